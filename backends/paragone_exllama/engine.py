@@ -26,7 +26,7 @@ from paragone_exllama.loading import (
     translate_failures,
     weights_of,
 )
-from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, ModelFolder, StorageFormat
+from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, StorageFormat
 from paragone_exllama.probe import probe
 from paragone_exllama.tokenizer import read_tokenizer_files
 
@@ -87,7 +87,11 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
     ) -> paragone.LoadedModel:
         wanted = check_request(request, options, self.formats, self.title)
         folder = wanted.model
-        self._require()
+        usable = self.probe()  # an import would fail with a less useful reason
+        if not usable.usable:
+            raise paragone.EngineError(usable.reason, hint=usable.remedy)
+        if cuda := usable.facts.get("CUDA of PyTorch"):
+            release_lock(extension_folder(self.name, cuda))
         from paragone.chat_template import ChatTemplate
 
         files = read_tokenizer_files(folder, options.chat_template)
@@ -97,6 +101,7 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
             else None
         )
         weights = weights_of(wanted)
+        drafter = wanted.draft.name if wanted.draft else "n-grams" if options.draft_ngram else ""
         prepare_process()
         with translate_failures(self.title, wanted):
             library: Library = resolve_name(self.library)(wanted, options, report, cancelled)
@@ -129,7 +134,7 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
                 "version": f"{library.facts[self.title]}, PyTorch {library.facts['PyTorch']}",
                 **library.facts,
                 "KV cache": options.cache_type,
-                "drafts": _drafts(wanted.draft, options),
+                "drafts": f"{options.draft_tokens} tokens by {drafter}" if drafter else "none",
                 "prompt slice": f"up to {library.largest_chunk} tokens",
             },
             weights=weights,
@@ -186,14 +191,6 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
     def estimate(cls, request: paragone.OpenRequest, options: ExLlamaLoadOptions) -> paragone.MemoryEstimate:
         return estimate(check_request(request, options, cls.formats, cls.title))
 
-    def _require(self) -> None:
-        """Raise an EngineError with the probe's reason if the library is unusable, before an import fails."""
-        found = self.probe()
-        if not found.usable:
-            raise paragone.EngineError(found.reason, hint=found.remedy)
-        if cuda := found.facts.get("CUDA of PyTorch"):
-            release_lock(extension_folder(self.name, cuda))
-
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
         """Convert exceptions that the library raises while it computes to errors for the user."""
@@ -247,9 +244,3 @@ class ExLlamaV3Engine(_ExLlamaEngine):
     title = "ExLlamaV3"
     formats = V3_FORMATS
     library = "paragone_exllama.v3:V3"
-
-
-def _drafts(draft: ModelFolder | None, options: ExLlamaLoadOptions) -> str:
-    if draft is not None:
-        return f"{options.draft_tokens} tokens by {draft.name}"
-    return f"{options.draft_tokens} tokens by n-grams" if options.draft_ngram else "none"

@@ -35,7 +35,12 @@ class ExllamaVocab:
         self._owner = owner
         pieces = library.tokenizer.get_id_to_piece_list
         shown = list(pieces(False))  # the texts of all tokens, empty for special tokens
-        tokens = files.tokens or _from_texts(list(pieces(True)), shown, files.added)
+        tokens = files.tokens
+        if tokens is None:
+            texts = {token: text.encode() for token, text in enumerate(pieces(True))}
+            # ExLlamaV3 knows only the texts of special tokens that tokenizer_config.json names.
+            texts |= {token: text.encode("utf-8", "surrogatepass") for text, token in files.added.items()}
+            tokens = TokenBytes(texts, frozenset(token for token, text in enumerate(shown) if not text))
         self._bytes = [tokens.pieces.get(token, b"") for token in range(self.size)]
 
         def id_of(text: str) -> int | None:
@@ -95,17 +100,6 @@ class ExllamaVocab:
                 "byte-level BPE nor SentencePiece."
             )
         return paragone.Vocabulary(size=self.size, fingerprint=paragone.fingerprint(self._bytes))
-
-
-def _from_texts(pieces: Sequence[str], shown: Sequence[str], added: Mapping[str, int]) -> TokenBytes:
-    """Approximate the bytes of the tokens by the library's texts.
-
-    `pieces` include the texts of special tokens; in `shown`, these texts are empty.
-    """
-    found = {token: text.encode() for token, text in enumerate(pieces)}
-    # ExLlamaV3 knows only the texts of special tokens that tokenizer_config.json names.
-    found |= {token: text.encode("utf-8", "surrogatepass") for text, token in added.items()}
-    return TokenBytes(found, frozenset(token for token, text in enumerate(shown) if not text))
 
 
 _SECONDS = 0.06

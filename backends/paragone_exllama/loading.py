@@ -208,14 +208,16 @@ def estimate(request: Request) -> paragone.MemoryEstimate:
     embeddings = sum(_sizes(folder).embeddings for folder, _ in models)
     if embeddings:
         found.append(paragone.DeviceMemory(device="CPU", weights=embeddings, kv_cache=0, compute=0))
-    layers = request.model.layers
+    layers, count = request.model.layers, 0
+    if request.model.stored.format == "plain":  # quantized weights are packed
+        count = sum(math.prod(tensor.shape) for tensor in request.model.tensors.values())
     return paragone.MemoryEstimate(
         context=context,
         devices=tuple(found),
         layers=layers,
         gpu_layers=layers,
         trained_context=request.model.context,
-        parameters=_parameters(request.model),
+        parameters=count or None,
         layout=paragone.ModelLayout(
             parts=tuple(parts), main_weights=embeddings, compute=compute, splits=False, in_order=True
         ),
@@ -248,13 +250,6 @@ def _sizes(folder: ModelFolder) -> _Sizes:
     return _Sizes(embeddings, layers, rest + shared, shared)
 
 
-def _parameters(folder: ModelFolder) -> int | None:
-    """Return the number of a model's weights; None if the weights are quantized, and thus packed."""
-    if folder.stored.format != "plain":
-        return None
-    return sum(math.prod(tensor.shape) for tensor in folder.tensors.values()) or None
-
-
 def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> Iterator[paragone.ModelPart]:
     sizes, layers = _sizes(folder), folder.layers or 0
     cache = vram.cache_bytes(folder, cache_type, context) // layers if layers else 0
@@ -269,21 +264,17 @@ def _gpus(split: Sequence[float], compute: int) -> list[tuple[int | None, parago
     If no GPU is known, returns one GPU of unknown size.
     """
     gpus = vram.visible_gpus()
-    found = []
+    unknown = paragone.DeviceMemory(device="GPU", weights=0, kv_cache=0, compute=compute)
+    found: list[tuple[int | None, paragone.DeviceMemory]] = []
     for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
         # The driver reports no memory for a GPU that shares the machine's memory.
         room = free = gpu.free if gpu.total else None
         if split:
             limit = int(split[at] * 2**30)
             room = limit if free is None else min(free, limit)
-        found.append((room, _empty(gpu.name, compute, free=free, total=gpu.total or None)))
-    return found or [(None, _empty("GPU", compute))]
-
-
-def _empty(
-    name: str, compute: int, *, free: int | None = None, total: int | None = None
-) -> paragone.DeviceMemory:
-    return paragone.DeviceMemory(device=name, weights=0, kv_cache=0, compute=compute, free=free, total=total)
+        device = replace(unknown, device=gpu.name, free=free, total=gpu.total or None)
+        found.append((room, device))
+    return found or [(None, unknown)]
 
 
 def _filled(

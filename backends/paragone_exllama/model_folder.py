@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -227,13 +227,18 @@ def find_models(folders: Sequence[str], formats: Collection[StorageFormat]) -> l
     Damaged models are listed with their problem. Unreadable folders are skipped. Of the revisions in Hugging
     Face's cache that have the same weights, one is listed.
     """
-    distinct = {_weights(path): path for path in sorted(_candidates(folders), reverse=True)}
+    candidates = [
+        Path(folder)
+        for folder, files in folders_below(folders)
+        if "config.json" in (names := {file.name for file in files})
+        and any(name.endswith(".safetensors") for name in names)
+    ]
+    distinct = {
+        tuple(sorted(stored_file(str(file)) for file in path.glob("*.safetensors"))): path
+        for path in sorted(candidates, reverse=True)
+    }
     models = [info for path in distinct.values() if (info := _info(path, formats)) is not None]
     return sorted(models, key=lambda model: model.model)
-
-
-def _weights(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(stored_file(str(file)) for file in folder.glob("*.safetensors")))
 
 
 def check_folder(path: Path, formats: Collection[StorageFormat], title: str) -> ModelFolder:
@@ -326,11 +331,3 @@ def _problem(folder: ModelFolder) -> str:
     if folder.stored.format == "GPTQ" and folder.stored.bits != 4:
         return f"is stored as {folder.stored.name}; only 4-bit GPTQ is supported"
     return ""
-
-
-def _candidates(folders: Sequence[str]) -> Iterator[Path]:
-    """Yield the folders that look like a model, among the given folders and their subfolders."""
-    for folder, files in folders_below(folders):
-        names = {file.name for file in files}
-        if "config.json" in names and any(name.endswith(".safetensors") for name in names):
-            yield Path(folder)

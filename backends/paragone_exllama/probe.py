@@ -6,6 +6,7 @@ minutes if the library has to be compiled.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -42,7 +43,9 @@ def probe(library: str, title: str) -> Probe:
     try:
         torch = _torch(title, remedy)
         facts["PyTorch"] = torch.version
-        facts[title] = _library(library, title, remedy)
+        if _folder(library) is None:
+            raise EngineError(f"{title} is not installed in {sys.executable}.", hint=remedy)
+        facts[title] = _version(library) or "unknown"
         if torch.cuda is not None:
             facts["CUDA of PyTorch"] = torch.cuda
             driver = _driver(torch.cuda, library, title)
@@ -54,8 +57,12 @@ def probe(library: str, title: str) -> Probe:
             facts["compiled part"] = _compiled(library, title, torch, driver.cuda[0])
             if library == "exllamav2":
                 facts["attention"] = _attention(min(gpu.capability for gpu in gpus))
+        elif not Path("/dev/kfd").exists():
+            raise EngineError(
+                f"{title} finds no GPU: its PyTorch was built for AMD GPUs, and this machine has none.",
+                hint="Open the model on a machine that has an AMD GPU.",
+            )
         else:
-            _amd_gpu(title)
             facts["ROCm of PyTorch"] = str(torch.hip)
     except EngineError as error:
         return Probe(usable=False, reason=error.sentence, remedy=error.hint, facts=facts)
@@ -65,9 +72,8 @@ def probe(library: str, title: str) -> Probe:
 def _attention(capability: tuple[int, int]) -> str:
     """Describe ExLlamaV2's attention. `capability` is the compute capability of the oldest GPU."""
     unpaged = "unpaged, so that only the latest conversation is kept in the cache"
-    try:
-        found = version("flash-attn")
-    except PackageNotFoundError:
+    found = _version("flash-attn")
+    if found is None:
         return f"{unpaged}: flash-attn is not installed"
     if tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < _FLASH_ATTN:
         return f"{unpaged}: flash-attn {found} is older than {_dotted(_FLASH_ATTN)}"
@@ -76,11 +82,22 @@ def _attention(capability: tuple[int, int]) -> str:
     return f"paged, by flash-attn {found}"
 
 
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def _torch(title: str, remedy: str) -> _Torch:
     folder = _folder("torch")
     if folder is None:
         raise EngineError(f"{title} needs PyTorch, which is not installed in {sys.executable}.", hint=remedy)
-    stated = _constants(folder / "version.py")
+    text = ""
+    with contextlib.suppress(OSError):
+        text = (folder / "version.py").read_text("utf-8", "replace")
+    # the strings that the module assigns to names at its top level
+    stated = dict(re.findall(r"""^(\w+)(?:: [^=\n]+)? = ['"]([^'"\n]*)['"]""", text, re.MULTILINE))
     torch = _Torch(stated.get("__version__") or "unknown", stated.get("cuda"), stated.get("hip"))
     if torch.cuda is None and torch.hip is None:
         raise EngineError(
@@ -89,15 +106,6 @@ def _torch(title: str, remedy: str) -> _Torch:
             hint=remedy,
         )
     return torch
-
-
-def _library(library: str, title: str, remedy: str) -> str:
-    if _folder(library) is None:
-        raise EngineError(f"{title} is not installed in {sys.executable}.", hint=remedy)
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _driver(cuda: str, library: str, title: str) -> Driver:
@@ -121,14 +129,6 @@ def _driver(cuda: str, library: str, title: str) -> Driver:
             hint=f"Update the driver{_another(library, driver.cuda[0])}.",
         )
     return driver
-
-
-def _amd_gpu(title: str) -> None:
-    if not Path("/dev/kfd").exists():
-        raise EngineError(
-            f"{title} finds no GPU: its PyTorch was built for AMD GPUs, and this machine has none.",
-            hint="Open the model on a machine that has an AMD GPU.",
-        )
 
 
 def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
@@ -167,7 +167,12 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
         )
     release = _release(compiler)
     if release and release.partition(".")[0] != cuda.partition(".")[0]:
-        own = any(_own_nvcc(build).exists() for build in _builds(library) if build.toolkit)
+        packages = sysconfig.get_path("purelib")
+        own = any(
+            Path(packages, build.toolkit, "bin", "nvcc").exists()
+            for build in _builds(library)
+            if build.toolkit
+        )
         raise EngineError(
             f"{missing} the CUDA compiler is of CUDA {release}, but PyTorch was built for CUDA {cuda}.",
             hint="Unset CUDA_HOME and CUDA_PATH: the environment has its own compiler."
@@ -179,11 +184,6 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
 
 def _builds(library: str) -> Sequence[Build]:
     return (EXLLAMAV2 if library == "exllamav2" else EXLLAMAV3).builds
-
-
-def _own_nvcc(build: Build) -> Path:
-    """Return the path of the compiler that this build installs in this interpreter's environment."""
-    return Path(sysconfig.get_path("purelib"), build.toolkit, "bin", "nvcc")
 
 
 def _another(library: str, cuda: int) -> str:
@@ -216,15 +216,6 @@ def _folder(package: str) -> Path | None:
     spec = PathFinder.find_spec(package)
     places = spec.submodule_search_locations if spec is not None else None
     return Path(next(iter(places))) if places else None
-
-
-def _constants(path: Path) -> dict[str, str]:
-    """Return the strings that a module assigns to names at its top level."""
-    try:
-        text = path.read_text("utf-8", "replace")
-    except OSError:
-        return {}
-    return dict(re.findall(r"""^(\w+)(?:: [^=\n]+)? = ['"]([^'"\n]*)['"]""", text, re.MULTILINE))
 
 
 def _dotted(numbers: tuple[int, ...]) -> str:

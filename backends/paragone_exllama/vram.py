@@ -73,10 +73,13 @@ def query_driver() -> Driver:
         nvml.nvmlSystemGetCudaDriverVersion_v2(ctypes.byref(cuda))
         count = ctypes.c_uint()
         nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
+        handles = [ctypes.c_void_p() for _ in range(count.value)]
+        for index, handle in enumerate(handles):
+            nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle))
         return Driver(
             version=_text(nvml.nvmlSystemGetDriverVersion),
             cuda=(cuda.value // 1000, cuda.value % 1000 // 10),
-            gpus=tuple(_gpu(nvml, _handle(nvml, index)) for index in range(count.value)),
+            gpus=tuple(_gpu(nvml, handle) for handle in handles),
         )
 
 
@@ -108,12 +111,6 @@ def visible_gpus() -> tuple[NvidiaGpu, ...]:
         return visible(query_driver().gpus)
     except NoDriver:
         return ()
-
-
-def _handle(nvml: ctypes.CDLL, index: int) -> ctypes.c_void_p:
-    handle = ctypes.c_void_p()
-    nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle))
-    return handle
 
 
 def _part(uuid: str) -> NvidiaGpu | None:
@@ -168,10 +165,8 @@ def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
     gpus = visible_gpus()
     if not all(gpu.total for gpu in gpus):
         return ()
-    free = tuple(gpu.free for gpu in gpus)
-    if not split:
-        return free
-    return tuple(min(bytes_, int(limit * 2**30)) for bytes_, limit in zip(free, split, strict=False))
+    limits = [int(limit * 2**30) for limit in split] or [gpu.free for gpu in gpus]
+    return tuple(min(gpu.free, limit) for gpu, limit in zip(gpus, limits, strict=False))
 
 
 def choose_context(model: ModelFolder, draft: ModelFolder | None, options: ExLlamaLoadOptions) -> int:

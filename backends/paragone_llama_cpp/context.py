@@ -176,13 +176,7 @@ class Context:
 
     def decode(self, token: int) -> bool:
         """Compute one more token. Returns False if the computation was aborted."""
-        self._buffer[0] = token
-        self._batch.n_tokens = 1
-        status = lib.llama_decode(self.pointer, self._batch)
-        if status:
-            return self._failed(status)
-        self.tokens.append(token)
-        return True
+        return self.feed((token,))
 
     def feed(self, tokens: Sequence[int], *, outputs: int | None = None) -> bool:
         """Compute up to `n_batch` more tokens. Returns False if the computation was aborted.

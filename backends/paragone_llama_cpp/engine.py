@@ -217,14 +217,11 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     def embed(self, request: paragone.EmbedRequest, cancelled: paragone.Cancelled) -> paragone.Embeddings:
         for tokens in request.ids:
             self._vocab.check(tokens)
-        sequences = list(request.ids) or [self._marked_tokens(text) for text in request.texts]
+        end = self._vocab.marks[1:] if self._vocab.adds_eos else ()
+        sequences = list(request.ids) or [(*self._prompts.tokenize(text), *end) for text in request.texts]
         for tokens in sequences:
             self._prompts.check_length(tokens)
         return embed(self._extra, self._pooling, sequences, cancelled)
-
-    def _marked_tokens(self, text: str) -> tuple[int, ...]:
-        end = self._vocab.marks[1:] if self._vocab.adds_eos else ()
-        return (*self._prompts.tokenize(text), *end)
 
     def vocabulary(self) -> paragone.Vocabulary:
         return self._vocab.described

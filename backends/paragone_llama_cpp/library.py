@@ -165,12 +165,8 @@ def facts() -> dict[str, str]:
         "devices": ", ".join(f"{device.name} ({device.title})" for device in devices()),
     }
     gpus = [device.title for device in devices() if device.gpu and not device.name.startswith("RPC")]
-    if gpus:
-        found["GPU"] = ", ".join(gpus)
-    elif has_nvidia_gpu():
-        found["GPU"] = "this machine has an NVIDIA GPU, but the library was built for the CPU only"
-    else:
-        found["GPU"] = "none found"
+    unused = "this machine has an NVIDIA GPU, but the library was built for the CPU only"
+    found["GPU"] = ", ".join(gpus) or (unused if has_nvidia_gpu() else "none found")
     return found
 
 
@@ -203,27 +199,17 @@ def other_build(build: c_api.InstalledBuild, used: list[str], cpuinfo: Path = Pa
         if others:
             return f"prebuilt: {others[0]}, slower on the CPU; choose it with the option build=prebuilt"
         return "prebuilt: needs no compiler, and is slower on the CPU"
-    flags = _cpu_flags(cpuinfo)
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""  # Linux's names of the processor's features
+    found = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
+    flags = found[1].split() if found else []
     more = [name for flag, name in _FLAGS.items() if flag in flags and name not in used]
     gain = f"with {', '.join(more)}, faster on the CPU" if more else "not faster on this processor"
     if others:  # this build is in use because the option `build` names it
         return f"native: {others[0]}, {gain}; choose it with the option build=native"
-    return f"native: compiled for this machine, {gain}; needs a C++ compiler. {_native_command(flags)}"
-
-
-def _native_command(flags: frozenset[str]) -> str:
     clone = Path(__file__).parents[2]
     if (clone / "Makefile").exists():
-        return f"To install it, run `make native` in {clone}."
-    options = f"{FLAGS_WITHOUT_AMX} " if "amx_tile" in flags else ""
-    return f"To install it: {options}{install_command('llama-cpp')}"
-
-
-def _cpu_flags(cpuinfo: Path) -> frozenset[str]:
-    """Return Linux's names of the processor's features; empty on other systems."""
-    try:
-        text = cpuinfo.read_text()
-    except OSError:
-        return frozenset()
-    found = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
-    return frozenset(found[1].split()) if found else frozenset()
+        how = f", run `make native` in {clone}."
+    else:
+        how = f": {FLAGS_WITHOUT_AMX} " if "amx_tile" in flags else ": "
+        how += install_command("llama-cpp")
+    return f"native: compiled for this machine, {gain}; needs a C++ compiler. To install it{how}"

@@ -184,12 +184,13 @@ class JsonSchemaConstraint:
 class _Tokens:
     """A vocabulary in the form that llguidance reads."""
 
+    bos_token_id = None
+
     def __init__(self, vocab: Vocab) -> None:
         # Control tokens have no text, so the schema allows only the control tokens that end an answer.
         self.tokens = [vocab.written(token, special=False) for token in range(vocab.size)]
         self.ends = [token for token in range(vocab.size) if vocab.ends(token)]
         self.eos_token_id = self.ends[0] if self.ends else None
-        self.bos_token_id = None
 
     def __call__(self, text: bytes) -> list[int]:
         """Return no tokens: with `no_forcing`, llguidance does not use the tokens of a text."""
@@ -220,7 +221,13 @@ def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> S
 
     Raises InputError.
     """
-    constraint = _constraint(options, vocab)
+    if options.grammar is not None and options.json_schema is not None:
+        raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
+    constraint: Constraint | None = None
+    if options.json_schema is not None:
+        constraint = JsonSchemaConstraint(read_schema(options.json_schema), vocab)
+    elif options.grammar is not None:
+        constraint = Grammar(option_text(options.grammar, "grammar"), vocab)
     if constraint is not None:
         return ConstrainedSampler(options, vocab, constraint, text)
     is_greedy = options.temperature == 0 and not _penalizes(options)
@@ -279,17 +286,6 @@ def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
     temperature = lib.llama_sampler_init_temp(options.temperature)
     assert options.seed is not None, "the options have a seed: see make_sampler"
     return [*chain, temperature, lib.llama_sampler_init_dist(UInt32(options.seed))]
-
-
-def _constraint(options: LlamaCppSampling, vocab: Vocab) -> Constraint | None:
-    """Return the grammar or the schema that the answer must follow, if there is one. Raises InputError."""
-    if options.grammar is not None and options.json_schema is not None:
-        raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
-    if options.json_schema is not None:
-        return JsonSchemaConstraint(read_schema(options.json_schema), vocab)
-    if options.grammar is not None:
-        return Grammar(option_text(options.grammar, "grammar"), vocab)
-    return None
 
 
 class ConstrainedSampler(Sampler):

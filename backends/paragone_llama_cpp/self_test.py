@@ -124,18 +124,15 @@ def _gguf(values: Mapping[str, object], tensors: Mapping[str, Matrix]) -> bytes:
         kind = _F32 if len(shape) == 1 else _Q8_0
         header += [_text(f"{name}.weight"), struct.pack(f"<I{len(shape)}Q", len(shape), *shape)]
         header.append(struct.pack("<IQ", kind, len(weights)))
-        weights += tensor.astype("<f4").tobytes() if kind == _F32 else _q8_0(tensor)
+        if kind == _F32:
+            weights += tensor.astype("<f4").tobytes()
+        else:  # blocks of ones, zeros and minus ones
+            blocks = np.zeros(tensor.size // _BLOCK, np.dtype([("scale", "<f2"), ("values", "i1", _BLOCK)]))
+            blocks["scale"], blocks["values"] = 1 / 127, 127 * tensor.reshape(-1, _BLOCK)
+            weights += blocks.tobytes()
         weights += bytes(-len(weights) % 32)
     head = b"".join(header)
     return head + bytes(-len(head) % 32) + weights
-
-
-def _q8_0(tensor: Matrix) -> bytes:
-    """Return the blocks of a matrix of ones, zeros and minus ones."""
-    scale = np.float16(1 / 127)
-    blocks = np.zeros(tensor.size // _BLOCK, np.dtype([("scale", "<f2"), ("values", "i1", _BLOCK)]))
-    blocks["scale"], blocks["values"] = scale, 127 * tensor.reshape(-1, _BLOCK)
-    return blocks.tobytes()
 
 
 def _text(text: str) -> bytes:

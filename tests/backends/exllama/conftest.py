@@ -62,7 +62,6 @@ def load(name):
 
 
 model_folder = load("model_folder")
-real_sources = load("real_sources")
 
 
 @pytest.fixture

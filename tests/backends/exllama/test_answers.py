@@ -312,11 +312,15 @@ async def test_the_loaded_model_is_described(open_chat, library, tmp_path):
 
 
 async def test_without_flash_attention_there_is_a_caution(open_chat, monkeypatch):
+    windows = {"stand_in": {"windows": True}}
+    async with open_chat("exllamav2", model=windows) as chat:
+        assert chat.loaded.facts["prompt slice"] == "up to 1024 tokens"
     monkeypatch.setenv("STAND_IN_UNPAGED", "1")
     monkeypatch.setenv("PARAGONE_PASS_ENV", "STAND_IN_UNPAGED")
-    async with open_chat("exllamav2") as chat:
+    async with open_chat("exllamav2", model=windows) as chat:
         assert [caution.code for caution in chat.loaded.cautions] == ["unpaged"]
         assert chat.loaded.facts["attention"] == "unpaged"
+        assert chat.loaded.facts["prompt slice"] == "up to 256 tokens"  # so that windows are exact
     assert "needs flash-attn 2.5.7" in await refused(open_chat, "exllamav2", paged=True)
 
 
@@ -324,16 +328,6 @@ async def test_on_gpus_before_ampere_installed_flash_attention_is_not_used(open_
     async with open_chat("exllamav2", gpus_of=7) as chat:
         assert chat.loaded.facts["attention"] == "unpaged"
     assert "of the Ampere generation" in await refused(open_chat, "exllamav2", gpus_of=7, paged=True)
-
-
-async def test_without_flash_attention_short_chunks_preserve_sliding_windows(open_chat, monkeypatch):
-    windows = {"stand_in": {"windows": True}}
-    async with open_chat("exllamav2", model=windows) as chat:
-        assert chat.loaded.facts["prompt slice"] == "up to 1024 tokens"
-    monkeypatch.setenv("STAND_IN_UNPAGED", "1")
-    monkeypatch.setenv("PARAGONE_PASS_ENV", "STAND_IN_UNPAGED")
-    async with open_chat("exllamav2", model=windows) as chat:
-        assert chat.loaded.facts["prompt slice"] == "up to 256 tokens"
 
 
 @pytest.mark.parametrize(
@@ -364,7 +358,7 @@ async def rows_of(engine, ids, **request):
     return rows
 
 
-async def test_distributions_begin_at_the_requested_token(open_chat):
+async def test_distributions_and_vocabulary(open_chat):
     ids = list(b"abc" * 100)
     async with open_chat("exllamav3") as chat:
         every = await rows_of(chat.engine, ids)
@@ -373,11 +367,13 @@ async def test_distributions_begin_at_the_requested_token(open_chat):
             assert list(some) == list(range(start, 300))
             # The stand-in's logits depend only on the last token.
             assert all(some[at] == every[at] for at in some)
-        assert {len(row) for row in every.values()} == {SIZE} == {(await chat.engine.vocabulary()).size}
-
-
-async def test_impossible_distributions_are_refused(open_chat):
-    async with open_chat("exllamav3") as chat:
+        vocabulary = await chat.engine.vocabulary()
+        assert {len(row) for row in every.values()} == {SIZE} == {vocabulary.size}
+        names = ("<|bos|>", "<|im_start|>", "<|im_end|>", "<|end_of_text|>", "[THINK]", "[/THINK]")
+        pieces = [bytes([byte]) for byte in range(256)]
+        pieces += [name.encode() for name in (*names, " north", " east", " south", " west")]
+        # As in llama.cpp, the ids that pad the model's vocabulary have no bytes.
+        assert vocabulary.fingerprint == fingerprint([*pieces, *[b""] * (SIZE - len(pieces))])
         with pytest.raises(InputError, match="cannot start at token -1"):
             await rows_of(chat.engine, [97], start=-1)
         with pytest.raises(InputError, match="A batch cannot have 0 tokens"):
@@ -412,16 +408,6 @@ async def test_a_score_streams_progress_tokens_and_a_finish(open_chat):
     assert "".join(token.text for token in tokens) == "�" + "é" * 149
     assert isinstance(events[-1], Finish)
     assert (events[-1].reason, events[-1].usage.prompt_tokens) == ("stop", 1)
-
-
-async def test_the_fingerprint_is_made_from_the_bytes_of_the_tokens(open_chat):
-    names = ("<|bos|>", "<|im_start|>", "<|im_end|>", "<|end_of_text|>", "[THINK]", "[/THINK]")
-    pieces = [bytes([byte]) for byte in range(256)]
-    pieces += [name.encode() for name in (*names, " north", " east", " south", " west")]
-    async with open_chat("exllamav3") as chat:
-        vocabulary = await chat.engine.vocabulary()
-    # As in llama.cpp, the ids that pad the model's vocabulary have no bytes.
-    assert vocabulary.fingerprint == fingerprint([*pieces, *[b""] * (SIZE - len(pieces))])
 
 
 async def test_an_unknown_kind_of_vocabulary_has_no_fingerprint(open_chat):

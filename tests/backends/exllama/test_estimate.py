@@ -83,11 +83,11 @@ async def test_weights_of_32_bits_are_loaded_as_16_bits(estimated, driver):
     assert wide.weights == gpu.weights
 
 
-@pytest.mark.parametrize(("kind", "bits"), [("q8", 8.5), ("q6", 6.5), ("q4", 4.5)])
-async def test_a_quantized_cache_has_its_scales(kind, bits, estimated, driver):
+async def test_a_quantized_cache_has_its_scales(estimated, driver):
     driver()
-    gpu, _ = (await estimated("exllamav3", cache_type=kind)).devices
-    assert gpu.kv_cache == LAYERS * CACHE * bits / 16
+    for kind, bits in (("q8", 8.5), ("q4", 4.5)):
+        gpu, _ = (await estimated("exllamav3", cache_type=kind)).devices
+        assert gpu.kv_cache == LAYERS * CACHE * bits / 16
 
 
 async def test_layers_fill_one_gpu_after_the_other(estimated, driver):

@@ -103,6 +103,21 @@ def test_the_formulas_are_in_the_sources(sources):
             assert sentence in text, f"{path.name}: {sentence}"
 
 
+@libraries
+def test_the_error_messages_are_in_the_sources(library, sources):
+    text = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (sources(library) / library).rglob("*.py")
+        if "architecture" not in path.parts
+    )
+    said = {
+        "exllamav2": ("Insufficient VRAM for model and cache", "Insufficient space in device allocation"),
+        "exllamav3": ("Insufficient VRAM in split for model and cache", "CUDA out of memory"),
+    }[library]
+    assert [sentence for sentence in said if sentence not in text] == []
+    assert "OutOfMemoryError" in text
+
+
 MYPY = """
 [mypy]
 strict = True

@@ -1,6 +1,11 @@
 """Fixtures for the llama.cpp backend: the real model, and synthetic GGUF files."""
 
+import asyncio
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from tests.gguf_writer import gguf
@@ -18,7 +23,21 @@ from paragone import (
 )
 from paragone.options import build
 from paragone.testing.runs import BATCHES, Noise, noise_between
+from paragone_llama_cpp import demo
+from paragone_llama_cpp.backend import LlamaCppBackend
 from paragone_llama_cpp.c_api import installed_builds
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from paragone_llama_cpp import demo
+async def killed(source, target):
+    target.write_bytes(b"GGUF")
+    os.kill(os.getpid(), signal.SIGKILL)
+demo._quantize = killed
+asyncio.run(demo.demo_models(Path(sys.argv[1])))
+"""
+"""A program that is killed while it makes the demo's second model."""
 
 
 class Stop(Cancelled):
@@ -114,32 +133,16 @@ def whole_model_path(whole_smollm2):
 
 
 @pytest.fixture(scope="session")
-def quantized(model_path, tmp_path_factory):
-    """A function that returns the path of the model at another quantization, made from Q4_1."""
-    return _quantizer(model_path, tmp_path_factory.mktemp("quantized"))
-
-
-@pytest.fixture(scope="session")
-def whole_quantized(whole_model_path, tmp_path_factory):
-    """The same for the model with all its layers."""
-    return _quantizer(whole_model_path, tmp_path_factory.mktemp("quantized"))
-
-
-def _quantizer(source, folder):
-    from paragone_llama_cpp.requantize import TYPES, requantize
-
-    def make(name):
-        path = folder / f"SmolLM2-135M-Instruct.{name}.gguf"
-        if not path.exists() and name in TYPES:
-            requantize(source, str(path), name)
-        elif not path.exists():
-            lib = pytest.importorskip("llama_cpp", reason=f"only the native build can make {name}").llama_cpp
-            params = lib.llama_model_quantize_default_params()
-            params.ftype, params.allow_requantize = getattr(lib, f"LLAMA_FTYPE_MOSTLY_{name}"), True
-            assert lib.llama_model_quantize(source.encode(), str(path).encode(), params) == 0
-        return str(path)
-
-    return make
+def demo_cache(whole_model_path, tmp_path_factory):
+    """The folder with both models of the demo, where a program had been killed while it made the second one."""
+    cache = tmp_path_factory.mktemp("demo") / "not" / "there"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(cache)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = cache.iterdir()  # the second model is not there, not even a part of it
+    assert left.name.startswith(demo._ASIDE)
+    os.utime(left, (0, 0))  # long ago
+    asyncio.run(LlamaCppBackend().demo(str(cache)))
+    return cache
 
 
 @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 import ctypes
 import ctypes.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,13 +26,6 @@ def fresh(monkeypatch):
 def only(monkeypatch):
     """Return a function after which these builds are installed."""
     return lambda *builds: monkeypatch.setattr(loading, "installed_builds", lambda: list(builds))
-
-
-@pytest.mark.parametrize("build", INSTALLED, ids=str)
-def test_the_installed_builds_fit(build):
-    code = f"from paragone_llama_cpp.c_api import load_build; print(load_build({build.name!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{build}\n"
 
 
 @pytest.mark.model
@@ -148,15 +139,18 @@ def test_outside_of_a_clone_the_native_build_is_installed_by_pip_without_amx(tmp
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("quantization", ["F16", "Q8_0"])
 def test_a_requantized_file_has_the_type_and_the_probabilities_of_its_source(
-    quantized, open_chat, quantization
+    chat, model_path, open_chat, tmp_path
 ):
-    """Neither type loses much of Q4_1. The test of the demo lets the whole model answer at Q4_0."""
+    """Q8_0 loses little of Q4_1. The test of the demo lets the whole model answer at Q4_0."""
+    from paragone_llama_cpp.requantize import requantize
+
     ids = (504, 260, 253, 338, 281, 216)
-    source, again = open_chat(), open_chat(quantized(quantization))
-    assert again.loaded.quantization == quantization
-    assert again.logprobs(ids) == pytest.approx(source.logprobs(ids), abs=0.5)
+    path = tmp_path / "again.gguf"
+    requantize(model_path, str(path), "Q8_0")
+    again = open_chat(path)
+    assert again.loaded.quantization == "Q8_0"
+    assert again.logprobs(ids) == pytest.approx(chat.logprobs(ids), abs=0.5)
 
 
 @pytest.mark.model

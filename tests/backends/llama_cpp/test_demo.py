@@ -12,12 +12,8 @@ from paragone_llama_cpp.backend import LlamaCppBackend
 
 
 @pytest.mark.model
-async def test_the_second_model_is_made_once_and_can_be_loaded(whole_model_path, tmp_path, open_chat):
-    cache = tmp_path / "not" / "there"
-    left = cache / ".making-killed"
-    left.mkdir(parents=True)
-    (left / demo._MADE).write_bytes(b"GGUF")  # by a program that was killed long ago
-    os.utime(left, (0, 0))
+async def test_the_second_model_is_made_once_and_can_be_loaded(whole_model_path, demo_cache, open_chat):
+    cache = demo_cache
     first, second = await LlamaCppBackend().demo(str(cache))
     assert (first.name, first.quantization, first.problem) == ("smollm2-q4_1", "Q4_1", "")
     assert (second.name, second.quantization, second.problem) == ("smollm2-q4_0", "Q4_0", "")

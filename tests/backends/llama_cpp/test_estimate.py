@@ -19,6 +19,7 @@ from large_model import (
 from paragone import Json, OpenRequest
 from paragone.worker.native import WorkerEngine
 from paragone.worker.protocol import ESTIMATE
+from paragone_llama_cpp import demo
 from paragone_llama_cpp.backend import LlamaCppBackend
 
 pytestmark = pytest.mark.model
@@ -36,8 +37,7 @@ def resident(worker):
     return psutil.Process(worker.pid).memory_info().rss
 
 
-@pytest.mark.parametrize("quantization", ["Q4_0", "Q3_K_M"])
-async def test_an_estimate_agrees_with_the_memory_of_the_process(whole_quantized, tmp_path, quantization):
+async def test_an_estimate_agrees_with_the_memory_of_the_process(demo_cache, tmp_path):
     """Weights and KV cache are what the process grows by beside one that knows only the vocabulary.
 
     The compute buffers become resident only with a full context, so their size is taken from llama.cpp's log. The model
@@ -45,7 +45,7 @@ async def test_an_estimate_agrees_with_the_memory_of_the_process(whole_quantized
     """
     log = tmp_path / "engine.log"
     options = {"n_ctx": 4096, "n_gpu_layers": 0}
-    request = OpenRequest(model=whole_quantized(quantization), options=options, threads=1, log=str(log))
+    request = OpenRequest(model=str(demo_cache / demo._MADE), options=options, threads=1, log=str(log))
     backend = LlamaCppBackend()
     worker = await backend._start(None, None)
     try:
