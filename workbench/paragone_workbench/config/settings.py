@@ -66,7 +66,7 @@ def preset_of(name: str, definition: EngineDefinition, backend: Backend, *, syst
 
 
 BaseTheme: TypeAlias = Literal["dark", "light", "contrast"]
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +89,6 @@ class ThemeSettings(Options):
     def colours(self) -> Mapping[str, str]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if name != "base" and value is not None}
-
-
-def is_colour(value: str) -> bool:
-    """Return whether a text is a colour, such as `#1e90ff`."""
-    return _COLOUR.fullmatch(value) is not None
 
 
 Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]

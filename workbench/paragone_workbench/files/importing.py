@@ -121,22 +121,14 @@ def _public_result(result: RunResult, registry: Registry) -> RunResult:
 
 
 def _public_manifest(manifest: Mapping[str, Json], registry: Registry) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for name, value in manifest.items():
-        if name == "engine" and isinstance(value, Mapping):
-            try:
-                found[name] = to_json(_without_secrets(from_json(EngineDefinition, value), registry))
-            except (TypeError, ValueError):
-                continue  # another program wrote this definition
-        elif name == "request" and isinstance(value, Mapping):
-            sampling = value.get("sampling")
-            rest = _public({key: part for key, part in value.items() if key != "sampling"})
-            assert isinstance(rest, dict)
-            found[name] = rest
-            if isinstance(sampling, Mapping):
-                rest["sampling"] = _public_sampling(sampling, registry)
-        else:
-            found[name] = _public(value)
+    found = {name: _public(part) for name, part in manifest.items() if name not in ("engine", "request")}
+    with contextlib.suppress(LookupError, TypeError, ValueError):  # another program may have written it
+        definition = from_json(EngineDefinition, object_at(manifest, "engine"))
+        found["engine"] = to_json(_without_secrets(definition, registry))
+    if request := object_at(manifest, "request"):
+        rest = {name: _public(part) for name, part in request.items() if name != "sampling"}
+        sampling = object_at(request, "sampling")
+        found["request"] = {**rest, "sampling": _public_sampling(sampling, registry)} if sampling else rest
     return found
 
 
@@ -145,14 +137,13 @@ def _public(value: Json) -> Json:
     if isinstance(value, str):
         return without_key_words(value)
     if isinstance(value, Mapping):
-        return {name: part if _is_digest(name, part) else _public(part) for name, part in value.items()}
+        return {
+            name: part if name in _DIGESTS and _DIGEST.fullmatch(str(part)) else _public(part)
+            for name, part in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_public(part) for part in value]
     return value
-
-
-def _is_digest(name: str, value: Json) -> bool:
-    return name in _DIGESTS and isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 # Each yields nothing if the JSON has another program's form.

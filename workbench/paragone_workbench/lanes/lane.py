@@ -292,8 +292,8 @@ class Lane(EngineObserver, RunObserver):
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
         self.notify(lambda observer: observer.text_came(self, run, channel, text))
 
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        self._cautioned(caution)
+    def cautioned(self, run: Run | None, caution: Caution) -> None:
+        self.notify(lambda observer: observer.cautioned(self, caution))
 
     def run_ended(self, run: Run) -> None:
         """Notify the observers, then let the session begin the next prompt."""
@@ -314,13 +314,10 @@ class Lane(EngineObserver, RunObserver):
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
         for caution in loaded.cautions:
-            self._cautioned(caution)
+            self.cautioned(None, caution)
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
         self.notify(lambda observer: observer.engine_failed(self, error))
-
-    def _cautioned(self, caution: Caution) -> None:
-        self.notify(lambda observer: observer.cautioned(self, caution))
 
     def changed(self) -> None:
         self.notify(lambda observer: observer.state_changed(self))
