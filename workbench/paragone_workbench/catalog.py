@@ -224,18 +224,16 @@ class _Catalog:
         """Return the entries by group. A model is left out if a defined engine has the same model and no options."""
         order = list(Group)
         engines = self._config.engines.values()
+        late = [_unusable_backend(backend, "Waiting for its plugin …", "") for backend in self.waited]
+        waiting = {entry.key: entry for entry in late}
         found = [
             entry
-            for entry in (self._waiting() | self._found).values()
+            for entry in (waiting | self._found).values()
             if not any(_is_same(entry.definition, engine) for engine in engines)
         ]
         found.sort(key=lambda entry: (entry.definition is not None, entry.name.casefold()))
         entries = [*map(self._defined, engines), *found]
         return sorted(entries, key=lambda entry: order.index(entry.group))
-
-    def _waiting(self) -> dict[str, CatalogEntry]:
-        entries = (_unusable_backend(backend, "Waiting for its plugin …", "") for backend in self.waited)
-        return {entry.key: entry for entry in entries}
 
     async def look(self, backend: Backend, python: str | None) -> None:
         """Probe a backend; if it is usable, add its models and its demo."""
