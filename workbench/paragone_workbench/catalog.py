@@ -150,18 +150,14 @@ class CatalogEntry:
     definition: definitions.EngineDefinition | None = None
     """The engine to open. None for the demo, which has two engines, and for a backend."""
     model: str = ""
-    """The model's full path or name."""
     is_added: bool = False
-    """Whether the entry is an engine that was added on the screen."""
     can_estimate: bool = False
-    """Whether the backend can estimate the memory that the entry needs."""
     is_unasked: bool = False
     """Whether the entry is a backend with a server on this machine that was not asked for its models."""
     has_demo: bool = False
 
     @property
     def search_text(self) -> str:
-        """The text that a filter searches, case-folded."""
         return f"{self.name} {self.detail} {self.model}".casefold()
 
 

@@ -145,7 +145,6 @@ class Config:
     engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
     """The engines by name: the engines of config.toml, then engines added on the screen whose names config.toml lacks."""
     added: frozenset[str] = frozenset()
-    """The names of the engines that were added on the screen."""
     models: ModelSettings = ModelSettings()
     lanes: LaneSettings = LaneSettings()
     chat: ChatSettings = ChatSettings()
@@ -156,7 +155,6 @@ class Config:
     network: NetworkSettings = NetworkSettings()
     ui: UiSettings = UiSettings()
     themes: Mapping[str, ThemeSettings] = field(default_factory=dict)
-    """The user's own themes, by name."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys for the screen's bindings, by the binding's id."""
     document: TomlDocument

@@ -40,12 +40,16 @@ def conversation_actions(
 ) -> tuple[str, ...]:
     """Return what the engines of lanes and runs do outside of the file's folder when conversations are opened or
     replayed, and the files that sampling options name. Raises EngineError if a backend fails."""
-    definitions = {
-        repr(definition): definition for saved in conversations for definition in _definitions(saved)
-    }
-    actions = [*named_actions(definitions.values(), registry, path, folders)]
-    samplings = {repr(sampling): sampling for saved in conversations for sampling in _samplings(saved)}
-    for sampling in samplings.values():
+    definitions: list[EngineDefinition] = []
+    samplings: list[Mapping[str, Json]] = []
+    for saved in conversations:
+        definitions += (lane.definition for lane in saved.lanes)
+        definitions += (run.result.definition for run in saved.runs)
+        samplings += (prompt.sampling for prompt in saved.conversation.prompts if prompt.sampling)
+        samplings += (object_at(run.result.request, "sampling") for run in saved.runs)
+    different = {repr(definition): definition for definition in definitions}
+    actions = [*named_actions(different.values(), registry, path, folders)]
+    for sampling in {repr(sampling): sampling for sampling in samplings}.values():
         # the user may choose an engine of any backend to continue the lane, or for a replay
         for backend in registry.all().values():
             actions += (f"a request {action}" for action in option_actions(backend.sampling, sampling, path))
@@ -62,18 +66,6 @@ def remove_secrets(saved: SavedConversation, registry: Registry) -> None:
             prompt.sampling = _public_sampling(prompt.sampling, registry)
     for run in saved.runs:
         run.result = _public_result(run.result, registry)
-
-
-def _definitions(saved: SavedConversation) -> Iterator[EngineDefinition]:
-    yield from (lane.definition for lane in saved.lanes)
-    yield from (run.result.definition for run in saved.runs)
-
-
-def _samplings(saved: SavedConversation) -> Iterator[Mapping[str, Json]]:
-    yield from (prompt.sampling for prompt in saved.conversation.prompts if prompt.sampling)
-    for run in saved.runs:
-        if sampling := object_at(run.result.request, "sampling"):
-            yield sampling
 
 
 def _without_secrets(definition: EngineDefinition, registry: Registry) -> EngineDefinition:

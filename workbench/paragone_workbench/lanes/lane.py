@@ -137,7 +137,6 @@ class Lane(EngineObserver, RunObserver):
         self.when_free: Callable[[Lane, Run], None] = lambda lane, run: None
         """Called when a run has ended and all observers were notified. The lane can then begin the next prompt."""
         self._execution: Execution | None = None
-        """The execution of the current run."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -264,7 +263,6 @@ class Lane(EngineObserver, RunObserver):
         await self._pool.replace(self.engine, definition)
 
     async def restart(self) -> None:
-        """Close the engine, whatever its state, and open it again."""
         await self.swap(self.engine.definition, name=self.name)
 
     async def close(self) -> None:
@@ -273,7 +271,6 @@ class Lane(EngineObserver, RunObserver):
         await self._pool.remove(self.engine)
 
     def _describe(self) -> None:
-        """Store the engine's definition, without secrets, in the lane's record."""
         self.record.definition = definitions.without_secrets(self.engine.definition, self.engine.backend)
 
     def _cancel_waiting(self) -> None:

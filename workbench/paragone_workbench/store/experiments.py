@@ -346,7 +346,6 @@ class Experiments:
         return next(self._runs(which, number, engine, limit=1, order=_LAST_FIRST), None)
 
     def judges(self, number: int) -> tuple[str, ...]:
-        """Return the identities of the engines that judged answers of an experiment, each once."""
         rows = self._database.rows(
             f"SELECT DISTINCT {_FIELD.format('judges')} AS judges FROM cell, {_RESULTS}"  # noqa: S608 (the names of columns)
             f" WHERE experiment_id = {_ID} AND judges != '' ORDER BY judges",
@@ -490,7 +489,6 @@ class Experiments:
         return self._runs(f"({_KEY}) > (?, ?, ?)", number, *(after or (-1, -1, -1)), limit=limit)
 
     def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[experiment_records.ExperimentRun]:
-        """Yield the saved runs of one prompt in the order of their keys."""
         return self._runs("prompt_index = ?", number, prompt_index)
 
     def run_at(self, number: int, key: experiment_records.RunKey) -> experiment_records.ExperimentRun | None:

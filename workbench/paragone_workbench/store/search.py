@@ -88,7 +88,6 @@ def either(one: Condition, other: Condition) -> Condition:
 
 
 def phrase(word: str) -> str:
-    """Return a word as a literal phrase in a query of the trigram index."""
     return '"' + word.replace('"', '""') + '"'
 
 
@@ -97,7 +96,6 @@ def _like(column: str) -> str:
 
 
 def _containing(part: str) -> str:
-    """Return a pattern of LIKE for texts that contain a part."""
     for sign in "\\%_":
         part = part.replace(sign, f"\\{sign}")
     return f"%{part}%"
