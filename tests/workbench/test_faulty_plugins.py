@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.definitions import rogue
-from tests.workbench.conftest import Backends, Paper, wrong
+from tests.workbench.conftest import Paper, wrong
 
 from paragone import EngineError, Probe
 from paragone_workbench.doctor import probe
@@ -76,31 +75,6 @@ async def test_errors_that_cannot_be_read(error, shown):
         await questions.probe(Stranger(error), None)
     assert shown in caught.value.sentence
     assert len(caught.value.sentence) < 1000
-
-
-async def test_an_engine_in_this_process_that_fails_is_named_and_answers_again():
-    class Failing(PoliteEngine):
-        fails = True
-
-        async def run(self, request):
-            async for event in super().run(request):
-                yield event
-                if self.fails:
-                    raise ZeroDivisionError("on cue")
-
-    class FailingBackend(PoliteBackend):
-        engine = Failing
-
-    async with Workbench(Backends(FailingBackend())) as workbench:
-        engine = workbench.add(EngineDefinition(name="m", backend="polite", model="words"))
-        engine.open()
-        execution = workbench.ask(engine, "hello")
-        await execution.ended()
-        assert execution.run.result.error.startswith(
-            "The backend polite raised an unexpected error (ZeroDivisionError: on cue)."
-        )
-        Failing.fails = False
-        assert (await workbench.ask(engine, "hello").result()).state == "done"
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,6 @@ async def test_lanes_keep_their_order(session, rogue, history):
     await session.saved()
     await session.reopen(session.conversation.number)
     assert [lane.engine.definition.name for lane in session.lanes] == ["c", "d"]
-    session.add_lane(rogue(name="e"))
-    await session.saved()
-    await session.reopen(session.conversation.number)
-    assert [lane.engine.definition.name for lane in session.lanes] == ["c", "d", "e"]
 
 
 async def test_closing_the_session_during_an_answer_is_saved_as_a_stop(session, rogue, until):

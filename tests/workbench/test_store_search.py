@@ -52,7 +52,6 @@ def test_any_script_and_any_symbol(store):
 @pytest.mark.parametrize(
     "query",
     [
-        "BORROW checker",
         "公园散步",
         "GRÖSSE mut",
         "rust? tag:none",

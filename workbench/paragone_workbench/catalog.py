@@ -150,18 +150,14 @@ class CatalogEntry:
     definition: definitions.EngineDefinition | None = None
     """The engine to open. None for the demo, which has two engines, and for a backend."""
     model: str = ""
-    """The model's full path or name."""
     is_added: bool = False
-    """Whether the entry is an engine that was added on the screen."""
     can_estimate: bool = False
-    """Whether the backend can estimate the memory that the entry needs."""
     is_unasked: bool = False
     """Whether the entry is a backend with a server on this machine that was not asked for its models."""
     has_demo: bool = False
 
     @property
     def search_text(self) -> str:
-        """The text that a filter searches, case-folded."""
         return f"{self.name} {self.detail} {self.model}".casefold()
 
 
@@ -224,18 +220,16 @@ class _Catalog:
         """Return the entries by group. A model is left out if a defined engine has the same model and no options."""
         order = list(Group)
         engines = self._config.engines.values()
+        late = [_unusable_backend(backend, "Waiting for its plugin …", "") for backend in self.waited]
+        waiting = {entry.key: entry for entry in late}
         found = [
             entry
-            for entry in (self._waiting() | self._found).values()
+            for entry in (waiting | self._found).values()
             if not any(_is_same(entry.definition, engine) for engine in engines)
         ]
         found.sort(key=lambda entry: (entry.definition is not None, entry.name.casefold()))
         entries = [*map(self._defined, engines), *found]
         return sorted(entries, key=lambda entry: order.index(entry.group))
-
-    def _waiting(self) -> dict[str, CatalogEntry]:
-        entries = (_unusable_backend(backend, "Waiting for its plugin …", "") for backend in self.waited)
-        return {entry.key: entry for entry in entries}
 
     async def look(self, backend: Backend, python: str | None) -> None:
         """Probe a backend; if it is usable, add its models and its demo."""

@@ -141,7 +141,9 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
         try:
             backend = registry.get(definition.backend)
             check_engine(definition, backend)
-            _check_model(definition, backend)
+            model = definition.model
+            if backend.capabilities.local and PurePath(model).is_absolute() and not accessible(model):
+                raise InputError(f"There is no file or folder {model}.", hint="Check the engine's `model`.")
         except ParagoneError as error:
             invalid[definition.name] = failed_probe(error)
             continue
@@ -152,12 +154,6 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
     for endpoint in await servers:
         invalid = {**endpoint.problems, **invalid}
     return [invalid.get(engine.name) or probes[engine.backend, engine.python].result() for engine in engines]
-
-
-def _check_model(definition: EngineDefinition, backend: Backend) -> None:
-    model = definition.model
-    if backend.capabilities.local and PurePath(model).is_absolute() and not accessible(model):
-        raise InputError(f"There is no file or folder {model}.", hint="Check the engine's `model`.")
 
 
 async def _machine() -> Machine:

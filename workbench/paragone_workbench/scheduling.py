@@ -95,7 +95,6 @@ class Scheduler:
 
     @property
     def order(self) -> Literal["parallel", "sequential", "swap"]:
-        """The mode in force; for `auto`, the mode of the decision."""
         if self.mode != "auto":
             return self.mode
         return self.decision.mode if self.decision is not None else "parallel"
@@ -404,7 +403,6 @@ class EnginePool:
         return self.execute(run, engine, spec)
 
     async def stop(self) -> None:
-        """Stop all runs, and cancel runs that are started later."""
         self._is_stopped = True
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 

@@ -226,7 +226,7 @@ class _Reader:
         key = ("themes", name)
         values = self._valid(settings.ThemeSettings, key, table, f"the theme {name!r}")
         for part, value in [*values.items()]:
-            if part != "base" and not settings.is_colour(str(value)):
+            if part != "base" and not settings.COLOUR.fullmatch(str(value)):
                 sentence = f"{part!r} of the theme {name!r} cannot be {value!r}."
                 self._note((*key, part), sentence, 'A colour is written as "#1e90ff".')
                 del values[part]

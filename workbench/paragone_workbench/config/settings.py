@@ -66,7 +66,7 @@ def preset_of(name: str, definition: EngineDefinition, backend: Backend, *, syst
 
 
 BaseTheme: TypeAlias = Literal["dark", "light", "contrast"]
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +89,6 @@ class ThemeSettings(Options):
     def colours(self) -> Mapping[str, str]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if name != "base" and value is not None}
-
-
-def is_colour(value: str) -> bool:
-    """Return whether a text is a colour, such as `#1e90ff`."""
-    return _COLOUR.fullmatch(value) is not None
 
 
 Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]
@@ -150,7 +145,6 @@ class Config:
     engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
     """The engines by name: the engines of config.toml, then engines added on the screen whose names config.toml lacks."""
     added: frozenset[str] = frozenset()
-    """The names of the engines that were added on the screen."""
     models: ModelSettings = ModelSettings()
     lanes: LaneSettings = LaneSettings()
     chat: ChatSettings = ChatSettings()
@@ -161,7 +155,6 @@ class Config:
     network: NetworkSettings = NetworkSettings()
     ui: UiSettings = UiSettings()
     themes: Mapping[str, ThemeSettings] = field(default_factory=dict)
-    """The user's own themes, by name."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys for the screen's bindings, by the binding's id."""
     document: TomlDocument

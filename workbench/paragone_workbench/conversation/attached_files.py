@@ -32,7 +32,6 @@ class PathCandidate:
     path: str
     """A path that begins with the typed text, apart from upper and lower case. The path of a folder ends with a slash."""
     size: int | None
-    """Size in bytes; None for a folder."""
 
 
 def candidates(begun: str) -> tuple[PathCandidate, ...]:

@@ -155,7 +155,6 @@ def without_secrets(definition: EngineDefinition, backend: Backend | None) -> En
 
 
 def secret_options(backend: Backend) -> frozenset[str]:
-    """Return the names of the options that hold a secret, or say how to obtain a secret."""
     return _secret(cast("Hashable", backend.load_options), cast("Hashable", backend.sampling))
 
 

@@ -84,8 +84,10 @@ def naming(backend: str) -> Iterator[None]:
 
 def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:
     """Return a ParagoneError for an exception of a backend: the exception itself, or an EngineError that wraps it."""
-    if isinstance(error, ParagoneError) and _is_presentable(error):
-        return error
+    if isinstance(error, ParagoneError):
+        texts: tuple[object, ...] = (error.sentence, error.hint)
+        if all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
+            return error
     if isinstance(error, InterfaceViolation):
         sentence = f"The backend {backend} breaks the plugin interface: {str(error).rstrip('.')}."
     else:
@@ -104,11 +106,6 @@ def described(error: BaseException) -> str:
         message = ""
     lines = f"{type(error).__name__}: {message}".rstrip(": ").splitlines()
     return lines[0][:_SHOWN]
-
-
-def _is_presentable(error: ParagoneError) -> bool:
-    texts: tuple[object, ...] = (error.sentence, error.hint)
-    return all(isinstance(text, str) and len(text) <= _LONGEST for text in texts)
 
 
 def notify_observers(

@@ -117,7 +117,6 @@ class EngineHandle:
         self.definition = definition
         self.observers: list[EngineObserver] = []
         self.engine: OpenEngine | None = None
-        """The open engine."""
         self.left: Caution | None = None
         """Why the server kept the model in memory when the engine was last closed; None if the server freed the model."""
         self.error: ParagoneError | None = None
@@ -132,9 +131,7 @@ class EngineHandle:
         self._opening: asyncio.Task[None] | None = None
         self._freeing: asyncio.Task[None] | None = None
         self.sampling: Mapping[str, Json] = {}
-        """The sampling options of the definition."""
         self.context_options = ContextOptions()
-        """The options for conversations that are longer than the context."""
         self._use: EngineUse | None = None
         self._unkept: tuple[Caution, ...] = ()
         """A caution that says why there is no log; empty if there is a log."""
@@ -183,7 +180,6 @@ class EngineHandle:
 
     @property
     def backend(self) -> Backend | None:
-        """The engine's backend; None if it is not installed."""
         return self._registry.find(self.definition.backend)
 
     @property
@@ -196,7 +192,6 @@ class EngineHandle:
 
     @property
     def placement(self) -> Placement:
-        """Where the engine computes."""
         if self._placed is None or self._placed[0] is not self.definition:
             self._placed = self.definition, placement_of(self.definition, self.backend)
         return self._placed[1]
@@ -270,16 +265,13 @@ class EngineHandle:
             await self._use.ended()
 
     def begin_use(self, use: EngineUse) -> None:
-        """Register the work that uses the engine from now on."""
         self._use = use
 
     def end_use(self, use: EngineUse) -> None:
-        """Unregister work that no longer uses the engine."""
         if self._use is use:
             self._use = None
 
     def mark_crashed(self, error: ParagoneError) -> None:
-        """Record that the engine's process ended unexpectedly."""
         self._free(None)
         self.error = error
         self._changed()

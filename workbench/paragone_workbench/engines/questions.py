@@ -69,16 +69,12 @@ def _checked_models(found: object) -> Sequence[ModelInfo]:
     if not isinstance(found, Sequence) or isinstance(found, str):
         raise InterfaceViolation.expected("a list of models", found)
     _check_count(found)
-    return [_with_problem(check_value(ModelInfo, model)) for model in found]
+    models = [check_value(ModelInfo, model) for model in found]
+    # a path that is not UTF-8 can be neither saved nor sent to an engine
+    problem = f"The file's name is not UTF-8 text. {definitions.RENAME}"
+    return [it if is_utf8(it.model) else dataclasses.replace(it, problem=problem) for it in models]
 
 
 def _check_count(found: Sequence[object]) -> None:
     if len(found) > MAX_MODELS:
         raise InterfaceViolation(f"it lists {len(found):,} models, and at most {MAX_MODELS:,} are allowed")
-
-
-def _with_problem(model: ModelInfo) -> ModelInfo:
-    """Return a model, with a problem if its path is not UTF-8, since such a path can be neither saved nor sent to an engine."""
-    if is_utf8(model.model):
-        return model
-    return dataclasses.replace(model, problem=f"The file's name is not UTF-8 text. {definitions.RENAME}")

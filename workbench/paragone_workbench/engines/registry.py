@@ -98,7 +98,6 @@ class Registry:
         raise InputError(f"There is no backend {name!r}.", hint=hint)
 
     def find(self, name: str) -> Backend | None:
-        """Return the backend of this name, or None."""
         if name not in self._found and not self._complete:
             # by convention, a backend's plugin has the same name as the backend
             self._found |= self._discover(name).backends

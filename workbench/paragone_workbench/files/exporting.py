@@ -27,7 +27,6 @@ _PAGE = 1000
 class Exported(NamedTuple):
     path: Path
     numbers: tuple[int, ...]
-    """The numbers of the conversations in the file."""
     left_out: tuple[str, ...]
     """For each conversation that was left out, a sentence that says why."""
     size: int
@@ -113,7 +112,6 @@ async def _next(pieces: AsyncIterator[str]) -> str | None:
 
 class WrittenSuite(NamedTuple):
     prompts: int
-    """Number of prompts in the suite."""
     with_images: int
     """Number of prompts that were left out because of their images, which a suite cannot contain."""
 

@@ -40,12 +40,16 @@ def conversation_actions(
 ) -> tuple[str, ...]:
     """Return what the engines of lanes and runs do outside of the file's folder when conversations are opened or
     replayed, and the files that sampling options name. Raises EngineError if a backend fails."""
-    definitions = {
-        repr(definition): definition for saved in conversations for definition in _definitions(saved)
-    }
-    actions = [*named_actions(definitions.values(), registry, path, folders)]
-    samplings = {repr(sampling): sampling for saved in conversations for sampling in _samplings(saved)}
-    for sampling in samplings.values():
+    definitions: list[EngineDefinition] = []
+    samplings: list[Mapping[str, Json]] = []
+    for saved in conversations:
+        definitions += (lane.definition for lane in saved.lanes)
+        definitions += (run.result.definition for run in saved.runs)
+        samplings += (prompt.sampling for prompt in saved.conversation.prompts if prompt.sampling)
+        samplings += (object_at(run.result.request, "sampling") for run in saved.runs)
+    different = {repr(definition): definition for definition in definitions}
+    actions = [*named_actions(different.values(), registry, path, folders)]
+    for sampling in {repr(sampling): sampling for sampling in samplings}.values():
         # the user may choose an engine of any backend to continue the lane, or for a replay
         for backend in registry.all().values():
             actions += (f"a request {action}" for action in option_actions(backend.sampling, sampling, path))
@@ -62,18 +66,6 @@ def remove_secrets(saved: SavedConversation, registry: Registry) -> None:
             prompt.sampling = _public_sampling(prompt.sampling, registry)
     for run in saved.runs:
         run.result = _public_result(run.result, registry)
-
-
-def _definitions(saved: SavedConversation) -> Iterator[EngineDefinition]:
-    yield from (lane.definition for lane in saved.lanes)
-    yield from (run.result.definition for run in saved.runs)
-
-
-def _samplings(saved: SavedConversation) -> Iterator[Mapping[str, Json]]:
-    yield from (prompt.sampling for prompt in saved.conversation.prompts if prompt.sampling)
-    for run in saved.runs:
-        if sampling := object_at(run.result.request, "sampling"):
-            yield sampling
 
 
 def _without_secrets(definition: EngineDefinition, registry: Registry) -> EngineDefinition:
@@ -121,22 +113,14 @@ def _public_result(result: RunResult, registry: Registry) -> RunResult:
 
 
 def _public_manifest(manifest: Mapping[str, Json], registry: Registry) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for name, value in manifest.items():
-        if name == "engine" and isinstance(value, Mapping):
-            try:
-                found[name] = to_json(_without_secrets(from_json(EngineDefinition, value), registry))
-            except (TypeError, ValueError):
-                continue  # another program wrote this definition
-        elif name == "request" and isinstance(value, Mapping):
-            sampling = value.get("sampling")
-            rest = _public({key: part for key, part in value.items() if key != "sampling"})
-            assert isinstance(rest, dict)
-            found[name] = rest
-            if isinstance(sampling, Mapping):
-                rest["sampling"] = _public_sampling(sampling, registry)
-        else:
-            found[name] = _public(value)
+    found = {name: _public(part) for name, part in manifest.items() if name not in ("engine", "request")}
+    with contextlib.suppress(LookupError, TypeError, ValueError):  # another program may have written it
+        definition = from_json(EngineDefinition, object_at(manifest, "engine"))
+        found["engine"] = to_json(_without_secrets(definition, registry))
+    if request := object_at(manifest, "request"):
+        rest = {name: _public(part) for name, part in request.items() if name != "sampling"}
+        sampling = object_at(request, "sampling")
+        found["request"] = {**rest, "sampling": _public_sampling(sampling, registry)} if sampling else rest
     return found
 
 
@@ -145,14 +129,13 @@ def _public(value: Json) -> Json:
     if isinstance(value, str):
         return without_key_words(value)
     if isinstance(value, Mapping):
-        return {name: part if _is_digest(name, part) else _public(part) for name, part in value.items()}
+        return {
+            name: part if name in _DIGESTS and _DIGEST.fullmatch(str(part)) else _public(part)
+            for name, part in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_public(part) for part in value]
     return value
-
-
-def _is_digest(name: str, value: Json) -> bool:
-    return name in _DIGESTS and isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 # Each yields nothing if the JSON has another program's form.

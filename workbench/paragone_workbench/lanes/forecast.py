@@ -24,7 +24,6 @@ class Forecast:
     """The size of the prompt that a lane's engine would get."""
 
     lane: str
-    """The name of the lane."""
     tokens: int
     """Number of tokens of the prompt, including the conversation before it."""
     context: int

@@ -137,7 +137,6 @@ class Lane(EngineObserver, RunObserver):
         self.when_free: Callable[[Lane, Run], None] = lambda lane, run: None
         """Called when a run has ended and all observers were notified. The lane can then begin the next prompt."""
         self._execution: Execution | None = None
-        """The execution of the current run."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -264,7 +263,6 @@ class Lane(EngineObserver, RunObserver):
         await self._pool.replace(self.engine, definition)
 
     async def restart(self) -> None:
-        """Close the engine, whatever its state, and open it again."""
         await self.swap(self.engine.definition, name=self.name)
 
     async def close(self) -> None:
@@ -273,7 +271,6 @@ class Lane(EngineObserver, RunObserver):
         await self._pool.remove(self.engine)
 
     def _describe(self) -> None:
-        """Store the engine's definition, without secrets, in the lane's record."""
         self.record.definition = definitions.without_secrets(self.engine.definition, self.engine.backend)
 
     def _cancel_waiting(self) -> None:
@@ -292,8 +289,8 @@ class Lane(EngineObserver, RunObserver):
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
         self.notify(lambda observer: observer.text_came(self, run, channel, text))
 
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        self._cautioned(caution)
+    def cautioned(self, run: Run | None, caution: Caution) -> None:
+        self.notify(lambda observer: observer.cautioned(self, caution))
 
     def run_ended(self, run: Run) -> None:
         """Notify the observers, then let the session begin the next prompt."""
@@ -314,13 +311,10 @@ class Lane(EngineObserver, RunObserver):
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
         for caution in loaded.cautions:
-            self._cautioned(caution)
+            self.cautioned(None, caution)
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
         self.notify(lambda observer: observer.engine_failed(self, error))
-
-    def _cautioned(self, caution: Caution) -> None:
-        self.notify(lambda observer: observer.cautioned(self, caution))
 
     def changed(self) -> None:
         self.notify(lambda observer: observer.state_changed(self))

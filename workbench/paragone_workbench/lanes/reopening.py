@@ -51,7 +51,11 @@ def lanes_of(
             known = configured.get(record.definition.name, record.definition)
             lane = new_lane(_with_secrets(record.definition, known, registry), lanes, record)
         else:
-            _rename(lane, record.definition.name, lanes, registry)
+            name = record.definition.name
+            if lane.engine.definition.name != name:
+                with contextlib.suppress(InputError):  # an engine with invalid options keeps its name
+                    lane.engine.configure(dataclasses.replace(lane.engine.definition, name=name))
+            lane.name = unique_name(lane.engine.definition, lanes, registry)
             lane.resume(record)
         lanes.append(lane)
     return lanes, spare
@@ -176,11 +180,3 @@ def _is_alike(lane: Lane, kept: EngineDefinition, registry: Registry) -> bool:
     """Return whether a lane's engine equals a saved engine in everything but the name."""
     present = registry.public(lane.engine.definition)
     return dataclasses.replace(present, name=kept.name) == kept
-
-
-def _rename(lane: Lane, name: str, others: Sequence[Lane], registry: Registry) -> None:
-    """Give a lane and its engine the saved name. An engine with invalid options keeps its name."""
-    if lane.engine.definition.name != name:
-        with contextlib.suppress(InputError):
-            lane.engine.configure(dataclasses.replace(lane.engine.definition, name=name))
-    lane.name = unique_name(lane.engine.definition, others, registry)

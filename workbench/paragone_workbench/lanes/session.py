@@ -388,7 +388,6 @@ class Session:
         return reopening.Reopened(len(saved.lanes) - len(lanes), shown_again)
 
     def follow(self, lane: Lane, run: Run) -> None:
-        """Begin to save a run of a lane whenever the run changes."""
         self.recorder.follow(self.conversation, run, lane.record)
 
     def _show_lanes(self) -> None:

@@ -238,28 +238,21 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
 
 
+_USAGE = (
+    *("prompt_tokens", "cached_tokens", "completion_tokens", "thinking_tokens", "pieces"),
+    *("drafted_tokens", "accepted_tokens"),
+)
+_TIMINGS = (
+    *("load_s", "ttft_s", "ttfo_s", "thinking_s", "tpot_ms", "prefill_tps", "decode_tps", "itl_ms", "shared"),
+)
+
+
 def figures_json(known: RunMetrics | None) -> dict[str, Json]:
     """Return the token counts and the times of a run as commands print them with `--json`."""
-    metrics = known or RunMetrics()
+    data: dict[str, Json] = asdict(known or RunMetrics())
+    if known is None:
+        data["completion_tokens"] = None
     return {
-        "usage": {
-            "prompt_tokens": metrics.prompt_tokens,
-            "cached_tokens": metrics.cached_tokens,
-            "completion_tokens": metrics.completion_tokens if known is not None else None,
-            "thinking_tokens": metrics.thinking_tokens,
-            "pieces": metrics.pieces,
-            "drafted_tokens": metrics.drafted_tokens,
-            "accepted_tokens": metrics.accepted_tokens,
-        },
-        "timings": {
-            "load_s": metrics.load_s,
-            "ttft_s": metrics.ttft_s,
-            "ttfo_s": metrics.ttfo_s,
-            "thinking_s": metrics.thinking_s,
-            "tpot_ms": metrics.tpot_ms,
-            "prefill_tps": metrics.prefill_tps,
-            "decode_tps": metrics.decode_tps,
-            "itl_ms": asdict(metrics.itl_ms),
-            "shared": metrics.shared,
-        },
+        "usage": {name: data[name] for name in _USAGE},
+        "timings": {name: data[name] for name in _TIMINGS},
     }

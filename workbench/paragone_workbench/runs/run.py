@@ -114,7 +114,6 @@ class Run:
 
     @property
     def result(self) -> RunResult:
-        """The text, tokens and figures that the run has produced so far."""
         if self._has_grown:
             self._has_grown = False
             self._result = dataclasses.replace(
@@ -132,7 +131,6 @@ class Run:
 
     @property
     def settings(self) -> RunSettings | None:
-        """The settings in force, as far as the engine has reported them."""
         return self._result.settings
 
     @property

@@ -75,7 +75,6 @@ class Figures:
             self._ttft.labels(model).observe(end.ttft_s)
 
     def embedded(self, model: str, found: Embeddings) -> None:
-        """Count the tokens of texts whose embeddings were computed."""
         self._prompt.labels(model).inc(found.prompt_tokens or 0)
 
     def text(self) -> bytes:

@@ -139,7 +139,6 @@ class Reply:
         }
 
     def _choice(self, end: End, pieces: list[Piece]) -> dict[str, Json]:
-        """Return the entry of a whole answer in the `choices` of a reply."""
         is_chat = self._request.is_chat
         text = "".join(piece.text for piece in pieces if piece.channel == "answer" or not is_chat)
         thinking = "".join(piece.text for piece in pieces if piece.channel == "thinking")

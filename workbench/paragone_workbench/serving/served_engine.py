@@ -83,7 +83,6 @@ class ServedEngine:
 
     @property
     def is_open(self) -> bool:
-        """Whether the engine can answer without being opened first."""
         return any(handle.is_open for handle in self._handles)
 
     @property
@@ -334,8 +333,6 @@ async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, p
 
 
 class _Pieces(RunObserver):
-    """Passes on the texts and the tokens of a run as pieces of an answer."""
-
     def __init__(self, index: int, put: Callable[[Part], None]) -> None:
         self.index = index
         self._put = put

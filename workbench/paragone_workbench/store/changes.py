@@ -65,8 +65,6 @@ class TurnRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewText:
-    """Text that a run in progress has added since the last successful save."""
-
     run_id: str
     position: int
     """Number of characters, of the answer and the thinking together, that were saved before."""
@@ -128,8 +126,6 @@ class Changes:
 
 @dataclass(slots=True, eq=False)
 class FollowedRun:
-    """A run of which the history does not have everything yet."""
-
     lane: LaneRecord
     text: int = 0
     """Number of characters of the answer that have been saved."""
@@ -160,7 +156,6 @@ class Outbox:
         self.queue: tuple[QueuedPrompt, ...] = ()
         self._opened: float | None = None
         self.lanes: dict[LaneRecord, None] = {}
-        """All lanes of the conversation."""
         self._heads: dict[LaneRecord, str] = {}
         """The ids of the latest heads that the history has, or will have after the next save."""
         self._saved: set[str] = set()
@@ -220,7 +215,6 @@ class Outbox:
         self.runs.clear()
 
     def changes(self) -> Changes:
-        """Return the rows of all items of the list."""
         runs = [run for run in self.runs if run in self.items]
         with_runs = {self.runs[run].lane: None for run in runs if self.runs[run].lane.id not in self._saved}
         # a new lane that is already closed and has no run to save is not saved

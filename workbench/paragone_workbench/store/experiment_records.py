@@ -32,9 +32,7 @@ class Experiment:
     engines: tuple[EngineDefinition, ...]
     """The definitions of the engines, without secret options."""
     machine: Mapping[str, Json]
-    """The machine on which the experiment began."""
     prompts: int
-    """Number of prompts."""
     created: float
     """When the experiment began, in seconds since 1970."""
     id: str = field(default_factory=new_id)
@@ -76,7 +74,6 @@ class EndedRun(NamedTuple):
     key: RunKey
     result: RunResult
     assertions: Sequence[Json] = ()
-    """The results of the assertions."""
     digests: Digests | None = None
     """The digests by which other experiments find the run; None if no other experiment may use the run."""
 
@@ -137,7 +134,6 @@ class ExperimentRun:
     """The 17 in `e3/17`, which people type; unique among the runs of all experiments."""
     result: RunResult
     assertions: tuple[Json, ...] = ()
-    """The saved results of the assertions, as JSON."""
 
     @functools.cached_property
     def checks(self) -> tuple[AssertionResult, ...]:

@@ -48,17 +48,10 @@ class Votes:
         return vote.id
 
     def _add(self, vote: experiment_records.Vote) -> None:
-        self._database.run(
-            _ADD,
-            vote.id,
-            json.dumps([to_json(answer) for answer in vote.candidates]),
-            str(vote.choice),
-            int(vote.blind),
-            vote.created,
-            vote.experiment_id,
-            vote.prompt_index,
-            vote.prompt_id,
-        )
+        candidates = json.dumps([to_json(answer) for answer in vote.candidates])
+        about = vote.experiment_id, vote.prompt_index, vote.prompt_id
+        values = vote.id, candidates, str(vote.choice), int(vote.blind), vote.created, *about
+        self._database.run(_ADD, *values)
         if vote.prompt_id is not None:
             self._database.run(_USED, vote.created, vote.prompt_id)
 
@@ -90,7 +83,7 @@ class Votes:
         rows = self._database.rows(f"{_VOTES} WHERE {where} ORDER BY vote.number", *values)
         for row in rows:
             try:
-                yield _vote(*row)
+                yield _vote(row)
             except StoreError:
                 if not skips_damaged:
                     raise
@@ -103,37 +96,19 @@ class Votes:
         return bool(self._database.rows(_DELETE_LAST, json.dumps([*prompts])))
 
 
-def _vote(
-    vote_id: str,
-    candidates: str,
-    choice: str,
-    blind: int,
-    created: float,
-    experiment: int | None,
-    prompt_index: int | None,
-    prompt_id: str | None,
-) -> experiment_records.Vote:
+def _vote(row: Row) -> experiment_records.Vote:
+    vote_id, candidates, choice, blind, created, *about = row
     with decoding(f"Vote {vote_id}"):
         return experiment_records.Vote(
             id=vote_id,
             candidates=tuple(
                 from_json(experiment_records.VotedAnswer, answer) for answer in list_in(candidates)
             ),
-            choice=_choice(choice),
+            choice=choice if choice in ("tie", "bad") else int(choice),
             blind=bool(blind),
             created=created,
-            experiment_id=experiment,
-            prompt_index=prompt_index,
-            prompt_id=prompt_id,
+            **dict(zip(("experiment_id", "prompt_index", "prompt_id"), about, strict=True)),
         )
-
-
-def _choice(text: str) -> experiment_records.VoteChoice:
-    match text:
-        case "tie" | "bad":
-            return text
-        case _:
-            return int(text)
 
 
 class Measurements:
@@ -371,7 +346,6 @@ class Experiments:
         return next(self._runs(which, number, engine, limit=1, order=_LAST_FIRST), None)
 
     def judges(self, number: int) -> tuple[str, ...]:
-        """Return the identities of the engines that judged answers of an experiment, each once."""
         rows = self._database.rows(
             f"SELECT DISTINCT {_FIELD.format('judges')} AS judges FROM cell, {_RESULTS}"  # noqa: S608 (the names of columns)
             f" WHERE experiment_id = {_ID} AND judges != '' ORDER BY judges",
@@ -515,7 +489,6 @@ class Experiments:
         return self._runs(f"({_KEY}) > (?, ?, ?)", number, *(after or (-1, -1, -1)), limit=limit)
 
     def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[experiment_records.ExperimentRun]:
-        """Yield the saved runs of one prompt in the order of their keys."""
         return self._runs("prompt_index = ?", number, prompt_index)
 
     def run_at(self, number: int, key: experiment_records.RunKey) -> experiment_records.ExperimentRun | None:

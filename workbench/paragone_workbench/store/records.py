@@ -206,7 +206,6 @@ class Summary:
     updated: float
     """When the conversation was last used, in seconds since 1970; 0 if the record is damaged."""
     tags: tuple[str, ...] = ()
-    """The tags of the conversation, in alphabetical order."""
     is_pinned: bool = False
     is_interrupted: bool = False
     """Whether the last answer of a lane that is not closed was interrupted."""

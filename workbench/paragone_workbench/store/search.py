@@ -42,12 +42,15 @@ def fitting_conversation(query: Query) -> Condition:
 
 
 def fitting_tags_and_dates(query: Query) -> Condition:
-    parts = [Condition(_TAGGED, (name,)) for name in query.tags]
-    if query.since is not None:
-        parts.append(Condition("conversation.used >= ?", (query.since,)))
-    if query.until is not None:
-        parts.append(Condition("conversation.created < ?", (query.until,)))
-    return all_of(*parts)
+    tags = (Condition(_TAGGED, (name,)) for name in query.tags)
+    return all_of(*tags, *_dates(query, "conversation.used", "conversation.created"))
+
+
+def _dates(query: Query, last: str, first: str) -> Iterator[Condition]:
+    """Yield the conditions on the columns of the last and of the first use."""
+    for sql, value in ((f"{last} >= ?", query.since), (f"{first} < ?", query.until)):
+        if value is not None:
+            yield Condition(sql, (value,))
 
 
 def fitting_run(query: Query) -> Condition:
@@ -60,14 +63,8 @@ def fitting_run(query: Query) -> Condition:
 
 def fitting_experiment_run(query: Query) -> Condition:
     """Return the condition of the answers in experiments that fit the dates of a query. No answer fits a query with tags."""
-    parts: list[Condition] = []
-    if query.tags:
-        parts.append(Condition("0", ()))
-    if query.since is not None:
-        parts.append(Condition("run.started >= ?", (query.since,)))
-    if query.until is not None:
-        parts.append(Condition("run.started < ?", (query.until,)))
-    return all_of(*parts)
+    none = [Condition("0", ())] if query.tags else []
+    return all_of(*none, *_dates(query, "run.started", "run.started"))
 
 
 def fitting_text(column: str, word: str) -> Condition:
@@ -91,7 +88,6 @@ def either(one: Condition, other: Condition) -> Condition:
 
 
 def phrase(word: str) -> str:
-    """Return a word as a literal phrase in a query of the trigram index."""
     return '"' + word.replace('"', '""') + '"'
 
 
@@ -100,7 +96,6 @@ def _like(column: str) -> str:
 
 
 def _containing(part: str) -> str:
-    """Return a pattern of LIKE for texts that contain a part."""
     for sign in "\\%_":
         part = part.replace(sign, f"\\{sign}")
     return f"%{part}%"
