@@ -96,20 +96,6 @@ async def test_the_users_seed_applies_instead(suites, seed):
     assert seeds == [seed] * 3
 
 
-async def test_a_stopped_suite_goes_on_with_what_is_not_finished(suites, until):
-    made, slow = suite("x", "endless y", "z"), engine("a")
-    for expected in (["a: x", "a: endless y"], ["a: endless y"]):
-        runner = await suites.begin(made, slow)
-        before = len(scripted_backend.EVENTS)
-        running = asyncio.create_task(runner.run())
-        await until(lambda: scripted_backend.EVENTS[-1:] == ["ask a: endless y"])
-        await runner.stop()
-        await running
-        await runner.close()
-        assert asked(scripted_backend.EVENTS[before:]) == expected
-        assert keys(await suites.saved()) == [("a", 0)]
-
-
 async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suites):
     made = suite("x", "fail y")
     await suites.run(made, A)
@@ -234,14 +220,6 @@ async def test_a_lock_that_passes_stops_nothing_and_a_stop_ends_the_wait(suites,
 
 
 # ── Assertions ───────────────────────────────────────────────────────────────────────────────
-
-
-async def test_assertions_are_checked_as_soon_as_a_run_has_ended(suites):
-    await suites.run(suite("x", "y", "fail", assertions=[contains("X")]), A)
-    runs = await suites.saved()
-    assert [[it.passed for it in run.checks] for run in runs] == [[True], [False], []]
-    progress = suites.runner.progress[0]
-    assert (progress.passed, progress.not_passed, progress.failed) == (1, 1, 1)
 
 
 async def test_judges_are_asked_after_all_runs_and_opened_once(suites):

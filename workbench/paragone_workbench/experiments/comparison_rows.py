@@ -104,18 +104,15 @@ def in_order(metrics: Iterable[Metric]) -> list[Metric]:
 
 def score_metric(name: str) -> Metric:
     """Return the metric of a score: of a judge, or of an assertion that checks how many values of a list an answer has."""
+    literal = name.replace("{", "{{").replace("}", "}}")
     return Metric(
         name=f"score {name}",
         title=f"score of {name}",
         digits=3,
         where=" with this score",
-        more=f"{{b}} scores {{amount}} higher than {{a}} in {_literal(name)}",
-        less=f"{{b}} scores {{amount}} lower than {{a}} in {_literal(name)}",
+        more=f"{{b}} scores {{amount}} higher than {{a}} in {literal}",
+        less=f"{{b}} scores {{amount}} lower than {{a}} in {literal}",
     )
-
-
-def _literal(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 if TYPE_CHECKING:

@@ -314,15 +314,12 @@ class ClusterPlan:
 
     @property
     def sentence(self) -> str:
-        counts = {
-            placed.definition.name: (len(placed.places), len({place.node.id for place in placed.places}))
-            for placed in (*self.engines.values(), *self.judges.values())
-        }
-        listed = ", ".join(
-            f"{name}: {places} on {counted(nodes, 'node')}" for name, (places, nodes) in counts.items()
-        )
-        servers = "All engines are servers, which are asked from here."
-        return f"Places on the cluster: {listed}." if listed else servers
+        placed = {one.definition.name: one.places for one in (*self.engines.values(), *self.judges.values())}
+        if not placed:
+            return "All engines are servers, which are asked from here."
+        nodes = {name: len({place.node.id for place in places}) for name, places in placed.items()}
+        listed = [f"{name}: {len(placed[name])} on {counted(count, 'node')}" for name, count in nodes.items()]
+        return f"Places on the cluster: {', '.join(listed)}."
 
 
 async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterPlan:

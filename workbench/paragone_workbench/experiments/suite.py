@@ -79,22 +79,22 @@ class Suite:
 
 
 def filter_prompts(suite: Suite, expression: str) -> Suite:
-    """Return the suite with only the prompts that match an expression. The indices of prompts stay the same.
+    """Return the suite with the prompts that have the tag of `tag:NAME`, or a message that contains another expression.
 
-    `tag:NAME` chooses the prompts with this tag. Any other text chooses the prompts with a message that contains the
-    text, whether in upper or lower case.
+    Upper and lower case are the same. The indices of prompts stay the same.
     """
     key, _, tag = expression.partition(":")
-    if key == "tag":
-        chosen = [prompt for prompt in suite.prompts if tag in prompt.tags]
-    else:
-        wanted = expression.casefold()
-        chosen = [
-            prompt
-            for prompt in suite.prompts
-            if any(wanted in message.text.casefold() for message in prompt.messages)
-        ]
-    return dataclasses.replace(suite, prompts=tuple(chosen))
+    wanted = expression.casefold()
+    chosen = tuple(
+        prompt
+        for prompt in suite.prompts
+        if (
+            tag in prompt.tags
+            if key == "tag"
+            else any(wanted in it.text.casefold() for it in prompt.messages)
+        )
+    )
+    return dataclasses.replace(suite, prompts=chosen)
 
 
 def problem_text(name: str, problems: Sequence[SuiteProblem]) -> str:
