@@ -270,13 +270,9 @@ def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> I
             (pair.a, pair.b, pair.paired.difference, interval),
             (pair.b, pair.a, -pair.paired.difference, turned),
         ):
+            prompts = pair.paired.prompts
             yield NonInferiority(
-                a=a,
-                b=b,
-                margin=margin,
-                difference=difference,
-                interval=own,
-                prompts=pair.paired.prompts,
+                a=a, b=b, margin=margin, difference=difference, interval=own, prompts=prompts
             )
 
 
@@ -421,10 +417,5 @@ def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
     shares = one.same_shares(other).tolist()
     if not shares:
         return None
-    return SameAnswers(
-        a=one.engine,
-        b=other.engine,
-        prompts=len(shares),
-        share=math.fsum(shares) / len(shares),
-        sampled=one.sampled or other.sampled,
-    )
+    share, sampled = math.fsum(shares) / len(shares), one.sampled or other.sampled
+    return SameAnswers(a=one.engine, b=other.engine, prompts=len(shares), share=share, sampled=sampled)

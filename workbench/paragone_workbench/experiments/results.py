@@ -176,10 +176,9 @@ class EngineTotals:
     errors: int = 0
     """Number of runs that failed, or of which no assertion failed but at least one gave no verdict."""
     seconds: float = 0.0
-    """Seconds that the runs took."""
     tokens: int = 0
     counted: int = 0
-    """Number of runs that did not fail, and whose tokens are counted."""
+    """Number of runs with `tokens`, which did not fail."""
     ttft_s: SpeedTotals = field(default_factory=SpeedTotals)
     decode_tps: SpeedTotals = field(default_factory=SpeedTotals)
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -225,12 +225,16 @@ async def find_or_create(
     history: History, request: SuiteRequest, registry: Registry
 ) -> tuple[Experiment, bool]:
     """Return the claimed experiment of a request, and whether an earlier command began it. Raises StoreError and InputError."""
-    digest = _fingerprint(
-        request.suite.prompts,
-        [engine_identity(engine, registry.find(engine.backend)) for engine in request.engines],
-        request.repetitions,
-        [engine_identity(judge, registry.find(judge.backend)) for judge in request.judges.values()],
+    # everything that answers depend on, without line numbers, so that an added comment begins no new experiment
+    prompts = (to_json(dataclasses.replace(prompt, line=0)) for prompt in request.suite.prompts)
+    engines, judges = (
+        [engine_identity(engine, registry.find(engine.backend)) for engine in named]
+        for named in (request.engines, request.judges.values())
     )
+    hashed = hashlib.sha256()
+    for part in chain[Json](prompts, (engines, request.repetitions), judges):
+        hashed.update(json.dumps(part, sort_keys=True).encode() + b"\n")
+    digest = hashed.hexdigest()
     if not request.fresh:
         found = await retrying(history, lambda store: store.experiments.find(digest))
         if found is not None:
@@ -249,8 +253,8 @@ async def find_or_create(
     )
 
     def create(store: Store) -> Experiment:
-        prompts = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
-        number = store.experiments.create(new, prompts, fresh=request.fresh)
+        saved = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
+        number = store.experiments.create(new, saved, fresh=request.fresh)
         created = store.experiments.get(number)
         if created.id != new.id:  # another instance created the experiment
             store.experiments.claim(number)
@@ -258,18 +262,3 @@ async def find_or_create(
 
     experiment = await retrying(history, create)
     return experiment, experiment.id != new.id
-
-
-def _fingerprint(
-    prompts: Iterable[SuitePrompt], engines: Sequence[Json], repetitions: int, judges: Iterable[Json]
-) -> str:
-    """Return the SHA-256 of everything that the answers of an experiment depend on, in hexadecimal.
-
-    Prompts include the system prompt and the assertions. `engines` and `judges` are the identities of the engines and the
-    judges. The line numbers of the prompts are ignored, so that an added comment begins no new experiment.
-    """
-    digest = hashlib.sha256()
-    contents = (to_json(dataclasses.replace(prompt, line=0)) for prompt in prompts)
-    for part in chain[Json](contents, (engines, repetitions), judges):
-        digest.update(json.dumps(part, sort_keys=True).encode() + b"\n")
-    return digest.hexdigest()
