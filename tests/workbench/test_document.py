@@ -121,9 +121,6 @@ async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history
     assert runs[2].result.error == "It broke."
 
 
-# ── Documents that cannot be read ──────────────────────────────────────────────────────────────
-
-
 @pytest.fixture(scope="module")
 def valid_text(tmp_path_factory):
     folder = tmp_path_factory.mktemp("valid")

@@ -34,9 +34,6 @@ GIB = 1 << 30
 NODES = [Node(id=f"n{number}", name=f"node {number}", cpus=4, gpus=0, memory=64 * GIB) for number in (1, 2)]
 
 
-# Places
-
-
 def memory(device, gib, total=None):
     return DeviceMemory(device=device, weights=gib * GIB, kv_cache=0, compute=0, total=total and total * GIB)
 
@@ -57,9 +54,6 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
         engines=engines,
     )
     assert (len(found), *((found[0].cpus, found[0].gpus) if found else (0, 0))) == expected
-
-
-# The check of the nodes
 
 
 @pytest.mark.parametrize(
@@ -89,9 +83,6 @@ def test_addresses_that_are_refused(text, hint):
     with pytest.raises(InputError) as refused:
         cluster_address(text)
     assert refused.value.hint.startswith(hint)
-
-
-# Processes that are lost
 
 
 class ActorHere(CellActor):
@@ -253,9 +244,6 @@ async def test_a_history_that_fails_ends_the_work_at_all_places(history):
         ClusterHere(), history, suite(*PROMPTS), engine("one"), runner_kind=FailingRunner
     )
     assert runner.failure.sentence == "The disk is full."
-
-
-# Judges
 
 
 JUDGED = suite(

@@ -40,9 +40,6 @@ class Remarks(SuiteObserver):
         self.sentences.append(sentence)
 
 
-# ── Order ────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_sequential_begins_each_prompt_with_another_engine(suites):
     events = await suites.run(THREE, A, B, schedule="sequential")
     assert asked(events) == ["a: x", "b: x", "b: y", "a: y", "a: z", "b: z"]
@@ -71,9 +68,6 @@ async def test_a_server_gets_several_requests_at_once_unless_they_take_turns(sui
         await running
         await runner.close()
         assert len(asked(scripted_backend.EVENTS[before:])) == most
-
-
-# ── Resuming ─────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_all_engines_get_the_same_seed_for_the_same_prompt_and_repetition(suites):
@@ -121,9 +115,6 @@ async def test_of_two_instances_that_begin_at_once_one_is_refused(suites, monkey
                 await suites.begin(THREE, A)
     finally:
         await other.close()
-
-
-# ── Failures ─────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_after_a_crash_the_engine_is_opened_again_and_goes_on(suites):
@@ -217,9 +208,6 @@ async def test_a_lock_that_passes_stops_nothing_and_a_stop_ends_the_wait(suites,
         assert "another program keeps it locked" in suites.runner.failure.sentence
     else:
         assert (suites.runner.failure, len(await suites.saved())) == (None, 3)
-
-
-# ── Assertions ───────────────────────────────────────────────────────────────────────────────
 
 
 async def test_judges_are_asked_after_all_runs_and_opened_once(suites):
