@@ -34,8 +34,7 @@ class _Process:
     place: ray_cluster.Place
     actor: ray_cluster.RemoteActor
     is_open: bool = False
-    rate: float | None = None
-    """Tokens per second."""
+    rate: float | None = None  # tokens per second
     requests: set[asyncio.Future[Any]] = field(default_factory=set)
     """The requests in progress."""
 
@@ -301,13 +300,11 @@ def check_nodes(reports: Mapping[str, ray_cluster.NodeReport], sizes: Mapping[st
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """Where the engines of a request are opened. `RayExecutor.close` leaves the cluster in the end."""
+    """Where engines, by index in the request, and judges, by name, are opened. `RayExecutor.close` leaves the cluster in the end."""
 
     cluster: ray_cluster.Cluster
     engines: Mapping[int, ray_cluster.PlacedEngine]
-    """The engines that are opened on nodes, by index in the request."""
     judges: Mapping[str, ray_cluster.PlacedEngine]
-    """The judges that are opened on nodes, by name."""
 
     def executor(self, work: executor.SuiteWork) -> RayExecutor:
         return RayExecutor(work, self)

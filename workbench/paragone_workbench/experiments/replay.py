@@ -50,9 +50,7 @@ class ReplayedRun:
     id: str
     engine: str
     prompt: str
-    """The text of the last message."""
     error: ParagoneError | None = None
-    """Why the repetition failed; None if the repetition succeeded."""
     difference: AnswerDifference | None = None
 
     @property

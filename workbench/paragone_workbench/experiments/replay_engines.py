@@ -91,7 +91,6 @@ class ReplayEngine:
     backend: Backend
     runs: Sequence[RecordedRun]
     overridden: frozenset[str]
-    """Names of the options that the user set."""
 
     def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
         """Return the sampling options for a run: the options of the recorded request, and the seed that was in force."""

@@ -96,9 +96,7 @@ async def take_known_runs(
 ) -> int:
     """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
 
-    An experiment that was begun with `fresh`, or that has runs already, takes over only runs that are newer than that
-    experiment.
-    Raises StoreError.
+    One that was begun with `fresh`, or that has runs already, takes over only runs that are newer. Raises StoreError.
     """
     begun = request.fresh or experiment.done or experiment.failed
     since = experiment.created if begun else 0.0

@@ -206,15 +206,12 @@ SCHEDULE: Mode = "swap"
 class SuiteRequest:
     suite: Suite
     engines: Sequence[EngineDefinition]
-    """The definitions of the engines, with the options of the command line."""
     judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
-    """The definitions of the engines that assertions ask, by name."""
     foreign_judges: frozenset[str] = frozenset()
     """The names of the judges that only the suite names, which do not get the user's own system prompt."""
     repetitions: int = 1
     schedule: Mode = SCHEDULE
     chosen: frozenset[int] | None = None
-    """Indices of the prompts to run now; None for all."""
     retry_failed: bool = False
     """Whether failed runs are repeated, and judges that gave no verdict are asked again."""
     fresh: bool = False
