@@ -22,8 +22,12 @@ MAY_NOT_CONTINUE = paragone.Caution(
 )
 
 
+def not_cold(server: str) -> paragone.Caution:
+    sentence = f"{server} may reuse its KV cache: the prompt may not have been processed completely."
+    return paragone.Caution(code="not-cold", sentence=sentence)
+
+
 def has_images(messages: Sequence[paragone.Message]) -> bool:
-    """Whether a conversation has images. No server reports the tokens of images."""
     return any(message.images for message in messages)
 
 
@@ -54,7 +58,6 @@ def unfinished_text(answer: paragone.Message, before: str = "") -> str:
 
 
 _PATIENCE = 2.0
-"""Seconds to wait for the rendered prompt at the end of a run."""
 
 
 def set_options(sampling: paragone.Options) -> dict[str, paragone.Json]:
@@ -289,7 +292,6 @@ def is_dense(messages: Sequence[paragone.Message], read: int) -> bool:
 
 
 _REMEMBERED = 1000
-"""Largest number of answers whose token counts are remembered."""
 
 
 @dataclass(slots=True)
@@ -302,11 +304,9 @@ class TruncationAlarm:
 
     where: str
     context: int | None = None
-    """Size of the context window in tokens, if known."""
     _known: list[tuple[tuple[paragone.Message, ...], int]] = field(default_factory=list, init=False)
     """Prompts of the present conversation, each with its least number of tokens. A prompt continues the prompt before it."""
     _answers: dict[str, int] = field(default_factory=dict, init=False)
-    """Least number of tokens of each answer, by its text."""
 
     def check(
         self,
@@ -345,7 +345,6 @@ class TruncationAlarm:
         return None
 
     def _least(self, sent: tuple[paragone.Message, ...]) -> int:
-        """Return a lower bound of the number of tokens of a prompt."""
         while self._known and sent[: len(self._known[-1][0])] != self._known[-1][0]:
             self._known.pop()
         before, counted = self._known[-1] if self._known else ((), 0)

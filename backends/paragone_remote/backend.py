@@ -3,63 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import ClassVar
 
-from paragone import Backend, EndpointReport, EngineError, InputError, Json, ModelInfo, ParagoneError, Probe
+import paragone
 from paragone.options import build
 from paragone.texts import install_command
 from paragone_remote.options import EndpointOptions, reached
 
-if TYPE_CHECKING:
-    from paragone_remote.transport import EndpointClient
-
-
 _PACKAGES = {"httpx": "httpx", "httpx-sse": "httpx_sse"}
-"""The module of each package."""
 
 
 def _install() -> str:
     return f"Install it with: {install_command('remote')}"
 
 
-def find_http_library() -> Probe:
-    """Find out whether the packages are installed, without importing them."""
+def find_http_library() -> paragone.Probe:
     try:
         facts = {package: version(package) for package in _PACKAGES}
     except PackageNotFoundError as error:
-        return Probe(usable=False, reason=f"The package {error.name} is not installed.", remedy=_install())
-    return Probe(usable=True, facts=facts)
+        return paragone.Probe(
+            usable=False, reason=f"The package {error.name} is not installed.", remedy=_install()
+        )
+    return paragone.Probe(usable=True, facts=facts)
 
 
 async def import_http_library() -> None:
-    """Import the packages in a thread, because the import takes a while. Raises EngineError."""
+    """Import the packages in a thread, because the import takes a while. Raises paragone.EngineError."""
     for package, module in _PACKAGES.items():
         try:
             await asyncio.to_thread(importlib.import_module, module)
         except ImportError as error:
             sentence = f"The package {package} cannot be imported: {error.msg}."
-            raise EngineError(sentence, hint=_install()) from error
+            raise paragone.EngineError(sentence, hint=_install()) from error
 
 
-class EndpointBackend(Backend):
+class EndpointBackend(paragone.Backend):
     """A backend whose load options name a server."""
 
     api_version = 2
     load_options: type[EndpointOptions]
+    _protocol: ClassVar[str]
+    """The module with the functions `describe` and `pull`, which is imported after the HTTP library."""
 
-    async def probe(self, python: str | None = None) -> Probe:
+    async def probe(self, python: str | None = None) -> paragone.Probe:
         """Find out whether the HTTP library is installed. The method `endpoint` describes a server."""
         return find_http_library()
 
-    async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
+    async def endpoint(self, options: Mapping[str, paragone.Json]) -> paragone.EndpointReport:
         """Describe a server: its kind, its version, its models, and the loaded models if the server reports which models are loaded."""
         if not (probe := find_http_library()).usable:
-            return EndpointReport(address="", probe=probe)
-        await import_http_library()
+            return paragone.EndpointReport(address="", probe=probe)
+        protocol = await self._imported()
         from paragone_remote.endpoint import make_endpoint
         from paragone_remote.transport import EndpointClient
 
@@ -68,27 +67,35 @@ class EndpointBackend(Backend):
             endpoint = await make_endpoint(build(self.load_options, options, owner=self.title))
             address = endpoint.origin
             async with EndpointClient(endpoint) as http:
-                facts, models, pulls = await self._described(http)
-        except ParagoneError as error:
-            probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
-            return EndpointReport(address=address, probe=probe)
-        probe = Probe(usable=True, facts=facts)
-        return EndpointReport(address=address, probe=probe, models=models, pulls=pulls)
+                facts, models, pulls = await protocol.describe(http)
+        except paragone.ParagoneError as error:
+            probe = paragone.Probe(usable=False, reason=error.sentence, remedy=error.hint)
+            return paragone.EndpointReport(address=address, probe=probe)
+        probe = paragone.Probe(usable=True, facts=facts)
+        return paragone.EndpointReport(address=address, probe=probe, models=models, pulls=pulls)
 
-    def check(self, model: str, options: Mapping[str, Json]) -> None:
+    def check(self, model: str, options: Mapping[str, paragone.Json]) -> None:
         """Check that the options name a server and do not contain the server's key."""
         if find_http_library().usable:
             from paragone_remote.endpoint import check_options
 
             check_options(build(self.load_options, options))
 
-    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+    def reaches(self, model: str, options: Mapping[str, paragone.Json]) -> tuple[str, ...]:
         """Return the addresses of the server and of the proxy, if any; empty if the options are invalid."""
         try:
             return reached(build(self.load_options, options))
-        except InputError:
+        except paragone.InputError:
             return ()
 
-    @abstractmethod
-    async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
-        """Return facts about a server, its models, and whether it downloads models on request. Raises ParagoneError."""
+    async def pull(
+        self, model: str, options: Mapping[str, paragone.Json]
+    ) -> AsyncGenerator[paragone.PullProgress, None]:
+        """Tell a server to download a model."""
+        async with contextlib.aclosing((await self._imported()).pull(model, options)) as progress:
+            async for part in progress:
+                yield part
+
+    async def _imported(self) -> ModuleType:
+        await import_http_library()
+        return importlib.import_module(self._protocol)

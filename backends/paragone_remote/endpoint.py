@@ -32,10 +32,14 @@ class Endpoint:
     options: EndpointOptions
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: Sequence[str] = field(default=(), repr=False)
-    """Keys in the URL's path."""
     tls: ssl.SSLContext | None = None
     socket: str | None = None
     """Path of the Unix socket to connect to instead of host and port."""
+
+    @property
+    def where(self) -> str:
+        """The server at the beginning of a sentence."""
+        return f"The server at {self.origin}"
 
     @property
     def root(self) -> str:

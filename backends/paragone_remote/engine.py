@@ -7,15 +7,16 @@ import contextlib
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
 import paragone
+from paragone.json_values import JsonObject, objects_at
 from paragone.options import build
 from paragone_remote import answers
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer, Loading, explain
+from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer, Loading, await_data, await_reply, explain
 from paragone_remote.options import plain
 from paragone_remote.transport import EndpointClient, Refusal, ReplyTimeout, Stopped, Wait
 
@@ -33,7 +34,7 @@ def caution_about(endpoint: Endpoint, before: Identity, now: Identity) -> parago
     if not changes:
         return None
     sentence = (
-        f"The server at {endpoint.origin} is not the one that this engine was opened with: "
+        f"{endpoint.where} is not the one that this engine was opened with: "
         f"{endpoint.quote(', '.join(changes))}. Open the engine again before you compare this answer."
     )
     return paragone.Caution(code="server-changed", sentence=sentence)
@@ -48,6 +49,16 @@ class ModelLoader(ABC):
     def __init__(self, http: EndpointClient) -> None:
         self.http = http
         self.endpoint = http.endpoint
+
+    async def _listed(self, path: str, name: str) -> list[JsonObject]:
+        reply = self.http.get(f"{self.endpoint.root}{path}")
+        return objects_at(await await_data(self.endpoint, reply), name)
+
+    async def _post(
+        self, path: str, body: JsonObject | None, model: str, *, seconds: float | None = None
+    ) -> None:
+        reply = self.http.post(f"{self.endpoint.root}{path}", json=body)
+        await await_reply(self.endpoint, reply, model=model, seconds=seconds)
 
     @abstractmethod
     async def loaded(self) -> frozenset[str]:
@@ -72,23 +83,14 @@ _POLL_S = 0.1
 @dataclass(eq=False)
 class _Use:
     holds: int = 0
-    """Number of engines that have the model open or are opening it."""
     is_ours: bool = False
-    """Whether this program has loaded the model."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the model is loaded or unloaded."""
-
-    def is_over(self) -> bool:
-        return not self.holds
 
 
 _uses: dict[tuple[asyncio.AbstractEventLoop, str, str], _Use] = {}
-"""The uses of models, by event loop, URL of the server and model."""
 
 
 class Hold:
-    """One engine's use of a model that its server loads on demand."""
-
     def __init__(self, loader: ModelLoader, model: str, *, keeps_loaded: bool = False) -> None:
         """Prepare a hold. `keeps_loaded`: whether the user wants the server to keep the model after the engine is closed."""
         self._loader = loader
@@ -116,13 +118,13 @@ class Hold:
         """End this use. The last one unloads what this program loaded. Returns a caution if the model stays in memory."""
         use = _uses[self._key]
         use.holds -= 1
-        if not use.is_over():
+        if use.holds > 0:
             return None
         async with use.changing:
-            if not use.is_over():  # meanwhile another engine has opened the model
+            if use.holds > 0:  # meanwhile another engine has opened the model
                 return None
             caution = None if self._keeps_loaded else await self._unload(use)
-            if use.is_over():
+            if use.holds == 0:
                 _uses.pop(self._key, None)
         return caution
 
@@ -188,9 +190,7 @@ _UNREAD = "The image may be the reason: check that the model supports images, an
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteModel:
     http: EndpointClient
-    """The client, which the engine closes."""
     model: str
-    """The server's name of the model."""
     loaded: paragone.LoadedModel
     identity: Identity
     hold: Hold | None = None
@@ -199,7 +199,6 @@ class RemoteModel:
 
 class RemoteEngine(paragone.OpenEngine, Generic[S]):
     _sampling: type[S]
-    """The options that each run can set."""
     _now = staticmethod(time.monotonic)
     _sleep = staticmethod(asyncio.sleep)
 
@@ -238,7 +237,6 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         return None
 
     async def _context(self) -> int | None:
-        """Return the size of the context in use, in tokens; None if unknown. Raises the same errors as `_count`."""
         return self.loaded.context
 
     @abstractmethod
@@ -246,17 +244,20 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         """Return what identifies the server and its model now. Raises ParagoneError or the exceptions in `FAULTS`."""
 
     async def _fault(self, error: Exception, *, begun: bool) -> Fault:
-        """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
         return explain(error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun)
 
     @abstractmethod
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         """Return a vector for each text. Raises ParagoneError or the exceptions in `FAULTS`."""
 
+    def _unable(self, what: str) -> paragone.EngineError:
+        """Return the error for what the server does not do."""
+        return paragone.EngineError(f"{self._endpoint.where} {what}")
+
     async def embed(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
-            raise paragone.EngineError(f"The server at {self._endpoint.origin} computes no embeddings.")
+            raise self._unable("computes no embeddings.")
         wait = self._wait = Wait()
         try:
             return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
@@ -274,7 +275,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         )
         self._require_open()
         if answers.has_images(request.messages) and self.loaded.vision is None:
-            sentence = f"The server at {self._endpoint.origin} does not report whether {self.loaded.name} sees images."
+            sentence = f"{self._endpoint.where} does not report whether {self.loaded.name} sees images."
             yield paragone.Caution(code="may-not-see", sentence=sentence)
         options = self._endpoint.options
         wait = self._wait = Wait()
@@ -314,13 +315,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                         tries += not loading
                         again = self._now() < until if loading else tries < _TRIES
                         if begun or fault.pause is None or not again:
-                            for held in self._remaining_events(report, thinking):
-                                yield held
-                            if (
-                                answers.has_images(request.messages)
-                                and not begun
-                                and isinstance(error, Refusal)
-                            ):
+                            unread = isinstance(error, Refusal) and not begun
+                            if unread and answers.has_images(request.messages):
                                 fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
                             raise fault.error from error
                 if not (loading and waited):
@@ -330,9 +326,13 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                 waited = waited or loading
                 left = until - self._now()
                 await wait.within(None, self._sleep(min(fault.pause, left) if loading else fault.pause))
-        except Stopped:
-            for held in self._remaining_events(report, thinking):
+        except (Stopped, paragone.ParagoneError) as end:
+            if (rest := report.rest()) is not None:
+                yield rest
+            for held in thinking.flush():
                 yield held
+            if not isinstance(end, Stopped):
+                raise
             yield paragone.Finish(reason="cancelled", time=time.monotonic())
         finally:
             self._wait = None
@@ -346,7 +346,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         thinking.
         """
         if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
-            sentence = f"The server at {self._endpoint.origin} ignored json_schema: the answer is not JSON."
+            sentence = f"{self._endpoint.where} ignored json_schema: the answer is not JSON."
             return [paragone.Caution(code="schema-ignored", sentence=sentence)]
         now = await self._try(self._identify())
         changed = caution_about(self._endpoint, self._identity, now or {})
@@ -373,23 +373,11 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         return None
 
     def _renew_alarm(self) -> None:
-        self._alarm = answers.TruncationAlarm(
-            f"The server at {self._endpoint.origin}", context=self.loaded.context
-        )
+        self._alarm = answers.TruncationAlarm(self._endpoint.where, context=self.loaded.context)
 
     def _require_open(self) -> None:
-        """Raise EngineError if the engine is closed."""
         if self._http.is_closed:
             raise paragone.EngineError("This engine is closed.", hint="Open it again.")
-
-    @staticmethod
-    def _remaining_events(
-        report: answers.SettingsReport, thinking: answers.InlineThinking
-    ) -> Iterator[paragone.Event]:
-        """Yield the remaining events of a run that ends early."""
-        if (settings := report.rest()) is not None:
-            yield settings
-        yield from thinking.flush()
 
     async def stop(self) -> None:
         """End the current run, and close the request of the run, so that the server stops too."""
@@ -406,8 +394,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
 def _may_be_json(answer: str | None) -> bool:
     """Whether an answer is JSON; True if the text of the answer is unknown."""
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         json.loads(answer or "0")
-    except (ValueError, RecursionError):
-        return False
-    return True
+        return True
+    return False

@@ -66,7 +66,6 @@ _OVERFLOW = re.compile(
     re.IGNORECASE,
 )
 _SIZES = re.compile(r"(\d[\d,]*) (?:input |prompt )?tokens")
-_NO_MODEL = re.compile(r"model", re.IGNORECASE)
 _LOADING = re.compile(r"\bloading\b", re.IGNORECASE)
 
 
@@ -105,6 +104,20 @@ class Fault:
     """Seconds after which to repeat the request; None if repeating the request would not help."""
 
 
+def _engine_fault(sentence: str, hint: str = "", pause: float | None = None) -> Fault:
+    return Fault(EngineError(sentence, hint=hint), pause)
+
+
+def _input_fault(sentence: str, hint: str = "") -> Fault:
+    return Fault(InputError(sentence, hint=hint))
+
+
+_HUNG_UP = re.compile(r"disconnected|closed connection")
+"""Matches the errors of h11 and httpcore for a closed connection. Other errors of these libraries concern invalid data."""
+_PARTIAL_KEPT = "The partial answer is kept."
+_PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
+
+
 def explain(
     error: BaseException,
     endpoint: Endpoint,
@@ -113,70 +126,68 @@ def explain(
     context: int | None = None,
     begun: bool = False,
 ) -> Fault:
-    """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
+    at, kept = endpoint.where, _PARTIAL_KEPT if begun else ""
     match error:
         case Refusal():
-            return _explain_refusal(error, endpoint, model, context)
+            return _explain_refusal(error, endpoint, at, model, context)
+        case ReplyTimeout() if begun:
+            sentence = f"{at} sent nothing for {error.seconds:g} seconds in the middle of the answer."
+            return _engine_fault(sentence, f"{kept} idle_timeout sets how long to wait.")
         case ReplyTimeout():
-            return Fault(_slow(error, endpoint, begun))
-        case ReportedFailure() if begun and _OVERFLOW.search(str(error)):
-            sentence = f"{_at(endpoint)} ran out of context in the middle of the answer."
+            # requests for lists and details use idle_timeout, or a fixed limit
+            options = endpoint.options
+            names = {options.idle_timeout: "idle_timeout", options.load_timeout: "load_timeout"}
+            name = names.get(error.seconds)
+            hint = f"{name} sets how long to wait." if name else ""
+            return _engine_fault(f"{at} did not answer within {error.seconds:g} seconds.", hint)
+        case ReportedFailure() if _OVERFLOW.search(str(error)):
+            if not begun:
+                return Fault(_overflow(endpoint.quote_error(str(error)), endpoint, context))
             hint = (
-                f"{_PARTIAL_KEPT} Simultaneous answers may share the server's context: send one prompt after the other, or "
+                f"{kept} Simultaneous answers may share the server's context: send one prompt after the other, or "
                 "give the server a longer context."
             )
-            return Fault(EngineError(sentence, hint=hint))
-        case ReportedFailure() if _OVERFLOW.search(str(error)):
-            return Fault(_overflow(endpoint.quote_error(str(error)), endpoint, context))
+            return _engine_fault(f"{at} ran out of context in the middle of the answer.", hint)
         case ReportedFailure():
             when = "failed in the middle of the answer" if begun else "failed"
-            sentence = f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote_error(str(error)))}"
-            return Fault(EngineError(sentence, hint=cure(str(error))))
+            words = sentence_of(endpoint.quote_error(str(error)))
+            return _engine_fault(f"{at} {when}: {words}", cure(str(error)))
         case UnicodeEncodeError():
             sentence = "The request has half of a surrogate pair, which is not a character."
-            return Fault(InputError(sentence, hint="Remove the surrogate from the prompt and the options."))
+            return _input_fault(sentence, "Remove the surrogate from the prompt and the options.")
         case InvalidReply():
             hint = "Check the url: does it lead to the server, or to a proxy or a login page?"
-            return Fault(EngineError(f"{_at(endpoint)} sent {error}.", hint=hint))
+            return _engine_fault(f"{at} sent {error}.", hint)
         case IncompleteAnswer():
-            sentence = f"{_at(endpoint)} ended the answer before it was complete."
-            return Fault(EngineError(sentence, hint=str(error) or (_PARTIAL_KEPT if begun else "")))
+            return _engine_fault(f"{at} ended the answer before it was complete.", str(error) or kept)
         case httpx.ConnectTimeout():
             seconds = endpoint.options.connect_timeout
-            sentence = f"{endpoint.origin} did not accept a connection within {seconds:g} seconds."
             hint = "Is the machine running and reachable? connect_timeout sets how long to wait."
             if endpoint.tls is not None:
                 hint = f"If the server does not use TLS, write the url with http://. {hint}"
-            return Fault(EngineError(sentence, hint=hint))
-        case httpx.ProxyError():
-            sentence = (
-                f"The proxy on the way to {endpoint.origin} refused the request: {sentence_of(str(error))}"
+            return _engine_fault(
+                f"{endpoint.origin} did not accept a connection within {seconds:g} seconds.", hint
             )
-            return Fault(EngineError(sentence, hint=_PROXY))
+        case httpx.ProxyError():
+            said = sentence_of(str(error))
+            return _engine_fault(
+                f"The proxy on the way to {endpoint.origin} refused the request: {said}", _PROXY
+            )
         case httpx.ConnectError() if endpoint.options.use_proxy:
             sentence = f"{endpoint.origin} cannot be reached through the proxy."
-            return Fault(EngineError(sentence, hint=_PROXY), pause=_SHORTEST_PAUSE)
+            return _engine_fault(sentence, _PROXY, _SHORTEST_PAUSE)
         case httpx.ConnectError():
-            return _explain_connect(error, endpoint)
+            return _explain_connect(error, endpoint, at)
         case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
-            sentence = f"{_at(endpoint)} sent a reply that is not HTTP."
             hint = "Check the port of the server, and whether the url must begin with https://."
-            return Fault(EngineError(sentence, hint=_PARTIAL_KEPT if begun else hint))
+            return _engine_fault(f"{at} sent a reply that is not HTTP.", kept or hint)
         case _ if begun:
-            sentence = f"{_at(endpoint)} closed the connection in the middle of the answer."
-            return Fault(EngineError(sentence, hint=_PARTIAL_KEPT))
+            return _engine_fault(f"{at} closed the connection in the middle of the answer.", kept)
         case _:
             # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
             unknown = endpoint.tls is not None and endpoint.options.client_cert is None
             hint = "The server may require a client certificate: set client_cert." if unknown else ""
-            sentence = f"{_at(endpoint)} closed the connection before it answered."
-            return Fault(EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)
-
-
-_HUNG_UP = re.compile(r"disconnected|closed connection")
-"""Matches the errors of h11 and httpcore for a closed connection. Other errors of these libraries concern invalid data."""
-_PARTIAL_KEPT = "The partial answer is kept."
-_PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
+            return _engine_fault(f"{at} closed the connection before it answered.", hint, _SHORTEST_PAUSE)
 
 
 def error_text(body: str) -> str:
@@ -192,12 +203,8 @@ def error_text(body: str) -> str:
     return found if isinstance(found, str) else json.dumps(found)
 
 
-def _at(endpoint: Endpoint) -> str:
-    return f"The server at {endpoint.origin}"
-
-
-def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: int | None) -> Fault:
-    status, at = error.status, _at(endpoint)
+def _explain_refusal(error: Refusal, endpoint: Endpoint, at: str, model: str, context: int | None) -> Fault:
+    status = error.status
     words = endpoint.quote_error(error_text(error.body))
     reason = f": {sentence_of(words)}" if words else "."
     if status < 400:
@@ -206,80 +213,58 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
         except InputError:
             target = "another address"
         sentence = f"{at} redirects to {target} ({status}). Nothing was sent there."
-        return Fault(InputError(sentence, hint="If you trust that address, use it as the url."))
+        return _input_fault(sentence, "If you trust that address, use it as the url.")
+    if status in (401, 403) and "authorization" in endpoint.headers:
+        hint = "Check the key that key_env, key_keyring, key_command or headers names."
+        return _input_fault(f"{at} refused the key ({status}).", hint)
     if status in (401, 403):
-        if "authorization" in endpoint.headers:
-            sentence = f"{at} refused the key ({status})."
-            hint = "Check the key that key_env, key_keyring, key_command or headers names."
-        else:
-            sentence = f"{at} requires a key ({status})."
-            hint = "Set key_env for the engine in config.toml to the environment variable that holds the key."
-        return Fault(InputError(sentence, hint=hint))
+        hint = "Set key_env for the engine in config.toml to the environment variable that holds the key."
+        return _input_fault(f"{at} requires a key ({status}).", hint)
     if status == 407:
-        return Fault(InputError("The proxy requires a password (407).", hint=_PROXY))
-    if status == 404 and model and _NO_MODEL.search(words):
-        return Fault(InputError(f"{at} has no model {endpoint.quote(model)!r}."))
+        return _input_fault("The proxy requires a password (407).", _PROXY)
+    if status == 404 and model and "model" in words.lower():
+        return _input_fault(f"{at} has no model {endpoint.quote(model)!r}.")
     if status == 404:
-        return Fault(
-            InputError(
-                f"{at} has no such path (404){reason}", hint="Check the url and the kind of the server."
-            )
+        return _input_fault(
+            f"{at} has no such path (404){reason}", "Check the url and the kind of the server."
         )
     if status in (400, 413, 422) and _OVERFLOW.search(words):
         return Fault(_overflow(words, endpoint, context))
     if status in _BUSY:
-        return _busy(error, endpoint, reason)
+        return _busy(error, endpoint, at, reason)
     if status < 500:
-        return Fault(InputError(f"{at} rejected the request ({status}){reason}"))
-    return Fault(EngineError(f"{at} failed ({status}){reason}", hint=cure(words)))
+        return _input_fault(f"{at} rejected the request ({status}){reason}")
+    return _engine_fault(f"{at} failed ({status}){reason}", cure(words))
 
 
-def _busy(error: Refusal, endpoint: Endpoint, reason: str) -> Fault:
-    wait = error.retry_after
+def _busy(error: Refusal, endpoint: Endpoint, at: str, reason: str) -> Fault:
+    wait, status = error.retry_after, error.status
     pause = 1.0 if wait is None else max(wait, _SHORTEST_PAUSE)
-    if error.status == 503 and _LOADING.search(reason):
-        sentence = f"{_at(endpoint)} is still loading its model (503)."
-        hint = "load_timeout sets how long to wait."
-        return Fault(Loading(sentence, hint=hint), pause=pause)
-    if error.status == 429:
-        sentence = f"{_at(endpoint)} accepts no more requests for now (429){reason}"
-    elif error.status == 503:
-        sentence = f"{_at(endpoint)} is too busy (503){reason}"
-    else:
-        sentence = (
-            f"The proxy in front of {endpoint.origin} gets no answer from the server ({error.status}){reason}"
-        )
+    if status == 503 and _LOADING.search(reason):
+        sentence = f"{at} is still loading its model (503)."
+        return Fault(Loading(sentence, hint="load_timeout sets how long to wait."), pause)
+    sentences = {
+        429: f"{at} accepts no more requests for now (429){reason}",
+        503: f"{at} is too busy (503){reason}",
+    }
+    proxy = f"The proxy in front of {endpoint.origin} gets no answer from the server ({status}){reason}"
     hint = "Try again in a while." if wait is None else f"The server asks to wait {wait:g} s."
-    return Fault(EngineError(sentence, hint=hint), pause=pause if pause <= _LONGEST_PAUSE else None)
+    return _engine_fault(sentences.get(status, proxy), hint, pause if pause <= _LONGEST_PAUSE else None)
 
 
 def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverflow:
     # such as "maximum context length is 512 tokens. However, you requested 731 tokens"
     sizes = sorted(int(size.replace(",", "")) for size in _SIZES.findall(words))
     tokens, context = (sizes[-1], sizes[0]) if len(sizes) > 1 else (0, known or 0)
+    where = f"the context at {endpoint.origin}"
     if tokens > context:
-        sentence = f"The prompt has {tokens:,} tokens; the context at {endpoint.origin} holds {context:,}."
+        sentence = f"The prompt has {tokens:,} tokens; {where} holds {context:,}."
     elif context:
-        sentence = (
-            f"The prompt does not fit in the context at {endpoint.origin}, which holds {context:,} tokens."
-        )
+        sentence = f"The prompt does not fit in {where}, which holds {context:,} tokens."
     else:
-        sentence = f"The prompt does not fit in the context at {endpoint.origin}: {sentence_of(words)}"
+        sentence = f"The prompt does not fit in {where}: {sentence_of(words)}"
     hint = "Start a new conversation, or give the model a longer context."
     return ContextOverflow(sentence, hint=hint, tokens=tokens, context=context)
-
-
-def _slow(error: ReplyTimeout, endpoint: Endpoint, begun: bool) -> ParagoneError:
-    if begun:
-        sentence = f"{_at(endpoint)} sent nothing for {error.seconds:g} seconds in the middle of the answer."
-        return EngineError(sentence, hint=f"{_PARTIAL_KEPT} idle_timeout sets how long to wait.")
-    sentence = f"{_at(endpoint)} did not answer within {error.seconds:g} seconds."
-    # requests for lists and details use idle_timeout, or a fixed limit
-    options = endpoint.options
-    option_name = {options.idle_timeout: "idle_timeout", options.load_timeout: "load_timeout"}.get(
-        error.seconds
-    )
-    return EngineError(sentence, hint=f"{option_name} sets how long to wait." if option_name else "")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -297,38 +282,31 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting += found.exceptions
 
 
-def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
+def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint, at: str) -> Fault:
     for cause in _causes(error):
         match cause:
             case socket.gaierror():
                 sentence = f"There is no host named {urlsplit(endpoint.origin).hostname}."
-                return Fault(EngineError(sentence, hint="Check the url and the network connection."))
+                return _engine_fault(sentence, "Check the url and the network connection.")
             case ssl.SSLCertVerificationError():
                 reason = sentence_of(cause.verify_message)
-                sentence = f"The certificate of {endpoint.origin} is not trusted: {reason}"
                 hint = "If you trust the certificate, set ca_file to a file with it or with its authority."
-                return Fault(EngineError(sentence, hint=hint))
+                return _engine_fault(f"The certificate of {endpoint.origin} is not trusted: {reason}", hint)
+            case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "HTTP_REQUEST" | "RECORD_LAYER_FAILURE"):
+                return _engine_fault(f"{at} does not speak TLS.", "Write the url with http://.")
             case ssl.SSLError():
-                if cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-                    sentence = f"{_at(endpoint)} does not speak TLS."
-                    return Fault(EngineError(sentence, hint="Write the url with http://."))
                 reason = (cause.reason or "no agreement").replace("_", " ").lower()
-                sentence = f"{_at(endpoint)} and this program failed to agree on TLS: {reason}."
-                return Fault(EngineError(sentence))
+                return _engine_fault(f"{at} and this program failed to agree on TLS: {reason}.")
             case ConnectionRefusedError():
                 sentence = f"Nothing answers at {endpoint.origin}: the connection was refused."
-                return Fault(
-                    EngineError(sentence, hint="Is the server running at this address?"),
-                    pause=_SHORTEST_PAUSE,
-                )
+                return _engine_fault(sentence, "Is the server running at this address?", _SHORTEST_PAUSE)
     reason = sentence_of(str(error)) if str(error) else "no connection."
-    return Fault(EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=_SHORTEST_PAUSE)
+    return _engine_fault(f"{endpoint.origin} cannot be reached: {reason}", pause=_SHORTEST_PAUSE)
 
 
 T = TypeVar("T")
 
 _PATIENCE = 10.0
-"""Seconds to wait for a reply from an optional path."""
 
 
 def read_object(text: str, *, invalid: str) -> JsonObject:

@@ -78,13 +78,11 @@ _LEFT = 0.2
 """Seconds to read the output of a command that has ended: a child process of the command may keep the pipe open."""
 
 _LONGEST_KEY = 2**16
-"""Largest number of bytes of a command's output that is examined."""
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*)", re.DOTALL)  # RFC 9110, 5.1
 _FRAMING = {"connection", "content-length", "transfer-encoding"}
-"""Headers that delimit requests. The HTTP client sets these headers."""
 
 _WITHOUT_SECRETS = {
     "accept", "accept-encoding", "accept-language", "anthropic-beta", "anthropic-version", "cache-control", "host",
@@ -142,7 +140,6 @@ def check_headers(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def make_headers(lines: Iterable[str]) -> dict[str, str]:
-    """Return the headers of `Name: value` lines, with variables substituted. Raises InputError."""
     headers: dict[str, str] = {}
     for name, value in check_headers(lines):
         filled = _VARIABLE.sub(lambda found: _variable(found[1] or found[2]), value)
@@ -224,7 +221,6 @@ async def _printed(command: str) -> str:
 
 
 async def _output(process: asyncio.subprocess.Process, pipe: BinaryIO) -> bytes:
-    """Return the beginning of a process's output, once the process has ended."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)

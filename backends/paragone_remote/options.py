@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from paragone import Capabilities, InputError, Options, option
@@ -48,20 +49,23 @@ def plain(text: str) -> str:
     return shortened(lines(" ".join(text[: _LONGEST * 4].split()), kept=""), _LONGEST)
 
 
+def _url(default: str | None, example: str) -> Any:
+    doc = (
+        f"Address of the server, such as {example}; $NAME in its path is replaced by an environment variable."
+    )
+    return option(default, doc, metavar="URL", address=True, outside="sent")
+
+
+def _file(doc: str) -> Any:
+    return option(None, doc, metavar="path", outside="file")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions(Options):
-    """Options that take effect when a model at an endpoint is opened."""
-
     default_path: ClassVar[str] = ""
     """The path that is appended to a URL without a path."""
 
-    url: str | None = option(
-        None,
-        "Address of the server, such as http://gpu-box:8000; $NAME in its path is replaced by an environment variable.",
-        metavar="URL",
-        address=True,
-        outside="sent",
-    )
+    url: str | None = _url(None, "http://gpu-box:8000")
     key_env: str | None = option(
         None,
         "Environment variable that holds the key; it is sent as a bearer token.",
@@ -88,18 +92,9 @@ class EndpointOptions(Options):
         secret=True,
         outside="sent",
     )
-    ca_file: str | None = option(
-        None, "PEM file with additional certificates to trust.", metavar="path", outside="file"
-    )
-    client_cert: str | None = option(
-        None,
-        "PEM file with the client certificate; it may contain the key too.",
-        metavar="path",
-        outside="file",
-    )
-    client_key: str | None = option(
-        None, "PEM file with the client certificate's key.", metavar="path", outside="file"
-    )
+    ca_file: str | None = _file("PEM file with additional certificates to trust.")
+    client_cert: str | None = _file("PEM file with the client certificate; it may contain the key too.")
+    client_key: str | None = _file("PEM file with the client certificate's key.")
     connect_timeout: float = option(10.0, "Seconds to wait for a connection.", minimum=0.1, maximum=3600)
     load_timeout: float = option(
         600.0,
@@ -122,15 +117,7 @@ DEFAULT_CONTEXT = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaLoadOptions(EndpointOptions):
-    """Options that take effect when a model is loaded."""
-
-    url: str | None = option(
-        DEFAULT_URL,
-        "Address of the server, such as http://gpu-box:11434; $NAME in its path is replaced by an environment variable.",
-        metavar="URL",
-        address=True,
-        outside="sent",
-    )
+    url: str | None = _url(DEFAULT_URL, "http://gpu-box:11434")
     num_ctx: int | None = option(
         None,
         f"Context window in tokens, for prompt and answer; by default the model's own, {DEFAULT_CONTEXT} at "
@@ -233,7 +220,6 @@ CAPABILITIES = Capabilities(
     continues=True,
     local=True,
 )
-"""What every llama-server can do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,18 +240,12 @@ class LlamaServerLoadOptions(GgufLoadOptions):
     n_batch: int | None = N_BATCH(
         None, "By default 128 tokens, or llama-server's own number with layers on a GPU."
     )
-    mmproj: str | None = option(
-        None,
-        "Path of the model's image encoder in GGUF (mmproj), which lets the model see images.",
-        metavar="path",
-        outside="file",
+    mmproj: str | None = _file(
+        "Path of the model's image encoder in GGUF (mmproj), which lets the model see images."
     )
-    draft_model: str | None = option(
-        None,
+    draft_model: str | None = _file(
         "Path of a small model in GGUF with the same vocabulary, which proposes tokens that the model checks: "
-        "faster answers that differ by rounding only.",
-        metavar="path",
-        outside="file",
+        "faster answers that differ by rounding only."
     )
     draft_max: int | None = option(
         None, "Largest number of tokens that the draft model proposes at once.", minimum=1, maximum=1024
@@ -326,6 +306,12 @@ def _absolute(path: str | None) -> str | None:
         return path if path is None else str(Path(path).expanduser().absolute())
     except RuntimeError as error:
         raise InputError(f"The home folder in {path} is not known.") from error
+
+
+def other_models(wanted: str, names: Sequence[str]) -> str:
+    """Return a hint with the models that a server has instead of the one that is `wanted`."""
+    near = difflib.get_close_matches(wanted, names, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"The server has: {', '.join(names[:20]) or 'none'}."
 
 
 _PORTS = {"http": 80, "https": 443}

@@ -71,15 +71,12 @@ _STREAMS = {"text/event-stream": (b"\n\n", b"\r\n\r\n", b"\r\r"), "application/x
 
 _LONGEST_REFUSAL = 64 * 2**10
 _REFUSAL_PATIENCE = 10.0
-"""Seconds to wait for the text of an error reply."""
 
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "paragone"}
 """Headers of every request. The headers of an endpoint take precedence."""
 
 
 class Refusal(Exception):
-    """A reply with an error status."""
-
     def __init__(self, status: int, body: str, *, headers: httpx.Headers) -> None:
         super().__init__(f"status {status}")
         self.status = status
@@ -101,8 +98,6 @@ class InvalidReply(Exception):
 
 
 class _Limited(httpx.AsyncByteStream):
-    """The bytes of a reply. Raises InvalidReply if a line, or a reply that is not streamed, is too long."""
-
     def __init__(self, stream: httpx.AsyncByteStream, media_type: str) -> None:
         self._stream = stream
         self._streams = media_type in _STREAMS
@@ -217,7 +212,6 @@ class EndpointClient(httpx.AsyncClient):
     """An HTTP client that contacts one endpoint only. All requests raise the exceptions in `faults.FAULTS`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        """Create a client. Raises InputError for an invalid proxy."""
         inner = httpx.AsyncHTTPTransport(
             verify=endpoint.tls or False,  # False: without TLS there is no certificate to check
             trust_env=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -89,11 +90,11 @@ class Faults:
             self._journal.did("locked the store")
             self._sleep(seconds)
             lock.execute("ROLLBACK")
-            self._sleep(_SAVED_S)
+            self._shared.interrupted.wait(_SAVED_S)
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep, at most until the soak is interrupted."""
-        self._shared.interrupted.wait(seconds)
+        """Sleep, at most until the soak ends."""
+        self._shared.interrupted.wait(max(0.0, min(seconds, self._shared.until - time.monotonic())))
 
     def _worker(self) -> psutil.Process | None:
         workers: list[psutil.Process] = []

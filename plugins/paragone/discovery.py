@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -51,17 +51,10 @@ class PluginProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """The backends that were found, by name, and the plugins that failed."""
+    """The backends or the assertions that were found, by name, and the plugins that failed."""
 
-    backends: Mapping[str, Backend]
-    problems: tuple[PluginProblem, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssertionDiscovery:
-    """The assertions that were found, by name, and the plugins that failed."""
-
-    assertions: Mapping[str, AnyAssertion]
+    backends: Mapping[str, Backend] = field(default_factory=dict)
+    assertions: Mapping[str, AnyAssertion] = field(default_factory=dict)
     problems: tuple[PluginProblem, ...]
 
 
@@ -79,10 +72,10 @@ def discover(only: str | None = None) -> Discovery:
     return Discovery(backends=backends, problems=problems)
 
 
-def discover_assertions() -> AssertionDiscovery:
+def discover_assertions() -> Discovery:
     """Import plugins and return their assertions."""
     assertions, problems = _discover(ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion)
-    return AssertionDiscovery(assertions=assertions, problems=problems)
+    return Discovery(assertions=assertions, problems=problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +196,14 @@ def _checked_assertion(assertion: object) -> AnyAssertion:
     if not isinstance(assertion.summary, str):
         raise InterfaceViolation(f"the summary of {what} is not a str")
     _check_options(assertion.options, f"the options of {what}")
-    for field in dataclasses.fields(assertion.options):
-        if field.name in RESERVED:
+    for option in dataclasses.fields(assertion.options):
+        if option.name in RESERVED:
             raise InterfaceViolation(
-                f"{what} has an option named {field.name!r}, which suites use themselves"
+                f"{what} has an option named {option.name!r}, which suites use themselves"
             )
-        if "doc" not in field.metadata:
+        if "doc" not in option.metadata:
             raise InterfaceViolation(
-                f"the option {field.name!r} of {what} is not declared with paragone.option"
+                f"the option {option.name!r} of {what} is not declared with paragone.option"
             )
     return assertion
 

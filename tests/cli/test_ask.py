@@ -87,9 +87,6 @@ def test_closed_standard_streams():
     output = subprocess.run(["sh", "-c", f"'{PROGRAM}' ask rogue:steady hi >&-"], stderr=subprocess.PIPE)
     assert output.returncode == 1
     assert output.stderr == b"paragone: The output cannot be written: Bad file descriptor.\n"
-    errors = subprocess.run(["sh", "-c", f"'{PROGRAM}' ask rogue:steady hi 2>&-"], stdout=subprocess.PIPE)
-    assert errors.returncode == 0
-    assert errors.stdout.startswith(b"word0 word1 ")
 
 
 # What goes wrong
@@ -238,7 +235,7 @@ def test_ctrl_c_that_the_starter_wants_ignored():
 
 
 def test_ctrl_c_is_heard_though_nobody_reads():
-    with running("ask", "rogue:steady", "hi", *ENDLESS, "--set", "rate=1000000") as process:
+    with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
         first(process, 1)
         fill(process.stdout.fileno())
         engines = engines_of(process.pid)

@@ -29,12 +29,21 @@ FIGURES = (
 )
 
 
-def test_json_has_every_figure_of_every_test():
-    done = paragone("bench", "rogue:steady", *SMALL, "--set", "rate=500", "--json")
-    assert done.returncode == 0, said(done)
+def test_json_has_every_figure_of_every_test_and_a_crash_does_not_end_the_others():
+    done = paragone(
+        "bench", "rogue:killed", "rogue:steady", *SMALL, "--set", "at=2", "--set", "rate=500", "--json"
+    )
+    assert done.returncode == 1
+    assert "paragone: killed: The engine's process was ended by SIGKILL" in said(done)
     found = data("bench", done)
-    assert (found["schedule"], found["repeat"], found["partial"]) == ("sequential", 2, False)
-    (engine,) = found["engines"]
+    (saved,) = measurements()
+    assert saved.data == found
+    assert [(it.backend, it.model, it.options["at"]) for it in saved.engines] == [
+        ("rogue", "killed", 2), ("rogue", "steady", 2),
+    ]  # fmt: skip
+    assert (found["schedule"], found["repeat"], found["partial"]) == ("sequential", 2, True)
+    killed, engine = found["engines"]
+    assert "ended by SIGKILL" in killed["error"]
     assert [test["prompt_tokens"] for test in engine["tests"]] == [20, 40]
     for test in engine["tests"]:
         assert test["repetitions"] == len(test["usage"]) == 2
@@ -52,41 +61,20 @@ def test_the_text_has_a_table_and_no_plot_in_a_pipe():
     assert "┤" not in done.stdout.decode()
 
 
-def test_on_a_terminal_there_are_plots_without_escape_codes(terminal):
-    with running("bench", "rogue:steady", *SMALL, "--set", "rate=500", stdout=terminal.theirs) as process:
-        written = terminal.read(process).decode()
-    assert "Prefill, tokens/s" in written
-    assert "Decode, tokens/s" in written
-    assert "a: steady" in written
-    assert "\x1b" not in written
-
-
-def test_on_a_narrow_terminal_no_table_is_wider_than_it(terminal, monkeypatch):
+def test_on_a_narrow_terminal_are_plots_and_no_table_is_wider_than_it(terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
-    argv = ("rogue:steady", "--set", "rate=500", "--tokens", "4", "--repeat", "2")
+    argv = ("rogue:steady", "--set", "rate=500", "--tokens", "4", "--repeat", "2", "--prompt-tokens", "20,40")
     with running("bench", *argv, stdout=terminal.theirs) as process:
-        lines = terminal.read(process).decode().splitlines()
+        written = terminal.read(process).decode()
+    for plotted in ("Prefill, tokens/s", "Decode, tokens/s", "a: steady"):
+        assert plotted in written
+    assert "\x1b" not in written
+    lines = written.splitlines()
     headings = [at for at, line in enumerate(lines) if line.startswith("engine  prompt  depth")]
     assert max(len(line) for at in headings for line in lines[at : at + 2]) <= 50
     shown = " ".join(lines[at] for at in headings)
     for title in ("prefill, tokens/s", "decode, tokens/s", "runs", "TTFT, s", "TPOT, ms", "ITL p50/95/99"):
         assert shown.count(title) == 1
-
-
-def test_one_run_has_no_standard_deviation():
-    done = paragone("bench", "rogue:steady", "--tokens", "4", "--repeat", "1")
-    lines = done.stdout.decode().splitlines()
-    assert lines[0] == "1 run, 4 tokens generated in each"
-    assert "±" not in "".join(lines)
-
-
-def test_an_engine_that_crashes_does_not_end_the_others():
-    done = paragone("bench", "rogue:killed", "rogue:steady", *SMALL, "--set", "at=2", "--json")
-    assert done.returncode == 1
-    assert "paragone: killed: The engine's process was ended by SIGKILL" in said(done)
-    killed, steady = data("bench", done)["engines"]
-    assert "ended by SIGKILL" in killed["error"]
-    assert [test["repetitions"] for test in steady["tests"]] == [2, 2]
 
 
 def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
@@ -97,18 +85,14 @@ def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
     assert (fits["repetitions"], exceeds["repetitions"]) == (2, 0)
     nothing = paragone("bench", "rogue:steady", *SMALL, "--set", "context=8")
     assert (nothing.returncode, nothing.stdout.decode()) == (2, "Nothing was measured.\n")
+    assert len(measurements()) == 1, "nothing is saved of nothing"
 
 
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (
-            ("--prompt-tokens", "-5"),
-            "Argument --prompt-tokens: '-5' is not a whole number from 1 to 16,777,216.",
-        ),
         (("--prompt-tokens", "12,x"), "'x' is not a whole number from 1"),
         (("--depth=-1",), "'-1' is not a whole number from 0"),
-        (("--tokens", "0"), "'0' is not a whole number from 1"),
         (
             ("--repeat", "1000000000"),
             "Argument --repeat: '1000000000' is not a whole number from 1 to 1,000.",
@@ -137,16 +121,13 @@ def test_ctrl_c_prints_what_is_done(terminal):
 def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
     options = ("--set", "n_threads=1", "--set", "n_ctx=512")
     engine = f"llama_cpp:{smollm2}"
-    argv = ("--prompt-tokens", "60,90", "--depth", "0,50", "--tokens", "6", "--repeat", "2")
+    argv = ("--prompt-tokens", "60,75", "--depth", "0,50", "--tokens", "6", "--repeat", "2")
     done = paragone("bench", engine, *argv, *options, "--json")
     assert done.returncode == 0, said(done)
     tests = data("bench", done)["engines"][0]["tests"]
     assert [(test["prompt_tokens"], test["depth"]) for test in tests] == [
-        (60, 0),
-        (90, 0),
-        (60, 50),
-        (90, 50),
-    ]
+        (60, 0), (75, 0), (60, 50), (75, 50),
+    ]  # fmt: skip
     for test in tests:
         assert test["notes"] == []
         assert all(test[name]["mean"] > 0 for name in FIGURES)
@@ -188,79 +169,49 @@ def crowded():
 
 def test_users_of_a_server_have_as_many_requests_in_progress(crowded):
     engine = f"openai:m@{crowded.url}"
-    done = paragone("bench", engine, "--users", "1,6", *SMALL[2:], "--prompt-tokens", "20", "--json")
+    done = paragone("bench", engine, "--users", "1,3", *SMALL[2:], "--prompt-tokens", "20", "--json")
     assert done.returncode == 0, said(done)
     found = data("bench", done)
     (measured,) = found["engines"]
-    assert [(level["users"], level["answers"]) for level in measured["users"]] == [(1, 2), (6, 12)]
+    assert [(level["users"], level["answers"]) for level in measured["users"]] == [(1, 2), (3, 6)]
     for level in measured["users"]:
         assert level["tokens_per_s"] == pytest.approx(4 * level["answers"] / level["seconds"])
         assert all(level[name]["mean"] > 0 for name in ("user_tps", "ttft_s", "tpot_ms", "itl_ms"))
-    assert crowded.most == 6
+    assert crowded.most == 3
     prompts = [chat.body["messages"][-1]["content"] for chat in crowded.chats][3:]
-    assert len(prompts) >= 3 + 18
+    assert len(prompts) >= 3 + 9
     assert len(set(prompts)) == len(prompts), "none is in a cache"
     assert [test["repetitions"] for test in measured["tests"]] == [2]
     assert measurements()[0].data == found
 
 
-def test_the_text_has_a_table_of_users(crowded):
-    done = paragone("bench", f"openai:m@{crowded.url}", "--users", "2", *SMALL[2:], "--prompt-tokens", "20")
-    assert done.returncode == 0, said(done)
-    lines = done.stdout.decode().splitlines()
+def test_on_a_terminal_are_a_table_and_a_plot_of_the_throughput_over_the_users(crowded, terminal):
+    argv = ("--users", "1,2", "--tokens", "2", "--repeat", "2", "--prompt-tokens", "20")
+    with running("bench", f"openai:m@{crowded.url}", *argv, stdout=terminal.theirs) as process:
+        written = terminal.read(process).decode()
+    lines = written.splitlines()
     at = lines.index(
         "Users at once, each sends its next request as soon as it has an answer; 2 answers for each"
     )
     assert lines[at + 2].split()[:3] == ["engine", "prompt", "users"]
-    cells = lines[at + 3].split()
-    assert (cells[:3], cells[-1]) == (["m", "20", "2"], "4")
-
-
-def test_on_a_terminal_a_plot_has_the_throughput_over_the_users(crowded, terminal):
-    argv = ("--users", "1,2", *SMALL[2:], "--prompt-tokens", "20")
-    with running("bench", f"openai:m@{crowded.url}", *argv, stdout=terminal.theirs) as process:
-        written = terminal.read(process).decode()
+    answers = [line.split() for line in lines[at:] if line.startswith("m       20 ")][2:]
+    assert [(cells[2], cells[-1]) for cells in answers] == [("1", "2"), ("2", "4")]
     assert "Tokens/s of all users, prompt 20" in written
     assert "a: m" in written
 
 
-def test_an_engine_that_answers_one_at_a_time_is_refused_before_it_is_opened():
-    done = paragone("bench", "rogue:steady", "--users", "1,4", *SMALL)
+def test_an_engine_that_answers_one_at_a_time_is_refused_before_it_is_opened(run_here):
+    done = run_here("bench", "rogue:steady", "--users", "1,4", *SMALL)
     assert (done.returncode, done.stdout) == (2, b"")
     assert said(done).startswith(
         "paragone: steady answers one prompt at a time, so 4 users at once cannot be measured."
     )
-    alone = paragone("bench", "rogue:steady", "--users", "1", *SMALL, "--set", "rate=500", "--json")
-    assert [level["answers"] for level in data("bench", alone)["engines"][0]["users"]] == [2, 2]
 
 
 def test_more_users_than_the_slots_that_were_asked_for_are_refused(smollm2, run_here):
     done = run_here("bench", f"llama_server:{smollm2}", "--users", "8", "--set", "n_parallel=3")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "answers 3 prompts at a time, so 8 users at once cannot be measured." in said(done)
-
-
-def test_ctrl_c_with_users_keeps_what_was_measured(crowded):
-    argv = ("--users", "3", "--prompt-tokens", "20", "--tokens", "4", "--repeat", "2", "--json")
-    wait = crowded.on_chat
-
-    async def endless_with_users(exchange):
-        if len(crowded.chats) > 5:
-            await exchange.begin()
-            await exchange.gone()
-        else:
-            await wait(exchange)
-
-    crowded.on_chat = endless_with_users
-    with running("bench", f"openai:m@{crowded.url}", *argv) as process:
-        until(lambda: len(crowded.chats) >= 8, "requests of the users")
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate()
-    assert process.returncode == 130
-    found = data("bench", subprocess.CompletedProcess((), 130, out))
-    assert found["partial"] is True
-    assert found["engines"][0]["tests"][0]["repetitions"] == 2
-    assert found["engines"][0]["users"][0]["answers"] == 0
 
 
 # The history
@@ -271,19 +222,6 @@ def measurements() -> tuple[Measurement, ...]:
         return store.measurements.all("bench")
 
 
-def test_the_figures_are_saved_for_reports():
-    done = paragone("bench", "rogue:steady", *SMALL, "--set", "rate=500", "--json")
-    (saved,) = measurements()
-    assert saved.data == data("bench", done)
-    (engine,) = saved.engines
-    assert (engine.backend, engine.model, engine.options["rate"]) == ("rogue", "steady", 500)
-
-
-def test_nothing_is_saved_if_nothing_was_measured():
-    assert paragone("bench", "rogue:steady", *SMALL, "--set", "context=8").returncode == 2
-    assert measurements() == ()
-
-
 def test_a_history_that_cannot_be_used_is_a_warning(home):
     folder = home / "data" / "paragone"
     folder.parent.mkdir()
@@ -292,14 +230,3 @@ def test_a_history_that_cannot_be_used_is_a_warning(home):
     assert done.returncode == 0
     assert said(done).startswith("paragone: warning: The measurement is not saved for reports. ")
     assert len(data("bench", done)["engines"]) == 1
-
-
-def test_users_at_once_of_a_server_whose_plugin_is_of_another_author():
-    found = data(
-        "bench",
-        paragone(
-            "bench", "scripted_server:s", "--users", "4", "--prompt-tokens", "16", "--repeat", "1", "--json"
-        ),
-    )
-    ((level,),) = ([*engine["users"]] for engine in found["engines"])
-    assert (level["users"], level["answers"]) == (4, 4)

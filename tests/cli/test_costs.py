@@ -1,11 +1,11 @@
 """`paragone history costs`, over runs in the user's history."""
 
-import os
+import sys
 import time
 from contextlib import closing
 
 import pytest
-from tests.cli.conftest import data, paragone, said
+from tests.cli.conftest import data, said
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.ids import new_id
@@ -81,10 +81,11 @@ def test_mistakes_end_with_2(home, mistake, run_here):
     assert mistake[-1].rpartition(":")[2] in said(done)
 
 
-def test_without_the_package_the_rest_is_printed(runs, tmp_path, monkeypatch):
-    (tmp_path / "genai_prices.py").write_text("raise ModuleNotFoundError('hidden', name='genai_prices')")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    done = paragone("history", "costs", "--json")
-    assert said(done).startswith("paragone: The prices of providers need the package genai-prices")
+def test_without_the_package_the_rest_is_printed(runs, run_here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    monkeypatch.delitem(sys.modules, "genai_prices.data_snapshot", raising=False)
+    done = run_here("history", "costs", "--json")
+    assert "need the package genai-prices, which is not installed. Install it with: " in said(done)
+    assert "'genai-prices<0.3,>=0.2.3'" in said(done)
     found = data("history costs", done)
     assert (found["prices"], found["total"]["usd"], found["total"]["runs"]) == (None, {}, 2)

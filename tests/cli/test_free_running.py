@@ -62,21 +62,6 @@ def test_engines_without_distributions_still_answer(prompts):
     assert "exact gives the same greedy answer as mute to 4 of 4 prompts" in done.stdout.decode()
 
 
-def test_a_text_that_is_too_short_fails_though_the_answers_are_compared(prompts, tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_text("too short")
-    done = fidelity("graded:exact", "twin:rough", "--prompts", prompts, "--text", str(text))
-    assert done.returncode == 1
-    assert "There is no comparison of distributions. The text is too short" in said(done)
-    assert done.stdout.decode().startswith("\nGreedy answers to 4 prompts\n")
-
-
-def test_without_the_option_there_are_no_answers():
-    assert (
-        data("fidelity", paragone("fidelity", "graded:exact", "twin:rough", "--json"))["free_running"] is None
-    )
-
-
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [

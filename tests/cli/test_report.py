@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
 import subprocess
@@ -46,7 +45,7 @@ def test_each_format_is_written(history, tmp_path, subject, name, beginning, run
     assert said(done).startswith(f"paragone: {tmp_path / name} is written (")
     written = (tmp_path / name).read_text()
     assert written.lstrip().startswith(beginning)
-    assert "Because." in written or "It is blue." in written or "<mark>blue</mark>" in written
+    assert "Because." in written or "<mark>blue</mark>" in written
 
 
 def test_a_suite_becomes_a_report(tmp_path):
@@ -68,12 +67,6 @@ def test_a_suite_becomes_a_report(tmp_path):
         assert text in page
 
 
-def test_the_document_is_the_portable_one(history, tmp_path, run_here):
-    run_here("report", "e1", "--to", str(tmp_path / "r.json"))
-    document = json.loads((tmp_path / "r.json").read_text())
-    assert (document["kind"], document["id"], len(document["runs"])) == ("experiment", "e1", 4)
-
-
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
@@ -81,7 +74,6 @@ def test_the_document_is_the_portable_one(history, tmp_path, run_here):
         (("e1",), "A report needs a file to be written to."),
         (("e1", "--to", "r.pdf"), "The format of r.pdf is unknown"),
         (("e1", "--to", "n" * 6000), "n" * 6000 + " cannot be written: File name too long."),
-        (("e1", "--to", "."), ". is a folder."),
         (("e1", "--to", "history.json"), "history.json is a file that the program reads."),
         (("e1", "--to", "protected.md"), "protected.md is write-protected."),
         (("e1", "--to", "no/r.md"), "The folder no does not exist."),
@@ -90,7 +82,6 @@ def test_the_document_is_the_portable_one(history, tmp_path, run_here):
             "old.md exists already.\nName another file, or add --force to replace this one.",
         ),
         (("e7", "--to", "r.md"), "There is no experiment e7 in the history."),
-        (("x", "--to", "r.md"), "'x' is not the id of an experiment or a conversation."),
         (("\x1b[1m", "--to", "r.md"), "'␛[1m' is not the id of an experiment or a conversation."),
     ],
 )
@@ -103,6 +94,8 @@ def test_mistakes_are_sentences(history, tmp_path, monkeypatch, run_here, argv, 
     done = run_here("report", *argv)
     assert done.returncode == 2
     assert said(done).startswith(f"paragone: {sentence}")
+    if "is not the id" in sentence or not argv:
+        assert "The newest are: e1 (" in said(done)
     assert sorted(os.listdir(tmp_path)) == before
 
 
@@ -124,24 +117,12 @@ def test_a_damaged_record_is_named(history, tmp_path, run_here):
     assert not (tmp_path / "r.md").exists()
 
 
-@pytest.mark.parametrize("argv", [(), ("x", "--to", "r.md")])
-def test_without_a_known_id_the_newest_are_named(history, tmp_path, monkeypatch, run_here, argv):
-    monkeypatch.chdir(tmp_path)
-    assert "The newest are: e1 (" in said(run_here("report", *argv))
-
-
-def test_a_folder_that_cannot_be_written_to(history, run_here):
-    done = run_here("report", "e1", "--to", "/proc/r.md")
-    assert done.returncode in (1, 2)
-    assert said(done).startswith("paragone: /proc/r.md cannot be written: ")
-
-
 def test_libraries_are_loaded_for_the_formats_that_need_them_and_named_if_they_are_missing(history, tmp_path):
     program = f"""
 import os, sys
 from paragone_cli.main import main
 
-for name, libraries in ("csv", ()), ("json", ()), ("md", ("scipy", "jinja2")):
+for name, libraries in ("csv", ()), ("md", ("scipy", "jinja2")):
     argv = ["report", "e1", "--to", f"{tmp_path}/r.{{name}}"]
     for library in libraries:
         sys.modules[library] = None

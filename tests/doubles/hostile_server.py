@@ -78,6 +78,10 @@ class Exchange:
         head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         await self.send("\r\n".join([*head, "connection: close", "", ""]).encode())
 
+    async def chunk(self, data):
+        """Send a chunk of a reply with `transfer_encoding="chunked"`, which the client reads by itself; an empty one ends the reply."""
+        await self.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
     async def say(self, *texts):
         for text in texts:
             await self.send(self.protocol.piece(text))

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from bench.terminal import Terminal
 from tests.cli.conftest import PROGRAM as SCRIPT
-from tests.command_for_shells import command_in
 from tests.end_to_end.program import PROGRAM, ForkedTerminal, Program
 
 
@@ -33,15 +32,6 @@ def start(home: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., 
             return Program(stack.enter_context(terminal))
 
         yield begin
-
-
-@pytest.fixture
-def command(home: Path) -> Iterator[Path]:
-    """The path of a command that runs the program in a fork, for a terminal that starts it by its name."""
-    folder = home / "bin"
-    folder.mkdir()
-    with command_in(folder):
-        yield folder / "paragone"
 
 
 @pytest.fixture

@@ -72,13 +72,14 @@ class Program:
         """Quit with the key, and return the exit code."""
         return self.ends(lambda: self.type("\x11"))
 
-    def ends(self, action: Callable[[], object]) -> int:
+    def ends(self, action: Callable[[], object], meanwhile: Callable[[], object] = lambda: None) -> int:
         """End the program by an action, and return the exit code. What is written meanwhile is read, as by a terminal."""
         workers = self.workers()
         action()
         deadline = time.monotonic() + PATIENCE
         while self.terminal.process.poll() is None and time.monotonic() < deadline:
             self.terminal.read(0.05)
-        _, alive = psutil.wait_procs(workers, timeout=5)
+            meanwhile()
+        _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
         assert not alive, "the workers are still running after the program ended"
         return self.terminal.process.wait(5)

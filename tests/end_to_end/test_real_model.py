@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.program import until
 
 from paragone_workbench.paths import cache_folder
 
@@ -31,23 +30,3 @@ def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     assert b"\x1b[?1049l" in program.terminal.output  # the terminal is restored
     named = re.findall(r"~/\.cache/paragone/([\w.-]+\.gguf)", README.read_text(encoding="utf-8"))
     assert {path.name for path in cache_folder().glob("*.gguf")} == {*named}
-
-
-def test_it_works_in_tmux(tmux, command, smollm2):
-    model = f"'llama_cpp:{smollm2}'"
-    settings = "--set n_threads=1 --set n_ctx=512 --set max_tokens=12"
-    tmux("new-session", "-d", "-x", "100", "-y", "24", f"{command} {model} {model} {settings}; sleep 60")
-
-    def screen() -> str:
-        return tmux("capture-pane", "-p")
-
-    until(lambda: screen().count("ready") == 2, "both engines load")
-    tmux("send-keys", "-l", "Say hello.")
-    tmux("send-keys", "Enter")
-    until(lambda: screen().count("done") == 2, "both lanes answer")
-    assert screen().count("Say hello.") == 2
-    tmux("send-keys", "M-y")
-    until(lambda: "Copied" in screen(), "the answer is copied")
-    until(lambda: tmux("show-buffer").strip(), "tmux has it in its buffer")
-    tmux("send-keys", "C-q")
-    until(lambda: "ready" not in screen() and "done" not in screen(), "the program leaves")

@@ -1,4 +1,4 @@
-"""The terminal's view of engines that stream, crash, and write control codes."""
+"""The whole program in a terminal: one session with what a terminal sends and shows, kills, signals, and the shell."""
 
 import contextlib
 import fcntl
@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -20,21 +19,97 @@ from tests.end_to_end.program import PROGRAM, until
 
 from paragone_workbench.experiments.document import read_document
 from paragone_workbench.paths import history_file
+from paragone_workbench.store import Store
 
 SLOW = ("--set", "rate=40", "--set", "max_tokens=4000")
+MEANINGLESS = (
+    b"\xe9",  # é in Latin-1
+    b"\xe2\x82",  # a character that lacks its last byte
+    b"\x1b[M\x80\xff\xff",  # a report of the mouse in X10's protocol, far to the right
+    b"\x1b[M\x20\xe2\x90",  # another one, which looks like the beginning of a character
+    b"\x1b[9999999999u",  # a key of the Kitty protocol whose character does not exist
+    b"\x1b[1:2;1u",  # one with an alternate key
+)
 
 
 def numbers(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"word(\d+)", text)]
 
 
-def test_nothing_is_written_when_nothing_happens(start):
-    program = start("rogue:steady", "rogue:wide")
-    program.until(lambda text: text.count("ready") == 2, "both engines load")
-    program.type("hello\r")
-    program.until(lambda text: text.count("done") == 2, "both lanes answer")
-    program.terminal.read_until_quiet(0.5)
-    assert program.terminal.read(1) == 0
+def test_a_session_from_the_first_key_to_the_last(start):
+    program = start("rogue:steady", "rogue:wide", "rogue:escapes", "--set", "rate=60", columns=150)
+    terminal = program.terminal
+    program.until(lambda text: text.count("ready") == 3, "all engines load")
+
+    for sent in MEANINGLESS:
+        program.type(b"before" + sent + b"after")
+        program.until(lambda text: "before" in text and "after" in text, f"the keys around {sent!r}")
+        program.type("\x15")
+        program.until(lambda text: "before" not in text and "after" not in text, f"{sent!r} is deleted")
+
+    program.type("prompt\x1bORcare")  # in one write: f3 opens the picker
+    program.sees("│ care ")
+    program.type("\x1b")
+    program.until(lambda text: "care" not in text, "the picker is closed")
+    program.type("ed ")
+    program.sees("prompted")
+
+    for stop, word in ((signal.SIGTSTP, "one"), (signal.SIGSTOP, "two")):
+        program.process.send_signal(stop)
+        program.until(lambda text: program.process.status() == psutil.STATUS_STOPPED, "it stops")
+        before = len(terminal.output)
+        program.process.send_signal(signal.SIGCONT)
+        program.until(lambda text, before=before: b"context 0" in terminal.output[before:], "it paints again")
+        program.type(word)
+        program.sees(word)
+    threads = program.process.num_threads()
+    program.process.send_signal(signal.SIGCONT)  # it is not stopped
+    program.type("three")
+    program.sees("prompted onetwothree")
+    program.until(lambda text: program.process.num_threads() == threads, "no thread is left")
+
+    before = len(terminal.output)
+    program.type("\r")
+    program.sees("word5")
+    for columns, rows in ((60, 15), (300, 100), (80, 24), (61, 15), (150, 30)):
+        terminal.resize(columns, rows)
+        terminal.read(0.02)
+    program.until(lambda text: text.count("done") == 3, "all lanes finish")
+    program.sees("word19", "語19😀", "[bold]mark[/bold]")
+    for sequence in (b"\x1b]0;", b"\x1b[2J", b"\x1b[?1049l", b"\x9b5m"):
+        assert sequence not in terminal.output[before:]
+    assert "owned" not in terminal.title
+
+    terminal.read_until_quiet(1)
+    assert terminal.read(1) == 0, "nothing is written when nothing happens"
+
+    program.type("\x1a")
+    program.sees("There is no shell to return to")
+    assert program.leave() == 0
+    assert b"Traceback" not in terminal.output
+
+
+@pytest.mark.usefixtures("new_interpreters")
+def test_keys_typed_from_the_start_on_come_in_order(start):
+    program = start("rogue:steady")
+    program.type("typed early\r")
+    text = ""
+    while "done" not in program.terminal.text:
+        text += chr(ord("a") + len(text) % 26)
+        program.type(text[-1])
+        program.terminal.read(0.02)
+    program.until(lambda shown: text in "".join(shown.split()), "all of it is in the composer")
+    program.sees("typed early", "word19")
+    assert "Ask " not in program.terminal.text
+    assert program.leave() == 0
+
+
+def test_keys_typed_before_the_picker_opens_by_itself_are_in_its_filter(start):
+    program = start()
+    program.type("typed ")
+    program.sees("│ typed")
+    program.type("early")
+    program.sees("│ typed early")
     assert program.leave() == 0
 
 
@@ -75,160 +150,57 @@ def test_going_offline_cuts_an_answer_of_a_server(start):
         assert program.leave() == 0
 
 
-def test_text_from_before_a_kill_is_restored(start):
-    program = start("rogue:steady", "rogue:steady", *SLOW)
-    program.until(lambda text: text.count("ready") == 2, "both engines load")
-    program.type("count please\r")
-    program.sees("word60")
-    seen = max(numbers(program.terminal.text))
-    workers = program.workers()
-    assert len(workers) == 2
-    program.process.kill()
-    _, alive = psutil.wait_procs(workers, timeout=5)
-    assert not alive, "the workers are still running after the program ended"
-
-    again = start("rogue:steady")
-    again.sees("ready")
-    again.type("\x0f")
-    again.sees("count please", "2 ")
-    again.type("\r")
-    again.until(lambda text: text.count("Interrupted") == 2, "both lanes say so")
-    saved = max(numbers(again.terminal.text))
-    assert saved >= seen - 40, "a kill loses at most the last second"
-    again.until(lambda text: text.count("ready") == 2, "the engines load")
-    again.type("go on\r")
-    again.until(lambda text: text.count("go on") == 2, "the conversation goes on")
-    assert again.leave() == 0
-
-
-def test_what_is_written_survives_a_kill(start):
-    program = start("rogue:steady")
-    program.sees("ready")
-    program.type("not sent yet")
-
-    def is_saved():
-        with contextlib.closing(sqlite3.connect(history_file())) as history:
-            return history.execute("SELECT text FROM draft").fetchall() == [("not sent yet",)]
-
-    until(is_saved, "the draft is saved")
-    program.process.kill()
-    again = start("rogue:steady")
-    again.sees("not sent yet")
-    again.type("\r")
-    again.sees("done")
-    assert again.leave() == 0
-    assert not is_saved()
-
-
-def test_an_edit_that_was_sent_right_before_a_kill_is_not_written_again(start, home):
+def test_what_was_answered_and_written_survives_a_kill(start, home):
+    """Answers lose their last second at most; an edit that was sent right before is not written again."""
     config = home / "config.toml"
-    config.write_text(
-        '[engines.e]\nbackend = "rogue"\nmodel = "steady"\nmax_tokens = 1\n[lanes]\nstart = ["e"]\n'
-    )
+    engine = '[engines.{}]\nbackend = "rogue"\nmodel = "steady"\nrate = 40\nmax_tokens = 4000\n'
+    config.write_text(engine.format("a") + engine.format("b") + '[lanes]\nstart = ["a", "b"]\n')
     program = start("--config", str(config))
-    program.sees("ready")
+    program.until(lambda text: text.count("ready") == 2, "both engines load")
     program.type("first\r")
-    program.sees("done")
-    program.type("before")
+    program.sees("word5")
+    program.type("\x03")
+    program.until(lambda text: text.count("stopped") == 2, "both lanes stop")
+    program.type("not sent")
     with contextlib.closing(sqlite3.connect(history_file())) as history:
 
         def texts(table):
             return {text for (text,) in history.execute(f"SELECT text FROM {table}")}
 
-        until(lambda: texts("draft") == {"before"}, "the draft is saved")
+        until(lambda: texts("draft") == {"not sent"}, "the draft is saved")
         program.type("\x1bC")
         program.sees("Editing prompt 1 of 1")
         program.type(" again")
         until(lambda: texts("draft") == {"first again"}, "the edit is saved")
         program.type("\r")
-        until(lambda: "first again" in texts("prompt"), "the edit is in the history")
+        program.sees("word60")
+        seen = max(numbers(program.terminal.text))
+        workers = program.workers()
+        assert len(workers) == 2
         program.process.kill()
-        assert texts("draft") == {"before"}
+        _, alive = psutil.wait_procs(workers, timeout=60)
+        assert not alive, "the workers are still running after the program ended"
+        assert texts("draft") == {"not sent"}
+    with contextlib.closing(Store.open()) as store:
+        (summary,) = store.conversations()
+        for lane in store.load(summary.number).lanes:
+            assert (lane.head.state, bool(lane.head.result.manifest)) == ("interrupted", True)
+            saved = numbers(lane.head.text)
+            assert saved == list(range(len(saved)))
+            assert saved[-1] >= seen - 40
+
     again = start("--config", str(config))
-    again.sees("before")
+    again.sees("not sent")
+    again.until(lambda text: text.count("ready") == 2, "the engines load")
     assert "Editing" not in again.terminal.text
+    again.type("\x0f")
+    again.sees("Earlier conversations", "2 ")
+    again.type("\r")
+    again.until(lambda text: text.count("Interrupted") == 2, "both lanes say so")
+    again.until(lambda text: text.count("ready") == 2, "the engines load")
+    again.type("\r")
+    again.until(lambda text: text.count("not sent") == 2 and "Ask " in text, "the conversation goes on")
     assert again.leave() == 0
-
-
-def test_control_codes_of_a_model_are_shown_as_text(start):
-    program = start("rogue:escapes")
-    program.sees("ready")
-    before = len(program.terminal.output)
-    program.type("go\r")
-    program.sees("done")
-    program.terminal.read_until_quiet(0.5)
-    written = bytes(program.terminal.output[before:])
-    assert b"\x1b]0;" not in written
-    assert b"\x1b[2J" not in written
-    assert b"\x1b[?1049l" not in written
-    assert b"\x9b5m" not in written
-    assert "[bold]mark[/bold]" in program.terminal.text
-    assert "owned" not in program.terminal.title
-    assert program.leave() == 0
-
-
-def test_a_crash_is_reported_and_a_key_restarts_the_engine(start):
-    program = start("rogue:abort", "rogue:steady", "--set", "rate=40")
-    program.until(lambda text: text.count("ready") == 2, "both engines load")
-    program.type("go\r")
-    program.sees("SIGABRT", "GGML_ASSERT", "f7 starts")
-    program.until(lambda text: "done" in text, "the other lane finishes")
-    program.type("\x1b[18~")
-    program.until(lambda text: "crashed" not in text.splitlines()[0], "the engine is there again")
-    assert program.leave() == 0
-
-
-def test_the_terminal_can_be_resized_during_an_answer(start):
-    program = start("rogue:wide", "rogue:steady", "--set", "rate=100", "--set", "max_tokens=200")
-    program.until(lambda text: text.count("ready") == 2, "both engines load")
-    program.type("go\r")
-    program.sees("word20")
-    for columns, rows in ((60, 15), (300, 100), (80, 24), (61, 15), (120, 30)):
-        program.terminal.resize(columns, rows)
-        program.terminal.read(0.05)
-    program.until(lambda text: text.count("done") == 2, "both lanes finish")
-    program.sees("word199", "語199😀")
-    assert program.leave() == 0
-
-
-def test_everything_goes_without_function_keys(start):
-    program = start("rogue:steady", "rogue:steady", *SLOW, columns=80, rows=24)
-    program.until(lambda text: text.count("ready") == 2, "both engines load")
-    program.type("?")
-    program.sees("Help", "lane-mode")
-    program.type("q")
-    program.until(lambda text: "Help" not in text, "a letter closes the help")
-    program.type("why?\r")
-    program.until(lambda text: text.count("why?") == 2, "in a prompt it is text")
-    program.sees("word20")
-    program.type("\x06lz")  # at once: ctrl+f, and two letters for the lane
-    program.sees("LANE", "2/2")
-    program.type("s")
-    program.sees("stopped")
-    program.type("zh")
-    program.until(lambda text: text.count("writing") == 1, "the other lane goes on")
-    program.type("\x03")
-    program.until(lambda text: text.count("stopped") == 2, "ctrl+c stops all lanes")
-    program.sees("^q quits")
-    program.type("ihello")
-    program.until(lambda text: "hello" in text and "LANE" not in text, "back in the prompt")
-    program.type("\x15\x1b[A")
-    program.until(lambda text: text.splitlines()[-2].strip() == "why?", "the prompt is recalled")
-    program.type("\x1b")
-    program.sees("LANE")
-    program.type("/")
-    program.sees("Earlier conversations")
-    assert program.leave() == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
-def test_a_signal_restores_the_terminal(start, number):
-    ended_by(start, number)
-
-
-@pytest.mark.usefixtures("new_interpreters")
-def test_a_signal_ends_the_interpreter_and_restores_the_terminal(start):
-    ended_by(start, signal.SIGTERM)
 
 
 def ended_by(start, number):
@@ -240,9 +212,49 @@ def ended_by(start, number):
     program.sees("word5")
     assert program.terminal.modes != cooked
     assert program.ends(lambda: program.process.send_signal(number)) == 128 + number
-    program.terminal.read_until_quiet(0.2)
-    assert b"\x1b[?1049l" in program.terminal.output
+    program.until(lambda _: b"\x1b[?1049l" in program.terminal.output, "the screen is closed")
     assert program.terminal.modes == cooked
+
+
+def test_sigint_restores_the_terminal(start):
+    ended_by(start, signal.SIGINT)
+
+
+@pytest.mark.usefixtures("new_interpreters")
+def test_sigterm_ends_the_interpreter_and_restores_the_terminal(start):
+    ended_by(start, signal.SIGTERM)
+
+
+def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):
+    program = start("rogue:steady", *SLOW)  # no controlling terminal, so the program gets no SIGHUP
+    program.sees("ready")
+    program.type("go\r")
+    program.sees("word5")
+    workers = program.workers()
+    program.terminal.hang_up()
+    _, alive = psutil.wait_procs([program.process, *workers], timeout=60)
+    assert not alive
+
+
+@pytest.mark.usefixtures("new_interpreters")
+def test_little_work_is_left_when_the_program_is_told_to_quit(start, home):
+    """An answer of many short lines is complete, and another one arrives."""
+    config = home / "config.toml"
+    engine = '[engines.{}]\nbackend = "rogue"\nmodel = "lines"\nmax_tokens = {}\n'
+    config.write_text(engine.format("short", 30_000) + engine.format("flood", 10_000_000))
+    program = start("--config", str(config), "short", "flood")
+    program.until(lambda text: text.count("ready") == 2, "both engines load")
+    program.type("hello\r")
+    program.sees("Too long to typeset", "writing")
+    before, used = program.terminal.cpu(), 0.0
+
+    def note_cpu() -> None:
+        nonlocal used
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used = program.terminal.cpu() - before
+
+    assert program.ends(lambda: program.type("\x11"), note_cpu) == 0
+    assert used < 1.5  # seconds of CPU; typesetting these lines takes 3 and more
 
 
 def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
@@ -283,43 +295,15 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
     sees("editor")
     tmux("send-keys", "and a half", "Enter")
     sees("half a prompt, and a half")
+    tmux("send-keys", "Enter")
+    sees("done")
+    tmux("send-keys", "M-y")
+    sees("Copied")
+    until(lambda: "word19" in tmux("show-buffer"), "tmux has the answer in its buffer")
     tmux("send-keys", "C-q")
     sees("shell>")
     tmux("send-keys", "echo status=$?", "Enter")
     sees("status=0")
-
-
-def test_a_letter_right_after_escape_passes_tmux_as_one_after_a_while(tmux, command, home):
-    """A tmux in a tmux, which waits for the letter as it does for a person: half a second."""
-    inner = ["tmux", "-S", str(home / "inner"), "-f", "/dev/null"]
-    session = ["env", "-u", "TMUX", *inner, "new-session", str(command), "rogue:steady"]
-    tmux("new-session", "-d", "-x", "80", "-y", "24", shlex.join(session))
-
-    def sees(text: str) -> None:
-        until(lambda: text in tmux("capture-pane", "-p"), text)
-
-    try:
-        sees("ready")
-        tmux("send-keys", "Escape")
-        tmux("send-keys", "p")
-        sees("does not report")
-        tmux("send-keys", "Escape")
-        tmux("send-keys", "u")
-        sees("blind")
-        tmux("send-keys", "one two")
-        tmux("send-keys", "M-Left")
-        tmux("send-keys", "x")
-        sees("one xtwo")
-    finally:
-        subprocess.run([*inner, "kill-server"], check=False)
-
-
-def test_ctrl_z_without_a_shell_says_so(start):
-    program = start("rogue:steady")
-    program.sees("ready")
-    program.type("\x1a")
-    program.sees("There is no shell to return to")
-    assert program.leave() == 0
 
 
 def test_a_terminal_that_prints_only_lines_gets_a_sentence(home):
@@ -328,17 +312,6 @@ def test_a_terminal_that_prints_only_lines_gets_a_sentence(home):
         assert terminal.process.wait(60) == 2
         assert "paragone ask" in " ".join(terminal.text.split())
         assert b"\x1b" not in terminal.output
-
-
-def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):
-    program = start("rogue:steady", *SLOW)  # no controlling terminal, so the program gets no SIGHUP
-    program.sees("ready")
-    program.type("go\r")
-    program.sees("word5")
-    workers = program.workers()
-    program.terminal.hang_up()
-    _, alive = psutil.wait_procs([program.process, *workers], timeout=15)
-    assert not alive
 
 
 def test_what_cannot_be_saved_is_written_to_a_file_that_the_user_confirms(start, tmp_path):
@@ -351,14 +324,14 @@ def test_what_cannot_be_saved_is_written_to_a_file_that_the_user_confirms(start,
         program.type("hello\r")
         program.sees("done")
         program.type("\x11")
+        program.sees("leaves at once")
+        program.type("\x11")
         program.sees("File (enter: ")
         _, _, told = program.terminal.output.partition(b"\x1b[?1049l")
         assert b"paragone: 1 prompt and its answers could not be saved. The history in" in told
         program.type(f"{unwritable}\n")
         program.sees("does not exist")
-        program.type(f"{wanted}\n")
-        program.terminal.read_until_quiet(0.5)
-        assert program.terminal.process.wait(60) == 0
+        assert program.ends(lambda: program.type(f"{wanted}\n")) == 0
     (recorded,) = read_document(wanted)
     assert recorded.messages[-1].text == "hello"
     assert recorded.result.text.startswith("word0 word1 ")

@@ -46,11 +46,6 @@ store.close()
 """
 
 
-def told(lines: list[str]) -> list[tuple[str, str]]:
-    """Return what a voter said of which vote; a kill may cut the last line."""
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
 def test_a_kill_loses_no_vote_and_counts_none_twice(home):
     store = Store.open()
     number = experiment(store, [(f"a{at}", f"b{at}", f"c{at}") for at in range(PROMPTS)], engines=3)
@@ -65,7 +60,8 @@ def test_a_kill_loses_no_vote_and_counts_none_twice(home):
         assert other.stdout is not None
         first = [killed.stdout.readline() for _ in range(random.Random(7).randrange(5, 15))]
         killed.send_signal(signal.SIGKILL)
-        said = [told([*first, *killed.stdout]), told([*other.stdout])]
+        lines = ([*first, *killed.stdout], other.stdout)  # a kill may cut the last line
+        said = [[json.loads(line) for line in its if line.endswith("\n")] for its in lines]
     assert other.returncode == 0
 
     votes = store.votes.all(number)

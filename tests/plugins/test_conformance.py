@@ -1,11 +1,10 @@
 """The conformance suite passes on correct backends: a plain one, and one with a worker."""
 
 from dataclasses import replace
-from typing import ClassVar
 
 import pytest
-from flawed_backends.loading import CorrectLoading
-from flawed_backends.probabilities import noisy
+from flawed_backends import LoadingBackend
+from flawed_engines import NoisyEngine
 from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.plugin import RogueBackend
 
@@ -13,15 +12,11 @@ from paragone import Backend, Capabilities, Finish, OpenEngine, OpenRequest, Tok
 from paragone.testing import BackendConformance
 
 
-class Noisy(CorrectLoading):
+class Noisy(LoadingBackend):
     """A backend whose results depend on the batch size, like those of real engines, and whose server loads models."""
 
-    users: ClassVar[list[OpenEngine]] = []
-
-    class engine(CorrectLoading.engine):
-        def logits(self, before, batch=0):
-            logits = super().logits(before, batch)
-            return [logit + noisy((*before, token), batch) for token, logit in enumerate(logits)]
+    class engine(LoadingBackend.engine, NoisyEngine):
+        pass
 
 
 class TestNoisy(BackendConformance):

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 
 import pytest
-from flawed_backends import FLAWS
+from flawed_engines import FLAWS
 
 from paragone import OpenRequest
 from paragone.testing import BackendConformance

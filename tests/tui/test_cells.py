@@ -7,21 +7,10 @@ from textual.strip import Strip
 
 from paragone_tui.terminal.cells import cells_of
 
-CONTROL = [
-    "\x1b[31m",
-    "\x1b]0;title\x07",
-    "\n",
-    "\r",
-    "\x08",
-    "\x7f",
-    "\x9b31m",
-    "\u202e",
-    "\u2066",
-    "\u2028",
-]
+CONTROL = ["\x1b[31m", "\n", "\x7f", "\x9b31m", "\u202e", "\ud800"]
 
 
-@pytest.mark.parametrize("sign", [*CONTROL, "\ud800"], ids=ascii)
+@pytest.mark.parametrize("sign", CONTROL, ids=ascii)
 @pytest.mark.parametrize("beside", ["ab", "äb"])
 def test_no_cell_contains_a_control_character(beside, sign):
     strip = Strip([Segment(f"{beside[0]}{sign}{beside[1]}")])

@@ -22,33 +22,21 @@ def copied(sequence: str) -> str:
     return b64decode(found).decode()
 
 
-def strings(sent: str) -> list[str]:
-    """Return the contents of the device control strings."""
-    return re.findall("\x1bP(.*?)(?<!\x1b)\x1b\\\\", sent, re.DOTALL)
-
-
-def test_a_terminal_is_given_the_sequence():
+def test_each_terminal_is_given_the_sequence_that_it_passes_on():
     sent = sequence(TEXT, {"TERM": "xterm-256color"})
     assert copied(sent) == TEXT
     assert sent.count("\x1b") == 1, "the text itself cannot control the terminal"
-
-
-def test_tmux_passes_it_on():
     for environment in ({"TMUX": "/tmp/tmux-0/default,1,0", "TERM": "screen"}, {"TERM": "tmux-256color"}):
-        sent = sequence(TEXT, environment)
-        plain, start, wrapped = sent.partition("\x1bPtmux;")
+        plain, start, wrapped = sequence(TEXT, environment).partition("\x1bPtmux;")
         assert start
         assert copied(plain) == TEXT, "for set-clipboard on"
         assert copied(wrapped.removesuffix("\x1b\\").replace("\x1b\x1b", "\x1b")) == TEXT
-
-
-def test_screen_passes_it_on_in_short_strings():
     for environment in ({"STY": "1.pts-0", "TERM": "screen"}, {"TERM": "screen-256color"}):
-        pieces = strings(sequence(TEXT, environment))
+        sent = sequence(TEXT, environment)
+        pieces = re.findall("\x1bP(.*?)(?<!\x1b)\x1b\\\\", sent, re.DOTALL)
         assert copied("".join(pieces)) == TEXT
-        assert len(pieces) > 1
+        assert len(pieces) == sent.count("\x1bP") > 1
         assert max(map(len, pieces)) <= 256
-        assert sequence(TEXT, environment).count("\x1bP") == len(pieces)
 
 
 def test_what_is_too_long_for_terminals_does_not_fit():
@@ -58,34 +46,24 @@ def test_what_is_too_long_for_terminals_does_not_fit():
     assert len(sequence("x" * MOST, {})) <= 100_000 + len("\x1b]52;c;\x07")
 
 
-@pytest.mark.parametrize("program", ["tmux", "screen"])
-def test_a_real_one_passes_it_on_to_its_terminal(program, tmp_path):
-    """The terminal is a tmux, which keeps in its buffer what it is given."""
-    if shutil.which("tmux") is None or shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed")
+def test_a_real_tmux_passes_it_on_to_its_terminal(tmp_path):
+    """The terminal is a tmux, too, which keeps in its buffer what it is given."""
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
 
     def tmux(server: str, *arguments: str) -> str:
         command = ["tmux", "-f", "/dev/null", "-S", str(tmp_path / server), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
-    tmp_path.chmod(0o700)  # screen insists
-    config = tmp_path / "screenrc"
-    config.write_text("autodetach off\n")  # it ends with its terminal
     copy = tmp_path / "copy"
-    environment = {"TERM": "tmux-256color" if program == "tmux" else "screen"}
-    sent = sequence(TEXT, environment)
-    copy.write_text(sent.partition("\x07")[2] if program == "tmux" else sent)  # tmux: what is wrapped alone
-    shell = f"sleep 1; cat {copy}; sleep 60"
-    inner = {
-        "tmux": f"tmux -f /dev/null -S {tmp_path / 'inner'} new-session '{shell}' \\; set -g allow-passthrough on",
-        "screen": f"screen -c {config} sh -c '{shell}'",
-    }
+    copy.write_text(sequence(TEXT, {"TERM": "tmux-256color"}).partition("\x07")[2])  # what is wrapped alone
+    inner = f"tmux -f /dev/null -S {tmp_path / 'inner'} new-session 'while read go; do cat {copy}; done'"
     outer = ("start-server", ";", "set", "-g", "set-clipboard", "on", ";", "new-session", "-d")
     try:
-        tmux("outer", *outer, f"env -u TMUX SCREENDIR={tmp_path} {inner[program]}")
-        until = time.monotonic() + 20
+        tmux("outer", *outer, f"env -u TMUX {inner} \\; set -g allow-passthrough on")
+        until = time.monotonic() + 60
         while tmux("outer", "show-buffer") != TEXT and time.monotonic() < until:
-            time.sleep(0.1)
+            tmux("inner", "send-keys", "Enter")  # until it is attached, it has nobody to pass on to
         assert tmux("outer", "show-buffer") == TEXT
     finally:
         tmux("inner", "kill-server")

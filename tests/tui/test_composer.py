@@ -90,16 +90,13 @@ async def test_the_keys_of_readline_edit_and_none_loses_text():
             assert field.text == "xone two threey" * 2, key
 
 
-async def test_alt_and_an_arrow_move_by_words_once_something_is_written():
+async def test_keys_move_by_words_and_lines_once_something_is_written():
     async with prompting("one two") as (pilot, field):
         await pilot.press("alt+left", "x", "alt+left", "alt+left", "y", "alt+right", "z")
         assert field.text == "yonez xtwo"
-
-
-async def test_start_and_end_of_a_line_that_is_wrapped_are_those_of_the_line():
-    async with prompting("word " * 30) as (pilot, field):
+        field.put("word " * 30)
         await pilot.press("ctrl+a")
-        assert field.cursor_location == (0, 0)
+        assert field.cursor_location == (0, 0), "of the line, which is wrapped"
         await pilot.press("ctrl+e")
         assert field.cursor_location == (0, 150)
 

@@ -11,24 +11,23 @@ from paragone import InputError, ParagoneError
 from paragone_tui.terminal.clipboard import edited
 
 
-class Terminal:
-    """A test double of the terminal, which keeps when it was given away and taken again."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-
-    @contextlib.contextmanager
-    def __call__(self):
-        self.events.append("given")
-        try:
-            yield
-        finally:
-            self.events.append("taken")
+@pytest.fixture
+def events() -> list[str]:
+    """What happened to the terminal."""
+    return []
 
 
 @pytest.fixture
-def lent():
-    return Terminal()
+def lent(events):
+    @contextlib.contextmanager
+    def lend():
+        events.append("given")
+        try:
+            yield
+        finally:
+            events.append("taken")
+
+    return lend
 
 
 def edit(text, lent):
@@ -55,20 +54,20 @@ def files(tmp_path):
     return [path.name for path in tmp_path.glob("prompt-*")]
 
 
-def test_the_text_of_the_editor_comes_back_and_the_file_is_gone(editor, lent, tmp_path):
+def test_the_text_of_the_editor_comes_back_and_the_file_is_gone(editor, lent, events, tmp_path):
     editor('[ "$(stat -c %a "$2")" = 600 ] && printf "%s, and more\\n" "$(cat "$2")" > "$2"')
     assert edit("zwei\nZeilen", lent) == "zwei\nZeilen, and more"
-    assert (lent.events, files(tmp_path)) == (["given", "taken"], [])
+    assert (events, files(tmp_path)) == (["given", "taken"], [])
     editor("exit 9", "EDITOR")
     editor(":", "VISUAL")
     assert edit("text", lent) is None, "VISUAL comes first, and this one changes nothing"
 
 
-def test_an_editor_that_fails_leaves_the_prompt_and_what_it_saved(editor, lent, tmp_path):
+def test_an_editor_that_fails_leaves_the_prompt_and_what_it_saved(editor, lent, events, tmp_path):
     editor("exit 3")
     with pytest.raises(ParagoneError, match=r"ended with the code 3\. The prompt stays as it was"):
         edit("text", lent)
-    assert (lent.events, files(tmp_path)) == (["given", "taken"], [])
+    assert (events, files(tmp_path)) == (["given", "taken"], [])
     editor('echo saved > "$2"; exit 3')
     with pytest.raises(ParagoneError, match=r"What the editor saved is in .*prompt-"):
         edit("text", lent)
@@ -84,39 +83,35 @@ def test_an_editor_that_fails_leaves_the_prompt_and_what_it_saved(editor, lent, 
         ("vi 'x", "cannot be started"),
     ],
 )
-def test_without_an_editor_the_terminal_is_not_given_away(editor, lent, monkeypatch, value, said):
+def test_without_an_editor_the_terminal_is_not_given_away(editor, lent, events, monkeypatch, value, said):
     monkeypatch.setenv("EDITOR", value)
     with pytest.raises(InputError) as error:
         edit("text", lent)
     assert said in str(error.value)
-    assert lent.events == []
-    editor('rm "$2"')
-    with pytest.raises(InputError, match="cannot be read"):
-        edit("text", lent)
-    assert lent.events == ["given", "taken"]
+    assert events == []
 
 
 @pytest.mark.parametrize(
     ("script", "said", "keeps"),
     [
         ('rm "$2"; mkfifo "$2"', "is not a regular file. The prompt stays as it was.", False),
-        ('ln -sf /dev/zero "$2"', "is not a regular file. The prompt stays as it was.", False),
-        ('rm "$2"', "cannot be read: No such file or directory. The prompt stays as it was.", False),
         ('rm "$2"; mkdir "$2"', "cannot be read: Is a directory. The prompt stays as it was.", False),
         ('head -c 17000000 /dev/zero > "$2"', "is larger than 16 MiB. The prompt stays as it was.", True),
     ],
 )
-def test_what_an_editor_leaves_instead_of_a_text(editor, lent, tmp_path, script, said, keeps):
+def test_what_an_editor_leaves_instead_of_a_text(editor, lent, events, tmp_path, script, said, keeps):
     editor(script)
     with pytest.raises(ParagoneError) as caught:
         edit("text", lent)
     assert said in caught.value.sentence
-    assert lent.events == ["given", "taken"]
+    assert events == ["given", "taken"]
     assert ("What the editor saved is in" in caught.value.hint) == keeps
     assert [path.is_file() for path in tmp_path.glob("prompt-*") if not path.is_dir()] == [True] * keeps
 
 
-async def test_a_cancel_ends_the_editor_and_keeps_what_it_saved(editor, lent, tmp_path, started_processes):
+async def test_a_cancel_ends_the_editor_and_keeps_what_it_saved(
+    editor, lent, events, tmp_path, started_processes
+):
     editor('echo saved > "$2"; echo $$ > pid.new; mv pid.new pid; exec sleep 600')
     with contextlib.chdir(tmp_path):
         editing = asyncio.create_task(edited("text", lent))
@@ -127,6 +122,6 @@ async def test_a_cancel_ends_the_editor_and_keeps_what_it_saved(editor, lent, tm
     editing.cancel()
     await asyncio.gather(editing, return_exceptions=True)
     assert await asyncio.wait_for(process.wait(), 20) != 0
-    assert lent.events == ["given", "taken"]
+    assert events == ["given", "taken"]
     (kept,) = files(tmp_path)
     assert (tmp_path / kept).read_text() == "saved\n"

@@ -52,10 +52,13 @@ def test_a_sequence_without_a_meaning_costs_no_other_key(sequence):
     assert told(b"a" + sequence + b"bc") == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("report", [b"\x1b[?2026;2$y", b"\x1b[I", b"\x1b[<35;5;5M"])
-def test_a_report_right_after_an_alt_key_does_not_turn_it_into_characters(report):
+@pytest.mark.parametrize("report", [b"\x1b[?2026;2$y", b"\x1b[?2048;0$y", b"\x1b[I", b"\x1b[<35;5;5M"])
+def test_a_key_right_before_a_report_of_the_terminal_is_that_key_at_once(report):
     assert told(b"\x1bu" + report + b"b") == ["alt+u", "b"]
     assert told(b"\x1b", b"u", report) == ["alt+u"]
+    assert told(b"\x1b" + report) == ["escape"]
+    for cut in range(len(report)):
+        assert told(b"\x1b" + report[:cut], report[cut:]) == ["escape"]
 
 
 def test_keys_right_after_an_alt_key_do_not_turn_it_into_characters():
@@ -82,33 +85,20 @@ def test_every_key_that_is_bound_is_one_that_terminals_send():
         assert [key for key in keys.all if not is_sent(key)] == [], command
 
 
-@pytest.mark.parametrize(
-    "key", ["zork+q", "Ctrl+q", "ctrl+Q", "shift+a", "f25", "f0", "ctrl+", "", "ctrl+ctrl+a", "pgup"]
-)
-def test_keys_that_no_terminal_sends(key):
-    assert not is_sent(key)
+def test_keys_that_no_terminal_sends():
+    keys = ("zork+q", "Ctrl+q", "ctrl+Q", "shift+a", "f25", "f0", "ctrl+", "", "ctrl+ctrl+a", "pgup")
+    assert not any(map(is_sent, keys))
 
 
-@pytest.mark.parametrize(
-    ("key", "same"),
-    [
-        ("alt+q", "alt+q"),
-        ("alt+shift+q", "alt+Q"),
-        ("alt+dollar_sign", "alt+$"),
-        ("alt+left", "alt+left"),
-        ("q", "q"),
-    ],
-)
-def test_the_names_of_a_character_with_alt(key, same):
-    assert with_alt(key) == same
-
-
-@pytest.mark.parametrize("answer", [b"\x1b[?2026;2$y", b"\x1b[?2048;0$y", b"\x1b[I", b"\x1b[<35;5;5M"])
-def test_an_escape_right_before_an_answer_of_the_terminal_is_a_key_at_once(answer):
-    assert told(b"\x1b" + answer) == ["escape"]
-    assert told(b"\x1b", answer) == ["escape"]
-    for cut in range(len(answer)):
-        assert told(b"\x1b" + answer[:cut], answer[cut:]) == ["escape"]
+def test_the_names_of_a_character_with_alt():
+    same = {
+        "alt+q": "alt+q",
+        "alt+shift+q": "alt+Q",
+        "alt+dollar_sign": "alt+$",
+        "alt+left": "alt+left",
+        "q": "q",
+    }
+    assert {key: with_alt(key) for key in same} == same
 
 
 @pytest.mark.parametrize("answer", [b"\x1b[?2026;2$y", b"\x1b[A", b"\x1b[200~x\x1b[201~"])
@@ -131,11 +121,11 @@ def test_no_command_has_a_character_with_alt_that_means_something_else_in_lane_m
             )
 
 
-@pytest.mark.parametrize("at", range(len(PASTE) + 3))
-def test_a_paste_may_be_cut_anywhere(at):
-    sent = b"a" + PASTE + b"b"
-    assert told(sent[:at], sent[at:]) == ["a", "one\r\n\x1b[2Jtwö", "b"]
-    assert told(*(sent[place : place + 1] for place in range(len(sent)))) == ["a", "one\r\n\x1b[2Jtwö", "b"]
+def test_a_paste_may_be_cut_anywhere():
+    sent, wanted = b"a" + PASTE + b"b", ["a", "one\r\n\x1b[2Jtwö", "b"]
+    assert told(*(sent[place : place + 1] for place in range(len(sent)))) == wanted
+    for at in range(len(sent) + 1):
+        assert told(sent[:at], sent[at:]) == wanted
 
 
 @given(st.lists(SEQUENCES, max_size=12))

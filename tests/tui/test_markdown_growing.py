@@ -23,22 +23,14 @@ The **short** answer is *scattering*, with `n = 4`.
 2. Blue has 450 nm
 
    - and is scattered
-   - more
-
-10. Ten
 
 | colour | length |
 | :-- | --: |
 | red | 700 |
-| blue | **450** |
 
 ```python
 def intensity(wavelength):
     return 1 / wavelength  # Rayleigh
-
-
-def more():
-    return "a string"
 ```
 
 > It depends on
@@ -48,9 +40,6 @@ def more():
 I \\propto \\frac{1}{\\lambda^4}
 \\]
 In short: $a_1 * b_1 * c$ and \\(x\\).
-
----
-The end
 """
 CODE = "```python\n" + 'def f(a):\n    """Return.\n\n    More."""\n    return a\n\n' * 30 + "```\nDone."
 
@@ -83,7 +72,7 @@ def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text, size):
     assert whole.is_complete
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(PIECES), max_size=25), st.integers(8, 50))
 @example(["- ", "word", "\n", "*", "*", "word"], 20)
 @example(["1.", " ", "word", "\n\n", "1.", "word", "word"], 20)
@@ -136,7 +125,6 @@ def test_links_whose_targets_come_later_are_typeset_again():
     [
         "\\(\\frac{a}{b}\\)",
         "$\\alpha_1 * \\beta_1 * c$",
-        "$$\\sum_{i=1}^n x_i$$",
         "\\[\na &= b \\\\\n- c\n\\]",
         "\\begin{align}\nx &= 1 \\\\\n+ y\n\\end{align}",
         "\\( left open",
@@ -172,8 +160,6 @@ def test_a_long_line_of_code_goes_on_below_its_indentation():
 def test_code_has_an_even_background():
     rows = typeset("```python\ndef f():\n\n    return 'x'\n```\n", WIDTH, PALETTE).rows
     ground = PALETTE["code-block"].bgcolor
-    widths = [sum(len(s.text) for s in row if s.style.bgcolor == ground) for row in rows]
-    assert widths == [WIDTH - 2] * 3
+    assert [sum(len(s.text) for s in row if s.style.bgcolor == ground) for row in rows] == [WIDTH - 2] * 3
     looks = {s.text.strip(): s.style for row in rows for s in row}
-    assert looks["def"] == PALETTE["code-keyword"]
-    assert looks["'x'"] == PALETTE["code-string"]
+    assert (looks["def"], looks["'x'"]) == (PALETTE["code-keyword"], PALETTE["code-string"])

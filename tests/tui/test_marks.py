@@ -1,7 +1,5 @@
 """Marks on parts of a transcript's text: while it streams, after typesetting, at any width."""
 
-import random
-
 import pytest
 from emulator import Watched, settle
 
@@ -52,8 +50,8 @@ async def show(lane, text, *parts, ended=False):
 async def test_marks_follow_the_text_as_it_grows(lane):
     _, widget = lane
     text = "The sea is wide and blue, and the sky above the sea is wide and blue as well."
-    for at in range(0, len(text), 7):
-        widget.write(text[at : at + 7])
+    for at in range(0, len(text), 20):
+        widget.write(text[at : at + 20])
         await show(lane, text, "wide and blue")
     assert await show(lane, text, "wide and", "sky above the sea") == ["wide and sky", "above the sea"]
     assert await show(lane, text) == []
@@ -69,7 +67,7 @@ async def test_marks_survive_typesetting_and_resizes(lane):
     for part in parts:
         assert any(part in row for row in found)
     assert not any("bold" in row or "two" in row for row in found)
-    for size in [(20, 30), (60, 20), (40, 20)]:
+    for size in [(20, 30), (60, 20)]:
         await pilot.resize_terminal(*size)
         await settle(pilot)
         pilot.app.assert_painted_as_by_textual()
@@ -122,27 +120,3 @@ async def test_layers_lie_upon_each_other(lane):
     row = pilot.app.terminal.screen.buffer[2]
     looks = [(row[x].underscore, row[x].reverse) for x in (2, 6, 10)]
     assert looks == [(True, False), (True, True), (False, True)]
-
-
-@pytest.mark.thorough
-async def test_random_marks_on_random_text(lane):
-    pilot, widget = lane
-    draw = random.Random(5)
-    text = ""
-    for _ in range(20):
-        part = draw.choice(
-            ["word ", "今天", "a-long-word-that-is-split-over-rows-of-forty-cells ", "\n", "**b** ", "x\t"]
-        )
-        widget.write(part)
-        text += part
-        edges = sorted(draw.sample(range(len(text) + 1), min(len(text) + 1, 6)))
-        marks = [
-            Mark(a, b, draw.choice(["differs", "diverges", "heat-likely"]))
-            for a, b in zip(edges[::2], edges[1::2], strict=False)
-        ]
-        widget.mark(TURN, "answer", (tuple(marks),))
-        await settle(pilot)
-        pilot.app.assert_painted_as_by_textual()
-    widget.end()
-    await settle(pilot)
-    pilot.app.assert_painted_as_by_textual()

@@ -74,25 +74,20 @@ class Reader:
 
 @pytest.fixture
 async def screen(monkeypatch):
-    """A function that starts the screen in a pseudo-terminal."""
+    """The screen in a pseudo-terminal, and what reads there."""
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start():
-            master, slave = pty.openpty()
-            fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-            os.set_blocking(master, False)
-            stack.callback(os.close, master)
-            file = stack.enter_context(os.fdopen(slave, "w"))
-            for name in ("__stdin__", "__stderr__", "__stdout__"):
-                monkeypatch.setattr(sys, name, file)
-            reader, app = Reader(master), Screen()
-            task = asyncio.create_task(app.run_async())
-            stack.push_async_callback(leave, app, task, reader)
-            await reader.until("\x1b[24H")
-            return app, reader
-
-        yield start
+    master, slave = pty.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    os.set_blocking(master, False)
+    with os.fdopen(slave, "w") as file:
+        for name in ("__stdin__", "__stderr__", "__stdout__"):
+            monkeypatch.setattr(sys, name, file)
+        reader, app = Reader(master), Screen()
+        task = asyncio.create_task(app.run_async())
+        await reader.until("\x1b[24H")
+        yield app, reader
+        await leave(app, task, reader)
+    os.close(master)
     for number, handler in handlers.items():
         if handler is not None and signal.getsignal(number) != handler:
             signal.signal(number, handler)
@@ -128,7 +123,7 @@ def capacity():
 
 
 async def test_a_terminal_that_stops_reading_gets_the_newest_picture_next(screen):
-    app, reader = await screen()
+    app, reader = screen
     await app.run_worker(app.count(1000)).wait()  # a few megabytes, if all were written
     before = len(reader.output)
     await reader.until("1000")

@@ -47,22 +47,15 @@ def test_enter_writes_to_the_proposed_file(conversation, answer, tmp_path, capsy
     answer("\n")
     offer(conversation)
     (written,) = tmp_path.glob("*.json")
-    assert [run.result.text for run in read_document(written)] == [
-        "Because of Why\x1b[2J?",
-        "Because of And then?",
-    ]
+    texts = [run.result.text for run in read_document(written)]
+    assert texts == ["Because of Why\x1b[2J?", "Because of And then?"]
+    document = json.loads(written.read_text())
+    assert document["id"] == "unsaved"
+    assert [run["continues"] for run in document["runs"]] == [None, "unsaved-1"]
     told = capsys.readouterr().err
     assert "(2 prompts, 2 answers)" in told
     assert f"{written} is written" in told
     assert "\x1b" not in told
-
-
-def test_a_document_says_that_it_was_not_saved(conversation, answer, tmp_path):
-    answer("all.json\n")
-    offer(conversation)
-    document = json.loads((tmp_path / "all.json").read_text())
-    assert document["id"] == "unsaved"
-    assert [run["continues"] for run in document["runs"]] == [None, "unsaved-1"]
 
 
 def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(conversation, answer, tmp_path, capsys):

@@ -70,7 +70,7 @@ async def test_the_keys_are_exactly_these(rogue):
 
 async def test_failed_lanes_have_an_error(rogue):
     found = await compared(
-        rogue("killed", rate=40), rogue("nonsense"), rogue("raises", at=0), rogue(max_tokens=0)
+        rogue("killed", rate=400), rogue("nonsense"), rogue("raises", at=0), rogue(max_tokens=0)
     )
     killed, nonsense, raises, silent = found["lanes"]
     assert killed["text"] == "word0 word1 word2 word3 word4 "
@@ -79,37 +79,18 @@ async def test_failed_lanes_have_an_error(rogue):
     assert "The engine's output is in /" in killed["error"]
     assert killed["usage"] == usage(4, 0, 5, 0, 5)
     assert positive(killed["timings"]["ttft_s"])
-    nothing = usage(None, None, None, None, None)
     nowhere = {"p50": None, "p95": None, "p99": None}
-    assert (nonsense["text"], nonsense["finish"], nonsense["usage"]) == ("", None, nothing)
+    assert (nonsense["text"], nonsense["finish"]) == ("", None)
     assert nonsense["error"].startswith("There is no model 'nonsense'. There are: steady, ")
-    assert nonsense["timings"] == {
-        "load_s": None,
-        "ttft_s": None,
-        "ttfo_s": None,
-        "thinking_s": None,
-        "tpot_ms": None,
-        "prefill_tps": None,
-        "decode_tps": None,
-        "itl_ms": nowhere,
-        "shared": None,
+    assert {*nonsense["usage"].values(), *map(str, nonsense["timings"].values())} == {
+        None,
+        "None",
+        str(nowhere),
     }
     assert raises["error"] == "The engine failed: RuntimeError: the kernel image is unhappy."
     assert raises["usage"] == usage(4, 0, 0, 0, 0)
     assert (silent["text"], silent["finish"], silent["error"]) == ("", "length", None)
-    assert silent["usage"]["completion_tokens"] == 0
     assert (silent["timings"]["ttft_s"], silent["timings"]["itl_ms"]) == (None, nowhere)
-    shapes = [
-        {
-            key: list(value) if isinstance(value, dict) and key != "sampling" else 0
-            for key, value in lane.items()
-        }
-        for lane in found["lanes"]
-    ]
-    assert shapes[1:] == shapes[:-1], "all lanes have the same keys"
-
-
-async def test_control_characters_are_kept_in_json(rogue):
-    found = await compared(rogue("escapes", max_tokens=1), rogue("wide", max_tokens=2))
-    assert found["lanes"][0]["text"].startswith("\x1b]0;owned\x07\x1b[2J")
-    assert found["lanes"][1]["text"] == "語0😀 語1😀 "
+    for other in found["lanes"][1:]:
+        assert list(other) == list(killed)
+        assert list(other["usage"]) == list(killed["usage"])

@@ -1,6 +1,5 @@
 """Files with a prompt: mentions, completion, reading, saving with the conversation."""
 
-import errno
 import io
 import json
 import subprocess
@@ -133,16 +132,12 @@ def encrypt(path, content: bytes) -> None:
 
 REFUSED = [
     ("folder", "is a folder.", lambda path: path.mkdir()),
-    ("/dev/zero", "is a device or a pipe.", lambda path: None),
-    ("missing", "There is no file", lambda path: None),
-    ("binary", "is not UTF-8 text.", lambda path: path.write_bytes(bytes(range(256)))),
     ("empty", "is empty.", lambda path: path.touch()),
     (
         "large",
         "is too large: 10 MB. The limit is 8 MB.",
         lambda path: path.write_bytes(b" " * 10**7),
     ),
-    ("damaged.pdf", "cannot be read", lambda path: path.write_bytes(b"%PDF-1.4\n1 0 obj <<")),
     ("locked.pdf", "is encrypted.", lambda path: encrypt(path, pdf("secret"))),
     ("scan.pdf", "has no text: its pages are pictures.", lambda path: path.write_bytes(pdf(""))),
 ]
@@ -155,17 +150,6 @@ def test_what_cannot_be_attached_is_said(tmp_path, name, said, make):
         read_file(str(tmp_path / name))
     assert said in caught.value.sentence
     assert "\n" not in str(caught.value)
-
-
-def test_a_file_without_permission_is_said(tmp_path, monkeypatch):
-    """Root may read everything, so the system's refusal is a double's."""
-
-    def refuse(path):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr("paragone_workbench.conversation.attached_files.open_regular_file", refuse)
-    with pytest.raises(InputError, match=r"secret cannot be read: Permission denied\."):
-        read_file("secret")
 
 
 def test_the_text_of_a_pdf(tmp_path, monkeypatch):

@@ -126,17 +126,6 @@ async def test_other_models_of_a_server_are_offered_with_the_key_of_its_engine()
     )
 
 
-async def test_engines_that_cannot_be_used_at_their_servers_say_why():
-    lost = EngineDefinition(name="lost", backend="served", model="smal", options={"url": "http://box:1"})
-    found = {it.name: it for it in await listed(config(lost, engine("off", "http://gone:1")), Served())}
-    assert (found["lost"].group, found["lost"].problem, found["lost"].remedy) == (
-        Group.UNUSABLE,
-        "The server at http://box:1 has no model 'smal'.",
-        "Did you mean 'small'?",
-    )
-    assert (found["off"].group, found["off"].problem) == (Group.UNUSABLE, "It is gone.")
-
-
 async def test_what_can_be_used_comes_first_in_groups_and_in_a_stable_order():
     configured = EngineDefinition(name="zeta", backend="shelf", model="/z")
     added = EngineDefinition(name="alpha", backend="shelf", model="/a")

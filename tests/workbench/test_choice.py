@@ -19,30 +19,24 @@ from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import known_fidelity
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest
-from paragone_workbench.measure.bench_results import UsersTest
-from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.store import History, StoreError
 from paragone_workbench.store.experiment_records import Measurement
 
 HAS_X = AssertionSpec(type="contains", options={"value": "X"})
 
 
-class Heard:
-    """Keeps what was said."""
+class Heard(list[ChoiceEvent]):
+    """Keeps the events."""
 
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.known_answers = (0, 0)
-        self.rounds: list[int] = []
+    __call__ = list.append
 
-    def __call__(self, event: ChoiceEvent) -> None:
-        match event:
-            case LeftOut(sentence):
-                self.said.append(sentence)
-            case Known(answers, total):
-                self.known_answers = answers, total
-            case SuiteRunner():
-                self.rounds.append(len(event.request.chosen or ()))
+    @property
+    def said(self) -> list[str]:
+        return [event.sentence for event in self if isinstance(event, LeftOut)]
+
+    @property
+    def rounds(self) -> list[int]:
+        return [len(it.request.chosen or ()) for it in self if isinstance(it, SuiteRunner)]
 
 
 class Choices:
@@ -90,18 +84,8 @@ async def test_another_prompt_asks_for_the_new_answers_alone(choose):
     assert len([question for question in first if question.startswith("a: x")]) >= 20
     again = choose([*words(20), "x more"], a, b)
     assert sorted(it for it in await measured(again) if "x" in it) == ["a: x more", "b: x more"]
-    assert (again.taken, choose.heard.known_answers) == (40, (40, 42))
-
-
-@pytest.mark.thorough
-async def test_a_third_engine_is_measured_alone(choose):
-    a, b, c = engine("a"), engine("b"), engine("c")
-    await measured(choose(words(12), a, b))
-    choice = choose(words(12), a, b, c)
-    assert {it.partition(":")[0] for it in await measured(choice)} == {"a", "c"}, "a is the reference"
-    figures = (await choice.decision()).figures
-    assert all(figure.ttft_s for figure in figures)
-    assert [figure.greedy_answers for figure in figures] == [0, 12, 12]
+    assert again.taken == 40
+    assert Known(40, 42) in choose.heard
 
 
 @pytest.fixture
@@ -127,28 +111,24 @@ class AnswersClock:
 async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_parts(choose, sizes, monkeypatch):
     for module in ("choice", "measurements"):
         monkeypatch.setattr(f"paragone_workbench.choosing.{module}.time", AnswersClock())
-    choice = choose(words(400), engine("a"), engine("b"), seconds=250, margin=0.001)
+    choice = choose(words(200), engine("a"), engine("b"), seconds=130, margin=0.001)
     await measured(choice)
     assert any("Repeat the command to continue." in sentence for sentence in choice.missing())
-    states = await choose.history.call(lambda store: store.experiments.states(1, 0, 399))
+    states = await choose.history.call(lambda store: store.experiments.states(1, 0, 199))
     a, b = ({key.prompt_index for key in states if key.engine_index == index} for index in (0, 1))
     assert a == b
-    assert min(a) < 100
-    assert max(a) >= 300
+    assert min(a) < 50
+    assert max(a) >= 150
 
 
-@pytest.mark.parametrize(("margin", "expected"), [(0.3, [20, 20]), (0.04, [20, 20, 40, 20])])
-async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(choose, sizes, margin, expected):
+async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(choose, sizes):
     a, b, c = engine("a"), engine("b"), engine("c")
-    limits = {"seconds": 3600, "margin": margin}
+    limits = {"seconds": 3600, "margin": 0.3}
     choice = choose(words(100), a, b, **limits)
     await measured(choice)
     decision = (await choice.decision()).decision
-    assert (choose.heard.rounds, decision.chosen, decision.headline) == (expected, "b", "Deploy b.")
-    left = 200 - 2 * sum(expected)
-    assert (
-        f"{left} of 200 runs of the suite: the question is settled without them." in choice.missing()
-    ) == bool(left)
+    assert (choose.heard.rounds, decision.chosen, decision.headline) == ([20, 20], "b", "Deploy b.")
+    assert "120 of 200 runs of the suite: the question is settled without them." in choice.missing()
     assert await measured(choose(words(100), a, b, **limits)) == []
     again = await measured(choose(words(100), a, b, c, **limits))
     assert not any(question.startswith("b: ") for question in again), (
@@ -181,18 +161,11 @@ class StopAt(SuiteObserver):
 
     def __call__(self, event: ChoiceEvent) -> None:
         match event:
-            case Benching(left=[step, *others]):
-                if isinstance(step.test, UsersTest):
-                    self._at("users")
-                elif len(others) == 2:
-                    self._at("bench")
-            case MeasurementStep(number=11):
-                self._at("answer")
+            case Benching(left=[_, _, _]):
+                self._at("bench")
             case SuiteRunner():
                 self._runner = event
                 event.observer = self
-            case "decision":
-                self._at(event)
 
     def progressed(self) -> None:
         if sum(progress.done for progress in self._runner.progress) >= 3:
@@ -204,7 +177,7 @@ class StopAt(SuiteObserver):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("phase", ["bench", "answer", "answered", "judging", "decision"])
+@pytest.mark.parametrize("phase", ["bench", "answered", "judging"])
 async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     def judged() -> Choice:
         choice = choose(words(20), engine("a", delay_s=0.002), engine("b", delay_s=0.002))
@@ -221,8 +194,7 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     await observer.stopping
     early, figures, *_ = await stopped.decision()
     assert len(figures) == 2
-    has_verdicts = phase == "decision"
-    assert (early.prompts == early.planned) == has_verdicts
+    assert early.prompts < early.planned
 
     again = judged()
     after = await measured(again)
@@ -232,27 +204,6 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     assert again.missing() == ("The fidelity: a does not report distributions over its whole vocabulary.",)
     verdicts = [question for question in before + after if question.startswith("judge: ")]
     assert len(set(verdicts)) == 20
-    if has_verdicts:
-        assert not any(question.startswith("judge: ") for question in after), "verdicts are kept"
-        assert sum(question.startswith("a: x") for question in after) <= 12, "so are answers"
-
-
-@pytest.mark.thorough
-async def test_after_a_stop_with_users_at_once_the_same_choice_goes_on_with_them(choose):
-    servers = [dataclasses.replace(engine(name), backend="scripted_server") for name in ("a", "b")]
-    stopped = choose(words(20), *servers)
-    StopAt("users", stopped)
-    await measured(stopped)
-    assert any(
-        sentence.startswith("The throughput of a and b with 16 users at once.")
-        for sentence in stopped.missing()
-    )
-
-    again = choose(words(20), *servers)
-    await measured(again)
-    figures = (await again.decision()).figures
-    assert all(figure.users_tps for figure in figures)
-    assert not any("users at once" in sentence for sentence in again.missing())
 
 
 # ── What is known ─────────────────────────────────────────────────────────────────────────────
@@ -274,33 +225,23 @@ async def test_answers_before_a_failure_are_kept(choose, monkeypatch):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("windows", [3, 4])
-async def test_a_decision_counts_windows_as_the_report_of_it_does(choose, monkeypatch, windows):
-    pytest.importorskip("scipy")
-    found = {"b": {"engine": "b", "windows": windows, "mean_kld": 0.1}}
+async def test_a_decision_counts_windows_as_the_report_of_it_does(choose, monkeypatch):
+    found = {"b": {"engine": "b", "windows": 3, "mean_kld": 0.1}}
     monkeypatch.setattr(Comparison, "candidates_json", lambda _: found)
     choice = choose(words(20), engine("a"), engine("b"))
     await measured(choice)
     _, b = (await choice.decision()).figures
-    assert (b.kld is None) == (windows < 4)
+    assert b.kld is None, "of 3 windows, the report shows none"
     (saved,) = await choose.history.call(lambda store: store.measurements.all("fidelity"))
     assert saved.data["candidates"] == [found["b"]]
 
 
 def test_fidelity_counts_for_the_same_reference_text_and_window():
-    data: dict[str, Json] = {
-        "text": None,
-        "window": 512,
-        "candidates": [{"engine": "b", "windows": 5, "mean_kld": 0.1}, {"engine": "c", "windows": 2}],
-        "free_running": {"candidates": [{"candidate": "b", "prompts": 12, "identical": 3}]},
-    }
-    saved = Measurement(
-        kind="fidelity",
-        engines=(engine("a"), engine("b"), engine("c")),
-        data=data,
-        created=1,
-        identities=("A", "B", "C"),
-    )
+    candidates: Json = [{"engine": "b", "windows": 5, "mean_kld": 0.1}, {"engine": "c", "windows": 2}]
+    greedy: Json = {"candidates": [{"candidate": "b", "prompts": 12, "identical": 3}]}
+    data: dict[str, Json] = {"text": None, "window": 512, "candidates": candidates, "free_running": greedy}
+    engines, identities = (engine("a"), engine("b"), engine("c")), ("A", "B", "C")
+    saved = Measurement(kind="fidelity", engines=engines, data=data, created=1, identities=identities)
     wanted = {"a": "A", "b now": "B", "c": "C"}
     known = known_fidelity([saved], wanted, "a", 512, 10)
     assert {name: item["mean_kld"] for name, item in known.candidates.items()} == {"b now": 0.1}

@@ -1,21 +1,18 @@
 """Which engine is chosen, and what is said about the decision."""
 
 import dataclasses
-from typing import Any
 
 import pytest
 from bench.simulate.choices import RULES, false_claims
 
 from paragone_workbench.choosing.choice import for_questions
 from paragone_workbench.choosing.decision import Evidence, decide, evidence_of
-from paragone_workbench.choosing.figures import EngineFigures, engine_figures
+from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison import NonInferiority, SuiteComparison
 from paragone_workbench.experiments.comparison_rows import SuiteRow, collect
-from paragone_workbench.experiments.known_measurements import KnownFidelity
 from paragone_workbench.statistics import Estimate, Interval
-from paragone_workbench.store.experiment_records import EstimatedMemory
 
 BIG = EngineFigures(engine="big", size=200, decode_tps=50.0)
 MIDDLE = EngineFigures(engine="middle", size=120, decode_tps=75.0, kld=Estimate(0.02, 0.001))
@@ -44,21 +41,6 @@ def evidence(*verdicts, prompts=60, planned=0):
 
 
 NOT_WORSE, OPEN, WORSE = (-0.018, 0.01), (-0.06, 0.05), (-0.2, -0.1)
-
-
-@pytest.mark.parametrize(
-    ("middle", "small", "chosen"),
-    [
-        (NOT_WORSE, NOT_WORSE, "small"),
-        (NOT_WORSE, WORSE, "middle"),
-        (NOT_WORSE, OPEN, "middle"),
-        (OPEN, OPEN, "big"),
-        (WORSE, WORSE, "big"),
-    ],
-)
-def test_the_smallest_engine_that_is_not_worse_is_chosen(middle, small, chosen):
-    shown = evidence(verdict("middle", *middle), verdict("small", *small))
-    assert decide([BIG, MIDDLE, SMALL], "big", shown, {}).chosen == chosen
 
 
 def test_of_equally_small_engines_the_fastest_is_chosen():
@@ -107,12 +89,14 @@ def test_a_loss_that_is_likely_is_not_called_bearable():
 @pytest.mark.parametrize(
     ("middle", "small", "headline"),
     [
+        (NOT_WORSE, NOT_WORSE, "Deploy small."),
         (NOT_WORSE, WORSE, "Deploy middle."),
+        (WORSE, WORSE, "Deploy big."),
         (NOT_WORSE, OPEN, "Preliminary, after 40 of 58 prompts: deploy middle."),
         (OPEN, WORSE, "Preliminary, after 40 of 58 prompts: deploy big, the safe choice."),
     ],
 )
-def test_a_decision_is_preliminary_while_a_smaller_engine_is_open_and_prompts_are_left(
+def test_the_smallest_that_is_not_worse_is_chosen_and_preliminary_while_a_smaller_one_is_open(
     middle, small, headline
 ):
     shown = evidence(verdict("middle", *middle), verdict("small", *small), prompts=40, planned=58)
@@ -154,50 +138,10 @@ def test_pass_rates_are_over_the_prompts_that_all_engines_answered():
     assert evidence_of(collected, "big", 0.03, checked=10, is_complete=True).planned == 6
 
 
-def test_an_engine_that_hardly_answered_leaves_the_prompts_to_the_others():
-    collected = collect(rows(big="ABCD", small="abcd", lost="A"), ["big", "small", "lost"])
-    shown = evidence_of(collected, "big", 0.03, checked=4, is_complete=False)
-    assert shown.rates == {"big": (1.0, 4), "small": (0.0, 4)}
-
-
-def test_figures_come_from_what_was_measured():
-    tests: list[Any] = [{"decode_tps": {"mean": 80.0, "stdev": 4.0}, "ttft_s": None}]
-    big, small = engine_figures(
-        ["big", "small"],
-        speeds={"small": {"tests": tests}},
-        fidelity=KnownFidelity(
-            candidates={"small": {"size": 100, "mean_kld": 0.1, "mean_kld_se": None}},
-            answers={"small": {"identical": 3, "prompts": 9}},
-            data={},
-        ),
-        pass_rates={"small": (0.5, 10)},
-        sizes={"big": 200},
-        memory=[EstimatedMemory(engine="small", size=150, context=4096)],
-        users={"small": 300.0},
-    )
-    assert big == EngineFigures(engine="big", size=200)
-    assert small == EngineFigures(
-        engine="small",
-        size=100,
-        memory=150,
-        users_tps=300.0,
-        context=4096,
-        decode_tps=80.0,
-        decode_tps_stdev=4.0,
-        kld=Estimate(0.1, None),
-        same_answers=3,
-        greedy_answers=9,
-        pass_rate=0.5,
-        prompts=10,
-    )
-
-
 @pytest.mark.thorough
-@pytest.mark.parametrize("candidates", [1, 5])
-def test_who_looks_again_and_again_is_not_misled(candidates):
+def test_who_looks_again_and_again_is_not_misled():
     claims = {
-        rule: false_claims(candidates, rule=rule, prompts=200, margin=0.1, wins=0.1, trials=300)
-        for rule in RULES
+        rule: false_claims(5, rule=rule, prompts=200, margin=0.1, wins=0.1, trials=300) for rule in RULES
     }
     naive, used = claims.values()
     assert used <= 0.05 < naive

@@ -55,14 +55,6 @@ def save(store, *results):
         store.save_run(result, purpose="answer")
 
 
-def test_a_run_costs_its_tokens_and_seconds():
-    assert Costs.of(RUNS[0]) == Costs(
-        runs=1, prompt_tokens=30, cached_tokens=10, completion_tokens=5, seconds=4.0
-    )
-    assert Costs.of(RUNS[-3]) == Costs(runs=1, uncounted=1)
-    assert [Costs.of(it) for it in RUNS[-2:]] == [Costs(), Costs()]
-
-
 def test_the_table_of_runs_gives_the_same_sums_as_the_runs(store):
     save(store, *RUNS)
     in_memory = by_engine(RUNS)
@@ -148,15 +140,6 @@ def test_what_the_list_does_not_have(name, hint):
         price_list([name])
     assert caught.value.sentence == f"The price list has no model {name!r}."
     assert hint in caught.value.hint
-
-
-def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "genai_prices", None)
-    monkeypatch.delitem(sys.modules, "genai_prices.data_snapshot", raising=False)
-    with pytest.raises(InputError) as caught:
-        price_list()
-    assert "genai-prices, which is not installed" in caught.value.sentence
-    assert "genai-prices<0.3,>=0.2.3" in caught.value.hint
 
 
 @pytest.mark.thorough

@@ -1,10 +1,9 @@
 """Word differences: what is marked is what differs."""
 
-import itertools
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone_workbench.compare import diff
@@ -58,18 +57,6 @@ def test_the_rest_is_a_longest_common_subsequence(reference, text):
     assert all(word in found for word in rest)
 
 
-@given(texts, texts)
-def test_spans_are_ordered_and_end_at_words(reference, text):
-    spans = differing(reference, text)
-    for start, end in spans:
-        assert 0 <= start < end <= len(text)
-        assert not text[start].isspace()
-        assert not text[end - 1].isspace()
-    assert all(
-        one.end < other.start or text[one.end : other.start] == "" for one, other in itertools.pairwise(spans)
-    )
-
-
 @given(st.text())
 def test_no_character_is_lost(text):
     found = words(text)
@@ -77,6 +64,7 @@ def test_no_character_is_lost(text):
     assert all(text[word.start : word.end] == word.text for word in found)
 
 
+@settings(max_examples=50)
 @given(texts, texts, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=6))
 def test_growing_texts_end_with_the_same_spans(reference, text, steps):
     comparison = GrowingDiff()
@@ -93,18 +81,6 @@ def test_what_has_not_come_yet_is_not_marked(text, one, other):
     """Two answers that will be equal, at different places in them."""
     spans = GrowingDiff().update(text[:one], text[:other], reference_grows=True, text_grows=True)
     assert not spans
-
-
-def test_words_that_both_have_come_to_are_marked_at_once():
-    spans = GrowingDiff().update(
-        "the sea is wide and", "the sea was deep an", reference_grows=True, text_grows=True
-    )
-    assert spans == ((8, 16),)
-
-
-def test_a_reference_that_ended_marks_what_goes_on():
-    spans = GrowingDiff().update("red", "red and blue and", text_grows=True)
-    assert spans == ((4, 12),)
 
 
 def test_long_texts_are_not_compared_again_for_every_word():

@@ -10,10 +10,8 @@ from paragone_workbench.compare.divergence import (
     Divergence,
     confidence,
     divergence,
-    divergence_json,
     divergence_sentence,
     place_of,
-    token_at,
 )
 from paragone_workbench.engines.definitions import EngineDefinition
 
@@ -84,27 +82,6 @@ def test_thinking_counts_as_tokens_but_not_as_text():
     assert place_of(second.tokens, 0) == ("thinking", (0, 2))
 
 
-def test_the_place_of_a_token_without_text_is_that_of_the_next_one():
-    halves = [*tokens("a"), Token(text="", time=0), Token(text="語", time=0)]
-    assert place_of(halves, 1) == ("answer", (1, 2))
-    assert place_of([*tokens("a"), Token(text="", time=0)], 1) is None
-    assert place_of(tokens("a"), 1) is None
-
-
-def test_the_token_with_a_character():
-    parts = [*tokens("hm", channel="thinking"), *tokens("The", " sea", ".")]
-    assert [token_at(parts, char) for char in (0, 2, 3, 6, 7, 8)] == [1, 1, 2, 2, 3, 4]
-
-
-def test_one_entry_for_each_candidate():
-    runs = [run("The", " sea"), run("The", " sky", name="b"), run("The", " sea", name="c")]
-    assert divergence_json(runs, ["same", "same", None]) == [
-        {"reference": "a", "candidate": "b", "token": 1, "char": 5},
-        {"reference": "a", "candidate": "c", "token": None, "char": None},
-    ]
-    assert divergence_json(runs[:1], [None]) == []
-
-
 LONG = "word " * 20
 
 
@@ -150,7 +127,3 @@ def test_the_sentence_for_an_answer_that_was_cut():
 def test_how_sure_an_engine_was(chosen, other, sentence):
     top = (Alternative(text=" is", id=2, logprob=log(other)),)
     assert confidence(Token(text=" appears", id=1, logprob=log(chosen), top=top, time=0.0)) == sentence
-
-
-def test_a_token_without_alternatives():
-    assert confidence(Token(text="a", time=0.0)) == "The engine did not report how likely its tokens were."

@@ -20,27 +20,12 @@ def draft(text):
     return DraftRecord(text=text)
 
 
-@pytest.fixture
-def store(home):
-    with_close = open_store()
-    yield with_close
-    with_close.close()
-
-
-def test_a_draft_of_a_running_instance_is_its_own(store):
-    other = open_store()
-    other.keep_draft(draft("theirs"))
-    assert store.take_draft() is None
-    other.close()
-    assert store.take_draft() == draft("theirs")
-
-
 def test_the_draft_that_was_written_last_is_kept(store):
     other = open_store()
     store.keep_draft(draft("first"))
     other.keep_draft(draft("second"))
     store.keep_draft(NO_DRAFT)
-    assert store.take_draft() is None, "it is the other instance's"
+    assert store.take_draft() is None, "it is the other instance's, which runs"
     other.close()
     assert store.take_draft() == draft("second")
 
@@ -52,29 +37,6 @@ def test_a_damaged_draft_is_an_error_and_not_met_again(store):
     other = open_store()
     assert other.take_draft() is None
     other.close()
-
-
-async def test_what_is_written_is_saved_soon_and_what_is_sent_goes(home):
-    history = await open_history()
-    written = NO_DRAFT
-    saving = DraftSaving(lambda: written, Recorder())
-    assert await saving.open(history) is None
-    written = draft("a")
-    saving.changed()
-    written = draft("ab")
-    saving.changed()
-
-    async def saved():
-        return await history.call(lambda store: store._database.rows("SELECT text FROM draft"))
-
-    async with asyncio.timeout(60):
-        while await saved() != [("ab",)]:
-            await asyncio.sleep(0.02)
-        written = NO_DRAFT
-        saving.changed()
-        while await saved():
-            await asyncio.sleep(0.02)
-    await history.close()
 
 
 @pytest.mark.parametrize("stays", [NO_DRAFT, draft("written before")], ids=["nothing stays", "a draft stays"])

@@ -1,9 +1,10 @@
 """Creates real environments: a wheel from a folder is installed without a network."""
 
-import asyncio
 import dataclasses
+import json
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -13,8 +14,7 @@ from tests.wheels import quick_python, write_wheel
 
 from paragone import EngineError, InputError, ParagoneError, Probe
 from paragone.worker import Build, Environment, NativeBackend
-from paragone_workbench.engines import environment_creation as installation
-from paragone_workbench.engines import environment_creation as planning
+from paragone_workbench.engines import environment_creation as creation
 from paragone_workbench.engines import environments as installed
 from paragone_workbench.paths import data_folder
 
@@ -49,21 +49,12 @@ class Tiny(NativeBackend):
 class Bringing(Tiny):
     """The build for CUDA 13 includes a compiler, the one for CUDA 12 does not."""
 
+    newest, older = Tiny.environment.builds
     environment = dataclasses.replace(
         Tiny.environment,
-        builds=(
-            dataclasses.replace(build("tinyengine==1.0"), toolkit="nvidia/cu13"),
-            build("tinyengine==0.9", cuda="12", driver=525),
-        ),
+        builds=(dataclasses.replace(newest, toolkit="nvidia/cu13"), older),
         compiles=True,
     )
-
-
-class Plain(Tiny):
-    name = "plain"
-    title = "Plain"
-    api_version = 2
-    environment = None
 
 
 @pytest.fixture(autouse=True)
@@ -104,14 +95,14 @@ def wheels(tmp_path):
     return folder
 
 
-async def made(backend, wheels, **options):
-    plan = await planning.plan(
+def made(backend, wheels, **options):
+    plan = creation.plan(
         backend, find_links=str(wheels), **{"python": quick_python(wheels.parent), **options}
     )
-    return plan, [step async for step in installation.create(plan)]
+    return plan, list(creation.create(plan))
 
 
-async def test_an_environment_is_created_used_listed_and_removed(installer, wheels, tmp_path, monkeypatch):
+def test_an_environment_is_created_used_listed_and_removed(installer, wheels, tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.delenv("CUDA_PATH", raising=False)
     with zipfile.ZipFile(wheels / "tinyengine-1.0-py3-none-any.whl", "a") as wheel:
@@ -121,61 +112,66 @@ async def test_an_environment_is_created_used_listed_and_removed(installer, whee
     assert installed.interpreter(backend, None) is None
     python = quick_python(tmp_path)
     monkeypatch.chdir(tmp_path)
-    plan, steps = await made(backend, wheels, cuda="13", python=f"./{Path(python).name}")
+    plan, steps = made(backend, wheels, cuda="13", python=f"./{Path(python).name}")
     assert (plan.uv is not None) == (installer == "uv")
-    assert (plan.download, plan.build.disk, plan.replaces) == (0, 1000, False)
+    assert (plan.build.disk, plan.replaces) == (1000, False)
     assert list(dict.fromkeys(step.stage for step in steps)) == ["create", "install", "check"]
     assert steps[-1].line == "tiny says hello"
 
     python = installed.interpreter(backend, None)
-    assert python == str(data_folder() / "environments" / "tiny" / "bin" / "python")
+    assert python == str(environment() / "bin" / "python")
     assert installed.interpreter(backend, "/usr/bin/python3") == "/usr/bin/python3"
 
-    async def printed(**variables):
+    def printed(**variables):
         code = "import os, tinyengine; print(tinyengine.VALUE, os.environ.get('CUDA_HOME'))"
-        process = await asyncio.create_subprocess_exec(
-            *(python, "-I", "-c", code), env=dict(os.environ, **variables), stdout=asyncio.subprocess.PIPE
+        command = (python, "-I", "-c", code)
+        done = subprocess.run(
+            command, env=dict(os.environ, **variables), stdout=subprocess.PIPE, text=True, check=True
         )
-        return (await process.communicate())[0].decode().splitlines()[-1].split()
+        return done.stdout.splitlines()[-1].split()
 
-    value, home = await printed()
+    value, home = printed()
     assert value == "7"
-    assert Path(home).is_relative_to(data_folder() / "environments" / "tiny")
-    assert (Path(home) / "bin" / "nvcc").exists()
+    assert Path(home).is_relative_to(environment())
     assert (Path(home) / "lib" / "libcudart.so").read_text() == "the runtime"
-    assert await printed(CUDA_HOME="/opt/cuda") == ["7", "/opt/cuda"]
-    assert await printed(CUDA_PATH="/opt/cuda") == ["7", "None"]
+    assert printed(CUDA_HOME="/opt/cuda") == ["7", "/opt/cuda"]
+    assert printed(CUDA_PATH="/opt/cuda") == ["7", "None"]
 
     (found,) = installed.list_installed({"tiny": backend})
     assert (found.name, found.complete, found.cuda, found.outdated) == ("tiny", True, "13", False)
     assert found.size > 1000
-    assert [step.line async for step in installation.check(backend)][-1] == "tiny says hello"
+    mark = environment() / "paragone.json"
+    for requirements in (["tinyengine==0.9"], ["tinyengine==1.0", "more"]):  # the first is of another build
+        mark.write_text(json.dumps({"cuda": "13", "requirements": requirements}))
+        (found,) = installed.list_installed({"tiny": backend})
+        assert found.outdated == ("more" in requirements)
+    assert list(creation.check(backend))[-1].line == "tiny says hello"
 
-    folder = data_folder() / "environments" / "tiny"
+    folder = environment()
     (folder / "stray").touch()
     with pytest.raises(EngineError) as caught:
-        await made(backend, wheels, cuda="12")
+        made(backend, wheels, cuda="12")
     assert caught.value.sentence == (
         "The environment of Tiny is installed, but tinyengine cannot be imported in it: RuntimeError: no GPU"
     )
     assert "paragone env check tiny" in caught.value.hint
     assert not (folder / "stray").exists(), "the new environment has replaced the old one"
     with pytest.raises(EngineError, match="no GPU"):
-        _ = [step async for step in installation.check(backend)]
+        list(creation.check(backend))
     backend.said = Probe(usable=False, reason="Tiny finds no GPU.", remedy="Get one.")
     with pytest.raises(EngineError, match=r"cannot be imported in it: Tiny finds no GPU\. Get one\."):
-        _ = [step async for step in installation.check(backend)]
+        list(creation.check(backend))
 
     # If a new environment cannot be created, the old one is kept, here that of a program that was killed.
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     folder.rename(folder.with_name(".tiny.old"))
     folder.mkdir()
     with pytest.raises(EngineError, match="could not be created"):
-        await made(backend, wheels, cuda="13")
+        made(backend, wheels, cuda="13")
     assert installed.list_installed({})[0].complete
     assert left() == ["tiny"]
 
-    installation.remove("tiny")
+    creation.remove("tiny")
     assert installed.list_installed({}) == ()
     assert installed.interpreter(backend, None) is None
 
@@ -186,32 +182,26 @@ def left():
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
-    async def refused(backend=None, **options):
+def test_a_plan_reports_wrong_arguments(tmp_path):
+    def refused(backend, **options):
         with pytest.raises(InputError) as caught:
-            await planning.plan(backend or Tiny(), **options)
+            creation.plan(backend, **options)
         return str(caught.value)
 
-    assert await refused(Plain()) == (
-        "Plain needs no environment of its own. Plain uses the packages that are installed with paragone."
+    def declaring(**changes):
+        return type("Other", (Tiny,), {"environment": dataclasses.replace(Tiny.environment, **changes)})()
+
+    assert "There is no folder" in refused(Tiny(), find_links=str(tmp_path / "none"))
+    assert "is not a Python interpreter" in refused(Tiny(), python="/bin/true")
+    assert "is not a Python interpreter" in refused(Tiny(), python="/bin/yes")
+    assert "is not a Python interpreter" in refused(Tiny(), python=str(tmp_path / "python"))
+    old = declaring(pythons=("2.7",))
+    assert (
+        refused(old, python=sys.executable)
+        == f"Tiny needs Python 2.7, but {sys.executable} is Python {HERE}."
     )
-    assert await refused(cuda="11") == "There is no environment of Tiny for CUDA 11. Use CUDA 13 or 12."
-    assert "There is no folder" in await refused(find_links=str(tmp_path / "none"))
-    assert "is not a Python interpreter" in await refused(python="/bin/true")
-    assert "is not a Python interpreter" in await refused(python=str(tmp_path / "python"))
-
-    class Ancient(Tiny):
-        environment = Environment(builds=(build(),), pythons=("2.7",), modules=())
-
-    assert await refused(Ancient(), python=sys.executable) == (
-        f"Tiny needs Python 2.7, but {sys.executable} is Python {HERE}."
-    )
-    assert "Tiny needs Python 2.7, and no such interpreter was found." in await refused(Ancient())
-
-    class Huge(Tiny):
-        environment = Environment(builds=(build(disk=10**18),), pythons=(HERE,), modules=())
-
-    assert "needs about 1,000,000,000.0 GB" in await refused(Huge())
+    assert "Tiny needs Python 2.7, and no such interpreter was found." in refused(old)
+    assert "needs about 1,000,000,000.0 GB" in refused(declaring(builds=(build(disk=10**18),)))
 
 
 @pytest.fixture
@@ -234,10 +224,10 @@ def driver(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("version", "cuda"), [(None, "13"), ("535.161.08", "12"), ("470.82.01", "12")])
-async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version, cuda):
+def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version, cuda):
     if version is not None:
         driver(version)
-    plan = await planning.plan(Tiny())
+    plan = creation.plan(Tiny())
     assert plan.build.cuda == cuda
     said = {
         None: "There is no NVIDIA driver on this machine: Tiny will find no GPU here.",
@@ -249,13 +239,12 @@ async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version
 @pytest.mark.parametrize(
     ("on_path", "chosen", "asked", "cuda", "said"),
     [
-        ("12.4", None, None, "13", ""),
         (None, "12.4", None, "12", ""),
         (None, "12.4", "13", "13", "Unset CUDA_HOME and CUDA_PATH to use the environment's own compiler."),
         (None, None, "12", "12", "install the toolkit of CUDA 12"),
     ],
 )
-async def test_a_compiler_in_the_environment_is_used_unless_the_user_chose_one(
+def test_a_compiler_in_the_environment_is_used_unless_the_user_chose_one(
     driver, tmp_path, monkeypatch, on_path, chosen, asked, cuda, said
 ):
     driver("580.65.06")
@@ -271,7 +260,7 @@ async def test_a_compiler_in_the_environment_is_used_unless_the_user_chose_one(
         monkeypatch.delenv("CUDA_PATH", raising=False)
     else:
         monkeypatch.setenv("CUDA_HOME", str(tmp_path / "chosen"))
-    plan = await planning.plan(Bringing(), cuda=asked)
+    plan = creation.plan(Bringing(), cuda=asked)
     assert plan.build.cuda == cuda
     assert bool(plan.warnings) == bool(said)
     assert all(said in warning for warning in plan.warnings)
@@ -281,66 +270,46 @@ def environment():
     return data_folder() / "environments" / "tiny"
 
 
-def describe(said: str):
-    """Make an environment with this description, whose interpreter is an empty file."""
-    python = environment() / "bin" / "python"
-    python.parent.mkdir(parents=True, exist_ok=True)
-    python.touch()
-    (environment() / "paragone.json").write_text(said, "latin-1")
-
-
-def test_an_environment_with_other_requirements_in_any_order_is_outdated():
-    describe('{"cuda": "13", "requirements": ["a", "b<2"]}')
-    for requirements, outdated in ((("b<2", "a"), False), (("b<3", "a"), True)):
-
-        class Declaring(Tiny):
-            environment = Environment(builds=(build(*requirements),), pythons=(HERE,), modules=())
-
-        (found,) = installed.list_installed({"tiny": Declaring()})
-        assert found.outdated == outdated
-
-
-async def test_the_target_of_a_link_is_not_deleted(wheels, tmp_path):
+def test_the_target_of_a_link_is_not_deleted(wheels, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "theirs").touch()
     environment().parent.mkdir(parents=True)
     environment().symlink_to(other)
     with pytest.raises(InputError, match="is a symbolic link, whose target would be deleted") as caught:
-        await planning.plan(Tiny(), find_links=str(wheels))
+        creation.plan(Tiny(), find_links=str(wheels))
     assert "`python`" in caught.value.hint
-    assert installation.remove("tiny") == 0
+    assert creation.remove("tiny") == 0
     assert not environment().is_symlink()
     assert (other / "theirs").exists()
 
 
-async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch):
-    real = installed.run_command
+def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch):
+    monkeypatch.setattr(
+        creation, "_commands", lambda plan: [("create", ["sh", "-c", f"mkdir {plan.folder}"])]
+    )
 
-    async def filling(stage, *arguments, **options):
-        """Run the step, then make the next file a link to /dev/full, so that writing it fails."""
-        async for step in real(stage, *arguments, **options):
-            yield step
-        if stage == "install":
-            (environment() / "paragone.json").symlink_to("/dev/full")
+    def filled(folder, toolkit):
+        """Make the next file a link to /dev/full, so that writing it fails."""
+        (folder / "paragone.json").symlink_to("/dev/full")
 
-    monkeypatch.setattr(installed, "run_command", filling)
+    monkeypatch.setattr(creation, "_use_toolkit", filled)
     with pytest.raises(EngineError) as caught:
-        await made(Tiny(), wheels, cuda="13")
+        made(Bringing(), wheels, cuda="13")
     assert caught.value.sentence == "The environment of Tiny could not be created: No space left on device."
-    assert not environment().exists()
+    assert left() == []
 
 
-async def test_an_unreadable_data_folder_is_reported(wheels, tmp_path, monkeypatch):
+def test_an_unreadable_data_folder_is_reported(wheels, tmp_path, monkeypatch):
     # Permissions do not apply to root, so use a name that is too long to be opened.
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ("x" * 300)))
     assert installed.interpreter(Tiny(), None) is None
     assert installed.list_installed({}) == ()
     with pytest.raises(ParagoneError, match="cannot be created: File name too long"):
-        await made(Tiny(), wheels, cuda="13")
+        made(Tiny(), wheels, cuda="13")
 
 
-async def test_a_python_without_venv_gets_a_hint_what_to_install(wheels, tmp_path, monkeypatch):
+def test_a_python_without_venv_gets_a_hint_what_to_install(wheels, tmp_path, monkeypatch):
     hide_uv(monkeypatch)
     debian = tmp_path / "debian"
     said = "apt install python3-venv"
@@ -349,5 +318,5 @@ async def test_a_python_without_venv_gets_a_hint_what_to_install(wheels, tmp_pat
     )
     debian.chmod(0o755)
     with pytest.raises(EngineError, match="apt install python3-venv"):
-        await made(Tiny(), wheels, cuda="13", python=str(debian))
+        made(Tiny(), wheels, cuda="13", python=str(debian))
     assert installed.list_installed({}) == ()

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.definitions import rogue
 from tests.workbench.conftest import Backends, Paper, wrong
 
-from paragone import EngineError, ModelInfo, Probe
-from paragone_workbench.catalog import catalog_entries
-from paragone_workbench.config.settings import Config
-from paragone_workbench.config.toml_file import TomlDocument
+from paragone import EngineError, Probe
 from paragone_workbench.doctor import probe
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.models import find_models
 from paragone_workbench.workbench import Workbench
 
 ENGINE = EngineDefinition(name="engine", backend="stranger", model="m")
@@ -46,13 +40,6 @@ class Stranger(Paper):
         return self.give()
 
 
-class Listing(Stranger):
-    """Stands in for a backend that works, but for its list of models."""
-
-    async def probe(self, python=None):
-        return Probe(usable=True)
-
-
 class Unspeakable(Exception):
     """An exception that fails when it is shown."""
 
@@ -64,28 +51,6 @@ RAISED = [
     (ZeroDivisionError("by zero"), "raised an unexpected error (ZeroDivisionError: by zero)"),
     (SystemExit(3), "raised an unexpected error (SystemExit: 3)"),
 ]
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (["words"], "a ModelInfo was expected, not a value of the type str"),
-        (
-            [ModelInfo(model="m", name="m", problem=wrong(object()))],
-            "is wrong: object cannot be converted to JSON",
-        ),
-    ],
-)
-async def test_a_wrong_list_of_models_is_an_error_and_an_entry_of_the_picker(answer, reason):
-    with pytest.raises(EngineError) as caught:
-        await find_models(Listing(answer), ())
-    assert caught.value.sentence.startswith("The backend stranger ")
-    assert reason in caught.value.sentence
-    config = Config(engines={}, document=TomlDocument(Path("config.toml")))
-    *_, entries = [found async for found in catalog_entries(config, Backends(Listing(answer)))]
-    (only,) = entries
-    assert only.definition is None
-    assert reason in only.problem
 
 
 @pytest.mark.parametrize(

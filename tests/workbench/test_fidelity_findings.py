@@ -12,7 +12,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity_results import Candidate, Scores, depths
-from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, kld_pairs, neighbours
+from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, kld_pairs
 from paragone_workbench.statistics import rounded_up, smallest_shown, values_needed
 
 
@@ -81,16 +81,8 @@ def test_few_windows_have_parts_and_no_claim():
     (found,) = depths([klds([[1, 2, 3, 4]] * 3)], 10)
     assert [part.kld.value for part in found.parts] == [1, 2, 3, 4]
     assert (found.growth, found.interval, found.adjusted_p, found.grows) == (None, None, None, False)
-
-
-def test_a_divergence_that_falls_does_not_grow():
-    (found,) = depths([klds([[4, 3, 2, 1 + index / 10] for index in range(6)])], 10)
-    assert found.adjusted_p < 0.01
-    assert not found.grows
-
-
-def test_nothing_measured_has_no_parts():
-    assert depths([np.empty((0, 0)), klds([[1, 2]] * 5)], 8) == depths([np.empty((0, 0))] * 2, 8)
+    (falls,) = depths([klds([[4, 3, 2, 1 + index / 10] for index in range(6)])], 10)
+    assert (falls.adjusted_p < 0.01, falls.grows) == (True, False)
 
 
 # Candidates beside each other
@@ -124,16 +116,6 @@ def test_pairs_with_the_same_values_or_few_windows_are_left_out():
     assert kld_pairs([NEAR, candidate("none", ())]) == ()
 
 
-def test_the_text_needs_the_neighbours_only():
-    engines = [FAR, NEAR, candidate("none", ()), MIDDLE]
-    pairs = kld_pairs(engines)
-    assert len(pairs) == 3
-    assert [{pair.a, pair.b} for pair in neighbours(pairs, engines)] == [
-        {"near", "middle"},
-        {"middle", "far"},
-    ]
-
-
 # How many values
 
 
@@ -146,28 +128,21 @@ def test_the_number_of_values_is_that_of_textbooks():
     assert values_needed(1, smallest_shown(1, 34)) == 34
 
 
-@pytest.mark.parametrize(("count", "rounded"), [(1, 1), (99, 99), (101, 110), (1234, 1300)])
-def test_numbers_of_values_are_rounded_up(count, rounded):
-    assert rounded_up(count) == rounded
-
-
 # How often they hold
 
 
-@pytest.mark.parametrize("count", [5, 15])
-def test_intervals_of_pairs_hold_and_a_bootstrap_of_few_windows_does_not(count):
-    by_t, by_bootstrap = pair_coverage(count, 500)
+def test_intervals_of_pairs_hold_and_a_bootstrap_of_few_windows_does_not():
+    by_t, by_bootstrap = pair_coverage(5, 500)
     assert by_t > 0.92
-    assert by_bootstrap < by_t
-    assert count > 5 or by_bootstrap < 0.88
+    assert by_bootstrap < 0.88
 
 
 @pytest.mark.thorough
 def test_equal_candidates_are_seldom_told_apart():
-    assert pair_claims(8, 300, candidates=4) < 0.08
+    assert pair_claims(8, 80, candidates=4) < 0.08
 
 
 @pytest.mark.thorough
 def test_depth_is_seldom_claimed_without_growth_and_found_where_it_is():
-    assert depth_claims(8, 200) < 0.06
-    assert depth_claims(8, 100, growth=1.0) > 0.95
+    assert depth_claims(8, 100) < 0.06
+    assert depth_claims(8, 40, growth=1.0) > 0.95

@@ -15,20 +15,12 @@ from hypothesis import strategies as st
 
 from paragone import EngineError, LogitsBlock
 from paragone_workbench.measure import fidelity_results as ours
-from paragone_workbench.measure.fidelity_results import (
-    DECADES,
-    compared,
-    joined,
-    log_probabilities,
-    losses,
-    shares,
-)
+from paragone_workbench.measure.fidelity_results import DECADES, compared, log_probabilities, losses, shares
 from paragone_workbench.statistics import Estimate
 
 windows = st.lists(
     st.lists(st.floats(-50, 50, width=32), min_size=3, max_size=3), min_size=ours.FEWEST_WINDOWS, max_size=8
 )
-numbers = st.lists(st.floats(-50, 50, width=32), min_size=11, max_size=20)
 
 
 def block(rows):
@@ -48,6 +40,7 @@ def by_hand(rows):
 # Means and their uncertainty: windows are the units
 
 
+@settings(max_examples=30)
 @given(windows)
 def test_a_mean_and_the_standard_error_of_the_windows_means(values):
     found = ours.mean(np.array(values))
@@ -92,7 +85,7 @@ def test_the_error_of_a_ratio_is_that_of_students_two_sample_test():
     assert ours.ratio_error(many[:3], few) is None
 
 
-@pytest.mark.parametrize("windows", [4, 14, 60])
+@pytest.mark.parametrize("windows", [4, 60])
 def test_intervals_hold_as_often_as_they_say(windows):
     """Windows as units; positions as units, which depend on each other, would hold far less often."""
     trials = 300
@@ -109,18 +102,6 @@ def test_an_engine_at_the_noise_floor_is_seldom_found_above_it():
 
 
 # The uncertainty as llama-perplexity computes it
-
-
-@given(numbers)
-def test_positions_as_units(values):
-    # √((E[x²] − E[x]²)/(n − 1)) is the standard deviation of a sample by √n
-    found = ours.mean_error(np.array(values))
-    assert found == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), abs=1e-6)
-
-
-def test_few_positions_have_an_uncertainty_of_zero():
-    assert ours.mean_error(np.arange(10.0)) == 0
-    assert ours.mean_error(np.arange(11.0)) == pytest.approx(math.sqrt(10 / 10))
 
 
 def test_a_perplexity_of_independent_positions_by_hand():
@@ -152,11 +133,6 @@ def test_percentiles_are_interpolated_at_f_times_n_minus_1(seed, count, digits, 
     assert ours.percentile(values, fraction) == pytest.approx(expected, abs=1e-9)
 
 
-def test_there_are_no_percentiles_of_few_values():
-    assert ours.percentile(np.arange(99.0), 0.5) is None
-    assert ours.percentile(np.arange(100.0), 0.5) == 49.5
-
-
 # Distributions
 
 WIDTH = 4
@@ -165,6 +141,7 @@ rows = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(rows)
 def test_log_probabilities_add_up_to_one(logits):
     found = log_probabilities(block(logits))
@@ -172,6 +149,7 @@ def test_log_probabilities_add_up_to_one(logits):
     assert np.exp(found.astype(np.float64)).sum(axis=1) == pytest.approx(np.ones(len(logits)), abs=1e-5)
 
 
+@settings(max_examples=30)
 @given(rows, rows)
 def test_a_divergence_is_never_negative_and_zero_of_the_same(logits, other):
     p, q = log_probabilities(block(logits)), log_probabilities(block(other))
@@ -204,19 +182,6 @@ def test_two_distributions_by_hand():
     assert scores.delta_p == pytest.approx([0.25])
     assert scores.same_top.tolist() == [False]
     assert losses(p, np.array([0])) == pytest.approx([math.log(2)])
-
-
-@given(st.integers(1, 7))
-def test_blocks_joined_are_the_whole(size):
-    chooser = np.random.default_rng(size)
-    logits = chooser.normal(0, 3, (2, 8, 20)).tolist()
-    targets = chooser.integers(0, 20, 8)
-    p, q = (log_probabilities(block(it)) for it in logits)
-    whole = compared(p, q, targets)
-    cuts = [slice(at, at + size) for at in range(0, 8, size)]
-    parts = joined([compared(p[cut], q[cut], targets[cut]) for cut in cuts])
-    for one, other in zip(parts, whole, strict=True):
-        assert one == pytest.approx(other, abs=1e-12)
 
 
 def test_a_histogram_counts_each_position_once():

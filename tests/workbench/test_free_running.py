@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from graded_backend import GradedBackend, TwinBackend
 
 from paragone import Message
 from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.free_running import FreeRunning, MeasurementStep
+from paragone_workbench.measure.free_running import FreeRunning
 from paragone_workbench.scheduling import EnginePool
 
 PROMPTS = [(Message(role="user", text=f"Question {number}"),) for number in range(5)]
@@ -42,33 +41,12 @@ async def measured(*engines, on_step=lambda step: None, **more):
     return found, summarize([(it.definition.name, found.answers(it)) for it in found.engines])
 
 
-@pytest.mark.thorough
-async def test_engines_of_two_backends_that_compute_the_same_answer_the_same():
-    twin = EngineDefinition(name="twin", backend="twin", model="exact")
-    steps: list[MeasurementStep] = []
-    found, summary = await measured("exact", twin, "rough", on_step=steps.append)
-    same, rough = summary.agreements
-    assert (same.prompts, same.identical, same.forks) == (5, 5, ())
-    assert rough.identical < 5
-    assert rough.unit == "token"
-    assert not found.partial
-    assert steps[0] == MeasurementStep("prompt", 0, 15, 1, 5)
-    assert steps[-1] == MeasurementStep("prompt", 14, 15, 5, 5)
-
-
 async def test_a_collapse_is_seen_that_distributions_do_not_show():
     _, summary = await measured("exact", "collapsed", "silent")
     collapsed, silent = summary.agreements
     assert (collapsed.is_collapsed, collapsed.lost) == (True, 5)
     assert silent.is_collapsed
     assert [(it.loops, it.empty) for it in summary.conducts] == [(0, 0), (5, 0), (0, 5)]
-
-
-async def test_an_engine_that_cannot_be_opened_leaves_the_others_alone():
-    found, summary = await measured("exact", "nothing", "rough")
-    assert [it.answers for it in summary.conducts] == [5, 0, 5]
-    assert ["no model 'nothing'" in str(error) for error in found.errors.values()] == [True]
-    assert found.partial
 
 
 async def test_a_limit_of_the_user_holds():
@@ -99,18 +77,3 @@ async def test_stop_keeps_the_answers_so_far():
     await pool.close()
     assert found.partial
     assert 1 <= len(found.answers(found.engines[1])) <= len(found.answers(found.engines[0])) <= 2
-
-
-@pytest.mark.model
-async def test_the_real_model_agrees_with_itself(smollm2, smaller_smollm2):
-    def real(path, name):
-        options = {"n_threads": 1, "n_ctx": 256, "max_tokens": 12}
-        return EngineDefinition(name=name, backend="llama_cpp", model=str(path), options=options)
-
-    engines = real(smollm2, "a"), real(smollm2, "b"), real(smaller_smollm2, "c")
-    found, summary = await measured(*engines, prompts=PROMPTS[:3], registry=Registry())
-    itself, smaller = summary.agreements
-    assert (itself.prompts, itself.identical) == (3, 3)
-    assert smaller.prompts == 3
-    assert smaller.unit == "token"
-    assert found.cautions == ()

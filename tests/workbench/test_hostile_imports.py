@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import sqlite3
 import zipfile
 
 import pytest
-from tests.workbench.history_file import open_store
+from tests.workbench.test_importing import imported as imported_from
+from tests.workbench.test_importing import node, store, written  # noqa: F401 (a fixture)
 
 from paragone import InputError
 from paragone_workbench.files import chat
 from paragone_workbench.files import other_programs as databases
-from paragone_workbench.files.importing import add_conversation, read_conversations
 
 
 @pytest.fixture
-def imported(tmp_path):
-    """A function that imports a file, or data as a file of JSON, and returns its conversations as they are loaded."""
-    with contextlib.closing(open_store(tmp_path / "here.db")) as store:
-
-        def of(data):
-            path = tmp_path / "export.json"
-            if isinstance(data, type(path)):
-                path = data
-            else:
-                path.write_text(json.dumps(data))
-            numbers = [add_conversation(store, saved).number for saved in read_conversations(path)]
-            return [store.load(number) for number in numbers]
-
-        yield of
-
-
-def node(parent, role: str, text: str, **more):
-    return {"parent": parent, "message": {"author": {"role": role}, "content": {"parts": [text]}, **more}}
+def imported(store, tmp_path):  # noqa: F811
+    """A function that imports a file, or data as a file of JSON, and returns its conversations."""
+    return lambda data: imported_from(
+        store, data if isinstance(data, type(tmp_path)) else written(tmp_path, data)
+    )
 
 
 def chatgpt(nodes):
@@ -90,8 +76,6 @@ def test_a_zip_archive_is_named(imported, tmp_path):
     assert caught.value.sentence.endswith("export.zip is a zip archive.")
     assert caught.value.hint == "Unpack it, and import conversations.json in it."
 
-
-# ── Databases ──────────────────────────────────────────────────────────────────────────────────
 
 LLM = """
     CREATE TABLE conversations (id, name);

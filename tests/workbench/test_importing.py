@@ -51,9 +51,6 @@ def tree(saved):
     return prompts, runs
 
 
-# ── Documents of paragone ──────────────────────────────────────────────────────────────────────
-
-
 async def exported(tmp_path, change=lambda document: None):
     """Return a file with a conversation that has branches, an image, two lanes, a system prompt and log-probabilities."""
     path = tmp_path / "there.db"
@@ -160,12 +157,7 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_p
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda d: d.pop("lanes"), "It has no list 'lanes'"),
-        (lambda d: d["lanes"][0].update(engine=7), "Lane 0 names engine 7, which is missing"),
-        (
-            lambda d: d["prompts"][0]["images"][0].update(data="no!"),
-            "Prompt 0 has an image that is not base64",
-        ),
+        (lambda d: d["prompts"][0]["images"][0].update(data="no!"), "has an image that is not base64"),
         (lambda d: d.update(created=-1e300), "The document has a date, 'created', that is outside of"),
         (lambda d: d["lanes"][0].update(uuid="\x1b[2J"), "Lane 0 has an id, 'uuid', that is too long or"),
         (lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]), "Two of its parts have the same id"),
@@ -195,9 +187,6 @@ async def test_a_half_saved_answer_is_completed_by_the_whole_one(store, tmp_path
     (shorter,) = read_conversations(written(tmp_path, document))
     assert not add_conversation(store, shorter).is_completed
     assert whole["text"] in [found.text for found in store.load(numbers[0].number).runs]
-
-
-# ── Other programs ─────────────────────────────────────────────────────────────────────────────
 
 
 def node(parent, role, said, **more):
@@ -446,8 +435,6 @@ def test_a_date_that_is_none_is_replaced_by_that_of_the_file(store, tmp_path):
     assert [prompt.created for prompt in saved.conversation.prompts] == [changed]
     assert [run.result.started for run in saved.runs] == [changed]
 
-
-# ── Documents of strangers ─────────────────────────────────────────────────────────────────────
 
 KEY = "sk-0123456789abcdefXYZ"
 REGISTRY = Registry()

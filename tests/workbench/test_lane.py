@@ -5,13 +5,10 @@ import asyncio
 import pytest
 from tests.workbench.lane_helpers import LONG, ask, words
 
-from paragone import EngineCrashed
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.scheduling import EnginePool
-
-# ── Normal runs ────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_lane_calls_its_observers_for_every_event(make_lane, record_events):
@@ -37,9 +34,6 @@ async def test_a_lane_calls_its_observers_for_every_event(make_lane, record_even
     )
     assert lane.path == (run,)
     assert lane.engine.load_s is None, "the load time belongs to the first run only"
-
-
-# ── Engines that cannot be opened ──────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -69,21 +63,6 @@ async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events
     assert (run.state, run.error, run.text, run.result.metrics) == ("failed", lane.error, "", None)
     assert events.others == ["prompted hello", f"failed {sentence}", "ended failed"]
     await lane.close()
-
-
-async def test_an_interpreter_that_ends_at_once_is_a_crash(check_nothing_left):
-    lane = Lane(
-        EngineDefinition(name="it", backend="rogue", model="steady", python="/bin/false"),
-        EnginePool(Registry()),
-    )
-    lane.open()
-    assert not await lane.engine.opened()
-    assert lane.state == "crashed"
-    assert isinstance(lane.error, EngineCrashed)
-    await lane.close()
-
-
-# ── Stopping ───────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_stopping_twice_and_without_a_run(make_lane, until):

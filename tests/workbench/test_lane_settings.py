@@ -2,10 +2,6 @@
 
 import dataclasses
 
-import pytest
-from tests.workbench.lane_helpers import answers, opened
-
-from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.settings import (
@@ -40,40 +36,10 @@ def test_every_option_is_a_setting_and_sampling_comes_first():
     assert next(it.info.name for it in found if it.reloads) == "n_ctx"
 
 
-def test_where_a_value_comes_from():
-    configured = with_options(temperature=0.5, top_k=10)
-    first = with_options(temperature=0.5, top_k=20, seed=1)
-    now = with_options(temperature=0.5, top_k=20, seed=2)
-    found = settings(now, ("config.toml", configured), ("command line", first))
-    assert [found[name].origin for name in ("temperature", "top_k", "seed", "top_p")] == [
-        "config.toml",
-        "command line",
-        "here",
-        "default",
-    ]
-    assert settings(now, ("conversation", first))["top_k"].origin == "conversation"
-
-
-def test_another_engine_is_not_an_origin():
-    first = dataclasses.replace(with_options(seed=1), name="other")
-    assert settings(with_options(seed=1), ("command line", first))["seed"].origin == "here"
-
-
-def test_values_in_force_are_shown_beside_the_default():
-    assert settings(PLAIN, in_force={"temperature": 0.8})["temperature"].in_force == 0.8
-    assert settings(PLAIN)["temperature"].in_force is None
-
-
 def test_typed_text_sets_an_option_and_empty_text_resets_it():
     changed = edited(with_options(temperature=0.5, seed=3), BACKEND, {"temperature": "0.25", "seed": ""})
     assert changed.options == {"temperature": 0.25}
     assert edited(PLAIN, BACKEND, {"no_such_option": "1"}) == PLAIN
-
-
-@pytest.mark.parametrize("text", ["warm", "-1", " "])
-def test_a_wrong_value_is_refused(text):
-    with pytest.raises(InputError, match="temperature"):
-        edited(PLAIN, BACKEND, {"temperature": text})
 
 
 def test_the_summary_has_the_set_options_without_secrets_and_addresses():
@@ -87,19 +53,6 @@ def test_the_summary_has_the_set_options_without_secrets_and_addresses():
     assert summary(definition, remote) == "temperature=0.1"
     assert summary(definition, None) == ""
     assert summary(PLAIN, BACKEND) == ""
-
-
-async def test_sampling_changes_without_a_reload_and_load_options_with_one(session, rogue, workers):
-    (lane,) = await opened(session, rogue(max_tokens=1))
-    (pid,) = (worker.pid for worker in workers())
-    await session.configure(lane, rogue(max_tokens=3))
-    await answers(session, "go")
-    assert lane.last_answer == "word0 word1 word2 "
-    assert [worker.pid for worker in workers()] == [pid]
-    await session.configure(lane, rogue(max_tokens=3, context=512))
-    await lane.engine.opened()
-    assert lane.engine.loaded.context == 512
-    assert [worker.pid for worker in workers()] != [pid]
 
 
 OLLAMA = Registry().get("ollama")

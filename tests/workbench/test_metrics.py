@@ -155,7 +155,7 @@ def test_no_drafts_gain_nothing(drafted, accepted):
     assert (counted.metrics().acceptance, counted.metrics().tokens_per_step) == (None, None)
 
 
-@settings(deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=30))
 def test_percentiles_agree_with_the_statistics_module(values):
     cuts = statistics.quantiles(values, n=100, method="inclusive")
@@ -164,7 +164,7 @@ def test_percentiles_agree_with_the_statistics_module(values):
         assert percentile(ordered, percent) == pytest.approx(cuts[percent - 1], rel=1e-9, abs=1e-9)
 
 
-@settings(deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 1e4), max_size=15), st.floats(0, 2e4))
 def test_any_times_give_valid_figures(times, now):
     counted = meter(sorted(times))

@@ -6,22 +6,12 @@ import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import result_of
 
-from paragone import (
-    Capabilities,
-    Caution,
-    LoadedModel,
-    Message,
-    Options,
-    RunSettings,
-    option,
-)
+from paragone import Capabilities, Caution, LoadedModel, Message, Options, RunSettings, option
 from paragone.wire import to_json
-from paragone_workbench.compare.parity import check_parity, parity_of_runs
+from paragone_workbench.compare.parity import check_parity
 from paragone_workbench.compare.parity_findings import Side
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.workbench import Workbench
 
 SAMPLING = {"temperature": 0.0, "top_k": 40, "repeat_penalty": 1.0}
 FACTS = {
@@ -156,14 +146,6 @@ def test_what_has_no_effect_at_temperature_0_is_left_out():
     assert [(it.engine, it.names) for it in parity.unknown] == [("a", ("seed",))]
 
 
-def test_options_of_other_names_are_compared_as_one():
-    one = {**SAMPLING, "repeat_penalty": 1.2, "penalty_last_n": 64}
-    other = {"temperature": 0.0, "repeat_penalty": 1.2, "repeat_last_n": 32}
-    finding = only([side("a", sampling=one), side("b", Served, sampling=other), side("c", sampling=one)])
-    assert (finding.what, finding.values) == ("penalty_last_n", {"a": 64, "b": 32, "c": 64})
-    assert finding.advice == "To level it: --set b.repeat_last_n=64"
-
-
 def test_what_an_engine_does_not_tell_is_unknown_and_can_be_set():
     parity = check_parity([side("a"), side("b", sampling={"temperature": 0.0})])
     assert parity.findings == ()
@@ -172,14 +154,6 @@ def test_what_an_engine_does_not_tell_is_unknown_and_can_be_set():
     assert unknown.sentence == "b does not report: repeat_penalty."
     assert unknown.advice == "To set it: --set repeat_penalty=1"
     assert parity.verdict.startswith("The comparison was fair in all that the engines report: ")
-
-
-def test_an_engine_that_tells_nothing_beside_two_that_differ():
-    silent = side("c", sampling=None)
-    finding = only([side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.1}), silent])
-    assert finding.values == {"a": 1.0, "b": 1.1, "c": None}
-    assert finding.sentence == "repeat_penalty is 1 in a and 1.1 in b; c does not report it."
-    assert [change.engine for change in finding.levelling.changes] == ["b", "c"]
 
 
 def test_an_option_that_another_engine_lacks_counts_once_it_is_set():
@@ -223,16 +197,6 @@ def test_what_the_user_compares_is_no_alarm_and_comes_last():
     assert parity.verdict == "1 condition was not the same:"
 
 
-def test_what_the_user_sets_while_comparing_is_no_alarm():
-    warm = replace(
-        side("b", sampling={**SAMPLING, "repeat_penalty": 1.3}), chosen=frozenset({"repeat_penalty"})
-    )
-    long = replace(side("c", context=1024), chosen=frozenset({"n_ctx"}))
-    parity = check_parity([side("a"), warm, long])
-    assert [(it.what, it.sign) for it in parity.findings] == [("repeat_penalty", "·"), ("n_ctx", "·")]
-    assert parity.findings[0].levelling, "it can be levelled all the same"
-
-
 def test_the_own_answers_of_each_lane_are_no_alarm():
     hi = Message(role="user", text="Hi")
     one, other = (
@@ -248,13 +212,6 @@ def test_the_own_answers_of_each_lane_are_no_alarm():
     )
 
 
-def test_stop_sequences_of_one_engine_are_set_in_the_others():
-    told = [SAMPLING, {**SAMPLING, "stop": ["<a>", "b"]}, {**SAMPLING, "stop": []}]
-    finding = only([side(name, sampling=sampling) for name, sampling in zip("abc", told, strict=True)])
-    assert finding.values == {"a": None, "b": ["<a>", "b"], "c": "none"}
-    assert finding.advice == "To level it: --set 'stop=<a>,b'"
-
-
 def test_random_choices_that_cannot_be_repeated():
     warm = {**SAMPLING, "temperature": 1.0}
     sides = [side("a", sampling=warm), side("b", sampling=warm, capabilities=Capabilities())]
@@ -262,6 +219,51 @@ def test_random_choices_that_cannot_be_repeated():
     assert (finding.what, finding.values) == ("seed support", {"a": True, "b": False})
     cold = [side("a"), side("b", capabilities=Capabilities())]
     assert not check_parity(cold).findings
+
+
+PENALTY = {**SAMPLING, "repeat_penalty": 1.2}
+STOPLESS = {**SAMPLING, "stop": []}
+
+
+@pytest.mark.parametrize(
+    ("sides", "what", "values", "sentence", "advice"),
+    [
+        ([side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.1}), side("c", sampling=None)],
+         "repeat_penalty", {"a": 1.0, "b": 1.1, "c": None},
+         "repeat_penalty is 1 in a and 1.1 in b; c does not report it.", "--set repeat_penalty=1"),
+        ([side("a", sampling={**PENALTY, "penalty_last_n": 64}),
+          side("b", Served, sampling={"temperature": 0.0, "repeat_penalty": 1.2, "repeat_last_n": 32})],
+         "penalty_last_n", {"a": 64, "b": 32}, "is 64 in a and 32 in b.", "--set b.repeat_last_n=64"),
+        ([side("a"), side("b", sampling={**SAMPLING, "stop": ["<a>", "b"]}), side("c", sampling=STOPLESS)],
+         "stop", {"a": None, "b": ["<a>", "b"], "c": "none"}, "", "--set 'stop=<a>,b'"),
+        ([side("a", context=512), side("b", Served, context=1024), side("c", context=512)],
+         "context", {"a": "512", "b": "1024", "c": "512"}, "", "--set b.num_ctx=512"),
+        ([side("a"), side("b"), side("s", Served, facts={**FACTS, "batch size": "200"})],
+         "n_batch", {"a": "128", "b": "128", "s": "200"}, "", "--set a.n_batch=200 --set b.n_batch=200"),
+        ([side("a"), side("s", Served, facts={**FACTS, "batch size": "2048"})],
+         "n_batch", {"a": "128", "s": "2048"}, "", ""),
+        ([side("a"), side("b", cautions=["truncated", "reloaded"])],
+         "truncated", {"a": False, "b": True}, "b cut its prompt; the others did not.", ""),
+        ([side("a", cached=0), side("b", cached=34), side("c", cached=None)],
+         "cached tokens", {"a": 0, "b": 34, "c": None},
+         "Prompt tokens taken from the KV cache: 0 in a and 34 in b; c does not", ""),
+        ([side("a", tokens=3, prompt="Yes: Hi"), side("b", tokens=3, prompt="No: Hi")],
+         "prompt", {"a": "Yes: Hi", "b": "No: Hi"}, 'b has "No" in place of "Yes".', ""),
+        ([side("a", ids=(1, 2, 3)), side("b", ids=(0, 1, 2, 3))],
+         "prompt tokens", {"a": 3, "b": 4}, "its tokens differ from token 1 on", ""),
+        ([side("a", system=SYSTEM, tokens=9), side("b", system=SYSTEM, tokens=3, prompt=WITHOUT)],
+         "prompt tokens", {"a": 9, "b": 3}, "", ""),
+    ],
+    ids=[
+        "silent engine", "sampling of other names", "stop", "load of other names", "unchangeable", "too large",
+        "cut", "caches", "other words", "other tokens", "system prompt of the user",
+    ],
+)  # fmt: skip
+def test_one_thing_that_differs(sides, what, values, sentence, advice):
+    finding = only(sides)
+    assert (finding.what, finding.values) == (what, values)
+    assert finding.advice == (advice and f"To level it: {advice}")
+    assert sentence in finding.sentence
 
 
 # ── Prompts ────────────────────────────────────────────────────────────────────────────────
@@ -280,25 +282,6 @@ def test_a_default_system_prompt_is_named_and_can_be_given_to_all():
     assert finding.advice.endswith(f"--system '{SYSTEM}'")
 
 
-def test_a_system_prompt_of_the_user_is_not_offered_again():
-    finding = only([side("a", system=SYSTEM, tokens=9), side("b", system=SYSTEM, tokens=3, prompt=WITHOUT)])
-    assert (finding.system, finding.advice) == ("", "")
-
-
-def test_the_same_text_with_other_tokens():
-    finding = only([side("a", ids=(1, 2, 3)), side("b", ids=(0, 1, 2, 3))])
-    assert finding.values == {"a": 3, "b": 4}
-    assert "its tokens differ from token 1 on" in finding.sentence
-    finding = only([side("a", tokens=3), side("b", tokens=4)])
-    assert "one engine adds special tokens" in finding.sentence
-
-
-def test_other_words_in_the_same_number_of_tokens():
-    finding = only([side("a", tokens=3, prompt="Yes: Hi"), side("b", tokens=3, prompt="No: Hi")])
-    assert (finding.what, finding.values) == ("prompt", {"a": "Yes: Hi", "b": "No: Hi"})
-    assert 'b has "No" in place of "Yes".' in finding.sentence
-
-
 def test_an_unknown_prompt_makes_the_templates_count():
     other = {**FACTS, "chat template": "another"}
     parity = check_parity([side("a"), side("b", prompt=None, facts=other)])
@@ -315,33 +298,6 @@ def test_a_fact_that_differs_is_named():
         finding = only([side("a"), side("b", facts={**FACTS, name: "7"}), side("c", facts={})])
         assert (finding.what, finding.values) == (name, {"a": FACTS[name], "b": "7", "c": None})
         assert finding.advice == ""
-
-
-def test_a_fact_is_levelled_by_the_option_that_sets_it():
-    finding = only([side("a"), side("b", facts={**FACTS, "batch size": "64"}), side("c")])
-    assert finding.what == "n_batch"
-    assert finding.advice == "To level it: --set n_batch=128"
-    assert finding.levelling.reloads == ("b",)
-    (change,) = finding.levelling.changes
-    assert (change.value, change.reloads) == (128, True)
-
-
-def test_an_engine_that_cannot_be_changed_sets_the_value():
-    large = side("s", Served, facts={**FACTS, "batch size": "200"})
-    finding = only([side("a"), side("b"), large])
-    assert finding.advice == "To level it: --set a.n_batch=200 --set b.n_batch=200"
-    too_large = side("s", Served, facts={**FACTS, "batch size": "2048"})
-    assert only([side("a"), too_large]).advice == ""
-    others = [
-        side(name, Served, facts={**FACTS, "batch size": size}) for name, size in (("s", "32"), ("t", "64"))
-    ]
-    assert only([side("a"), *others]).advice == ""
-
-
-def test_options_of_other_names_that_set_one_fact():
-    finding = only([side("a", context=512), side("b", Served, context=1024), side("c", context=512)])
-    assert (finding.what, finding.values) == ("context", {"a": "512", "b": "1024", "c": "512"})
-    assert finding.advice == "To level it: --set b.num_ctx=512"
 
 
 # ── Builds ─────────────────────────────────────────────────────────────────────────────────
@@ -377,18 +333,10 @@ def test_another_version_is_named_in_one_line_with_what_it_does():
     assert finding.advice == ""
 
 
-def test_instructions_of_one_build_only_are_named():
-    finding = only([built("a", instructions="AVX, AVX512, FMA"), built("b")])
-    assert "differ: AVX512 only in a. Rounding can differ, " in finding.sentence
-
-
 def test_other_programs_are_named_and_their_builds_are_not_compared():
     ollama = built("o", program="Ollama", version="0.13.5", commit=None)
     finding = only([built("a"), ollama, built("b")])
-    assert (finding.what, finding.values) == (
-        "program",
-        {"a": "llama.cpp", "o": "Ollama", "b": "llama.cpp"},
-    )
+    assert (finding.what, finding.values) == ("program", {"a": "llama.cpp", "o": "Ollama", "b": "llama.cpp"})
     assert finding.sentence == (
         "The programs that compute differ: llama.cpp in a and b and Ollama in o. Different programs round differently, so answers "
         "can differ after some tokens, also at temperature 0. No option removes this difference."
@@ -432,22 +380,6 @@ def test_what_one_engine_does_not_tell_is_unknown(one, other, names):
     )
 
 
-def test_a_prompt_that_only_one_engine_cut():
-    finding = only([side("a"), side("b", cautions=["truncated", "reloaded"])])
-    assert (finding.what, finding.values) == ("truncated", {"a": False, "b": True})
-    assert finding.sentence == "b cut its prompt; the others did not."
-    both = [side("a", cautions=["truncated"]), side("b", cautions=["truncated"])]
-    assert not check_parity(both).findings
-
-
-def test_reused_caches():
-    finding = only([side("a", cached=0), side("b", cached=34), side("c", cached=None)])
-    assert (finding.what, finding.values) == ("cached tokens", {"a": 0, "b": 34, "c": None})
-    assert finding.sentence.startswith(
-        "Prompt tokens taken from the KV cache: 0 in a and 34 in b; c does not"
-    )
-
-
 def test_before_a_run_the_options_and_defaults_count():
     def waiting(name, **options):
         definition = EngineDefinition(name=name, backend="paper", model="m", options=options)
@@ -458,26 +390,3 @@ def test_before_a_run_the_options_and_defaults_count():
 
 
 # ── Real runs ──────────────────────────────────────────────────────────────────────────────
-
-
-async def test_runs_of_real_workers(rogue):
-    async with Workbench(mode="sequential") as workbench:  # each with the same number of threads
-        definitions = [
-            rogue(name="short", max_tokens=2),
-            rogue(name="long", max_tokens=3, context=100),
-            rogue("nonsense", name="broken"),
-        ]
-        engines = [workbench.add(definition) for definition in definitions]
-        await workbench.open_all()
-        executions = [workbench.run(engine, RunSpec.of_prompt("how are you")) for engine in engines]
-        for execution in executions:
-            await execution.ended()
-        parity = parity_of_runs([execution.run for execution in executions], workbench.registry.find)
-    assert [finding.what for finding in parity.findings] == ["context", "max_tokens"]
-    assert [finding.values for finding in parity.findings] == [
-        {"short": "4096", "long": "100"},
-        {"short": 2, "long": 3},
-    ]
-    assert parity.findings[0].advice == "To level it: --set context=4096"
-    assert [finding.is_expected for finding in parity.findings] == [False, True], "max_tokens is set for both"
-    assert "prompt" not in parity.unknown[0].names, "the number of its tokens is known"

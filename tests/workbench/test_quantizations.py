@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from paragone import ModelInfo
@@ -37,40 +39,25 @@ OWN = info("/m/Small-1B-Instruct.Q4_K_M.gguf", "Q4_K_M", size=4)
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "is_one"),
     [
-        info("/other/Small-1B-Instruct.Q8_0.gguf", "Q8_0"),
-        info("/m/small-1b-instruct-f16.gguf", "F16"),
-        info("/m/Small-1B-Instruct-Q8_0-00001-of-00002.gguf", "Q8_0"),
-        info("/m/Small-1B-Instruct-exl2-4.0bpw", "EXL2 4.0 bpw"),
-        info("/hub/model.gguf", "Q8_0", name="Small 1B Instruct"),
+        (info("/other/Small-1B-Instruct.Q8_0.gguf", "Q8_0"), True),
+        (info("/m/small-1b-instruct-f16.gguf", "F16"), True),
+        (info("/m/Small-1B-Instruct-Q8_0-00001-of-00002.gguf", "Q8_0"), True),
+        (info("/m/Small-1B-Instruct-exl2-4.0bpw", "EXL2 4.0 bpw"), True),
+        (info("/hub/model.gguf", "Q8_0", name="Small 1B Instruct"), True),
+        (info("/m/Small-1B.Q8_0.gguf", "Q8_0"), False),
+        (info("/m/Small-3B-Instruct.Q8_0.gguf", "Q8_0"), False),
+        (info("/m/Small-1B-Instruct.Q8_0.gguf", "Q8_0", architecture="qwen3"), False),
+        (info("/m/Small-1B-Instruct.Q8_0.gguf", "Q8_0", context=4096), False),
+        (info("/m/Small-1B-Instruct.Q8_0.gguf", "Q8_0", problem="is truncated"), False),
     ],
-    ids=lambda it: it.model,
+    ids=str,
 )
-async def test_models_that_differ_in_their_quantization_only(other):
+async def test_models_that_differ_in_their_quantization_only(other, is_one):
     own = OWN if other.name != "Small 1B Instruct" else info(OWN.model, "Q4_K_M", name="Small 1B Instruct")
-    assert await siblings(own, other) == [other]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        info("/m/Small-1B.Q8_0.gguf", "Q8_0"),
-        info("/m/Small-3B-Instruct.Q8_0.gguf", "Q8_0"),
-        info("/m/Small-1B-Instruct.Q8_0.gguf", "Q8_0", architecture="qwen3"),
-        info("/m/Small-1B-Instruct.Q8_0.gguf", "Q8_0", context=4096),
-        info("/m/Small-1B-Instruct.Q8_0.gguf", "Q8_0", problem="is truncated"),
-    ],
-    ids=lambda it: f"{it.model} {it.architecture} {it.problem}",
-)
-async def test_other_models(other):
-    assert await siblings(OWN, other) == []
-
-
-async def test_the_largest_comes_first():
-    small = info("/m/Small-1B-Instruct.Q2_K.gguf", "Q2_K", size=2)
-    large = info("/m/Small-1B-Instruct.Q8_0.gguf", "Q8_0", size=8)
-    assert await siblings(OWN, small, large) == [large, small]
+    small = dataclasses.replace(own, quantization="Q2_K", model="/m/Small-1B-Instruct.Q2_K.gguf", size=2)
+    assert await siblings(own, small, other) == ([small, other] if is_one else [small])
 
 
 async def test_the_folder_of_the_model_is_searched_unless_the_home_folder_is_in_it(tmp_path, home):

@@ -35,23 +35,12 @@ TRUTH = dict(zip("abcde", (1130, 1060, 1000, 950, 860), strict=True))
 
 
 @pytest.mark.thorough
-def test_true_ratings_are_recovered_from_many_votes():
-    found = rate(simulated_votes(TRUTH, 20_000, random.Random(1)))
-    for engine, it in by_engine(found).items():
-        width = it.interval.high - it.interval.low
-        assert width < 40
-        assert it.rating == pytest.approx(TRUTH[engine], abs=width)
-    assert [it.engine for it in found.engines] == list("abcde")
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("count", [40, 400])
-def test_intervals_cover_the_true_ratings(count):
-    rng = random.Random(count)
+def test_intervals_cover_the_true_ratings():
+    rng = random.Random(40)
     held = [
         it.interval.low <= TRUTH[it.engine] <= it.interval.high
         for _ in range(60)
-        for it in rate(simulated_votes(TRUTH, count, rng), resamples=300).engines
+        for it in rate(simulated_votes(TRUTH, 40, rng), resamples=300).engines
     ]
     # 300 intervals; those of a simulation depend on each other, so count each simulation as two
     assert np.mean(held) == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 120) ** 0.5)
@@ -60,13 +49,12 @@ def test_intervals_cover_the_true_ratings(count):
 @pytest.mark.thorough
 def test_five_equal_engines_are_seldom_told_apart():
     """Ten intervals that held 95% each would tell some of them apart in 30% of the simulations."""
-    trials = 80
+    trials = 40
     assert false_claims(5, 150, trials, resamples=300) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
 
 
-@pytest.mark.parametrize("wins", [4, 9])
-def test_a_sentence_has_the_difference_of_the_ratings_that_are_shown(wins):
-    found = rate(won("a", "b", wins) + won("b", "a", 3))
+def test_a_sentence_has_the_difference_of_the_ratings_that_are_shown():
+    found = rate(won("a", "b", 9) + won("b", "a", 3))
     shown = {engine: round(it) for engine, it in rating(found).items()}
     (pair,) = found.pairs
     assert f"a is rated above b by {shown['a'] - shown['b']} points" in pair.sentence
@@ -100,12 +88,6 @@ def test_the_best_ratings_are_those_of_a_likelihood_on_a_grid():
     assert found["b"] == pytest.approx(MEAN + POINTS * b[best], abs=POINTS * 0.01)
 
 
-def test_the_order_in_which_answers_were_shown_changes_no_rating():
-    shown = won("a", "b", 8) + won("b", "a", 5)
-    turned = [vote([it.engine for it in each.candidates[::-1]], 1 - each.choice) for each in shown]
-    assert rate(shown).engines == rate(turned).engines
-
-
 @pytest.mark.parametrize("choice", ["tie", "bad"])
 def test_ties_alone_rate_all_alike(choice):
     found = rate([vote("ab", choice)] * 30)
@@ -116,18 +98,11 @@ def test_ties_alone_rate_all_alike(choice):
     assert found.position is None
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("count", [5, 10_000])
-def test_an_engine_that_always_wins_has_a_finite_rating(count):
-    found = rate(won("a", "b", 1) * count)
+def test_an_engine_that_always_wins_has_a_finite_rating():
+    found = rate(won("a", "b", 1) * 1_000)
     assert MEAN < found.engines[0].rating < MEAN + 1000
     assert found.engines[0].interval.low < found.engines[0].rating < found.engines[0].interval.high
     assert found.engines[0].tally.win_rate == 1
-
-
-def test_no_votes():
-    found = rate([])
-    assert (found.votes, found.engines, found.pairs, found.groups) == (0, (), (), ())
 
 
 def test_of_several_candidates_the_best_beats_each_other_one():
@@ -180,24 +155,6 @@ def test_only_blind_votes_count_unless_all_are_asked_for():
     assert "20 votes are counted" in every.notes[0]
 
 
-def test_votes_whose_answers_name_their_engines_can_be_left_out():
-    named = Vote(
-        candidates=(candidate("b", names_itself=True), candidate("a")), choice=0, blind=True, created=0
-    )
-    votes = won("a", "b", 6) + [named] * 20
-    every, unnamed = rate(votes), rate(votes, include_named=False)
-    assert (every.votes, every.named, unnamed.votes, unnamed.named) == (26, 20, 6, 20)
-    assert (every.engines[0].engine, unnamed.engines[0].engine) == ("b", "a")
-    assert "20 votes are counted, though an answer names" in every.notes[0]
-    assert "20 votes are left out: an answer names" in unnamed.notes[0]
-
-
-def test_votes_over_answers_of_one_engine_count_nowhere():
-    found = rate([*won("a", "b", 4), vote("aa", 1), vote("aab", 0)])
-    assert (found.votes, found.one_engine) == (5, 1)
-    assert by_engine(found)["a"].tally.wins == 5
-
-
 def test_position_bias():
     votes = [vote("ab", 0)] * 40 + [vote("ba", 0)] * 40 + [vote("ab", 1)] * 20 + [vote("ab", "tie")] * 9
     position = rate(votes).position
@@ -215,19 +172,6 @@ def test_an_engine_whose_model_was_changed_is_named():
     found = rate([Vote(candidates=it, choice=0, blind=True, created=0) for it in candidates])
     assert by_engine(found)["a"].models == ("b:old", "b:new")
     assert "a had several models, whose votes are rated together: b:old, b:new." in found.notes
-
-
-def test_negative_numbers_have_a_minus_sign():
-    (pair,) = rate([*won("a", "b", 5), *won("b", "a", 5)]).pairs
-    assert not pair.shown
-    assert "points, which may be chance (95% interval −" in pair.sentence
-    assert "-" not in pair.sentence
-
-
-def test_the_same_votes_give_the_same_intervals():
-    votes = simulated_votes(TRUTH, 100, random.Random(13))
-    assert rate(votes) == rate(votes)
-    assert rate(votes) != rate(votes, seed=1)
 
 
 @pytest.mark.parametrize(("count", "choice"), [(1, 0), (2, 2), (2, -1)])

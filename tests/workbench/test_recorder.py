@@ -87,9 +87,6 @@ async def pragma(history: History, sql: str) -> int | None:
 RUNS = "SELECT engine, state, text FROM run ORDER BY number"
 
 
-# ── During runs ──────────────────────────────────────────────────────────────────────────────
-
-
 async def test_nothing_is_saved_before_there_is_a_prompt(recorded, history):
     recorded.lane(SMOL)
     away = recorded.lane(LARGE, 1)
@@ -116,24 +113,6 @@ async def test_a_prompt_and_the_end_of_a_run_are_saved_immediately(recorded, mon
     end(run)
     while rows(RUNS) != [("smol", "done", "hi")]:
         await asyncio.sleep(0.01)
-    assert rows("SELECT * FROM piece") == []
-
-
-async def test_text_is_saved_during_the_run(recorded, until):
-    lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
-    prompt = recorded.prompt("go on")
-    runs = [recorded.start(prompt, lane) for lane in lanes]
-    pieces = "SELECT group_concat(text, '') FROM (SELECT * FROM piece ORDER BY position) GROUP BY run_id"
-    for _ in range(2):
-        for number in range(50):
-            for run in runs:
-                run.add("answer", f"word{number} ")
-            await asyncio.sleep(0)
-        await until(lambda: [text for (text,) in rows(pieces)] == [run.text for run in runs])
-    for run in runs:
-        end(run, "stopped")
-    assert await recorded.saved()
-    assert rows(RUNS) == [(lane.definition.name, "stopped", runs[0].text) for lane in lanes]
     assert rows("SELECT * FROM piece") == []
 
 
@@ -214,6 +193,24 @@ async def test_a_run_that_starts_during_a_save_is_saved_before_closing(recorded,
     assert rows("SELECT head_id FROM lane") == [(run.id,)]
 
 
+async def test_who_waits_for_a_save_is_told_when_closing_runs_out_of_time(
+    recorded, history, until, monkeypatch
+):
+    monkeypatch.setattr(queue, "CLOSE_S", 0.0)
+    monkeypatch.setattr(queue, "LAST_TRY_S", 0.01)
+    recorded.prompt("x")
+    async with slow(history):
+        saving = asyncio.create_task(recorded.recorder.saved(recorded.conversation))
+        await is_saving(history, until)
+        await recorded.recorder.close()
+        problem = await saving
+    assert problem is not None
+    assert problem.sentence == "The history did not answer in time."
+    assert [error.sentence for error in recorded.problems] == [
+        f"1 prompt could not be saved. {problem.sentence}"
+    ]
+
+
 async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(recorded, history, until):
     lane = recorded.lane()
     run = recorded.start(recorded.prompt("x"), lane)
@@ -230,9 +227,6 @@ async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(r
 def unsaved(recorded):
     """Return the conversations that the recorder still has in memory."""
     return recorded.recorder._outboxes
-
-
-# ── Failures of the store ───────────────────────────────────────────────────────────────────────
 
 
 def write(run: Run, count: int = 200) -> None:

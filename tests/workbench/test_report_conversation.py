@@ -1,17 +1,14 @@
 import dataclasses
 
-from tests.workbench.conversation_writer import LARGE, SMOL, change_result
+from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import conversation, ended
 
-from paragone import Image
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting.conversation import conversation_report
 from paragone_workbench.reporting.file import conversation_rows
-from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import LaneRecord
 
 
 def report(saved):
@@ -42,17 +39,6 @@ def test_prompts_come_with_the_answers_of_the_paths():
     assert {"seed", "temperature"} <= {it.name for it in first.rounds[0][0].settings}
     assert found.summary == "2 lanes · 2 prompts"
     assert found.id == "c7"
-
-
-def test_each_prompt_says_whether_it_was_fair():
-    saved = conversation("Why?", "Because.", "It is.")
-    (prompt,) = report(saved).prompts()
-    fair = "The comparison was fair in all that the engines report: nothing differs."
-    assert prompt.conditions.verdict == fair
-    change_result(saved.runs[1], metrics=RunMetrics(prompt_tokens=9))
-    (prompt,) = report(saved).prompts()
-    assert prompt.conditions.verdict.endswith("not the same.")
-    assert prompt.conditions.remarks[0].stands_out
 
 
 def test_variants_are_named_and_only_the_chosen_one_is_shown():
@@ -100,15 +86,6 @@ def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():
     assert [names[lane.id] for lane in saved.lanes] == ["smol (paper)", "smol", "smol (ollama)"]
     assert [it.name for it in report(saved).engines] == ["smol", "smol (ollama)"]
     assert {row["engine"] for row in conversation_rows(saved, Registry().find)} >= {"smol (paper)"}
-
-
-def test_images_and_a_prompt_for_some_lanes():
-    saved = conversation("Why?", "Because.", images=(Image(data="", media_type="image/png", name="a.png"),))
-    saved = dataclasses.replace(saved, lanes=(*saved.lanes, LaneRecord(definition=LARGE, position=1)))
-    (prompt,) = report(saved).prompts()
-    assert [(it.name, it.value) for it in prompt.facts] == [("Images", "a.png")]
-    assert prompt.remarks[0].text == "This prompt is not on the path of every lane."
-    assert len(prompt.rounds[0]) == 1
 
 
 def test_the_table_has_all_runs_also_those_on_no_path():

@@ -7,10 +7,9 @@ from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import add_experiment, ended
 
 from paragone import Json
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.reporting import experiment as experiments
-from paragone_workbench.reporting.file import report_pieces, rows_of
+from paragone_workbench.reporting.file import report_pieces
 from paragone_workbench.store import Measurement, RunKey, Vote
 from paragone_workbench.store.experiment_records import VotedAnswer
 
@@ -36,19 +35,9 @@ def measurements(store, experiment):
     return [it for it in report(store, experiment).sections if it.title in ("Bench", "Fidelity")]
 
 
-FAILED: Json = {
-    "index": 0,
-    "type": "contains",
-    "passed": False,
-    "reason": "The answer does not contain 'red'.",
-}
-PASSED: Json = {
-    "index": 0,
-    "type": "contains",
-    "passed": True,
-    "reason": "The answer contains 'red'.",
-    "score": 0.5,
-}
+CHECK: dict[str, Json] = {"index": 0, "type": "contains"}
+FAILED: Json = {**CHECK, "passed": False, "reason": "The answer does not contain 'red'."}
+PASSED: Json = {**CHECK, "passed": True, "reason": "The answer contains 'red'.", "score": 0.5}
 
 
 def test_prompts_come_with_their_answers_side_by_side(store):
@@ -58,11 +47,7 @@ def test_prompts_come_with_their_answers_side_by_side(store):
     assert first.messages[0].text == "Prompt at 0"
     ((one, other),) = first.rounds
     assert (one.engine, other.engine) == ("smol", "large")
-    assert [(it.text, it.differs) for it in other.segments] == [
-        ("It is ", False),
-        ("blue", True),
-        (".", False),
-    ]
+    assert [it.text for it in other.segments if it.differs] == ["blue"]
     assert other.compared == "75% of the words are the same as those of smol."
     assert second.rounds[0][1].compared == "The same text as smol."
     assert list(found.prompts()) == [first, second]  # they can be read again
@@ -80,16 +65,6 @@ def test_each_tag_that_some_prompts_have_has_a_pass_rate(store):
     assert (line.name, line.note) == ("json", "2 prompts")
     # the other engine has no assertions
     assert [(it.text, it.detail) for it in line.cells] == [("", ""), ("50.0%", "9.5 to 90.5")]
-    (row,) = [
-        it
-        for it in rows_of(
-            store,
-            add_experiment(store, {7: ("a", "b")}, assertions={7: PASSED}, tags={7: ("x", "y")}, name="one"),
-            Registry().find,
-        )
-        if it["scores"]
-    ]
-    assert (row["tags"], row["scores"], row["expected"]) == ("x; y", "contains=0.5", None)
 
 
 def test_assertions_make_a_pass_rate(store):
@@ -105,13 +80,8 @@ def test_assertions_make_a_pass_rate(store):
     first, second = found.prompts()
     assert [it.rounds[0][1].verdict for it in (first, second)] == ["failed", "passed"]
     (check,) = first.rounds[0][1].checks
-    assert (check.type, check.verdict, check.reason) == (
-        "contains",
-        "failed",
-        "The answer does not contain 'red'.",
-    )
-    assert first.rounds[0][0].checks == ()
-    assert second.rounds[0][1].checks[0].verdict == "passed"
+    assert (check.type, check.verdict) == ("contains", "failed")
+    assert check.reason == "The answer does not contain 'red'."
 
 
 def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
@@ -126,7 +96,7 @@ def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
 @pytest.mark.slow
 def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, monkeypatch):
     monkeypatch.setattr(experiments, "PROMPTS_SHOWN", 3)
-    long = "word " * 5_000
+    long = "word " * 1_500
 
     def added(prompts):
         return add_experiment(store, dict.fromkeys(range(prompts), (long, "x")), name=f"{prompts}.csv")
@@ -143,7 +113,7 @@ def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, mon
         return size, memory
 
     size_of(added(1))  # what a first report loads stays
-    (small, little), (large, much) = peak(10), peak(30)
+    (small, little), (large, much) = peak(6), peak(12)
     assert large < 1.1 * small
     assert much < little + 3 * len(long)
 
@@ -168,22 +138,11 @@ def test_failures_and_what_is_missing_are_said(store):
 def test_the_machine_is_described(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     gpus: list[Json] = [{"name": "H100", "memory": 2**36, "driver": "570"}, {"name": "H100"}]
-    machine: dict[str, Json] = {
-        "cpu": "Xeon",
-        "cores": 2,
-        "memory": 24 * 2**30,
-        "gpus": gpus,
-        "os": "Linux 6",
-        "python": "3.11",
-    }
+    machine: dict[str, Json] = {"cpu": "Xeon", "memory": 24 * 2**30, "gpus": gpus, "python": "3.11"}
     found = report(store, dataclasses.replace(experiment, machine=machine))
     assert [(it.name, it.value) for it in found.facts[3:]] == [
-        ("Processor", "Xeon"),
-        ("Cores", "2"),
-        ("Memory", "25.8 GB"),
-        ("GPUs", "H100, H100"),
-        ("System", "Linux 6"),
-    ]
+        ("Processor", "Xeon"), ("Memory", "25.8 GB"), ("GPUs", "H100, H100"),
+    ]  # fmt: skip
     assert len(report(store, dataclasses.replace(experiment, machine={"gpus": None})).facts) == 3
 
 
@@ -205,22 +164,20 @@ def test_secrets_passwords_and_the_home_folder_are_left_out(store, home):
     assert "https://host/v1" in found
     assert "s3cret" not in found
     assert str(home) not in found
+    gone = dataclasses.replace(SMOL, backend="gone", options={"token": "s3cret"})
+    found = "".join(
+        report_pieces(report(store, dataclasses.replace(experiment, engines=(gone, LARGE))), "html", 0.0)
+    )
+    assert "s3cret" not in found, "options of a backend that is not installed may be secret"
 
 
 # Votes and measurements
 
 
 def vote(experiment, winner, blind=True):
-    return Vote(
-        candidates=tuple(
-            VotedAnswer(engine=name, backend="paper", model="m", run="e1/1") for name in ("smol", "large")
-        ),
-        choice=winner,
-        blind=blind,
-        created=1.0,
-        experiment_id=experiment.number,
-        prompt_index=0,
-    )
+    answers = [VotedAnswer(engine=it, backend="paper", model="m", run="e1/1") for it in ("smol", "large")]
+    of = {"experiment_id": experiment.number, "prompt_index": 0}
+    return Vote(candidates=tuple(answers), choice=winner, blind=blind, created=1.0, **of)
 
 
 def test_votes_make_ratings(store):
@@ -281,21 +238,10 @@ def test_the_newest_fidelity_of_the_same_engines_is_shown(store):
 
 def bench(*engines, created, tests=({},), **more):
     """A saved bench. Each test has the same figures, and those that are given."""
-    figures = {
-        "prompt_tokens": 512,
-        "depth": 0,
-        "tokens": 64,
-        "repetitions": 3,
-        "skipped": None,
-        "notes": [],
-        "prefill_tps": {"mean": 420.04, "stdev": 8.02},
-        "decode_tps": {"mean": 30.5, "stdev": 0.0},
-        "ttft_s": {"mean": 1.25, "stdev": 0.5},
-    }
-    data = [
-        {"engine": it.name, "error": None, "warnings": [], "tests": [{**figures, **test} for test in tests]}
-        for it in engines
-    ]
+    means = {"prefill_tps": (420.04, 8.02), "decode_tps": (30.5, 0.0), "ttft_s": (1.25, 0.5)}
+    figures = {name: {"mean": mean, "stdev": stdev} for name, (mean, stdev) in means.items()}
+    same = {"prompt_tokens": 512, "depth": 0, "tokens": 64, "repetitions": 3, **figures}
+    data = [{"engine": it.name, "tests": [{**same, **test} for test in tests]} for it in engines]
     return Measurement(
         kind="bench",
         engines=engines,
@@ -329,9 +275,3 @@ def test_the_newest_bench_of_the_same_engines_is_shown(store):
     assert found.remarks[0].text.endswith(
         " by paragone bench, mean ± standard deviation of 3 runs, 64 tokens generated in each."
     )
-
-
-def test_options_of_a_backend_that_is_not_installed_may_be_secret(store):
-    engine = dataclasses.replace(SMOL, backend="gone", options={"token": "s3cret"})
-    experiment = dataclasses.replace(add_experiment(store, {0: ("a", "b")}), engines=(engine, LARGE))
-    assert "s3cret" not in "".join(report_pieces(report(store, experiment), "html", 0.0))

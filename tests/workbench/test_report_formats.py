@@ -7,7 +7,7 @@ import os
 from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from tests.workbench.history_file import open_store
@@ -39,6 +39,7 @@ def markdown(saved) -> str:
     return "".join(report_pieces(conversation_report(saved, lambda _: None), "md", 0.0))
 
 
+@settings(max_examples=25)
 @given(prompt=marked_up, first=marked_up, second=marked_up)
 def test_answers_stay_in_their_fences(prompt, first, second):
     saved = conversation("x", first, second)
@@ -66,24 +67,22 @@ def table(rows) -> list[list[str]]:
 def test_an_experiment_has_a_row_for_each_run(home):
     failed: Json = {"index": 0, "type": "contains", "passed": False, "reason": "It does not."}
     with closing(open_store()) as store:
-        experiment = add_experiment(store, {0: ("a", "b"), 4: ("c", "d")}, assertions={4: failed})
+        experiment = add_experiment(
+            store, {0: ("a", "b"), 4: ("c", "d")}, assertions={4: failed}, tags={4: ("x", "y")}
+        )
         head, *rows = table(rows_of(store, find_subject(store, f"e{experiment.number}"), Registry().find))
     assert head == list(COLUMNS)
     found = [dict(zip(head, row, strict=True)) for row in rows]
     assert [(it["prompt_index"], it["engine"], it["text"]) for it in found] == [
-        ("0", "smol", "a"),
-        ("0", "large", "b"),
-        ("4", "smol", "c"),
-        ("4", "large", "d"),
-    ]
-    assert found[3]["passed"] == "false"
+        ("0", "smol", "a"), ("0", "large", "b"), ("4", "smol", "c"), ("4", "large", "d"),
+    ]  # fmt: skip
+    assert (found[3]["passed"], found[3]["tags"]) == ("false", "x; y")
     assert found[3]["failed_assertions"] == "contains: It does not."
-    assert found[0]["passed"] == ""
     assert (found[0]["ttft_s"], found[0]["seed"], found[0]["completion_tokens"]) == ("0.25", "3", "12")
-    assert found[0]["waited_s"] == "1.5"
-    assert found[0]["prompt"] == "Prompt at 0"
+    assert (found[0]["passed"], found[0]["waited_s"], found[0]["prompt"]) == ("", "1.5", "Prompt at 0")
 
 
+@settings(max_examples=50)
 @given(text=st.text(alphabet=st.characters()))
 def test_any_text_survives_in_a_cell(text):
     written = "".join(csv_pieces(conversation_rows(conversation("x", text), Registry().find)))

@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.workbench.conversation_writer import change_result
 from tests.workbench.report_subjects import conversation
@@ -92,6 +92,19 @@ any_text = st.one_of(
 )
 
 
+def check_harmless(page: str) -> None:
+    """Check that a page has nothing that runs or loads, and no control characters."""
+    elements = Parsed(page).elements
+    assert not {tag for tag, _ in elements} & {"script", "img"}
+    assert not any(name.startswith("on") for _, attrs in elements for name, _ in attrs)
+    assert "default-src 'none'" in page
+    assert page.count("<style>") == 1
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", page)
+    assert not re.search(
+        r"""\b(src|href|url|@import)\s*[=(]\s*["']?\w+:|<(script|link|iframe|object)""", page
+    )
+
+
 @pytest.fixture(scope="module")
 def plain():
     """The parsed page of a conversation of plain texts."""
@@ -99,6 +112,7 @@ def plain():
 
 
 @pytest.mark.thorough
+@settings(max_examples=40)
 @given(prompt=any_text, first=any_text, second=any_text)
 def test_no_element_and_no_attribute_comes_from_a_text(plain, prompt, first, second):
     found = parsed(conversation(prompt, first, second))
@@ -110,11 +124,11 @@ def test_no_element_and_no_attribute_comes_from_a_text(plain, prompt, first, sec
 
 @pytest.mark.thorough
 def test_a_very_long_answer_is_cut_and_says_so():
-    long = "word " * 2_000_000
+    long = "word " * 200_000
     found = page(conversation("Why?", "Because.", long))
     assert len(found) < 150_000
     assert (
-        "Only the first 50,000 of 10,000,000 characters are shown. The CSV and JSON files have all." in found
+        "Only the first 50,000 of 1,000,000 characters are shown. The CSV and JSON files have all." in found
     )
 
 
@@ -126,9 +140,4 @@ def test_other_fields_are_escaped_too(text):
     change_result(
         run, state="failed", error=ParagoneError(text), cautions=(Caution(code="x", sentence=text),)
     )
-    found = page(saved)
-    page_text = Parsed(found)
-    assert not {tag for tag, _ in page_text.elements} & {"script", "img"}
-    assert not any(name.startswith("on") for _, attrs in page_text.elements for name, _ in attrs)
-    assert found.count("<style>") == 1
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", found)
+    check_harmless(page(saved))

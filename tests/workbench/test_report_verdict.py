@@ -6,15 +6,8 @@ import re
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import add_experiment
-from tests.workbench.test_report_experiment import (
-    FAILED,
-    PASSED,
-    bench,
-    fidelity,
-    measurements,
-    report,
-)
-from tests.workbench.test_report_page import HOSTILE, Parsed
+from tests.workbench.test_report_experiment import FAILED, PASSED, bench, fidelity, measurements, report
+from tests.workbench.test_report_page import HOSTILE, check_harmless
 
 from paragone import Json
 from paragone_workbench.choosing.figures import EngineFigures
@@ -29,10 +22,7 @@ PROMPTS = range(20)
 def both_checked(store, passing, **fields):
     """Return an experiment of both engines over 20 prompts: `large` passes all, `smol` passes `passing`."""
     experiment = add_experiment(
-        store,
-        dict.fromkeys(PROMPTS, ("a", "b")),
-        assertions=dict.fromkeys(PROMPTS, PASSED),
-        **fields,
+        store, dict.fromkeys(PROMPTS, ("a", "b")), assertions=dict.fromkeys(PROMPTS, PASSED), **fields
     )
     for run in list(store.experiments.runs(experiment.number)):
         if run.key.engine_index == 0:
@@ -73,14 +63,8 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
     assert report(store, experiment).verdict.headline == "Deploy smol."
     renamed = dataclasses.replace(SMOL, name="other")
     measured = fidelity(LARGE, renamed, created=1.0, kld=0.01)
-    greedy: dict[str, Json] = {
-        "candidate": "other",
-        "reference": "big",
-        "collapsed": True,
-        "prompts": 12,
-        "lost": 9,
-        "sound": 12,
-    }
+    counts: dict[str, Json] = {"prompts": 12, "lost": 9, "sound": 12}
+    greedy: dict[str, Json] = {"candidate": "other", "reference": "big", "collapsed": True, **counts}
     free: dict[str, Json] = {"free_running": {"candidates": [greedy]}}
     store.measurements.add(dataclasses.replace(measured, data={**measured.data, **free}))
     verdict = report(store, experiment).verdict
@@ -126,27 +110,17 @@ def test_an_engine_has_a_row_of_what_is_known(store):
 
 
 def level(users, rate, **more):
-    return {
-        "users": users,
-        "prompt_tokens": 512,
-        "tokens": 64,
-        "skipped": None,
-        "tokens_per_s": rate,
-        "user_tps": rate and {"mean": rate / users, "stdev": 0.5},
-        "ttft_s": {"mean": 0.4, "p50": 0.35, "p95": 0.6, "p99": 0.7},
-        "tpot_ms": None,
-        "itl_ms": None,
-        "notes": [],
-        **more,
-    }
+    ttft = {"mean": 0.4, "p50": 0.35, "p95": 0.6, "p99": 0.7}
+    each = rate and {"mean": rate / users, "stdev": 0.5}
+    figures = {"tokens_per_s": rate, "user_tps": each, "ttft_s": ttft}
+    return {"users": users, "prompt_tokens": 512, "tokens": 64, **figures, **more}
 
 
 def with_users(measurement, levels):
     """Return a bench whose engines have these levels of throughput, one list for each."""
-    engines = [
-        {**engine, "users": users} for engine, users in zip(measurement.data["engines"], levels, strict=True)
-    ]
-    return dataclasses.replace(measurement, data={**measurement.data, "engines": engines})
+    engines = zip(measurement.data["engines"], levels, strict=True)
+    data = {**measurement.data, "engines": [{**engine, "users": users} for engine, users in engines]}
+    return dataclasses.replace(measurement, data=data)
 
 
 def test_throughput_with_users_at_once_is_shown(store):
@@ -293,13 +267,5 @@ def test_names_and_tags_are_no_markup(store, text):
     store.experiments.save_choice(experiment.number, SavedChoice(reference=engines[0].name, margin=0.03))
     found = report(store, dataclasses.replace(experiment, engines=engines))
     page = "".join(report_pieces(found, "html", 0.0))
-    parsed = Parsed(page)
     assert found.plots
-    assert not {tag for tag, _ in parsed.elements} & {"script", "img"}
-    assert not any(name.startswith("on") for _, attrs in parsed.elements for name, _ in attrs)
-    assert "default-src 'none'" in page
-    assert page.count("<style>") == 1
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", page)
-    assert not re.search(
-        r"""\b(src|href|url|@import)\s*[=(]\s*["']?\w+:|<(script|link|iframe|object)""", page
-    )
+    check_harmless(page)

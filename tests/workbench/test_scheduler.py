@@ -17,9 +17,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Placement
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.runs.observer import Turn
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import Scheduler, resources_of
+from paragone_workbench.scheduling import Scheduler, Turn, resources_of
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")
@@ -262,9 +261,6 @@ async def test_swap_waits_for_runs_of_the_previous_schedule(check_nothing_left, 
         assert [run.state for run in runs] == ["done"] * 2
         assert are_apart(*runs), "the earlier run was not interrupted"
         assert (first.is_open, second.is_open, idle.is_open) == (False, True, False)
-
-
-# ── What runs share ────────────────────────────────────────────────────────────────────────
 
 
 @dataclasses.dataclass

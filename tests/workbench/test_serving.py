@@ -13,7 +13,6 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import LoadedModel, ScoreRequest, Token
 from paragone.worker import client as worker_client
-from paragone.worker import process
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs import execute
 from paragone_workbench.scheduling import EnginePool
@@ -298,28 +297,6 @@ async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, clien
         await asking[0]
         assert slow.computing == 0, "the answer in progress is stopped"
     assert (await chat(client, "slow", max_tokens=1)).status_code == 200
-
-
-@pytest.mark.parametrize(("slow", "state", "stream"), [("prefill_s", "open", False)])
-async def test_a_client_that_leaves_before_the_first_token_frees_the_engine(
-    check_nothing_left, monkeypatch, rogue, until, slow, state, stream
-):
-    monkeypatch.setattr(process, "GRACE", 0.1)  # a model that does not stop loading is killed
-    monkeypatch.setattr(worker_client, "GRACE", 0.1)
-    pool = EnginePool(Backends(RogueBackend()))
-    engines = ServedEngines(pool, [rogue("steady", "slow", **{slow: 5})])
-    engine = engines.find("slow")
-    client = Leaving(application(engines, "sesame"), {"model": "slow", "messages": HI, "stream": stream})
-    asking = asyncio.create_task(client.ask())
-    await until(lambda: engine.first.state == state)
-    if state == "open":
-        await until(lambda: [it.run.phase for it in pool._executions] == ["prefill"])
-    assert engine.computing == 1
-    client.leave()
-    await asking
-    assert (engine.computing, engine.waiting, client.received[0]["status"]) == (0, 0, 499)
-    assert not engine.first.turn.locked()
-    await engines.close()
 
 
 async def test_the_end_of_the_server_is_told(engines, client, until):

@@ -1,4 +1,4 @@
-"""The sampling options in requests to the OpenAI-compatible server."""
+"""Requests to the OpenAI-compatible server that name files and programs."""
 
 from __future__ import annotations
 
@@ -7,34 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from paragone import Json, Options, option, shared_options
-from paragone.shared_options import SamplingOptions
-from paragone_workbench.serving.requests import ApiError, Fields, chat_request, completion_request
+from paragone_workbench.serving.requests import ApiError, Fields, chat_request
 
 HI: Json = [{"role": "user", "content": "Say hello."}]
-
-
-@pytest.mark.parametrize("read", [chat_request, completion_request])
-def test_all_sampling_options_are_read(read):
-    sampling: dict[str, Json] = {
-        "max_tokens": 5,
-        "top_k": 3,
-        "min_p": 0.1,
-        "repeat_penalty": 1.2,
-        "thinking": "low",
-    }
-    fields: dict[str, Json] = {
-        "messages": HI,
-        "prompt": "red ",
-        **sampling,
-        "temperature": None,
-        "user": "me",
-    }
-    (choice,) = read(Fields(fields), SamplingOptions).choices
-    assert choice.run.sampling == sampling
-    for name, value in (("top_k", -1), ("top_k", "many"), ("min_p", 2), ("thinking", {"type": "enabled"})):
-        with pytest.raises(ApiError) as refused:
-            read(Fields({**fields, name: value}), SamplingOptions)
-        assert (refused.value.status, refused.value.param) == (400, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,32 +22,6 @@ async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
     assert [lane.answer(last).result.metrics.prompt_tokens for lane in session.lanes] == [10, 10]
 
 
-async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
-    lane, killed = await opened(session, rogue(max_tokens=1, prefill_s=0.3), rogue("killed", at=0))
-    session.send("stopped before the answer")
-    await until(lambda: lane.state == "reading")
-    await session.stop()
-    await session.answered()
-    await answers(session, "answered")
-    await killed.restart()
-    session.send("last")
-    last = session.prompts[-1]
-    await session.answered()
-    assert said(lane.answer(last).spec.messages) == [
-        *(("user", "answered"), ("assistant", "word0 ")),
-        ("user", "last"),
-    ]
-    assert said(killed.answer(last).spec.messages) == [("user", "last")]
-
-
-async def test_text_before_a_failure_is_part_of_the_conversation(session, rogue):
-    (lane,) = await opened(session, rogue("raises"))
-    await answers(session, "a")
-    await answers(session, "b")
-    last = session.prompts[-1]
-    assert said(lane.answer(last).spec.messages) == [("user", "a"), ("assistant", words(5)), ("user", "b")]
-
-
 async def test_a_lane_added_later(session, rogue):
     await opened(session, rogue(max_tokens=1))
     await answers(session, "early")
@@ -62,32 +36,6 @@ async def test_a_lane_added_later(session, rogue):
     assert said(late.answer(prompt).spec.messages)[0] == ("user", "early")
     assert said(later.answer(prompt).spec.messages) == [("user", "later")]
     assert [lane.answer(prompt).result.metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
-
-
-async def test_close_lane_during_an_answer(session, rogue, until, workers):
-    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=200))
-    session.send("hello")
-    (prompt,) = session.prompts
-    await until(lambda: lane.answer(prompt).text)
-    await session.close_lane(lane)
-    assert session.lanes == [other]
-    assert (lane.answer(prompt).state, lane.state) == ("stopped", "empty")
-    assert len(workers()) == 1
-    await session.close_lane(lane)
-    await session.answered()
-    assert other.answer(prompt).text == words(40)
-
-
-async def test_a_new_conversation_keeps_the_lanes(session, rogue, workers):
-    session.system_prompt.change("Be brief.")
-    (lane,) = await opened(session, rogue(max_tokens=1))
-    pids = {worker.pid for worker in workers()}
-    await answers(session, "old")
-    session.new_conversation()
-    assert (session.prompts, lane.path, lane.last, lane.state) == ([], (), None, "ready")
-    await answers(session, "new")
-    assert said(lane.answer(session.prompts[-1]).spec.messages) == [("system", "Be brief."), ("user", "new")]
-    assert {worker.pid for worker in workers()} == pids
 
 
 async def test_answering_again_uses_the_last_prompt_of_the_lane(session, rogue):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from rogue_backend.options import RogueLoad
 from rogue_backend.plugin import RogueBackend
-from tests.workbench.history_file import open_history, rows
+from tests.workbench.history_file import rows
 from tests.workbench.lane_helpers import LONG, answers, opened, words
 
 from paragone import Image, InputError, option
@@ -182,36 +182,6 @@ async def test_reopening_restores_everything_and_keeps_equal_engines(
     assert [path_of(lane)[2].text for lane in found.lanes] == [words(2), "語0😀 "]
 
 
-async def test_a_run_that_another_program_is_executing(session, rogue, until):
-    await opened(session, rogue(max_tokens=10**6, rate=50))
-    session.send("hello")
-    (run,) = session.lanes[0].path
-    await until(lambda: rows("SELECT * FROM piece"))
-    another = await open_history()
-    assert (await another.load(session.conversation.number)).running == {run.id}
-    reader = Session(Registry())
-    reader.recorder.open(another)
-    await reader.reopen(session.conversation.number)
-    (seen,) = reader.lanes[0].path
-    await reader.close()
-    await another.close()
-    assert (run.state, seen.state) == ("running", "interrupted")
-    assert seen.text
-    assert run.text.startswith(seen.text)
-
-
-async def test_opening_a_deleted_conversation_changes_nothing(session, rogue):
-    (lane,) = await opened(session, rogue(max_tokens=1))
-    await answers(session, "hello")
-    with pytest.raises(InputError, match="no longer exists"):
-        await session.reopen(10**6)
-    assert session.lanes == [lane]
-    assert [prompt.text for prompt in session.prompts] == ["hello"]
-    await answers(session, "still here")
-    await session.saved()
-    assert len(rows(RUNS)) == 2
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyedLoad(RogueLoad):
     key: str | None = option(None, "A key.", secret=True)
@@ -375,27 +345,3 @@ async def test_a_prompt_that_no_lane_has_begun_is_kept(session, rogue, history):
         True,
         [lane.record for lane in session.lanes],
     )
-
-
-async def test_a_new_conversation_has_the_default_after_a_reopened_one_without_a_system_prompt(
-    session, rogue, history
-):
-    await opened(session, rogue(max_tokens=1))
-    session.system_prompt.change("")
-    await answers(session, "first")
-    await saved(session, history)
-    session.new_conversation()
-    assert session.system_prompt.after(None) == "", "the user removed it"
-    await answers(session, "second")
-    await saved(session, history)
-    plain = session.conversation.number
-    session.system_prompt.change("Answer in Dutch.")
-    await answers(session, "third in Dutch")
-    session.new_conversation()
-    (found,) = [it for it in await history.call(lambda store: store.conversations()) if it.title == "first"]
-    await session.reopen(found.number)
-    assert session.system_prompt.after(None) == session.system_prompt.after(session.prompts[-1]) == ""
-    session.new_conversation()
-    assert session.system_prompt.after(None) == "Be brief."
-    await session.reopen(plain)
-    assert session.system_prompt.after(session.prompts[-1]) == "Answer in Dutch."

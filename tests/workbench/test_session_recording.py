@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.workbench.history_file import locked, slow
+from tests.workbench.history_file import locked
 from tests.workbench.lane_helpers import answers, opened, words
 
 from paragone import InputError
@@ -40,9 +40,6 @@ async def in_history(history: History) -> dict[str, list[str]]:
         assert summary.title not in found
         found[summary.title] = [run.text for run in saved.runs]
     return found
-
-
-# ── Before the history is open ─────────────────────────────────────────────────────────────────
 
 
 async def test_runs_that_end_before_the_history_is_open_are_saved(unrecorded, rogue, history, until):
@@ -105,9 +102,6 @@ async def test_what_was_saved_before_nothing_could_be_is_a_part_of_the_whole(
     assert [run.text for run in lost.runs] == [words(2)] * 2
 
 
-# ── Conversations left with unsaved data ───────────────────────────────────────────────────────
-
-
 async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
     session, rogue, history, problems, until
 ):
@@ -147,9 +141,6 @@ async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_le
     assert (saved.state, saved.text) == (run.state, run.text)
 
 
-# ── Reopening ──────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_reopening_a_conversation_that_cannot_be_saved_changes_nothing(session, rogue, history, until):
     (lane,) = await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
@@ -167,22 +158,6 @@ async def test_reopening_a_conversation_that_cannot_be_saved_changes_nothing(ses
     await until(lambda: session.recorder.problem is None)
     await session.reopen(conversation.number)
     assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
-
-
-async def test_reopening_while_its_recorder_still_saves_waits_for_it(session, rogue, history, until):
-    await opened(session, rogue(max_tokens=2))
-    await answers(session, "first")
-    await session.saved()
-    conversation_id = session.conversation.number
-    async with slow(history):
-        session.send("second")
-        await session.answered()
-        session.new_conversation()
-        reopening = asyncio.create_task(session.reopen(conversation_id))
-        await asyncio.sleep(0)
-        assert not reopening.done()
-    await reopening
-    assert [run.text for run in session.lanes[0].path] == [words(2)] * 2
 
 
 async def test_reopening_is_refused_after_a_prompt_was_sent_meanwhile(session, rogue, history):

@@ -29,13 +29,6 @@ METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=
 MANIFEST = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol", context=8)), "seed": 1}
 
 
-@pytest.fixture
-def store():
-    store = Store.open()
-    yield store
-    store.close()
-
-
 @pytest.mark.parametrize(
     ("url", "kept"),
     [
@@ -309,9 +302,6 @@ def test_large_histories_are_read_by_index(store):
         assert not [
             line for line in plan(f"SELECT 1 FROM {table} WHERE {column} = ?", 1) if line.startswith("SCAN")
         ], "deleting a run searches for references to it"
-
-
-# ── The file ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("content", [b"This is a letter, not a database. " * 100, b"\0" * 5000])

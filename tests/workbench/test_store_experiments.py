@@ -98,15 +98,6 @@ def test_what_the_runs_of_an_engine_have_in_common_is_saved_once(store):
     assert store._database.rows("SELECT count(*) FROM manifest") == [(1,)]
 
 
-def test_an_unknown_experiment_is_answered_with_the_newest_ones(store):
-    for number in range(6):
-        create(store, name=f"suite {number}\x1b")
-    with pytest.raises(InputError) as caught:
-        store.experiments.get(9)
-    names = ", ".join(f"e{number} (suite {number - 1}␛)" for number in range(6, 1, -1))
-    assert caught.value.hint == f"The newest are: {names}."
-
-
 def test_runs_of_judges_and_repetitions_are_kept_with_the_run_that_they_are_about(store):
     new = create(store)
     run, judge, again = ended("Sky."), ended("Yes."), ended("Sea.")

@@ -11,7 +11,7 @@ from tests.workbench.history_file import slow
 
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import History, Store, StoreError, history
+from paragone_workbench.store import History, StoreError, history
 from paragone_workbench.store.changes import Changes
 
 NEW = Changes(conversation_id=Conversation().id, created=1.0, is_saved=False, prompts=(Prompt(text="x"),))
@@ -75,16 +75,3 @@ async def test_waiting_for_a_lock_has_a_timeout(opened):
         assert told.value.can_pass
         assert await opened.call(lambda store: store.conversations()) == (), "reading still works"
         assert await opened.call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(50,)]
-
-
-def test_importing_the_store_loads_nothing_heavy():
-    import subprocess
-    import sys
-
-    code = (
-        "import sys, paragone_workbench.store; "
-        "print({'sqlite3', 'zlib', 'asyncio', 'concurrent.futures', 'queue'} & set(sys.modules))"
-    )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "set()"
-    assert Store.__module__ == "paragone_workbench.store.store"

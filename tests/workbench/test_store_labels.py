@@ -1,12 +1,10 @@
 """What users do with conversations: filters, titles, pins and tags."""
 
-import contextlib
 import sqlite3
 import time
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
-from tests.workbench.history_file import open_store
 
 from paragone import InputError
 from paragone_workbench.files.importing import add_conversation
@@ -14,12 +12,6 @@ from paragone_workbench.paths import history_file
 from paragone_workbench.store.changes import Changes
 from paragone_workbench.store.experiment_records import Vote, VotedAnswer
 from paragone_workbench.store.records import read_query
-
-
-@pytest.fixture
-def store():
-    with contextlib.closing(open_store()) as opened:
-        yield opened
 
 
 def written(store, text, definition=SMOL, answer="An answer.", state="done"):

@@ -11,18 +11,16 @@ from paragone import InputError
 from paragone.texts import install_command
 from paragone_cli.command_arguments import BenchArguments
 from paragone_cli.command_line import output
-from paragone_cli.command_line.arguments import (
-    command,
-)
+from paragone_cli.command_line.arguments import command
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import number_text, percentiles_text, put_figures, short_name, shown
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress import BenchProgress
-from paragone_workbench.measure import bench_results
+from paragone_workbench.measure import bench_results as results
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, figures_of, refusal
 
-Row = tuple[str, bench_results.BenchTest, Mapping[str, bench_results.MeanStdev | None]]
+Row = tuple[str, results.BenchTest, Mapping[str, results.MeanStdev | None]]
 """An engine's name, a test, and its figures."""
 
 _WIDEST, _HEIGHT = 100, 12
@@ -91,7 +89,7 @@ def _width() -> int:
     return min(output.terminal_width(), _WIDEST) - 1
 
 
-def _tokens(test: bench_results.BenchTest) -> int:
+def _tokens(test: results.BenchTest) -> int:
     return test.depth + test.prompt_tokens
 
 
@@ -157,7 +155,7 @@ def put_throughputs(bench: Bench) -> None:
             put_curves(f"Tokens/s of all users, prompt {length:,}", curves, "users")
 
 
-Figures = dict[str, bench_results.MeanStdev | None]
+Figures = dict[str, results.MeanStdev | None]
 
 
 def put_bench(bench: Bench) -> None:
@@ -194,7 +192,7 @@ def _put_single_runs(bench: Bench) -> None:
         put_plots([(short_name(benched.name), test, figures) for benched, test, figures in rows])
 
 
-def _put_speeds(rows: Sequence[tuple[bench_results.BenchedEngine, bench_results.BenchTest, Figures]]) -> None:
+def _put_speeds(rows: Sequence[tuple[results.BenchedEngine, results.BenchTest, Figures]]) -> None:
     table = [["engine", "prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs"]]
     for benched, test, figures in rows:
         speeds = [shown(figures[name]) for name in ("prefill_tps", "decode_tps")]
@@ -202,9 +200,7 @@ def _put_speeds(rows: Sequence[tuple[bench_results.BenchedEngine, bench_results.
     put_figures(table)
 
 
-def _put_latencies(
-    rows: Sequence[tuple[bench_results.BenchedEngine, bench_results.BenchTest, Figures]],
-) -> None:
+def _put_latencies(rows: Sequence[tuple[results.BenchedEngine, results.BenchTest, Figures]]) -> None:
     """Print the latencies. TTFO has a column only if a model thought before it answered."""
     thinks = any(figures["ttfo_s"] != figures["ttft_s"] for _, _, figures in rows)
     names = ["ttft_s", *(["ttfo_s"] if thinks else []), "tpot_ms"]
@@ -224,15 +220,15 @@ def _put_latencies(
     put_figures(table)
 
 
-def _row(benched: bench_results.BenchedEngine, test: bench_results.BenchTest) -> list[str]:
+def _row(benched: results.BenchedEngine, test: results.BenchTest) -> list[str]:
     return [short_name(benched.name), f"{test.prompt_tokens:,}", f"{test.depth:,}"]
 
 
 @command(BenchArguments)
 def bench(args: BenchArguments) -> int:
     """Print the figures, and save them for reports."""
-    tests = bench_results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
-    users = bench_results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
+    tests = results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
+    users = results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)
     definitions = context.checked(args.engines, args.settings)
     pool = bench_pool(context.registry, definitions, args.users)

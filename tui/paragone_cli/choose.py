@@ -24,8 +24,7 @@ from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.command_line.saved import consented_judges, opened_history, opened_store
 from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable
 from paragone_workbench.choosing import choice as choices
-from paragone_workbench.choosing.decision import Decision, too_few_prompts
-from paragone_workbench.choosing.figures import EngineFigures, notes_of, pass_rate_text, speed_text, ttft_note
+from paragone_workbench.choosing.decision import Decided, too_few_prompts
 from paragone_workbench.choosing.measurements import MOST_USERS, parse_duration
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.registry import Registry
@@ -34,12 +33,12 @@ from paragone_workbench.experiments.executor import known_text
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
-from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.measure.fit import parse_sizes
 from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.output_file import FileExists
 from paragone_workbench.reporting.content import BriefNames
 from paragone_workbench.reporting.file import format_of
+from paragone_workbench.reporting.verdict import overview_of
 
 L = TypeVar("L", bound=StatusLine)
 
@@ -136,10 +135,9 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def put_decision(
-    decision: Decision, figures: Sequence[EngineFigures], choice: choices.Choice, missing: Sequence[str]
-) -> None:
+def put_decision(decided: Decided, choice: choices.Choice, missing: Sequence[str]) -> None:
     """Print the decision: the sentences, a row for each engine, and the missing measurements."""
+    decision, figures = decided.decision, decided.figures
     brief = BriefNames([engine.engine for engine in figures])
     put_line(brief.within(decision.headline))
     for sentence in decision.reasons:
@@ -147,26 +145,24 @@ def put_decision(
     _put_list("Smaller or faster, and not chosen:", map(brief.within, decision.others))
     _put_list("Left out:", choice.left_out)
     if len(figures) > 1:
-        with_users = any(engine.users_tps for engine in figures)
         put()
-        put_table(
-            [
-                [
-                    "",
-                    "engine",
-                    "memory",
-                    "pass %",
-                    f"KLD from {brief.of(decision.reference)}",
-                    "same answers",
-                    "tokens/s",
-                    "TTFT (ms)",
-                    *([f"{MOST_USERS} users"] if with_users else []),
-                ],
-                *(_row(engine, decision, with_users=with_users) for engine in figures),
-            ]
+        table = overview_of(
+            figures,
+            reference=decision.reference,
+            chosen=decision.chosen,
+            benched=decided.benched,
+            users=MOST_USERS,
         )
-        for sentence in filter(None, (*notes_of(figures), ttft_note(figures))):
-            put_line(sentence)
+        rows = [
+            [
+                "▸" if line.stands_out else "",
+                f"{line.name} ({line.note})" if line.note else line.name,
+                *(cell.text + (f" ({cell.detail})" if cell.detail else "") for cell in line.cells),
+            ]
+            for line in table.lines
+        ]
+        put_table([["", "engine", *table.columns], *rows])
+        put_line(brief.within(table.note))
     _put_list("Not measured:", map(brief.within, missing))
     if choice.taken and choice.experiment is not None:
         put()
@@ -183,28 +179,6 @@ def _put_list(title: str, sentences: Iterable[str]) -> None:
         put(title)
     for sentence in sentences:
         put_line(f"  {sentence}")
-
-
-def _row(engine: EngineFigures, decision: Decision, *, with_users: bool) -> list[str]:
-    kld = "reference" if engine.engine == decision.reference else ""
-    return [
-        "▸" if engine.engine == decision.chosen else "",
-        engine.engine,
-        _memory(engine),
-        pass_rate_text(engine, decision.planned),
-        kld or ("" if engine.kld is None else kld_text(engine.kld)),
-        "" if engine.same_answers is None else f"{engine.same_answers} of {engine.greedy_answers}",
-        speed_text(engine),
-        "" if engine.ttft_s is None else f"{engine.ttft_s * 1000:.0f}",
-        *(["" if engine.users_tps is None else f"{engine.users_tps:.1f}"] if with_users else []),
-    ]
-
-
-def _memory(engine: EngineFigures) -> str:
-    """Return the estimated memory, or else the size of the weights."""
-    if engine.memory is not None:
-        return size_text(engine.memory)
-    return "" if engine.size is None else f"{size_text(engine.size)} (weights)"
 
 
 @command(ChooseArguments)
@@ -275,7 +249,8 @@ async def _measure(args: ChooseArguments, choice: choices.Choice) -> tuple[int, 
         choice.on_event = progress.on_event
         async with interruptible(choice) as interrupts:
             await choice.measure()
-    decision, figures, comparison, _ = await choice.decision()
+    decided = await choice.decision()
+    decision, figures, comparison, _ = decided
     missing = choice.missing()
     number = None if choice.experiment is None else choice.experiment.number
     if args.json:
@@ -291,7 +266,7 @@ async def _measure(args: ChooseArguments, choice: choices.Choice) -> tuple[int, 
             }
         )
     else:
-        put_decision(decision, figures, choice, missing)
+        put_decision(decided, choice, missing)
     if interrupts.interrupted:
         note(f"Interrupted. The measurements so far are kept. {to_continue(fresh=args.fresh)}")
     elif args.fresh and missing:

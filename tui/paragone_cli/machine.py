@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 from paragone import EngineError, InputError, Json, Probe
@@ -26,8 +25,7 @@ from paragone_workbench.config.settings import permission_warning, template_prob
 from paragone_workbench.config.state import State
 from paragone_workbench.doctor import Diagnosis, Machine, diagnose
 from paragone_workbench.doctor import probe as probe_backend
-from paragone_workbench.engines.environment_creation import EnvironmentPlan, check, create, plan, remove
-from paragone_workbench.engines.environments import InstalledEnvironment, InstallStep, list_installed
+from paragone_workbench.engines import environment_creation, environments
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.models import ConfiguredEndpoint
 from paragone_workbench.paths import config_file, state_file
@@ -333,12 +331,12 @@ def env(args: EnvArguments) -> int:
     if args.backend is None:
         raise InputError("No backend was named.", hint=f"Write: paragone env {args.action} BACKEND")
     if args.action == "remove":
-        freed = remove(args.backend)  # the backend need not be installed
+        freed = environment_creation.remove(args.backend)  # the backend need not be installed
         output.put(f"{output.one_line(args.backend)}: removed, {size_text(freed)} freed")
         return 0
     backend = registry.get(args.backend)
     if args.action == "check":
-        run(_follow(check(backend)))
+        _follow(environment_creation.check(backend))
         output.put(f"{backend.name}: the environment works")
         return 0
     if GUARD.is_offline and not args.find_links:
@@ -346,20 +344,22 @@ def env(args: EnvArguments) -> int:
             "paragone is offline, and an environment is made of packages from the network.",
             hint=f"{ONLINE_HINT} Or name a folder of wheels with --find-links.",
         )
-    planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
+    planned = environment_creation.plan(
+        backend, cuda=args.cuda, python=args.python, find_links=args.find_links
+    )
     _print_plan(planned)
     if not args.yes:
         output.require_answer()
         if not output.confirmed("Create it?"):
             output.note("Nothing was created.")
             return 1
-    run(_follow(create(planned)))
+    _follow(environment_creation.create(planned))
     output.put(f"{backend.name}: created; its engines run in it unless they set another `python`")
     return 0
 
 
 def _list(registry: Registry, *, as_json: bool) -> int:
-    found = list_installed(registry.all())
+    found = environments.list_installed(registry.all())
     if as_json:
         listed = [
             {
@@ -380,7 +380,9 @@ def _list(registry: Registry, *, as_json: bool) -> int:
                     environment.name,
                     size_text(environment.size),
                     f"CUDA {environment.cuda}" if environment.cuda else "",
-                    _state(environment),
+                    "outdated"
+                    if environment.outdated
+                    else ("complete" if environment.complete else "incomplete"),
                     str(environment.folder),
                 )
                 for environment in found
@@ -391,14 +393,10 @@ def _list(registry: Registry, *, as_json: bool) -> int:
     return 0
 
 
-def _state(environment: InstalledEnvironment) -> str:
-    if environment.outdated:
-        return "outdated"
-    return "complete" if environment.complete else "incomplete"
-
-
-def _print_plan(planned: EnvironmentPlan) -> None:
-    wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
+def _print_plan(planned: environment_creation.EnvironmentPlan) -> None:
+    wheels = (
+        f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.build.download)}"
+    )
     output.note(f"Environment for {planned.backend.title}, CUDA {planned.build.cuda}, with {planned.python}:")
     rows = [
         f"  packages  {', '.join(planned.build.requirements)}",
@@ -412,38 +410,22 @@ def _print_plan(planned: EnvironmentPlan) -> None:
         output.warn(warning)
 
 
-async def _follow(steps: AsyncGenerator[InstallStep, None]) -> None:
-    """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP cancel the steps."""
+def _follow(steps: Generator[environment_creation.InstallStep]) -> None:
+    """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP end the steps."""
+    received: list[int] = []
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, lambda number, _: received.append(number))
     stage = ""
-    received = _cancel_on_signals()
-    with StatusLine() as status:
-        try:
-            async with contextlib.aclosing(steps):
-                async for step in steps:
-                    if step.stage != stage and not status.on:
-                        output.note(f"{step.stage} …")
-                    if step.stage != stage or status.due:
-                        stage = step.stage
-                        status.show(f"{stage} {step.seconds:.0f} s: {step.line}")
-        except asyncio.CancelledError:
-            status.end()
-            output.note("Cancelled; the incomplete environment was deleted.")
+    with StatusLine() as status, contextlib.closing(steps):
+        for step in steps:
             if received:
-                raise SystemExit(128 + received[0]) from None
-            raise
-
-
-def _cancel_on_signals() -> list[signal.Signals]:
-    """Cancel the current task on SIGHUP and SIGTERM. Returns a list to which a received signal is appended."""
-    received: list[signal.Signals] = []
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # the caller is a coroutine
-
-    def end(number: signal.Signals) -> None:
-        received.append(number)
-        task.cancel()
-
-    for number in (signal.SIGHUP, signal.SIGTERM):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
-            loop.add_signal_handler(number, end, number)
-    return received
+                steps.close()
+                status.end()
+                output.note("Cancelled; the incomplete environment was deleted.")
+                raise SystemExit(128 + received[0])
+            if step.stage != stage and not status.on:
+                output.note(f"{step.stage} …")
+            if step.stage != stage or status.due:
+                stage = step.stage
+                status.show(f"{stage} {step.seconds:.0f} s: {step.line}")

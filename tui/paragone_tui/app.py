@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import Sequence
@@ -31,17 +30,8 @@ if TYPE_CHECKING:
     from paragone_workbench.config.settings import Preset
 
 
-def _import_for_answers() -> None:
-    """Import what the first answer needs, while the user still types the prompt."""
-
-
 class ParagoneApp(ProgramApp):
-    """Owns the session, the history and the screens.
-
-    `definitions` are the engines to start with; None means the engines of config.toml or, by default, of the last session.
-    `given` are options for all engines, as `key=value`, and `preset` has more options; both also apply to lanes that the
-    user adds.
-    """
+    """Owns the session, the history and the screens. `definitions` None means the engines of config.toml or of the last session."""
 
     def __init__(
         self,
@@ -110,16 +100,13 @@ class ParagoneApp(ProgramApp):
         return self.lanes
 
     def expect_prompt(self) -> None:
-        """Open the engines for a prompt that the user sent before the screen could take it."""
         self._session.open_engines_soon()
 
     @property
     def begins_with_dialog(self) -> bool:
-        """Whether the program begins with the engine picker, because there are no lanes."""
         return not (self._session.lanes or self._demo)
 
     def begin_work(self) -> None:
-        """Open the history and the engines."""
         self._history.begin(lambda: self.lanes.begin(self._resume))
         if self._demo and not self._session.lanes:
             add_demo(self.lanes)
@@ -133,9 +120,7 @@ class ParagoneApp(ProgramApp):
         self.lanes.begin(self._use_backends)
 
     async def _resume(self) -> None:
-        """Put the unsent prompt back into the composer. Resume the last conversation if the lanes have the engines of the last
-        session, or offer to resume a conversation that was interrupted.
-        """
+        """Put the unsent prompt back, then resume the last conversation, or offer one that was interrupted."""
         from paragone_tui.screens.lanes.commands.conversation import restore_draft, resume_last
         from paragone_tui.screens.lanes.commands.prompts import resume_edit
 
@@ -155,14 +140,9 @@ class ParagoneApp(ProgramApp):
         if exposed:
             self.say(exposed, warning=True)
         await self._session.opened()
-        await asyncio.to_thread(_import_for_answers)
 
     async def may_leave(self) -> bool:
-        """Save the unsent prompt. If the prompt cannot be saved, warn the user once and return False.
-
-        If the conversation is not saved, tell the user that quitting waits for the history. After a warning, or while the
-        program closes, return True at once.
-        """
+        """Save the unsent prompt and the conversation. Return False once, with a warning, if the prompt cannot be saved."""
         if self._has_warned or self.is_closing:
             return True
         await self._history.wait_for_first_attempt()
@@ -211,7 +191,6 @@ class ParagoneApp(ProgramApp):
                 sys.stderr.write(f"The conversation is saved as c{number}: {found}.\n")
 
     async def close_all(self) -> None:
-        """Close the engines and the history. Received text is saved, even if an engine hangs."""
         # not imported at the top, because the start does not need these modules
         from paragone_workbench.engines.handle import killing_processes_late
 

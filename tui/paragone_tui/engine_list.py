@@ -74,10 +74,7 @@ class EngineList:
     def keep_once_open(
         self, engine: EngineHandle, written: EngineDefinition, opened: EngineDefinition
     ) -> None:
-        """Save an engine in the list of engines once the engine is open.
-
-        `written` is the definition that the user wrote. `opened` is the definition to open, perhaps with other options.
-        """
+        """Save an engine as the user wrote it once it is open, as `opened`, perhaps with other options."""
         engine.observers.append(_Keeping(opened, lambda: self._keep(written, engine.backend)))
 
     def _keep(self, definition: EngineDefinition, backend: Backend | None) -> None:
@@ -94,7 +91,6 @@ class EngineList:
         return next(iter(self.config.added - before), definition.name)
 
     def save_preset(self, preset: Preset) -> str:
-        """Save a preset, and return the preset's name; see `add_preset`. Raises ParagoneError."""
         kept = add_preset(self.config, self.state, preset)
         self.config = replace(self.config, presets={**self.config.presets, kept.name: kept})
         return kept.name
@@ -112,7 +108,6 @@ class EngineList:
         self.config = replace(self.config, presets=kept)
 
     def remove(self, name: str) -> bool:
-        """Remove an engine that the user added, and return whether it was removed. Show the error if removing fails."""
         try:
             self.config = remove_engine(self.config, self.state, name)
         except ParagoneError as error:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 RETRY_S = 2.0
 """Seconds between a failed attempt to open the history and the next attempt."""
-
-
 LEAVING_S = 6.0
 """Seconds that the program waits at most for saving before it ends; one attempt to open the history takes less."""
 
@@ -39,7 +37,6 @@ class HistoryOpening:
     _is_ending: bool = field(default=False, init=False)
 
     def begin(self, then: Callable[[], None]) -> None:
-        """Start to open the history, and call `then` once the history is open."""
         # Not a Textual worker: Textual cancels workers before it unmounts the application, which may wait for the history.
         self._task = asyncio.create_task(self._open(then))
 
@@ -62,10 +59,7 @@ class HistoryOpening:
                     await self._was_attempted.wait()
 
     async def end(self) -> None:
-        """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening.
-
-        A second call cancels the opening at once.
-        """
+        """Wait up to `LEAVING_S` for the history if something is unsaved, then cancel the opening; a second call cancels at once."""
         task = self._task
         if task is None or task.done():
             return

@@ -43,24 +43,14 @@ class Field(Protocol):
         """The keys of characters with Alt that the field itself uses, such as `alt+Q`."""
 
 
-@runtime_checkable
-class Listing(Protocol):
-    @property
-    def early_keys(self) -> Container[str]:
-        """The keys whose effect does not change while more options are listed."""
-
-
 class KeyOrder:
     """Hands each key to the application once the keys before it have taken effect.
 
-    Textual forwards each key to the widget that has the focus when the key arrives. Bindings, which may move the focus or
-    open a dialog, run later, once the key has passed through the widgets' queues. So without this class, all keys of a
-    burst would go to the widget that had the focus at the first key.
+    Textual forwards each key to the widget that has the focus when the key arrives; bindings, which may move the focus or
+    open a dialog, run later. So all keys of a burst would go to the widget that had the focus at the first key.
 
-    A key has taken effect once the widgets have handled their messages, and once the work that the key began is done. If the
-    work opens another screen, the keys that follow go to this screen. Text in a field waits only for keys that write no text.
-
-    Alt with a character is handled as Escape and the character, unless the key is one of the field's `own_keys`.
+    A key has taken effect once the widgets have handled their messages, and the work that it began is done or has opened
+    another screen. Text in a field waits only for keys that write no text.
     """
 
     def __init__(
@@ -71,11 +61,7 @@ class KeyOrder:
         works: Callable[[Container[str]], Collection[asyncio.Task[None]]],
         urgent: Container[str] = (),
     ) -> None:
-        """Create the order of keys. `handle` forwards a key or a paste to the widget that `target` returns.
-
-        `works` returns the unfinished work of the present screen, in these groups of workers. `urgent` are the names of keys
-        that wait no longer than `URGENT_S`.
-        """
+        """`works` returns the unfinished work of the screen in these groups; `urgent` keys wait no longer than `URGENT_S`."""
         self._app = app
         self._target = target
         self._handle = handle
@@ -99,7 +85,6 @@ class KeyOrder:
         """Works that were not done in time. They go on, and no key waits for them again."""
 
     async def take(self, event: events.Event) -> None:
-        """Handle a key or a paste: now, or after the earlier keys that have not taken effect yet."""
         self._waiting.append(event)
         self.look_again()
         if self.is_idle:
@@ -115,7 +100,6 @@ class KeyOrder:
         self._changed.set()
 
     def then(self, call: Callable[[], object]) -> None:
-        """Call a function once all keys that have arrived so far have taken effect."""
         if self._task is None or self.is_idle:
             call()
         else:
@@ -138,7 +122,6 @@ class KeyOrder:
                 return
 
     def _is_more_text(self, event: events.Event) -> bool:
-        """Return whether a key writes text in the field that the last keys wrote text in."""
         return _is_text(event) and self._written is self._target()
 
     async def _handle_waiting(self) -> None:
@@ -184,7 +167,6 @@ class KeyOrder:
             self._waiting.clear()
 
     async def _wait_for_effect(self) -> None:
-        """Wait until the widgets have handled their messages, and until the work that the next key waits for is done."""
         while True:
             self._changed.clear()
             await self._wait_for_messages()
@@ -204,10 +186,10 @@ class KeyOrder:
             return (ACT, LIST)
         event, *_ = _without_alt(self._waiting[0], target := self._target())
         is_text = _is_text(event) and isinstance(target, Field)
-        screen = self._app.screen
-        is_early = (
-            isinstance(event, events.Key) and isinstance(screen, Listing) and event.key in screen.early_keys
-        )
+        early_keys: Container[str] = getattr(
+            self._app.screen, "early_keys", ()
+        )  # their effect is the same meanwhile
+        is_early = isinstance(event, events.Key) and event.key in early_keys
         return (ACT,) if is_text or is_early else (ACT, LIST)
 
     async def _wait_for_messages(self) -> None:
@@ -227,12 +209,9 @@ class KeyOrder:
 
 
 def _without_alt(key: events.Event, target: object) -> Sequence[events.Event]:
-    """Split Alt with a character, Enter or Tab into two keys: Escape, and the key without Alt.
+    """Split Alt with a character, Enter or Tab into Escape and the key, as terminals send it, unless `target` uses the key.
 
-    Do not split other keys, and keys that `target` itself uses.
-
-    Terminals send the same bytes for Alt with a character as for Escape and the character. After Escape, tmux waits half a
-    second for the character.
+    After Escape, tmux waits half a second for the character.
     """
     if not isinstance(key, events.Key) or (
         isinstance(target, Field) and with_alt(key.key) in target.own_keys
@@ -248,7 +227,6 @@ def _without_alt(key: events.Event, target: object) -> Sequence[events.Event]:
 
 
 def _character(name: str) -> str:
-    """Return the character of the key with this name; empty if the key has no character."""
     return _CONTROLS.get(name, name) if len(name) == 1 or name in _CONTROLS else sign(name)
 
 
@@ -257,7 +235,6 @@ def _is_text(event: events.Event) -> bool:
 
 
 async def _wait(call_later: Callable[[Callable[[], None]], bool]) -> None:
-    """Wait until a function that calls another function later has called it, unless it refuses to."""
     done = asyncio.Event()
     if call_later(done.set):
         await done.wait()

@@ -29,7 +29,6 @@ class Keys:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All keys. The keys of both modes come before the keys of lane mode."""
         return self.both + self.lane
 
     @property
@@ -68,10 +67,7 @@ def _split(keys: str) -> tuple[str, ...]:
 
 
 def without_alt(key: str) -> str:
-    """Return the character of a key with Alt, such as `Q` for `alt+shift+q`. Return other keys unchanged.
-
-    Terminals send the same bytes for Alt and a character as for Escape and the character.
-    """
+    """Return the character of a key with Alt, such as `Q` for `alt+shift+q`. Return other keys unchanged."""
     name = key.removeprefix("alt+")
     shifted = name.removeprefix("shift+")
     name = shifted.upper() if len(shifted) == 1 and shifted != name else name
@@ -91,7 +87,6 @@ def _is_character(key: str) -> bool:
 
 
 def is_sent(key: str) -> bool:
-    """Return whether a terminal can send a key of this name, such as `ctrl+left`, `f5`, `A` or `question_mark`."""
     *modifiers, name = key.split("+") if key != "+" else [key]
     if not name:
         return False
@@ -146,10 +141,7 @@ def key_map(keys: Mapping[str, Keys]) -> dict[str, str]:
 
 
 def composer_binding() -> Binding:
-    """Return the composer's binding that enters lane mode.
-
-    The binding has priority, so that the mode changes before the next key is handled.
-    """
+    """Return the composer's binding to lane mode, which has priority: the mode changes before the next key is handled."""
     from textual.binding import Binding  # `config check` uses this module without Textual
 
     command = _BY_ID["lane-mode"]
@@ -166,10 +158,7 @@ def closing_binding(command_id: str) -> Binding:
 
 
 def bindings(commands: Iterable[ScreenCommand], *, priority: bool = False) -> list[Binding]:
-    """Return the key bindings of commands.
-
-    If `priority` is True, a command takes effect before the next key is handled.
-    """
+    """Return key bindings. With `priority`, a command takes effect before the next key is handled."""
     from textual.binding import Binding  # `config check` uses this module without Textual
 
     keys = key_map(keys_in_force({}))
@@ -181,42 +170,40 @@ def bindings(commands: Iterable[ScreenCommand], *, priority: bool = False) -> li
 
 
 def readable(keys: Iterable[str]) -> str:
-    """Return keys in short notation, separated by spaces: `ctrl+j` as `^j`, `escape` as `esc`."""
     names = {"escape": "esc", "pageup": "pgup", "pagedown": "pgdn"}
     return " ".join(
         "+".join(names.get(part, part) for part in key.split("+")).replace("ctrl+", "^") for key in keys
     )
 
 
-_IDS = tuple(command.id for command in COMMANDS)
-
-
-def known_keys(config: Config) -> dict[str, str]:
-    """Return the keys that the user set, except keys of unknown commands."""
-    return {command: keys for command, keys in config.keys.items() if command in _IDS}
-
-
 def problems(config: Config) -> Iterator[ConfigProblem]:
     """Yield the problems: unknown commands, keys that no terminal sends, keys set more than once, an unknown theme."""
+
+    def problem(section: str, name: str, sentence: str, hint: str) -> ConfigProblem:
+        file, line = config.document.path, config.document.line(section, name)
+        return ConfigProblem(file=file, line=line, key=f"{section}.{name}", sentence=sentence, hint=hint)
+
     for command in config.keys:
-        if command not in _IDS:
-            yield _problem(
-                config, "keys", command, f"No command is called {command!r}.", suggest(command, _IDS)
-            )
-    own = known_keys(config)
-    yield from _unsent(config, own)
-    owners: dict[str, list[str]] = {}
-    in_lane_mode: dict[str, list[str]] = {}
-    for command, keys in keys_in_force(own).items():
-        for key in keys.both:
-            owners.setdefault(key, []).append(command)
-        for key in keys.lane:
-            in_lane_mode.setdefault(key, []).append(command)
-    for key, commands in (*owners.items(), *in_lane_mode.items()):
-        if len(commands) > 1:
-            where = next(command for command in commands if command in own)
-            sentence = f"The key {key} is set for {' and '.join(commands)}; one will not work."
-            yield _problem(config, "keys", where, sentence, "Give one of them another key.")
+        if command not in _BY_ID:
+            yield problem("keys", command, f"No command is called {command!r}.", suggest(command, _BY_ID))
+    own = {command: keys for command, keys in config.keys.items() if command in _BY_ID}
+    for command, setting in own.items():
+        for key in _split(setting):
+            if not (is_sent(key) or is_sent(without_alt(key))):
+                sentence = f"No terminal sends a key {key!r}, which is set for {command}."
+                hint = "Write a character, or names such as ctrl+k, f5, alt+left or question_mark."
+                yield problem("keys", command, sentence, hint)
+    in_force = keys_in_force(own)
+    for mode in ("both", "lane"):
+        owners: dict[str, list[str]] = {}
+        for command, keys in in_force.items():
+            for key in getattr(keys, mode):
+                owners.setdefault(key, []).append(command)
+        for key, commands in owners.items():
+            if len(commands) > 1:
+                where = next(command for command in commands if command in own)
+                sentence = f"The key {key} is set for {' and '.join(commands)}; one will not work."
+                yield problem("keys", where, sentence, "Give one of them another key.")
     if config.ui.theme is not None:
         from textual.theme import BUILTIN_THEMES
 
@@ -225,24 +212,4 @@ def problems(config: Config) -> Iterator[ConfigProblem]:
         known = {*OWN, *config.themes, *BUILTIN_THEMES}
         if config.ui.theme not in known:
             sentence = f"'theme' of [ui] cannot be {config.ui.theme!r}: there is no such theme."
-            yield _problem(config, "ui", "theme", sentence, suggest(config.ui.theme, sorted(known)))
-
-
-def _unsent(config: Config, own: Mapping[str, str]) -> Iterator[ConfigProblem]:
-    for command, keys in own.items():
-        for key in filter(None, map(str.strip, keys.split(","))):
-            if not (is_sent(key) or is_sent(without_alt(key))):
-                sentence = f"No terminal sends a key {key!r}, which is set for {command}."
-                hint = "Write a character, or names such as ctrl+k, f5, alt+left or question_mark."
-                yield _problem(config, "keys", command, sentence, hint)
-
-
-def _problem(config: Config, section: str, name: str, sentence: str, hint: str) -> ConfigProblem:
-    document = config.document
-    return ConfigProblem(
-        file=document.path,
-        line=document.line(section, name),
-        key=f"{section}.{name}",
-        sentence=sentence,
-        hint=hint,
-    )
+            yield problem("ui", "theme", sentence, suggest(config.ui.theme, sorted(known)))

@@ -22,7 +22,8 @@ from textual.worker import WorkerFailed
 from paragone import ParagoneError
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
-from paragone_tui.keys import key_map, keys_in_force, known_keys
+from paragone_tui.keys import key_map, keys_in_force
+from paragone_tui.terminal import clipboard
 from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
 from paragone_tui.terminal.themes import ANSI, DEFAULT, themes
@@ -33,17 +34,12 @@ from paragone_workbench.config.state import State
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from paragone_tui.widgets.modal import Sheet
-
 
 _NOT_SAVED = f"Not everything was saved: the history could not be written to within {LEAVING_S:.0f} s."
 
 
 class ProgramApp(OwnErrorsApp):
-    """Shows a first screen, which a subclass creates, and begins the program's work once that screen is painted.
-
-    After an internal error, the application continues where that is possible.
-    """
+    """Shows a first screen, which a subclass creates, and begins the work once it is painted. Survives internal errors."""
 
     TITLE = "paragone"
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = False  # the program's own palette shows the keys of `COMMANDS`
@@ -66,7 +62,7 @@ class ProgramApp(OwnErrorsApp):
         self._set_theme(config)
         self._local_servers = config.network.local_servers
         self.state = state
-        self.keys = keys_in_force(known_keys(config))
+        self.keys = keys_in_force(config.keys)
         self._saving: set[asyncio.Task[None]] = set()
         self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
@@ -112,7 +108,6 @@ class ProgramApp(OwnErrorsApp):
         return status
 
     def on_mount(self) -> None:
-        """Install the handlers, and begin the work once the first screen is painted."""
         loop = self._main_loop = asyncio.get_running_loop()
         loop.set_exception_handler(self.report_internal_error)
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
@@ -142,7 +137,6 @@ class ProgramApp(OwnErrorsApp):
                 screen.repaint()
 
     async def on_event(self, event: events.Event) -> None:
-        """Hand typed keys to the screen's field in their order. Keep the keys until the screen has a field."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             if self._early_input is not None:
                 self._early_input.append(event)
@@ -152,11 +146,7 @@ class ProgramApp(OwnErrorsApp):
             await super().on_event(event)
 
     def _key_target(self) -> DOMNode:
-        """Return the widget that takes the next key: the widget that has the focus, or the screen.
-
-        If no widget has the focus, first give the focus to the screen's field, or Textual would drop the key. No widget has the
-        focus before the first paint, after a mouse event outside the terminal, and while the window is in the background.
-        """
+        """Return the widget with the focus. Without one, first focus the screen's field, or Textual would drop the key."""
         self.app_focus = True
         self.focus_field()
         return self.focused or self.screen
@@ -184,7 +174,6 @@ class ProgramApp(OwnErrorsApp):
         self.begin_work()
 
     def action_palette(self) -> None:
-        """Show the command palette, unless it is open."""
         from paragone_tui.widgets.palette import entries, show_palette
 
         show_palette(self, entries(self, self.screen, self.keys))
@@ -195,15 +184,18 @@ class ProgramApp(OwnErrorsApp):
         show_palette(self, theme_entries(self))
 
     def action_help(self) -> None:
-        """Show the help, or close it; see `_show_or_close`."""
+        """Show the help, or close it if it is on top; if it is behind a dialog, do nothing."""
         from paragone_tui.screens.help_screen import HelpScreen
         from paragone_tui.widgets.modal import Modal
 
-        first = self.screen.HELP if isinstance(self.screen, Modal) else ""
-        self._show_or_close(HelpScreen(self.keys, first))
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+        elif not any(isinstance(screen, HelpScreen) for screen in self.screen_stack):
+            self.push_screen(
+                HelpScreen(self.keys, self.screen.HELP if isinstance(self.screen, Modal) else "")
+            )
 
     def action_offline(self) -> None:
-        """Go offline at once, or online again unless the operating system blocks the network."""
         from paragone_workbench.config.network import switch
 
         self.say(switch(allows_loopback=self._local_servers))
@@ -211,16 +203,7 @@ class ProgramApp(OwnErrorsApp):
             if isinstance(screen, ChangedRowsScreen):
                 screen.network_changed()
 
-    def _show_or_close(self, sheet: Sheet) -> None:
-        """Show a sheet. If a sheet of its class is on top, close that sheet; if one is behind a dialog, do nothing."""
-        kind = type(sheet)
-        if isinstance(self.screen, kind):
-            self.screen.dismiss()
-        elif not any(isinstance(screen, kind) for screen in self.screen_stack):
-            self.push_screen(sheet)
-
     async def action_quit(self) -> None:
-        """Quit, unless the program may not leave now."""
         self.run_worker(self._leave(), group="leaving")
 
     async def _leave(self) -> None:
@@ -236,48 +219,34 @@ class ProgramApp(OwnErrorsApp):
             self.say("There is no shell to return to: no shell with job control started the program.")
 
     async def edit_text(self, text: str) -> str | None:
-        """Return a text as the user's editor has saved it; None if the text is unchanged. Raises ParagoneError."""
-        from paragone_tui.terminal.clipboard import edited
-
         lent = self.driver.lent if isinstance(self.driver, TerminalDriver) else contextlib.nullcontext
-        return await edited(text, lent)
+        return await clipboard.edited(text, lent)
 
     def copy(self, text: str) -> None:
-        """Copy text to the clipboard and show a message; see `copy_to_clipboard`."""
-        from paragone_tui.terminal.clipboard import fits
-
         self.copy_to_clipboard(text)
-        if fits(text):
+        if clipboard.fits(text):
             self.say(f"Copied {len(text):,} characters.")
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy text to the clipboard. A text that is too long for terminals goes to a file."""
-        from paragone_tui.terminal.clipboard import fits
-
         self.remember_copied(text)
-        if fits(text):
+        if clipboard.fits(text):
             self.run_worker(self._copy(text), group="clipboard")
         else:
             self.copy_to_file(text)
 
     async def _copy(self, text: str) -> None:
-        from paragone_tui.terminal.clipboard import give_to_tmux, sequence
-
-        if not await give_to_tmux(text) and self.driver is not None:
-            self.driver.write(sequence(text, os.environ))
+        if not await clipboard.give_to_tmux(text) and self.driver is not None:
+            self.driver.write(clipboard.sequence(text, os.environ))
 
     def copy_to_file(self, text: str) -> None:
-        from paragone_tui.terminal.clipboard import write_file
-
         try:
-            path = write_file(text)
+            path = clipboard.write_file(text)
         except ParagoneError as error:
             self.complain(error)
         else:
             self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program waits for it before it ends, and so do keys."""
         # Not a Textual worker: Textual cancels workers before the application unmounts.
         task = asyncio.create_task(work)
         self._saving.add(task)
@@ -292,7 +261,6 @@ class ProgramApp(OwnErrorsApp):
     # Messages and errors
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
-        """Show a message for 4 seconds, or a warning for 10 seconds."""
         self.notify(
             sentence,
             severity="warning" if warning else "information",
@@ -308,7 +276,6 @@ class ProgramApp(OwnErrorsApp):
         self.notify(str(error), severity="error", timeout=12, markup=False)
 
     async def reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function. If the function raises ParagoneError, show the error."""
         try:
             await work()
         except ParagoneError as error:
@@ -316,7 +283,6 @@ class ProgramApp(OwnErrorsApp):
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the program is about to end, so that the widgets may be gone."""
         return self.is_exiting or self.is_unmounted
 
     async def run_action(
@@ -333,7 +299,6 @@ class ProgramApp(OwnErrorsApp):
             return True
 
     def report_internal_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Report an unhandled exception of an observer or a background task. The program continues."""
         from paragone_workbench.engines.failures import crash_report
 
         error = context.get("exception")
@@ -341,10 +306,7 @@ class ProgramApp(OwnErrorsApp):
         self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
     def continues_after(self, error: Exception) -> bool:
-        """Report the exception of a Textual worker, and return True, so that Textual does not end the program.
-
-        While the program ends, also continue after NoMatches: a dialog that was just opened never gets its widgets.
-        """
+        """Survive errors of Textual's workers, and at the end NoMatches: a dialog that was just opened never gets its widgets."""
         if isinstance(error, WorkerFailed):
             self.report_internal_error(asyncio.get_running_loop(), {"exception": error.error})
             return True

@@ -14,10 +14,14 @@ from typing import Any
 from rich.console import RenderableType
 from rich.style import Style
 from textual import events
-from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
+from textual._compositor import ChopsUpdate as ChopsUpdate
+from textual._compositor import Compositor
+from textual._compositor import LayoutUpdate as LayoutUpdate
 from textual._styles_cache import StylesCache
 from textual._time import get_time
-from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
+from textual._xterm_parser import BRACKETED_PASTE_END as BRACKETED_PASTE_END
+from textual._xterm_parser import BRACKETED_PASTE_START as BRACKETED_PASTE_START
+from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
@@ -32,22 +36,6 @@ from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets._toast import ToastRack
-
-__all__ = [
-    "BRACKETED_PASTE_END",
-    "BRACKETED_PASTE_START",
-    "CHECKED_VERSIONS",
-    "ChopsUpdate",
-    "CompositorScreen",
-    "JobControlDriver",
-    "LayoutUpdate",
-    "OwnErrorsApp",
-    "RegionCompositor",
-    "SequenceParser",
-    "attributes_of",
-    "stop_watching",
-]
-
 
 CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
 """The versions that this package was checked against."""
@@ -65,6 +53,8 @@ class JobControlDriver(LinuxDriver):
         self.on_signal(signal.SIGTSTP, self._sigtstp_application)
         self.on_signal(signal.SIGCONT, self._sigcont_application)
         self._is_lent = False
+        self._parts: list[str] | None = None
+        """What was written of the present frame; None between two frames."""
 
     def on_signal(
         self,
@@ -73,10 +63,7 @@ class JobControlDriver(LinuxDriver):
         *,
         at_once: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """Make the event loop call `call` after each signal of this number, until the loop has ended.
-
-        The signal handler first calls `at_once` with the number, between any two instructions of the main thread.
-        """
+        """Make the event loop call `call` after each such signal; the handler itself first calls `at_once`, at any instruction."""
 
         def handle(*_: object) -> None:
             at_once(number)
@@ -90,25 +77,26 @@ class JobControlDriver(LinuxDriver):
         """Whether earlier frames still wait, because the terminal does not read. Writing more could block the event loop."""
         return self._writer_thread is not None and self._writer_thread._queue.qsize() > 1
 
-    @abstractmethod
-    def frame(self) -> contextlib.AbstractContextManager[None]:
-        """Write a frame: all that the block writes goes to the terminal together, at the end of the block."""
+    @contextlib.contextmanager
+    def frame(self) -> Iterator[None]:
+        """Write all that the block writes together. Each part would wake the thread that writes, and the terminal."""
+        parts = self._parts = list[str]()
+        try:
+            yield
+        finally:
+            self._parts = None
+            if parts:
+                self.write("".join(parts))
 
     def stop_with_group(self) -> None:
-        """Restore the terminal, and stop the processes of the program's group, as Ctrl+Z does.
-
-        The shell's `fg` sends SIGCONT, at which the program takes the terminal again.
-        """
+        """Restore the terminal, and stop the program's group, as Ctrl+Z does, until SIGCONT of the shell's `fg`."""
         self.suspend_application_mode()
         self._must_signal_resume = True
         os.kill(0, signal.SIGSTOP)
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """Give the terminal to another program, and take it again afterwards, unless paragone ends meanwhile.
-
-        While the terminal is lent, the screen's writes are dropped, and SIGINT and SIGQUIT do not affect paragone.
-        """
+        """Lend the terminal to another program: writes are dropped, and SIGINT and SIGQUIT do not affect paragone."""
         self.suspend_application_mode()
         self._is_lent = True
         # Not SIG_IGN, since the other program would inherit it and ignore the signals, too.
@@ -131,7 +119,9 @@ class JobControlDriver(LinuxDriver):
                 self.resume_application_mode()
 
     def write(self, data: str) -> None:
-        if not self._is_lent:
+        if self._parts is not None:
+            self._parts.append(data)
+        elif not self._is_lent:
             super().write(data)
 
     def _sigcont_application(self, *_: object) -> None:
@@ -185,10 +175,7 @@ class CompositorScreen(Screen[ScreenResultType]):
         return False
 
     def on_unmount(self) -> None:
-        """Free the rows that the widgets of a closed screen have painted.
-
-        The cache of a method of `StylesCache` keeps its last 1,024 instances, which keep the rows: about 80 MiB.
-        """
+        """Free the painted rows: a cache in `StylesCache` keeps the rows of its last 1,024 instances, about 80 MiB."""
         StylesCache.get_inner_outer.cache_clear()
 
     def _on_screen_resume(self, event: events.ScreenResume) -> None:
@@ -231,10 +218,7 @@ class CompositorScreen(Screen[ScreenResultType]):
             message.prevent_default()
 
     def mark_dirty(self, widget: Widget, regions: Iterable[Region]) -> None:
-        """Mark regions of a widget, or without regions the whole widget, to be painted with the next frame.
-
-        A widget that the last layout left out is painted once a layout shows it.
-        """
+        """Mark regions of a widget, or all of it, to be painted with the next frame, or once a layout shows the widget."""
         widget._set_dirty(*regions)
         # For a widget that it does not show, Textual would arrange all widgets, and miss in its next layout what changed.
         if widget in self._compositor.visible_widgets:
@@ -289,7 +273,6 @@ class RegionCompositor(Compositor):
 
 
 def attributes_of(style: Style) -> int:
-    """Return the attributes that a style turns on, as a bit mask in Rich's order."""
     return style._attributes & style._set_attributes
 
 
@@ -306,11 +289,9 @@ class OwnErrorsApp(App[None]):
 
     @property
     def driver(self) -> Driver | None:
-        """The driver, which reads and writes the terminal; None unless the application runs."""
         return self._driver
 
     def remember_copied(self, text: str) -> None:
-        """Store a copied text, so that fields can paste it."""
         self._clipboard = text
 
     def begin_with_theme(self, theme: str) -> None:
@@ -381,11 +362,7 @@ class OwnErrorsApp(App[None]):
 
 
 def stop_watching(widget: Widget) -> None:
-    """Make the application drop a widget that watches the application's attributes, as a text area watches the theme.
-
-    Without this function, Textual keeps a removed widget, and all objects that the widget refers to, until the attribute
-    changes.
-    """
+    """Make the application drop a widget that watches its attributes, which would keep the removed widget in memory."""
     watchers: dict[str, list[tuple[object, object]]] = getattr(widget.app, "__watchers", {})
     for watching in watchers.values():
         watching[:] = [entry for entry in watching if entry[0] is not widget]

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from paragone import InputError, ParagoneError
@@ -19,10 +19,11 @@ from paragone_workbench.store.records import SavedConversation
 
 
 def offer_files(conversations: Sequence[SavedConversation], find: BackendLookup) -> None:
-    """Ask on the terminal, for each conversation, whether to write it to a file, and to which one."""
     for number, conversation in enumerate(conversations, 1):
+        prompts, answers = len(conversation.conversation.prompts), len(conversation.runs)
         _say(
-            f"A file can keep the conversation {_described(conversation)}: a .json file keeps everything, a .md file "
+            f"A file can keep the conversation {quoted(one_line(conversation.title))} "
+            f"({counted(prompts, 'prompt')}, {counted(answers, 'answer')}): a .json file keeps everything, a .md file "
             "the text to read."
         )
         if not _offer(conversation, _proposed(number), find):
@@ -30,10 +31,7 @@ def offer_files(conversations: Sequence[SavedConversation], find: BackendLookup)
 
 
 def _offer(conversation: SavedConversation, proposed: Path, find: BackendLookup) -> bool:
-    """Ask for a path until the file is written. Returns False if the user wants no file.
-
-    An existing file is replaced if the user enters its path twice.
-    """
+    """Ask until the file is written; False if the user wants none. Entering a path twice replaces an existing file."""
     existing: Path | None = None
     while True:
         sys.stderr.write(f"File (enter: {proposed}; n: none): ")
@@ -61,39 +59,21 @@ def _offer(conversation: SavedConversation, proposed: Path, find: BackendLookup)
 
 
 def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, replaces: bool) -> int:
-    """Write an unsaved conversation to a file, and return the size of the file in bytes.
+    """Write a conversation to a file, and return its size in bytes. Raises ParagoneError."""
+    from paragone_workbench.experiments.document import conversation_document
+    from paragone_workbench.reporting.conversation import conversation_report
+    from paragone_workbench.reporting.file import report_pieces, write
 
-    Raises InputError if the file's format is unknown, and ParagoneError if the file cannot be written.
-    """
-    from paragone_workbench.reporting.file import write
+    async def document() -> list[str]:
+        return [piece async for piece in conversation_document(conversation, find)]
 
     suffix = path.suffix.lower()
     if suffix not in (".json", ".md"):
         raise InputError(f"The name of {path} must end in .json or .md.")
     check_target(path, replaces=replaces)
-    return write(
-        path, _markdown(conversation, find) if suffix == ".md" else asyncio.run(_document(conversation, find))
-    )
-
-
-def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[str]:
-    from paragone_workbench.reporting.conversation import conversation_report
-    from paragone_workbench.reporting.file import report_pieces
-
-    return report_pieces(conversation_report(conversation, find), "md", time.time())
-
-
-async def _document(conversation: SavedConversation, find: BackendLookup) -> list[str]:
-    from paragone_workbench.experiments.document import conversation_document
-
-    return [piece async for piece in conversation_document(conversation, find)]
-
-
-def _described(conversation: SavedConversation) -> str:
-    prompts, answers = len(conversation.conversation.prompts), len(conversation.runs)
-    return (
-        f"{quoted(one_line(conversation.title))} ({counted(prompts, 'prompt')}, {counted(answers, 'answer')})"
-    )
+    if suffix == ".json":
+        return write(path, asyncio.run(document()))
+    return write(path, report_pieces(conversation_report(conversation, find), "md", time.time()))
 
 
 def _proposed(number: int) -> Path:

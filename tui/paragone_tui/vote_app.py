@@ -23,7 +23,6 @@ class VoteApp(ProgramApp):
         """The history; None until the history is open."""
 
     def get_default_screen(self) -> Screen[None]:
-        """Create and return an empty screen, which the screen of the ballots covers."""
         return ChangedRowsScreen()
 
     def begin_work(self) -> None:

@@ -168,10 +168,8 @@ class CatalogEntry:
 async def catalog_entries(
     config: Config, registry: Registry, *, asks_servers: bool = False
 ) -> AsyncGenerator[Sequence[CatalogEntry], None]:
-    """Yield the list of entries several times: first the defined engines, then more entries as backends and servers reply.
-
-    With `asks_servers`, servers on this machine that no engine names are asked for their models, unless paragone is offline.
-    """
+    """Yield the list several times: first the defined engines, then more as backends and servers reply. With
+    `asks_servers`, servers here that no engine names are asked, too, unless paragone is offline."""
     catalog = _Catalog(config, asks_servers=asks_servers)
     yield catalog.entries()
     backends = catalog.backends = await asyncio.wrap_future(in_daemon_thread(registry.all))

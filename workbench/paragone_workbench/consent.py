@@ -78,11 +78,8 @@ _WORDS = {
 def engine_actions(
     definition: EngineDefinition, backend: Backend, document: Path, folders: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return the actions of an engine that a document names, outside of the document's folder.
-
-    `folders` are the user's folders of models. Reading a model in these folders, or in the backend's folders of models, is
-    left out. Raises InputError if an option is invalid, and EngineError if the backend fails.
-    """
+    """Return what a document's engine does outside of its folder, besides reading models in the user's or the
+    backend's folders. Raises InputError for an invalid option, and EngineError if the backend fails."""
     load, sampling = split_options(definition, backend)
     actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
     # A model that is not a file is a name, which the backend looks up.

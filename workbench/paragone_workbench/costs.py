@@ -30,7 +30,6 @@ class Price:
 
     @property
     def name(self) -> str:
-        """The name by which users name the model: `PROVIDER:MODEL`."""
         return f"{self.provider}:{self.model}"
 
     def of(self, costs: Costs) -> float:
@@ -91,7 +90,6 @@ def _changed() -> date | None:
 
 
 def cost_notes(total: Costs, prices: tuple[Price, ...]) -> list[str]:
-    """Return sentences on what is missing or estimated in the costs, and on the source of the prices."""
     notes, of_all = [], f"of {counted(total.runs, 'run')}"
     if total.uncounted:
         notes.append(
@@ -113,7 +111,6 @@ def cost_notes(total: Costs, prices: tuple[Price, ...]) -> list[str]:
 
 
 def costs_json(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> dict[str, Json]:
-    """Return costs by engine as `paragone history costs --json` prints them, without `since`."""
 
     def sums(costs: Costs) -> dict[str, Json]:
         return {**asdict(costs), "usd": {price.name: price.of(costs) for price in prices}}

@@ -57,8 +57,7 @@ class Diagnosis:
     version: str
     machine: Machine
     backends: Mapping[str, tuple[str, Probe]] = field(default_factory=dict)
-    """For each backend's name, its display name, and whether it is usable with its default interpreter or with an
-    interpreter that an engine of the config names."""
+    """By name, each backend's title, and whether it is usable with its own or a configured interpreter."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
     not_asked: tuple[str, ...] = ()
     """The backends whose servers on this machine were not asked, because no engine names them."""
@@ -70,12 +69,8 @@ class Diagnosis:
 
 
 async def diagnose(config: Path | None, state: State, registry: Registry) -> AsyncGenerator[Diagnosis, None]:
-    """Examine the machine, the backends, the servers and the config.
-
-    Yields the complete diagnosis, and before it, if some backends or servers take long, a diagnosis without these.
-    `config` is the file that the user named, or None for the default file. Raises InputError if the file
-    cannot be read.
-    """
+    """Yield the whole diagnosis, and one without backends and servers that take long before it. `config` is None for
+    the default file. Raises InputError if it cannot be read."""
     from importlib.metadata import version
 
     settings, problems = load_with_problems(config, state, registry.get)

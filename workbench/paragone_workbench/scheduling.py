@@ -19,15 +19,14 @@ from paragone.texts import size_text
 from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.runs.observer import Turn, Turns
 
 if TYPE_CHECKING:
     from paragone import MemoryEstimate
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.handle import RunObserver
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.execute import Execution
-    from paragone_workbench.runs.observer import RunObserver
     from paragone_workbench.runs.run import Run, RunSpec
 
 REQUESTS_PER_SERVER = 4
@@ -50,7 +49,21 @@ class ScheduleDecision:
     reason: str
 
 
-class Scheduler(Turns):
+@dataclass(slots=True, eq=False)
+class Turn:
+    """The resources that a run may use during its turn."""
+
+    threads: int | None = None
+    """Number of CPU threads; None if the engine chooses the number."""
+    schedule: str = ""
+    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
+    cautions: tuple[Caution, ...] = ()
+    """Warnings for the user that arose before the turn."""
+    shared: bool | None = None
+    """Whether another run has used the same server or this machine during the turn; None if unknown."""
+
+
+class Scheduler:
     """Gives runs their turns in the order that the mode requires."""
 
     def __init__(
@@ -114,11 +127,8 @@ class Scheduler(Turns):
 
     @contextlib.asynccontextmanager
     async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
-        """Wait until a run may use the engine. The turn ends when the context is left.
-
-        Turns are given in the order of the calls. Except with `swap`, a call that waits for its engine to be opened does not
-        delay later calls.
-        """
+        """Wait, in the order of calls, until a run may use the engine; the turn ends with the context. Except with
+        `swap`, waiting for an engine to be opened delays no later call."""
         async with engine.turn, contextlib.AsyncExitStack() as held:
             # With other modes, engines stay open, and a run need not wait for the backend of another engine.
             may_swap = self.mode in ("swap", "auto")
@@ -140,11 +150,8 @@ class Scheduler(Turns):
                 yield turn
 
     def cores_for_each(self, engines: Iterable[EngineHandle]) -> int:
-        """Return the number of CPU threads for each of these engines: an equal share of the cores.
-
-        More threads than cores would slow all engines down, because waiting threads spin. A server on loopback also gets a
-        share, and engines that share one loaded model get one share together.
-        """
+        """Return the threads for each engine: an equal share of the cores, since more threads would spin. A server on
+        loopback, and engines that share one loaded model, count as one."""
         here: set[object] = set()
         shared: list[EngineDefinition] = []
         for engine in engines:
@@ -172,10 +179,8 @@ class Scheduler(Turns):
             self._present.remove(entry)
 
     async def _swap_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
-        """Close the other engines that use the same memory, and open this engine. Return warnings for the user.
-
-        At most one model is then in the memory of this machine, and of each server with the capability `loads`.
-        """
+        """Close the engines that use the same memory, of this machine or of a server that `loads`, and open this one.
+        Returns warnings."""
         from paragone_workbench.machine import free_memory  # most schedules need no figures of memory
 
         places = _memory_of(engine)
@@ -224,10 +229,8 @@ async def _close(engine: EngineHandle) -> None:
 
 
 async def decide(engines: Iterable[EngineHandle]) -> ScheduleDecision:
-    """Decide whether to keep engines open together or one at a time. Never raises.
-
-    Open engines already have their memory; the closed engines must fit in the free memory.
-    """
+    """Decide whether engines stay open together, if those not open yet fit in the free memory, or one at a time.
+    Never raises."""
     from paragone_workbench.machine import MARGIN
 
     local = [engine for engine in engines if engine.is_local]
@@ -317,11 +320,8 @@ def _is_loopback(address: str) -> bool:
 
 
 class EnginePool:
-    """Engines that share this machine by a schedule. Call the methods on the event loop.
-
-    Sessions, suites, replays and measurements borrow their engines from a pool. An engine is opened with an equal share
-    of the cores, unless each run opens its engine (the schedule `swap`).
-    """
+    """Engines that share this machine by a schedule, each opened with its share of the cores. Call it on the event
+    loop."""
 
     def __init__(
         self,
@@ -331,10 +331,8 @@ class EnginePool:
         requests_per_server: int = REQUESTS_PER_SERVER,
         cores: int | None = None,
     ) -> None:
-        """Create an empty pool. `requests_per_server` is the largest number of simultaneous requests to one server.
-
-        `cores` is the number of CPU cores that all engines together may use; None for all cores of this machine.
-        """
+        """`requests_per_server` limits simultaneous requests to a server; `cores` is None for all cores of this
+        machine."""
         self.registry = registry
         self.requests_per_server = requests_per_server
         self.scheduler = Scheduler(mode, requests_per_server=requests_per_server, cores=cores)
@@ -370,19 +368,13 @@ class EnginePool:
                 self.start(engine)
 
     async def open_all(self) -> None:
-        """Start to open all closed engines.
-
-        Before that, the backends are imported in a thread, and the schedule `auto` decides whether the engines are open together or one at a time.
-        """
+        """Start to open all closed engines, once their backends are imported in a thread and `auto` has decided."""
         await self.registry.load([engine.definition.backend for engine in self.engines])
         await self.scheduler.decide_order()
         self.start_all()
 
     async def replace(self, engine: EngineHandle, definition: EngineDefinition) -> None:
-        """Replace an engine by another engine, or open the same engine again. A run in progress is stopped.
-
-        Returns once the previous engine is closed; `EngineHandle.opened` waits for the new engine.
-        """
+        """Replace an engine, or open it again. Stops a run in progress; returns once the previous engine is closed."""
         await engine.replace(
             definition, self.scheduler.cores_for_each(self.engines), opens=not self.scheduler.opens_engines
         )
@@ -400,7 +392,7 @@ class EnginePool:
             execution.cancel_if_waiting()
         return execution
 
-    def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver[Run]) -> Execution:
+    def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver) -> Execution:
         """Start to execute a new run. An engine executes one run at a time; further runs wait."""
         from paragone_workbench.runs.result import Prefix
         from paragone_workbench.runs.run import Run

@@ -27,7 +27,6 @@ except ModuleNotFoundError as error:
     ) from error
 
 Values: TypeAlias = "NDArray[np.float64]"
-"""An array of numbers in double precision."""
 
 
 class Estimate(NamedTuple):
@@ -72,7 +71,6 @@ class Interval:
 
     @property
     def contains_zero(self) -> bool:
-        """Whether the interval contains 0, so that there may be no difference."""
         return self.low <= 0 <= self.high
 
     def to_json(self) -> dict[str, Json]:
@@ -95,9 +93,8 @@ def share_interval(share: float, count: int) -> Interval:
 def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | None:
     """Return the interval of the difference, B − A, of the shares of `count` prompts that two engines passed.
 
-    `only_a` is the number of prompts that only A passed, `only_b` the number of prompts that only B passed. The interval
-    assumes a normal distribution after 1 is added to both numbers (Bonett and Price 2012), so that the interval has a width
-    even if both numbers are 0. None below `FEWEST` prompts.
+    It assumes a normal distribution after 1 is added to both numbers (Bonett and Price 2012), so that it has a width even
+    if both are 0. None below `FEWEST` prompts.
     """
     if count < FEWEST:
         return None
@@ -155,16 +152,13 @@ class PairedDifference:
     mean_a: float
     mean_b: float
     more_a: int
-    """Number of prompts at which A's value is larger."""
     more_b: int
-    """Number of prompts at which B's value is larger."""
     interval: Interval | None
     """The interval of the mean difference; None if `method` is `none`."""
     method: Literal["skewed_t", "bonett_price", "none"]
     """How the interval was computed. `none` for fewer than `FEWEST` prompts, and if the difference is the same for all
     prompts, which does not show how much differences vary."""
     p: float
-    """The p-value, before any correction for several comparisons."""
     test: Literal["mcnemar", "sign", "permutation", "t"]
 
     @property
@@ -219,11 +213,7 @@ def paired_difference(
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Return p-values adjusted by Holm's step-down method (1979), in the same order.
-
-    If all comparisons with an adjusted p-value up to α are claimed to be differences, the probability of at least one
-    false claim is at most α, whether the comparisons depend on each other or not.
-    """
+    """Return p-values adjusted by Holm's step-down method (1979), in the same order, also for dependent comparisons."""
     adjusted = [0.0] * len(ps)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):

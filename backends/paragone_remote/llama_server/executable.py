@@ -31,7 +31,6 @@ _ENDING = 0.5
 """Seconds to wait for the end of a program that was killed."""
 
 _LONGEST = 1 << 20
-"""Largest number of bytes of a program's description."""
 
 _OUR_VARIABLES = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 """Environment variables that would change a server's arguments."""
@@ -53,10 +52,10 @@ async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(_PATIENCE):
-            printed = (await process.stdout.read(_LONGEST)).decode(errors="replace")
-            while len(printed) < _LONGEST and (more := await process.stdout.read(_LONGEST)):
-                printed += more.decode(errors="replace")
-            if len(printed) >= _LONGEST:
+            output = b""
+            while len(output) < _LONGEST and (more := await process.stdout.read(_LONGEST)):
+                output += more
+            if len(output) >= _LONGEST:
                 raise InputError(f"{name} is not a llama-server: its output does not end.")
             status = await process.wait()
     except TimeoutError as error:
@@ -69,13 +68,13 @@ async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
         # The event loop may end with this call. Output that nobody reads would keep `wait` from returning.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), _ENDING)
+    printed = output.decode(errors="replace")
     if status != 0:
         raise _failed(name, argument, status, printed)
     return printed
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment of a llama-server, without variables that would change its arguments."""
     passed = passed_variables()
     return {**OPENMP, **{name: value for name, value in passed.items() if not _OUR_VARIABLES.fullmatch(name)}}
 
@@ -142,10 +141,6 @@ class LlamaServerProgram:
     """The description of each argument in the program's `--help`, by the argument's name."""
     key: tuple[object, ...]
     """The command, and the date and size of its file: a program with the same key is the same program."""
-
-    def known(self, *names: str) -> str | None:
-        """Return the first of these arguments that the program knows; None if the program knows none of them."""
-        return next((name for name in names if name in self.flags), None)
 
 
 def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
@@ -219,9 +214,7 @@ _outputs: dict[tuple[object, ...], str] = {}
 
 async def devices_of(program: LlamaServerProgram) -> tuple[str, ...]:
     """Return the names of the devices that `--list-devices` prints; none if the program lists no devices."""
-    if "--list-devices" not in program.flags:
-        return ()
-    return _devices_in(await _printed(program, "--list-devices"))
+    return _devices_in(await _printed(program, "--list-devices")) if "--list-devices" in program.flags else ()
 
 
 async def build_of(program: LlamaServerProgram) -> dict[str, str]:
@@ -230,18 +223,15 @@ async def build_of(program: LlamaServerProgram) -> dict[str, str]:
 
 
 async def _printed(program: LlamaServerProgram, argument: str) -> str:
-    """Return the output of a program that is called with an argument; empty if the call fails."""
     key = (*program.key, argument)
     if key not in _outputs:
-        try:
+        _outputs[key] = ""  # if the call fails: starting the server reports the reason
+        with contextlib.suppress(ParagoneError):
             _outputs[key] = await printed_by(program.command, program.name, argument)
-        except ParagoneError:
-            _outputs[key] = ""  # starting the server reports the reason
     return _outputs[key]
 
 
 def build_in_version(printed: str) -> dict[str, str]:
-    """Return version, commit and compiler from the output of `llama-server --version`, as far as the output has them."""
     matches = {name: pattern.search(printed) for name, pattern in _BUILD.items()}
     return {name: plain(match[1]) for name, match in matches.items() if match}
 
@@ -331,11 +321,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
             raise InputError(
                 f"The option 'arguments' has {name}, which paragone sets itself.", hint="Remove it."
             )
-        for option, flags in SET_BY_OPTIONS.items():
-            if name in flags:
-                raise InputError(
-                    f"The option 'arguments' has {name}.", hint=f"Set the option {option} instead."
-                )
+        if option := next((option for option, flags in SET_BY_OPTIONS.items() if name in flags), None):
+            raise InputError(f"The option 'arguments' has {name}.", hint=f"Set the option {option} instead.")
 
 
 def names_in(arguments: Sequence[str]) -> Iterator[str]:
@@ -351,37 +338,36 @@ def command_line(
     """Return the arguments of a server for these options, except the server's address. Raises InputError."""
     check_load_options(options)
     line = _CommandLine(program)
-    line.add("--model", str(model), "--alias", alias)
-    for flag in ("--offline", "--slots"):  # no downloads; the path /slots reports whether a request waits
-        line.add_if_known(flag)
-    line.add_if_known("--no-ui", "--no-webui")
-    if "trace" in line.help_of("-lv"):
-        line.add("-lv", "4")  # log also llama.cpp's own lines, which have the settings in force
-    line.add("-t", str(threads), "-tb", str(threads))
+    line.arguments += ["--model", str(model), "--alias", alias]
+    for flags in (
+        ("--offline",),
+        ("--slots",),
+        ("--no-ui", "--no-webui"),
+    ):  # /slots reports whether a request waits
+        line.add_if_known(*flags)
+    if "trace" in program.flags.get("-lv", ""):
+        line.arguments += ["-lv", "4"]  # log also llama.cpp's own lines, which have the settings in force
+    line.arguments += ["-t", str(threads), "-tb", str(threads)]
     if options.n_batch is not None:
-        line.add("-b", str(options.n_batch), "-ub", str(options.n_batch))
+        line.arguments += ["-b", str(options.n_batch), "-ub", str(options.n_batch)]
     if options.main_gpu is not None:
-        line.add("--split-mode", "none")
-    line.numbers(
-        n_parallel=options.n_parallel,
-        n_ctx=None if options.n_ctx is None else options.n_ctx * options.n_parallel,
-        n_gpu_layers=_layers(options.n_gpu_layers),
-        main_gpu=options.main_gpu,
-    )
-    for name, values in (
-        ("tensor_split", [f"{share:g}" for share in options.tensor_split]),
-        ("rpc_servers", options.rpc_servers),
-    ):
-        if values:
-            line.option(name, ",".join(values))
+        line.arguments += ["--split-mode", "none"]
+    for name, value in {
+        "n_parallel": options.n_parallel,
+        "n_ctx": None if options.n_ctx is None else options.n_ctx * options.n_parallel,
+        "n_gpu_layers": _layers(options.n_gpu_layers),
+        "main_gpu": options.main_gpu,
+        "tensor_split": ",".join(f"{share:g}" for share in options.tensor_split) or None,
+        "rpc_servers": ",".join(options.rpc_servers) or None,
+        "type_k": None if options.type_k == "f16" else options.type_k,
+        "type_v": None if options.type_v == "f16" else options.type_v,
+    }.items():
+        line.option(name, value)
     if options.flash_attn != "auto":
         if line.takes("auto", "flash_attn"):
             line.option("flash_attn", options.flash_attn)
         elif options.flash_attn == "on":  # in older versions, the argument has no value
-            line.add("--flash-attn")
-    for name, value in (("type_k", options.type_k), ("type_v", options.type_v)):
-        if value != "f16":
-            line.option(name, value)
+            line.arguments.append("--flash-attn")
     _add_files(line, options)
     _add_draft_options(line, options)
     check_arguments(options.arguments)
@@ -399,42 +385,30 @@ class _CommandLine:
 
     def __init__(self, program: LlamaServerProgram) -> None:
         self.arguments: list[str] = []
-        self._program = program
-
-    def add(self, *arguments: str) -> None:
-        self.arguments += arguments
+        self.program = program
 
     def add_if_known(self, *flags: str) -> None:
-        if (known := self._program.known(*flags)) is not None:
-            self.add(known)
-
-    def help_of(self, flag: str) -> str:
-        """Return the description of an argument in `--help`; empty if the program does not know the argument."""
-        return self._program.flags.get(flag, "")
+        self.arguments += [flag for flag in flags if flag in self.program.flags][:1]
 
     def name_of(self, option: str, *flags: str) -> str:
-        """Return the name by which the program knows the argument for an option. Raises InputError if the program has no such argument."""
+        """Return the name by which the program knows the argument for an option. Raises InputError if there is none."""
         wanted = flags or SET_BY_OPTIONS[option]
-        known = self._program.known(*wanted)
+        known = next((name for name in wanted if name in self.program.flags), None)
         if known is None:
             raise InputError(
-                f"The llama-server {self._program.name} cannot set {option}: it does not know {wanted[0]}.",
+                f"The llama-server {self.program.name} cannot set {option}: it does not know {wanted[0]}.",
                 hint=f"Leave {option} out, or use another llama-server.",
             )
         return known
 
     def takes(self, word: str, option: str, *flags: str) -> bool:
-        return word in self.help_of(self.name_of(option, *flags)).partition(" ")[0]
+        return word in self.program.flags[self.name_of(option, *flags)].partition(" ")[0]
 
-    def option(self, option: str, value: str, *flags: str) -> None:
-        """Add the argument for an option, under a name that the program knows, and its value."""
-        self.add(self.name_of(option, *flags), value)
-
-    def numbers(self, **values: float | None) -> None:
-        """Add the arguments for the options that have a number."""
-        for name, value in values.items():
-            if value is not None:
-                self.option(name, f"{value:g}" if isinstance(value, float) else str(value))
+    def option(self, option: str, value: str | float | None, *flags: str) -> None:
+        """Add the argument for an option that is set, under a name that the program knows, and its value."""
+        if value is not None:
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            self.arguments += [self.name_of(option, *flags), text]
 
 
 def _layers(number: int | None) -> int | None:
@@ -450,7 +424,7 @@ def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
         elif line.takes(":", "lora", "--lora-scaled"):
             line.option("lora", f"{path}:{scale}", "--lora-scaled")
         else:  # older versions take the path and the scale as two values
-            line.add("--lora-scaled", path, scale)
+            line.arguments += ["--lora-scaled", path, scale]
     if options.mmproj is not None:
         line.option("mmproj", str(_gguf(options.mmproj, "mmproj", "mmproj", "an image encoder")))
     else:
@@ -476,9 +450,10 @@ def _add_draft_options(line: _CommandLine, options: LlamaServerLoadOptions) -> N
     draft_model = _existing(options.draft_model, "draft_model")
     check_model(draft_model)
     line.option("draft_model", str(draft_model))
-    if "draft-simple" in line.help_of("--spec-type"):
-        line.add("--spec-type", "draft-simple")
-    line.numbers(**{**given, "draft_gpu_layers": _layers(options.draft_gpu_layers)})
+    if "draft-simple" in line.program.flags.get("--spec-type", ""):
+        line.arguments += ["--spec-type", "draft-simple"]
+    for name, value in {**given, "draft_gpu_layers": _layers(options.draft_gpu_layers)}.items():
+        line.option(name, value)
 
 
 def _existing(named: str, option: str) -> Path:

@@ -51,14 +51,9 @@ _LONGEST = 103 if sys.platform == "darwin" else 107
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The address at which a server listens."""
-
     origin: str
-    """The server's URL; for a Unix socket, with a made-up host."""
     arguments: tuple[str, ...]
-    """The server's arguments for this address."""
     socket: str | None = None
-    """Path of the Unix socket, if any."""
 
 
 def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Listening:
@@ -123,14 +118,7 @@ def _runs(process: str) -> bool:
     return True
 
 
-_ATTENTION = re.compile(
-    r"Flash Attention (?:was auto, set to )?(enabled|disabled)|flash_attn\s+= (enabled|disabled)"
-)
-_BATCH = re.compile(r"n_ubatch\s+= (\d+)")
-_CACHE = re.compile(r"K \((\w+)\):.*?V \((\w+)\):")
-_OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
-_SYSTEM = re.compile(r"system_info: .*")
-_INSTRUCTION = re.compile(r"(\w+) = 1\b")
+_ATTENTION = r"Flash Attention (?:was auto, set to )?(enabled|disabled)|flash_attn\s+= (enabled|disabled)"
 
 _LEVEL = re.compile(r"[\d.]+ ([A-Z]) ")
 """Matches the beginning of an entry. An entry can have several lines."""
@@ -156,15 +144,15 @@ def telling_lines(log: str) -> tuple[str, ...]:
 def facts_in_log(log: str) -> dict[str, str]:
     """Return standard facts (`paragone.facts`) in a server's log. Lines about a draft model follow the model's own."""
     facts = {}
-    if (system := _SYSTEM.search(log)) and (used := _INSTRUCTION.findall(system[0].partition("|")[2])):
-        facts["instructions"] = ", ".join(map(plain, used))
-    if attention := _ATTENTION.search(log):
+    if system := re.search(r"system_info: .*?\|(.*)", log):
+        facts["instructions"] = ", ".join(map(plain, re.findall(r"(\w+) = 1\b", system[1])))
+    if attention := re.search(_ATTENTION, log):
         facts["flash attention"] = "on" if "enabled" in attention[0] else "off"
-    if batch := _BATCH.search(log):
+    if batch := re.search(r"n_ubatch\s+= (\d+)", log):
         facts["batch size"] = batch[1]
-    if cache := _CACHE.search(log):
+    if cache := re.search(r"K \((\w+)\):.*?V \((\w+)\):", log):
         facts["K cache"], facts["V cache"] = cache[1], cache[2]
-    if offloaded := _OFFLOADED.search(log):
+    if offloaded := re.search(r"offloaded (\d+)/(\d+) layers", log):
         facts["layers on a GPU"] = f"{offloaded[1]} of {offloaded[2]}" if offloaded[1] != "0" else "none"
     elif "load_tensors:" in log:
         facts["layers on a GPU"] = "none"
@@ -180,16 +168,13 @@ _CRASH_CAUSES = (
 )
 
 _POLL_S = 0.05
-"""Seconds between two checks whether a server has loaded its model."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
     process: ProgramProcess
     endpoint: Endpoint
-    listening: Listening
     threads: int
-    """Number of CPU threads that the server computes with."""
 
     @classmethod
     async def start(
@@ -221,7 +206,7 @@ class ServerProcess:
         process = await ProgramProcess.start(
             command, environment, log=log, causes=_CRASH_CAUSES, network=network or listening.socket is None
         )
-        return cls(process, endpoint, listening, threads)
+        return cls(process, endpoint, threads)
 
     async def loaded(self, on_progress: paragone.OnProgress, weights: Sequence[paragone.WeightsFile]) -> None:
         """Wait until the server has loaded these files. Raises EngineError or EngineCrashed if the server ends before."""
@@ -247,17 +232,15 @@ class ServerProcess:
         try:
             await self.process.close()
         finally:
-            if self.listening.socket is not None:
+            if self.endpoint.socket is not None:
                 with contextlib.suppress(OSError):
-                    Path(self.listening.socket).unlink(missing_ok=True)
+                    Path(self.endpoint.socket).unlink(missing_ok=True)
 
     async def _is_ready(self, http: EndpointClient) -> bool:
-        try:
+        with contextlib.suppress(*FAULTS, TimeoutError):
             async with asyncio.timeout(self.endpoint.options.connect_timeout):
-                reply = await http.get(f"{self.endpoint.origin}/health")
-        except (*FAULTS, TimeoutError):
-            return False
-        return reply.status_code == httpx.codes.OK
+                return (await http.get(f"{self.endpoint.origin}/health")).status_code == httpx.codes.OK
+        return False
 
     def _peak_memory(self) -> int:
         """Return the server's peak memory in bytes, which includes pages of mapped files; 0 if unknown."""
@@ -284,12 +267,16 @@ class SharedServer:
         self.starting = asyncio.ensure_future(start(self._progressed))
 
     @property
-    def _failed(self) -> bool:
-        return self.starting.done() and (self.starting.cancelled() or self.starting.exception() is not None)
+    def _loaded(self) -> ServerProcess | None:
+        """The server; None while it starts, or if it failed to start."""
+        starting = self.starting
+        failed = not starting.done() or starting.cancelled() or starting.exception() is not None
+        return None if failed else starting.result()
 
     @property
     def is_usable(self) -> bool:
-        return not self.starting.done() or not (self._failed or self.starting.result().process.has_ended)
+        loaded = self._loaded
+        return not self.starting.done() if loaded is None else not loaded.process.has_ended
 
     def _progressed(self, progress: paragone.LoadProgress) -> None:
         self.fraction = progress.fraction
@@ -297,7 +284,6 @@ class SharedServer:
             listener(progress)
 
     async def release(self) -> None:
-        """End the server if no other engine uses it."""
         self.engines -= 1
         if self.engines:
             return
@@ -307,8 +293,8 @@ class SharedServer:
         if not self.starting.done():
             self.starting.cancel()
             await asyncio.wait([self.starting])
-        elif not self._failed:
-            await self.starting.result().close()
+        elif (loaded := self._loaded) is not None:
+            await loaded.close()
 
 
 _shared: dict[Hashable, list[SharedServer]] = {}
@@ -351,7 +337,6 @@ class LlamaServerEngine(OpenAIEngine):
     def __init__(
         self, model: RemoteModel, shared: SharedServer, *, server: ServerProperties, raw: bool
     ) -> None:
-        """Create an engine, which owns a share in the server and the HTTP client of the model."""
         super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
         self._release = contextlib.AsyncExitStack()
         self._release.push_async_callback(shared.release)
@@ -371,12 +356,10 @@ class LlamaServerEngine(OpenAIEngine):
         return self._server_process.error()
 
     async def close(self) -> None:
-        """End the server, which frees its memory, unless another engine uses the server."""
         await super().close()
         await self._release.aclose()
 
     def _require_open(self) -> None:
-        """Raise EngineError if the engine is closed, EngineCrashed if the server has ended."""
         super()._require_open()
         if self._server_process.process.has_ended:
             raise self._server_process.error()

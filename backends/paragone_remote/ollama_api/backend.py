@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-from paragone import Backend, Capabilities, Json, ModelInfo, OnProgress, OpenEngine, OpenRequest, PullProgress
+from paragone import Backend, Capabilities, ModelInfo, OnProgress, OpenEngine, OpenRequest
 from paragone.hooks import hookimpl
 from paragone_remote.backend import EndpointBackend, import_http_library
 from paragone_remote.options import DEFAULT_URL, OllamaLoadOptions, OllamaSampling
-
-if TYPE_CHECKING:
-    from paragone_remote.transport import EndpointClient
-
 
 _PATIENCE = 5.0
 """Seconds that the server on this machine may take to list its models."""
 
 
 class OllamaBackend(EndpointBackend):
+    _protocol = "paragone_remote.ollama_api.client"
     name = "ollama"
     title = "Ollama"
     load_options = OllamaLoadOptions
@@ -44,24 +40,11 @@ class OllamaBackend(EndpointBackend):
         address = None if url == DEFAULT_URL else url
         return [dataclasses.replace(model, address=address) for model in report.models]
 
-    async def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
-        """Tell a server to download a model."""
-        await import_http_library()
-        from paragone_remote.ollama_api.client import pull
-
-        async for progress in pull(model, options):
-            yield progress
-
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         await import_http_library()
         from paragone_remote.ollama_api.engine import open_model
 
         return await open_model(request, on_progress)
-
-    async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
-        from paragone_remote.ollama_api.client import describe
-
-        return *await describe(http), True
 
 
 @hookimpl

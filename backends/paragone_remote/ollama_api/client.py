@@ -32,7 +32,6 @@ def find_model(models: Iterable[JsonObject], model: str) -> JsonObject | None:
 
 
 def identity_of(version: str, running: JsonObject | None) -> dict[str, str]:
-    """Return what identifies a server of this version and its loaded model: Ollama's digest of the model."""
     digest = text_at(running, "digest")
     return {"server": f"Ollama {version}"} | ({"model digest": digest[:12]} if digest else {})
 
@@ -47,7 +46,6 @@ def architecture(details: JsonObject) -> str | None:
 
 
 def trained_context(details: JsonObject) -> int | None:
-    """Return the context that the model was trained for, in tokens."""
     return count_at(details, "model_info", f"{architecture(details)}.context_length") or None
 
 
@@ -63,8 +61,6 @@ _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 
 
 class OllamaClient:
-    """Requests to one server. The methods raise the exceptions in `faults.FAULTS`."""
-
     def __init__(self, http: EndpointClient) -> None:
         self.http = http
         self.endpoint = http.endpoint
@@ -178,11 +174,10 @@ def read_version(version: str) -> tuple[int, ...]:
 
 
 _AT_ONCE = 4
-"""Number of simultaneous requests for model details."""
 
 
-async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...]]:
-    """Return facts about a server for the user, and the server's models. Raises ParagoneError."""
+async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+    """Return facts about a server, its models, and that it downloads models on request. Raises ParagoneError."""
     client = OllamaClient(http)
     version = await faults.await_reply(client.endpoint, client.version())
     running = await faults.await_reply(client.endpoint, client.running())
@@ -198,7 +193,7 @@ async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[parag
     facts = {"server": f"Ollama {http.endpoint.quote(version)}", "models": str(len(models))}
     if running:
         facts["loaded"] = ", ".join(_described(entry) for entry in running)
-    return facts, models
+    return facts, models, True
 
 
 async def _info(client: OllamaClient, entry: JsonObject) -> paragone.ModelInfo:
@@ -237,7 +232,6 @@ _PORTS = {"http": 80, "https": 443}
 _SYNONYMS = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (nothing listens there)
 """Loopback addresses of hosts that stand for this machine."""
 _PATIENCE = 1.0
-"""Seconds to wait for a connection to this machine."""
 
 
 def local_url() -> str:
@@ -283,7 +277,6 @@ def _loopback(host: str) -> str:
 
 
 _NOT_THERE = re.compile(r"(^|: )file does not exist$")
-"""The server's error for a 404 from the registry."""
 
 _NO_REPLY = re.compile(r"\b(Get|Head) \"")
 """Start of the error of Go's HTTP client for a request without a reply."""
@@ -339,8 +332,7 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
 
 
 def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> paragone.ParagoneError:
-    """Return the error for an exception in `FAULTS`. `begun` says whether the download had begun."""
-    at = f"The server at {endpoint.origin}"
+    at = endpoint.where
     match error:
         case faults.ReportedFailure() if _NOT_THERE.search(str(error)):
             sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."

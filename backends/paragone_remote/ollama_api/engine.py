@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import difflib
 import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -19,39 +18,29 @@ from paragone_remote import answers
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, Identity, ModelLoader, RemoteEngine, RemoteModel
 from paragone_remote.faults import await_reply
-from paragone_remote.ollama_api.client import (
-    RENDERS,
-    SUPPORTS_TRUNCATE,
-    OllamaClient,
-    architecture,
-    capabilities_of,
-    find_model,
-    full_name,
-    identity_of,
-    pull_command,
-    read_version,
-    trained_context,
-    weights_of,
+from paragone_remote.ollama_api import client as api
+from paragone_remote.options import (
+    DEFAULT_CONTEXT,
+    OllamaLoadOptions,
+    OllamaSampling,
+    lines,
+    other_models,
+    plain,
 )
-from paragone_remote.options import DEFAULT_CONTEXT, OllamaLoadOptions, OllamaSampling, lines, plain
 from paragone_remote.transport import connected
 
 NANO = 1e-9
-"""The unit of Ollama's durations, in seconds."""
 
 
 def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
-    reason: paragone.FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
+    read, written = (json_values.count_at(chunk, name) for name in ("prompt_eval_count", "eval_count"))
+    prefill, decode = (
+        json_values.duration_at(chunk, name, unit=NANO) for name in ("prompt_eval_duration", "eval_duration")
+    )
     return paragone.Finish(
-        reason=reason,
-        usage=paragone.Usage(
-            prompt_tokens=json_values.count_at(chunk, "prompt_eval_count"),
-            completion_tokens=json_values.count_at(chunk, "eval_count"),
-        ),
-        timings=paragone.Timings(
-            prefill_s=json_values.duration_at(chunk, "prompt_eval_duration", unit=NANO),
-            decode_s=json_values.duration_at(chunk, "eval_duration", unit=NANO),
-        ),
+        reason="length" if chunk.get("done_reason") == "length" else "stop",
+        usage=paragone.Usage(prompt_tokens=read, completion_tokens=written),
+        timings=paragone.Timings(prefill_s=prefill, decode_s=decode),
         time=now,
     )
 
@@ -69,11 +58,11 @@ def make_body(
             turn["images"] = [image.data for image in message.images]
         messages.append(turn)
     body: dict[str, paragone.Json] = {**base, "messages": messages}
-    sent = {_NAMES.get(name, name): value for name, value in answers.set_options(sampling).items()}
-    body["options"] = {
-        **json_values.object_at(base, "options"),
-        **{name: value for name, value in sent.items() if name not in ("thinking", "json_schema")},
-    }
+    options = dict(json_values.object_at(base, "options"))
+    for name, value in answers.set_options(sampling).items():
+        if name not in ("thinking", "json_schema"):
+            options[_NAMES.get(name, name)] = value
+    body["options"] = options
     if sampling.thinking is not None:
         body["think"] = sampling.thinking
     if sampling.json_schema is not None:
@@ -85,7 +74,6 @@ def make_body(
 
 
 _NAMES = {"max_tokens": "num_predict"}
-"""Ollama's names of the options that have another name in paragone."""
 
 _NUMBERS = {
     _NAMES.get(info.name, info.name): info
@@ -95,7 +83,6 @@ _NUMBERS = {
 """The sampling options that are numbers, by Ollama's names."""
 
 _LONGEST = 32
-"""Largest number of characters of a plausible number."""
 
 
 def modelfile_parameters(text: str) -> dict[str, paragone.Json]:
@@ -142,8 +129,6 @@ _SLOW_LOAD_S = 1.0
 
 
 class OllamaEngine(RemoteEngine[OllamaSampling]):
-    """A model on an Ollama server, loaded with the options of this engine."""
-
     _sampling = OllamaSampling
 
     def __init__(
@@ -160,7 +145,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         `renders` says whether the server returns rendered prompts.
         """
         super().__init__(model)
-        self._client = OllamaClient(model.http)
+        self._client = api.OllamaClient(model.http)
         self._base = base
         self._parameters = parameters
         self._renders = renders
@@ -172,8 +157,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     ) -> AsyncGenerator[paragone.Event, None]:
         answers.refuse_unfinished_thinking(request, "Ollama")
         if request.cold:
-            sentence = "Ollama may reuse its KV cache: the prompt may not have been processed completely."
-            yield paragone.Caution(code="not-cold", sentence=sentence)
+            yield answers.not_cold("Ollama")
         body = make_body(self._base, request, sampling)
         self._raw_prompt = None if request.messages else request.text
         if answers.continues_answer(request):
@@ -181,12 +165,10 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             whole = await self._client.rendered(body) if self._renders else None
             is_open = whole is not None and whole.endswith(answer.text)
             if not is_open and self._renders and not answers.has_images(request.messages):
-                before = await self._client.rendered(
-                    {**body, "messages": json_values.list_at(body, "messages")[:-1]}
-                )
-                self._raw_prompt = (
-                    None if before is None else before + answers.unfinished_text(answer, before)
-                )
+                earlier = json_values.list_at(body, "messages")[:-1]
+                before = await self._client.rendered({**body, "messages": earlier})
+                if before is not None:
+                    self._raw_prompt = before + answers.unfinished_text(answer, before)
             if not is_open and self._raw_prompt is None:
                 yield answers.MAY_NOT_CONTINUE
         if self._raw_prompt is not None:
@@ -242,7 +224,6 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         return ask
 
     async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
-        """Raise EngineError: Ollama has no endpoint for tokenization."""
         raise paragone.EngineError("Ollama does not report the tokens of a prompt or a text.")
 
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
@@ -251,22 +232,21 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         return await self._client.embeddings(self._base, request.texts)
 
     async def _identify(self) -> Identity:
-        running = find_model(await self._client.running(), self._model)
-        return identity_of(await self._client.version(), running)
+        running = api.find_model(await self._client.running(), self._model)
+        return api.identity_of(await self._client.version(), running)
 
 
 class OllamaLoader(ModelLoader):
     """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
-    def __init__(self, client: OllamaClient, base: Mapping[str, paragone.Json]) -> None:
-        """Create a loader. `base` has the model and its load options."""
+    def __init__(self, client: api.OllamaClient, base: Mapping[str, paragone.Json]) -> None:
         super().__init__(client.http)
         self._client = client
         self._base = base
 
     async def loaded(self) -> frozenset[str]:
         running = await await_reply(self.endpoint, self._client.running())
-        return frozenset(full_name(json_values.text_at(entry, "model")) for entry in running)
+        return frozenset(api.full_name(json_values.text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
         """Load the model with its options. Ollama reloads a model that is loaded with other options."""
@@ -279,7 +259,6 @@ class OllamaLoader(ModelLoader):
 
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
-"""Ollama's template for a model without a chat template."""
 
 
 async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
@@ -287,18 +266,20 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     options = build(OllamaLoadOptions, request.options, owner="Ollama")
     endpoint = await make_endpoint(options)
     async with connected(endpoint) as http:
-        client = OllamaClient(http)
+        client = api.OllamaClient(http)
         version = await await_reply(endpoint, client.version())
         details = await _details(client, request.model)
         size = await _size(client, request.model)
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
         hold = Hold(
-            OllamaLoader(client, base), full_name(request.model), keeps_loaded=options.keep_alive is not None
+            OllamaLoader(client, base),
+            api.full_name(request.model),
+            keeps_loaded=options.keep_alive is not None,
         )
         async with hold.taken(on_progress) as evictions:
             on_progress(paragone.LoadProgress(fraction=1.0))
-            running = find_model(await await_reply(endpoint, client.running()), request.model)
+            running = api.find_model(await await_reply(endpoint, client.running()), request.model)
             loaded = _loaded(
                 request.model, endpoint, version, details, running, size, context, options, evictions
             )
@@ -306,27 +287,26 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
                 http=http,
                 model=request.model,
                 loaded=loaded,
-                identity=identity_of(version, running),
+                identity=api.identity_of(version, running),
                 hold=hold,
             )
             return OllamaEngine(
                 model,
                 base=base,
                 parameters=modelfile_parameters(json_values.text_at(details, "parameters")),
-                renders=read_version(version) >= RENDERS,
+                renders=api.read_version(version) >= api.RENDERS,
             )
 
 
-async def _size(client: OllamaClient, model: str) -> int | None:
+async def _size(client: api.OllamaClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
-    try:
-        entry = find_model(await await_reply(client.endpoint, client.listed()), model)
-    except paragone.ParagoneError:  # some proxies pass on chats only
-        return None
-    return json_values.count_at(entry, "size") or None
+    with contextlib.suppress(paragone.ParagoneError):  # some proxies pass on chats only
+        entry = api.find_model(await await_reply(client.endpoint, client.listed()), model)
+        return json_values.count_at(entry, "size") or None
+    return None
 
 
-async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
+async def _details(client: api.OllamaClient, model: str) -> json_values.JsonObject:
     try:
         details = await await_reply(client.endpoint, client.details(model), model=model)
     except paragone.InputError as error:
@@ -336,12 +316,8 @@ async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
             plain(json_values.text_at(entry, "model"))
             for entry in await await_reply(client.endpoint, client.listed())
         ]
-        near = difflib.get_close_matches(model, names, n=1)
-        if near:
-            hint = f"Did you mean {near[0]!r}?"
-        else:
-            hint = f"The server has: {', '.join(names[:20])}." if names else "The server has no models yet."
-        pull = pull_command(client.endpoint, model)
+        hint = other_models(model, names) if names else "The server has no models yet."
+        pull = api.pull_command(client.endpoint, model)
         raise paragone.InputError(
             error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint
         ) from error
@@ -354,24 +330,19 @@ async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
 
 
 def _usual_context(details: json_values.JsonObject) -> int:
-    """Return the context size that the Modelfile sets, or else the model's own size up to a limit."""
     for line in json_values.text_at(details, "parameters").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
             return int(wanted[1])
-    return min(trained_context(details) or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    return min(api.trained_context(details) or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
 
 def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, paragone.Json]:
-    load = {
-        "num_ctx": context,
-        "num_gpu": options.num_gpu,
-        "num_thread": options.num_thread,
-        "num_batch": options.num_batch,
-    }
+    given = {name: getattr(options, name) for name in ("num_gpu", "num_thread", "num_batch")}
+    load = {name: value for name, value in given.items() if value is not None}
     base: dict[str, paragone.Json] = {
         "model": model,
-        "options": {name: value for name, value in load.items() if value is not None},
+        "options": {"num_ctx": context, **load},
         # A prompt that does not fit is an error, and an answer ends at the end of the context.
         # Servers that do not support these fields ignore them.
         "truncate": False,
@@ -402,10 +373,9 @@ def _loaded(
         facts["chat template"] = lines(template)
     if weights := json_values.count_at(details, "model_info", "general.parameter_count"):
         facts["parameters"] = str(weights)
-    if options.num_thread is not None:
-        facts["threads"] = str(options.num_thread)
-    if options.num_batch is not None:
-        facts["batch size"] = str(options.num_batch)
+    for name, value in (("threads", options.num_thread), ("batch size", options.num_batch)):
+        if value is not None:
+            facts[name] = str(value)
     in_memory, in_vram = json_values.count_at(running, "size"), json_values.count_at(running, "size_vram")
     if in_memory and in_vram is not None:
         facts["in memory"] = f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
@@ -414,7 +384,7 @@ def _loaded(
     if json_values.text_at(details, "template").strip() == _BARE_TEMPLATE:
         sentence = f"{plain(model)} has no chat template: the model continues the plain text of the messages."
         cautions.append(paragone.Caution(code="no-chat-template", sentence=sentence))
-    trained = trained_context(details)
+    trained = api.trained_context(details)
     if in_force and in_force < context:
         sentence = (
             f"The context is {in_force:,} tokens: the server did not provide the requested {context:,}."
@@ -426,7 +396,7 @@ def _loaded(
     elif trained and context > trained:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
         cautions.append(paragone.Caution(code="beyond-trained-context", sentence=sentence))
-    if (0,) < read_version(version) < SUPPORTS_TRUNCATE:
+    if (0,) < api.read_version(version) < api.SUPPORTS_TRUNCATE:
         sentence = (
             f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
             "paragone can infer this from the token count only."
@@ -437,10 +407,10 @@ def _loaded(
         context=in_force or context,
         size=size,
         quantization=plain(json_values.text_at(details, "details", "quantization_level")) or None,
-        architecture=architecture(details),
+        architecture=api.architecture(details),
         vision="vision" in able if able else None,
-        capabilities=capabilities_of(version),
+        capabilities=api.capabilities_of(version),
         cautions=(*cautions, *evictions),
         facts=facts,
-        weights=weights_of(running),
+        weights=api.weights_of(running),
     )

@@ -20,17 +20,11 @@ from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
 from paragone_remote.faults import FAULTS, IncompleteAnswer, await_reply, data_of, explain
 from paragone_remote.openai_api import requests, servers
 from paragone_remote.options import OpenAISampling, without_surrogates
-from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Stopped, Wait
+from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
 
 _PATH = "/embeddings"
 _PATIENCE = 10.0
 """Seconds to wait for the reply to a request that computes nothing."""
-_UNFIT = ("llama-cpp-python", "TabbyAPI")
-"""Kinds of servers whose embeddings are not used.
-
-llama-cpp-python silently cuts a text that is longer than a batch, and with most models returns a vector for each token.
-TabbyAPI computes embeddings with another model than the model that answers.
-"""
 
 
 async def computes_embeddings(http: httpx.AsyncClient, server: servers.ServerProperties, model: str) -> bool:
@@ -40,8 +34,8 @@ async def computes_embeddings(http: httpx.AsyncClient, server: servers.ServerPro
     pooling replies that the input is missing; any other llama-server gives another reason. Other kinds of servers may
     compute embeddings.
     """
-    if server.kind != "llama-server":
-        return server.kind not in _UNFIT
+    if not server.kind.is_llama_server:
+        return "embeds" in server.kind.can
     try:
         await Wait().within(_PATIENCE, http.post(_PATH, json={"model": model}))
     except Refusal as refusal:
@@ -65,12 +59,6 @@ _RENDERED = (
     "continue_final_message",
     "add_generation_prompt",
 )
-"""Fields of a chat request that the rendered prompt depends on."""
-
-
-def tokenizes(server: servers.ServerProperties, *, raw: bool) -> bool:
-    """Whether a server reports the tokens of prompts. `raw` says whether the prompts are plain text."""
-    return server.kind in ("llama-server", "vLLM") or (server.kind == "llama-cpp-python" and raw)
 
 
 def _ids(reply: JsonObject) -> tuple[int, ...]:
@@ -103,28 +91,7 @@ def _pieces(found: Sequence[paragone.Json]) -> Iterator[bytes]:
             raise InvalidReply("a token without its bytes")
 
 
-async def top_tokens_after(
-    http: EndpointClient, model: str, ids: Sequence[int], top: int
-) -> tuple[paragone.Alternative, ...]:
-    """Return the likeliest tokens after `ids`, likeliest first. Raises EngineError or the exceptions in `faults.FAULTS`."""
-    body: dict[str, paragone.Json] = {
-        "model": model,
-        "prompt": list(ids),
-        "n_predict": 1,
-        "n_probs": top,
-        "temperature": 0,
-        "cache_prompt": True,
-    }
-    reply = await http.post(f"{http.endpoint.root}/completion", json=body)
-    generated = next(answers.scored_tokens(objects_at(data_of(reply), "completion_probabilities")), None)
-    if generated is None or not generated.top:
-        raise paragone.EngineError(f"The server at {http.endpoint.origin} returned no log-probabilities.")
-    return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])
-
-
 class OpenAIEngine(RemoteEngine[OpenAISampling]):
-    """A model at an OpenAI-compatible server."""
-
     _sampling = OpenAISampling
 
     def __init__(
@@ -140,25 +107,21 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields
-        self._tokenizes = tokenizes(server, raw=raw)
-        self._renders = not raw and server.kind == "llama-server"
+        self._tokenizes = server.tokenizes(raw=raw)
+        self._renders = not raw and server.kind.is_llama_server
         self._has_slots = server.has_slots
         """Whether the server reports the state of its slots, and has not refused to report it."""
         self._answered_as = ""
-        """The model that the last answer names."""
         self._is_ollama = False
 
     async def _answer(
         self, request: paragone.RunRequest, sampling: OpenAISampling
     ) -> AsyncGenerator[paragone.Event, None]:
-        if self._server.kind != "llama-server":
-            answers.refuse_unfinished_thinking(request, f"The server at {self._endpoint.origin}")
+        if not self._server.kind.is_llama_server:
+            answers.refuse_unfinished_thinking(request, self._endpoint.where)
             if request.cold:
-                sentence = (
-                    "This server may reuse its KV cache: the prompt may not have been processed completely."
-                )
-                yield paragone.Caution(code="not-cold", sentence=sentence)
-        if answers.continues_answer(request) and not requests.continues(self._server.kind, raw=self._raw):
+                yield answers.not_cold("This server")
+        if answers.continues_answer(request) and not (self._raw or "continues" in self._server.kind.can):
             yield answers.MAY_NOT_CONTINUE
         wanted = self._body(request, sampling)
         while True:
@@ -192,22 +155,21 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return False
         return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
-    def _body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> dict[str, paragone.Json]:
-        make = requests.completion_body if self._is_raw(request) else requests.chat_body
-        return make(self._model, request, sampling, self._server.kind)
-
     def _is_raw(self, request: paragone.RunRequest) -> bool:
         """Whether a request uses the completions endpoint: for a plain text, and for models without a chat template."""
         return self._raw or not request.messages
 
+    def _body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> dict[str, paragone.Json]:
+        raw = self._is_raw(request)
+        return requests.make_body(self._model, request, sampling, self._server.kind, raw=raw)
+
     def _accepted_body(
         self, request: paragone.RunRequest, sampling: OpenAISampling
     ) -> dict[str, paragone.Json]:
-        """Return the body of a request without the fields that the server has refused."""
         return self._refused_fields.without_refused(self._body(request, sampling))
 
     def _with_seed(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
-        honours = self._server.kind in requests.HONOUR_SEEDS and "seed" not in self._refused_fields
+        honours = "seeds" in self._server.kind.can and "seed" not in self._refused_fields
         if sampling.seed is not None or not honours:
             return sampling
         drawn = draw_seed() if drawn_seed is None else drawn_seed
@@ -222,11 +184,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         ids = request.prompt_ids and self._tokenizes
         if request.ids or not (self._renders or ids) or answers.has_images(request.messages):
             return None
-
-        async def ask() -> answers.RenderedPrompt:
-            return await self._rendered(self._accepted_body(request, sampling), ids=ids)
-
-        return ask
+        return lambda: self._rendered(self._accepted_body(request, sampling), ids=ids)
 
     async def _count(self, request: paragone.RunRequest, sampling: OpenAISampling) -> int | None:
         if not self._tokenizes or answers.has_images(request.messages):
@@ -235,9 +193,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return len(prompt.ids or ()) or None
 
     async def _context(self) -> int | None:
-        return (
-            await servers.context_in_use(self._http, self._model) if self._is_ollama else self.loaded.context
-        )
+        if not self._is_ollama:
+            return self.loaded.context
+        return await servers.context_in_use(self._http, self._model)
 
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         count = len(request.inputs)
@@ -262,18 +220,16 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return servers.identity_of(self._model, listed, server, answered_as=self._answered_as)
 
     async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
-        """Return the tokens of a conversation's prompt, or of a text, from the server."""
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
         self._require_open()
-        where = f"The server at {self._endpoint.origin}"
+        if not self._tokenizes and self._server.kind.tokenize is None:
+            raise self._unable("does not report the tokens of a prompt.")
         if not self._tokenizes:
-            if self._server.kind != "llama-cpp-python":
-                raise paragone.EngineError(f"{where} does not report the tokens of a prompt.")
-            raise paragone.EngineError(
-                f"{where} reports the tokens of a text, but not the text that its chat template renders."
+            raise self._unable(
+                "reports the tokens of a text, but not the text that its chat template renders."
             )
         if answers.has_images(request.messages):
-            raise paragone.EngineError(f"{where} does not report the tokens of images.")
+            raise self._unable("does not report the tokens of images.")
         body: Mapping[str, paragone.Json] = {"prompt": request.text}
         if request.messages:
             body = self._accepted_body(paragone.RunRequest(messages=request.messages), sampling)
@@ -289,14 +245,12 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     ) -> AsyncGenerator[tuple[paragone.Alternative, ...], None]:
         """Yield the likeliest next tokens after each token from `request.start` on, with one request for each position."""
         self._require_open()
-        if self._server.kind != "llama-server":
-            raise paragone.EngineError(
-                f"The server at {self._endpoint.origin} does not report the likeliest tokens after given tokens."
-            )
+        if not self._server.kind.is_llama_server:
+            raise self._unable("does not report the likeliest tokens after given tokens.")
         wait = self._wait = Wait()
         try:
             for end in range(request.start + 1, len(request.ids) + 1):
-                asked = top_tokens_after(self._http, self._model, request.ids[:end], request.top)
+                asked = self._top_tokens_after(request.ids[:end], request.top)
                 yield await wait.within(self._endpoint.options.idle_timeout, asked)
         except Stopped:
             return
@@ -305,23 +259,28 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         finally:
             self._wait = None
 
+    async def _top_tokens_after(self, ids: Sequence[int], top: int) -> tuple[paragone.Alternative, ...]:
+        body = {"model": self._model, "prompt": ids, "n_predict": 1, "n_probs": top}
+        body |= {"temperature": 0, "cache_prompt": True}
+        reply = await self._http.post(f"{self._endpoint.root}/completion", json=body)
+        generated = next(answers.scored_tokens(objects_at(data_of(reply), "completion_probabilities")), None)
+        if generated is None or not generated.top:
+            raise self._unable("returned no log-probabilities.")
+        return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])
+
     async def vocabulary(self) -> paragone.Vocabulary:
         self._require_open()
         return await await_reply(self._endpoint, self._vocabulary(), model=self._model)
 
     async def _vocabulary(self) -> paragone.Vocabulary:
-        if self._server.kind != "llama-server":
-            raise paragone.EngineError(
-                f"The server at {self._endpoint.origin} does not report its vocabulary."
-            )
+        if not self._server.kind.is_llama_server:
+            raise self._unable("does not report its vocabulary.")
         listed = objects_at(data_of(await self._http.get(f"{self._endpoint.root}/v1/models")), "data")
         sizes = (
             count_at(entry, "meta", "n_vocab") for entry in listed if text_at(entry, "id") == self._model
         )
         if not (size := next(filter(None, sizes), None)):
-            raise paragone.EngineError(
-                f"The server at {self._endpoint.origin} does not report the size of its vocabulary."
-            )
+            raise self._unable("does not report the size of its vocabulary.")
         # The path also takes token ids.
         every: dict[str, paragone.Json] = {"content": list(range(size)), "with_pieces": True}
         reply = await self._post("/tokenize", {"model": self._model, **every})
@@ -332,14 +291,14 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if isinstance(text := body.get("prompt"), str):
             return answers.RenderedPrompt(text, await self._ids_of_text(text) if ids else None)
         wanted: dict[str, paragone.Json] = {name: body[name] for name in _RENDERED if name in body}
-        if self._server.kind == "llama-server":
+        if self._server.kind.is_llama_server:
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):
                 raise InvalidReply("no prompt in the reply to a request for a prompt")
             return answers.RenderedPrompt(
                 without_surrogates(rendered), await self._ids_of_text(rendered) if ids else None
             )
-        if self._server.kind == "vLLM" and ids:
+        if self._server.kind.name == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise paragone.EngineError(
                     f"vLLM's /tokenize at {self._endpoint.origin} does not take the effort of thinking, which affects the prompt."
@@ -349,18 +308,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     async def _ids_of_text(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a plain text, including the special tokens at its beginning."""
-        body: dict[str, paragone.Json] = {"model": self._model}
-        match self._server.kind:
-            case "llama-server":
-                # llama-server tokenizes the prompt of a completion in this way: tokenize_input_prompts in server-common.cpp
-                body |= {"content": text, "add_special": True, "parse_special": True}
-                return _ids(await self._post("/tokenize", body))
-            case "vLLM":
-                return _ids(
-                    await self._post("/tokenize", {**body, "prompt": text, "add_special_tokens": True})
-                )
-            case _:
-                return _ids(await self._post("/extras/tokenize", {**body, "input": text}))
+        assert self._server.kind.tokenize is not None
+        path, field, others = self._server.kind.tokenize
+        return _ids(await self._post(path, {"model": self._model, field: text, **others}))
 
     async def _post(self, path: str, body: Mapping[str, paragone.Json]) -> JsonObject:
         reply = await self._http.post(self._endpoint.root + path, json=body)
@@ -374,7 +324,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         is_raw = self._is_raw(request)
         path = "/completions" if is_raw else "/chat/completions"
         top = request.logprobs or 0
-        stream = requests.streamed(self._http, path, body, hangs_up=self._server.kind == "llama-server")
+        stream = requests.streamed(self._http, path, body, hangs_up=self._server.kind.is_llama_server)
         async with contextlib.aclosing(stream) as chunks:
             try:
                 async for chunk in chunks:
@@ -399,10 +349,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             # A server may have started the stream before it fails at the first token.
             await requests.repeat_for_error(self._http, path, body)
         if not state.reason:
-            raise IncompleteAnswer(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
+            raise IncompleteAnswer(_INTERRUPTS if self._server.kind.name == "llama-cpp-python" else "")
         scores_missing = request.logprobs is not None and state.began and not state.scored
         if scores_missing and "logprobs" not in self._refused_fields:
-            sentence = f"The server at {self._endpoint.origin} returned no log-probabilities."
+            sentence = f"{self._endpoint.where} returned no log-probabilities."
             yield paragone.Caution(code="no-logprobs", sentence=sentence)
         if state.reason == "content_filter":
             yield paragone.Caution(code="filtered", sentence="The server's filter ended the answer.")
@@ -417,10 +367,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             if name == "seed" and request.sampling.get("seed") is None:
                 continue  # this program added the seed, not the user
             if name == "log-probabilities":
-                sentence = f"The server at {self._endpoint.origin} returns no log-probabilities."
+                sentence = f"{self._endpoint.where} returns no log-probabilities."
                 yield paragone.Caution(code="no-logprobs", sentence=sentence)
             else:
-                sentence = (
-                    f"The server at {self._endpoint.origin} does not support {name}, so it was left out."
-                )
+                sentence = f"{self._endpoint.where} does not support {name}, so it was left out."
                 yield paragone.Caution(code="option-refused", sentence=sentence)

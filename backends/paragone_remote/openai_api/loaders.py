@@ -14,7 +14,7 @@ from httpx_sse import EventSource
 from paragone import EngineError, LoadProgress, OnProgress
 from paragone.json_values import JsonObject, count_at, number_at, object_at, objects_at, text_at, texts_at
 from paragone_remote.engine import ModelLoader
-from paragone_remote.faults import FAULTS, await_data, await_reply, explain, read_object
+from paragone_remote.faults import FAULTS, await_reply, explain, read_object
 from paragone_remote.options import plain
 from paragone_remote.transport import InvalidReply, Refusal, Wait
 
@@ -23,12 +23,12 @@ class LlamaSwapLoader(ModelLoader):
     """Asks llama-swap to start and end the servers of models. llama-swap reports no progress."""
 
     async def loaded(self) -> frozenset[str]:
-        return frozenset(text_at(entry, "model") for entry in await self._running())
+        return frozenset(text_at(entry, "model") for entry in await self._listed("/running", "running"))
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
         """Start the server of a model, by a request to that server, whose reply is ignored."""
         del on_progress
-        for entry in await self._running():
+        for entry in await self._listed("/running", "running"):
             # older versions list only ready models, without a state
             if text_at(entry, "model") == model and text_at(entry, "state") in ("ready", ""):
                 return
@@ -42,12 +42,7 @@ class LlamaSwapLoader(ModelLoader):
             )
 
     async def unload(self, model: str) -> None:
-        asked = self.http.post(f"{self.endpoint.root}/api/models/unload/{quote(model, safe='')}")
-        await await_reply(self.endpoint, asked, model=model)
-
-    async def _running(self) -> list[JsonObject]:
-        found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}/running"))
-        return objects_at(found, "running")
+        await self._post(f"/api/models/unload/{quote(model, safe='')}", None, model)
 
     async def _wake(self, model: str) -> None:
         try:
@@ -60,7 +55,6 @@ class LlamaSwapLoader(ModelLoader):
 
 
 def upstream(root: str, model: str) -> str:
-    """Return the base URL by which llama-swap passes requests on to a model's server."""
     return f"{root}/upstream/{quote(model)}"
 
 
@@ -75,7 +69,7 @@ class LmStudioLoader(ModelLoader):
     async def loaded(self) -> frozenset[str]:
         """Return the models that have an instance, and the ids of the instances: requests can name both."""
         found: set[str] = set()
-        for entry in await self._models():
+        for entry in await self._listed(_MODELS, "models"):
             if instances := _instances(entry):
                 found |= {text_at(entry, "key"), *instances}
         return frozenset(found)
@@ -84,28 +78,19 @@ class LmStudioLoader(ModelLoader):
         """Load a model. LM Studio replies once the model is loaded, and reports no progress."""
         del on_progress
         if model not in await self.loaded():  # the server would load a loaded model a second time
-            await self._post("load", {"model": model}, model, seconds=self.endpoint.options.load_timeout)
+            seconds = self.endpoint.options.load_timeout
+            await self._post(f"{_MODELS}/load", {"model": model}, model, seconds=seconds)
 
     async def unload(self, model: str) -> None:
         """Unload the instance that has the model's name, else the model's first instance."""
         instances = [
             instance
-            for entry in await self._models()
+            for entry in await self._listed(_MODELS, "models")
             if model in (text_at(entry, "key"), *_instances(entry))
             for instance in _instances(entry)
         ]
         instance = model if model in instances else next(iter(instances), model)
-        await self._post("unload", {"instance_id": instance}, model)
-
-    async def _models(self) -> list[JsonObject]:
-        found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}{_MODELS}"))
-        return objects_at(found, "models")
-
-    async def _post(
-        self, action: str, body: dict[str, str], model: str, *, seconds: float | None = None
-    ) -> None:
-        asked = self.http.post(f"{self.endpoint.root}{_MODELS}/{action}", json=body)
-        await await_reply(self.endpoint, asked, model=model, seconds=seconds)
+        await self._post(f"{_MODELS}/unload", {"instance_id": instance}, model)
 
 
 def _instances(entry: JsonObject) -> tuple[str, ...]:
@@ -135,9 +120,8 @@ class RouterLoader(ModelLoader):
     """Asks the router to load and unload models, also with `--no-models-autoload`."""
 
     async def loaded(self) -> frozenset[str]:
-        return frozenset(
-            name for entry in await self._models() if _state(entry) in _RUNNING for name in _names(entry)
-        )
+        listed = await self._listed("/models", "data")
+        return frozenset(name for entry in listed if _state(entry) in _RUNNING for name in _names(entry))
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
         until = time.monotonic() + self.endpoint.options.load_timeout
@@ -145,20 +129,21 @@ class RouterLoader(ModelLoader):
         try:
             asked = False
             while True:
-                entry = next((entry for entry in await self._models() if model in _names(entry)), {})
+                listed = await self._listed("/models", "data")
+                entry = next((entry for entry in listed if model in _names(entry)), {})
                 match _state(entry):
                     case "loaded" | "sleeping":
                         return
                     case "unloaded" if asked:
                         code = count_at(entry, "status", "exit_code")
                         why = f": its process ended with exit code {code}." if code else "."
-                        sentence = f"The server at {self.endpoint.origin} could not load {plain(model)}{why}"
+                        sentence = f"{self.endpoint.where} could not load {plain(model)}{why}"
                         raise EngineError(sentence, hint="The server's log says why.")
                     case "unloaded":
                         asked = await self._ask(model, is_last=time.monotonic() >= until)
                     case _ if time.monotonic() >= until:
                         seconds = self.endpoint.options.load_timeout
-                        sentence = f"The server at {self.endpoint.origin} did not load {plain(model)} within {seconds:g} s."
+                        sentence = f"{self.endpoint.where} did not load {plain(model)} within {seconds:g} s."
                         raise EngineError(sentence, hint="load_timeout sets how long to wait.")
                 await asyncio.sleep(_POLL_S)
         finally:
@@ -166,26 +151,19 @@ class RouterLoader(ModelLoader):
             await asyncio.gather(listening, return_exceptions=True)
 
     async def unload(self, model: str) -> None:
-        """Ask the router to end the process of a model."""
-        await await_reply(self.endpoint, self._post("unload", model), model=model)
+        await self._post("/models/unload", {"model": model}, model)
 
     async def _ask(self, model: str, *, is_last: bool) -> bool:
         """Tell the router to load a model. Returns False if the router refused for now and must be asked again."""
         seconds = self.endpoint.options.load_timeout
         try:
-            await Wait().within(seconds, self._post("load", model))
+            load = self.http.post(f"{self.endpoint.root}/models/load", json={"model": model})
+            await Wait().within(seconds, load)
         except FAULTS as error:
             if isinstance(error, Refusal) and _NOT_NOW.search(error.body) and not is_last:
                 return False
             raise explain(error, self.endpoint, model=model).error from error
         return True
-
-    async def _post(self, action: str, model: str) -> None:
-        await self.http.post(f"{self.endpoint.root}/models/{action}", json={"model": model})
-
-    async def _models(self) -> list[JsonObject]:
-        found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}/models"))
-        return objects_at(found, "data")
 
     async def _listen(self, model: str, on_progress: OnProgress) -> None:
         """Report the progress that the router sends. Older routers send no progress, and proxies may delay progress."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
+import dataclasses
 import time
 import urllib.parse
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -16,20 +16,19 @@ from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, ModelLoader, RemoteModel
 from paragone_remote.faults import Loading, await_data, optional_data
 from paragone_remote.openai_api import servers
-from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings, tokenizes
+from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
 from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
-from paragone_remote.openai_api.requests import HONOUR_SEEDS, TAKE_IDS, RefusedFields, continues
-from paragone_remote.options import OpenAILoadOptions, lines, plain
+from paragone_remote.openai_api.requests import RefusedFields
+from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
 from paragone_remote.transport import EndpointClient, connected
 
 
 async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> ModelLoader | None:
-    """Return the loader for the models of a server; None if the server loads no models on demand."""
     if server.routes:
         return RouterLoader(http)
-    if server.kind == "llama-swap":
+    if server.kind.name == "llama-swap":
         return LlamaSwapLoader(http)
-    if server.kind == "LM Studio":
+    if server.kind.name == "LM Studio":
         described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
         # LM Studio before 0.4.0 lacks this path, and loads a model with its first request.
         if isinstance(described.get("models"), list):
@@ -37,8 +36,21 @@ async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> M
     return None
 
 
+async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+    """Return facts about a server, its models, and whether it downloads models on request. Raises ParagoneError."""
+    models = await servers.find_models(http)
+    server = await servers.identify(http)
+    facts = {"server": http.endpoint.quote(server.title), "models": str(len(models))}
+    loader = await loader_of(http, server)
+    if loader is not None:
+        loaded = await loader.loaded()
+        models = tuple(dataclasses.replace(model, is_loaded=model.model in loaded) for model in models)
+        if names := [model.name for model in models if model.is_loaded]:
+            facts["loaded"] = ", ".join(names)
+    return facts, models, loader is not None and loader.downloads
+
+
 _PAUSE_S = 0.5
-"""Seconds between two requests for the progress of the download."""
 
 
 async def pull(
@@ -49,7 +61,7 @@ async def pull(
     Raises InputError if the server downloads no models, and EngineError if the download fails.
     """
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
-    at = f"The server at {endpoint.origin}"
+    at = endpoint.where
     async with EndpointClient(endpoint) as http:
         await servers.find_models(http)  # raises if the server does not answer
         server = await servers.identify(http)
@@ -100,14 +112,14 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             server = await servers.of_model(http, server, request.model)
             listed = await _models(http)  # a router reports the size of a model only after loading it
             model = _choose(listed, request.model, endpoint)
-        starts_others = server.routes or server.kind in ("llama-swap", "unknown")
+        starts_others = server.routes or server.kind.name in ("llama-swap", "")
         launched, swaps = await servers.find_launch(http, request.model) if starts_others else ((), False)
         raw = options.raw if options.raw is not None else server.template == ""
         name = plain(request.model)
         refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
         loaded = paragone.LoadedModel(
             name=name,
-            context=server.context or (model.context if server.kind in ("vLLM", "SGLang") else None),
+            context=server.context or (model.context if server.kind.name in ("vLLM", "SGLang") else None),
             size=model.size,
             quantization=model.quantization,
             architecture=model.architecture,
@@ -117,11 +129,12 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
                 # no server reports this in advance: a run requests log-probabilities, and warns if none arrive
                 logprobs="logprobs" not in refused_fields,
                 plain_text=True,
-                token_ids=server.kind in TAKE_IDS,
-                tokenize=tokenizes(server, raw=raw),
-                top_tokens=server.kind == "llama-server",
-                continues=continues(server.kind, raw=raw) and "continue_final_message" not in refused_fields,
-                seed=server.kind in HONOUR_SEEDS and "seed" not in refused_fields,
+                token_ids="ids" in server.kind.can,
+                tokenize=server.tokenizes(raw=raw),
+                top_tokens=server.kind.is_llama_server,
+                continues=(raw or "continues" in server.kind.can)
+                and "continue_final_message" not in refused_fields,
+                seed="seeds" in server.kind.can and "seed" not in refused_fields,
                 loads=hold is not None,
                 embeddings=await computes_embeddings(http, server, request.model),
             ),
@@ -146,7 +159,7 @@ def _cautions(
         yield paragone.Caution(code="no-chat-template", sentence=sentence)
     elif "".join((server.template or "").split()) == servers.CHATML:
         sentence = (
-            f"{name} is used with ChatML, {server.kind}'s default for a model without a chat template. "
+            f"{name} is used with ChatML, {server.kind.name}'s default for a model without a chat template. "
             "If the model has no chat template, set raw = true to continue the plain text of the messages."
         )
         yield paragone.Caution(code="assumed-chat-template", sentence=sentence)
@@ -196,7 +209,5 @@ def _choose(models: Sequence[paragone.ModelInfo], wanted: str, endpoint: Endpoin
     for model in models:
         if model.model == wanted and not model.problem:
             return model
-    names = [model.name for model in models]
-    near = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"The server has: {', '.join(names[:20]) or 'none'}."
-    raise paragone.InputError(f"The server at {endpoint.origin} has no model {plain(wanted)!r}.", hint=hint)
+    hint = other_models(wanted, [model.name for model in models])
+    raise paragone.InputError(f"{endpoint.where} has no model {plain(wanted)!r}.", hint=hint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,63 +18,71 @@ from paragone.options import describe
 from paragone.shared_options import thinking_choice
 from paragone_remote.answers import Scored, continues_answer, scored_tokens, set_options, unfinished_text
 from paragone_remote.faults import FAULTS, read_object
-from paragone_remote.openai_api.servers import ServerKind, ServerProperties
+from paragone_remote.openai_api import servers
 from paragone_remote.options import OpenAISampling
 from paragone_remote.transport import Refusal
 
 _MOST_ALTERNATIVES = 20
 
-_CONTINUE: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang", "TabbyAPI"})
-"""Servers that continue the last message if that message is the assistant's. Other servers may begin a new answer."""
-
-TAKE_IDS: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang"})
-"""Servers whose completions can continue token ids. Other servers accept texts only, or do not document ids."""
-
 _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 """Options for which a chat and a completion have different fields. All other options are sent under their own names."""
 
-BUDGETS: Mapping[ServerKind, str] = {
-    "llama-server": "thinking_budget_tokens",
-    "vLLM": "thinking_token_budget",
-}
-"""The field for the largest number of tokens of the thinking, by server."""
 
-
-def chat_body(
-    model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: ServerKind
+def make_body(
+    model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: servers.Kind, *, raw: bool
 ) -> dict[str, paragone.Json]:
-    """Return the body of a chat request, with the server's extra fields. Raises InputError."""
-    given = request.messages[-1] if continues_answer(request) else None
-    if given is not None and kind == "TabbyAPI":  # the field response_prefix has the answer's text
-        request = replace(request, messages=request.messages[:-1])
-    messages: list[paragone.Json] = []
-    for message in request.messages:
-        turn: dict[str, paragone.Json] = {"role": message.role, "content": _content(message)}
-        if message.thinking and kind in ("llama-server", "vLLM", "SGLang"):
-            turn["reasoning_content"] = message.thinking
-        messages.append(turn)
-    body: dict[str, paragone.Json] = {
-        "model": model,
-        "messages": messages,
-        **_sampling(sampling, request, kind),
-    }
-    if sampling.max_tokens is not None:
-        body["max_tokens"] = sampling.max_tokens
-    body |= _thinking(sampling, kind)
+    """Return the body of a chat request, or of a completion if `raw` is set, with the server's extra fields.
+
+    A completion's prompt is a plain text (the text of the messages, if there are any) or token ids. Raises InputError.
+    """
+    body: dict[str, paragone.Json] = {"model": model}
+    if raw:
+        # The default of max_tokens is 16 on many servers; null means as many as fit.
+        body |= {"prompt": raw_prompt(request) or list(request.ids), "max_tokens": sampling.max_tokens}
+    else:
+        body |= _conversation(request, kind)
+        if sampling.max_tokens is not None:
+            body["max_tokens"] = sampling.max_tokens
+        body |= _thinking(sampling, kind)
+    for name, value in set_options(sampling).items():
+        if name not in _DIFFERENT_IN_COMPLETIONS:
+            body[kind.penalty if name == "repeat_penalty" else name] = value
+    body["stream_options"] = {"include_usage": True}
+    if kind.is_llama_server:
+        body |= {"return_progress": True, "cache_prompt": not request.cold}
     if sampling.json_schema is not None:
-        body |= _format_of_chat(json_values.read_schema(sampling.json_schema), kind)
+        write = kind.schema_in_completion if raw else kind.schema_in_chat
+        if write is None:
+            raise paragone.InputError(
+                f"{kind.subject} takes no JSON schema for plain text.",
+                hint="Leave out the option json_schema, or raw.",
+            )
+        body |= write(json_values.read_schema(sampling.json_schema))
     if request.logprobs is not None:
-        body["logprobs"] = True
-        body["top_logprobs"] = _alternatives(request.logprobs, kind)
-    if given is not None and kind == "TabbyAPI":
-        body["response_prefix"] = unfinished_text(given)
-    elif given is not None and kind in _CONTINUE:
-        body["continue_final_message"] = True
-        body["add_generation_prompt"] = False
+        # For 0 alternatives, llama-server omits the token's own log-probability.
+        count = min(max(request.logprobs, int(kind.is_llama_server)), _MOST_ALTERNATIVES)
+        body |= {"logprobs": count} if raw else {"logprobs": True, "top_logprobs": count}
     return body
 
 
-def _thinking(sampling: OpenAISampling, kind: ServerKind) -> dict[str, paragone.Json]:
+def _conversation(request: paragone.RunRequest, kind: servers.Kind) -> dict[str, paragone.Json]:
+    given = request.messages[-1] if continues_answer(request) else None
+    begins = given is not None and kind.name == "TabbyAPI"
+    messages: list[paragone.Json] = []
+    for message in request.messages[:-1] if begins else request.messages:
+        turn: dict[str, paragone.Json] = {"role": message.role, "content": _content(message)}
+        if message.thinking and "thinking" in kind.can:
+            turn["reasoning_content"] = message.thinking
+        messages.append(turn)
+    body: dict[str, paragone.Json] = {"messages": messages}
+    if given is not None and begins:
+        body["response_prefix"] = unfinished_text(given)
+    elif given is not None and "continues" in kind.can:
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return body
+
+
+def _thinking(sampling: OpenAISampling, kind: servers.Kind) -> dict[str, paragone.Json]:
     """Return a chat's fields for thinking. Raises InputError if the server accepts no budget for thinking."""
     chosen = thinking_choice(sampling.thinking)
     if chosen.effort is not None:
@@ -85,18 +92,12 @@ def _thinking(sampling: OpenAISampling, kind: ServerKind) -> dict[str, paragone.
     fields: dict[str, paragone.Json] = {"chat_template_kwargs": {"enable_thinking": chosen.enabled}}
     if chosen.budget is None:
         return fields
-    if kind not in BUDGETS:
-        server = "This server" if kind == "unknown" else kind
+    if not kind.budget:
         raise paragone.InputError(
-            f"{server} takes no budget for thinking.",
+            f"{kind.subject} takes no budget for thinking.",
             hint="The option thinking can be true, false, minimal, low, medium or high.",
         )
-    return {**fields, BUDGETS[kind]: chosen.budget}
-
-
-def continues(kind: ServerKind, *, raw: bool) -> bool:
-    """Whether a server continues an answer. `raw`: whether chats use the completions endpoint, which continues any text."""
-    return raw or kind in _CONTINUE
+    return {**fields, kind.budget: chosen.budget}
 
 
 def _content(message: paragone.Message) -> paragone.Json:
@@ -110,75 +111,9 @@ def _content(message: paragone.Message) -> paragone.Json:
     return [*images, {"type": "text", "text": message.text}]
 
 
-def completion_body(
-    model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: ServerKind
-) -> dict[str, paragone.Json]:
-    """Return the body of a completion request, with the server's extra fields.
-
-    The prompt is a plain text (the text of the messages, if there are any) or token ids. Raises InputError.
-    """
-    prompt: paragone.Json = raw_prompt(request) or list(request.ids)
-    # The default of max_tokens is 16 on many servers; null means as many as fit.
-    body: dict[str, paragone.Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
-    body |= _sampling(sampling, request, kind)
-    if sampling.json_schema is not None:
-        body |= _format_of_completion(json_values.read_schema(sampling.json_schema), kind)
-    if request.logprobs is not None:
-        body["logprobs"] = _alternatives(request.logprobs, kind)
-    return body
-
-
-def _format_of_chat(schema: dict[str, paragone.Json], kind: ServerKind) -> dict[str, paragone.Json]:
-    match kind:
-        case "llama-cpp-python":
-            return {"response_format": {"type": "json_object", "schema": schema}}
-        case "TabbyAPI":
-            return {"json_schema": schema}
-        case _:
-            named: dict[str, paragone.Json] = {"name": "answer", "schema": schema, "strict": True}
-            return {"response_format": {"type": "json_schema", "json_schema": named}}
-
-
-def _format_of_completion(schema: dict[str, paragone.Json], kind: ServerKind) -> dict[str, paragone.Json]:
-    """Return a completion's field for a JSON schema, which OpenAI's protocol lacks. Raises InputError."""
-    match kind:
-        case "llama-server" | "TabbyAPI":
-            return {"json_schema": schema}
-        case "SGLang":
-            return {"json_schema": json.dumps(schema)}
-        case "vLLM":
-            return _format_of_chat(schema, kind)
-        case _:
-            server = "This server" if kind == "unknown" else kind
-            raise paragone.InputError(
-                f"{server} takes no JSON schema for plain text.",
-                hint="Leave out the option json_schema, or raw.",
-            )
-
-
 def raw_prompt(request: paragone.RunRequest) -> str:
     """Return the plain text that a completion continues: the text of the messages, if there are any."""
     return "\n\n".join(message.text for message in request.messages) or request.text
-
-
-def _alternatives(wanted: int, kind: ServerKind) -> int:
-    """Return how many alternatives to request. For 0, llama-server omits the token's own log-probability."""
-    return min(max(wanted, 1) if kind == "llama-server" else wanted, _MOST_ALTERNATIVES)
-
-
-def _sampling(
-    sampling: OpenAISampling, request: paragone.RunRequest, kind: ServerKind
-) -> dict[str, paragone.Json]:
-    body = set_options(sampling)
-    for name in _DIFFERENT_IN_COMPLETIONS:
-        body.pop(name, None)
-    if "repeat_penalty" in body and kind in ("vLLM", "SGLang", "TabbyAPI"):
-        body["repetition_penalty"] = body.pop("repeat_penalty")
-    body["stream_options"] = {"include_usage": True}
-    if kind == "llama-server":
-        body["return_progress"] = True
-        body["cache_prompt"] = not request.cold
-    return body
 
 
 _ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos", "json_schema"}
@@ -189,7 +124,7 @@ EXTRAS = {
     "repetition_penalty": "repeat_penalty",
     "chat_template_kwargs": "thinking",
     "reasoning_effort": "thinking",
-    **dict.fromkeys(BUDGETS.values(), "thinking"),
+    **{kind.budget: "thinking" for kind in servers.KINDS.values() if kind.budget},
     "logprobs": "log-probabilities",
     "top_logprobs": "log-probabilities",
     "stream_options": "",
@@ -213,7 +148,6 @@ _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
 class RefusedFields(set[str]):
     def without_refused(self, body: Mapping[str, paragone.Json]) -> dict[str, paragone.Json]:
-        """Return a request's body without the refused fields."""
         return {name: value for name, value in body.items() if name not in self}
 
     def learn(self, refusal: Refusal, body: Mapping[str, paragone.Json]) -> bool:
@@ -231,21 +165,16 @@ class RefusedFields(set[str]):
         return sorted({EXTRAS[name] for name in body if name in self} - {""})
 
 
-HONOUR_SEEDS: frozenset[ServerKind] = frozenset({"llama-server", "llama-cpp-python", "vLLM"})
-"""Servers that are known to use the seed of a request."""
-
-
 def settings_of(
-    sampling: OpenAISampling, server: ServerProperties, refused_fields: RefusedFields, *, raw: bool
+    sampling: OpenAISampling, server: servers.ServerProperties, refused_fields: RefusedFields, *, raw: bool
 ) -> paragone.RunSettings:
-    """Return the settings of an accepted run. `raw` says whether the run uses the completions endpoint."""
     sent = set_options(sampling)
     for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):
         sent.pop(name, None)
     if raw:
         sent.setdefault("max_tokens", None)  # sent as null, which means as many tokens as fit
         sent.pop("thinking", None)  # the option thinking applies to chats only
-    seed = sampling.seed if "seed" in sent and server.kind in HONOUR_SEEDS else None
+    seed = sampling.seed if "seed" in sent and "seeds" in server.kind.can else None
     return paragone.RunSettings(seed=seed, sampling={**server.defaults, **sent} or None)
 
 
@@ -262,7 +191,6 @@ class StreamedAnswer:
     model: str = ""
     """The model that answers, as the server names it."""
     fingerprint: str = ""
-    """The `system_fingerprint` of the protocol."""
     began: bool = False
     scored: bool = False
     held: tuple[Scored, ...] = ()
@@ -301,7 +229,6 @@ class StreamedAnswer:
 
 
 def progress_in(chunk: json_values.JsonObject, now: float) -> paragone.PromptProgress | None:
-    """Return llama-server's `prompt_progress`; None if the chunk has none."""
     if progress := json_values.object_at(chunk, "prompt_progress"):
         done, total = json_values.count_at(progress, "processed"), json_values.count_at(progress, "total")
         if done is not None and total is not None:
@@ -355,7 +282,6 @@ def _scored_in_columns(logprobs: json_values.JsonObject) -> Iterator[Scored]:
 _NOT_THE_PROTOCOL = "data that is not valid in OpenAI's protocol"
 
 _END_PATIENCE = 1.0
-"""Seconds to wait for the end of a reply after its last event."""
 
 
 async def streamed(

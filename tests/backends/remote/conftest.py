@@ -97,21 +97,13 @@ def vocab(smollm2):
     return vocab_of(smollm2)
 
 
-@pytest.fixture(scope="session")
-def whole_vocab(whole_smollm2):
-    """Give the vocabulary of SmolLM2's own file."""
-    return vocab_of(whole_smollm2)
-
-
 def vocab_of(path):
-    from paragone import OpenRequest
     from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
     from paragone_llama_cpp.model import open_model
 
     request = OpenRequest(model=str(path), options={})
-    return open_model(
-        request, LlamaCppLoadOptions(n_ctx=512), lambda fraction: None, False, weights=False
-    ).vocab
+    options = LlamaCppLoadOptions(n_ctx=512)
+    return open_model(request, options, lambda fraction: None, False, weights=False).vocab
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
+import signal
 import socket
 import ssl
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +20,7 @@ import keyring.errors
 import pytest
 import trustme
 from hostile_server import HostileServer
+from tests.processes import gone
 
 from paragone import InputError, OpenRequest, ParagoneError
 from paragone.network import GUARD
@@ -93,26 +97,40 @@ def test_options_that_name_no_server_are_known_without_it():
                 Registry().get("ollama").check("m", options)
 
 
-async def test_a_command_that_leaves_something_running(hostile, open_lane):
+async def test_a_command_that_leaves_something_running(hostile, open_lane, tmp_path):
     """An agent, say, that keeps hold of the pipe. It is not waited for."""
-    async with asyncio.timeout(5):
-        await open_lane(hostile, key_command=f"sh -c 'sleep 30 & echo {SECRET}'")
+    await open_lane(hostile, key_command=f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; echo {SECRET}'")
     assert SECRET in sent(hostile)
+    child = int((tmp_path / "child").read_text())
+    assert alive(child)
+    os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="this looks into /proc")
 async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
     backend, hostile, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("paragone_remote.keys._PATIENCE", 0.1)
-    command = f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'"
-    async with asyncio.timeout(5):
-        error = await refused(backend, url=hostile.url, key_command=command)
-    assert error.sentence == "key_command (sh) printed no key in 0.1 seconds."
-    child = int((tmp_path / "child").read_text())
-    async with asyncio.timeout(5):
-        while alive(child):
-            await asyncio.sleep(0.01)
+    os.mkfifo(tmp_path / "child")
+    limit, begun = asyncio.timeout(None), asyncio.Event()
+
+    def timeout(seconds):
+        begun.set()
+        return limit
+
+    monkeypatch.setattr(asyncio, "timeout", timeout)
+    command = f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; wait'"
+
+    async def run_out():
+        """End the time of the command once its child runs."""
+        child = int(await asyncio.to_thread((tmp_path / "child").read_text))
+        await begun.wait()
+        monkeypatch.undo()
+        limit.reschedule(asyncio.get_running_loop().time())
+        return child
+
+    error, child = await asyncio.gather(refused(backend, url=hostile.url, key_command=command), run_out())
+    assert error.sentence == "key_command (sh) printed no key in 60 seconds."
+    await gone(child)
 
 
 def alive(pid):
@@ -266,6 +284,14 @@ async def test_a_proxy_of_no_use(backend, monkeypatch):
         assert error.sentence == sentence
 
 
+async def test_what_the_environment_says_of_ways_out_changes_nothing(backend, monkeypatch):
+    """httpx looks there by default, whenever it makes a client."""
+    for name, value in (("ALL_PROXY", "socks5://127.0.0.1:1"), ("SSL_CERT_FILE", "/nowhere/ca.pem")):
+        monkeypatch.setenv(name, value)
+    report = await backend.endpoint({"url": "http://127.0.0.1:1"})
+    assert report.probe.reason == "Nothing answers at http://127.0.0.1:1: the connection was refused."
+
+
 @pytest.fixture(scope="module")
 def authority():
     return trustme.CA()
@@ -392,6 +418,17 @@ async def test_a_keyring_without_a_key(backend, hostile, system_keyring, keyring
     error = await refused(backend, url=hostile.url, key_keyring=entry)
     assert (error.sentence, hostile.requests) == (sentence, [])
     assert SECRET not in str(error)
+
+
+async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, monkeypatch):
+    answer = threading.Event()
+    waiting = MemoryKeyring(SECRET)
+    monkeypatch.setattr(waiting, "get_password", lambda service, user: answer.wait() and None)
+    monkeypatch.setattr("paragone_remote.keys._PATIENCE", 0)
+    system_keyring(waiting)
+    error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
+    answer.set()
+    assert error.sentence == "The system's keyring gave no key within 0 seconds."
 
 
 async def test_without_the_package_keyring(backend, hostile, monkeypatch):

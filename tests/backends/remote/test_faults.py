@@ -47,14 +47,14 @@ async def test_a_slow_drip(hostile, open_lane, text):
     async def chat(exchange):
         await exchange.begin()
         await exchange.say("Once")
-        for byte in exchange.protocol.piece(" upon a time" * 20):
-            await exchange.send(bytes([byte]))
-            await asyncio.sleep(0.02)
+        while True:  # a piece of text without an end
+            await exchange.send(b" ")
+            await asyncio.sleep(0.01)
 
     hostile.on_chat = chat
-    events, error = await (await open_lane(hostile, idle_timeout=0.1)).ask()
+    events, error = await (await open_lane(hostile, idle_timeout=2)).ask()
     assert text(events) == "Once"
-    assert "sent nothing for 0.1 seconds in the middle of the answer" in error.sentence
+    assert "sent nothing for 2 seconds in the middle of the answer" in error.sentence
 
 
 async def test_a_key_is_refused_and_not_shown(hostile, open_lane, monkeypatch):
@@ -272,11 +272,11 @@ async def test_a_byte_order_mark(hostile, open_lane, text):
     """Sent with the text, torn, and alone."""
 
     async def chat(exchange):
-        await exchange.begin()
+        await exchange.begin(transfer_encoding="chunked")
         data = b"\xef\xbb\xbf" + exchange.protocol.piece("Once") + exchange.protocol.end()
         for part in (data[:cut], data[cut:]) if cut else (data,):
-            await exchange.send(part)
-            await asyncio.sleep(0.05)  # lets it travel alone
+            await exchange.chunk(part)
+        await exchange.chunk(b"")
 
     hostile.on_chat = chat
     lane = await open_lane(hostile)
@@ -312,6 +312,22 @@ async def test_a_redirect_to_another_host(hostile, open_lane, protocol, monkeypa
     assert (
         error.sentence == f"The server at {hostile.url} redirects to {target} (307). Nothing was sent there."
     )
+
+
+async def test_it_dies_or_fails_while_loading(hostile, backend):
+    async def die(exchange):
+        exchange.reset()
+
+    async def fail(exchange):
+        body = {"error": "model requires more system memory (9.9 GiB) than is available (1.0 GiB)"}
+        await exchange.refuse(500, body)
+
+    for reply, sentence in (
+        (die, "closed the connection before it answered."),
+        (fail, "requires more system memory"),
+    ):
+        hostile.on_load = hostile.replies["/v1/models"] = reply
+        assert sentence in (await refused_to_open(backend, hostile.url)).sentence
 
 
 async def test_giving_up_a_load_closes_the_request(hostile, backend, protocol):
@@ -356,19 +372,19 @@ async def test_stop_closes_the_request(hostile, open_lane):
 
 
 async def test_an_engine_that_is_closed_in_mid_answer(hostile, open_lane):
-    closed = asyncio.Event()
+    begun, closed = asyncio.Event(), asyncio.Event()
 
     async def chat(exchange):
         await exchange.begin()
         await exchange.say("One", " two")
+        begun.set()
         await exchange.gone()
         closed.set()
 
     hostile.on_chat = chat
     lane = await open_lane(hostile)
     run = asyncio.create_task(lane.ask())
-    while not hostile.chats:
-        await asyncio.sleep(0.01)
+    await begun.wait()
     await lane.engine.close()
     events, error = await run
     await closed.wait()

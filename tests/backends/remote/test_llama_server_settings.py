@@ -7,15 +7,12 @@ import shutil
 
 import pytest
 
-from paragone import EngineError, Message, Token
+from paragone import Message, Token
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 from .conftest import cautions
 
 pytestmark = pytest.mark.model
-
-STORY = "Write a very long story, with many chapters."
-"""A prompt that SmolLM2 answers to the end of a small context."""
 
 THINKING = """\
 {%- for message in messages -%}
@@ -57,12 +54,19 @@ def gate(tmp_path):
     return Gate(tmp_path / "ngrams")
 
 
-async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2, text):
+async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2, text, monkeypatch):
+    refusals, sleep = asyncio.Event(), asyncio.sleep
+
+    async def pause(seconds):
+        refusals.set()
+        await sleep(seconds)
+
+    monkeypatch.setattr("paragone_remote.openai_api.opening.asyncio.sleep", pause)
     with run_llama_server("-c", "256", *gate.options, status=503) as url:
         report = await OpenAIBackend().endpoint({"url": url})
         assert report.probe.reason == f"The server at {url} is still loading its model (503)."
         opening = asyncio.create_task(open_smollm2(url))
-        await asyncio.wait({opening}, timeout=0.2)
+        await refusals.wait()
         assert not opening.done()
         await asyncio.to_thread(gate.open)
         events, error = await (await opening).ask("Say hello.", max_tokens=3)
@@ -89,33 +93,6 @@ async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2
     assert cautions(events) == {
         "retried": f"The server at {url} is still loading its model (503). The request is repeated."
     }
-
-
-async def test_slots_that_share_the_context_can_fill_it(run_llama_server, open_smollm2, text):
-    """Left to itself, it has four slots, each with leave to fill the whole context that they share."""
-    with run_llama_server("-c", "256") as url:
-        lanes = [await open_smollm2(url) for _ in range(2)]
-        assert [lane.engine.loaded.context for lane in lanes] == [256, 256]
-        answers = await asyncio.gather(*(lane.ask(STORY, temperature=0) for lane in lanes))
-        cut = [(events, error) for events, error in answers if error is not None]
-        assert cut
-        for events, error in cut:
-            assert text(events)
-            assert isinstance(error, EngineError)
-            assert error.sentence == f"The server at {url} ran out of context in the middle of the answer."
-            assert "The partial answer is kept." in error.hint
-        events, error = await lanes[0].ask(STORY, temperature=0)  # alone, it ends as it should
-        assert error is None
-        assert events[-1].reason == "length"
-        assert events[-1].usage.prompt_tokens + events[-1].usage.completion_tokens in (256, 257)
-        assert cautions(events) == {}
-
-
-async def test_a_context_that_is_shifted_under_the_answer_is_told(run_llama_server, open_smollm2):
-    with run_llama_server("-c", "256", "-np", "1", "--context-shift") as url:
-        events, error = await (await open_smollm2(url)).ask(STORY, max_tokens=260, temperature=0)
-        assert error is None
-        assert "dropped the beginning of the conversation" in cautions(events)["context-shifted"]
 
 
 async def test_thinking(run_llama_server, open_smollm2, text, tmp_path):
@@ -149,15 +126,15 @@ async def test_thinking(run_llama_server, open_smollm2, text, tmp_path):
         assert with_it[-1].usage.prompt_tokens > without[-1].usage.prompt_tokens
 
 
-async def test_a_base_model(run_llama_server, whole_smollm2, open_smollm2, text, tmp_path):
+async def test_a_base_model(run_llama_server, smollm2, open_smollm2, tmp_path):
     """It takes ChatML for its template without a word, which the lane says."""
     base = tmp_path / "base.gguf"
-    without_template(whole_smollm2, base)
+    without_template(smollm2, base)
     with run_llama_server("-c", "256", "-np", "1", model=base) as url:
         (caution,) = (await open_smollm2(url)).engine.loaded.cautions
         assert caution.code == "assumed-chat-template"
         assert "raw = true" in caution.sentence
         lane = await open_smollm2(url, raw=True)
         assert [caution.code for caution in lane.engine.loaded.cautions] == ["no-chat-template"]
-        events, _ = await lane.ask("One, two, three, four,", max_tokens=4, temperature=0)
-        assert text(events).startswith(" five")
+        events, error = await lane.ask("One, two, three, four,", max_tokens=1)
+        assert (error, events[-1].usage.completion_tokens) == (None, 1)

@@ -1,6 +1,5 @@
 """The Ollama server on this machine is found where OLLAMA_HOST says, and nothing else is asked."""
 
-import pytest
 from loopback_server import LoopbackServer
 
 from paragone_remote.ollama_api.backend import OllamaBackend
@@ -11,26 +10,26 @@ from .conftest import free_port
 DEFAULT = "http://127.0.0.1:11434"
 
 
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("", DEFAULT),
-        ("localhost:8080", "http://127.0.0.1:8080"),
-        ("http://127.0.0.2:8080/", "http://127.0.0.2:8080"),
-        (":8080", "http://127.0.0.1:8080"),
-        ("0.0.0.0", DEFAULT),
-        ("[::]:8080", "http://[::1]:8080"),
-        ("https://localhost", "https://127.0.0.1:443"),
-        # other machines, and what is no address at all
-        ("gpu-box:11434", DEFAULT),
-        ("localhost.example.org", DEFAULT),
-        ("me:secret@localhost:8080", DEFAULT),
-        ("localhost:many", DEFAULT),
-    ],
-)
-def test_only_this_machine_is_meant(monkeypatch, host, url):
-    monkeypatch.setenv("OLLAMA_HOST", host)
-    assert local_url() == url
+URLS = {
+    "": DEFAULT,
+    "localhost:8080": "http://127.0.0.1:8080",
+    "http://127.0.0.2:8080/": "http://127.0.0.2:8080",
+    ":8080": "http://127.0.0.1:8080",
+    "0.0.0.0": DEFAULT,
+    "[::]:8080": "http://[::1]:8080",
+    "https://localhost": "https://127.0.0.1:443",
+    # other machines, and what is no address at all
+    "gpu-box:11434": DEFAULT,
+    "localhost.example.org": DEFAULT,
+    "me:secret@localhost:8080": DEFAULT,
+    "localhost:many": DEFAULT,
+}
+
+
+def test_only_this_machine_is_meant(monkeypatch):
+    for host, url in URLS.items():
+        monkeypatch.setenv("OLLAMA_HOST", host)
+        assert local_url() == url, host
 
 
 async def test_without_a_server_there_are_no_models(monkeypatch):

@@ -5,7 +5,7 @@ import json
 import pytest
 from hostile_server import OLLAMA
 
-from paragone import Caution, OpenRequest
+from paragone import Caution, OpenRequest, Token
 from paragone.wire import to_json
 
 ENDLESS = "1" + "0" * 400
@@ -59,6 +59,25 @@ async def test_a_time_too_short_to_divide_by(hostile, protocol, open_lane):
     )
     events, _ = await (await open_lane(hostile)).ask()
     assert events[-1].timings.decode_s == 0
+
+
+@pytest.mark.parametrize("number", [ENDLESS, "NaN", "-Infinity"], ids=["endless", "nan", "infinite"])
+async def test_log_probabilities(hostile, protocol, answered, number):
+    others = f'[{{"token": "Ho", "logprob": {number}}}]'
+    one = f'{{"token": "Hi", "logprob": {number}, "top_logprobs": {others}}}'
+    two = f'{{"token": "!", "logprob": -0.5, "top_logprobs": {others}}}'
+
+    def piece(said, scored):
+        if protocol is OLLAMA:
+            message = f'"message": {{"role": "assistant", "content": "{said}"}}'
+            return protocol.raw(f'{{{message}, "done": false, "logprobs": [{scored}]}}'.encode())
+        choice = f'{{"delta": {{"content": "{said}"}}, "logprobs": {{"content": [{scored}]}}}}'
+        return protocol.raw(f'{{"choices": [{choice}]}}'.encode())
+
+    parts = piece("Hi", one), piece("!", two), protocol.end()
+    events = await answered(hostile, lambda exchange: exchange.stream(*parts), logprobs=2)
+    tokens = [event for event in events if isinstance(event, Token)]
+    assert [(token.logprob, token.top) for token in tokens] == [(None, ()), (-0.5, ())]
 
 
 @pytest.mark.parametrize("number", [ENDLESS, "1" + "0" * 30], ids=["endless", "31 digits"])

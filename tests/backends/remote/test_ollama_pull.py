@@ -57,26 +57,15 @@ async def test_a_download(server):
         LAYER,
         {**LAYER, "completed": 60},
         {"status": "pulling bb\x1b[2J", "digest": "bb", "total": 50, "completed": 50},
-        {"status": "success"},
-    )
-    progress, error = await told(server)
-    assert error is None
-    assert sizes(progress) == [(0, None), (0, 100), (60, 100), (110, 150)]
-    assert progress[-1].status.isprintable()
-
-
-async def test_sizes_that_cannot_be(server):
-    telling(
-        server,
+        {**LAYER, "digest": "cc", "total": -5, "completed": 5},  # sizes that cannot be
+        {**LAYER, "digest": "dd", "total": 10**300, "completed": 10**299},
         {**LAYER, "completed": 101},
-        {**LAYER, "completed": -1},
-        {**LAYER, "digest": "bb", "total": -5, "completed": 5},
-        {**LAYER, "digest": "cc", "total": 10**300, "completed": 10**299},
         {"status": "success"},
     )
     progress, error = await told(server)
     assert error is None
-    assert sizes(progress) == [(100, 100), (0, 100), (0, 100), (0, 100)]
+    assert sizes(progress) == [(0, None), (0, 100), (60, 100), *[(110, 150)] * 3, (150, 150)]
+    assert progress[3].status.isprintable()
 
 
 async def test_giving_it_up_closes_the_request(server):
@@ -93,32 +82,27 @@ async def test_giving_it_up_closes_the_request(server):
     await closed.wait()
 
 
-async def test_an_end_without_success_is_none(server):
-    telling(server, LAYER)
-    progress, error = await told(server)
-    assert sizes(progress) == [(0, 100)]
-    assert isinstance(error, EngineError)
-    assert error.sentence == f"The server at {server.url} ended the download before it was complete."
-
-
-async def test_silence(server):
-    telling(server, LAYER, then=lambda exchange: exchange.gone())
-    progress, error = await told(server, load_timeout=0.3)
-    assert sizes(progress) == [(0, 100)]
-    assert (
-        error.sentence == f"The server at {server.url} reported no progress of the download for 0.3 seconds."
-    )
-    assert "load_timeout" in error.hint
-
-
-async def test_what_the_server_says_went_wrong(server):
-    telling(server, LAYER, {"error": "write /models/aa: no space left on device\x1b[2J"})
-    _, error = await told(server)
-    assert error.sentence.startswith(
-        f"The server at {server.url} cancelled the download: write /models/aa: no"
-    )
-    assert error.sentence.isprintable()
-    assert error.hint == ""
+async def test_ends_without_success(server):
+    where = f"The server at {server.url}"
+    full = {"error": "write /models/aa: no space left on device\x1b[2J"}
+    for lines, then, sentence, hint in (
+        ((), None, f"{where} ended the download before it was complete.", "Pull the model again"),
+        (
+            (),
+            lambda exchange: exchange.gone(),
+            f"{where} reported no progress of the download for 0.3",
+            "load_timeout",
+        ),
+        ((full,), None, f"{where} cancelled the download: write /models/aa: no space", ""),
+    ):
+        telling(server, LAYER, *lines, then=then)
+        progress, error = await told(server, load_timeout=0.3)
+        assert sizes(progress) == [(0, 100)]
+        assert isinstance(error, EngineError)
+        assert error.sentence.startswith(sentence)
+        assert error.sentence.isprintable()
+        assert hint in error.hint
+        assert bool(hint) == bool(error.hint)
 
 
 # How to have a model that is missing

@@ -6,14 +6,7 @@ import pytest
 import pytest_asyncio
 from hostile_server import OPENAI
 
-from paragone import (
-    Finish,
-    Image,
-    Message,
-    OpenRequest,
-    RunSettings,
-    Token,
-)
+from paragone import Finish, Image, Message, RunSettings, Token
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 from .conftest import PROPS, SERVERS, cautions
@@ -40,12 +33,9 @@ async def test_only_what_was_set_is_sent(server, open_lane):
     }
 
 
-@pytest.mark.parametrize("url", ["{}", "{}/v1/"])
-async def test_urls_with_and_without_the_version(server, url):
-    request = OpenRequest(model="m", options={"url": url.format(server.url)})
-    engine = await OpenAIBackend().open(request, lambda progress: None)
-    await engine.close()
-    assert engine.loaded.facts["origin"] == f"{server.url}/v1"
+async def test_urls_with_and_without_the_version(server, open_lane):
+    for url in (server.url, f"{server.url}/v1/"):
+        assert (await open_lane(server, url=url)).engine.loaded.facts["origin"] == f"{server.url}/v1"
 
 
 @pytest.mark.parametrize("names", [["reasoning"], ["reasoning_content", "reasoning"]], ids="+".join)
@@ -112,50 +102,33 @@ async def test_a_reply_that_does_not_end_with_the_answer(server, answered, text,
     await closed.wait()
 
 
-async def test_an_answer_that_no_reason_ends(server, open_lane, text):
-    """So ends what llama-cpp-python's server drops for another request: nothing tells it from a whole one."""
+async def test_a_sampler_that_is_refused_is_left_out_from_then_on(serve, open_lane):
+    where = "The server at {}"
+    for status, body in (
+        (400, {"error": {"message": "Unrecognized request argument supplied: min_p"}}),
+        (422, {"detail": [{"loc": ["body", "min_p"], "msg": "Extra inputs are not permitted"}]}),
+    ):
 
-    server.on_chat = lambda exchange: exchange.stream("Once", " upon", b"data: [DONE]\n\n")
-    events, error = await (await open_lane(server)).ask()
-    assert text(events) == "Once upon"
-    assert error.sentence == f"The server at {server.url} ended the answer before it was complete."
-    assert len(server.chats) == 1
+        async def chat(exchange, status=status, body=body):
+            refused = "min_p" in exchange.request.body
+            await (exchange.refuse(status, body) if refused else exchange.answer("Hello."))
 
-
-REFUSALS = [
-    (400, {"error": {"message": "Unrecognized request argument supplied: min_p"}}),
-    (422, {"detail": [{"loc": ["body", "min_p"], "msg": "Extra inputs are not permitted"}]}),
-]
-
-
-@pytest.mark.parametrize(("status", "body"), REFUSALS)
-async def test_a_sampler_that_is_refused_is_left_out_from_then_on(server, open_lane, text, status, body):
-    async def chat(exchange):
-        if "min_p" in exchange.request.body:
-            await exchange.refuse(status, body)
-        else:
-            await exchange.answer("Hello.")
-
-    server.on_chat = chat
-    lane = await open_lane(server)
-    for requests in (2, 3):  # refused once; the second run asks but once
-        events, error = await lane.ask(min_p=0.1, top_k=5)
-        assert error is None
-        assert text(events) == "Hello."
-        where = f"The server at {server.url}"
-        assert cautions(events) == {"option-refused": f"{where} does not support min_p, so it was left out."}
-        assert len(server.chats) == requests
-    assert server.chats[-1].body["top_k"] == 5
-    other = await open_lane(server)  # another engine at the same endpoint knows it too
-    await other.ask(min_p=0.1)
-    assert len(server.chats) == 4
-
-
-async def test_a_refusal_of_something_else_is_no_lesson(server, open_lane):
-    server.on_chat = lambda exchange: exchange.refuse(400, {"error": {"message": "no such role"}})
-    _, error = await (await open_lane(server)).ask(min_p=0.1)
-    assert "rejected the request (400): no such role." in error.sentence
-    assert len(server.chats) == 1
+        server = await serve(OPENAI)
+        server.on_chat = chat
+        lane = await open_lane(server)
+        for requests in (2, 3):  # refused once; the second run asks but once
+            events, error = await lane.ask(min_p=0.1, top_k=5)
+            assert error is None
+            sentence = f"{where.format(server.url)} does not support min_p, so it was left out."
+            assert cautions(events) == {"option-refused": sentence}
+            assert len(server.chats) == requests
+        assert server.chats[-1].body["top_k"] == 5
+        await (await open_lane(server)).ask(min_p=0.1)  # another engine at the same endpoint knows it too
+        assert len(server.chats) == 4
+        server.on_chat = lambda exchange: exchange.refuse(400, {"error": {"message": "no such role"}})
+        _, error = await lane.ask(top_k=5)  # a refusal of something else is no lesson
+        assert "rejected the request (400): no such role." in error.sentence
+        assert len(server.chats) == 5
 
 
 async def test_log_probabilities_that_are_refused(server, answered, text):
@@ -253,9 +226,9 @@ async def test_a_server_that_may_begin_a_new_answer_does_not_promise_to_go_on(se
     assert "cannot continue thinking that has no answer yet" in error.sentence
 
 
-@pytest.mark.parametrize(
-    ("kind", "title"),
-    [
+async def test_each_server_is_known(serve):
+    nonsense = {"/version": [1], "/props": "x", "/openapi.json": {"info": 7}}
+    for kind, title in (
         ("llama-server", "llama-server b1-0c1e570"),
         ("vLLM", "vLLM 0.11.0"),
         ("SGLang", "SGLang 0.5.3"),
@@ -263,19 +236,12 @@ async def test_a_server_that_may_begin_a_new_answer_does_not_promise_to_go_on(se
         ("LM Studio", "LM Studio"),
         ("llama-cpp-python", "llama-cpp-python 0.3"),
         ("nonsense", "OpenAI-compatible server"),
-    ],
-)
-async def test_each_server_is_known(server, kind, title):
-    nonsense = {"/version": [1], "/props": "x", "/openapi.json": {"info": 7}}
-    server.replies.update(SERVERS.get(kind, nonsense))
-    report = await OpenAIBackend().endpoint({"url": server.url})
-    assert report.probe.facts == {"server": title, "models": "1"}
-
-
-async def test_a_llama_server_is_not_asked_what_others_tell(server):
-    server.replies["/props"] = PROPS
-    await OpenAIBackend().endpoint({"url": server.url})
-    assert sorted({request.path for request in server.requests}) == ["/props", "/v1/models"]
+    ):
+        server = await serve(OPENAI, SERVERS.get(kind, nonsense))
+        report = await OpenAIBackend().endpoint({"url": server.url})
+        assert report.probe.facts == {"server": title, "models": "1"}
+        if kind == "llama-server":  # it is not asked what others tell
+            assert {request.path for request in server.requests} == {"/props", "/v1/models"}
 
 
 async def test_details_of_models_where_they_are_told(server):
@@ -317,16 +283,12 @@ async def test_images_are_parts_of_their_message(server, open_lane):
     assert cautions(events) == {"may-not-see": said}
 
 
-SIGHT = [
-    ("/props", PROPS | {"modalities": {"vision": True, "audio": False}}, True),
-    ("/props", PROPS | {"modalities": {"vision": False, "audio": False}}, False),
-    ("/props", PROPS, None),
-    ("/v1/model", {"parameters": {"max_seq_len": 4096, "use_vision": True}}, True),
-    ("/v1/model", {"parameters": {"max_seq_len": 4096, "use_vision": None}}, None),
-]
-
-
-@pytest.mark.parametrize(("path", "reply", "vision"), SIGHT)
-async def test_whether_a_model_sees(server, open_lane, path, reply, vision):
-    server.replies[path] = reply
-    assert (await open_lane(server)).engine.loaded.vision is vision
+async def test_whether_a_model_sees(serve, open_lane):
+    for path, reply, vision in (
+        ("/props", PROPS | {"modalities": {"vision": True, "audio": False}}, True),
+        ("/props", PROPS | {"modalities": {"vision": False, "audio": False}}, False),
+        ("/props", PROPS, None),
+        ("/v1/model", {"parameters": {"max_seq_len": 4096, "use_vision": True}}, True),
+        ("/v1/model", {"parameters": {"max_seq_len": 4096, "use_vision": None}}, None),
+    ):
+        assert (await open_lane(await serve(OPENAI, {path: reply}))).engine.loaded.vision is vision

@@ -2,13 +2,7 @@
 
 import pytest
 
-from paragone import (
-    Message,
-    RunRequest,
-    RunSettings,
-    Token,
-    TokenizeRequest,
-)
+from paragone import Message, RunRequest, RunSettings, Token, TokenizeRequest
 
 from .conftest import bare_client
 
@@ -52,8 +46,9 @@ async def run(lane, messages, **sampling):
     return events, settings
 
 
-@pytest.mark.parametrize("raw", [False, True], ids=["chat", "raw"])
-@pytest.mark.parametrize("kind", ["llama_server", "bos_server"])
+@pytest.mark.parametrize(
+    ("kind", "raw"), [("llama_server", False), ("bos_server", False), ("bos_server", True)]
+)
 async def test_the_tokens_are_those_that_it_evaluates(request, open_smollm2, kind, raw):
     url = request.getfixturevalue(kind)
     lane = await open_smollm2(url, raw=raw)

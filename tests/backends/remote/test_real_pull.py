@@ -1,12 +1,11 @@
-"""`paragone pull` on a real Ollama, from a double of its registry with a model of another real Ollama."""
-
-import re
-import shlex
+"""Downloads by a real Ollama, from a double of its registry with a model of another real Ollama."""
 
 import pytest
 import trustme
 from model_registry import ModelRegistry
-from tests.cli.conftest import paragone, said
+
+from paragone import EngineError, InputError, Message, OpenRequest, RunRequest
+from paragone_remote.ollama_api.backend import OllamaBackend
 
 from .conftest import running_ollama
 
@@ -36,43 +35,47 @@ def puller(registry, authority, tmp_path):
         yield url
 
 
-def answer(engine):
-    settings = ("num_ctx=512", "num_thread=1", "max_tokens=8", "temperature=0", "seed=1")
-    done = paragone("ask", engine, "Name three colours.", *(f"--set={setting}" for setting in settings))
-    assert done.returncode == 0, said(done)
-    return done.stdout.decode()
+async def open_at(url, model):
+    request = OpenRequest(model=model, options={"url": url, "num_ctx": 512, "num_thread": 1})
+    return await OllamaBackend().open(request, lambda progress: None)
 
 
-def test_what_the_hint_says_downloads_the_model_which_then_answers(ollama_server, registry, puller):
-    engine = f"ollama:{registry.name('smollm2')}@{puller}"
-    missing = paragone("ask", engine, "Hello?")
-    assert missing.returncode == 2
-    hint = said(missing).splitlines()[-1]
-    assert hint == f"The server has no models yet. To download it: paragone pull {engine}"
-    program, *argv = shlex.split(hint.partition(": ")[2])
-    assert program == "paragone"
-    done = paragone(*argv)
-    lines = said(done).splitlines()
-    assert done.returncode == 0, lines
-    assert done.stdout.decode() == f"{registry.name('smollm2')}: the server has the model\n"
-    assert lines[0] == "paragone: pulling manifest …"
-    shares = [int(share) for share in re.findall(r"(\d+)% of 7 MB: pulling", "\n".join(lines))]
-    assert (
-        shares[-1] == 100
-    )  # the share can fall in between: Ollama begins a part of the file again when it stalls
-    assert "paragone: 100% of 7 MB: verifying sha256 digest" in lines
+async def answer(url, model, text):
+    engine = await open_at(url, model)
+    request = RunRequest(
+        messages=(Message(role="user", text="Name three colours."),),
+        sampling={"max_tokens": 8, "temperature": 0, "seed": 1},
+    )
+    try:
+        return text([event async for event in engine.run(request)])
+    finally:
+        await engine.close()
+
+
+async def pulled(url, model):
+    return [progress async for progress in OllamaBackend().pull(model, {"url": url})]
+
+
+async def test_what_the_hint_says_downloads_the_model_which_then_answers(
+    ollama_server, registry, puller, text
+):
+    name = registry.name("smollm2")
+    with pytest.raises(InputError) as caught:
+        await open_at(puller, name)
+    told = f"The server has no models yet. To download it: paragone pull ollama:{name}@{puller}"
+    assert caught.value.hint == told
+    progress = await pulled(puller, name)
+    statuses = [one.status for one in progress]
+    assert statuses[0] == "pulling manifest"
+    assert "verifying sha256 digest" in statuses
+    assert progress[-1].done == progress[-1].total > 7_000_000
     assert len(registry.downloads) == 4  # the model, its template, its parameters, what it is made of
-    assert answer(engine) == answer(f"ollama:smollm2@{ollama_server}") != "\n"
+    assert await answer(puller, name, text) == await answer(ollama_server, "smollm2", text) != ""
 
-    none = f"ollama:{registry.name('none')}"
-    done = paragone("pull", f"{none}@{puller}")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert said(done).splitlines()[-2:] == [
-        f"paragone: The server at {puller} cannot find the model '{registry.name('none')}' to download.",
-        "Check the name and tag of the model: the registry of the server does not have it.",
-    ]
+    none = registry.name("none")
+    with pytest.raises(InputError, match=f"{puller} cannot find the model '{none}' to download"):
+        await pulled(puller, none)
     # the other Ollama does not trust the registry: what the server cannot do is told in its words
-    done = paragone("pull", f"{none}@{ollama_server}")
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert "certificate signed by unknown authority" in said(done)
-    assert said(done).endswith("\nThe server itself downloads the model: can it reach the registry?\n")
+    with pytest.raises(EngineError, match="certificate signed by unknown authority") as failed:
+        await pulled(ollama_server, none)
+    assert failed.value.hint == "The server itself downloads the model: can it reach the registry?"

@@ -127,15 +127,14 @@ async def test_images_are_not_sent_twice(serve, open_lane):
         assert sum("AAEC" in repr(request.body) for request in server.requests) == 1
 
 
-@pytest.mark.parametrize(("version", "asked"), [("0.12.3", 0), ("0.0.0", 0), ("0.12.11", 2), ("0.13.5", 2)])
-async def test_older_ollamas_are_not_asked_for_the_prompt(serve, open_lane, version, asked):
-    server = await serve(OLLAMA, {"/api/version": {"version": version}})
-    lane = await open_lane(server)
-    for _ in range(2):
-        await lane.ask()
-    assert len([one for one in server.requests if "_debug_render_only" in one.body]) == asked
-    known = version != "0.12.3"
-    assert lane.engine.loaded.capabilities.logprobs is known
+async def test_older_ollamas_are_not_asked_for_the_prompt(serve, open_lane):
+    for version, asked in (("0.12.3", 0), ("0.0.0", 0), ("0.12.11", 2)):
+        server = await serve(OLLAMA, {"/api/version": {"version": version}})
+        lane = await open_lane(server)
+        for _ in range(2):
+            await lane.ask()
+        assert len([one for one in server.requests if "_debug_render_only" in one.body]) == asked
+        assert lane.engine.loaded.capabilities.logprobs is (version != "0.12.3")
 
 
 async def test_an_ollama_that_answers_instead_of_rendering_is_not_asked_again(serve, open_lane, text):

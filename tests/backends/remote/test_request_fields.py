@@ -39,22 +39,18 @@ async def asked(serve, open_lane, protocol, replies=None, answer='{"name": "Ada"
     return server.chats[0].body, [event.code for event in events if isinstance(event, Caution)]
 
 
-@pytest.mark.parametrize(
-    ("kind", "field", "raw"),
-    [
+async def test_a_request_has_the_field_of_its_server(serve, open_lane):
+    for kind, field, raw in (
         ("unknown", OPENAI_FORMAT, False),
-        ("llama-server", OPENAI_FORMAT, False),
         ("TabbyAPI", {"json_schema": SCHEMA}, False),
         ("llama-cpp-python", {"response_format": {"type": "json_object", "schema": SCHEMA}}, False),
         ("llama-server", {"json_schema": SCHEMA}, True),
         ("vLLM", OPENAI_FORMAT, True),
         ("SGLang", {"json_schema": json.dumps(SCHEMA)}, True),
-    ],
-)
-async def test_a_request_has_the_field_of_its_server(serve, open_lane, kind, field, raw):
-    body, cautions = await asked(serve, open_lane, OPENAI, SERVERS[kind], raw=raw)
-    sent = {name: value for name, value in body.items() if name in ("response_format", "json_schema")}
-    assert (sent, cautions) == (field, [])
+    ):
+        body, cautions = await asked(serve, open_lane, OPENAI, SERVERS[kind], raw=raw)
+        sent = {name: value for name, value in body.items() if name in ("response_format", "json_schema")}
+        assert (sent, cautions) == (field, [])
 
 
 async def test_ollama_takes_it_as_its_format(serve, open_lane):
@@ -63,15 +59,13 @@ async def test_ollama_takes_it_as_its_format(serve, open_lane):
     assert "json_schema" not in body["options"]
 
 
-@pytest.mark.parametrize(
-    ("replies", "name"), [(None, "This server"), (SERVERS["llama-cpp-python"], "llama-cpp-python")]
-)
-async def test_a_server_that_cannot_for_plain_text_is_not_asked(serve, open_lane, replies, name):
-    server = await serve(OPENAI, replies)
-    _, error = await (await open_lane(server, raw=True)).ask(json_schema=json.dumps(SCHEMA))
-    assert isinstance(error, InputError)
-    assert error.sentence == f"{name} takes no JSON schema for plain text."
-    assert server.chats == []
+async def test_a_server_that_cannot_for_plain_text_is_not_asked(serve, open_lane):
+    for kind, name in (("unknown", "This server"), ("llama-cpp-python", "llama-cpp-python")):
+        server = await serve(OPENAI, SERVERS[kind])
+        _, error = await (await open_lane(server, raw=True)).ask(json_schema=json.dumps(SCHEMA))
+        assert isinstance(error, InputError)
+        assert error.sentence == f"{name} takes no JSON schema for plain text."
+        assert server.chats == []
 
 
 async def test_a_server_that_ignores_it_is_named(serve, open_lane):
@@ -89,39 +83,31 @@ async def test_nothing_is_sent_if_there_is_no_schema(serve, open_lane, protocol,
     assert server.chats == []
 
 
-@pytest.mark.parametrize(
-    ("protocol", "replies", "value", "fields"),
-    [
-        (OPENAI, None, True, ON),
-        (OPENAI, None, False, OFF),
-        (OPENAI, None, "low", {"reasoning_effort": "low"}),
-        (OPENAI, SERVERS["llama-server"], 64, {**ON, "thinking_budget_tokens": 64}),
-        (OPENAI, SERVERS["vLLM"], 64, {**ON, "thinking_token_budget": 64}),
-        (OLLAMA, None, False, {"think": False}),
-        (OLLAMA, None, "high", {"think": "high"}),
-    ],
-    ids=["on", "off", "effort", "llama-server", "vLLM", "Ollama, off", "Ollama, effort"],
-)
-async def test_each_server_has_its_field(serve, open_lane, protocol, replies, value, fields):
-    server = await serve(protocol, replies)
-    _, error = await (await open_lane(server)).ask(thinking=value)
-    assert error is None
-    assert {name: sent for name, sent in server.chats[0].body.items() if name in FIELDS} == fields
+async def test_each_server_has_its_field_for_thinking(serve, open_lane):
+    for protocol, kind, value, fields in (
+        (OPENAI, "unknown", True, ON),
+        (OPENAI, "unknown", False, OFF),
+        (OPENAI, "unknown", "low", {"reasoning_effort": "low"}),
+        (OPENAI, "llama-server", 64, {**ON, "thinking_budget_tokens": 64}),
+        (OPENAI, "vLLM", 64, {**ON, "thinking_token_budget": 64}),
+        (OLLAMA, "unknown", False, {"think": False}),
+        (OLLAMA, "unknown", "high", {"think": "high"}),
+    ):
+        server = await serve(protocol, SERVERS[kind])
+        _, error = await (await open_lane(server)).ask(thinking=value)
+        assert error is None
+        assert {name: sent for name, sent in server.chats[0].body.items() if name in FIELDS} == fields
 
 
-@pytest.mark.parametrize(
-    ("protocol", "replies", "reason"),
-    [
-        (OPENAI, None, "This server takes no budget for thinking."),
-        (OPENAI, SERVERS["SGLang"], "SGLang takes no budget for thinking."),
-        (OLLAMA, None, "The option 'thinking' of m cannot be 64."),
-    ],
-    ids=["unknown", "SGLang", "Ollama"],
-)
-async def test_a_server_without_a_budget_is_not_asked(serve, open_lane, protocol, replies, reason):
-    server = await serve(protocol, replies)
-    _, error = await (await open_lane(server)).ask(thinking=64)
-    assert isinstance(error, InputError)
-    assert error.sentence == reason
-    assert "low" in error.hint
-    assert server.chats == []
+async def test_a_server_without_a_budget_is_not_asked(serve, open_lane):
+    for protocol, kind, reason in (
+        (OPENAI, "unknown", "This server takes no budget for thinking."),
+        (OPENAI, "SGLang", "SGLang takes no budget for thinking."),
+        (OLLAMA, "unknown", "The option 'thinking' of m cannot be 64."),
+    ):
+        server = await serve(protocol, SERVERS[kind])
+        _, error = await (await open_lane(server)).ask(thinking=64)
+        assert isinstance(error, InputError)
+        assert error.sentence == reason
+        assert "low" in error.hint
+        assert server.chats == []

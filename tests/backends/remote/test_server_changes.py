@@ -1,14 +1,12 @@
 """Servers that are replaced or changed under an open engine, and servers that cut prompts silently.
 
-The doubles change what they say of themselves; the real servers are replaced at their port.
+The doubles change what they say of themselves. test_llama_server_settings replaces a real server at its port.
 """
 
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import Caution, Message
-
-from .conftest import made
+from paragone import Caution
 
 PROPS = {
     "total_slots": 1,
@@ -114,33 +112,15 @@ async def test_a_server_that_does_not_describe_itself_any_more_does_not_spoil_th
     assert (text(events), error, changed(events)) == ("Hello.", None, None)
 
 
-@pytest.fixture
-def small_ollama(ollama_server):
-    """Give the URL of a real Ollama whose model `small` has a context of 512 tokens, which /v1 cannot set."""
-    parameters = {"num_ctx": 512, "num_thread": 1}
-    with made(
-        ollama_server, {"model": "small", "from": "smollm2", "parameters": parameters, "stream": False}
-    ):
-        yield ollama_server
-
-
-def cut(events):
-    """Return the sentences about cut prompts."""
-    return [event.sentence for event in events if isinstance(event, Caution) and event.code == "truncated"]
-
-
-@pytest.mark.server
-async def test_a_conversation_that_ollama_cuts_behind_the_openai_protocol(small_ollama, open_smollm2, text):
-    """The server is none that this backend knows. Numbers have more tokens than words."""
-    lane = await open_smollm2(small_ollama, model="small:latest")
-    numbers = " ".join(str(number) for number in range(10_000, 10_022))
-    talk, last = [], 0
-    for _ in range(6):
-        talk.append(Message(role="user", text=f"Repeat: {numbers}"))
-        events, error = await lane.ask(talk, max_tokens=8, temperature=0)
+async def test_a_conversation_that_ollama_cuts_behind_the_openai_protocol(serve, open_lane):
+    """The server is none that this backend knows. Its answers name it, and its list of loaded models has the context."""
+    server = await serve(OPENAI)
+    server.replies["/api/ps"] = {"models": [{"name": "m:latest", "context_length": 512}]}
+    lane = await open_lane(server)
+    assert lane.engine.loaded.context is None
+    for read, is_cut in ((400, False), (512, True)):
+        last = OPENAI.end(read=read), {"choices": [], "system_fingerprint": "fp_ollama"}
+        server.on_chat = lambda exchange, last=last: exchange.stream(OPENAI.line(last[1]), "Hi.", last[0])
+        events, error = await lane.ask("A word of it. " * 50)
         assert error is None
-        read = events[-1].usage.prompt_tokens
-        assert bool(cut(events)) == (read < last + 100), f"{read} tokens were read after {last}"
-        last += 160 if cut(events) else read - last
-        talk.append(Message(role="assistant", text=text(events)))
-    assert cut(events), "six prompts do not fit in 512 tokens"
+        assert bool([it for it in events if isinstance(it, Caution) and it.code == "truncated"]) is is_cut

@@ -7,6 +7,8 @@ from paragone_remote.llama_server.executable import build_in_version
 from paragone_remote.llama_server.process import facts_in_log
 from paragone_remote.openai_api.servers import sampling_facts
 
+from .conftest import PROPS
+
 
 def test_samplers_that_no_option_sets():
     off = {"mirostat": 0, "dry_multiplier": 0.0, "typical_p": 1.0, "top_n_sigma": -1.0}
@@ -16,24 +18,17 @@ def test_samplers_that_no_option_sets():
     assert sampling_facts({}) == sampling_facts({"mirostat": "2"}) == {}
 
 
-@pytest.mark.parametrize(
-    ("told", "standard"),
-    [
+async def test_quantizations_have_their_standard_names(serve, open_lane):
+    for told, standard in (
         ("Q4_K - Medium", "Q4_K_M"),
         ("Q2_K - Medium", "Q2_K"),
         ("(guessed) IQ4_XS - 4.25 bpw", "IQ4_XS"),
         ("unknown, may not work", None),
-    ],
-)
-async def test_quantizations_have_their_standard_names(serve, open_lane, told, standard):
-    meta = {"n_params": 134515008, "ftype": told}
-    replies = {
-        "/props": {"default_generation_settings": {"n_ctx": 64}},
-        "/v1/models": {"data": [{"id": "m", "meta": meta}]},
-    }
-    loaded = (await open_lane(await serve(OPENAI, replies))).engine.loaded
-    assert loaded.quantization == standard
-    assert loaded.facts["parameters"] == "134515008"
+    ):
+        listed = {"data": [{"id": "m", "meta": {"n_params": 134515008, "ftype": told}}]}
+        loaded = (await open_lane(await serve(OPENAI, {"/props": PROPS, "/v1/models": listed}))).engine.loaded
+        assert loaded.quantization == standard
+        assert loaded.facts["parameters"] == "134515008"
 
 
 async def test_what_ollama_is_told_and_tells(serve, open_lane):
@@ -67,11 +62,11 @@ def test_the_build_that_a_llama_server_prints(printed, told):
     assert build_in_version(printed) == told
 
 
-@pytest.mark.parametrize(("build", "commit"), [("b9123-1a2b3c4", "1a2b3c4"), ("b0-unknown", None)])
-async def test_the_build_that_a_llama_server_tells(serve, open_lane, build, commit):
-    server = await serve(OPENAI, {"/props": {"total_slots": 1, "build_info": build}})
-    facts = (await open_lane(server)).engine.loaded.facts
-    assert (facts["program"], facts.get("commit")) == ("llama.cpp", commit)
+async def test_the_build_that_a_llama_server_tells(serve, open_lane):
+    for build, commit in (("b9123-1a2b3c4", "1a2b3c4"), ("b0-unknown", None)):
+        server = await serve(OPENAI, {"/props": {"total_slots": 1, "build_info": build}})
+        facts = (await open_lane(server)).engine.loaded.facts
+        assert (facts["program"], facts.get("commit")) == ("llama.cpp", commit)
 
 
 def test_instructions_in_the_log():

@@ -96,19 +96,16 @@ async def test_llama_cpp_python_tells_the_tokens_of_raw_text_alone(serve, open_l
     assert bodies(server, "/extras/tokenize") == [{"model": "m", "input": "Hello?\n\nYes"}]
 
 
-@pytest.mark.parametrize(
-    ("protocol", "kind"), [(OLLAMA, "unknown"), (OPENAI, "unknown"), (OPENAI, "SGLang"), (OPENAI, "TabbyAPI")]
-)
-async def test_servers_that_do_not_tell_say_so(serve, open_lane, protocol, kind):
-    lane = await open_lane(await serve(protocol, SERVERS[kind]))
-    assert not lane.engine.loaded.capabilities.tokenize
-    for request in (TokenizeRequest(messages=HELLO), TokenizeRequest(text="Hi")):
-        with pytest.raises(EngineError) as caught:
-            await lane.engine.tokenize(request)
-        assert "not report the tokens" in caught.value.sentence
-    with pytest.raises(EngineError):
-        await lane.engine.vocabulary()
-    assert prompt_ids(await run(lane)) is None
+async def test_servers_that_do_not_tell_say_so(serve, open_lane):
+    for protocol, kind in ((OLLAMA, "unknown"), (OPENAI, "unknown"), (OPENAI, "SGLang")):
+        lane = await open_lane(await serve(protocol, SERVERS[kind]))
+        assert not lane.engine.loaded.capabilities.tokenize
+        for request in (TokenizeRequest(messages=HELLO), TokenizeRequest(text="Hi")):
+            with pytest.raises(EngineError, match="not report the tokens"):
+                await lane.engine.tokenize(request)
+        with pytest.raises(EngineError):
+            await lane.engine.vocabulary()
+        assert prompt_ids(await run(lane)) is None
 
 
 async def test_the_tokens_of_images_are_not_told(serve, open_lane):
@@ -120,36 +117,21 @@ async def test_the_tokens_of_images_are_not_told(serve, open_lane):
     assert caught.value.sentence == f"The server at {server.url} does not report the tokens of images."
 
 
-@pytest.mark.parametrize("reply", [{}, {"tokens": "x"}, {"tokens": [1, "x"]}, {"tokens": [-1]}], ids=str)
-async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane, reply):
-    server = await serve(OPENAI, {**LLAMA_SERVER, "/tokenize": reply})
-    lane = await open_lane(server)
-    with pytest.raises(EngineError) as caught:
-        await lane.engine.tokenize(TokenizeRequest(text="Hi"))
-    assert caught.value.sentence == f"The server at {server.url} sent a reply that is not a list of tokens."
+async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane):
+    for reply in ({}, {"tokens": "x"}, {"tokens": [1, "x"]}, {"tokens": [-1]}):
+        server = await serve(OPENAI, {**LLAMA_SERVER, "/tokenize": reply})
+        with pytest.raises(EngineError, match="sent a reply that is not a list of tokens"):
+            await (await open_lane(server)).engine.tokenize(TokenizeRequest(text="Hi"))
 
 
-PIECES = [{"id": 0, "piece": "<s>"}, {"id": 1, "piece": "é"}, {"id": 2, "piece": [0xC3]}]
+PIECES: list[Json] = [{"id": 0, "piece": "<s>"}, {"id": 1, "piece": "é"}]
 
 
-def vocabulary(pieces, size=3):
-    models = {"data": [{"id": "m", "meta": {"n_vocab": size}}]}
-    return {"/props": PROPS, "/v1/models": models, "/tokenize": {"tokens": pieces}}
-
-
-@pytest.mark.parametrize(
-    "pieces",
-    [
-        PIECES[:2],
-        [*PIECES[:2], {"id": 7, "piece": "x"}],
-        [*PIECES[:2], {"id": 2}],
-        [*PIECES[:2], {"id": 2, "piece": [256]}],
-        None,
-    ],
-    ids=str,
-)
-async def test_a_vocabulary_that_cannot_be_one(serve, open_lane, pieces):
-    server = await serve(OPENAI, vocabulary(pieces))
-    with pytest.raises(EngineError) as caught:
-        await (await open_lane(server)).engine.vocabulary()
-    assert caught.value.sentence.startswith(f"The server at {server.url} sent ")
+async def test_a_vocabulary_that_cannot_be_one(serve, open_lane):
+    models = {"data": [{"id": "m", "meta": {"n_vocab": 3}}]}
+    wrong: list[Json] = [{"id": 7, "piece": "x"}, {"id": 2}, {"id": 2, "piece": [256]}]
+    lists: list[Json] = [None, PIECES, *([*PIECES, last] for last in wrong)]
+    for pieces in lists:
+        replies = {"/props": PROPS, "/v1/models": models, "/tokenize": {"tokens": pieces}}
+        with pytest.raises(EngineError, match=r"The server at \S+ sent "):
+            await (await open_lane(await serve(OPENAI, replies))).engine.vocabulary()

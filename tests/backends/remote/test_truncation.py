@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from paragone import Message
 from paragone_remote.answers import TruncationAlarm, least_tokens
+
+from .conftest import vocab_of
 
 CONTRACT = (
     "The undersigned representatives, being duly authorized by their respective governments, have agreed "
@@ -25,22 +25,12 @@ TEXTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def count(whole_vocab):
-    """Return what counts a text's tokens as a real model does."""
-    return lambda text: len(whole_vocab.tokenize(text, special=False))
-
-
-@pytest.mark.parametrize("kind", TEXTS)
-def test_no_text_is_taken_for_longer_than_it_is(count, kind):
-    assert least_tokens(TEXTS[kind]) <= count(TEXTS[kind])
-
-
-@pytest.mark.parametrize(
-    ("kind", "part"), [("contract", 0.8), ("code", 0.3), ("Chinese", 0.1), ("German", 0.1)]
-)
-def test_much_of_a_text_cannot_be_cut_unnoticed(count, kind, part):
-    assert least_tokens(TEXTS[kind]) >= part * count(TEXTS[kind])
+def test_no_text_is_taken_for_longer_than_it_is_and_no_cut_stays_unnoticed(whole_smollm2):
+    vocab = vocab_of(whole_smollm2)
+    noticed = {"contract": 0.8, "code": 0.3, "Chinese": 0.1, "German": 0.1}
+    for kind, text in TEXTS.items():
+        count = len(vocab.tokenize(text, special=False))
+        assert noticed.get(kind, 0) * count <= least_tokens(text) <= count, kind
 
 
 def test_thinking_that_a_template_leaves_out_was_not_cut():
@@ -105,6 +95,14 @@ def test_tokens_of_the_prompt_that_the_server_told_itself():
     assert alarm.check(said(TELL), 20, 5, sent_tokens=20) is None
     caution = alarm.check(said(TELL), 17, 5, sent_tokens=20)
     assert "20 tokens were sent, and the server read 17" in caution.sentence
+
+
+def test_a_context_that_is_shifted_under_the_answer_is_told():
+    alarm = TruncationAlarm("The server", context=256)
+    assert alarm.check(said(TELL), 20, 237) is None, "the last token is never read again"
+    caution = alarm.check(said(TELL), 20, 238)
+    assert caution.code == "context-shifted"
+    assert "prompt and answer are 258 tokens, the context holds 256" in caution.sentence
 
 
 def test_spaces_that_a_template_strips_are_not_counted():

@@ -78,6 +78,7 @@ async def test_requests_in_the_queue_of_llama_server_are_told_as_waiting_and_mar
     one_slot, open_smollm2, monkeypatch
 ):
     events = []
+    monkeypatch.setattr("paragone_remote.openai_api.servers._POLL_S", 0.01)
 
     async def hello(lane):
         async for event in lane.run("Hello?", max_tokens=2):

@@ -7,12 +7,10 @@ import json
 
 import psutil
 import pytest
-from tests.plugins.assertions.conftest import Judging
 
 from paragone import InputError
-from paragone.assertions import Answer, NoVerdict
+from paragone.assertions import NoVerdict
 from paragone_assertions.limited import SECONDS, LimitedProcess
-from paragone_assertions.texts import Regex, RegexOptions
 
 HOPELESS = {"job": "search", "pattern": "(a+)+$", "text": "a" * 40 + "!"}
 """Takes years."""
@@ -61,18 +59,6 @@ async def test_a_job_that_takes_forever_is_stopped(limited):
     assert await limited.run(QUICK) == {"found": "a"}
 
 
-async def test_other_work_goes_on_meanwhile(limited):
-    """Python's `re` would hold the GIL: in a thread it would stop the event loop."""
-    job = asyncio.create_task(limited.run(HOPELESS))
-    beats = 0
-    while not job.done():
-        await asyncio.sleep(0.01)
-        beats += 1
-    assert beats > 1
-    with pytest.raises(NoVerdict):
-        await job
-
-
 async def test_jobs_at_the_same_time(limited):
     jobs = [limited.run({**QUICK, "text": f"{number}a"}) for number in range(20)]
     assert await asyncio.gather(*jobs) == [{"found": "a"}] * 20
@@ -85,16 +71,6 @@ async def test_a_process_that_was_killed_is_replaced(limited, new_children):
     with pytest.raises(NoVerdict, match="ended unexpectedly, with status -9"):
         await limited.run(QUICK)
     assert await limited.run(QUICK) == {"found": "a"}
-
-
-async def test_nothing_runs_after_the_end(new_children):
-    regex = Regex()
-    regex.close()
-    await regex.check(Answer(text="a"), RegexOptions(pattern="a"), Judging())
-    (child,) = new_children()
-    regex.close()
-    assert not child.is_running()
-    regex.close()
 
 
 async def test_the_end_does_not_wait_for_a_job(new_children, monkeypatch):
@@ -173,12 +149,9 @@ async def test_a_schema_that_takes_forever(check, monkeypatch, schema, answer, r
     ("answer", "passed"),
     [
         ("{}", True),
-        (" [1, 2]\n", True),
-        ("```json\n{}\n```", True),
         ("Sure:\n\n  ```json\n{\n}\n  ```\nBye", True),
         ("```json\n{}", True),
         ("{'a': 1}", False),
-        ("", False),
         ("Sure: {}", False),
         ("[" * 100_000, False),
         ("9" * 5000, False),

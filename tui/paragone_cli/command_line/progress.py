@@ -24,8 +24,7 @@ from paragone_cli.command_line.output import (
 )
 from paragone_tui.terminal.text import visible
 from paragone_workbench.compare.answers import answer_json, warnings_of
-from paragone_workbench.engines.handle import EngineHandle, EngineObserver
-from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.engines.handle import EngineHandle, EngineObserver, RunObserver
 from paragone_workbench.runs.run import Run
 
 EVERY = 0.1
@@ -106,7 +105,7 @@ class StatusLine:
             sys.stderr.flush()
 
 
-class ProgressLine(StatusLine, EngineObserver, RunObserver["Run"]):
+class ProgressLine(StatusLine, EngineObserver, RunObserver):
     """A status line with the progress of loading, prompt processing and decoding."""
 
     def __init__(self, engines: Sequence[EngineHandle]) -> None:
@@ -239,7 +238,7 @@ class Stream:
 
 
 @dataclass(eq=False)
-class AnswerPrinter(RunObserver["Run"]):
+class AnswerPrinter(RunObserver):
     """Prints the answer as it arrives, without the thinking before it."""
 
     stream: Stream | None

@@ -18,8 +18,7 @@ from textual.widgets import Static
 from paragone.network import GUARD
 from paragone_tui.commands import Program
 from paragone_tui.terminal.text import one_line, visible
-from paragone_tui.transcript import Transcript
-from paragone_tui.transcript.scrolling import Link
+from paragone_tui.transcript import Link, Transcript
 from paragone_tui.widgets.modal import SCROLL_BINDINGS, Column, Modal, columns_that_fit, hints, show_columns
 from paragone_workbench.experiments.voting import LETTERS, Ballot, ExperimentBallots
 from paragone_workbench.runs.run import Run

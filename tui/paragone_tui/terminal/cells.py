@@ -107,17 +107,13 @@ def _join(cells: list[TerminalCell], mark: str) -> None:
 
 @lru_cache(maxsize=4096)
 def is_doubtful(grapheme: str) -> bool:
-    """Return whether terminals disagree on the width of a grapheme.
-
-    Terminals disagree on flags, and on graphemes with joiners, variation selectors, skin tones or spacing marks.
-    """
+    """Return whether terminals disagree on the width: of flags, joiners, variation selectors, skin tones and spacing marks."""
     return len(grapheme) > 1 and (
         not _JOINING.isdisjoint(grapheme) or any(category(mark) not in ("Mn", "Me") for mark in grapheme[1:])
     )
 
 
 def _set(look: CellLook, before: CellLook) -> list[str]:
-    """Return the codes that change the look `before` into `look`. The look `look` must have all attributes of `before`."""
     (attributes, fore, back), (old_attributes, old_fore, old_back) = look, before
     added = attributes & ~old_attributes
     codes = [code for bit, code in enumerate(_ATTRIBUTES) if added & 1 << bit]
@@ -138,7 +134,6 @@ class Pen:
         """The colours and attributes with which the terminal writes at present."""
 
     def sequence_for(self, cell: TerminalCell) -> str:
-        """Return the escape sequence to write before the cell's text; empty if the cell needs no sequence."""
         text, look = cell
         if look == self.look:
             return ""
@@ -157,7 +152,6 @@ class Pen:
         return f"\x1b[{';'.join(codes)}m"
 
     def reset_sequence(self) -> str:
-        """Return the sequence that resets the terminal to its defaults; empty if the terminal already uses its defaults."""
         return "\x1b[m" if self.look != _PLAIN else ""
 
 
@@ -179,8 +173,7 @@ class Look(NamedTuple):
 def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:
     """Return the style of each look on a widget's background, in the current theme.
 
-    Textual's component classes have the same effect, but double the time that styles take at the start: Textual matches
-    each class of each widget against the whole style sheet, twice.
+    Textual's component classes have the same effect, but double the time that styles take at the start.
     """
     base = widget.rich_style
     own = Color.from_rich_color(base.bgcolor) if base.bgcolor is not None else Color(0, 0, 0)

@@ -81,7 +81,6 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         """Whether `_paint` is scheduled."""
 
     def repaint(self) -> None:
-        """Paint all cells, whatever the terminal shows at present."""
         self._terminal.forget()
         self.refresh()
 
@@ -100,9 +99,8 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
 
 
 def paint(widget: Widget, *regions: Region) -> None:
-    """Paint regions of a widget, or without regions the whole widget, in the next iteration of the event loop.
+    """Paint regions of a widget, or all of it, in the next iteration of the event loop, not after messages and timers.
 
-    Textual's `Widget.refresh` paints after two messages, two idle events and a timer, which take longer than the painting.
     Call `refresh` where the widget's size or styles change.
     """
     if not widget.is_attached:
@@ -136,10 +134,7 @@ class _ChangedRowsCompositor(RegionCompositor):
         return update and _PartialUpdate(update, self.terminal)
 
     def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield the rows of the widgets in the regions to repaint, the front widgets first.
-
-        Textual's own method also renders rows outside these regions, and widgets that other widgets cover.
-        """
+        """Yield rows in the dirty regions only. Textual's own method also renders rows outside, and covered widgets."""
         wanted = _spans(self._wanted or [crop or self.size.region])
         for widget, (region, clip) in self.visible_widgets.items():
             if not wanted:
@@ -220,7 +215,6 @@ class _Terminal:
         self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
 
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
-        """Return the output that shows the stretches. The stretches of the same row must follow each other."""
         pen = Pen(console.color_system)
         out: list[str] = []
         cursor: tuple[int, int] | None = None
@@ -254,7 +248,6 @@ def _changes(before: list[TerminalCell], after: list[TerminalCell]) -> Iterator[
 
 
 def _move(cursor: tuple[int, int] | None, to: tuple[int, int]) -> str:
-    """Return a short sequence that moves the cursor to a column and row, both counted from 0."""
     x, y = to
     if cursor == to:
         return ""

@@ -29,10 +29,9 @@ def fits(text: str) -> bool:
 
 
 def sequence(text: str, environment: Mapping[str, str]) -> str:
-    """Return the control sequence that makes the terminal put a text into its clipboard (OSC 52 of xterm).
+    """Return the sequence that copies a text (OSC 52 of xterm), wrapped as tmux and GNU screen pass it on.
 
-    tmux and GNU screen pass a sequence on to their own terminal if the sequence is wrapped in a device control string. Over
-    SSH, only `TERM` shows that the terminal is tmux. tmux also gets the plain sequence.
+    Over SSH, only `TERM` shows that the terminal is tmux. tmux also gets the plain sequence.
     """
     copy = f"\x1b]52;c;{b64encode(_encoded(text)).decode('ascii')}\x07"
     terminal = environment.get("TERM", "")
@@ -46,7 +45,6 @@ def sequence(text: str, environment: Mapping[str, str]) -> str:
 
 
 def write_file(text: str) -> Path:
-    """Write a text to the file that replaces the clipboard, and return the file's path. Raises ParagoneError."""
     from paragone_workbench.output_file import replacing
     from paragone_workbench.paths import copied_file, private_folder
 
@@ -58,10 +56,9 @@ def write_file(text: str) -> Path:
 
 
 async def give_to_tmux(text: str) -> bool:
-    """Make tmux put text into its buffer and into the clipboard of its own terminal. Return whether tmux took the text.
+    """Make tmux copy a text, whatever its options pass on. Return whether tmux took it.
 
-    By default, tmux passes on no sequence of a program: its options `set-clipboard` and `allow-passthrough` decide that. With
-    `load-buffer -w` (tmux 3.2 and newer, see its manual), tmux itself sends the text.
+    `load-buffer -w` exists since tmux 3.2, see its manual.
     """
     if not os.environ.get("TMUX"):
         return False
@@ -95,9 +92,8 @@ LARGEST = 2**24
 async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) -> str | None:
     """Return a text as the user's editor has saved it; None if the text is unchanged.
 
-    The context manager of `lent` gives the terminal to the editor. Raises InputError if there is no editor, or if the editor
-    leaves no readable text. Raises ParagoneError if the editor fails: a text that the editor has saved then stays in the
-    file. The file also stays if this coroutine is cancelled, which ends the editor.
+    `lent` gives the terminal to the editor. Raises ParagoneError if there is no editor, or it fails, or leaves no text. What
+    it has saved then stays in the file, as after a cancel, which ends the editor.
     """
     command = _command()
     path = _write(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import fcntl
 import os
 import re
@@ -51,7 +50,6 @@ class KeyParser:
         """The pieces of a paste that has not ended; None outside of a paste."""
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Parse these bytes, and yield the messages. Invalid UTF-8 becomes U+FFFD."""
         text = self._decoder.decode(_X10_REPORT.sub(b"", data))
         while text:
             if self._pasted is None:
@@ -67,7 +65,6 @@ class KeyParser:
             yield from [_alt_key(unfinished[1])] if unfinished else messages
 
     def _feed_keys(self, text: str) -> Generator[Message, None, str]:
-        """Give text to Textual's parser until a paste starts, and return the rest of the text."""
         for at, character in enumerate(text, 1):
             if self._parser.is_waiting:
                 if self._last.endswith("\x1b") and _is_alt_key(character):
@@ -109,10 +106,7 @@ class KeyParser:
         return rest
 
     def _restart(self) -> None:
-        """Replace Textual's parser after an exception, in the middle of a sequence, or at the start of a paste.
-
-        Copy the terminal's sizes from the old parser to the new parser.
-        """
+        """Replace Textual's parser in the middle of a sequence, and keep the terminal's sizes."""
         ended, self._parser = self._parser, textual_internals.SequenceParser()
         self._parser.mouse_pixels = ended.mouse_pixels
         self._parser.terminal_size = ended.terminal_size
@@ -131,7 +125,6 @@ def _alt_key(character: str) -> Key:
 
 
 def _typed(message: Message) -> Message:
-    """Return a paste in place of a key that fields would drop. Return other messages unchanged."""
     if (
         isinstance(message, Key)
         and not message.is_printable
@@ -162,8 +155,6 @@ class TerminalDriver(textual_internals.JobControlDriver):
         self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._parts: list[str] | None = None
-        """What was written of the present frame; None between two frames."""
         for number in _ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self.on_signal(
@@ -180,33 +171,17 @@ class TerminalDriver(textual_internals.JobControlDriver):
 
     def suspend(self) -> bool:
         """Stop the program, and give the terminal to the shell until `fg`. Returns False if there is no shell."""
-        if not _has_shell():
-            return False
-        self.stop_with_group()
-        return True
-
-    @contextlib.contextmanager
-    def frame(self) -> Iterator[None]:
-        """Write a frame: all that the block writes goes to the terminal together, at the end of the block."""
-        # Textual writes a frame in three parts. Each part would wake the thread that writes, and the terminal.
-        parts = self._parts = list[str]()
         try:
-            yield
-        finally:
-            self._parts = None
-            if parts:
-                super().write("".join(parts))
-
-    def write(self, data: str) -> None:
-        if self._parts is None:
-            super().write(data)
-        else:
-            self._parts.append(data)
+            has_shell = os.getpgid(os.getsid(0)) != os.getpgrp()  # with job control: it makes a process group
+        except ProcessLookupError:  # the shell has ended
+            has_shell = False
+        if has_shell:
+            self.stop_with_group()
+        return has_shell
 
     def run_input_thread(self) -> None:
-        """Read the terminal until `exit_event` is set or the terminal is gone."""
         parser = KeyParser()
-        early = _waiting(self.fileno)
+        early = int(struct.unpack("i", fcntl.ioctl(self.fileno, termios.FIONREAD, b"\0" * 4))[0])
         while not self.exit_event.is_set():
             readable, _, _ = select.select([self.fileno], [], [], TICK_S)
             if readable:
@@ -226,14 +201,9 @@ class TerminalDriver(textual_internals.JobControlDriver):
 
 
 def end_by_signals() -> None:
-    """Restore the signals' default effects, to end or to stop the program, once the screen is closed."""
     for number in (*_ENDING, signal.SIGTSTP, signal.SIGCONT):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
-
-
-def _waiting(fileno: int) -> int:
-    return int(struct.unpack("i", fcntl.ioctl(fileno, termios.FIONREAD, b"\0" * 4))[0])
 
 
 def end_with_terminal(terminal: int) -> None:
@@ -242,12 +212,12 @@ def end_with_terminal(terminal: int) -> None:
     The kernel sends SIGHUP only for the controlling terminal of the process. In some containers, the process has no controlling
     terminal: without SIGHUP, the program would read end of file in a busy loop, and its engines would keep their memory.
     """
-    threading.Thread(target=_hang_up_without, args=(terminal,), name="hang-up", daemon=True).start()
 
+    def hang_up() -> None:
+        if _is_gone(terminal):
+            os.kill(os.getpid(), signal.SIGHUP)
 
-def _hang_up_without(terminal: int) -> None:
-    if _is_gone(terminal):
-        os.kill(os.getpid(), signal.SIGHUP)
+    threading.Thread(target=hang_up, name="hang-up", daemon=True).start()
 
 
 def _is_gone(terminal: int, timeout_ms: int | None = None) -> bool:
@@ -255,11 +225,3 @@ def _is_gone(terminal: int, timeout_ms: int | None = None) -> bool:
     gone = select.poll()
     gone.register(terminal, 0)  # no events: poll always reports errors and hang-ups
     return bool(gone.poll(timeout_ms))
-
-
-def _has_shell() -> bool:
-    """Return whether a shell with job control started the program: such a shell makes a process group for the program."""
-    try:
-        return os.getpgid(os.getsid(0)) != os.getpgrp()
-    except ProcessLookupError:  # the shell has ended
-        return False

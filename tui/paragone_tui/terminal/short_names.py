@@ -8,21 +8,14 @@ from collections.abc import Iterable
 from rich.cells import cell_len, set_cell_size
 
 _SEPARATORS = " .-:/@"
-
-
 _WORD_START = re.compile(rf"(?<=[{re.escape(_SEPARATORS)}])[^{re.escape(_SEPARATORS)}]")
-
-
 _READABLE = 12
 """Width in cells at which a name is readable, unless its distinctive part is longer."""
-
-
 _LONGEST = 20
 """Largest width in cells that a name is sure to get before the figures beside it."""
 
 
 def shortest(name: str, others: Iterable[str]) -> int:
-    """Return the least width, in cells, at which the result of `shortened` is readable."""
     _, core, _ = _parts(name, others)
     needed = _READABLE if core == name else max(_READABLE, cell_len(core) + 2)
     return min(cell_len(name), needed, _LONGEST)
@@ -49,10 +42,7 @@ def shortened(name: str, others: Iterable[str], cells: int) -> str:
 
 
 def _parts(name: str, others: Iterable[str]) -> tuple[str, str, str]:
-    """Return three parts of a name: a beginning shared with another name, the distinctive part, and a shared end.
-
-    The parts are cut between words. If no part is distinctive, the whole name is returned as the distinctive part.
-    """
+    """Return a beginning that another name shares, the distinctive part (by default all), and a shared end, cut between words."""
     distinct = [other for other in others if other != name]
     if not distinct:
         return "", name, ""

@@ -15,49 +15,35 @@ ANSI = "ansi"
 """The theme that uses the terminal's own colours."""
 
 _COLOURS: Mapping[str, Mapping[str, str]] = {
-    "dark": {
-        "background": "#15171c",
-        "surface": "#1f232b",
-        "line": "#3b4250",
-        "foreground": "#d9dde5",
-        "dim": "#9ba4b3",
-        "accent": "#79b4ff",
-        "code": "#83ccc4",
-        "difference": "#e8b04b",
-        "failure": "#ff8b81",
-        "likely": "#93d58d",
-    },
-    "light": {
-        "background": "#fbfaf7",
-        "surface": "#f0eee8",
-        "line": "#c8c4ba",
-        "foreground": "#22262c",
-        "dim": "#535963",
-        "accent": "#0b5aa8",
-        "code": "#0b6a68",
-        "difference": "#875000",
-        "failure": "#b3251c",
-        "likely": "#2b6a1e",
-    },
-    "contrast": {
-        "background": "#000000",
-        "surface": "#14161a",
-        "line": "#8a8f99",
-        "foreground": "#ffffff",
-        "dim": "#c4c8cf",
-        "accent": "#8fd0ff",
-        "code": "#7ff0e4",
-        "difference": "#ffd043",
-        "failure": "#ffa59c",
-        "likely": "#a6f29b",
-    },
+    theme: dict(
+        zip(
+            (
+                "background",
+                "surface",
+                "line",
+                "foreground",
+                "dim",
+                "accent",
+                "code",
+                "difference",
+                "failure",
+                "likely",
+            ),
+            colours.split(),
+            strict=True,
+        )
+    )
+    for theme, colours in {
+        "dark": "#15171c #1f232b #3b4250 #d9dde5 #9ba4b3 #79b4ff #83ccc4 #e8b04b #ff8b81 #93d58d",
+        "light": "#fbfaf7 #f0eee8 #c8c4ba #22262c #535963 #0b5aa8 #0b6a68 #875000 #b3251c #2b6a1e",
+        "contrast": "#000000 #14161a #8a8f99 #ffffff #c4c8cf #8fd0ff #7ff0e4 #ffd043 #ffa59c #a6f29b",
+    }.items()
 }
 OWN = (*_COLOURS, ANSI)
 """The names of the themes that come with this program."""
 
 
 def themes(own: Mapping[str, ThemeSettings]) -> Iterator[Theme]:
-    """Yield the themes that come with this program, and the themes of the user's config file."""
     for name, colours in _COLOURS.items():
         yield _theme(name, colours, dark=name != "light")
     yield _with_terminals_own_colours()

@@ -1,5 +1,5 @@
 """The transcript widget of a lane: prompts, thinking, answers and notes."""
 
-from paragone_tui.transcript.view import Transcript
+from paragone_tui.transcript.view import Link, Transcript
 
-__all__ = ["Transcript"]
+__all__ = ["Link", "Transcript"]

@@ -32,10 +32,9 @@ _WORD = re.compile(r"\S+")
 
 
 class Block:
-    """An entry of a transcript, such as a prompt, an answer or a note.
+    """An entry of a transcript, such as a prompt, an answer or a note, with a hint and log lines below.
 
-    `text` is the original text; the painted text is safe to print. The `hint` and the `log` lines are shown below the text.
-    A folded log shows `log_title` instead of its lines. Of a long prompt, `text` is the beginning, and `log` the rest.
+    A folded log shows `log_title`. Of a long prompt, the text is the beginning, and `log` the rest.
     """
 
     def __init__(
@@ -106,7 +105,6 @@ class Block:
 
     @property
     def length(self) -> int:
-        """The number of characters of `text`."""
         return len(self._raw)
 
     def append(self, text: str) -> None:
@@ -120,10 +118,7 @@ class Block:
         self._take(shown)
 
     def set_hint(self, hint: str) -> None:
-        """Show a hint below the text in place of the earlier hint. An empty hint shows none.
-
-        The hint of thinking is its figures. Folded thinking shows its figures, too.
-        """
+        """Replace the hint below the text. The hint of thinking is its figures, which folded thinking shows, too."""
         if self.kind == "thinking":
             self._figures = hint
             self._note.set_text(hint)
@@ -167,7 +162,6 @@ class Block:
             self._body.append(text)
 
     def mark(self, layers: Layers) -> bool:
-        """Replace the marks on the original text. Returns whether the new marks differ from the old marks."""
         if layers == self._layers:
             return False
         self._layers = layers
@@ -198,7 +192,6 @@ class Block:
         return self._typeset is None and any(part.is_pending for part in self._all_parts)
 
     def wrap(self, room: int) -> int:
-        """Wrap up to `room` more units of text, and return the units that are left; see `SLICE` for the unit."""
         for part in self._all_parts:
             room = part.wrap(room)
         return room
@@ -232,7 +225,6 @@ class Block:
         self._typeset = empty
 
     def end_typeset(self) -> None:
-        """Show the text plain until it is complete."""
         self._typeset = None
 
     @property
@@ -240,10 +232,7 @@ class Block:
         return self.kind != "answer" or self._untypesettable or self.length // CHARACTERS > LONGEST
 
     def set_typeset(self, typeset: TypesetText | None, why: str = "") -> None:
-        """Show typeset rows instead of plain text, until `lay_out` or `repaint` discards the rows.
-
-        With None, the block stays plain text and shows the reason `why`.
-        """
+        """Show typeset rows until `lay_out` or `repaint`. With None, stay plain, and show the reason `why`."""
         self._typeset = typeset
         self._untypesettable = typeset is None or not typeset.rows
         if self._untypesettable:
@@ -271,7 +260,6 @@ class Block:
         return self._typeset is not None
 
     def strip(self, row: int, palette: TranscriptStyles) -> Strip:
-        """Return the row with this index in the block, from 0 to `height` - 1."""
         if self.folded:
             return self._folded_strip(palette)
         if self._typeset is not None:

@@ -31,13 +31,6 @@ _LONGEST = 200
 """Largest number of lines of a formula."""
 
 
-def keep_formulas(parser: MarkdownIt) -> None:
-    """Make the parser turn each formula into a token `math_inline` or `math_block`, with the delimiters in its content."""
-    parser.block.ruler.before("fence", "math_block", _block)
-    parser.inline.ruler.before("escape", "math_inline", _inline)
-    parser.inline.add_terminator_char("$")
-
-
 def _inline(state: StateInline, silent: bool) -> bool:
     source, start = state.src, state.pos
     if source[start] == "$" and (found := _DOLLARS.match(source, start, state.posMax)):
@@ -106,7 +99,10 @@ class MarkdownSection:
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable("strikethrough").enable("table")
-    keep_formulas(parser)
+    # Each formula becomes a token, with the delimiters in its content.
+    parser.block.ruler.before("fence", "math_block", _block)
+    parser.inline.ruler.before("escape", "math_inline", _inline)
+    parser.inline.add_terminator_char("$")
     return parser
 
 
@@ -129,7 +125,6 @@ def _section_line(block: Sequence[Token]) -> int:
 
 
 def _blocks(tokens: Iterable[Token]) -> Iterator[list[Token]]:
-    """Yield for each block its tokens, including the tokens of the blocks inside it."""
     block: list[Token] = []
     depth = 0
     for token in tokens:
@@ -196,7 +191,6 @@ def presentable(text: str) -> str:
 
 
 def _fence(text: str) -> bool:
-    """Return whether a block of code is still open at the end of a text."""
     opened = ""
     for fence in _FENCE.finditer(text):
         if not opened:
@@ -278,10 +272,7 @@ class _Typeset:
 
 
 class TypesetText:
-    """Markdown as rows of at most `width` cells, gutter included.
-
-    HTML and Rich's console markup remain plain text, and links do not become hyperlinks.
-    """
+    """Markdown as rows of at most `width` cells, gutter included. HTML and console markup stay text; links are no hyperlinks."""
 
     def __init__(self, width: int, palette: TranscriptStyles) -> None:
         self.width = width
@@ -312,15 +303,11 @@ class TypesetText:
         """The rest's sections at the last typesetting, with their rows. New text mostly changes only the last section."""
 
     def append(self, text: str) -> None:
-        """Append text that is safe to print. `typeset` then typesets the appended text."""
         self.rest += text
         self._defines = self._defines or "]:" in text
 
     def typeset(self, *, ended: bool, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Typeset the appended text. `ended` is whether no more text comes.
-
-        Raises NotWanted if `is_wanted` returns False between two sections.
-        """
+        """Typeset the appended text. Raises NotWanted if `is_wanted` returns False between two sections."""
         self._drop_rest()
         text = self._fence + self.rest
         sections = sections_of(text if ended else presentable(text), self._number)
@@ -430,7 +417,6 @@ def _console(width: int, palette: TranscriptStyles) -> Console:
 
 
 def _rendered(tokens: Sequence[Token], console: Console, palette: TranscriptStyles) -> list[Strip]:
-    """Return the rows of a section, without blank rows at its beginning and end."""
     base = palette["answer"]
     gutter = Segment(" " * GUTTER, base)
     lines = console.render_lines(Elements(tokens, palette), pad=False)
@@ -449,7 +435,6 @@ def _plain(line: Iterable[Segment], base: Style) -> Iterable[Segment]:
 
 
 def _trimmed(line: list[Segment], base: Style) -> list[Segment]:
-    """Return a line without the invisible blanks at its end."""
     while line and not line[-1].text.strip(" ") and line[-1].style and line[-1].style.bgcolor == base.bgcolor:
         line.pop()
     return list(Segment.simplify(line))

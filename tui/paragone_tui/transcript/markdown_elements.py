@@ -59,26 +59,10 @@ _LINES = 24
 """Number of lines at the end of growing code that are highlighted again when a line is appended."""
 
 
-def code_rows(code: str, language: str, width: int, palette: TranscriptStyles) -> list[Strip]:
-    """Return code as rows of `width` cells. Longer lines are broken."""
-    room = max(width - _INDENT - 1, 2)
-    ground = palette["code-block"]
-    lines: list[list[Segment]] = [[]]
-    for look, text in _highlighted(code.expandtabs(4), language):
-        for number, part in enumerate(text.split("\n")):
-            if number:
-                lines.append([])
-            if part:
-                lines[-1].append(Segment(part, palette[look]))
-    margin = Segment(" " * _INDENT, ground)
-    rows = [Strip([margin, *row]) for line in lines for row in _broken(line, room)]
-    return [row.adjust_cell_length(max(width, row.cell_length), ground) for row in rows]
-
-
 def complete_part(code: str, language: str) -> int:
-    """Return how many characters of growing code keep their colours, whatever code follows; 0 while there are few lines.
+    """Return how many characters of growing code keep their colours, whatever code follows; 0 for few lines.
 
-    The returned part ends with a blank line, before a line without indentation, outside of strings and comments.
+    That part ends with a blank line before a line without indentation, outside of strings and comments.
     """
     at = -1
     for _ in range(_LINES):
@@ -129,10 +113,7 @@ def _can_be_highlighted(code: str, language: str) -> bool:
 
 
 def _broken(line: list[Segment], room: int) -> Iterator[list[Segment]]:
-    """Yield a line as rows of at most `room` cells. A row ends at a blank if there is a blank near its end.
-
-    Further rows are indented by `_HANG` cells more than the line, and by at most half of `room`.
-    """
+    """Yield a line as rows of at most `room` cells, broken at a late blank if there is one; further rows are indented."""
     text = "".join(segment.text for segment in line)
     if (len(text) <= room and text.isascii()) or cell_len(text) <= room:
         yield line
@@ -222,11 +203,21 @@ class _CodeBlock(markdown.CodeBlock):
         return cls(token.info.partition(" ")[0], markdown.palette)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for row in code_rows(
-            str(self.text).removesuffix("\n"), self.lexer_name, options.max_width, self._palette
-        ):
-            yield from row
-            yield Segment.line()
+        width, ground = options.max_width, self._palette["code-block"]
+        lines: list[list[Segment]] = [[]]
+        code = str(self.text).removesuffix("\n").expandtabs(4)
+        for look, text in _highlighted(code, self.lexer_name):
+            for number, part in enumerate(text.split("\n")):
+                if number:
+                    lines.append([])
+                if part:
+                    lines[-1].append(Segment(part, self._palette[look]))
+        margin = Segment(" " * _INDENT, ground)
+        for line in lines:
+            for row in _broken(line, max(width - _INDENT - 1, 2)):
+                strip = Strip([margin, *row])
+                yield from strip.adjust_cell_length(max(width, strip.cell_length), ground)
+                yield Segment.line()
 
 
 class _Formula(markdown.TextElement):

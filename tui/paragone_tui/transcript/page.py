@@ -92,7 +92,6 @@ class Page:
 
     @property
     def is_pending(self) -> bool:
-        """Whether some text is not wrapped yet."""
         return any(block.is_pending for block in self.blocks)
 
     def wrap(self) -> None:
@@ -154,12 +153,7 @@ class Page:
                 turns[block.turn] = block.start - led
         return turns
 
-    def leads_differ(self, leads: Mapping[object, int]) -> bool:
-        """Return whether `lead` would change anything."""
-        return any(block.lead != leads.get(block.turn, 0) for block in self.blocks)
-
     def lead(self, leads: Mapping[object, int]) -> None:
-        """Set the number of blank rows above each turn: 0 for turns that `leads` does not have."""
         for block in self.blocks:
             block.lead = leads.get(block.turn, 0)
         self.arrange()
@@ -170,11 +164,9 @@ class Page:
         return self.blocks[start : next(following, len(self.blocks))]
 
     def remark(self, turn: object) -> str:
-        """Return the remark below a turn; empty if the turn has no remark."""
         return next((block.text for block in self.blocks_of(turn) if block.is_remark), "")
 
     def set_remark(self, turn: object, text: str) -> None:
-        """Put a remark below a turn in place of the earlier remark. An empty text removes the remark."""
         self.blocks = [
             block for block in self.blocks if not (block.is_remark and block in self.blocks_of(turn))
         ]
@@ -209,12 +201,10 @@ class Page:
         return next((block for block in above if block.height), None)
 
     def cut(self, after: Block | None) -> None:
-        """Remove all blocks after `after`, or all blocks if `after` is None."""
         del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
         self.arrange()
 
     def strips(self, top: int, count: int, palette: TranscriptStyles) -> list[Strip]:
-        """Return `count` rows from row `top` on. Rows between blocks and below the last block are blank."""
         strips: list[Strip] = []
         for block in self.blocks[self._index(top) :]:
             above = block.start - top
@@ -268,6 +258,33 @@ class Page:
         return max(0, bisect_right(self.blocks, row, key=_start) - 1)
 
 
+def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int]]:
+    """Return how many blank rows above each turn align the lanes. `lanes` maps the turns, in order, to rows without blank rows."""
+    turns = [list(lane) for lane in lanes]
+    places = [{turn: place for place, turn in enumerate(lane)} for lane in turns]
+    at = [0] * len(lanes)
+    moved = [0] * len(lanes)
+    result: list[dict[object, int]] = [{} for _ in lanes]
+    while heads := {lane: listed[at[lane]] for lane, listed in enumerate(turns) if at[lane] < len(listed)}:
+        # A turn is placed once it is next in every lane that has it. If lanes have the same turns in
+        # different orders, some turns cannot be aligned.
+        coming = (
+            turn
+            for turn in heads.values()
+            if all(
+                heads.get(lane) is turn or place.get(turn, -1) < at[lane] for lane, place in enumerate(places)
+            )
+        )
+        turn = next(coming, next(iter(heads.values())))
+        here = [lane for lane, head in heads.items() if head is turn]
+        row = max(lanes[lane][turn] + moved[lane] for lane in here)
+        for lane in here:
+            result[lane][turn] = row - lanes[lane][turn] - moved[lane]
+            moved[lane] += result[lane][turn]
+            at[lane] += 1
+    return result
+
+
 def _letters(text: str) -> str:
     return _NO_LETTERS.sub("", text)
 
@@ -277,7 +294,6 @@ def _count_letters(text: str) -> int:
 
 
 def _nearest(wanted: str, text: str, position: int) -> int:
-    """Return the index of `wanted` in `text` nearest to `position`; `position` if `wanted` is not near."""
     found = []
     at = text.find(wanted, max(0, position - _REACH))
     while 0 <= at <= position + _REACH:

@@ -6,7 +6,7 @@ import itertools
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice, takewhile
 from math import exp
 from operator import attrgetter
 from typing import Literal, NamedTuple, TypeAlias
@@ -21,26 +21,14 @@ from paragone_tui.terminal.cells import Look, styles_of
 from paragone_workbench.text import GrowingText
 
 Tone: TypeAlias = Literal["prompt", "turn", "thinking", "answer", "note", "caution", "error", "log", "hint"]
-
-
 TranscriptStyles: TypeAlias = Mapping[str, Style]
 """Styles by name: each tone (`turn` is the prompt of the selected turn), the sign beside the tone's text (`prompt-mark`),
 `accent`, `code` and `more`. Marks add the styles `differs`, `shares`, `diverges` and the bands of probability
 (`heat-likely` …) to the style of the text."""
-
-
 _ACCENT = Look("primary", "bright_blue")
-
-
 _QUIET = Look("text-muted", "dim")
-
-
 _WARNING = Look("text-warning", "magenta")
-
-
 _ERROR = Look("text-error", "red")
-
-
 _LOOKS: Mapping[str, Look] = {
     "answer": Look(),
     "prompt": Look(attributes="bold"),
@@ -75,8 +63,6 @@ _LOOKS: Mapping[str, Look] = {
     "heat-unsure": Look("text-warning", "magenta", "bold", adds=True),
     "heat-unlikely": Look("text-error", "red", "reverse", adds=True),
 }
-
-
 _BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
 """The bands of probability by which tokens are coloured: the lowest probability of a band, and the band's look."""
 
@@ -102,7 +88,6 @@ CHARACTERS = 20
 
 
 def effort(text: str) -> int:
-    """Return the effort of typesetting a text, in units of at most 0.1 ms."""
     return len(text) // CHARACTERS + sum(map(text.count, _MARKUP))
 
 
@@ -119,9 +104,8 @@ _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,
 class Wrapped:
     """Text wrapped into rows of at most `width` cells.
 
-    The joined rows are the text. Spaces at a break stay at the end of the row, beyond `width`. The last row of a line keeps
-    its newline, so paint `row.rstrip()`. Words longer than a row are split. Runs of spaces or combining marks are split, too,
-    so that no row has more than `longest` characters.
+    The joined rows are the text: paint `row.rstrip()`, since spaces at a break and newlines stay at the end. Long words and
+    runs of combining marks are split, so that no row has more than `longest` characters.
     """
 
     def __init__(self, width: int, text: str = "") -> None:
@@ -163,7 +147,6 @@ class Wrapped:
             self._break_wide(line)
 
     def _break_narrow(self, line: str) -> None:
-        """Wrap a line whose characters are all one cell wide."""
         width, start = self.width, 0
         while len(line) - start > width:
             space = line.rfind(" ", start, start + width + 1)
@@ -182,15 +165,11 @@ class Wrapped:
         self.rows.append(line[start:])
 
     def _break_wide(self, line: str) -> None:
-        """Wrap a line that may have wide characters. Rows end between words, or next to wide characters."""
         while cut := self._break_until_too_long(line):
             line = line[cut:]
 
     def _break_until_too_long(self, line: str) -> int:
-        """Wrap a line up to its first row of `longest` characters.
-
-        Return the end of this row, or 0 if each row has fewer characters.
-        """
+        """Wrap up to the first row of `longest` characters, and return its end; 0 if all rows are shorter."""
         width, start, filled = self.width, 0, 0
         at, filled_at = 0, 0  # the last possible break, and the cells before it
         before, width_before, inked = "", 0, False
@@ -217,7 +196,6 @@ class Wrapped:
 
 
 def _end_of_spaces(line: str, start: int, most: int) -> int:
-    """Return the end of the spaces that begin at `start`, but at most `most`."""
     match = _SPACES.match(line, start, most)
     assert match is not None  # the pattern also matches an empty string
     return match.end()
@@ -237,20 +215,17 @@ _end = attrgetter("end")
 _start = attrgetter("start")
 
 
-def marks_between(layers: Layers, start: int, end: int) -> tuple[Mark, ...]:
-    """Return the marks between two positions in characters, cut off there. The returned positions are counted from `start`."""
-    found: list[Mark] = []
-    for layer in layers:
-        for mark in layer[bisect_right(layer, start, key=_end) :]:
-            if mark.start >= end:
-                break
-            found.append(Mark(max(mark.start, start) - start, min(mark.end, end) - start, mark.look))
-    return tuple(found)
-
-
 def clipped(layers: Layers, start: int, end: int) -> Layers:
     """Return the layers of marks between two characters of the text. Positions are counted from `start`."""
-    return tuple(marks_between((layer,), start, end) for layer in layers)
+    return tuple(
+        tuple(
+            Mark(max(mark.start, start) - start, min(mark.end, end) - start, mark.look)
+            for mark in takewhile(
+                lambda mark: mark.start < end, layer[bisect_right(layer, start, key=_end) :]
+            )
+        )
+        for layer in layers
+    )
 
 
 def moved(layers: Layers, move: Callable[[Sequence[int]], Mapping[int, int]]) -> Layers:
@@ -276,10 +251,7 @@ def restyled(
 def carried(
     layers: Layers, source: str, rows: Sequence[Strip], margin: int, palette: TranscriptStyles
 ) -> tuple[Strip, ...]:
-    """Return typeset rows with the marks of their source text. The first `margin` characters of each row are the margin.
-
-    Since typesetting drops and adds characters, this function finds each word of the source again in the rows.
-    """
+    """Return typeset rows with the marks of their source, whose words are found again. `margin` is in characters."""
     from paragone_workbench.compare.diff import common_words, words
 
     ours = words(source)
@@ -358,7 +330,6 @@ class BlockPart:
 
     @property
     def is_pending(self) -> bool:
-        """Whether some text is not wrapped yet."""
         return bool(self._rest)
 
     def append(self, text: str) -> None:
@@ -369,7 +340,6 @@ class BlockPart:
             self._rest.append(text)
 
     def hold(self, text: str) -> None:
-        """Append text without wrapping it."""
         self._rest.append(text)
 
     def set_text(self, text: str) -> None:
@@ -378,7 +348,6 @@ class BlockPart:
             self.wrap(SLICE)
 
     def cut(self, characters: int) -> None:
-        """Remove this number of characters from the beginning. The other rows are not wrapped again."""
         waiting = max(0, characters - (len(self.text) - len(self._rest)))
         self._wrapped.cut(characters - waiting)
         self._rest.cut(waiting)
@@ -386,13 +355,11 @@ class BlockPart:
         self._starts = [0]
 
     def lay_out(self, width: int) -> None:
-        """Prepare for `wrap` to wrap the text to this number of cells."""
         if self._width != width:
             self._width = width
             self._restart(self.text)
 
     def wrap(self, room: int) -> int:
-        """Wrap up to `room` more units of text, and return the units that are left; see `SLICE` for the unit."""
         rest, at = str(self._rest), 0
         while at < len(rest) and room > 0:
             text = rest[at : at + _SHORT]
@@ -433,7 +400,6 @@ class BlockPart:
         return len(rows) - (not rows[-1]) if rows else 0
 
     def strip(self, row: int, palette: TranscriptStyles) -> Strip:
-        """Return the row with this index in the text, from 0 to `height` - 1."""
         marks = self._marks(row) if self.layers else ()
         known, strip = self._strips.get(row, (None, None))
         if strip is None or known != marks:
@@ -449,7 +415,9 @@ class BlockPart:
         rows, starts = self._wrapped.rows, self._starts
         if len(starts) <= row:
             starts += islice(accumulate(map(len, rows[len(starts) - 1 : row]), initial=starts[-1]), 1, None)
-        return marks_between(self.layers, starts[row], starts[row] + len(rows[row].rstrip()))
+        return tuple(
+            chain.from_iterable(clipped(self.layers, starts[row], starts[row] + len(rows[row].rstrip())))
+        )
 
 
 def styled_row(

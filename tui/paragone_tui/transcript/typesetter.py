@@ -42,7 +42,6 @@ class Typesetter:
         """When the growing answer may be typeset again, in seconds of the event loop's clock."""
 
     def start(self, page: Page, palette: TranscriptStyles, rearrange: _Rearrange) -> None:
-        """Typeset the page's complete answers in the background. `rearrange` is called with each function that changes rows."""
         self._page, self._palette = page, palette
         if not self._running and self._next():
             self._running = True

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
+from textual import events
 from textual.color import Color
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
+from textual.widget import Widget
 
 from paragone_tui.terminal.changed_rows_screen import Cadence, paint
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.page import Page
-from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
+from paragone_tui.transcript.page import Page, leads
 from paragone_tui.transcript.text import GUTTER, palette_of
 from paragone_tui.transcript.typesetter import Typesetter
 
@@ -30,14 +31,15 @@ _MEASURE = 100
 _MORE = " ↓ more "
 _PAUSE = 0.02
 """Seconds between wrapping two slices of a long text."""
+_NOWHERE = Size(0, 0)
+_WHEEL = 3
+"""Rows to scroll per notch of the mouse wheel."""
 
 
-class Transcript(ScrolledText):
-    """Shows the prompts, answers and notes of a lane while they arrive.
+class Transcript(Widget):
+    """Shows the prompts, answers and notes of a lane while they arrive, safe to print, answers typeset as Markdown.
 
-    While the end of the text is in view, the view follows new text, several rows at a time; scrolling up stops following. All
-    text is made safe to print. The Markdown of answers is typeset; all other text is plain. Blocks may be added before the
-    widget is mounted.
+    While the end is in view, the view follows new text, several rows at a time. Blocks may be added before mounting.
     """
 
     ALLOW_SELECT = False
@@ -47,6 +49,18 @@ class Transcript(ScrolledText):
 
     def __init__(self, *, markdown: bool = True) -> None:
         super().__init__()
+        self.link: Link | None = None
+        """The link between this transcript and others; None if this transcript scrolls alone."""
+        self.following = True
+        """Whether the view scrolls with new text."""
+        self.selected: object = None
+        """The selected turn; None if no turn is selected."""
+        self._page = Page()
+        self._top = 0
+        self._laid_out = _NOWHERE
+        """The size of the view for which the text was wrapped; `_NOWHERE` before the first wrapping."""
+        self._reveal_target: tuple[Block, str] | None = None
+        """The block and the text that the first layout scrolls to."""
         self._place: RowAnchor | None = None
         self._open: Block | None = None
         self._painted: list[Strip] = []
@@ -76,12 +90,9 @@ class Transcript(ScrolledText):
         log_title: str = "",
         turn: object = None,
     ) -> Block:
-        """Append a complete block and return it.
+        """Append a complete block and return it; see `Block`. After a prompt, the view scrolls to the end.
 
-        Below the text are the `hint`, which says what the user can do, and the `log` lines, such as those of a crash. While
-        logs are folded, a log shows only its title if it has one. Of a long prompt, `text` is the beginning, and `log` the
-        rest. After a prompt, the view scrolls to the end. `turn` identifies the turn that the block begins; linked
-        transcripts align equal turns.
+        `turn` identifies the turn that the block begins; linked transcripts align equal turns.
         """
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
@@ -94,16 +105,12 @@ class Transcript(ScrolledText):
         return block
 
     def set_hint(self, block: Block, hint: str) -> None:
-        """Replace the hint of a block, unless the block was removed."""
         if block in self._page.blocks:
             block.set_hint(hint)
             self._mark_changed(block)
 
     def write(self, text: str, channel: Channel = "answer") -> None:
-        """Append a chunk of streamed text. The text is painted with the next frame.
-
-        The first chunk begins a block. A chunk of the other channel ends the block and begins a new block.
-        """
+        """Append streamed text, painted with the next frame. Text of another channel begins a new block."""
         if not text:
             return
         block = self._open
@@ -115,7 +122,6 @@ class Transcript(ScrolledText):
         self._mark_changed(block)
 
     def end(self) -> None:
-        """End the streamed block, if there is one. A complete answer is typeset as Markdown."""
         block, self._open = self._open, None
         if block is not None:
             self._finish(block)
@@ -136,20 +142,16 @@ class Transcript(ScrolledText):
         self._mark_link_stale()
         self._top = 0
         self.following = True
-        self._laid_out = NOWHERE
+        self._laid_out = _NOWHERE
         self._is_placed = False
         self.refresh()
 
     def mark(self, turn: object, channel: Channel, layers: Layers) -> None:
-        """Replace the marks on the text of one channel of a turn.
-
-        Positions are counted in the turn's original text of this channel.
-        """
+        """Replace the marks on one channel of a turn. Positions are those of its original text."""
         for block in self._page.mark(turn, channel, layers):
             self._mark_changed(block)
 
     def set_remark(self, turn: object, text: str) -> None:
-        """Show a remark below a turn in place of the earlier remark. An empty text removes the remark."""
         if self._page.remark(turn) != text:
             self._rearrange(lambda: self._page.set_remark(turn, text))
 
@@ -221,7 +223,6 @@ class Transcript(ScrolledText):
         self._wrap_rest()
 
     def _trim(self) -> None:
-        """Remove the oldest text beyond the limits, and keep the visible text in place."""
         height = self._page.height
         if self._page.trim():
             self._top = max(0, self._top - (height - self._page.height))
@@ -258,11 +259,7 @@ class Transcript(ScrolledText):
         return rows
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return the part `crop` of the view.
-
-        Textual's own method composes each row with borders, padding, opacity and tint, which this widget lacks. Composing
-        takes longer than all other work for a token.
-        """
+        """Textual's own method composes borders, padding and tint, which takes longer than all other work for a token."""
         if self.is_resized:
             if self.link is not None:
                 self.link.lay_out()
@@ -303,7 +300,7 @@ class Transcript(ScrolledText):
         self._wrap_rest()
 
     def lead(self, leads: Mapping[object, int]) -> None:
-        if not self._page.leads_differ(leads):
+        if all(block.lead == leads.get(block.turn, 0) for block in self.blocks):
             return
         if self._is_placed:
             self._keep_place(lambda: self._page.lead(leads))
@@ -315,7 +312,6 @@ class Transcript(ScrolledText):
             self.link.mark_stale()
 
     def _rearrange(self, change: Callable[[], object]) -> None:
-        """Apply a change to the rows of existing blocks, and keep the visible text in place."""
         self._flush()
         if not self._laid_out:
             change()
@@ -340,6 +336,130 @@ class Transcript(ScrolledText):
         else:
             self._show(max(0, min(top, max(lane._end for lane in self._linked))))
 
+    # Scrolling
+
+    @property
+    def is_resized(self) -> bool:
+        return self._laid_out != self.size
+
+    @property
+    def _end(self) -> int:
+        """Index of the view's top row if the page's last row is at the bottom of the view."""
+        return max(0, self._page.height - self.size.height)
+
+    def to_end(self) -> None:
+        """Scroll to the end and follow new text; each linked transcript follows its own end."""
+        lanes = self._linked
+        for lane in lanes:
+            lane._flush()
+        tops = [*(lane._top for lane in lanes), *(lane._end for lane in lanes)]
+        for lane in lanes:
+            lane.following = True
+            lane._show(lane._nearest_end(tops))
+
+    def to_start(self) -> None:
+        self.scroll_rows(-self._page.height)
+
+    def scroll_pages(self, pages: float) -> None:
+        self.scroll_rows(round(pages * max(1, self.size.height - 2)))
+
+    def reveal(self, block: Block, text: str) -> None:
+        """Scroll, now or at the first layout, to where a text begins in a block, or to its start. Linked transcripts follow."""
+        self._reveal_target = block, text
+        if self._laid_out:
+            self._flush()
+            self._seek()
+        else:
+            self.following = False
+
+    def select(self, turn: object) -> None:
+        """Mark the prompt of a turn as selected, and scroll to the prompt if it is not in view. None selects no turn."""
+        before, self.selected = self.selected, turn
+        for block in self._page.blocks:
+            if block.turn is not None and block.turn in (before, turn):
+                block.select(block.turn is turn)
+                self._mark_changed(block)
+                in_view = self._laid_out and self._top <= block.start < self._top + self.size.height
+                if block.turn is turn and not in_view:
+                    self.reveal(block, "")
+
+    def _seek(self) -> None:
+        """Scroll to the place that `reveal` remembered, with some rows above the place in view."""
+        assert self._reveal_target is not None
+        (block, text), self._reveal_target = self._reveal_target, None
+        end = max(lane._end for lane in self._linked)
+        top = max(0, self._page.row_of(block, text) - self.size.height // 3)
+        for lane in self._linked:
+            lane.following = top >= end
+            lane._show(min(top, end))
+
+    def scroll_rows(self, rows: int) -> None:
+        """Scroll down, or up if negative, with linked transcripts. Scrolling up stops following; the end resumes it."""
+        lanes = self._linked
+        for lane in lanes:
+            lane._flush()
+        end = max(lane._end for lane in lanes)
+        top = max(0, min(self._top + rows, max(end, self._top)))
+        following = top >= end and top >= self._top
+        for lane in lanes:
+            lane.following = following
+            lane._show(top)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.scroll_rows(-_WHEEL)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.scroll_rows(_WHEEL)
+
+    @property
+    def _linked(self) -> Sequence[Transcript]:
+        return self.link.members if self.link is not None else [self]
+
+    def _nearest_end(self, tops: Iterable[int]) -> int:
+        """Return the last of these rows that shows the end; transcripts that share `tops` thus get the same top row."""
+        return max((top for top in tops if self._is_end(top)), default=self._end)
+
+    def _is_end(self, top: int) -> bool:
+        """Return whether a view with this top row shows the end of the text, and enough text above the end."""
+        prompt = self._page.last_prompt
+        last = max(prompt.start if prompt else 0, self._page.height - self.size.height // 3)
+        return self._end <= top <= last
+
+    @property
+    def _followers(self) -> Iterable[Transcript]:
+        return (lane for lane in self._linked if lane is not self and lane.following)
+
+    def _shared_top(self, top: int) -> int:
+        """Return a linked transcript's top row that also shows this end; `top` while others change, which may reach it later."""
+        others = [lane for lane in self._followers if lane.is_settled]
+        if len(others) < len(self._linked) - 1:
+            return top
+        return next((lane._top for lane in others if self._is_end(lane._top)), top)
+
+    def _top_further_down(self, top: int) -> int:
+        """Return a linked transcript's top row further down that shows this end, and scroll others there if it shows theirs."""
+        further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
+        top = max(further, default=top)
+        for lane in self._followers:
+            if lane._top < top and lane._is_end(top):
+                lane._show(top)
+        return top
+
+    def _show(self, top: int) -> None:
+        self._top = top
+        self._repaint()
+
+    def _top_with_space(self, *, streams: bool) -> int:
+        """Return a top row that leaves room for streamed text, or that of a linked transcript a little further down."""
+        prompt = self._page.last_prompt
+        if prompt is not None and prompt.start > self._end:
+            return prompt.start
+        furthest = self._end + (max(1, self.size.height // 3) if streams else 0)
+        ahead = (lane._top for lane in self._linked if self._end < lane._top <= furthest)
+        return max(ahead, default=furthest)
+
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._background = None
@@ -361,3 +481,54 @@ class Transcript(ScrolledText):
         self._cadence.stop()
         self._wrapping.stop()
         self._typesetter.stop()
+
+
+class Link:
+    """Linked transcripts: blank rows above a prompt make it start at the same row in all that show it."""
+
+    def __init__(self) -> None:
+        self.members: list[Transcript] = []
+        self._stale = False
+
+    def join(self, transcripts: Iterable[Transcript]) -> None:
+        before, self.members = self.members, list(transcripts)
+        for transcript in before:
+            if transcript not in self.members:
+                transcript.link = None
+                transcript.lead({})
+        for transcript in self.members:
+            transcript.link = self
+        if before != self.members:
+            self.align()
+
+    def mark_stale(self) -> None:
+        """Note that the turns of a transcript have changed, so that `align_if_stale` aligns all turns."""
+        self._stale = True
+
+    def align_if_stale(self) -> None:
+        if self._stale:
+            self.align()
+
+    def align(self) -> None:
+        """Align the turns. If a transcript's size has changed, `lay_out` aligns later, after it has wrapped the text."""
+        self._stale = any(member.is_resized for member in self.members)
+        if not self._stale:
+            self._align()
+
+    def lay_out(self) -> None:
+        resized = [member for member in self.members if member.is_resized]
+        for member in resized:
+            member.wrap()
+        self._stale = False
+        self._align()
+        resized.sort(
+            key=lambda member: member._reveal_target is not None
+        )  # a search in one transcript scrolls the others
+        for member in resized:
+            member.place()
+
+    def _align(self) -> None:
+        for member, lead in zip(
+            self.members, leads([member._page.turns for member in self.members]), strict=True
+        ):
+            member.lead(lead)

@@ -29,10 +29,7 @@ from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 def hints(
     pairs: Iterable[tuple[str, str]], width: int = sys.maxsize, *, last: tuple[str, str] | None = None
 ) -> Content:
-    """Return key hints on one line: from pairs of keys and labels, the first hints that fit into `width` cells.
-
-    The hint `last` always follows these hints.
-    """
+    """Return the key hints, pairs of keys and labels, that fit into `width` cells on one line, followed by `last`."""
     end = [] if last is None else [_hint(*last)]
     room = width - sum(hint.cell_length + 2 for hint in end)
     shown: list[Content] = []
@@ -96,10 +93,7 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
             self.dismiss()
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Close the screen with a result and cancel its workers. Do nothing if the screen is already being closed.
-
-        A screen that another screen covers is not closed: Textual would close the covering screen instead.
-        """
+        """Close the screen once, and cancel its workers. Of a covered screen, Textual would close the covering screen instead."""
         if self.leaving or not self.is_active:
             return AwaitComplete()
         self.leaving = True
@@ -123,7 +117,6 @@ class Column(Vertical):
 
 
 def columns_that_fit(width: int) -> int:
-    """Return how many columns fit into a width in cells, but at least 1."""
     return max(1, width // _NARROWEST)
 
 
@@ -195,10 +188,7 @@ class Sheet(Modal[None]):
 
 
 class _RenderedOnce:
-    """A part of the text that Rich renders once for each width. Textual renders a part to measure it, and again to show it.
-
-    A sheet has two widths at a time: with the scroll bar and without.
-    """
+    """A part that Rich renders once for each of the sheet's two widths, with the scroll bar and without."""
 
     def __init__(self, part: RenderableType) -> None:
         self._part = part

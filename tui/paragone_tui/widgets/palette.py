@@ -57,7 +57,6 @@ def entries(app: App[None], screen: Screen[Any], keys: Mapping[str, Keys]) -> It
 
 
 def _own(screen: Screen[Any]) -> Iterator[PaletteEntry]:
-    """Yield a dialog's bindings, except those that are declared with `show=False`."""
     shown: dict[str, list[Binding]] = {}
     for active in screen.active_bindings.values():
         if active.node is screen and active.binding.show:
@@ -68,7 +67,6 @@ def _own(screen: Screen[Any]) -> Iterator[PaletteEntry]:
 
 
 def theme_entries(app: App[None]) -> Iterator[PaletteEntry]:
-    """Yield the themes: first this program's, then the user's own, then Textual's."""
     others = BUILTIN_THEMES.keys()
     names = sorted(app.available_themes, key=lambda name: (name in others, name not in OWN, name))
     for name in names:
@@ -86,13 +84,11 @@ class Palette(Picker[Callable[[], object] | None]):
     def __init__(
         self, entries: Sequence[PaletteEntry], otherwise: Callable[[str], object] | None = None
     ) -> None:
-        """Create the palette. If no entry matches the typed text, `otherwise` is called with the text."""
         super().__init__()
         self._entries = entries
         self._otherwise = otherwise
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the entries with matching titles, the best match first, then the entries whose help contains the text."""
         if not text:
             return [self._option(number, Content(entry.title)) for number, entry in enumerate(self._entries)]
         matcher = Matcher(text)
@@ -117,12 +113,10 @@ class Palette(Picker[Callable[[], object] | None]):
         self.dismiss(self._entries[int(option_id)].run)
 
     def pick_nothing(self) -> None:
-        """Close the palette, and call `otherwise`, if it is set, with the typed text."""
         if self._otherwise is not None:
             self.action_cancel()
 
     def action_cancel(self) -> None:
-        """Close the palette. If no entry matches the typed text, call `otherwise` with the text."""
         typed = "" if self.options.option_count else self.words.value
         super().action_cancel()
         if self.leaving and typed and self._otherwise is not None:
@@ -132,10 +126,7 @@ class Palette(Picker[Callable[[], object] | None]):
 def show_palette(
     app: App[None], entries: Iterable[PaletteEntry], *, otherwise: Callable[[str], object] | None = None
 ) -> None:
-    """Show the palette with these entries, unless a palette is open, and run the picked entry.
-
-    If no entry matches the typed text, `otherwise` is called with the text.
-    """
+    """Show a palette, unless one is open, and run the picked entry; `otherwise` gets a text that no entry matches."""
 
     def picked(run: Callable[[], object] | None) -> None:
         if run is not None:

@@ -90,7 +90,6 @@ class Picker(Modal[ScreenResultType]):
 
     @property
     def highlighted(self) -> str:
-        """The id of the highlighted option; empty if no option that can be picked is highlighted."""
         option = self.options.highlighted_option
         return "" if option is None or option.disabled else option.id or ""
 
@@ -121,7 +120,6 @@ class Picker(Modal[ScreenResultType]):
             yield Static(id="remark", markup=False)
 
     def on_mount(self) -> None:
-        """List the options for an empty field."""
         self.offer(self._offered or self.key_hints)  # a subclass may have set `_offered`
         self.show()
 
@@ -137,7 +135,6 @@ class Picker(Modal[ScreenResultType]):
             box.border_subtitle = hints(keys[:-1], room, last=keys[-1])
 
     def say(self, remark: str) -> None:
-        """Show a remark below the list. An empty remark hides the line."""
         self.remark.update(visible(remark))
         self.remark.display = bool(remark)
 
@@ -147,10 +144,7 @@ class Picker(Modal[ScreenResultType]):
         self.show()
 
     def show(self) -> None:
-        """List the matching options, and keep the highlighted option highlighted if it is listed again for the same text.
-
-        If `is_offered` rejects all matches, highlight the first match only if the field has text.
-        """
+        """List the matching options. Keep the highlight for the same text; if none is offered, highlight one for typed text only."""
         if self.leaving:
             return  # the list may have been removed
         text = self.words.value.strip()
@@ -171,7 +165,6 @@ class Picker(Modal[ScreenResultType]):
         self.describe()
 
     def action_move(self, step: int) -> None:
-        """Move the highlight up (-1) or down (1)."""
         if step < 0:
             self.options.action_cursor_up()
         else:

@@ -32,7 +32,6 @@ class LineField(Input):
         """Set no class that says whether the text is valid: no field has validators, and each class costs new styles."""
 
     async def on_paste(self, event: events.Paste) -> None:
-        """Refuse a paste that would make the text too long to edit. Textual inserts any other paste."""
         if not is_editable(self.value + event.text):
             refuse_paste(self, event)
 
@@ -42,10 +41,7 @@ Act: TypeAlias = Callable[[str], Awaitable[str]]
 
 
 class Question(Modal[str | None]):
-    """Asks for a line of text. The dialog's result is the sentence that `Act` returns, or None if the user closed the dialog.
-
-    If `Act` raises ParagoneError, the dialog stays open with the line, and shows the error.
-    """
+    """Asks for a line of text. The result is the sentence of `Act`, or None. An error stays in the dialog, with the line."""
 
     AUTO_FOCUS = "Input"
     DEFAULT_CSS = """

@@ -47,11 +47,7 @@ def refuse_paste(field: Widget, event: events.Paste) -> None:
 
 
 class TextField(TextArea):
-    """Textual's text area, with a limit on the length of pasted texts, and with readline's keys.
-
-    Successive presses of `ctrl+k`, `ctrl+u`, `ctrl+w` and `alt+d` collect the deleted text, which `ctrl+y` inserts. Undo may
-    show or hide the field's scroll bar.
-    """
+    """Textual's text area with a limit on pastes, and readline's keys: `ctrl+y` inserts what successive deletions collected."""
 
     DEFAULT_CSS = "TextField .text-area--placeholder { color: $text-muted; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,7 +72,6 @@ class TextField(TextArea):
     """`_edits` and the cursor's location after the last deletion whose text `ctrl+y` inserts."""
 
     def on_unmount(self) -> None:
-        """Drop the application's reference to the field, so that Python can free the field."""
         stop_watching(self)
 
     def put(self, text: str) -> None:
@@ -102,12 +97,10 @@ class TextField(TextArea):
             self._after_kill = (self._edits, self.cursor_location)
 
     def action_delete_to_end(self) -> None:
-        """Delete to the end of the line. At the end of the line, delete the line break."""
         at_end = self.cursor_location == self.get_cursor_line_end_location()
         self._kill(self.action_delete_right if at_end else self.action_delete_to_end_of_line)
 
     def action_delete_to_start_of_line(self) -> None:
-        """Delete to the start of the line. At the start of the line, delete the preceding line break."""
         self._kill(super().action_delete_to_start_of_line, before=True)
 
     def action_delete_word_left(self) -> None:
@@ -120,17 +113,14 @@ class TextField(TextArea):
         self.replace(self._killed, *self.selection, maintain_selection_offset=False)
 
     def action_cut(self) -> None:
-        """Cut the selected text. Without a selection, Textual would cut the line."""
         if self.selected_text:
             super().action_cut()
 
     def get_cursor_line_start_location(self, smart_home: bool = False) -> Location:
-        """Return the start of the whole line, which may be wrapped into several rows."""
         del smart_home
         return (self.cursor_location[0], 0)
 
     def get_cursor_line_end_location(self) -> Location:
-        """Return the end of the whole line, which may be wrapped into several rows."""
         row = self.cursor_location[0]
         return (row, len(self.document.get_line(row)))
 
@@ -139,16 +129,11 @@ class TextField(TextArea):
         return self.document.end != (0, 0)
 
     async def on_paste(self, event: events.Paste) -> None:
-        """Refuse a paste that would make the text too long to edit. Textual inserts any other paste."""
         if not is_editable(self.text + event.text):
             refuse_paste(self, event)
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
-        """Scroll to the cursor, unless it is outside the text.
-
-        If the scroll bar disappears during an undo, Textual calls this method before it moves the cursor to the changed text.
-        Textual's own method would raise ValueError. Textual calls this method again once the cursor has moved.
-        """
+        """During an undo that hides the scroll bar, the cursor is outside the text until Textual calls this again."""
         if self.cursor_location != self.clamp_visitable(self.cursor_location):
             return Offset()
         return super().scroll_cursor_visible(center, animate)

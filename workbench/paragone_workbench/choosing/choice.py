@@ -51,8 +51,6 @@ class LeftOut(NamedTuple):
 
 
 class Known(NamedTuple):
-    """So many answers of the suite are known from earlier experiments."""
-
     answers: int
     total: int
 
@@ -170,8 +168,7 @@ class Choice:
 
     Attributes:
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
-        wanted: The name of the reference, whose quality should be reached; None for the engine with the largest file.
-        seconds: Seconds for all measurements; None for no limit.
+        wanted: The name of the reference; None for the engine with the largest file.
         vram: Bytes of the GPUs on which the engine is to be deployed; empty for this machine.
     """
 
@@ -192,7 +189,6 @@ class Choice:
         self._measurements: EngineMeasurements | None = None
         self._suite: SuiteRounds | None = None
         self.reference = self.wanted or figures.largest_file(self.request.engines)
-        """The name of the reference, whose quality should be reached."""
 
     async def measure(self) -> None:
         """Measure everything that the history does not have, until the time is up or the question is settled.
@@ -306,10 +302,7 @@ class Choice:
             await measurements.look_up_fidelity(self.reference)
 
     def _leave_out(self, errors: Mapping[str, ParagoneError]) -> None:
-        """Leave out engines, and report why.
-
-        Raises ParagoneError if fewer than two engines would be left, or if the user's reference would be left out.
-        """
+        """Leave out engines. Raises ParagoneError if fewer than two would be left, or not the user's reference."""
         if not errors:
             return
         for name, error in errors.items():
@@ -388,8 +381,7 @@ class SuiteRounds:
         taken: Number of runs that other experiments had finished.
         left: The indices of the prompts that at least one engine has not answered.
         begun: Those of `left` that at least one engine has answered.
-        to_judge: Whether some answers may still lack the verdicts of judges.
-        settled: Whether no further round was needed, because more answers cannot change the decision.
+        settled: Whether more answers cannot change the decision.
     """
 
     history: History
@@ -491,7 +483,6 @@ class SuiteRounds:
         return "sequential" if together and all(engine.is_local for engine in engines) else "swap"
 
     async def _count(self) -> None:
-        """Read from the history which runs are left."""
         number = self.experiment.number
         self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
         prompts = [prompt.index for prompt in self.request.suite.prompts]

@@ -31,8 +31,7 @@ class Evidence:
     """The evidence of the answers for a decision.
 
     Attributes:
-        comparison: The comparison of the engines. Each verdict in `not_worse` compares an engine with the reference. The
-            intervals of all verdicts hold together.
+        comparison: Each verdict in `not_worse` compares an engine with the reference. All their intervals hold together.
         rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
         planned: Number of prompts that all engines will have answered in the end.
     """
@@ -44,19 +43,15 @@ class Evidence:
 
     @property
     def prompts(self) -> int:
-        """Number of prompts that all compared engines answered."""
         return max((prompts for _, prompts in self.rates.values()), default=0)
 
 
 def evidence_of(
     collected: Sequence[EngineValues], reference: str, margin: float, *, checked: int, is_complete: bool
 ) -> Evidence:
-    """Compare the pass rates of the engines, and return the evidence for a decision.
+    """Compare the pass rates of the engines. `margin` is the largest acceptable loss, from 0 to 1.
 
-    Args:
-        margin: The largest acceptable loss of the pass rate, from 0 to 1.
-        checked: Number of prompts whose answers are checked.
-        is_complete: Whether no answer and no verdict of a judge is missing.
+    `checked` is the number of prompts whose answers are checked.
     """
     values = _on_common_prompts(collected)
     comparison = compare_suite(values, margin=margin)
@@ -109,7 +104,6 @@ def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues,
 
 
 FEWEST_OF_TAG = 5
-"""Smallest number of prompts with a tag for which a loss is reported."""
 
 
 def worst_loss(
@@ -144,10 +138,9 @@ class Decision:
 
     Attributes:
         chosen: The engine's name; None if no engine was compared with the reference.
-        reference: The name of the reference, whose quality should be reached.
         prompts: Number of prompts that all compared engines answered.
         planned: Number of prompts that all compared engines will have answered in the end.
-        is_settled: Whether more answers cannot change the decision, because no smaller engine has an open verdict.
+        is_settled: Whether more answers cannot change the decision: no smaller engine has an open verdict.
     """
 
     chosen: str | None
@@ -194,10 +187,7 @@ def decide_for(
     sizes: Mapping[str, int],
     users: Mapping[str, float] | None = None,
 ) -> Decided:
-    """Return the decision of a choice among engines, by the values of their answers and by measurements.
-
-    `values` may be empty. For `is_complete`, see `evidence_of`; for the measurements, see `engine_figures`.
-    """
+    """Decide by the values of answers, which may be none, and by measurements: see `evidence_of` and `engine_figures`."""
     evidence = evidence_of(
         values, choice.reference, choice.margin, checked=choice.checked, is_complete=is_complete
     )
@@ -299,7 +289,6 @@ def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
 
 
 def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
-    """Yield a sentence about how the user can find out whether the `nearest` engine is as good as the reference."""
     more = nearest.more_prompts
     if more is None:
         yield f"Even many more prompts would hardly settle the question for {nearest.b}."
@@ -360,7 +349,6 @@ def _safe(
 
 
 def _order(engine: EngineFigures) -> tuple[float, float]:
-    """Return the sort key of an engine: the size, then the speed. Unknown values come last."""
     return (
         math.inf if engine.size is None else engine.size,
         math.inf if engine.decode_tps is None else -engine.decode_tps,

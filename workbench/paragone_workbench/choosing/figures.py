@@ -11,7 +11,7 @@ from paragone.json_values import count_at, number_at, objects_at
 from paragone.texts import counted, size_text
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues, Metric
+from paragone_workbench.experiments.comparison_rows import SPEEDS, EngineValues, Metric
 from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
 from paragone_workbench.measure.fit import HYPOTHETICAL, KEPT_FREE, Division, MemoryPlan, MemoryPlanner
 from paragone_workbench.paths import accessible
@@ -25,12 +25,7 @@ _SLOWER = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineMemory:
-    """The memory that an engine takes.
-
-    Attributes:
-        misfit: A sentence that says why the engine does not fit; empty if the engine fits, or if the memory is unknown.
-        unknown: A sentence that says why the memory is unknown; empty if it is known.
-    """
+    """The memory that an engine takes. `misfit` and `unknown` are sentences, empty if it fits or is known."""
 
     engine: str
     estimate: EstimatedMemory | None = None
@@ -40,10 +35,7 @@ class EngineMemory:
 
 
 async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence[int]) -> EngineMemory:
-    """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each.
-
-    The estimate is for a context of 4,096 tokens, unless the engine's options set another one.
-    """
+    """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each."""
     backend = registry.get(engine.backend)
     if not backend.capabilities.estimate:
         return EngineMemory(engine=engine.name, unknown=f"{backend.title} cannot estimate memory.")
@@ -78,7 +70,6 @@ def _misfit(name: str, plan: MemoryPlan) -> str:
 
 
 def _part(offload: Division, layers: int) -> str:
-    """Return sentences about how much of a model would fit on GPUs, and about the effect on the speed."""
     rest = layers - offload.count
     if not offload.count:
         return " No layer would fit."
@@ -98,20 +89,15 @@ def _part(offload: Division, layers: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFigures:
-    """The figures of an engine, each None if unknown.
+    """The figures of an engine, each None if unknown. Sizes are bytes.
 
     Attributes:
-        size: Bytes of the loaded weights.
-        memory: Bytes of memory that the engine takes, estimated.
-        context: Context window in tokens for which the memory is estimated.
-        decode_tps: Decode rate in tokens per second.
-        decode_tps_stdev: Standard deviation of the decode rate over the repetitions; None for a rate from the suite's answers.
-        ttft_s: Time to first token in seconds.
-        ttft_prompt: Number of tokens of the prompt with which `ttft_s` is measured; None for a mean over the suite's answers.
+        memory: Estimated for `context` tokens.
+        decode_tps_stdev: The deviation over the repetitions; None for a rate from the suite's answers.
+        ttft_prompt: Number of tokens of the prompt of `ttft_s`; None for a mean over the suite's answers.
         users_tps: Tokens per second of several users at once, in total.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
-        same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
-        greedy_answers: Number of prompts that both engines answered greedily; 0 if unknown.
+        greedy_answers: Number of prompts that both engines answered greedily, `same_answers` of them alike.
         collapse: A sentence that says how many answers are loops or empty, if the engine has collapsed; else empty.
     """
 
@@ -150,17 +136,13 @@ def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
 
 
 def largest_file(engines: Sequence[EngineDefinition]) -> str:
-    """Return the name of the engine with the largest file; of the first engine if a model is not a file.
-
-    The size of a folder says nothing about a model.
-    """
+    """Return the engine with the largest file; the first if a model is no file, as a folder's size says nothing."""
     paths = {engine.name: Path(expand_home(engine.model)) for engine in engines}
     files = {name: path for name, path in paths.items() if accessible(path) and path.is_file()}
     return largest(list(paths), {name: WeightsFile.of(path).size or 0 for name, path in files.items()})
 
 
 def loaded_sizes(store: Store, experiment: Experiment) -> dict[str, int]:
-    """Return the bytes of the loaded weights, which an engine reports with an answer, by the engine's name."""
     loaded = {
         engine.name: run.result.loaded
         for index, engine in enumerate(experiment.engines)
@@ -181,10 +163,7 @@ def engine_figures(
 ) -> tuple[EngineFigures, ...]:
     """Return the figures of each engine, from measurements by the engine's name.
 
-    Args:
-        speeds: The JSON of `bench`.
-        pass_rates: The pass rate and the number of prompts.
-        users: The tokens per second of several users at once, in total.
+    `speeds` is the JSON of `bench`; `users` the tokens per second of several users at once, in total.
     """
     estimates = {estimate.engine: estimate for estimate in memory}
     return tuple(
@@ -233,44 +212,6 @@ def with_speeds_of_answers(
         )
         for engine, own in zip(figures, values, strict=True)
     )
-
-
-def pass_rate_text(engine: EngineFigures, planned: int) -> str:
-    """Return the pass rate in percent and the number of prompts, with `of N` if more are planned; empty if unknown."""
-    if engine.pass_rate is None:
-        return ""
-    of = f"{engine.prompts} of {planned}" if engine.prompts < planned else f"{engine.prompts}"
-    return f"{PASS_RATE.shown(engine.pass_rate)} ({of})"
-
-
-def speed_text(engine: EngineFigures) -> str:
-    if engine.decode_tps is None:
-        return ""
-    spread = f" ± {engine.decode_tps_stdev:.1f}" if engine.decode_tps_stdev else ""
-    return f"{engine.decode_tps:.1f}{spread}"
-
-
-def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
-    """Return sentences about how to read the figures of several engines."""
-    notes = []
-    if contexts := sorted({engine.context for engine in figures if engine.memory and engine.context}):
-        tokens = " or ".join(f"{context:,}" for context in contexts)
-        notes.append(
-            f"Memory is estimated for a context of {tokens} tokens. The engine's option n_ctx sets another context."
-        )
-    if any(engine.users_tps for engine in figures):
-        notes.append("With users at once, the tokens per second are the sum over all users.")
-    return tuple(notes)
-
-
-def ttft_note(figures: Sequence[EngineFigures]) -> str:
-    """Return a sentence that says with which prompts the TTFT is measured; empty if no TTFT is known."""
-    if all(engine.ttft_s is None for engine in figures):
-        return ""
-    lengths = sorted({engine.ttft_prompt for engine in figures if engine.ttft_prompt is not None})
-    if not lengths:
-        return "TTFT and tokens/s are means over the answers to the suite."
-    return f"TTFT is measured with a prompt of {' or '.join(f'{length:,}' for length in lengths)} tokens."
 
 
 def _prompt_of_ttft(speeds: MeasurementJson) -> int | None:

@@ -14,15 +14,15 @@ from paragone import InputError, Json, Message, ParagoneError
 from paragone.json_values import count_at, number_at
 from paragone_workbench.compare.agreement import AnswerSummary, summarize
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.handle import Stoppable
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import known_measurements
+from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.identity import measured_identity, measurement_of
 from paragone_workbench.measure.bench import Bench, OnStep, bench_json, bench_pool, refusal
 from paragone_workbench.measure.bench_results import BenchTest, users_tests
 from paragone_workbench.measure.fidelity import Fidelity, sample_text
 from paragone_workbench.measure.fidelity_verdict import fidelity_json
 from paragone_workbench.measure.free_running import FreeRunning
-from paragone_workbench.runs.observer import Stoppable
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import History
 from paragone_workbench.store.experiment_records import MeasurementKind
@@ -65,10 +65,7 @@ class TimeLimit:
 
     @contextlib.asynccontextmanager
     async def limiting(self, work: Stoppable, seconds: float | None = None) -> AsyncIterator[None]:
-        """Stop a measurement after `seconds`, or when the time for all measurements is over.
-
-        The engines of the measurement are closed at the end of the block.
-        """
+        """Stop a measurement after `seconds`, or with the time for all; close its engines at the end of the block."""
         self._work = work
         limits = [limit for limit in (seconds, self.left) if limit is not None]
         timer = asyncio.create_task(_stop_after(work, min(limits))) if limits else None
@@ -83,7 +80,6 @@ class TimeLimit:
             self._work = None
 
     async def stop(self) -> None:
-        """End the measurement in progress, and begin no other."""
         self.stopped = True
         if self._work is not None:
             await self._work.stop()
@@ -121,7 +117,6 @@ class Comparison:
         self.fidelity = Fidelity(reference, unknown, text, window=window)
         self.answers = FreeRunning(pool, prompts)
         self.refused: ParagoneError | None = None
-        """Why no distributions are compared."""
         self.stopped = False
         self._pool = pool
 
@@ -151,28 +146,19 @@ class Comparison:
         return found | {one.name: one.error for one in measured if one.error is not None}
 
     def candidates_json(self) -> dict[str, Mapping[str, Json]]:
-        """Return the figures of each candidate's distributions, by the candidate's name."""
         compared = {one.name for one in self.fidelity.candidates if one.windows or one.reason}
         items = fidelity_json(self.fidelity)["candidates"] if compared else ()
-        return {
-            name: item
-            for name, item in known_measurements.by_engine(items, "engine").items()
-            if name in compared
-        }
+        return {name: item for name, item in earlier.by_engine(items, "engine").items() if name in compared}
 
     @property
     def summary(self) -> AnswerSummary | None:
-        """The comparison of the answers; None if there are none."""
         answers = self.answers
         if not any(map(answers.answers, answers.engines)):
             return None
         return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
 
     def answers_json(self, prompts: str | None) -> dict[str, Json] | None:
-        """Return the figures of the answers in the form of `fidelity --free-running`; None without answers.
-
-        `prompts` is the name of the suite; None for the prompts that come with paragone.
-        """
+        """Return the figures of the answers as `fidelity --free-running` does; None without answers."""
         if (summary := self.summary) is None:
             return None
         return {
@@ -185,20 +171,16 @@ class Comparison:
 
 
 MOST_USERS = 16
-"""The largest number of users at once, whose throughput is shown."""
 
 USERS = (1, 4, MOST_USERS)
 
 USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
 
 TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
-"""The test that measures the speed."""
 
 REPEAT = 3
-"""Number of measured runs of the test on each engine."""
 
 GREEDY_PROMPTS = 12
-"""Number of prompts that the engines answer greedily."""
 
 FEWEST_ANSWERS = 10
 """Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
@@ -213,12 +195,8 @@ class EngineMeasurements:
 
     Attributes:
         suite: The name of the suite that `prompts` are from, which the engines answer greedily.
-        speeds: The results of `bench` for each engine, by name.
-        fidelity: The results of `fidelity` for each candidate.
-        errors: Why engines could not be measured, by the names of the engines.
         refused: Why no distributions were compared.
         throughputs: The total tokens per second of `MOST_USERS` users at once, by engine.
-        users_errors: Why a throughput could not be measured, by engine.
     """
 
     history: History
@@ -227,10 +205,8 @@ class EngineMeasurements:
     limit: TimeLimit
     suite: str
     prompts: Sequence[Sequence[Message]]
-    speeds: dict[str, known_measurements.MeasurementJson] = field(default_factory=dict)
-    fidelity: known_measurements.KnownFidelity = field(
-        default_factory=lambda: known_measurements.KnownFidelity({}, {}, {})
-    )
+    speeds: dict[str, earlier.MeasurementJson] = field(default_factory=dict)
+    fidelity: earlier.KnownFidelity = field(default_factory=lambda: earlier.KnownFidelity({}, {}, {}))
     errors: dict[str, ParagoneError] = field(default_factory=dict)
     refused: ParagoneError | None = None
     throughputs: dict[str, float] = field(default_factory=dict)
@@ -245,21 +221,19 @@ class EngineMeasurements:
         self._for_users = {it.definition.name for it in handles if not refusal(it, MOST_USERS)}
 
     async def look_up_speeds(self) -> None:
-        """Read the known speeds and throughputs from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
-        self.speeds = known_measurements.known_speeds(saved, self.identities, TEST)
+        self.speeds = earlier.known_speeds(saved, self.identities, TEST)
         most = USERS_TESTS[-1]
-        levels = known_measurements.known_throughputs(saved, self.identities).get(
+        levels = earlier.known_throughputs(saved, self.identities).get(
             (most.users, most.prompt_tokens, most.tokens), {}
         )
         rates = {name: number_at(level, "tokens_per_s") for name, level in levels.items()}
         self.throughputs = {name: rate for name, rate in rates.items() if rate is not None}
 
     async def look_up_fidelity(self, reference: str) -> None:
-        """Read the known fidelity to the reference from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
         identities = {engine.name: self.identities[engine.name] for engine in self.engines}
-        self.fidelity = known_measurements.known_fidelity(
+        self.fidelity = earlier.known_fidelity(
             saved, identities, reference, WINDOW, min(FEWEST_ANSWERS, len(self.prompts))
         )
 
@@ -291,12 +265,11 @@ class EngineMeasurements:
         return [*(engine for engine in self.engines if unknown and engine.name == reference), *unknown]
 
     def has_distributions(self, reference: str) -> bool:
-        """Return whether the backend of the reference reports distributions over the whole vocabulary."""
         backends = [self.registry.find(engine.backend) for engine in self.engines if engine.name == reference]
         return any(backend is not None and backend.capabilities.distributions for backend in backends)
 
     async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown speeds, for at most `seconds` unless `seconds` is None. Raises StoreError."""
+        """Measure the unknown speeds, in `seconds` at most. Raises StoreError."""
         pool = EnginePool(self.registry, mode="sequential")
         engines = self.to_bench
         for engine in engines:
@@ -313,11 +286,11 @@ class EngineMeasurements:
         if measured:
             data = bench_json(bench)
             await self._save("bench", engines, data)
-            found = known_measurements.by_engine(data.get("engines"), "engine")
+            found = earlier.by_engine(data.get("engines"), "engine")
             self.speeds |= {name: item for name, item in found.items() if name in measured}
 
     async def measure_throughput(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown throughputs, for at most `seconds` unless `seconds` is None. Raises StoreError."""
+        """Measure the unknown throughputs, in `seconds` at most. Raises StoreError."""
         engines = self.to_bench_with_users
         bench = Bench(bench_pool(self.registry, engines, USERS), [], users=USERS_TESTS, repeat=1)
         async with self.limit.limiting(bench, seconds):
@@ -335,10 +308,7 @@ class EngineMeasurements:
     async def compare(
         self, reference: str, seconds: float | None, on_step: Callable[[MeasurementStep], None]
     ) -> None:
-        """Compare the engines whose fidelity is unknown with the reference, for at most `seconds` unless `seconds` is None.
-
-        Raises StoreError.
-        """
+        """Compare the engines of unknown fidelity with the reference, in `seconds` at most. Raises StoreError."""
         engines = self.to_compare(reference)
         known = set(self.fidelity.candidates)
         if not self.has_distributions(reference):
@@ -354,11 +324,9 @@ class EngineMeasurements:
         names = [engine.name for engine in engines]
         if found or answers:
             self.fidelity.candidates.update(
-                {name: item for name, item in found.items() if known_measurements.is_enough(item)}
+                {name: item for name, item in found.items() if earlier.is_enough(item)}
             )
-            self.fidelity.answers.update(
-                known_measurements.by_engine(answers and answers["candidates"], "candidate")
-            )
+            self.fidelity.answers.update(earlier.by_engine(answers and answers["candidates"], "candidate"))
             measured = fidelity_json(comparison.fidelity) if found else {**self.fidelity.data}
             data: Mapping[str, Json] = {
                 "text": None,

@@ -37,7 +37,6 @@ def is_loop(answer: RunResult) -> bool:
 
 
 def is_empty(answer: RunResult) -> bool:
-    """Return whether an answer has no text that a person could see."""
     return not (answer.thinking + answer.text).strip()
 
 
@@ -58,14 +57,7 @@ FEWEST_LOST = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conduct:
-    """The lengths and the faults of an engine's answers.
-
-    Attributes:
-        loops: Number of answers that end in a loop.
-        empty: Number of answers without text.
-        cut: Number of answers that a limit ended.
-        median_tokens: Median length of the answers in tokens; None without answers.
-    """
+    """The faults of an engine's answers: `cut` by a limit, `empty` without text, and `loops` at the end."""
 
     engine: str
     answers: int
@@ -77,16 +69,14 @@ class Conduct:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How the answers of `candidate` agree with those of `reference`.
+    """How the answers of `candidate` agree with those of `reference`, over `prompts` that both answered.
 
     Attributes:
-        prompts: Number of prompts that both engines answered.
         identical: Number of prompts to which both engines gave the same text.
-        forks: For each prompt with different texts, how many tokens are the same before the first different token, in
-            ascending order. A prompt with an unknown number is left out, for example because an answer was cut before the
-            first difference.
+        forks: For each other prompt, how many tokens are the same before the first different one, in ascending order.
+            A prompt is left out if that is unknown, for example because an answer was cut before.
         unit: The unit of `forks`: characters, if an engine does not report its tokens.
-        length_ratio: Tokens of the candidate's answers, divided by the tokens of the reference's; None if the reference generated no tokens.
+        length_ratio: Tokens of the candidate's answers by those of the reference's; None without any.
         sound: Number of prompts at which the reference's answer is not degenerate.
         lost: Number of prompts at which only the candidate's answer is degenerate.
         regained: Number of prompts at which only the reference's answer is degenerate.
@@ -105,7 +95,6 @@ class Agreement:
 
     @property
     def interval(self) -> Interval | None:
-        """The 95% interval of the share of identical answers; None without prompts."""
         return share_interval(self.identical / self.prompts, self.prompts) if self.prompts else None
 
     @property
@@ -137,7 +126,6 @@ class Agreement:
 
 
 def conduct(engine: str, answers: Iterable[RunResult]) -> Conduct:
-    """Return how many answers of an engine are degenerate, and how long its answers are."""
     found = tuple(answers)
     return Conduct(
         engine=engine,
@@ -150,7 +138,6 @@ def conduct(engine: str, answers: Iterable[RunResult]) -> Conduct:
 
 
 def agreement(reference: str, candidate: str, pairs: Sequence[tuple[RunResult, RunResult]]) -> Agreement:
-    """Compare two engines by pairs of answers, the reference's and the candidate's, to the same prompts."""
     is_same = [_is_same(*pair) for pair in pairs]
     kept = all(answer.keeps_tokens for pair in pairs for answer in pair)
     partings = (
@@ -189,10 +176,7 @@ def agreement_verdict(found: Agreement) -> str:
 
 
 def prompts_needed(found: Agreement) -> int | None:
-    """Return how many prompts in all would show that a candidate loses more answers than the reference, at the present rates.
-
-    The power is 80%. None if the prompts so far show a difference, or if the candidate does not lose more answers than the reference.
-    """
+    """Return how many prompts show, with 80% power, that a candidate loses more answers; None if it does not."""
     if found.lost <= found.regained or found.is_collapsed or _loses_more(found):
         return None
     difference = (found.lost - found.regained) / found.prompts
@@ -240,12 +224,7 @@ def _loses_more(found: Agreement) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerSummary:
-    """The agreement of candidates with a reference, and the faults of their answers.
-
-    Attributes:
-        conducts: The lengths and faults of each engine's answers, the reference's first.
-        agreements: The agreement of each candidate with the reference.
-    """
+    """The agreement of candidates with a reference, and the conduct of all engines, the reference first."""
 
     conducts: tuple[Conduct, ...]
     agreements: tuple[Agreement, ...]
@@ -265,10 +244,7 @@ class AnswerSummary:
 
 
 def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> AnswerSummary:
-    """Summarize greedy answers. For each engine, `answers` has the name, and the answers by the number of the prompt.
-
-    The first engine is the reference. Greedy answers of a suite can be summarized, too.
-    """
+    """Summarize answers, which each engine has by the number of the prompt. The first engine is the reference."""
     (reference, first), *others = answers
     return AnswerSummary(
         conducts=tuple(conduct(name, found.values()) for name, found in answers),

@@ -31,8 +31,6 @@ _WORD = re.compile(
 
 
 class Span(NamedTuple):
-    """A part of a text, from character `start` up to `end`."""
-
     start: int
     end: int
 
@@ -49,7 +47,6 @@ class Word:
 
 
 def words(text: str, start: int = 0) -> list[Word]:
-    """Return the words and signs of a text from `start` on. White space is left out."""
     return [Word(match[0], match.start(), _is_sign(match[0])) for match in _WORD.finditer(text, start)]
 
 
@@ -58,10 +55,9 @@ def _is_sign(word: str) -> bool:
 
 
 def differing(reference: str, text: str) -> tuple[Span, ...]:
-    """Return the spans of `text` that differ from `reference`, word by word.
+    """Return the spans of `text` that differ from `reference`, with the white space between adjacent different words.
 
-    The words outside of the spans are a longest common subsequence of both texts; white space is not
-    compared. A span has adjacent different words, with the white space between them.
+    The other words are a longest common subsequence of both texts; white space is not compared.
     """
     return GrowingDiff().update(reference, text) or ()
 
@@ -75,7 +71,6 @@ class GrowingDiff:
         self._seen = (0, 0, False, False)
         self._compared = 0
         self._common: list[tuple[int, int]] = []
-        """The index pairs of the equal words."""
 
     def update(
         self, reference: str, text: str, *, reference_grows: bool = False, text_grows: bool = False
@@ -114,7 +109,6 @@ class GrowingDiff:
 
     @property
     def shared(self) -> tuple[Span, ...]:
-        """The spans of the text in which several words in a row are equal to the reference's."""
         spans: list[Span] = []
         first = 0
         pairs = self._common

@@ -23,7 +23,6 @@ def alternatives(token: Token) -> tuple[Alternative, ...]:
 
 
 def confidence(token: Token) -> str:
-    """Return how sure the engine was of a token, as a sentence."""
     if token.logprob is None:
         return "The engine did not report how likely its tokens were."
     others = [alternative for alternative in token.top if not _is(alternative, token)]
@@ -43,7 +42,6 @@ def confidence(token: Token) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a token's text in quotation marks, on one line."""
     return f"“{text.replace(chr(10), '⏎')}”"
 
 
@@ -68,16 +66,14 @@ class Divergence:
     token: int | None = None
     """Index of the first token that differs, among all tokens of a run, its thinking included."""
     char: int | None = None
-    """Index of the first character that differs, in the text of the answer."""
 
 
 def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: bool) -> Divergence:
     """Return where two runs part.
 
-    Tokens are compared by their ids if both engines have the same vocabulary and report the ids, else by
-    their texts. Ids and texts are unknown if one of the runs has not kept its tokens. If one answer is the
-    beginning of the other, both part at the end of the shorter answer, provided that the model or a stop
-    sequence ended the shorter answer. The rest of an answer that was cut, stopped or failed is unknown.
+    Tokens are compared by id in one vocabulary, else by text; they are unknown if a run has not kept them. If one
+    answer is the beginning of the other, both part at its end, provided that the model or a stop sequence ended it: the
+    rest of an answer that was cut, stopped or failed is unknown.
     """
     runs = reference, candidate
     ended = [run.finish == "stop" for run in runs]
@@ -93,10 +89,7 @@ def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: b
 
 
 def divergence_json(runs: Sequence[RunResult], vocabularies: Sequence[str | None]) -> list[Json]:
-    """Return where each further run parts from the first run. A value is null if it is unknown or the runs do not part.
-
-    `vocabularies` are the fingerprints of the engines' vocabularies, None if unknown.
-    """
+    """Return where each further run parts from the first. `vocabularies` are fingerprints, None if unknown."""
     found: list[Json] = []
     reference, *candidates = runs
     for candidate, vocabulary in zip(candidates, vocabularies[1:], strict=True):
@@ -133,10 +126,7 @@ def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
 
 
 def place_of(tokens: Sequence[Token], index: int) -> tuple[Channel, Span] | None:
-    """Return the channel of a token, and where its text is in the text of the channel; None if no text follows.
-
-    For a token without text, return the place of the next token of the channel that has text.
-    """
+    """Return a token's channel, and the span there of its text, or of the next that has text; None without one."""
     following = (token for token in tokens[index:] if token.text)
     shown = next((token for token in following if token.channel == tokens[index].channel), None)
     if shown is None:
@@ -157,10 +147,7 @@ def token_at(tokens: Sequence[Token], char: int) -> int:
 
 
 def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[bool]) -> int | None:
-    """Return the first index where two sequences differ; None if the sequences do not differ so far.
-
-    If one sequence is the beginning of the other, both differ where the shorter sequence ends, if this sequence has `ended`.
-    """
+    """Return where two sequences differ, if only at the end of the shorter, which has `ended`; else None."""
     at = common_length(first, second)
     if at < min(len(first), len(second)):
         return at
@@ -178,7 +165,6 @@ def _without_end(tokens: Sequence[Token], ended: bool) -> Sequence[Token]:
 
 
 def _word_start(text: str, char: int) -> int:
-    """Return the start of the word with the character at `char`, so that the whole word can be quoted."""
     before = text[max(0, char - _CONTEXT) : char]
     return char - len(before) + max((before.rfind(blank) + 1 for blank in " \n"), default=0)
 
@@ -199,8 +185,6 @@ _CONTROL = re.compile(r"<\|.*\|>|</?s>|<(start|end)_of_turn>|<eos>|<EOT>|\[/?INS
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForkSide:
-    """A lane's answer at the fork."""
-
     name: str
     answer: RunResult
     index: int | None
@@ -211,7 +195,6 @@ class ForkSide:
 
     @property
     def token(self) -> Token | None:
-        """The token at the fork; None if the token is unknown or follows another text."""
         if self.index is None or self.parted_earlier or self.index >= len(self.answer.tokens):
             return None
         return self.answer.tokens[self.index]
@@ -231,23 +214,18 @@ class ForkSide:
         return confidence(self.token)
 
     def is_own(self, choice: Alternative) -> bool:
-        """Return whether `choice`, one of the likeliest tokens, is the token that the engine chose."""
         return self.token is not None and self.token.text == choice.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fork:
-    """The place where a candidate's answer parts from the reference's."""
-
     sides: tuple[ForkSide, ...]
-    """The reference's side, the candidate's side, and the sides of further answers."""
     place: Divergence
     channel: Channel = "answer"
     before: str = ""
 
     @property
     def is_exact(self) -> bool:
-        """Whether tokens were compared, instead of characters."""
         return self.place.token is not None
 
     @property
@@ -264,10 +242,7 @@ class Fork:
 
 
 def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork:
-    """Return the fork of answers to one prompt, given with their lanes' names and their divergences from the reference.
-
-    The first answer is the reference, and the second is the candidate whose parting is shown. Further answers may part elsewhere.
-    """
+    """Return the fork of answers with their lanes' names and partings: first the reference's, then the candidate's."""
     place = answers[1][2]
     assert place is not None
     reference = answers[0][1]

@@ -165,7 +165,6 @@ def _finding(
 
 
 PROMPT = "prompt"
-"""The name that stands in `unknown` for a prompt that could not be compared."""
 
 _CONTROL = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
 """Control tokens in the text of a prompt, such as `<|im_end|>` and `[INST]`."""
@@ -176,8 +175,7 @@ _ROLES = {"system", "user", "assistant"}
 def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
     """Compare the prompts of all sides with the prompt of which most is known.
 
-    Adds to `unknown`, by the name of a side, `PROMPT` if its prompt could not be compared at all, or the prompt's text
-    if only the number of tokens is known.
+    Adds to `unknown`, by the side's name, `PROMPT` if nothing is known of it, or its text if only the number of tokens is.
     """
     reference = max(sides, key=_evidence)
     different: list[Side] = []
@@ -195,13 +193,11 @@ def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> 
 
 
 def _evidence(side: Side) -> list[bool]:
-    """Return which properties of the prompt are known, starting with the one that says most."""
     known = (side.settings.prompt_ids, side.settings.prompt, side.prompt_tokens)
     return [value is not None for value in known]
 
 
 def _alike(one: Side, other: Side) -> bool | None:
-    """Return whether two prompts are equal; None if unknown."""
     first, second = one.settings, other.settings
     if first.prompt_ids is not None and second.prompt_ids is not None:
         return first.prompt_ids == second.prompt_ids
@@ -264,7 +260,6 @@ def _same_messages(one: Side, other: Side, *, but: str = "") -> bool:
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:
-    """Return the parts of two texts between their common beginning and their common end."""
     start = common_length(one, other)
     end = common_length(one[start:][::-1], other[start:][::-1])
     return one[start : len(one) - end], other[start : len(other) - end]
@@ -400,10 +395,7 @@ _CHANGES = "may-change-requests"
 
 
 def parity_of_runs(runs: Sequence[Run], find: BackendLookup) -> Parity:
-    """Check the parity of runs that answered one prompt. Runs that did not begin are left out.
-
-    `find` returns the backend of a name.
-    """
+    """Check the parity of runs that answered one prompt. Runs that did not begin are left out."""
     return check_parity(
         [
             Side.of_run(
@@ -418,7 +410,6 @@ def parity_of_runs(runs: Sequence[Run], find: BackendLookup) -> Parity:
 
 
 def check_parity(sides: Sequence[Side]) -> Parity:
-    """Compare the conditions of all sides: prompts, sampling, warnings, models, builds, and the use of the machine."""
     if len(sides) < 2:
         return Parity()
     unknown: dict[str, list[str]] = {side.name: [] for side in sides}
@@ -456,7 +447,6 @@ def _together(levellings: Sequence[Levelling]) -> Levelling:
 
 
 def _seeds(sides: Sequence[Side]) -> Iterator[Finding]:
-    """Yield a finding if random choices can be repeated in some engines only."""
     random = any(side.sampling().get("temperature") != 0 for side in sides)
     able = {side.name: side.capabilities.seed for side in sides}
     if random and len(set(able.values())) > 1:
@@ -466,7 +456,6 @@ def _seeds(sides: Sequence[Side]) -> Iterator[Finding]:
 
 
 def _changed(sides: Sequence[Side]) -> Iterator[Finding]:
-    """Yield a finding for each warning that only some of the answers have."""
     codes = {
         side.name: {caution.code for caution in side.run.cautions} if side.run is not None else set()
         for side in sides
@@ -479,7 +468,6 @@ def _changed(sides: Sequence[Side]) -> Iterator[Finding]:
 
 
 def _cached(sides: Sequence[Side]) -> Iterator[Finding]:
-    """Yield a finding if engines took different numbers of prompt tokens from the KV cache."""
     values = {side.name: side.metrics.cached_tokens for side in sides}
     known = {value for value in values.values() if value is not None}
     if len(known) > 1:

@@ -25,7 +25,6 @@ class OptionChange:
     option: str
     value: Json
     reloads: bool
-    """Whether the option takes effect only when the model is loaded again."""
 
     @property
     def assignment(self) -> str:
@@ -45,7 +44,6 @@ class Levelling:
 
     @property
     def reloads(self) -> tuple[str, ...]:
-        """Names of the engines that have to be loaded again."""
         return tuple(dict.fromkeys(change.engine for change in self.changes if change.reloads))
 
     @property
@@ -64,7 +62,6 @@ class Finding:
     values: Mapping[str, Json]
     """The value of each engine by its name; None where the engine does not report it."""
     sentence: str
-    """The difference and its effect, as a sentence without advice."""
     levelling: Levelling = Levelling()
     system: str = ""
     """The system prompt that a chat template added in one engine. Giving this text to all engines makes the prompts equal."""
@@ -74,7 +71,6 @@ class Finding:
 
     @property
     def sign(self) -> str:
-        """The character before the sentence: `≠`, or `·` for an expected difference."""
         return "·" if self.is_expected else "≠"
 
     @property
@@ -91,8 +87,6 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """Facts that can differ, but that an engine does not report."""
-
     engine: str
     names: tuple[str, ...]
     levelling: Levelling = Levelling()
@@ -100,19 +94,15 @@ class Unknown:
 
     @property
     def sentence(self) -> str:
-        """The unknown conditions, as a sentence without advice."""
         return f"{self.engine} does not report: {', '.join(self.names)}."
 
     @property
     def advice(self) -> str:
-        """How to set the unknown property on the command line; empty if no option sets the property."""
         return f"To set it: {' '.join(self.levelling.arguments)}" if self.levelling else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """Whether the engines answered under the same conditions, as far as they report the conditions."""
-
     findings: tuple[Finding, ...] = ()
     unknown: tuple[Unknown, ...] = ()
 
@@ -122,7 +112,6 @@ class Parity:
 
     @property
     def remark(self) -> str:
-        """What unreported facts mean for rounding, as a sentence; empty if all engines report these facts."""
         unreported = {name for unknown in self.unknown for name in unknown.names}
         facts = (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)
         rounding = [fact.name for fact in facts if fact.effect == ROUNDING and fact.name in unreported]
@@ -176,7 +165,6 @@ def _shown(value: Json) -> str:
 
 
 _SEED = "seed"
-"""The standard name of the one option whose value engines draw for each run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +175,8 @@ class Side:
     definition: EngineDefinition
     backend: Backend | None
     loaded: LoadedModel | None
-    """The open model; None if the engine is not open."""
     run: RunResult | None = None
-    """The engine's run for the compared prompt; None if there is none."""
     messages: tuple[Message, ...] | None = None
-    """The messages of the request; None if unknown."""
     chosen: frozenset[str] = frozenset()
     """Options that the user has set for this engine alone while comparing."""
 
@@ -223,30 +208,23 @@ class Side:
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Number of tokens of the rendered prompt; None if unknown."""
         ids = self.settings.prompt_ids
         return self.metrics.prompt_tokens if ids is None else len(ids)
 
     @property
     def capabilities(self) -> Capabilities:
-        """The capabilities of the engine, or else of its backend."""
         if self.loaded is not None and self.loaded.capabilities is not None:
             return self.loaded.capabilities
         return self.backend.capabilities if self.backend is not None else Capabilities()
 
     def fact(self, fact: StandardFact) -> str | None:
-        """Return a fact of the open model; None if the fact is unknown."""
         if self.loaded is None:
             return None
         value: object = getattr(self.loaded, fact.name) if fact.field else self.loaded.facts.get(fact.name)
         return None if value is None else str(value).strip()
 
     def sampling(self) -> Mapping[str, Json]:
-        """Return the sampling options that are known to be in force, by their standard names.
-
-        Before a run, these are the options of the definition and the declared defaults. The value None means that the
-        option is not set.
-        """
+        """Return the options in force by standard names, None for unset. Before a run, defaults and the definition count."""
         values = dict(self.settings.sampling or {})
         if self.run is None and self.backend is not None:
             infos = describe(self.backend.sampling)
@@ -305,11 +283,10 @@ def level(
     *,
     reloads: bool,
 ) -> Levelling:
-    """Return the options that give all sides one value.
+    """Return the options that give all sides one value. `values` and `options` are by side; None if unknown or missing.
 
-    `values` and `options` have the value and the option of each side by its name; None for an unknown value, or for a side
-    without the option. All sides get the value of a side that cannot change it, else the most frequent value. A side that
-    has drawn its value, such as a seed, would draw another value in the next run, so the option is set for this side, too.
+    All sides get the value of a side that cannot change it, else the most frequent value. A side that has drawn its value,
+    such as a seed, would draw another one in the next run, so the option is set for this side, too.
     """
     able = [side for side in sides if options.get(side.name) is not None]
     drawn = {side.name for side in able if side.has_drawn(options[side.name])} if len(able) > 1 else set()
@@ -346,7 +323,6 @@ def _target(values: Mapping[str, Json | None], options: Mapping[str, OptionInfo 
 
 
 def _accepted(kind: type[Options], info: OptionInfo, value: Json) -> Json | None:
-    """Return the value in the form of the option `info`; None if the option does not accept the value."""
     try:
         wanted = parse(kind, info.name, value) if isinstance(value, str) and not info.many else value
         build(kind, {info.name: wanted})

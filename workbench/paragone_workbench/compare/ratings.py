@@ -20,10 +20,8 @@ POINTS = 400
 PRIOR_SD = 200
 """Standard deviation of the prior in rating points.
 
-The prior is so wide that the votes decide: the difference of two engines has a standard deviation of 283 points,
-odds of 5 to 1, more than versions of a model usually differ by. The prior weighs as much as 1.5 ties between
-two engines: the Fisher information of a vote on their difference in ξ is (ln 10)²/4 at most, of the prior
-1/(2·(200/400)²).
+So wide that the votes decide: a difference of two engines has a deviation of 283 points, odds of 5 to 1. It weighs as
+much as 1.5 ties: the Fisher information of a vote on a difference in ξ is (ln 10)²/4 at most, of the prior 1/(2·(200/400)²).
 """
 
 _SD = PRIOR_SD / POINTS
@@ -33,32 +31,35 @@ _TOLERANCE = 1e-6
 """Largest change of a parameter in ξ at which the fit ends: far below the digits that are shown."""
 
 
-class Pairing(NamedTuple):
-    """A comparison of two engines: `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie."""
+class Contest(NamedTuple):
+    """The comparison of two engines in a vote, whose names are in alphabetical order.
 
-    first: int
-    second: int
+    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` says that both answers of a tie were bad.
+    """
+
+    first: str
+    second: str
     outcome: float
+    bad: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fit:
-    """The parameters: ξ of each engine."""
-
     best: Values
     samples: Values
     """A row of parameters for each resample."""
 
 
-def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:
-    """Fit the model to votes. A vote is one or more comparisons of engines. An engine is given by its index.
+def fit(
+    votes: Iterable[tuple[Contest, ...]], engines: Sequence[str], *, resamples: int = 1000, seed: int = 0
+) -> Fit:
+    """Fit the model to votes, each the contests of engines. Equal votes are computed once.
 
-    Equal votes are counted and computed once, so the cost hardly depends on the number of votes.
     The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample do not.
     """
     kinds = Counter(votes)
     counts = np.array(list(kinds.values()), np.int64)
-    comparisons = [pairing for kind in kinds for pairing in kind]
+    comparisons = [contest for kind in kinds for contest in kind]
     kind_of = np.repeat(np.arange(len(kinds)), [len(kind) for kind in kinds])
     model = _Model(comparisons, engines)
     nothing = np.zeros((1, model.size))
@@ -77,14 +78,13 @@ def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 
 class _Model:
     """The logistic regression for given comparisons. Weights, and centres of the prior, have a row for each resample."""
 
-    def __init__(self, comparisons: Sequence[Pairing], engines: int) -> None:
-        rows = np.arange(len(comparisons))
-        self._design = np.zeros((len(comparisons), engines))
-        self._design[rows, [pairing.first for pairing in comparisons]] = 1
-        self._design[rows, [pairing.second for pairing in comparisons]] = -1
-        self._design *= math.log(10)
-        self._outcomes = np.array([pairing.outcome for pairing in comparisons])
-        self.size = engines
+    def __init__(self, comparisons: Sequence[Contest], engines: Sequence[str]) -> None:
+        self.size = len(engines)
+        self._design = np.zeros((len(comparisons), self.size))
+        for row, contest in enumerate(comparisons):
+            self._design[row, engines.index(contest.first)] = math.log(10)
+            self._design[row, engines.index(contest.second)] = -math.log(10)
+        self._outcomes = np.array([contest.outcome for contest in comparisons])
         products = self._design[:, :, None] * self._design[:, None, :]
         self._products = products.reshape(len(comparisons), -1)
 
@@ -120,20 +120,6 @@ class _Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contest:
-    """The comparison of two candidates of different engines in a vote.
-
-    `first` and `second` are the names of the engines. `outcome` is 1 if the first won, 0 if the second won, and 0.5
-    for a tie; `bad` says that both candidates of a tie were bad.
-    """
-
-    first: str
-    second: str
-    outcome: float
-    bad: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     wins: int = 0
     losses: int = 0
@@ -153,21 +139,25 @@ class Tally:
         return {**asdict(self), "win_rate": self.win_rate}
 
 
-def contests(vote: Vote) -> Iterator[Contest]:
-    """Yield the contests of a vote.
+def contests(vote: Vote) -> tuple[Contest, ...]:
+    """Return the contests of a vote in a fixed order: the best candidate won against all others, or all tie.
 
-    The best candidate won against all others; a vote says nothing about how the others compare with each other. The choices
-    `tie` and `bad` are a tie of all candidates. Candidates of the same engine have no contest.
+    Candidates of the same engine have no contest.
     """
-    numbered = enumerate(vote.candidates)
-    for (place, first), (other_place, second) in combinations(numbered, 2):
+    found = []
+    for (place, one), (other_place, other) in combinations(enumerate(vote.candidates), 2):
         outcome = 0.5 if isinstance(vote.choice, str) else {place: 1.0, other_place: 0.0}.get(vote.choice)
-        if outcome is not None and first.engine != second.engine:
-            yield Contest(first=first.engine, second=second.engine, outcome=outcome, bad=vote.choice == "bad")
+        if outcome is None or one.engine == other.engine:
+            continue
+        bad = vote.choice == "bad"
+        if one.engine < other.engine:
+            found.append(Contest(one.engine, other.engine, outcome, bad))
+        else:
+            found.append(Contest(other.engine, one.engine, 1 - outcome, bad))
+    return tuple(sorted(found))
 
 
 def tally(engine: str, found: Iterable[Contest]) -> Tally:
-    """Return how the contests of this engine ended. Contests of other engines are skipped."""
     wins = losses = ties = bad = 0
     for contest in found:
         if engine not in (contest.first, contest.second):
@@ -186,9 +176,7 @@ class PositionBias:
 
     votes: int
     first: int
-    """Number of the votes that the first answer won."""
     interval: Interval
-    """Wilson's 95% interval of the share of votes that the first answer won."""
     expected: float
     """The share without a bias: ½ for votes on two answers, less for votes on more answers."""
 
@@ -212,7 +200,6 @@ class PositionBias:
 
 
 def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
-    """Return the position bias of the blind votes among `votes`; None if no blind vote has a best answer."""
     decided = [vote for vote in votes if vote.blind and isinstance(vote.choice, int)]
     if not decided:
         return None
@@ -226,7 +213,6 @@ def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
 
 
 MEAN = 1000
-"""The mean of the ratings of engines that votes connect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +224,6 @@ class EngineRating:
     """The rating; comparable only within the engine's group in `Ratings.groups`."""
     interval: Interval
     tally: Tally
-    """The results of the engine's contests with other engines."""
 
     def to_json(self) -> dict[str, Json]:
         fields = asdict(self)
@@ -248,18 +233,14 @@ class EngineRating:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatedPair:
-    """Two engines of one group."""
-
     a: str
     b: str
     difference: float
-    """The rating of A minus the rating of B, in points."""
     shown_difference: int
     """The difference of the two ratings as they are shown, rounded to whole points."""
     interval: Interval
     """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
     tally: Tally
-    """The results of the contests between A and B, from A's side."""
     pairs: int
     """Number of all compared pairs, for which the interval is corrected."""
 
@@ -295,9 +276,7 @@ class RatedPair:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratings:
     engines: tuple[EngineRating, ...]
-    """Highest rating first."""
     pairs: tuple[RatedPair, ...]
-    """All pairs of engines whose ratings can be compared."""
     groups: tuple[tuple[str, ...], ...]
     """Engines that votes connect, directly or through other engines. Ratings of different groups cannot be compared."""
     votes: int
@@ -312,13 +291,10 @@ class Ratings:
     """Number of votes on answers of a single engine, which are not used."""
     includes_unblind: bool
     includes_named: bool
-    """Whether the ratings use votes in which an answer names its engine or model."""
     position: PositionBias | None
-    """How often the first of the shown answers won; None without a blind vote for a best answer."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences that a reader of the ratings must know."""
         notes = []
         if self.unblind and self.includes_unblind:
             notes.append(
@@ -355,7 +331,6 @@ class Ratings:
         return tuple(notes)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON. docs/command-line.schema.json has the schema."""
         return {
             **asdict(self),
             "engines": [engine.to_json() for engine in self.engines],
@@ -379,21 +354,20 @@ def rate(
 ) -> Ratings:
     """Rate the engines whose answers were voted on.
 
-    By default only blind votes are used: a voter who sees the names also judges the names. `include_named` is
-    whether to use votes on answers that name their engine or model. `seed` is for the bootstrap.
+    By default only blind votes are used: a voter who sees the names also judges the names.
     """
     every = list(votes)
     between = [vote for vote in every if len(vote.engines) > 1]
     usable = [vote for vote in between if vote.blind or include_unblind]
     counted = [vote for vote in usable if include_named or not vote.is_named]
-    found = [tuple(contests(vote)) for vote in counted]
+    found = [contests(vote) for vote in counted]
     flat = [contest for vote in found for contest in vote]
     engines = sorted({engine for contest in flat for engine in (contest.first, contest.second)})
     groups = _groups(engines, flat)
     rated: Iterable[EngineRating] = ()
     pairs: Iterable[RatedPair] = ()
     if flat:
-        fitted = fit(_pairings(found, engines), len(engines), resamples=resamples, seed=seed)
+        fitted = fit(found, engines, resamples=resamples, seed=seed)
         rated = _rated(fitted, engines, groups, counted, flat)
         pairs = _pairs(fitted, engines, groups, flat)
     return Ratings(
@@ -410,19 +384,6 @@ def rate(
         includes_named=include_named,
         position=position_bias(between),
     )
-
-
-def _pairings(found: Sequence[Sequence[Contest]], engines: Sequence[str]) -> list[tuple[Pairing, ...]]:
-    """Return the contests of each vote for the model, in a fixed order so that votes with the same result are equal."""
-    index = {engine: place for place, engine in enumerate(engines)}
-
-    def pairing(contest: Contest) -> Pairing:
-        first, second = index[contest.first], index[contest.second]
-        if first < second:
-            return Pairing(first, second, contest.outcome)
-        return Pairing(second, first, 1 - contest.outcome)
-
-    return [tuple(sorted(map(pairing, vote))) for vote in found]
 
 
 def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:

@@ -53,10 +53,8 @@ def restrict_network(*, offline: bool, config: Path | None) -> str:
 
 
 def apply_network_settings(settings: NetworkSettings) -> str:
-    """Go offline if the settings or the process say so. Returns a warning if the system should enforce it and cannot.
-
-    With `local_servers`, only the guard restricts the process: the system's restriction has no exception for loopback.
-    """
+    """Go offline if the settings or the process say so; with `local_servers`, by the guard alone, since the system
+    has no exception for loopback. Returns a warning if the system cannot enforce it."""
     if not (settings.offline or GUARD.is_offline):
         return ""
     GUARD.is_offline = True

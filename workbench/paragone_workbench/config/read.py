@@ -51,12 +51,8 @@ TABLES = ("engines", *SECTIONS, "presets", "templates", "themes", "keys")
 
 
 def load(path: Path | None = None, state: State | None = None) -> settings.Config:
-    """Return the settings in force: the settings of the user's file, merged with the program's saved state.
-
-    `path` is the file that the user named, which must exist. Without `path`, the default file is read
-    if it exists. Without `state`, the default state file is read.
-    Raises ConfigError if the file has errors, and InputError if the file cannot be read.
-    """
+    """Return the settings in force. `path` must exist; by default, the user's file is read if it exists, and the
+    usual state. Raises ConfigError for errors in the file, and InputError if it cannot be read."""
     config, problems = load_with_problems(path, state)
     if problems:
         raise settings.ConfigError(tuple(problems))
@@ -66,11 +62,8 @@ def load(path: Path | None = None, state: State | None = None) -> settings.Confi
 def load_with_problems(
     path: Path | None = None, state: State | None = None, backend: Callable[[str], Backend] | None = None
 ) -> tuple[settings.Config, list[settings.ConfigProblem]]:
-    """Return the settings without invalid values, and all problems in the file, in the order of its lines.
-
-    With `backend`, which returns a backend by its name or raises InputError, the options of each engine are checked as well.
-    Raises InputError if the file cannot be read.
-    """
+    """Return the settings without invalid values, and all problems by line; with `backend`, also those of the
+    engines' options. Raises InputError if the file cannot be read."""
     state = State(state_file()) if state is None else state
     try:
         reader = _Reader(_document(path))

@@ -39,12 +39,8 @@ class Saved:
 
 
 class State:
-    """The state file, which the program writes. The program never writes config.toml, which belongs to the user.
-
-    Each change is on disk when the call returns. Each change keeps what another running instance has saved, and is written
-    atomically: a reader sees the old file or the new file. A file that cannot be read is renamed to `*.bad`, and the
-    program starts without it.
-    """
+    """The state file, which the program writes, atomically, at each change, keeping what other instances have saved.
+    An unreadable one is renamed to `*.bad`. The program never writes config.toml."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -134,11 +130,8 @@ class State:
 def add_engine(
     config: Config, state: State, definition: definitions.EngineDefinition, backend: Backend | None
 ) -> Config:
-    """Save an engine without its secrets, and return the settings with this engine.
-
-    If another engine has the same name, the new name gets a number, so no engine of config.toml is ever replaced. An
-    engine that is already defined is not saved again. Raises ParagoneError.
-    """
+    """Save an engine that is not defined yet without its secrets, with a number if its name is taken, and return the
+    settings with it. Raises ParagoneError."""
     kept = definitions.without_secrets(definition, backend)
     if backend is not None and backend.capabilities.local and accessible(kept.model):
         kept = dataclasses.replace(kept, model=str(Path(kept.model).absolute()))

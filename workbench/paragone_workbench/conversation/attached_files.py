@@ -36,11 +36,8 @@ class PathCandidate:
 
 
 def candidates(begun: str) -> tuple[PathCandidate, ...]:
-    """Return the files and folders whose paths begin with a text, folders last. Blocking.
-
-    The name after the last slash may differ in upper and lower case. Hidden files are left out unless this name begins with a dot.
-    Raises InputError if the folder cannot be listed.
-    """
+    """Return the files, then the folders, whose paths begin with a text in any case, hidden ones only after a dot.
+    Blocking. Raises InputError."""
     slash = begun.rfind("/") + 1
     folder, name = begun[:slash], begun[slash:].casefold()
     if begun == "~":
@@ -133,10 +130,8 @@ def read_files(path: str) -> FilesRead:
 
 
 def read_file(path: str) -> AttachedFile | Image:
-    """Return the file at a path, which may begin with `~`. Blocking.
-
-    Raises InputError if the file cannot be read, or is neither text nor a PDF with text nor an image.
-    """
+    """Return the file at a path, which may begin with `~`: a text, a PDF with text or an image. Blocking. Raises
+    InputError."""
     shown = visible(path)
     try:
         whole = Path(path).expanduser()
@@ -203,11 +198,8 @@ _REASON = 300
 
 
 def pdf_text(content: bytes, shown: str, largest: int) -> str:
-    """Return the text of all pages of a PDF, at most `largest` characters. `shown` is the PDF's name in errors. Blocking.
-
-    Raises InputError if pypdf is not installed, if the PDF is damaged, encrypted, or without text, and if reading it
-    takes too much time or memory.
-    """
+    """Return the text of a PDF, called `shown` in errors. Blocking. Raises InputError without pypdf, if the PDF is
+    damaged, encrypted or without text, or if it takes too much time or memory."""
     if importlib.util.find_spec("pypdf") is None:
         raise InputError(
             "The text of PDFs needs the package pypdf, which is not installed.",
@@ -293,11 +285,7 @@ def image_size(image: Image) -> int:
 def drop_unsupported_images(
     messages: Sequence[Message], loaded: LoadedModel
 ) -> tuple[tuple[Message, ...], tuple[Caution, ...]]:
-    """Remove the images from a conversation if the model does not accept images.
-
-    Returns the messages, and a warning if images of earlier prompts were removed.
-    Raises InputError if the last prompt has images and the model has no vision.
-    """
+    """Remove images that the model does not accept, with a warning. Raises InputError if the last prompt has some."""
     if loaded.vision is not False or not any(message.images for message in messages):
         return tuple(messages), ()
     if messages[-1].images:

@@ -50,10 +50,8 @@ def without_sections(text: str, files: Sequence[AttachedFile]) -> str:
 
 
 def files_in(text: str, described: Iterable[tuple[str, int, int]]) -> tuple[AttachedFile, ...]:
-    """Return the files in a prompt's text. `described` has, for each file, its name, its size and its section's length.
-
-    Raises ValueError if the text does not have these sections.
-    """
+    """Return the files in a prompt's text, by the name, size and section's length of each. Raises ValueError if they
+    do not fit."""
     listed = [*described]
     start = len(text) - sum(length for *_, length in listed) - len(_GAP) * (len(listed) - 1)
     if start < 0 or any(length < 0 or size < 0 for _, size, length in listed):
@@ -119,10 +117,8 @@ def looks_like_path(path: str) -> bool:
 
 
 def files_of(path: str) -> list[str]:
-    """Return the path of a mention, or the paths that match its pattern. Blocking.
-
-    Raises InputError if no file or more than `MOST` files match the pattern.
-    """
+    """Return the path of a mention, or those that match its pattern. Blocking. Raises InputError for none, or more
+    than `MOST`."""
     if not glob.has_magic(path) or os.path.lexists(os.path.expanduser(path)):  # noqa: PTH111
         return [path]
     root = os.path.expanduser(path)  # noqa: PTH111

@@ -55,10 +55,8 @@ _MOST_DIGITS = 300
 
 
 def fill(text: str, variables: Mapping[str, Json]) -> str:
-    """Return the text with the values of its variables.
-
-    Raises InputError if a variable has no value, for bad syntax, or if the text becomes too long.
-    """
+    """Return the text with the values of its variables. Raises InputError for a missing value, bad syntax, or a text
+    too long."""
     pieces: list[str] = []
     length = 0
     for piece in _filled(text, variables):
@@ -72,10 +70,8 @@ def fill(text: str, variables: Mapping[str, Json]) -> str:
 
 
 def names_in(text: str) -> list[str]:
-    """Return the names of the variables in a text, in the order of their first use.
-
-    Raises InputError for bad syntax, and if the text has more than `MOST_EXPRESSIONS` expressions.
-    """
+    """Return the names of a text's variables in order. Raises InputError for bad syntax or more than
+    `MOST_EXPRESSIONS`."""
     expressions = dict.fromkeys(_EXPRESSION.findall(text, 0, text.rfind("}}") + 2))
     if len(expressions) > MOST_EXPRESSIONS:
         raise InputError(f"The text has more than {MOST_EXPRESSIONS} variables.", hint="Divide the text.")

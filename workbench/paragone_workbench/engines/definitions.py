@@ -74,8 +74,7 @@ class EngineDefinition:
     python: str | None = None
     """Interpreter for a native engine's worker; None for the default interpreter."""
     address: str | None = None
-    """URL of the server, or several URLs separated by commas, if the definition comes from an engine spec; otherwise an option
-    has the URL."""
+    """The server's URL, or several with commas, of an engine spec; otherwise an option has the URL."""
     options: Mapping[str, Json] = field(default_factory=dict)
     """Load and sampling options in one table, as the user wrote them."""
 
@@ -96,12 +95,9 @@ class UnknownEngine(InputError):
 
 
 def from_spec(text: str) -> EngineDefinition | None:
-    """Return the engine of an engine spec, or None if `text` is not one.
-
-    A spec is `BACKEND:MODEL`, or `BACKEND:MODEL@URL` for a model at an endpoint. The engine is named
-    after the model. Raises InputError if the URL lacks its scheme, because HOST:PORT would become a part
-    of the model's name, and if the spec is not UTF-8, because such a name cannot be saved.
-    """
+    """Return the engine of a spec, `BACKEND:MODEL` or `BACKEND:MODEL@URL`, named after the model; else None. Raises
+    InputError if the URL lacks its scheme, since HOST:PORT would become part of the name, or the spec is not
+    UTF-8."""
     if not is_utf8(text):
         raise InputError(f"The name {visible(text)} is not UTF-8 text.", hint=RENAME)
     match = _SPEC.fullmatch(text.strip())

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from paragone import Backend, EngineError, InputError, ParagoneError
 from paragone.texts import size_text
-from paragone.threads import run_in_thread
 from paragone.worker import Build, Environment
 from paragone_workbench.engines import environments, questions
 from paragone_workbench.engines.definitions import suggest
@@ -28,9 +31,34 @@ from paragone_workbench.paths import private_folder
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 _MAX_OUTPUT = 1 << 14
-"""Maximum number of bytes to read of a program's version output."""
+"""Maximum number of characters to read of a program's version output."""
 _OUTPUT_S = 30.0
 """Seconds that a program may take to print its version."""
+_HEARTBEAT = 0.1
+"""Seconds after which a step is yielded again if the program prints nothing, so that the caller can stop it."""
+_CLEANUP_S = 5.0
+"""Seconds that an interrupted program has to delete its temporary files."""
+_LONGEST_LINE = 1 << 12
+"""Number of bytes of an output line to keep, its last ones."""
+_TAIL = 8
+"""Number of last output lines of a failed program to search for the reason."""
+
+_VARIABLES = ("CUDA_HOME", "CUDA_PATH")
+"""Variables by which PyTorch (`torch.utils.cpp_extension`) finds a toolkit, in this order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallStep:
+    stage: str
+    """create, install or check."""
+    line: str
+    """The program's last output line, unfiltered: it may contain control characters."""
+    seconds: float
+    """Seconds since the stage began."""
+
+
+class _CommandFailed(Exception):
+    """A program failed. The message is the reason that the program printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +81,8 @@ class EnvironmentPlan:
     warnings: tuple[str, ...] = ()
     """Sentences on what would prevent the use of the environment on this machine."""
 
-    @property
-    def download(self) -> int:
-        """Approximate number of bytes to download."""
-        return 0 if self.find_links else self.build.download
 
-
-async def plan(
+def plan(
     backend: Backend, *, cuda: str | None = None, python: str | None = None, find_links: str | None = None
 ) -> EnvironmentPlan:
     """Return how the environment of a backend would be created. Nothing is changed.
@@ -73,7 +96,7 @@ async def plan(
             f"{backend.title} needs no environment of its own.",
             hint=f"{backend.title} uses the packages that are installed with paragone.",
         )
-    driver, compiler = await _driver(), await _compiler() if environment.compiles else None
+    driver, compiler = _driver(), _compiler() if environment.compiles else None
     build = _build(environment, cuda, backend.title, driver, compiler)
     links = None if find_links is None else Path(find_links).expanduser().absolute()
     if links is not None and not links.is_dir():
@@ -100,7 +123,7 @@ async def plan(
         backend=backend,
         folder=folder,
         build=build,
-        python=await _python(environment, python, backend.title),
+        python=_python(environment, python, backend.title),
         uv=shutil.which("uv"),
         find_links=links,
         free=free,
@@ -129,7 +152,7 @@ def _build(
 
 def _has_compiler(build: Build, compiler: str | None) -> bool:
     """Whether there is a CUDA compiler for a build: this machine's, of version `compiler`, or the build's own if the user has chosen no toolkit."""
-    return compiler == build.cuda or (bool(build.toolkit) and environments.chosen_home() is None)
+    return compiler == build.cuda or (bool(build.toolkit) and _chosen_home() is None)
 
 
 def _warnings(
@@ -164,31 +187,36 @@ def _warnings(
         )
 
 
-async def _driver() -> int | None:
+def _driver() -> int | None:
     """Return the major version of the NVIDIA driver; None if there is no driver."""
     try:
         found = re.search(r"\s(\d{3,})\.\d+", _DRIVER.read_text())
     except OSError:  # the file exists only on Linux without WSL2
-        gpus, _ = await find_gpus()
+        gpus, _ = asyncio.run(find_gpus())
         found = re.match(r"(\d{3,})\.", gpus[0].driver) if gpus else None
     return int(found[1]) if found else None
 
 
-async def _compiler() -> str | None:
+def _chosen_home() -> str | None:
+    """Return the folder of the CUDA toolkit that the user's environment variables name, if any."""
+    return next((chosen for name in _VARIABLES if (chosen := os.environ.get(name))), None)
+
+
+def _compiler() -> str | None:
     """Return the major version of CUDA of this machine's compiler; None if there is no compiler."""
-    home = environments.chosen_home() or "/usr/local/cuda"
+    home = _chosen_home() or "/usr/local/cuda"
     nvcc = shutil.which("nvcc", path=str(Path(home, "bin"))) or shutil.which("nvcc")
     if nvcc is None:
         return None
-    found = re.search(r"release (\d+)\.\d+", await _output_of(nvcc, "--version"))
+    found = re.search(r"release (\d+)\.\d+", _output_of(nvcc, "--version"))
     return found[1] if found else None
 
 
-async def _python(environment: Environment, chosen: str | None, title: str) -> str:
+def _python(environment: Environment, chosen: str | None, title: str) -> str:
     wanted = " or ".join(environment.pythons)
     if chosen is not None:
         path = shutil.which(str(Path(chosen).expanduser().absolute()) if os.sep in chosen else chosen)
-        found = None if path is None else await _version(path)
+        found = None if path is None else _version(path)
         if path is None or found is None:
             raise InputError(
                 f"{chosen} is not a Python interpreter.", hint="--python needs the path of an interpreter."
@@ -200,7 +228,7 @@ async def _python(environment: Environment, chosen: str | None, title: str) -> s
     for version in environment.pythons:
         # The one on the path may be a script, as pyenv's, that starts another one slowly, or none.
         for path in (sys.executable if version == own else None, shutil.which(f"python{version}")):
-            if path and await _version(path) == version:
+            if path and _version(path) == version:
                 return path
     raise InputError(
         f"{title} needs Python {wanted}, and no such interpreter was found.",
@@ -208,43 +236,29 @@ async def _python(environment: Environment, chosen: str | None, title: str) -> s
     )
 
 
-async def _version(python: str) -> str | None:
+def _version(python: str) -> str | None:
     """Return the version of a Python interpreter, such as `3.12`; None if the program is no Python interpreter."""
-    output = await _output_of(python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    output = _output_of(python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
     found = re.fullmatch(r"(\d+\.\d+)\s*", output)
     return found[1] if found else None
 
 
-async def _output_of(*command: str) -> str:
+def _output_of(*command: str) -> str:
     """Return the beginning of a program's output; empty if the program cannot be run. It is ended after half a minute."""
-
-    def read() -> str:
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError:
-            return ""
-        late = threading.Timer(_OUTPUT_S, environments.end_group, (process, signal.SIGKILL))
-        late.start()
-        assert process.stdout is not None
-        with process.stdout as output:
-            text = output.read(_MAX_OUTPUT).decode(errors="replace")
-        late.cancel()
-        environments.end_group(
-            process, signal.SIGKILL
-        )  # the user may have named any program, even one that does not end
-        process.wait()
-        return text
-
-    return await run_in_thread(read)
+    text, end = "", time.monotonic() + _OUTPUT_S
+    with (
+        contextlib.suppress(_CommandFailed),
+        contextlib.closing(_lines(command, stderr=subprocess.DEVNULL)) as lines,
+    ):
+        for line in lines:
+            text += f"{line}\n" if line else ""
+            # the user may have named any program, even one that does not end
+            if len(text) > _MAX_OUTPUT or time.monotonic() > end:
+                break
+    return text
 
 
-async def create(plan: EnvironmentPlan) -> AsyncGenerator[environments.InstallStep, None]:
+def create(plan: EnvironmentPlan) -> Generator[InstallStep, None, None]:
     """Create an environment, yielding the steps as they happen.
 
     An existing environment is replaced once the new environment is installed, and is kept if the installation fails.
@@ -255,32 +269,25 @@ async def create(plan: EnvironmentPlan) -> AsyncGenerator[environments.InstallSt
     with _exclusive_lock(plan.backend.name) as lock:
         failed = f"The environment of {plan.backend.title} could not be created"
         try:
-            with _replacing(plan.folder), _scratch(plan.folder) as scratch:
+            with _replacing(plan.folder) as scratch:
                 for stage, command in _commands(plan):
-                    running = environments.run_command(
-                        stage, command, plan.folder, scratch=scratch, lock=lock
-                    )
-                    async with contextlib.aclosing(running) as steps:
-                        async for step in steps:
-                            yield step
+                    yield from _run_command(stage, command, plan.folder, scratch=scratch, lock=lock)
                 if plan.build.toolkit:
-                    environments.use_toolkit(plan.folder, plan.build.toolkit)
+                    _use_toolkit(plan.folder, plan.build.toolkit)
                 marker = {
                     "cuda": plan.build.cuda,
                     "requirements": plan.build.requirements,
                     "python": plan.python,
                 }
                 (plan.folder / environments.MARKER).write_text(json.dumps(marker, indent=1) + "\n")
-        except environments.CommandFailed as error:
+        except _CommandFailed as error:
             raise EngineError(f"{failed}: {error}", hint=_source_hint(plan)) from error
         except OSError as error:
             raise EngineError(f"{failed}: {error.strerror or error}.") from error
-        async with contextlib.aclosing(check(plan.backend)) as steps:
-            async for step in steps:
-                yield step
+        yield from check(plan.backend)
 
 
-def _commands(plan: EnvironmentPlan) -> Sequence[tuple[environments.Stage, list[str]]]:
+def _commands(plan: EnvironmentPlan) -> Sequence[tuple[str, list[str]]]:
     python = str(environments.python_in(plan.folder))
     source = [] if plan.find_links is None else ["--no-index", "--find-links", str(plan.find_links)]
     if plan.uv is not None:
@@ -291,6 +298,22 @@ def _commands(plan: EnvironmentPlan) -> Sequence[tuple[environments.Stage, list[
         install = [python, "-m", "pip", "install", "--no-input", "--progress-bar=off"]
         install.append("--disable-pip-version-check")
     return ("create", make), ("install", [*install, *source, *plan.build.requirements])
+
+
+def _use_toolkit(folder: Path, toolkit: str) -> None:
+    """Make compilations in an environment use the environment's toolkit, unless the user has chosen another toolkit.
+
+    `toolkit` is the toolkit's folder, relative to `site-packages`.
+    """
+    (packages,) = folder.glob("lib/python3*/site-packages")
+    home = packages / toolkit
+    for runtime in home.glob("lib/libcudart.so.*"):  # the wheels lack the name that linkers use
+        (home / "lib" / "libcudart.so").symlink_to(runtime.name)
+    # Python runs this line at each start: in the engine's worker, in the check, and in pip when it compiles
+    # packages that the user installs.
+    (packages / "paragone_cuda.pth").write_text(
+        f"import os; any(map(os.environ.get, {_VARIABLES})) or os.environ.update(CUDA_HOME={str(home)!r})\n"
+    )
 
 
 def _source_hint(plan: EnvironmentPlan) -> str:
@@ -304,65 +327,54 @@ def _source_hint(plan: EnvironmentPlan) -> str:
 
 
 @contextlib.contextmanager
-def _replacing(folder: Path) -> Iterator[None]:
-    """Move the existing environment away, and restore it if the block raises."""
-    old = environments.sibling_path(folder, "old")
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Move the existing environment away, and restore it if the block raises.
+
+    Yields a folder for temporary files on the environment's disk, whose free space was checked: /tmp may be too small.
+    """
+    old, scratch = (environments.sibling_path(folder, suffix) for suffix in ("old", "tmp"))
     if environments.is_complete(folder):
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     else:  # `old` may exist: a program that was killed had moved the environment there
         shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
     try:
-        yield
+        scratch.mkdir(mode=0o700)
+        yield scratch
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         if old.exists():
             old.rename(folder)
         raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """Yield a folder for temporary files on the environment's disk, whose free space was checked: /tmp may be too small."""
-    scratch = environments.sibling_path(folder, "tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-async def check(backend: Backend) -> AsyncGenerator[environments.InstallStep, None]:
+def check(backend: Backend) -> Generator[InstallStep, None, None]:
     """Import the backend's library in its environment, yielding the steps as they happen.
 
     Raises InputError if there is no complete environment, and EngineError if a module cannot be imported.
     """
-    environment, folder = (
-        environments.declared_environment(backend),
-        environments.environment_folder(backend.name),
-    )
+    environment = environments.declared_environment(backend)
+    folder = environments.environment_folder(backend.name)
     if environment is None or not environments.is_complete(folder):
         raise InputError(
             f"{backend.title} has no environment on this machine, or an incomplete one.",
             hint=f"Create it with: paragone env create {backend.name}.",
         )
+    python = str(environments.python_in(folder))
     for module in environment.modules:
-        command = [str(environments.python_in(folder)), "-I", "-c", f"import {module}"]
         try:
-            running = environments.run_command("check", command, folder, f"import {module}")
-            async with contextlib.aclosing(running) as steps:
-                async for step in steps:
-                    yield step
-        except environments.CommandFailed as error:
+            yield from _run_command("check", [python, "-I", "-c", f"import {module}"], folder)
+        except _CommandFailed as error:
             # the backend knows the usual reasons and remedies
-            probe = await questions.probe(backend, str(environments.python_in(folder)))
-            general = (
-                str(error),
-                f"Once this is fixed, check again with: paragone env check {backend.name}.",
-            )
-            reason, remedy = general if probe.usable else (probe.reason, probe.remedy)
+            probe = asyncio.run(questions.probe(backend, python))
+            reason, remedy = probe.reason, probe.remedy
+            if probe.usable:
+                reason = str(error)
+                remedy = f"Once this is fixed, check again with: paragone env check {backend.name}."
             raise EngineError(
                 f"The environment of {backend.title} is installed, but {module} cannot be imported in it: "
                 f"{reason}",
@@ -427,3 +439,90 @@ def _exclusive_lock(name: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _run_command(
+    stage: str, command: Sequence[str], folder: Path, *, scratch: Path | None = None, lock: int | None = None
+) -> Iterator[InstallStep]:
+    """Run a program with the variables of an environment; yield a step for each line, and several each second.
+
+    `scratch` is the folder for the program's temporary files. The program inherits the descriptor `lock`, and so
+    holds the lock even if this process ends. Raises _CommandFailed.
+    """
+    variables = dict(os.environ, NO_COLOR="1", PYTHONUNBUFFERED="1", VIRTUAL_ENV=str(folder))
+    variables["PATH"] = os.pathsep.join((str(folder / "bin"), variables.get("PATH", os.defpath)))
+    for name in ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__"):
+        variables.pop(name, None)
+    if scratch is not None:
+        variables["TMPDIR"] = str(scratch)
+    started, last = time.monotonic(), command[-1] if stage == "check" else " ".join(command)
+    yield InstallStep(stage=stage, line=last, seconds=0.0)
+    # not in the current folder, from which Python would import modules
+    lines = _lines(command, env=variables, cwd=folder.parent, pass_fds=() if lock is None else (lock,))
+    with contextlib.closing(lines):
+        for line in lines:
+            last = line or last
+            yield InstallStep(stage=stage, line=last, seconds=time.monotonic() - started)
+
+
+def _lines(
+    command: Sequence[str], *, stderr: int = subprocess.STDOUT, **options: Any
+) -> Generator[str, None, None]:
+    """Run a program and yield its output lines; an empty line when it has printed nothing for a while.
+
+    Closing the generator ends the program and its child processes. Raises _CommandFailed.
+    """
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+            **options,
+        )
+    except OSError as error:
+        raise _CommandFailed(f"{command[0]} cannot be started: {error.strerror or error}.") from error
+    assert process.stdout is not None
+    tail: deque[str] = deque(maxlen=_TAIL)
+    rest = b""
+    try:
+        with process.stdout as output:
+            while True:
+                if not select.select([output], [], [], _HEARTBEAT)[0]:
+                    yield ""
+                    continue
+                read = os.read(output.fileno(), 1 << 16)
+                *whole, rest = (rest + (read or b"\n")).split(b"\n")
+                rest = rest[-_LONGEST_LINE:]
+                for raw in whole:
+                    if text := raw[-_LONGEST_LINE:].decode(errors="replace").strip():
+                        tail.append(text)
+                        yield text
+                if not read:
+                    break
+        if process.wait():
+            raise _CommandFailed(
+                _reason([*tail]) or f"{command[0]} ended with exit code {process.returncode}."
+            )
+    finally:
+        if process.poll() is None:
+            _signal(process, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_CLEANUP_S)
+            _signal(process, signal.SIGKILL)
+            process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a program that leads a session, and to its child processes."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _reason(tail: Sequence[str]) -> str:
+    """Return the reason that a failed program printed: the lines from its first error on, else its last line."""
+    for index, line in enumerate(tail):
+        if line.lower().startswith(("error", "×", "x ", "the virtual environment was not created")):
+            return " ".join(tail[index:])
+    return tail[-1] if tail else ""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Backend,
         Capabilities,
         Caution,
+        Channel,
         Json,
         LoadedModel,
         LoadProgress,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.run import Run
 
 
 CANCEL_TIMEOUT = 5.0
@@ -42,10 +44,8 @@ async def _close(engine: OpenEngine) -> Caution | None:
 
 
 async def wait_for_end(task: asyncio.Task[None]) -> None:
-    """Wait for a task that was asked to end, and cancel it every few seconds until it ends.
-
-    A cancellation may be lost: `asyncio.wait_for` of Python 3.11 swallows a cancellation that arrives as it ends.
-    """
+    """Wait for a task that was asked to end, and cancel it again every few seconds: `asyncio.wait_for` of Python 3.11
+    may swallow it."""
     while not task.done():
         await asyncio.wait([task], timeout=CANCEL_TIMEOUT)
         task.cancel()
@@ -57,6 +57,26 @@ EngineState: TypeAlias = Literal["closed", "opening", "open", "stopped", "failed
 
 class OpeningStopped(EngineError):
     pass
+
+
+class RunObserver:
+    """Receives the events of a run, on the event loop. An exception goes to the loop's exception handler; the run
+    continues."""
+
+    def run_changed(self, run: Run) -> None:
+        """The run's phase, its settings or a figure changed, without new text; `text_came` reports new text."""
+
+    def run_started(self, run: Run) -> None:
+        """The request was sent to the engine; the run's manifest is complete."""
+
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
+        """New text of the answer or of the thinking was added to the run, and the figures changed."""
+
+    def cautioned(self, run: Run, caution: Caution) -> None:
+        pass
+
+    def run_ended(self, run: Run) -> None:
+        """The run ended; its result is complete."""
 
 
 class EngineObserver:
@@ -72,11 +92,19 @@ class EngineObserver:
         """The engine could not be opened, or has ended while no run used it."""
 
 
+class Stoppable(Protocol):
+    async def stop(self) -> None:
+        """Request the work to end early. The results so far are kept."""
+
+    async def close(self) -> None:
+        pass
+
+
 class EngineUse(Protocol):
     """Work in progress on an engine. The use is ended before the engine is closed."""
 
     async def stop(self) -> None:
-        """Request the work to end."""
+        pass
 
     async def ended(self) -> None:
         pass
@@ -223,11 +251,8 @@ class EngineHandle:
     async def replace(
         self, definition: EngineDefinition, threads: int | None = None, *, opens: bool = True
     ) -> None:
-        """Replace the engine by another engine, or open the same engine again. Stops a run in progress.
-
-        Returns once the previous engine is closed; `opened` waits for the new engine. With `opens` false, the
-        new engine stays closed until `open` is called.
-        """
+        """Replace the engine, or open it again. Stops a run in progress, and returns once the old one is closed; with
+        `opens` false, the new one stays closed."""
         closing = self._free(self._use)
         self.definition = definition
         if opens:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.engines.handle import EngineHandle, EngineObserver, RunObserver
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
 from paragone_workbench.experiments.suite import Cell, SuiteRequest, seed_option, unfinished_cells
 from paragone_workbench.runs.execute import Execution
-from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run, RunSpec
 from paragone_workbench.scheduling import REQUESTS_PER_SERVER, EnginePool, Scheduler
@@ -212,7 +211,7 @@ class Executed:
     """Seconds from sending the request to the end, on the monotonic clock; None if no request was sent."""
 
 
-class SuiteEngine(EngineObserver, RunObserver["Run"]):
+class SuiteEngine(EngineObserver, RunObserver):
     """An engine of a suite, which is opened for the first run, and for the next run after a crash.
 
     A native engine has one run in progress and one that waits, a server several in progress. Engines that share one loaded

@@ -52,11 +52,8 @@ def images(parts: Iterable[Json], *path: str) -> Iterator[Image]:
 
 
 def in_order(nodes: Mapping[str, Json], parent_name: str) -> Iterator[tuple[str, str | None, Json]]:
-    """Yield the nodes of a tree, each after its parent, as the node's id, the id of its parent, and the node.
-
-    `nodes` has the nodes by their ids. Each node has the id of its parent under `parent_name`. A node whose parent is missing
-    is a root. Nodes in a cycle are left out.
-    """
+    """Yield the id, the parent's id and the node of each node of a tree after its parent. A node whose parent is
+    missing is a root; nodes in a cycle are left out."""
     parents = {node_id: text_at(node, parent_name) or None for node_id, node in nodes.items()}
     children: dict[str | None, list[str]] = {}
     for node_id, parent in parents.items():

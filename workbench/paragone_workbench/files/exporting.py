@@ -45,12 +45,8 @@ def export_conversations(
     *,
     replaces: bool,
 ) -> Exported:
-    """Write the conversations with these numbers into a file; all conversations if `numbers` is None.
-
-    The suffix of the path sets the format: `.json` (complete, for import) or `.md` (to read). `find` returns the backend with
-    a given name. `replaces` says whether an existing file may be replaced. If `numbers` is None, damaged conversations are
-    left out. Blocks. Raises ParagoneError.
-    """
+    """Write these conversations, or all that are not damaged, as `.json` (complete, for import) or `.md`. Blocks.
+    Raises ParagoneError."""
     if path.suffix.lower() not in (".json", ".md"):
         raise InputError(
             f"Conversations are exported as .json or .md, not as {path.suffix or 'a file without an ending'}.",
@@ -123,11 +119,8 @@ class WrittenSuite(NamedTuple):
 
 
 def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False) -> WrittenSuite:
-    """Write the prompts on the path of the first open lane into a file, with a line of JSON for each prompt.
-
-    The line also has the messages before the prompt. `replaces` says whether an existing file may be replaced. Raises
-    InputError if there is no prompt, or if the file exists or is write-protected, and ParagoneError if writing fails.
-    """
+    """Write the prompts on the path of the first open lane as lines of JSON, with the messages before each. Raises
+    InputError if there is none or the file may not be replaced, and ParagoneError."""
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")
     check_target(path, replaces=replaces)

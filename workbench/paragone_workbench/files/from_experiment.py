@@ -21,11 +21,8 @@ _GIVEN = EngineDefinition(name="suite", backend=IMPORTED, model="suite")
 
 
 def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
-    """Save the prompt of an answer as a conversation; `cell` is the number of the answer, such as 17 in `e3/17`.
-
-    The runs belong to the experiment and to the conversation. A second call finds the conversation again. Raises InputError
-    if the answer does not exist, and ParagoneError if the history cannot be read or written.
-    """
+    """Save the prompt of an answer, 17 in `e3/17`, as a conversation with the experiment's runs; a second call finds
+    it again. Raises InputError without such an answer, and ParagoneError."""
     experiment = store.experiments.get(experiment_number)
     index = store.experiments.run(experiment_number, cell).key.prompt_index
     conversation_id = derived_id(experiment.id, "conversation", str(index))

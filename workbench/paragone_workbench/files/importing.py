@@ -38,11 +38,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def conversation_actions(
     conversations: Sequence[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the actions outside of the file's folder that imported conversations cause when they are opened or replayed.
-
-    The actions are what the engines of all lanes and runs do, and the reading of files that sampling options of prompts
-    and requests name. `folders` are the user's folders of models. Raises EngineError if a backend fails.
-    """
+    """Return what the engines of lanes and runs do outside of the file's folder when conversations are opened or
+    replayed, and the files that sampling options name. Raises EngineError if a backend fails."""
     definitions = {
         repr(definition): definition for saved in conversations for definition in _definitions(saved)
     }
@@ -56,11 +53,8 @@ def conversation_actions(
 
 
 def remove_secrets(saved: SavedConversation, registry: Registry) -> None:
-    """Remove keys, and options that obtain keys, from the engines and requests of an imported conversation, not from its texts.
-
-    An engine whose backend is not installed keeps only its name, its backend and its model, because the meaning of its
-    options is unknown.
-    """
+    """Remove keys, and options that obtain keys, from engines and requests, not from texts. An engine of a missing
+    backend keeps only name, backend and model, since the meaning of its options is unknown."""
     for lane in saved.lanes:
         lane.definition = _without_secrets(lane.definition, registry)
     for prompt in saved.conversation.prompts:
@@ -213,11 +207,8 @@ class Added(NamedTuple):
 
 
 def add_conversation(store: Store, saved: SavedConversation) -> Added:
-    """Add a conversation to the history. If the history already has the conversation, add only the missing parts.
-
-    A longer or complete answer replaces an interrupted answer in the history. Raises StoreError, and InputError if a part
-    of the conversation has the id of a part of another conversation, which would be overwritten.
-    """
+    """Add a conversation, or its parts that the history lacks; a longer answer replaces an interrupted one. Raises
+    StoreError, and InputError if a part has the id of a part of another conversation."""
     number = store.number_of(saved.conversation.id)
     known: set[str] = set()
     new_ids = _ids(saved)
@@ -287,12 +278,9 @@ def import_file(
     folders: Sequence[str],
     require_consent: Callable[[Sequence[str]], None],
 ) -> tuple[Added, ...]:
-    """Add the conversations of a file to the history. If a conversation cannot be read, no conversation is added.
-
-    Opening an imported conversation opens its lanes' engines, and a replay opens its runs' engines, both without a question.
-    The import therefore asks for consent to the engines' actions: `require_consent` receives the actions, and raises InputError without
-    consent. Keys in the file are not kept. `folders` are the user's folders of models. Blocks. Raises ParagoneError.
-    """
+    """Add the conversations of a file, all or none, without keys. They open their engines without a question later,
+    so `require_consent` gets the engines' actions, and raises InputError without consent. Blocks. Raises
+    ParagoneError."""
     read = list(read_conversations(path))
     for saved in read:
         remove_secrets(saved, registry)

@@ -32,8 +32,7 @@ class Forecast:
     left_out: int
     """Number of the oldest messages that would be left out."""
     added: int | None = None
-    """Number of the prompt's tokens without the tokens of the last run's prompt and answer; None for a first prompt, if
-    messages are left out, or if unknown."""
+    """Tokens beyond the last run's prompt and answer; None for a first prompt, with messages left out, or if unknown."""
 
     @property
     def is_refused(self) -> bool:
@@ -56,11 +55,8 @@ async def forecasts(
     images: Sequence[Image] = (),
     instead_of: Prompt | None = None,
 ) -> tuple[Forecast, ...]:
-    """Return how a prompt would fit into the context of each lane whose engine can count its tokens.
-
-    `instead_of` is the prompt that the new prompt replaces. Lanes whose engine is in use are left out, because counting
-    would slow down the answer.
-    """
+    """Return how a prompt, perhaps `instead_of` another, would fit into the context of each lane whose engine is free
+    and counts tokens."""
     whole = with_sections(text, files)
     found = [_forecast(session, lane, whole, tuple(images), instead_of) for lane in session.lanes]
     return tuple(forecast for forecast in await asyncio.gather(*found) if forecast is not None)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone_workbench.engines import definitions
 from paragone_workbench.engines.failures import notify_observers
-from paragone_workbench.engines.handle import EngineObserver
+from paragone_workbench.engines.handle import EngineObserver, RunObserver
 from paragone_workbench.runs.context import path_to, request_of
-from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
@@ -26,19 +25,13 @@ if TYPE_CHECKING:
 
 
 def unique_name(definition: definitions.EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
-    """Return a name for a new lane with this engine that differs from the names of `lanes`.
-
-    If the engine's name is in use, the backend is added, or the server if the backends are the same, or else a number.
-    """
+    """Return a name that no lane has: the engine's, else with the backend or the server, else with a number."""
     named = [(lane.name, lane.engine.definition) for lane in lanes]
     return _unique(definition, named, registry.find)
 
 
 def names_of(lanes: Sequence[LaneRecord], find: definitions.BackendLookup) -> Mapping[str, str]:
-    """Return the names that saved lanes get when their conversation is opened, by the lanes' ids; closed lanes come last.
-
-    `find` returns the backend of a given name.
-    """
+    """Return the names of saved lanes when their conversation is opened, by their ids; closed lanes come last."""
     named: list[tuple[str, definitions.EngineDefinition]] = []
     names: dict[str, str] = {}
     for lane in sorted(lanes, key=lambda lane: lane.closed):
@@ -84,10 +77,8 @@ ended unexpectedly."""
 
 
 class LaneObserver:
-    """Receives the events of a lane, on the event loop. Override the methods of interest.
-
-    An exception that a method raises goes to the event loop's exception handler; the lane continues.
-    """
+    """Receives the events of a lane, on the event loop. An exception goes to the loop's exception handler; the lane
+    continues."""
 
     def state_changed(self, lane: Lane) -> None:
         """The lane's state or a figure changed, without new text; `text_came` reports new text."""
@@ -111,11 +102,9 @@ class LaneObserver:
         """The engine could not be opened, or ended while no run used it."""
 
 
-class Lane(EngineObserver, RunObserver["Run"]):
-    """An engine that answers the prompts of a conversation, one at a time; each run continues the previous run.
-
-    Call the methods of a lane on the event loop. No method raises the errors of the engine.
-    """
+class Lane(EngineObserver, RunObserver):
+    """Answers prompts with an engine, one at a time; each run continues the previous one. Raises no errors of the
+    engine."""
 
     def __init__(
         self,
@@ -203,11 +192,8 @@ class Lane(EngineObserver, RunObserver["Run"]):
     # Runs
 
     def ask(self, prompt: Prompt, *, instead_of: Run | None = None, prefix: Prefix | None = None) -> Run:
-        """Begin a run of a prompt, and return the run. Must not be called while the lane is busy.
-
-        The run continues the end of the path. With `instead_of`, the run is a variant of `instead_of`: both continue the
-        same run. With `prefix`, the engine continues this beginning of an answer.
-        """
+        """Begin a run at the end of the path, or a variant `instead_of` another, from the given `prefix`. Must not be
+        called while busy."""
         # Imported here so that the program starts faster.
         from paragone_workbench.runs.run import Run, RunSpec
 
@@ -272,10 +258,7 @@ class Lane(EngineObserver, RunObserver["Run"]):
         self._pool.start(self.engine)
 
     async def swap(self, definition: definitions.EngineDefinition, *, name: str = "") -> None:
-        """Replace the engine and keep the path. The current run is stopped.
-
-        Returns once the previous engine is closed.
-        """
+        """Replace the engine and keep the path. Stops the current run; returns once the previous engine is closed."""
         self._cancel_waiting()
         self.name = name or definition.name
         await self._pool.replace(self.engine, definition)
@@ -354,11 +337,8 @@ def _progress_of(run: Run, *, is_local: bool) -> LaneState:
 
 
 def shared_seed(prompt: Prompt, earlier: int) -> int:
-    """Return the seed for a lane's next answer to a prompt that has `earlier` answers in the lane.
-
-    The seed is the same in all lanes: all first answers have one seed, all second answers another seed. The seed is derived
-    from the prompt's id, which is random.
-    """
+    """Return the seed, from the prompt's random id, that all lanes share for their answer after `earlier` answers to
+    the prompt."""
     from hashlib import sha256  # imported here so that the program starts faster
 
     from paragone.shared_options import SEEDS

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 
 
 class PromptQueue:
-    """The prompts that wait. Prompts that a lane has begun come first, then the others in the order in which they were sent.
-
-    A free lane begins its first prompt that is not kept. Before this prompt, the lane begins kept prompts that other lanes
-    have already begun, so that all lanes answer in the same order.
-    """
+    """The prompts that wait: first those that a lane has begun. Before a new prompt, a lane begins even kept prompts
+    that other lanes have begun, so that all lanes answer in the same order."""
 
     def __init__(
         self,
@@ -30,11 +27,7 @@ class PromptQueue:
         can_answer: Callable[[Lane], bool],
         on_change: Callable[[], None],
     ) -> None:
-        """Create an empty queue.
-
-        `begin` makes a free lane answer a prompt, `can_answer` returns whether a lane's engine can answer, and `on_change`
-        is called after each change of the queue.
-        """
+        """`begin` makes a free lane answer a prompt; `can_answer` returns whether a lane's engine can answer."""
         self.prompts: list[QueuedPrompt] = []
         self._stopping: set[Lane] = set()
         """The lanes whose answers are being stopped. Prompts that waited for these lanes before the stop are already kept."""
@@ -50,20 +43,15 @@ class PromptQueue:
         return [queued for queued in self.prompts if queued.is_kept]
 
     def add(self, queued: QueuedPrompt, lanes: Sequence[Lane]) -> Prompt | None:
-        """Let the free ones of its `lanes` begin a prompt, and return the conversation's prompt; None if no lane has begun it.
-
-        The prompt waits for the busy lanes. Without lanes, the prompt is kept until the user sends it again.
-        """
+        """Let free lanes begin a prompt, and return it as begun, or None. It waits for busy lanes; without lanes, it
+        is kept."""
         self.prompts.append(queued)
         self._go_on(lanes)
         return queued.prompt
 
     def lane_is_free(self, lane: Lane, ended: Run) -> None:
-        """Let a lane begin its next prompt, after a run has ended.
-
-        If the run was stopped, or the lane cannot answer, the lane keeps its prompts, and other lanes continue. Prompts
-        that were sent after `stop` follow the stopped answer.
-        """
+        """Let a lane begin its next prompt. After a stop, or if it cannot answer, it keeps the prompts sent before
+        the stop."""
         is_cut = ended.state in ("stopped", "interrupted") and lane not in self._stopping
         self._stopping.discard(lane)
         if is_cut or not self._can_answer(lane):
@@ -84,10 +72,7 @@ class PromptQueue:
         self._on_change()
 
     def send_again(self, prompts: Iterable[QueuedPrompt], lanes: Sequence[Lane]) -> None:
-        """Let lanes begin kept prompts again. A prompt whose lanes are closed goes to `lanes`.
-
-        Lanes that cannot answer are skipped. If no lane can answer, the prompt stays kept.
-        """
+        """Let lanes that can answer begin kept prompts again. A prompt whose lanes are closed goes to `lanes`."""
         for queued in list(prompts):
             meant = [lane for lane in lanes if lane.record in queued.lanes] or lanes
             if able := [lane.record for lane in meant if self._can_answer(lane)]:

@@ -34,11 +34,8 @@ def lanes_of(
     configured: Mapping[str, EngineDefinition],
     new_lane: Callable[[EngineDefinition, Sequence[Lane], LaneRecord], Lane],
 ) -> tuple[list[Lane], list[Lane]]:
-    """Return the lanes for the saved lanes that are not closed, and the current lanes that are not reused.
-
-    `configured` has the engines of config.toml with their secrets. `new_lane` creates a lane from a definition, the lanes
-    whose names are in use, and the saved lane.
-    """
+    """Return the lanes of the open saved lanes, and the current lanes that are not reused. `configured` has engines
+    with secrets."""
     spare = list(current)
     shown = [record for record in records if not record.closed]
     kept: dict[str, Lane] = {}
@@ -67,10 +64,7 @@ def _find_equal(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registr
 
 
 def _find_and_configure(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
-    """Give a lane with the saved engine the saved options, and return the lane.
-
-    Returns None if no lane can get the saved options without a reload.
-    """
+    """Give a lane with the saved engine the saved options, and return it; None if each would need a reload."""
     same = [
         lane
         for lane in lanes
@@ -98,10 +92,7 @@ def _with_secrets(kept: EngineDefinition, known: EngineDefinition, registry: Reg
 
 
 def closed_lane_with(lanes: Sequence[LaneRecord], hit: Hit) -> LaneRecord | None:
-    """Return the closed lane with the prompt or answer that a search found.
-
-    Returns None if no lane has this prompt or answer, or if an open lane has it.
-    """
+    """Return the closed lane with what a search found; None if an open lane has it, or none."""
     if hit.prompt_id is None:
         return None
     having = [
@@ -117,10 +108,7 @@ def is_found_in(run: Run, prompt_id: str, run_id: str | None) -> bool:
 
 
 def waiting_in(saved: SavedConversation) -> tuple[QueuedPrompt, ...]:
-    """Return the queue of a saved conversation, including prompts without a run that the saved queue lacks.
-
-    The saved queue lacks a prompt if the program ended after saving the prompt, and before saving the queue.
-    """
+    """Return the saved queue, and prompts without a run that it lacks: the program ended before it saved the queue."""
     known = {run.prompt for run in saved.runs} | {prompt.parent for prompt in saved.conversation.prompts}
     known |= {queued.prompt for queued in saved.queue}
     lost = (
@@ -144,11 +132,8 @@ def has_same_engines(
     registry: Registry,
     configured: Mapping[str, EngineDefinition],
 ) -> bool:
-    """Return whether there are lanes, and their engines are those of the saved lanes that are not closed, in the same order.
-
-    The engines may have other options and other names. `configured` has the engines of config.toml: two of these engines
-    with different options and names are never the same engine.
-    """
+    """Return whether the lanes have the engines of the open saved lanes in order, perhaps with other options and
+    names. Two engines of config.toml with different names and options (`configured`) are never the same."""
 
     def is_same(lane: Lane, kept: EngineDefinition) -> bool:
         name = lane.engine.definition.name
@@ -164,10 +149,8 @@ def has_same_engines(
 def defined_otherwise(
     lanes: Iterable[Lane], configured: Mapping[str, EngineDefinition], registry: Registry
 ) -> Sequence[tuple[Lane, EngineDefinition]]:
-    """Return lanes whose options come from a reopened conversation and differ from config.toml, each with config.toml's engine.
-
-    Busy lanes, and lanes whose options the user has changed since the reopening, are left out.
-    """
+    """Return free lanes whose options come from a reopened conversation, unchanged, and differ from those in
+    config.toml, each with config.toml's engine."""
     found: list[tuple[Lane, EngineDefinition]] = []
     for lane in lanes:
         present = lane.engine.definition

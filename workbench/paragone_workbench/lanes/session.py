@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
 
 def continue_run(session: Session, lane: Lane, run: Run | None = None) -> Run:
-    """Let a lane continue an answer that was cut, stopped or interrupted, by default its last answer.
-
-    Raises InputError if the answer is complete or has no text, or if `continue_prefix` raises InputError.
-    """
+    """Let a lane continue an unfinished answer, by default its last. Raises InputError if it is complete or has no
+    text."""
     from paragone_workbench.runs.result import Prefix  # imported here so that the program starts faster
 
     run = run or lane.record.head
@@ -48,11 +46,8 @@ def continue_run(session: Session, lane: Lane, run: Run | None = None) -> Run:
 
 
 def continue_prefix(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
-    """Let a lane continue a prefix of one of its answers, and return the new run.
-
-    The earlier answer and the turns after it are kept as a variant. Must not be called while the lane is busy. Raises
-    InputError if the engine is not running or cannot continue an answer.
-    """
+    """Let a lane that is free continue a prefix of one of its answers as a variant. Raises InputError if its engine
+    cannot."""
     if not session.can_answer(lane):
         raise InputError(f"The engine of {lane.name} is not running.")
     if not lane.engine.capabilities.continues:
@@ -77,11 +72,8 @@ ALTERNATIVES = 5
 
 
 class Session:
-    """Sends prompts to lanes. Each lane has its own answers and its own path through the conversation.
-
-    Call the methods on the event loop. Errors of an engine are shown in its lane. `on_problem` receives
-    errors of the history; unsaved changes are saved once the history works again.
-    """
+    """Sends prompts to lanes, each with its own path through the conversation. `on_problem` receives errors of the
+    history, which saves again once it works."""
 
     def __init__(
         self,
@@ -93,11 +85,7 @@ class Session:
         on_problem: Callable[[StoreError], None] = lambda _: None,
         on_saved_again: Callable[[], None] = lambda: None,
     ) -> None:
-        """Create a session without lanes.
-
-        `engines` are the engines of config.toml. These engines provide the secret options for the lanes of a
-        reopened conversation, since the history does not contain secrets.
-        """
+        """`engines` are the engines of config.toml, which have the secrets that the history lacks."""
         self.registry = registry
         self.pool = EnginePool(registry, mode=mode)
         self._engines = engines or {}
@@ -119,30 +107,21 @@ class Session:
         self._opening: asyncio.Task[None] | None = None
 
     def add_lane(self, definition: EngineDefinition, *, fork: Run | None = None) -> Lane:
-        """Add a lane at the right and return the lane. The lane's engine is not opened yet.
-
-        If `fork` is a run of another lane, the new lane has that lane's path up to this run.
-        """
+        """Add a lane at the right, with a closed engine and the path up to the run `fork` of another lane."""
         lane = self._lane(definition, self.lanes, fork=fork)
         self.lanes.append(lane)
         self.recorder.lane_changed(self.conversation, lane.record)
         return lane
 
     def open_engines(self) -> None:
-        """Start to open all closed engines. Only `Lane.restart` reopens engines that failed or crashed.
-
-        If the schedule allows one engine in memory at a time, this method opens no engine: each run opens its engine.
-        """
+        """Start to open all closed engines, unless runs open theirs. Only `Lane.restart` reopens engines that failed."""
         if self.pool.scheduler.mode == "auto":
             self.open_engines_soon()
         elif self._opening is None or self._opening.done():
             self.pool.start_all()
 
     def open_engines_soon(self) -> None:
-        """Start to open all closed engines once their backends are found, in a thread.
-
-        Prompts that are sent meanwhile wait until their engines are open.
-        """
+        """Start to open all closed engines once a thread has found their backends. Prompts sent meanwhile wait."""
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self.pool.open_all())
 
@@ -158,11 +137,7 @@ class Session:
         await lane.swap(definition, name=name)
 
     async def configure(self, lane: Lane, definition: EngineDefinition) -> None:
-        """Give a lane's engine other options, or another name.
-
-        If only the name and sampling options differ, they take effect with the next run; otherwise the model is
-        reloaded. Raises InputError if an option is invalid.
-        """
+        """Give a lane's engine another name or options; load options reload the model. Raises InputError."""
         is_renamed = definition.name != lane.engine.definition.name
         if not lane.engine.configure(definition):
             await self.swap(lane, definition)
@@ -204,11 +179,8 @@ class Session:
         return lane
 
     def _logprobs(self, engine: EngineHandle) -> int | None:
-        """Return the number of alternatives that a run asks for with each token; None if the lane keeps no tokens.
-
-        With two or more lanes, lanes with an engine on this machine keep tokens, which costs 0.1 ms per token. Servers need
-        more time, so their lanes keep tokens only if `wants_tokens` is set.
-        """
+        """Return how many alternatives a run asks for with each token; None to keep no tokens. They cost 0.1 ms a
+        token here, and more at a server, where only `wants_tokens` keeps them."""
         kept = self.wants_tokens or (engine.is_local and len(self.lanes) > 1)
         return ALTERNATIVES if kept and engine.capabilities.logprobs else None
 
@@ -239,11 +211,8 @@ class Session:
         files: Sequence[AttachedFile] = (),
         lanes: Sequence[Lane] | None = None,
     ) -> Prompt | None:
-        """Send a prompt to these lanes, by default to all lanes.
-
-        Return the conversation's prompt; None if no lane has begun the prompt. The prompt's text includes the files. The
-        prompt waits in the queue for busy lanes. Lanes that cannot answer (see `can_answer`) are skipped.
-        """
+        """Send a prompt to these lanes, by default all, that can answer; busy ones queue it. Returns None if no lane
+        has begun it."""
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         return self.queue.add(
             QueuedPrompt(
@@ -283,11 +252,8 @@ class Session:
         self.on_queue()
 
     def regenerate(self, lane: Lane, prompt: Prompt | None = None) -> Run | None:
-        """Let a lane answer a prompt of its path again, by default the last prompt. An earlier answer is kept as a variant.
-
-        The runs after the earlier answer still continue that answer. Must not be called while the lane is busy. Returns None
-        if the lane has no prompt or cannot answer.
-        """
+        """Let a free lane answer a prompt of its path again, by default the last, as a variant. Returns None if it
+        cannot."""
         if prompt is None:
             prompt = prompt_to_answer_again(lane, self.prompts)
         if prompt is None or not self.can_answer(lane):
@@ -304,11 +270,8 @@ class Session:
         *,
         files: Sequence[AttachedFile] = (),
     ) -> Prompt | None:
-        """Replace an earlier prompt by an edited prompt, in the lanes that have the earlier prompt on their paths.
-
-        The old prompt and the turns after it are kept as a variant, which `step` shows again. Must not be called
-        while one of these lanes is busy. Returns None if none of these lanes can answer.
-        """
+        """Replace a prompt in the free lanes that have it on their paths; the old turns stay as a variant. Returns
+        None if no lane can answer."""
         lanes = [lane for lane in self.lanes if lane.answer(prompt) is not None and self.can_answer(lane)]
         if not lanes:
             return None
@@ -327,10 +290,8 @@ class Session:
         return edited
 
     def step(self, lane: Lane, by: int, at: Run | None = None) -> bool:
-        """Show the next (1) or previous (-1) variant in a lane; see `variants.neighbour`.
-
-        Must not be called while the lane is busy. Returns False if the path has no variants.
-        """
+        """Show the next (1) or previous (-1) variant in a free lane; see `variants.neighbour`. Returns False if there
+        is none."""
         tip = neighbour(lane, by, at)
         if tip is None:
             return False
@@ -393,13 +354,10 @@ class Session:
     async def reopen(
         self, number: int, *, hit: Hit | None = None, only_with_same_engines: bool = False
     ) -> reopening.Reopened | None:
-        """Save the last changes of an earlier conversation, and continue the conversation in its own lanes.
-
-        Current lanes with an engine of the conversation are reused, unless the saved options need a reload; other lanes and
-        their engines are closed. Engines of new lanes stay closed. A closed lane with `hit` is shown. With
-        `only_with_same_engines`, returns None if a prompt was sent meanwhile or the engines differ. Raises InputError if the
-        conversation was deleted or a lane is busy, and StoreError if the history fails. Without a result, nothing changes.
-        """
+        """Continue an earlier conversation in its lanes, once its last changes are saved. Current lanes with its
+        engines are reused unless options need a reload, others closed; new engines stay closed. A closed lane with
+        `hit` is shown. Returns None, and changes nothing, if `only_with_same_engines` and a prompt was sent or the
+        engines differ. Raises InputError if it was deleted or a lane is busy, and StoreError."""
         saved = None
         while saved is None:
             saved = await self.recorder.load(number)

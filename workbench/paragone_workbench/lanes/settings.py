@@ -47,11 +47,8 @@ def lane_settings(
     *,
     in_force: Mapping[str, Json] | None = None,
 ) -> tuple[Setting, ...]:
-    """Return the settings of a lane with this definition: sampling options, then load options, the most used options first.
-
-    A value has the origin of the first of `sources` that has the same value. Sources without an engine, or with
-    another name or backend, are skipped. `in_force` has the sampling options that the engine reported for the last run.
-    """
+    """Return the settings of a lane, sampling options first. A value has the origin of the first of `sources`, with
+    the same engine, that has it. `in_force` has the options that the engine reported for the last run."""
     values = _values(definition, backend)
     given = [
         (source, _values(engine, backend))
@@ -86,10 +83,7 @@ def _rank(info: OptionInfo) -> int:
 
 
 def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, str]) -> EngineDefinition:
-    """Return the definition with options set to texts that the user typed. An empty text means the default.
-
-    Options that the backend lacks are ignored. Raises InputError if a value is invalid.
-    """
+    """Return the definition with options as the user typed them; an empty text means the default. Raises InputError."""
     options, address = dict(definition.options), definition.address
     for name, (kind, info) in declared_options(backend).items():
         if name in edits:
@@ -135,11 +129,9 @@ def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefini
 def carried(
     options: Mapping[str, Json], sources: Iterable[Backend], definition: EngineDefinition, backend: Backend
 ) -> Carried:
-    """Return an engine whose options are overridden by options that were set for engines of the backends `sources`.
-
-    If this backend sets the same fact by an option of another name, the option gets that name. Load options that name
-    something outside of paragone, such as the file of an adapter, belong to the previous model, and are refused.
-    """
+    """Return an engine with options that were set for engines of the backends `sources`, renamed where its backend
+    names the same fact otherwise. Load options that name something outside, such as an adapter's file, are
+    refused."""
     infos = {name: info for source in sources for name, (_, info) in declared_options(source).items()}
     taken: dict[str, Json] = {}
     renamed: dict[str, str] = {}
@@ -160,10 +152,8 @@ def carried(
 
 
 def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mapping[str, Json]:
-    """Return the options of `key=value` settings.
-
-    The first of `backends` that accepts a value parses the value. A value that no backend accepts stays text.
-    """
+    """Return the options of `key=value` settings, parsed by the first of `backends` that accepts the value, else as
+    text."""
     found: dict[str, Json] = {}
     for setting in settings:
         name, _, text = (part.strip() for part in setting.partition("="))
@@ -177,10 +167,7 @@ def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mappi
 
 
 def _counterpart(name: str, info: OptionInfo | None, backend: Backend) -> str | None:
-    """Return the name of an option at another backend.
-
-    Returns None if the other backend lacks the option, or if the value suits only one model.
-    """
+    """Return the name of an option at another backend; None if it lacks the option, or the value suits only one model."""
     declared = declared_options(backend)
     same = next((it for _, it in declared.values() if info and info.fact and it.fact == info.fact), None)
     target = name if name in declared else None if same is None else same.name
@@ -200,18 +187,14 @@ def _takes(backend: Backend, name: str, value: Json) -> bool:
 
 
 def summary(definition: EngineDefinition, backend: Backend | None) -> str:
-    """Return the options that are set, as `name=value`; an empty text if all options have their defaults.
-
-    The result leaves out secrets, the server's address, and all options of a backend that is not installed.
-    """
+    """Return the options that are set, as `name=value`, without secrets, the address, and options of a missing
+    backend."""
     return "  ".join(f"{name}={value_text(value)}" for name, value in _shown(definition, backend).items())
 
 
 def changes(before: EngineDefinition, after: EngineDefinition, backend: Backend | None) -> str:
-    """Return the options that differ between two definitions, as `name=value`; an empty text if no option differs.
-
-    The result leaves out the same options as `summary`.
-    """
+    """Return the options that differ between two definitions, as `name=value`, without those that `summary` leaves
+    out."""
     old, new = _shown(before, backend), _shown(after, backend)
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return ", ".join(f"{name}={value_text(new.get(name)) or 'default'}" for name in names)

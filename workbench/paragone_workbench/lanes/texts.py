@@ -73,10 +73,7 @@ def conversation_text(lanes: Sequence[Lane]) -> str:
 
 
 def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -> tuple[Lane, Run] | None:
-    """Return the run with this id, or else a run of the prompt, and the run's lane; None if no lane has such a run.
-
-    A run on the path of a lane is preferred. Without one, the result is the newest run of the first lane with such runs.
-    """
+    """Return the run with this id, or else the newest of the prompt, with its lane; runs on a path are preferred."""
     found = [
         (lane, run)
         for lane in lanes

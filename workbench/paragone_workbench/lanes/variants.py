@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
 
 def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
-    """Return the last run of the path with the next (1) or previous (-1) variant of the run `at`; None without variants.
-
-    Without `at`, step from the last run of the path that has variants. The path then follows the newest runs that continue
-    the variant. After the last variant comes the first variant.
-    """
+    """Return the end of the path through the next (1) or previous (-1) variant, in a circle, of the run `at`, by
+    default the last that has variants; None without variants."""
     places = reversed(lane.path) if at is None else (at,)
     place = next((run for run in places if len(lane.variants(run)) > 1), None)
     if place is None:
@@ -29,11 +26,8 @@ def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
 
 
 def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
-    """Return the engine or the settings of an answer that differ from the lane's current engine or settings, as text.
-
-    The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings. Without
-    `in_full`, the result for other settings is `with other settings`. The result is empty if nothing differs.
-    """
+    """Return `by small (llama_cpp)` for the answer of another engine, `with temperature=0.8` for other settings (or,
+    not `in_full`, `with other settings`); empty if nothing differs."""
     author, present = run.result.definition, lane.engine.definition
     if author == present:
         return ""
@@ -48,12 +42,8 @@ def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
 
 
 def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | None:
-    """Return the prompt that a lane answers when the user asks for a new answer; None if there is no prompt.
-
-    The result is the newest prompt that was sent to all lanes, follows the path of this lane, and has no run in this lane.
-    If no prompt meets these conditions, the result is the last prompt on the path. `prompts` has the conversation's
-    prompts, oldest first.
-    """
+    """Return the newest prompt for all lanes that follows the lane's path and has no run there, else the last on the
+    path."""
     head = lane.record.head.prompt if lane.record.head is not None else None
     asked = {run.prompt for run in lane.record.all_runs}
     later = [

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
+from operator import attrgetter
 from typing import TypeAlias
 
 from paragone import Json, Message, OpenEngine, ParagoneError, TokenizeRequest
@@ -18,7 +19,7 @@ from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import EngineDefinition, with_options
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure import bench_results
+from paragone_workbench.measure import bench_results as results
 from paragone_workbench.measure.fidelity import sample_text
 from paragone_workbench.measure.free_running import greedy
 from paragone_workbench.runs.execute import Execution
@@ -42,37 +43,26 @@ class BenchPrompt:
     start: str
     """The part of the text that fills the cache up to the test's depth; empty for depth 0."""
 
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        return (Message(role="user", text=self.text),)
-
     def numbered(self, number: int) -> tuple[Message, ...]:
-        """Return the request with this number, for a `UsersTest`.
-
-        The prompt begins with the number, so that no server has cached the prompt for another request.
-        """
+        """Return the request with this number. It begins with the number, so that no server has cached its prompt."""
         _, _, rest = self.text.partition(" ")
-        return (Message(role="user", text=f"{_FIRST + number % (_LAST - _FIRST + 1)} {rest}"),)
+        return _asked(f"{_FIRST + number % (_LAST - _FIRST + 1)} {rest}")
 
-    @property
-    def filling(self) -> tuple[Message, ...]:
-        """The request that fills the cache before the measured request; empty for depth 0."""
-        return (Message(role="user", text=self.start),) if self.start else ()
+
+def _asked(text: str) -> tuple[Message, ...]:
+    return (Message(role="user", text=text),)
 
 
 class PromptFitter:
-    """Makes the prompts for one engine, and keeps the prompts whose length is exact.
-
-    Without a tokenizer, the length is a guess that `learn` improves.
-    """
+    """Makes prompts for one engine. Without a tokenizer, their length is a guess that `learn` improves."""
 
     def __init__(self) -> None:
         self._words = sample_text().split()
         self._tokens_per_word = 1.35
-        self._made: dict[bench_results.BenchTest, BenchPrompt] = {}
+        self._made: dict[results.BenchTest, BenchPrompt] = {}
 
     async def fit(
-        self, test: bench_results.BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
+        self, test: results.BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
     ) -> BenchPrompt:
         """Return the prompt of a test. `engine` is None for an engine that cannot tokenize. Raises ParagoneError."""
         if engine is None:
@@ -82,21 +72,20 @@ class PromptFitter:
         return self._made[test]
 
     def learn(self, prompt: BenchPrompt, counted: int) -> None:
-        """Improve later guesses by the number of tokens that the engine counted for a prompt."""
         self._tokens_per_word = counted / max(1, len(prompt.text.split()))
 
-    def _guess(self, test: bench_results.BenchTest) -> BenchPrompt:
+    def _guess(self, test: results.BenchTest) -> BenchPrompt:
         start = max(0, round(test.depth / self._tokens_per_word))
         count = max(1, round(test.prompt_tokens / self._tokens_per_word))
         text = [*self._beginning(test), *self._text(start + count)]
         return BenchPrompt(text=" ".join(text), start=" ".join(text[:start]))
 
     async def _fit(
-        self, test: bench_results.BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]
+        self, test: results.BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> BenchPrompt:
         async def ids(words: _Words) -> Sequence[int]:
-            messages = (Message(role="user", text=" ".join(words)),)
-            return (await engine.tokenize(TokenizeRequest(messages=messages, sampling=sampling))).ids
+            request = TokenizeRequest(messages=_asked(" ".join(words)), sampling=sampling)
+            return (await engine.tokenize(request)).ids
 
         async def length(words: _Words) -> int:
             return len(await ids(words))
@@ -129,8 +118,8 @@ class PromptFitter:
                     return filled
         return words
 
-    def _beginning(self, test: bench_results.BenchTest) -> _Words:
-        return [str(_FIRST)] if isinstance(test, bench_results.UsersTest) else []
+    def _beginning(self, test: results.BenchTest) -> _Words:
+        return [str(_FIRST)] if isinstance(test, results.UsersTest) else []
 
     def _text(self, count: int) -> _Words:
         return list(itertools.islice(itertools.cycle(self._words), count))
@@ -139,10 +128,7 @@ class PromptFitter:
 def bench_pool(
     registry: Registry, definitions: Iterable[EngineDefinition], users: Iterable[int] = ()
 ) -> EnginePool:
-    """Return a pool of engines for a bench with these numbers of users.
-
-    An engine with an option for slots gets as many slots as there are users, unless the definition sets the option.
-    """
+    """Return a pool for a bench with these numbers of users: with as many slots, unless a definition sets them."""
     most = max(users, default=1)
     pool = EnginePool(registry, mode="sequential", requests_per_server=max(most, REQUESTS_PER_SERVER))
     for definition in definitions:
@@ -174,20 +160,18 @@ class Users:
     """The users of one engine. Each user has a separate handle, since a handle executes one run at a time."""
 
     def __init__(self, pool: EnginePool, first: EngineHandle) -> None:
-        """Create the users. The first user uses the handle `first` of the pool."""
         self._pool = pool
         self._handles = [first]
         self._executions: set[Execution] = set()
         self._stopped = False
 
     async def measure(
-        self, test: bench_results.UsersTest, repeat: int, next_request: Callable[[], RunSpec]
-    ) -> bench_results.Throughput | None:
+        self, test: results.UsersTest, repeat: int, next_request: Callable[[], RunSpec]
+    ) -> results.Throughput | None:
         """Return the figures of `repeat` answers for each user on average; None after `stop`.
 
         The time begins when every user has had an answer that is not counted, and ends with the last counted
-        answer. Until the last counted answer, all users have a request in progress. Raises the error of the first run that
-        fails.
+        answer. Until then, all users have a request in progress. Raises the error of the first run that fails.
         """
         handles = await self._opened(test.users)
         crowd = _Crowd(users=test.users, wanted=repeat * test.users)
@@ -215,7 +199,7 @@ class Users:
             return None
         if crowd.error is not None:
             raise crowd.error
-        return bench_results.Throughput.of(test, crowd.answers, crowd.gaps_ms, crowd.seconds)
+        return results.Throughput.of(test, crowd.answers, crowd.gaps_ms, crowd.seconds)
 
     async def stop(self) -> None:
         self._stopped = True
@@ -225,7 +209,6 @@ class Users:
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
     async def _opened(self, count: int) -> list[EngineHandle]:
-        """Open and return `count` handles. Raises the error of a handle that cannot be opened."""
         definition = self._handles[0].definition
         while len(self._handles) < count:
             self._handles.append(self._pool.add(definition))
@@ -243,7 +226,6 @@ class _Crowd:
     def __init__(self, *, users: int, wanted: int) -> None:
         self.answers: list[RunMetrics] = []
         self.gaps_ms = array("d")
-        """Milliseconds between the tokens of the counted answers."""
         self.error: ParagoneError | None = None
         self.seconds = 0.0
         """Seconds from the time at which every user had an answer to the end of the last counted answer."""
@@ -274,7 +256,7 @@ class _Crowd:
         self.error = self.error or error
 
 
-OnStep = Callable[[Sequence[bench_results.BenchStep]], None]
+OnStep = Callable[[Sequence[results.BenchStep]], None]
 """Called before each step, with this step and all that remain."""
 
 
@@ -284,15 +266,14 @@ class Bench:
     def __init__(
         self,
         pool: EnginePool,
-        tests: Sequence[bench_results.BenchTest],
+        tests: Sequence[results.BenchTest],
         *,
-        users: Sequence[bench_results.UsersTest] = (),
+        users: Sequence[results.UsersTest] = (),
         repeat: int = 5,
     ) -> None:
         """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
-        self.engines = tuple(bench_results.BenchedEngine(engine=engine) for engine in pool.engines)
+        self.engines = tuple(results.BenchedEngine(engine=engine) for engine in pool.engines)
         self.tests = tuple(tests)
-        """The tests with one run at a time, in order."""
         self.users = tuple(users)
         """The tests with several users at once, which come after the other tests."""
         self.repeat = repeat
@@ -308,7 +289,6 @@ class Bench:
 
     @property
     def schedule(self) -> str:
-        """The schedule in force: `sequential` or `swap`."""
         return self._pool.scheduler.order
 
     @property
@@ -324,7 +304,7 @@ class Bench:
             await asyncio.gather(*map(self._open, self.engines))
         swap = decision.mode == "swap"
         steps = list(
-            bench_results.steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap)
+            results.steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap)
         )
         while steps:
             left = [step for step in steps if self._is_needed(step)]
@@ -333,7 +313,7 @@ class Bench:
             on_step(left)
             steps = left[1:]
             benched, test = self.engines[left[0].engine], left[0].test
-            if isinstance(test, bench_results.UsersTest):
+            if isinstance(test, results.UsersTest):
                 await self._measure_users(benched, test)
             else:
                 await self._do(benched, test)
@@ -350,17 +330,16 @@ class Bench:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _open(self, benched: bench_results.BenchedEngine) -> None:
+    async def _open(self, benched: results.BenchedEngine) -> None:
         benched.engine.open(physical_cores())  # engines compute one after the other
         if not await benched.engine.opened() and not self.stopped:
             benched.error = benched.engine.error
 
-    def _is_needed(self, step: bench_results.BenchStep) -> bool:
+    def _is_needed(self, step: results.BenchStep) -> bool:
         benched = self.engines[step.engine]
         return benched.error is None and step.test not in benched.skipped
 
-    async def _do(self, benched: bench_results.BenchedEngine, test: bench_results.BenchTest | None) -> None:
-        """Execute one step. An error is kept with the engine."""
+    async def _do(self, benched: results.BenchedEngine, test: results.BenchTest | None) -> None:
         try:
             wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
             if wanted is None:
@@ -368,9 +347,9 @@ class Bench:
             prompt = await self._prompt(benched, wanted)
             if prompt is None:
                 return
-            if prompt.filling:
-                await self._run(benched, prompt.filling, tokens=1, cold=False)
-            metrics = await self._run(benched, prompt.messages, wanted.tokens, cold=not prompt.filling)
+            if prompt.start:
+                await self._run(benched, _asked(prompt.start), tokens=1, cold=False)
+            metrics = await self._run(benched, _asked(prompt.text), wanted.tokens, cold=not prompt.start)
         except ParagoneError as error:
             if not self.stopped:
                 benched.error = error
@@ -382,10 +361,7 @@ class Bench:
         if test is not None:
             benched.samples.setdefault(wanted, []).append(metrics)
 
-    async def _measure_users(
-        self, benched: bench_results.BenchedEngine, test: bench_results.UsersTest
-    ) -> None:
-        """Measure an engine with users at once. An error is kept with the engine."""
+    async def _measure_users(self, benched: results.BenchedEngine, test: results.UsersTest) -> None:
         if reason := refusal(benched.engine, test.users):
             benched.refused[test] = reason
             return
@@ -412,9 +388,7 @@ class Bench:
         if found is not None:
             benched.throughputs[test] = found
 
-    async def _prompt(
-        self, benched: bench_results.BenchedEngine, test: bench_results.BenchTest
-    ) -> BenchPrompt | None:
+    async def _prompt(self, benched: results.BenchedEngine, test: results.BenchTest) -> BenchPrompt | None:
         """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
         handle = benched.engine
         async with self._pool.scheduler.turn(handle):
@@ -430,14 +404,8 @@ class Bench:
             return await self._prompts[benched].fit(test, tokenizer, handle.sampling)
 
     async def _run(
-        self,
-        benched: bench_results.BenchedEngine,
-        messages: tuple[Message, ...],
-        tokens: int,
-        *,
-        cold: bool,
+        self, benched: results.BenchedEngine, messages: tuple[Message, ...], tokens: int, *, cold: bool
     ) -> RunMetrics | None:
-        """Execute a run and return its metrics. Raises the error of a failed run."""
         spec = RunSpec(
             messages=messages, sampling=greedy(benched.engine, max_tokens=tokens, ignore_eos=True), cold=cold
         )
@@ -452,52 +420,40 @@ class Bench:
 
 
 FIGURES: Mapping[str, Callable[[RunMetrics], float | None]] = {
-    "prefill_tps": lambda run: run.prefill_tps,
-    "decode_tps": lambda run: run.decode_tps,
-    "ttft_s": lambda run: run.ttft_s,
-    "ttfo_s": lambda run: run.ttfo_s,
-    "tpot_ms": lambda run: run.tpot_ms,
-    "itl_p50_ms": lambda run: run.itl_ms.p50,
-    "itl_p95_ms": lambda run: run.itl_ms.p95,
-    "itl_p99_ms": lambda run: run.itl_ms.p99,
+    **{name: attrgetter(name) for name in ("prefill_tps", "decode_tps", "ttft_s", "ttfo_s", "tpot_ms")},
+    **{f"itl_p{percent}_ms": attrgetter(f"itl_ms.p{percent}") for percent in (50, 95, 99)},
 }
 """The figures of a run by name in the JSON. docs/bench.md defines these figures."""
 
 
-def figures_of(samples: Sequence[RunMetrics]) -> dict[str, bench_results.MeanStdev | None]:
-    """Return the mean and the deviation of each figure over the runs that have the figure; None if no run has the figure."""
+def figures_of(samples: Sequence[RunMetrics]) -> dict[str, results.MeanStdev | None]:
     return {
-        name: bench_results.MeanStdev.of(
-            [value for sample in samples if (value := figure(sample)) is not None]
-        )
+        name: results.MeanStdev.of([value for sample in samples if (value := figure(sample)) is not None])
         for name, figure in FIGURES.items()
     }
 
 
 def bench_json(bench: Bench) -> dict[str, Json]:
-    """Return a measurement. Unknown values are null. docs/command-line.schema.json has the schema."""
     return {
         "schedule": bench.schedule,
         "repeat": bench.repeat,
         "partial": bench.partial,
-        "engines": [_engine(engine, bench) for engine in bench.engines],
+        "engines": [
+            {
+                "engine": benched.name,
+                "backend": benched.engine.definition.backend,
+                "model": benched.engine.definition.model,
+                "error": None if benched.error is None else str(benched.error),
+                "warnings": list(benched.warnings),
+                "tests": [_test(benched, test) for test in bench.tests],
+                "users": [_users(benched, test) for test in bench.users],
+            }
+            for benched in bench.engines
+        ],
     }
 
 
-def _engine(benched: bench_results.BenchedEngine, bench: Bench) -> dict[str, Json]:
-    definition = benched.engine.definition
-    return {
-        "engine": definition.name,
-        "backend": definition.backend,
-        "model": definition.model,
-        "error": None if benched.error is None else str(benched.error),
-        "warnings": list(benched.warnings),
-        "tests": [_test(benched, test) for test in bench.tests],
-        "users": [_users(benched, test) for test in bench.users],
-    }
-
-
-def _test(benched: bench_results.BenchedEngine, test: bench_results.BenchTest) -> dict[str, Json]:
+def _test(benched: results.BenchedEngine, test: results.BenchTest) -> dict[str, Json]:
     samples = benched.samples.get(test, [])
     return {
         "prompt_tokens": test.prompt_tokens,
@@ -511,7 +467,7 @@ def _test(benched: bench_results.BenchedEngine, test: bench_results.BenchTest) -
     }
 
 
-def _users(benched: bench_results.BenchedEngine, test: bench_results.UsersTest) -> dict[str, Json]:
+def _users(benched: results.BenchedEngine, test: results.UsersTest) -> dict[str, Json]:
     found = benched.throughputs.get(test)
     figures = {name: getattr(found, name, None) for name in ("user_tps", "ttft_s", "tpot_ms", "itl_ms")}
     return {

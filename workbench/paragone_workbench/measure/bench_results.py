@@ -23,11 +23,9 @@ class BenchTest:
     depth: int
     """Number of tokens in the KV cache before the prefill."""
     tokens: int
-    """Number of tokens to generate."""
 
     @property
     def total(self) -> int:
-        """Number of tokens of prompt and answer together."""
         return self.depth + self.prompt_tokens + self.tokens
 
 
@@ -43,7 +41,6 @@ class BenchStep:
     """One run of one engine, or all runs of several users. A step without a test is a warm-up."""
 
     engine: int
-    """Index of the engine."""
     test: BenchTest | None
     repetition: int
 
@@ -81,10 +78,7 @@ def users_tests(
 
 
 def rotated(count: int, by: int) -> tuple[int, ...]:
-    """Return 0 … count − 1, rotated so that `by` is first. In `count` rounds, each number is once at each position.
-
-    With two engines A and B, the first round is A B, and the second round is B A.
-    """
+    """Return 0 … count − 1, rotated so that `by` is first: in `count` rounds, each number is once at each position."""
     return tuple((number + by) % count for number in range(count))
 
 
@@ -93,9 +87,8 @@ def steps_of(
 ) -> Iterator[BenchStep]:
     """Yield the steps in an order that is balanced between the engines. Steps with several users come last.
 
-    If all engines are open, the engines alternate within each test, and take turns at each test of users. With `swap`, each
-    opening is followed by a warm-up and one repetition of all tests, or by all tests of users, because opening takes longer
-    than most tests.
+    If all engines are open, they alternate within each test, and take turns at each test of users. With `swap`, each opening
+    is followed by a warm-up and by all tests once, or by all of users, because opening takes longer than most tests.
     """
     yield from _steps_of_single_runs(engines, tests, repeat, swap=swap)
     if swap:
@@ -142,8 +135,6 @@ class MeanStdev:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The mean, the median and the high percentiles of some values."""
-
     mean: float
     p50: float
     p95: float
@@ -158,7 +149,6 @@ class Distribution:
 
 
 def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
-    """Return remarks that a reader of the runs of a test must know, as sentences; empty if there are no runs."""
     if not runs:
         return ()
     notes: list[str] = []
@@ -195,7 +185,6 @@ class Throughput:
 
     answers: int
     seconds: float
-    """Duration of the measurement in seconds."""
     tokens_per_s: float
     user_tps: MeanStdev | None
     """Tokens per second after the first token, in each answer."""
@@ -205,7 +194,6 @@ class Throughput:
     """Milliseconds from a token to the next, over all answers; from a piece to the next, if `is_in_pieces`."""
     is_in_pieces: bool
     notes: tuple[str, ...]
-    """Remarks that a reader of the figures must know, as sentences."""
 
     @classmethod
     def of(
@@ -233,11 +221,9 @@ class BenchedEngine:
     """The measured runs of each test, oldest first, without warm-ups."""
     throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
     skipped: dict[BenchTest, str] = field(default_factory=dict)
-    """Why tests that exceed the context were not measured."""
     refused: dict[UsersTest, str] = field(default_factory=dict)
     """Why tests with users were not measured: the engine cannot answer so many users at once."""
     warnings: list[str] = field(default_factory=list)
-    """The engine's warnings, each sentence once."""
     error: ParagoneError | None = None
 
     @property
@@ -253,5 +239,4 @@ class BenchedEngine:
             self.warnings.append(sentence)
 
     def notes(self, test: BenchTest) -> tuple[str, ...]:
-        """Return remarks that a reader of the figures of a test must know, as sentences."""
         return notes_of(test, self.samples.get(test, []))

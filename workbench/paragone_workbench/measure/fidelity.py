@@ -13,7 +13,7 @@ import paragone
 from paragone.threads import physical_cores
 from paragone_workbench.engines.failures import as_paragone_error
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.measure import fidelity_results
+from paragone_workbench.measure import fidelity_results as results
 from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.statistics import Values, np
 
@@ -34,7 +34,7 @@ class Window:
     """The tokens to compute: all but the last, with BOS in place of the first if the model adds a BOS token."""
     start: int
     """Index in `ids` of the first token whose successor is scored."""
-    targets: fidelity_results.Targets
+    targets: results.Targets
     """The tokens after `ids[start:]`."""
 
 
@@ -70,7 +70,6 @@ class Windows:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens of the whole text, without the BOS token."""
         return len(self._ids) - (self._bos is not None and self._ids[0] == self._bos)
 
     @property
@@ -97,7 +96,6 @@ class DistributionReader:
 
     @property
     def is_full(self) -> bool:
-        """Whether the open engine reports distributions over the whole vocabulary."""
         return self._handle.capabilities.distributions
 
     async def vocabulary(self) -> paragone.Vocabulary:
@@ -196,7 +194,6 @@ class DistributionReader:
 
 
 WINDOW = 512
-"""Default size of a window in tokens."""
 
 NOISE_BATCH = 1
 """Batch size with which the reference is measured against itself: one token at a time, as in an answer.
@@ -217,17 +214,14 @@ class Fidelity:
     def __init__(
         self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
     ) -> None:
-        self.reference = fidelity_results.Measured(reference)
-        self.noise = fidelity_results.Difference()
+        self.reference = results.Measured(reference)
+        self.noise = results.Difference()
         """How the reference differs from itself with another batch size."""
-        self.candidates = tuple(fidelity_results.Candidate(engine) for engine in candidates)
-        """The engines that are compared with the reference, in the given order."""
+        self.candidates = tuple(results.Candidate(engine) for engine in candidates)
         self.window = window
-        """Size of a window in tokens."""
         self.windows = 0
         """Number of windows of the text, in the reference's tokens; 0 before the text is tokenized."""
         self.text_bytes = len(text.encode())
-        """Bytes of the text in UTF-8."""
         self.stopped = False
         self._text = text
         engines = (self.reference, *self.candidates)
@@ -254,7 +248,7 @@ class Fidelity:
             )
         windows = await self._windows(self.reference)
         self.windows = len(windows)
-        able: dict[fidelity_results.Candidate, Windows] = {}
+        able: dict[results.Candidate, Windows] = {}
         for candidate in self.candidates:
             own = await self._attempt(candidate, self._prepared(candidate, vocabulary, windows))
             if own is not None:
@@ -267,21 +261,20 @@ class Fidelity:
         self.stopped = True
         await asyncio.gather(*(reader.stop() for reader in self._readers.values()))
 
-    async def _vocabulary(self, measured: fidelity_results.Measured) -> paragone.Vocabulary:
+    async def _vocabulary(self, measured: results.Measured) -> paragone.Vocabulary:
         vocabulary = await self._readers[measured].vocabulary()
         loaded = measured.engine.loaded
         measured.size = loaded.size if loaded is not None else None
         return vocabulary
 
-    async def _windows(self, measured: fidelity_results.Measured) -> Windows:
+    async def _windows(self, measured: results.Measured) -> Windows:
         windows = await self._readers[measured].windows(self._text, self.window)
         measured.tokens = windows.tokens
         return windows
 
     async def _prepared(
-        self, candidate: fidelity_results.Candidate, vocabulary: paragone.Vocabulary, windows: Windows
+        self, candidate: results.Candidate, vocabulary: paragone.Vocabulary, windows: Windows
     ) -> Windows:
-        """Return the text cut into windows of the candidate's tokens, and note what cannot be compared."""
         same = await self._vocabulary(candidate) == vocabulary
         full = self._readers[candidate].is_full
         different = f"{candidate.name} and {self.reference.name} have different vocabularies"
@@ -290,10 +283,10 @@ class Fidelity:
                 f"{different}, and {candidate.name} reports no more than its likeliest tokens."
             )
         if not full:
-            candidate.top = fidelity_results.TopAgreement()
+            candidate.top = results.TopAgreement()
             candidate.reason = (
                 f"{candidate.name} reports no more than its likeliest tokens, so there is neither a perplexity "
-                f"nor a KL divergence. Compared are the top {fidelity_results.TOP}."
+                f"nor a KL divergence. Compared are the top {results.TOP}."
             )
         if same:
             candidate.tokens = windows.tokens
@@ -307,7 +300,7 @@ class Fidelity:
         self,
         windows: Windows,
         width: int,
-        prepared: Mapping[fidelity_results.Candidate, Windows],
+        prepared: Mapping[results.Candidate, Windows],
         on_step: Callable[[MeasurementStep], None],
     ) -> None:
         kept = np.empty((windows.positions, width), np.float32)
@@ -337,53 +330,49 @@ class Fidelity:
             if self._over(prepared):
                 return
 
-    def _over(self, candidates: Iterable[fidelity_results.Candidate]) -> bool:
+    def _over(self, candidates: Iterable[results.Candidate]) -> bool:
         """Whether the comparison is over: because of `stop`, or because the reference or all candidates failed."""
         all_failed = all(candidate.error is not None for candidate in candidates)
         return self.stopped or self.reference.error is not None or all_failed
 
-    async def _measure_reference(self, window: Window, kept: fidelity_results.Rows) -> None:
+    async def _measure_reference(self, window: Window, kept: results.Rows) -> None:
         def keep(block: paragone.LogitsBlock, part: slice) -> Values:
-            kept[part] = fidelity_results.log_probabilities(block)
-            return fidelity_results.losses(kept[part], window.targets[part])
+            kept[part] = results.log_probabilities(block)
+            return results.losses(kept[part], window.targets[part])
 
         if found := await self._read(self.reference, window, keep):
             self.reference.add(np.concatenate(found))
 
-    async def _measure_noise(self, window: Window, kept: fidelity_results.Rows) -> None:
+    async def _measure_noise(self, window: Window, kept: results.Rows) -> None:
         if found := await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH):
-            self.noise.add(fidelity_results.joined(found))
+            self.noise.add(results.joined(found))
 
     async def _measure_candidate(
-        self, candidate: fidelity_results.Candidate, window: Window, kept: fidelity_results.Rows
+        self, candidate: results.Candidate, window: Window, kept: results.Rows
     ) -> None:
         if candidate.top is not None:
-            tokens = await self._attempt(
-                candidate, self._readers[candidate].read_top(window, fidelity_results.TOP)
-            )
+            tokens = await self._attempt(candidate, self._readers[candidate].read_top(window, results.TOP))
             if tokens is not None:
-                candidate.top.add(await asyncio.to_thread(fidelity_results.top_of, kept), tokens)
+                candidate.top.add(await asyncio.to_thread(results.top_of, kept), tokens)
         elif candidate.reason:
 
             def loss(block: paragone.LogitsBlock, part: slice) -> Values:
-                return fidelity_results.losses(
-                    fidelity_results.log_probabilities(block), window.targets[part]
-                )
+                return results.losses(results.log_probabilities(block), window.targets[part])
 
             if lost := await self._read(candidate, window, loss):
                 candidate.add(np.concatenate(lost))
         elif found := await self._read(candidate, window, _comparing(window, kept)):
-            scores = fidelity_results.joined(found)
+            scores = results.joined(found)
             candidate.add(scores.loss)
             candidate.difference.add(scores)
 
     async def _read(
-        self, measured: fidelity_results.Measured, window: Window, take: Take[T], *, batch: int | None = None
+        self, measured: results.Measured, window: Window, take: Take[T], *, batch: int | None = None
     ) -> list[T] | None:
         """Read a window. Returns None after an error, which is kept with the engine, and after `stop`."""
         return await self._attempt(measured, self._readers[measured].read(window, take, batch=batch))
 
-    async def _attempt(self, measured: fidelity_results.Measured, work: Awaitable[T]) -> T | None:
+    async def _attempt(self, measured: results.Measured, work: Awaitable[T]) -> T | None:
         """Await `work` with an engine, and return the result; None after an error, which is kept with the engine."""
         try:
             return await work
@@ -392,13 +381,10 @@ class Fidelity:
             return None
 
 
-def _comparing(window: Window, kept: fidelity_results.Rows) -> Take[fidelity_results.Scores]:
-    """Return the function that compares a block with the reference's rows of the same window."""
+def _comparing(window: Window, kept: results.Rows) -> Take[results.Scores]:
 
-    def compare(block: paragone.LogitsBlock, part: slice) -> fidelity_results.Scores:
-        return fidelity_results.compared(
-            kept[part], fidelity_results.log_probabilities(block), window.targets[part]
-        )
+    def compare(block: paragone.LogitsBlock, part: slice) -> results.Scores:
+        return results.compared(kept[part], results.log_probabilities(block), window.targets[part])
 
     return compare
 

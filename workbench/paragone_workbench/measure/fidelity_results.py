@@ -37,10 +37,9 @@ class Scores(NamedTuple):
 
 
 def log_probabilities(block: LogitsBlock) -> Rows:
-    """Return the logarithm of the softmax of each row, in new memory.
+    """Return the logarithm of the softmax of each row, in new memory. Raises EngineError if a logit is not finite.
 
-    Single precision is exact to about 1e-6 nats, far below the differences of an engine from itself. Raises
-    EngineError if a logit is not a finite number.
+    Single precision is exact to about 1e-6 nats, far below the differences of an engine from itself.
     """
     logits = np.asarray(block.data, dtype=np.float32).reshape(block.rows, block.vocab_size)
     with np.errstate(invalid="ignore"):  # numbers that are not finite are an error below
@@ -55,12 +54,10 @@ def log_probabilities(block: LogitsBlock) -> Rows:
 
 
 def losses(rows: Rows, targets: Targets) -> NDArray[np.float64]:
-    """Return the log-loss −ln p of the token that really follows, at each position, in nats."""
     return -rows[np.arange(len(targets)), targets].astype(np.float64)
 
 
 def compared(reference: Rows, candidate: Rows, targets: Targets) -> Scores:
-    """Compare two models' log-probabilities at the same positions."""
     terms = np.exp(reference)
     terms *= reference - candidate
     # A KL divergence is never negative, but the rounded sum can be.
@@ -78,7 +75,6 @@ FEWEST_WINDOWS = 4
 """Number of windows below which the uncertainty is unknown: the standard error of so few windows is mostly chance."""
 
 _FEWEST_POSITIONS = 100
-"""Number of positions below which percentiles are unknown."""
 
 DECADES = range(-6, 2)
 """Exponents of the powers of ten, in nats, between which `shares` counts positions."""
@@ -148,7 +144,6 @@ def ratio_error(many: Values, few: Values) -> float | None:
 
 
 TOP = 10
-"""Number of tokens that are compared at each position."""
 
 Tops: TypeAlias = "NDArray[np.int64]"
 """The ids of the likeliest tokens, the likeliest first: one row for each position."""
@@ -162,12 +157,13 @@ def top_of(rows: Rows) -> Tops:
 
 
 class TopAgreement:
-    """How a candidate's likeliest tokens agree with the reference's, at all scored positions."""
-
     def __init__(self) -> None:
-        self.windows = 0
         self._same: list[NDArray[np.bool_]] = []
         self._common: list[NDArray[np.float64]] = []
+
+    @property
+    def windows(self) -> int:
+        return len(self._same)
 
     def add(self, reference: Tops, candidate: Sequence[Sequence[Alternative]]) -> None:
         pairs = [
@@ -178,11 +174,9 @@ class TopAgreement:
         self._common.append(
             np.array([len(set(ids) & set(expected)) / len(expected) for expected, ids in pairs])
         )
-        self.windows += 1
 
     @property
     def same_top(self) -> Estimate | None:
-        """Share of the positions at which the likeliest token is the same."""
         return mean(stacked(self._same))
 
     @property
@@ -197,9 +191,7 @@ class Measured:
         self.name = engine.definition.name
         """The name of the engine's lane, if the engine belongs to a lane; else the engine's name."""
         self.size: int | None = None
-        """Bytes of the model's weights; None if unknown."""
         self.tokens = 0
-        """Number of tokens of the whole text in this engine's vocabulary."""
         self.windows = 0
         self.error: ParagoneError | None = None
         self._losses: list[Values] = []
@@ -210,27 +202,22 @@ class Measured:
 
     @property
     def losses(self) -> Values:
-        """The log-losses of all scored positions, in the order of the text."""
         return stacked(self._losses)
 
     @property
     def perplexity(self) -> Estimate | None:
-        """The perplexity; None if no window was measured."""
         return perplexity(self.losses)
 
     def bits_per_byte(self, size: int) -> Estimate | None:
         """Return the bits that the model needs for a byte of the text, whose UTF-8 has `size` bytes.
 
-        That is the mean log-loss of the scored tokens times the number of tokens per byte. This figure is comparable
-        between vocabularies. None if no window was measured.
+        It is the mean log-loss times the tokens per byte, which is comparable between vocabularies.
         """
         loss = mean(self.losses)
         return None if loss is None else loss.scaled(self.tokens / size / math.log(2))
 
 
 class Difference:
-    """The differences between an engine's distributions and the reference's, at all scored positions."""
-
     def __init__(self) -> None:
         self.windows = 0
         self._scores: list[Scores] = []
@@ -241,17 +228,14 @@ class Difference:
 
     @property
     def kld(self) -> Values:
-        """The KL divergences in nats."""
         return stacked([scores.kld for scores in self._scores])
 
     @property
     def delta_p(self) -> Values:
-        """The differences in the probability of the token that really follows."""
         return stacked([scores.delta_p for scores in self._scores])
 
     @property
     def same_top(self) -> NDArray[Any]:
-        """Whether both distributions have the same likeliest token."""
         return stacked([scores.same_top for scores in self._scores])
 
 
@@ -301,18 +285,11 @@ def difference_errors(difference: Difference) -> dict[str, Json]:
 
 
 PARTS = 4
-"""Number of parts into which the scored positions are divided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthPart:
-    """A range of depths of the scored positions.
-
-    Attributes:
-        first: The smallest depth in tokens.
-        last: The largest depth in tokens.
-        kld: The mean KL divergence in nats.
-    """
+    """A range of depths of the scored positions, in tokens, and its mean KL divergence in nats."""
 
     first: int
     last: int
@@ -324,12 +301,10 @@ class DepthPart:
 
     @property
     def title(self) -> str:
-        """The range of depths in tokens, for a table."""
         return self._tokens.replace(" to ", "–")
 
     @property
     def text(self) -> str:
-        """The divergence and the range of depths, for a sentence."""
         return f"{self.kld.value:.3g} after {self._tokens}"
 
 
@@ -339,8 +314,7 @@ class Depth:
 
     Attributes:
         parts: The ranges of depths, the shallowest first; empty without measurements.
-        growth: The divergence of the last part minus that of the first part, as a mean over the windows; None with too few
-            windows.
+        growth: The last part's divergence minus the first's, as a mean over windows; None with too few windows.
         interval: The 95% interval of the growth.
         adjusted_p: The p-value of the t-test over windows, after Holm's correction for all candidates.
     """
@@ -361,7 +335,6 @@ class Depth:
 
     @property
     def sentence(self) -> str:
-        """A clause about the growth; empty if no growth is shown."""
         if not self.grows:
             return ""
         first, last = self.parts[0].text, self.parts[-1].text
@@ -369,6 +342,7 @@ class Depth:
 
     def to_json(self) -> dict[str, Json]:
         return {
+            **dataclasses.asdict(self),
             "parts": [
                 {
                     "first": part.first,
@@ -379,8 +353,6 @@ class Depth:
                 for part in self.parts
             ],
             "growth": None if self.growth is None else self.growth.value,
-            "interval": None if self.interval is None else self.interval.to_json(),
-            "adjusted_p": self.adjusted_p,
             "grows": self.grows,
         }
 

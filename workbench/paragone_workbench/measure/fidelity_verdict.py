@@ -14,7 +14,7 @@ from paragone.texts import counted
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.measure import fidelity_results
+from paragone_workbench.measure import fidelity_results as results
 from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
 from paragone_workbench.measure.fit import is_same_file
 from paragone_workbench.statistics import (
@@ -35,18 +35,15 @@ from paragone_workbench.store.experiment_records import Measurement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KldPair:
-    """A comparison of the KL divergences of two candidates.
+    """A comparison of the KL divergences, in nats, of two candidates over `windows` common windows.
 
     Attributes:
-        a: The name of the first candidate.
-        b: The name of the second candidate.
-        windows: Number of windows over which both were measured.
-        difference: The mean KLD of `b` minus that of `a`, in nats.
+        difference: The mean KLD of `b` minus that of `a`.
         interval: The 95% interval of the difference, by Student's t over the windows' differences.
         adjusted_p: The p-value of the t-test over the windows, after Holm's correction for all pairs.
-        windows_needed: Total number of windows that show the difference with a probability of 80% if the difference
-            stays the same; None if the difference is shown, or if the number is above a million.
-        smallest_shown: The smallest difference that these windows show with a probability of 80%, in nats.
+        windows_needed: How many windows show the difference with a probability of 80% if it stays the same; None if
+            it is shown, or above a million.
+        smallest_shown: The smallest difference that these windows show with a probability of 80%.
     """
 
     a: str
@@ -80,7 +77,7 @@ class KldPair:
         return {**to_json(self, complete=True), "shown": self.shown, "sentence": self.sentence}
 
 
-def kld_pairs(candidates: Sequence[fidelity_results.Candidate]) -> tuple[KldPair, ...]:
+def kld_pairs(candidates: Sequence[results.Candidate]) -> tuple[KldPair, ...]:
     """Compare each pair of candidates that have enough windows in common and differ in at least one common window."""
     found = [pair for a, b in itertools.combinations(candidates, 2) if (pair := _pair(a, b)) is not None]
     adjusted = holm([pair.adjusted_p for pair in found])
@@ -88,13 +85,10 @@ def kld_pairs(candidates: Sequence[fidelity_results.Candidate]) -> tuple[KldPair
     return tuple(dataclasses.replace(pair, windows_needed=None) if pair.shown else pair for pair in pairs)
 
 
-def _pair(a: fidelity_results.Candidate, b: fidelity_results.Candidate) -> KldPair | None:
-    """Compare two candidates, with the p-value before any correction.
-
-    None if the candidates have too few windows in common, or do not differ in any of these windows.
-    """
+def _pair(a: results.Candidate, b: results.Candidate) -> KldPair | None:
+    """Compare two candidates, before any correction; None with too few common windows, or without a difference."""
     count = min(a.difference.windows, b.difference.windows)
-    if count < fidelity_results.FEWEST_WINDOWS:
+    if count < results.FEWEST_WINDOWS:
         return None
     differences = b.difference.kld[:count].mean(axis=1) - a.difference.kld[:count].mean(axis=1)
     if not differences.any():
@@ -112,13 +106,8 @@ def _pair(a: fidelity_results.Candidate, b: fidelity_results.Candidate) -> KldPa
     )
 
 
-def neighbours(
-    pairs: Sequence[KldPair], candidates: Sequence[fidelity_results.Candidate]
-) -> tuple[KldPair, ...]:
-    """Return the pairs of candidates that are neighbours in the order of the mean KLD.
-
-    If neighbours differ, candidates that are further apart in this order differ too.
-    """
+def neighbours(pairs: Sequence[KldPair], candidates: Sequence[results.Candidate]) -> tuple[KldPair, ...]:
+    """Return the pairs that are neighbours by mean KLD: if these differ, so do pairs that are further apart."""
     means = {
         candidate.name: float(candidate.difference.kld.mean())
         for candidate in candidates
@@ -135,12 +124,10 @@ SCALE = {"tiny": 0.01, "small": 0.05, "noticeable": 0.2, "large": 0.5, "another 
 
 
 def band_of(kld: float) -> str:
-    """Return the name of the band of a mean KL divergence in nats."""
     return next(name for name, limit in SCALE.items() if kld < limit)
 
 
 def kld_text(kld: Estimate) -> str:
-    """Return a mean KL divergence with the name of its band, such as `0.250 ± 0.012 (large)`."""
     return f"{number(kld)} ({band_of(kld.value)})"
 
 
@@ -157,8 +144,7 @@ which there is a standard error, and in 0.2% of the measurements with 100 window
 """
 
 
-def verdict(candidate: fidelity_results.Candidate, fidelity: Fidelity) -> str:
-    """Return the verdict on a candidate as a sentence; empty if nothing was measured."""
+def verdict(candidate: results.Candidate, fidelity: Fidelity) -> str:
     reference = fidelity.reference
     if candidate.top is not None:
         return _top_verdict(candidate, candidate.top, reference)
@@ -169,10 +155,7 @@ def verdict(candidate: fidelity_results.Candidate, fidelity: Fidelity) -> str:
         if candidate_bits is None or reference_bits is None:
             return ""
         return f"{candidate.name}: {number(candidate_bits)} bits per byte, {reference.name} {number(reference_bits)}."
-    kld, same = (
-        fidelity_results.mean(candidate.difference.kld),
-        fidelity_results.mean(candidate.difference.same_top),
-    )
+    kld, same = (results.mean(candidate.difference.kld), results.mean(candidate.difference.same_top))
     if kld is None or same is None:
         return ""
     return (
@@ -181,11 +164,8 @@ def verdict(candidate: fidelity_results.Candidate, fidelity: Fidelity) -> str:
     )
 
 
-def unchanged(candidate: fidelity_results.Candidate, fidelity: Fidelity) -> str:
-    """Return a warning if a candidate equals the reference bit by bit, because then nothing was quantized; else empty.
-
-    The warning names the options in which the two definitions differ, since at least one option was not applied.
-    """
+def unchanged(candidate: results.Candidate, fidelity: Fidelity) -> str:
+    """Return a warning, with the options that differ, if a candidate equals the reference bit by bit; else empty."""
     if not candidate.difference.windows or candidate.difference.kld.any():
         return ""
     first, second = fidelity.reference.engine, candidate.engine
@@ -205,7 +185,7 @@ def unchanged(candidate: fidelity_results.Candidate, fidelity: Fidelity) -> str:
 def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
     found: list[str] = []
     for candidate in fidelity.candidates:
-        kld = fidelity_results.mean(candidate.difference.kld)
+        kld = results.mean(candidate.difference.kld)
         if kld is None:
             found.append(f"{candidate.name}: the mean KLD is unknown, so the limit {limit:g} is not met.")
         elif kld.value > limit:
@@ -218,22 +198,18 @@ def _load_options(engine: EngineHandle) -> dict[str, Json]:
     return split_options(engine.definition, engine.backend)[0]
 
 
-def _top_verdict(
-    candidate: fidelity_results.Candidate,
-    top: fidelity_results.TopAgreement,
-    reference: fidelity_results.Measured,
-) -> str:
+def _top_verdict(candidate: results.Candidate, top: results.TopAgreement, reference: results.Measured) -> str:
     same, common = top.same_top, top.common
     if same is None or common is None:
         return ""
     return (
         f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
-        f"{common.value:.1%} of the reference's top {fidelity_results.TOP} are among the candidate's."
+        f"{common.value:.1%} of the reference's top {results.TOP} are among the candidate's."
     )
 
 
-def _beside_noise(kld: Estimate, candidate: fidelity_results.Candidate, fidelity: Fidelity) -> str:
-    noise, name = fidelity_results.mean(fidelity.noise.kld), fidelity.reference.name
+def _beside_noise(kld: Estimate, candidate: results.Candidate, fidelity: Fidelity) -> str:
+    noise, name = results.mean(fidelity.noise.kld), fidelity.reference.name
     if noise is None:
         return ""
     if not noise.value:
@@ -241,9 +217,9 @@ def _beside_noise(kld: Estimate, candidate: fidelity_results.Candidate, fidelity
     floor, times = f"the noise floor of {name}", kld.value / noise.value
     if times <= 1:
         return f", within {floor} ({number(noise)})"
-    error = fidelity_results.ratio_error(candidate.difference.kld, fidelity.noise.kld)
+    error = results.ratio_error(candidate.difference.kld, fidelity.noise.kld)
     if error is None:
-        return f", where {floor} is {number(noise)} (it takes {fidelity_results.FEWEST_WINDOWS} windows to tell the KLD from the noise)"
+        return f", where {floor} is {number(noise)} (it takes {results.FEWEST_WINDOWS} windows to tell the KLD from the noise)"
     if math.log(times) <= CLEAR * error:
         return f", within {floor} ({number(noise)})"
     return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
@@ -257,7 +233,6 @@ _INDEPENDENT = "llama_perplexity_se"
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
-    """Return a measurement. Unknown values are null. docs/command-line.schema.json has the schema."""
     return {
         "window": fidelity.window,
         "windows": fidelity.reference.windows,
@@ -271,7 +246,7 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             "batch": NOISE_BATCH,
             "windows": fidelity.noise.windows,
             **_difference_json(fidelity.noise),
-            _INDEPENDENT: fidelity_results.difference_errors(fidelity.noise),
+            _INDEPENDENT: results.difference_errors(fidelity.noise),
         },
         "candidates": [
             {**_candidate_json(candidate, fidelity), "by_depth": depth.to_json()}
@@ -281,13 +256,11 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
     }
 
 
-def depths_of(fidelity: Fidelity) -> tuple[fidelity_results.Depth, ...]:
-    return fidelity_results.depths(
-        [candidate.difference.kld for candidate in fidelity.candidates], fidelity.window
-    )
+def depths_of(fidelity: Fidelity) -> tuple[results.Depth, ...]:
+    return results.depths([candidate.difference.kld for candidate in fidelity.candidates], fidelity.window)
 
 
-def _measured_json(measured: fidelity_results.Measured, fidelity: Fidelity) -> dict[str, Json]:
+def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
     return {
         "engine": measured.name,
         "size": measured.size,
@@ -298,9 +271,9 @@ def _measured_json(measured: fidelity_results.Measured, fidelity: Fidelity) -> d
     }
 
 
-def _candidate_json(candidate: fidelity_results.Candidate, fidelity: Fidelity) -> dict[str, Json]:
+def _candidate_json(candidate: results.Candidate, fidelity: Fidelity) -> dict[str, Json]:
     ratio = log_ratio(candidate, fidelity.reference)
-    kld = fidelity_results.mean(candidate.difference.kld)
+    kld = results.mean(candidate.difference.kld)
     top = candidate.top
     common, same = (None, None) if top is None else (top.common, top.same_top)
     return {
@@ -311,15 +284,15 @@ def _candidate_json(candidate: fidelity_results.Candidate, fidelity: Fidelity) -
             **_loss_errors(candidate),
             "log_ppl_ratio": None
             if ratio is None
-            else fidelity_results.mean_error(_excess(candidate, fidelity.reference)),
-            **fidelity_results.difference_errors(candidate.difference),
+            else results.mean_error(_excess(candidate, fidelity.reference)),
+            **results.difference_errors(candidate.difference),
         },
         "band": None if kld is None else band_of(kld.value),
         "warning": unchanged(candidate, fidelity) or None,
         "top_k": None
         if top is None
         else {
-            "k": fidelity_results.TOP,
+            "k": results.TOP,
             "windows": top.windows,
             **_estimate_json("common", common),
             "top1_agreement": same and same.value,
@@ -329,38 +302,37 @@ def _candidate_json(candidate: fidelity_results.Candidate, fidelity: Fidelity) -
     }
 
 
-def log_ratio(candidate: fidelity_results.Candidate, reference: fidelity_results.Measured) -> Estimate | None:
-    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have.
+def log_ratio(candidate: results.Candidate, reference: results.Measured) -> Estimate | None:
+    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have, with one vocabulary.
 
-    The result is the mean of the differences in log-loss, so a passage that is hard for both models adds nothing to the
-    uncertainty. None if the candidate has another vocabulary, or was not measured.
+    It is the mean of the differences in log-loss: a passage that is hard for both adds nothing to the uncertainty.
     """
     if candidate.reason or not candidate.windows:
         return None
-    return fidelity_results.mean(_excess(candidate, reference))
+    return results.mean(_excess(candidate, reference))
 
 
-def _excess(candidate: fidelity_results.Candidate, reference: fidelity_results.Measured) -> Values:
+def _excess(candidate: results.Candidate, reference: results.Measured) -> Values:
     """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
     return candidate.losses - reference.losses[: candidate.windows]
 
 
-def _loss_errors(measured: fidelity_results.Measured) -> dict[str, Json]:
-    return {"ppl": fidelity_results.perplexity_error(measured.losses) if measured.windows else None}
+def _loss_errors(measured: results.Measured) -> dict[str, Json]:
+    return {"ppl": results.perplexity_error(measured.losses) if measured.windows else None}
 
 
-def _difference_json(difference: fidelity_results.Difference) -> dict[str, Json]:
-    kld, delta_p, same_top = difference.kld, difference.delta_p, fidelity_results.mean(difference.same_top)
+def _difference_json(difference: results.Difference) -> dict[str, Json]:
+    kld, delta_p, same_top = difference.kld, difference.delta_p, results.mean(difference.same_top)
     percentiles = _percentiles(kld, _KLD_PERCENTILES)
     return {
-        **_estimate_json("mean_kld", fidelity_results.mean(kld)),
+        **_estimate_json("mean_kld", results.mean(kld)),
         "median_kld": percentiles["50"],
         "p90_kld": percentiles["90"],
         "p99_kld": percentiles["99"],
         "max_kld": percentiles["100"],
         "kld_percentiles": percentiles,
-        **_estimate_json("mean_dp", fidelity_results.mean(delta_p)),
-        **_estimate_json("rms_dp", fidelity_results.root_mean_square(delta_p)),
+        **_estimate_json("mean_dp", results.mean(delta_p)),
+        **_estimate_json("rms_dp", results.root_mean_square(delta_p)),
         "dp_percentiles": _percentiles(delta_p, _DELTA_P_PERCENTILES),
         "top1_agreement": same_top and same_top.value,
         "top1_se": same_top and same_top.error,
@@ -372,27 +344,21 @@ def _estimate_json(name: str, estimate: Estimate | None) -> dict[str, Json]:
 
 
 def _percentiles(values: Values, wanted: tuple[float, ...]) -> dict[str, Json]:
-    """Return percentiles by percentage; None with fewer than 100 values."""
-    return {f"{percent:g}": fidelity_results.percentile(values, percent / 100) for percent in wanted}
+    return {f"{percent:g}": results.percentile(values, percent / 100) for percent in wanted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedFidelity:
-    """How far a model's distributions are from a reference's."""
-
     kld: Estimate
-    """Mean KL divergence, in nats."""
     same_top: float | None
-    """Share of the positions at which the likeliest token is the same; None if unknown."""
     reference: str
     created: float
-    """When the fidelity was measured, in seconds since 1970."""
 
 
 def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:
     """Return the first of `measurements`, newest first, in which the model was a candidate; None without one.
 
-    A measurement whose reference is the same model says nothing about the quantization, and is skipped.
+    One against the same model says nothing about the quantization, and is skipped.
     """
     for measurement in measurements:
         reference = measurement.engines[0]

@@ -71,15 +71,11 @@ class Division:
 
 
 def whole(layout: paragone.ModelLayout) -> Division:
-    """Return the division with everything on GPUs."""
     return Division(count=len(layout.parts))
 
 
 def best(layout: paragone.ModelLayout, rooms: Sequence[int]) -> Division:
-    """Return the division that puts as much as possible on the GPUs. `rooms` has the bytes for the model on each GPU.
-
-    An indivisible model is placed on GPUs as a whole, even if there is too little room.
-    """
+    """Return the division that puts as much as possible on GPUs of these bytes; an indivisible model as a whole."""
     choices = _choices(layout) if layout.splits else iter([whole(layout)])
     found = whole(layout)
     for found in choices:
@@ -92,7 +88,6 @@ def best(layout: paragone.ModelLayout, rooms: Sequence[int]) -> Division:
 def on_gpus(
     layout: paragone.ModelLayout, division: Division, rooms: Sequence[int]
 ) -> list[paragone.DeviceMemory]:
-    """Return the memory that the model takes on each GPU, with empty names of the GPUs."""
     at = len(layout.parts) - division.count
     parts = [
         (part.weights - (part.experts if index < division.expert_layers else 0), part.kv_cache)
@@ -113,7 +108,6 @@ def on_gpus(
 
 
 def _choices(layout: paragone.ModelLayout) -> Iterator[Division]:
-    """Yield the divisions, from everything on GPUs to nothing on GPUs."""
     count = len(layout.parts)
     yield Division(count=count)
     most = max((index + 1 for index, part in enumerate(layout.parts) if part.experts), default=0)
@@ -145,7 +139,6 @@ HYPOTHETICAL = "hypothetical GPU"
 """The name of a GPU that this machine need not have. If there are several such GPUs, a number follows the name."""
 
 _MAIN = "CPU"
-"""The name of main memory in estimates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +161,6 @@ class MemoryPlan(paragone.MemoryEstimate):
 
     @property
     def fits(self) -> bool | None:
-        """Whether the model fits on every device; None if that is unknown."""
         found = [device.fits for device in self.devices]
         return False if False in found else None if None in found else True
 
@@ -187,7 +179,6 @@ class MemoryPlan(paragone.MemoryEstimate):
 
     @property
     def needed(self) -> int:
-        """Bytes on all devices together."""
         return sum(device.needed for device in self.devices)
 
 
@@ -196,7 +187,7 @@ def place(
 ) -> MemoryPlan:
     """Return the plan of an estimate: for this machine, or for hypothetical GPUs with `vram` free bytes each.
 
-    `division` is the division to use on hypothetical GPUs, whether or not the parts fit; by default the best division.
+    On these, the parts are divided as `division` says, whether or not they fit; by default in the best way.
     Raises EngineError if hypothetical GPUs are given and the estimate has no layout.
     """
     plan = MemoryPlan(**{field.name: getattr(found, field.name) for field in fields(paragone.MemoryEstimate)})
@@ -217,10 +208,7 @@ def place(
 
 
 def _offload(found: paragone.MemoryEstimate) -> Division | None:
-    """Return the best division between the GPUs of an estimate.
-
-    None if the whole model fits on the GPUs, or if it is unknown how the model can be divided.
-    """
+    """Return the best division between the GPUs; None if all fits there, or if the layout is unknown."""
     gpus = [device for device in found.devices if device.device != _MAIN]
     if found.layout is None or not found.layout.splits or all(gpu.fits is not False for gpu in gpus):
         return None
@@ -271,7 +259,6 @@ _CONTEXT = 4096
 """Context in tokens for engines that would choose their own context by the memory of this machine."""
 
 _STEP = 256
-"""Contexts are searched in multiples of this number of tokens."""
 
 
 class MemoryPlanner:
@@ -315,10 +302,7 @@ class MemoryPlanner:
         return place(found, vram=self._vram)
 
     async def rough(self, context: int, bits: float) -> tuple[int, MemoryPlan] | None:
-        """Return the approximate bytes of weights at `bits` bits per weight, and a plan for these weights.
-
-        None if these weights are not smaller than the model's, or if the backend does not report the number of weights.
-        """
+        """Return the bytes of weights at `bits` bits, and their plan; None unless they are known to be smaller."""
         found = await self._estimate(context)
         size = round((found.parameters or 0) * bits / 8)
         if not 0 < size < found.weights:
@@ -370,10 +354,9 @@ class MemoryPlanner:
 
 
 async def _largest(spare: Callable[[int], Awaitable[int]], planned: int, most: int) -> int:
-    """Return the largest context of at most `most` tokens with which `spare` is not negative.
+    """Return the largest context of at most `most` tokens for which `spare`, the bytes of memory left, is not negative.
 
-    `spare` returns the bytes of memory left; those of `planned` are known. The free bytes fall almost linearly with the
-    context size, so two estimates usually locate the largest context that fits.
+    The free bytes fall almost linearly with the context, so two estimates usually locate the largest one.
     """
     low, high = min(_STEP, most), most
     if planned < most:
@@ -408,7 +391,6 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
     name: str
-    """The name of the quantization, such as `Q4_K_M`; the model's name if the quantization is unknown."""
     model: paragone.ModelInfo | None
     """The model on this machine; None for a quantization that is not here, whose plan is rough."""
     size: int
@@ -419,10 +401,7 @@ class Quantization:
 async def find_siblings(
     definition: EngineDefinition, backend: paragone.Backend, folders: Sequence[str]
 ) -> tuple[paragone.ModelInfo | None, list[paragone.ModelInfo]]:
-    """Return the engine's model, if this machine has the file, and the model's other quantizations, the largest first.
-
-    Models are searched in the usual places and beside the engine's model. Raises ParagoneError.
-    """
+    """Return the engine's model, if its file is here, and other quantizations, the largest first. Raises ParagoneError."""
     beside = Path(expand_home(definition.model)).absolute().parent
     # Searching a folder that contains the home folder would take too long.
     near = [str(beside)] if beside.is_dir() and not Path.home().is_relative_to(beside) else []
@@ -443,7 +422,6 @@ async def plan_siblings(
     context: int,
     vram: Sequence[int],
 ) -> list[Quantization]:
-    """Return a plan for each of these models, with the engine's options. Models that cannot be planned are left out."""
     found = []
     for model in models:
         planner = MemoryPlanner(replace(definition, model=model.model), backend, vram=vram)
@@ -459,10 +437,9 @@ async def plan_siblings(
 async def rough_quantizations(
     planner: MemoryPlanner, backend: paragone.Backend, plan: MemoryPlan, *, without: Sequence[str | None]
 ) -> list[Quantization]:
-    """Return rough plans for the backend's usual quantizations, except the ones named in `without`.
+    """Return rough plans for the backend's usual quantizations that are smaller than the model of `plan`.
 
-    Only quantizations that are smaller than the model of `plan` are returned. The plans assume that KV
-    cache and computation take as much memory as with the model of `plan`.
+    They assume that KV cache and computation take as much memory as with that model.
     """
     found = []
     for name, bits in backend.quantizations.items():
@@ -473,7 +450,6 @@ async def rough_quantizations(
 
 
 def is_same_file(one: str, other: str) -> bool:
-    """Return whether two names of models mean the same file, or are equal."""
     return one == other or Path(expand_home(one)).resolve() == Path(expand_home(other)).resolve()
 
 
@@ -486,7 +462,6 @@ def _is_sibling(one: paragone.ModelInfo, other: paragone.ModelInfo) -> bool:
 
 
 def _names(model: paragone.ModelInfo) -> set[str]:
-    """Return the model's names without quantization, punctuation and case."""
     path = Path(model.model)
     stem = path.stem if path.suffix[1:].isalpha() else path.name
     quantization = _plain(model.quantization or "")

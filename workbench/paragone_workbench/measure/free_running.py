@@ -76,7 +76,6 @@ class MeasurementStep(NamedTuple):
     done: int
     total: int
     number: int
-    """Number of the window or prompt, from 1 to `last`."""
     last: int
 
 
@@ -88,7 +87,6 @@ class FreeRunning:
         self.engines = tuple(pool.engines)
         self.prompts = tuple(tuple(messages) for messages in prompts)
         self.errors: dict[EngineHandle, ParagoneError] = {}
-        """The first error of each engine that has failed at a prompt."""
         self.stopped = False
         self._pool = pool
         self._answers: dict[EngineHandle, dict[int, RunResult]] = {engine: {} for engine in self.engines}
@@ -100,7 +98,6 @@ class FreeRunning:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """Sentences that a reader of the figures must know."""
         return tuple(
             f"{engine.definition.name} has no option `temperature`: whether its answers are greedy is unknown."
             for engine in self.engines
@@ -120,13 +117,11 @@ class FreeRunning:
                     await self._ask(engine, number)
 
     async def stop(self) -> None:
-        """End the measurement early. The answer in progress is dropped."""
         self.stopped = True
         if self._execution is not None:
             await self._execution.stop()
 
     def answers(self, engine: EngineHandle) -> Mapping[int, RunResult]:
-        """Return the complete answers of an engine, by the number of the prompt, from 0."""
         return self._answers[engine]
 
     async def _ask(self, engine: EngineHandle, number: int) -> None:

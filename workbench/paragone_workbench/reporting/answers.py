@@ -20,7 +20,6 @@ from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.text import visible
 
 SHOWN = 50_000
-"""Largest number of characters of an answer that a report shows."""
 
 NamedRun: TypeAlias = tuple[str, RunResult]
 """The name of an engine or a lane, and its run."""
@@ -33,10 +32,7 @@ def answers_side_by_side(
     remarks: Sequence[tuple[content.Remark, ...]] | None = None,
     with_settings: bool = False,
 ) -> tuple[content.AnswerView, ...]:
-    """Return the answers to one prompt. All answers are compared with the first answer, unless the first answer is empty.
-
-    `checks` and `remarks` have the checks and remarks of each answer.
-    """
+    """Return the answers to one prompt, compared with the first unless it is empty."""
     views: list[content.AnswerView] = []
     texts = [visible(run.text) for _, run in answers]
     for index, ((name, run), text) in enumerate(zip(answers, texts, strict=True)):
@@ -94,7 +90,6 @@ def _left_out(length: int) -> str:
 
 
 def _compared(reference: str, text: str, first: str) -> str:
-    """Return how much two answers have in common, as a sentence."""
     if reference == text:
         return f"The same text as {first}."
     reference_words, answer_words = (
@@ -120,7 +115,6 @@ def _remarks(run: RunResult) -> Iterator[content.Remark]:
 
 
 def _figures(metrics: RunMetrics | None) -> str:
-    """Return the tokens and the known speeds in one line."""
     if metrics is None:
         return ""
     parts = [counted(metrics.completion_tokens, "token")]
@@ -140,10 +134,7 @@ def _figures(metrics: RunMetrics | None) -> str:
 
 
 def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) -> content.Conditions | None:
-    """Return whether the engines answered a prompt under the same conditions; None for fewer than two answers.
-
-    `find` returns the backend with a given name. Runs that did not begin are left out.
-    """
+    """Return whether the engines answered under the same conditions; None for fewer than two begun runs."""
     sides = [
         Side.of_run(run, find(run.definition.backend), name=name)
         for name, run in answers
@@ -172,7 +163,6 @@ def engine_view(
     run: RunResult | None,
     find: definitions.BackendLookup,
 ) -> content.EngineView:
-    """Return an engine for the report. `run` is a run of the engine; without a run, the loaded model is unknown."""
     backend = find(definition.backend)
     shown = definitions.without_secrets(definition, backend)
     loaded = None if run is None else run.loaded

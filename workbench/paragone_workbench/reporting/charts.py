@@ -19,7 +19,6 @@ MOST = 24
 """Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""
 
 _RATING_STEP = 100
-"""Rating points to which the ends of the axis are rounded."""
 _AIR = 0.12
 """The space on an axis before the first value and after the last, as a share of the range of the values."""
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
@@ -35,11 +34,7 @@ _NOTES = {
 
 
 class Figure(NamedTuple):
-    """A value of one engine, as a row of a chart.
-
-    Attributes:
-        sample: The size of the sample, such as `20 prompts`; may be empty.
-    """
+    """A value of one engine, as a row of a chart. `sample` is its size, such as `20 prompts`."""
 
     name: str
     value: float
@@ -52,10 +47,7 @@ class Figure(NamedTuple):
 def chart(
     title: str, note: str, figures: Sequence[Figure], axis: content.Axis | None = None
 ) -> content.Table:
-    """Return a table with a drawing in each row: bars from 0, or dots if `axis` does not begin at 0.
-
-    Without `axis`, the axis has room for all values and intervals.
-    """
+    """Return a table with a drawing in each row: bars from 0, or dots if `axis` does not begin at 0."""
     if axis is None:
         axis = content.Axis(
             0.0, max(0.0, *(end for it in figures for end in (it.value, *(it.ends or ())))) or 1.0
@@ -113,7 +105,6 @@ def _mean(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
 
 
 def ratings_sections(votes: Sequence[Vote]) -> Iterator[content.Section]:
-    """Yield the section with the ratings by blind votes; nothing if there are no votes."""
     ratings = rate(votes)
     if not ratings.votes:
         if ratings.unblind:
@@ -149,10 +140,7 @@ def ratings_sections(votes: Sequence[Vote]) -> Iterator[content.Section]:
 
 
 def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[content.Table, ...]:
-    """Return plots of the pass rate over memory and speed, if two engines or more have both values.
-
-    `chosen` is the engine that stands out.
-    """
+    """Return plots of the pass rate over memory and speed, if two engines or more have both values."""
     known = [engine for engine in figures if engine.pass_rate is not None and engine.prompts]
     by_memory = all(engine.memory for engine in known)
     return (
@@ -229,7 +217,6 @@ def _plot(
 
 
 def _around(values: Sequence[float], *, title: str, most: float = math.inf) -> content.Axis:
-    """Return an axis that begins and ends a little outside the values, between 0 and `most`."""
     low, high = min(values), max(values)
     air = _AIR * (high - low) or _AIR * high or 1.0
     return content.Axis(max(0.0, low - air), min(high + air, most), title)
@@ -244,10 +231,7 @@ def pass_rate_cell(rate: float, prompts: int) -> content.TableCell:
 def rates_by_tag(
     engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]
 ) -> tuple[content.Table, ...]:
-    """Return a table of the pass rates at the prompts of each tag; no table if no tag is left.
-
-    Tags that all prompts have are left out. `tags` has the tags of each prompt by its index.
-    """
+    """Return a table of the pass rates at the prompts of each tag that not all prompts have, by their indices."""
     rates = [engine.values(PASS_RATE) for engine in engines]
     prompts_of: dict[str, list[int]] = {}
     for prompt, of_prompt in tags.items():
@@ -267,8 +251,7 @@ def rates_by_assertion(
 ) -> tuple[content.Table, ...]:
     """Return a table of the pass rates of each type of assertion; none if there are fewer than two types.
 
-    Each item of `rates` has the index of an engine, a type, the rate and the number of prompts. The items are ordered by
-    the type.
+    `rates` has the index of an engine, a type, the rate and the number of prompts, ordered by the type.
     """
     rows: list[_Rates] = []
     for name, group in groupby(rates, lambda rate: rate[1]):

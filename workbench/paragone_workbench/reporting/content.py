@@ -15,15 +15,11 @@ from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.text import local_date, visible
 
 _LONG = 24
-"""Longest name, in characters, that is not made brief."""
 _SEPARATORS = " .-:/@"
 
 
 def public(text: str) -> str:
-    """Return a text of the program or of an engine as it may be shown to others.
-
-    Passwords in URLs are removed, the user's home folder is `~`, and control characters are visible.
-    """
+    """Return a text as it may be shown to others: without passwords in URLs, home folder and control characters."""
     home = str(Path.home())
     if home != "/":
         text = re.sub(rf"(?<![\w.~/-]){re.escape(home)}(?![\w.-])", "~", text)
@@ -75,10 +71,8 @@ def _shared(names: Sequence[str]) -> str:
 
 
 _BEGINNING = 100
-"""Largest number of characters of `PromptView.beginning`."""
 _STEPS = (1, 2, 2.5, 5, 10)
 _TICKS = 4
-"""The largest number of intervals between the ticks of an axis."""
 
 
 class Fact(NamedTuple):
@@ -94,8 +88,6 @@ class Remark(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """The values at the ends of an axis, and its title with the unit."""
-
     start: float
     end: float
     title: str = ""
@@ -114,10 +106,7 @@ class Axis(NamedTuple):
 
 
 class ChartMark(NamedTuple):
-    """A value in a drawing, with the ends of its interval. All places are percentages, from the left and from the top.
-
-    A ring is a dot that is not filled.
-    """
+    """A value in a drawing, and the ends of its interval, in percent from the left and the top. A ring is an empty dot."""
 
     kind: Literal["bar", "dot", "ring"]
     x: float
@@ -145,10 +134,7 @@ class TableLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table. If its rows have marks, they are drawn: each in its row, or, with two axes, all in one plot.
-
-    `first` is the title of the column with the names of the rows; `note` says how to read the table.
-    """
+    """A table. Marks of its rows are drawn: each in its row, or, with two axes, all in one plot."""
 
     title: str = ""
     first: str = "engine"
@@ -180,11 +166,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportVerdict:
-    """Which engine to deploy, in words.
-
-    Attributes:
-        reasons: Why the engine is chosen, with its cost and the certainty of the decision.
-    """
+    """Which engine to deploy, in words: why it is chosen, what it costs, and how sure that is."""
 
     headline: str
     reasons: tuple[str, ...] = ()
@@ -194,7 +176,6 @@ class ReportVerdict:
 
     @property
     def doubts(self) -> list[tuple[str, tuple[str, ...]]]:
-        """The sentences that follow the first table, with their titles."""
         doubts = (
             ("Not chosen, and why", self.not_chosen),
             ("Read with care", self.cautions),
@@ -204,8 +185,6 @@ class ReportVerdict:
 
 
 class Conditions(NamedTuple):
-    """Whether engines answered under the same conditions: the verdict, and what differed or is unknown."""
-
     verdict: str
     remarks: tuple[Remark, ...] = ()
 
@@ -219,12 +198,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerView:
-    """An answer of one engine.
-
-    Attributes:
-        left_out: How much of the answer is not shown, as a sentence; empty if the whole answer is shown.
-        compared: How the answer differs from the first engine's, as a sentence; empty for the first engine.
-    """
+    """An answer of one engine. `left_out` and `compared`, with the first answer, are sentences or empty."""
 
     engine: str
     segments: tuple[Segment, ...]
@@ -242,7 +216,6 @@ class AnswerView:
 
     @property
     def verdict(self) -> Literal["passed", "failed", "unknown", ""]:
-        """Whether all assertions hold; empty if there are none."""
         found = {check.verdict for check in self.checks}
         if "unknown" in found:
             return "unknown"
@@ -257,9 +230,7 @@ class PromptView:
         number: Index of the prompt in the suite, from 0, or its number in the conversation, from 1.
         messages: The messages of the request, without earlier turns of a conversation.
         rounds: The answers side by side; one tuple for each repetition.
-        left_out: How many repetitions are not shown, as a sentence; empty if all are shown.
         conditions: Whether the engines answered under the same conditions; None if `ReportContent.conditions` is set.
-        folded: Whether only the beginning of the prompt is shown until the reader unfolds it.
         sound: Whether no run and no assertion failed. All sound prompts are folded together.
     """
 
@@ -280,8 +251,6 @@ class PromptView:
 
 
 class EngineView(NamedTuple):
-    """An engine, with its loaded model and the options that were set."""
-
     name: str
     facts: tuple[Fact, ...]
 
@@ -292,8 +261,7 @@ class ReportContent:
 
     Attributes:
         id: `e3` for an experiment, `c7` for a conversation.
-        engines: The engines. Each other engine is compared with the first.
-        conditions: Whether the engines answered under the same conditions; None if each prompt has its own conditions.
+        conditions: None if each prompt has its own conditions.
         left_out: How many prompts are not shown, as a sentence; empty if all are shown.
         sound: Number of prompts at which nothing failed, and which are folded together.
     """

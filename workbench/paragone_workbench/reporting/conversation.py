@@ -39,10 +39,9 @@ class _Lane(NamedTuple):
 def conversation_report(
     saved: SavedConversation, find: BackendLookup, store: Store | None = None
 ) -> content.ReportContent:
-    """Return the report of a conversation. `find` returns the backend with a given name.
+    """Return the report of a conversation. `store` has the votes and the measurements; None if it is not saved.
 
-    `store` has the votes and the measurements; None if the conversation is not saved. Raises StoreError, and InputError if
-    a package for the figures is missing.
+    Raises StoreError, and InputError if a package for the figures is missing.
     """
     names = names_of(saved.lanes, find)
     lanes = [
@@ -99,7 +98,6 @@ def conversation_report(
 
 
 def _left_out(others: int, lanes: list[_Lane]) -> Iterator[str]:
-    """Yield sentences on what the report or its figures leave out: prompts on other branches, answers of earlier engines."""
     if others:
         yield (
             f"{counted(others, 'prompt')} on other branches {'is' if others == 1 else 'are'} not shown. "
@@ -118,7 +116,6 @@ def _left_out(others: int, lanes: list[_Lane]) -> Iterator[str]:
 
 
 def _last_begun(lane: LaneRecord) -> RunResult | None:
-    """Return the newest run that the lane's present engine began."""
     for run in reversed(lane.all_runs):
         if run.result.loaded is not None and run.result.definition.has_model_of(lane.definition):
             return run.result
@@ -194,7 +191,6 @@ def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> I
 
 
 def _variant(lane: _Lane, run: Run) -> Iterator[content.Remark]:
-    """Yield which variant an answer is, and its engine if the lane has another engine now."""
     variants = [
         other
         for other in lane.record.all_runs

@@ -26,13 +26,10 @@ from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.text import visible
 
 PROMPTS_SHOWN = 100
-"""Largest number of prompts that a report shows."""
 
 PROMPTS_OPEN = 1
-"""Number of prompts whose answers are unfolded. The answers to the other prompts are folded."""
 
 REPETITIONS_SHOWN = 5
-"""Largest number of repetitions of a prompt that a report shows."""
 
 _WORDS = 2_000
 """Number of words of an answer that are compared to order the prompts."""
@@ -44,10 +41,9 @@ _COMPARED = (
 
 
 def experiment_report(store: Store, experiment: Experiment, find: BackendLookup) -> content.ReportContent:
-    """Return the report of an experiment. `find` returns the backend with a given name.
+    """Return the report of an experiment. The store must stay open while the report is written.
 
-    The store must stay open while the report is written. Raises StoreError, and InputError if a package for the figures
-    is missing.
+    Raises StoreError, and InputError if a package for the figures is missing.
     """
     names = [engine.name for engine in experiment.engines]
     selection = _Selection()
@@ -146,10 +142,7 @@ def _watched(rows: Iterator[SuiteRow], selection: _Selection) -> Iterator[SuiteR
 def _first_answers(
     store: Store, experiment: Experiment, find: BackendLookup
 ) -> tuple[dict[int, RunResult], content.Conditions | None]:
-    """Return a begun run of each engine by the engine's index, and the conditions at a prompt.
-
-    The prompt is the first that all engines answered.
-    """
+    """Return a begun run of each engine by its index, and the conditions at the first prompt that all answered."""
     names = [engine.name for engine in experiment.engines]
     examples: dict[int, RunResult] = {}
     for _, group in groupby(store.experiments.runs(experiment.number), lambda run: run.key.prompt_index):
@@ -180,7 +173,6 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fa
 
 
 def _other_comparisons(page: FirstPage) -> tuple[content.Remark, ...]:
-    """Return the folded comparisons. Comparisons that show a difference come first."""
     comparison = page.comparison
     shown = [
         content.Remark(content.public(pair.sentence), stands_out=True)
@@ -206,7 +198,6 @@ def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[cont
 def _prompt(
     store: Store, experiment: Experiment, index: int, *, folded: bool, sound: bool
 ) -> content.PromptView:
-    """Return the prompt with this index, with its answers. `sound` says that no run and no assertion failed at this prompt."""
     prompt = saved_prompt(store, experiment.number, index)
     rounds: dict[int, list[ExperimentRun]] = {}
     for run in store.experiments.runs_of_prompt(experiment.number, index):
@@ -246,13 +237,11 @@ class _Selection:
 
     def __init__(self) -> None:
         self.count = 0
-        """Number of prompts that have runs."""
         self.sound = 0
         """Number of chosen prompts at which no run and no assertion failed. These prompts are the last of the selection."""
         self._worst: list[tuple[float, float, int]] = []
 
     def add(self, number: int, rows: Sequence[SuiteRow]) -> None:
-        """Add a prompt with all its runs. Earlier prompts have smaller numbers."""
         self.count += 1
         failures = sum(row.failed or row.passed is False for row in rows) / len(rows)
         self.sound += not failures
@@ -266,10 +255,9 @@ class _Selection:
 
 
 def _difference(rows: Sequence[SuiteRow]) -> float:
-    """Return the greatest difference between the first answers of two engines.
+    """Return the greatest share of words of an engine's first answer that another's lacks, whatever their order.
 
-    The difference is the share of the words of the longer answer that the shorter answer lacks, whatever their order: a
-    longest common subsequence would take too long for many thousands of prompts.
+    A longest common subsequence would take too long for many thousands of prompts.
     """
     firsts = {row.engine: row.text for row in reversed(rows)}
     bags = [Counter(text.split(maxsplit=_WORDS)[:_WORDS]) for text in firsts.values()]

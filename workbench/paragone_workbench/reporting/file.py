@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -24,7 +25,6 @@ from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.output_file import check_target, replacing
 from paragone_workbench.reporting import content
 from paragone_workbench.runs.context import path_to
-from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.records import SavedConversation
@@ -57,7 +57,6 @@ def report_pieces(report: content.ReportContent, suffix: str, now: float) -> Ite
 
 @functools.cache
 def _environment() -> Environment:
-    """Return the environment, which keeps the compiled templates."""
     try:
         import jinja2
     except ModuleNotFoundError as error:
@@ -80,9 +79,7 @@ def _environment() -> Environment:
 
 
 ReportFormat: TypeAlias = Literal["html", "md", "csv", "json"]
-"""The suffixes of reports' file names."""
 _SUGGESTED = 5
-"""Number of conversations that the message about an unknown id lists."""
 
 
 def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
@@ -109,10 +106,7 @@ def write(path: Path, pieces: Iterable[str]) -> int:
 
 
 def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
-    """Return the experiment (`e3`) or the conversation (`c7`) with this id.
-
-    Raises InputError, with the ids of the newest subjects, for an unknown id, and StoreError if the history cannot be read.
-    """
+    """Return the experiment (`e3`) or conversation (`c7`) with this id. Raises InputError and StoreError."""
     found = parse_id(text)
     if found is None or found.kind == "r" or found.run is not None:
         raise InputError(
@@ -126,16 +120,19 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
 
 
 def newest(store: Store) -> str:
-    """Return a hint with the ids of the newest experiments and conversations."""
     found = store.conversations(_SUGGESTED)
     return store.experiments.newest([f"c{summary.number} ({summary.title})" for summary in found])
 
 
 ColumnValue: TypeAlias = str | int | float | bool | None
-"""A value; None if it is unknown."""
 
 TableRow: TypeAlias = Mapping[str, ColumnValue]
-"""A run as a row of the table: the values by the names of the columns."""
+
+
+def _metric(name: str) -> Callable[[RunResult], ColumnValue]:
+    get = attrgetter(name)
+    return lambda run: None if run.metrics is None else get(run.metrics)
+
 
 COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "run": None,
@@ -157,20 +154,15 @@ COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "failed_assertions": None,
     "scores": None,
     "seed": lambda run: None if run.settings is None else run.settings.seed,
-    "prompt_tokens": lambda run: _metrics(run).prompt_tokens,
-    "cached_tokens": lambda run: _metrics(run).cached_tokens,
-    "completion_tokens": lambda run: None if run.metrics is None else _metrics(run).completion_tokens,
-    "drafted_tokens": lambda run: _metrics(run).drafted_tokens,
-    "accepted_tokens": lambda run: _metrics(run).accepted_tokens,
-    "ttft_s": lambda run: _metrics(run).ttft_s,
-    "prefill_tps": lambda run: _metrics(run).prefill_tps,
-    "decode_tps": lambda run: _metrics(run).decode_tps,
-    "itl_p50_ms": lambda run: _metrics(run).itl_ms.p50,
-    "itl_p95_ms": lambda run: _metrics(run).itl_ms.p95,
-    "itl_p99_ms": lambda run: _metrics(run).itl_ms.p99,
-    "load_s": lambda run: _metrics(run).load_s,
+    **{
+        f"{kind}_tokens": _metric(f"{kind}_tokens")
+        for kind in ("prompt", "cached", "completion", "drafted", "accepted")
+    },
+    **{name: _metric(name) for name in ("ttft_s", "prefill_tps", "decode_tps")},
+    **{f"itl_p{percent}_ms": _metric(f"itl_ms.p{percent}") for percent in (50, 95, 99)},
+    "load_s": _metric("load_s"),
     "waited_s": lambda run: run.waited_s,
-    "shared": lambda run: _metrics(run).shared,
+    "shared": _metric("shared"),
     "started": lambda run: _utc(run.started),
 }
 """The columns, with the functions that get their values from a result; None for values that a result does not have."""
@@ -181,10 +173,7 @@ _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
-    """Yield the CSV file: a line with the names of the columns, and a row for each run.
-
-    Texts that a spreadsheet would take for a formula have an apostrophe before them.
-    """
+    """Yield the CSV file. Texts that a spreadsheet would take for a formula have an apostrophe before them."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
@@ -197,13 +186,7 @@ def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
 
 
 def _row(result: RunResult, **values: ColumnValue) -> TableRow:
-    """Return a row. `values` has the values that the result does not have, if they are known."""
     return {name: values.get(name) if find is None else find(result) for name, find in COLUMNS.items()}
-
-
-def _metrics(run: RunResult) -> RunMetrics:
-    """Return the figures; all unknown if the run has none."""
-    return run.metrics or RunMetrics()
 
 
 def _utc(seconds: float) -> str | None:

@@ -38,15 +38,13 @@ _USERS_NOTE = (
 
 
 def saved_measurements(store: Store) -> SavedMeasurements:
-    """Return all measurements in the history: called once for a report."""
     return {kind: store.measurements.all(kind) for kind in get_args(MeasurementKind)}
 
 
 def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[content.Section, ...]:
     """Return sections with the newest measurement of each kind and engine; for the fidelity, of each candidate.
 
-    `identities` has the identity of each engine by its name. Engines of the report that differ only in sampling options
-    have the same identity, and share a measurement.
+    Engines that differ only in sampling options have the same identity, and share a measurement.
     """
     sections = []
     for measured in saved.values():
@@ -65,10 +63,7 @@ def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> 
 
 
 def _section(measurement: Measurement, names: Mapping[str, str]) -> content.Section | None:
-    """Return the section of a measurement; None if the measurement has no figures.
-
-    `names` maps the name that each shown engine had in the measurement to its present name.
-    """
+    """Return the section of a measurement; None without figures. `names` has the engines' present names by the former."""
     is_fidelity = measurement.kind == "fidelity"
     figures = objects_at(measurement.data, "candidates" if is_fidelity else "engines")
     named = ((str(engine.get("engine")), engine) for engine in figures)
@@ -131,7 +126,6 @@ def _test(test: Mapping[str, Json]) -> str:
 
 
 def _about_bench(engines: _Named, measurement: Measurement) -> Iterator[str]:
-    """Yield phrases about how the figures were measured, which follow the date."""
     yield "by paragone bench"
     if repeat := count_at(measurement.data, "repeat"):
         yield f"mean ± standard deviation of {counted(repeat, 'run')}"
@@ -156,7 +150,6 @@ def _bench_notes(engines: _Named) -> Iterator[tuple[str, Json]]:
 
 
 def _users_tables(engines: _Named) -> Iterator[content.Table]:
-    """Yield a table of the speeds with several users at once, if measured, ordered by the number of users."""
     levels = [(name, level) for name, engine in engines for level in objects_at(engine, "users")]
     several = len({count_at(level, "prompt_tokens") for _, level in levels}) > 1
     found: list[tuple[int, int, content.TableLine]] = []
@@ -193,9 +186,7 @@ def _percentiles(level: MeasurementJson, figure: str, unit: str, digits: int) ->
 def common_throughput(
     known: Mapping[tuple[int, int, int], Mapping[str, MeasurementJson]], engines: Sequence[str]
 ) -> tuple[int, Mapping[str, MeasurementJson]]:
-    """Return the largest number of users at which the throughput of all engines is known, 0 if there is none, and their
-    measurements. `known` is what `known_throughputs` returns.
-    """
+    """Return the largest number of users whose throughput is known of all engines, 0 without one, and the figures."""
     whole = (level for level, found in known.items() if len(found) == len(engines))
     most = max(whole, key=lambda level: level[0], default=None)
     return (0, {}) if most is None else (most[0], known[most])
@@ -248,7 +239,6 @@ def _fidelities(
 
 
 def _about_fidelity(measurement: Measurement) -> Iterator[str]:
-    """Yield phrases about how the figures were measured, which follow the date."""
     reference = measurement.engines[0]
     yield f"against {reference.name} ({reference.backend}:{reference.model})"
     yield f"over {text_at(measurement.data, 'text') or 'the text that comes with paragone'}"
@@ -277,7 +267,6 @@ def _fidelity_findings(engines: _Named, measurement: Measurement) -> Iterator[co
 
 
 def _growth(depth: Mapping[str, Json]) -> str:
-    """Return the divergence in the first and the last part of the context; empty if unknown."""
     parts = objects_at(depth, "parts")
     klds = [number_at(part, "mean_kld") for part in (*parts[:1], *parts[-1:])]
     if len(klds) < 2:

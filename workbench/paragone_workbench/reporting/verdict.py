@@ -15,13 +15,9 @@ from paragone import LoadedModel
 from paragone.json_values import count_at, number_at
 from paragone.texts import counted, size_text
 from paragone_workbench.choosing.decision import decide_for
-from paragone_workbench.choosing.figures import (
-    EngineFigures,
-    largest,
-    loaded_sizes,
-)
+from paragone_workbench.choosing.figures import EngineFigures, largest, loaded_sizes
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
-from paragone_workbench.experiments import known_measurements
+from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
 from paragone_workbench.measure.fidelity_verdict import band_of
@@ -35,15 +31,10 @@ from paragone_workbench.store.experiment_records import SavedChoice
 from paragone_workbench.text import local_date
 
 _DIFFERENCES = 3
-"""Largest number of differences that the verdict names if no engine is chosen."""
 
 
 class FirstPage(NamedTuple):
-    """The first page of a report, and the comparison behind its verdict.
-
-    Attributes:
-        about: The names of the reference, and of the engine to deploy if there is one.
-    """
+    """The first page of a report. `about` has the names of the reference, and of the engine to deploy if there is one."""
 
     verdict: content.ReportVerdict
     overview: content.Table
@@ -52,10 +43,7 @@ class FirstPage(NamedTuple):
     about: frozenset[str]
 
     def concerns(self, pair: MetricComparison) -> bool:
-        """Return whether a comparison of pass rates includes the reference or the engine to deploy.
-
-        If no answer was checked, the comparison may be of any metric.
-        """
+        """Whether a comparison of pass rates, or of any metric if no answer was checked, includes `about`."""
         checked = any(other.metric == PASS_RATE for other in self.comparison.comparisons)
         return (pair.a in self.about or pair.b in self.about) and (not checked or pair.metric == PASS_RATE)
 
@@ -71,8 +59,7 @@ def first_page(
 ) -> FirstPage:
     """Decide which engine to deploy, by the runs and the earlier measurements.
 
-    `tags` has the tags of each prompt, `examples` a begun run of each engine by the engine's index, and
-    `identities` the identity of each engine by the engine's name. The reference and the margin are those of the newest
+    `examples` has a begun run of each engine by its index. The reference and the margin are those of the newest
     `paragone choose` over this experiment; without one, the reference is the engine with the largest weights.
     """
     names = [engine.name for engine in experiment.engines]
@@ -80,9 +67,11 @@ def first_page(
     choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
     reference = choice.reference if choice.reference in names else largest(names, sizes)
     benches, fidelities = saved["bench"], saved["fidelity"]
-    speeds = known_measurements.known_speeds(benches, identities, TEST)
+    speeds = earlier.known_speeds(benches, identities, TEST)
     fewest = min(FEWEST_ANSWERS, experiment.prompts)
-    fidelity = known_measurements.known_fidelity(fidelities, identities, reference, WINDOW, fewest)
+    fidelity = earlier.known_fidelity(fidelities, identities, reference, WINDOW, fewest)
+    users, throughputs = common_throughput(earlier.known_throughputs(benches, identities), names)
+    rates = {name: number_at(found, "tokens_per_s") for name, found in throughputs.items()}
     decision, figures, comparison, benched = decide_for(
         replace(choice, reference=reference, checked=choice.checked or experiment.prompts),
         names,
@@ -92,17 +81,17 @@ def first_page(
         speeds=speeds,
         fidelity=fidelity,
         sizes=sizes,
+        users={name: rate for name, rate in rates.items() if rate is not None},
     )
-    throughput = common_throughput(known_measurements.known_throughputs(benches, identities), names)
     loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
-    cautions = cautions_of(speeds if benched else {}, throughput[1], fidelity.candidates, loaded)
+    cautions = cautions_of(speeds if benched else {}, throughputs, fidelity.candidates, loaded)
     against = [it for it in fidelities if it.identities[:1] == (identities[reference],)]
     unknown = _not_measured(
         experiment,
         figures,
         reference,
-        known_measurements.known_errors(benches, identities, "engines"),
-        known_measurements.known_errors(against, identities, "candidates"),
+        earlier.known_errors(benches, identities, "engines"),
+        earlier.known_errors(against, identities, "candidates"),
     )
     chosen: str | None = None
     others: tuple[str, ...] = ()
@@ -119,7 +108,7 @@ def first_page(
         reference=reference if len(figures) > 1 else None,
         chosen=chosen,
         benched=benched,
-        throughput=throughput,
+        users=users,
         cautions=cautions,
     )
     brief = content.BriefNames(list(map(content.public, names)))
@@ -146,7 +135,6 @@ def first_page(
 
 
 def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:
-    """Return the headline and the reasons for an engine that is compared with no other."""
     if engine.pass_rate is None:
         return f"The answers of {engine.engine} were not checked.", [
             "No prompt has an assertion or an expected answer that was checked."
@@ -168,7 +156,7 @@ def _not_measured(
     no_speed: Mapping[str, str],
     no_fidelity: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Return sentences about the measurements that engines lack. `no_speed` and `no_fidelity` have the reasons, by the engine's name."""
+    """Return sentences about the measurements that engines lack, and the reasons by the engine's name."""
     left = experiment.left
     others = [engine for engine in figures if engine.engine != reference]
     sentences = (
@@ -188,7 +176,6 @@ def _missing(
     value: Callable[[EngineFigures], object],
     why: Mapping[str, str],
 ) -> str:
-    """Return the sentence that a value is unknown for some engines; empty if the value is known for all."""
     unknown = [engine.engine for engine in engines if value(engine) is None]
     if not unknown:
         return ""
@@ -199,12 +186,7 @@ def _missing(
 
 
 class Cautions(NamedTuple):
-    """The cautions on the first page of a report.
-
-    Attributes:
-        speeds: The marks of the speeds, by engine: when the speeds were measured.
-        fidelities: The marks of the fidelities, by engine: over how many windows the fidelities were measured.
-    """
+    """The cautions on the first page, and the marks of figures by engine: times, and numbers of windows."""
 
     sentences: tuple[str, ...] = ()
     speeds: Mapping[str, str] = {}
@@ -213,9 +195,9 @@ class Cautions(NamedTuple):
 
 
 def cautions_of(
-    speeds: Mapping[str, known_measurements.MeasurementJson],
-    users: Mapping[str, known_measurements.MeasurementJson],
-    fidelities: Mapping[str, known_measurements.MeasurementJson],
+    speeds: Mapping[str, earlier.MeasurementJson],
+    users: Mapping[str, earlier.MeasurementJson],
+    fidelities: Mapping[str, earlier.MeasurementJson],
     loaded: Mapping[str, LoadedModel],
 ) -> Cautions:
     """Return the cautions. The keys of all arguments are names of engines; `loaded` has the models that answered."""
@@ -253,8 +235,7 @@ def _sentences(
         )
 
 
-def _dates(found: Mapping[str, known_measurements.MeasurementJson]) -> dict[str, str]:
-    """Return the time of each engine's measurement; empty if all were measured together."""
+def _dates(found: Mapping[str, earlier.MeasurementJson]) -> dict[str, str]:
     moments = {name: item.get("created") for name, item in found.items()}
     if len(set(moments.values())) < 2:
         return {}
@@ -264,7 +245,7 @@ def _dates(found: Mapping[str, known_measurements.MeasurementJson]) -> dict[str,
     }
 
 
-def _windows(found: Mapping[str, known_measurements.MeasurementJson]) -> dict[str, str]:
+def _windows(found: Mapping[str, earlier.MeasurementJson]) -> dict[str, str]:
     """Return the number of windows of each candidate that has fewer windows than another, or an incomplete measurement."""
     counts = {name: windows for name, item in found.items() if (windows := count_at(item, "windows"))}
     most = max(counts.values(), default=0)
@@ -281,18 +262,15 @@ def overview_of(
     reference: str | None = None,
     chosen: str | None = None,
     benched: bool = False,
-    throughput: tuple[int, Mapping[str, known_measurements.MeasurementJson]] = (0, {}),
+    users: int = 0,
     cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
 ) -> content.Table:
-    """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
-    the measurement of each engine with this number of users. `cautions` has the marks that follow figures.
-    """
-    users = counted(throughput[0], "user")
+    """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `users_tps` is of `users` at once."""
+    at_once = counted(users, "user")
 
     def cells(engine: EngineFigures) -> dict[str, content.TableCell]:
-        """Return the cells by their columns; a cell is empty if its value is unknown."""
         name, context = engine.engine, f"at {engine.context:,}" if engine.context else ""
-        rate = number_at(throughput[1], name, "tokens_per_s")
+        same = "" if engine.same_answers is None else f"{engine.same_answers} of {engine.greedy_answers}"
         return {
             "size": content.TableCell(size_text(engine.size)),
             "memory": _cell(size_text(engine.memory), context),
@@ -300,9 +278,10 @@ def overview_of(
             if engine.pass_rate is None
             else pass_rate_cell(engine.pass_rate, engine.prompts),
             "KLD": _kld(engine, reference, cautions.fidelities.get(name, "")),
+            "same answers": content.TableCell(same),
             "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), cautions.speeds.get(name, "")),
-            users: _cell(_shown(rate, "{:,.1f}/s"), cautions.users.get(name, "")),
-            "TTFT": content.TableCell(_shown(engine.ttft_s, "{:.2f} s")),
+            at_once: _cell(_shown(engine.users_tps, "{:,.1f}/s"), cautions.users.get(name, "")),
+            "TTFT": content.TableCell(_seconds(engine.ttft_s)),
         }
 
     rows = [cells(engine) for engine in figures]
@@ -317,8 +296,8 @@ def overview_of(
     notes = {
         "memory": "Memory is estimated for a context of this many tokens.",
         "KLD": f"KLD is the mean divergence from {content.public(reference or '')}.",
-        "speed": f"Speed, in tokens per second, and TTFT are {measured}.",
-        users: f"With {users} at once, the speed is the sum over the users.",
+        "TTFT": f"Speed, in tokens per second, and TTFT are {measured}.",
+        at_once: f"With {at_once} at once, the speed is the sum over the users.",
     }
     return content.Table(
         columns=tuple(columns),
@@ -347,6 +326,10 @@ def _kld(engine: EngineFigures, reference: str | None, mark: str) -> content.Tab
 
 def _cell(text: str, detail: str) -> content.TableCell:
     return content.TableCell(text, detail if text else "")
+
+
+def _seconds(value: float | None) -> str:
+    return _shown(value, "{:.2f} s") if value is None or value >= 1 else f"{1000 * value:.0f} ms"
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -28,10 +28,7 @@ def path_to(run: Run | None) -> tuple[Run, ...]:
 
 
 def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
-    """Return the messages of the conversation up to and including a prompt.
-
-    The messages leave out prompts without an answer, whose run failed or was stopped before any text arrived.
-    """
+    """Return the messages of a path and a prompt, without prompts that got no text."""
     system = prompt.system_in_force
     messages = [Message(role="system", text=system)] if system else []
     for run in path_to(continues):
@@ -43,10 +40,7 @@ def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
 
 
 def request_of(run: Run) -> tuple[Message, ...]:
-    """Return the messages of the request for a run of a conversation, and the given start of the answer, if any.
-
-    Empty for a run without a prompt.
-    """
+    """Return the messages of a run's request, with the given start of the answer; empty for a run without a prompt."""
     if run.prompt is None:
         return ()
     messages, given = messages_for(run.prompt, run.continues), run.result.prefilled
@@ -112,11 +106,8 @@ async def _count(engine: OpenEngine, messages: Sequence[Message], sampling: Mapp
 async def fit(
     messages: Sequence[Message], options: ContextOptions, context: int, max_tokens: int | None, count: Count
 ) -> Fitted:
-    """Leave out messages as the options say, if the prompt and an answer are longer than the context.
-
-    The room for the answer is `max_tokens`, but at most a quarter of the context. A question and its answer are left out
-    together. The last question is always kept; if this question alone is too long, the engine refuses the prompt.
-    """
+    """Leave out the oldest questions and their answers, but never the last question, if the context has no room for
+    the prompt and an answer of `max_tokens`, at most a quarter of the context."""
     tokens = await count(messages)
     quarter = context // 4
     limit = context - min(max_tokens or quarter, quarter)

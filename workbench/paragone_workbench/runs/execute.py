@@ -14,19 +14,18 @@ import paragone
 from paragone_workbench.conversation.attached_files import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options, without_secrets
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error, report
-from paragone_workbench.engines.handle import wait_for_end
+from paragone_workbench.engines.handle import RunObserver, wait_for_end
 from paragone_workbench.runs.context import Fitted, fitted_to, without_oldest
 from paragone_workbench.runs.metrics import Meter
-from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import manifest
 from paragone_workbench.runs.run import Run
 
 if TYPE_CHECKING:
     from paragone import Channel, Event, OpenEngine, ParagoneError
     from paragone_workbench.engines.handle import EngineHandle
-    from paragone_workbench.runs.observer import Turn, Turns
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.run import RunSpec
+    from paragone_workbench.scheduling import Scheduler, Turn
 
 
 NOTICE_S = 3
@@ -75,20 +74,18 @@ class Execution:
     """A run that is waiting, in progress, or ended. The run notifies its observers, and stores errors instead of raising them."""
 
     def __init__(
-        self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], turns: Turns
+        self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], scheduler: Scheduler
     ) -> None:
-        """Start to execute a run on an engine that is open or being opened.
-
-        If `spec` is a function, it is called at the start of the run's turn, when earlier runs have ended.
-        """
+        """Start to execute a run on an engine that is open or being opened. A function `spec` is called when the turn
+        begins."""
         self.run = run
         self._handle = engine
         self._spec = spec
-        self._turns = turns
+        self._scheduler = scheduler
         self._asked: OpenEngine | None = None
         """The engine while it executes the run; otherwise None."""
         self._stop_requested = asyncio.Event()
-        turns.join(engine)
+        scheduler.join(engine)
         self._task = asyncio.create_task(self._execute())
         # A callback, because a task that is cancelled before its first step executes none of its own code.
         self._task.add_done_callback(self._end)
@@ -145,7 +142,7 @@ class Execution:
 
     async def _execute(self) -> None:
         try:
-            async with self._turns.turn(self._handle) as turn:
+            async with self._scheduler.turn(self._handle) as turn:
                 await self._use(turn)
         except PLUGIN_ERRORS as error:
             self._failed(as_paragone_error(error, self._handle.definition.backend))
@@ -306,13 +303,13 @@ class Execution:
         run = self.run
         if run.phase == "ended":
             return
-        self._turns.leave(self._handle)
+        self._scheduler.leave(self._handle)
         run.phase = "ended"
         run.result = dataclasses.replace(run.result, ended=time.time())
         run.notify(lambda observer: observer.run_ended(run))
 
 
-class _TextQueue(RunObserver["Run"]):
+class _TextQueue(RunObserver):
     """Queues the text of an answer as it arrives, and None at the end of the run."""
 
     def __init__(self, run: Run) -> None:

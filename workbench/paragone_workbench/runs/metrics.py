@@ -29,18 +29,12 @@ class RunMetrics:
     ttft_s: float | None = None
     """Time to first token: seconds from sending the prompt to the first text of the thinking or the answer."""
     ttfo_s: float | None = None
-    """Time to first output: seconds from sending the prompt to the first text of the answer itself.
-
-    For a model that does not think, this is the time to first token.
-    """
+    """Time to first output: seconds from sending the prompt to the first text of the answer itself."""
     tpot_ms: float | None = None
     """Time per output token: milliseconds from the first token to the end of the run, divided by the number of tokens
     after the first. The definition is vLLM's; AIPerf calls this figure ITL."""
     prefill_tps: float | None = None
-    """Prompt tokens processed per second of prefill, without the tokens from the KV cache.
-
-    None unless the engine reports both the cached tokens and the duration.
-    """
+    """Uncached prompt tokens per second of prefill; None unless the engine reports cached tokens and duration."""
     decode_tps: float | None = None
     """Tokens generated per second, after the first token."""
     itl_ms: Percentiles = Percentiles()
@@ -65,17 +59,11 @@ class RunMetrics:
     accepted_tokens: int | None = None
     """The part of the proposed tokens that was kept."""
     shared: bool | None = None
-    """Whether another run used the same server or this machine, or the run waited in its server's queue.
-
-    The speeds of a shared run are not comparable. None if unknown.
-    """
+    """Whether another run used the same server or machine, or the run was queued: its speeds are not comparable."""
 
     @property
     def is_in_pieces(self) -> bool:
-        """Whether the engine sent several tokens in a piece.
-
-        The tokens must outnumber the pieces by more than one, because the token that ends the answer may have no piece.
-        """
+        """Whether the engine sent several tokens in a piece. One token more is none: the last may have no piece."""
         return self.pieces is not None and self.completion_tokens > self.pieces + 1
 
     @property
@@ -87,10 +75,7 @@ class RunMetrics:
 
     @property
     def tokens_per_step(self) -> float | None:
-        """Tokens generated per step of the model: one token, plus the proposed tokens that the step kept.
-
-        This figure is the upper limit of the speed-up, because proposing and checking tokens also takes time.
-        """
+        """Tokens generated per step of the model with its kept proposals: the upper limit of the speed-up."""
         if self.acceptance is None or self.accepted_tokens is None:
             return None
         return self.completion_tokens / max(1, self.completion_tokens - self.accepted_tokens)
@@ -103,11 +88,8 @@ _RECENT = 10_000
 
 
 class Meter:
-    """Computes the metrics of a run from its events, also while the run is in progress.
-
-    Events may arrive late and in batches, because the metrics depend only on their timestamps. A meter takes at most
-    1 MB, because a meter keeps `_GAPS` latencies, which are a random sample in longer runs.
-    """
+    """Computes the metrics of a run from the timestamps of its events, which may come late. Keeps at most 1 MB:
+    `_GAPS` latencies."""
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
         """Create a meter for a prompt that was sent at the time `sent`, on the monotonic clock of the events."""
@@ -185,11 +167,8 @@ class Meter:
         return (last if self._first_answer is None else self._first_answer) - began
 
     def rate(self, now: float) -> float | None:
-        """Return the tokens per second during the last second before `now`; None before the second token.
-
-        In the second after the first token, the rate is measured from the first token on. The rate falls to 0 if no more
-        tokens arrive.
-        """
+        """Return the tokens per second in the last second before `now`, from the first token on; None before the
+        second token."""
         if self._first is None or self._pieces < 2:
             return None
         start = max(now - 1, self._first)
@@ -198,10 +177,7 @@ class Meter:
         return (bisect_right(self._recent, now) - bisect_right(self._recent, start)) / (now - start)
 
     def metrics(self) -> RunMetrics:
-        """Return the metrics of the run so far.
-
-        Durations that the engine reports take precedence over durations computed from the tokens' timestamps.
-        """
+        """Return the metrics so far. Durations that the engine reports take precedence over the tokens' timestamps."""
         prompt, cached = self._usage.prompt_tokens, self._usage.cached_tokens
         if self._progress is not None:
             prompt = self._progress.total if prompt is None else prompt
@@ -255,11 +231,7 @@ class Meter:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Return a percentile of a non-empty sequence of values in ascending order.
-
-    Interpolates linearly between the two closest ranks: Hyndman and Fan's type 7, which is numpy's
-    default and `method="inclusive"` of `statistics.quantiles`.
-    """
+    """Return a percentile of ascending values by linear interpolation: Hyndman and Fan's type 7, numpy's default."""
     rank = (len(ordered) - 1) * percent / 100
     below = int(rank)
     above = min(below + 1, len(ordered) - 1)

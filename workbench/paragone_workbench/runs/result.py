@@ -30,12 +30,8 @@ def manifest(
     machine: Mapping[str, Json] | None = None,
     left_out: int = 0,
 ) -> dict[str, Json]:
-    """Return the engine's definition, the description of the open model, its weights, the machine, and the request.
-
-    `left_out` is the number of the oldest messages of the conversation that the request leaves out.
-    The manifest leaves out options that the backend declares secret. Instead of the messages, which the
-    history has, the manifest contains their number and a digest.
-    """
+    """Return the engine without secrets, the open model, its weights, the machine, and the request, with the number
+    and a digest of its messages. The request leaves out the `left_out` oldest messages of the conversation."""
     secret = frozenset() if backend is None else secret_options(backend)
     sampling = {name: value for name, value in request.sampling.items() if name not in secret}
     return {
@@ -63,10 +59,8 @@ def _version() -> str:
 
 
 def _digest(request: RunRequest) -> str:
-    """Return the SHA-256 of the parts of all messages, each preceded by its length as a big-endian 64-bit integer.
-
-    The plain text of a request without messages is one part. Token ids are also one part: a text with spaces between ids.
-    """
+    """Return the SHA-256 of the parts of all messages, or of the plain text or the ids with spaces, each preceded by
+    its length as a big-endian 64-bit integer."""
     import hashlib  # imported here so that the program starts faster
 
     parts = [given] if (given := request.text or " ".join(map(str, request.ids))) else []
@@ -174,10 +168,8 @@ EndState: TypeAlias = Literal["done", "stopped", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """The answer of a run so far, its request and its figures. The program, the history, documents and reports use this type.
-
-    `paragone.wire` converts a result to JSON. A new field needs a default, which results of earlier versions then have.
-    """
+    """The answer of a run so far, its request and its figures, for the program, the history, documents and reports. A
+    new field needs a default, which results of earlier versions then have."""
 
     id: str
     """A UUID of version 7, which the program generates when it creates the run."""
@@ -199,8 +191,7 @@ class RunResult:
     """The whole answer, including the part that the run was given."""
     thinking: str = ""
     prefilled: Prefilled | None = None
-    """The length of the part of the answer that the run was given; None if the engine generated the whole answer. The
-    metrics are those of the generated part."""
+    """The length of the given part of the answer, without which the metrics are; None if all was generated."""
     cautions: tuple[Caution, ...] = ()
     settings: RunSettings | None = None
     metrics: RunMetrics | None = None

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from paragone import Json, Message, ParagoneError, RunRequest
 from paragone.texts import without_keys
 from paragone_workbench.engines.failures import notify_observers
+from paragone_workbench.engines.handle import RunObserver
 from paragone_workbench.ids import new_id
-from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.text import GrowingText
 
@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec(RunRequest):
-    """One request to an engine, independent of lanes and conversations.
-
-    If `threads` is None, the run gets the number of CPU threads that the schedule gives the run's turn. The engine's
-    sampling options apply where `sampling` has no value. Unless `logprobs` is None, the run's result keeps the tokens.
-    """
+    """One request to an engine. The engine's sampling options apply where `sampling` has none, and the turn's number
+    of threads if `threads` is None. With `logprobs`, the result keeps the tokens."""
 
     left_out: int | None = None
     """Number of the oldest messages to leave out, as in a recorded run; None to let the engine's options decide."""
@@ -85,7 +82,7 @@ class Run:
         }
         self._tokens = list(result.tokens)
         self._has_grown = False
-        self._observers: list[RunObserver[Run]] = []
+        self._observers: list[RunObserver] = []
 
     @classmethod
     def of(
@@ -96,10 +93,7 @@ class Run:
         continues: Run | None = None,
         prefix: Prefix | None = None,
     ) -> Run:
-        """Return a new run that waits for its engine. The definition must be without secrets.
-
-        `prefix` is the start of the answer, and the end of the request.
-        """
+        """Return a run that waits for its engine, given without secrets. `prefix` is the start of the answer."""
         result = RunResult(id=new_id(), definition=definition, started=time.time())
         if prefix is not None:
             result = dataclasses.replace(
@@ -173,14 +167,14 @@ class Run:
         sentence, hint = without_keys(error.sentence), without_keys(error.hint)
         self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)
 
-    def subscribe(self, observer: RunObserver[Run]) -> None:
+    def subscribe(self, observer: RunObserver) -> None:
         self._observers.append(observer)
 
-    def unsubscribe(self, observer: RunObserver[Run]) -> None:
+    def unsubscribe(self, observer: RunObserver) -> None:
         if observer in self._observers:
             self._observers.remove(observer)
 
-    def notify(self, call: Callable[[RunObserver[Run]], None]) -> None:
+    def notify(self, call: Callable[[RunObserver], None]) -> None:
         notify_observers(self._observers, call, "a run")
 
     def changed(self) -> None:

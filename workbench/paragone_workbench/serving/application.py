@@ -83,11 +83,8 @@ class Figures:
 
 
 class Entrance:
-    """Counts requests, by path and status, and refuses requests without the header `Authorization: Bearer KEY`.
-
-    Unknown paths are counted together. Only `/health` needs no key. A whole URL as the target of a request is replaced by its
-    path, as RFC 9112 asks of servers.
-    """
+    """Counts requests, unknown paths together, and refuses those without `Authorization: Bearer KEY`, except to
+    `/health`. A whole URL as the target becomes its path, as RFC 9112 asks."""
 
     def __init__(self, app: ASGIApp, key: str, figures: Figures, known: Collection[str]) -> None:
         self._app = app

@@ -408,8 +408,7 @@ def _schema(body: Fields) -> paragone.Json:
 
 
 def _with_seeds(sampling: Mapping[str, paragone.Json], count: int) -> Iterator[Mapping[str, paragone.Json]]:
-    """Yield the options of each of several answers to one prompt. A seed grows by 1 from answer to answer, so that the
-    answers differ."""
+    """Yield the options of several answers to one prompt. A seed grows by 1, so that the answers differ."""
     seed = sampling.get("seed")
     for number in range(count):
         yield {**sampling, "seed": (seed + number) % SEEDS} if isinstance(seed, int) else sampling

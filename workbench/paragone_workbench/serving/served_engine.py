@@ -12,8 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 import paragone
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error
-from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.engines.handle import EngineHandle, RunObserver
 from paragone_workbench.runs.run import Run, RunSpec
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.replies import End, Part, Piece
@@ -58,11 +57,8 @@ MOST_WAITING = 1024
 
 
 class ServedEngine:
-    """An engine that requests name as their model. Requests wait in their order of arrival until the engine has room.
-
-    A native engine computes one answer at a time. A server computes several answers, and so do engines that share a loaded model.
-    An open engine executes one run at a time, so the engine is opened as often as answers may be computed at the same time.
-    """
+    """An engine that requests name as their model; they wait in order until it has room. It is opened as often as it,
+    a server or engines that share a model, may compute answers at once."""
 
     def __init__(self, pool: EnginePool, definition: EngineDefinition) -> None:
         self.pool = pool
@@ -170,8 +166,7 @@ class ServedEngines:
 
 
 _AT_ONCE = 32
-"""Largest number of texts in one request to an engine, so that replies stay small, and few texts are computed in vain if
-the client leaves."""
+"""Largest number of texts in one request to an engine: few are computed in vain if the client leaves."""
 
 
 async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> paragone.Embeddings:
@@ -206,11 +201,8 @@ def _requests(inputs: Sequence[Given]) -> Iterator[paragone.EmbedRequest]:
 async def scored(
     pool: EnginePool, handle: EngineHandle, given: Given, top: int, *, answer_follows: bool
 ) -> tuple[paragone.Token, ...]:
-    """Return the given text as tokens, with log-probabilities and `top` alternatives, once the engine is free.
-
-    The first token has no log-probability, unless the model puts a token before every text. If `answer_follows`,
-    check first that the context has room for an answer. Raises ParagoneError.
-    """
+    """Return a text's tokens with log-probabilities and `top` alternatives; the first may have none. If
+    `answer_follows`, the context must have room for an answer. Raises ParagoneError."""
     if not isinstance(given, str) and not handle.capabilities.token_ids:
         raise paragone.InputError(
             f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text."
@@ -341,7 +333,7 @@ async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, p
     )
 
 
-class _Pieces(RunObserver["Run"]):
+class _Pieces(RunObserver):
     """Passes on the texts and the tokens of a run as pieces of an answer."""
 
     def __init__(self, index: int, put: Callable[[Part], None]) -> None:

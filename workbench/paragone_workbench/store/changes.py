@@ -142,12 +142,9 @@ _stamps = itertools.count(1)
 
 
 class Outbox:
-    """What one conversation has to save, as an ordered list of its prompts, lanes, runs, and marks.
-
-    Each item stands for the present state of the thing, whose row can be written again, so an item stays in the list until its
-    row is committed. The mark `text` stands for the new text of all runs, `queue` for the prompts that wait, and
-    `opened` for the time of opening.
-    """
+    """What one conversation has to save: an ordered list of prompts, lanes and runs, whose present state is written
+    again and again until it is committed, and of marks: `text` for new text of runs, `queue`, and `opened` for the
+    time of opening."""
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
@@ -289,10 +286,7 @@ class Outbox:
         waiting.clear()
 
     def loss(self) -> str:
-        """Return how much is not saved, as the subject of a sentence; empty if everything is saved.
-
-        The text is also empty if only the time of opening the conversation is not saved.
-        """
+        """Return how much is not saved, as the subject of a sentence; empty if at most the time of opening is not."""
         if not self.is_due:
             return ""
         counts = [self._new_text(run) for run in self.runs if run in self.items or self._new_text(run)]
@@ -305,10 +299,7 @@ class Outbox:
         return " and ".join(parts)
 
     def whole(self) -> SavedConversation:
-        """Return the conversation with saved and unsaved parts, in the form in which the history returns conversations.
-
-        Runs in progress are left out. A prompt stays even if the prompt has no answer.
-        """
+        """Return the conversation, saved or not, as the history returns it, without runs in progress."""
         lanes = sorted(self.lanes, key=lambda lane: lane.position)
         runs = [
             run for lane in lanes for run in lane.runs if run.prompt is not None and run.state != "running"

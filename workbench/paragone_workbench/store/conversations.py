@@ -51,10 +51,8 @@ _TEXT = """
 
 
 def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]:
-    """Write changes, and return the numbers of the conversation and of the runs, by id.
-
-    Must be called in a transaction. Raises ConversationDeleted if the conversation was saved, but the history no longer has it.
-    """
+    """Write changes in a transaction, and return the numbers of the conversation and of runs, by id. Raises
+    ConversationDeleted."""
     conversation_id = changes.conversation_id
     numbers = {conversation_id: _conversation(database, changes)}
     for prompt in changes.prompts:
@@ -158,10 +156,7 @@ _UPDATE = "UPDATE conversation SET {} WHERE number = ? RETURNING id"
 
 
 class Labels:
-    """The titles, pins and tags of conversations.
-
-    All methods raise InputError if no conversation has the number.
-    """
+    """The titles, pins and tags of conversations. Methods raise InputError if no conversation has the number."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -353,10 +348,8 @@ def _runs(
     prompts: Mapping[str, Prompt],
     lanes: Mapping[str, records.LaneRecord],
 ) -> tuple[dict[str, Run], frozenset[str]]:
-    """Return the runs by id, each after the run that it continues, and the ids of the runs in progress.
-
-    Adds each run to its lane.
-    """
+    """Return the runs by id, each after the one that it continues and added to its lane, and the ids of those in
+    progress."""
     results: dict[str, tuple[int, RunResult, Prompt, records.LaneRecord]] = {}
     continued: dict[str, str | None] = {}
     running: set[str] = set()
@@ -379,10 +372,8 @@ def _runs(
 
 
 def _in_order(continued: Mapping[str, str | None]) -> Iterator[str]:
-    """Yield the ids of runs, each after the run that it continues, except where damaged records form a circle.
-
-    A run can continue a run with a later number, in a conversation that was made of an experiment's answers.
-    """
+    """Yield the ids of runs, each after the one that it continues, which may have a later number if an experiment's
+    answers became a conversation. Damaged records may form a circle."""
     done: set[str] = set()
     for run_id in continued:
         before: dict[str, None] = {}
@@ -430,10 +421,8 @@ class Conversations:
     def conversations(
         self, limit: int = 50, before: records.Summary | None = None, query: records.Query | None = None
     ) -> tuple[records.Summary, ...]:
-        """Return conversations with prompts: first pinned, then other conversations, each most recently used first.
-
-        With `before`, the list starts after this entry; with `query`, the list has only conversations that fit the filters.
-        """
+        """Return conversations with prompts that fit the query, after the entry `before`: pinned ones first, each
+        most recently used first."""
         # a sort key: pinned, time of last use, number; without `before`, a key above the keys of all conversations
         last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
         fits = fitting_conversation(query or records.Query())

@@ -32,19 +32,12 @@ class _TooOld(Exception):
 
 
 class Database:
-    """A connection to the file. Errors of SQLite and of the system are raised as StoreError.
-
-    Create a `Database` inside `exclusive`: two instances of the program must not migrate the file at the
-    same time. Once the file is open, several instances may use it.
-    """
+    """A connection to the file, which several instances may use, but only one, inside `exclusive`, migrates. Errors
+    of SQLite and of the system are raised as StoreError."""
 
     def __init__(self, path: Path, schema: Path = SCHEMA) -> None:
-        """Open the file and migrate it to the newest schema. A new file is readable by the user only.
-
-        A file that is damaged or older than the first script is renamed and a new one is created; `warning` then says so.
-        Raises InputError if a newer version of the program wrote the file, which stays unchanged, and StoreError if the
-        file cannot be used.
-        """
+        """Open the file, or create it for the user alone, and migrate it. One that is damaged or older than the first
+        script is set aside: see `warning`. Raises InputError if a newer version wrote the file, and StoreError."""
         self.path = path
         self.warning = ""
         with self._translated_errors():
@@ -187,10 +180,8 @@ def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int,
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script into statements. Each statement must end at the end of a line.
-
-    `executescript` cannot be used, because it commits the open transaction first.
-    """
+    """Split a script into statements, each ending at the end of a line. `executescript` would commit the open
+    transaction."""
     import sqlite3
 
     statement = ""
@@ -248,10 +239,7 @@ class Owner:
             os.close(self._handle)
 
     def alive(self) -> set[str]:
-        """Return the lock names of all running instances of the program, including this instance.
-
-        Deletes the lock files of instances that have ended.
-        """
+        """Return the lock names of all running instances, and delete the lock files of ended ones."""
         names = (path.name for path in self._path.parent.iterdir() if path != self._path and _held(path))
         return {self.lock, *names}
 
@@ -263,10 +251,7 @@ class Owner:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Let only one instance of the program at a time open the history in `path`.
-
-    Raises OSError, and StoreError if another instance is still opening the history after `OTHER_OPENING_S`.
-    """
+    """Let one instance at a time open the history. Raises OSError, and StoreError if another takes `OTHER_OPENING_S`."""
     lock = path.with_name(f"{path.name}.opening")
     handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
     try:
@@ -311,10 +296,7 @@ def _held(path: Path) -> bool:
 
 
 def interrupt_dead(database: Database, alive: set[str]) -> None:
-    """Mark the runs of ended instances of the program as interrupted, and delete the rows of these instances.
-
-    `alive` contains the lock names of the instances that still exist.
-    """
+    """Mark the runs of instances without a lock in `alive` as interrupted, and delete the rows of these instances."""
     for owner_id, lock in database.rows("SELECT id, lock FROM owner"):
         if lock not in alive:
             interrupt(database, owner_id)

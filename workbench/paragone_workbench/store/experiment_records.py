@@ -65,12 +65,8 @@ class RunKey(NamedTuple):
 
 
 class Digests(NamedTuple):
-    """The digests by which a run of an earlier experiment is found and used again.
-
-    Attributes:
-        asked: A digest of the engine with its model's file, of the messages, and of the seed.
-        checked: A digest of the assertions, the expected answer and the judges.
-    """
+    """The digests by which a run of an earlier experiment is found: `asked` of the engine, its file, messages and
+    seed; `checked` of the assertions, the expected answer and the judges."""
 
     asked: str
     checked: str
@@ -86,12 +82,8 @@ class EndedRun(NamedTuple):
 
 
 class RunCount(NamedTuple):
-    """The number of saved runs of an engine in one state, and of assertions of these runs by result.
-
-    Attributes:
-        not_passed: Number of assertions that failed.
-        undecided: Number of assertions that gave no verdict.
-    """
+    """The number of an engine's saved runs in one state, and of their assertions that passed, failed, and gave no
+    verdict."""
 
     engine_index: int
     state: str
@@ -102,14 +94,8 @@ class RunCount(NamedTuple):
 
 
 class KnownRun(NamedTuple):
-    """A finished run of another experiment, with the same request as a run of this experiment.
-
-    Attributes:
-        key: The key of the run in this experiment.
-        digests: The digests of the run in this experiment.
-        result: The result of the run, if this experiment has other assertions for the answer; else None.
-        assertions: The results of this experiment's assertions, or of the other experiment's if `result` is not None.
-    """
+    """A finished run of another experiment for the same request, with the key and digests of this one. Without
+    `result`, the assertions are the same; else they must be checked again."""
 
     key: RunKey
     digests: Digests
@@ -217,12 +203,7 @@ class ExperimentRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatedMemory:
-    """The memory that an engine takes with a given context window.
-
-    Attributes:
-        size: Estimated bytes, the sum over all devices.
-        context: The context window in tokens.
-    """
+    """The bytes that an engine takes on all devices together, with a context window of this many tokens."""
 
     engine: str
     size: int

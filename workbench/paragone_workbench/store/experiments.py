@@ -63,10 +63,7 @@ class Votes:
             self._database.run(_USED, vote.created, vote.prompt_id)
 
     def add_first(self, vote: experiment_records.Vote) -> bool:
-        """Save a vote on a ballot of an experiment, unless a blind vote was saved before, perhaps by another program.
-
-        Returns whether the vote was saved.
-        """
+        """Save a vote on an experiment's ballot, unless a blind vote was saved before. Returns whether it was saved."""
         with self._database.transaction():
             assert vote.experiment_id is not None
             assert vote.prompt_index is not None
@@ -82,10 +79,8 @@ class Votes:
     def all(
         self, experiment: int | None = None, *, skips_damaged: bool = False
     ) -> tuple[experiment_records.Vote, ...]:
-        """Return all votes, or the votes of the experiment with this number, oldest first.
-
-        Raises StoreError at a damaged record, unless these are skipped.
-        """
+        """Return all votes, or an experiment's, oldest first. Raises StoreError at a damaged record, unless these are
+        skipped."""
         where = "? IS NULL OR experiment.number = ?"
         return tuple(self._read(where, experiment, experiment, skips_damaged=skips_damaged))
 
@@ -274,11 +269,9 @@ class Experiments:
         *,
         fresh: bool = True,
     ) -> int:
-        """Add an experiment with its prompts and their indices, claim the experiment, and return its number.
-
-        Unless `fresh` is true, return the number of an experiment with the same fingerprint, if any, without claiming the
-        experiment: another instance may have just added it.
-        """
+        """Add an experiment with its prompts and their indices, claim it, and return its number. Unless `fresh`,
+        return that of an experiment with the same fingerprint, which another instance may have just added,
+        unclaimed."""
         with self._database.transaction():
             if not fresh and (found := self.find(experiment.fingerprint)) is not None:
                 return found.number
@@ -356,10 +349,8 @@ class Experiments:
     def unfinished_prompts(
         self, number: int, first: int, limit: int, engines: Sequence[int], finished: Sequence[str], runs: int
     ) -> tuple[tuple[int, Json | None], ...]:
-        """Return up to `limit` prompts with their indices, in order, from index `first` on.
-
-        None replaces a prompt for which these engines have at least `runs` runs in a `finished` state.
-        """
+        """Return up to `limit` prompts with their indices from `first` on; None replaces a prompt for which these
+        engines have at least `runs` runs in a `finished` state."""
         states = json.dumps([*finished])
         rows = self._database.rows(_UNFINISHED, json.dumps([*engines]), states, runs, number, first, limit)
         with decoding(f"A prompt of experiment e{number}"):
@@ -403,11 +394,8 @@ class Experiments:
         )
 
     def assertion_rates(self, number: int) -> tuple[tuple[int, str, float, int], ...]:
-        """Return how often the answers of an experiment pass each type of assertion.
-
-        Each tuple has the index of the engine, the type, the pass rate, and the number of prompts with this type. The pass
-        rate is the mean over these prompts, so that each prompt has the same weight. Assertions without a verdict are left out.
-        """
+        """Return engine index, type, pass rate and number of prompts for each type of assertion. Each prompt has the
+        same weight in the rate; assertions without a verdict are left out."""
         rows = self._database.rows(
             f"""
             SELECT engine_index, CAST(type AS BLOB), avg(rate), count(*) FROM (
@@ -427,10 +415,8 @@ class Experiments:
     def save(
         self, number: int, key: experiment_records.RunKey, result: RunResult, assertions: Sequence[Json] = ()
     ) -> int:
-        """Write an ended run in place of an earlier run with the same key, and return the number of the run.
-
-        Writing the same run again changes nothing.
-        """
+        """Write an ended run in place of one with the same key, and return its number. Writing it again changes
+        nothing."""
         with self._database.transaction():
             return self._save(number, experiment_records.EndedRun(key, result, assertions))
 
@@ -458,10 +444,7 @@ class Experiments:
         wanted: Mapping[experiment_records.RunKey, experiment_records.Digests],
         since: float,
     ) -> list[experiment_records.KnownRun]:
-        """Return finished runs of other experiments that can be used as the wanted runs, each with the key of its wanted run.
-
-        Only runs that started at `since` (seconds since 1970) or later are returned.
-        """
+        """Return finished runs of other experiments since a time that can serve as the wanted runs, with their keys."""
         found: dict[str, list[tuple[Row, str, str]]] = {}
         asked = json.dumps(sorted({digests.asked for digests in wanted.values()}))
         for digest, checked, assertions, *columns in self._database.rows(_KNOWN, asked, since, number):

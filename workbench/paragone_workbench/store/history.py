@@ -24,10 +24,7 @@ CLOSE_S = 3.0
 
 
 class History:
-    """The store in a thread of its own, so that no call blocks the event loop.
-
-    Calls are executed in order. Every call except `close` may raise StoreError.
-    """
+    """The store in a thread of its own, which executes calls in order. Every call except `close` may raise StoreError."""
 
     def __init__(self, jobs: Jobs, closed: Future[None], warning: str) -> None:
         self.warning = warning
@@ -38,11 +35,8 @@ class History:
 
     @classmethod
     async def open(cls, path: Path | None = None) -> History:
-        """Open the history file, or create it. `path` replaces the user's default file.
-
-        Raises InputError if a newer version of the program wrote the file, and ParagoneError if the file cannot be
-        used or another instance of the program does not finish opening it in time.
-        """
+        """Open or create the history file, by default the user's. Raises InputError if a newer version wrote it, and
+        ParagoneError."""
         jobs: Jobs = SimpleQueue()
         opened: Future[str] = Future()
         closed: Future[None] = Future()
@@ -60,10 +54,8 @@ class History:
         return await self.call(lambda store: store.load(number))
 
     async def close(self) -> None:
-        """Close the file. Runs that have not ended are marked as interrupted.
-
-        Raises no StoreError, returns after `CLOSE_S` at most, and may be called twice.
-        """
+        """Close the file within `CLOSE_S`; runs in progress become interrupted. May be called twice; raises no
+        StoreError."""
         if not self._is_closing:
             self._is_closing = True
             self._jobs.put(None)

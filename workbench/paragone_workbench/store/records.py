@@ -48,10 +48,7 @@ class Query:
 
 
 def read_query(text: str) -> Query:
-    """Return the words and the filters of a text, such as `engine:small since:2026-10 colour`.
-
-    Raises InputError if a date is invalid.
-    """
+    """Return the words and the filters of a text, such as `engine:small since:2026-10 colour`. Raises InputError."""
     words: list[str] = []
     parts: dict[str, list[str]] = {name: [] for name in FILTERS}
     for word in text.replace("\0", " ").split():
@@ -128,10 +125,7 @@ class LaneRecord:
     head: Run | None = None
     """The last run of the lane's path; `Run.continues` leads to the earlier runs."""
     runs: list[Run] = field(default_factory=list)
-    """All runs that the lane's engine executed, oldest first, including runs outside the lane's path.
-
-    `Store.load` fills this list; code that adds a run to the lane must append the run here.
-    """
+    """All runs that the lane's engine executed, oldest first, also outside the lane's path."""
     fork: Run | None = None
     """The last run that a forked lane took over from the original lane; None if the lane was not forked."""
     id: str = field(default_factory=new_id)

@@ -132,11 +132,8 @@ def save_run(
     about_id: str | None = None,
     owner_id: int | None = None,
 ) -> int:
-    """Write a new run, or the new state of a run, and return the run's number. Must be called in a transaction.
-
-    `about_id` is the id of the run that is judged or repeated. `owner_id` is the instance of the program that executes
-    the run, and is saved as long as the run is in progress.
-    """
+    """Write a run or its new state in a transaction, and return its number. `about_id` is the run that is judged or
+    repeated; `owner_id` is the instance that executes it."""
     running = result.state == "running"
     values = (
         result.state,

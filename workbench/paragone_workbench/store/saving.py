@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
-from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.engines.handle import RunObserver
 from paragone_workbench.store.changes import PART, Changes, FollowedRun, Outbox
 from paragone_workbench.store.errors import ConversationDeleted, HistoryLocked, StoreError
 from paragone_workbench.store.records import NO_DRAFT
@@ -46,10 +46,7 @@ def pauses() -> Iterator[float]:
 
 
 def retrying_now(call: Callable[[], T]) -> T:
-    """Return the result of a call of the store; repeat the call for a minute after temporary errors.
-
-    Blocks. For imports and copies, which must wait while other programs save large conversations. Raises StoreError.
-    """
+    """Return the result of a call that is repeated for a minute after temporary errors. Blocks. Raises StoreError."""
     deadline = time.monotonic() + GIVE_UP_BLOCKING_S
     for pause in pauses():
         try:
@@ -64,10 +61,8 @@ def retrying_now(call: Callable[[], T]) -> T:
 async def retrying(
     history: History, call: Callable[[Store], T], *, waits: Callable[[], bool] = lambda: False
 ) -> T:
-    """Return the result of a call; repeat the call for `GIVE_UP_S` after temporary errors. Raises StoreError.
-
-    After `GIVE_UP_S`, the call is repeated only if a program locks the history, and as long as `waits` returns true.
-    """
+    """Return the result of a call that is repeated for `GIVE_UP_S` after temporary errors, and as long as a lock
+    lasts and `waits` returns true. Raises StoreError."""
     deadline = time.monotonic() + GIVE_UP_S
     for pause in pauses():
         try:
@@ -89,12 +84,9 @@ LAST_TRY_S = 1.5
 """Seconds that the last attempt may take: SQLite alone waits 1 s for a lock."""
 
 
-class Recorder(RunObserver["Run"]):
-    """Saves the conversations of a session, one after the other, until nothing is left to save.
-
-    Call all methods on the event loop, which none of them blocks. Changes stay in memory until a history is open, and
-    while the history's file is locked or the disk is full. If no history can be opened, changes are never saved.
-    """
+class Recorder(RunObserver):
+    """Saves the conversations of a session from the event loop, which it never blocks. Changes stay in memory until a
+    history is open, and while it is locked or the disk is full."""
 
     def __init__(
         self,
@@ -103,9 +95,8 @@ class Recorder(RunObserver["Run"]):
         on_saved_again: Callable[[], None] = lambda: None,
         on_changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_problem` is called once for each problem, `on_saved_again` when all problems are over, and `on_changed` when
-        `problem` may have changed.
-        """
+        """`on_problem` gets each problem once; `on_saved_again` says that all are over, `on_changed` that `problem`
+        may differ."""
         self.history: History | None = None
         self.read_draft: Callable[[], DraftRecord] = lambda: NO_DRAFT
         """Returns the prompt that is written and not sent, which is saved together with each prompt that is sent."""
@@ -190,10 +181,7 @@ class Recorder(RunObserver["Run"]):
         return await waiting
 
     async def close(self) -> None:
-        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also after a cancellation.
-
-        Of runs in progress, only the text so far is saved.
-        """
+        """Save what is left, for about 5 s at most; of runs in progress, the text so far. `on_problem` gets each loss."""
         if self._closing.is_set():
             return
         for outbox in self._outboxes.values():
@@ -209,10 +197,12 @@ class Recorder(RunObserver["Run"]):
             if self._saving is not None:
                 await asyncio.wait([self._saving], timeout=CLOSE_S + LAST_TRY_S)
         finally:
+            for outbox in self._outboxes.values():
+                if outbox.is_due and outbox.problem is None:
+                    outbox.problem = StoreError("The history did not answer in time.")
+                outbox.wake(outbox.waiting)
             if self._saving is not None:
                 self._saving.cancel()
-            for outbox in self._outboxes.values():
-                outbox.wake(outbox.waiting)
             self._report_losses()
 
     def _report_losses(self) -> None:
@@ -224,8 +214,7 @@ class Recorder(RunObserver["Run"]):
                 _call(partial(self._on_problem, StoreError(sentence, hint=self._not_open.hint)))
             return
         for outbox in self._outboxes.values():
-            if loss := outbox.loss():
-                why = outbox.problem or StoreError("The history did not answer in time.")
+            if (loss := outbox.loss()) and (why := outbox.problem) is not None:
                 lost = StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint)
                 _call(partial(self._on_problem, lost))
 
@@ -356,12 +345,8 @@ class Recorder(RunObserver["Run"]):
     # Reading conversations whose changes may wait in the queue
 
     async def load(self, number: int) -> SavedConversation | None:
-        """Return a conversation from the history, after this session's changes of the conversation are saved.
-
-        Returns None if the conversation changed during the load, since the result may be outdated: call again then.
-        Raises InputError if the conversation was deleted, and StoreError if the conversation cannot be read or the last
-        changes cannot be saved.
-        """
+        """Return a conversation once its changes are saved; None if it changed meanwhile: call again. Raises
+        InputError and StoreError."""
         assert self.history is not None  # without a history there is nothing to load
         changes = self._changes[number]
         await self._all_saved(number, "reopened", "Reopen")
@@ -369,10 +354,7 @@ class Recorder(RunObserver["Run"]):
         return saved if self._changes[number] == changes else None
 
     async def delete(self, number: int) -> None:
-        """Delete a conversation from the history, after this session's changes of the conversation are saved.
-
-        Raises StoreError if the deletion fails, or if the last changes cannot be saved at present.
-        """
+        """Delete a conversation once its changes are saved. Raises StoreError."""
         assert self.history is not None  # without a history there is nothing to delete
         await self._all_saved(number, "deleted", "Delete")
         await self.history.call(lambda store: store.delete_conversation(number))
@@ -414,10 +396,7 @@ class Recorder(RunObserver["Run"]):
             self.run_started(run)
 
     def run_ended(self, run: Run) -> None:
-        """Save the result of the run.
-
-        Of the runs that never started, only failed runs are saved.
-        """
+        """Save the result. Of the runs that never started, only failed ones are saved."""
         run.unsubscribe(self)
         outbox = self._outbox_with(run)
         if run.state == "failed" or run.result.manifest or outbox.has(run):
@@ -442,10 +421,7 @@ def _call(callback: Callable[[], None]) -> None:
 
 
 class DraftSaving:
-    """Keeps the draft of this instance of the program in the history. All methods must be called on the event loop.
-
-    When a prompt is sent, the recorder saves the prompt together with the remaining draft.
-    """
+    """Keeps this instance's draft in the history. The recorder saves what remains of it with each prompt that is sent."""
 
     def __init__(self, read: Callable[[], DraftRecord], recorder: Recorder) -> None:
         """`read` returns the present draft."""
@@ -456,9 +432,8 @@ class DraftSaving:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, history: History) -> DraftRecord | None:
-        """Save the draft in this history from now on. Returns the draft that an earlier instance left in the history, or
-        None. Raises StoreError.
-        """
+        """Save the draft in this history from now on. Returns the draft that an ended instance left, or None. Raises
+        StoreError."""
         try:
             left = await history.call(lambda store: store.take_draft())
         finally:
@@ -514,11 +489,7 @@ _PAUSE_S = 0.03
 
 
 def save_whole(store: Store, changes: Changes, title: str = "") -> int:
-    """Save a conversation in parts, and return the conversation's number. Raises StoreError.
-
-    If `title` is not empty, the conversation gets this title.
-    If saving fails after some parts, saving the same changes again completes the conversation.
-    """
+    """Save a conversation in parts, and return its number. After a StoreError, saving it again completes it."""
     number = 0
     for part in changes.in_parts():
         number = retrying_now(partial(store.save, part))[changes.conversation_id]

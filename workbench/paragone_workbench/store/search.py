@@ -71,10 +71,8 @@ def fitting_experiment_run(query: Query) -> Condition:
 
 
 def fitting_text(column: str, word: str) -> Condition:
-    """Return a condition that holds for all texts with a word in upper or lower case, and perhaps for other texts.
-
-    LIKE ignores the case of ASCII letters only: a word with other letters gets a pattern for each combination of cases.
-    """
+    """Return a condition that holds for all texts with a word, and perhaps others: LIKE ignores the case of ASCII
+    letters only, so other letters get a pattern for each combination of cases."""
     cases = [{letter} if letter.isascii() else {letter, letter.lower(), letter.upper()} for letter in word]
     if len(word) > _LONGEST or math.prod(map(len, cases)) > _MOST_PATTERNS:
         return all_of()
@@ -160,10 +158,8 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
 
 
 def _looked_up(database: Database, query: Query) -> Condition:
-    """Return the condition of a query's conversations.
-
-    If the query has engines, models or tags, the conversations are looked up once, and the condition lists their ids.
-    """
+    """Return the condition of a query's conversations; with engines, models or tags, they are looked up once, and
+    listed by id."""
     condition = fitting_conversation(query)
     if not (query.engines or query.models or query.tags):
         return condition
@@ -184,10 +180,8 @@ def _first_of_each(hits: Iterator[Hit]) -> Iterator[Hit]:
 def _found(
     database: Database, select: str, table: str, column: str, condition: Condition, terms: list[str]
 ) -> Iterator[Hit]:
-    """Yield the rows that have all terms in a column, newest first. All tables except `conversation` have an index.
-
-    Only rare words are looked up in the index: for a frequent word, reading all rows takes less time than fetching each match.
-    """
+    """Yield the rows that have all terms in a column, newest first. Only rare words are looked up in the index of a
+    table (`conversation` has none): reading all rows is faster for a frequent word."""
     match = _rare(database, table, terms[0]) if table != "conversation" and terms else None
     if match is not None:
         source, order, others = _INDEXED.format(table), f"{table}_search.rowid", terms[1:]

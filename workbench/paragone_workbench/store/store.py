@@ -16,10 +16,8 @@ from paragone_workbench.store.records import DraftRecord, Hit, Query, read_query
 
 
 class Store(conversations.Conversations):
-    """The history. Calls block, and must come from one thread; on the event loop use `History` instead.
-
-    All methods except `close` may raise StoreError. Several instances of the program may use the same file.
-    """
+    """The history. Calls block, come from one thread (see `History`), and may raise StoreError. Several instances can
+    use the file."""
 
     def __init__(self, opened: database.Database, owner: database.Owner, owner_id: int) -> None:
         super().__init__(opened)
@@ -35,12 +33,9 @@ class Store(conversations.Conversations):
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
-        """Open the history file, or create it. `path` replaces the user's default file.
-
-        Runs that were in progress when their program ended are marked as interrupted; their saved text is kept. A
-        damaged or too old file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
-        version of the program wrote the file, and ParagoneError if the file cannot be used.
-        """
+        """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. A
+        damaged or too old file is set aside: see `warning`. Raises InputError if a newer version wrote it, and
+        ParagoneError."""
         path = history_file() if path is None else path
         with contextlib.ExitStack() as undo:
             try:
@@ -61,10 +56,7 @@ class Store(conversations.Conversations):
         return cls(opened, owner, owner_id)
 
     def close(self) -> None:
-        """Close the file. This instance's runs that have not ended are marked as interrupted.
-
-        Raises no StoreError, and may be called twice.
-        """
+        """Close the file; runs in progress become interrupted. May be called twice; raises no StoreError."""
         if self._closed:
             return
         self._closed = True
@@ -74,12 +66,8 @@ class Store(conversations.Conversations):
         self._owner.release()
 
     def save(self, changes: Changes, draft: DraftRecord | None = None) -> dict[str, int]:
-        """Write changes atomically. Returns the numbers of the conversation and of new runs, by id.
-
-        `draft` replaces the saved draft, as with `keep_draft`; None keeps the saved draft.
-        The same changes may be written again. Raises ConversationDeleted if the conversation was saved earlier, but
-        another instance of the program has deleted it.
-        """
+        """Write changes, and the draft unless it is None, atomically and repeatably. Returns the numbers of the
+        conversation and of new runs, by id. Raises ConversationDeleted."""
         with self._database.transaction():
             self._keep_owner()
             if draft is not None:
@@ -87,10 +75,8 @@ class Store(conversations.Conversations):
             return conversations.write(self._database, changes, self._owner_id)
 
     def save_run(self, result: RunResult, *, purpose: runs.Purpose, about_id: str | None = None) -> None:
-        """Write an ended run that belongs to no conversation and no experiment: the run of a judge, or of a replay.
-
-        `about_id` is the id of the run that is judged or repeated. The judged or repeated run need not be in the history.
-        """
+        """Write an ended run of a judge or a replay, which belongs to nothing but the run `about_id`, if the history
+        has it."""
         with self._database.transaction():
             if not self._database.rows("SELECT 1 FROM run WHERE id = ?", about_id):
                 about_id = None
@@ -122,11 +108,8 @@ class Store(conversations.Conversations):
         return runs.costs(self._database, since)
 
     def search(self, text: str, limit: int = 50, *, one_each: bool = False) -> tuple[Hit, ...]:
-        """Return the prompts and finished answers, also of experiments, that have all words of `text`, newest first.
-
-        A word also matches inside longer words, in any script; case is ignored. Words may be filters: see `read_query`. A
-        title is a hit only if the conversation has no other hit. With `one_each`, a conversation has at most one hit.
-        Raises InputError if a date in the text is invalid.
-        """
+        """Return the prompts and finished answers that have all words of `text` in any case, also inside longer
+        words, newest first; a title only without another hit. Words may be filters: see `read_query`. Raises
+        InputError."""
         query = read_query(text)
         return search.search(self._database, query, limit, one_each=one_each) if query != Query() else ()

@@ -18,7 +18,7 @@ from paragone_tui.keys import Keys, bindings, readable
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.differences import Differences
 from paragone_tui.terminal.text import one_line
-from paragone_tui.transcript.scrolling import Link
+from paragone_tui.transcript import Link
 from paragone_tui.widgets.modal import columns_that_fit, set_shown, show_columns
 from paragone_workbench.lanes.lane import Lane, LaneObserver
 from paragone_workbench.lanes.session import Session
