@@ -180,7 +180,7 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
     return runner, asked(scripted_backend.EVENTS[before:])
 
 
-PROMPTS = [f"prompt {number}" for number in range(30)]
+PROMPTS = [f"prompt {number}" for number in range(12)]
 
 
 @pytest.mark.thorough
@@ -193,7 +193,7 @@ async def test_all_runs_are_executed_and_saved_once(history, schedule):
     )
     assert not runner.failure
     assert not runner.given_up
-    assert [progress.done for progress in runner.progress] == [30, 30, 30]
+    assert [progress.done for progress in runner.progress] == [12, 12, 12]
     assert sorted(events) == sorted(
         f"{name}: {prompt}" for name in ("one", "two", "far") for prompt in PROMPTS
     )
@@ -208,7 +208,7 @@ async def test_all_runs_are_executed_and_saved_once(history, schedule):
 async def test_the_runs_of_a_lost_process_or_node_are_executed_elsewhere(history, alive, lost, actors):
     cluster = ClusterHere(1, alive=alive, together=2)
     runner, events = await run_on(cluster, history, suite(*PROMPTS), engine("one"))
-    assert (runner.failure, runner.given_up, runner.progress[0].done) == (None, (), 30)
+    assert (runner.failure, runner.given_up, runner.progress[0].done) == (None, (), 12)
     assert set(events) == {f"one: {prompt}" for prompt in PROMPTS}
     (sentence,) = runner.observer.sentences
     assert sentence.startswith(f"{lost} was lost: It was killed.")
@@ -247,7 +247,7 @@ async def test_a_history_that_fails_ends_the_work_at_all_places(history):
 
 
 JUDGED = suite(
-    *PROMPTS[:12], assertions=[AssertionSpec(type="judge", options={"engine": "judge", "criterion": "good"})]
+    *PROMPTS, assertions=[AssertionSpec(type="judge", options={"engine": "judge", "criterion": "good"})]
 )
 
 

@@ -67,7 +67,9 @@ class ClusterEngine:
     @property
     def doing(self) -> str:
         is_open = sum(process.is_open for process in self._processes)
-        return counted(is_open, "place") if is_open else "starting"
+        if is_open:
+            return counted(is_open, "place")
+        return "" if self._stopped else "starting"
 
     def tokens_per_second(self, now: float) -> float | None:
         rates = [process.rate for process in self._processes if process.rate is not None]
@@ -93,7 +95,7 @@ class ClusterEngine:
         self, send: Callable[[ray_cluster.RemoteActor], Awaitable[ray_cluster.RunReply[T]]]
     ) -> T | None:
         """Have a process execute a run. If the process is lost, another process gets the run."""
-        if not self._is_begun:
+        if not (self._is_begun or self._stopped):
             self._is_begun = True
             for place in self._placed.places:
                 self._start(place)
