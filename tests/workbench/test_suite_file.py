@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import InputError, Message
@@ -297,6 +297,7 @@ JSON = st.recursive(
 KEYS = st.sampled_from(["prompt", "messages", "system", "expected", "tags", "variables", "assertions"])
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         KEYS,
