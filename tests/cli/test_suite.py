@@ -39,9 +39,6 @@ def asked(log: Path) -> Counter[str]:
     return Counter(line.removeprefix("ask ") for line in lines if line.startswith("ask "))
 
 
-# ── Results ──────────────────────────────────────────────────────────────────────────────────
-
-
 def test_the_results_of_a_suite(prompts, tmp_path):
     log = tmp_path / "log"
     file = prompts("x", "y", assertions=[{"type": "contains", "value": "X"}])
@@ -99,16 +96,6 @@ def test_times_of_runs_that_shared_the_machine_are_marked(prompts):
     assert [it["times_shared"] for it in shown["engines"]] == [True, True]
 
 
-def test_an_engine_that_is_given_up(prompts):
-    done = paragone("suite", "run", prompts("x", "y"), "--engines", "scripted:gone", "scripted:b")
-    assert done.returncode == 1
-    assert "The model gone is gone." in said(done)
-    assert "Not finished: 2 of 4 runs. To continue, run the same command again." in said(done)
-
-
-# ── Input ────────────────────────────────────────────────────────────────────────────────────
-
-
 def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
     file = tmp_path / "bad.jsonl"
     file.write_text('{"prompt": "x"}\nnonsense\n{"promt": "y"}\n')
@@ -162,15 +149,14 @@ def test_a_filter_chooses_prompts_of_the_same_experiment(prompts):
     assert (whole["id"], whole["resumed"], len(whole["runs"])) == (part["id"], True, 4)
 
 
-# ── Interruptions ────────────────────────────────────────────────────────────────────────────
-
-
 def test_after_a_kill_the_same_command_asks_what_is_not_finished(prompts, tmp_path):
     """Alone, an engine waits for the other at `meet`. With the schedule of the second command, they meet."""
     log = tmp_path / "log"
     argv = ("suite", "run", prompts("x", "y", "meet"), *ENGINES, "--set", f"log={log}", "--json")
     with running(*argv) as process:
         until(lambda: asked(log)["a: meet"], "the last prompt is not asked")
+        done = paragone(*argv)
+        assert (done.returncode, "is being run by another instance of paragone" in said(done)) == (2, True)
         process.send_signal(signal.SIGKILL)
         process.wait()
     found = data("suite run", paragone(*argv, "--schedule", "parallel"))
@@ -193,19 +179,6 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(prompts, tmp_path):
     assert len(ET.parse(junit).findall(".//testcase")) == 1
 
 
-def test_two_commands_do_not_run_the_same_experiment(prompts, tmp_path):
-    log = tmp_path / "log"
-    file = prompts("endless")
-    argv = ("suite", "run", file, "--engines", "scripted:a", "--set", f"log={log}")
-    with running(*argv) as process:
-        until(lambda: asked(log), "no progress")
-        done = paragone(*argv)
-        assert done.returncode == 2
-        assert "is being run by another instance of paragone" in said(done)
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-
-
 def test_a_worker_that_is_killed(prompts):
     """The rogue backend's process kills itself in each run; another engine goes on."""
     file = prompts(*map(str, range(6)))
@@ -215,9 +188,6 @@ def test_a_worker_that_is_killed(prompts):
     assert [it["error"] is None for it in runs if it["engine"] == "steady"] == [True] * 6
     assert sum(it["engine"] == "killed" for it in runs) == 3
     assert "The engine killed crashed 3 times in a row" in said(done)
-
-
-# ── JUnit ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_junit_xml(prompts, tmp_path):
@@ -238,9 +208,6 @@ def test_junit_xml(prompts, tmp_path):
         assert "contain" in failure.get("message")
         assert suite.find("testcase/error").get("message") == "The engine failed. Try again."
     assert "x \ufffd <&>" in root[0][0].get("name")
-
-
-# ── List, show, compare ──────────────────────────────────────────────────────────────────────
 
 
 def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path, run_here):
@@ -280,16 +247,6 @@ def test_experiments_are_listed_and_shown(prompts, run_here):
     assert "#0" not in run_here("suite", "show", "e1", "--failed").stdout.decode()
 
 
-def test_experiments_of_one_name_are_told_apart_by_their_settings(prompts, run_here):
-    file = prompts("x")
-    paragone("suite", "run", file, *ENGINES)
-    assert "swap" not in run_here("suite", "list").stdout.decode()
-    paragone("suite", "run", file, *ENGINES, "--set", "seed=3", "--repeat", "2", "--schedule", "parallel")
-    second, first = run_here("suite", "list").stdout.decode().splitlines()[1:]
-    assert second.endswith("  parallel, 2 repetitions, seed=3")
-    assert first.endswith("  swap, 1 repetition")
-
-
 def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
     paragone("suite", "run", prompts(*(f"p{number} " + "long " * 100 for number in range(50))), *ENGINES)
     with running("suite", "show", "e1", stdout=terminal.theirs) as process:
@@ -327,6 +284,8 @@ def test_what_differs_between_experiments_stands_above_their_comparison(prompts,
     paragone("suite", "run", file, *ENGINES)
     paragone("suite", "run", file, "--engines", "scripted:c", "--schedule", "sequential")
     paragone("suite", "run", file, "--engines", "scripted:c", "--system", "Be brief.")
+    lines = run_here("suite", "list").stdout.decode().splitlines()[1:]
+    assert [line.rpartition("  ")[2] for line in lines] == ["swap", "sequential", "swap"]
     found = data("suite compare", run_here("suite", "compare", "e1", "e2", "--json"))
     assert found["notes"] == [
         "The schedule is swap in e1 and sequential in e2. Speeds in different schedules are not comparable."
@@ -349,9 +308,6 @@ def test_another_experiment_of_the_same_name_is_told_while_the_first_is_not_fini
     assert "e1 is not finished: 2 of 4 runs." in run_here("suite", "compare", "e1").stdout.decode()
 
 
-# ── The terminal ─────────────────────────────────────────────────────────────────────────────
-
-
 def test_the_table_while_it_runs(prompts, terminal: Terminal):
     judged = [{"type": "judge", "engine": "scripted:judge", "criterion": "good"}]
     file = prompts(*"xyz", assertions=judged)
@@ -363,9 +319,6 @@ def test_the_table_while_it_runs(prompts, terminal: Terminal):
     assert "3/3" in written
     assert "scripted:judge judges the answers" in written
     assert written.endswith("\x1b[J"), "the table is removed at the end"
-
-
-# ── Real engines ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.model

@@ -11,13 +11,21 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.on_ray.cluster import PATIENCE, until
+from tests.on_ray.cluster import PATIENCE, running_cluster, until
 
 PROGRAM = str(Path(sys.executable).with_name("paragone"))
 
 
-def paragone(*argv, cwd=None):
-    return subprocess.run([PROGRAM, *argv], capture_output=True, text=True, timeout=PATIENCE, cwd=cwd)
+@pytest.fixture(scope="module")
+def cluster():
+    """Skips these tests where Ray is not installed: `make test-ray` installs it in an environment of its own."""
+    pytest.importorskip("ray")
+    with running_cluster() as cluster:
+        yield cluster
+
+
+def paragone(*argv):
+    return subprocess.run([PROGRAM, *argv], capture_output=True, text=True, timeout=PATIENCE)
 
 
 def suite_of(folder, *prompts):

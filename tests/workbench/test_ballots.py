@@ -140,9 +140,6 @@ def test_the_last_vote_can_be_taken_back(store):
     assert ballots.take().prompt_index == second.prompt_index, "the other one comes again"
 
 
-# ── Two programs that vote on one experiment ───────────────────────────────────────────────────
-
-
 def test_two_voters_at_once_count_a_ballot_once(store):
     number = experiment(store, [("red", "blue")])
     other_store = open_store()

@@ -121,9 +121,6 @@ async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history
     assert runs[2].result.error == "It broke."
 
 
-# ── Documents that cannot be read ──────────────────────────────────────────────────────────────
-
-
 @pytest.fixture(scope="module")
 def valid_text(tmp_path_factory):
     folder = tmp_path_factory.mktemp("valid")
@@ -201,7 +198,7 @@ def places(data):
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(data=st.data())
 def test_any_change_of_a_document_is_read_or_refused_with_a_sentence(valid, tmp_path, data):
     changed = valid

@@ -95,9 +95,6 @@ async def test_a_check_that_is_cancelled_from_outside_stays_cancelled(catalog):
         await checking
 
 
-# ── Engines that judge ───────────────────────────────────────────────────────────────────────
-
-
 async def test_those_with_an_engine_can_be_left_for_later(catalog):
     asking = spec("rhymes", word="hat", critic="big")
     one = prompt(spec("equals", value="cat"), asking, spec("nothing"), asking)
@@ -118,9 +115,6 @@ async def test_a_judge_that_fails(catalog, reply, reason):
     found = await result(catalog, spec("rhymes", word="hat", critic="big"), judge=Critic(reply))
     assert found.passed is None
     assert found.reason.startswith(reason)
-
-
-# ── Checks of a suite ────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

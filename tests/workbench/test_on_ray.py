@@ -34,9 +34,6 @@ GIB = 1 << 30
 NODES = [Node(id=f"n{number}", name=f"node {number}", cpus=4, gpus=0, memory=64 * GIB) for number in (1, 2)]
 
 
-# Places
-
-
 def memory(device, gib, total=None):
     return DeviceMemory(device=device, weights=gib * GIB, kv_cache=0, compute=0, total=total and total * GIB)
 
@@ -57,9 +54,6 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
         engines=engines,
     )
     assert (len(found), *((found[0].cpus, found[0].gpus) if found else (0, 0))) == expected
-
-
-# The check of the nodes
 
 
 @pytest.mark.parametrize(
@@ -89,9 +83,6 @@ def test_addresses_that_are_refused(text, hint):
     with pytest.raises(InputError) as refused:
         cluster_address(text)
     assert refused.value.hint.startswith(hint)
-
-
-# Processes that are lost
 
 
 class ActorHere(CellActor):
@@ -189,7 +180,7 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
     return runner, asked(scripted_backend.EVENTS[before:])
 
 
-PROMPTS = [f"prompt {number}" for number in range(30)]
+PROMPTS = [f"prompt {number}" for number in range(12)]
 
 
 @pytest.mark.thorough
@@ -202,7 +193,7 @@ async def test_all_runs_are_executed_and_saved_once(history, schedule):
     )
     assert not runner.failure
     assert not runner.given_up
-    assert [progress.done for progress in runner.progress] == [30, 30, 30]
+    assert [progress.done for progress in runner.progress] == [12, 12, 12]
     assert sorted(events) == sorted(
         f"{name}: {prompt}" for name in ("one", "two", "far") for prompt in PROMPTS
     )
@@ -217,7 +208,7 @@ async def test_all_runs_are_executed_and_saved_once(history, schedule):
 async def test_the_runs_of_a_lost_process_or_node_are_executed_elsewhere(history, alive, lost, actors):
     cluster = ClusterHere(1, alive=alive, together=2)
     runner, events = await run_on(cluster, history, suite(*PROMPTS), engine("one"))
-    assert (runner.failure, runner.given_up, runner.progress[0].done) == (None, (), 30)
+    assert (runner.failure, runner.given_up, runner.progress[0].done) == (None, (), 12)
     assert set(events) == {f"one: {prompt}" for prompt in PROMPTS}
     (sentence,) = runner.observer.sentences
     assert sentence.startswith(f"{lost} was lost: It was killed.")
@@ -255,11 +246,8 @@ async def test_a_history_that_fails_ends_the_work_at_all_places(history):
     assert runner.failure.sentence == "The disk is full."
 
 
-# Judges
-
-
 JUDGED = suite(
-    *PROMPTS[:12], assertions=[AssertionSpec(type="judge", options={"engine": "judge", "criterion": "good"})]
+    *PROMPTS, assertions=[AssertionSpec(type="judge", options={"engine": "judge", "criterion": "good"})]
 )
 
 

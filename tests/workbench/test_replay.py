@@ -184,9 +184,6 @@ def with_engine(run, **fields):
     return with_result(run, definition=dataclasses.replace(run.result.definition, **fields))
 
 
-# ── Without a real model ───────────────────────────────────────────────────────────────────────
-
-
 async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history, record, rogue):
     engine = rogue("steady", max_tokens=3, at=0)
     number = await record([engine], ["One?", "Two?"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import InputError, Message
@@ -60,8 +60,6 @@ def user(text: str) -> Message:
 def system(text: str) -> Message:
     return Message(role="system", text=text)
 
-
-# ── The same suite in three formats ──────────────────────────────────────────────────────────
 
 RECORDS: list[dict[str, Any]] = [
     {
@@ -118,9 +116,6 @@ def test_the_same_suite_in_every_format(read, name, content, newline, encoding):
     assert second.assertions == (AssertionSpec(type="length", options={"maximum": 3}, negated=True),)
 
 
-# ── Lines ────────────────────────────────────────────────────────────────────────────────────
-
-
 def test_lines_and_indices_of_csv(read):
     """The line of a row is the one where it begins, also after a row of several lines."""
     suite = read("s.csv", 'prompt,expected\n"a\nb\nc",x\n\nd,e,f\n"g",\n"h""i",x\n')
@@ -132,9 +127,6 @@ def test_lines_and_indices_of_csv(read):
     (problem,) = suite.problems
     assert problem.line == 6
     assert problem.sentence.startswith("The row has 3 cells and the header 2.")
-
-
-# ── System prompts and variables ─────────────────────────────────────────────────────────────
 
 
 def test_the_nearest_system_prompt_applies(read):
@@ -214,9 +206,6 @@ def test_braces_that_are_never_closed_are_read_once(read):
     assert prompt.text == "1" + rest
 
 
-# ── Assertions ───────────────────────────────────────────────────────────────────────────────
-
-
 def test_an_expected_answer_alone_is_compared(read):
     suite = read(
         "s.jsonl",
@@ -230,8 +219,6 @@ def test_an_expected_answer_alone_is_compared(read):
     assert kinds == [["equals"], ["equals"], ["equals"], [], ["json"]]
     assert suite.prompts[1].expected == "4.5"
 
-
-# ── Problems ─────────────────────────────────────────────────────────────────────────────────
 
 GOOD = '{"prompt": "good"}\n'
 
@@ -298,8 +285,6 @@ def test_a_file_that_is_refused(refused, name, content, sentence):
     assert sentence in refused(name, content)
 
 
-# ── Anything at all ──────────────────────────────────────────────────────────────────────────
-
 TEXT = st.text(st.characters(codec="utf-8"))
 """What `\\w` matches."""
 
@@ -312,6 +297,7 @@ JSON = st.recursive(
 KEYS = st.sampled_from(["prompt", "messages", "system", "expected", "tags", "variables", "assertions"])
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         KEYS,
@@ -325,9 +311,6 @@ def test_any_record_is_a_prompt_or_a_problem(tmp_path_factory, record):
     suite = read_suite(path, CATALOG)
     assert (len(suite.prompts) == 2) == (not suite.problems)
     assert from_json(Suite, json.loads(json.dumps(to_json(suite)))) == suite
-
-
-# ── Choosing prompts ─────────────────────────────────────────────────────────────────────────
 
 
 def test_filtered_prompts_keep_their_indices(read):

@@ -40,9 +40,6 @@ class Remarks(SuiteObserver):
         self.sentences.append(sentence)
 
 
-# ── Order ────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_sequential_begins_each_prompt_with_another_engine(suites):
     events = await suites.run(THREE, A, B, schedule="sequential")
     assert asked(events) == ["a: x", "b: x", "b: y", "a: y", "a: z", "b: z"]
@@ -73,9 +70,6 @@ async def test_a_server_gets_several_requests_at_once_unless_they_take_turns(sui
         assert len(asked(scripted_backend.EVENTS[before:])) == most
 
 
-# ── Resuming ─────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_all_engines_get_the_same_seed_for_the_same_prompt_and_repetition(suites):
     async def seeds():
         runs = await suites.saved()
@@ -94,20 +88,6 @@ async def test_the_users_seed_applies_instead(suites, seed):
     await suites.run(THREE, engine("a", seed=seed), B)
     seeds = [it.result.settings.seed for it in await suites.saved() if it.key.engine_index == 0]
     assert seeds == [seed] * 3
-
-
-async def test_a_stopped_suite_goes_on_with_what_is_not_finished(suites, until):
-    made, slow = suite("x", "endless y", "z"), engine("a")
-    for expected in (["a: x", "a: endless y"], ["a: endless y"]):
-        runner = await suites.begin(made, slow)
-        before = len(scripted_backend.EVENTS)
-        running = asyncio.create_task(runner.run())
-        await until(lambda: scripted_backend.EVENTS[-1:] == ["ask a: endless y"])
-        await runner.stop()
-        await running
-        await runner.close()
-        assert asked(scripted_backend.EVENTS[before:]) == expected
-        assert keys(await suites.saved()) == [("a", 0)]
 
 
 async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suites):
@@ -135,9 +115,6 @@ async def test_of_two_instances_that_begin_at_once_one_is_refused(suites, monkey
                 await suites.begin(THREE, A)
     finally:
         await other.close()
-
-
-# ── Failures ─────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_after_a_crash_the_engine_is_opened_again_and_goes_on(suites):
@@ -231,17 +208,6 @@ async def test_a_lock_that_passes_stops_nothing_and_a_stop_ends_the_wait(suites,
         assert "another program keeps it locked" in suites.runner.failure.sentence
     else:
         assert (suites.runner.failure, len(await suites.saved())) == (None, 3)
-
-
-# ── Assertions ───────────────────────────────────────────────────────────────────────────────
-
-
-async def test_assertions_are_checked_as_soon_as_a_run_has_ended(suites):
-    await suites.run(suite("x", "y", "fail", assertions=[contains("X")]), A)
-    runs = await suites.saved()
-    assert [[it.passed for it in run.checks] for run in runs] == [[True], [False], []]
-    progress = suites.runner.progress[0]
-    assert (progress.passed, progress.not_passed, progress.failed) == (1, 1, 1)
 
 
 async def test_judges_are_asked_after_all_runs_and_opened_once(suites):

@@ -127,10 +127,11 @@ async def _result(
             index=index,
             type=title,
             passed=verdict.passed != spec.negated,
-            reason=_shortened(verdict.reason),
+            reason=shortened(" ".join(verdict.reason.split()), REASON_LENGTH),
             score=1 - score if spec.negated and score is not None else score,
         )
-    return AssertionResult(index=index, type=title, passed=None, reason=_shortened(reason))
+    reason = shortened(" ".join(reason.split()), REASON_LENGTH)
+    return AssertionResult(index=index, type=title, passed=None, reason=reason)
 
 
 def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:
@@ -163,8 +164,3 @@ def _unexpected(subject: str, error: BaseException) -> str:
     else:
         what = f"{subject} raised an unexpected error ({described(error)})."
     return f"{what} Report the error to the author of the assertion."
-
-
-def _shortened(reason: str) -> str:
-    line = " ".join(reason.split())
-    return shortened(line, REASON_LENGTH)

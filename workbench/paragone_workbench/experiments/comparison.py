@@ -270,13 +270,9 @@ def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> I
             (pair.a, pair.b, pair.paired.difference, interval),
             (pair.b, pair.a, -pair.paired.difference, turned),
         ):
+            prompts = pair.paired.prompts
             yield NonInferiority(
-                a=a,
-                b=b,
-                margin=margin,
-                difference=difference,
-                interval=own,
-                prompts=pair.paired.prompts,
+                a=a, b=b, margin=margin, difference=difference, interval=own, prompts=prompts
             )
 
 
@@ -359,9 +355,8 @@ class SuiteComparison:
 def compare_suite(collected: Sequence[EngineValues], *, margin: float = MARGIN) -> SuiteComparison:
     """Compare engines over the prompts of a suite, by the values of runs.
 
-    Times are compared only if the runs of the two engines alternated. The p-values of all comparisons over `FEWEST`
-    prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's method: if no engines differ, at
-    most 5% of suites show any difference. Engines of the same `EngineValues.group` are not compared with each other.
+    Times are compared only if the runs of two engines alternated. The p-values of all comparisons over `FEWEST` prompts or
+    more are adjusted together by Holm's method: if no engines differ, at most 5% of suites show any difference.
     `margin` is the loss of the pass rate, from 0 to 1, up to which an engine counts as not worse.
     """
     metrics = in_order(metric for engine in collected for metric in engine.metrics)
@@ -421,10 +416,5 @@ def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
     shares = one.same_shares(other).tolist()
     if not shares:
         return None
-    return SameAnswers(
-        a=one.engine,
-        b=other.engine,
-        prompts=len(shares),
-        share=math.fsum(shares) / len(shares),
-        sampled=one.sampled or other.sampled,
-    )
+    share, sampled = math.fsum(shares) / len(shares), one.sampled or other.sampled
+    return SameAnswers(a=one.engine, b=other.engine, prompts=len(shares), share=share, sampled=sampled)

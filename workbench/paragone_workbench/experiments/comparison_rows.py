@@ -104,18 +104,15 @@ def in_order(metrics: Iterable[Metric]) -> list[Metric]:
 
 def score_metric(name: str) -> Metric:
     """Return the metric of a score: of a judge, or of an assertion that checks how many values of a list an answer has."""
+    literal = name.replace("{", "{{").replace("}", "}}")
     return Metric(
         name=f"score {name}",
         title=f"score of {name}",
         digits=3,
         where=" with this score",
-        more=f"{{b}} scores {{amount}} higher than {{a}} in {_literal(name)}",
-        less=f"{{b}} scores {{amount}} lower than {{a}} in {_literal(name)}",
+        more=f"{{b}} scores {{amount}} higher than {{a}} in {literal}",
+        less=f"{{b}} scores {{amount}} lower than {{a}} in {literal}",
     )
-
-
-def _literal(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 if TYPE_CHECKING:
@@ -307,10 +304,9 @@ class EngineValues:
 
 
 def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
-    """Return the values of each engine, in the order of `engines`.
+    """Return the values of each engine, in the order of `engines`, from rows in any order.
 
-    Rows may come in any order; rows of other engines are skipped. A prompt is left out for all engines if an assertion
-    gave no verdict about the answer of any engine. If the prompt counted as failed where another assertion fails, judges
+    A prompt is left out for all engines if an assertion gave no verdict about the answer of any engine: otherwise, judges
     without verdicts could lower pass rates, but not raise them.
     """
     found = {engine: EngineValues(engine) for engine in engines}
@@ -527,12 +523,9 @@ _LEAST = 0.05
 def alternate(one: Values, other: Values) -> bool:
     """Return whether two engines took turns, from the starts of their runs in seconds.
 
-    Pass the starts of the prompts and repetitions that both engines answered.
-
-    The speed of a machine changes in the course of minutes: the machine gets warm, and other programs use the cores. If one
-    engine answers all prompts before the other begins, such a change looks like a difference between the engines, and no test
-    of the values can tell the two apart: with the same file under two names, a difference in speed was "shown" in 9 of
-    28 experiments. If the engines take turns, a change affects both.
+    The starts are those of the prompts and repetitions that both engines answered. The speed of a machine changes in the
+    course of minutes. If one engine answers all prompts before the other begins, such a change looks like a difference
+    between the engines: with the same file under two names, a difference in speed was "shown" in 9 of 28 experiments.
     """
     times = np.concatenate([one, other])
     whose = np.repeat([0, 1], [one.size, other.size])[np.argsort(times, kind="stable")]

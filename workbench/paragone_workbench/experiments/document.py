@@ -214,10 +214,8 @@ V = TypeVar("V", bound=Value)
 class _Head:
     kind: Literal["experiment", "conversation"]
     id: str
-    """The id on the machine that wrote the document."""
     name: str
     created: float
-    """When the experiment or the conversation began, in seconds since 1970."""
     uuid: str = ""
     """The UUID of a conversation; empty for an experiment, and in documents of earlier versions."""
 

@@ -212,11 +212,10 @@ class Executed:
 
 
 class SuiteEngine(EngineObserver, RunObserver):
-    """An engine of a suite. The engine is opened for the first run, and reopened for the next run after a crash.
+    """An engine of a suite, which is opened for the first run, and for the next run after a crash.
 
-    A native engine has one run in progress and one that waits. A server has several runs in progress. If engines with the
-    same definition share one loaded model, several of these engines are opened, since an open engine executes one run at
-    a time.
+    A native engine has one run in progress and one that waits, a server several in progress. Engines that share one loaded
+    model are opened several times, since an open engine executes one run at a time.
     """
 
     def __init__(

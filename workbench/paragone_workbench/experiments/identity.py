@@ -44,9 +44,8 @@ async def known_weights(history: History, files: Iterable[WeightsFile]) -> tuple
 async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
     """Return the files with the SHA-256 of each, which takes a second or more per gigabyte the first time.
 
-    `files` is `LoadedModel.weights`, or the list in a manifest. The digests are saved in the history. A file
-    that is gone or has changed since has no digest. Computing uses a thread, so call this while nothing is measured.
-    Raises StoreError.
+    The digests are saved in the history. A file that is gone or has changed has none. Computing uses a thread, so call this
+    while nothing is measured. Raises StoreError.
     """
     return tuple([await _with_digest(history, file, computed=True) for file in files])
 
@@ -183,9 +182,8 @@ def engine_identity(
 ) -> Json:
     """Return an engine's definition without secrets, and the path, size and time of change of each file that it names.
 
-    The same relative path in another folder leads to another model, and a replaced file has other weights. Of a model on
-    a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the identity
-    that the engine had in that run.
+    Of a model on a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the
+    identity that the engine had in that run.
     """
     known = definitions.without_secrets(engine, backend)
     if backend is None or not backend.capabilities.local:

@@ -143,23 +143,23 @@ _MOST_ON_A_GPU = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
+    """`memory` is in bytes."""
+
     id: str
     name: str
     cpus: float
     gpus: float
     memory: int
-    """Bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The node, cores and GPUs that one process reserves to open an engine."""
+    """The node, cores, GPUs and bytes of memory that one process reserves to open an engine."""
 
     node: Node
     cpus: float
     gpus: float = 0.0
     memory: int = 0
-    """Bytes."""
 
     @property
     def cores(self) -> int:

@@ -34,8 +34,7 @@ class _Process:
     place: ray_cluster.Place
     actor: ray_cluster.RemoteActor
     is_open: bool = False
-    rate: float | None = None
-    """Tokens per second."""
+    rate: float | None = None  # tokens per second
     requests: set[asyncio.Future[Any]] = field(default_factory=set)
     """The requests in progress."""
 
@@ -68,7 +67,9 @@ class ClusterEngine:
     @property
     def doing(self) -> str:
         is_open = sum(process.is_open for process in self._processes)
-        return counted(is_open, "place") if is_open else "starting"
+        if is_open:
+            return counted(is_open, "place")
+        return "" if self._stopped else "starting"
 
     def tokens_per_second(self, now: float) -> float | None:
         rates = [process.rate for process in self._processes if process.rate is not None]
@@ -94,7 +95,7 @@ class ClusterEngine:
         self, send: Callable[[ray_cluster.RemoteActor], Awaitable[ray_cluster.RunReply[T]]]
     ) -> T | None:
         """Have a process execute a run. If the process is lost, another process gets the run."""
-        if not self._is_begun:
+        if not (self._is_begun or self._stopped):
             self._is_begun = True
             for place in self._placed.places:
                 self._start(place)
@@ -301,28 +302,23 @@ def check_nodes(reports: Mapping[str, ray_cluster.NodeReport], sizes: Mapping[st
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """Where the engines of a request are opened. `RayExecutor.close` leaves the cluster in the end."""
+    """Where engines, by index in the request, and judges, by name, are opened. `RayExecutor.close` leaves the cluster in the end."""
 
     cluster: ray_cluster.Cluster
     engines: Mapping[int, ray_cluster.PlacedEngine]
-    """The engines that are opened on nodes, by index in the request."""
     judges: Mapping[str, ray_cluster.PlacedEngine]
-    """The judges that are opened on nodes, by name."""
 
     def executor(self, work: executor.SuiteWork) -> RayExecutor:
         return RayExecutor(work, self)
 
     @property
     def sentence(self) -> str:
-        counts = {
-            placed.definition.name: (len(placed.places), len({place.node.id for place in placed.places}))
-            for placed in (*self.engines.values(), *self.judges.values())
-        }
-        listed = ", ".join(
-            f"{name}: {places} on {counted(nodes, 'node')}" for name, (places, nodes) in counts.items()
-        )
-        servers = "All engines are servers, which are asked from here."
-        return f"Places on the cluster: {listed}." if listed else servers
+        placed = {one.definition.name: one.places for one in (*self.engines.values(), *self.judges.values())}
+        if not placed:
+            return "All engines are servers, which are asked from here."
+        nodes = {name: len({place.node.id for place in places}) for name, places in placed.items()}
+        listed = [f"{name}: {len(placed[name])} on {counted(count, 'node')}" for name, count in nodes.items()]
+        return f"Places on the cluster: {', '.join(listed)}."
 
 
 async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterPlan:

@@ -33,14 +33,15 @@ _QUOTED = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDifference:
+    """The first difference, at a character and in a recorded token (None if unknown) of the `channel` answer or thinking.
+
+    `before` and `now` are the texts from there on, shortened, and empty behind the end of a text.
+    """
+
     channel: str
-    """`answer` or `thinking`."""
     char: int
-    """Index of the first character that differs."""
     token: int | None
-    """Index of the recorded token that has this character; None if tokens were not recorded."""
     before: str
-    """The recorded text from this character on, shortened; empty if the recorded text ends before this character."""
     now: str
 
 
@@ -49,9 +50,7 @@ class ReplayedRun:
     id: str
     engine: str
     prompt: str
-    """The text of the last message."""
     error: ParagoneError | None = None
-    """Why the repetition failed; None if the repetition succeeded."""
     difference: AnswerDifference | None = None
 
     @property

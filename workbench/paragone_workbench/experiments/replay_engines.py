@@ -12,6 +12,7 @@ from paragone import Backend, InputError, Json, WeightsFile
 from paragone.json_values import object_at
 from paragone.options import describe
 from paragone.threads import run_in_thread
+from paragone.wire import json_text, to_json
 from paragone_workbench.config.settings import Config
 from paragone_workbench.consent import Consent, engine_actions, option_actions
 from paragone_workbench.engines import definitions
@@ -90,7 +91,6 @@ class ReplayEngine:
     backend: Backend
     runs: Sequence[RecordedRun]
     overridden: frozenset[str]
-    """Names of the options that the user set."""
 
     def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
         """Return the sampling options for a run: the options of the recorded request, and the seed that was in force."""
@@ -117,12 +117,10 @@ async def engines_to_replay(
     history: History,
 ) -> tuple[ReplayEngine, ...]:
     """Return the engines for these runs, in the order of their first runs. Raises StoreError, and InputError for wrong choices."""
-    groups: list[list[RecordedRun]] = []
+    by_engine: dict[str, list[RecordedRun]] = {}
     for run in runs:
-        of_engine = (group for group in groups if group[0].result.definition == run.result.definition)
-        if (group := next(of_engine, None)) is None:
-            groups.append(group := [])
-        group.append(run)
+        by_engine.setdefault(json_text(to_json(run.result.definition)), []).append(run)
+    groups = list(by_engine.values())
     names = list(dict.fromkeys(group[0].result.definition.name for group in groups))
     replacements = _replacements(choices.replacements, names, config)
     engines: list[ReplayEngine] = []
@@ -206,11 +204,9 @@ def _with_own_secrets(
     definition: definitions.EngineDefinition, backend: Backend, config: Config
 ) -> definitions.EngineDefinition:
     own = config.engines.get(definition.name)
-    if (
-        own is None
-        or own.backend != definition.backend
-        or definitions.server_of(own, backend) != definitions.server_of(definition, backend)
-    ):
+    if own is None or own.backend != definition.backend:
+        return definition
+    if definitions.server_of(own, backend) != definitions.server_of(definition, backend):
         return definition
     secret = definitions.secret_options(backend)
     keys = {name: value for name, value in own.options.items() if name in secret}

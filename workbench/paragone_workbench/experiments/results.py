@@ -96,9 +96,7 @@ async def take_known_runs(
 ) -> int:
     """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
 
-    An experiment that was begun with `fresh`, or that has runs already, takes over only runs that are newer than that
-    experiment.
-    Raises StoreError.
+    One that was begun with `fresh`, or that has runs already, takes over only runs that are newer. Raises StoreError.
     """
     begun = request.fresh or experiment.done or experiment.failed
     since = experiment.created if begun else 0.0
@@ -176,10 +174,9 @@ class EngineTotals:
     errors: int = 0
     """Number of runs that failed, or of which no assertion failed but at least one gave no verdict."""
     seconds: float = 0.0
-    """Seconds that the runs took."""
     tokens: int = 0
     counted: int = 0
-    """Number of runs that did not fail, and whose tokens are counted."""
+    """Number of runs with `tokens`, which did not fail."""
     ttft_s: SpeedTotals = field(default_factory=SpeedTotals)
     decode_tps: SpeedTotals = field(default_factory=SpeedTotals)
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -79,22 +79,22 @@ class Suite:
 
 
 def filter_prompts(suite: Suite, expression: str) -> Suite:
-    """Return the suite with only the prompts that match an expression. The indices of prompts stay the same.
+    """Return the suite with the prompts that have the tag of `tag:NAME`, or a message that contains another expression.
 
-    `tag:NAME` chooses the prompts with this tag. Any other text chooses the prompts with a message that contains the
-    text, whether in upper or lower case.
+    Upper and lower case are the same. The indices of prompts stay the same.
     """
     key, _, tag = expression.partition(":")
-    if key == "tag":
-        chosen = [prompt for prompt in suite.prompts if tag in prompt.tags]
-    else:
-        wanted = expression.casefold()
-        chosen = [
-            prompt
-            for prompt in suite.prompts
-            if any(wanted in message.text.casefold() for message in prompt.messages)
-        ]
-    return dataclasses.replace(suite, prompts=tuple(chosen))
+    wanted = expression.casefold()
+    chosen = tuple(
+        prompt
+        for prompt in suite.prompts
+        if (
+            tag in prompt.tags
+            if key == "tag"
+            else any(wanted in it.text.casefold() for it in prompt.messages)
+        )
+    )
+    return dataclasses.replace(suite, prompts=chosen)
 
 
 def problem_text(name: str, problems: Sequence[SuiteProblem]) -> str:
@@ -206,15 +206,12 @@ SCHEDULE: Mode = "swap"
 class SuiteRequest:
     suite: Suite
     engines: Sequence[EngineDefinition]
-    """The definitions of the engines, with the options of the command line."""
     judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
-    """The definitions of the engines that assertions ask, by name."""
     foreign_judges: frozenset[str] = frozenset()
     """The names of the judges that only the suite names, which do not get the user's own system prompt."""
     repetitions: int = 1
     schedule: Mode = SCHEDULE
     chosen: frozenset[int] | None = None
-    """Indices of the prompts to run now; None for all."""
     retry_failed: bool = False
     """Whether failed runs are repeated, and judges that gave no verdict are asked again."""
     fresh: bool = False
@@ -225,12 +222,16 @@ async def find_or_create(
     history: History, request: SuiteRequest, registry: Registry
 ) -> tuple[Experiment, bool]:
     """Return the claimed experiment of a request, and whether an earlier command began it. Raises StoreError and InputError."""
-    digest = _fingerprint(
-        request.suite.prompts,
-        [engine_identity(engine, registry.find(engine.backend)) for engine in request.engines],
-        request.repetitions,
-        [engine_identity(judge, registry.find(judge.backend)) for judge in request.judges.values()],
+    # everything that answers depend on, without line numbers, so that an added comment begins no new experiment
+    prompts = (to_json(dataclasses.replace(prompt, line=0)) for prompt in request.suite.prompts)
+    engines, judges = (
+        [engine_identity(engine, registry.find(engine.backend)) for engine in named]
+        for named in (request.engines, request.judges.values())
     )
+    hashed = hashlib.sha256()
+    for part in chain[Json](prompts, (engines, request.repetitions), judges):
+        hashed.update(json.dumps(part, sort_keys=True).encode() + b"\n")
+    digest = hashed.hexdigest()
     if not request.fresh:
         found = await retrying(history, lambda store: store.experiments.find(digest))
         if found is not None:
@@ -249,8 +250,8 @@ async def find_or_create(
     )
 
     def create(store: Store) -> Experiment:
-        prompts = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
-        number = store.experiments.create(new, prompts, fresh=request.fresh)
+        saved = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
+        number = store.experiments.create(new, saved, fresh=request.fresh)
         created = store.experiments.get(number)
         if created.id != new.id:  # another instance created the experiment
             store.experiments.claim(number)
@@ -258,18 +259,3 @@ async def find_or_create(
 
     experiment = await retrying(history, create)
     return experiment, experiment.id != new.id
-
-
-def _fingerprint(
-    prompts: Iterable[SuitePrompt], engines: Sequence[Json], repetitions: int, judges: Iterable[Json]
-) -> str:
-    """Return the SHA-256 of everything that the answers of an experiment depend on, in hexadecimal.
-
-    Prompts include the system prompt and the assertions. `engines` and `judges` are the identities of the engines and the
-    judges. The line numbers of the prompts are ignored, so that an added comment begins no new experiment.
-    """
-    digest = hashlib.sha256()
-    contents = (to_json(dataclasses.replace(prompt, line=0)) for prompt in prompts)
-    for part in chain[Json](contents, (engines, repetitions), judges):
-        digest.update(json.dumps(part, sort_keys=True).encode() + b"\n")
-    return digest.hexdigest()

@@ -178,11 +178,10 @@ def csv_records(path: Path, text: str) -> Iterator[Record]:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """Yield the rows that are not empty, with the line where each begins."""
+    csv.field_size_limit(LARGEST_CELL)  # of the whole process
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = rows.line_num + 1
-        # The limit applies to the whole process, so it is raised for one row only.
-        before = csv.field_size_limit(LARGEST_CELL)
         try:
             row = next(rows)
         except StopIteration:
@@ -190,8 +189,6 @@ def _rows(text: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
         except csv.Error as error:
             yield line, error
             continue
-        finally:
-            csv.field_size_limit(before)
         if any(cell.strip() for cell in row):
             yield line, row
 

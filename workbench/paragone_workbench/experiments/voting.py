@@ -169,8 +169,7 @@ class ExperimentBallots:
     def take(self) -> Ballot | None:
         """Return the next ballot, or None if none is left.
 
-        Ballots with identical answers, and ballots with a vote from another program meanwhile, are left out. Raises
-        InputError if the experiment was deleted.
+        Identical answers, and votes of other programs meanwhile, are left out. Raises InputError after a deletion.
         """
         self._store.experiments.get(self.experiment.number)
         while left := [pair for pair in self._pairs.values() if pair.prompts]:
