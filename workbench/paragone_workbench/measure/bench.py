@@ -132,16 +132,12 @@ def bench_pool(
     most = max(users, default=1)
     pool = EnginePool(registry, mode="sequential", requests_per_server=max(most, REQUESTS_PER_SERVER))
     for definition in definitions:
-        pool.add(_with_slots(definition, registry, most))
+        backend = registry.find(definition.backend)
+        option = None if backend is None else slots_option(backend.load_options)
+        if option is not None and option.name not in definition.options and most > 1:
+            definition = with_options(definition, {option.name: most}, backend)
+        pool.add(definition)
     return pool
-
-
-def _with_slots(definition: EngineDefinition, registry: Registry, users: int) -> EngineDefinition:
-    backend = registry.find(definition.backend)
-    option = None if backend is None else slots_option(backend.load_options)
-    if option is None or option.name in definition.options or users == 1:
-        return definition
-    return with_options(definition, {option.name: users}, backend)
 
 
 def refusal(engine: EngineHandle, users: int) -> str:
