@@ -303,7 +303,11 @@ class Bench:
             results.steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap)
         )
         while steps:
-            left = [step for step in steps if self._is_needed(step)]
+            left = [
+                step
+                for step in steps
+                if (it := self.engines[step.engine]).error is None and step.test not in it.skipped
+            ]
             if self.stopped or not left:
                 return
             on_step(left)
@@ -330,10 +334,6 @@ class Bench:
         benched.engine.open(physical_cores())  # engines compute one after the other
         if not await benched.engine.opened() and not self.stopped:
             benched.error = benched.engine.error
-
-    def _is_needed(self, step: results.BenchStep) -> bool:
-        benched = self.engines[step.engine]
-        return benched.error is None and step.test not in benched.skipped
 
     async def _do(self, benched: results.BenchedEngine, test: results.BenchTest | None) -> None:
         try:
