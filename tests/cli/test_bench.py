@@ -93,10 +93,7 @@ def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
     [
         (("--prompt-tokens", "12,x"), "'x' is not a whole number from 1"),
         (("--depth=-1",), "'-1' is not a whole number from 0"),
-        (
-            ("--repeat", "1000000000"),
-            "Argument --repeat: '1000000000' is not a whole number from 1 to 1,000.",
-        ),
+        (("--repeat", "1000000000"), "--repeat: '1000000000' is not a whole number from 1 to 1,000."),
     ],
 )
 def test_numbers_out_of_range(argv, sentence, run_here):

@@ -6,12 +6,10 @@ import json
 import signal
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from large_model import write_large_model
 
-from paragone_cli.choose import ChooseProgress
 from paragone_workbench.store import Store
 
 from .conftest import data, paragone, running, said, until
@@ -221,14 +219,3 @@ def test_what_decides_nothing_is_refused(argv, sentence, tmp_path, run_here):
     done = run_here("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
-
-
-def test_a_further_round_says_how_many_prompts_follow(capsys):
-    def runner(count):
-        return SimpleNamespace(progress=(), request=SimpleNamespace(chosen=frozenset(range(count))))
-
-    with ChooseProgress() as progress:
-        progress.on_event(runner(20))
-        assert "open" not in capsys.readouterr().err
-        progress.on_event(runner(1))
-    assert "The question is open: 1 more prompt." in capsys.readouterr().err

@@ -20,10 +20,7 @@ def test_two_real_engines_answer_one_prompt(smol):
     found = data("compare", done)
     assert found["prompt"] == "Name three colours."
     first, second = found["lanes"]
-    assert (first["engine"], second["engine"]) == (
-        "SmolLM2-135M-Instruct.Q4_1",
-        "SmolLM2-135M-Instruct.Q4_1-2",
-    )
+    assert second["engine"] == f"{first['engine']}-2" == "SmolLM2-135M-Instruct.Q4_1-2"
     assert first["text"] == second["text"]
     for lane in found["lanes"]:
         assert len(lane["text"]) > 20
@@ -136,19 +133,11 @@ def test_auto_says_what_it_decided_and_why():
 
 @pytest.mark.skipif(physical_cores() < 2, reason="one core is not shared")
 def test_one_after_the_other_each_has_all_cores(settings):
+    argv = ("rogue:threads", "rogue:threads", "--prompt", "hi", "--set", "max_tokens=1", "--json")
+
     def threads(*more: str) -> list[str]:
-        done = paragone(
-            "compare",
-            "rogue:threads",
-            "rogue:threads",
-            "--prompt",
-            "hi",
-            "--set",
-            "max_tokens=1",
-            "--json",
-            *more,
-        )
-        return [lane["text"].strip() for lane in data("compare", done)["lanes"]]
+        found = data("compare", paragone("compare", *argv, *more))
+        return [lane["text"].strip() for lane in found["lanes"]]
 
     assert threads("--schedule", "sequential") == [str(physical_cores())] * 2
     settings("[lanes]\nmode = 'sequential'\n")

@@ -8,7 +8,7 @@ from large_model import write_large_model, write_large_moe
 
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.measure.fit import parse_size, parse_sizes
+from paragone_workbench.measure.fit import parse_size
 from paragone_workbench.store.experiment_records import Measurement
 from paragone_workbench.store.store import Store
 
@@ -44,6 +44,8 @@ def test_what_is_no_size(text):
     ("arguments", "sentence"),
     [
         (["rogue:steady", "--vram", "much"], "'much' is not a size.\nWrite for example 24G"),
+        (["rogue:steady", "--vram", "24G,"], "--vram 24G, has a comma without a size beside it."),
+        (["rogue:steady", "--vram", "24G,10K"], "A GPU of --vram 24G,10K is too small for any model."),
         (["rogue:steady", "--ctx", "many"], "'many' is not a whole number from 1"),
         (["ollama:llama3.2"], "Ollama cannot estimate the memory that a model needs."),
         (["llama_cpp:/nowhere.gguf"], "There is no file /nowhere.gguf."),
@@ -185,18 +187,3 @@ def save_fidelity(reference, candidate):
     )
     with contextlib.closing(Store.open()) as store:
         store.measurements.add(measurement)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("24G,", "--vram 24G, has a comma without a size beside it."),
-        ("24", "A GPU of --vram 24 is too small for any model."),
-        ("24G,10K", "A GPU of --vram 24G,10K is too small for any model."),
-    ],
-)
-def test_sizes_of_gpus_that_are_a_mistake(text, sentence):
-    with pytest.raises(InputError) as caught:
-        parse_sizes(text)
-    assert caught.value.sentence == sentence
-    assert "24G" in caught.value.hint

@@ -59,14 +59,10 @@ def add_experiment(
 ) -> Experiment:
     """Save an experiment. `answers` has those of both engines to each prompt, by its index; all repetitions
     have the same. `assertions` are the results at prompts, for the second engine."""
+    messages = {index: (Message(role="user", text=f"Prompt at {index}"),) for index in answers}
     prompts = [
-        SuitePrompt(
-            index=index,
-            line=index + 1,
-            messages=(Message(role="user", text=f"Prompt at {index}"),),
-            tags=(tags or {}).get(index, ()),
-        )
-        for index in answers
+        SuitePrompt(index=index, line=index + 1, messages=asked, tags=(tags or {}).get(index, ()))
+        for index, asked in messages.items()
     ]
     new = store.experiments.create(
         Experiment(

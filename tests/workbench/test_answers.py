@@ -9,15 +9,9 @@ from paragone_workbench.workbench import Workbench
 
 
 def usage(prompt, cached, completion, thinking, pieces):
-    return {
-        "prompt_tokens": prompt,
-        "cached_tokens": cached,
-        "completion_tokens": completion,
-        "thinking_tokens": thinking,
-        "pieces": pieces,
-        "drafted_tokens": None,
-        "accepted_tokens": None,
-    }
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens", "thinking_tokens")
+    counts = dict(zip(names, (prompt, cached, completion, thinking), strict=True))
+    return {**counts, "pieces": pieces, "drafted_tokens": None, "accepted_tokens": None}
 
 
 async def compared(*definitions):

@@ -260,9 +260,7 @@ async def test_the_sample_has_at_least_four_windows(smollm2):
     ("estimate", "shown"),
     [
         (Estimate(0.31234, 0.0123), "0.312 ± 0.012"),
-        (Estimate(28.876, 2.2), "28.9 ± 2.2"),
         (Estimate(1234.5, 250), "1234 ± 250"),
-        (Estimate(0.00012345, 0.0), "0.000123"),
         (Estimate(0.312345, None), "0.312"),
     ],
 )

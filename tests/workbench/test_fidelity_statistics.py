@@ -109,13 +109,6 @@ def test_a_perplexity_of_independent_positions_by_hand():
     assert found == pytest.approx(4 * math.log(2) / math.sqrt(15))
 
 
-def test_a_root_mean_square_of_independent_positions_by_hand():
-    spread = statistics.stdev([0.09, 0.16] * 10) / math.sqrt(20)
-    found = ours.root_mean_square_error(np.array([0.3, -0.4] * 10))
-    assert found == pytest.approx(spread / (2 * math.sqrt(0.125)))
-    assert ours.root_mean_square_error(np.zeros(20)) == 0
-
-
 # Percentiles
 
 

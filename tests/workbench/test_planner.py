@@ -10,7 +10,6 @@ from tests.workbench.conftest import Paper
 from paragone import (
     Capabilities,
     DeviceMemory,
-    EngineError,
     InputError,
     MemoryEstimate,
     ModelLayout,
@@ -185,11 +184,6 @@ async def test_a_model_that_cannot_be_divided():
     plan = await planner(Scripted(layout=replace(whole, splits=False)), vram=GIB // 2, window=1000).plan()
     gpu, _ = plan.devices
     assert (gpu.weights, gpu.fits, plan.fits) == (WEIGHTS, False, False)
-
-
-async def test_a_backend_that_says_nothing_of_its_parts():
-    with pytest.raises(EngineError, match="how a model can be divided"):
-        await planner(Scripted(layout=None), vram=GIB).plan()
 
 
 async def test_what_the_driver_and_the_margin_take_is_no_room():

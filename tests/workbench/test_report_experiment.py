@@ -157,18 +157,18 @@ def test_secrets_passwords_and_the_home_folder_are_left_out(store, home):
     store._database.run("DELETE FROM cell")
     failed = ended("", engine, state="failed", error=f"{home}/models/m.gguf is missing.")
     store.experiments.save(experiment.number, RunKey(prompt_index=0, engine_index=0, repetition=0), failed)
-    found = "".join(
-        report_pieces(report(store, dataclasses.replace(experiment, engines=(engine, LARGE))), "html", 0.0)
-    )
+
+    def written(engine):
+        found = report(store, dataclasses.replace(experiment, engines=(engine, LARGE)))
+        return "".join(report_pieces(found, "html", 0.0))
+
+    found = written(engine)
     assert "~/models/m.gguf" in found
     assert "https://host/v1" in found
     assert "s3cret" not in found
     assert str(home) not in found
     gone = dataclasses.replace(SMOL, backend="gone", options={"token": "s3cret"})
-    found = "".join(
-        report_pieces(report(store, dataclasses.replace(experiment, engines=(gone, LARGE))), "html", 0.0)
-    )
-    assert "s3cret" not in found, "options of a backend that is not installed may be secret"
+    assert "s3cret" not in written(gone), "options of a backend that is not installed may be secret"
 
 
 # Votes and measurements
@@ -199,21 +199,15 @@ def test_votes_make_ratings(store):
 
 def fidelity(*engines, created, kld):
     figures: dict[str, Json] = {"windows": 5, "mean_kld_se": 0.01, "top1_agreement": 0.9, "top1_se": 0.05}
-    return Measurement(
-        kind="fidelity",
-        engines=engines,
-        data={
-            "text": "book.txt",
-            "tokens_scored": 1275,
-            "partial": False,
-            "noise": {"windows": 1, "mean_kld": 0.001, "mean_kld_se": None},
-            "candidates": [
-                {"engine": it.name, "mean_kld": kld, "bits_per_byte": 1.1, **figures} for it in engines[1:]
-            ],
-        },
-        created=created,
-        identities=tuple(measured_identity(it, Paper()) for it in engines),
-    )
+    figures |= {"mean_kld": kld, "bits_per_byte": 1.1}
+    data: dict[str, Json] = {
+        "text": "book.txt",
+        "tokens_scored": 1275,
+        "noise": {"windows": 1, "mean_kld": 0.001, "mean_kld_se": None},
+        "candidates": [{"engine": it.name, **figures} for it in engines[1:]],
+    }
+    identities = tuple(measured_identity(it, Paper()) for it in engines)
+    return Measurement(kind="fidelity", engines=engines, data=data, created=created, identities=identities)
 
 
 def test_the_newest_fidelity_of_the_same_engines_is_shown(store):

@@ -169,18 +169,11 @@ class PairedDifference:
 def paired_difference(
     a: Sequence[float] | Values, b: Sequence[float] | Values, *, kind: PairedKind = "numbers"
 ) -> PairedDifference:
-    """Compare the values of two engines, where `a[i]` and `b[i]` belong to the same prompt.
+    """Compare the values of two engines, where `a[i]` and `b[i]` belong to the same prompt, of which there is one at least.
 
-    Passes are tested by McNemar's exact test: if the engines do not differ, a prompt that only one engine passed is equally
-    likely to be A's or B's. Shares are tested by the sign test, which is the same test of the prompts that one engine
-    passed more often.
-
-    Numbers are tested by a paired permutation test of the mean: if the engines do not differ, the sign of each
-    prompt's difference is a coin toss. The permutation test tests the mean, which is also reported, and assumes no
-    distribution. Wilcoxon's test would test the median of ranks, could contradict the mean, and discards prompts at which
-    both values are equal, as scores often are. Above 1,000 prompts the paired t-test is used.
-
-    Raises ValueError if there is no prompt, or `a` and `b` have different lengths.
+    Passes are tested by McNemar's exact test, and shares by the sign test, which is the same test of the prompts that one
+    engine passed more often. Numbers are tested by a paired permutation test of the mean, which assumes no distribution;
+    Wilcoxon's test could contradict the mean, and discards prompts at which both values are equal, as scores often are.
     """
     if len(a) != len(b) or not len(a):
         raise ValueError("paired values must be of the same prompts, and of at least one prompt")

@@ -138,7 +138,7 @@ def conduct(engine: str, answers: Iterable[RunResult]) -> Conduct:
 
 
 def agreement(reference: str, candidate: str, pairs: Sequence[tuple[RunResult, RunResult]]) -> Agreement:
-    is_same = [_is_same(*pair) for pair in pairs]
+    is_same = [(one.thinking, one.text) == (other.thinking, other.text) for one, other in pairs]
     kept = all(answer.keeps_tokens for pair in pairs for answer in pair)
     partings = (
         divergence(*pair, same_vocabulary=False)
@@ -160,10 +160,6 @@ def agreement(reference: str, candidate: str, pairs: Sequence[tuple[RunResult, R
         lost=sum(second and not first for first, second in judged),
         regained=sum(first and not second for first, second in judged),
     )
-
-
-def _is_same(first: RunResult, second: RunResult) -> bool:
-    return (first.thinking, first.text) == (second.thinking, second.text)
 
 
 def _tokens(answer: RunResult) -> int:

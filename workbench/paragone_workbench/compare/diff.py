@@ -47,11 +47,10 @@ class Word:
 
 
 def words(text: str, start: int = 0) -> list[Word]:
-    return [Word(match[0], match.start(), _is_sign(match[0])) for match in _WORD.finditer(text, start)]
-
-
-def _is_sign(word: str) -> bool:
-    return not (word.isalnum() or any(map(str.isalnum, word)))
+    return [
+        Word(match[0], match.start(), not any(map(str.isalnum, match[0])))
+        for match in _WORD.finditer(text, start)
+    ]
 
 
 def differing(reference: str, text: str) -> tuple[Span, ...]:

@@ -261,17 +261,14 @@ def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork
 
 
 def _side(name: str, answer: RunResult, parting: Divergence | None, place: Divergence) -> ForkSide:
-    index = None
+    index, earlier = None, False
     if answer.keeps_tokens:
         index = place.token if place.token is not None else token_at(answer.tokens, place.char or 0)
-    earlier = parting is not None and _is_before(parting, place)
+    if parting is not None and parting.token is not None and place.token is not None:
+        earlier = parting.token < place.token
+    elif parting is not None and parting.char is not None and place.char is not None:
+        earlier = parting.char < place.char
     return ForkSide(name=name, answer=answer, index=index, parted_earlier=earlier)
-
-
-def _is_before(one: Divergence, other: Divergence) -> bool:
-    if one.token is not None and other.token is not None:
-        return one.token < other.token
-    return one.char is not None and other.char is not None and one.char < other.char
 
 
 def can_begin_with(choice: Alternative) -> bool:

@@ -177,7 +177,8 @@ def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> 
 
     Adds to `unknown`, by the side's name, `PROMPT` if nothing is known of it, or its text if only the number of tokens is.
     """
-    reference = max(sides, key=_evidence)
+    said = {it.name: (it.settings.prompt_ids, it.settings.prompt, it.prompt_tokens) for it in sides}
+    reference = max(sides, key=lambda side: [value is not None for value in said[side.name]])
     different: list[Side] = []
     silent: list[str] = []
     for side in sides:
@@ -190,11 +191,6 @@ def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> 
         if alike is False:
             different.append(side)
     return [_prompt_finding(sides, reference, different, silent)] if different else []
-
-
-def _evidence(side: Side) -> list[bool]:
-    known = (side.settings.prompt_ids, side.settings.prompt, side.prompt_tokens)
-    return [value is not None for value in known]
 
 
 def _alike(one: Side, other: Side) -> bool | None:
@@ -431,19 +427,15 @@ def check_parity(sides: Sequence[Side]) -> Parity:
             unknown[side.name].append("changes to requests")
         if side.run is not None and side.metrics.cached_tokens is None:
             unknown[side.name].append("cached tokens")
-    return Parity(
-        findings=tuple(sorted(findings, key=lambda finding: finding.is_expected)),
-        unknown=tuple(
-            Unknown(engine=name, names=tuple(names), levelling=_together(levellings.get(name, ())))
-            for name, names in unknown.items()
-            if names
-        ),
-    )
-
-
-def _together(levellings: Sequence[Levelling]) -> Levelling:
-    changes = tuple(change for levelling in levellings for change in levelling.changes)
-    return Levelling(changes=changes, everywhere=all(levelling.everywhere for levelling in levellings))
+    silent = []
+    for name, names in unknown.items():
+        own = levellings.get(name, ())
+        changes = tuple(change for levelling in own for change in levelling.changes)
+        together = Levelling(changes=changes, everywhere=all(levelling.everywhere for levelling in own))
+        if names:
+            silent.append(Unknown(engine=name, names=tuple(names), levelling=together))
+    found = sorted(findings, key=lambda finding: finding.is_expected)
+    return Parity(findings=tuple(found), unknown=tuple(silent))
 
 
 def _seeds(sides: Sequence[Side]) -> Iterator[Finding]:

@@ -153,15 +153,12 @@ def enumeration(values: Mapping[str, Json | None], *, silent: Sequence[str] = ()
     groups: dict[str, list[str]] = {}
     for name, value in values.items():
         if value is not None:
-            groups.setdefault(_shown(value), []).append(name)
+            shown = shortened(value_text(value) or "none", _LONGEST_VALUE)
+            groups.setdefault(shown, []).append(name)
     text = joined(f"{value} in {joined(names)}" for value, names in groups.items())
     if silent:
         text += f"; {joined(silent)} {'does' if len(silent) == 1 else 'do'} not report it"
     return text
-
-
-def _shown(value: Json) -> str:
-    return shortened(value_text(value) or "none", _LONGEST_VALUE)
 
 
 _SEED = "seed"

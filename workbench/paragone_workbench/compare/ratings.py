@@ -295,31 +295,25 @@ class Ratings:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        notes = []
-        if self.unblind and self.includes_unblind:
-            notes.append(
-                f"{counted(self.unblind, 'vote is', 'votes are')} counted, though the names of the engines were shown."
-            )
-        elif self.unblind:
-            notes.append(
-                f"{counted(self.unblind, 'vote is', 'votes are')} left out: the names of the engines were shown. --all includes them."
-            )
-        if self.named:
-            votes = counted(self.named, "vote is", "votes are")
-            notes.append(
-                f"{votes} counted, though an answer names its engine or model. --without-named excludes them."
-                if self.includes_named
-                else f"{votes} left out: an answer names its engine or model."
-            )
-        if self.one_engine:
-            notes.append(
-                f"{counted(self.one_engine, 'vote is', 'votes are')} left out: all answers were of the same engine."
-            )
+        shown, named = "the names of the engines were shown", "an answer names its engine or model"
+        if self.includes_unblind:
+            unblind = f"counted, though {shown}."
+        else:
+            unblind = f"left out: {shown}. --all includes them."
+        if self.includes_named:
+            naming = f"counted, though {named}. --without-named excludes them."
+        else:
+            naming = f"left out: {named}."
+        left_out = (
+            (self.unblind, unblind),
+            (self.named, naming),
+            (self.one_engine, "left out: all answers were of the same engine."),
+        )
+        notes = [f"{counted(count, 'vote is', 'votes are')} {why}" for count, why in left_out if count]
         if len(self.groups) > 1:
-            named = "; ".join(", ".join(members) for members in self.groups)
+            groups = "; ".join(", ".join(members) for members in self.groups)
             notes.append(
-                "No vote connects these groups of engines, so ratings can be compared within a group only: "
-                f"{named}."
+                f"No vote connects these groups of engines, so ratings can be compared within a group only: {groups}."
             )
         notes += [
             f"{engine.engine} had several models, whose votes are rated together: {', '.join(engine.models)}."

@@ -132,16 +132,12 @@ def bench_pool(
     most = max(users, default=1)
     pool = EnginePool(registry, mode="sequential", requests_per_server=max(most, REQUESTS_PER_SERVER))
     for definition in definitions:
-        pool.add(_with_slots(definition, registry, most))
+        backend = registry.find(definition.backend)
+        option = None if backend is None else slots_option(backend.load_options)
+        if option is not None and option.name not in definition.options and most > 1:
+            definition = with_options(definition, {option.name: most}, backend)
+        pool.add(definition)
     return pool
-
-
-def _with_slots(definition: EngineDefinition, registry: Registry, users: int) -> EngineDefinition:
-    backend = registry.find(definition.backend)
-    option = None if backend is None else slots_option(backend.load_options)
-    if option is None or option.name in definition.options or users == 1:
-        return definition
-    return with_options(definition, {option.name: users}, backend)
 
 
 def refusal(engine: EngineHandle, users: int) -> str:
@@ -307,7 +303,11 @@ class Bench:
             results.steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap)
         )
         while steps:
-            left = [step for step in steps if self._is_needed(step)]
+            left = [
+                step
+                for step in steps
+                if (it := self.engines[step.engine]).error is None and step.test not in it.skipped
+            ]
             if self.stopped or not left:
                 return
             on_step(left)
@@ -334,10 +334,6 @@ class Bench:
         benched.engine.open(physical_cores())  # engines compute one after the other
         if not await benched.engine.opened() and not self.stopped:
             benched.error = benched.engine.error
-
-    def _is_needed(self, step: results.BenchStep) -> bool:
-        benched = self.engines[step.engine]
-        return benched.error is None and step.test not in benched.skipped
 
     async def _do(self, benched: results.BenchedEngine, test: results.BenchTest | None) -> None:
         try:

@@ -90,34 +90,25 @@ def steps_of(
     If all engines are open, they alternate within each test, and take turns at each test of users. With `swap`, each opening
     is followed by a warm-up and by all tests once, or by all of users, because opening takes longer than most tests.
     """
-    yield from _steps_of_single_runs(engines, tests, repeat, swap=swap)
+    turns = [(repetition, engine) for repetition in range(repeat) for engine in rotated(engines, repetition)]
     if swap:
-        order = [(test, engine) for engine in range(engines) for test in users]
-    else:
-        order = [(test, engine) for first, test in enumerate(users) for engine in rotated(engines, first)]
-    for test, engine in order:
-        yield BenchStep(engine=engine, test=test, repetition=0)
-
-
-def _steps_of_single_runs(
-    engines: int, tests: Sequence[BenchTest], repeat: int, *, swap: bool
-) -> Iterator[BenchStep]:
-    if not swap:
-        for engine in range(engines):
-            yield BenchStep(engine=engine, test=None, repetition=0)
-        for test in tests:
-            for repetition in range(repeat):
-                for engine in rotated(engines, repetition):
-                    yield BenchStep(engine=engine, test=test, repetition=repetition)
-        return
-    opened = None
-    for repetition in range(repeat):
-        for engine in rotated(engines, repetition):
+        opened = None
+        for repetition, engine in turns:
             if engine != opened:
                 yield BenchStep(engine=engine, test=None, repetition=repetition)
                 opened = engine
             for test in tests:
                 yield BenchStep(engine=engine, test=test, repetition=repetition)
+        order = [(test, engine) for engine in range(engines) for test in users]
+    else:
+        for engine in range(engines):
+            yield BenchStep(engine=engine, test=None, repetition=0)
+        for test in tests:
+            for repetition, engine in turns:
+                yield BenchStep(engine=engine, test=test, repetition=repetition)
+        order = [(test, engine) for first, test in enumerate(users) for engine in rotated(engines, first)]
+    for users_test, engine in order:
+        yield BenchStep(engine=engine, test=users_test, repetition=0)
 
 
 @dataclass(frozen=True, slots=True)

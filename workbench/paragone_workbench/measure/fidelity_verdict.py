@@ -12,24 +12,12 @@ from paragone import Json
 from paragone.json_values import number_at, objects_at
 from paragone.texts import counted
 from paragone.wire import to_json
+from paragone_workbench import statistics
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.measure import fidelity_results as results
 from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
 from paragone_workbench.measure.fit import is_same_file
-from paragone_workbench.statistics import (
-    LEVEL,
-    Estimate,
-    Interval,
-    Values,
-    holm,
-    number,
-    rounded_up,
-    smallest_shown,
-    t_interval,
-    t_test,
-    values_needed,
-)
 from paragone_workbench.store.experiment_records import Measurement
 
 
@@ -50,14 +38,14 @@ class KldPair:
     b: str
     windows: int
     difference: float
-    interval: Interval
+    interval: statistics.Interval
     adjusted_p: float
     windows_needed: int | None
     smallest_shown: float
 
     @property
     def shown(self) -> bool:
-        return self.adjusted_p < LEVEL
+        return self.adjusted_p < statistics.LEVEL
 
     @property
     def sentence(self) -> str:
@@ -70,7 +58,7 @@ class KldPair:
         start = f"Whether {self.a} or {self.b} is closer is open ({interval}; {self.smallest_shown:.2g} nats would be shown)."
         if self.windows_needed is None:
             return f"{start} More text hardly settles this."
-        more = rounded_up(max(1, self.windows_needed - self.windows))
+        more = statistics.rounded_up(max(1, self.windows_needed - self.windows))
         return f"{start} About {counted(more, 'more window')} would settle this."
 
     def to_json(self) -> dict[str, Json]:
@@ -80,7 +68,7 @@ class KldPair:
 def kld_pairs(candidates: Sequence[results.Candidate]) -> tuple[KldPair, ...]:
     """Compare each pair of candidates that have enough windows in common and differ in at least one common window."""
     found = [pair for a, b in itertools.combinations(candidates, 2) if (pair := _pair(a, b)) is not None]
-    adjusted = holm([pair.adjusted_p for pair in found])
+    adjusted = statistics.holm([pair.adjusted_p for pair in found])
     pairs = (dataclasses.replace(pair, adjusted_p=p) for pair, p in zip(found, adjusted, strict=True))
     return tuple(dataclasses.replace(pair, windows_needed=None) if pair.shown else pair for pair in pairs)
 
@@ -99,10 +87,10 @@ def _pair(a: results.Candidate, b: results.Candidate) -> KldPair | None:
         b=b.name,
         windows=count,
         difference=difference,
-        interval=t_interval(difference, deviation / math.sqrt(count), count),
-        adjusted_p=t_test(differences),
-        windows_needed=values_needed(deviation**2, abs(difference)),
-        smallest_shown=smallest_shown(deviation**2, count),
+        interval=statistics.t_interval(difference, deviation / math.sqrt(count), count),
+        adjusted_p=statistics.t_test(differences),
+        windows_needed=statistics.values_needed(deviation**2, abs(difference)),
+        smallest_shown=statistics.smallest_shown(deviation**2, count),
     )
 
 
@@ -127,8 +115,8 @@ def band_of(kld: float) -> str:
     return next(name for name, limit in SCALE.items() if kld < limit)
 
 
-def kld_text(kld: Estimate) -> str:
-    return f"{number(kld)} ({band_of(kld.value)})"
+def kld_text(kld: statistics.Estimate) -> str:
+    return f"{statistics.number(kld)} ({band_of(kld.value)})"
 
 
 def scale_text() -> str:
@@ -154,7 +142,7 @@ def verdict(candidate: results.Candidate, fidelity: Fidelity) -> str:
         )
         if candidate_bits is None or reference_bits is None:
             return ""
-        return f"{candidate.name}: {number(candidate_bits)} bits per byte, {reference.name} {number(reference_bits)}."
+        return f"{candidate.name}: {statistics.number(candidate_bits)} bits per byte, {reference.name} {statistics.number(reference_bits)}."
     kld, same = (results.mean(candidate.difference.kld), results.mean(candidate.difference.same_top))
     if kld is None or same is None:
         return ""
@@ -189,7 +177,9 @@ def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
         if kld is None:
             found.append(f"{candidate.name}: the mean KLD is unknown, so the limit {limit:g} is not met.")
         elif kld.value > limit:
-            found.append(f"{candidate.name}: the mean KLD {number(kld)} is above the limit {limit:g}.")
+            found.append(
+                f"{candidate.name}: the mean KLD {statistics.number(kld)} is above the limit {limit:g}."
+            )
     return tuple(found)
 
 
@@ -208,7 +198,7 @@ def _top_verdict(candidate: results.Candidate, top: results.TopAgreement, refere
     )
 
 
-def _beside_noise(kld: Estimate, candidate: results.Candidate, fidelity: Fidelity) -> str:
+def _beside_noise(kld: statistics.Estimate, candidate: results.Candidate, fidelity: Fidelity) -> str:
     noise, name = results.mean(fidelity.noise.kld), fidelity.reference.name
     if noise is None:
         return ""
@@ -216,12 +206,12 @@ def _beside_noise(kld: Estimate, candidate: results.Candidate, fidelity: Fidelit
         return f", and {name} does not differ from itself"
     floor, times = f"the noise floor of {name}", kld.value / noise.value
     if times <= 1:
-        return f", within {floor} ({number(noise)})"
+        return f", within {floor} ({statistics.number(noise)})"
     error = results.ratio_error(candidate.difference.kld, fidelity.noise.kld)
     if error is None:
-        return f", where {floor} is {number(noise)} (it takes {results.FEWEST_WINDOWS} windows to tell the KLD from the noise)"
+        return f", where {floor} is {statistics.number(noise)} (it takes {results.FEWEST_WINDOWS} windows to tell the KLD from the noise)"
     if math.log(times) <= CLEAR * error:
-        return f", within {floor} ({number(noise)})"
+        return f", within {floor} ({statistics.number(noise)})"
     return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
 
 
@@ -302,7 +292,7 @@ def _candidate_json(candidate: results.Candidate, fidelity: Fidelity) -> dict[st
     }
 
 
-def log_ratio(candidate: results.Candidate, reference: results.Measured) -> Estimate | None:
+def log_ratio(candidate: results.Candidate, reference: results.Measured) -> statistics.Estimate | None:
     """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have, with one vocabulary.
 
     It is the mean of the differences in log-loss: a passage that is hard for both adds nothing to the uncertainty.
@@ -312,7 +302,7 @@ def log_ratio(candidate: results.Candidate, reference: results.Measured) -> Esti
     return results.mean(_excess(candidate, reference))
 
 
-def _excess(candidate: results.Candidate, reference: results.Measured) -> Values:
+def _excess(candidate: results.Candidate, reference: results.Measured) -> statistics.Values:
     """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
     return candidate.losses - reference.losses[: candidate.windows]
 
@@ -339,17 +329,17 @@ def _difference_json(difference: results.Difference) -> dict[str, Json]:
     }
 
 
-def _estimate_json(name: str, estimate: Estimate | None) -> dict[str, Json]:
+def _estimate_json(name: str, estimate: statistics.Estimate | None) -> dict[str, Json]:
     return {name: estimate and estimate.value, f"{name}_se": estimate and estimate.error}
 
 
-def _percentiles(values: Values, wanted: tuple[float, ...]) -> dict[str, Json]:
+def _percentiles(values: statistics.Values, wanted: tuple[float, ...]) -> dict[str, Json]:
     return {f"{percent:g}": results.percentile(values, percent / 100) for percent in wanted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedFidelity:
-    kld: Estimate
+    kld: statistics.Estimate
     same_top: float | None
     reference: str
     created: float
@@ -370,7 +360,7 @@ def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str
                 item = next((item for item in items if item.get("engine") == candidate.name), None)
                 if (kld := number_at(item, "mean_kld")) is not None:
                     return SavedFidelity(
-                        kld=Estimate(kld, number_at(item, "mean_kld_se")),
+                        kld=statistics.Estimate(kld, number_at(item, "mean_kld_se")),
                         same_top=number_at(item, "top1_agreement"),
                         reference=reference.name,
                         created=measurement.created,

@@ -70,15 +70,10 @@ class Division:
     """Number of parts, counted from the first, whose experts stay in main memory."""
 
 
-def whole(layout: paragone.ModelLayout) -> Division:
-    return Division(count=len(layout.parts))
-
-
 def best(layout: paragone.ModelLayout, rooms: Sequence[int]) -> Division:
     """Return the division that puts as much as possible on GPUs of these bytes; an indivisible model as a whole."""
-    choices = _choices(layout) if layout.splits else iter([whole(layout)])
-    found = whole(layout)
-    for found in choices:
+    whole = found = Division(count=len(layout.parts))
+    for found in _choices(layout) if layout.splits else [whole]:
         memory = on_gpus(layout, found, rooms)
         if all(gpu.needed <= room for gpu, room in zip(memory, rooms, strict=True)):
             break
@@ -197,10 +192,15 @@ def place(
         raise paragone.EngineError("The backend does not say how a model can be divided between devices.")
     rooms = [max(0, size - KEPT_FREE) for size in vram]
     division = division or best(found.layout, rooms)
+    numbers = [f" {number}" for number in range(len(rooms))] if len(rooms) > 1 else [""]
+    gpus = [
+        replace(gpu, device=f"{HYPOTHETICAL}{number}", free=room)
+        for gpu, number, room in zip(on_gpus(found.layout, division, rooms), numbers, rooms, strict=True)
+    ]
     main = next((device for device in found.devices if device.device == _MAIN), None)
     return replace(
         plan,
-        devices=(*_hypothetical(found.layout, division, rooms), _main(found.layout, division, main)),
+        devices=(*gpus, _main(found.layout, division, main)),
         layers=len(found.layout.parts),
         gpu_layers=division.count,
         hypothetical=division,
@@ -213,14 +213,6 @@ def _offload(found: paragone.MemoryEstimate) -> Division | None:
     if found.layout is None or not found.layout.splits or all(gpu.fits is not False for gpu in gpus):
         return None
     return best(found.layout, [max(0, (gpu.free or 0) - KEPT_FREE) for gpu in gpus])
-
-
-def _hypothetical(
-    layout: paragone.ModelLayout, division: Division, rooms: Sequence[int]
-) -> list[paragone.DeviceMemory]:
-    numbers = [f" {number}" for number in range(len(rooms))] if len(rooms) > 1 else [""]
-    gpus = zip(on_gpus(layout, division, rooms), numbers, rooms, strict=True)
-    return [replace(gpu, device=f"{HYPOTHETICAL}{number}", free=room) for gpu, number, room in gpus]
 
 
 def _main(

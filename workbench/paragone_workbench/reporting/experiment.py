@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, groupby
 
-from paragone import Message, WeightsFile
+from paragone import Message
 from paragone.json_values import count_at, objects_at, text_at
 from paragone.texts import counted, size_text
 from paragone_workbench.engines.definitions import BackendLookup
@@ -51,8 +51,9 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     prompts = [(prompt.index, prompt.tags) for prompt in saved_prompts(store, experiment.number)]
     tags = {number: tags for number, (_, tags) in enumerate(prompts)}
     examples, conditions = _first_answers(store, experiment, find)
+    weights = {index: run.loaded.weights for index, run in examples.items() if run.loaded is not None}
     identities = {
-        engine.name: measured_identity(engine, find(engine.backend), _weights(examples.get(index)))
+        engine.name: measured_identity(engine, find(engine.backend), tuple(weights.get(index, ())))
         for index, engine in enumerate(experiment.engines)
     }
     saved = saved_measurements(store)
@@ -125,10 +126,6 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         left_out=" ".join(order),
         sound=max(0, len(numbers) - first_sound),
     )
-
-
-def _weights(run: RunResult | None) -> tuple[WeightsFile, ...]:
-    return () if run is None or run.loaded is None else tuple(run.loaded.weights)
 
 
 def _watched(rows: Iterator[SuiteRow], selection: _Selection) -> Iterator[SuiteRow]:
