@@ -45,10 +45,7 @@ def refuse_unfinished_thinking(request: paragone.RunRequest, server: str) -> Non
 
 
 def unfinished_text(answer: paragone.Message, before: str = "") -> str:
-    """Return the text of an unfinished answer, with its thinking, for a server that continues plain text.
-
-    `before` is the rendered prompt, if known: a chat template can open the thinking at the end.
-    """
+    """Return the text of an unfinished answer to continue. The template of the prompt `before` can open the thinking."""
     opened = next((tags for tags in THINKING_TAGS if before.rstrip().endswith(tags.open)), None)
     if opened is None and not answer.thinking:
         return answer.text
@@ -221,11 +218,7 @@ def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[Scored]:
 def tokens_of(
     answer: str, scored: Sequence[Scored], *, thinking: str = "", top: int, time: float
 ) -> Iterator[paragone.Token]:
-    """Yield the tokens of a piece of thinking, and of the answer's text after it.
-
-    `scored` belongs to the answer's text, or to the thinking if `answer` is empty. Each entry of `scored` becomes a token
-    with at most `top` alternatives. A text without entries becomes one token.
-    """
+    """Yield tokens with at most `top` alternatives. `scored` belongs to the answer, or to the thinking if `answer` is empty."""
     if thinking:
         yield from _tokens(thinking, () if answer else scored, "thinking", top, time)
     if answer or (scored and not thinking):
@@ -265,10 +258,7 @@ _WORDS = re.compile(f"[{_LETTERS}]{{2,}}")
 
 _SIGNS = re.compile(r"[\W_]+")
 _UNSPACED = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
-"""Chinese, Japanese and Korean characters, which have no spaces between words.
-
-A token has 1 or 2 of these characters.
-"""
+"""Chinese, Japanese and Korean characters, without spaces between words. A token has 1 or 2 of them."""
 
 
 def least_tokens(text: str) -> int:
@@ -317,11 +307,7 @@ class TruncationAlarm:
         answer: str | None = None,
         sent_tokens: int | None = None,
     ) -> paragone.Caution | None:
-        """Return a caution if the `read` tokens cannot be the whole prompt.
-
-        `answer` is the text of the `written` tokens; None if these tokens contain thinking. `sent_tokens` is the exact
-        number of tokens of the prompt, if the server reports this number.
-        """
+        """Return a caution if the `read` tokens cannot be the whole prompt. `answer` is None if `written` counts thinking."""
         if not read:  # some servers do not count and report 0
             return None
         sent = tuple(messages)

@@ -100,10 +100,7 @@ class Hold:
 
     @contextlib.asynccontextmanager
     async def taken(self, on_progress: paragone.OnProgress) -> AsyncIterator[tuple[paragone.Caution, ...]]:
-        """Load the model, and yield cautions for the user. If the block fails, the model is unloaded again.
-
-        After a block without an error, the model stays loaded until `release`. Raises ParagoneError.
-        """
+        """Load the model, and yield cautions. The model stays loaded until `release`, or until the block fails."""
         use = _uses.setdefault(self._key, _Use())
         use.holds += 1
         try:
@@ -218,10 +215,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     @abstractmethod
     def _with_seed(self, sampling: S, drawn_seed: int | None) -> S:
-        """Return the sampling options of a run, with a seed if the server would otherwise draw a seed without reporting it.
-
-        `drawn_seed` is the seed to add; with None, a seed is drawn.
-        """
+        """Return the options with a seed, drawn or `drawn_seed`, if the server would draw one without reporting it."""
 
     @abstractmethod
     def _settings(self, request: paragone.RunRequest, sampling: S) -> paragone.RunSettings:
@@ -340,11 +334,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
     async def _final_cautions(
         self, request: paragone.RunRequest, sampling: S, finish: paragone.Finish, answer: str | None
     ) -> list[paragone.Caution]:
-        """Return cautions about a server that changed, cut the prompt or ignored the JSON schema, at the end of an answer.
-
-        Earlier requests would delay the first token. `answer` is the text of the generated tokens; None if there was
-        thinking.
-        """
+        """Return cautions at the end of an answer: earlier requests would delay the first token."""
         if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
             sentence = f"{self._endpoint.where} ignored json_schema: the answer is not JSON."
             return [paragone.Caution(code="schema-ignored", sentence=sentence)]

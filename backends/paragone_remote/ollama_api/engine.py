@@ -86,10 +86,7 @@ _LONGEST = 32
 
 
 def modelfile_parameters(text: str) -> dict[str, paragone.Json]:
-    """Return the values of sampling options that a Modelfile sets, by paragone's option names.
-
-    Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
-    """
+    """Return the sampling options of a Modelfile: lines of a name and a value in Go's syntax, one for each `stop`."""
     stops: list[paragone.Json] = []
     found: dict[str, paragone.Json] = {"stop": stops}
     for name, value in _lines(text):
@@ -139,11 +136,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         parameters: Mapping[str, paragone.Json],
         renders: bool,
     ) -> None:
-        """Create an engine.
-
-        `base` has the fields that all requests share. `parameters` are the Modelfile's sampling parameters.
-        `renders` says whether the server returns rendered prompts.
-        """
+        """`base` has the fields of all requests, `parameters` are those of the Modelfile, `renders`: it renders prompts."""
         super().__init__(model)
         self._client = api.OllamaClient(model.http)
         self._base = base

@@ -56,10 +56,7 @@ _PAUSE_S = 0.5
 async def pull(
     model: str, options: Mapping[str, paragone.Json]
 ) -> AsyncGenerator[paragone.PullProgress, None]:
-    """Yield the progress of the download. LM Studio offers no way to stop a download.
-
-    Raises InputError if the server downloads no models, and EngineError if the download fails.
-    """
+    """Yield the progress of the download, which nothing can stop. Raises InputError if the server downloads no models."""
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
     at = endpoint.where
     async with EndpointClient(endpoint) as http:
