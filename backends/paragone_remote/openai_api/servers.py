@@ -65,7 +65,7 @@ def sampling_facts(values: json_values.JsonObject) -> dict[str, str]:
 
 
 Schema: TypeAlias = dict[str, Json]
-Fields: TypeAlias = Callable[[Schema], Schema]
+SchemaFields: TypeAlias = Callable[[Schema], Schema]
 """Returns the fields of a request for a JSON schema."""
 
 
@@ -93,8 +93,8 @@ class Kind:
     budget: str = ""
     """The field for the largest number of tokens of the thinking, if any."""
     penalty: str = "repeat_penalty"
-    schema_in_chat: Fields = _strict_format
-    schema_in_completion: Fields | None = None
+    schema_in_chat: SchemaFields = _strict_format
+    schema_in_completion: SchemaFields | None = None
     tokenize: tuple[str, str, Mapping[str, Json]] | None = None
     """The path that tokenizes a plain text, the field for the text, and other fields."""
 

@@ -19,7 +19,7 @@ import keyring.backend
 import keyring.errors
 import pytest
 import trustme
-from hostile_server import HostileServer
+from hostile_server import OPENAI, HostileServer
 from tests.processes import gone
 
 from paragone import InputError, OpenRequest, ParagoneError
@@ -29,6 +29,12 @@ from paragone_remote.options import EndpointOptions
 from paragone_workbench.engines.registry import Registry
 
 SECRET = "sk-verysecret"
+
+
+@pytest.fixture
+def protocol():
+    """Give one protocol: keys, headers, certificates and proxies belong to the client of both."""
+    return OPENAI
 
 
 async def refused(backend, **options):
@@ -152,7 +158,7 @@ async def test_a_variable_with_spaces_around_the_key_and_headers_of_the_user(hos
     assert hostile.heads[0].lower().count("host:") == 1
 
 
-async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_lane, protocol, monkeypatch):
+async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_lane, monkeypatch):
     """The requests have the key; neither what the engine says of itself nor an error has."""
     monkeypatch.setenv("GATE", SECRET)
     paths, reply = [], hostile._reply
@@ -163,7 +169,7 @@ async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_
         await reply(exchange)
 
     monkeypatch.setattr(hostile, "_reply", behind_a_gate)
-    path = "/$GATE" if protocol.name == "ollama" else "/${GATE}/v1"
+    path = "/${GATE}/v1"
     lane = await open_lane(hostile, url=hostile.url + path)
     assert all(path.startswith(f"/{SECRET}/") for path in paths), paths
     assert lane.engine.loaded.facts["origin"] == hostile.url + path
@@ -209,25 +215,24 @@ async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
 ):
     """What a server is goes into every manifest."""
     monkeypatch.setenv("BOX_KEY", SECRET)
-    hostile.replies["/api/version"] = {"version": f"0.13.5 for {SECRET}"}
     hostile.replies["/props"] = {"total_slots": 1, "build_info": f"b1 for {SECRET}"}
     lane = await open_lane(hostile, key_env="BOX_KEY")
     report = await backend.endpoint({"url": hostile.url, "key_env": "BOX_KEY"})
-    facts = lane.engine.loaded.facts
-    assert facts.get("server", facts.get("version", "")).endswith(" for •••")
+    assert lane.engine.loaded.facts["server"].endswith(" for •••")
     assert report.probe.facts["server"].endswith(" for •••")
 
 
-async def test_a_redirect_that_repeats_the_key(hostile, backend, protocol, monkeypatch):
+async def test_a_redirect_that_repeats_the_key(hostile, backend, monkeypatch):
     monkeypatch.setenv("BOX_KEY", SECRET)
-    path = "/api/version" if protocol.name == "ollama" else "/v1/models"
-    hostile.replies[path] = lambda exchange: exchange.begin(307, location=f"http://evil.example/{SECRET}/x")
+    hostile.replies["/v1/models"] = lambda exchange: exchange.begin(
+        307, location=f"http://evil.example/{SECRET}/x"
+    )
     error = await refused(backend, url=hostile.url, key_env="BOX_KEY")
     assert "redirects to http://evil.example/•••/x (307)" in error.sentence
     assert SECRET not in str(error)
 
 
-async def test_a_server_that_repeats_the_path_with_the_key(backend, hostile, protocol, monkeypatch):
+async def test_a_server_that_repeats_the_path_with_the_key(backend, hostile, monkeypatch):
     key = "geheim/ß"
 
     async def refuse(exchange):
