@@ -74,22 +74,19 @@ AskPrompt: TypeAlias = Callable[[], Awaitable[RenderedPrompt]]
 
 
 class SettingsReport:
-    """Reports the settings of one run.
+    """Reports the settings of one run with the server's first event, or with the last if `ask` requests the prompt.
 
-    The settings are reported with the server's first event. A separate request for the prompt is sent after the
-    answer, because an earlier request would delay the tokens: with a cached prompt, it delayed the
-    first token by 7 ms on llama-server, and by 60 ms on Ollama.
+    An earlier request for the prompt delayed the first token by 7 ms on llama-server, and by 60 ms on Ollama.
     """
 
     def __init__(self, known: Callable[[], paragone.RunSettings], ask: AskPrompt | None) -> None:
-        """Create a report. `known` returns the settings of an accepted run without a request. `ask` requests the rendered prompt."""
         self._known = known
         self._ask = ask
         self._accepted: paragone.RunSettings | None = None
         self._is_reported = False
 
     async def due(self, wait: Wait, *, last: bool) -> paragone.RunSettings | None:
-        """Return the settings if they must be reported before the current event. `last`: whether this event is the last."""
+        """Return the settings if they must be reported before the current event, which may be the last."""
         if self._is_reported:
             return None
         if self._accepted is None:
@@ -105,11 +102,10 @@ class SettingsReport:
         return self.rest()
 
     def rest(self) -> paragone.RunSettings | None:
-        """Return the settings of a run that ends now; None if the settings were reported, or if the server never accepted the run."""
-        if self._is_reported:
-            return None
-        self._is_reported = self._accepted is not None
-        return self._accepted
+        """Return the settings if the server has accepted the run and they are not reported yet."""
+        found = None if self._is_reported else self._accepted
+        self._is_reported = self._is_reported or found is not None
+        return found
 
 
 _TAG = re.compile("|".join(re.escape(tag) for tags in THINKING_TAGS for tag in tags))
@@ -118,11 +114,9 @@ _ENDS = {tags.close for tags in THINKING_TAGS}
 
 
 class InlineThinking:
-    """Returns the events of one run with the thinking in its own channel.
+    """Puts a block of thinking at the beginning of an answer into its channel, unless the server separates thinking.
 
-    A thinking block is moved only if the answer begins with it and the server does not separate thinking itself.
-    If the prompt has opened the thinking block, the answer lacks the opening tag: the thinking stays in the answer, and
-    the closing tag causes a caution.
+    If the prompt has opened the block, the thinking stays in the answer, and the closing tag causes a caution.
     """
 
     def __init__(self) -> None:
@@ -286,10 +280,9 @@ _REMEMBERED = 1000
 
 @dataclass(slots=True)
 class TruncationAlarm:
-    """Detects a cut prompt from the number of prompt tokens that the server reports.
+    """Detects a cut prompt from the number of tokens that the server reports.
 
-    The least number of tokens follows from the server's earlier counts: a continued conversation has the tokens of
-    its earlier prompts and answers, and at least one token for each new word.
+    A conversation has at least the tokens counted for its earlier prompts and answers, and one for each new word.
     """
 
     where: str

@@ -91,8 +91,9 @@ _uses: dict[tuple[asyncio.AbstractEventLoop, str, str], _Use] = {}
 
 
 class Hold:
+    """One engine's use of a model. `keeps_loaded`: the server keeps the model after the engine is closed."""
+
     def __init__(self, loader: ModelLoader, model: str, *, keeps_loaded: bool = False) -> None:
-        """Prepare a hold. `keeps_loaded`: whether the user wants the server to keep the model after the engine is closed."""
         self._loader = loader
         self._model = model
         self._keeps_loaded = keeps_loaded
@@ -264,9 +265,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     async def run(self, request: paragone.RunRequest) -> AsyncGenerator[paragone.Event, None]:
         """Answer a prompt. Before the first token, repeats the request if the server is busy, restarting or loading."""
-        sampling = self._with_seed(
-            build(self._sampling, request.sampling, owner=self._model), request.drawn_seed
-        )
+        given = build(self._sampling, request.sampling, owner=self._model)
+        sampling = self._with_seed(given, request.drawn_seed)
         self._require_open()
         if answers.has_images(request.messages) and self.loaded.vision is None:
             sentence = f"{self._endpoint.where} does not report whether {self.loaded.name} sees images."
@@ -314,9 +314,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                                 fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
                             raise fault.error from error
                 if not (loading and waited):
-                    yield paragone.Caution(
-                        code="retried", sentence=f"{fault.error.sentence} The request is repeated."
-                    )
+                    sentence = f"{fault.error.sentence} The request is repeated."
+                    yield paragone.Caution(code="retried", sentence=sentence)
                 waited = waited or loading
                 left = until - self._now()
                 await wait.within(None, self._sleep(min(fault.pause, left) if loading else fault.pause))

@@ -443,9 +443,8 @@ async def _engine(
             facts=facts,
             weights=weights,
         )
-        model = RemoteModel(
-            http=http, model=alias, loaded=loaded, identity=identity_of(alias, listed, server)
-        )
+        identity = identity_of(alias, listed, server)
+        model = RemoteModel(http=http, model=alias, loaded=loaded, identity=identity)
         return LlamaServerEngine(model, shared, server=server, raw=raw)
 
 

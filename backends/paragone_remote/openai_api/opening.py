@@ -138,13 +138,8 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             facts=_facts(server, endpoint, model, launched, raw=raw),
         )
         on_progress(paragone.LoadProgress(fraction=1.0))
-        opened = RemoteModel(
-            http=http,
-            model=request.model,
-            loaded=loaded,
-            identity=servers.identity_of(request.model, listed, server),
-            hold=hold,
-        )
+        identity = servers.identity_of(request.model, listed, server)
+        opened = RemoteModel(http=http, model=request.model, loaded=loaded, identity=identity, hold=hold)
         return OpenAIEngine(opened, server=server, raw=raw, refused_fields=refused_fields)
 
 

@@ -223,13 +223,11 @@ class StreamedAnswer:
 
 
 def progress_in(chunk: json_values.JsonObject, now: float) -> paragone.PromptProgress | None:
-    if progress := json_values.object_at(chunk, "prompt_progress"):
-        done, total = json_values.count_at(progress, "processed"), json_values.count_at(progress, "total")
-        if done is not None and total is not None:
-            return paragone.PromptProgress(
-                done=done, total=total, cached=json_values.count_at(progress, "cache") or 0, time=now
-            )
-    return None
+    progress = json_values.object_at(chunk, "prompt_progress")
+    done, total, cached = (json_values.count_at(progress, name) for name in ("processed", "total", "cache"))
+    if done is None or total is None:
+        return None
+    return paragone.PromptProgress(done=done, total=total, cached=cached or 0, time=now)
 
 
 def _chat_part(choice: json_values.JsonObject) -> StreamPart:
