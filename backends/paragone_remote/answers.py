@@ -45,10 +45,7 @@ def refuse_unfinished_thinking(request: paragone.RunRequest, server: str) -> Non
 
 
 def unfinished_text(answer: paragone.Message, before: str = "") -> str:
-    """Return the text of an unfinished answer, with its thinking, for a server that continues plain text.
-
-    `before` is the rendered prompt, if known: a chat template can open the thinking at the end.
-    """
+    """Return the text of an unfinished answer to continue. The template of the prompt `before` can open the thinking."""
     opened = next((tags for tags in THINKING_TAGS if before.rstrip().endswith(tags.open)), None)
     if opened is None and not answer.thinking:
         return answer.text
@@ -77,22 +74,19 @@ AskPrompt: TypeAlias = Callable[[], Awaitable[RenderedPrompt]]
 
 
 class SettingsReport:
-    """Reports the settings of one run.
+    """Reports the settings of one run with the server's first event, or with the last if `ask` requests the prompt.
 
-    The settings are reported with the server's first event. A separate request for the prompt is sent after the
-    answer, because an earlier request would delay the tokens: with a cached prompt, it delayed the
-    first token by 7 ms on llama-server, and by 60 ms on Ollama.
+    An earlier request for the prompt delayed the first token by 7 ms on llama-server, and by 60 ms on Ollama.
     """
 
     def __init__(self, known: Callable[[], paragone.RunSettings], ask: AskPrompt | None) -> None:
-        """Create a report. `known` returns the settings of an accepted run without a request. `ask` requests the rendered prompt."""
         self._known = known
         self._ask = ask
         self._accepted: paragone.RunSettings | None = None
         self._is_reported = False
 
     async def due(self, wait: Wait, *, last: bool) -> paragone.RunSettings | None:
-        """Return the settings if they must be reported before the current event. `last`: whether this event is the last."""
+        """Return the settings if they must be reported before the current event, which may be the last."""
         if self._is_reported:
             return None
         if self._accepted is None:
@@ -108,11 +102,10 @@ class SettingsReport:
         return self.rest()
 
     def rest(self) -> paragone.RunSettings | None:
-        """Return the settings of a run that ends now; None if the settings were reported, or if the server never accepted the run."""
-        if self._is_reported:
-            return None
-        self._is_reported = self._accepted is not None
-        return self._accepted
+        """Return the settings if the server has accepted the run and they are not reported yet."""
+        found = None if self._is_reported else self._accepted
+        self._is_reported = self._is_reported or found is not None
+        return found
 
 
 _TAG = re.compile("|".join(re.escape(tag) for tags in THINKING_TAGS for tag in tags))
@@ -121,11 +114,9 @@ _ENDS = {tags.close for tags in THINKING_TAGS}
 
 
 class InlineThinking:
-    """Returns the events of one run with the thinking in its own channel.
+    """Puts a block of thinking at the beginning of an answer into its channel, unless the server separates thinking.
 
-    A thinking block is moved only if the answer begins with it and the server does not separate thinking itself.
-    If the prompt has opened the thinking block, the answer lacks the opening tag: the thinking stays in the answer, and
-    the closing tag causes a caution.
+    If the prompt has opened the block, the thinking stays in the answer, and the closing tag causes a caution.
     """
 
     def __init__(self) -> None:
@@ -221,11 +212,7 @@ def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[Scored]:
 def tokens_of(
     answer: str, scored: Sequence[Scored], *, thinking: str = "", top: int, time: float
 ) -> Iterator[paragone.Token]:
-    """Yield the tokens of a piece of thinking, and of the answer's text after it.
-
-    `scored` belongs to the answer's text, or to the thinking if `answer` is empty. Each entry of `scored` becomes a token
-    with at most `top` alternatives. A text without entries becomes one token.
-    """
+    """Yield tokens with at most `top` alternatives. `scored` belongs to the answer, or to the thinking if `answer` is empty."""
     if thinking:
         yield from _tokens(thinking, () if answer else scored, "thinking", top, time)
     if answer or (scored and not thinking):
@@ -265,10 +252,7 @@ _WORDS = re.compile(f"[{_LETTERS}]{{2,}}")
 
 _SIGNS = re.compile(r"[\W_]+")
 _UNSPACED = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
-"""Chinese, Japanese and Korean characters, which have no spaces between words.
-
-A token has 1 or 2 of these characters.
-"""
+"""Chinese, Japanese and Korean characters, without spaces between words. A token has 1 or 2 of them."""
 
 
 def least_tokens(text: str) -> int:
@@ -296,10 +280,9 @@ _REMEMBERED = 1000
 
 @dataclass(slots=True)
 class TruncationAlarm:
-    """Detects a cut prompt from the number of prompt tokens that the server reports.
+    """Detects a cut prompt from the number of tokens that the server reports.
 
-    The least number of tokens follows from the server's earlier counts: a continued conversation has the tokens of
-    its earlier prompts and answers, and at least one token for each new word.
+    A conversation has at least the tokens counted for its earlier prompts and answers, and one for each new word.
     """
 
     where: str
@@ -317,11 +300,7 @@ class TruncationAlarm:
         answer: str | None = None,
         sent_tokens: int | None = None,
     ) -> paragone.Caution | None:
-        """Return a caution if the `read` tokens cannot be the whole prompt.
-
-        `answer` is the text of the `written` tokens; None if these tokens contain thinking. `sent_tokens` is the exact
-        number of tokens of the prompt, if the server reports this number.
-        """
+        """Return a caution if the `read` tokens cannot be the whole prompt. `answer` is None if `written` counts thinking."""
         if not read:  # some servers do not count and report 0
             return None
         sent = tuple(messages)

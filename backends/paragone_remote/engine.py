@@ -91,8 +91,9 @@ _uses: dict[tuple[asyncio.AbstractEventLoop, str, str], _Use] = {}
 
 
 class Hold:
+    """One engine's use of a model. `keeps_loaded`: the server keeps the model after the engine is closed."""
+
     def __init__(self, loader: ModelLoader, model: str, *, keeps_loaded: bool = False) -> None:
-        """Prepare a hold. `keeps_loaded`: whether the user wants the server to keep the model after the engine is closed."""
         self._loader = loader
         self._model = model
         self._keeps_loaded = keeps_loaded
@@ -100,10 +101,7 @@ class Hold:
 
     @contextlib.asynccontextmanager
     async def taken(self, on_progress: paragone.OnProgress) -> AsyncIterator[tuple[paragone.Caution, ...]]:
-        """Load the model, and yield cautions for the user. If the block fails, the model is unloaded again.
-
-        After a block without an error, the model stays loaded until `release`. Raises ParagoneError.
-        """
+        """Load the model, and yield cautions. The model stays loaded until `release`, or until the block fails."""
         use = _uses.setdefault(self._key, _Use())
         use.holds += 1
         try:
@@ -218,10 +216,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     @abstractmethod
     def _with_seed(self, sampling: S, drawn_seed: int | None) -> S:
-        """Return the sampling options of a run, with a seed if the server would otherwise draw a seed without reporting it.
-
-        `drawn_seed` is the seed to add; with None, a seed is drawn.
-        """
+        """Return the options with a seed, drawn or `drawn_seed`, if the server would draw one without reporting it."""
 
     @abstractmethod
     def _settings(self, request: paragone.RunRequest, sampling: S) -> paragone.RunSettings:
@@ -270,9 +265,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     async def run(self, request: paragone.RunRequest) -> AsyncGenerator[paragone.Event, None]:
         """Answer a prompt. Before the first token, repeats the request if the server is busy, restarting or loading."""
-        sampling = self._with_seed(
-            build(self._sampling, request.sampling, owner=self._model), request.drawn_seed
-        )
+        given = build(self._sampling, request.sampling, owner=self._model)
+        sampling = self._with_seed(given, request.drawn_seed)
         self._require_open()
         if answers.has_images(request.messages) and self.loaded.vision is None:
             sentence = f"{self._endpoint.where} does not report whether {self.loaded.name} sees images."
@@ -320,9 +314,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                                 fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
                             raise fault.error from error
                 if not (loading and waited):
-                    yield paragone.Caution(
-                        code="retried", sentence=f"{fault.error.sentence} The request is repeated."
-                    )
+                    sentence = f"{fault.error.sentence} The request is repeated."
+                    yield paragone.Caution(code="retried", sentence=sentence)
                 waited = waited or loading
                 left = until - self._now()
                 await wait.within(None, self._sleep(min(fault.pause, left) if loading else fault.pause))
@@ -340,11 +333,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
     async def _final_cautions(
         self, request: paragone.RunRequest, sampling: S, finish: paragone.Finish, answer: str | None
     ) -> list[paragone.Caution]:
-        """Return cautions about a server that changed, cut the prompt or ignored the JSON schema, at the end of an answer.
-
-        Earlier requests would delay the first token. `answer` is the text of the generated tokens; None if there was
-        thinking.
-        """
+        """Return cautions at the end of an answer: earlier requests would delay the first token."""
         if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
             sentence = f"{self._endpoint.where} ignored json_schema: the answer is not JSON."
             return [paragone.Caution(code="schema-ignored", sentence=sentence)]

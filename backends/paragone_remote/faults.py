@@ -310,10 +310,7 @@ _PATIENCE = 10.0
 
 
 def read_object(text: str, *, invalid: str) -> JsonObject:
-    """Return the object in a reply, or in a part of a streamed reply.
-
-    Raises InvalidReply with the message `invalid` if there is no object, ReportedFailure if the object is an error.
-    """
+    """Return the object in a reply. Raises InvalidReply with the message `invalid`, or ReportedFailure for an error."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:

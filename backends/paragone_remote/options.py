@@ -285,11 +285,7 @@ class LlamaServerLoadOptions(GgufLoadOptions):
 
 
 def with_defaults(options: LlamaServerLoadOptions, devices: Sequence[str]) -> LlamaServerLoadOptions:
-    """Return the options with absolute paths and, if the server computes on the CPU, with defaults.
-
-    The defaults are those of the backend `llama_cpp`, so that both backends give the same results. `devices` are the
-    devices that the program lists. Raises InputError.
-    """
+    """Return the options with absolute paths and, on the CPU, with llama_cpp's defaults. Raises InputError."""
     options = replace(
         options,
         lora=_absolute(options.lora),

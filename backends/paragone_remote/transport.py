@@ -166,12 +166,7 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
-        """Return the reply to a request. Repeats a request whose reused connection the server has just closed.
-
-        A server may close an idle connection at any time, and does not read a request sent at that moment.
-        RFC 9110, 9.2.2 allows repeating a request that the server did not process. A request on a new
-        connection is not repeated.
-        """
+        """Send a request, again if the server has just closed the reused connection (RFC 9110, 9.2.2)."""
         while True:
             if self._origin is not None:
                 GUARD.check(self._origin)

@@ -33,9 +33,8 @@ class LlamaServerBackend(Backend):
         try:
             facts = await described(*find_program(None))
         except ParagoneError as error:
-            return Probe(
-                usable=False, reason=error.sentence, remedy=error.hint or "Use another llama-server."
-            )
+            remedy = error.hint or "Use another llama-server."
+            return Probe(usable=False, reason=error.sentence, remedy=remedy)
         return Probe(usable=True, facts={**facts, **client.facts})
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:

@@ -81,6 +81,8 @@ def child_environment() -> dict[str, str]:
 
 _WRONG_BUILD = "The program may be for another system or processor, or need another loader."
 
+_SET_PROGRAM = "Set the option program to the path of a llama-server."
+
 _LIBRARY = re.compile(
     r"error while loading shared libraries: ([^\s:]+)|Library not loaded: (\S+)|version `(\S+)' not found"
 )
@@ -103,7 +105,7 @@ def _failed(name: str, asked: str, status: int, printed: str) -> EngineError | I
             )
     return InputError(
         f"{name} is not a llama-server, or does not work: {asked} ended with exit code {status}{last_line}.",
-        hint="Set the option program to the path of a llama-server.",
+        hint=_SET_PROGRAM,
     )
 
 
@@ -187,7 +189,7 @@ async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
     if len(missing) == len(_NEEDED):
         raise InputError(
             f"{name} is not a llama-server: its --help lists none of its arguments.",
-            hint="Set the option program to the path of a llama-server.",
+            hint=_SET_PROGRAM,
         )
     if missing:
         raise InputError(
@@ -242,7 +244,7 @@ async def described(command: tuple[str, ...], name: str) -> dict[str, str]:
     if _HEADING not in listed:
         raise InputError(
             f"{name} is not a llama-server: it lists no devices.",
-            hint="Set the option program to the path of a llama-server.",
+            hint=_SET_PROGRAM,
         )
     version = _VERSION.search(await printed_by(command, name, "--version"))
     return {

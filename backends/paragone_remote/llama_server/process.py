@@ -57,10 +57,7 @@ class Listening:
 
 
 def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Listening:
-    """Return the address for a new server of this program: `port` on loopback, if it is set.
-
-    Raises EngineError if the port is in use, and InputError if the server needs a port and paragone is offline.
-    """
+    """Return the address for a new server: `port` on loopback if it is set. Raises EngineError, and InputError offline."""
     if port is None and "socket" in program.flags.get("--host", "").lower():
         for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), gettempdir())):
             path = Path(folder, f"paragone-{os.geteuid()}", f"{os.getpid()}-{secrets.token_hex(4)}.sock")
@@ -77,10 +74,7 @@ def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Liste
 
 
 def _free_port(port: int) -> int:
-    """Return a port that nothing uses now: `port`, or any port for 0.
-
-    Raises EngineError if a program listens at `port`: paragone would take that program for the new server.
-    """
+    """Return `port`, or any free port for 0. Raises EngineError if a program listens there: it would pass for the server."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # llama-server sets this option too
@@ -187,10 +181,7 @@ class ServerProcess:
         log: str | None,
         network: bool,
     ) -> ServerProcess:
-        """Start a server with these arguments and those of `listening`. Raises EngineError.
-
-        Without `network`, the server may use its Unix socket and no network, which the system enforces if it can.
-        """
+        """Start a server. Without `network`, it can use its Unix socket only, if the system enforces that. Raises EngineError."""
         key = secrets.token_urlsafe(32)  # with a key, nobody else on this machine can use the server
         endpoint = Endpoint(
             url=f"{listening.origin}/v1",
@@ -452,9 +443,8 @@ async def _engine(
             facts=facts,
             weights=weights,
         )
-        model = RemoteModel(
-            http=http, model=alias, loaded=loaded, identity=identity_of(alias, listed, server)
-        )
+        identity = identity_of(alias, listed, server)
+        model = RemoteModel(http=http, model=alias, loaded=loaded, identity=identity)
         return LlamaServerEngine(model, shared, server=server, raw=raw)
 
 

@@ -92,11 +92,7 @@ class OllamaClient:
         return await asyncio.to_thread(read)
 
     async def rendered(self, body: Mapping[str, paragone.Json]) -> str | None:
-        """Return the server's rendered prompt of a chat request; None if the server returns none.
-
-        `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is not documented. A server that does not
-        know this field answers the request, so the answer is limited to one token.
-        """
+        """Return a chat's rendered prompt; None if the server renders none: it then answers, with one token at most."""
         options = {**object_at(body, "options"), "num_predict": 1}
         body = {**body, "options": options, "stream": False, "_debug_render_only": True}
         found = object_at(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
@@ -320,12 +316,7 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
     if plain(model) != model:
         return None
     options = endpoint.options
-    if (
-        endpoint.headers
-        or options.ca_file is not None
-        or options.client_cert is not None
-        or options.use_proxy
-    ):
+    if endpoint.headers or options.ca_file or options.client_cert or options.use_proxy:
         return "paragone pull ENGINE"  # BACKEND:MODEL@URL has no place for credentials or certificates
     place = f"@{endpoint.shown}" if endpoint.shown != DEFAULT_URL else ""
     return f"paragone pull {shlex.quote(f'ollama:{model}{place}')}"
@@ -336,24 +327,19 @@ def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool
     match error:
         case faults.ReportedFailure() if _NOT_THERE.search(str(error)):
             sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
-            return paragone.InputError(
-                sentence,
-                hint="Check the name and tag of the model: the registry of the server does not have it.",
-            )
+            hint = "Check the name and tag of the model: the registry of the server does not have it."
+            return paragone.InputError(sentence, hint=hint)
         case faults.ReportedFailure():
             words = endpoint.quote_error(str(error))
-            hint = "The server itself downloads the model: can it reach the registry?"
-            return paragone.EngineError(
-                f"{at} cancelled the download: {sentence_of(words)}",
-                hint=hint if _NO_REPLY.search(words) else "",
-            )
+            registry = "The server itself downloads the model: can it reach the registry?"
+            hint = registry if _NO_REPLY.search(words) else ""
+            return paragone.EngineError(f"{at} cancelled the download: {sentence_of(words)}", hint=hint)
         case ReplyTimeout() if begun:
             sentence = f"{at} reported no progress of the download for {error.seconds:g} seconds."
             return paragone.EngineError(sentence, hint="load_timeout sets how long to wait.")
         case faults.IncompleteAnswer():
             return paragone.EngineError(f"{at} ended the download before it was complete.", hint=_AGAIN)
         case httpx.HTTPError() | httpx.StreamError() if begun:
-            return paragone.EngineError(
-                f"{at} closed the connection in the middle of the download.", hint=_AGAIN
-            )
+            sentence = f"{at} closed the connection in the middle of the download."
+            return paragone.EngineError(sentence, hint=_AGAIN)
     return faults.explain(error, endpoint, model=model).error

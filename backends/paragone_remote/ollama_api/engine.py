@@ -86,10 +86,7 @@ _LONGEST = 32
 
 
 def modelfile_parameters(text: str) -> dict[str, paragone.Json]:
-    """Return the values of sampling options that a Modelfile sets, by paragone's option names.
-
-    Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
-    """
+    """Return the sampling options of a Modelfile: lines of a name and a value in Go's syntax, one for each `stop`."""
     stops: list[paragone.Json] = []
     found: dict[str, paragone.Json] = {"stop": stops}
     for name, value in _lines(text):
@@ -139,11 +136,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         parameters: Mapping[str, paragone.Json],
         renders: bool,
     ) -> None:
-        """Create an engine.
-
-        `base` has the fields that all requests share. `parameters` are the Modelfile's sampling parameters.
-        `renders` says whether the server returns rendered prompts.
-        """
+        """`base` has the fields of all requests, `parameters` are those of the Modelfile, `renders`: it renders prompts."""
         super().__init__(model)
         self._client = api.OllamaClient(model.http)
         self._base = base
@@ -249,7 +242,6 @@ class OllamaLoader(ModelLoader):
         return frozenset(api.full_name(json_values.text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
-        """Load the model with its options. Ollama reloads a model that is loaded with other options."""
         del on_progress
         seconds = self.endpoint.options.load_timeout
         await await_reply(self.endpoint, self._client.load(self._base), model=model, seconds=seconds)
@@ -283,13 +275,8 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             loaded = _loaded(
                 request.model, endpoint, version, details, running, size, context, options, evictions
             )
-            model = RemoteModel(
-                http=http,
-                model=request.model,
-                loaded=loaded,
-                identity=api.identity_of(version, running),
-                hold=hold,
-            )
+            identity = api.identity_of(version, running)
+            model = RemoteModel(http=http, model=request.model, loaded=loaded, identity=identity, hold=hold)
             return OllamaEngine(
                 model,
                 base=base,
@@ -312,15 +299,12 @@ async def _details(client: api.OllamaClient, model: str) -> json_values.JsonObje
     except paragone.InputError as error:
         if "no model" not in error.sentence:
             raise
-        names = [
-            plain(json_values.text_at(entry, "model"))
-            for entry in await await_reply(client.endpoint, client.listed())
-        ]
+        listed = await await_reply(client.endpoint, client.listed())
+        names = [plain(json_values.text_at(entry, "model")) for entry in listed]
         hint = other_models(model, names) if names else "The server has no models yet."
-        pull = api.pull_command(client.endpoint, model)
-        raise paragone.InputError(
-            error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint
-        ) from error
+        if pull := api.pull_command(client.endpoint, model):
+            hint = f"{hint} To download it: {pull}"
+        raise paragone.InputError(error.sentence, hint=hint) from error
     able = json_values.texts_at(details, "capabilities")
     if able and "completion" not in able:
         raise paragone.InputError(

@@ -56,10 +56,7 @@ _PAUSE_S = 0.5
 async def pull(
     model: str, options: Mapping[str, paragone.Json]
 ) -> AsyncGenerator[paragone.PullProgress, None]:
-    """Yield the progress of the download. LM Studio offers no way to stop a download.
-
-    Raises InputError if the server downloads no models, and EngineError if the download fails.
-    """
+    """Yield the progress of the download, which nothing can stop. Raises InputError if the server downloads no models."""
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
     at = endpoint.where
     async with EndpointClient(endpoint) as http:
@@ -141,13 +138,8 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             facts=_facts(server, endpoint, model, launched, raw=raw),
         )
         on_progress(paragone.LoadProgress(fraction=1.0))
-        opened = RemoteModel(
-            http=http,
-            model=request.model,
-            loaded=loaded,
-            identity=servers.identity_of(request.model, listed, server),
-            hold=hold,
-        )
+        identity = servers.identity_of(request.model, listed, server)
+        opened = RemoteModel(http=http, model=request.model, loaded=loaded, identity=identity, hold=hold)
         return OpenAIEngine(opened, server=server, raw=raw, refused_fields=refused_fields)
 
 

@@ -31,10 +31,7 @@ _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 def make_body(
     model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: servers.Kind, *, raw: bool
 ) -> dict[str, paragone.Json]:
-    """Return the body of a chat request, or of a completion if `raw` is set, with the server's extra fields.
-
-    A completion's prompt is a plain text (the text of the messages, if there are any) or token ids. Raises InputError.
-    """
+    """Return the body of a chat, or of a completion of a text or token ids if `raw` is set. Raises InputError."""
     body: dict[str, paragone.Json] = {"model": model}
     if raw:
         # The default of max_tokens is 16 on many servers; null means as many as fit.
@@ -138,10 +135,7 @@ EXTRAS = {
 """Fields that a server may refuse, with the names of their options. The name is empty for a field that this program adds."""
 
 _LEARNS_FROM = {400, 422, 500, 501}
-"""HTTP statuses with which servers refuse a field.
-
-llama-cpp-python sends 500 if it was started without support for log-probabilities.
-"""
+"""HTTP statuses with which servers refuse a field: 500 is that of llama-cpp-python without log-probabilities."""
 
 _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
@@ -229,13 +223,11 @@ class StreamedAnswer:
 
 
 def progress_in(chunk: json_values.JsonObject, now: float) -> paragone.PromptProgress | None:
-    if progress := json_values.object_at(chunk, "prompt_progress"):
-        done, total = json_values.count_at(progress, "processed"), json_values.count_at(progress, "total")
-        if done is not None and total is not None:
-            return paragone.PromptProgress(
-                done=done, total=total, cached=json_values.count_at(progress, "cache") or 0, time=now
-            )
-    return None
+    progress = json_values.object_at(chunk, "prompt_progress")
+    done, total, cached = (json_values.count_at(progress, name) for name in ("processed", "total", "cache"))
+    if done is None or total is None:
+        return None
+    return paragone.PromptProgress(done=done, total=total, cached=cached or 0, time=now)
 
 
 def _chat_part(choice: json_values.JsonObject) -> StreamPart:
@@ -287,10 +279,7 @@ _END_PATIENCE = 1.0
 async def streamed(
     http: httpx.AsyncClient, path: str, body: Mapping[str, paragone.Json], *, hangs_up: bool
 ) -> AsyncGenerator[json_values.JsonObject, None]:
-    """Yield the parts of a streamed answer, each a JSON object. Raises the exceptions in `faults.FAULTS`.
-
-    `hangs_up` says that the server closes the connection after a stream, although the server announces keep-alive.
-    """
+    """Yield the parts of a streamed answer. `hangs_up`: the server closes the connection in spite of its keep-alive."""
     # A request is lost if it is sent on a connection that the server has closed unnoticed.
     headers = {"Connection": "close"} if hangs_up else {}
     async with http.stream("POST", path, json={**body, "stream": True}, headers=headers) as reply:

@@ -211,13 +211,8 @@ async def identify(http: EndpointClient) -> ServerProperties:
     if _is_llama_server(props := first.result()):
         return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
-        number = plain(json_values.text_at(info, "version"))
-        return ServerProperties(
-            kind=KINDS["SGLang"],
-            version=number,
-            context=json_values.count_at(info, "context_length") or None,
-            facts=_program_facts("SGLang", number),
-        )
+        context = json_values.count_at(info, "context_length") or None
+        return _program("SGLang", plain(json_values.text_at(info, "version")), context)
     about = json_values.object_at(described, "info")
     if "llama.cpp Python API" in json_values.text_at(about, "title"):
         # Chats and completions have the same fields for sampling (llama_cpp/server/types.py).
@@ -239,11 +234,11 @@ async def identify(http: EndpointClient) -> ServerProperties:
             vision=json_values.flag_at(parameters, "use_vision"),
         )
     if isinstance(studio.get("data"), list):
-        return ServerProperties(kind=KINDS["LM Studio"], facts=_program_facts("LM Studio"))
+        return _program("LM Studio")
     if isinstance(swap.get("running"), list):
         return ServerProperties(kind=KINDS["llama-swap"])
     if number := plain(json_values.text_at(version, "version")):
-        return ServerProperties(kind=KINDS["vLLM"], version=number, facts=_program_facts("vLLM", number))
+        return _program("vLLM", number)
     return ServerProperties()
 
 
@@ -268,13 +263,8 @@ async def of_model(http: EndpointClient, server: ServerProperties, model: str) -
         if _is_llama_server(props):
             behind = _llama_server(props)
             # Requests pass through llama-swap, which can change the settings: only the model's properties are certain.
-            return dataclasses.replace(
-                server,
-                context=behind.context,
-                vision=behind.vision,
-                template=behind.template,
-                model_file=behind.model_file,
-            )
+            certain = ("context", "vision", "template", "model_file")
+            return dataclasses.replace(server, **{name: getattr(behind, name) for name in certain})
     if server.kind.name == "LM Studio":
         described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
         return dataclasses.replace(server, context=context_of(described, model))
@@ -337,8 +327,9 @@ def _file_type(named: str) -> str:
     return "" if name.startswith("unknown") else name
 
 
-def _program_facts(program: str, version: str = "") -> dict[str, str]:
-    return {"program": program} | ({"version": version} if version else {})
+def _program(name: str, version: str = "", context: int | None = None) -> ServerProperties:
+    facts = {"program": name} | ({"version": version} if version else {})
+    return ServerProperties(kind=KINDS[name], version=version, context=context, facts=facts)
 
 
 def _is_llama_server(props: json_values.JsonObject) -> bool:
@@ -402,10 +393,7 @@ _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|to
 
 
 async def find_launch(http: EndpointClient, model: str) -> tuple[tuple[str, ...], bool]:
-    """Return how the server of a loaded model was launched, and whether llama-swap forwards the requests. Never raises.
-
-    The arguments are those without the model, addresses and secrets, each with its values; none if unknown.
-    """
+    """Return the arguments of the server of a loaded model, without secrets, and whether it is behind llama-swap."""
     listed = await optional_data(http, f"{http.endpoint.url}/models")
     entry = next((item for item in json_values.objects_at(listed, "data") if item.get("id") == model), {})
     if plain(json_values.text_at(entry, "owned_by")) == "llama-swap":

@@ -1,7 +1,6 @@
 """What is read in a log: the facts of a server on a GPU, and the lines that tell why one died."""
 
-import pytest
-
+from paragone_remote.llama_server.executable import build_in_version
 from paragone_remote.llama_server.process import facts_in_log, telling_lines
 
 ON_A_GPU = """
@@ -33,25 +32,39 @@ def test_the_facts_are_those_of_the_model_and_not_of_its_draft():
     }
 
 
-def test_without_such_lines_nothing_is_told():
+def test_instructions_and_logs_without_facts():
+    line = "0.00 I cmn: system_info: n_threads = 1 / 2 | CPU : AVX = 1 | AVX2 = 1 | FMA = 0 | ARCHS = 1200 |"
+    assert facts_in_log(line) == {"instructions": "AVX, AVX2"}
     assert facts_in_log("llama-server is running") == {}
 
 
-@pytest.mark.parametrize(
-    ("log", "told"),
-    [
-        (WORKING, ()),
+def test_the_build_that_a_llama_server_prints():
+    """The texts are those of llama.cpp at the end of 2026 and of 2025."""
+    for printed, told in (
         (
-            WORKING + "0.02.1 E ggml_cuda: out of memory\n0.02.2 I srv: idle\n",
-            ("0.02.1 E ggml_cuda: out of memory",),
+            "version: 0.5.0-dev (build 9123, commit 1a2b3c4)\nbuilt with GNU 13.3.0 for Linux x86_64\n",
+            {"version": "0.5.0-dev", "commit": "1a2b3c4", "compiler": "GNU 13.3.0"},
         ),
         (
-            WORKING + "ggml.c:12: GGML_ASSERT(n > 0) failed\nAborted\n",
+            "load: a backend\nversion: 6123 (1a2b3c4d)\nbuilt with cc (Ubuntu) 13.3.0 for x86_64-linux-gnu",
+            {"commit": "1a2b3c4d", "compiler": "cc (Ubuntu) 13.3.0"},
+        ),
+        ("version: 0.5.0 (build 0, commit unknown)\n", {"version": "0.5.0"}),
+        ("nothing of this kind", {}),
+    ):
+        assert build_in_version(printed) == told
+
+
+def test_the_lines_that_tell():
+    memory = "0.02.1 E ggml_cuda: out of memory"
+    for log, told in (
+        (WORKING, ()),
+        (f"{WORKING}{memory}\n0.02.2 I srv: idle\n", (memory,)),
+        (
+            f"{WORKING}ggml.c:12: GGML_ASSERT(n > 0) failed\nAborted\n",
             ("ggml.c:12: GGML_ASSERT(n > 0) failed", "Aborted"),
         ),
-        (WORKING + "\ttop_k = 40, top_p = 0.950\n", ()),
+        (f"{WORKING}\ttop_k = 40, top_p = 0.950\n", ()),
         ("a build without levels\nit died\n", ("a build without levels", "it died")),
-    ],
-)
-def test_the_lines_that_tell(log, told):
-    assert telling_lines(log) == told
+    ):
+        assert telling_lines(log) == told

@@ -19,7 +19,7 @@ import keyring.backend
 import keyring.errors
 import pytest
 import trustme
-from hostile_server import HostileServer
+from hostile_server import OPENAI, HostileServer
 from tests.processes import gone
 
 from paragone import InputError, OpenRequest, ParagoneError
@@ -29,6 +29,12 @@ from paragone_remote.options import EndpointOptions
 from paragone_workbench.engines.registry import Registry
 
 SECRET = "sk-verysecret"
+
+
+@pytest.fixture
+def protocol():
+    """Give one protocol: keys, headers, certificates and proxies belong to the client of both."""
+    return OPENAI
 
 
 async def refused(backend, **options):
@@ -141,22 +147,18 @@ def alive(pid):
         return False
 
 
-async def test_a_variable_with_spaces_around_the_key(hostile, open_lane, monkeypatch):
+async def test_a_variable_with_spaces_around_the_key_and_headers_of_the_user(hostile, open_lane, monkeypatch):
     monkeypatch.setenv("BOX_KEY", f" {SECRET} ")
-    lane = await open_lane(hostile, key_env="BOX_KEY", headers=["X-Token: $BOX_KEY"])
+    headers = ["X-Token: $BOX_KEY", "Host: box.example", "User-Agent: me"]
+    lane = await open_lane(hostile, key_env="BOX_KEY", headers=headers)
     assert SECRET not in repr((lane.engine.loaded, vars(lane.engine)))
     assert hostile.requests[0].headers["authorization"] == f"Bearer {SECRET}"
-    assert hostile.requests[0].headers["x-token"] == SECRET
-
-
-async def test_a_header_of_our_own_is_the_users_to_change(hostile, open_lane):
-    await open_lane(hostile, headers=["Host: box.example", "User-Agent: me"])
-    assert hostile.requests[0].headers["host"] == "box.example"
-    assert hostile.requests[0].headers["user-agent"] == "me"
+    first = hostile.requests[0].headers
+    assert [first[name] for name in ("x-token", "host", "user-agent")] == [SECRET, "box.example", "me"]
     assert hostile.heads[0].lower().count("host:") == 1
 
 
-async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_lane, protocol, monkeypatch):
+async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_lane, monkeypatch):
     """The requests have the key; neither what the engine says of itself nor an error has."""
     monkeypatch.setenv("GATE", SECRET)
     paths, reply = [], hostile._reply
@@ -167,21 +169,21 @@ async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_
         await reply(exchange)
 
     monkeypatch.setattr(hostile, "_reply", behind_a_gate)
-    path = "/$GATE" if protocol.name == "ollama" else "/${GATE}/v1"
+    path = "/${GATE}/v1"
     lane = await open_lane(hostile, url=hostile.url + path)
     assert all(path.startswith(f"/{SECRET}/") for path in paths), paths
     assert lane.engine.loaded.facts["origin"] == hostile.url + path
     assert SECRET not in repr(lane.engine.loaded)
 
 
-@pytest.mark.parametrize("host", ["bücher.example", "BOX.example"])
-async def test_a_host_as_it_is_written_is_the_host_that_is_asked(backend, monkeypatch, host):
+async def test_a_host_as_it_is_written_is_the_host_that_is_asked(backend, monkeypatch):
     def no_name(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_name)  # stands in for a resolver off this machine
-    error = await refused(backend, url=f"http://{host}")
-    assert error.sentence == f"There is no host named {host.lower()}."
+    for host in ("bücher.example", "BOX.example"):
+        error = await refused(backend, url=f"http://{host}")
+        assert error.sentence == f"There is no host named {host.lower()}."
 
 
 async def test_keys_of_the_environment_and_marks_of_this_machine_stay_here(hostile, open_lane, monkeypatch):
@@ -190,16 +192,7 @@ async def test_keys_of_the_environment_and_marks_of_this_machine_stay_here(hosti
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:1")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1")
-    hostile.on_chat = lambda exchange: exchange.answer("Hello.")
-    _, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert SECRET not in sent(hostile)
-    assert "authorization" not in sent(hostile)
-    assert "stainless" not in sent(hostile)
-    assert {request.headers["user-agent"] for request in hostile.requests} == {"paragone"}
 
-
-async def test_cookies_are_not_kept(hostile, open_lane):
     async def chat(exchange):
         await exchange.begin(set_cookie="who=you; Path=/")
         await exchange.say("Hello.")
@@ -211,6 +204,10 @@ async def test_cookies_are_not_kept(hostile, open_lane):
         _, error = await lane.ask()
         assert error is None
     assert "cookie" not in sent(hostile).lower()
+    assert SECRET not in sent(hostile)
+    assert "authorization" not in sent(hostile)
+    assert "stainless" not in sent(hostile)
+    assert {request.headers["user-agent"] for request in hostile.requests} == {"paragone"}
 
 
 async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
@@ -218,25 +215,24 @@ async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
 ):
     """What a server is goes into every manifest."""
     monkeypatch.setenv("BOX_KEY", SECRET)
-    hostile.replies["/api/version"] = {"version": f"0.13.5 for {SECRET}"}
     hostile.replies["/props"] = {"total_slots": 1, "build_info": f"b1 for {SECRET}"}
     lane = await open_lane(hostile, key_env="BOX_KEY")
     report = await backend.endpoint({"url": hostile.url, "key_env": "BOX_KEY"})
-    facts = lane.engine.loaded.facts
-    assert facts.get("server", facts.get("version", "")).endswith(" for •••")
+    assert lane.engine.loaded.facts["server"].endswith(" for •••")
     assert report.probe.facts["server"].endswith(" for •••")
 
 
-async def test_a_redirect_that_repeats_the_key(hostile, backend, protocol, monkeypatch):
+async def test_a_redirect_that_repeats_the_key(hostile, backend, monkeypatch):
     monkeypatch.setenv("BOX_KEY", SECRET)
-    path = "/api/version" if protocol.name == "ollama" else "/v1/models"
-    hostile.replies[path] = lambda exchange: exchange.begin(307, location=f"http://evil.example/{SECRET}/x")
+    hostile.replies["/v1/models"] = lambda exchange: exchange.begin(
+        307, location=f"http://evil.example/{SECRET}/x"
+    )
     error = await refused(backend, url=hostile.url, key_env="BOX_KEY")
     assert "redirects to http://evil.example/•••/x (307)" in error.sentence
     assert SECRET not in str(error)
 
 
-async def test_a_server_that_repeats_the_path_with_the_key(backend, hostile, protocol, monkeypatch):
+async def test_a_server_that_repeats_the_path_with_the_key(backend, hostile, monkeypatch):
     key = "geheim/ß"
 
     async def refuse(exchange):
@@ -404,20 +400,18 @@ async def test_a_key_from_the_keyring(hostile, open_lane, system_keyring):
     assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in hostile.requests)
 
 
-@pytest.mark.parametrize(
-    ("keyring_error", "entry", "sentence"),
-    [
+async def test_a_keyring_without_a_key(backend, hostile, system_keyring):
+    locked, missing = keyring.errors.KeyringLocked(SECRET), keyring.errors.NoKeyringError()
+    for failure, entry, sentence in (
         (None, "other/me", "The system's keyring has no key of the user me for the service other."),
         (None, "gpu-box", "key_keyring does not name an entry of the keyring."),
-        (keyring.errors.KeyringLocked(SECRET), ENTRY, "The system's keyring gave no key (KeyringLocked)."),
-        (keyring.errors.NoKeyringError(), ENTRY, "This system has no keyring that can be used."),
-    ],
-)
-async def test_a_keyring_without_a_key(backend, hostile, system_keyring, keyring_error, entry, sentence):
-    system_keyring(MemoryKeyring(SECRET, keyring_error))
-    error = await refused(backend, url=hostile.url, key_keyring=entry)
-    assert (error.sentence, hostile.requests) == (sentence, [])
-    assert SECRET not in str(error)
+        (locked, ENTRY, "The system's keyring gave no key (KeyringLocked)."),
+        (missing, ENTRY, "This system has no keyring that can be used."),
+    ):
+        system_keyring(MemoryKeyring(SECRET, failure))
+        error = await refused(backend, url=hostile.url, key_keyring=entry)
+        assert (error.sentence, hostile.requests) == (sentence, [])
+        assert SECRET not in str(error)
 
 
 async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, monkeypatch):

@@ -59,25 +59,22 @@ async def test_a_connection_that_was_closed_in_the_meantime_is_not_a_failure(hos
     assert proxy.lost, "nothing was tried here"
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"\x15\x03\x01\x00\x02\x02\x46",  # what TLS says to HTTP
-        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 200_000 + b"\r\n\r\n",
-    ],
-    ids=["tls", "negative length", "endless head"],
-)
-async def test_something_that_is_not_http(hostile, open_lane, said):
-    async def chat(exchange):
-        await exchange.send(said)
-
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask()
-    assert codes(events) == []
-    assert error.sentence == f"The server at {hostile.url} sent a reply that is not HTTP."
-    assert error.hint == "Check the port of the server, and whether the url must begin with https://."
-    assert len(hostile.chats) == 1, "it was asked again"
+async def test_something_that_is_not_http(hostile, open_lane):
+    lane = await open_lane(hostile)
+    for number, said in enumerate(
+        (
+            b"\x15\x03\x01\x00\x02\x02\x46",  # what TLS says to HTTP
+            b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nx: " + b"a" * 200_000 + b"\r\n\r\n",
+        ),
+        1,
+    ):
+        hostile.on_chat = lambda exchange, said=said: exchange.send(said)
+        events, error = await lane.ask()
+        assert codes(events) == []
+        assert error.sentence == f"The server at {hostile.url} sent a reply that is not HTTP."
+        assert error.hint == "Check the port of the server, and whether the url must begin with https://."
+        assert len(hostile.chats) == number, "it was asked again"
 
 
 async def test_a_list_without_an_end(hostile, backend, protocol, monkeypatch):

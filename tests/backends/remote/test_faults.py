@@ -7,7 +7,7 @@ import socket
 import pytest
 from hostile_server import HostileServer
 
-from paragone import Caution, EngineError, Finish, InputError, OpenRequest, ParagoneError
+from paragone import Caution, EngineError, InputError, OpenRequest, ParagoneError
 
 from .conftest import codes
 
@@ -212,32 +212,18 @@ async def test_streams_that_break_off_keep_the_text(hostile, open_lane, protocol
         assert ("-mno-amx-int8" in error.hint) == (DIED in sentence)
 
 
-async def test_invalid_utf_8(hostile, answered, text):
+async def test_invalid_utf_8_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, answered, text):
     async def chat(exchange):
         await exchange.begin()
-        whole = exchange.protocol.line
-        data = whole(
-            {"message": {"role": "assistant", "content": "QQ"}, "choices": [{"delta": {"content": "QQ"}}]}
-        )
-        await exchange.send(data.replace(b"QQ", b"caf\xe9 \xff\xf0\x9f "))
+        for said in ("é🙂".encode(), b"\\ud800", b"caf\xe9 \xff\xf0\x9f "):
+            for byte in exchange.protocol.piece("QQ").replace(b"QQ", said):
+                await exchange.send(bytes([byte]))
         await exchange.send(exchange.protocol.end())
 
     events = await answered(hostile, chat)
-    assert text(events).startswith("caf\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}")
+    replaced = "\N{REPLACEMENT CHARACTER}"
+    assert text(events).startswith(f"é🙂{replaced}caf{replaced} {replaced}")
     text(events).encode()
-
-
-async def test_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, answered, text):
-    async def chat(exchange):
-        await exchange.begin()
-        data = exchange.protocol.piece("QQ").replace(b"QQ", "é🙂".encode())
-        for byte in data:
-            await exchange.send(bytes([byte]))
-        await exchange.send(exchange.protocol.piece("QQ").replace(b"QQ", b"\\ud800"))
-        await exchange.send(exchange.protocol.end())
-
-    events = await answered(hostile, chat)
-    assert text(events) == "é🙂\N{REPLACEMENT CHARACTER}"
 
 
 async def test_half_a_surrogate_pair_in_a_prompt(hostile, open_lane):
@@ -350,28 +336,8 @@ async def test_giving_up_a_load_closes_the_request(hostile, backend, protocol):
     await closed.wait()
 
 
-async def test_stop_closes_the_request(hostile, open_lane):
-    closed = asyncio.Event()
-
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.say("One", " two")
-        await exchange.gone()
-        closed.set()
-
-    hostile.on_chat = chat
-    lane = await open_lane(hostile)
-    events = []
-    async for event in lane.run():
-        events.append(event)
-        if len(events) == 2:
-            await lane.engine.stop()
-    await closed.wait()
-    assert isinstance(events[-1], Finish)
-    assert events[-1].reason == "cancelled"
-
-
-async def test_an_engine_that_is_closed_in_mid_answer(hostile, open_lane):
+@pytest.mark.parametrize("how", ["stop", "close"])
+async def test_stop_and_close_end_the_request(hostile, open_lane, how):
     begun, closed = asyncio.Event(), asyncio.Event()
 
     async def chat(exchange):
@@ -385,13 +351,14 @@ async def test_an_engine_that_is_closed_in_mid_answer(hostile, open_lane):
     lane = await open_lane(hostile)
     run = asyncio.create_task(lane.ask())
     await begun.wait()
-    await lane.engine.close()
+    await getattr(lane.engine, how)()
     events, error = await run
     await closed.wait()
     assert error is None
     assert events[-1].reason == "cancelled"
-    _, error = await lane.ask()
-    assert error.sentence == "This engine is closed."
+    if how == "close":
+        _, error = await lane.ask()
+        assert error.sentence == "This engine is closed."
 
 
 async def test_stop_ends_a_wait_for_another_try(hostile, open_lane):

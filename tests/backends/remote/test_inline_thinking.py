@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from paragone import Caution, Finish, Token
 
 from .conftest import codes
@@ -78,17 +76,15 @@ async def test_an_answer_about_tags_is_text(hostile, open_lane, text):
         assert codes(events) == []
 
 
-@pytest.mark.parametrize("size", [1, 100])
-async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, answered, text, size):
+async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, answered, text):
     whole = "Let me see.\n</think>\n\nFour, and no </think>."
-    events = await answered(hostile, lambda exchange: exchange.answer(*cut(whole, size)))
+    events = await answered(hostile, lambda exchange: exchange.answer(*cut(whole, 1)))
     assert text(events) == whole  # what was shown as the answer stays where it is
     assert text(events, "thinking") == ""
     (caution,) = [event for event in events if isinstance(event, Caution)]
     assert caution.code == "thinking-in-answer"
     assert caution.sentence.startswith("The answer has a </think> without an opening tag: ")
-    before = text(events[: events.index(caution)])
-    assert before == (whole if size == 100 else "Let me see.\n</think>")
+    assert text(events[: events.index(caution)]) == "Let me see.\n</think>"
 
 
 async def test_every_token_keeps_its_log_probability(hostile, answered):

@@ -61,7 +61,7 @@ async def test_a_time_too_short_to_divide_by(hostile, protocol, open_lane):
     assert events[-1].timings.decode_s == 0
 
 
-@pytest.mark.parametrize("number", [ENDLESS, "NaN", "-Infinity"], ids=["endless", "nan", "infinite"])
+@pytest.mark.parametrize("number", [ENDLESS, "NaN"], ids=["endless", "nan"])
 async def test_log_probabilities(hostile, protocol, answered, number):
     others = f'[{{"token": "Ho", "logprob": {number}}}]'
     one = f'{{"token": "Hi", "logprob": {number}, "top_logprobs": {others}}}'
@@ -80,7 +80,7 @@ async def test_log_probabilities(hostile, protocol, answered, number):
     assert [(token.logprob, token.top) for token in tokens] == [(None, ()), (-0.5, ())]
 
 
-@pytest.mark.parametrize("number", [ENDLESS, "1" + "0" * 30], ids=["endless", "31 digits"])
+@pytest.mark.parametrize("number", [ENDLESS], ids=["endless"])
 async def test_sizes_and_contexts(hostile, protocol, backend, number):
     def told(data):
         return json.dumps(data).replace('"NUMBER"', number)

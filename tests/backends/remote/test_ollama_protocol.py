@@ -116,17 +116,6 @@ async def test_a_prompt_that_was_cut(server, open_lane):
     assert "fill the whole context of 4,096 tokens" in cautions(events)["truncated"]
 
 
-async def test_a_conversation_whose_oldest_turns_were_dropped(server, open_lane):
-    lane = await open_lane(server)
-    first = Message(role="user", text="How are you?")
-    server.on_chat = lambda exchange: exchange.answer("Fine.", read=900)
-    events, _ = await lane.ask([first])
-    assert cautions(events) == {}
-    server.on_chat = lambda exchange: exchange.answer("Fine.", read=850)
-    events, _ = await lane.ask([first, Message(role="assistant", text="Fine."), first])
-    assert "at least 904 tokens were sent, and the server read 850" in cautions(events)["truncated"]
-
-
 async def test_a_model_that_was_loaded_anew_is_said(server, open_lane):
     async def chat(exchange):
         await exchange.begin()

@@ -49,17 +49,6 @@ async def test_the_server_and_its_model_are_known(bare, llama_server, open_smoll
     assert loaded.cautions == ()
 
 
-async def test_the_same_answer_as_asked_with_a_bare_client(bare, llama_server, open_smollm2, text):
-    body = {"messages": [{"role": "user", "content": "What is the sea?"}], "max_tokens": 12, "temperature": 0}
-    reply = bare.post("/v1/chat/completions", json={**body, "cache_prompt": False}).json()
-    lane = await open_smollm2(llama_server)
-    events, error = await lane.ask("What is the sea?", max_tokens=12, temperature=0, cold=True)
-    assert error is None
-    assert text(events) == reply["choices"][0]["message"]["content"]
-    assert events[-1].reason == "length"
-    assert events[-1].usage.prompt_tokens == reply["usage"]["prompt_tokens"]
-
-
 async def test_how_far_it_is_with_the_prompt(llama_server, open_smollm2):
     events, _ = await (await open_smollm2(llama_server)).ask("word " * 500, max_tokens=2, cold=True)
     progress = of_kind(events, PromptProgress)

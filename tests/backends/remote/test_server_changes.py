@@ -35,14 +35,6 @@ def naming(server, model):
     )
 
 
-async def test_a_server_that_stays_the_same_is_not_mentioned(serve, open_lane):
-    for protocol in (OLLAMA, OPENAI):
-        lane = await open_lane(await serve(protocol))
-        for _ in range(2):
-            events, error = await lane.ask()
-            assert (error, changed(events)) == (None, None)
-
-
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=lambda protocol: protocol.name)
 async def test_a_bare_request_is_the_only_one(serve, open_lane, protocol):
     server = await serve(protocol)

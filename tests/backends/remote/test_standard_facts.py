@@ -1,10 +1,7 @@
 """Standard facts of models at servers, with doubles of servers: by these, engines are compared."""
 
-import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone_remote.llama_server.executable import build_in_version
-from paragone_remote.llama_server.process import facts_in_log
 from paragone_remote.openai_api.servers import sampling_facts
 
 from .conftest import PROPS
@@ -42,37 +39,11 @@ async def test_what_ollama_is_told_and_tells(serve, open_lane):
     assert (facts["program"], facts["version"], facts["origin"]) == ("Ollama", "0.13.5", server.url)
 
 
-@pytest.mark.parametrize(
-    ("printed", "told"),
-    [
-        (
-            "version: 0.5.0-dev (build 9123, commit 1a2b3c4)\nbuilt with GNU 13.3.0 for Linux x86_64\n",
-            {"version": "0.5.0-dev", "commit": "1a2b3c4", "compiler": "GNU 13.3.0"},
-        ),
-        (
-            "load: a backend\nversion: 6123 (1a2b3c4d)\nbuilt with cc (Ubuntu 13.3.0) 13.3.0 for x86_64-linux-gnu",
-            {"commit": "1a2b3c4d", "compiler": "cc (Ubuntu 13.3.0) 13.3.0"},
-        ),
-        ("version: 0.5.0 (build 0, commit unknown)\n", {"version": "0.5.0"}),
-        ("nothing of this kind", {}),
-    ],
-)
-def test_the_build_that_a_llama_server_prints(printed, told):
-    """The texts are those of llama.cpp at the end of 2026 and of 2025."""
-    assert build_in_version(printed) == told
-
-
 async def test_the_build_that_a_llama_server_tells(serve, open_lane):
     for build, commit in (("b9123-1a2b3c4", "1a2b3c4"), ("b0-unknown", None)):
         server = await serve(OPENAI, {"/props": {"total_slots": 1, "build_info": build}})
         facts = (await open_lane(server)).engine.loaded.facts
         assert (facts["program"], facts.get("commit")) == ("llama.cpp", commit)
-
-
-def test_instructions_in_the_log():
-    line = "0.00 I cmn: system_info: n_threads = 1 / 2 | CPU : AVX = 1 | AVX2 = 1 | FMA = 0 | ARCHS = 1200 |"
-    assert facts_in_log(line) == {"instructions": "AVX, AVX2"}
-    assert facts_in_log("something else") == {}
 
 
 SWAPPED = {"data": [{"id": "m", "owned_by": "llama-swap"}]}
