@@ -129,10 +129,6 @@ def test_no_lane(photograph):
     assert photograph(step=step)
 
 
-def test_two_answers(photograph):
-    assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=ask)
-
-
 def test_words_that_differ(photograph):
     """Answers of models, put into the lanes of the double."""
     texts = (
@@ -217,40 +213,6 @@ def test_the_engine_picker(photograph, monkeypatch):
         await until(pilot, lambda: not app.screen.is_looking and not app.screen._estimated)
 
     assert photograph(rogue("steady", "only"), step=step, size=(80, 24))
-
-
-def test_earlier_conversations(photograph):
-    async def step(app, pilot):
-        await ask(app, pilot, "What is a paragone?")
-        await pilot.press("ctrl+o")
-        await until(pilot, lambda: type(app.screen).__name__ == "HistoryScreen")
-        await pilot.press(*"nothing")
-
-    assert photograph(rogue("steady", "only"), step=step)
-
-
-def test_lane_mode(photograph):
-    async def step(app, pilot):
-        await ask(app, pilot)
-        await pilot.press("escape", "l")
-
-    assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=step, size=(80, 24))
-
-
-def test_the_palette(photograph):
-    async def step(app, pilot):
-        await pilot.press("ctrl+p")
-        await until(pilot, lambda: type(app.screen).__name__ == "Palette")
-        await pilot.press(*"lane")
-
-    assert photograph(rogue("steady", "only"), step=step, size=(80, 24))
-
-
-def test_escape_sequences_are_text(photograph):
-    async def step(app, pilot):
-        await ask(app, pilot)
-
-    assert photograph(rogue("escapes", "hostile", max_tokens=2), step=step)
 
 
 def test_a_blind_ballot_after_the_vote(photograph, monkeypatch):
