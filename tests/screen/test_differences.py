@@ -94,25 +94,16 @@ async def test_a_variant_is_compared_anew(start):
         await screen.until(lambda: marked(screen, 1) == ["語0😀 語1😀"])
 
 
-async def test_one_lane_has_nothing_to_compare_with(start):
-    async with start(rogue("steady", "a")) as screen:
-        await screen.press("alt+v")
-        await screen.until(lambda: "nothing to compare with" in screen.told)
-        await screen.press("alt+p")
-        await screen.until(lambda: "does not report the probabilities" in screen.told)
-        screen.app.clear_notifications()
-        await screen.press("escape", "V")
-        await screen.until(lambda: "There is nothing to compare with" in screen.told)
-
-
-async def test_without_tokens_the_first_character_is_shown(start):
-    async with start(rogue("steady", "a"), rogue("wide", "b"), size=(100, 40)) as screen:
+async def test_without_tokens_the_first_character_is_shown_one_place_for_all_lanes(start):
+    async with start(rogue("steady", "a"), rogue("wide", "b"), rogue("wide", "c"), size=(120, 40)) as screen:
         await screen.ask("go")
         await screen.answered()
         await screen.press("alt+v")
         await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
         await screen.until(lambda: "first character that differs" in screen.text)
-        assert "Where b parts from a" in screen.text
+        assert "Where b" in screen.text
+        await screen.press("greater_than_sign")
+        await screen.until(lambda: "The answers part at this place only." in screen.text)
         await screen.press("v")
         assert screen.app.screen is screen.app.lanes
 
@@ -186,13 +177,20 @@ def answer_of(name: str, *texts: str) -> RunResult:
     return run.result
 
 
-async def test_keys_lead_from_fork_to_fork(start):
+async def test_one_lane_has_nothing_to_compare_with_and_keys_lead_from_fork_to_fork(start):
     reference = ("a", answer_of("a", "The", " sky", " is", " blue"), None)
     early = ("b", answer_of("b", "The", " sea"), Divergence(token=1, char=4))
     late = ("c", answer_of("c", "The", " sky", " was"), Divergence(token=2, char=8))
     forks = [fork_of([reference, early, late]), fork_of([reference, late, early])]
     chosen = []
     async with start(rogue("steady", "a")) as screen:
+        await screen.press("alt+v")
+        await screen.until(lambda: "nothing to compare with" in screen.told)
+        await screen.press("alt+p")
+        await screen.until(lambda: "does not report the probabilities" in screen.told)
+        screen.app.clear_notifications()
+        await screen.press("escape", "V")
+        await screen.until(lambda: "There is nothing to compare with" in screen.told)
         screen.app.push_screen(DivergenceSheet("Why?", forks, 0, lambda *choice: chosen.append(choice)))
         await screen.until(lambda: "Token 2: where b parts from a · fork 1 of 2" in screen.text)
         assert "< > fork" in screen.text
@@ -206,16 +204,6 @@ async def test_keys_lead_from_fork_to_fork(start):
         await screen.until(lambda: chosen)
         assert chosen[0][0] is forks[1]
         assert chosen[0][1].token.text == " was"
-
-
-async def test_three_lanes_that_part_at_one_place_have_one_fork(start):
-    async with start(rogue("steady", "a"), rogue("wide", "b"), rogue("wide", "c"), size=(120, 40)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await screen.press("alt+v")
-        await screen.until(lambda: isinstance(screen.app.screen, DivergenceSheet))
-        await screen.press("greater_than_sign")
-        await screen.until(lambda: "The answers part at this place only." in screen.text)
 
 
 def transcript_layers(screen, number):

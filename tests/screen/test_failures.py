@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 from rogue_backend.definitions import rogue
 
 CRASHES = {
@@ -109,19 +108,24 @@ async def mistaken() -> None:
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("where", ["action", "worker", "loop"])
-async def test_a_mistake_of_the_program_is_told_and_ends_nothing(start, home, monkeypatch, where):
+async def test_each_mistake_of_the_program_is_told_and_ends_nothing(start, home, monkeypatch):
     async with start(rogue("steady")) as screen:
-        if where == "action":
-            monkeypatch.setitem(screen.app.lanes.commands, "next-lane", lambda screen: 1 / 0)
-            await screen.press("tab")
-        elif where == "worker":
-            screen.app.lanes.run_worker(mistaken())
-        else:
-            asyncio.get_running_loop().call_soon(lambda: 1 / 0)
-        await screen.until(lambda: "An internal error" in screen.told)
-        (report,) = (home / "state").rglob("paragone-crash*")
-        assert "ZeroDivisionError" in report.read_text()
+        monkeypatch.setitem(screen.app.lanes.commands, "next-lane", lambda screen: 1 / 0)
+        loop = asyncio.get_running_loop()
+        for fail in (
+            lambda: screen.app.run_action("screen.command('next-lane')"),
+            lambda: screen.app.lanes.run_worker(mistaken()),
+            lambda: loop.call_soon(lambda: 1 / 0),
+        ):
+            pending = fail()
+            if asyncio.iscoroutine(pending):
+                await pending
+            await screen.until(lambda: "An internal error" in screen.told, "it is told")
+            (report,) = (home / "state").rglob("paragone-crash*")
+            assert "ZeroDivisionError" in report.read_text()
+            report.unlink()
+            screen.app.clear_notifications()
+            assert not screen.told
         await screen.ask("go")
         await screen.answered()
         assert "word19" in screen.text

@@ -1,6 +1,6 @@
 """The whole program paints on the terminal what Textual would paint."""
 
-from emulator import OnEmulator
+from emulator import OnEmulator, settle
 from rogue_backend.definitions import rogue
 from tests.screen import conftest
 from textual._compositor import Compositor
@@ -18,7 +18,7 @@ async def test_three_narrow_lanes_are_painted_as_a_whole(start, monkeypatch):
     async with start(*lanes, size=(60, 40)) as screen:
         await screen.ask("go")
         await screen.answered()
-        await screen.pilot.pause(0.5)
+        await settle(screen.pilot)
         screen.app.assert_painted_as_by_textual()
 
 

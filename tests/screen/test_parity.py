@@ -67,6 +67,11 @@ async def test_a_sampling_option_is_levelled(start):
 async def test_a_load_option_is_levelled_once_the_key_is_pressed_again(start):
     lanes = rogue("steady", "first"), rogue("steady", "second", context=512)
     async with start(*lanes) as screen:
+        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes), "engines open")
+        assert not any("≠" in column.status.render_line(0).text for column in screen.columns)
+        await sheet(screen)
+        assert "Before the first prompt: 1 condition was not the same:" in screen.text
+        await screen.press("escape")
         await screen.ask("go")
         await screen.answered()
         await sheet(screen)
@@ -87,14 +92,6 @@ async def test_a_load_option_is_levelled_once_the_key_is_pressed_again(start):
         assert "≠" not in screen.text
 
 
-async def test_before_the_first_prompt_the_engines_are_compared(start):
-    async with start(rogue("steady", "first"), rogue("steady", "second", context=512)) as screen:
-        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes), "engines open")
-        assert not any("≠" in column.status.render_line(0).text for column in screen.columns)
-        await sheet(screen)
-        assert "Before the first prompt: 1 condition was not the same:" in screen.text
-
-
 async def test_one_lane_has_nothing_to_be_compared_with(start):
     async with start(rogue("steady")) as screen:
         await screen.ask("go")
@@ -102,15 +99,6 @@ async def test_one_lane_has_nothing_to_be_compared_with(start):
         assert "≠" not in screen.text
         await sheet(screen)
         assert "There is nothing to compare" in screen.text
-
-
-async def test_a_lane_that_did_not_answer_is_named(start):
-    lanes = rogue("steady", "first"), rogue("steady", "second"), rogue("nonsense", "broken")
-    async with start(*lanes) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await sheet(screen)
-        assert "Without broken: no answer of the engine to compare." in screen.text
 
 
 async def test_marks_of_earlier_answers_and_of_a_replaced_engine_do_not_stay(start):
@@ -137,12 +125,14 @@ async def test_marks_of_earlier_answers_and_of_a_replaced_engine_do_not_stay(sta
         )
 
 
-async def test_what_is_set_for_all_lanes_is_no_alarm(start):
-    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second", max_tokens=3)
+async def test_what_is_set_for_all_lanes_is_no_alarm_and_a_lane_that_did_not_answer_is_named(start):
+    lanes = [rogue("steady", "first", max_tokens=2), rogue("steady", "second", max_tokens=3)]
+    lanes.append(rogue("nonsense", "broken"))
     async with start(*lanes) as screen:
         await screen.ask("go")
         await screen.answered()
         await sheet(screen)
+        assert "Without broken: no answer of the engine to compare." in screen.text
         assert "· max_tokens is 2 in first and 3 in second." in screen.text
         assert "1 sets max_tokens=2 in second" in screen.text
         assert "≠ 1" not in screen.text

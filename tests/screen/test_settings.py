@@ -115,7 +115,11 @@ async def test_a_load_option_changes_in_all_lanes_with_a_reload(start):
     served = EngineDefinition(
         name="served", backend="openai", model="m", options={"url": "http://127.0.0.1:9"}
     )
-    async with start(rogue("steady", "first"), rogue("wide", "second"), served) as screen:
+    async with start(
+        rogue("steady", "first", max_tokens=2), rogue("wide", "second"), served, size=(120, 30)
+    ) as screen:
+        assert "max_tokens=2" in screen.text
+        assert "defaults" in screen.text
         await form(screen)
         await screen.press("ctrl+t")
         assert "Settings of all lanes" in screen.text
@@ -184,12 +188,6 @@ async def test_a_reload_waits_until_the_lane_has_answered(start):
         assert screen.app.screen is shown
         assert "still answering" in screen.text
         await screen.press("escape")
-
-
-async def test_what_a_lane_uses_is_in_sight(start):
-    async with start(rogue("steady", "first", max_tokens=2), rogue("wide", "second")) as screen:
-        assert "max_tokens=2" in screen.text
-        assert "defaults" in screen.text
 
 
 async def test_each_field_is_explained_and_a_preset_is_picked_from_a_list(start):
