@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import math
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,15 +24,11 @@ from paragone import (
     OpenRequest,
     Options,
     ParagoneError,
-    Probe,
     PromptProgress,
     Queued,
-    RunRequest,
     RunSettings,
     Token,
-    Usage,
 )
-from paragone.events import Event
 from paragone.wire import from_json, json_text, to_json
 from paragone.worker.protocol import dump_error, dump_event, load_error, load_event
 
@@ -72,7 +68,7 @@ def through_json(data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@settings(max_examples=25)  # for each of the kinds, most of which have fields of the same few types
+@settings(max_examples=10)  # for each of the kinds, most of which have fields of the same few types
 @given(data=st.data())
 def test_a_value_is_the_same_after_conversion_to_json_and_back(kind, data):
     value = data.draw(values_of(kind))
@@ -83,23 +79,12 @@ def test_a_value_is_the_same_after_conversion_to_json_and_back(kind, data):
     assert type(again) is kind
 
 
-def test_these_are_all_events():
-    assert set(get_args(Event)) == set(EVENTS)
-
-
 def test_value_types_are_frozen_have_slots_and_take_keyword_arguments():
     assert KINDS
     for kind in KINDS:
         assert vars(kind)["__dataclass_params__"].frozen, kind
         assert "__slots__" in vars(kind), kind
         assert all(field.kw_only for field in dataclasses.fields(kind)), kind
-
-
-def test_a_plain_token_is_a_short_list():
-    """Most of the data on the pipe are tokens."""
-    token = Token(text="hi", id=7, time=1.5)
-    assert dump_event(token) == [1.5, "hi", 0, 7]
-    assert dump_event(dataclasses.replace(token, channel="thinking")) == [1.5, "hi", 1, 7]
 
 
 def test_defaults_are_left_out():
@@ -123,11 +108,7 @@ def test_names_from_a_newer_sender_are_ignored():
             "^images: 'data' and 'media_type' are missing$",
         ),
         (Message, {"role": "king", "text": "hi"}, "'king' is not one of 'system', 'user', 'assistant'"),
-        (Message, {"role": "user", "text": 3}, "expected str, not int"),
         (LoadProgress, {"fraction": True}, "expected float, not bool"),
-        (Usage, {"prompt_tokens": 1.5}, "expected int, not float"),
-        (Probe, {"usable": 1}, "expected bool, not int"),
-        (RunRequest, {"messages": 7}, "list"),
         (OpenRequest, {"model": "a", "options": []}, "expected an object, not list"),
     ],
 )
@@ -136,6 +117,7 @@ def test_values_of_a_wrong_type_are_refused(kind, data, says):
         from_json(kind, data)
 
 
+@settings(max_examples=50)
 @given(kind=st.sampled_from(KINDS), data=anything)
 def test_any_json_is_read_or_refused(kind, data):
     try:
@@ -157,11 +139,7 @@ def test_values_that_json_cannot_represent_are_not_sent():
         to_json(OpenRequest(model="a", options=options))
 
 
-def test_infinity_is_the_same_after_conversion():
-    token = Token(text="", logprob=-math.inf, time=0.0)
-    assert load_event(through_json(dump_event(token))) == token
-
-
+@settings(max_examples=25)
 @given(
     sentence=texts,
     hint=texts,
