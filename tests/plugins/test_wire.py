@@ -11,24 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paragone
-from paragone import (
-    Caution,
-    ContextOverflow,
-    EngineError,
-    Finish,
-    InputError,
-    LoadProgress,
-    LogitsBlock,
-    Message,
-    ModelInfo,
-    OpenRequest,
-    Options,
-    ParagoneError,
-    PromptProgress,
-    Queued,
-    RunSettings,
-    Token,
-)
 from paragone.wire import from_json, json_text, to_json
 from paragone.worker.protocol import dump_error, dump_event, load_error, load_event
 
@@ -56,9 +38,20 @@ def values_of(kind):
 
 for plain, strategy in ((str, texts), (float, numbers)):
     st.register_type_strategy(plain, strategy)
-EVENTS = [Queued, RunSettings, PromptProgress, Token, Caution, Finish]
+EVENTS = [
+    paragone.Queued,
+    paragone.RunSettings,
+    paragone.PromptProgress,
+    paragone.Token,
+    paragone.Caution,
+    paragone.Finish,
+]
 EXPORTED = [getattr(paragone, name) for name in paragone.__all__]
-KINDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind) and kind not in (Options, LogitsBlock)]
+KINDS = [
+    kind
+    for kind in EXPORTED
+    if dataclasses.is_dataclass(kind) and kind not in (paragone.Options, paragone.LogitsBlock)
+]
 """All value types that are sent as JSON; blocks of logits are passed in shared memory."""
 
 
@@ -88,28 +81,32 @@ def test_value_types_are_frozen_have_slots_and_take_keyword_arguments():
 
 
 def test_defaults_are_left_out():
-    assert to_json(Message(role="user", text="hi")) == {"role": "user", "text": "hi"}
-    assert to_json(ModelInfo(model="a", name="b", size=0)) == {"model": "a", "name": "b", "size": 0}
+    assert to_json(paragone.Message(role="user", text="hi")) == {"role": "user", "text": "hi"}
+    assert to_json(paragone.ModelInfo(model="a", name="b", size=0)) == {"model": "a", "name": "b", "size": 0}
 
 
 def test_names_from_a_newer_sender_are_ignored():
     data = {"role": "user", "text": "hi", "mood": "good"}
-    assert from_json(Message, data) == Message(role="user", text="hi")
+    assert from_json(paragone.Message, data) == paragone.Message(role="user", text="hi")
 
 
 @pytest.mark.parametrize(
     ("kind", "data", "says"),
     [
-        (Message, [], "Message must be an object, not list"),
-        (Message, {"role": "user"}, "^'text' is missing$"),
+        (paragone.Message, [], "Message must be an object, not list"),
+        (paragone.Message, {"role": "user"}, "^'text' is missing$"),
         (
-            Message,
+            paragone.Message,
             {"role": "user", "text": "hi", "images": [{}]},
             "^images: 'data' and 'media_type' are missing$",
         ),
-        (Message, {"role": "king", "text": "hi"}, "'king' is not one of 'system', 'user', 'assistant'"),
-        (LoadProgress, {"fraction": True}, "expected float, not bool"),
-        (OpenRequest, {"model": "a", "options": []}, "expected an object, not list"),
+        (
+            paragone.Message,
+            {"role": "king", "text": "hi"},
+            "'king' is not one of 'system', 'user', 'assistant'",
+        ),
+        (paragone.LoadProgress, {"fraction": True}, "expected float, not bool"),
+        (paragone.OpenRequest, {"model": "a", "options": []}, "expected an object, not list"),
     ],
 )
 def test_values_of_a_wrong_type_are_refused(kind, data, says):
@@ -128,15 +125,15 @@ def test_any_json_is_read_or_refused(kind, data):
 
 
 def test_an_integer_is_accepted_for_a_float():
-    progress = from_json(LoadProgress, {"fraction": 1})
-    assert progress == LoadProgress(fraction=1.0)
+    progress = from_json(paragone.LoadProgress, {"fraction": 1})
+    assert progress == paragone.LoadProgress(fraction=1.0)
     assert type(progress.fraction) is float
 
 
 def test_values_that_json_cannot_represent_are_not_sent():
     options: dict[str, Any] = {"stop": {"a"}}
     with pytest.raises(TypeError, match="set cannot be converted to JSON"):
-        to_json(OpenRequest(model="a", options=options))
+        to_json(paragone.OpenRequest(model="a", options=options))
 
 
 @settings(max_examples=25)
@@ -145,10 +142,10 @@ def test_values_that_json_cannot_represent_are_not_sent():
     hint=texts,
     tokens=st.integers(0),
     context=st.integers(0),
-    kind=st.sampled_from([InputError, EngineError, ContextOverflow]),
+    kind=st.sampled_from([paragone.InputError, paragone.EngineError, paragone.ContextOverflow]),
 )
 def test_an_error_is_the_same_after_the_pipe(sentence, hint, tokens, context, kind):
-    more = {"tokens": tokens, "context": context} if kind is ContextOverflow else {}
+    more = {"tokens": tokens, "context": context} if kind is paragone.ContextOverflow else {}
     error = kind(sentence, hint=hint, **more)
     again = load_error(through_json(dump_error(error)))
     assert type(again) is kind
@@ -156,11 +153,11 @@ def test_an_error_is_the_same_after_the_pipe(sentence, hint, tokens, context, ki
 
 
 def test_an_error_of_a_subclass_is_sent_as_its_base_class():
-    class Missing(InputError):
+    class Missing(paragone.InputError):
         pass
 
-    assert type(load_error(through_json(dump_error(Missing("Gone."))))) is InputError
-    assert type(load_error(through_json(dump_error(ParagoneError("Gone."))))) is EngineError
+    assert type(load_error(through_json(dump_error(Missing("Gone."))))) is paragone.InputError
+    assert type(load_error(through_json(dump_error(paragone.ParagoneError("Gone."))))) is paragone.EngineError
 
 
 def test_json_text_is_json_whatever_is_in_it():
