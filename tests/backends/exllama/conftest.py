@@ -65,7 +65,7 @@ model_folder = load("model_folder")
 real_sources = load("real_sources")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_model():
     return model_folder.write_model
 
