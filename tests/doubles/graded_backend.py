@@ -12,27 +12,7 @@ from typing import Literal
 
 from polite_backend import PoliteBackend, PoliteEngine, PoliteLoad, PoliteSampling
 
-from paragone import (
-    Alternative,
-    Backend,
-    Capabilities,
-    DistributionsRequest,
-    EngineCrashed,
-    EngineError,
-    Event,
-    InputError,
-    LoadedModel,
-    LogitsBlock,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    RunRequest,
-    Token,
-    TokenizedText,
-    TokenizeRequest,
-    TopTokensRequest,
-    option,
-)
+import paragone
 from paragone.hooks import hookimpl
 from paragone.options import build
 
@@ -50,13 +30,13 @@ MODELS = {
     "collapsed": "differs in nothing, until it answers a prompt: then it repeats one word",
     "silent": "answers without any text",
 }
-TOPS = Capabilities(tokenize=True, top_tokens=True)
+TOPS = paragone.Capabilities(tokenize=True, top_tokens=True)
 BOS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradedLoad(PoliteLoad):
-    cache_type: Literal["exact", "q8", "q4"] = option("exact", "Number type of the KV cache.")
+    cache_type: Literal["exact", "q8", "q4"] = paragone.option("exact", "Number type of the KV cache.")
 
 
 ROUNDING = {"exact": 0.0, "q8": 0.05, "q4": 0.3}
@@ -71,12 +51,14 @@ class Stuck(random.Random):
 
 
 class GradedEngine(PoliteEngine):
-    def __init__(self, backend: PoliteBackend, loaded: LoadedModel, model: str, cache_type: str) -> None:
+    def __init__(
+        self, backend: PoliteBackend, loaded: paragone.LoadedModel, model: str, cache_type: str
+    ) -> None:
         super().__init__(backend, loaded)
         self.model = model
         self.cache_type = cache_type
         self.windows = 0
-        self.requests: list[DistributionsRequest] = []
+        self.requests: list[paragone.DistributionsRequest] = []
 
     def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
         logits = super().logits(before, batch)
@@ -97,47 +79,57 @@ class GradedEngine(PoliteEngine):
     def chooser(self, sampling: PoliteSampling) -> random.Random:
         return Stuck() if self.model == "collapsed" else super().chooser(sampling)
 
-    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+    async def run(self, request: paragone.RunRequest) -> AsyncGenerator[paragone.Event, None]:
         async for event in super().run(request):
-            if self.model != "silent" or not isinstance(event, Token):
+            if self.model != "silent" or not isinstance(event, paragone.Token):
                 yield event
 
-    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         tokenized = await super().tokenize(request)
         return replace(tokenized, ids=(BOS, *tokenized.ids)) if self.model == "beginning" else tokenized
 
-    async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
+    async def distributions(
+        self, request: paragone.DistributionsRequest
+    ) -> AsyncGenerator[paragone.LogitsBlock, None]:
         self.windows += 1
         self.requests.append(request)
         async for block in super().distributions(request):
             yield block
             if self.model == "crashing" and self.windows == 3:
-                raise EngineCrashed(
+                raise paragone.EngineCrashed(
                     "The engine's process crashed (SIGSEGV).", log_tail=("ggml: out of luck",)
                 )
             while self.model == "endless" and self.windows == 3 and not self.stopping:
                 await asyncio.sleep(0.01)
 
-    async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+    async def top_tokens(
+        self, request: paragone.TopTokensRequest
+    ) -> AsyncGenerator[tuple[paragone.Alternative, ...], None]:
         self.windows += 1
         async for top in super().top_tokens(request):
             yield top
             if self.model == "faltering" and self.windows == 2:
-                raise EngineError("The server at http://double returned no log-probabilities.")
+                raise paragone.EngineError("The server at http://double returned no log-probabilities.")
 
 
 class GradedBackend(PoliteBackend):
     name = "graded"
     title = "Graded"
-    capabilities = Capabilities(tokenize=True, distributions=True, logprobs=True, local=True)
+    capabilities = paragone.Capabilities(tokenize=True, distributions=True, logprobs=True, local=True)
     load_options = GradedLoad
 
-    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
         model = request.model
         if model not in MODELS:
-            raise InputError(f"There is no model {model!r}.")
-        able = TOPS if model in ("tops", "faltering") else Capabilities() if model == "mute" else None
-        loaded = LoadedModel(name=model, context=1024, size=10**6 * (1 + len(model)), capabilities=able)
+            raise paragone.InputError(f"There is no model {model!r}.")
+        able = (
+            TOPS if model in ("tops", "faltering") else paragone.Capabilities() if model == "mute" else None
+        )
+        loaded = paragone.LoadedModel(
+            name=model, context=1024, size=10**6 * (1 + len(model)), capabilities=able
+        )
         options = build(GradedLoad, request.options, owner=self.title)
         return GradedEngine(self, loaded, model, options.cache_type)
 
@@ -150,5 +142,5 @@ class TwinBackend(GradedBackend):
 
 
 @hookimpl
-def paragone_backends() -> Iterable[Backend]:
+def paragone_backends() -> Iterable[paragone.Backend]:
     return [GradedBackend(), TwinBackend()]

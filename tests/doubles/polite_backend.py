@@ -17,48 +17,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from paragone import (
-    Alternative,
-    Backend,
-    Capabilities,
-    ContextOverflow,
-    DeviceMemory,
-    DistributionsRequest,
-    Embeddings,
-    EmbedRequest,
-    EngineError,
-    Event,
-    Finish,
-    FinishReason,
-    InputError,
-    Json,
-    LoadedModel,
-    LoadProgress,
-    LogitsBlock,
-    MemoryEstimate,
-    Message,
-    ModelInfo,
-    ModelLayout,
-    ModelPart,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    Options,
-    Probe,
-    PromptProgress,
-    RunRequest,
-    RunSettings,
-    ScoreRequest,
-    Timings,
-    Token,
-    TokenizedText,
-    TokenizeRequest,
-    TopTokensRequest,
-    Usage,
-    Vocabulary,
-    fingerprint,
-    option,
-)
+import paragone
 from paragone.options import as_values, build
 
 WORDS = ("red ", "green ", "blue ", "white ", "black ", "yellow ", "語 ", "😀 ")
@@ -70,15 +29,15 @@ RARE = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoliteLoad(Options):
-    context: int = option(1024, "Context window, in tokens.", minimum=8)
+class PoliteLoad(paragone.Options):
+    context: int = paragone.option(1024, "Context window, in tokens.", minimum=8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoliteSampling(Options):
-    max_tokens: int = option(100, "Words to answer with.", minimum=1)
-    seed: int | None = option(None, "Seed of the random numbers.", minimum=0)
-    stop: tuple[str, ...] = option((), "Texts that end the answer.")
+class PoliteSampling(paragone.Options):
+    max_tokens: int = paragone.option(100, "Words to answer with.", minimum=1)
+    seed: int | None = paragone.option(None, "Seed of the random numbers.", minimum=0)
+    stop: tuple[str, ...] = paragone.option((), "Texts that end the answer.")
 
 
 @functools.cache
@@ -109,15 +68,15 @@ def waves(token: int) -> tuple[float, ...]:
     return tuple(math.cos(token * turn) for turn in (1, 2, 3))
 
 
-class PoliteEngine(OpenEngine):
-    def __init__(self, backend: "PoliteBackend", loaded: LoadedModel) -> None:
+class PoliteEngine(paragone.OpenEngine):
+    def __init__(self, backend: "PoliteBackend", loaded: paragone.LoadedModel) -> None:
         self.backend = backend
         self.loaded = loaded
         self.closed = False
         self.stopping = False
         self.cache: list[int] = []
 
-    def words(self, messages: Sequence[Message]) -> list[str]:
+    def words(self, messages: Sequence[paragone.Message]) -> list[str]:
         return [word for message in messages for word in (message.role, *message.text.split())]
 
     def ids(self, words: Sequence[str]) -> list[int]:
@@ -131,7 +90,7 @@ class PoliteEngine(OpenEngine):
         """Return the log-probabilities after these tokens."""
         return list(normalized(tuple(self.logits(before, batch))))
 
-    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+    async def run(self, request: paragone.RunRequest) -> AsyncGenerator[paragone.Event, None]:
         self.check_open()
         sampling = build(self.backend.sampling, request.sampling, owner=self.backend.title)
         words = self.words(request.messages) or request.text.split() or [""] * len(request.ids)
@@ -147,10 +106,10 @@ class PoliteEngine(OpenEngine):
         cached = self.keep(prompt, cold=request.cold)
         for done in self.steps(cached, len(prompt)):
             await asyncio.sleep(0)
-            yield PromptProgress(done=done, total=len(prompt), cached=cached, time=self.now())
+            yield paragone.PromptProgress(done=done, total=len(prompt), cached=cached, time=self.now())
         first = last = self.now()
         count = 0
-        reason: FinishReason = "length"
+        reason: paragone.FinishReason = "length"
         sequence = list(prompt)
         for _ in range(sampling.max_tokens):
             if await self.pause():
@@ -162,22 +121,26 @@ class PoliteEngine(OpenEngine):
             yield self.token(word, request.logprobs, last, row)
             sequence.append(word)
             count += 1
-        usage = Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count)
-        timings = Timings(prefill_s=first - started, decode_s=last - first)
-        for last_event in self.ending(Finish(reason=reason, usage=usage, timings=timings, time=self.now())):
+        usage = paragone.Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count)
+        timings = paragone.Timings(prefill_s=first - started, decode_s=last - first)
+        for last_event in self.ending(
+            paragone.Finish(reason=reason, usage=usage, timings=timings, time=self.now())
+        ):
             yield last_event
 
     def settings(
         self, sampling: PoliteSampling, words: list[str], ids: list[int] | None
-    ) -> Sequence[RunSettings]:
+    ) -> Sequence[paragone.RunSettings]:
         told = as_values(sampling)
         prompt_ids = None if ids is None else tuple(ids)
         prompt = " ".join(words)
         return (
-            RunSettings(seed=sampling.seed, sampling=told, prompt=prompt, prompt_ids=prompt_ids, threads=1),
+            paragone.RunSettings(
+                seed=sampling.seed, sampling=told, prompt=prompt, prompt_ids=prompt_ids, threads=1
+            ),
         )
 
-    def ending(self, finish: Finish) -> Sequence[Event]:
+    def ending(self, finish: paragone.Finish) -> Sequence[paragone.Event]:
         return (finish,)
 
     def now(self) -> float:
@@ -202,8 +165,8 @@ class PoliteEngine(OpenEngine):
     def chooser(self, sampling: PoliteSampling) -> random.Random:
         return random.Random(sampling.seed)
 
-    def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
-        token = Token(text=self.text_of(word), id=word, time=at)
+    def token(self, word: int, top: int | None, at: float, row: list[float]) -> paragone.Token:
+        token = paragone.Token(text=self.text_of(word), id=word, time=at)
         if top is None:
             return token
         return replace(token, logprob=row[word], top=self.alternatives(top, row))
@@ -211,29 +174,29 @@ class PoliteEngine(OpenEngine):
     def text_of(self, token: int) -> str:
         return WORDS[token] if token < len(WORDS) else f"word{token} "
 
-    def alternatives(self, top: int, row: list[float]) -> tuple[Alternative, ...]:
+    def alternatives(self, top: int, row: list[float]) -> tuple[paragone.Alternative, ...]:
         likeliest = sorted(range(len(row)), key=lambda token: -row[token])[:top]
-        return tuple(Alternative(text=self.text_of(n), id=n, logprob=row[n]) for n in likeliest)
+        return tuple(paragone.Alternative(text=self.text_of(n), id=n, logprob=row[n]) for n in likeliest)
 
     def check_open(self) -> None:
         if self.closed:
-            raise EngineError("The engine was closed.")
+            raise paragone.EngineError("The engine was closed.")
 
     def check_fits(self, prompt: list[str]) -> None:
         context = self.loaded.context or 0
         if len(prompt) >= context:
             sentence = f"The prompt has {len(prompt)} tokens, and the context holds {context}."
-            raise ContextOverflow(sentence, tokens=len(prompt), context=context)
+            raise paragone.ContextOverflow(sentence, tokens=len(prompt), context=context)
 
     async def stop(self) -> None:
         self.stopping = True
 
-    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         self.check_open()
         words = self.words(request.messages) if request.messages else request.text.split()
-        return TokenizedText(text=" ".join(words), ids=tuple(self.ids(words)))
+        return paragone.TokenizedText(text=" ".join(words), ids=tuple(self.ids(words)))
 
-    async def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
+    async def score(self, request: paragone.ScoreRequest) -> AsyncGenerator[paragone.Event, None]:
         self.check_open()
         self.stopping = False
         words = request.text.split()
@@ -243,17 +206,17 @@ class PoliteEngine(OpenEngine):
         if request.ids:
             before, tokens = list(request.ids[:1]), list(request.ids[1:])
             first, *texts = (self.text_of(token) for token in request.ids)
-            yield Token(text=first, id=before[0], n_bytes=len(first.encode()), time=self.now())
-        reason: FinishReason = "stop"
+            yield paragone.Token(text=first, id=before[0], n_bytes=len(first.encode()), time=self.now())
+        reason: paragone.FinishReason = "stop"
         total = len(before) + len(tokens) - 1
         for token, text in zip(tokens, texts, strict=True):
             if await self.pause():
                 reason = "cancelled"
                 break
-            yield PromptProgress(done=len(before), total=total, time=self.now())
+            yield paragone.PromptProgress(done=len(before), total=total, time=self.now())
             row = self.score_row(before)
             yield self.scored(
-                Token(
+                paragone.Token(
                     text=text,
                     id=token,
                     logprob=row[token],
@@ -263,17 +226,19 @@ class PoliteEngine(OpenEngine):
                 )
             )
             before.append(token)
-        yield PromptProgress(done=min(len(before), total), total=total, time=self.now())
-        for event in self.ending(Finish(reason=reason, time=self.now())):
+        yield paragone.PromptProgress(done=min(len(before), total), total=total, time=self.now())
+        for event in self.ending(paragone.Finish(reason=reason, time=self.now())):
             yield event
 
     def score_row(self, before: list[int]) -> list[float]:
         return self.likelihoods(before, 4)
 
-    def scored(self, token: Token) -> Token:
+    def scored(self, token: paragone.Token) -> paragone.Token:
         return token
 
-    async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
+    async def distributions(
+        self, request: paragone.DistributionsRequest
+    ) -> AsyncGenerator[paragone.LogitsBlock, None]:
         self.check_open()
         self.stopping = False
         self.check_sequence(request.ids)
@@ -284,10 +249,14 @@ class PoliteEngine(OpenEngine):
             ends = range(at + 1, min(at + batch, len(request.ids)) + 1)
             rows = [self.row(request.ids[:end], batch) for end in ends]
             data = array("f", itertools.chain.from_iterable(rows))
-            yield LogitsBlock(start=self.place(at), rows=len(rows), vocab_size=SIZE, data=memoryview(data))
+            yield paragone.LogitsBlock(
+                start=self.place(at), rows=len(rows), vocab_size=SIZE, data=memoryview(data)
+            )
             data[:] = array("f", [math.nan] * len(data))  # a block is valid until the next one is asked for
 
-    async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+    async def top_tokens(
+        self, request: paragone.TopTokensRequest
+    ) -> AsyncGenerator[tuple[paragone.Alternative, ...], None]:
         self.check_open()
         self.stopping = False
         for end in range(request.start + 1, len(request.ids) + 1):
@@ -298,9 +267,9 @@ class PoliteEngine(OpenEngine):
     def seen(self, ids: Sequence[int], end: int) -> Sequence[int]:
         return ids[:end]
 
-    def ranked(self, row: Sequence[float]) -> tuple[Alternative, ...]:
+    def ranked(self, row: Sequence[float]) -> tuple[paragone.Alternative, ...]:
         order = sorted(range(len(row)), key=lambda token: -row[token])
-        return tuple(Alternative(text=self.text_of(n), id=n, logprob=row[n]) for n in order)
+        return tuple(paragone.Alternative(text=self.text_of(n), id=n, logprob=row[n]) for n in order)
 
     def row(self, before: Sequence[int], batch: int) -> list[float]:
         return [logit + 3 for logit in self.logits(before, batch)]  # logits are not normalized
@@ -311,11 +280,13 @@ class PoliteEngine(OpenEngine):
     def check_sequence(self, ids: Sequence[int]) -> None:
         context = self.loaded.context or 0
         if len(ids) > context:
-            raise ContextOverflow("The sequence exceeds the context.", tokens=len(ids), context=context)
+            raise paragone.ContextOverflow(
+                "The sequence exceeds the context.", tokens=len(ids), context=context
+            )
         if not all(0 <= token < SIZE for token in ids):
-            raise InputError(f"The vocabulary has {SIZE} tokens.")
+            raise paragone.InputError(f"The vocabulary has {SIZE} tokens.")
 
-    async def embed(self, request: EmbedRequest) -> Embeddings:
+    async def embed(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         self.check_open()
         self.stopping = False
         vectors = []
@@ -323,28 +294,30 @@ class PoliteEngine(OpenEngine):
         for ids in sequences:
             self.check_sequence(ids)
             if await self.pause():
-                raise EngineError("The computation was stopped.")
+                raise paragone.EngineError("The computation was stopped.")
             vectors.append(self.embedding(ids))
-        return Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))
+        return paragone.Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))
 
     def embedding(self, ids: Sequence[int]) -> tuple[float, ...]:
         return tuple(math.fsum(parts) / len(ids) for parts in zip(*map(waves, ids), strict=True))
 
-    async def vocabulary(self) -> Vocabulary:
+    async def vocabulary(self) -> paragone.Vocabulary:
         self.check_open()
-        return Vocabulary(size=SIZE, fingerprint=fingerprint(self.text_of(n).encode() for n in range(SIZE)))
+        return paragone.Vocabulary(
+            size=SIZE, fingerprint=paragone.fingerprint(self.text_of(n).encode() for n in range(SIZE))
+        )
 
     async def close(self) -> None:
         self.closed = True
 
 
-class PoliteBackend(Backend):
+class PoliteBackend(paragone.Backend):
     name = "polite"
     title = "Polite"
     api_version = 2
     load_options = PoliteLoad
     sampling = PoliteSampling
-    capabilities = Capabilities(
+    capabilities = paragone.Capabilities(
         logprobs=True,
         plain_text=True,
         token_ids=True,
@@ -360,33 +333,35 @@ class PoliteBackend(Backend):
     )
     engine: ClassVar[type[PoliteEngine]] = PoliteEngine
 
-    async def probe(self, python: str | None = None) -> Probe:
-        return Probe(usable=True, facts={"version": "1"})
+    async def probe(self, python: str | None = None) -> paragone.Probe:
+        return paragone.Probe(usable=True, facts={"version": "1"})
 
-    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        return [ModelInfo(model="words", name="Words")]
+    async def models(self, folders: Sequence[str]) -> Sequence[paragone.ModelInfo]:
+        return [paragone.ModelInfo(model="words", name="Words")]
 
-    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
         options = build(self.load_options, request.options, owner=self.title)
         if request.model != "words":
-            raise InputError(f"There is no model {request.model!r}.", hint="There is 'words'.")
+            raise paragone.InputError(f"There is no model {request.model!r}.", hint="There is 'words'.")
         for fraction in self.fractions():
             await asyncio.sleep(0)
-            on_progress(LoadProgress(fraction=fraction))
-        return self.engine(self, LoadedModel(name="Words", context=options.context))
+            on_progress(paragone.LoadProgress(fraction=fraction))
+        return self.engine(self, paragone.LoadedModel(name="Words", context=options.context))
 
     def fractions(self) -> Sequence[float]:
         return (0.0, 0.5, 1.0)
 
-    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+    def reaches(self, model: str, options: Mapping[str, paragone.Json]) -> tuple[str, ...]:
         return ()
 
-    async def estimate(self, request: OpenRequest) -> MemoryEstimate:
+    async def estimate(self, request: paragone.OpenRequest) -> paragone.MemoryEstimate:
         options = build(self.load_options, request.options, owner=self.title)
         if request.model != "words":
-            raise InputError(f"There is no model {request.model!r}.", hint="There is 'words'.")
+            raise paragone.InputError(f"There is no model {request.model!r}.", hint="There is 'words'.")
         return self.estimated(
-            MemoryEstimate(
+            paragone.MemoryEstimate(
                 context=options.context,
                 devices=(DEVICE,),
                 layers=1,
@@ -397,13 +372,15 @@ class PoliteBackend(Backend):
             )
         )
 
-    def estimated(self, estimate: MemoryEstimate) -> MemoryEstimate:
+    def estimated(self, estimate: paragone.MemoryEstimate) -> paragone.MemoryEstimate:
         return estimate
 
 
-DEVICE = DeviceMemory(device="CPU", weights=4096, kv_cache=1024, compute=64, free=1 << 30, total=1 << 31)
-LAYOUT = ModelLayout(
-    parts=(ModelPart(weights=2048, kv_cache=1024), ModelPart(weights=1024, shared=512)),
+DEVICE = paragone.DeviceMemory(
+    device="CPU", weights=4096, kv_cache=1024, compute=64, free=1 << 30, total=1 << 31
+)
+LAYOUT = paragone.ModelLayout(
+    parts=(paragone.ModelPart(weights=2048, kv_cache=1024), paragone.ModelPart(weights=1024, shared=512)),
     main_weights=1536,
     compute=64,
 )

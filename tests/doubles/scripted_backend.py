@@ -19,31 +19,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import (
-    Backend,
-    Capabilities,
-    DeviceMemory,
-    EngineCrashed,
-    EngineError,
-    Event,
-    Finish,
-    FinishReason,
-    InputError,
-    Json,
-    LoadedModel,
-    MemoryEstimate,
-    ModelInfo,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    Options,
-    Probe,
-    RunRequest,
-    RunSettings,
-    Token,
-    Usage,
-    option,
-)
+import paragone
 from paragone.hooks import hookimpl
 from paragone.options import build
 
@@ -55,21 +31,23 @@ EVENTS: list[str] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptedLoad(Options):
-    log: str = option("", "A file to which all events are written.")
-    free: int = option(0, "Free memory that the estimate reports, in bytes; 0 for enough.", minimum=0)
-    password: str = option("", "A secret.", secret=True)
+class ScriptedLoad(paragone.Options):
+    log: str = paragone.option("", "A file to which all events are written.")
+    free: int = paragone.option(
+        0, "Free memory that the estimate reports, in bytes; 0 for enough.", minimum=0
+    )
+    password: str = paragone.option("", "A secret.", secret=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptedSampling(Options):
-    delay_s: float = option(0.0, "Seconds that an answer takes.", minimum=0)
-    seed: int | None = option(None, "A number that changes nothing.", minimum=0)
+class ScriptedSampling(paragone.Options):
+    delay_s: float = paragone.option(0.0, "Seconds that an answer takes.", minimum=0)
+    seed: int | None = paragone.option(None, "A number that changes nothing.", minimum=0)
 
 
-class ScriptedEngine(OpenEngine):
+class ScriptedEngine(paragone.OpenEngine):
     def __init__(self, model: str, log: str, meeting: asyncio.Barrier) -> None:
-        self.loaded = LoadedModel(name=model, context=1024, facts=FACTS)
+        self.loaded = paragone.LoadedModel(name=model, context=1024, facts=FACTS)
         self.crashed = False
         self._model = model
         self._log = log
@@ -82,25 +60,25 @@ class ScriptedEngine(OpenEngine):
             with Path(self._log).open("a", encoding="utf-8") as file:
                 file.write(f"{event}\n")
 
-    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+    async def run(self, request: paragone.RunRequest) -> AsyncGenerator[paragone.Event, None]:
         prompt = request.messages[-1].text
         if self.crashed:
-            raise EngineCrashed("The engine's process is gone.")
+            raise paragone.EngineCrashed("The engine's process is gone.")
         self._stopping.clear()
         sampling = build(ScriptedSampling, request.sampling, owner="Scripted")
         if self._model == "judge":
             # of the question, only what stands between the marks, without the instructions
             prompt = " ".join(re.findall(r"BEGIN (?:PROMPT|ANSWER)>>>\n(.*)\n", prompt))
         self.happened(f"ask {self._model}: {prompt}")
-        yield RunSettings(seed=sampling.seed)
+        yield paragone.RunSettings(seed=sampling.seed)
         words = () if self._model == "steady" else prompt.split()
         if "crash" in words:
             self.crashed = True
-            raise EngineCrashed("The engine's process crashed (SIGSEGV).", log_tail=("out of luck",))
+            raise paragone.EngineCrashed("The engine's process crashed (SIGSEGV).", log_tail=("out of luck",))
         if "exit" in words:
             raise SystemExit(3)
         if "fail" in words:
-            raise EngineError("The engine failed.", hint="Try again.")
+            raise paragone.EngineError("The engine failed.", hint="Try again.")
         if "meet" in words:
             await self._meeting.wait()
         if "deaf" in words:
@@ -109,13 +87,13 @@ class ScriptedEngine(OpenEngine):
             limit = None if "endless" in words else sampling.delay_s
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), limit)
-        reason: FinishReason = "cancelled" if self._stopping.is_set() else "stop"
+        reason: paragone.FinishReason = "cancelled" if self._stopping.is_set() else "stop"
         text = self._verdict(words) if self._model == "judge" else prompt.upper()
         if reason == "stop":
-            yield Token(text=text, time=time.monotonic())
+            yield paragone.Token(text=text, time=time.monotonic())
         self.happened(f"end {self._model}: {prompt}")
-        usage = Usage(prompt_tokens=len(words), completion_tokens=1)
-        yield Finish(reason=reason, usage=usage, time=time.monotonic())
+        usage = paragone.Usage(prompt_tokens=len(words), completion_tokens=1)
+        yield paragone.Finish(reason=reason, usage=usage, time=time.monotonic())
 
     def _verdict(self, words: Sequence[str]) -> str:
         if "nonsense" in words:
@@ -129,41 +107,43 @@ class ScriptedEngine(OpenEngine):
         self.happened(f"close {self._model}")
 
 
-class ScriptedBackend(Backend):
+class ScriptedBackend(paragone.Backend):
     name = "scripted"
     title = "Scripted"
     api_version = 2
     load_options = ScriptedLoad
     sampling = ScriptedSampling
-    capabilities = Capabilities(estimate=True, local=True)
+    capabilities = paragone.Capabilities(estimate=True, local=True)
 
     def __init__(self) -> None:
         self._opened: set[str] = set()
         self._meeting = asyncio.Barrier(2)
 
-    async def probe(self, python: str | None = None) -> Probe:
-        return Probe(usable=True)
+    async def probe(self, python: str | None = None) -> paragone.Probe:
+        return paragone.Probe(usable=True)
 
-    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+    async def models(self, folders: Sequence[str]) -> Sequence[paragone.ModelInfo]:
         return ()
 
-    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
         options = build(ScriptedLoad, request.options, owner="Scripted")
         if request.model == "exits":
             raise SystemExit(3)
         if request.model == "gone" or (request.model == "frail" and "frail" in self._opened):
-            raise InputError(f"The model {request.model} is gone.", hint="Put it back.")
+            raise paragone.InputError(f"The model {request.model} is gone.", hint="Put it back.")
         self._opened.add(request.model)
         engine = ScriptedEngine(request.model, options.log, self._meeting)
         engine.happened(f"open {request.model}")
         return engine
 
-    async def estimate(self, request: OpenRequest) -> MemoryEstimate:
+    async def estimate(self, request: paragone.OpenRequest) -> paragone.MemoryEstimate:
         options = build(ScriptedLoad, request.options, owner="Scripted")
-        needed = DeviceMemory(
+        needed = paragone.DeviceMemory(
             device="CPU", weights=1 << 30, kv_cache=0, compute=0, free=options.free or 1 << 40
         )
-        return MemoryEstimate(context=1024, devices=(needed,))
+        return paragone.MemoryEstimate(context=1024, devices=(needed,))
 
 
 class ScriptedServerBackend(ScriptedBackend):
@@ -171,12 +151,12 @@ class ScriptedServerBackend(ScriptedBackend):
 
     name = "scripted_server"
     title = "Scripted server"
-    capabilities = Capabilities()
+    capabilities = paragone.Capabilities()
 
-    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+    def reaches(self, model: str, options: Mapping[str, paragone.Json]) -> tuple[str, ...]:
         return ("http://double.test:1",)
 
 
 @hookimpl
-def paragone_backends() -> Iterable[Backend]:
+def paragone_backends() -> Iterable[paragone.Backend]:
     return [ScriptedBackend(), ScriptedServerBackend()]

@@ -12,23 +12,7 @@ from typing import ClassVar
 
 from polite_backend import PoliteBackend, PoliteEngine, PoliteLoad
 
-from paragone import (
-    Capabilities,
-    Channel,
-    EngineCrashed,
-    Event,
-    Finish,
-    Json,
-    LoadedModel,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    RunRequest,
-    Timings,
-    Token,
-    Usage,
-    option,
-)
+import paragone
 from paragone.options import build
 
 NOW = 100.0
@@ -40,25 +24,25 @@ MODELS = ("steady", "crashing", "brief", "pieces", "unkept", "mute", "slow")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptedLoad(PoliteLoad):
-    slots: int = option(1, "Engines that share one model.", minimum=1, slots=True)
+    slots: int = paragone.option(1, "Engines that share one model.", minimum=1, slots=True)
 
 
 class ScriptedEngine(PoliteEngine):
     log: ClassVar[list[tuple[str, int, bool]]] = []
     """Of each run: the model, its prompt's tokens, and whether it was cold."""
 
-    def __init__(self, backend: PoliteBackend, loaded: LoadedModel, model: str) -> None:
+    def __init__(self, backend: PoliteBackend, loaded: paragone.LoadedModel, model: str) -> None:
         super().__init__(backend, loaded)
         self.model = model
         self.runs = 0
 
-    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+    async def run(self, request: paragone.RunRequest) -> AsyncGenerator[paragone.Event, None]:
         self.runs += 1
         ids = self.ids(self.words(request.messages))
         cached = 0 if self.model == "unkept" else self.keep(ids, cold=request.cold)
         self.log.append((self.model, len(ids), request.cold))
         if self.model == "crashing" and self.runs == 4:
-            raise EngineCrashed("The engine's process was ended by a test.")
+            raise paragone.EngineCrashed("The engine's process was ended by a test.")
         count = request.sampling["max_tokens"]
         assert isinstance(count, int)
         at = first = NOW + PREFILL_S
@@ -68,16 +52,16 @@ class ScriptedEngine(PoliteEngine):
             if number:
                 at += THINKING_S if number == thoughts else STEP_S
             if self.model == "slow" and await self.wait():
-                yield Finish(reason="cancelled", time=at)
+                yield paragone.Finish(reason="cancelled", time=at)
                 return
             if self.model == "pieces" and number % 2:
                 continue
-            channel: Channel = "thinking" if number < thoughts else "answer"
-            yield Token(text="x", channel=channel, id=number, time=at)
-        yield Finish(
+            channel: paragone.Channel = "thinking" if number < thoughts else "answer"
+            yield paragone.Token(text="x", channel=channel, id=number, time=at)
+        yield paragone.Finish(
             reason="stop" if made < count else "length",
-            usage=Usage(prompt_tokens=len(ids), cached_tokens=cached, completion_tokens=made),
-            timings=Timings(prefill_s=PREFILL_S, decode_s=at - first),
+            usage=paragone.Usage(prompt_tokens=len(ids), cached_tokens=cached, completion_tokens=made),
+            timings=paragone.Timings(prefill_s=PREFILL_S, decode_s=at - first),
             time=at + END_S,
         )
 
@@ -93,13 +77,15 @@ class ScriptedBackend(PoliteBackend):
     title = "Scripted"
     load_options = ScriptedLoad
 
-    def sharing(self, model: str, options: Mapping[str, Json]) -> int:
+    def sharing(self, model: str, options: Mapping[str, paragone.Json]) -> int:
         return build(ScriptedLoad, options).slots
 
-    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
         model = request.model
         opened = await super().open(dataclasses.replace(request, model="words"), on_progress)
         loaded = opened.loaded
         if model == "mute":
-            loaded = dataclasses.replace(loaded, capabilities=Capabilities(local=True))
+            loaded = dataclasses.replace(loaded, capabilities=paragone.Capabilities(local=True))
         return ScriptedEngine(self, loaded, model)

@@ -1,4 +1,4 @@
-"""The conformance suite passes on correct backends: a plain one, and one with a worker."""
+"""The conformance suite passes on correct backends; tests/docs/test_plugins_page.py has two with workers, and a server."""
 
 from dataclasses import replace
 
@@ -6,9 +6,8 @@ import pytest
 from flawed_backends import LoadingBackend
 from flawed_engines import NoisyEngine
 from polite_backend import PoliteBackend, PoliteEngine
-from rogue_backend.plugin import RogueBackend
 
-from paragone import Backend, Capabilities, Finish, OpenEngine, OpenRequest, Token
+from paragone import Capabilities, Finish, OpenEngine, OpenRequest, Token
 from paragone.testing import BackendConformance
 
 
@@ -29,36 +28,6 @@ class TestNoisy(BackendConformance):
         return OpenRequest(model="words")
 
 
-class Modest(PoliteBackend):
-    """A backend without optional capabilities: it can only answer."""
-
-    capabilities = Capabilities()
-    estimate = Backend.estimate
-
-    def reaches(self, model, options):
-        return ("models.example:443",)
-
-    class engine(PoliteEngine):
-        def token(self, word, top, at, row):
-            return super().token(word, None, at, row)
-
-        def settings(self, sampling, words, ids):
-            return ()
-
-        tokenize = OpenEngine.tokenize
-        score = OpenEngine.score
-        distributions = OpenEngine.distributions
-        top_tokens = OpenEngine.top_tokens
-        embed = OpenEngine.embed
-        vocabulary = OpenEngine.vocabulary
-
-
-class TestModest(TestNoisy):
-    @pytest.fixture
-    def backend(self):
-        return Modest()
-
-
 class ByModel(PoliteBackend):
     """A backend whose engine has fewer capabilities than the backend, and ends its answers after one or two words."""
 
@@ -67,8 +36,18 @@ class ByModel(PoliteBackend):
         engine.loaded = replace(engine.loaded, capabilities=Capabilities(local=True, tokenize=True))
         return engine
 
-    class engine(Modest.engine):
-        tokenize = PoliteEngine.tokenize
+    class engine(PoliteEngine):
+        def token(self, word, top, at, row):
+            return super().token(word, None, at, row)
+
+        def settings(self, sampling, words, ids):
+            return ()
+
+        score = OpenEngine.score
+        distributions = OpenEngine.distributions
+        top_tokens = OpenEngine.top_tokens
+        embed = OpenEngine.embed
+        vocabulary = OpenEngine.vocabulary
 
         async def run(self, request):
             words = 2
@@ -89,19 +68,3 @@ class TestByModel(TestNoisy):
     @pytest.fixture
     def long_sampling(self):
         pytest.skip("no answer is long")
-
-
-class TestRogue(BackendConformance):
-    """The rogue backend with its well-behaved model."""
-
-    @pytest.fixture
-    def backend(self):
-        return RogueBackend()
-
-    @pytest.fixture
-    def opening(self):
-        return OpenRequest(model="steady")
-
-    @pytest.fixture
-    def long_sampling(self):
-        return {"max_tokens": 10**6, "rate": 200}

@@ -86,12 +86,6 @@ async def test_a_known_build_names_the_cause_of_its_backend(tmp_path):
     assert error.status == -signal.SIGSEGV
 
 
-async def test_another_build_does_not():
-    error = await failure("null", build="ROGUE = 0")
-    assert error.sentence == "The engine's process was ended by SIGSEGV: Segmentation fault."
-    assert error.hint == ""
-
-
 async def test_last_words_name_the_cause_of_an_exit_and_are_shown():
     words = "CUDA error: no kernel image is available for execution on the device"
     error = await failure("exit", last_words=words)

@@ -79,10 +79,6 @@ def test_a_plugin_is_found(site):
     assert not [problem for problem in found.problems if problem.plugin == "found"]
 
 
-def test_our_backends_are_found_like_third_party_ones():
-    assert discover("llama_cpp").backends.keys() == {"llama_cpp"}
-
-
 def test_one_plugin_is_loaded_by_its_name(site):
     site.install("found", GOOD.format(name="found"))
     site.install("other", "raise RuntimeError('nobody asked for this one')")
@@ -103,12 +99,10 @@ def test_a_package_whose_description_cannot_be_read(site):
     ("source", "reason"),
     [
         (None, "ModuleNotFoundError: No module named 'bad_module'"),
-        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
         ("raise RuntimeError('CUDA is too old\\nand more')", "RuntimeError: CUDA is too old"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     ],
-    ids=["missing", "imports missing", "raises", "exits", "interrupts"],
+    ids=["missing", "raises", "exits"],
 )
 def test_a_plugin_that_cannot_be_imported(site, source, reason):
     site.install("bad", source, package="their_package")
@@ -138,9 +132,7 @@ def test_a_mistake_in_the_source(site, before, after, reason):
     ("answer", "reason"),
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("[]", "it has no backend; is its hook marked with paragone.hooks.hookimpl?"),
         ("7", "TypeError: 'int' object is not iterable"),
-        ("[Found]", "<class 'bad_module.Found'> is not a paragone.Backend"),
         ("[Found(), 'bad']", "'bad' is not a paragone.Backend"),
     ],
 )
@@ -159,7 +151,6 @@ def test_a_name_that_config_cannot_express(site, name):
     ("attribute", "reason"),
     [
         ("title = None", "the title of its backend 'bad' is not a str"),
-        ("capabilities = True", "the capabilities of its backend 'bad' is not a Capabilities"),
         ("load_options = {}", "the load_options of its backend 'bad' is not a class of Options"),
     ],
 )
@@ -254,11 +245,7 @@ def test_assertions_are_found_of_paragone_and_of_a_plugin_with_both_hooks(site):
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
-        ("import annotations", "import annotations\nraise SystemExit(3)", "SystemExit: 3"),
         ("return [Rhymes()]", "return [Rhymes]", "is not a paragone.assertions.Assertion"),
-        ("@hookimpl", "", "it has no assertion; is its hook marked with paragone.hooks.hookimpl?"),
-        ("async def check", "async def chek", "Can't instantiate abstract class Rhymes"),
-        ('"rhymes"', '"no name"', "'no name' is not a valid assertion name"),
         ('"rhymes"', '"equals"', "paragone has the assertion 'equals' itself"),
         ('"The answer ends like a word."', "None", "the summary of its assertion 'rhymes' is not a str"),
         ("options = RhymeOptions", "options = dict", "the options of its assertion 'rhymes' is not a class"),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import pydoc
 import re
 
 import paragone
@@ -40,7 +39,3 @@ def test_the_dataclasses_are_among_them():
     assert len(kinds) > 20
     for kind in kinds:
         assert {field.name for field in dataclasses.fields(kind)} == declared(kind)
-
-
-def test_help_shows_it():
-    assert "0 for the log-probability of each token" in pydoc.plain(pydoc.render_doc(paragone))

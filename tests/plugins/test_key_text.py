@@ -63,10 +63,10 @@ def test_a_key_is_found_whatever_stands_around_it(around):
 @pytest.mark.parametrize(
     ("text", "public"),
     [
-        ("a" * 500_000, "a" * 500_000),
-        ("a." * 250_000 + "://u:p@h", "a." * 250_000 + "://h"),
-        ("http://h?k" + "." * 500_000 + "v", "http://h"),
-        ("a-" * 250_000 + "/", "a-" * 250_000 + "/"),
+        ("a" * 100_000, "a" * 100_000),
+        ("a." * 50_000 + "://u:p@h", "a." * 50_000 + "://h"),
+        ("http://h?k" + "." * 100_000 + "v", "http://h"),
+        ("a-" * 50_000 + "/", "a-" * 50_000 + "/"),
     ],
     ids=["letters", "a scheme", "punctuation", "a part of a path"],
 )

@@ -4,35 +4,13 @@ import dataclasses
 import functools
 import json
 import math
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paragone
-from paragone import (
-    Caution,
-    ContextOverflow,
-    EngineError,
-    Finish,
-    InputError,
-    LoadProgress,
-    LogitsBlock,
-    Message,
-    ModelInfo,
-    OpenRequest,
-    Options,
-    ParagoneError,
-    Probe,
-    PromptProgress,
-    Queued,
-    RunRequest,
-    RunSettings,
-    Token,
-    Usage,
-)
-from paragone.events import Event
 from paragone.wire import from_json, json_text, to_json
 from paragone.worker.protocol import dump_error, dump_event, load_error, load_event
 
@@ -60,9 +38,20 @@ def values_of(kind):
 
 for plain, strategy in ((str, texts), (float, numbers)):
     st.register_type_strategy(plain, strategy)
-EVENTS = [Queued, RunSettings, PromptProgress, Token, Caution, Finish]
+EVENTS = [
+    paragone.Queued,
+    paragone.RunSettings,
+    paragone.PromptProgress,
+    paragone.Token,
+    paragone.Caution,
+    paragone.Finish,
+]
 EXPORTED = [getattr(paragone, name) for name in paragone.__all__]
-KINDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind) and kind not in (Options, LogitsBlock)]
+KINDS = [
+    kind
+    for kind in EXPORTED
+    if dataclasses.is_dataclass(kind) and kind not in (paragone.Options, paragone.LogitsBlock)
+]
 """All value types that are sent as JSON; blocks of logits are passed in shared memory."""
 
 
@@ -72,7 +61,7 @@ def through_json(data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@settings(max_examples=25)  # for each of the kinds, most of which have fields of the same few types
+@settings(max_examples=10)  # for each of the kinds, most of which have fields of the same few types
 @given(data=st.data())
 def test_a_value_is_the_same_after_conversion_to_json_and_back(kind, data):
     value = data.draw(values_of(kind))
@@ -83,10 +72,6 @@ def test_a_value_is_the_same_after_conversion_to_json_and_back(kind, data):
     assert type(again) is kind
 
 
-def test_these_are_all_events():
-    assert set(get_args(Event)) == set(EVENTS)
-
-
 def test_value_types_are_frozen_have_slots_and_take_keyword_arguments():
     assert KINDS
     for kind in KINDS:
@@ -95,40 +80,33 @@ def test_value_types_are_frozen_have_slots_and_take_keyword_arguments():
         assert all(field.kw_only for field in dataclasses.fields(kind)), kind
 
 
-def test_a_plain_token_is_a_short_list():
-    """Most of the data on the pipe are tokens."""
-    token = Token(text="hi", id=7, time=1.5)
-    assert dump_event(token) == [1.5, "hi", 0, 7]
-    assert dump_event(dataclasses.replace(token, channel="thinking")) == [1.5, "hi", 1, 7]
-
-
 def test_defaults_are_left_out():
-    assert to_json(Message(role="user", text="hi")) == {"role": "user", "text": "hi"}
-    assert to_json(ModelInfo(model="a", name="b", size=0)) == {"model": "a", "name": "b", "size": 0}
+    assert to_json(paragone.Message(role="user", text="hi")) == {"role": "user", "text": "hi"}
+    assert to_json(paragone.ModelInfo(model="a", name="b", size=0)) == {"model": "a", "name": "b", "size": 0}
 
 
 def test_names_from_a_newer_sender_are_ignored():
     data = {"role": "user", "text": "hi", "mood": "good"}
-    assert from_json(Message, data) == Message(role="user", text="hi")
+    assert from_json(paragone.Message, data) == paragone.Message(role="user", text="hi")
 
 
 @pytest.mark.parametrize(
     ("kind", "data", "says"),
     [
-        (Message, [], "Message must be an object, not list"),
-        (Message, {"role": "user"}, "^'text' is missing$"),
+        (paragone.Message, [], "Message must be an object, not list"),
+        (paragone.Message, {"role": "user"}, "^'text' is missing$"),
         (
-            Message,
+            paragone.Message,
             {"role": "user", "text": "hi", "images": [{}]},
             "^images: 'data' and 'media_type' are missing$",
         ),
-        (Message, {"role": "king", "text": "hi"}, "'king' is not one of 'system', 'user', 'assistant'"),
-        (Message, {"role": "user", "text": 3}, "expected str, not int"),
-        (LoadProgress, {"fraction": True}, "expected float, not bool"),
-        (Usage, {"prompt_tokens": 1.5}, "expected int, not float"),
-        (Probe, {"usable": 1}, "expected bool, not int"),
-        (RunRequest, {"messages": 7}, "list"),
-        (OpenRequest, {"model": "a", "options": []}, "expected an object, not list"),
+        (
+            paragone.Message,
+            {"role": "king", "text": "hi"},
+            "'king' is not one of 'system', 'user', 'assistant'",
+        ),
+        (paragone.LoadProgress, {"fraction": True}, "expected float, not bool"),
+        (paragone.OpenRequest, {"model": "a", "options": []}, "expected an object, not list"),
     ],
 )
 def test_values_of_a_wrong_type_are_refused(kind, data, says):
@@ -136,6 +114,7 @@ def test_values_of_a_wrong_type_are_refused(kind, data, says):
         from_json(kind, data)
 
 
+@settings(max_examples=50)
 @given(kind=st.sampled_from(KINDS), data=anything)
 def test_any_json_is_read_or_refused(kind, data):
     try:
@@ -146,31 +125,27 @@ def test_any_json_is_read_or_refused(kind, data):
 
 
 def test_an_integer_is_accepted_for_a_float():
-    progress = from_json(LoadProgress, {"fraction": 1})
-    assert progress == LoadProgress(fraction=1.0)
+    progress = from_json(paragone.LoadProgress, {"fraction": 1})
+    assert progress == paragone.LoadProgress(fraction=1.0)
     assert type(progress.fraction) is float
 
 
 def test_values_that_json_cannot_represent_are_not_sent():
     options: dict[str, Any] = {"stop": {"a"}}
     with pytest.raises(TypeError, match="set cannot be converted to JSON"):
-        to_json(OpenRequest(model="a", options=options))
+        to_json(paragone.OpenRequest(model="a", options=options))
 
 
-def test_infinity_is_the_same_after_conversion():
-    token = Token(text="", logprob=-math.inf, time=0.0)
-    assert load_event(through_json(dump_event(token))) == token
-
-
+@settings(max_examples=25)
 @given(
     sentence=texts,
     hint=texts,
     tokens=st.integers(0),
     context=st.integers(0),
-    kind=st.sampled_from([InputError, EngineError, ContextOverflow]),
+    kind=st.sampled_from([paragone.InputError, paragone.EngineError, paragone.ContextOverflow]),
 )
 def test_an_error_is_the_same_after_the_pipe(sentence, hint, tokens, context, kind):
-    more = {"tokens": tokens, "context": context} if kind is ContextOverflow else {}
+    more = {"tokens": tokens, "context": context} if kind is paragone.ContextOverflow else {}
     error = kind(sentence, hint=hint, **more)
     again = load_error(through_json(dump_error(error)))
     assert type(again) is kind
@@ -178,11 +153,11 @@ def test_an_error_is_the_same_after_the_pipe(sentence, hint, tokens, context, ki
 
 
 def test_an_error_of_a_subclass_is_sent_as_its_base_class():
-    class Missing(InputError):
+    class Missing(paragone.InputError):
         pass
 
-    assert type(load_error(through_json(dump_error(Missing("Gone."))))) is InputError
-    assert type(load_error(through_json(dump_error(ParagoneError("Gone."))))) is EngineError
+    assert type(load_error(through_json(dump_error(Missing("Gone."))))) is paragone.InputError
+    assert type(load_error(through_json(dump_error(paragone.ParagoneError("Gone."))))) is paragone.EngineError
 
 
 def test_json_text_is_json_whatever_is_in_it():

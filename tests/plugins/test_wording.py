@@ -23,10 +23,8 @@ def test_texts_are_shortened_to_their_length():
     ("size", "text"),
     [
         (None, ""),
-        (0, "0 B"),
         (12_300, "12 kB"),
         (97_300_000, "97 MB"),
-        (999_000_000, "999 MB"),
         (4_140_000_000, "4.1 GB"),
     ],
 )

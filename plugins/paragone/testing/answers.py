@@ -16,21 +16,9 @@ from paragone.errors import ContextOverflow, InputError, ParagoneError
 from paragone.events import Caution, Event, PromptProgress, RunSettings, Token
 from paragone.options import build, describe
 from paragone.requests import Message, OpenRequest, RunRequest
+from paragone.testing import runs
 from paragone.testing.opening import ignore
-from paragone.testing.runs import (
-    COUNTING,
-    Sampling,
-    asked,
-    check_error,
-    events_of,
-    finish_of,
-    needs,
-    refused,
-    text_of,
-    tokens_of,
-    within,
-    words,
-)
+from paragone.testing.runs import refused
 from paragone.testing.subject import CheckedRun, ConformanceFixtures, Subject
 from paragone.wire import Json
 
@@ -64,7 +52,7 @@ class AnswerChecks(ConformanceFixtures):
     async def test_usage_agrees_with_the_events(self, subject: Subject) -> None:
         """The token counts of the prompt, the cache and the answer agree with the events."""
         events = await subject.answer(subject.asked("Say hello to everyone."))
-        usage = finish_of(events).usage
+        usage = runs.finish_of(events).usage
         prompt, cached, completion = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
         assert prompt is None or prompt > 0, f"{prompt} prompt tokens"
         assert cached is None or 0 <= cached <= (prompt or cached), (
@@ -76,7 +64,7 @@ class AnswerChecks(ConformanceFixtures):
                     f"prompt progress counts {event.total} tokens, usage counts {prompt}"
                 )
         if completion is not None:
-            tokens = tokens_of(events)
+            tokens = runs.tokens_of(events)
             whole = [token for token in tokens if token.id is not None]
             if whole:  # some engines count the token that ends the answer
                 assert completion - len(whole) in (0, 1), (
@@ -90,7 +78,7 @@ class AnswerChecks(ConformanceFixtures):
     async def test_timings_fit_in_the_run(self, subject: Subject) -> None:
         """The durations that the engine reports are in seconds and not longer than the run."""
         started = time.monotonic()
-        timings = finish_of(await subject.answer(subject.asked())).timings
+        timings = runs.finish_of(await subject.answer(subject.asked())).timings
         took = time.monotonic() - started
         durations = [seconds for seconds in (timings.prefill_s, timings.decode_s) if seconds is not None]
         assert all(seconds >= 0 for seconds in durations), f"a negative duration: {timings}"
@@ -98,13 +86,13 @@ class AnswerChecks(ConformanceFixtures):
 
     async def test_an_answer_can_be_limited(self, subject: Subject) -> None:
         """The option `max_tokens`, if any, ends the answer, and the reason of the Finish is `length`."""
-        needs(subject.has_option("max_tokens"), "the backend has no sampling option max_tokens")
+        runs.needs(subject.has_option("max_tokens"), "the backend has no sampling option max_tokens")
         cut = False
         full = 0
         for limit in LIMITS:
-            events = await subject.complete(subject.asked(COUNTING, {"max_tokens": limit}))
-            finish = finish_of(events)
-            pieces = len([token for token in tokens_of(events) if token.text])
+            events = await subject.complete(subject.asked(runs.COUNTING, {"max_tokens": limit}))
+            finish = runs.finish_of(events)
+            pieces = len([token for token in runs.tokens_of(events) if token.text])
             counted = finish.usage.completion_tokens
             assert pieces <= limit, f"{pieces} pieces were sent, max_tokens is {limit}"
             if finish.reason == "length":
@@ -114,19 +102,19 @@ class AnswerChecks(ConformanceFixtures):
                 full += 1
         # A model may end an answer on its own, but not every time exactly at the limit.
         assert full < len(LIMITS), "answers that reach max_tokens end with 'stop' instead of 'length'"
-        needs(cut, "the model ends its answers before max_tokens is reached")
+        runs.needs(cut, "the model ends its answers before max_tokens is reached")
 
     async def test_a_json_schema_is_followed(self, subject: Subject) -> None:
         """The option `json_schema`, if any, makes answers follow the schema. An invalid schema raises InputError."""
-        needs(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
+        runs.needs(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
         for wrong in ("{", "[]", '{"type": "text"}'):
             with pytest.raises(InputError) as refused:
                 await subject.run(subject.asked(also={"json_schema": wrong}))
-            check_error(refused.value)
+            runs.check_error(refused.value)
         events = await subject.answer(
             subject.asked("Describe a woman.", {"json_schema": SCHEMA, "max_tokens": 100})
         )
-        answer = text_of(events)
+        answer = runs.text_of(events)
         try:
             found = json.loads(answer)
         except ValueError:
@@ -159,7 +147,7 @@ class AnswerChecks(ConformanceFixtures):
             try:
                 await run
             except InputError as error:
-                check_error(error)
+                runs.check_error(error)
             return
         events = await run
         codes = [event.code for event in events if isinstance(event, Caution)]
@@ -184,19 +172,19 @@ class AnswerChecks(ConformanceFixtures):
 
     async def test_a_seed_reproduces_an_answer(self, subject: Subject) -> None:
         """With the capability `seed`, two cold runs with the same seed give the same answer."""
-        needs(subject.able.seed and subject.has_option("seed"), "the backend does not declare `seed`")
+        runs.needs(subject.able.seed and subject.has_option("seed"), "the backend does not declare `seed`")
         request = subject.asked("Tell me of the sea.", {"seed": 7}, cold=True)
         first = await subject.answer(request)
         await subject.answer(subject.asked("And now of the sky.", {"seed": 8}))
         again = await subject.answer(request)
-        assert text_of(again) == text_of(first)
+        assert runs.text_of(again) == runs.text_of(first)
 
     async def test_a_cold_run_reuses_nothing(self, subject: Subject) -> None:
         """A cold run of a local engine processes its whole prompt."""
-        needs(subject.able.local, "the backend is not local")
+        runs.needs(subject.able.local, "the backend is not local")
         await subject.answer(subject.asked())
         events = await subject.answer(subject.asked(cold=True))
-        assert finish_of(events).usage.cached_tokens in (None, 0)
+        assert runs.finish_of(events).usage.cached_tokens in (None, 0)
         assert all(event.cached == 0 for event in events if isinstance(event, PromptProgress))
 
     async def test_the_event_loop_is_not_blocked(self, subject: Subject) -> None:
@@ -211,7 +199,7 @@ class AnswerChecks(ConformanceFixtures):
 
         async def turns_while_it_answers() -> int:
             before = turns
-            await events_of(subject.engine.run(subject.asked()))
+            await runs.events_of(subject.engine.run(subject.asked()))
             return turns - before
 
         task = asyncio.create_task(others())
@@ -249,7 +237,7 @@ class ReportChecks(ConformanceFixtures):
 
     async def test_the_reported_seed_reproduces_the_answer(self, subject: Subject) -> None:
         """A cold run with the reported seed gives the same answer."""
-        needs(subject.able.seed, "the backend does not declare `seed`")
+        runs.needs(subject.able.seed, "the backend does not declare `seed`")
         assert subject.has_option("seed"), (
             "a backend that declares `seed` needs a sampling option of that name"
         )
@@ -259,7 +247,7 @@ class ReportChecks(ConformanceFixtures):
         seed = settings_of(first).seed
         assert seed is not None, "the backend declares `seed`, but reports none"
         again = dataclasses.replace(request, sampling={**free, "seed": seed})
-        assert text_of(await subject.answer(again)) == text_of(first), (
+        assert runs.text_of(await subject.answer(again)) == runs.text_of(first), (
             f"the seed {seed} does not reproduce the answer"
         )
 
@@ -277,7 +265,7 @@ class ReportChecks(ConformanceFixtures):
 
     async def test_a_plain_text_is_continued(self, subject: Subject) -> None:
         """A run without messages continues the plain text, without a chat template."""
-        needs(subject.able.plain_text, "the backend does not declare `plain_text`")
+        runs.needs(subject.able.plain_text, "the backend does not declare `plain_text`")
         request = RunRequest(
             messages=(), text="The sea is deep, and", sampling=subject.sampling, prompt_ids=True
         )
@@ -290,7 +278,7 @@ class ReportChecks(ConformanceFixtures):
 
     async def test_tokens_are_continued(self, subject: Subject) -> None:
         """A run without messages and text continues the given tokens, and the engine adds no tokens."""
-        needs(
+        runs.needs(
             subject.able.token_ids and subject.able.tokenize,
             "the backend does not accept token ids, or does not tokenize",
         )
@@ -299,7 +287,7 @@ class ReportChecks(ConformanceFixtures):
         events = await subject.answer(request)
         settings = settings_of(events)
         assert settings.prompt_ids in (None, ids), "the prompt is not the given tokens"
-        assert finish_of(events).usage.prompt_tokens in (None, len(ids))
+        assert runs.finish_of(events).usage.prompt_tokens in (None, len(ids))
 
 
 def settings_of(events: Sequence[Event]) -> RunSettings:
@@ -310,29 +298,31 @@ def settings_of(events: Sequence[Event]) -> RunSettings:
 class StoppingChecks(ConformanceFixtures):
     """Calling `stop`, closing the stream, and cancelling the task."""
 
-    async def test_stop_ends_a_run(self, subject: Subject, long_sampling: Sampling) -> None:
+    async def test_stop_ends_a_run(self, subject: Subject, long_sampling: runs.Sampling) -> None:
         """A run that is stopped during its answer ends with a Finish whose reason is `cancelled`."""
-        await subject.stops(lambda: subject.engine.run(asked(COUNTING, long_sampling)), tokens=3)
+        await subject.stops(lambda: subject.engine.run(runs.asked(runs.COUNTING, long_sampling)), tokens=3)
 
-    async def test_stop_ends_a_run_at_its_start(self, subject: Subject, long_sampling: Sampling) -> None:
+    async def test_stop_ends_a_run_at_its_start(self, subject: Subject, long_sampling: runs.Sampling) -> None:
         """A run that is stopped at its first event, during a long prompt, ends with the reason `cancelled`."""
         room = subject.engine.loaded.context if subject.able.local else None
-        text = words(min(3000, room // 3) if room else 100)
-        request = asked(f"{COUNTING} {text}", long_sampling)
+        text = runs.words(min(3000, room // 3) if room else 100)
+        request = runs.asked(f"{runs.COUNTING} {text}", long_sampling)
         await subject.stops(lambda: subject.engine.run(request), tokens=0)
 
     async def test_stop_without_a_run_does_nothing(self, subject: Subject) -> None:
         """`stop` without a run has no effect on the next run."""
-        await within(self.grace, "stopping nothing", subject.engine.stop())
+        await runs.within(self.grace, "stopping nothing", subject.engine.stop())
         await subject.still_answers()
 
     async def test_closing_the_stream_stops_the_engine(
-        self, subject: Subject, long_sampling: Sampling
+        self, subject: Subject, long_sampling: runs.Sampling
     ) -> None:
         """Closing the generator of a run stops the run."""
 
         async def leave() -> float:
-            async with contextlib.aclosing(subject.engine.run(asked(COUNTING, long_sampling))) as stream:
+            async with contextlib.aclosing(
+                subject.engine.run(runs.asked(runs.COUNTING, long_sampling))
+            ) as stream:
                 async for event in stream:
                     if isinstance(event, Token):
                         break
@@ -344,18 +334,18 @@ class StoppingChecks(ConformanceFixtures):
         await subject.still_answers()
 
     async def test_cancelling_the_task_stops_the_engine(
-        self, subject: Subject, long_sampling: Sampling
+        self, subject: Subject, long_sampling: runs.Sampling
     ) -> None:
         """A task that is cancelled while it waits for an event of a run ends soon with CancelledError."""
 
         async def cancel(run: CheckedRun) -> bool:
             run.task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await within(self.grace, "ending a cancelled run", run.task)
+                await runs.within(self.grace, "ending a cancelled run", run.task)
             assert run.task.cancelled(), "run() did not pass on CancelledError"
             return True
 
-        request = asked(COUNTING, long_sampling)
+        request = runs.asked(runs.COUNTING, long_sampling)
         await subject.interrupted(lambda: subject.engine.run(request), 3, cancel)
 
 
@@ -379,7 +369,9 @@ class RefusalChecks(ConformanceFixtures):
         """The error for an unknown model contains its name."""
         wrong = dataclasses.replace(opening, model="no-such-model")
         work = backend.open(wrong, ignore)
-        await refused(within(self.patience, "refusing to open", work), "no-such-model", kind=ParagoneError)
+        await refused(
+            runs.within(self.patience, "refusing to open", work), "no-such-model", kind=ParagoneError
+        )
 
     async def test_an_unknown_sampling_option_is_refused(self, subject: Subject) -> None:
         """The error for an unknown sampling option contains its name, and the engine still works."""
@@ -395,8 +387,8 @@ class RefusalChecks(ConformanceFixtures):
     async def test_a_prompt_beyond_the_context_is_refused(self, subject: Subject) -> None:
         """A local engine refuses a prompt that is too long, and does not cut it. The error reports the prompt's length."""
         context = subject.engine.loaded.context or 0
-        needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
-        request = subject.asked(words(context + 1))
+        runs.needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
+        request = subject.asked(runs.words(context + 1))
         error = await refused(subject.run(request, "refusing the prompt"), kind=ContextOverflow)
         assert error.context == context
         assert error.tokens >= context, f"ContextOverflow for {error.tokens} tokens, which fit in {context}"
@@ -408,7 +400,7 @@ class RefusalChecks(ConformanceFixtures):
         """Check that opening with this value of an option raises an InputError that names the option."""
         wrong = dataclasses.replace(opening, options={**opening.options, name: value})
         work = backend.open(wrong, ignore)
-        await refused(within(self.patience, "refusing to open", work), name, kind=InputError)
+        await refused(runs.within(self.patience, "refusing to open", work), name, kind=InputError)
 
     async def refuses_to_run(self, subject: Subject, name: str, value: Json) -> None:
         """Check that a run with this value of an option raises an InputError that names the option."""

@@ -16,17 +16,7 @@ from paragone.events import Event, LoadProgress
 from paragone.models import Capabilities
 from paragone.options import describe
 from paragone.requests import OpenRequest, RunRequest, ScoreRequest, TokenizedText, TokenizeRequest
-from paragone.testing.runs import (
-    Sampling,
-    asked,
-    check_events,
-    events_of,
-    finish_of,
-    text_of,
-    tokens_of,
-    within,
-    words,
-)
+from paragone.testing import runs
 
 T = TypeVar("T")
 
@@ -46,7 +36,7 @@ class Subject:
 
     backend: Backend
     engine: OpenEngine
-    sampling: Sampling
+    sampling: runs.Sampling
     patience: float
     grace: float
 
@@ -62,36 +52,36 @@ class Subject:
     def asked(
         self,
         text: str = "Say hello.",
-        also: Sampling | None = None,
+        also: runs.Sampling | None = None,
         *,
         cold: bool = False,
         logprobs: int | None = None,
     ) -> RunRequest:
         """Return the request for a short answer to one user message. `also` has additional sampling options."""
-        return asked(text, {**self.sampling, **(also or {})}, cold=cold, logprobs=logprobs)
+        return runs.asked(text, {**self.sampling, **(also or {})}, cold=cold, logprobs=logprobs)
 
     def long_text(self, tokens: int) -> str:
         """Return a text of `tokens` words, but of at most a third as many words as the context has tokens."""
-        return words(min(tokens, (self.engine.loaded.context or 3000) // 3))
+        return runs.words(min(tokens, (self.engine.loaded.context or 3000) // 3))
 
     async def within(self, what: str, work: Awaitable[T]) -> T:
         """Return the result of a step; fail the test if the step takes too long."""
-        return await within(self.patience, what, work)
+        return await runs.within(self.patience, what, work)
 
     async def run(self, request: RunRequest, what: str = "an answer") -> list[Event]:
         """Return the events of a run."""
-        return await self.within(what, events_of(self.engine.run(request)))
+        return await self.within(what, runs.events_of(self.engine.run(request)))
 
     async def complete(self, request: RunRequest, what: str = "an answer") -> list[Event]:
         """Return the events of a run, which must be valid."""
         events = await self.run(request, what)
-        check_events(events)
+        runs.check_events(events)
         return events
 
     async def answer(self, request: RunRequest) -> list[Event]:
         """Return the events of a run, which must be valid and have a text."""
         events = await self.complete(request)
-        assert text_of(events), "the answer is empty"
+        assert runs.text_of(events), "the answer is empty"
         return events
 
     async def still_answers(self) -> None:
@@ -100,7 +90,7 @@ class Subject:
 
     async def score(self, request: ScoreRequest) -> list[Event]:
         """Return the events of a score."""
-        return await self.within("scoring", events_of(self.engine.score(request)))
+        return await self.within("scoring", runs.events_of(self.engine.score(request)))
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation or a text."""
@@ -137,9 +127,9 @@ class Subject:
         """Check that a run or a score can be stopped after this many tokens, and that the engine is then free."""
 
         async def stop(run: CheckedRun) -> bool:
-            await within(self.grace, "`stop`", self.engine.stop())
-            await within(self.grace, "ending a run that was stopped", run.task)
-            reason = finish_of(run.events).reason
+            await runs.within(self.grace, "`stop`", self.engine.stop())
+            await runs.within(self.grace, "ending a run that was stopped", run.task)
+            reason = runs.finish_of(run.events).reason
             assert reason in ("cancelled", "stop", "length"), f"a run ends with {reason!r}"
             return reason == "cancelled"
 
@@ -201,7 +191,7 @@ class CheckedRun:
         async with contextlib.aclosing(stream) as events:
             async for event in events:
                 self.events.append(event)
-                if len(tokens_of(self.events)) >= self._tokens:
+                if len(runs.tokens_of(self.events)) >= self._tokens:
                     self._begun.set()
 
 
@@ -220,14 +210,14 @@ class Opened:
         """Return the engine. Open the engine if it is not open."""
         if self.engine is None:
             self.progress.clear()
-            self.engine = await within(patience, "opening", backend.open(opening, self.progress.append))
+            self.engine = await runs.within(patience, "opening", backend.open(opening, self.progress.append))
         return self.engine
 
     async def drop(self, patience: float) -> None:
         """Close the engine, so that the next test opens a new one."""
         engine, self.engine = self.engine, None
         if engine is not None:
-            await within(patience, "closing", engine.close())
+            await runs.within(patience, "closing", engine.close())
 
 
 class ConformanceFixtures:
@@ -249,19 +239,19 @@ class ConformanceFixtures:
         raise NotImplementedError("override the fixture `opening`: return an OpenRequest for a small model")
 
     @pytest.fixture
-    def sampling(self, backend: Backend) -> Sampling:
+    def sampling(self, backend: Backend) -> runs.Sampling:
         """Return sampling options for short answers."""
         return {"max_tokens": 24} if has_option(backend, "max_tokens") else {}
 
     @pytest.fixture
-    def long_sampling(self, backend: Backend, engine: OpenEngine) -> Sampling:
+    def long_sampling(self, backend: Backend, engine: OpenEngine) -> runs.Sampling:
         """Return sampling options for answers that are long enough to be stopped halfway."""
         if not has_option(backend, "max_tokens"):
             return {}
         return {"max_tokens": min(1000, (engine.loaded.context or 3000) // 3)}
 
     @pytest.fixture
-    def subject(self, backend: Backend, engine: OpenEngine, sampling: Sampling) -> Subject:
+    def subject(self, backend: Backend, engine: OpenEngine, sampling: runs.Sampling) -> Subject:
         """Return the open engine, with its backend and the limits for the tests."""
         return Subject(backend, engine, sampling, self.patience, self.grace)
 

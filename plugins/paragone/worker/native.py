@@ -22,7 +22,6 @@ from paragone.options import build
 from paragone.threads import in_daemon_thread
 from paragone.wire import Value
 from paragone.worker import protocol
-from paragone.worker import protocol as jobs
 from paragone.worker.client import Worker
 from paragone.worker.process import start_worker
 
@@ -96,7 +95,7 @@ class NativeBackend(Backend):
         except ParagoneError as error:
             return Probe(usable=False, reason=error.sentence, remedy=error.hint)
         try:
-            return await worker.answer(jobs.PROBE, protocol.Nothing())
+            return await worker.answer(protocol.PROBE, protocol.Nothing())
         except ParagoneError as error:
             return Probe(usable=False, reason=error.sentence, remedy=error.hint or self.install)
         finally:
@@ -107,7 +106,7 @@ class NativeBackend(Backend):
         build(self.load_options, request.options, owner=self.title)
         worker = await self._start_for(request)
         try:
-            async with contextlib.aclosing(worker.job(jobs.LOAD, request)) as messages:
+            async with contextlib.aclosing(worker.job(protocol.LOAD, request)) as messages:
                 async for message in messages:
                     if isinstance(message, protocol.Progress):
                         on_progress(LoadProgress(fraction=message.fraction))
@@ -126,7 +125,7 @@ class NativeBackend(Backend):
         build(self.load_options, request.options, owner=self.title)
         worker = await self._start_for(request)
         try:
-            return await worker.answer(jobs.ESTIMATE, request)
+            return await worker.answer(protocol.ESTIMATE, request)
         finally:
             await worker.close()
 
@@ -155,16 +154,16 @@ class WorkerEngine(OpenEngine):
         self.worker = worker
 
     def run(self, request: requests.RunRequest) -> AsyncGenerator[Event, None]:
-        return self._events(jobs.RUN, request)
+        return self._events(protocol.RUN, request)
 
     async def stop(self) -> None:
         await self.worker.stop()
 
     async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
-        return await self.worker.answer(jobs.TOKENIZE, request)
+        return await self.worker.answer(protocol.TOKENIZE, request)
 
     def score(self, request: requests.ScoreRequest) -> AsyncGenerator[Event, None]:
-        return self._events(jobs.SCORE, request)
+        return self._events(protocol.SCORE, request)
 
     async def distributions(
         self, request: requests.DistributionsRequest
@@ -179,7 +178,7 @@ class WorkerEngine(OpenEngine):
             ) from error
         try:
             job = self.worker.job(
-                jobs.DISTRIBUTIONS, protocol.SharedDistributions(request=request, buffer=buffer.path)
+                protocol.DISTRIBUTIONS, protocol.SharedDistributions(request=request, buffer=buffer.path)
             )
             async with contextlib.aclosing(job) as messages:
                 async for message in messages:
@@ -194,10 +193,10 @@ class WorkerEngine(OpenEngine):
             buffer.unlink()
 
     async def embed(self, request: requests.EmbedRequest) -> requests.Embeddings:
-        return await self.worker.answer(jobs.EMBED, request)
+        return await self.worker.answer(protocol.EMBED, request)
 
     async def vocabulary(self) -> requests.Vocabulary:
-        return await self.worker.answer(jobs.VOCABULARY, protocol.Nothing())
+        return await self.worker.answer(protocol.VOCABULARY, protocol.Nothing())
 
     async def ended(self) -> ParagoneError:
         """Wait until the worker ends by itself, and return why."""

@@ -64,7 +64,7 @@ def load(name):
 model_folder = load("model_folder")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_model():
     return model_folder.write_model
 

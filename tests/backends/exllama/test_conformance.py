@@ -30,12 +30,14 @@ class Conformance(BackendConformance):
     def long_sampling(self):
         return {"max_tokens": 600, "seed": 1}
 
-    @pytest.fixture
-    def opening(self, interpreter, write_model, tmp_path):
-        model = write_model(tmp_path / "models" / "tiny-4.0bpw", stand_in=SLOW)
-        options = dict(self.options)
+    @pytest.fixture(scope="class")
+    @classmethod
+    def opening(cls, interpreter, write_model, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("exllama")
+        model = write_model(folder / "models" / "tiny-4.0bpw", stand_in=SLOW)
+        options = dict(cls.options)
         if options.get("draft_model"):
-            options["draft_model"] = str(write_model(tmp_path / "draft"))
+            options["draft_model"] = str(write_model(folder / "draft"))
         return OpenRequest(model=str(model), options=options, python=interpreter)
 
     @pytest.mark.skip(reason="the forward pass of the stand-in does not agree with its generator")

@@ -11,38 +11,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-from paragone import (
-    Cancelled,
-    Caution,
-    ContextOverflow,
-    DeviceMemory,
-    DistributionsRequest,
-    Embeddings,
-    EmbedRequest,
-    Engine,
-    EngineError,
-    Event,
-    Finish,
-    FinishReason,
-    InputError,
-    LoadedModel,
-    LogitsBlock,
-    MemoryEstimate,
-    OpenRequest,
-    Probe,
-    PromptProgress,
-    Report,
-    RunRequest,
-    RunSettings,
-    ScoreRequest,
-    Timings,
-    Token,
-    TokenizedText,
-    TokenizeRequest,
-    Usage,
-    Vocabulary,
-    fingerprint,
-)
+import paragone
 from paragone.options import as_values
 from paragone.worker.child_process.confinement import what_opens
 from rogue_backend.options import RogueLoad, RogueSampling
@@ -56,19 +25,25 @@ FAULTY = {"killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud"
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
 
-class RogueEngine(Engine[RogueLoad, RogueSampling]):
+class RogueEngine(paragone.Engine[RogueLoad, RogueSampling]):
     load_options = RogueLoad
     sampling = RogueSampling
 
     @classmethod
-    def probe(cls) -> Probe:
-        return Probe(usable=True, facts={"python": sys.executable})
+    def probe(cls) -> paragone.Probe:
+        return paragone.Probe(usable=True, facts={"python": sys.executable})
 
     def load(
-        self, request: OpenRequest, options: RogueLoad, report: Report, cancelled: Cancelled
-    ) -> LoadedModel:
+        self,
+        request: paragone.OpenRequest,
+        options: RogueLoad,
+        report: paragone.Report,
+        cancelled: paragone.Cancelled,
+    ) -> paragone.LoadedModel:
         if request.model not in MODELS:
-            raise InputError(f"There is no model {request.model!r}.", hint=f"There are: {', '.join(MODELS)}.")
+            raise paragone.InputError(
+                f"There is no model {request.model!r}.", hint=f"There are: {', '.join(MODELS)}."
+            )
         if options.build:
             print(options.build, file=sys.stderr)
         for step in range(10):
@@ -81,9 +56,11 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         self.context = options.context
         self.options = options
         cautions = (
-            (Caution(code="test", sentence="This engine fails on cue."),) if self.model == "cautious" else ()
+            (paragone.Caution(code="test", sentence="This engine fails on cue."),)
+            if self.model == "cautious"
+            else ()
         )
-        return LoadedModel(
+        return paragone.LoadedModel(
             name=request.model,
             context=options.context,
             vision=self.model == "seeing",
@@ -91,28 +68,30 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             facts={"threads": str(request.threads)} | (_pried() if self.model == "prying" else {}),
         )
 
-    def generate(self, request: RunRequest, sampling: RogueSampling, cancelled: Cancelled) -> Iterator[Event]:
+    def generate(
+        self, request: paragone.RunRequest, sampling: RogueSampling, cancelled: paragone.Cancelled
+    ) -> Iterator[paragone.Event]:
         start = time.monotonic()
-        prompt = len(self.tokenize(TokenizeRequest(messages=request.messages)).ids)
+        prompt = len(self.tokenize(paragone.TokenizeRequest(messages=request.messages)).ids)
         if prompt >= self.context:
-            raise ContextOverflow(
+            raise paragone.ContextOverflow(
                 f"The prompt has {prompt} tokens, the context {self.context}.",
                 tokens=prompt,
                 context=self.context,
             )
-        yield RunSettings(sampling=as_values(sampling), threads=request.threads)
+        yield paragone.RunSettings(sampling=as_values(sampling), threads=request.threads)
         steps = round(sampling.prefill_s * 20)
         for step in range(steps):
             if cancelled:
                 break
-            yield PromptProgress(done=prompt * step // steps, total=prompt, time=time.monotonic())
+            yield paragone.PromptProgress(done=prompt * step // steps, total=prompt, time=time.monotonic())
             time.sleep(1 / 20)
-        yield PromptProgress(done=prompt, total=prompt, time=time.monotonic())
+        yield paragone.PromptProgress(done=prompt, total=prompt, time=time.monotonic())
         self.threads = request.threads
         self.images = [image.name for message in request.messages for image in message.images]
         first = time.monotonic()
         done = 0
-        reason: FinishReason = "stop"
+        reason: paragone.FinishReason = "stop"
         last = request.messages[-1]
         begun = len(last.text.split()) if last.role == "assistant" else 0
         for number in range(begun, begun + sampling.max_tokens):
@@ -131,16 +110,16 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         else:
             reason = "length"
         now = time.monotonic()
-        yield Finish(
+        yield paragone.Finish(
             reason=reason,
-            usage=Usage(prompt_tokens=prompt, cached_tokens=0, completion_tokens=done),
-            timings=Timings(prefill_s=first - start, decode_s=now - first),
+            usage=paragone.Usage(prompt_tokens=prompt, cached_tokens=0, completion_tokens=done),
+            timings=paragone.Timings(prefill_s=first - start, decode_s=now - first),
             time=now,
         )
 
-    def token(self, number: int, *, is_wrong: bool) -> Token:
+    def token(self, number: int, *, is_wrong: bool) -> paragone.Token:
         fault = self.model if is_wrong else ""
-        return Token(
+        return paragone.Token(
             text="x" * 300_000_000 if fault == "bulky" else self.word(number),
             id=number,
             channel="thinking" if self.model == "thinking" and not is_wrong else "answer",
@@ -160,7 +139,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             return f"{' '.join(self.images)} "
         return f"word{number} "
 
-    def misbehave(self, cancelled: Cancelled) -> None:
+    def misbehave(self, cancelled: paragone.Cancelled) -> None:
         last_words = self.options.last_words
         if last_words and self.model != "raises":
             print(last_words, file=sys.stderr)
@@ -203,15 +182,17 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
     def pipe(self) -> int:
         return int(sys.argv[1])
 
-    def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         text = "\n".join(message.text for message in request.messages) or request.text
         count = len(text.split()) + len(request.messages)
-        return TokenizedText(text=text, ids=tuple(n % self.options.vocab_size for n in range(count)))
+        return paragone.TokenizedText(text=text, ids=tuple(n % self.options.vocab_size for n in range(count)))
 
-    def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
+    def score(
+        self, request: paragone.ScoreRequest, cancelled: paragone.Cancelled
+    ) -> Iterator[paragone.Event]:
         self.check_scores()
         words = request.text.split()
-        reason: FinishReason = "stop"
+        reason: paragone.FinishReason = "stop"
         for number, word in enumerate(words):
             if number == self.options.fails_at:
                 self.misbehave(cancelled)
@@ -219,12 +200,14 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
                 reason = "cancelled"
                 break
             time.sleep(0.001)
-            yield PromptProgress(done=number, total=len(words), time=time.monotonic())
+            yield paragone.PromptProgress(done=number, total=len(words), time=time.monotonic())
             n_bytes = len(word.encode())
-            yield Token(text=word, id=number, logprob=-1.0, n_bytes=n_bytes, time=time.monotonic())
-        yield Finish(reason=reason, time=time.monotonic())
+            yield paragone.Token(text=word, id=number, logprob=-1.0, n_bytes=n_bytes, time=time.monotonic())
+        yield paragone.Finish(reason=reason, time=time.monotonic())
 
-    def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
+    def distributions(
+        self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
+    ) -> Iterator[paragone.LogitsBlock]:
         """Logits that encode their place: 1,000 times the position, plus the column."""
         self.check_scores()
         width = self.options.vocab_size
@@ -242,9 +225,9 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
                 with Path(self.options.trace).open("ab") as file:
                     file.write(b".")
             data = memoryview(room)[: rows * width].cast("B").cast("f")
-            yield LogitsBlock(start=start, rows=rows, vocab_size=width, data=data)
+            yield paragone.LogitsBlock(start=start, rows=rows, vocab_size=width, data=data)
 
-    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
+    def embed(self, request: paragone.EmbedRequest, cancelled: paragone.Cancelled) -> paragone.Embeddings:
         """Vectors of the number of the text's words, which come one per millisecond."""
         self.check_scores()
         for text in request.texts:
@@ -252,27 +235,29 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
                 if number == self.options.fails_at:
                     self.misbehave(cancelled)
                 if cancelled:
-                    raise EngineError("The computation was stopped.")
+                    raise paragone.EngineError("The computation was stopped.")
                 time.sleep(0.001)
         counts = [len(text.split()) for text in request.texts]
-        return Embeddings(vectors=tuple((float(n), -0.5) for n in counts), prompt_tokens=sum(counts))
+        return paragone.Embeddings(vectors=tuple((float(n), -0.5) for n in counts), prompt_tokens=sum(counts))
 
     def check_scores(self) -> None:
         if not self.options.scores:
-            raise EngineError("This engine has no scores and no distributions.")
+            raise paragone.EngineError("This engine has no scores and no distributions.")
 
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> paragone.Vocabulary:
         size = self.options.vocab_size
-        return Vocabulary(size=size, fingerprint=fingerprint(self.word(n).encode() for n in range(size)))
+        return paragone.Vocabulary(
+            size=size, fingerprint=paragone.fingerprint(self.word(n).encode() for n in range(size))
+        )
 
     @classmethod
-    def estimate(cls, request: OpenRequest, options: RogueLoad) -> MemoryEstimate:
+    def estimate(cls, request: paragone.OpenRequest, options: RogueLoad) -> paragone.MemoryEstimate:
         if request.model not in MODELS:
-            raise InputError(f"There is no model {request.model!r}.")
-        cpu = DeviceMemory(
+            raise paragone.InputError(f"There is no model {request.model!r}.")
+        cpu = paragone.DeviceMemory(
             device="CPU", weights=1 << 20, kv_cache=options.context * 16, compute=1 << 16, free=options.free
         )
-        return MemoryEstimate(context=options.context, devices=(cpu,), trained_context=1 << 16)
+        return paragone.MemoryEstimate(context=options.context, devices=(cpu,), trained_context=1 << 16)
 
 
 def _pried() -> dict[str, str]:

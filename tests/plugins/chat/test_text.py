@@ -1,6 +1,6 @@
 """Converting the bytes of tokens to channels, whole characters and stop sequences, without a model."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import Token
@@ -103,6 +103,7 @@ def test_it_is_settled_once_the_answer_itself_has_begun():
     assert not stopping.settled
 
 
+@settings(max_examples=40)
 @given(st.text(max_size=40), st.lists(st.integers(1, 5), max_size=60))
 def test_any_text_split_anywhere_arrives_completely(text, cuts):
     text = "." + text  # so that it does not start with a tag
@@ -113,6 +114,7 @@ def test_any_text_split_anywhere_arrives_completely(text, cuts):
     assert read([*pieces, data])[0] == text
 
 
+@settings(max_examples=50)
 @given(
     st.text("ab\n", max_size=20),
     st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),
