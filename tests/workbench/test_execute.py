@@ -8,8 +8,7 @@ from rogue_backend.definitions import rogue
 
 from paragone import Image, InputError
 from paragone.worker import protocol
-from paragone_workbench.engines.handle import RunObserver
-from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.runs.run import RunObserver, RunSpec
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")

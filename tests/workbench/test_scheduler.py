@@ -14,11 +14,11 @@ from tests.workbench.conftest import Backends
 from paragone.worker import client, process
 from paragone_workbench import machine, scheduling
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.handle import EngineHandle, Turn
 from paragone_workbench.engines.registry import Placement
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import Scheduler, Turn, resources_of
+from paragone_workbench.scheduling import Scheduler, resources_of
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")

@@ -18,16 +18,15 @@ from paragone.network import host_and_port, is_loopback
 from paragone.texts import size_text
 from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import without_secrets
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.handle import EngineHandle, Turn, Turns
 
 if TYPE_CHECKING:
     from paragone import MemoryEstimate
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
-    from paragone_workbench.engines.handle import RunObserver
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.execute import Execution
-    from paragone_workbench.runs.run import Run, RunSpec
+    from paragone_workbench.runs.run import Run, RunObserver, RunSpec
 
 REQUESTS_PER_SERVER = 4
 """Largest number of simultaneous runs on one server. Further runs wait in paragone, which can show and cancel them."""
@@ -49,21 +48,7 @@ class ScheduleDecision:
     reason: str
 
 
-@dataclass(slots=True, eq=False)
-class Turn:
-    """The resources that a run may use during its turn."""
-
-    threads: int | None = None
-    """Number of CPU threads; None if the engine chooses the number."""
-    schedule: str = ""
-    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
-    cautions: tuple[Caution, ...] = ()
-    """Warnings for the user that arose before the turn."""
-    shared: bool | None = None
-    """Whether another run has used the same server or this machine during the turn; None if unknown."""
-
-
-class Scheduler:
+class Scheduler(Turns):
     """Gives runs their turns in the order that the mode requires."""
 
     def __init__(

@@ -24,8 +24,8 @@ from paragone_cli.command_line.output import (
 )
 from paragone_tui.terminal.text import visible
 from paragone_workbench.compare.answers import answer_json, warnings_of
-from paragone_workbench.engines.handle import EngineHandle, EngineObserver, RunObserver
-from paragone_workbench.runs.run import Run
+from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.runs.run import Run, RunObserver
 
 EVERY = 0.1
 """Minimum seconds between two updates."""

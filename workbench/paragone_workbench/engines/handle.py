@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         Backend,
         Capabilities,
         Caution,
-        Channel,
         Json,
         LoadedModel,
         LoadProgress,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     )
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
-    from paragone_workbench.runs.run import Run
 
 
 CANCEL_TIMEOUT = 5.0
@@ -57,26 +55,6 @@ EngineState: TypeAlias = Literal["closed", "opening", "open", "stopped", "failed
 
 class OpeningStopped(EngineError):
     pass
-
-
-class RunObserver:
-    """Receives the events of a run, on the event loop. An exception goes to the loop's exception handler; the run
-    continues."""
-
-    def run_changed(self, run: Run) -> None:
-        """The run's phase, its settings or a figure changed, without new text; `text_came` reports new text."""
-
-    def run_started(self, run: Run) -> None:
-        """The request was sent to the engine; the run's manifest is complete."""
-
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        """New text of the answer or of the thinking was added to the run, and the figures changed."""
-
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        pass
-
-    def run_ended(self, run: Run) -> None:
-        """The run ended; its result is complete."""
 
 
 class EngineObserver:
@@ -425,6 +403,33 @@ class EngineHandle:
 
     def _notify(self, call: Callable[[EngineObserver], None]) -> None:
         failures.notify_observers(self.observers, call, "an engine")
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Turn:
+    """The resources that a run may use during its turn."""
+
+    threads: int | None = None
+    """Number of CPU threads; None if the engine chooses the number."""
+    schedule: str = ""
+    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
+    cautions: tuple[Caution, ...] = ()
+    """Warnings for the user that arose before the turn."""
+    shared: bool | None = None
+    """Whether another run has used the same server or this machine during the turn; None if unknown."""
+
+
+class Turns(Protocol):
+    """Schedules runs: decides when each run may use its engine."""
+
+    def join(self, engine: EngineHandle) -> None:
+        pass
+
+    def leave(self, engine: EngineHandle) -> None:
+        pass
+
+    def turn(self, engine: EngineHandle) -> contextlib.AbstractAsyncContextManager[Turn]:
+        """Wait until a run may use the engine. During the turn, the engine is open, unless opening it failed."""
 
 
 ENGINES_S = 0.5

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle, EngineObserver, RunObserver
+from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
 from paragone_workbench.experiments.suite import Cell, SuiteRequest, seed_option, unfinished_cells
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.runs.run import Run, RunObserver, RunSpec
 from paragone_workbench.scheduling import REQUESTS_PER_SERVER, EnginePool, Scheduler
 from paragone_workbench.store.experiment_records import AssertionResult, RunCount
 

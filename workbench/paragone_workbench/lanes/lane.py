@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone_workbench.engines import definitions
 from paragone_workbench.engines.failures import notify_observers
-from paragone_workbench.engines.handle import EngineObserver, RunObserver
+from paragone_workbench.engines.handle import EngineObserver
 from paragone_workbench.runs.context import path_to, request_of
 from paragone_workbench.store.records import LaneRecord
 
@@ -102,7 +102,7 @@ class LaneObserver:
         """The engine could not be opened, or ended while no run used it."""
 
 
-class Lane(EngineObserver, RunObserver):
+class Lane(EngineObserver):
     """Answers prompts with an engine, one at a time; each run continues the previous one. Raises no errors of the
     engine."""
 

@@ -14,18 +14,17 @@ import paragone
 from paragone_workbench.conversation.attached_files import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options, without_secrets
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error, report
-from paragone_workbench.engines.handle import RunObserver, wait_for_end
+from paragone_workbench.engines.handle import wait_for_end
 from paragone_workbench.runs.context import Fitted, fitted_to, without_oldest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.result import manifest
-from paragone_workbench.runs.run import Run
+from paragone_workbench.runs.run import Run, RunObserver
 
 if TYPE_CHECKING:
     from paragone import Channel, Event, OpenEngine, ParagoneError
-    from paragone_workbench.engines.handle import EngineHandle
+    from paragone_workbench.engines.handle import EngineHandle, Turn, Turns
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.run import RunSpec
-    from paragone_workbench.scheduling import Scheduler, Turn
 
 
 NOTICE_S = 3
@@ -74,7 +73,7 @@ class Execution:
     """A run that is waiting, in progress, or ended. The run notifies its observers, and stores errors instead of raising them."""
 
     def __init__(
-        self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], scheduler: Scheduler
+        self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], scheduler: Turns
     ) -> None:
         """Start to execute a run on an engine that is open or being opened. A function `spec` is called when the turn
         begins."""

@@ -6,18 +6,17 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from paragone import Json, Message, ParagoneError, RunRequest
 from paragone.texts import without_keys
 from paragone_workbench.engines.failures import notify_observers
-from paragone_workbench.engines.handle import RunObserver
 from paragone_workbench.ids import new_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.text import GrowingText
 
 if TYPE_CHECKING:
-    from paragone import Channel, FinishReason, Image, PromptProgress, RunSettings, Token
+    from paragone import Caution, Channel, FinishReason, Image, PromptProgress, RunSettings, Token
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.runs.metrics import Meter
@@ -177,3 +176,27 @@ class Run:
 
     def changed(self) -> None:
         self.notify(lambda observer: observer.run_changed(self))
+
+
+class RunObserver(Protocol):  # each method returns explicitly, since none is abstract
+    """Receives the events of a run, on the event loop. An exception goes to the loop's exception handler; the run
+    continues."""
+
+    def run_changed(self, run: Run) -> None:
+        """The run's phase, its settings or a figure changed, without new text; `text_came` reports new text."""
+        return
+
+    def run_started(self, run: Run) -> None:
+        """The request was sent to the engine; the run's manifest is complete."""
+        return
+
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
+        """New text of the answer or of the thinking was added to the run, and the figures changed."""
+        return
+
+    def cautioned(self, run: Run, caution: Caution) -> None:
+        return
+
+    def run_ended(self, run: Run) -> None:
+        """The run ended; its result is complete."""
+        return

@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 import paragone
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error
-from paragone_workbench.engines.handle import EngineHandle, RunObserver
-from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.runs.run import Run, RunObserver, RunSpec
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.replies import End, Part, Piece
 from paragone_workbench.serving.requests import ApiError, Given, RequestedAnswer

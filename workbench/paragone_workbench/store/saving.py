@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
-from paragone_workbench.engines.handle import RunObserver
 from paragone_workbench.store.changes import PART, Changes, FollowedRun, Outbox
 from paragone_workbench.store.errors import ConversationDeleted, HistoryLocked, StoreError
 from paragone_workbench.store.records import NO_DRAFT
@@ -84,7 +83,7 @@ LAST_TRY_S = 1.5
 """Seconds that the last attempt may take: SQLite alone waits 1 s for a lock."""
 
 
-class Recorder(RunObserver):
+class Recorder:
     """Saves the conversations of a session from the event loop, which it never blocks. Changes stay in memory until a
     history is open, and while it is locked or the disk is full."""
 
