@@ -94,7 +94,6 @@ LONG = "word " * 20
             "The seaweed",
             "b parts from a at character 7: after “The”, it has “seaweed” instead of “seaside”.",
         ),
-        ("Red", "Blue", "b parts from a at character 0: it has “Blue” instead of “Red”."),
         (
             "Red.",
             "Red. Blue.",

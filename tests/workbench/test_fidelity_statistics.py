@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from paragone import EngineError, LogitsBlock
 from paragone_workbench.measure import fidelity_results as ours
-from paragone_workbench.measure.fidelity_results import DECADES, compared, log_probabilities, losses, shares
+from paragone_workbench.measure.fidelity_results import compared, log_probabilities, losses
 from paragone_workbench.statistics import Estimate
 
 windows = st.lists(
@@ -175,11 +175,3 @@ def test_two_distributions_by_hand():
     assert scores.delta_p == pytest.approx([0.25])
     assert scores.same_top.tolist() == [False]
     assert losses(p, np.array([0])) == pytest.approx([math.log(2)])
-
-
-def test_a_histogram_counts_each_position_once():
-    found = shares(np.array([0.0, 1e-9, 2e-4, 0.5, 3.0, 900.0]))
-    assert len(found) == 6 * (len(DECADES) - 1)
-    assert sum(found) == pytest.approx(1)
-    assert found[0] == pytest.approx(2 / 6)
-    assert found[-1] == pytest.approx(1 / 6)
