@@ -101,7 +101,7 @@ async def test_without_tokens_the_first_character_is_shown_one_place_for_all_lan
         await screen.press("alt+v")
         await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
         await screen.until(lambda: "first character that differs" in screen.text)
-        assert "Where b" in screen.text
+        assert "Where b parts from a" in screen.text
         await screen.press("greater_than_sign")
         await screen.until(lambda: "The answers part at this place only." in screen.text)
         await screen.press("v")

@@ -65,9 +65,11 @@ async def test_an_engine_that_does_not_stop_is_ended(start, monkeypatch, tmp_pat
         assert screen.lanes[1].state == "done"
 
 
-async def test_neither_mistakes_nor_prints_nor_control_codes_reach_the_screen(start):
-    lanes = rogue("raises"), rogue("loud"), rogue("escapes", "[b]x\x1b[2J")
-    async with start(*lanes, size=(240, 30)) as screen:
+async def test_neither_mistakes_nor_prints_nor_control_codes_reach_the_screen_but_why_an_engine_is_not_open(
+    start,
+):
+    lanes = rogue("raises"), rogue("loud"), rogue("escapes", "[b]x\x1b[2J"), rogue("nonsense")
+    async with start(*lanes, size=(360, 30)) as screen:
         await screen.ask("go")
         await screen.answered()
         assert screen.lanes[0].state == "failed"
@@ -75,18 +77,11 @@ async def test_neither_mistakes_nor_prints_nor_control_codes_reach_the_screen(st
         assert "word19" in screen.columns[1].transcript.text
         for wrong in ("Traceback", "ooooo", "printed from Python", "\x1b", "\u202e"):
             assert wrong not in screen.text
+        assert screen.lanes[3].state == "failed"
+        assert "There is no model 'nonsense'" in " ".join(screen.columns[3].transcript.text.split())
+        assert "nonsense takes no prompt; f7 restarts" in screen.text.splitlines()[-3]
         assert "[bold]mark[/bold]" in screen.text
         assert "[b]x␛[2J" in screen.columns[2].status.render_line(0).text
-
-
-async def test_an_engine_that_cannot_be_opened_says_why(start):
-    async with start(rogue("nonsense"), rogue("steady"), size=(160, 30)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        assert "There is no model 'nonsense'" in " ".join(screen.columns[0].transcript.text.split())
-        assert screen.lanes[0].state == "failed"
-        assert screen.lanes[1].state == "done"
-        assert "nonsense takes no prompt; f7 restarts" in screen.text.splitlines()[-3]
 
 
 async def test_a_prompt_without_any_engine_stays_in_the_composer(start):

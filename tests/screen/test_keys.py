@@ -16,7 +16,6 @@ from paragone_tui.widgets.palette import entries
 OPENED_BY = {
     "EnginePicker": "f3",
     "HistoryScreen": "ctrl+o",
-    "AboutLane": "ctrl+l",
     "HelpScreen": "f1",
     "SettingsForm": "alt+o",
 }

@@ -252,10 +252,23 @@ async def test_a_preset_is_applied_and_saved(start):
         assert State(state_file()).saved.presets == {}
 
 
-async def test_a_value_of_the_last_run_is_shown_but_not_as_the_default_or_for_another_engine(start):
+async def test_a_closed_form_is_freed_and_a_value_of_the_last_run_is_shown_for_its_engine_only(start):
     async with start(rogue("steady", "first", max_tokens=2)) as screen:
         await screen.ask("go")
         await screen.answered()
+        shown = await form(screen)
+        widgets: list[Widget] = [shown, *shown.query(TextField)]
+        freed: list[weakref.ref[object]] = [weakref.ref(widget) for widget in widgets]
+        freed += [weakref.ref(widget._styles_cache) for widget in widgets]
+        del shown, widgets
+        await screen.press("escape")
+        await screen.until(lambda: not isinstance(screen.app.screen, SettingsForm), "the form closes")
+
+        def is_free() -> bool:
+            gc.collect()
+            return all(one() is None for one in freed)
+
+        await screen.until(is_free, "the form is freed")
         shown = await form(screen)
         await fill(screen, "max_tokens", "")
         await screen.press("backspace")
@@ -291,23 +304,3 @@ async def test_in_the_smallest_terminal_the_field_with_the_focus_is_in_sight(sta
             await screen.type(text)
             assert f"{text} " in screen.text
             await screen.press("down")
-
-
-async def test_a_closed_form_is_freed(start):
-    async with start(rogue("steady", "first")) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        shown = await form(screen)
-        widgets: list[Widget] = [shown, *shown.query(TextField)]
-        freed: list[weakref.ref[object]] = [weakref.ref(widget) for widget in widgets]
-        freed += [weakref.ref(widget._styles_cache) for widget in widgets]
-        assert len(freed) > 1
-        del shown, widgets
-        await screen.press("escape")
-        await screen.until(lambda: not isinstance(screen.app.screen, SettingsForm), "the form closes")
-
-        def is_free() -> bool:
-            gc.collect()
-            return all(one() is None for one in freed)
-
-        await screen.until(is_free, "the form is freed")
