@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,35 +29,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
 
 
-@dataclass(eq=False)
-class ParityMarks(LaneObserver):
-    """Checks the parity of a session's lanes whenever their answers have ended."""
-
-    session: Session
-    show: Callable[[Collection[str], int], None]
-    """Called with the names of the compared lanes and the number of differences."""
-
-    def check(self) -> None:
-        """Check the parity of the answers, unless some answers are still in progress."""
-        if self.session.is_busy:
-            return
-        if len(self.session.lanes) < 2 or not self.session.prompts:
-            self.show((), 0)
-            return
-        # not needed at start
-        from paragone_tui.screens.parity import answered_sides
-        from paragone_workbench.compare.parity import check_parity
-
-        sides = answered_sides(self.session)
-        self.show({side.name for side in sides}, check_parity(sides).alarms)
-
-    def prompted(self, lane: Lane, run: Run) -> None:
-        self.show((), 0)
-
-    def run_ended(self, lane: Lane, run: Run) -> None:
-        self.check()
-
-
 _STOPPING = frozenset({"stop", "stop-lane"})
 _AMONG_LANES = frozenset({"next-lane", "previous-lane next-lane", "zoom"})
 _ON_ANSWERS = frozenset({"regenerate", "copy-answer", "previous-variant next-variant"})
@@ -71,8 +41,8 @@ def can_stop(session: Session) -> bool:
     return session.is_busy or opening
 
 
-class Readiness(LaneObserver):
-    """Observes all lanes of a session, and calls `show` when `idle` or `silent` has changed."""
+class Readiness:
+    """What the lanes of a session can do at present. Calls `show` when `idle` or `silent` has changed."""
 
     def __init__(self, session: Session, show: Callable[[], object]) -> None:
         self._session = session
@@ -101,11 +71,6 @@ class Readiness(LaneObserver):
             self.idle, self.silent = idle, silent
             self._show()
 
-    def state_changed(self, lane: Lane) -> None:
-        """Check after a new state of a lane, such as a new run or a failed engine, but not after each token."""
-        if not lane.is_busy or lane.state not in ("writing", "reading"):
-            self.check()
-
 
 _LOWEST = 9
 """Least height of the lanes, in rows, in which the guide is shown."""
@@ -122,7 +87,7 @@ _SIGNS = (
 )
 
 
-class Guide(Static, LaneObserver):
+class Guide(Static):
     """Covers the lanes below their headers until a lane has content."""
 
     DEFAULT_CSS = """
@@ -142,17 +107,6 @@ class Guide(Static, LaneObserver):
     def show_for(self, columns: Sequence[LaneColumn]) -> None:
         """Show the guide for these lanes if the conversation is empty."""
         self._columns = columns
-        self._check()
-
-    def prompted(self, lane: Lane, run: Run) -> None:
-        """Hide the guide, because a conversation begins."""
-        self._check()
-
-    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Hide the guide, because a lane shows an error."""
-        self._check()
-
-    def _check(self) -> None:
         is_empty = not any(column.transcript.blocks for column in self._columns)
         has_room = self.parent is not None and self.screen.size.height - 3 >= _LOWEST
         set_shown(self, bool(self._columns) and is_empty and has_room)
@@ -192,7 +146,7 @@ _BLANK_ROW_FROM = 18
 """Least height of the screen, in rows, in which there is a blank row below the headers."""
 
 
-class Lanes(Horizontal, can_focus=True):
+class Lanes(Horizontal, LaneObserver, can_focus=True):
     """The columns of the lanes, or a welcome text without lanes. While this widget has the focus, lane mode is on."""
 
     FOCUS_ON_CLICK = False  # a click must not enter lane mode, in which the next typed letters are commands
@@ -233,7 +187,6 @@ class Lanes(Horizontal, can_focus=True):
         self.linked = True
         """Whether the lanes' turns are aligned, and the lanes scroll together."""
         self.differences = Differences(do)
-        self.marks = ParityMarks(session, self._show_differences)
         self.welcome = Static(id="welcome", markup=False)
         self.guide = Guide(self.key_of)
         self.columns = [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
@@ -245,6 +198,20 @@ class Lanes(Horizontal, can_focus=True):
 
     def on_unmount(self) -> None:
         self.differences.watch([])
+
+    def prompted(self, lane: Lane, run: Run) -> None:
+        self.guide.show_for(self.columns)
+        self._show_differences((), 0)
+
+    def run_ended(self, lane: Lane, run: Run) -> None:
+        self._check_parity()
+
+    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
+        self.guide.show_for(self.columns)
+
+    def state_changed(self, lane: Lane) -> None:
+        if not lane.is_busy or lane.state not in ("writing", "reading"):  # not after each token
+            self._readiness.check()
 
     @property
     def in_lane_mode(self) -> bool:
@@ -334,7 +301,7 @@ class Lanes(Horizontal, can_focus=True):
             column.show_history()
         self.differences.mark_all()
         self.guide.show_for(self.columns)
-        self.marks.check()
+        self._check_parity()
         self._readiness.check()
 
     async def rebuild(self) -> None:
@@ -351,7 +318,7 @@ class Lanes(Horizontal, can_focus=True):
         for column in self.columns:
             self.move_child(column, before=self.guide)
         self.lay_out()
-        self.marks.check()
+        self._check_parity()
         self._readiness.check()
         self._remember()
 
@@ -377,6 +344,20 @@ class Lanes(Horizontal, can_focus=True):
         text = self._session.system_prompt.after(head.prompt if head is not None else None)
         return f"system: {shorten(text, _SYSTEM_SHOWN, placeholder=' …')}" if text else ""
 
+    def _check_parity(self) -> None:
+        """Mark the lanes whose conditions differ, unless some answers are still in progress."""
+        if self._session.is_busy:
+            return
+        if len(self._session.lanes) < 2 or not self._session.prompts:
+            self._show_differences((), 0)
+            return
+        # not needed at start
+        from paragone_tui.screens.parity import answered_sides
+        from paragone_workbench.compare.parity import check_parity
+
+        sides = answered_sides(self._session)
+        self._show_differences({side.name for side in sides}, check_parity(sides).alarms)
+
     def _show_differences(self, lanes: Collection[str], count: int) -> None:
         for column in self.columns:
             column.show_differences(count if column.lane.name in lanes else 0)
@@ -390,5 +371,5 @@ class Lanes(Horizontal, can_focus=True):
             keys=self._keys,
         )
         column.transcript.fold(thinking=self._fold_thinking, logs=self._fold_logs)
-        lane.observers += (self.marks, self._readiness, self.guide)
+        lane.observers += (self,)
         return column
