@@ -17,8 +17,6 @@ _BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
 
 
 class _ExLlamaBackend(NativeBackend):
-    """The base class of ExLlamaV2Backend and ExLlamaV3Backend."""
-
     api_version = 2
     sampling = exllama_options.ExLlamaSampling
     capabilities = Capabilities(

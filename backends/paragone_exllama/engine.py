@@ -34,7 +34,6 @@ from paragone_exllama.tokenizer import read_tokenizer_files
 def cautions(
     library: Library, options: ExLlamaLoadOptions, *, owner: str, template: bool
 ) -> Iterator[paragone.Caution]:
-    """Yield the cautions for the model named `owner`. `template`: whether the model has a chat template."""
     if not template:
         sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
         yield paragone.Caution(code="no-chat-template", sentence=sentence)

@@ -25,7 +25,6 @@ class ExllamaVocab:
     """
 
     def __init__(self, library: Library, files: TokenizerFiles, owner: str) -> None:
-        """Read the vocabulary. `owner` is the name of the model in error messages."""
         self.size = library.vocab_size
         self.exact = files.tokens is not None
         """Whether the tokens' bytes are known.
@@ -48,7 +47,6 @@ class ExllamaVocab:
             return files.added.get(text) if token is None else token
 
         self.ends = files.ends(id_of)
-        """The tokens that end an answer."""
         self.bos = id_of(files.bos) if files.adds_bos else None
         """The BOS token that every prompt and plain text begins with, if any."""
         self.visible = {
@@ -66,7 +64,6 @@ class ExllamaVocab:
         return self._bytes[token] if 0 <= token < self.size else b""
 
     def piece(self, token: int) -> bytes:
-        """Return the bytes of a token; empty for a control token."""
         return b"" if token in self._control else self.written(token)
 
     def text(self, token: int) -> str:
@@ -149,7 +146,6 @@ def run(
     sampling: ExLlamaSampling,
     logprobs: int | None,
 ) -> Iterator[paragone.Event]:
-    """Yield the events of the answer to a prompt; the last event is a Finish."""
     room = library.capacity - len(tokens)
     limit = min(sampling.max_tokens or room, room)
     answer = _Answer(vocab, text, logprobs)
@@ -217,8 +213,6 @@ def run(
 
 
 class _Answer:
-    """Counts the tokens of one answer, records when the first and the last token came, and makes events of the tokens."""
-
     def __init__(self, vocab: ExllamaVocab, text: AnswerText, logprobs: int | None) -> None:
         self._vocab = vocab
         self._text = text
@@ -340,7 +334,6 @@ def distributions(
 
 
 def _chunks(library: Library, tokens: Sequence[int], chunk: int, cancelled: paragone.Cancelled) -> Chunks:
-    """Yield the logits of each chunk until the user asks to stop."""
     if not tokens or cancelled:
         return
     with contextlib.closing(library.forward(tokens, chunk)) as computed:

@@ -50,13 +50,10 @@ class Library(ABC):
     vocab_size: int
     """Number of tokens of the vocabulary; the model's head may be padded to more."""
     trained: int | None
-    """The context window that the model was trained for."""
     largest_chunk: int
     """Largest number of prompt tokens processed at once."""
     drafts: bool
-    """Whether the model uses speculative decoding."""
     facts: Mapping[str, str]
-    """How the model was opened, for display."""
     generator: Any
     tokenizer: Any
     page: int = PAGE
@@ -95,7 +92,6 @@ class Library(ABC):
         return results
 
     def cached(self, job: GeneratorJob) -> int:
-        """Return the number of prompt tokens that were already in the cache."""
         return job.cached_pages * self.page + job.cached_tokens
 
     @abstractmethod
@@ -144,7 +140,6 @@ def release_lock(folder: Path) -> None:
 
 
 def _is_used(links: str, path: Path) -> bool:
-    """Return whether one of these links of a running process, in its folder in /proc, points to a path."""
     for link in glob.iglob(f"/proc/[0-9]*/{links}"):  # noqa: PTH207 (which raises if a process ends meanwhile)
         with contextlib.suppress(OSError):  # the process belongs to another user, or has ended
             if os.readlink(link) == str(path):  # noqa: PTH115

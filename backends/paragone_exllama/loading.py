@@ -90,7 +90,6 @@ class _CancelledError(Exception):
 
 
 def prepare_process() -> None:
-    """Prepare this process for the import of PyTorch and the library."""
     # PyTorch compiles with ninja, which is in the interpreter's folder.
     beside = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join(filter(None, (beside, os.environ.get("PATH"))))

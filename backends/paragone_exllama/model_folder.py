@@ -163,8 +163,6 @@ _CONTEXT = (
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A model in Hugging Face's layout."""
-
     path: Path
     config: JsonObject
     stored: Stored
@@ -173,7 +171,6 @@ class ModelFolder:
 
     @property
     def size(self) -> int:
-        """Size of the weights in bytes."""
         return sum(tensor.size for tensor in self.tensors.values())
 
     @property

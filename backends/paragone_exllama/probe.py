@@ -70,7 +70,6 @@ def probe(library: str, title: str) -> Probe:
 
 
 def _attention(capability: tuple[int, int]) -> str:
-    """Describe ExLlamaV2's attention. `capability` is the compute capability of the oldest GPU."""
     unpaged = "unpaged, so that only the latest conversation is kept in the cache"
     found = _version("flash-attn")
     if found is None:
@@ -187,7 +186,6 @@ def _builds(library: str) -> Sequence[Build]:
 
 
 def _another(library: str, cuda: int) -> str:
-    """Return the advice to create an environment for a major version of CUDA, if there is a build for this version."""
     there = {build.cuda for build in _builds(library)}
     return f", or run: paragone env create {library} --cuda {cuda}" if str(cuda) in there else ""
 

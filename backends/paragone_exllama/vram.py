@@ -37,8 +37,6 @@ class NvidiaGpu(NamedTuple):
 
 
 class Driver(NamedTuple):
-    """The driver, and the GPUs in the order of their PCI addresses."""
-
     version: str
     cuda: tuple[int, int]
     """The newest CUDA version that the driver supports."""
@@ -114,7 +112,6 @@ def visible_gpus() -> tuple[NvidiaGpu, ...]:
 
 
 def _part(uuid: str) -> NvidiaGpu | None:
-    """Return the MIG part with this UUID; None if there is none."""
     handle = ctypes.c_void_p()
     with _nvml() as nvml:
         if nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)):

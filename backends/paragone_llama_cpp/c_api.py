@@ -130,8 +130,6 @@ class TokenData(Structure):
 
 
 class TokenDataArray(Structure):
-    """llama_token_data_array: the candidates of a sampler."""
-
     _fields_: ClassVar = [
         ("data", POINTER(TokenData)),
         ("size", c_size_t),
@@ -147,8 +145,6 @@ class GgufInitParams(Structure):
 
 
 class TypeTraits(Structure):
-    """ggml_type_traits: a type of numbers, and its conversion to float32."""
-
     _fields_: ClassVar = [
         ("type_name", c_char_p),
         ("blck_size", c_int64),
@@ -161,7 +157,6 @@ class TypeTraits(Structure):
 
 
 Pointer = NewType("Pointer", int)
-"""The address of an object of the library."""
 UInt32 = NewType("UInt32", int)
 UInt64 = NewType("UInt64", int)
 Int64 = NewType("Int64", int)
@@ -330,7 +325,6 @@ _PACKAGES: Final[dict[BuildName, tuple[str, str, Sequence[str]]]] = {
 """For each build: its distribution, its package, and patterns of its library's file. The preferred build is first."""
 
 _EXTRAS: Final[dict[BuildName, str]] = {"native": "llama-cpp", "prebuilt": "llama-cpp-prebuilt"}
-"""paragone's extra that installs each build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +333,6 @@ class InstalledBuild:
     """`native` was compiled for this machine's processor or GPU, `prebuilt` for any processor with AVX2 (on x86-64)."""
     distribution: str
     file: Path
-    """The shared library."""
 
     @property
     def version(self) -> str:

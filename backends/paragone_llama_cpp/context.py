@@ -32,7 +32,6 @@ class Vocab:
         self.adds_eos: bool = lib.llama_vocab_get_add_eos(self.pointer)
         self._pieces: dict[int, bytes] = {}
         self.ends = functools.cache(functools.partial(lib.llama_vocab_is_eog, self.pointer))
-        """Whether a token ends the answer."""
         self._visible = {
             token
             for text in visible
@@ -58,7 +57,6 @@ class Vocab:
             raise InputError(f"There is no token {wrong}: the vocabulary has {self.size:,}.")
 
     def piece(self, token: int) -> bytes:
-        """Return the bytes of a token; empty for a control token."""
         piece = self._pieces.get(token)
         if piece is None:
             piece = self._pieces[token] = self.written(token, special=token in self._visible)
@@ -119,14 +117,11 @@ _none = AbortCallback()
 
 
 class Context:
-    """One sequence of tokens and its KV cache."""
-
     def __init__(self, pointer: Pointer, vocab_size: int) -> None:
         self.pointer = pointer
         self.size: int = lib.llama_n_ctx(pointer)
         self.n_batch: int = lib.llama_n_batch(pointer)
         self.tokens: list[int] = []
-        """The tokens in the KV cache."""
         self._vocab_size = vocab_size
         self._row = ctypes.c_float * vocab_size
         self._logits_at: Pointer | None = None

@@ -64,7 +64,6 @@ def _installed() -> Path:
 
 
 def _link(source: Path, linked: Path) -> None:
-    """Create a link to the installed model. Replaces a link into an environment that no longer exists."""
     try:
         if not linked.exists() or not linked.samefile(source):
             linked.unlink(missing_ok=True)
@@ -91,7 +90,6 @@ async def _make(source: Path, made: Path) -> None:
 
 
 def _clear(cache: Path) -> None:
-    """Remove old temporary files of processes that were killed during the quantization."""
     for aside in cache.glob(f"{_ASIDE}*"):
         if time.time() - aside.stat().st_mtime > _STALE:
             shutil.rmtree(aside, ignore_errors=True)

@@ -25,7 +25,6 @@ from paragone_llama_cpp.self_test import check_computation
 
 
 def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -> dict[str, str]:
-    """Return the facts of a model with a context. `flash_attn` is `on` or `off`."""
     found, options = library.facts(), model.options
     lora = "none"
     if options.lora is not None:
@@ -112,7 +111,6 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     @classmethod
     def estimate(cls, request: paragone.OpenRequest, options: LlamaCppLoadOptions) -> paragone.MemoryEstimate:
-        """Return the memory that opening a model would take, without loading its weights."""
         return estimate(request, options)
 
     def load(
@@ -232,7 +230,6 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         lib.llama_model_free(self._model.pointer)
 
     def _make_context(self) -> tuple[Context, str]:
-        """Return a context of the model, and whether the context uses flash attention."""
         options, n_ctx = self._model.options, self._model.n_ctx
         while True:
             try:

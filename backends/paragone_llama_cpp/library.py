@@ -47,7 +47,6 @@ for _name, _value in OPENMP.items():  # the library reads these variables when i
     os.environ.setdefault(_name, _value)
 
 _LOG_PREFIX = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
-"""Prefix of an error message: the names of the functions that passed the message on."""
 
 _lines: deque[tuple[int, str]] = deque(maxlen=10_000)
 
@@ -84,8 +83,6 @@ def _print_build(build: c_api.InstalledBuild) -> None:
 
 
 class Log:
-    """The library's log lines during one operation."""
-
     def __init__(self) -> None:
         _lines.clear()
 

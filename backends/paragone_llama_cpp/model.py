@@ -170,7 +170,6 @@ def _place(params: c_api.ModelParams, options: LlamaCppLoadOptions) -> None:
 
 
 def is_expert(tensor: str) -> bool:
-    """Whether a tensor holds weights of experts, by its name."""
     return re.match(rf"blk\.\d+{_EXPERTS}", tensor) is not None
 
 
@@ -246,7 +245,6 @@ def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
 
 
 def _bytes_per_token(model: c_api.Pointer, options: LlamaCppLoadOptions, header: gguf.Header) -> float:
-    """Return the bytes of one token in the KV cache and in the attention scores of a batch."""
     head = c_api.lib.llama_model_n_embd(model) // max(1, c_api.lib.llama_model_n_head(model))
 
     def half_of_head(name: str, kind: gguf.CacheType) -> float:
@@ -380,8 +378,6 @@ def _reach(address: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenModel:
-    """An open model, and its options after the device-dependent defaults are resolved."""
-
     path: Path
     header: gguf.Header
     options: LlamaCppLoadOptions

@@ -30,10 +30,7 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 
 
 class Candidates:
-    """Tokens and their logits, in an array that samplers sort, shorten and select from."""
-
     def __init__(self, size: int) -> None:
-        """Make an array of `size` tokens."""
         self._data = np.zeros(size, _CANDIDATE)
         self._array = TokenDataArray(data=self._data.ctypes.data_as(ctypes.POINTER(TokenData)))
 
@@ -48,7 +45,6 @@ class Candidates:
         return int(self._data["id"][self._array.selected])
 
     def fill(self, ids: NDArray[np.int32] | int, logits: NDArray[np.float32] | float) -> None:
-        """Set all tokens and their logits."""
         self._data["id"], self._data["logit"] = ids, logits
         self._array.size = len(self._data)
         self._array.selected = -1
@@ -70,8 +66,6 @@ _PARTS = re.compile(
 
 
 class Grammar:
-    """The constraint that an answer follows a grammar in GBNF."""
-
     def __init__(self, grammar: str, vocab: Vocab) -> None:
         """Compile a grammar. Call `close` after use. Raises InputError."""
         _check(grammar)
@@ -91,11 +85,9 @@ class Grammar:
         return bool(np.isfinite(self._one.logits[0]))
 
     def restrict(self, candidates: Candidates) -> None:
-        """Set the logits to -inf for all tokens that cannot be next in the grammar."""
         candidates.apply(self._sampler)
 
     def accept(self, token: int) -> None:
-        """Record `token` as the next token of the answer."""
         lib.llama_sampler_accept(self._sampler, token)
 
     def close(self) -> None:
@@ -174,7 +166,6 @@ class JsonSchemaConstraint:
         candidates.logits[allowed == 0] = -np.inf
 
     def accept(self, token: int) -> None:
-        """Record `token` as the next token of the answer."""
         self._matcher.consume_token(token)
 
     def close(self) -> None:
@@ -182,8 +173,6 @@ class JsonSchemaConstraint:
 
 
 class _Tokens:
-    """A vocabulary in the form that llguidance reads."""
-
     bos_token_id = None
 
     def __init__(self, vocab: Vocab) -> None:
@@ -235,8 +224,6 @@ def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> S
 
 
 class Sampler:
-    """Selects tokens according to the options."""
-
     def __init__(self, options: LlamaCppSampling, vocab: Vocab) -> None:
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         for sampler in _samplers(options, vocab):
@@ -254,7 +241,6 @@ class GreedySampler(Sampler):
     """Selects the most likely token, without the copy of all logits that a chain would make."""
 
     def pick(self, context: Context) -> int:
-        """Return the next token after the last computation."""
         return int(context.logits().argmax())
 
 
@@ -263,7 +249,6 @@ def _penalizes(options: LlamaCppSampling) -> bool:
 
 
 def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
-    """Return the samplers of the chain, in llama.cpp's own order."""
     chain: list[Pointer] = []
     if _penalizes(options):
         chain.append(
@@ -289,8 +274,6 @@ def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
 
 
 class ConstrainedSampler(Sampler):
-    """Selects tokens that a constraint allows. The constraint does not apply to thinking."""
-
     def __init__(
         self, options: LlamaCppSampling, vocab: Vocab, constraint: Constraint, text: AnswerText
     ) -> None:

@@ -63,8 +63,6 @@ def set_options(sampling: paragone.Options) -> dict[str, paragone.Json]:
 
 
 class RenderedPrompt(NamedTuple):
-    """The rendered prompt, as far as the server reports it."""
-
     text: str | None = None
     ids: tuple[int, ...] | None = None
 
@@ -197,7 +195,6 @@ class Scored:
 
 
 def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[Scored]:
-    """Parse tokens with their log-probabilities. OpenAI's chats and Ollama have the same fields; only llama-server sends ids."""
     for entry in entries:
         if (logprob := number_at(entry, "logprob")) is None:
             continue

@@ -43,12 +43,9 @@ async def import_http_library() -> None:
 
 
 class EndpointBackend(paragone.Backend):
-    """A backend whose load options name a server."""
-
     api_version = 2
     load_options: type[EndpointOptions]
     _protocol: ClassVar[str]
-    """The module with the functions `describe` and `pull`, which is imported after the HTTP library."""
 
     async def probe(self, python: str | None = None) -> paragone.Probe:
         """Find out whether the HTTP library is installed. The method `endpoint` describes a server."""

@@ -44,7 +44,6 @@ class ModelLoader(ABC):
     """Loads and unloads models at one server. The methods raise ParagoneError if the server fails."""
 
     downloads: ClassVar[bool] = False
-    """Whether the server downloads models on request."""
 
     def __init__(self, http: EndpointClient) -> None:
         self.http = http
@@ -144,7 +143,6 @@ class Hold:
         return (paragone.Caution(code="others-unloaded", sentence=sentence),)
 
     async def _unload(self, use: _Use) -> paragone.Caution | None:
-        """Unload the model if this program loaded it. Return a caution if the model stays in memory, else None."""
         name, at = plain(self._model), f"the server at {self._loader.endpoint.origin}"
         try:
             stays = await Wait().within(UNLOAD_PATIENCE, self._stays(use))
@@ -355,7 +353,6 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         return [cut] if cut is not None else []
 
     async def _try(self, request: Awaitable[T]) -> T | None:
-        """Return the reply to a request at the end of a run; None if the request fails: the run needs no reply."""
         assert self._wait is not None
         with contextlib.suppress(*FAULTS, Stopped, paragone.ParagoneError):
             return await self._wait.within(_CHECK_PATIENCE, request)

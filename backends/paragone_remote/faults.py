@@ -97,8 +97,6 @@ FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A failure: the error for the user, and whether to repeat the request."""
-
     error: ParagoneError
     pause: float | None = None
     """Seconds after which to repeat the request; None if repeating the request would not help."""
@@ -331,7 +329,6 @@ def data_of(reply: httpx.Response) -> JsonObject:
 
 
 def data_or_nothing(reply: httpx.Response) -> JsonObject:
-    """Return the JSON object of a reply; an empty object if the reply has none."""
     try:
         return data_of(reply)
     except InvalidReply:

@@ -305,7 +305,6 @@ def _absolute(path: str | None) -> str | None:
 
 
 def other_models(wanted: str, names: Sequence[str]) -> str:
-    """Return a hint with the models that a server has instead of the one that is `wanted`."""
     near = difflib.get_close_matches(wanted, names, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"The server has: {', '.join(names[:20]) or 'none'}."
 

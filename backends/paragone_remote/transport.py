@@ -227,7 +227,6 @@ class EndpointClient(httpx.AsyncClient):
 
 @asynccontextmanager
 async def connected(endpoint: Endpoint) -> AsyncIterator[EndpointClient]:
-    """Yield an HTTP client. If the block fails, the client is closed; otherwise the caller must close the client."""
     http = EndpointClient(endpoint)
     try:
         yield http

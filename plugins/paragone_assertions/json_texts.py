@@ -38,7 +38,6 @@ def json_part(answer: str) -> str:
 
 
 def json_fault(text: str) -> str:
-    """Return why a text is not JSON; empty for JSON."""
     try:
         json.loads(text, parse_constant=_refuse)
     except RecursionError:

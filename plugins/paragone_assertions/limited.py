@@ -76,7 +76,6 @@ class LimitedProcess:
         )
 
     def _end(self) -> int:
-        """End the process and return its exit status; 0 if no process was started."""
         process, self._process = self._process, None
         if process is None:
             return 0

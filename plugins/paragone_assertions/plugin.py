@@ -17,8 +17,6 @@ from paragone_assertions.texts import Contains, Equals, Length, Number, Regex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyOptions(Options):
-    """The options of `latency`: bounds, all inclusive."""
-
     max_ttft_s: float | None = option(None, "Largest time to first token in seconds.", minimum=0)
     max_total_s: float | None = option(
         None, "Largest time in seconds from the request to the end of the answer.", minimum=0

@@ -122,8 +122,6 @@ class Regex(LimitedAssertion[RegexOptions]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LengthOptions(Options):
-    """The options of `length`: bounds, both inclusive."""
-
     unit: Literal["characters", "words", "tokens"] = option(
         "words", "What is counted. Words are separated by white space; tokens include thinking."
     )
@@ -174,8 +172,6 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberOptions(Options):
-    """The options of `number`: bounds, all inclusive."""
-
     minimum: float | None = option(None, "Smallest number.")
     maximum: float | None = option(None, "Largest number.")
     tolerance: float | None = option(
@@ -225,7 +221,6 @@ class Number(Assertion[NumberOptions]):
 
 
 def last_number(text: str) -> Decimal | None:
-    """Return the last number in a text, with a point before decimals; None if the text has no number."""
     numbers = _NUMBER.findall(text)
     return Decimal(numbers[-1].replace(",", "").replace("−", "-")) if numbers else None
 

@@ -68,7 +68,6 @@ class CompareArguments(PromptArguments):
 
 @command(CompareArguments)
 def compare(args: CompareArguments) -> int:
-    """Print the answers of the engines, and the conditions that differed."""
     context = CommandContext(args)
     definitions = context.checked(args.engines, args.settings, args.preset)
     spec = prompt_spec(args, context)

@@ -21,7 +21,6 @@ from paragone_workbench.measure import bench_results as results
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, figures_of, refusal
 
 Row = tuple[str, results.BenchTest, Mapping[str, results.MeanStdev | None]]
-"""An engine's name, a test, and its figures."""
 
 _WIDEST, _HEIGHT = 100, 12
 _TITLES = {"prefill_tps": "Prefill, tokens/s", "decode_tps": "Decode, tokens/s"}
@@ -67,7 +66,6 @@ def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], x_title: s
 
 @functools.cache
 def _found() -> ModuleType | None:
-    """Return the package that draws, or, if the package is not installed, print a note and return None."""
     try:
         import plotext
     except ModuleNotFoundError:
@@ -226,7 +224,6 @@ def _row(benched: results.BenchedEngine, test: results.BenchTest) -> list[str]:
 
 @command(BenchArguments)
 def bench(args: BenchArguments) -> int:
-    """Print the figures, and save them for reports."""
     tests = results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
     users = results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)

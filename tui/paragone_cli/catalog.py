@@ -143,8 +143,6 @@ class ModelsArguments(PrintArguments):
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A model, with its backend and its server."""
-
     backend: str
     model: ModelInfo
     url: str | None = None
@@ -166,7 +164,6 @@ _Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
 
 @command(ModelsArguments)
 def models(args: ModelsArguments) -> int:
-    """Print the models, and the errors of backends and servers that list no models."""
     context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:
@@ -308,7 +305,6 @@ class PullArguments(Arguments):
 
 @command(PullArguments)
 def pull(args: PullArguments) -> int:
-    """Download the model, and show the progress."""
     context = CommandContext(args)
     (definition,) = context.checked([args.engine], [])
     backend = context.registry.get(definition.backend)

@@ -44,8 +44,6 @@ L = TypeVar("L", bound=StatusLine)
 
 
 class ChooseProgress:
-    """Shows the display of each measurement while it runs."""
-
     def __init__(self) -> None:
         self._shown = contextlib.ExitStack()
         self._rounds = 0
@@ -183,7 +181,6 @@ def _put_list(title: str, sentences: Iterable[str]) -> None:
 
 @command(ChooseArguments)
 def choose(args: ChooseArguments) -> int:
-    """Measure the engines, and print the decision."""
     if len(set(args.engines)) < 2:
         raise InputError(
             "One engine leaves nothing to choose.", hint="Name two or more: paragone choose ENGINE ENGINE…"
@@ -244,7 +241,6 @@ def choose(args: ChooseArguments) -> int:
 
 
 async def _measure(args: ChooseArguments, choice: choices.Choice) -> tuple[int, int | None]:
-    """Measure and print. Returns the exit code, and the number of the experiment or None."""
     with ChooseProgress() as progress:
         choice.on_event = progress.on_event
         async with interruptible(choice) as interrupts:

@@ -15,8 +15,6 @@ _MOST_USERS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class BenchArguments(arguments.OpenArguments, arguments.PrintArguments):
-    """The engines to measure, and the tests."""
-
     engines: Sequence[str] = arguments.word("ENGINE", arguments.ENGINE, nargs="+")
     prompt_tokens: Sequence[int] = arguments.option(
         "--prompt-tokens N,N,…",
@@ -90,8 +88,6 @@ class ChooseArguments(arguments.RunArguments, arguments.PrintArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class FidelityArguments(arguments.OpenArguments, arguments.PrintArguments):
-    """The reference and the candidates, and the text to measure on."""
-
     engine: str = arguments.word("REFERENCE", f"the engine to measure against: {arguments.ENGINE}")
     engines: Sequence[str] = arguments.word(
         "CANDIDATE", "an engine to measure, named in the same way", nargs="*"
@@ -140,7 +136,6 @@ class FitArguments(arguments.OpenArguments, arguments.PrintArguments):
 
 
 RUNNING = ("run", "export")
-"""The actions that take the options of runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +254,6 @@ class HistoryArguments(arguments.PrintArguments):
 
     @property
     def action(self) -> str:
-        """The action: the first word, or by default `list` or `show`."""
         if not self.words:
             return "list"
         return self.words[0] if self.words[0] in HISTORY_ACTIONS else "show"
@@ -295,4 +289,3 @@ LARGE: Mapping[str, type[arguments.Arguments]] = {
     "ratings": RatingsArguments,
     "suite": SuiteArguments,
 }
-"""The arguments, by the name of the command."""

@@ -87,7 +87,6 @@ def arguments_of(name: str) -> type[Arguments]:
 
 
 def load(name: str) -> Command[Arguments]:
-    """Import a command, or for an empty name the screen."""
     entry = _entry(name)
     module = importlib.import_module(f"paragone_cli.{entry.module}")
     command: object = getattr(module, name or "lanes_screen")

@@ -269,7 +269,6 @@ def fidelity_run(
 
 
 async def _run(args: FidelityArguments, comparison: Comparison) -> int:
-    """Measure and print. Returns the exit code."""
     fidelity, answers = comparison.fidelity, comparison.answers
     async with interruptible(comparison) as interrupts:
         with FidelityProgress() as progress:
@@ -335,7 +334,6 @@ LARGEST_TEXT = 2**26
 
 @command(FidelityArguments)
 def fidelity(args: FidelityArguments) -> int:
-    """Print the figures, and save them for reports."""
     context = CommandContext(args)
     engines = context.checked([args.engine, *args.engines], args.settings)
     if args.kv is not None:

@@ -191,7 +191,6 @@ def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
 
 @command(FitArguments)
 def fit(args: FitArguments) -> int:
-    """Print how much memory the engine would take, and whether it fits."""
     context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)
     (definition,) = context.checked([args.engine], args.settings)
@@ -223,7 +222,6 @@ def fit(args: FitArguments) -> int:
 
 
 def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> list[tuple[str, SavedFidelity]]:
-    """Return the names of quantizations with their saved fidelity; empty if the history cannot be read."""
     try:
         with opened_store() as store:
             measurements = store.measurements.all("fidelity")

@@ -33,7 +33,6 @@ from paragone_workbench.store.records import FILTERS, Hit, Query, read_query
 
 
 def history_continue(args: HistoryArguments) -> int:
-    """Continue an answer, print the whole answer, and save it as a variant. Returns the exit code."""
     text = args.only_word("an answer, such as r45")
     found = parse_id(text)
     if found is None or found.kind != "r":
@@ -85,7 +84,6 @@ _SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
 
 
 def history_costs(args: HistoryArguments) -> int:
-    """Print the sums by engine. Returns the exit code."""
     if args.operands:
         raise InputError(
             f"`paragone history costs` does not take {quoted(args.operands[0])}; --since limits the runs."
@@ -147,7 +145,6 @@ def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
 
 
 def history_delete(args: HistoryArguments) -> int:
-    """Delete the conversations, all or none. Returns the exit code."""
     if not args.operands:
         raise InputError("Name the conversations to delete, such as c7.")
     numbers = dict.fromkeys(map(conversation_id, args.operands))
@@ -169,7 +166,6 @@ def history_delete(args: HistoryArguments) -> int:
 
 
 def history_export(args: HistoryArguments) -> int:
-    """Write the file. Returns the exit code."""
     if args.to is None:
         raise InputError(
             "An export needs a file to be written to.",
@@ -221,7 +217,6 @@ def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
 
 
 def history_rename(args: HistoryArguments) -> int:
-    """Change the title. Returns the exit code."""
     title = " ".join(args.operands[1:]).strip()
     if not title:
         raise InputError(
@@ -264,11 +259,9 @@ def history_pin(args: HistoryArguments) -> int:
 
 
 _TEXT_WIDTH = 61
-"""Largest width of a text, in cells."""
 
 
 def history_list(args: HistoryArguments) -> int:
-    """Print the newest conversations. Returns the exit code."""
     query = _filters(args.operands)
     with opened_store() as store:
         found = store.conversations(args.most, query=query)
@@ -296,7 +289,6 @@ def _filters(words: Sequence[str]) -> Query:
 
 
 def history_show(args: HistoryArguments) -> int:
-    """Print the prompts and runs of a conversation. Returns the exit code."""
     number = conversation_id(args.only_word("a conversation, such as c7"))
     with opened_store() as store:
         _show(store.load(number), as_json=args.json)
@@ -437,6 +429,5 @@ _ACTIONS: Mapping[str, Callable[[HistoryArguments], int]] = {
 
 @command(HistoryArguments)
 def history(args: HistoryArguments) -> int:
-    """Execute the action that the command line names."""
     refuse_untaken(args, "history", args.action)
     return _ACTIONS[args.action](args)

@@ -76,7 +76,6 @@ class ConfigArguments(arguments.PrintArguments):
 
 @arguments.command(ConfigArguments)
 def config(args: ConfigArguments) -> int:
-    """Print the path of the config file, or its problems, or create a sample file."""
     if args.action == "check":
         return _check(args)
     path = init(args.config) if args.action == "init" else args.config or config_file()
@@ -119,8 +118,6 @@ NAMED = 20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DoctorArguments(arguments.PrintArguments):
-    """The backend to check, or none for a whole diagnosis."""
-
     backend: str | None = arguments.word(
         "BACKEND", "check only this backend, and fail if it cannot be used", nargs="?"
     )
@@ -300,8 +297,6 @@ def _memory(size: int | None, free: int | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class EnvArguments(arguments.PrintArguments):
-    """The action of `paragone env`, and the backend of the environment."""
-
     action: str = arguments.word(
         "ACTION",
         "create: install a backend's library in an environment of its own, after showing its size; "

@@ -18,8 +18,6 @@ from paragone_workbench.scheduling import Scheduler
 
 
 class BenchProgress(StatusLine):
-    """A bar on a status line, with the time left."""
-
     def __init__(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
         super().__init__()
         self._engines = engines
@@ -65,8 +63,6 @@ class BenchProgress(StatusLine):
 
 
 class FidelityProgress(StatusLine):
-    """A bar on a status line, with the time left."""
-
     def __init__(self) -> None:
         super().__init__()
         self._began: float | None = None

@@ -16,7 +16,6 @@ from paragone_workbench.store.experiment_records import Vote
 
 
 def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
-    """Return the error for a rating without votes."""
     if found.named and not found.includes_named:
         return ParagoneError(
             "There is nothing to rate: in every vote, an answer names its engine or model.",

@@ -51,13 +51,10 @@ from paragone_workbench.store.history import History
 from paragone_workbench.store.store import Store
 
 _PROMPT_WIDTH = 40
-"""Largest width of a prompt, in cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayArguments(OpenArguments, PrintArguments):
-    """The runs that are repeated, and the engines that repeat them."""
-
     target: str = word(
         "RUN|EXPERIMENT|FILE",
         "a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document in JSON "
@@ -72,7 +69,6 @@ class ReplayArguments(OpenArguments, PrintArguments):
 
 @command(ReplayArguments)
 def replay(args: ReplayArguments) -> int:
-    """Repeat the runs, and print the differences."""
     return run(_replay(args, CommandContext(args)))
 
 

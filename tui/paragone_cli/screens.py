@@ -20,7 +20,6 @@ class ScreenArguments(RunArguments):
 
 @command(ScreenArguments)
 def lanes_screen(args: ScreenArguments) -> int:
-    """Print the version, or open the screen with the named engines, by default the engines of the settings."""
     if args.version:
         from importlib.metadata import version
 

@@ -47,7 +47,6 @@ class ServeArguments(OpenArguments):
 
 @command(ServeArguments)
 def serve(args: ServeArguments) -> int:
-    """Serve engines until Ctrl+C."""
     try:
         from paragone_workbench.serving.listening import address_of, is_private, listen
     except ModuleNotFoundError as error:

@@ -102,7 +102,6 @@ def _refuse_problems(path: Path, suite: Suite, *, skip: bool) -> None:
 
 
 def suite_export(args: SuiteArguments) -> int:
-    """Write the file. Returns the exit code."""
     suite_path(args)
     context = CommandContext(args)
     with closing(load_assertions()) as catalog:
@@ -173,7 +172,6 @@ async def _export(
 
 
 def suite_import(args: SuiteArguments) -> int:
-    """Import the results. Returns the exit code."""
     if len(args.names) < 2:
         raise InputError(
             "Name an experiment and the files of results.",
@@ -220,7 +218,6 @@ async def _import(
 
 
 def suite_new(args: SuiteArguments) -> int:
-    """Write the file. Returns the exit code."""
     if len(args.names) != 1 or args.source is None:
         raise InputError(
             "A file and a conversation are needed.",
@@ -238,7 +235,6 @@ def suite_new(args: SuiteArguments) -> int:
 
 
 def suite_run(args: SuiteArguments) -> int:
-    """Run the suite. Returns the exit code."""
     path = suite_path(args)
     if args.junit is not None:
         check_target(args.junit, path, *([] if args.config is None else [args.config]), replaces=True)
@@ -290,7 +286,6 @@ async def _cluster(
 
 
 def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:
-    """Return the newest earlier experiment of the same name, if it is not finished."""
     before = next(
         (
             earlier
@@ -312,7 +307,6 @@ async def _finish(
     resumed: bool,
     interrupted: bool,
 ) -> int:
-    """Print and write the results of the runs. Returns the exit code."""
     totals = await engine_totals(history, experiment, request.chosen)
     if args.junit is not None:
         await write_junit(args.junit, history, experiment, totals, request.chosen)
@@ -361,6 +355,5 @@ _ACTIONS: Mapping[str, Callable[[SuiteArguments], int]] = {
 
 @command(SuiteArguments)
 def suite(args: SuiteArguments) -> int:
-    """Execute the action that the command line names."""
     refuse_untaken(args, "suite", args.action, settings=RUNNING, system=RUNNING, preset=RUNNING)
     return _ACTIONS[args.action](args)

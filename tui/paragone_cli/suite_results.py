@@ -91,7 +91,6 @@ async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
 
 
 def suite_list(args: SuiteArguments) -> int:
-    """Print the experiments. Returns the exit code."""
     if args.names:
         raise InputError("`paragone suite list` takes no arguments.")
     with opened_store() as store:
@@ -152,7 +151,6 @@ SHOWN = 20
 
 
 def suite_show(args: SuiteArguments) -> int:
-    """Print the results. Returns the exit code."""
     return run(
         _show(one_experiment(args.names, "paragone suite show"), failed=args.failed, as_json=args.json)
     )
@@ -259,11 +257,9 @@ _COLUMNS = {
     "decode_tps": "tokens/s",
     "total_s": "total (s)",
 }
-"""Titles of columns, by the names of metrics."""
 
 
 def suite_compare(args: SuiteArguments) -> int:
-    """Print the comparison. Returns the exit code."""
     if not args.names:
         raise InputError(
             "No experiment was named.",

@@ -97,7 +97,6 @@ class ParagoneApp(ProgramApp):
 
     @property
     def history(self) -> History | None:
-        """The history; None until the history is open."""
         return self._history.history
 
     def get_default_screen(self) -> Screen[None]:
@@ -175,7 +174,6 @@ class ParagoneApp(ProgramApp):
         return True
 
     async def _unsaved(self) -> ParagoneError | None:
-        """Return why some prompts or answers are not saved yet; None if all are saved."""
         recorder = self._session.recorder
         if self.history is None and not recorder.waits_for_history:
             return None

@@ -71,7 +71,6 @@ class ScreenCommand:
 
     @property
     def action(self) -> str:
-        """The Textual action: the application's for the group `Program`, the lanes screen's for all other groups."""
         program = f"app.{self.id.replace('-', '_')}"
         return program if self.group == "Program" else f"screen.command('{self.id}')"
 

@@ -29,13 +29,10 @@ class EngineList:
     session: Session
     complain: Callable[[ParagoneError], None]
     remembers: bool
-    """Whether the lanes are saved for the next start."""
     asks_servers: bool
-    """Whether the engine picker asks the servers on this machine for their models, also servers that no engine names."""
     given: Sequence[str] = ()
     """The options that the command line gave for all engines, as `key=value`."""
     preset: Preset | None = None
-    """The preset that the command line named."""
 
     def for_new_lane(self, definition: EngineDefinition) -> Carried:
         """Return an engine with the options of the command line, except options that the engine's backend lacks."""

@@ -25,15 +25,11 @@ LEAVING_S = 6.0
 
 @dataclass(eq=False)
 class HistoryOpening:
-    """Opens the history, makes the session save its conversation there, and shows problems of the history's file."""
-
     session: Session
     program: Program
     history: History | None = field(default=None, init=False)
-    """The history; None until the history is open."""
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _was_attempted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    """Set once the first attempt to open the history has succeeded or failed."""
     _is_ending: bool = field(default=False, init=False)
 
     def begin(self, then: Callable[[], None]) -> None:

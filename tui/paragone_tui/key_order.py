@@ -32,8 +32,6 @@ _PASSES = 20
 
 @runtime_checkable
 class Field(Protocol):
-    """A widget that the user writes text in."""
-
     @property
     def has_text(self) -> bool:
         """Whether the field has text. In a field with text, characters are text, not commands."""

@@ -23,9 +23,7 @@ _BY_ID = {command.id: command for command in COMMANDS}
 @dataclass(frozen=True, slots=True)
 class Keys:
     both: tuple[str, ...]
-    """Keys in both modes."""
     lane: tuple[str, ...]
-    """Keys in lane mode only."""
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -177,8 +175,6 @@ def readable(keys: Iterable[str]) -> str:
 
 
 def problems(config: Config) -> Iterator[ConfigProblem]:
-    """Yield the problems: unknown commands, keys that no terminal sends, keys set more than once, an unknown theme."""
-
     def problem(section: str, name: str, sentence: str, hint: str) -> ConfigProblem:
         file, line = config.document.path, config.document.line(section, name)
         return ConfigProblem(file=file, line=line, key=f"{section}.{name}", sentence=sentence, hint=hint)

@@ -55,7 +55,6 @@ class ProgramApp(OwnErrorsApp):
         self.exit_messages: list[str] = []
         """Messages to print after the screen is closed."""
         self.is_unmounted = False
-        """Whether the widgets are gone."""
         self.is_closing = False
         """Whether the program is closing its engines and files before it ends, while the screen is still shown."""
         self.ui = config.ui
@@ -116,7 +115,6 @@ class ProgramApp(OwnErrorsApp):
         self.call_after_refresh(self._begin)
 
     def _set_theme(self, config: Config) -> None:
-        """Offer the themes, and begin with the user's theme or, by default, with a theme that the terminal can show."""
         for theme in themes(config.themes):
             self.register_theme(theme)
         name = config.ui.theme

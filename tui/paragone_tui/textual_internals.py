@@ -42,8 +42,6 @@ CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
 
 
 class JobControlDriver(LinuxDriver):
-    """Textual's driver for terminals, with the program's own handlers for Ctrl+Z and `fg`."""
-
     def __init__(
         self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
@@ -226,7 +224,6 @@ class CompositorScreen(Screen[ScreenResultType]):
 
     @property
     def driver(self) -> JobControlDriver | None:
-        """The driver that writes to the terminal; None in a test without a terminal."""
         driver = self.app._driver
         return driver if isinstance(driver, JobControlDriver) else None
 
@@ -313,7 +310,6 @@ class OwnErrorsApp(App[None]):
         """Return the text to print if the exception in progress ends the application."""
 
     def focus_field(self) -> None:
-        """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has the focus."""
         self.screen._update_auto_focus()
 
     def works(self, groups: Container[str]) -> set[asyncio.Task[None]]:

@@ -14,13 +14,10 @@ from paragone_workbench.store.history import History
 
 
 class VoteApp(ProgramApp):
-    """Shows the ballots of one experiment, and ends after the last ballot."""
-
     def __init__(self, *, config: Config, state: State, experiment_id: int) -> None:
         super().__init__(config=config, state=state)
         self._experiment_id = experiment_id
         self.history: History | None = None
-        """The history; None until the history is open."""
 
     def get_default_screen(self) -> Screen[None]:
         return ChangedRowsScreen()

@@ -43,11 +43,9 @@ class Machine:
     memory: int | None
     """Bytes of main memory that the program may use: the whole memory, or the limit of the control group."""
     memory_free: int | None
-    """Bytes of `memory` that are available."""
     gpus: tuple[Gpu, ...] = ()
     gpu_problem: str = ""
     confinement: Confinement
-    """The restriction that keeps the processes of local engines from the network."""
     offline: Confinement | None
     """The restriction that keeps paragone's own process from the network; None if it is online."""
 
@@ -132,7 +130,6 @@ async def probe(backend: Backend, python: str | None = None) -> Probe:
 
 
 async def probe_engines(definitions: Iterable[EngineDefinition], registry: Registry) -> list[Probe]:
-    """Return whether each engine could be opened, without opening it. All backends and servers are asked concurrently."""
     engines = list(definitions)
     servers = asyncio.create_task(query_endpoints(engines, registry.find))
     probes: dict[tuple[str, str | None], asyncio.Task[Probe]] = {}

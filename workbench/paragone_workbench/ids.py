@@ -44,7 +44,6 @@ class Id(NamedTuple):
 
 
 def parse_id(text: str) -> Id | None:
-    """Parse an id. Returns None if the text is not an id."""
     match = _ID.fullmatch(text)
     if match is None:
         return None

@@ -23,9 +23,7 @@ class Gpu:
 
     name: str
     memory: int | None = None
-    """Total memory, in bytes."""
     memory_free: int | None = None
-    """Free memory, in bytes."""
     driver: str = ""
 
 

@@ -111,7 +111,6 @@ def _probe_of(definition: EngineDefinition, report: EndpointReport) -> Probe:
 
 
 def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
-    """Return the URL in an engine's options; None for the URL of the backend's default server."""
     option = address_option(backend.load_options)
     url = None if option is None else options.get(option.name)
     if option is None or not isinstance(url, str) or normalize_url(url) == normalize_url(str(option.default)):

@@ -42,15 +42,11 @@ TOLERANCE = 512 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleDecision:
-    """The schedule for a set of engines, and the reason as a sentence."""
-
     mode: Literal["parallel", "swap"]
     reason: str
 
 
 class Scheduler(Turns):
-    """Gives runs their turns in the order that the mode requires."""
-
     def __init__(
         self,
         mode: Mode = "parallel",
@@ -333,7 +329,6 @@ class EnginePool:
         return engine
 
     async def remove(self, engine: EngineHandle) -> None:
-        """Close an engine, whatever its state, and remove it from the pool. A run in progress is stopped."""
         if engine in self.engines:
             self.engines.remove(engine)
         self._closing.add(engine)
@@ -341,7 +336,6 @@ class EnginePool:
         self._closing.discard(engine)
 
     def start(self, engine: EngineHandle) -> None:
-        """Start to open an engine, unless it is open or being opened, or the schedule opens engines for each run."""
         if not self.scheduler.opens_engines:
             engine.open(self.scheduler.cores_for_each(self.engines))
 

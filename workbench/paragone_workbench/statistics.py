@@ -36,7 +36,6 @@ class Estimate(NamedTuple):
     error: float | None
 
     def scaled(self, factor: float) -> Estimate:
-        """Return the estimate in another unit: value and error times a positive factor."""
         return Estimate(self.value * factor, None if self.error is None else self.error * factor)
 
 
@@ -64,8 +63,6 @@ _LEVEL = 0.975
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A 95% confidence interval."""
-
     low: float
     high: float
 

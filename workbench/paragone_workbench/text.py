@@ -71,8 +71,6 @@ _LOOSE = 256
 
 
 class GrowingText:
-    """The pieces appended so far; `str` returns them as one text."""
-
     def __init__(self, text: str = "") -> None:
         self._joined = [text] if text else []
         self._loose: list[str] = []
@@ -89,7 +87,6 @@ class GrowingText:
             self._loose.clear()
 
     def cut(self, characters: int) -> None:
-        """Remove this number of characters from the beginning."""
         text = str(self)[characters:]
         self._joined, self._length = [text] if text else [], len(text)
 

@@ -49,5 +49,4 @@ class Workbench(EnginePool):
         )
 
     def ask(self, engine: EngineHandle, prompt: str, *, system: str = "", **sampling: Json) -> Execution:
-        """Start to execute a run of one prompt. `sampling` overrides the engine's sampling options."""
         return self.run(engine, RunSpec.of_prompt(prompt, system=system, sampling=sampling))

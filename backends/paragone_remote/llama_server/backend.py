@@ -15,8 +15,6 @@ from paragone_remote.options import CAPABILITIES, LlamaServerLoadOptions, OpenAI
 
 
 class LlamaServerBackend(Backend):
-    """GGUF models, each in a llama-server of its own that paragone starts and ends."""
-
     name = "llama_server"
     title = "llama-server"
     api_version = 2

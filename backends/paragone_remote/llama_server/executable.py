@@ -33,7 +33,6 @@ _ENDING = 0.5
 _LONGEST = 1 << 20
 
 _OUR_VARIABLES = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
-"""Environment variables that would change a server's arguments."""
 
 
 async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
@@ -136,11 +135,9 @@ _PACKAGE = f"xllamacpp=={VERSION}"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaServerProgram:
     command: tuple[str, ...]
-    """The command that starts the program, without llama-server's arguments."""
     name: str
     """The program's name for the user: its path, or the package that it comes in."""
     flags: Mapping[str, str]
-    """The description of each argument in the program's `--help`, by the argument's name."""
     key: tuple[object, ...]
     """The command, and the date and size of its file: a program with the same key is the same program."""
 
@@ -383,8 +380,6 @@ def command_line(
 
 
 class _CommandLine:
-    """Collects arguments that one llama-server knows."""
-
     def __init__(self, program: LlamaServerProgram) -> None:
         self.arguments: list[str] = []
         self.program = program

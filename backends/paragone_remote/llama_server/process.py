@@ -244,7 +244,6 @@ class ServerProcess:
 
 
 Start = Callable[[paragone.OnProgress], Awaitable[ServerProcess]]
-"""Starts a server, and returns the server once its model is loaded."""
 
 
 class SharedServer:
@@ -259,7 +258,6 @@ class SharedServer:
 
     @property
     def _loaded(self) -> ServerProcess | None:
-        """The server; None while it starts, or if it failed to start."""
         starting = self.starting
         failed = not starting.done() or starting.cancelled() or starting.exception() is not None
         return None if failed else starting.result()

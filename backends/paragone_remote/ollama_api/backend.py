@@ -26,7 +26,6 @@ class OllamaBackend(EndpointBackend):
     )
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models of the server on this machine; empty if there is no server, or if the server does not answer."""
         from paragone_remote.ollama_api.client import listens, local_url
 
         url = local_url()

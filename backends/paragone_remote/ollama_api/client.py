@@ -26,7 +26,6 @@ from paragone_remote.transport import EndpointClient, InvalidReply, ReplyTimeout
 
 
 def find_model(models: Iterable[JsonObject], model: str) -> JsonObject | None:
-    """Return a model's entry in the list of the server's models, or of the loaded models; None if the model is missing."""
     wanted = full_name(model)
     return next((entry for entry in models if full_name(text_at(entry, "model")) == wanted), None)
 

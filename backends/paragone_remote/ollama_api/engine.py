@@ -143,7 +143,6 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         self._parameters = parameters
         self._renders = renders
         self._raw_prompt: str | None = None
-        """The rendered prompt of the run, if the request sends this text instead of messages."""
 
     async def _answer(
         self, request: paragone.RunRequest, sampling: OllamaSampling

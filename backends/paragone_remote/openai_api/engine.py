@@ -156,7 +156,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
     def _is_raw(self, request: paragone.RunRequest) -> bool:
-        """Whether a request uses the completions endpoint: for a plain text, and for models without a chat template."""
         return self._raw or not request.messages
 
     def _body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> dict[str, paragone.Json]:
@@ -287,7 +286,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return await asyncio.to_thread(_vocabulary_of, reply, size)
 
     async def _rendered(self, body: Mapping[str, paragone.Json], *, ids: bool) -> answers.RenderedPrompt:
-        """Return the prompt of a chat or completion request, with its token ids if `ids` is set."""
         if isinstance(text := body.get("prompt"), str):
             return answers.RenderedPrompt(text, await self._ids_of_text(text) if ids else None)
         wanted: dict[str, paragone.Json] = {name: body[name] for name in _RENDERED if name in body}
@@ -307,7 +305,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return answers.RenderedPrompt()
 
     async def _ids_of_text(self, text: str) -> tuple[int, ...]:
-        """Return the tokens of a plain text, including the special tokens at its beginning."""
         assert self._server.kind.tokenize is not None
         path, field, others = self._server.kind.tokenize
         return _ids(await self._post(path, {"model": self._model, field: text, **others}))

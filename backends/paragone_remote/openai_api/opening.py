@@ -94,7 +94,6 @@ _refused_fields: dict[str, RefusedFields] = {}
 
 
 async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
-    """Open a model at a server. A server that loads models on demand loads the model first."""
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
     endpoint = await make_endpoint(options)
     async with connected(endpoint) as http, AsyncExitStack() as loading:

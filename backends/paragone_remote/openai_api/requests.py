@@ -145,7 +145,6 @@ class RefusedFields(set[str]):
         return {name: value for name, value in body.items() if name not in self}
 
     def learn(self, refusal: Refusal, body: Mapping[str, paragone.Json]) -> bool:
-        """Add the extra fields of `body` that a refusal names. Returns whether the refusal names such a field."""
         if refusal.status not in _LEARNS_FROM:
             return False
         sent = [name for name in EXTRAS if name in body]
@@ -180,10 +179,7 @@ class StreamPart(NamedTuple):
 
 @dataclass(slots=True)
 class StreamedAnswer:
-    """The state of an answer, apart from its text."""
-
     model: str = ""
-    """The model that answers, as the server names it."""
     fingerprint: str = ""
     began: bool = False
     scored: bool = False
@@ -195,7 +191,6 @@ class StreamedAnswer:
     usage: paragone.Usage = field(default_factory=paragone.Usage)
 
     def take(self, chunk: json_values.JsonObject, *, raw: bool) -> StreamPart:
-        """Update the state from a chunk of a chat, or of a completion if `raw` is set, and return the chunk's text."""
         choice = next(iter(json_values.objects_at(chunk, "choices")), {})
         part = _completion_part(choice) if raw else _chat_part(choice)
         self.model = json_values.text_at(chunk, "model") or self.model

@@ -161,8 +161,6 @@ CHATML = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerProperties:
-    """A server's properties, as far as it reports them."""
-
     kind: Kind = KINDS[""]
     version: str = ""
     context: int | None = None
@@ -170,9 +168,7 @@ class ServerProperties:
     routes: bool = False
     """Whether the server has several models and describes each only on request (llama-server's router)."""
     vision: bool | None = None
-    """Whether the model accepts images; None if unknown."""
     template: str | None = None
-    """The chat template; empty if the model has none, None if unknown."""
     model_file: str = ""
     has_slots: bool = False
     seed: int | None = None

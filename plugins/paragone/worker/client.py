@@ -48,7 +48,6 @@ R = TypeVar("R", bound=Value)
 A = TypeVar("A", bound=Value)
 
 Update: TypeAlias = protocol.Progress | protocol.Events | protocol.FilledSlot
-"""The messages that a worker sends during a job."""
 
 HANDSHAKE = 60.0
 """Seconds that an interpreter may take to start, which is slow from a cold disk on a busy server."""
@@ -154,7 +153,6 @@ class Worker:
                 self._job = None
 
     async def answer(self, kind: protocol.JobKind[R, A], request: R) -> A:
-        """Run a job and return its answer."""
         async with contextlib.aclosing(self.job(kind, request)) as messages:
             async for message in messages:
                 if not isinstance(message, protocol.Progress | protocol.Events | protocol.FilledSlot):
@@ -166,7 +164,6 @@ class Worker:
             await self._enforce_stop(self._job)
 
     async def ended(self) -> ParagoneError:
-        """Wait until the process has ended, and return why."""
         await self._dead.wait()
         assert self._death is not None
         return self._death
@@ -259,7 +256,6 @@ class Worker:
                 self._job.ended.set()
 
     async def _deliver(self) -> ParagoneError:
-        """Deliver each message to its job until the process ends. Return the error for the end of the process."""
         while True:
             try:
                 line = await self._reader.readline()

@@ -33,11 +33,9 @@ class Build:
     """A set of compatible requirements for one major version of CUDA."""
 
     cuda: str
-    """The major version, such as `12`."""
     driver: int
     """The oldest NVIDIA driver that can run this build, as the first number of the driver's version."""
     requirements: tuple[str, ...]
-    """Requirements to install, in pip's notation."""
     download: int
     """Approximate size of the download in bytes."""
     disk: int
@@ -51,8 +49,6 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The packages to install, the supported interpreters, and the modules to check."""
-
     builds: tuple[Build, ...]
     """The available builds, the newest CUDA first."""
     pythons: tuple[str, ...]
@@ -75,7 +71,6 @@ class NativeBackend(Backend):
     engine: ClassVar[str] = ""
     """The engine's class, as `module:Class`. The application never imports this module."""
     install: ClassVar[str] = ""
-    """How to install the engine's library if it is missing."""
     environment: ClassVar[Environment | None] = None
     """The engine's own virtual environment; None if the engine needs no environment."""
     crash_causes: ClassVar[Sequence[CrashCause]] = ()
@@ -89,7 +84,6 @@ class NativeBackend(Backend):
         return await asyncio.wrap_future(in_daemon_thread(lambda: self.find_models(folders)))
 
     async def probe(self, python: str | None = None) -> Probe:
-        """Run the engine's probe in a temporary worker."""
         try:
             worker = await self._start(python, None)
         except ParagoneError as error:
@@ -102,7 +96,6 @@ class NativeBackend(Backend):
             await worker.close()
 
     async def open(self, request: requests.OpenRequest, on_progress: OnProgress) -> OpenEngine:
-        """Open a model in a new worker."""
         build(self.load_options, request.options, owner=self.title)
         worker = await self._start_for(request)
         try:
@@ -147,8 +140,6 @@ class NativeBackend(Backend):
 
 
 class WorkerEngine(OpenEngine):
-    """An engine that is open in a worker."""
-
     def __init__(self, worker: Worker, loaded: LoadedModel) -> None:
         self.loaded = loaded
         self.worker = worker
@@ -199,7 +190,6 @@ class WorkerEngine(OpenEngine):
         return await self.worker.answer(protocol.VOCABULARY, protocol.Nothing())
 
     async def ended(self) -> ParagoneError:
-        """Wait until the worker ends by itself, and return why."""
         return await self.worker.ended()
 
     async def close(self) -> None:

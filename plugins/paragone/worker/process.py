@@ -80,7 +80,6 @@ LOG_CHECK = 2.0
 
 
 def _folder_of(package: str) -> str:
-    """Return the folder of a top-level package without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise EngineError(f"The package {package} is not installed with paragone.")
@@ -97,8 +96,6 @@ def _open_log(path: str | None) -> IO[bytes]:
 
 @dataclass(eq=False)
 class EngineProcess:
-    """The process of an engine. Its output goes to a log."""
-
     _process: asyncio.subprocess.Process
     _log: IO[bytes]
     _log_path: str | None
@@ -166,7 +163,6 @@ class EngineProcess:
         return self.has_ended
 
     async def end(self) -> None:
-        """Wait until the process has ended, kill the process if that takes too long, and close its log."""
         try:
             if not await self.ended(GRACE):
                 await self.kill()
@@ -189,7 +185,6 @@ class EngineProcess:
         await self.ended()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, unless the process has ended."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
@@ -293,7 +288,6 @@ def _environment(*, foreign: bool) -> dict[str, str]:
 
 
 def _tail(log: IO[bytes]) -> tuple[str, ...]:
-    """Return the last lines of a log, without Python tracebacks."""
     end = log.seek(0, os.SEEK_END)
     log.seek(max(0, end - TAIL_BYTES))
     text = log.read().decode(errors="replace")
@@ -331,8 +325,6 @@ def closed_offline(command: Sequence[str]) -> list[str]:
 
 
 class ProgramProcess(EngineProcess):
-    """A running program, which ends with the application, even if the application is killed."""
-
     _closing = False
     _crash: EngineCrashed | None = None
 
@@ -359,7 +351,6 @@ class ProgramProcess(EngineProcess):
             raise EngineError(f"A new process cannot be started: {error.strerror}.") from error
 
     def output(self) -> str:
-        """Return everything that the program has printed; empty after `close`."""
         if self._log.closed:
             return ""
         self._log.seek(0)
@@ -378,7 +369,6 @@ class ProgramProcess(EngineProcess):
         await self.end()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the program and to its own children."""
         if not self.has_ended:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)

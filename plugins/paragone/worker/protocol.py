@@ -43,21 +43,15 @@ class Hello(NamedTuple):
 
 
 class Pong(NamedTuple):
-    """The answer to `ping`."""
-
     job: int
 
 
 class Progress(NamedTuple):
-    """The fraction of a model that is loaded."""
-
     job: int
     fraction: float
 
 
 class Events(NamedTuple):
-    """Some events of a run, in order."""
-
     job: int
     events: tuple[Event, ...]
 
@@ -73,21 +67,16 @@ class FilledSlot(NamedTuple):
 
 
 class Completed(NamedTuple):
-    """The end of a job: its answer, as JSON."""
-
     job: int
     answer: Json
 
 
 class Failed(NamedTuple):
-    """The end of a job that failed."""
-
     job: int
     error: ParagoneError
 
 
 WorkerMessage: TypeAlias = Hello | Pong | Progress | Events | FilledSlot | Completed | Failed
-"""A message of the worker."""
 
 _EVENTS = {
     "queued": Queued,
@@ -178,7 +167,6 @@ def dump_error(error: ParagoneError) -> Json:
 
 
 def load_error(data: Mapping[str, Any]) -> ParagoneError:
-    """Return the error in `data`, the result of `dump_error`."""
     details = {name: data[name] for name in ("tokens", "context") if name in data}
     error: ParagoneError = _ERRORS[data["error"]](data["sentence"], hint=data["hint"], **details)
     return error
@@ -242,8 +230,6 @@ _IN_MEMORY = "/dev/shm"  # noqa: S108 (Linux's file system in memory)
 
 
 class SharedBuffer:
-    """The shared file, mapped into the memory of this process."""
-
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self._memory = mmap.mmap(descriptor, SLOTS * SLOT_BYTES)
@@ -285,7 +271,6 @@ class SharedBuffer:
             os.close(descriptor)
 
     def slot(self, number: int, size: int) -> memoryview:
-        """Return the first `size` bytes of a slot."""
         start = number * SLOT_BYTES
         return self._view[start : start + size]
 

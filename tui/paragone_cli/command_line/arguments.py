@@ -19,7 +19,6 @@ MOST_TOKENS = 2**24
 """Largest number of tokens that an option accepts: the largest size of a context window."""
 
 ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
-"""The help text of an argument that names an engine."""
 
 
 def word(metavar: str, doc: str, **settings: Any) -> Any:
@@ -38,12 +37,10 @@ def option(flag: str, doc: str, *, actions: Sequence[str] = (), **settings: Any)
 
 
 def repeated(flag: str, doc: str, **settings: Any) -> Any:
-    """Declare an option with a value that may be repeated."""
     return option(flag, doc, **{"action": "append", "default": [], **settings})
 
 
 def switch(flag: str, doc: str, *, actions: Sequence[str] = ()) -> Any:
-    """Declare an option without a value."""
     return _field(doc, flag, actions=actions, action="store_true")
 
 
@@ -58,7 +55,6 @@ def _field(doc: str, *flags: str, actions: Sequence[str] = (), **settings: Any) 
 
 
 def utf8_text(text: str) -> str:
-    """Return the text if it is UTF-8: the `type` of an option. argparse adds the option's name to the error."""
     if is_utf8(text):
         return text
     raise argparse.ArgumentTypeError(f"{quoted(visible(text))} is not UTF-8 text")
@@ -118,8 +114,6 @@ N = TypeVar("N", int, float)
 
 @dataclass(frozen=True)
 class Command(Generic[A]):
-    """A command: the class of its arguments, and the function that runs it and returns the exit code."""
-
     arguments: type[A]
     run: Callable[[A], int]
 

@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[None, None, T]) -> T:
-    """Run a coroutine on a new event loop. Errors that reach the loop's exception handler are logged to a file."""
     gc.enable()  # `main` turned it off for the imports
     with asyncio.Runner() as runner:
         runner.get_loop().set_exception_handler(_log)

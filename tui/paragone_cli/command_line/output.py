@@ -105,7 +105,6 @@ def put_json(data: Json) -> None:
 
 
 def put_result(data: Json, sentence: str, *, as_json: bool) -> None:
-    """Print what a command did: the JSON on standard output, or the sentence on standard error."""
     if as_json:
         put_json(data)
     else:
@@ -134,7 +133,6 @@ def put_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines of aligned columns, separated by two spaces."""
     cleaned = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(cells, column)) for column in zip(*cleaned, strict=True)]
     padded = [
@@ -181,7 +179,6 @@ def warn(sentence: str) -> None:
 
 
 def note(sentence: str) -> None:
-    """Print an informational message on standard error."""
     _print(f"paragone: {one_line(sentence)}")
 
 
@@ -204,6 +201,5 @@ def require_answer() -> None:
 
 
 def confirmed(question: str) -> bool:
-    """Ask a question on standard error, and return whether the answer is yes."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

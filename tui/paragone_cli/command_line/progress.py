@@ -83,19 +83,16 @@ class StatusLine:
             self._painted = cut
 
     def clear(self) -> None:
-        """Remove the text until the next `show`."""
         if self._painted:
             self._write(f"{self._top}\x1b[{'J' if len(self._painted) > 1 else 'K'}")
             self._painted = []
 
     @property
     def _top(self) -> str:
-        """The sequence that moves the cursor to the start of the first line."""
         below = len(self._painted) - 1
         return f"\x1b[{below}A\r" if below > 0 else "\r"
 
     def end(self) -> None:
-        """Remove the text permanently."""
         self.clear()
         self.on = False
 
@@ -106,8 +103,6 @@ class StatusLine:
 
 
 class ProgressLine(StatusLine, EngineObserver, RunObserver):
-    """A status line with the progress of loading, prompt processing and decoding."""
-
     def __init__(self, engines: Sequence[EngineHandle]) -> None:
         super().__init__()
         self._engines = engines
@@ -170,9 +165,7 @@ class Stream:
     """
 
     def __init__(self, on_broken: Callable[[], None]) -> None:
-        """`on_broken` is called once, when writing fails."""
         self.error: OSError | None = None
-        """Why writing failed; nothing is written after that."""
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
         output = standard_output()
@@ -246,7 +239,6 @@ class AnswerPrinter(RunObserver):
     progress: ProgressLine
     begun: bool = False
     deferred_warnings: list[str] = field(default_factory=list)
-    """Warnings that arrived during the answer, to be printed after it."""
 
     def run_started(self, run: Run) -> None:
         for caution in warnings_of(run.result):

@@ -17,7 +17,6 @@ from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.text import is_utf8
 
 PROMPT = "the prompt; if omitted or `-`, standard input. Piped input is appended to a prompt that is given"
-"""The help text of an argument for the prompt."""
 
 
 LARGEST = 2**24

@@ -71,7 +71,6 @@ async def opened_history() -> AsyncIterator[History]:
 def save_measurement(
     kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json], registry: Registry
 ) -> None:
-    """Save a measurement of engines. If the history cannot be used, only print a warning."""
     try:
         with opened_store() as store:
             store.measurements.add(measurement_of(kind, engines, data, registry))
@@ -111,7 +110,6 @@ def one_experiment(words: Sequence[str], command: str) -> int:
 
 
 def newest_experiments() -> str:
-    """Return a hint with the ids of the newest experiments."""
     try:
         with contextlib.closing(Store.open()) as store:
             return store.experiments.newest()

@@ -23,8 +23,6 @@ from paragone_workbench.runs.result import Costs
 
 
 class AboutLane(Sheet):
-    """Shows the details of a lane's engine as a table."""
-
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("about-lane")]
 
     def __init__(self, lane: Lane) -> None:
@@ -93,7 +91,6 @@ class CostsSheet(Sheet):
             await self.scroll.mount_all(self.texts())
 
     def parts(self) -> Iterator[RenderableType]:
-        """Yield the table and the sentences below it."""
         each = self._columns.values()
         rows = [
             ("answers", [f"{costs.runs:,}" for costs in each]),

@@ -129,7 +129,6 @@ class BlindTurn(VoteScreen[bool | None]):
         return next((lane.name for lane in lanes if run in lane.record.runs), run.result.definition.name)
 
     def action_skip(self) -> None:
-        """Return to the lanes without a vote; the next prompt is also blind."""
         self.dismiss(True)
 
     def action_leave(self) -> None:

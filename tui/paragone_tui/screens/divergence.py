@@ -37,10 +37,7 @@ _CONSOLE = Console(width=1000, color_system=None)
 
 
 class Cursor(NamedTuple):
-    """The selected token: its column and its row."""
-
     column: int
-    """Index of the engine."""
     row: int
 
 
@@ -119,7 +116,6 @@ def _bar_style(choice: Alternative, palette: Mapping[str, Style]) -> Style:
 def _following(
     fork: Fork, side: ForkSide, width: int, most: int, palette: Mapping[str, Style]
 ) -> Iterator[Text]:
-    """Yield the rows of the answer from the fork on, with the tokens coloured by their probabilities."""
     text = Text()
     if side.index is None:
         text.append(visible(side.answer.text[len(fork.before) :][:_FOLLOWING]))
@@ -184,8 +180,6 @@ class Chosen:
 
 
 class DivergenceSheet(Sheet):
-    """Shows one fork of several answers at a time. The engines continue from the token that the user chooses."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         closing_binding("divergence"),
         Binding("left,h", "move(-1, 0)", "The engine to the left", show=False),
@@ -265,7 +259,6 @@ class DivergenceSheet(Sheet):
         self._show_remark("")
 
     def action_choose(self, everyone: bool) -> None:
-        """Choose the token under the cursor, for its engine or for all engines."""
         if not self._known:
             self._show_remark("The tokens were not kept. Answer again to keep them.")
             return

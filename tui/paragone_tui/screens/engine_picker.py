@@ -39,7 +39,6 @@ _PAUSE = 0.3
 @dataclass(frozen=True, slots=True)
 class Picked:
     definition: EngineDefinition | None
-    """The engine; None for the demo."""
     is_new: bool = False
     """Whether to save the engine once it is open: the user wrote the engine, or ticked a model found on this machine."""
 
@@ -68,9 +67,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self._entries: dict[str, CatalogEntry] = {}
         self._single = single
         self._hidden = {DEMO_KEY} if single else set()
-        """The keys of entries that are not shown."""
         self._ticked: set[str] = set()
-        """The keys of the ticked entries, which are opened together."""
         self._written: EngineDefinition | None = None
         self._problem = ""
         """Why the engine that the user wrote is invalid; empty if it is valid."""

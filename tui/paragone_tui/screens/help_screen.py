@@ -68,8 +68,6 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
 
 
 class HelpScreen(Sheet):
-    """Lists the commands with their keys."""
-
     heading = "Help"
 
     def __init__(self, keys: Mapping[str, Keys], first: str = "") -> None:
@@ -79,7 +77,6 @@ class HelpScreen(Sheet):
         self._first = first
 
     def parts(self) -> Iterator[RenderableType]:
-        """Yield a note on lane mode, the list of commands, and a note on how to set keys."""
         mode, write = self._keys["lane-mode"].first, readable(self._keys["write"].lane[:1])
         yield (
             f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "

@@ -43,7 +43,6 @@ class ConsentSheet(Sheet):
     key_hints = (("y", "import and allow"), ("n", "do not import"), ("j k", "scroll"))
 
     def __init__(self, document: Path, actions: Sequence[str]) -> None:
-        """Create the sheet for a file. `actions` describe what the file's engines would do."""
         super().__init__()
         self._document = document
         self._actions = actions
@@ -207,7 +206,6 @@ class HistoryScreen(Picker[Found | None]):
         """The listed entries, by the ids of their options."""
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
-        """The search text of the current options, or of the search in progress."""
 
     def fitting(self, text: str) -> Sequence[Option]:
         """Return the last search's results. For a new text, start a search that updates the list."""

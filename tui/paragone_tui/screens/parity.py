@@ -68,8 +68,6 @@ def _chosen(first: EngineDefinition, definition: EngineDefinition) -> frozenset[
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Remedy:
-    """The settings that a key changes to remove a difference between the lanes."""
-
     levelling: Levelling = field(default_factory=Levelling)
     system: str = ""
     state: Literal["offered", "asked", "done"] = "offered"

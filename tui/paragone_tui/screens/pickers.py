@@ -25,8 +25,6 @@ from paragone_workbench.store.records import Hit, QueuedPrompt
 
 
 class FindScreen(Picker[Hit | None]):
-    """Finds words in the open conversation. The screen's result is the prompt or the answer to go to, or None."""
-
     heading = "Find in this conversation"
     placeholder = "Words of prompts and answers, also of variants that are not shown"
     key_hints = (("enter", "go there"), ("^j ^k", "move"), ("esc", "close"))
@@ -61,15 +59,12 @@ _BEGINNING = 200
 
 
 class PromptPicker(Picker[str | None]):
-    """Finds an earlier prompt. The picker's result is the text of the prompt, or None."""
-
     heading = "Earlier prompts"
     placeholder = "Search earlier prompts"
     key_hints = (("enter", "write again"), ("^j ^k", "move"), ("esc", "close"))
     DEFAULT_CSS = "PromptPicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def __init__(self, history: History | None, here: Sequence[str]) -> None:
-        """Create the picker. `here` are the prompts of the open conversation, newest first."""
         super().__init__()
         self._history = history
         self._here = tuple(dict.fromkeys(here))
@@ -150,8 +145,6 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
 
 
 class QueuePicker(Picker[QueuedPrompt | None]):
-    """Shows the queue. The picker's result is the prompt to edit, or None."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "send_again", "Send it again", priority=True),
         Binding("ctrl+x", "remove", "Remove it", priority=True),
@@ -171,7 +164,6 @@ class QueuePicker(Picker[QueuedPrompt | None]):
         super().__init__()
         self._session = session
         self._shown: dict[str, QueuedPrompt] = {}
-        """The prompts by the ids of their options."""
 
     def fitting(self, text: str) -> Sequence[Option]:
         prompts = [
@@ -220,8 +212,6 @@ class QueuePicker(Picker[QueuedPrompt | None]):
 
 
 class TurnTree(Picker[Run | None]):
-    """Shows the turns of a lane. The dialog's result is the run of the turn to go to, or None."""
-
     DEFAULT_CSS = "TurnTree OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
     heading = "Turns and branches: ● is shown, ○ is on another branch"
     placeholder = "Find a prompt or an answer"

@@ -59,7 +59,6 @@ class SettingField(Widget):
             compact=True,
         )
         self._is_edited = False
-        """Whether the line shows that the user has edited the field."""
 
     def compose(self) -> ComposeResult:
         yield self.input
@@ -78,7 +77,6 @@ class SettingField(Widget):
 
     @property
     def new_text(self) -> str | None:
-        """The new text of the option; None if the user has not edited the field."""
         return self.input.value if self.input.value != self._before else None
 
     @property
@@ -151,7 +149,6 @@ class SystemField(TextField):
 
     @property
     def new_text(self) -> str | None:
-        """The new text; None if the user has not edited the field."""
         return self.text if self.text != self._before else None
 
     async def on_key(self, event: events.Key) -> None:
@@ -198,8 +195,6 @@ class PresetField(NameField):
 
 
 class PresetPicker(Picker[str | None]):
-    """Lists presets. The picker's result is the name of the picked preset, or None."""
-
     DEFAULT_CSS = "PresetPicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
     heading = "Presets"
     placeholder = "Find a preset"
@@ -271,8 +266,6 @@ class FieldList(VerticalScroll, inherit_bindings=False):
 
 
 class SettingsForm(Modal[SettingsChange | None]):
-    """A form for the settings of one lane or of all lanes. The result of the form is None if the user cancelled."""
-
     AUTO_FOCUS = "SettingField Input"
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,ctrl+c", "cancel", "Cancel"),
@@ -335,7 +328,6 @@ class SettingsForm(Modal[SettingsChange | None]):
         """The changes at the last press of a key that closes the form. The next press drops these changes."""
 
     def compose(self) -> ComposeResult:
-        """Create the fields, the description of the focused field, and a line of key hints."""
         with Vertical(id="form", classes="framed"):
             with FieldList(id="fields", can_focus=False):
                 if self._presets:
@@ -405,7 +397,6 @@ class SettingsForm(Modal[SettingsChange | None]):
         )
 
     def action_move(self, step: int) -> None:
-        """Move to the next field (1) or the previous field (-1), but not past the first or the last field."""
         fields = self.focus_chain
         at = fields.index(self.focused) + step if self.focused in fields else 0
         if 0 <= at < len(fields):

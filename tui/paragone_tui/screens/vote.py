@@ -58,7 +58,6 @@ class AnswerColumn(Column):
         transcript.reveal(transcript.blocks[0], "")
 
     def end(self, *, is_empty: bool) -> None:
-        """Finish the answer's text, and show a note if the answer is empty."""
         self.transcript.end()
         if is_empty:
             self.transcript.add("note", "The answer is empty.")
@@ -116,14 +115,11 @@ class VoteScreen(Modal[ScreenResultType]):
     keys = query_one("#keys", Static)
 
     def __init__(self, program: Program, *, markdown: bool) -> None:
-        """Create the screen. `markdown` is whether answers are typeset."""
         super().__init__()
         self._program = program
         self._markdown = markdown
         self.ballot: Ballot | None = None
-        """The shown ballot; None if there is none."""
         self.revealed = False
-        """Whether the names of the engines are shown."""
         self.columns: list[AnswerColumn] = []
         self._first = 0
         self._link = Link()
@@ -168,7 +164,6 @@ class VoteScreen(Modal[ScreenResultType]):
             column.transcript.clear()
 
     def show_names(self, choice: VoteChoice | None) -> None:
-        """Show the names of the engines, and the errors of answers that failed."""
         assert self.ballot is not None
         self.revealed = True
         for number, (column, run) in enumerate(zip(self.columns, self.ballot.answers, strict=True)):
@@ -214,7 +209,6 @@ class VoteScreen(Modal[ScreenResultType]):
             self.do(lambda: self.cast(ballot, choice))
 
     def refusal(self, choice: VoteChoice) -> str:
-        """Return why this vote cannot be cast now; empty if it can be cast."""
         assert self.ballot is not None
         if len(self.ballot.candidates) < 2:
             return "There is nothing to vote on: too many answers failed. s skips this prompt."
@@ -291,8 +285,6 @@ _VOTING = (
 
 
 class ExperimentVote(VoteScreen[None]):
-    """Shows one pair of answers after another to vote on. A key shows the engines' names, but only of the last vote."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,ctrl+c", "leave", "Quit voting"),
         ("r", "reveal", "Names of the last vote"),
@@ -304,7 +296,6 @@ class ExperimentVote(VoteScreen[None]):
         self._experiment_id = experiment_id
         self._ballots: ExperimentBallots | None = None
         self._last: tuple[Ballot, VoteChoice] | None = None
-        """The ballot and the choice of the last vote."""
         self._waiting: Ballot | None = None
         """The ballot to return to while the names of the last vote are shown."""
         self._known: set[tuple[frozenset[str], int | None]] = set()
@@ -362,7 +353,6 @@ class ExperimentVote(VoteScreen[None]):
     # Voting
 
     def refusal(self, choice: VoteChoice) -> str:
-        """Refuse a second vote on a ballot."""
         return "You have voted on this; enter goes on, u takes the vote back." if self.revealed else ""
 
     async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
@@ -382,7 +372,6 @@ class ExperimentVote(VoteScreen[None]):
         self.say(f"Saved: {verdict_of(choice)}.{'' if blind else ' Not blind, since the names were known.'}")
 
     def action_skip(self) -> None:
-        """Show the next ballot, without a vote on the present ballot."""
         if self.revealed:
             self.action_go_on()
         elif self.ballot is not None:

@@ -78,7 +78,6 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         self._terminal = _Terminal()
         super().__init__(_ChangedRowsCompositor(self, self._terminal))
         self._paints = False
-        """Whether `_paint` is scheduled."""
 
     def repaint(self) -> None:
         self._terminal.forget()
@@ -204,8 +203,6 @@ class _FullUpdate(LayoutUpdate):
 
 
 class _Terminal:
-    """Tracks the cells that the terminal shows, and computes the output that changes these cells."""
-
     def __init__(self) -> None:
         self.forget()
 

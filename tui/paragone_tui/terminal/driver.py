@@ -47,7 +47,6 @@ class KeyParser:
         self._last = ""
         """The last characters that the parser got, as many as the sequence that starts a paste has."""
         self._pasted: list[str] | None = None
-        """The pieces of a paste that has not ended; None outside of a paste."""
 
     def feed(self, data: bytes) -> Iterator[Message]:
         text = self._decoder.decode(_X10_REPORT.sub(b"", data))

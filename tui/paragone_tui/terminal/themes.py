@@ -12,7 +12,6 @@ from paragone_workbench.config.settings import ThemeSettings
 
 DEFAULT = "dark"
 ANSI = "ansi"
-"""The theme that uses the terminal's own colours."""
 
 _COLOURS: Mapping[str, Mapping[str, str]] = {
     theme: dict(
@@ -40,7 +39,6 @@ _COLOURS: Mapping[str, Mapping[str, str]] = {
     }.items()
 }
 OWN = (*_COLOURS, ANSI)
-"""The names of the themes that come with this program."""
 
 
 def themes(own: Mapping[str, ThemeSettings]) -> Iterator[Theme]:

@@ -53,11 +53,9 @@ class Block:
         self.turn = turn
         """The turn that begins with this block, the same object in all lanes; None if no turn begins here."""
         self.finished = False
-        """Whether the text is complete."""
         self.folded = False
         """Whether the block shows one line instead of its text: its figures, or its number of words."""
         self.start = 0
-        """Index of the block's first row in the transcript."""
         self.lead = 0
         """Number of blank rows above the block that align its turn with the same turn in other lanes."""
         self._typeset: TypesetText | None = None
@@ -216,7 +214,6 @@ class Block:
 
     @property
     def growing(self) -> TypesetText | None:
-        """The typeset text while it grows, until it is complete; None if there is none."""
         return self._typeset if self._typeset is not None and not self._typeset.is_complete else None
 
     def begin_typeset(self, empty: TypesetText) -> None:
@@ -242,7 +239,6 @@ class Block:
 
     @property
     def height(self) -> int:
-        """Number of rows; 0 while the block is empty."""
         if self.folded:
             return min(1, self._words)
         if self._typeset is not None:

@@ -85,10 +85,7 @@ _LISTS = ("bullet_list_open", "ordered_list_open")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkdownSection:
-    """A block of a Markdown text, or one item of a list."""
-
     line: int
-    """Index of the section's first line in the text."""
     tokens: Sequence[Token]
     is_apart: bool
     """Whether a blank row separates the section from the section above."""
@@ -280,7 +277,6 @@ class TypesetText:
         self.is_complete = False
         """Whether the text has ended, and its rows equal the rows of the same text typeset as a whole."""
         self.rows: list[Strip] = []
-        """The rows, without marks."""
         self.rest = ""
         """The end of the text, whose look further text can still change."""
         self._console = _console(width, palette)
@@ -296,9 +292,7 @@ class TypesetText:
         """Whether the text may define the targets of links in earlier sections."""
         self._sections: list[_Typeset] = []
         self._kept = 0
-        """Number of sections before the rest."""
         self._tops: list[int] = []
-        """Index of the first row of each section."""
         self._drawn: list[tuple[Sequence[Token], Sequence[Strip]]] = []
         """The rest's sections at the last typesetting, with their rows. New text mostly changes only the last section."""
 

@@ -57,9 +57,7 @@ class Page:
 
     def __init__(self, fold_thinking: bool = False, fold_logs: bool = True) -> None:
         self.fold_thinking = fold_thinking
-        """Whether thinking is shown as one line."""
         self.fold_logs = fold_logs
-        """Whether a log that has a title is shown as its title."""
         self.blocks: list[Block] = []
         self.height = 0
         self.width = 0
@@ -84,7 +82,6 @@ class Page:
         block.log_folded = self.fold_logs
 
     def lay_out(self, width: int) -> None:
-        """Prepare to wrap all blocks to `width` cells, and call `wrap` once."""
         self.width = width
         for block in self.blocks:
             block.lay_out(width)

@@ -205,7 +205,6 @@ class Mark(NamedTuple):
     start: int
     end: int
     look: str
-    """The name of a style in the palette."""
 
 
 Layers: TypeAlias = tuple[tuple[Mark, ...], ...]

@@ -28,11 +28,8 @@ _Rearrange: TypeAlias = Callable[[Callable[[], object]], None]
 
 
 class Typesetter:
-    """Typesets the answers of a page, newest first, while its widget is mounted."""
-
     def __init__(self, widget: Widget, wanted: bool) -> None:
         self.wanted = wanted
-        """Whether answers are typeset."""
         self._widget = widget
         self._page: Page | None = None
         self._palette: TranscriptStyles = {}

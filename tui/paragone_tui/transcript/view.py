@@ -54,7 +54,6 @@ class Transcript(Widget):
         self.following = True
         """Whether the view scrolls with new text."""
         self.selected: object = None
-        """The selected turn; None if no turn is selected."""
         self._page = Page()
         self._top = 0
         self._laid_out = _NOWHERE
@@ -65,7 +64,6 @@ class Transcript(Widget):
         self._open: Block | None = None
         self._painted: list[Strip] = []
         self._is_placed = False
-        """Whether `place` has shown the text that was wrapped last."""
         self._palette: TranscriptStyles = {}
         self._background: Color | None = None
         """The colour behind the text; None until it is needed, and after a change of the styles."""

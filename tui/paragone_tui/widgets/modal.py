@@ -83,7 +83,6 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     """The section with which the help begins if the user opens the help on this screen."""
 
     leaving = False
-    """Whether the screen is being closed. Textual may remove the screen's widgets before the screen."""
 
     def action_cancel(self) -> None:
         """Copy the text that the user selected with the mouse; without a selection, close the screen."""
@@ -136,8 +135,6 @@ def set_shown(widget: Widget, shown: bool) -> None:
 
 
 class Sheet(Modal[None]):
-    """A scrollable text with a heading."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         ("q,enter", "dismiss", "Close"),
         *SCROLL_BINDINGS,
@@ -151,7 +148,6 @@ class Sheet(Modal[None]):
     """
 
     heading: str
-    """The heading, at the upper edge."""
     key_hints: ClassVar[Sequence[tuple[str, str]]] = [
         ("j k", "scroll"), ("d u", "half page"), ("g G", "start, end"), ("q", "close"),
     ]  # fmt: skip

@@ -33,11 +33,8 @@ _LEFT_OUT = ("send", "newline", "palette", "word-back", "word-forward", "delete-
 
 
 class PaletteEntry(NamedTuple):
-    """An entry of the palette: a command or a theme."""
-
     title: str
     keys: str
-    """The command's keys in force, in short notation."""
     about: str
     run: Callable[[], object]
 
@@ -74,8 +71,6 @@ def theme_entries(app: App[None]) -> Iterator[PaletteEntry]:
 
 
 class Palette(Picker[Callable[[], object] | None]):
-    """Lists entries. The palette's result is the function `run` of the picked entry, or None."""
-
     heading = "Commands"
     placeholder = "Find a command …"
     key_hints: ClassVar[Sequence[tuple[str, str]]] = [("enter", "run"), ("^j ^k", "move"), ("esc", "close")]

@@ -74,7 +74,6 @@ class Picker(Modal[ScreenResultType]):
     """The dialog's keys, each with a word for its effect, shown at the lower edge."""
 
     is_looking = False
-    """Whether the picker still looks for more options."""
     _offered: Sequence[tuple[str, str]] = ()
     """The keys for the lower edge, including keys for which there is no room."""
     _is_new_text = True

@@ -20,8 +20,6 @@ from paragone_tui.widgets.text_field import is_editable, refuse_paste
 
 
 class LineField(Input):
-    """Textual's input field, with a limit on the length of pasted texts."""
-
     cursor_blink = reactive(False, init=False)  # blinking would write to an idle terminal
     own_keys = ()
     """The combinations of Alt and a character that the field itself handles: none."""
@@ -57,7 +55,6 @@ class Question(Modal[str | None]):
     def __init__(
         self, question: str, value: str, act: Act, *, meanwhile: str = "", takes_empty: bool = False
     ) -> None:
-        """Create a dialog. `value` is the initial text of the field. The dialog shows `meanwhile` while `act` runs."""
         super().__init__()
         self._question = question
         self._value = value

@@ -67,7 +67,6 @@ class TextField(TextArea):
     _removed = ""
     """The text that the last edit has removed."""
     _edits = 0
-    """Number of edits."""
     _after_kill: tuple[int, Location] | None = None
     """`_edits` and the cursor's location after the last deletion whose text `ctrl+y` inserts."""
 

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 
 class LeftOut(NamedTuple):
-    """An engine is left out; `sentence` says why."""
-
     sentence: str
 
 

@@ -55,7 +55,6 @@ class TimeLimit:
 
     @property
     def left(self) -> float | None:
-        """Seconds that are left, not below 0; None without a limit."""
         return None if self._ends is None else max(0.0, self._ends - time.monotonic())
 
     @property
@@ -121,7 +120,6 @@ class Comparison:
         self._pool = pool
 
     async def measure(self, on_step: Callable[[MeasurementStep], None]) -> None:
-        """Open and compare the engines. An error of one engine is kept; other engines continue."""
         if self.fidelity.candidates:
             try:
                 await self.fidelity.measure(on_step)
@@ -158,7 +156,6 @@ class Comparison:
         return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
 
     def answers_json(self, prompts: str | None) -> dict[str, Json] | None:
-        """Return the figures of the answers as `fidelity --free-running` does; None without answers."""
         if (summary := self.summary) is None:
             return None
         return {

@@ -62,8 +62,6 @@ def differing(reference: str, text: str) -> tuple[Span, ...]:
 
 
 class GrowingDiff:
-    """Compares a text with a reference again and again, while both grow at their ends."""
-
     def __init__(self) -> None:
         self._reference: list[Word] = []
         self._text: list[Word] = []

@@ -141,7 +141,6 @@ def joined(names: Iterable[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text in quotation marks, with escaped line breaks, shortened in the middle."""
     if len(text) > _LONGEST_QUOTE:
         half = _LONGEST_QUOTE // 2
         text = f"{text[:half]} … {text[-half:]}"

@@ -112,8 +112,6 @@ def _document(path: Path | None) -> TomlDocument:
 
 
 class _Reader:
-    """Reads one document completely and collects all its problems."""
-
     def __init__(self, document: TomlDocument) -> None:
         self.problems: list[settings.ConfigProblem] = []
         self._document = document
@@ -213,7 +211,6 @@ class _Reader:
         return presets
 
     def _texts(self, section: str, sentence: str, hint: str) -> dict[str, str]:
-        """Return the texts of a section. `sentence` is the problem of another value, to be formatted with name and value."""
         texts: dict[str, str] = {}
         for name, value in self._table(section).items():
             if isinstance(value, str):
@@ -237,13 +234,11 @@ class _Reader:
         return table if self._is_table(table, (name,), repr(name)) else {}
 
     def _tables(self, section: str, word: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield the tables in a section by name. `word` says what a table describes."""
         for name, table in self._table(section).items():
             if self._is_table(table, (section, name), f"The {word} {name!r}"):
                 yield name, table
 
     def _is_table(self, table: object, key: tuple[str, ...], what: str) -> TypeGuard[dict[str, Any]]:
-        """Return whether a value is a table, and record a problem if not."""
         if isinstance(table, dict):
             return True
         self._note(key, f"{what} is not a table.", f"Write it as a table: [{'.'.join(key)}].")

@@ -71,8 +71,6 @@ COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThemeSettings(Options):
-    """The section of a theme. The theme `base` supplies the colours that the section does not set."""
-
     base: BaseTheme = option("dark", "The theme that supplies the colours that are not set.")  # noqa: RUF009 (frozen)
     background: str | None = option(None, "The background.")
     surface: str | None = option(None, "The background of dialogs and of code.")
@@ -156,7 +154,6 @@ class Config:
     ui: UiSettings = UiSettings()
     themes: Mapping[str, ThemeSettings] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
-    """Keys for the screen's bindings, by the binding's id."""
     document: TomlDocument
     """The file with the settings. `document.where("keys", "stop")` returns the position of a key in this file."""
     warnings: tuple[str, ...] = ()
@@ -177,8 +174,6 @@ class ConfigProblem:
 
 
 class ConfigError(InputError):
-    """A config file has errors, which `problems` lists."""
-
     def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
         first = problems[0]
         hint = first.hint

@@ -43,7 +43,6 @@ class TomlError(InputError):
         self.line = line
         """The line at which parsing failed, from 1."""
         self.what = what
-        """The error message without the position."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,8 +86,6 @@ class MissingFile(InputError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesRead:
-    """The files that a mention names, with their contents."""
-
     files: tuple[AttachedFile, ...]
     images: tuple[Image, ...]
     left_out: tuple[str, ...]

@@ -39,7 +39,6 @@ class AttachedFile:
 
 
 def with_sections(text: str, files: Sequence[AttachedFile]) -> str:
-    """Return the text of a prompt: the user's text, followed by the sections of the files."""
     return _GAP.join(filter(None, (text, *(file.section for file in files))))
 
 

@@ -46,7 +46,6 @@ class Prompt:
 
     @property
     def written(self) -> str:
-        """The text that the user wrote, without the attached files."""
         return without_sections(self.text, self.files)
 
     @property

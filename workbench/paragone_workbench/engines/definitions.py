@@ -87,8 +87,6 @@ class EngineDefinition:
 
 
 class UnknownEngine(InputError):
-    """A text is neither the name of an engine nor an engine spec."""
-
     def __init__(self, text: str, *, hint: str) -> None:
         super().__init__(f"There is no engine {without_keys(text)!r}.", hint=hint)
         self.text = text
@@ -113,7 +111,6 @@ def from_spec(text: str) -> EngineDefinition | None:
 
 
 def engine_for_model(backend: str, model: str, address: str | None = None) -> EngineDefinition:
-    """Return an engine for a model that is not in the config. The engine is named after the model."""
     if address is not None:
         return EngineDefinition(
             name=PurePath(model).name or backend, backend=backend, model=model, address=address
@@ -170,7 +167,6 @@ def declared_options(backend: Backend) -> dict[str, tuple[type[Options], OptionI
 
 
 def address_of(definition: EngineDefinition, backend: Backend | None) -> str | None:
-    """Return the URL of the engine's server; None if the definition names no server."""
     if definition.address is not None or backend is None:
         return definition.address
     option = address_option(backend.load_options)

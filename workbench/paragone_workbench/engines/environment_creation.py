@@ -71,13 +71,9 @@ class EnvironmentPlan:
     python: str
     """The interpreter to create the environment with."""
     uv: str | None
-    """The path of `uv`; None to use venv and pip instead."""
     find_links: Path | None
-    """The folder of wheels to install from exclusively; None for the package index."""
     free: int
-    """Free bytes on the disk of `folder`."""
     replaces: bool
-    """Whether an existing environment is to be deleted once the new environment is installed."""
     warnings: tuple[str, ...] = ()
     """Sentences on what would prevent the use of the environment on this machine."""
 

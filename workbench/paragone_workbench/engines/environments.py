@@ -21,7 +21,6 @@ MARKER = "paragone.json"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledEnvironment:
     name: str
-    """The backend's name."""
     folder: Path
     complete: bool
     """Whether the environment was installed to the end, and its interpreter exists."""

@@ -99,7 +99,6 @@ def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:
 
 
 def described(error: BaseException) -> str:
-    """Return the type of an exception and the first line of its message, cut to 300 characters."""
     try:
         message = str(error)[: 2 * _SHOWN].strip()
     except Exception:  # noqa: BLE001 (a plugin's exception can fail when it is shown)

@@ -98,7 +98,6 @@ class EngineHandle:
         self.left: Caution | None = None
         """Why the server kept the model in memory when the engine was last closed; None if the server freed the model."""
         self.error: ParagoneError | None = None
-        """Why the engine is not open."""
         self.load_fraction: float | None = None
         """How much of the model is loaded, from 0 to 1, while the engine is being opened."""
         self.load_s: float | None = None
@@ -184,7 +183,6 @@ class EngineHandle:
         return self.placement.addresses
 
     def open(self, threads: int | None = None) -> None:
-        """Start to open the engine, unless it is open or being opened."""
         if not self.is_open and not self.is_opening:
             self._opening = asyncio.create_task(self._open(threads, self._freeing))
             self.load_fraction = self.load_s = self.error = None
@@ -203,7 +201,6 @@ class EngineHandle:
         return self.engine
 
     async def opened(self) -> bool:
-        """Wait while the engine is being opened. Returns whether the engine is open after that."""
         while self._opening is not None and not self._opening.done():
             await asyncio.wait([self._opening])
         return self.is_open
@@ -235,7 +232,6 @@ class EngineHandle:
         await asyncio.shield(closing)
 
     async def close(self) -> None:
-        """Close the engine and free its resources. A run in progress is stopped."""
         await self.replace(self.definition, opens=False)
 
     async def wait_until_unused(self) -> None:
@@ -321,7 +317,6 @@ class EngineHandle:
         return await backend.open(request, self._on_progress)
 
     def _log(self) -> str | None:
-        """Return the path of a new log file; None if no file can be created: the engine is opened without a log."""
         from paragone import Caution
 
         self._unkept = ()
@@ -357,7 +352,6 @@ class EngineHandle:
         return watch
 
     def _failed(self, error: BaseException) -> None:
-        """Record why the engine is not open."""
         self.error = reason = failures.as_paragone_error(error, self.definition.backend)
         self._changed()
         self._notify(lambda observer: observer.engine_failed(self, reason))
@@ -407,8 +401,6 @@ class EngineHandle:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Turn:
-    """The resources that a run may use during its turn."""
-
     threads: int | None = None
     """Number of CPU threads; None if the engine chooses the number."""
     schedule: str = ""
@@ -420,8 +412,6 @@ class Turn:
 
 
 class Turns(Protocol):
-    """Schedules runs: decides when each run may use its engine."""
-
     def join(self, engine: EngineHandle) -> None:
         pass
 

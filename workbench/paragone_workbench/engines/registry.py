@@ -121,7 +121,6 @@ class Registry:
                 await run_in_thread(lambda: [self.find(name) for name in unknown])
 
     def all(self) -> Mapping[str, Backend]:
-        """Return all usable backends by name, sorted."""
         if not self._complete:
             discovery = self._discover()
             self._found = {**discovery.backends, **self._found}

@@ -38,8 +38,6 @@ REASON_LENGTH = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionCatalog:
-    """The installed assertions, by name, and the plugins that failed."""
-
     assertions: Mapping[str, AnyAssertion]
     problems: tuple[PluginProblem, ...] = ()
 
@@ -80,7 +78,6 @@ class AssertionCatalog:
 
 
 def load_assertions() -> AssertionCatalog:
-    """Import the plugins with assertions."""
     from paragone.discovery import discover_assertions  # not at start: loads pluggy and package metadata
 
     found = discover_assertions()
@@ -142,8 +139,6 @@ def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:
 
 
 class _NoJudge:
-    """Refuses an assertion that asks an engine although its `engines` names none."""
-
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
         raise NoVerdict(f"The engine {engine} cannot be asked here.")
 

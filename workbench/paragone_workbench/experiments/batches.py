@@ -50,11 +50,8 @@ class BatchEngine(NamedTuple):
     definition: EngineDefinition
     backend: Backend
     sampling: Mapping[str, Json]
-    """The sampling options that a request can express, without the seed, which each run has."""
     fields: Mapping[str, Json]
-    """The fields of a request's body that express `sampling`."""
     left_out: tuple[str, ...]
-    """The names of the options that a request cannot express."""
 
 
 def batch_engine(definition: EngineDefinition, registry: Registry) -> BatchEngine:

@@ -70,7 +70,6 @@ class MetricComparison:
         return f"In {metric.title}, {amount}, which may be chance ({details})."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON. Values are in the units of the metric's name: shares, seconds, tokens."""
         paired = to_json(self.paired, complete=True)
         paired["interval_method"] = paired.pop("method")
         return {
@@ -237,7 +236,6 @@ class NonInferiority:
         return f"Whether {self.b} is {claim} is open. About {counted(self.more_prompts, 'more prompt')} would settle this."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON. Rates are shares, not points."""
         fields = to_json(self, complete=True)
         del fields["comparisons"], fields["planned"]
         return {

@@ -391,7 +391,6 @@ def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator
 
 
 def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
-    """Return the name of an engine of an experiment; with the experiment's id, if there are several experiments."""
     return f"{engine} (e{experiment.number})" if several else engine
 
 

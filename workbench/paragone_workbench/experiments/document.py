@@ -197,7 +197,6 @@ def _result(run: RunResult) -> dict[str, Json]:
 
 
 def _dump(value: Json) -> str:
-    """Return JSON that can be written in UTF-8, also if a text has half of a surrogate pair."""
     text = json_text(value)
     try:
         text.encode()

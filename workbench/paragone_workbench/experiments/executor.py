@@ -133,7 +133,6 @@ class EngineProgress:
     undecided: int = 0
     now: int = 0
     began: float | None = None
-    """When this command began the first run, on the monotonic clock."""
     engine: WorkingEngine | None = None
     """The engine that executes the runs; None if all runs were finished before."""
 
@@ -169,8 +168,6 @@ class EngineProgress:
 
 
 class SuiteObserver:
-    """Gets the events of a suite, on the event loop. Override the methods of interest."""
-
     def scheduled(self, scheduler: Scheduler) -> None:
         """The order of the runs is decided."""
 
@@ -235,9 +232,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
         self._waiting: dict[Run, Execution] = {}
         self._sent: dict[Run, float] = {}
-        """When the requests of the runs in progress were sent, on the monotonic clock."""
         self._took: dict[Run, float] = {}
-        """The duration in seconds of each run that has just ended."""
         self._last_rate: float | None = None
         self._crashes = 0
         self._stopped = False

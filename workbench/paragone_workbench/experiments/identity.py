@@ -65,7 +65,6 @@ async def digest_until(
 
 
 async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -> WeightsFile:
-    """Return a file with the digest in the history. With `computed`, compute a digest that the history lacks."""
     if file.sha256 is not None or file.size is None or file.modified_ns is None:
         return file
     digest = await history.call(lambda store: store.measurements.weights_digest(file))

@@ -29,7 +29,6 @@ from paragone_workbench.store.saving import retrying
 def foreign_judges(
     judges: Mapping[str, EngineDefinition], own: Iterable[EngineDefinition], registry: Registry
 ) -> frozenset[str]:
-    """Return the names of the judges that neither config.toml nor the command line names."""
     known = {to_spec(engine, registry.find(engine.backend)) for engine in own}
     return frozenset(
         name for name, judge in judges.items() if to_spec(judge, registry.find(judge.backend)) not in known
@@ -105,7 +104,6 @@ class Judging:
     async def _judge_all(
         self, open_runs: SharedIterator[_OpenRun], judges: _Judges, first: _OpenRun | None
     ) -> None:
-        """Judge answers until none is left. The first failure ends the work of all tasks."""
         try:
             run = first or await open_runs.take()
             while run is not None and not self._stopped and _given_up(judges) is None:
@@ -180,8 +178,6 @@ def _given_up(judges: _Judges) -> ParagoneError | None:
 
 
 class _OneAnswer:
-    """Asks the judges about one answer. Implements `Judge`."""
-
     def __init__(self, judges: _Judges) -> None:
         self.unanswered = False
         """Whether a judge could not be asked, because the judge was given up or the work was stopped."""

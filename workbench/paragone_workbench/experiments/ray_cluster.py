@@ -231,7 +231,6 @@ class CellActor:
     async def begin(
         self, definition: definitions.EngineDefinition, cores: int, *, offline: bool
     ) -> Sentences | None:
-        """Open the engine with `cores` CPU cores. Returns why that failed, or None."""
         GUARD.is_offline = GUARD.is_offline or offline
         self._pool = EnginePool(Registry(), cores=cores)
         self._catalog = load_assertions()
@@ -392,7 +391,6 @@ class Cluster:
         return found
 
     def start(self, place: Place) -> RemoteActor:
-        """Start a process at a place. The process waits until the cores and GPUs of the place are free."""
         return RemoteActor(self._ray, place)
 
     async def leave(self) -> None:

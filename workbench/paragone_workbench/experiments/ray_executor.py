@@ -49,7 +49,6 @@ class ClusterEngine:
         recorded: EngineDefinition,
         observer: executor.SuiteObserver,
     ) -> None:
-        """`recorded` is the definition of the engine in results."""
         self.definition = recorded
         self.given_up: ParagoneError | None = None
         self.width = placed.at_once * len(placed.places)

@@ -23,8 +23,6 @@ from paragone_workbench.store import ExperimentRun, History, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun:
-    """A run that has ended, and the messages that were sent to the engine."""
-
     id: str
     """`r45`, or `e3/17` for a run of an experiment."""
     result: RunResult
@@ -107,7 +105,6 @@ class WeightsVerdict:
 def compare_weights(
     before: Sequence[WeightsFile], now: Sequence[WeightsFile]
 ) -> tuple[WeightsVerdict, list[Change]]:
-    """Compare the files of weights pairwise, in order."""
     if not before or not now:
         return WeightsVerdict(), []
     if len(before) != len(now):

@@ -84,8 +84,6 @@ class ReplayChoices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayEngine:
-    """An engine to open, and the recorded runs to repeat on this engine."""
-
     recorded: definitions.EngineDefinition
     definition: definitions.EngineDefinition
     backend: Backend

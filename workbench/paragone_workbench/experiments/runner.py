@@ -50,7 +50,6 @@ class SuiteRunner(executor.SuiteWork):
         return (*engines, *self._judging.given_up)
 
     async def run(self) -> None:
-        """Execute the runs, and then ask the judges. Returns early after `stop`, and after a failure."""
         try:
             self.taken = await take_known_runs(
                 self.history, self.experiment, self.request, self._digests, self.catalog

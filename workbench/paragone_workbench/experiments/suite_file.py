@@ -46,7 +46,6 @@ class FileDefaults:
     system: str | None = None
     """The file's system prompt, for prompts without a system prompt; None if the file has no system prompt."""
     given_system: str = ""
-    """The user's own system prompt, for a file without a system prompt."""
     assertions: tuple[AssertionSpec, ...] = ()
     """Assertions that apply to all prompts, in addition to the assertions of each prompt."""
 

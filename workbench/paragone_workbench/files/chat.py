@@ -28,12 +28,10 @@ def seconds(data: Json, *path: str) -> float | None:
 
 
 def role_of(name: str) -> Role:
-    """Return the role with this name; `system` for any other name, such as `developer`."""
     return "user" if name == "user" else "assistant" if name == "assistant" else "system"
 
 
 def image(url: str, name: str = "") -> Image | None:
-    """Return the image in a `data:` URL; None for any other URL."""
     match = _DATA_URL.match(url)
     if match is None:
         return None
@@ -74,14 +72,12 @@ MOST_JOINED = 2**30
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
     id: str
-    """The message's id, unique in the chat."""
     parent: str | None
     """The id of the message before this message; None for a first message. Messages with the same parent are branches."""
     role: Role
     text: str
     thinking: str = ""
     model: str = ""
-    """The name of the model that wrote the answer; empty if unknown."""
     created: float | None = None
     """Seconds since 1970."""
     images: tuple[Image, ...] = ()

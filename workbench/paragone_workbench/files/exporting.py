@@ -30,7 +30,6 @@ class Exported(NamedTuple):
     left_out: tuple[str, ...]
     """For each conversation that was left out, a sentence that says why."""
     size: int
-    """Size of the file in bytes."""
 
     def __str__(self) -> str:
         return f"{self.path} has {counted(len(self.numbers), 'conversation')} ({size_text(self.size)})."

@@ -125,7 +125,6 @@ def _public_manifest(manifest: Mapping[str, Json], registry: Registry) -> dict[s
 
 
 def _public(value: Json) -> Json:
-    """Return a value without secret keys in its texts."""
     if isinstance(value, str):
         return without_key_words(value)
     if isinstance(value, Mapping):

@@ -27,7 +27,6 @@ class Forecast:
     tokens: int
     """Number of tokens of the prompt, including the conversation before it."""
     context: int
-    """Size of the context in tokens."""
     left_out: int
     """Number of the oldest messages that would be left out."""
     added: int | None = None

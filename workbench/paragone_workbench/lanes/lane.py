@@ -114,7 +114,6 @@ class Lane(EngineObserver):
         name: str = "",
         record: LaneRecord | None = None,
     ) -> None:
-        """Create a lane with a new engine of the pool, which is not open yet. `record` is a saved lane to continue."""
         self.name = name or definition.name
         """The lane's name, unique among the lanes; several lanes may have the same engine."""
         self.first_definition = definition
@@ -127,7 +126,6 @@ class Lane(EngineObserver):
         """The lane's path and runs, in the form that the history saves."""
         self.observers: list[LaneObserver] = []
         self.present: Run | None = None
-        """The current run, until its end."""
         self._asked = False
         """Whether the engine has executed the last run of the path since the engine was opened."""
         self._was_open = False
@@ -222,7 +220,6 @@ class Lane(EngineObserver):
         return run
 
     def variants(self, run: Run) -> tuple[Run, ...]:
-        """Return the lane's runs that continue the same run as `run`, including `run`, oldest first."""
         found = tuple(other for other in self.record.all_runs if other.continues is run.continues)
         # a damaged history may lack the run at which the lane was forked
         return found if run in found else (run, *found)
@@ -266,7 +263,6 @@ class Lane(EngineObserver):
         await self.swap(self.engine.definition, name=self.name)
 
     async def close(self) -> None:
-        """Close the engine for good. The current run is stopped."""
         self._cancel_waiting()
         await self._pool.remove(self.engine)
 

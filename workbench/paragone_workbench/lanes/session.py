@@ -131,7 +131,6 @@ class Session:
         await asyncio.gather(*(lane.engine.opened() for lane in self.lanes))
 
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
-        """Replace a lane's engine. The lane continues its conversation with the new engine."""
         name = unique_name(definition, (other for other in self.lanes if other is not lane), self.registry)
         self.recorder.lane_changed(self.conversation, lane.record)  # is saved with the new engine
         await lane.swap(definition, name=name)
@@ -148,7 +147,6 @@ class Session:
         self.recorder.lane_changed(self.conversation, lane.record)
 
     async def close_lane(self, lane: Lane) -> None:
-        """Remove a lane and close its engine. The lane's answers stay in the history."""
         if lane in self.lanes:
             self.lanes.remove(lane)
         lane.record.closed = True
@@ -157,7 +155,6 @@ class Session:
         await lane.close()
 
     async def close(self) -> None:
-        """Close all engines and save the remaining changes, unfinished answers included."""
         opening = [] if self._opening is None or not self._opening.cancel() else [wait_for_end(self._opening)]
         await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close(), *opening)
         await self.recorder.close()

@@ -96,8 +96,6 @@ def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """An engine that has taken over the options of another engine."""
-
     definition: EngineDefinition
     renamed: Mapping[str, str]
     """The options' names at this engine, by their names at the other engine, if the names differ."""

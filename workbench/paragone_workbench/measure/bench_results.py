@@ -16,12 +16,9 @@ MOST_RUNS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchTest:
-    """One measurement: the prefill of a prompt, then the decoding of an answer."""
-
     prompt_tokens: int
     """Number of tokens to process after the cached tokens, including the tokens of the chat template."""
     depth: int
-    """Number of tokens in the KV cache before the prefill."""
     tokens: int
 
     @property

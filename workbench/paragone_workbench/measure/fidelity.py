@@ -35,7 +35,6 @@ class Window:
     start: int
     """Index in `ids` of the first token whose successor is scored."""
     targets: results.Targets
-    """The tokens after `ids[start:]`."""
 
 
 class Windows:
@@ -99,7 +98,6 @@ class DistributionReader:
         return self._handle.capabilities.distributions
 
     async def vocabulary(self) -> paragone.Vocabulary:
-        """Wait until the engine is open, and return the engine's vocabulary."""
         handle = self._handle
         await handle.opened()
         handle.require_open()
@@ -182,7 +180,6 @@ class DistributionReader:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[paragone.OpenEngine]:
-        """Yield the open engine. Any exception of the engine becomes a ParagoneError."""
         engine = self._handle.require_open()
         try:
             yield engine
@@ -369,11 +366,9 @@ class Fidelity:
     async def _read(
         self, measured: results.Measured, window: Window, take: Take[T], *, batch: int | None = None
     ) -> list[T] | None:
-        """Read a window. Returns None after an error, which is kept with the engine, and after `stop`."""
         return await self._attempt(measured, self._readers[measured].read(window, take, batch=batch))
 
     async def _attempt(self, measured: results.Measured, work: Awaitable[T]) -> T | None:
-        """Await `work` with an engine, and return the result; None after an error, which is kept with the engine."""
         try:
             return await work
         except paragone.ParagoneError as error:

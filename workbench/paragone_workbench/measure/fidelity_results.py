@@ -33,7 +33,6 @@ class Scores(NamedTuple):
     delta_p: NDArray[np.float64]
     """The probability under q minus that under p, of the token that really follows."""
     same_top: NDArray[np.bool_]
-    """Whether both distributions have the same likeliest token."""
 
 
 def log_probabilities(block: LogitsBlock) -> Rows:

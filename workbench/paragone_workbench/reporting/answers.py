@@ -56,7 +56,6 @@ def answers_side_by_side(
 
 
 def settings_in_force(run: RunResult) -> tuple[content.Fact, ...]:
-    """Return the seed, the sampling options and the threads of a run, as far as the engine reports them."""
     settings = run.settings
     if settings is None:
         return ()

@@ -115,8 +115,6 @@ class ChartMark(NamedTuple):
 
 
 class TableCell(NamedTuple):
-    """A value in a table, with a detail such as its interval below it; both may be empty."""
-
     text: str = ""
     detail: str = ""
 

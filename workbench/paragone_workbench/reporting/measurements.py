@@ -18,10 +18,8 @@ from paragone_workbench.store.experiment_records import Measurement, Measurement
 from paragone_workbench.store.store import Store
 
 SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
-"""The measurements in the history by their kind, the newest first."""
 
 _Named: TypeAlias = Sequence[tuple[str, MeasurementJson]]
-"""The figures of engines, each after the engine's present name."""
 
 _BENCH_CHARTS = (
     ("prefill_tps", "Prefill", "Tokens of the prompt processed per second. More is better.", "tokens/s", 1),

@@ -56,8 +56,6 @@ Count: TypeAlias = Callable[[Sequence[Message]], Awaitable[int | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """The messages of a prompt that fits into a context."""
-
     messages: tuple[Message, ...]
     left_out: int = 0
     """Number of the oldest messages that were left out. System messages are always kept, and are not counted."""

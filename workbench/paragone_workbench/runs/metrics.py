@@ -42,7 +42,6 @@ class RunMetrics:
     prompt_tokens: int | None = None
     """Length of the whole prompt, including the cached part."""
     cached_tokens: int | None = None
-    """Prompt tokens taken from the KV cache."""
     completion_tokens: int = 0
     """Number of generated tokens as the engine reports it, else the number of token events."""
     estimated: bool = False
@@ -57,7 +56,6 @@ class RunMetrics:
     drafted_tokens: int | None = None
     """Tokens that speculative decoding proposed; None without speculative decoding."""
     accepted_tokens: int | None = None
-    """The part of the proposed tokens that was kept."""
     shared: bool | None = None
     """Whether another run used the same server or machine, or the run was queued: its speeds are not comparable."""
 
@@ -92,7 +90,6 @@ class Meter:
     `_GAPS` latencies."""
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
-        """Create a meter for a prompt that was sent at the time `sent`, on the monotonic clock of the events."""
         self.shared: bool | None = None
         """Whether another run used the same server or this machine. `Execution` sets this at the end of the run."""
         self._sent = sent

@@ -100,8 +100,6 @@ class Prefilled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefix:
-    """The start of an answer, for a run that continues it."""
-
     text: str = ""
     thinking: str = ""
     tokens: tuple[Token, ...] = ()
@@ -174,7 +172,6 @@ class RunResult:
     id: str
     """A UUID of version 7, which the program generates when it creates the run."""
     definition: EngineDefinition
-    """The definition of the engine, without secret options."""
     started: float
     """Seconds since 1970."""
     ended: float | None = None
@@ -186,7 +183,6 @@ class RunResult:
     error: str = ""
     """What failed and why; empty if the run has not failed."""
     hint: str = ""
-    """What to do about the error; may be empty."""
     text: str = ""
     """The whole answer, including the part that the run was given."""
     thinking: str = ""
@@ -195,7 +191,6 @@ class RunResult:
     cautions: tuple[Caution, ...] = ()
     settings: RunSettings | None = None
     metrics: RunMetrics | None = None
-    """The durations, rates and token counts of the run; None before its end."""
     manifest: Mapping[str, Json] = field(default_factory=dict)
     """The data needed to reproduce the run. The item `request` describes this run alone; runs can share the other items."""
     tokens: tuple[Token, ...] = ()
@@ -203,7 +198,6 @@ class RunResult:
 
     @property
     def message(self) -> str:
-        """The error and its hint in one line; empty if the run has not failed."""
         return str(ParagoneError(self.error, hint=self.hint)) if self.error else ""
 
     @property
@@ -226,7 +220,6 @@ class RunResult:
 
     @property
     def request(self) -> Mapping[str, Json]:
-        """The request without its messages, from the manifest; empty if the run has not begun."""
         return object_at(self.manifest, "request")
 
     @property

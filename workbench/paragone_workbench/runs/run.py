@@ -59,13 +59,10 @@ class Run:
     ) -> None:
         """Create a run that has ended, from the result in the history or a document. `Run.of` creates a run that waits."""
         self.prompt = prompt
-        """The prompt that the run answers; None outside of a conversation."""
         self.continues = continues
-        """The previous run of the conversation; None for the first run."""
         self.number: int | None = None
         """The number by which users name the run: 45 in `r45`; None before the run is saved in a conversation."""
         self.spec: RunSpec | None = None
-        """The request; None while the run waits."""
         self.phase: RunPhase = "ended"
         self.progress: PromptProgress | None = None
         """How much of the prompt has been processed."""
@@ -108,7 +105,6 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The run's UUID, of version 7."""
         return self._result.id
 
     @property

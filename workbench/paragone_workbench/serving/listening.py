@@ -63,7 +63,6 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Close the connection if the client reads nothing for `STALLED_S` seconds."""
         super().pause_writing()
         self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
 
@@ -110,7 +109,6 @@ class Connection(H11Protocol):
 T = TypeVar("T")
 
 MOST_BYTES = 8 << 20
-"""Largest body of a request, in bytes."""
 _SPELL_S = 0.002
 """Seconds for which events are sent before other tasks have their turn."""
 BODY_S = 60.0
@@ -258,8 +256,6 @@ def address_of(listener: socket.socket) -> str:
 
 
 class Server(uvicorn.Server):
-    """Serves an application until `should_exit` is set. The caller handles signals."""
-
     def __init__(self, app: Starlette, on_start: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(

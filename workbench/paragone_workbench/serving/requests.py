@@ -140,7 +140,6 @@ class Fields:
 
 
 Given: TypeAlias = str | tuple[int, ...]
-"""A text, or the ids of tokens."""
 
 
 def given_in(body: Fields, name: str) -> Sequence[Given]:
@@ -281,7 +280,6 @@ class AnswerRequest:
 
 
 def chat_request(body: Fields, options: type[paragone.Options]) -> AnswerRequest:
-    """Read a client's request for a chat. `options` are the engine's sampling options."""
     messages = tuple(map(_message, body.objects("messages")))
     if not messages:
         raise body.wrong("messages", "a list with at least one message")
@@ -296,7 +294,6 @@ def chat_request(body: Fields, options: type[paragone.Options]) -> AnswerRequest
 
 
 def completion_request(body: Fields, options: type[paragone.Options]) -> AnswerRequest:
-    """Read a client's request for completions. `options` are the engine's sampling options."""
     prompts, echo = given_in(body, "prompt"), body.flag("echo")
     answers = len(prompts) * _count(body)
     if answers > _MOST_CHOICES:

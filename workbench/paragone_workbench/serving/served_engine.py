@@ -39,8 +39,6 @@ async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[paragone
 
 
 class _Use:
-    """A computation in progress, which is stopped when the engine is closed."""
-
     def __init__(self, engine: paragone.OpenEngine) -> None:
         self._engine = engine
         self.over = asyncio.Event()
@@ -118,7 +116,6 @@ class ServedEngine:
             self._available.release()
 
     async def close(self) -> None:
-        """Close the engine, which the next answer opens again."""
         await asyncio.gather(*(handle.close() for handle in self._handles))
 
     def stop_opening(self) -> None:
@@ -132,8 +129,6 @@ class ServedEngine:
 
 
 class ServedEngines:
-    """The engines of a server, by the names that requests use."""
-
     def __init__(self, pool: EnginePool, definitions: Sequence[EngineDefinition]) -> None:
         self._pool = pool
         self._engines = {definition.name: ServedEngine(pool, definition) for definition in definitions}

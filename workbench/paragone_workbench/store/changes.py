@@ -145,9 +145,7 @@ class Outbox:
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.problem: StoreError | None = None
-        """Why the last save failed; None if the last save succeeded."""
         self.is_left = False
-        """Whether the session has left the conversation for another one."""
         self.waiting: list[asyncio.Future[StoreError | None]] = []
         """One future for each caller that waits for a save."""
         self.items: dict[Item, int] = {}
@@ -159,7 +157,6 @@ class Outbox:
         self._heads: dict[LaneRecord, str] = {}
         """The ids of the latest heads that the history has, or will have after the next save."""
         self._saved: set[str] = set()
-        """The ids of the lanes and runs that the history has."""
 
     def put(self, item: Item) -> None:
         self.items[item] = next(_stamps)
@@ -175,7 +172,6 @@ class Outbox:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether the list can never be saved."""
         return self.problem is not None and not self.problem.can_pass
 
     @property
@@ -199,7 +195,6 @@ class Outbox:
             self._heads[lane] = lane.head.id
 
     def put_run(self, run: Run) -> None:
-        """Save a run that has started, or has changed in more than the text."""
         followed, is_new = self.runs[run], not self.has(run)
         self.put(run)
         if is_new and followed.lane.head is run:

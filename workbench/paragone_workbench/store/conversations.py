@@ -162,7 +162,6 @@ class Labels:
         self._database = database
 
     def rename(self, number: int, title: str) -> None:
-        """Give a conversation a new title: the first line of `title`."""
         self._update(number, "title = ?", title_of(clean(title)))
 
     def pin(self, number: int, *, pinned: bool) -> None:
@@ -435,7 +434,6 @@ class Conversations:
         return {summary.number: summary for summary in (_summary(self._database, row) for row in rows)}
 
     def last_open(self) -> records.Summary | None:
-        """Return the conversation that was used or opened last; None without conversations."""
         found = [row for pinned in (0, 1) for row in self._database.rows(_LAST_USED, pinned)]
         found += self._database.rows(_LAST_OPENED)
         number, _ = max(found, key=lambda row: row[1], default=(None, 0.0))

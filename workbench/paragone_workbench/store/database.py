@@ -110,7 +110,6 @@ class Database:
             yield
 
     def close(self) -> None:
-        """Close the connection. Ignores SQLite's errors."""
         import sqlite3
 
         with contextlib.suppress(sqlite3.Error):

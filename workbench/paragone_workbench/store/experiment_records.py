@@ -21,10 +21,7 @@ MeasurementKind: TypeAlias = Literal["fidelity", "bench"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """An experiment: prompts × engines × repetitions."""
-
     name: str
-    """The name of the file with the prompts."""
     fingerprint: str
     """A digest of the prompts, engines and settings. The same command gives the same digest."""
     schedule: str
@@ -240,26 +237,21 @@ class VotedAnswer:
     backend: str
     model: str
     run: str
-    """The id of the run, a UUID."""
     names_itself: bool = False
     """Whether the answer contains the name of its engine, or of its model's family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
-    """A person's judgement about two or more answers to one prompt."""
-
     candidates: tuple[VotedAnswer, ...]
     """The answers in the order in which they were shown, from left to right."""
     choice: VoteChoice
     blind: bool
-    """Whether the engines' names were hidden."""
     created: float
     """When the user voted, in seconds since 1970."""
     experiment_id: int | None = None
     """The number of the experiment; None for a vote in a conversation."""
     prompt_index: int | None = None
-    """The index of the prompt in the experiment."""
     prompt_id: str | None = None
     """The id of the prompt in the conversation; None for a vote in an experiment."""
     id: str = field(default_factory=new_id)
@@ -285,13 +277,10 @@ class Vote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A measurement of the fidelity or the speed of engines."""
-
     kind: MeasurementKind
     engines: tuple[EngineDefinition, ...]
     """The definitions without secret options. In a measurement of fidelity, the first engine is the reference."""
     data: Mapping[str, Json]
-    """The result as the command prints it with `--json`."""
     created: float
     """When the engines were measured, in seconds since 1970."""
     identities: tuple[str, ...] = ()

@@ -129,7 +129,6 @@ class Measurements:
         )
 
     def all(self, kind: experiment_records.MeasurementKind) -> tuple[experiment_records.Measurement, ...]:
-        """Return the measurements of a kind, newest first, without damaged records."""
         rows = self._database.rows(
             "SELECT id, kind, engines, data, created, identities FROM measurement WHERE kind = ? ORDER BY number DESC",
             kind,
@@ -282,7 +281,6 @@ class Experiments:
             self._database.run("UPDATE experiment SET owner_id = ? WHERE number = ?", self._owner_id, number)
 
     def find(self, fingerprint: str) -> experiment_records.Experiment | None:
-        """Return the newest experiment with this fingerprint, or None."""
         rows = self._database.rows(
             f"{_EXPERIMENT} WHERE fingerprint = ? ORDER BY number DESC LIMIT 1", fingerprint
         )

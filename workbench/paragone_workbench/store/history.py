@@ -62,7 +62,6 @@ class History:
         await asyncio.wait([asyncio.wrap_future(self._closed)], timeout=CLOSE_S)
 
     def call(self, call: Callable[[Store], T]) -> Awaitable[T]:
-        """Execute a call of the store in the store's thread, after all earlier calls, and return the result of the call."""
         if self._is_closing:
             raise StoreError("The history is closed.")
         result: Future[T] = Future()

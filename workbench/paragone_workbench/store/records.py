@@ -115,8 +115,6 @@ def snippet_of(text: str, words: re.Pattern[str]) -> tuple[str, tuple[tuple[int,
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LaneRecord:
-    """A lane of a conversation: its engine, its runs, and the run at the end of its path."""
-
     definition: EngineDefinition
     """The lane's current engine. Earlier runs may have used another engine."""
     position: int
@@ -139,16 +137,12 @@ class LaneRecord:
 
 @dataclass(slots=True, kw_only=True)
 class QueuedPrompt:
-    """A prompt that still waits for at least one lane."""
-
     text: str
-    """The text that the user wrote, without the attached files."""
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     for_all: bool = True
     """Whether the prompt was sent to all lanes."""
     lanes: list[LaneRecord]
-    """The lanes that have not begun the prompt."""
     prompt: Prompt | None = None
     """The prompt in the conversation; None until a lane has begun the prompt, after which `text` no longer changes."""
     kept_by: set[LaneRecord] = field(default_factory=set, compare=False)
@@ -162,8 +156,6 @@ class QueuedPrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftRecord:
-    """The saved form of a prompt that was written and not sent."""
-
     text: str
     """What the user wrote, with a mark for each text that was pasted and folded."""
     pasted: Mapping[str, str] = field(default_factory=dict)
@@ -179,8 +171,6 @@ NO_DRAFT = DraftRecord(text="")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedConversation:
-    """A conversation read from the history, with all its lanes and runs."""
-
     conversation: Conversation
     title: str
     updated: float
@@ -213,20 +203,16 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A prompt, an answer or a title that a search found."""
-
     id: str
     """The id of the hit for commands: `c7` for a conversation, `e3/17` for an answer in an experiment."""
     conversation: int | None
     """The number of the conversation; None for an answer in an experiment."""
     title: str
-    """The title of the conversation, or the name of the experiment."""
     prompt_id: str | None
     """The prompt in the conversation; None for a title, and for an answer in an experiment."""
     run_id: str | None
     """The run whose answer was found; None if a prompt or a title was found, and for an answer in an experiment."""
     engine: str
-    """Name of the engine that gave the answer; empty for a prompt and a title."""
     snippet: str
     """The text around the first match of a term, on one line."""
     marks: tuple[tuple[int, int], ...] = ()

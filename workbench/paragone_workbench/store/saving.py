@@ -296,7 +296,6 @@ class Recorder:
         _call(self._on_changed)
 
     def _drop_if_done(self, outbox: Outbox) -> None:
-        """Forget a conversation that the session has left, once the whole conversation is saved."""
         if outbox.is_left and not (outbox.runs or outbox.is_due):
             self._outboxes.pop(outbox.conversation.id, None)
             if outbox.problem is not None:
@@ -385,7 +384,6 @@ class Recorder:
             self.run_started(run)
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        """Schedule a save of the new text, within half a second."""
         outbox = self._outbox_with(run)
         outbox.put("text")
         self._put(outbox)
@@ -412,7 +410,6 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 def _call(callback: Callable[[], None]) -> None:
-    """Call a listener. An exception of the listener is reported and does not end the saving."""
     try:
         callback()
     except Exception as error:  # noqa: BLE001 (the error is reported)
@@ -423,7 +420,6 @@ class DraftSaving:
     """Keeps this instance's draft in the history. The recorder saves what remains of it with each prompt that is sent."""
 
     def __init__(self, read: Callable[[], DraftRecord], recorder: Recorder) -> None:
-        """`read` returns the present draft."""
         self._read = read
         self._recorder = recorder
         recorder.read_draft = read

@@ -99,7 +99,6 @@ class Store(conversations.Conversations):
 
     @property
     def is_shared(self) -> bool:
-        """Whether another instance of the program has the history open."""
         ((owners,),) = self._database.rows("SELECT count(*) FROM owner")
         return bool(owners > 1)
 

@@ -44,7 +44,6 @@ class Stop(Cancelled):
         return self._set
 
     def subscribe(self, on_cancel: Callable[[], None]) -> None:
-        """Register `on_cancel`, which is called when the application asks the job to stop."""
         with self._lock:
             self._on_cancel = on_cancel
             already = self._set
@@ -94,7 +93,6 @@ class Pipe:
                 os._exit(0)
 
     def commands(self) -> Iterator[protocol.WorkerCommand]:
-        """Yield the application's commands until the application closes the pipe."""
         with io.BufferedReader(_Incoming(self._connection)) as stream:
             yield from map(protocol.load_command, stream)
 
@@ -136,7 +134,6 @@ class Frames:
         """Whether the first token was added."""
         self._open = True
         self._watched = False
-        """Whether the thread will check the waiting events without a notification."""
         self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._send_late, daemon=True)
         self._thread.start()
@@ -283,7 +280,6 @@ class JobRunner:
         )
 
     def do(self, job: Job) -> None:
-        """Run one job and send its answer, or the job's error."""
         try:
             self._pipe.say(protocol.Completed(job=job.number, answer=self._handlers[job.do](job)))
         except ParagoneError as error:

@@ -88,8 +88,6 @@ def folded_prompt(prompt: Prompt, key: str) -> tuple[str, list[str], str]:
 
 
 class PastedTexts:
-    """The pasted texts, and the marks that replace them in the prompt. A mark has no line breaks."""
-
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
         """The pasted texts, by their marks."""
@@ -134,8 +132,6 @@ _ROWS = 6
 
 
 class Completion(Static):
-    """Shows the files whose paths begin with the text after `@`. The prompt keeps the focus."""
-
     can_focus = False
     DEFAULT_CSS = """
     Completion {
@@ -145,7 +141,6 @@ class Completion(Static):
     """
 
     def __init__(self, on_pick: Callable[[str], None]) -> None:
-        """Create a hidden list. `on_pick` is called with the path of the file that the user picks."""
         super().__init__(markup=False)
         self._on_pick = on_pick
         self._found: Sequence[PathCandidate] = ()
@@ -234,8 +229,6 @@ _LISTED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A prompt as it would be sent now."""
-
     typed: str
     """The text in the field, with a mark in place of each folded pasted text."""
     pasted: PastedTexts
@@ -249,8 +242,6 @@ class Draft:
 
 @dataclass(slots=True, kw_only=True)
 class _Named:
-    """The files and images that a mention attaches."""
-
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     state: FileState = ()
@@ -271,18 +262,13 @@ class Attachments:
 
     program: Program
     on_change: Callable[[], None]
-    """Called when the attached files have changed."""
     files: tuple[AttachedFile, ...] = ()
-    """Files of an earlier prompt that is being edited."""
     images: tuple[Image, ...] = ()
-    """Images of an earlier prompt that is being edited."""
     _named: dict[str, _Named] = field(default_factory=dict)
-    """The files of each mention, by the path in the mention."""
     _is_awaited: bool = False
     """Whether `settle` is waiting for the files, before the prompt is sent."""
 
     def take_over(self, files: tuple[AttachedFile, ...], images: tuple[Image, ...]) -> None:
-        """Attach the files and images of an earlier or a queued prompt, without mentions."""
         self.files, self.images = files, images
         self.on_change()
 
@@ -302,7 +288,6 @@ class Attachments:
                 self.program.remove_message(named.messages.pop())
 
     def drop_last(self) -> None:
-        """Remove the last attached file that has no mention or, without such files, the last image."""
         if self.files:
             self.files = self.files[:-1]
         else:
@@ -410,13 +395,11 @@ class MentionField(TextField):
     """A field that completes a mention while the user types it, and attaches the mentioned files."""
 
     def __init__(self, program: Program) -> None:
-        """Create an empty field."""
         super().__init__(compact=False, highlight_cursor_line=False)
         self.attachments = Attachments(program=program, on_change=self._show_title)
         self.completion = Completion(self._complete)
         """The list of files above the field. The screen must add this widget."""
         self._mentions = False
-        """Whether the user is typing a mention, which ends at the cursor."""
 
     def _show_title(self) -> None:
         """Show the attached files and images. `Composer` overrides this method, which does nothing."""

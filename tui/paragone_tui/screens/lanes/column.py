@@ -48,8 +48,6 @@ _FIGURES = 0.5
 
 
 class LaneColumn(Column, LaneObserver):
-    """Shows a lane, and updates the column at each event of the lane."""
-
     DEFAULT_CSS = """
     LaneColumn .settings {
         height: 1; padding: 0 1; color: $text-muted; display: none;
@@ -83,7 +81,6 @@ class LaneColumn(Column, LaneObserver):
         self._keys = keys
         self._last: Prompt | None = None
         self._thinks = False
-        """Whether the last received text was thinking."""
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
         """The block whose hint advises to start the engine again, and its hint without this advice."""
@@ -115,7 +112,6 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.styles.margin = margin
 
     def show_settings(self, text: str) -> None:
-        """Show the set options on the line below the status. An empty text hides the line."""
         if text != self._settings:
             self._settings = text
             self.settings.update(one_line(text))
@@ -128,7 +124,6 @@ class LaneColumn(Column, LaneObserver):
             self._show_status()
 
     def show_history(self) -> None:
-        """Clear the transcript, and show the runs on the lane's path."""
         self.transcript.clear()
         self._last = None
         path = self.lane.path

@@ -47,7 +47,6 @@ class ContextGauge:
     def __init__(self, session: Session, on_change: Callable[[], None]) -> None:
         """Create an empty gauge. `on_change` is called when the gauge's content changes."""
         self.content = Content()
-        """The text of the gauge; empty while no forecast is known."""
         self._session = session
         self._on_change = on_change
         self._found: Sequence[Forecast] = ()
@@ -199,12 +198,9 @@ class Composer(MentionField):
         self._on_change = on_change
         self._show_below = show_below
         self._lanes: tuple[str, ...] = ()
-        """The names of the lanes that the prompt goes to."""
         self._recalled: int | None = None
         self._recalled_text = ""
-        """The recalled prompt, as the composer showed it."""
         self._draft = ""
-        """The composer's text before an earlier prompt was recalled."""
         self._pasted = PastedTexts()
         self._folded = ""
         """The mark of the text that was pasted last, while the mark is in the composer."""
@@ -214,12 +210,9 @@ class Composer(MentionField):
         self._note = ""
         self._message = Content()
         self.editing: Prompt | QueuedPrompt | None = None
-        """The earlier prompt, or the prompt of the queue, that is being edited; None for a new prompt."""
         self._edit_title: Callable[[], str] = str
         self._before_edit = _Content()
-        """The composer's content before an edit of an earlier or a queued prompt."""
         self._unedited = ""
-        """The composer's text when the edit of a prompt began."""
         self._sent = ""
         """The composer's text that was sent last, if files were attached; else empty."""
 
@@ -250,7 +243,6 @@ class Composer(MentionField):
 
     @property
     def edited(self) -> Prompt | None:
-        """The earlier prompt that is being edited; None for a new prompt or a prompt of the queue."""
         return self.editing if isinstance(self.editing, Prompt) else None
 
     def edit_prompt(self, prompt: Prompt | QueuedPrompt, title: Callable[[], str]) -> None:
@@ -303,7 +295,6 @@ class Composer(MentionField):
         self.put(text if is_editable(text) else self._pasted.fold(text))
 
     def unfold(self) -> None:
-        """Show the pasted texts in full, unless they are too long to edit. Undo folds the texts again."""
         if is_editable(self.prompt):
             self.put(self.prompt)
 
@@ -350,12 +341,10 @@ class Composer(MentionField):
         self.gauge.stop()
 
     def refuse(self, why: str) -> None:
-        """Show why the prompt is not sent, until the user changes the prompt."""
         self._refusal = why
         self._program.say(why, warning=True)
 
     def show_note(self, note: str) -> None:
-        """Show a note in the rule above the prompt. An empty text removes the note."""
         self._note = note
         self._show_title()
 
@@ -481,5 +470,4 @@ class Composer(MentionField):
 
 
 def _written(prompt: Prompt | QueuedPrompt) -> str:
-    """Return the text that the user wrote, without the attached files."""
     return prompt.written if isinstance(prompt, Prompt) else prompt.text

@@ -33,14 +33,11 @@ class Differences(LaneObserver):
 
     def __init__(self, do: Do) -> None:
         self.shown = True
-        """Whether differences are marked."""
         self.reference: Lane | None = None
-        """The lane with which the other lanes are compared."""
         self._heated: set[Lane] = set()
         self._columns: Sequence[LaneColumn] = ()
         self._do = do
         self._to_compare: dict[Prompt, None] = {}
-        """Prompts whose answers have to be compared, in the order of their changes."""
         self._compared: dict[Run, _Compared] = {}
         self._cadence = Cadence(self._mark)
 

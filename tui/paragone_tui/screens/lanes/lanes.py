@@ -53,7 +53,6 @@ class Readiness:
         """The names of the lanes that accept no prompt, because their engines have failed or ended."""
 
     def check(self) -> None:
-        """Determine `idle` and `silent` again."""
         session = self._session
         idle: frozenset[str] = frozenset()
         if not can_stop(session):
@@ -88,8 +87,6 @@ _SIGNS = (
 
 
 class Guide(Static):
-    """Covers the lanes below their headers until a lane has content."""
-
     DEFAULT_CSS = """
     Guide {
         layer: guide; width: 100%; height: 1fr; margin: 3 0 0 0; padding: 0 2; background: $background;
@@ -98,7 +95,6 @@ class Guide(Static):
     """
 
     def __init__(self, key_of: Callable[[str], str]) -> None:
-        """Create the guide. `key_of` returns the key of a command in the present mode."""
         super().__init__(id="guide", markup=False)
         self._key_of = key_of
         self._columns: Sequence[LaneColumn] = ()
@@ -179,13 +175,10 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
         self._fold_thinking = True
         self._fold_logs = True
         self.position = 0
-        """The index of the current lane."""
         self.zoomed = False
-        """Whether only the current lane is shown."""
         self.turn: Prompt | None = None
         """The prompt of the turn that commands are for; None for the last turn."""
         self.linked = True
-        """Whether the lanes' turns are aligned, and the lanes scroll together."""
         self.differences = Differences(do)
         self.welcome = Static(id="welcome", markup=False)
         self.guide = Guide(self.key_of)
@@ -220,7 +213,6 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
 
     @property
     def current(self) -> LaneColumn | None:
-        """The column of the current lane; None if there are no lanes."""
         # While lanes are being added, `position` may be the index of a column that does not exist yet.
         return self.columns[min(self.position, len(self.columns) - 1)] if self.columns else None
 

@@ -39,8 +39,6 @@ _MOST = 3
 
 
 class QueueRows(Static):
-    """Shows the first prompts of the queue; nothing while the queue is empty."""
-
     DEFAULT_CSS = """
     QueueRows {
         height: auto; padding: 0 1; display: none; color: $text-muted;
@@ -52,7 +50,6 @@ class QueueRows(Static):
         super().__init__(markup=False)
 
     def show(self, prompts: Sequence[QueuedPrompt], queue_key: str) -> None:
-        """Show these prompts. `queue_key` is the key of the command `queue`, in short notation."""
         rows = [
             Content(f"{'kept ' if queued.is_kept else 'waits'}  {one_line(queued.text)}")
             for queued in prompts[:_MOST]
@@ -141,8 +138,6 @@ _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": 
 
 
 class LanesScreen(CommandScreen):
-    """Shows the lanes of a session, and executes the commands."""
-
     AUTO_FOCUS = "Composer"
     commands: ClassVar[Mapping[str, Callable[[CommandScreen], None]]] = {
         "send": prompts.send,
@@ -207,7 +202,6 @@ class LanesScreen(CommandScreen):
         "to-start": lane.scrolling(Transcript.to_start),
         "to-end": lane.scrolling(Transcript.to_end),
     }
-    """The function of each command, by the command's id."""
     DEFAULT_CSS = "#keys { height: auto; min-height: 1; max-height: 40%; padding: 0 1; color: $text-muted; }"
 
     def __init__(
@@ -220,7 +214,6 @@ class LanesScreen(CommandScreen):
         *,
         markdown: bool,
     ) -> None:
-        """Create the screen. `keys` are the keys in force, and `markdown` is whether answers are typeset."""
         super().__init__(session, program, engine_list, history)
         self.markdown = markdown
         self._keys = keys

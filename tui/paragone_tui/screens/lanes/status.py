@@ -28,7 +28,6 @@ _BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
 _WITH_SPEED: frozenset[LaneState] = frozenset(
     {"writing", "done", "stopped", "ready", "waiting", "failed", "crashed"}
 )
-"""States in which the figures of a run are shown."""
 _REPLACED_BY_SPEED: frozenset[LaneState] = frozenset({"writing", "done", "stopped"})
 """States whose name the speed replaces if both do not fit. The speed then has the state's colour."""
 _FIGURE = 10
@@ -55,9 +54,7 @@ class LaneStatusInfo:
     silent_s: int = 0
     """Seconds since the engine last sent data; 0 while data arrives."""
     is_local: bool = False
-    """Whether the engine computes on this machine; False for an engine on a server."""
     stop_key: str = ""
-    """The key that stops a silent run."""
     queued: int = 0
     """Number of prompts that wait for the current answer to end."""
     unsaved: bool = False
@@ -70,7 +67,6 @@ class LaneStatusInfo:
     """Number of processed tokens of the prompt, out of `prompt_total`."""
     prompt_total: int = 0
     tokens: int = 0
-    """Number of generated tokens."""
     tokens_per_s: float | None = None
     shared: bool = False
     """Whether the speed was measured while another run used the same server or this machine."""
@@ -86,8 +82,6 @@ class LaneStatusInfo:
 
 
 class LaneStatus(Widget):
-    """A line with the engine of a lane, its state and its figures."""
-
     ALLOW_SELECT = False
     DEFAULT_CSS = """
     LaneStatus {

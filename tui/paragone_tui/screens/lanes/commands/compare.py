@@ -41,7 +41,6 @@ def reference_lane(screen: CommandScreen, column: LaneColumn) -> None:
 
 @on_current_lane
 def toggle_heat(screen: CommandScreen, column: LaneColumn) -> None:
-    """Turn the colouring of the current lane's tokens by their probabilities on or off."""
     if not screen.lanes.differences.toggle_heat(column.lane):
         screen.say("The probabilities of the tokens are hidden.")
     elif not column.lane.engine.capabilities.logprobs:
@@ -65,7 +64,6 @@ def parity(screen: CommandScreen) -> None:
 
 
 def fidelity(screen: CommandScreen) -> None:
-    """Measure how far the models of the other lanes are from the reference lane's model."""
     session, reference = screen.session, screen.lanes.differences.reference
     if reference is None or len(session.lanes) < 2:
         screen.say(f"There is nothing to compare with; {screen.key_of('add-lane')} adds a lane.")
@@ -87,7 +85,6 @@ def fidelity(screen: CommandScreen) -> None:
 
 
 async def _save_fidelity(screen: CommandScreen, lanes: Sequence[Lane], found: Fidelity) -> None:
-    """Save the measurements for reports, as the command line does."""
     from paragone_workbench.experiments.identity import measurement_of
     from paragone_workbench.measure.fidelity_verdict import fidelity_json
     from paragone_workbench.store.saving import retrying
@@ -142,7 +139,6 @@ async def _show_divergence(screen: CommandScreen, column: LaneColumn) -> None:
 
 
 def _go_on_from(screen: CommandScreen, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
-    """Let lanes continue from the token that the user chose."""
     from paragone_workbench.compare.divergence import prefix_with
     from paragone_workbench.lanes.session import continue_prefix
 
@@ -257,7 +253,6 @@ def open_ballot(screen: CommandScreen, ask: Callable[[], Prompt | None]) -> None
 
 @on_current_lane
 def prefer_answer(screen: CommandScreen, column: LaneColumn) -> None:
-    """Vote for the current lane's last answer, against the other lanes' answers to the same prompt."""
     lane = column.lane
     run = lane.record.head
     prompt = run.prompt if run is not None else None

@@ -34,7 +34,6 @@ class CommandScreen(ChangedRowsScreen[None]):
     lanes: Lanes
     composer: Composer
     markdown: bool
-    """Whether answers are typeset."""
 
     def __init__(
         self, session: Session, program: Program, engines: EngineList, history: HistoryOpening
@@ -45,15 +44,12 @@ class CommandScreen(ChangedRowsScreen[None]):
         self.engines = engines
         self.history = history
         self.other_mode: Mode = "parallel" if session.pool.scheduler.mode == "sequential" else "sequential"
-        """The schedule that `toggle-mode` switches to."""
         self.is_blind = False
         """Whether the next answers are shown without the names of the lanes, for a blind vote."""
         self.demo_is_coming = False
         """Whether the demo's lanes are about to be added."""
         self.sends_after_demo = False
-        """Whether the prompt is sent once the demo's lanes are added."""
         self.earlier_prompts: list[str] = []
-        """The prompts of earlier conversations that can be recalled, oldest first."""
 
     @abstractmethod
     def show_keys(self) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 @on_current_lane
 def settings(screen: CommandScreen, column: LaneColumn) -> None:
-    """Show the settings of the current lane in a form, and apply the user's changes."""
     lane = column.lane
     definition, backend = lane.engine.definition, lane.engine.backend
     if backend is None:
@@ -97,7 +96,6 @@ def _system(screen: CommandScreen, lane: Lane) -> str:
 
 
 def _targets(screen: CommandScreen, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
-    """Return the lanes to change: all lanes, or `lane` unless the user has closed it."""
     return [other for other in screen.session.lanes if all_lanes or other is lane]
 
 
@@ -126,7 +124,6 @@ MOST_LANES = 6
 
 
 def add_lane(screen: CommandScreen) -> None:
-    """Let the user pick engines, and add a lane for each engine at the right."""
     if not has_room(screen):
         return
     from paragone_tui.screens.engine_picker import EnginePicker
@@ -149,7 +146,6 @@ def add_lane(screen: CommandScreen) -> None:
 
 
 def has_room(screen: CommandScreen) -> bool:
-    """Return whether another lane can be added, and show a message if there are too many lanes."""
     if len(screen.session.lanes) < MOST_LANES:
         return True
     screen.say(f"There are {MOST_LANES} lanes already; {screen.key_of('close-lane')} closes one.")

@@ -76,7 +76,6 @@ def toggle_mode(screen: CommandScreen) -> None:
 
 @on_current_lane
 def stop_lane(screen: CommandScreen, column: LaneColumn) -> None:
-    """Stop the answers of the current lane. If the lane is not answering, stop loading its engine."""
     if column.lane.is_busy:
         screen.begin(partial(screen.session.stop, [column.lane]))
     else:
@@ -149,7 +148,6 @@ def about_lane(screen: CommandScreen, column: LaneColumn) -> None:
 
 @on_current_lane
 def costs(screen: CommandScreen, column: LaneColumn) -> None:
-    """Show the costs of the current lane's answers, by the engines that gave them."""
     from paragone_tui.screens.about import CostsSheet
     from paragone_workbench.runs.result import Costs
 

@@ -113,7 +113,6 @@ def _send_again(screen: CommandScreen, prompts: Sequence[QueuedPrompt]) -> None:
 
 
 def queue(screen: CommandScreen) -> None:
-    """Let the user edit or remove a prompt of the queue, or send it again."""
     if not screen.session.queue.prompts:
         screen.say("No prompt waits. Prompts wait if their lane is busy.")
         return
