@@ -78,7 +78,6 @@ async def test_requests_in_the_queue_of_llama_server_are_told_as_waiting_and_mar
     one_slot, open_smollm2, monkeypatch
 ):
     events = []
-    monkeypatch.setattr("paragone_remote.openai_api.servers._POLL_S", 0.01)
 
     async def hello(lane):
         async for event in lane.run("Hello?", max_tokens=2):
@@ -95,6 +94,8 @@ async def test_requests_in_the_queue_of_llama_server_are_told_as_waiting_and_mar
         async with asyncio.timeout(60):
             while answering.phase != "decode":
                 await asyncio.sleep(0.02)
+            # from now on: the first answer would take its own prompt for another's
+            monkeypatch.setattr("paragone_remote.openai_api.servers._POLL_S", 0.01)
             third = asyncio.create_task(hello(await open_smollm2(one_slot)))
             waiting = second.ask(Prompt(text=STORY))
             while second.state != "queued" or not events:
