@@ -1,19 +1,34 @@
-"""The base class of the backends whose models are on servers. This module does not import the HTTP library."""
+"""The backends of servers. This module does not import the HTTP library."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import ClassVar
 
 import paragone
+from paragone import Capabilities, Json, ModelInfo, OnProgress, OpenEngine, OpenRequest, ParagoneError, Probe
+from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.texts import install_command
-from paragone_remote.options import EndpointOptions, reached
+from paragone.threads import in_daemon_thread
+from paragone_remote.options import (
+    CAPABILITIES,
+    DEFAULT_URL,
+    EndpointOptions,
+    LlamaServerLoadOptions,
+    OllamaLoadOptions,
+    OllamaSampling,
+    OpenAILoadOptions,
+    OpenAISampling,
+    reached,
+)
 
 _PACKAGES = {"httpx": "httpx", "httpx-sse": "httpx_sse"}
 
@@ -42,8 +57,17 @@ async def import_http_library() -> None:
             raise paragone.EngineError(sentence, hint=_install()) from error
 
 
-class EndpointBackend(paragone.Backend):
+class _ServerBackend(paragone.Backend):
     api_version = 2
+
+    @classmethod
+    @hookimpl
+    def paragone_backends(cls) -> Iterable[paragone.Backend]:
+        """Return an instance of this backend: the class itself is the registered plugin."""
+        return [cls()]
+
+
+class EndpointBackend(_ServerBackend):
     load_options: type[EndpointOptions]
     _protocol: ClassVar[str]
 
@@ -96,3 +120,118 @@ class EndpointBackend(paragone.Backend):
     async def _imported(self) -> ModuleType:
         await import_http_library()
         return importlib.import_module(self._protocol)
+
+
+_PATIENCE = 5.0
+"""Seconds that the server on this machine may take to list its models."""
+
+
+class OllamaBackend(EndpointBackend):
+    _protocol = "paragone_remote.ollama_api.client"
+    name = "ollama"
+    title = "Ollama"
+    load_options = OllamaLoadOptions
+    sampling = OllamaSampling
+    capabilities = Capabilities(
+        logprobs=True, plain_text=True, embeddings=True, seed=True, continues=True, loads=True
+    )
+
+    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        from paragone_remote.ollama_api.client import listens, local_url
+
+        url = local_url()
+        if not await listens(url):
+            return ()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                report = await self.endpoint({"url": url})
+        except TimeoutError:
+            return ()
+        address = None if url == DEFAULT_URL else url
+        return [dataclasses.replace(model, address=address) for model in report.models]
+
+    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+        await import_http_library()
+        from paragone_remote.ollama_api.engine import open_model
+
+        return await open_model(request, on_progress)
+
+
+class OpenAIBackend(EndpointBackend):
+    """Models on llama-server, llama-cpp-python's server, vLLM, SGLang, TabbyAPI, LM Studio and others."""
+
+    _protocol = "paragone_remote.openai_api.opening"
+    name = "openai"
+    title = "OpenAI-compatible"
+    load_options = OpenAILoadOptions
+    sampling = OpenAISampling
+    capabilities = Capabilities(
+        logprobs=True,
+        plain_text=True,
+        token_ids=True,
+        tokenize=True,
+        top_tokens=True,
+        embeddings=True,
+        seed=True,
+        continues=True,
+        loads=True,
+    )
+
+    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        """Return an empty list: these servers have no default address."""
+        return ()
+
+    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+        await import_http_library()
+        from paragone_remote.openai_api.opening import open_model
+
+        return await open_model(request, on_progress)
+
+
+class LlamaServerBackend(_ServerBackend):
+    name = "llama_server"
+    title = "llama-server"
+    load_options = LlamaServerLoadOptions
+    sampling = OpenAISampling
+    capabilities = replace(CAPABILITIES, embeddings=True)
+
+    async def probe(self, python: str | None = None) -> Probe:
+        """Find the llama-server that is used if the option `program` is not set, and call it for its version and devices."""
+        from paragone_remote.llama_server.executable import described, find_program
+
+        if not (client := find_http_library()).usable:
+            return client
+        try:
+            facts = await described(*find_program(None))
+        except ParagoneError as error:
+            remedy = error.hint or "Use another llama-server."
+            return Probe(usable=False, reason=error.sentence, remedy=remedy)
+        return Probe(usable=True, facts={**facts, **client.facts})
+
+    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        from paragone.gguf import find_models
+
+        return await asyncio.wrap_future(in_daemon_thread(lambda: find_models(folders)))
+
+    def model_folders(self) -> Sequence[str]:
+        """Return the caches of llama.cpp and Hugging Face, and the folders of LM Studio."""
+        from paragone.gguf import usual_folders
+
+        return usual_folders()
+
+    def check(self, model: str, options: Mapping[str, Json]) -> None:
+        from paragone_remote.llama_server.executable import check_arguments
+
+        check_arguments(build(LlamaServerLoadOptions, options).arguments)
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        return build(LlamaServerLoadOptions, options).rpc_servers
+
+    def sharing(self, model: str, options: Mapping[str, Json]) -> int:
+        return build(LlamaServerLoadOptions, options).n_parallel
+
+    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+        await import_http_library()
+        from paragone_remote.llama_server.process import open_model
+
+        return await open_model(request, on_progress)

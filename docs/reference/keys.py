@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from paragone_tui.commands import COMMANDS, GROUPS
 from paragone_tui.keys import keys_in_force, readable
-from paragone_tui.screens.help_screen import ELSEWHERE
+from paragone_tui.screens.sheets import ELSEWHERE
 
 HEAD = """# All keys
 

@@ -11,8 +11,7 @@ from paragone import InputError, Message, Options, option
 from paragone.assertions import Answer, AnyAssertion, Assertion, Judge, NoVerdict, Verdict
 from paragone.hooks import hookimpl
 from paragone.texts import quoted
-from paragone_assertions.json_texts import JsonSchema, ValidJson
-from paragone_assertions.texts import Contains, Equals, Length, Number, Regex
+from paragone_assertions.texts import Contains, Equals, JsonSchema, Length, Number, Regex, ValidJson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ OTHERS = {
     "workbench/paragone_workbench/config/state.py": "the program's own state",
     "workbench/paragone_workbench/engines/environments.py": "the program's own mark",
     "workbench/paragone_workbench/engines/environment_creation.py": "the program's own lock, and /proc",
-    "workbench/paragone_workbench/output_file.py": "a file that it makes",
+    "workbench/paragone_workbench/paths.py": "a file that it makes",
     "workbench/paragone_workbench/machine.py": "/proc and cgroups",
     "workbench/paragone_workbench/store/database.py": "the schema of the package, and the program's own locks",
 }

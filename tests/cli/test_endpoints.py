@@ -77,7 +77,7 @@ PLUGIN = """
 from dataclasses import dataclass
 from paragone import option
 from paragone.hooks import hookimpl
-from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.backend import OllamaBackend
 from paragone_remote.options import OllamaLoadOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)

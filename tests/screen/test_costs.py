@@ -6,7 +6,7 @@ import threading
 from rogue_backend.definitions import rogue
 
 from paragone import InputError
-from paragone_tui.screens.about import CostsSheet
+from paragone_tui.screens.sheets import CostsSheet
 from paragone_workbench import costs as ledger
 
 

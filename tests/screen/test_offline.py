@@ -71,7 +71,7 @@ async def test_servers_here_are_asked_after_one_key_and_not_before(start, monkey
         asked.append(folders)
         return ()
 
-    monkeypatch.setattr("paragone_remote.ollama_api.backend.OllamaBackend.models", models)
+    monkeypatch.setattr("paragone_remote.backend.OllamaBackend.models", models)
     async with start() as screen:
         await screen.until(
             lambda: (

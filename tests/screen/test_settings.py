@@ -7,7 +7,7 @@ from rogue_backend.definitions import rogue
 from textual.widget import Widget
 
 from paragone_tui.screens.settings import SettingsForm
-from paragone_tui.widgets.text_field import TextField
+from paragone_tui.widgets.fields import TextField
 from paragone_workbench.config.settings import Preset
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition

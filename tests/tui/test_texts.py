@@ -10,8 +10,7 @@ from rich.color import ColorSystem
 from rich.segment import Segment
 from textual.strip import Strip
 
-from paragone_tui.terminal.cells import cells_of
-from paragone_tui.terminal.short_names import shortened, shortest
+from paragone_tui.terminal.cells import cells_of, shortened, shortest
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.text import Wrapped
 

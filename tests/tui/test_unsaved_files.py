@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from paragone_tui.unsaved_files import offer_files
+from paragone_tui.history_opening import offer_files
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.document import read_document

@@ -2,7 +2,7 @@
 
 import json
 
-from paragone_workbench.compare.answers import comparison_json
+from paragone_workbench.compare.divergence import comparison_json
 from paragone_workbench.compare.parity import parity_of_runs
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench

@@ -2,7 +2,7 @@
 
 from tests.workbench.lane_helpers import answers, opened
 
-from paragone_workbench.lanes.texts import code_blocks, conversation_text, copies, turn_text
+from paragone_workbench.lanes.variants import code_blocks, conversation_text, copies, turn_text
 
 MARKDOWN = """\
 Here:

@@ -12,7 +12,7 @@ from paragone import Image, InputError, option
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.lanes.texts import find_in_lanes, find_run
+from paragone_workbench.lanes.variants import find_in_lanes, find_run
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.context import path_to
 

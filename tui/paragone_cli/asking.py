@@ -13,8 +13,12 @@ from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import metrics_text
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
 from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
-from paragone_workbench.compare.answers import comparison_json, warnings_of
-from paragone_workbench.compare.divergence import divergence_json, divergence_sentence
+from paragone_workbench.compare.divergence import (
+    comparison_json,
+    divergence_json,
+    divergence_sentence,
+    warnings_of,
+)
 from paragone_workbench.compare.parity import parity_of_runs
 from paragone_workbench.compare.parity_findings import Parity
 from paragone_workbench.config.settings import Mode

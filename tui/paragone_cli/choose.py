@@ -35,7 +35,7 @@ from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.measure.fit import parse_sizes
 from paragone_workbench.measure.free_running import MeasurementStep
-from paragone_workbench.output_file import FileExists
+from paragone_workbench.paths import FileExists
 from paragone_workbench.reporting.content import BriefNames
 from paragone_workbench.reporting.file import format_of
 from paragone_workbench.reporting.verdict import overview_of

@@ -17,7 +17,7 @@ from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
 from paragone_cli.command_line.saved import conversation_id, open_store, opened_history, opened_store
-from paragone_workbench.compare.answers import answer_json
+from paragone_workbench.compare.divergence import answer_json
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.files.exporting import export_conversations

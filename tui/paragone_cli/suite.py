@@ -30,8 +30,13 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
 from paragone_workbench.experiments.executor import LocalExecutor, SuiteWork, known_text
-from paragone_workbench.experiments.junit import write_junit
-from paragone_workbench.experiments.results import CellDigests, engine_totals, saved_runs, take_known_runs
+from paragone_workbench.experiments.results import (
+    CellDigests,
+    engine_totals,
+    saved_runs,
+    take_known_runs,
+    write_junit,
+)
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import (
     PROBLEMS_SHOWN,
@@ -44,7 +49,7 @@ from paragone_workbench.experiments.suite import (
 )
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.files.exporting import write_suite
-from paragone_workbench.output_file import check_target
+from paragone_workbench.paths import check_target
 from paragone_workbench.store import Experiment, History, Store
 from paragone_workbench.store.saving import retrying
 

@@ -182,7 +182,7 @@ class ParagoneApp(ProgramApp):
     def after_screen(self) -> None:
         """Print how to reopen the conversation, or offer files for conversations that could not be saved."""
         if losses := self._session.recorder.losses():
-            from paragone_tui.unsaved_files import offer_files
+            from paragone_tui.history_opening import offer_files
 
             offer_files(losses, self.registry.find)
         elif (number := self._session.conversation.number) is not None:

@@ -183,7 +183,7 @@ class ProgramApp(OwnErrorsApp):
 
     def action_help(self) -> None:
         """Show the help, or close it if it is on top; if it is behind a dialog, do nothing."""
-        from paragone_tui.screens.help_screen import HelpScreen
+        from paragone_tui.screens.sheets import HelpScreen
         from paragone_tui.widgets.modal import Modal
 
         if isinstance(self.screen, HelpScreen):

@@ -8,7 +8,7 @@ import pytest_asyncio
 from tests.backends.remote import conftest as remote
 
 from paragone import OpenRequest
-from paragone_remote.llama_server.backend import LlamaServerBackend
+from paragone_remote.backend import LlamaServerBackend
 
 
 @pytest.fixture(scope="session")

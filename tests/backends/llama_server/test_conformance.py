@@ -4,7 +4,7 @@ import pytest
 
 from paragone import OpenRequest
 from paragone.testing import BackendConformance
-from paragone_remote.llama_server.backend import LlamaServerBackend
+from paragone_remote.backend import LlamaServerBackend
 
 
 class TestWheel(BackendConformance):

@@ -11,7 +11,7 @@ import pytest
 from tests.gguf_writer import gguf
 
 from paragone import EngineCrashed, EngineError, InputError
-from paragone_remote.llama_server.backend import LlamaServerBackend
+from paragone_remote.backend import LlamaServerBackend
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from tests.processes import gone
 
 from paragone import EngineCrashed, OpenRequest, Token, TokenizeRequest
 from paragone.threads import OPENMP
+from paragone_remote.backend import LlamaServerBackend
 from paragone_remote.llama_server import process as server_process
-from paragone_remote.llama_server.backend import LlamaServerBackend
 
 STORY = "Write a very long story, with many chapters."
 
@@ -166,7 +166,7 @@ async def test_closed_while_it_loads(wheel, smollm2, small, runtime):
 SCRIPT = """
 import asyncio, sys
 from paragone import OpenRequest
-from paragone_remote.llama_server.backend import LlamaServerBackend
+from paragone_remote.backend import LlamaServerBackend
 
 async def main():
     options = {"program": sys.argv[2], "n_ctx": 512, "n_threads": 1}

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from paragone import EngineCrashed, OpenRequest, Token
-from paragone_remote.llama_server.backend import LlamaServerBackend
+from paragone_remote.backend import LlamaServerBackend
 from paragone_remote.llama_server.process import LlamaServerEngine, ServerProcess
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry

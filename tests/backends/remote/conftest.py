@@ -305,8 +305,7 @@ def pauses(monkeypatch):
 
 
 def backend_of(protocol):
-    from paragone_remote.ollama_api.backend import OllamaBackend
-    from paragone_remote.openai_api.backend import OpenAIBackend
+    from paragone_remote.backend import OllamaBackend, OpenAIBackend
 
     return {"ollama": OllamaBackend, "openai": OpenAIBackend}[protocol.name]()
 

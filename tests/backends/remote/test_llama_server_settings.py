@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from paragone import Message, Token
-from paragone_remote.openai_api.backend import OpenAIBackend
+from paragone_remote.backend import OpenAIBackend
 
 from .conftest import cautions
 

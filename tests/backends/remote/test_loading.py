@@ -10,7 +10,7 @@ from loading_servers import LlamaSwap, LmStudio
 
 from paragone import EngineError, OpenRequest
 from paragone_remote import engine as hold
-from paragone_remote.openai_api.backend import OpenAIBackend
+from paragone_remote.backend import OpenAIBackend
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench

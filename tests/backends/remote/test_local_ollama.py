@@ -2,7 +2,7 @@
 
 from loopback_server import LoopbackServer
 
-from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.backend import OllamaBackend
 from paragone_remote.ollama_api.client import listens, local_url
 
 from .conftest import free_port
@@ -45,7 +45,7 @@ class Silent(LoopbackServer):
 
 
 async def test_a_server_that_accepts_and_says_nothing_has_no_models(monkeypatch):
-    monkeypatch.setattr("paragone_remote.ollama_api.backend._PATIENCE", 0.2)
+    monkeypatch.setattr("paragone_remote.backend._PATIENCE", 0.2)
     async with Silent() as server:
         monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.port}")
         assert await listens(f"http://127.0.0.1:{server.port}")

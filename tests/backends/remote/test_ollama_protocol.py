@@ -5,7 +5,7 @@ import pytest_asyncio
 from hostile_server import OLLAMA
 
 from paragone import Image, InputError, Message, OpenRequest
-from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.backend import OllamaBackend
 
 from .conftest import cautions
 

@@ -7,7 +7,7 @@ import pytest_asyncio
 from hostile_server import OPENAI
 
 from paragone import Finish, Image, Message, RunSettings, Token
-from paragone_remote.openai_api.backend import OpenAIBackend
+from paragone_remote.backend import OpenAIBackend
 
 from .conftest import PROPS, SERVERS, cautions
 

@@ -4,8 +4,7 @@ import pytest
 
 from paragone import Json
 from paragone.options import address_option, describe
-from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.openai_api.backend import OpenAIBackend
+from paragone_remote.backend import OllamaBackend, OpenAIBackend
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 

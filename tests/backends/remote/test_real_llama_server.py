@@ -6,7 +6,7 @@ import re
 import pytest
 
 from paragone import Caution, ContextOverflow, Finish, PromptProgress, Token
-from paragone_remote.openai_api.backend import OpenAIBackend
+from paragone_remote.backend import OpenAIBackend
 
 from .conftest import bare_client
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from paragone import Caution, ContextOverflow, EngineError, Message, OpenRequest, RunRequest, Token
 from paragone.testing import BackendConformance
-from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.backend import OllamaBackend
 
 pytestmark = pytest.mark.model
 

@@ -4,7 +4,7 @@ import pytest
 import pytest_asyncio
 
 from paragone import Caution, Message, OpenRequest, RunRequest, RunSettings
-from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.backend import OllamaBackend
 
 from .conftest import made
 

@@ -5,7 +5,7 @@ import trustme
 from model_registry import ModelRegistry
 
 from paragone import EngineError, InputError, Message, OpenRequest, RunRequest
-from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.backend import OllamaBackend
 
 from .conftest import running_ollama
 

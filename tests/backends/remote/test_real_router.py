@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from paragone import OpenRequest, ParagoneError
 from paragone_remote import engine as hold
-from paragone_remote.openai_api.backend import OpenAIBackend
+from paragone_remote.backend import OpenAIBackend
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest_asyncio
 from tiny_vision import IMAGE_TOKENS, projector
 
 from paragone import Caution, Image, Message, OpenRequest, RunRequest
-from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.backend import OllamaBackend
 
 from .conftest import bare_client
 

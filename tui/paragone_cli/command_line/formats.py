@@ -37,7 +37,7 @@ def short_name(name: str) -> str:
 def short_names(names: Iterable[str]) -> Mapping[str, str]:
     """Return a short name of at most 20 cells for each name, or the whole names if two short names would be equal."""
     # loads rich, which other commands do not need
-    from paragone_tui.terminal.short_names import shortened, shortest
+    from paragone_tui.terminal.cells import shortened, shortest
 
     full = {name: output.one_line(name) for name in names}
     everyone = tuple(full.values())

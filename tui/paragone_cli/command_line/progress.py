@@ -23,7 +23,7 @@ from paragone_cli.command_line.output import (
     warn,
 )
 from paragone_tui.terminal.text import visible
-from paragone_workbench.compare.answers import answer_json, warnings_of
+from paragone_workbench.compare.divergence import answer_json, warnings_of
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.runs.run import Run, RunObserver
 

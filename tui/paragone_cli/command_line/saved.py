@@ -13,7 +13,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.identity import measurement_of
-from paragone_workbench.experiments.judging import foreign_judges, judge_actions
+from paragone_workbench.experiments.runner import foreign_judges, judge_actions
 from paragone_workbench.experiments.suite import Suite
 from paragone_workbench.ids import parse_id
 from paragone_workbench.store.experiment_records import MeasurementKind

@@ -21,13 +21,13 @@ from paragone.texts import counted, quoted
 from paragone.threads import run_in_thread
 from paragone_tui.key_order import ACT, LIST
 from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.fields import Act, Confirmation, Question
 from paragone_tui.widgets.modal import Sheet
 from paragone_tui.widgets.picker import Picker, marked
-from paragone_tui.widgets.question import Act, Confirmation, Question
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.output_file import FileExists
+from paragone_workbench.paths import FileExists
 from paragone_workbench.store.history import History
 from paragone_workbench.store.records import Hit, Query, Summary, read_query
 from paragone_workbench.store.saving import retrying

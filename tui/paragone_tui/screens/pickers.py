@@ -16,8 +16,7 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker, marked
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.lanes.texts import Copy, find_in_lanes
-from paragone_workbench.lanes.variants import TreeTurn, other_author, tree
+from paragone_workbench.lanes.variants import Copy, TreeTurn, find_in_lanes, other_author, tree
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.history import History

@@ -22,10 +22,9 @@ from textual.widgets.option_list import Option
 from paragone import InputError, ParagoneError
 from paragone.options import value_text
 from paragone_tui.terminal.text import one_line, visible
+from paragone_tui.widgets.fields import LineField, TextField
 from paragone_tui.widgets.modal import Modal
 from paragone_tui.widgets.picker import Picker
-from paragone_tui.widgets.question import LineField
-from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.config.settings import Preset, find_named
 from paragone_workbench.lanes.settings import Setting
 

@@ -45,8 +45,7 @@ def sequence(text: str, environment: Mapping[str, str]) -> str:
 
 
 def write_file(text: str) -> Path:
-    from paragone_workbench.output_file import replacing
-    from paragone_workbench.paths import copied_file, private_folder
+    from paragone_workbench.paths import copied_file, private_folder, replacing
 
     path = copied_file()
     private_folder(path.parent)

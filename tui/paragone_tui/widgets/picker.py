@@ -17,8 +17,8 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from paragone_tui.terminal.text import one_line, visible
+from paragone_tui.widgets.fields import LineField
 from paragone_tui.widgets.modal import Modal, hints
-from paragone_tui.widgets.question import LineField
 from paragone_workbench.store.records import any_of
 
 FOUND = "bold reverse $text-warning"

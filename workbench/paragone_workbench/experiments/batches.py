@@ -28,7 +28,7 @@ from paragone_workbench.experiments import suite
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
 from paragone_workbench.ids import derived_id
-from paragone_workbench.output_file import replacing
+from paragone_workbench.paths import replacing
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult, manifest
 from paragone_workbench.store import Experiment, History, RunKey

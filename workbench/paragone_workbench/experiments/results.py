@@ -1,20 +1,32 @@
-"""The finished runs of an experiment: saved runs, runs of earlier experiments, and totals."""
+"""The results of an experiment: its runs, the totals of its engines, known runs, and JUnit XML."""
 
 from __future__ import annotations
 
+import re
 import statistics
 from array import array
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 from paragone import Json
 from paragone.assertions import Answer
+from paragone.texts import shortened
 from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.identity import engine_identity, identity_digest
-from paragone_workbench.experiments.suite import Cell, seed_option, unfinished_cells
+from paragone_workbench.experiments.suite import (
+    Cell,
+    SuitePrompt,
+    saved_prompt,
+    seed_option,
+    unfinished_cells,
+)
+from paragone_workbench.paths import replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 from paragone_workbench.store.experiment_records import Digests, KnownRun
@@ -232,3 +244,75 @@ async def engine_totals(
     async for run in saved_runs(history, experiment, chosen):
         totals[run.key.engine_index].add(run)
     return totals
+
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot contain, in any notation."""
+
+_TITLE = 80
+"""Largest number of characters of a prompt in the name of a test case."""
+
+
+async def write_junit(
+    path: Path,
+    history: History,
+    experiment: Experiment,
+    totals: Sequence[EngineTotals],
+    chosen: frozenset[int] | None = None,
+) -> None:
+    """Write the finished runs of the chosen prompts. The finished file replaces an earlier file. Raises ParagoneError.
+
+    One test case is written at a time, so that memory does not grow with the number of runs.
+    """
+    with replacing(path) as file:
+        file.write('<?xml version="1.0" encoding="utf-8"?>\n')
+        file.write(_opening("testsuites", {"name": experiment.name}))
+        for index, engine in enumerate(totals):
+            counts = {"tests": engine.runs, "failures": engine.not_passed, "errors": engine.errors}
+            attributes = {name: str(count) for name, count in counts.items()}
+            file.write(
+                _opening("testsuite", {"name": engine.engine, **attributes, "time": f"{engine.seconds:.3f}"})
+            )
+            async for run in saved_runs(history, experiment, chosen):
+                if run.key.engine_index == index:
+                    read = partial(saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index)
+                    case = _case(run, await history.call(read), experiment.repetitions)
+                    file.write(tostring(case, encoding="unicode") + "\n")
+            file.write("</testsuite>\n")
+        file.write("</testsuites>\n")
+
+
+def _case(run: ExperimentRun, prompt: SuitePrompt, repetitions: int) -> Element:
+    title = shortened(" ".join(prompt.text.split()), _TITLE)
+    name = f"{run.key.prompt_index}: {title}"
+    if repetitions > 1:
+        name += f" (repetition {run.key.repetition})"
+    case = Element(
+        "testcase",
+        {"classname": _clean(run.result.definition.name), "name": _clean(name), "time": f"{run.seconds:.3f}"},
+    )
+    if run.result.error:
+        _add(case, "error", run.result.message, "failed run")
+        return case
+    failed, undecided = run.reasons(passed=False), run.reasons(passed=None)
+    if failed:
+        _add(case, "failure", "\n".join(failed), "assertion")
+    elif undecided:
+        _add(case, "error", "\n".join(undecided), "no verdict")
+    if failed or undecided:
+        SubElement(case, "system-out").text = _clean(run.result.text)
+    return case
+
+
+def _add(case: Element, kind: str, text: str, cause: str) -> None:
+    attributes = {"message": _clean(text.partition("\n")[0]), "type": cause}
+    SubElement(case, kind, attributes).text = _clean(text)
+
+
+def _opening(tag: str, attributes: dict[str, str]) -> str:
+    element = Element(tag, {name: _clean(value) for name, value in attributes.items()})
+    return tostring(element, encoding="unicode").removesuffix(" />") + ">\n"
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("\ufffd", text)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from paragone import InputError, Json, Message
 from paragone.texts import counted, size_text
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.output_file import check_target, replacing
+from paragone_workbench.paths import check_target, replacing
 from paragone_workbench.reporting.file import ReportFormat, find_subject, format_of, write
 from paragone_workbench.runs.context import messages_for, path_to
 from paragone_workbench.store import History, StoreError

@@ -8,8 +8,8 @@ from typing import TypeAlias
 from paragone import Json
 from paragone.options import value_text
 from paragone.texts import counted, size_text
-from paragone_workbench.compare.answers import warnings_of
 from paragone_workbench.compare.diff import Span, common_words, differing, words
+from paragone_workbench.compare.divergence import warnings_of
 from paragone_workbench.compare.parity import check_parity
 from paragone_workbench.compare.parity_findings import Side
 from paragone_workbench.engines import definitions

@@ -22,7 +22,7 @@ from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.ids import parse_id
 from paragone_workbench.lanes.lane import names_of
-from paragone_workbench.output_file import check_target, replacing
+from paragone_workbench.paths import check_target, replacing
 from paragone_workbench.reporting import content
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult

@@ -19,7 +19,7 @@ from paragone import InputError
 from paragone.texts import counted, size_text
 from paragone.threads import in_daemon_thread
 from paragone_tui.terminal.text import one_line
-from paragone_tui.widgets.text_field import TextField, is_editable, size_of
+from paragone_tui.widgets.fields import TextField, is_editable, size_of
 from paragone_workbench.conversation.attachments import looks_like_path, mention_at, mentions, written
 
 if TYPE_CHECKING:

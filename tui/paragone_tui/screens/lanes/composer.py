@@ -13,9 +13,9 @@ from textual.widgets.text_area import Edit, EditResult
 
 from paragone_tui.keys import composer_binding, with_alt
 from paragone_tui.screens.lanes.attachments import Draft, MentionField, PastedTexts, is_long
-from paragone_tui.terminal.short_names import shortened
+from paragone_tui.terminal.cells import shortened
 from paragone_tui.terminal.text import bar, one_line, visible
-from paragone_tui.widgets.text_field import is_editable
+from paragone_tui.widgets.fields import is_editable
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.store.records import NO_DRAFT, DraftRecord
 

@@ -12,9 +12,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone.texts import counted
-from paragone_tui.terminal.cells import Look, styles_of
+from paragone_tui.terminal.cells import Look, shortened, shortest, styles_of
 from paragone_tui.terminal.changed_rows_screen import paint
-from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import bar, one_line
 from paragone_workbench.lanes.lane import LaneState
 

@@ -9,8 +9,7 @@ from paragone.texts import counted, quoted
 from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
 from paragone_tui.screens.lanes.commands.engines import has_room, show_added
 from paragone_workbench.lanes.reopening import defined_otherwise
-from paragone_workbench.lanes.texts import find_run
-from paragone_workbench.lanes.variants import newest_after
+from paragone_workbench.lanes.variants import find_run, newest_after
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.column import LaneColumn

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.composer import Composer
     from paragone_tui.transcript import Transcript
     from paragone_workbench.config.settings import Mode
-    from paragone_workbench.lanes.texts import Copy
+    from paragone_workbench.lanes.variants import Copy
 
 
 _ORDER_SENTENCES: dict[Mode, str] = {
@@ -127,7 +127,7 @@ def copy(screen: CommandScreen, column: LaneColumn) -> None:
         screen.say("There is nothing to copy yet.")
         return
     from paragone_tui.screens.pickers import CopyPicker
-    from paragone_workbench.lanes.texts import copies
+    from paragone_workbench.lanes.variants import copies
 
     def picked(result: tuple[Copy, bool]) -> None:
         chosen, to_file = result
@@ -141,14 +141,14 @@ def copy(screen: CommandScreen, column: LaneColumn) -> None:
 
 @on_current_lane
 def about_lane(screen: CommandScreen, column: LaneColumn) -> None:
-    from paragone_tui.screens.about import AboutLane
+    from paragone_tui.screens.sheets import AboutLane
 
     screen.show(AboutLane(column.lane))
 
 
 @on_current_lane
 def costs(screen: CommandScreen, column: LaneColumn) -> None:
-    from paragone_tui.screens.about import CostsSheet
+    from paragone_tui.screens.sheets import CostsSheet
     from paragone_workbench.runs.result import Costs
 
     runs = [(run.result.definition.name, Costs.of(run.result)) for run in column.lane.record.runs]
