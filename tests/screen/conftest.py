@@ -8,22 +8,17 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from parsed_styles import parse_styles_once as parse_styles_once
 from pilot_pause import pause_until_at_rest as pause_until_at_rest
 from textual import events
-from textual._compositor import Compositor
-from textual._context import active_app
-from textual.geometry import Region
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from paragone import Backend, Probe
 from paragone_tui import key_order
 from paragone_tui.app import ParagoneApp
-from paragone_tui.transcript import Transcript
 from paragone_workbench import doctor
 from paragone_workbench.config import read as config
 from paragone_workbench.config.settings import Mode
@@ -120,25 +115,6 @@ def probe_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("paragone_workbench.catalog.probe", once)
-        yield
-
-
-@pytest.fixture(scope="package", autouse=True)
-def paint_for_terminals_only() -> Iterator[None]:
-    """Leave out the frames of applications without a terminal: they go nowhere. `Screen.text` renders the screen by itself."""
-    render = Compositor.render_update
-
-    def render_for_terminal(self: Compositor, full: bool = False, *args: Any, **options: Any) -> Any:
-        if full or not active_app.get().is_headless:
-            return render(self, full, *args, **options)
-        self._dirty_regions.clear()
-        for widget in self.visible_widgets:
-            if isinstance(widget, Transcript):
-                widget.render_lines(Region())  # it is laid out when it is painted
-        return None
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Compositor, "render_update", render_for_terminal)
         yield
 
 
