@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from paragone import InputError
-from paragone.texts import install_command
+from paragone.texts import counted, install_command
 from paragone_cli.command_arguments import BenchArguments
 from paragone_cli.command_line import output
 from paragone_cli.command_line.arguments import command
@@ -106,7 +106,7 @@ def put_throughputs(bench: Bench) -> None:
     if not rows:
         return
     output.put(
-        f"\nUsers at once, each sends its next request as soon as it has an answer; {bench.repeat} answers for each"
+        f"\nUsers at once, each sends its next request as soon as it has an answer; {counted(bench.repeat, 'answer')} for each"
     )
     output.put()
     table = [
