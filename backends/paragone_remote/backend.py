@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import importlib
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
-from typing import ClassVar
+from typing import TYPE_CHECKING, Protocol
 
 import paragone
-from paragone import Capabilities, Json, ModelInfo, OnProgress, OpenEngine, OpenRequest, ParagoneError, Probe
 from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.texts import install_command
@@ -29,6 +27,9 @@ from paragone_remote.options import (
     OpenAISampling,
     reached,
 )
+
+if TYPE_CHECKING:
+    from paragone_remote.transport import EndpointClient
 
 _PACKAGES = {"httpx": "httpx", "httpx-sse": "httpx_sse"}
 
@@ -48,7 +49,7 @@ def find_http_library() -> paragone.Probe:
 
 
 async def import_http_library() -> None:
-    """Import the packages in a thread, because the import takes a while. Raises paragone.EngineError."""
+    """Import the packages in a thread, because the import takes a while. Raises EngineError."""
     for package, module in _PACKAGES.items():
         try:
             await asyncio.to_thread(importlib.import_module, module)
@@ -67,9 +68,24 @@ class _ServerBackend(paragone.Backend):
         return [cls()]
 
 
+class _ProtocolModule(Protocol):
+    """The functions of a module that speaks a server's protocol, with the HTTP library. Both raise ParagoneError."""
+
+    async def describe(
+        self, http: EndpointClient
+    ) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]: ...
+
+    def pull(
+        self, model: str, options: Mapping[str, paragone.Json]
+    ) -> AsyncGenerator[paragone.PullProgress, None]: ...
+
+
 class EndpointBackend(_ServerBackend):
     load_options: type[EndpointOptions]
-    _protocol: ClassVar[str]
+
+    @abstractmethod
+    def _protocol(self) -> _ProtocolModule:
+        """Import the module of the server's protocol, once the HTTP library is imported."""
 
     async def probe(self, python: str | None = None) -> paragone.Probe:
         """Find out whether the HTTP library is installed. The method `endpoint` describes a server."""
@@ -79,7 +95,7 @@ class EndpointBackend(_ServerBackend):
         """Describe a server: its kind, its version, its models, and the loaded models if the server reports which models are loaded."""
         if not (probe := find_http_library()).usable:
             return paragone.EndpointReport(address="", probe=probe)
-        protocol = await self._imported()
+        await import_http_library()
         from paragone_remote.endpoint import make_endpoint
         from paragone_remote.transport import EndpointClient
 
@@ -88,7 +104,7 @@ class EndpointBackend(_ServerBackend):
             endpoint = await make_endpoint(build(self.load_options, options, owner=self.title))
             address = endpoint.origin
             async with EndpointClient(endpoint) as http:
-                facts, models, pulls = await protocol.describe(http)
+                facts, models, pulls = await self._protocol().describe(http)
         except paragone.ParagoneError as error:
             probe = paragone.Probe(usable=False, reason=error.sentence, remedy=error.hint)
             return paragone.EndpointReport(address=address, probe=probe)
@@ -113,13 +129,10 @@ class EndpointBackend(_ServerBackend):
         self, model: str, options: Mapping[str, paragone.Json]
     ) -> AsyncGenerator[paragone.PullProgress, None]:
         """Tell a server to download a model."""
-        async with contextlib.aclosing((await self._imported()).pull(model, options)) as progress:
+        await import_http_library()
+        async with contextlib.aclosing(self._protocol().pull(model, options)) as progress:
             async for part in progress:
                 yield part
-
-    async def _imported(self) -> ModuleType:
-        await import_http_library()
-        return importlib.import_module(self._protocol)
 
 
 _PATIENCE = 5.0
@@ -127,16 +140,20 @@ _PATIENCE = 5.0
 
 
 class OllamaBackend(EndpointBackend):
-    _protocol = "paragone_remote.ollama_api.client"
     name = "ollama"
     title = "Ollama"
     load_options = OllamaLoadOptions
     sampling = OllamaSampling
-    capabilities = Capabilities(
+    capabilities = paragone.Capabilities(
         logprobs=True, plain_text=True, embeddings=True, seed=True, continues=True, loads=True
     )
 
-    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+    def _protocol(self) -> _ProtocolModule:
+        from paragone_remote.ollama_api import client
+
+        return client
+
+    async def models(self, folders: Sequence[str]) -> Sequence[paragone.ModelInfo]:
         from paragone_remote.ollama_api.client import listens, local_url
 
         url = local_url()
@@ -148,9 +165,11 @@ class OllamaBackend(EndpointBackend):
         except TimeoutError:
             return ()
         address = None if url == DEFAULT_URL else url
-        return [dataclasses.replace(model, address=address) for model in report.models]
+        return [replace(model, address=address) for model in report.models]
 
-    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
         await import_http_library()
         from paragone_remote.ollama_api.engine import open_model
 
@@ -160,12 +179,11 @@ class OllamaBackend(EndpointBackend):
 class OpenAIBackend(EndpointBackend):
     """Models on llama-server, llama-cpp-python's server, vLLM, SGLang, TabbyAPI, LM Studio and others."""
 
-    _protocol = "paragone_remote.openai_api.opening"
     name = "openai"
     title = "OpenAI-compatible"
     load_options = OpenAILoadOptions
     sampling = OpenAISampling
-    capabilities = Capabilities(
+    capabilities = paragone.Capabilities(
         logprobs=True,
         plain_text=True,
         token_ids=True,
@@ -177,11 +195,18 @@ class OpenAIBackend(EndpointBackend):
         loads=True,
     )
 
-    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+    def _protocol(self) -> _ProtocolModule:
+        from paragone_remote.openai_api import opening
+
+        return opening
+
+    async def models(self, folders: Sequence[str]) -> Sequence[paragone.ModelInfo]:
         """Return an empty list: these servers have no default address."""
         return ()
 
-    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
         await import_http_library()
         from paragone_remote.openai_api.opening import open_model
 
@@ -195,7 +220,7 @@ class LlamaServerBackend(_ServerBackend):
     sampling = OpenAISampling
     capabilities = replace(CAPABILITIES, embeddings=True)
 
-    async def probe(self, python: str | None = None) -> Probe:
+    async def probe(self, python: str | None = None) -> paragone.Probe:
         """Find the llama-server that is used if the option `program` is not set, and call it for its version and devices."""
         from paragone_remote.llama_server.executable import described, find_program
 
@@ -203,12 +228,12 @@ class LlamaServerBackend(_ServerBackend):
             return client
         try:
             facts = await described(*find_program(None))
-        except ParagoneError as error:
+        except paragone.ParagoneError as error:
             remedy = error.hint or "Use another llama-server."
-            return Probe(usable=False, reason=error.sentence, remedy=remedy)
-        return Probe(usable=True, facts={**facts, **client.facts})
+            return paragone.Probe(usable=False, reason=error.sentence, remedy=remedy)
+        return paragone.Probe(usable=True, facts={**facts, **client.facts})
 
-    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+    async def models(self, folders: Sequence[str]) -> Sequence[paragone.ModelInfo]:
         from paragone.gguf import find_models
 
         return await asyncio.wrap_future(in_daemon_thread(lambda: find_models(folders)))
@@ -219,18 +244,20 @@ class LlamaServerBackend(_ServerBackend):
 
         return usual_folders()
 
-    def check(self, model: str, options: Mapping[str, Json]) -> None:
+    def check(self, model: str, options: Mapping[str, paragone.Json]) -> None:
         from paragone_remote.llama_server.executable import check_arguments
 
         check_arguments(build(LlamaServerLoadOptions, options).arguments)
 
-    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+    def reaches(self, model: str, options: Mapping[str, paragone.Json]) -> tuple[str, ...]:
         return build(LlamaServerLoadOptions, options).rpc_servers
 
-    def sharing(self, model: str, options: Mapping[str, Json]) -> int:
+    def sharing(self, model: str, options: Mapping[str, paragone.Json]) -> int:
         return build(LlamaServerLoadOptions, options).n_parallel
 
-    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
         await import_http_library()
         from paragone_remote.llama_server.process import open_model
 
