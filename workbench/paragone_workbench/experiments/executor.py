@@ -386,7 +386,9 @@ class LocalExecutor:
         scheduler = self._pool.scheduler
         self._work.observer.scheduled(scheduler)
         if scheduler.order == "parallel":
-            await asyncio.gather(*(self._drain([index]) for index in engines))
+            async with asyncio.TaskGroup() as tasks:
+                for index in engines:
+                    tasks.create_task(self._drain([index]))
         elif scheduler.order == "sequential":
             # Without this wait, the engine that opens first would answer first.
             await asyncio.gather(*(engine.handle.opened() for engine in opened.values()))

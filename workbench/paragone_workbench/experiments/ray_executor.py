@@ -238,8 +238,11 @@ class RayExecutor(executor.LocalExecutor):
                 await self._engines[index].stop()  # so that the next engine has room
 
         groups = [[index] for index in chosen] if work.request.schedule == "parallel" else [chosen]
-        asking = [super()._execute_all(servers)] if servers else []
-        await asyncio.gather(*asking, *map(in_turn, groups))
+        async with asyncio.TaskGroup() as tasks:
+            if servers:
+                tasks.create_task(super()._execute_all(servers))
+            for group in groups:
+                tasks.create_task(in_turn(group))
 
     def _judge(self, name: str) -> executor.WorkingEngine:
         if name not in self._planned.judges:
