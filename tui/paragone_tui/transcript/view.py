@@ -416,7 +416,7 @@ class Transcript(Widget):
         return self.link.members if self.link is not None else [self]
 
     def _nearest_end(self, tops: Iterable[int]) -> int:
-        """Return the last of these rows that shows the end; transcripts that share `tops` thus get the same top row."""
+        """Return the last of these top rows that shows the end. Transcripts that share `tops` thus get the same top row."""
         return max((top for top in tops if self._is_end(top)), default=self._end)
 
     def _is_end(self, top: int) -> bool:
@@ -430,14 +430,20 @@ class Transcript(Widget):
         return (lane for lane in self._linked if lane is not self and lane.following)
 
     def _shared_top(self, top: int) -> int:
-        """Return a linked transcript's top row that also shows this end; `top` while others change, which may reach it later."""
+        """Return the top row of a linked transcript that also shows this transcript's end, else `top`.
+
+        Returns `top` while other transcripts still change, since these may reach the same row later.
+        """
         others = [lane for lane in self._followers if lane.is_settled]
         if len(others) < len(self._linked) - 1:
             return top
         return next((lane._top for lane in others if self._is_end(lane._top)), top)
 
     def _top_further_down(self, top: int) -> int:
-        """Return a linked transcript's top row further down that shows this end, and scroll others there if it shows theirs."""
+        """Return the top row of a linked transcript further down that also shows this transcript's end, else `top`.
+
+        Each other linked transcript scrolls to this row, too, if this brings the end of that transcript into view.
+        """
         further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
         top = max(further, default=top)
         for lane in self._followers:
@@ -450,7 +456,7 @@ class Transcript(Widget):
         self._repaint()
 
     def _top_with_space(self, *, streams: bool) -> int:
-        """Return a top row that leaves room for streamed text, or that of a linked transcript a little further down."""
+        """Return a top row with blank rows below for streamed text, or the top row of a linked transcript a little further down."""
         prompt = self._page.last_prompt
         if prompt is not None and prompt.start > self._end:
             return prompt.start

@@ -81,7 +81,7 @@ class Figures:
         return prometheus_client.generate_latest(self._registry)
 
 
-class Entrance:
+class KeyMiddleware:
     """Counts requests, unknown paths together, and refuses those without `Authorization: Bearer KEY`, except to
     `/health`. A whole URL as the target becomes its path, as RFC 9112 asks."""
 
@@ -137,7 +137,7 @@ def application(engines: ServedEngines, key: str) -> Starlette:
     known = [route.path for route in routes]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Entrance, key=key, figures=paths.figures, known=known)],
+        middleware=[Middleware(KeyMiddleware, key=key, figures=paths.figures, known=known)],
         exception_handlers=dict.fromkeys((requests.ApiError, ClientLeft, HTTPException, Exception), _refused),
     )
 

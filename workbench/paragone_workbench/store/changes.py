@@ -138,9 +138,11 @@ _stamps = itertools.count(1)
 
 
 class Outbox:
-    """What one conversation has to save: an ordered list of prompts, lanes and runs, whose present state is written
-    again and again until it is committed, and of marks: `text` for new text of runs, `queue`, and `opened` for the
-    time of opening."""
+    """The ordered list of what one conversation has to save. An item is deleted once its row is committed.
+
+    An item is a prompt, a lane or a run, whose present state is written; or `text` (new text of runs), `queue`, or `opened`
+    (the time of opening).
+    """
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
