@@ -64,7 +64,7 @@ class Node:
         found = []
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                if process.cmdline()[0].startswith("ray::CellActor"):
+                if "".join(process.cmdline()[:1]).startswith("ray::CellActor"):  # a process that ends has no words
                     found.append(process)
         return found
 
