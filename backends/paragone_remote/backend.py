@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import importlib
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import paragone
 from paragone.hooks import hookimpl
@@ -58,6 +58,9 @@ async def import_http_library() -> None:
             raise paragone.EngineError(sentence, hint=_install()) from error
 
 
+_Opener: TypeAlias = Callable[[paragone.OpenRequest, paragone.OnProgress], Awaitable[paragone.OpenEngine]]
+
+
 class _ServerBackend(paragone.Backend):
     api_version = 2
 
@@ -66,6 +69,16 @@ class _ServerBackend(paragone.Backend):
     def paragone_backends(cls) -> Iterable[paragone.Backend]:
         """Return an instance of this backend: the class itself is the registered plugin."""
         return [cls()]
+
+    @abstractmethod
+    def _opener(self) -> _Opener:
+        """Import the function that opens a model, once the HTTP library is imported."""
+
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
+        await import_http_library()
+        return await self._opener()(request, on_progress)
 
 
 class _ProtocolModule(Protocol):
@@ -167,13 +180,10 @@ class OllamaBackend(EndpointBackend):
         address = None if url == DEFAULT_URL else url
         return [replace(model, address=address) for model in report.models]
 
-    async def open(
-        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
-    ) -> paragone.OpenEngine:
-        await import_http_library()
+    def _opener(self) -> _Opener:
         from paragone_remote.ollama_api.engine import open_model
 
-        return await open_model(request, on_progress)
+        return open_model
 
 
 class OpenAIBackend(EndpointBackend):
@@ -204,13 +214,10 @@ class OpenAIBackend(EndpointBackend):
         """Return an empty list: these servers have no default address."""
         return ()
 
-    async def open(
-        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
-    ) -> paragone.OpenEngine:
-        await import_http_library()
+    def _opener(self) -> _Opener:
         from paragone_remote.openai_api.opening import open_model
 
-        return await open_model(request, on_progress)
+        return open_model
 
 
 class LlamaServerBackend(_ServerBackend):
@@ -255,10 +262,7 @@ class LlamaServerBackend(_ServerBackend):
     def sharing(self, model: str, options: Mapping[str, paragone.Json]) -> int:
         return build(LlamaServerLoadOptions, options).n_parallel
 
-    async def open(
-        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
-    ) -> paragone.OpenEngine:
-        await import_http_library()
+    def _opener(self) -> _Opener:
         from paragone_remote.llama_server.process import open_model
 
-        return await open_model(request, on_progress)
+        return open_model
