@@ -97,14 +97,7 @@ def bar(done: int, total: int) -> str:
 
 def metrics_text(metrics: RunMetrics) -> str:
     """Return the metrics of a run in one line, without the unknown metrics."""
-    parts = [counted(metrics.completion_tokens, "token")]
-    if metrics.decode_tps is not None:
-        shared = " (shared)" if metrics.shared else ""
-        parts.append(f"{metrics.decode_tps:.1f} tokens/s{shared}")
-    if metrics.tokens_per_step is not None and metrics.acceptance is not None:
-        parts.append(
-            f"{metrics.tokens_per_step:.1f} tokens a step, {metrics.acceptance:.0%} of the drafts kept"
-        )
+    parts = metrics.speed_parts
     if metrics.ttft_s is not None:
         parts.append(f"first token after {metrics.ttft_s:.2f} s")
     if metrics.thinking_tokens and metrics.thinking_s is not None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from paragone import Json
 from paragone.options import value_text
-from paragone.texts import counted, size_text
+from paragone.texts import size_text
 from paragone_workbench.compare.diff import Span, common_words, differing, words
 from paragone_workbench.compare.divergence import warnings_of
 from paragone_workbench.compare.parity import check_parity
@@ -116,13 +116,7 @@ def _remarks(run: RunResult) -> Iterator[content.Remark]:
 def _figures(metrics: RunMetrics | None) -> str:
     if metrics is None:
         return ""
-    parts = [counted(metrics.completion_tokens, "token")]
-    if metrics.decode_tps is not None:
-        parts.append(f"{metrics.decode_tps:.1f} tokens/s{' (shared)' if metrics.shared else ''}")
-    if metrics.tokens_per_step is not None and metrics.acceptance is not None:
-        parts.append(
-            f"{metrics.tokens_per_step:.1f} tokens a step, {metrics.acceptance:.0%} of the drafts kept"
-        )
+    parts = metrics.speed_parts
     if metrics.ttft_s is not None:
         ttft = metrics.ttft_s
         parts.append(f"first token after {f'{1000 * ttft:.0f} ms' if ttft < 1 else f'{ttft:.2f} s'}")

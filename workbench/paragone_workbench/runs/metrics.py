@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from paragone import Event, Finish, Json, PromptProgress, Queued, Timings, Token, Usage
+from paragone.texts import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,18 @@ class RunMetrics:
         if self.acceptance is None or self.accepted_tokens is None:
             return None
         return self.completion_tokens / max(1, self.completion_tokens - self.accepted_tokens)
+
+    @property
+    def speed_parts(self) -> list[str]:
+        """The generated tokens, the decode rate and the kept drafts, as far as known, as phrases."""
+        parts = [counted(self.completion_tokens, "token")]
+        if self.decode_tps is not None:
+            parts.append(f"{self.decode_tps:.1f} tokens/s{' (shared)' if self.shared else ''}")
+        if self.tokens_per_step is not None and self.acceptance is not None:
+            parts.append(
+                f"{self.tokens_per_step:.1f} tokens a step, {self.acceptance:.0%} of the drafts kept"
+            )
+        return parts
 
 
 _GAPS = 65_536
