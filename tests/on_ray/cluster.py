@@ -64,7 +64,9 @@ class Node:
         found = []
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                if "".join(process.cmdline()[:1]).startswith("ray::CellActor"):  # a process that ends has no words
+                if "".join(process.cmdline()[:1]).startswith(
+                    "ray::CellActor"
+                ):  # a process that ends has no words
                     found.append(process)
         return found
 

@@ -25,7 +25,7 @@ from paragone_workbench.experiments.ray_cluster import (
     own_version,
     places_on,
 )
-from paragone_workbench.experiments.ray_executor import ClusterPlan, check_nodes
+from paragone_workbench.experiments.ray_executor import ClusterPlan, RayExecutor, check_nodes
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest, find_or_create
 from paragone_workbench.store.errors import StoreError
@@ -171,7 +171,7 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
         registry,
         load_assertions(),
         observer=Remarks(),
-        executor_of=planned.executor,
+        executor_of=lambda work: RayExecutor(work, planned),
     )
     before = len(scripted_backend.EVENTS)
     await asyncio.wait_for(runner.run(), 60)

@@ -283,11 +283,11 @@ async def _cluster(
     address: str, request: SuiteRequest, registry: Registry
 ) -> Callable[[SuiteWork], LocalExecutor]:
     """Return the function that creates the executor on a cluster. Raises InputError if the cluster cannot run the suite."""
-    from paragone_workbench.experiments.ray_executor import plan  # Ray takes a second to import
+    from paragone_workbench.experiments.ray_executor import RayExecutor, plan  # Ray takes a second to import
 
     planned = await plan(address, request, registry)
     note(planned.sentence)
-    return planned.executor
+    return lambda work: RayExecutor(work, planned)
 
 
 def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:

@@ -213,15 +213,10 @@ _outputs: dict[tuple[object, ...], str] = {}
 
 async def devices_of(program: LlamaServerProgram) -> tuple[str, ...]:
     """Return the names of the devices that `--list-devices` prints; none if the program lists no devices."""
-    return _devices_in(await _printed(program, "--list-devices")) if "--list-devices" in program.flags else ()
+    return _devices_in(await printed(program, "--list-devices")) if "--list-devices" in program.flags else ()
 
 
-async def build_of(program: LlamaServerProgram) -> dict[str, str]:
-    """Return the standard facts of the build that `--version` prints; none if the program prints no version."""
-    return build_in_version(await _printed(program, "--version"))
-
-
-async def _printed(program: LlamaServerProgram, argument: str) -> str:
+async def printed(program: LlamaServerProgram, argument: str) -> str:
     key = (*program.key, argument)
     if key not in _outputs:
         _outputs[key] = ""  # if the call fails: starting the server reports the reason

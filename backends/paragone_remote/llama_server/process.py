@@ -415,7 +415,7 @@ async def _engine(
             "server": server.title,
             "origin": program.name,
             **server.facts,
-            **await executable.build_of(program),
+            **executable.build_in_version(await executable.printed(program, "--version")),
         }
         if (parameters := next((info.parameters for info in listed), None)) is not None:
             facts["parameters"] = str(parameters)

@@ -101,16 +101,13 @@ def _choices(
         row.append_text(_padded(Text(text, style="bold" if own else ""), cells))
         room = max(1, width - cells - 13)
         filled = bar(exp(choice.logprob), room)
-        row.append(" " + filled + " " * (room - Text(filled).cell_len), style=_bar_style(choice, palette))
+        style = Style(color=palette[heat_look(choice.logprob) or "heat-likely"].color)
+        row.append(" " + filled + " " * (room - Text(filled).cell_len), style=style)
         row.append(f" {exp(choice.logprob):6.1%}", style="bold" if own else "")
         row.append(" ◂" if own else "", style=palette["accent"])
         if at == selected:
             row.stylize("reverse", 2, 2 + min(len(text), cells))
         yield row
-
-
-def _bar_style(choice: Alternative, palette: Mapping[str, Style]) -> Style:
-    return Style(color=palette[heat_look(choice.logprob) or "heat-likely"].color)
 
 
 def _following(

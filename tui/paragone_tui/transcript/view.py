@@ -430,10 +430,8 @@ class Transcript(Widget):
         return (lane for lane in self._linked if lane is not self and lane.following)
 
     def _shared_top(self, top: int) -> int:
-        """Return the top row of a linked transcript that also shows this transcript's end, else `top`.
-
-        Returns `top` while other transcripts still change, since these may reach the same row later.
-        """
+        """Return the top row of a settled linked transcript that also shows this transcript's end, else `top`."""
+        # transcripts that still change may reach the same row later
         others = [lane for lane in self._followers if lane.is_settled]
         if len(others) < len(self._linked) - 1:
             return top

@@ -310,9 +310,6 @@ class ClusterPlan:
     engines: Mapping[int, ray_cluster.PlacedEngine]
     judges: Mapping[str, ray_cluster.PlacedEngine]
 
-    def executor(self, work: executor.SuiteWork) -> RayExecutor:
-        return RayExecutor(work, self)
-
     @property
     def sentence(self) -> str:
         placed = {one.definition.name: one.places for one in (*self.engines.values(), *self.judges.values())}
