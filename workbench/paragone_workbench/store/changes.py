@@ -140,8 +140,7 @@ _stamps = itertools.count(1)
 class Outbox:
     """The ordered list of what one conversation has to save. An item is deleted once its row is committed.
 
-    An item is a prompt, a lane or a run, whose present state is written; or `text` (new text of runs), `queue`, or `opened`
-    (the time of opening).
+    An item is a prompt, a lane or a run in its present state, or `text` (new text of runs), `queue` or `opened` (when).
     """
 
     def __init__(self, conversation: Conversation) -> None:
