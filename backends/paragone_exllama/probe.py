@@ -166,17 +166,9 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
         )
     release = _release(compiler)
     if release and release.partition(".")[0] != cuda.partition(".")[0]:
-        packages = sysconfig.get_path("purelib")
-        own = any(
-            Path(packages, build.toolkit, "bin", "nvcc").exists()
-            for build in _builds(library)
-            if build.toolkit
-        )
         raise EngineError(
             f"{missing} the CUDA compiler is of CUDA {release}, but PyTorch was built for CUDA {cuda}.",
-            hint="Unset CUDA_HOME and CUDA_PATH: the environment has its own compiler."
-            if own
-            else f"Install the CUDA {cuda} toolkit{_another(library, int(release.partition('.')[0]))}.",
+            hint=f"Install the CUDA {cuda} toolkit{_another(library, int(release.partition('.')[0]))}.",
         )
     return f"will be compiled by {compiler} when a model is first opened, which takes some minutes"
 
