@@ -13,6 +13,19 @@ from paragone.worker import Build, Environment
 ExllamaCacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
 
 
+PAGE = 256
+"""Number of tokens in a page of the KV cache, in both libraries."""
+
+CHUNK = 2048
+"""Default for the largest number of prompt tokens processed at once."""
+
+OUTPUTS = PAGE
+"""Largest number of positions whose logits one computation returns.
+
+The libraries allocate VRAM for these logits permanently.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaLoadOptions(Options):
     """The load options that both libraries have. ExLlamaV3 has no other load options."""
