@@ -127,7 +127,7 @@ def test_every_problem_is_reported_with_its_place(write):
         (5, "engines.b.c.backend"),
         (7, "engines.b.c.when"),
         (9, "lanes.mode"),
-        (11, "lanes.start.1"),
+        (10, "lanes.start.1"),
         (13, "chat.sytem"),
         (15, "ui.markdown"),
         (16, "uii"),
