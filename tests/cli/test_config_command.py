@@ -115,7 +115,7 @@ def test_check_of_a_wrong_template_no_toml_and_no_file(settings, run_here):
     path = settings("[templates]\nx = ['a']\n")
     done = run_here("config", "check")
     assert done.returncode == 2
-    assert "The template 'x' is not text." in done.stdout.decode()
+    assert "'x' in [templates] cannot be ['a']." in done.stdout.decode()
     settings("[lanes\n")
     done = run_here("config", "check")
     assert done.returncode == 2

@@ -101,7 +101,7 @@ def test_a_theme_of_the_users_own(tmp_path):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ('accent = "bluish"', "'accent' of the theme 'mine' cannot be 'bluish'. A colour is written as"),
+        ('accent = "bluish"', "The colour 'accent' cannot be 'bluish'. It is written as"),
         ('acent = "#123456"', "acent"),
     ],
 )

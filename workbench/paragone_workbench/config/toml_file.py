@@ -1,15 +1,18 @@
-"""Read TOML files, and find the line of a key, so that an error can name its position."""
+"""Read TOML files as JSON, and find the line of a key, so that an error can name its position."""
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from paragone import InputError
+from paragone import InputError, Json
 from paragone.files import read_regular_file
 
 Key: TypeAlias = tuple[str | int, ...]
@@ -46,7 +49,7 @@ class TomlError(InputError):
 @dataclass(frozen=True)
 class TomlDocument:
     path: Path
-    data: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, Json] = field(default_factory=dict)
     text: str = ""
 
     @cached_property
@@ -94,13 +97,8 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
         what = message[: place.start()] if place else message
         hint = "Strings need quotes, and a table begins with [its.name]."
         raise TomlError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
-    document = TomlDocument(path, data, text)
-    level: list[tuple[Key, object]] = [((), data)]
-    for _ in range(_DEEPEST + 1):
-        level = [(key, inner) for outer, value in level for key, inner in _inside(outer, value)]
-    if level:
-        raise _too_deep(path, document.line(*level[0][0]))
-    return document
+    document = TomlDocument(path, text=text)
+    return dataclasses.replace(document, data={name: _json(data[name], (name,), document) for name in data})
 
 
 def _too_deep(path: Path, line: int) -> TomlError:
@@ -108,9 +106,21 @@ def _too_deep(path: Path, line: int) -> TomlError:
     return TomlError(path, line, what, hint="No setting needs that.")
 
 
-def _inside(key: Key, value: object) -> Iterator[tuple[Key, object]]:
-    named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return (((*key, name), inner) for name, inner in named)
+def _json(value: object, key: Key, document: TomlDocument) -> Json:
+    """Return the value of a key as JSON: dates and times become text. Raises TomlError for what JSON cannot express."""
+    if len(key) > _DEEPEST:
+        raise _too_deep(document.path, document.line(*key))
+    if isinstance(value, dict):
+        return {name: _json(inner, (*key, name), document) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_json(inner, (*key, index), document) for index, inner in enumerate(value)]
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    assert isinstance(value, bool | int | float | str)
+    if isinstance(value, float) and not math.isfinite(value):
+        what = f"{value} is not a finite number."
+        raise TomlError(document.path, document.line(*key), what, hint="")
+    return value
 
 
 def _line_breaks(text: re.Match[str]) -> str:
