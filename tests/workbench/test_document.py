@@ -159,9 +159,9 @@ def altered(data, where, value):
     ("where", "value", "reason"),
     [
 (["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),
-(["prompts"], DELETE, "It has no list 'prompts'"),
-(["prompts", 1, "messages"], [], "Prompt 1 cannot be read: it has no messages"),
-(["runs", 2, "engine"], 9, "Run 2 names engine 9, which is missing"),
+(["prompts"], DELETE, "prompts is missing."),
+(["prompts", 1, "messages"], [], "prompts[1].messages must be a list of length >= 1."),
+(["runs", 2, "engine"], 9, "runs[2] names engine 9, which is missing"),
 ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_document(valid, tmp_path, where, value, reason):

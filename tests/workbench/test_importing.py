@@ -158,8 +158,8 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_p
     ("change", "sentence"),
     [
         (lambda d: d["prompts"][0]["images"][0].update(data="no!"), "has an image that is not base64"),
-        (lambda d: d.update(created=-1e300), "The document has a date, 'created', that is outside of"),
-        (lambda d: d["lanes"][0].update(uuid="\x1b[2J"), "Lane 0 has an id, 'uuid', that is too long or"),
+        (lambda d: d.update(created=-1e300), "created must be a number >= 0"),
+        (lambda d: d["lanes"][0].update(uuid="\x1b[2J"), r"lanes\[0\].uuid must be text matching"),
         (lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]), "Two of its parts have the same id"),
     ],
 )
