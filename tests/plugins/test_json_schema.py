@@ -22,15 +22,12 @@ def test_a_schema_is_read_from_the_value_or_from_a_file(tmp_path):
     ("value", "reason"),
     [
         ("name: string", "is not JSON"),
-        ('{"properties": {"age": {"type": "int"}}}', 'there is no type "int" (properties.age.type)'),
-        ('{"properties": {"name": "string"}}', "properties.name must be an object"),
-        ('{"anyOf": {"type": "string"}}', "anyOf must be a list"),
-        ('{"items": [{"type": "text"}]}', 'there is no type "text" (items.0.type)'),
+        ("[]", "is not a JSON object"),
         ('{"items": ' * 5000 + "{}" + "}" * 5000, "is not JSON"),
         ('{"title": "' + "a" * 2**20 + '"}', "characters long"),
     ],
 )
-def test_what_is_no_schema_is_refused_with_the_place(value, reason):
+def test_what_is_no_object_is_refused(value, reason):
     for read in (read_schema, check_inline_schema):
         with pytest.raises(InputError) as refused:
             read(value)
