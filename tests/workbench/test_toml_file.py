@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from paragone import InputError
-from paragone_workbench.config.toml_file import TomlError, parse_toml, read_toml
+from paragone_workbench.config.toml_file import TextError, parse_toml, read_toml
 
 TEXT = '''\
 # comment [not.a.table]
@@ -82,7 +82,7 @@ def test_a_missing_key_has_the_line_of_its_table(tmp_path):
     [("a = 1\nb = \n", 2), ("x = 1\n\ny = [1,\n", 3)],
 )
 def test_invalid_toml_is_reported_with_its_line(tmp_path, text, line):
-    with pytest.raises(TomlError) as caught:
+    with pytest.raises(TextError) as caught:
         parse_toml(tmp_path / "c.toml", text)
     assert caught.value.line == line
     assert str(caught.value).startswith(f"{tmp_path}/c.toml:{line}: The file is not valid TOML: ")
@@ -94,7 +94,7 @@ def test_unreadable_files(tmp_path):
         with pytest.raises(InputError, match="cannot be read"):
             read_toml(path)
     (tmp_path / "latin.toml").write_bytes("a = 1\nb = 'é'".encode("latin-1"))
-    with pytest.raises(TomlError, match=r"latin\.toml:2: The file is not UTF-8"):
+    with pytest.raises(TextError, match=r"latin\.toml:2: The file is not UTF-8"):
         read_toml(tmp_path / "latin.toml")
     os.truncate(tmp_path / "latin.toml", 2**22 + 1)
     with pytest.raises(InputError, match=r"latin\.toml is larger than 4 MiB\."):
@@ -123,6 +123,6 @@ def test_a_byte_order_mark_and_a_long_text_do_no_harm(tmp_path, text):
 def test_what_no_file_needs_is_refused_before_it_takes_time_and_memory(tmp_path, text, said):
     path = tmp_path / "config.toml"
     path.write_text(text)
-    with pytest.raises(TomlError) as caught:
+    with pytest.raises(TextError) as caught:
         read_toml(path)
     assert caught.value.sentence == f"{path}:{said}"

@@ -15,7 +15,7 @@ from paragone.json_values import JsonObject, value_at
 from paragone.options import build
 from paragone_workbench.config import settings
 from paragone_workbench.config.state import State
-from paragone_workbench.config.toml_file import TomlDocument, TomlError, read_toml
+from paragone_workbench.config.toml_file import TextError, TomlDocument, read_toml
 from paragone_workbench.engines import definitions
 from paragone_workbench.paths import config_file, exists, private_folder, state_file
 
@@ -68,7 +68,7 @@ def load_with_problems(
     state = State(state_file()) if state is None else state
     try:
         reader = _Reader(_document(path))
-    except TomlError as error:
+    except TextError as error:
         problem = settings.ConfigProblem(
             file=error.path, line=error.line, key="", sentence=error.what, hint=error.hint
         )

@@ -37,7 +37,7 @@ _STATEMENT = re.compile(
 _MANY_NAMES = re.compile(rf"(?:\.[^.,=\[\]{{}}\n]*){{{_DEEPEST}}}")
 
 
-class TomlError(InputError):
+class TextError(InputError):
     def __init__(self, path: Path, line: int, what: str, *, hint: str) -> None:
         super().__init__(f"{path}:{line}: {what}", hint=hint)
         self.path = path
@@ -68,18 +68,26 @@ class TomlDocument:
 
 
 def read_toml(path: Path) -> TomlDocument:
-    """Read a TOML file. Raises TomlError for invalid TOML, and InputError if the file cannot be read."""
-    raw = read_regular_file(path, hint="Name a TOML file.", largest=LARGEST)
+    """Read a TOML file. Raises TextError for invalid TOML, and InputError if the file cannot be read."""
+    return parse_toml(path, read_text(path, hint="Name a TOML file.", largest=LARGEST))
+
+
+def read_text(path: Path, *, hint: str, largest: int) -> str:
+    """Return the text of a file in UTF-8. Raises TextError for another encoding, and InputError, with the hint."""
+    raw = read_regular_file(path, hint=hint, largest=largest)
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise TomlError(path, line, "The file is not UTF-8 text.", hint="Save it as UTF-8.") from error
-    return parse_toml(path, text)
+        # the position in the error is counted after the byte order mark
+        start = error.start + len(raw) - len(error.object)
+        column = start - raw.rfind(b"\n", 0, start)
+        what = f"The file is not UTF-8 text: byte 0x{raw[start]:02x} at position {column} of the line."
+        line = raw.count(b"\n", 0, start) + 1
+        raise TextError(path, line, what, hint="Save it as UTF-8.") from error
 
 
 def parse_toml(path: Path, text: str) -> TomlDocument:
-    """Parse the text of the TOML file `path`. Raises TomlError."""
+    """Parse the text of the TOML file `path`. Raises TextError."""
     import tomllib
 
     if names := _MANY_NAMES.search(_TEXTS.sub(_line_breaks, text)):
@@ -96,18 +104,18 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
             line, column = int(place[1]), f" at column {place[2]}"
         what = message[: place.start()] if place else message
         hint = "Strings need quotes, and a table begins with [its.name]."
-        raise TomlError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
+        raise TextError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
     document = TomlDocument(path, text=text)
     return dataclasses.replace(document, data={name: _json(data[name], (name,), document) for name in data})
 
 
-def _too_deep(path: Path, line: int) -> TomlError:
+def _too_deep(path: Path, line: int) -> TextError:
     what = f"A value is nested in more than {_DEEPEST} levels."
-    return TomlError(path, line, what, hint="No setting needs that.")
+    return TextError(path, line, what, hint="No setting needs that.")
 
 
 def _json(value: object, key: Key, document: TomlDocument) -> Json:
-    """Return the value of a key as JSON: dates and times become text. Raises TomlError for what JSON cannot express."""
+    """Return the value of a key as JSON: dates and times become text. Raises TextError for what JSON cannot express."""
     if len(key) > _DEEPEST:
         raise _too_deep(document.path, document.line(*key))
     if isinstance(value, dict):
@@ -119,7 +127,7 @@ def _json(value: object, key: Key, document: TomlDocument) -> Json:
     assert isinstance(value, bool | int | float | str)
     if isinstance(value, float) and not math.isfinite(value):
         what = f"{value} is not a finite number."
-        raise TomlError(document.path, document.line(*key), what, hint="")
+        raise TextError(document.path, document.line(*key), what, hint="")
     return value
 
 

@@ -15,11 +15,10 @@ from typing import TypeAlias, cast
 from msgspec import Struct, field
 
 from paragone import InputError, Json, Message, ParagoneError, Role, wire
-from paragone.files import LARGEST, read_regular_file
+from paragone.files import LARGEST
 from paragone.json_values import list_at, value_at
 from paragone_workbench import data
-from paragone_workbench.config.toml_file import LARGEST as TOML_LARGEST
-from paragone_workbench.config.toml_file import parse_toml
+from paragone_workbench.config import toml_file
 from paragone_workbench.conversation.variables import fill
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.assertions import AssertionCatalog
@@ -243,7 +242,7 @@ def toml_records(
 
     `system` applies if the file has no system prompt. Raises InputError, with the line, for what is no suite.
     """
-    document = parse_toml(path, text)
+    document = toml_file.parse_toml(path, text)
     try:
         file = data.read(_File, document.data, whole="A suite")
     except data.DataError as error:
@@ -287,7 +286,8 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
             f"The ending of {path.name} names no format of a suite.",
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
-    text = _read(path, largest=TOML_LARGEST if ending == ".toml" else LARGEST)
+    largest = toml_file.LARGEST if ending == ".toml" else LARGEST
+    text = toml_file.read_text(path, hint="Name a file of prompts.", largest=largest)
     defaults = FileDefaults(given_system=system)
     problems: list[SuiteProblem] = []
     records: Iterable[Record]
@@ -320,18 +320,3 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         problems=tuple(problems),
         given_system=frozenset(given_system),
     )
-
-
-def _read(path: Path, *, largest: int) -> str:
-    raw = read_regular_file(path, hint="Name a file of prompts.", largest=largest)
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # the position in the error is counted after the byte order mark
-        start = error.start + len(raw) - len(error.object)
-        line = raw.count(b"\n", 0, start) + 1
-        column = start - raw.rfind(b"\n", 0, start)
-        raise InputError(
-            f"{path}:{line}: The file is not UTF-8 text: byte 0x{raw[start]:02x} at position {column} of the line.",
-            hint="Save it as UTF-8.",
-        ) from error
