@@ -69,10 +69,10 @@ class TomlDocument:
 
 def read_toml(path: Path) -> TomlDocument:
     """Read a TOML file. Raises TextError for invalid TOML, and InputError if the file cannot be read."""
-    return parse_toml(path, read_text(path, hint="Name a TOML file.", largest=LARGEST))
+    return parse_toml(path, text_of(path, hint="Name a TOML file.", largest=LARGEST))
 
 
-def read_text(path: Path, *, hint: str, largest: int) -> str:
+def text_of(path: Path, *, hint: str, largest: int) -> str:
     """Return the text of a file in UTF-8. Raises TextError for another encoding, and InputError, with the hint."""
     raw = read_regular_file(path, hint=hint, largest=largest)
     try:

@@ -287,7 +287,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
     largest = toml_file.LARGEST if ending == ".toml" else LARGEST
-    text = toml_file.read_text(path, hint="Name a file of prompts.", largest=largest)
+    text = toml_file.text_of(path, hint="Name a file of prompts.", largest=largest)
     defaults = FileDefaults(given_system=system)
     problems: list[SuiteProblem] = []
     records: Iterable[Record]
