@@ -23,6 +23,7 @@ from paragone_cli.command_line.output import note, put, put_json, put_line, put_
 from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.command_line.saved import consented_judges, opened_history, opened_store
 from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable
+from paragone_workbench.blocks import BriefNames
 from paragone_workbench.choosing import choice as choices
 from paragone_workbench.choosing.decision import Decided, too_few_prompts
 from paragone_workbench.choosing.measurements import MOST_USERS, parse_duration
@@ -36,7 +37,6 @@ from paragone_workbench.files.exporting import write_report
 from paragone_workbench.measure.fit import parse_sizes
 from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.paths import FileExists
-from paragone_workbench.reporting.content import BriefNames
 from paragone_workbench.reporting.file import format_of
 from paragone_workbench.reporting.verdict import overview_of
 

@@ -11,6 +11,7 @@ from itertools import combinations, groupby
 from paragone import Message
 from paragone.json_values import count_at, objects_at, text_at
 from paragone.texts import counted, size_text
+from paragone_workbench import blocks
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.comparison import SuiteComparison
 from paragone_workbench.experiments.comparison_rows import SuiteRow, collect, experiment_rows
@@ -59,23 +60,23 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     saved = saved_measurements(store)
     page = first_page(store, experiment, values, tags, examples, identities, saved)
     sections = (
-        content.Section(
+        blocks.Section(
             title="Differences between engines",
             remarks=tuple(
-                content.Remark(content.public(pair.sentence), stands_out=True)
+                blocks.Remark(blocks.public(pair.sentence), stands_out=True)
                 for pair in page.comparison.comparisons
                 if pair.shown and page.concerns(pair)
             ),
             rest=_other_comparisons(page),
             note=_COMPARED,
         ),
-        content.Section(title="Pass rates", tables=charts.rates_by_tag(values, tags)),
-        content.Section(
+        blocks.Section(title="Pass rates", tables=charts.rates_by_tag(values, tags)),
+        blocks.Section(
             title="Pass rates by type of assertion",
             tables=charts.rates_by_assertion(names, store.experiments.assertion_rates(experiment.number)),
             folded=True,
         ),
-        content.Section(
+        blocks.Section(
             title="Results",
             tables=charts.metric_charts(values),
             remarks=tuple(_notes(page.comparison, experiment)),
@@ -95,7 +96,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     first_sound = max(PROMPTS_OPEN, len(numbers) - selection.sound)
     return content.ReportContent(
         id=f"e{experiment.number}",
-        title=content.public(experiment.name),
+        title=blocks.public(experiment.name),
         summary=" · ".join(
             (
                 counted(len(names), "engine"),
@@ -154,7 +155,7 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fa
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
     machine = experiment.machine  # a description by `describe_machine`
     values = {
-        "Begun": content.date_text(experiment.created),
+        "Begun": blocks.date_text(experiment.created),
         "Schedule": experiment.schedule,
         "Runs": f"{experiment.done:,} of {experiment.runs:,} done{failed}",
         "Judges": " · ".join(judges),
@@ -166,30 +167,30 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fa
     }
     for name, value in values.items():
         if value:
-            yield content.Fact(name, content.public(str(value)))
+            yield content.Fact(name, blocks.public(str(value)))
 
 
-def _other_comparisons(page: FirstPage) -> tuple[content.Remark, ...]:
+def _other_comparisons(page: FirstPage) -> tuple[blocks.Remark, ...]:
     comparison = page.comparison
     shown = [
-        content.Remark(content.public(pair.sentence), stands_out=True)
+        blocks.Remark(blocks.public(pair.sentence), stands_out=True)
         for pair in comparison.comparisons
         if pair.shown and not page.concerns(pair)
     ]
     sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
     sentences += [pair.sentence for pair in comparison.not_worse]
     sentences += [pair.sentence for pair in comparison.same]
-    return (*shown, *(content.Remark(content.public(sentence)) for sentence in sentences))
+    return (*shown, *(blocks.Remark(blocks.public(sentence)) for sentence in sentences))
 
 
-def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[content.Remark]:
+def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[blocks.Remark]:
     missing = experiment.runs - sum(engine.runs for engine in comparison.engines)
     if missing > 0:
-        yield content.Remark(
+        yield blocks.Remark(
             text=f"The experiment is not complete. Missing: {counted(missing, 'run')}.", stands_out=True
         )
     for note in comparison.notes:
-        yield content.Remark(content.public(note))
+        yield blocks.Remark(blocks.public(note))
 
 
 def _prompt(
@@ -226,7 +227,7 @@ def _prompt(
 
 
 def _public(check: AssertionResult) -> AssertionResult:
-    return replace(check, type=content.public(check.type), reason=content.public(check.reason))
+    return replace(check, type=blocks.public(check.type), reason=blocks.public(check.reason))
 
 
 class _Selection:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from paragone import LoadedModel
 from paragone.json_values import count_at, number_at
 from paragone.texts import counted, size_text
+from paragone_workbench import blocks
 from paragone_workbench.choosing.decision import decide_for
 from paragone_workbench.choosing.figures import EngineFigures, largest, loaded_sizes
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
@@ -37,8 +38,8 @@ class FirstPage(NamedTuple):
     """The first page of a report. `about` has the names of the reference, and of the engine to deploy if there is one."""
 
     verdict: content.ReportVerdict
-    overview: content.Table
-    plots: tuple[content.Table, ...]
+    overview: blocks.Table
+    plots: tuple[blocks.Table, ...]
     comparison: SuiteComparison
     about: frozenset[str]
 
@@ -111,14 +112,14 @@ def first_page(
         users=users,
         cautions=cautions,
     )
-    brief = content.BriefNames(list(map(content.public, names)))
+    brief = blocks.BriefNames(list(map(blocks.public, names)))
 
     def shortened(sentences: Sequence[str]) -> tuple[str, ...]:
-        return tuple(brief.within(content.public(sentence)) for sentence in sentences)
+        return tuple(brief.within(blocks.public(sentence)) for sentence in sentences)
 
     return FirstPage(
         content.ReportVerdict(
-            headline=brief.within(content.public(headline)),
+            headline=brief.within(blocks.public(headline)),
             reasons=shortened(reasons),
             not_chosen=shortened(others),
             not_measured=shortened(unknown),
@@ -126,8 +127,8 @@ def first_page(
         ),
         replace(overview, note=brief.within(overview.note)),
         plots_of(
-            [replace(engine, engine=brief.of(content.public(engine.engine))) for engine in figures],
-            None if chosen is None else brief.of(content.public(chosen)),
+            [replace(engine, engine=brief.of(blocks.public(engine.engine))) for engine in figures],
+            None if chosen is None else brief.of(blocks.public(chosen)),
         ),
         comparison,
         frozenset({reference, chosen or reference}),
@@ -210,7 +211,7 @@ def _divided(name: str, model: LoadedModel) -> str:
     layers = re.fullmatch(r"(\d+) of (\d+)", model.facts.get("layers on a GPU", ""))
     if layers is None or not 0 < int(layers[1]) < int(layers[2]):
         return ""
-    return content.public(
+    return blocks.public(
         f"{name} has {layers[1]} of its {layers[2]} layers on a GPU, the others on the CPU: its speeds hold for this "
         "division only."
     )
@@ -230,7 +231,7 @@ def _sentences(
             )
     if windows:
         yield (
-            f"The fidelity of {content.public(', '.join(windows))} was measured over only some windows of the text: compare "
+            f"The fidelity of {blocks.public(', '.join(windows))} was measured over only some windows of the text: compare "
             "the uncertainties, too."
         )
 
@@ -264,24 +265,24 @@ def overview_of(
     benched: bool = False,
     users: int = 0,
     cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
-) -> content.Table:
+) -> blocks.Table:
     """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `users_tps` is of `users` at once."""
     at_once = counted(users, "user")
 
-    def cells(engine: EngineFigures) -> dict[str, content.TableCell]:
+    def cells(engine: EngineFigures) -> dict[str, blocks.TableCell]:
         name, context = engine.engine, f"at {engine.context:,}" if engine.context else ""
         same = "" if engine.same_answers is None else f"{engine.same_answers} of {engine.greedy_answers}"
         return {
-            "size": content.TableCell(size_text(engine.size)),
+            "size": blocks.TableCell(size_text(engine.size)),
             "memory": _cell(size_text(engine.memory), context),
-            "pass rate": content.TableCell()
+            "pass rate": blocks.TableCell()
             if engine.pass_rate is None
             else pass_rate_cell(engine.pass_rate, engine.prompts),
             "KLD": _kld(engine, reference, cautions.fidelities.get(name, "")),
-            "same answers": content.TableCell(same),
+            "same answers": blocks.TableCell(same),
             "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), cautions.speeds.get(name, "")),
             at_once: _cell(_shown(engine.users_tps, "{:,.1f}/s"), cautions.users.get(name, "")),
-            "TTFT": content.TableCell(_seconds(engine.ttft_s)),
+            "TTFT": blocks.TableCell(_seconds(engine.ttft_s)),
         }
 
     rows = [cells(engine) for engine in figures]
@@ -295,15 +296,15 @@ def overview_of(
     measured = f"measured by paragone bench{prompt}" if benched else "means over the answers"
     notes = {
         "memory": "Memory is estimated for a context of this many tokens.",
-        "KLD": f"KLD is the mean divergence from {content.public(reference or '')}.",
+        "KLD": f"KLD is the mean divergence from {blocks.public(reference or '')}.",
         "TTFT": f"Speed, in tokens per second, and TTFT are {measured}.",
         at_once: f"With {at_once} at once, the speed is the sum over the users.",
     }
-    return content.Table(
+    return blocks.Table(
         columns=tuple(columns),
         lines=tuple(
-            content.TableLine(
-                name=content.public(engine.engine),
+            blocks.TableLine(
+                name=blocks.public(engine.engine),
                 note="reference" if engine.engine == reference else "",
                 cells=tuple(row[column] for column in columns),
                 stands_out=engine.engine == chosen,
@@ -314,18 +315,18 @@ def overview_of(
     )
 
 
-def _kld(engine: EngineFigures, reference: str | None, mark: str) -> content.TableCell:
+def _kld(engine: EngineFigures, reference: str | None, mark: str) -> blocks.TableCell:
     if engine.engine == reference:
-        return content.TableCell("0")
+        return blocks.TableCell("0")
     if engine.kld is None:
-        return content.TableCell()
+        return blocks.TableCell()
     value, _, error = number(engine.kld).partition(" ± ")
     details = (band_of(engine.kld.value), error and f"± {error}", mark)
-    return content.TableCell(value, ", ".join(filter(None, details)))
+    return blocks.TableCell(value, ", ".join(filter(None, details)))
 
 
-def _cell(text: str, detail: str) -> content.TableCell:
-    return content.TableCell(text, detail if text else "")
+def _cell(text: str, detail: str) -> blocks.TableCell:
+    return blocks.TableCell(text, detail if text else "")
 
 
 def _seconds(value: float | None) -> str:
