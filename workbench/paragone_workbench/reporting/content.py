@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from paragone import Message
 from paragone.texts import shortened
-from paragone_workbench.blocks import Remark, Section, Table
+from paragone_workbench.blocks import BriefNames, Remark, Section, Table, public
 from paragone_workbench.store.experiment_records import AssertionResult
 
 _BEGINNING = 100
@@ -19,24 +20,33 @@ class Fact(NamedTuple):
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportVerdict:
-    """Which engine to deploy, in words: why it is chosen, what it costs, and how sure that is."""
+NOT_MEASURED = "Not measured"
+
+
+class FirstPage(NamedTuple):
+    """The verdict on engines in words, and a table with a row for each.
+
+    Attributes:
+        doubts: Sentences by their titles: why others are not chosen, what to read with care, and what was not measured.
+        brief: Brief names of the engines for the sentences.
+    """
 
     headline: str
-    reasons: tuple[str, ...] = ()
-    not_chosen: tuple[str, ...] = ()
-    not_measured: tuple[str, ...] = ()
-    cautions: tuple[str, ...] = ()
+    reasons: tuple[str, ...]
+    doubts: dict[str, tuple[str, ...]]
+    overview: Table
+    brief: BriefNames
 
-    @property
-    def doubts(self) -> list[tuple[str, tuple[str, ...]]]:
-        doubts = (
-            ("Not chosen, and why", self.not_chosen),
-            ("Read with care", self.cautions),
-            ("Not measured", self.not_measured),
-        )
-        return [(title, sentences) for title, sentences in doubts if sentences]
+    def shown(self) -> FirstPage:
+        """Return the page as others may see it, with brief names, and without empty doubts."""
+
+        def of(sentences: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(self.brief.within(public(sentence)) for sentence in sentences)
+
+        headline, note = of((self.headline, self.overview.note))
+        doubts = {title: of(sentences) for title, sentences in self.doubts.items() if sentences}
+        overview = dataclasses.replace(self.overview, note=note)
+        return FirstPage(headline, of(self.reasons), doubts, overview, self.brief)
 
 
 class Conditions(NamedTuple):
@@ -125,7 +135,7 @@ class ReportContent:
     title: str
     summary: str
     facts: tuple[Fact, ...]
-    verdict: ReportVerdict | None = None
+    verdict: FirstPage | None = None
     overview: Table
     plots: tuple[Table, ...] = ()
     engines: tuple[EngineView, ...]

@@ -12,18 +12,21 @@ from paragone import Message
 from paragone.json_values import count_at, objects_at, text_at
 from paragone.texts import counted, size_text
 from paragone_workbench import blocks
+from paragone_workbench.choosing.decision import decide_for
+from paragone_workbench.choosing.figures import largest, loaded_sizes
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.experiments.comparison import SuiteComparison
-from paragone_workbench.experiments.comparison_rows import SuiteRow, collect, experiment_rows
+from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, SuiteRow, collect, experiment_rows
 from paragone_workbench.experiments.identity import measured_identity
+from paragone_workbench.experiments.known_measurements import known_of, saved_measurements
 from paragone_workbench.experiments.suite import saved_prompt, saved_prompts
 from paragone_workbench.reporting import charts, content
 from paragone_workbench.reporting.answers import answers_side_by_side, conditions_of, engine_view
-from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
-from paragone_workbench.reporting.verdict import FirstPage, first_page
+from paragone_workbench.reporting.measurements import measurements_of
+from paragone_workbench.reporting.verdict import first_page
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiment_records import AssertionResult, SavedChoice
 from paragone_workbench.text import visible
 
 PROMPTS_SHOWN = 100
@@ -58,16 +61,32 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         for index, engine in enumerate(experiment.engines)
     }
     saved = saved_measurements(store)
-    page = first_page(store, experiment, values, tags, examples, identities, saved)
+    choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
+    if choice.reference not in names:
+        choice = replace(choice, reference=largest(names, loaded_sizes(store, experiment)))
+    choice = replace(choice, checked=choice.checked or experiment.prompts)
+    known = known_of(saved, identities, choice.reference, experiment.prompts)
+    decision = decide_for(store, choice, names, known, experiment, values, tags)
+    loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
+    page = first_page(decision, choice, known, experiment, experiment.engines, find, loaded=loaded).shown()
+    comparison = decision.comparison
+    assert comparison is not None  # `decide_for` compares engines, however few
+    about = {decision.reference, decision.chosen or decision.reference}
+    checked = any(pair.metric == PASS_RATE for pair in comparison.comparisons)
+    concerned = [
+        pair
+        for pair in comparison.comparisons
+        if {pair.a, pair.b} & about and (not checked or pair.metric == PASS_RATE)
+    ]
     sections = (
         blocks.Section(
             title="Differences between engines",
             remarks=tuple(
                 blocks.Remark(blocks.public(pair.sentence), stands_out=True)
-                for pair in page.comparison.comparisons
-                if pair.shown and page.concerns(pair)
+                for pair in concerned
+                if pair.shown
             ),
-            rest=_other_comparisons(page),
+            rest=_other_comparisons(comparison, concerned),
             note=_COMPARED,
         ),
         blocks.Section(title="Pass rates", tables=charts.rates_by_tag(values, tags)),
@@ -79,7 +98,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         blocks.Section(
             title="Results",
             tables=charts.metric_charts(values),
-            remarks=tuple(_notes(page.comparison, experiment)),
+            remarks=tuple(_notes(comparison, experiment)),
             folded=True,
         ),
         *measurements_of(saved, identities),
@@ -105,9 +124,12 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
             )
         ),
         facts=tuple(_facts(experiment, store.experiments.judges(experiment.number))),
-        verdict=page.verdict,
+        verdict=page,
         overview=page.overview,
-        plots=page.plots,
+        plots=charts.plots_of(
+            [replace(it, engine=page.brief.of(blocks.public(it.engine))) for it in decision.figures],
+            page.brief.of(blocks.public(decision.chosen or "")),
+        ),
         engines=tuple(
             engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
@@ -170,12 +192,13 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fa
             yield content.Fact(name, blocks.public(str(value)))
 
 
-def _other_comparisons(page: FirstPage) -> tuple[blocks.Remark, ...]:
-    comparison = page.comparison
+def _other_comparisons(
+    comparison: SuiteComparison, concerned: Sequence[MetricComparison]
+) -> tuple[blocks.Remark, ...]:
     shown = [
         blocks.Remark(blocks.public(pair.sentence), stands_out=True)
         for pair in comparison.comparisons
-        if pair.shown and not page.concerns(pair)
+        if pair.shown and pair not in concerned
     ]
     sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
     sentences += [pair.sentence for pair in comparison.not_worse]

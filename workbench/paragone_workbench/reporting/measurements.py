@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias, get_args
+from typing import TypeAlias
 
 from paragone import Json
 from paragone.json_values import count_at, list_at, number_at, object_at, objects_at, text_at
 from paragone.texts import counted
 from paragone_workbench import blocks
-from paragone_workbench.experiments.known_measurements import MeasurementJson, names_now
+from paragone_workbench.experiments.known_measurements import MeasurementJson, SavedMeasurements, names_now
 from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
 from paragone_workbench.statistics import t_interval
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
-from paragone_workbench.store.store import Store
-
-SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
+from paragone_workbench.store.experiment_records import Measurement
 
 _Named: TypeAlias = Sequence[tuple[str, MeasurementJson]]
 
@@ -32,10 +29,6 @@ _USERS_NOTE = (
     "Each user sends the next request as soon as there is an answer. Times are medians, with the 95th and the 99th percentile below "
     "each; the speed for each user is a mean, with its standard deviation."
 )
-
-
-def saved_measurements(store: Store) -> SavedMeasurements:
-    return {kind: store.measurements.all(kind) for kind in get_args(MeasurementKind)}
 
 
 def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[blocks.Section, ...]:
@@ -178,15 +171,6 @@ def _percentiles(level: MeasurementJson, figure: str, unit: str, digits: int) ->
         return blocks.TableCell()
     higher = "" if p95 is None or p99 is None else f"{p95:,.{digits}f}, {p99:,.{digits}f}"
     return blocks.TableCell(f"{p50:,.{digits}f} {unit}", higher)
-
-
-def common_throughput(
-    known: Mapping[tuple[int, int, int], Mapping[str, MeasurementJson]], engines: Sequence[str]
-) -> tuple[int, Mapping[str, MeasurementJson]]:
-    """Return the largest number of users whose throughput is known of all engines, 0 without one, and the figures."""
-    whole = (level for level, found in known.items() if len(found) == len(engines))
-    most = max(whole, key=lambda level: level[0], default=None)
-    return (0, {}) if most is None else (most[0], known[most])
 
 
 # Fidelity
