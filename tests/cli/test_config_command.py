@@ -16,6 +16,7 @@ def test_init_then_check(home, run_here):
     done = run_here("config", "init")
     assert (done.returncode, done.stdout.decode(), said(done)) == (0, f"{path}\n", "")
     assert "[engines.small]" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600, "the file may later hold keys"
     again = run_here("config", "init")
     assert again.returncode == 2
     assert "already exists; nothing was changed." in said(again)

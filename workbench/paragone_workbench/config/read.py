@@ -45,6 +45,7 @@ SECTIONS: Mapping[str, type[Options]] = {
     "lanes": settings.LaneSettings,
     "chat": settings.ChatSettings,
     "network": settings.NetworkSettings,
+    "serve": settings.ServeSettings,
     "ui": settings.UiSettings,
 }
 TABLES = ("engines", *SECTIONS, "presets", "templates", "themes", "keys")
@@ -143,6 +144,7 @@ class _Reader:
             presets={**state.saved.presets, **self._presets()},
             templates=self._texts("templates", "The template {!r} is not text.", _TEMPLATE_HINT),
             network=self._section("network", settings.NetworkSettings),
+            serve=self._section("serve", settings.ServeSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             themes={name: self._theme(name, table) for name, table in self._tables("themes", "theme")},
             keys=self._texts("keys", "The keys for {!r} cannot be {!r}.", _KEYS_HINT),

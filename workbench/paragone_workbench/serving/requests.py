@@ -279,10 +279,11 @@ class AnswerRequest:
     stream_usage: bool
 
 
-def chat_request(body: Fields, options: type[paragone.Options]) -> AnswerRequest:
-    messages = tuple(map(_message, body.objects("messages")))
-    if not messages:
-        raise body.wrong("messages", "a list with at least one message")
+def chat_request(body: Fields, options: type[paragone.Options], *, most_messages: int) -> AnswerRequest:
+    given = [*body.objects("messages")]
+    if not 1 <= len(given) <= most_messages:
+        raise body.wrong("messages", f"a list of 1 to {most_messages:,} messages")
+    messages = tuple(map(_message, given))
     limit = "max_completion_tokens" if body.has("max_completion_tokens") else "max_tokens"
     sampling = _sampling(body, options, body.whole(limit, 1, _MOST_TOKENS))
     logprobs = (body.whole("top_logprobs", 0, _MOST_TOP) or 0) if body.flag("logprobs") else None
