@@ -30,7 +30,6 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import FileExists
 from paragone_workbench.store.history import History
 from paragone_workbench.store.records import Hit, Query, Summary, read_query
-from paragone_workbench.store.saving import retrying
 from paragone_workbench.store.store import Store
 from paragone_workbench.text import local_date
 
@@ -378,7 +377,7 @@ class HistoryScreen(Picker[Found | None]):
 
     async def _changed(self, change: Callable[[Store], object]) -> str:
         """Change the history, and return an empty remark, because the list shows the change."""
-        await retrying(self._history, change)
+        await self._history.call(change)
         return ""
 
     def _do(self, work: Callable[[], Awaitable[str]]) -> None:

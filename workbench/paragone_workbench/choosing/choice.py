@@ -38,7 +38,6 @@ from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.scheduling import EnginePool, decide
 from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.experiment_records import SavedChoice
-from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
     from paragone_workbench.measure.free_running import MeasurementStep
@@ -327,7 +326,7 @@ class Choice:
         """Decide, and save the parameters of the choice, so that a report makes the same decision. Raises StoreError."""
         if self.experiment is not None:
             number, asked = self.experiment.number, self._parameters()
-            await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))
+            await self.history.call(lambda store: store.experiments.save_choice(number, asked))
         return await self._decided()
 
     async def _is_settled(self) -> bool:
@@ -339,8 +338,8 @@ class Choice:
         sizes: Mapping[str, int] = {}
         if suite is not None:
             saved = suite.experiment
-            values = await retrying(self.history, lambda store: collect_experiments(store, [saved]))
-            sizes = await retrying(self.history, lambda store: figures.loaded_sizes(store, saved))
+            values = await self.history.call(lambda store: collect_experiments(store, [saved]))
+            sizes = await self.history.call(lambda store: figures.loaded_sizes(store, saved))
         return decide_for(
             self._parameters(),
             [engine.name for engine in self.request.engines],
@@ -448,10 +447,10 @@ class SuiteRounds:
         """Delete an experiment without answers, and return whether it was deleted. Raises StoreError."""
         number = self.experiment.number
         # `_count` may not have read the answers of a round that failed or was cancelled.
-        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
+        self.experiment = await self.history.call(lambda store: store.experiments.get(number))
         if self.experiment.done or self.experiment.failed:
             return False
-        await retrying(self.history, lambda store: store.experiments.delete(number))
+        await self.history.call(lambda store: store.experiments.delete(number))
         return True
 
     async def _round(
@@ -482,10 +481,10 @@ class SuiteRounds:
 
     async def _count(self) -> None:
         number = self.experiment.number
-        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
+        self.experiment = await self.history.call(lambda store: store.experiments.get(number))
         prompts = [prompt.index for prompt in self.request.suite.prompts]
         first, last = min(prompts, default=0), max(prompts, default=0)
-        states = await retrying(self.history, lambda store: store.experiments.states(number, first, last))
+        states = await self.history.call(lambda store: store.experiments.states(number, first, last))
         engines = [index for index, engine in enumerate(self.request.engines) if engine.name not in self.lost]
         answered = {
             prompt: sum(states.get(RunKey(prompt, index, 0)) in ("done", "failed") for index in engines)

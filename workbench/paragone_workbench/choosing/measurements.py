@@ -26,7 +26,6 @@ from paragone_workbench.measure.free_running import FreeRunning
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import History
 from paragone_workbench.store.experiment_records import MeasurementKind
-from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
     from paragone_workbench.measure.free_running import MeasurementStep
@@ -218,7 +217,7 @@ class EngineMeasurements:
         self._for_users = {it.definition.name for it in handles if not refusal(it, MOST_USERS)}
 
     async def look_up_speeds(self) -> None:
-        saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
+        saved = await self.history.call(lambda store: store.measurements.all("bench"))
         self.speeds = earlier.known_speeds(saved, self.identities, TEST)
         most = USERS_TESTS[-1]
         levels = earlier.known_throughputs(saved, self.identities).get(
@@ -228,7 +227,7 @@ class EngineMeasurements:
         self.throughputs = {name: rate for name, rate in rates.items() if rate is not None}
 
     async def look_up_fidelity(self, reference: str) -> None:
-        saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
+        saved = await self.history.call(lambda store: store.measurements.all("fidelity"))
         identities = {engine.name: self.identities[engine.name] for engine in self.engines}
         self.fidelity = earlier.known_fidelity(
             saved, identities, reference, WINDOW, min(FEWEST_ANSWERS, len(self.prompts))
@@ -339,4 +338,4 @@ class EngineMeasurements:
         self, kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json]
     ) -> None:
         measurement = measurement_of(kind, engines, data, self.registry)
-        await retrying(self.history, lambda store: store.measurements.add(measurement))
+        await self.history.call(lambda store: store.measurements.add(measurement))

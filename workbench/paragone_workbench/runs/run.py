@@ -139,6 +139,11 @@ class Run:
     def thinking(self) -> str:
         return str(self._texts["thinking"])
 
+    @property
+    def length(self) -> int:
+        """Number of characters of the answer and the thinking."""
+        return sum(map(len, self._texts.values()))
+
     def keep(self, token: Token) -> None:
         """Add a token with its log-probability to the result, but not its text, which `add` appends."""
         self._tokens.append(token)

@@ -23,8 +23,8 @@ SCHEMA = Path(__file__).with_name("schema")
 
 OPENING_S = 4.0
 """Seconds to wait for a lock while the file is being opened."""
-BUSY_S = 1.0
-"""Seconds to wait for a lock once the file is open; short, since the recorder retries."""
+BUSY_S = 10.0
+"""Seconds to wait for a lock once the file is open."""
 
 
 class _TooOld(Exception):

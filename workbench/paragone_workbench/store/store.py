@@ -9,9 +9,9 @@ from pathlib import Path
 from paragone_workbench.paths import history_file, private_folder
 from paragone_workbench.runs.result import Costs, RunResult
 from paragone_workbench.store import conversations, database, runs, search
-from paragone_workbench.store.changes import Changes
 from paragone_workbench.store.errors import StoreError, store_error
 from paragone_workbench.store.experiments import Experiments, Measurements, Votes
+from paragone_workbench.store.outbox import RecordKey, Write
 from paragone_workbench.store.records import DraftRecord, Hit, Query, read_query
 
 
@@ -51,9 +51,10 @@ class Store(conversations.Conversations):
             with opened.transaction():
                 database.interrupt_dead(opened, owner.alive())
                 owner_id = opened.insert("owner", lock=owner.lock)
-            opened.run(f"PRAGMA busy_timeout = {database.BUSY_S * 1000:.0f}")
             failed.pop_all()
-        return cls(opened, owner, owner_id)
+        store = cls(opened, owner, owner_id)
+        store.wait_for_locks(database.BUSY_S)
+        return store
 
     def close(self) -> None:
         """Close the file; runs in progress become interrupted. May be called twice; raises no StoreError."""
@@ -65,14 +66,21 @@ class Store(conversations.Conversations):
         self._database.close()
         self._owner.release()
 
-    def save(self, changes: Changes, draft: DraftRecord | None = None) -> dict[str, int]:
-        """Write changes, and the draft unless it is None, atomically and repeatably. Returns the numbers of the
-        conversation and of new runs, by id. Raises ConversationDeleted."""
+    def wait_for_locks(self, seconds: float) -> None:
+        """Set how long each statement waits from now on while another program keeps the file locked."""
+        self._database.run(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+
+    def save(
+        self, writes: Mapping[RecordKey, Write], draft: DraftRecord | None = None
+    ) -> dict[RecordKey, int]:
+        """Write all of a conversation's writes, and the draft unless it is None, or nothing. Returns the numbers of
+        the conversation and of runs. Raises ConversationDeleted."""
         with self._database.transaction():
             self._keep_owner()
             if draft is not None:
                 conversations.keep_draft(self._database, draft, self._owner_id)
-            return conversations.write(self._database, changes, self._owner_id)
+            done = {key: write(self._database, self._owner_id) for key, write in writes.items()}
+        return {key: number for key, number in done.items() if number is not None}
 
     def save_run(self, result: RunResult, *, purpose: runs.Purpose, about_id: str | None = None) -> None:
         """Write an ended run of a judge or a replay, which belongs to nothing but the run `about_id`, if the history
