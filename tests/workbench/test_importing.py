@@ -71,7 +71,7 @@ async def exported(tmp_path, change=lambda document: None):
         branch = writer.prompt("Second, edited", first, for_all=False)
         writer.answer(branch, left, "Zwei.", continues=left.runs[0])
         writer.change(right, closed=True)
-        store.labels.rename(writer.number, "Numbers")
+        store.rename(writer.number, "Numbers")
         before = writer.load()
     history = await open_history(path)
     try:
@@ -115,7 +115,7 @@ async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_p
     before, path = await exported(tmp_path)
     (after,) = imported(store, path)
     number = after.conversation.number
-    store.labels.rename(number, "Mine now")
+    store.rename(number, "Mine now")
     (again,) = read_conversations(path)
     assert add_conversation(store, again) == Added(number, again.title, is_new=False, is_completed=False)
     assert store.load(number).title == "Mine now"

@@ -33,7 +33,7 @@ def listed(store, text=""):
 
 def test_filters_by_engine_model_tag_and_date(store):
     small, large = written(store, "about whales"), written(store, "about birds", LARGE)
-    store.labels.tag(large, ["Work", "work", "#later"])
+    store.tag(large, ["Work", "work", "#later"])
     assert listed(store, "engine:SMO") == ["about whales"]
     assert listed(store, "model:/m/l") == ["about birds"]
     assert listed(store, "model:%") == []
@@ -66,11 +66,11 @@ def test_the_ends_of_periods():
 
 def test_titles_are_searched(store):
     number = written(store, "Name three colours.")
-    store.labels.rename(number, "Painting the shed")
+    store.rename(number, "Painting the shed")
     (hit,) = store.search("shed painting")
     assert (hit.conversation, hit.prompt_id, hit.run_id, hit.engine) == (number, None, None, "")
     assert [hit.snippet[start:end] for start, end in hit.marks] == ["Painting", "shed"]
-    store.labels.rename(number, "Three colours")
+    store.rename(number, "Three colours")
     (hit,) = store.search("colours")
     assert hit.prompt_id is not None, "a text of the conversation is preferred to its title"
 
@@ -88,7 +88,7 @@ def test_each_conversation_is_found_once_if_wanted(store):
 
 def test_pinned_conversations_come_first(store):
     numbers = [written(store, text) for text in ("old", "middle", "new")]
-    store.labels.pin(numbers[0], pinned=True)
+    store.pin(numbers[0], pinned=True)
     assert listed(store) == ["old", "new", "middle"]
     page = store.conversations(limit=1)
     assert page[0].is_pinned
@@ -96,7 +96,7 @@ def test_pinned_conversations_come_first(store):
     last = store.last_open()
     assert last is not None
     assert last.title == "new"
-    store.labels.pin(numbers[0], pinned=False)
+    store.pin(numbers[0], pinned=False)
     assert listed(store) == ["new", "middle", "old"]
 
 

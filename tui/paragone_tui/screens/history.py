@@ -292,7 +292,7 @@ class HistoryScreen(Picker[Found | None]):
     def action_pin(self) -> None:
         if (summary := self._conversation()) is not None:
             number, pinned = summary.number, not summary.is_pinned
-            self._do(lambda: self._changed(lambda store: store.labels.pin(number, pinned=pinned)))
+            self._do(lambda: self._changed(lambda store: store.pin(number, pinned=pinned)))
 
     def action_rename(self) -> None:
         if (summary := self._conversation()) is not None:
@@ -300,7 +300,7 @@ class HistoryScreen(Picker[Found | None]):
             self._ask(
                 "Title",
                 summary.title,
-                lambda title: self._changed(lambda store: store.labels.rename(number, title)),
+                lambda title: self._changed(lambda store: store.rename(number, title)),
             )
 
     def action_tag(self) -> None:
@@ -309,7 +309,7 @@ class HistoryScreen(Picker[Found | None]):
             self._ask(
                 "Tags, separated by spaces",
                 " ".join(summary.tags),
-                lambda tags: self._changed(lambda store: store.labels.tag(number, tags.split())),
+                lambda tags: self._changed(lambda store: store.tag(number, tags.split())),
                 takes_empty=True,
             )
 

@@ -33,36 +33,6 @@ from paragone_workbench.store.search import GRAM, fitting_conversation, phrase
 _UPDATE = "UPDATE conversation SET {} WHERE number = ? RETURNING id"
 
 
-class Labels:
-    """The titles, pins and tags of conversations. Methods raise InputError if no conversation has the number."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def rename(self, number: int, title: str) -> None:
-        self._update(number, "title = ?", title_of(clean(title)))
-
-    def pin(self, number: int, *, pinned: bool) -> None:
-        """Pin or unpin a conversation. Pinned conversations come first in the list."""
-        self._update(number, "pinned = ?", int(pinned))
-
-    def tag(self, number: int, tags: Iterable[str]) -> None:
-        """Replace the tags of a conversation. Raises InputError for an invalid tag too."""
-        names = [records.tag_name(name) for name in tags]
-        with self._database.transaction():
-            conversation_id = self._update(number, "pinned = pinned")
-            self._database.run("DELETE FROM tag WHERE conversation_id = ?", conversation_id)
-            for name in names:
-                self._database.run("INSERT OR IGNORE INTO tag VALUES (?, ?)", conversation_id, clean(name))
-
-    def _update(self, number: int, assignment: str, *values: object) -> str:
-        for (conversation_id,) in self._database.rows(_UPDATE.format(assignment), *values, number):
-            return str(conversation_id)
-        raise InputError(
-            f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
-        )
-
-
 _SELECT = """
     SELECT number, id, title, used, pinned, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id),
       (SELECT group_concat(name, ' ') FROM tag WHERE conversation_id = conversation.id),
@@ -290,7 +260,7 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
 
 
 class Conversations:
-    """The conversations of the history, for reading. All methods block, and may raise StoreError."""
+    """The conversations of the history. All methods block, and may raise StoreError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -332,6 +302,31 @@ class Conversations:
         """Return the texts of earlier prompts that contain all words, each once, newest first."""
         terms = sorted(clean(words).replace("\0", " ").casefold().split(), key=len, reverse=True)
         return tuple(islice(_distinct(self._database, terms), limit))
+
+    def rename(self, number: int, title: str) -> None:
+        with self._database.transaction():
+            self._update(number, "title = ?", title_of(clean(title)))
+
+    def pin(self, number: int, *, pinned: bool) -> None:
+        """Pin or unpin a conversation. Pinned conversations come first in the list."""
+        with self._database.transaction():
+            self._update(number, "pinned = ?", int(pinned))
+
+    def tag(self, number: int, tags: Iterable[str]) -> None:
+        """Replace the tags of a conversation. Raises InputError for an invalid tag too."""
+        names = [records.tag_name(name) for name in tags]
+        with self._database.transaction():
+            conversation_id = self._update(number, "pinned = pinned")
+            self._database.run("DELETE FROM tag WHERE conversation_id = ?", conversation_id)
+            for name in names:
+                self._database.run("INSERT OR IGNORE INTO tag VALUES (?, ?)", conversation_id, clean(name))
+
+    def _update(self, number: int, assignment: str, *values: object) -> str:
+        for (conversation_id,) in self._database.rows(_UPDATE.format(assignment), *values, number):
+            return str(conversation_id)
+        raise InputError(
+            f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
+        )
 
     def delete_conversation(self, number: int) -> None:
         self._database.run("DELETE FROM conversation WHERE number = ?", number)

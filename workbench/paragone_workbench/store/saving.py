@@ -466,5 +466,5 @@ def save_whole(
         number = store.save({key: begin, **part})[key]
         time.sleep(_PAUSE_S if left else 0)
     if title:
-        store.labels.rename(number, title)
+        store.rename(number, title)
     return number
