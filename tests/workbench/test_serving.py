@@ -13,6 +13,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import LoadedModel, ScoreRequest, Token
 from paragone.worker import client as worker_client
+from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs import execute
 from paragone_workbench.scheduling import EnginePool
@@ -304,6 +305,22 @@ async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, clien
         await asking[0]
         assert slow.computing == 0, "the answer in progress is stopped"
     assert (await chat(client, "slow", max_tokens=1)).status_code == 200
+
+
+async def test_a_request_that_takes_too_long_is_ended(engines, client):
+    assert (await chat(client, max_tokens=1)).status_code == 200, "the engine is open"
+    app = application(engines, "sesame", ServeSettings(seconds=2))
+    body = {"model": "polite", "messages": HI, "max_tokens": 1}
+    cut, deaf = Leaving(app, body, is_cut=True), Leaving(app, {**body, "stream": True}, is_deaf=True)
+    await asyncio.gather(cut.ask(), deaf.ask())
+    start, end = cut.received
+    assert (start["status"], json.loads(end["body"])["error"]["message"]) == (
+        408,
+        "The request was not answered within 2 seconds.",
+    )
+    start, part = deaf.received
+    assert (start["status"], part["more_body"]) == (200, True), "the server does not say that this is all"
+    assert engines.find("polite").computing == 0
 
 
 async def test_the_end_of_the_server_is_told(engines, client, until):

@@ -255,8 +255,12 @@ class AnswerRequest:
     stream_usage: bool
 
 
-def chat_request(values: Mapping[str, paragone.Json], options: type[paragone.Options]) -> AnswerRequest:
+def chat_request(
+    values: Mapping[str, paragone.Json], options: type[paragone.Options], *, most_messages: int
+) -> AnswerRequest:
     body = read(_Chat, values)
+    if len(body.messages) > most_messages:
+        raise wrong("messages", f"a list of 1 to {most_messages:,} messages")
     messages = tuple(_message(message, f"messages[{number}]") for number, message in enumerate(body.messages))
     limit = body.max_completion_tokens or body.max_tokens
     sampling = _sampling(values, body, options, limit)
