@@ -57,12 +57,17 @@ _USED = "UPDATE conversation SET updated = max(used, ?) WHERE id = ?"
 
 
 def write_conversation(
-    database: Database, _: int, *, conversation_id: str, created: float, is_saved: bool
+    database: Database, _: int, *, conversation_id: str, created: float, is_saved: bool, title: str = ""
 ) -> int:
     """Write a conversation unless it `is_saved`. Raises ConversationDeleted if the history lacks a saved one."""
     if not is_saved:
         database.insert(
-            "conversation", conflict="OR IGNORE", id=conversation_id, created=created, updated=created
+            "conversation",
+            conflict="OR IGNORE",
+            id=conversation_id,
+            title=title_of(clean(title)),
+            created=created,
+            updated=created,
         )
     for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id):
         return int(number)
