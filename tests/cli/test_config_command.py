@@ -11,6 +11,7 @@ def test_the_path_and_a_sample_without_problems(home, run_here):
     assert (done.returncode, done.stdout.decode(), said(done)) == (0, f"{path}\n", "")
     assert data("config path", run_here("config", "path", "--json"))["exists"] is True
     assert "[engines.small]" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600, "the file may later hold keys"
     again = run_here("config", "init")
     assert again.returncode == 2
     assert "already exists; nothing was changed." in said(again)

@@ -96,7 +96,7 @@ async def exported(tmp_path, change=lambda document: None):
         branch = writer.prompt("Second, edited", first, for_all=False)
         writer.answer(branch, left, "Zwei.", continues=left.runs[0])
         writer.change(right, closed=True)
-        store.labels.rename(writer.number, "Numbers")
+        store.rename(writer.number, "Numbers")
         before = writer.load()
     history = await open_history(path)
     try:
@@ -135,7 +135,7 @@ async def test_a_conversation_comes_back_and_a_second_import_adds_what_is_new(im
     (after,) = imported(path)
     assert comparable(after) == comparable(before)
     number = after.conversation.number
-    store.labels.rename(number, "Mine now")
+    store.rename(number, "Mine now")
     (again,) = read_conversations(path)
     assert add_conversation(store, again) == Added(number, again.title, is_new=False, is_completed=False)
     assert store.load(number).title == "Mine now"

@@ -14,6 +14,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import Json, LoadedModel, Options, ScoreRequest, Token, option, shared_options
 from paragone.worker import client as worker_client
+from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs import execute
 from paragone_workbench.scheduling import EnginePool
@@ -308,6 +309,22 @@ async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, clien
     assert (await chat(client, "slow", max_tokens=1)).status_code == 200
 
 
+async def test_a_request_that_takes_too_long_is_ended(engines, client):
+    assert (await chat(client, max_tokens=1)).status_code == 200, "the engine is open"
+    app = application(engines, "sesame", ServeSettings(seconds=2))
+    body = {"model": "polite", "messages": HI, "max_tokens": 1}
+    cut, deaf = Leaving(app, body, is_cut=True), Leaving(app, {**body, "stream": True}, is_deaf=True)
+    await asyncio.gather(cut.ask(), deaf.ask())
+    start, end = cut.received
+    assert (start["status"], json.loads(end["body"])["error"]["message"]) == (
+        408,
+        "The request was not answered within 2 seconds.",
+    )
+    start, part = deaf.received
+    assert (start["status"], part["more_body"]) == (200, True), "the server does not say that this is all"
+    assert engines.find("polite").computing == 0
+
+
 async def test_the_end_of_the_server_is_told(engines, client, until):
     asking = asyncio.create_task(chat(client, "slow"))
     slow = engines.find("slow")
@@ -331,7 +348,7 @@ def test_a_client_names_no_file_or_program_of_the_server():
         "words": ["a", "b@c"],
         "json_schema": '{"type": "object"}',
     }
-    (choice,) = chat_request({"messages": HI, **texts}, Constrained).choices
+    (choice,) = chat_request({"messages": HI, **texts}, Constrained, most_messages=1).choices
     assert choice.run.sampling == texts
     for name, value in (
         ("grammar", "@/etc/hosts"),
@@ -341,9 +358,9 @@ def test_a_client_names_no_file_or_program_of_the_server():
         ("helper", "/bin/sh"),
     ):
         with pytest.raises(ApiError) as refused:
-            chat_request({"messages": HI, name: value}, Constrained)
+            chat_request({"messages": HI, name: value}, Constrained, most_messages=1)
         assert (refused.value.status, refused.value.param) == (400, name)
         assert refused.value.message.endswith("names no file or program: the server uses none for clients.")
     both: dict[str, Json] = {"messages": HI, "json_schema": "{}", "response_format": {"type": "json_object"}}
     with pytest.raises(ApiError, match="Only one of response_format and json_schema"):
-        chat_request(both, Constrained)
+        chat_request(both, Constrained, most_messages=1)

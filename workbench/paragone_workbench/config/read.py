@@ -46,6 +46,7 @@ SECTIONS: Mapping[str, type[Options]] = {
     "lanes": settings.LaneSettings,
     "chat": settings.ChatSettings,
     "network": settings.NetworkSettings,
+    "serve": settings.ServeSettings,
     "ui": settings.UiSettings,
 }
 TABLES = ("engines", *SECTIONS, "presets", "templates", "themes", "keys")
@@ -146,6 +147,7 @@ class _Reader:
             },
             templates=self._texts("templates", _TEMPLATE_HINT),
             network=self._section("network", settings.NetworkSettings),
+            serve=self._section("serve", settings.ServeSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             themes={
                 name: self._options(settings.ThemeSettings, ("themes", name), table, f"the theme {name!r}")

@@ -137,6 +137,15 @@ class NetworkSettings(Options):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings(Options):
+    seconds: int = option(
+        600, "Seconds that a request to `paragone serve` may take, with its answer.", minimum=1
+    )
+    messages: int = option(1000, "Largest number of messages in a request.", minimum=1)
+    megabytes: int = option(8, "Largest size of a request in MiB.", minimum=1, maximum=1024)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UiSettings(Options):
     theme: str | None = option(
         None,
@@ -158,6 +167,7 @@ class Config:
     templates: Mapping[str, str] = field(default_factory=dict)
     """The texts of templates by name, with `{{ name }}` for each variable."""
     network: NetworkSettings = NetworkSettings()
+    serve: ServeSettings = ServeSettings()
     ui: UiSettings = UiSettings()
     themes: Mapping[str, ThemeSettings] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
