@@ -272,7 +272,7 @@ class _Run(Struct):
     continues: str | None = None
     started: _Date = 0.0
     ended: _Date | None = None
-    waited_s: _Figure = 0.0
+    waited_s: _Figure | None = None
     metrics: dict[str, _Figure | bool | str | dict[str, _Figure] | list[object] | None] | None = None
 
 
