@@ -257,25 +257,14 @@ def test_chatgpt(imported, store, tmp_path):
 
 
 REASONED = '<details type="reasoning" done="true"><summary>Thought</summary>\n> Hm.\n</details>\nHey.'
+DOT = {"type": "image", "url": f"data:image/png;base64,{PNG}", "name": "dot"}
 WEBUI_MESSAGES = {
-    "m1": {
-        "parentId": None,
-        "role": "user",
-        "content": "Hello",
-        "timestamp": 1700000001,
-        "files": [{"type": "image", "url": f"data:image/png;base64,{PNG}", "name": "dot"}],
-    },
+    "m1": {"parentId": None, "role": "user", "content": "Hello", "timestamp": 1700000001, "files": [DOT]},
     "m2": {"parentId": "m1", "role": "assistant", "content": "Hi.", "model": "a:7b"},
     "m3": {"parentId": "m1", "role": "assistant", "content": REASONED, "model": "b:7b"},
 }
-OPEN_WEBUI = [
-    {
-        "id": "w1",
-        "title": "Two models",
-        "created_at": 1700000000,
-        "chat": {"system": "Be kind.", "history": {"currentId": "m3", "messages": WEBUI_MESSAGES}},
-    }
-]
+WEBUI_CHAT = {"system": "Be kind.", "history": {"currentId": "m3", "messages": WEBUI_MESSAGES}}
+OPEN_WEBUI = [{"id": "w1", "title": "Two models", "created_at": 1700000000, "chat": WEBUI_CHAT}]
 
 
 def test_open_webui_with_two_models_side_by_side(imported):
@@ -343,30 +332,22 @@ def test_lm_studio(imported):
 
 
 def test_messages_in_openais_form(imported, tmp_path):
-    data = {
-        "model": "m",
-        "messages": [
-            {"role": "system", "content": "Be exact."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "1+1?"},
-                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
-                ],
-            },
-            {"role": "assistant", "content": "2"},
-            {"role": "assistant", "content": "I am sure."},
-            {"role": "user", "content": "Thanks"},
-        ],
-    }
-    (saved,) = imported(data)
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+    messages = [
+        {"role": "system", "content": "Be exact."},
+        {"role": "user", "content": [{"type": "text", "text": "1+1?"}, image]},
+        {"role": "assistant", "content": "2"},
+        {"role": "assistant", "content": "I am sure."},
+        {"role": "user", "content": "Thanks"},
+    ]
+    (saved,) = imported({"model": "m", "messages": messages})
     prompts, runs = tree(saved)
     assert prompts == [("1+1?", None), ("Thanks", "1+1?")]
     assert runs == [("1+1?", "m", "2\n\nI am sure.", None)]
     assert saved.conversation.created == pytest.approx((tmp_path / "export.json").stat().st_mtime)
     assert saved.title == "1+1?", "without a title in the file, the first prompt is the title"
     assert saved.conversation.prompts[0].images[0].media_type == "image/png"
-    (again,) = imported(data["messages"])
+    (again,) = imported(messages)
     assert again.conversation.number != saved.conversation.number, "another file is another conversation"
 
 
