@@ -140,8 +140,8 @@ class Judging:
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         request = self.work.request
         is_foreign = not request.foreign_judges.isdisjoint(judges)
-        if is_foreign and prompt.index in request.suite.given_system:
-            shown = tuple(message for message in prompt.messages if message.role != "system")
+        if is_foreign and (own := request.suite.given_system):
+            shown = tuple(it for it in prompt.messages if (it.role, it.text) != ("system", own))
             prompt = dataclasses.replace(prompt, messages=shown)
         judge = _OneAnswer(judges)
         found = await evaluate(prompt, answer_of(run.result), self.work.catalog, judge)
