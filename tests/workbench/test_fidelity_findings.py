@@ -70,10 +70,8 @@ def test_a_divergence_that_grows_with_the_depth_is_said():
         (385, 448),
         (449, 511),
     ]
-    assert (steady.grows, steady.sentence) == (False, "")
+    assert not steady.grows
     assert drifting.grows
-    assert drifting.sentence.startswith("the KLD grows with the depth in the context, from 0.1")
-    assert "after 257 to 320 tokens to 0." in drifting.sentence
     assert drifting.interval.low > 0
 
 

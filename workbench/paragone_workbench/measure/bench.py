@@ -458,6 +458,7 @@ def _test(benched: results.BenchedEngine, test: results.BenchTest) -> dict[str, 
         "repetitions": len(samples),
         "skipped": benched.skipped.get(test),
         "notes": list(benched.notes(test)),
+        "in_pieces": any(sample.is_in_pieces for sample in samples),
         "usage": [figures_json(sample)["usage"] for sample in samples],
         **{name: None if spread is None else asdict(spread) for name, spread in figures_of(samples).items()},
     }
@@ -476,4 +477,5 @@ def _users(benched: results.BenchedEngine, test: results.UsersTest) -> dict[str,
         "tokens_per_s": None if found is None else found.tokens_per_s,
         **{name: None if figure is None else asdict(figure) for name, figure in figures.items()},
         "notes": [] if found is None else list(found.notes),
+        "in_pieces": found is not None and found.is_in_pieces,
     }

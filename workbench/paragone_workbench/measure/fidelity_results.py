@@ -294,18 +294,6 @@ class DepthPart:
     last: int
     kld: Estimate
 
-    @property
-    def _tokens(self) -> str:
-        return f"{self.first:,} to {self.last:,}" if self.last > self.first else f"{self.first:,}"
-
-    @property
-    def title(self) -> str:
-        return self._tokens.replace(" to ", "–")
-
-    @property
-    def text(self) -> str:
-        return f"{self.kld.value:.3g} after {self._tokens}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
@@ -331,13 +319,6 @@ class Depth:
             and self.adjusted_p is not None
             and self.adjusted_p < LEVEL
         )
-
-    @property
-    def sentence(self) -> str:
-        if not self.grows:
-            return ""
-        first, last = self.parts[0].text, self.parts[-1].text
-        return f"the KLD grows with the depth in the context, from {first} tokens to {last}."
 
     def to_json(self) -> dict[str, Json]:
         return {
