@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
-from paragone_workbench.choosing import figures
 from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide_for
+from paragone_workbench.choosing.figures import largest_file
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -34,10 +34,11 @@ from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import MeasurementStep, sample_text
+from paragone_workbench.measure.fit import MemoryPlan, MemoryPlanner
 from paragone_workbench.measure.free_running import Comparison
 from paragone_workbench.scheduling import EnginePool, decide
 from paragone_workbench.store import Experiment, History, RunKey, Store
-from paragone_workbench.store.experiment_records import MeasurementKind, SavedChoice
+from paragone_workbench.store.experiment_records import EstimatedMemory, MeasurementKind, SavedChoice
 from paragone_workbench.store.saving import retrying
 
 
@@ -130,13 +131,16 @@ class Choice:
     on_event: Callable[[ChoiceEvent], None] = lambda event: None
 
     def __post_init__(self) -> None:
-        self.reference = self.wanted or figures.largest_file(self.request.engines)
+        self.reference = self.wanted or largest_file(self.request.engines)
         self.experiment: Experiment | None = None
         """The runs of the suite; None as long as no prompt was answered."""
         self.taken = 0
         """Number of runs that other experiments had finished."""
         self.known = earlier.Known()
-        self.memory: dict[str, figures.EngineMemory] = {}
+        self.no_memory: dict[str, str] = {}
+        """Why the memory of an engine is unknown, by its name."""
+        self._plans: dict[str, MemoryPlan] = {}
+        self._unfit: dict[str, str] = {}
         self.left_out: list[str] = []
         """Sentences that say which engines are left out, and why."""
         self._troubles: list[str] = []
@@ -229,19 +233,23 @@ class Choice:
         for engine in self.request.engines:
             if self._stopped:
                 return
+            backend = self.registry.get(engine.backend)
+            if not backend.capabilities.estimate:
+                self.no_memory[engine.name] = f"{backend.title} cannot estimate memory."
+                continue
+            planner = MemoryPlanner(engine, backend, vram=self.vram, comparable=True)
             try:
-                self.memory[engine.name] = await figures.memory_of(engine, self.registry, self.vram)
+                self._plans[engine.name] = await planner.plan()
             except InputError as error:
                 unopened[engine.name] = error
+            except ParagoneError as error:
+                self.no_memory[engine.name] = error.sentence
         self._leave_out(unopened)
-        misfits = {name: memory.misfit for name, memory in self.memory.items() if memory.misfit}
-        for sentence in misfits.values():
+        self._unfit = {name: why for name, plan in self._plans.items() if (why := plan.misfit(name))}
+        for sentence in self._unfit.values():
             self._note_left_out(sentence)
-        self._keep(
-            engine
-            for engine in self.request.engines
-            if engine.name not in misfits or (engine.name == self.wanted and self.vram)
-        )
+        wanted = self.wanted if self.vram else None
+        self._keep(it for it in self.request.engines if it.name not in self._unfit or it.name == wanted)
 
     def _leave_out(self, errors: Mapping[str, ParagoneError]) -> None:
         """Leave out engines. Raises ParagoneError if fewer than two would be left, or not the user's reference."""
@@ -266,7 +274,7 @@ class Choice:
         if len(kept) < len(self.request.engines):
             self.request = dataclasses.replace(self.request, engines=kept)
             if kept and self.reference not in [engine.name for engine in kept]:
-                self.reference = figures.largest_file(kept)
+                self.reference = largest_file(kept)
 
     # The measurements
 
@@ -478,13 +486,16 @@ class Choice:
     @property
     def asked(self) -> SavedChoice:
         """The parameters of the choice, with which a report makes the same decision."""
-        memory = self.memory.items()
+        memory = [
+            EstimatedMemory(engine=it, size=plan.needed, context=plan.context)
+            for it, plan in self._plans.items()
+        ]
         return SavedChoice(
             reference=self.reference,
             margin=self.margin,
-            memory=tuple(found.estimate for _, found in memory if found.estimate is not None),
+            memory=tuple(memory),
             left_out=tuple(self.left_out),
-            unfit=tuple(name for name, found in memory if found.misfit),
+            unfit=tuple(self._unfit),
             checked=self.request.suite.checked,
         )
 

@@ -88,11 +88,7 @@ def known_speeds(
             for found in objects_at(item, "tests"):
                 if found.get("repetitions"):
                     key = tuple(found.get(field) for field in ("prompt_tokens", "depth", "tokens"))
-                    speed: MeasurementJson = {
-                        "engine": name,
-                        "tests": [found],
-                        "created": measurement.created,
-                    }
+                    speed = {**found, "created": measurement.created}
                     by_test.setdefault(key, {}).setdefault(name, speed)
     return _of_all(by_test, (TEST.prompt_tokens, TEST.depth, TEST.tokens), identities)
 
