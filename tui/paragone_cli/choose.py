@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
@@ -92,14 +93,12 @@ def check_report(path: Path, request: SuiteRequest, *, force: bool) -> None:
     except FileExists:
         names = {engine.name for engine in request.engines}
         with opened_store() as store:
-            choices = [
-                store.experiments.choice(experiment.number)
-                for experiment in store.experiments.all()
-                if experiment.name == request.suite.name
-                and names.issuperset(it.name for it in experiment.engines)
+            own = [
+                store.experiments.choice(it.number)
+                for it in store.experiments.all()
+                if it.name == request.suite.name and names.issuperset(engine.name for engine in it.engines)
             ]
-        found = _digest(path)
-        if not any(choice is not None and choice.report == found for choice in choices):
+        if _digest(path) not in [choice.report for choice in own if choice is not None]:
             raise
         format_of(path, replaces=True)
 
@@ -141,8 +140,6 @@ def choose(args: ChooseArguments) -> int:
         raise InputError(
             "One engine leaves nothing to choose.", hint="Name two or more: paragone choose ENGINE ENGINE…"
         )
-    seconds = None if args.time is None else parse_duration(args.time)
-    vram = () if args.vram is None else parse_sizes(args.vram)
     context = CommandContext(args)
     texts = tuple(dict.fromkeys(args.engines))
     engines = context.checked(texts, args.settings, args.preset)
@@ -171,22 +168,17 @@ def choose(args: ChooseArguments) -> int:
         )
         if args.to is not None:
             check_report(args.to, request, force=args.force)
-
-        async def measure() -> tuple[int, int | None]:
-            async with opened_history() as history:
-                choice = choices.Choice(
-                    history=history,
-                    registry=context.registry,
-                    catalog=catalog,
-                    request=request,
-                    margin=args.margin / 100,
-                    wanted=reference,
-                    seconds=seconds,
-                    vram=vram,
-                )
-                return await _measure(args, choice)
-
-        status, experiment = run(measure())
+        make = functools.partial(
+            choices.Choice,
+            registry=context.registry,
+            catalog=catalog,
+            request=request,
+            margin=args.margin / 100,
+            wanted=reference,
+            seconds=None if args.time is None else parse_duration(args.time),
+            vram=() if args.vram is None else parse_sizes(args.vram),
+        )
+        status, experiment = run(_measure(args, make))
     if args.to is not None and experiment is not None:
         write_choice(args.to, experiment, context.registry)
     elif args.to is not None and status == INTERRUPTED:
@@ -196,12 +188,14 @@ def choose(args: ChooseArguments) -> int:
     return status
 
 
-async def _measure(args: ChooseArguments, choice: choices.Choice) -> tuple[int, int | None]:
-    with progress() as choice.on_event:
-        async with interruptible(choice) as interrupts:
-            await choice.measure()
-    await choice.save()
-    decision, experiment = await choice.decide(), choice.experiment
+async def _measure(args: ChooseArguments, make: Callable[..., choices.Choice]) -> tuple[int, int | None]:
+    async with opened_history() as history:
+        choice = make(history=history)
+        with progress() as choice.on_event:
+            async with interruptible(choice) as interrupts:
+                await choice.measure()
+        await choice.save()
+        decision, experiment = await choice.decide(), choice.experiment
     page = first_page(
         decision,
         choice.asked,
@@ -212,19 +206,16 @@ async def _measure(args: ChooseArguments, choice: choices.Choice) -> tuple[int, 
         no_memory=choice.no_memory if choice.vram else {},
         unfinished=choice.unfinished(),
     )
-    missing = page.doubts[NOT_MEASURED]
-    number = None if experiment is None else experiment.number
+    missing, number = page.doubts[NOT_MEASURED], None if experiment is None else experiment.number
     if args.json:
-        put_json(
-            {
-                **decision.to_json(),
-                "experiment": None if number is None else f"e{number}",
-                "known": choice.taken,
-                "users": choice.known.users,
-                "left_out": list(choice.left_out),
-                "not_measured": list(missing),
-            }
-        )
+        found = {
+            "experiment": None if number is None else f"e{number}",
+            "known": choice.taken,
+            "users": choice.known.users,
+            "left_out": list(choice.left_out),
+            "not_measured": list(missing),
+        }
+        put_json({**decision.to_json(), **found})
     else:
         put_verdict(page.shown(), choice)
     if interrupts.interrupted:

@@ -8,47 +8,24 @@ from pathlib import Path
 
 from paragone import InputError, Json, Message
 from paragone.files import read_regular_file
+from paragone.json_values import objects_at, text_at
 from paragone_cli.command_arguments import FidelityArguments
-from paragone_cli.command_line.arguments import (
-    command,
-)
+from paragone_cli.command_line.arguments import command
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import put_sections
 from paragone_cli.command_line.output import note, print_error, put_json, warn
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress import FidelityProgress
-from paragone_workbench.choosing.choice import QUESTIONS
-from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
+from paragone_workbench.choosing.choice import questions
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.suite import problem_text
-from paragone_workbench.experiments.suite_file import read_suite
-from paragone_workbench.measure import fidelity_verdict
 from paragone_workbench.measure.fidelity import sample_text
+from paragone_workbench.measure.fidelity_verdict import above_limit
 from paragone_workbench.measure.free_running import Comparison, kv_candidates
 from paragone_workbench.measure.sections import fidelity_sections
 
 
-def fidelity_run(
-    args: FidelityArguments,
-    registry: Registry,
-    engines: Sequence[EngineDefinition],
-    text: str,
-    prompts: Sequence[Sequence[Message]],
-) -> int:
-    """Compare the other engines with the first engine, on a text and by the answers to prompts. Returns the exit code."""
-    comparison = Comparison(registry, engines, text, prompts, window=args.window)
-    status = run(_run(args, comparison))
-    if comparison.is_measured:
-        save_measurement("fidelity", engines, _json(args, comparison), registry)
-    exceeded = () if args.max_kld is None else fidelity_verdict.above_limit(comparison.fidelity, args.max_kld)
-    for sentence in exceeded:
-        note(sentence)
-    return status or int(bool(exceeded))
-
-
-async def _run(args: FidelityArguments, comparison: Comparison) -> int:
+async def _measure(args: FidelityArguments, comparison: Comparison) -> int:
     fidelity, answers = comparison.fidelity, comparison.answers
     async with interruptible(comparison) as interrupts:
         with FidelityProgress() as progress:
@@ -62,8 +39,8 @@ async def _run(args: FidelityArguments, comparison: Comparison) -> int:
     data = _json(args, comparison)
     if args.json:
         put_json(data)
-        for candidate in fidelity.candidates:
-            if sentence := fidelity_verdict.unchanged(candidate, fidelity):
+        for candidate in objects_at(data, "candidates"):
+            if sentence := text_at(candidate, "warning"):
                 warn(sentence)
     else:
         put_sections(fidelity_sections(data), [engine.definition.name for engine in answers.engines])
@@ -80,18 +57,6 @@ def _json(args: FidelityArguments, comparison: Comparison) -> dict[str, Json]:
         text=None if args.text is None else args.text.name,
         prompts=None if args.prompts is None else args.prompts.name,
     )
-
-
-def read_prompts(path: Path | None) -> list[tuple[Message, ...]]:
-    """Return the messages of each prompt of a suite file, by default of the suite of paragone itself. Raises InputError."""
-    file = path or QUESTIONS
-    with closing(load_assertions()) as catalog:
-        suite = read_suite(file, catalog)
-    if suite.problems:
-        raise InputError(
-            problem_text(str(file), suite.problems), hint="Correct the file; nothing was measured."
-        )
-    return [prompt.messages for prompt in suite.prompts]
 
 
 LARGEST_TEXT = 2**26
@@ -122,8 +87,16 @@ def fidelity(args: FidelityArguments) -> int:
         raise InputError("--prompts needs --free-running: only free-running engines answer prompts.")
     prompts: Sequence[Sequence[Message]] = ()
     if args.free_running:
-        prompts = read_prompts(args.prompts)
-    return fidelity_run(args, context.registry, engines, text, prompts)
+        with closing(load_assertions()) as catalog:
+            prompts = [prompt.messages for prompt in questions(args.prompts, catalog).prompts]
+    comparison = Comparison(context.registry, engines, text, prompts, window=args.window)
+    status = run(_measure(args, comparison))
+    if comparison.is_measured:
+        save_measurement("fidelity", engines, _json(args, comparison), context.registry)
+    exceeded = () if args.max_kld is None else above_limit(comparison.fidelity, args.max_kld)
+    for sentence in exceeded:
+        note(sentence)
+    return status or int(bool(exceeded))
 
 
 def _read(path: Path) -> str:

@@ -29,7 +29,7 @@ from paragone_workbench.experiments.executor import known_text
 from paragone_workbench.experiments.identity import measured_identity, measurement_of
 from paragone_workbench.experiments.results import CellDigests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create
+from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
@@ -43,8 +43,6 @@ from paragone_workbench.store.saving import retrying
 
 
 class Note(NamedTuple):
-    """Something to tell at once: an engine is left out, or answers are known."""
-
     sentence: str
 
 
@@ -56,9 +54,7 @@ class Benching(NamedTuple):
     left: Sequence[BenchStep] = ()
 
 
-ChoiceEvent: TypeAlias = (
-    Literal["memory", "fidelity", "decision"] | Note | Benching | MeasurementStep | SuiteRunner
-)
+ChoiceEvent: TypeAlias = Literal["memory", "fidelity"] | Note | Benching | MeasurementStep | SuiteRunner
 """What happens now: a phase begins, or a step of a phase. A `SuiteRunner` runs the suite or a part of it, and takes an observer."""
 
 
@@ -70,16 +66,20 @@ SAMPLING: Mapping[str, Json] = {"max_tokens": 200, "temperature": 0}
 sampling would hide what a quantization loses."""
 
 
-def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
-    """Return the suite in a file; by default, paragone's own suite. Raises InputError for a suite without assertions."""
-    path = path or QUESTIONS
-    suite = read_suite(path, catalog, system=system)
+def questions(path: Path | None, catalog: AssertionCatalog, system: str = "") -> Suite:
+    """Return the suite in a file; by default, paragone's own suite. Raises InputError for mistakes in the file."""
+    suite = read_suite(path or QUESTIONS, catalog, system=system)
     if suite.problems:
         raise InputError(
-            f"{path.name} has mistakes; nothing was measured.",
-            hint=f"`paragone suite run {path} --engines ENGINE` lists the mistakes.",
+            problem_text(str(path), suite.problems), hint="Correct the file; nothing was measured."
         )
-    if not any(prompt.assertions for prompt in suite.prompts):
+    return suite
+
+
+def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
+    """Return the suite in a file as `questions` does. Raises InputError for a suite without assertions."""
+    suite = questions(path, catalog, system)
+    if path is not None and not any(prompt.assertions for prompt in suite.prompts):
         raise InputError(
             f"No prompt of {path.name} has assertions or an expected answer, so the suite decides nothing.",
             hint="docs/suites.md shows how to write assertions.",
@@ -186,7 +186,6 @@ class Choice:
             await self._answer(experiment)
         finally:
             await self._forget_if_empty(experiment)
-        self.on_event("decision")
 
     # The time
 
@@ -508,18 +507,15 @@ class Choice:
     def unfinished(self) -> Iterator[str]:
         """Yield sentences that say what failed, and with what the same command continues."""
         yield from self._troubles
-        rest = [] if self._settled or not self._open else ["the suite"]
+        rest = ["the suite"] if self._open and not self._settled else []
         rest += ["verdicts of judges"] if self._to_judge else []
         if self._is_over and len(self.request.engines) > 1:
-            rest += [
-                f"{what} of {joined(engine.name for engine in engines)}"
-                for what, engines in (
-                    ("the speed", self._without_speed),
-                    ("the throughput", self._without_throughput),
-                    ("the fidelity", self._without_fidelity[1:]),
-                )
-                if engines
-            ]
+            for what, engines in (
+                ("the speed", self._without_speed),
+                ("the throughput", self._without_throughput),
+                ("the fidelity", self._without_fidelity[1:]),
+            ):
+                rest += [f"{what} of {joined(engine.name for engine in engines)}"] if engines else []
         if rest:
             yield f"Repeat the command to continue with {joined(rest)}."
 

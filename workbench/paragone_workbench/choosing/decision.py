@@ -273,10 +273,7 @@ def _safe(
 
 
 def _order(engine: EngineFigures) -> tuple[float, float]:
-    return (
-        math.inf if engine.size is None else engine.size,
-        math.inf if engine.decode_tps is None else -engine.decode_tps,
-    )
+    return engine.size or math.inf, -(engine.decode_tps or -math.inf)
 
 
 def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from paragone import Json, WeightsFile
 from paragone.json_values import count_at, number_at
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
-from paragone_workbench.experiments.comparison_rows import SPEEDS, EngineValues, Metric
+from paragone_workbench.experiments.comparison_rows import EngineValues
 from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
+from paragone_workbench.measure.sections import estimate_at
 from paragone_workbench.paths import accessible
 from paragone_workbench.statistics import Estimate
 from paragone_workbench.store import Experiment, Store
@@ -89,7 +90,6 @@ def engine_figures(
     sizes: Mapping[str, int],
     memory: Iterable[EstimatedMemory],
 ) -> tuple[EngineFigures, ...]:
-    """Return the figures of each engine, from measurements by the engine's name."""
     estimates = {estimate.engine: estimate for estimate in memory}
     return tuple(
         EngineFigures(
@@ -102,7 +102,7 @@ def engine_figures(
             ttft_s=(ttft_s := number_at(known.speeds, engine, "ttft_s", "mean")),
             ttft_prompt=None if ttft_s is None else count_at(known.speeds, engine, "prompt_tokens"),
             users_tps=number_at(known.throughputs, engine, "tokens_per_s"),
-            kld=_kld(known.fidelity.get(engine, {})),
+            kld=estimate_at(known.fidelity.get(engine), "mean_kld"),
             same_answers=count_at(known.answers, engine, "identical"),
             greedy_answers=count_at(known.answers, engine, "prompts") or 0,
             collapse=_collapse(known.answers.get(engine, {})),
@@ -126,24 +126,14 @@ def with_speeds_of_answers(
     figures: Sequence[EngineFigures], values: Sequence[EngineValues]
 ) -> tuple[EngineFigures, ...]:
     """Return the figures with the mean speeds of the suite's answers, so that all speeds come from the same source."""
-    metrics = {metric.name: metric for metric in SPEEDS}
+    averages = [{metric.name: mean for metric, (mean, _) in own.averages.items()} for own in values]
     return tuple(
         replace(
             engine,
-            decode_tps=_mean_of(own, metrics["decode_tps"]),
+            decode_tps=means.get("decode_tps"),
             decode_tps_stdev=None,
-            ttft_s=_mean_of(own, metrics["ttft_s"]),
+            ttft_s=means.get("ttft_s"),
             ttft_prompt=None,
         )
-        for engine, own in zip(figures, values, strict=True)
+        for engine, means in zip(figures, averages, strict=True)
     )
-
-
-def _mean_of(values: EngineValues, metric: Metric) -> float | None:
-    known = values.values(metric)
-    return sum(known.values()) / len(known) if known else None
-
-
-def _kld(candidate: MeasurementJson) -> Estimate | None:
-    value = number_at(candidate, "mean_kld")
-    return None if value is None else Estimate(value, number_at(candidate, "mean_kld_se"))

@@ -211,7 +211,7 @@ def _figures(reference: Mapping[str, Json], candidates: Named, noise: Mapping[st
         return _line(title, *map(show, items))
 
     def percent(item: Json, key: str, error: str) -> str:
-        found = estimate(item, key, error)
+        found = estimate_at(item, key, error)
         return "" if found is None else f"{statistics.number(found.scaled(100))} %"
 
     top = next((count for _, it in candidates if (count := count_at(it, "top_k", "k"))), None)
@@ -248,7 +248,7 @@ def _means(differences: Named) -> Table:
     """Return the mean KL divergences by the size of the weights, with their 95% intervals."""
     figures = []
     for name, item in sorted(differences, key=lambda it: count_at(it[1], "size") or math.inf):
-        if (kld := estimate(item, "mean_kld")) is None:
+        if (kld := estimate_at(item, "mean_kld")) is None:
             continue
         figure = Figure(name, kld.value, f"{kld.value:.3g}", sample=size_text(count_at(item, "size")))
         if kld.error and (windows := count_at(item, "windows")):
@@ -345,13 +345,13 @@ def fidelity_problems(data: Mapping[str, Json], names: Names = None) -> Iterator
             yield Remark(public(f"{name}: {error}"))
 
 
-def estimate(item: Json, key: str, error: str = "") -> statistics.Estimate | None:
+def estimate_at(item: Json, key: str, error: str = "") -> statistics.Estimate | None:
     value = number_at(item, key)
     return None if value is None else statistics.Estimate(value, number_at(item, error or f"{key}_se"))
 
 
 def _shown(item: Json, key: str) -> str:
-    found = estimate(item, key)
+    found = estimate_at(item, key)
     return "" if found is None else statistics.number(found)
 
 
