@@ -142,10 +142,8 @@ def _print(answer: RunResult, reference: RunResult | None) -> None:
 def _print_parity(parity: Parity) -> None:
     output.put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
     output.put(parity.verdict)
-    for finding in parity.findings:
-        output.put_line(f"{finding.sign} {finding.sentence} {finding.advice}".rstrip())
-    for unknown in parity.unknown:
-        output.put_line(f"? {unknown.sentence} {unknown.advice}".rstrip())
+    for finding in (*parity.findings, *parity.unknown):
+        output.put_line(f"{finding.sign} {finding.text}")
     if parity.remark:
         output.put(f"  {parity.remark}")
     output.flush()

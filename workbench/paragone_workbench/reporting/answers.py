@@ -138,11 +138,8 @@ def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) 
         return None
     parity = check_parity(sides)
     remarks = [
-        *(
-            blocks.Remark(blocks.public(f"{it.sentence} {it.advice}".rstrip()), stands_out=not it.is_expected)
-            for it in parity.findings
-        ),
-        *(blocks.Remark(blocks.public(f"{it.sentence} {it.advice}".rstrip())) for it in parity.unknown),
+        blocks.Remark(blocks.public(it.text), stands_out=it.is_alarm)
+        for it in (*parity.findings, *parity.unknown)
     ]
     if parity.remark:
         remarks.append(blocks.Remark(parity.remark))
