@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias, get_args
 
 from paragone import Json
 from paragone.json_values import objects_at, value_at
-from paragone_workbench.measure.bench_results import BenchTest, UsersTest
+from paragone_workbench.measure.bench_results import BenchTest
 from paragone_workbench.store import Store
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 
@@ -22,7 +22,7 @@ time of the measurement in seconds since 1970."""
 TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 """The test by which speeds are compared."""
 
-USERS_TESTS = tuple(UsersTest(prompt_tokens=128, depth=0, tokens=32, users=users) for users in (1, 4, 16))
+USERS_TESTS = tuple(BenchTest(prompt_tokens=128, tokens=32, users=users) for users in (1, 4, 16))
 """The tests of users at once, of whose throughputs the last is compared."""
 
 WINDOW = 512
