@@ -210,6 +210,7 @@ _INDEPENDENT = "llama_perplexity_se"
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
+    depths = results.depths([it.difference.kld for it in fidelity.candidates], fidelity.window)
     return {
         "window": fidelity.window,
         "windows": fidelity.reference.windows,
@@ -227,15 +228,11 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             _INDEPENDENT: results.difference_errors(fidelity.noise),
         },
         "candidates": [
-            {**_candidate_json(candidate, fidelity), "by_depth": depth.to_json()}
-            for candidate, depth in zip(fidelity.candidates, depths_of(fidelity), strict=True)
+            {**_candidate_json(candidate, fidelity), "by_depth": depth}
+            for candidate, depth in zip(fidelity.candidates, depths, strict=True)
         ],
         "pairs": [pair.to_json() for pair in kld_pairs(fidelity.candidates)],
     }
-
-
-def depths_of(fidelity: Fidelity) -> tuple[results.Depth, ...]:
-    return results.depths([candidate.difference.kld for candidate in fidelity.candidates], fidelity.window)
 
 
 def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
