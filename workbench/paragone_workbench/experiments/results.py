@@ -17,15 +17,9 @@ from paragone.assertions import Answer
 from paragone.texts import shortened
 from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import suite
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.identity import engine_identity, identity_digest
-from paragone_workbench.experiments.suite import (
-    Cell,
-    SuitePrompt,
-    saved_prompt,
-    seed_option,
-    unfinished_cells,
-)
 from paragone_workbench.paths import replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
@@ -87,10 +81,10 @@ class CellDigests:
             engine_identity(judge, registry.find(judge.backend)) for judge in request.judges.values()
         ]
 
-    def of(self, cell: Cell) -> Digests:
+    def of(self, cell: suite.Cell) -> Digests:
         engine, backend, identity = self._engines[cell.key.engine_index]
         prompt = cell.prompt
-        seed = seed_option(cell, engine, backend)
+        seed = suite.seed_option(cell, engine, backend)
         messages: list[Json] = [to_json(message) for message in prompt.messages]
         assertions: list[Json] = [to_json(spec) for spec in prompt.assertions]
         return Digests(
@@ -113,7 +107,7 @@ async def take_known_runs(
     begun = request.fresh or experiment.done or experiment.failed
     since = experiment.created if begun else 0.0
     taken = 0
-    cells: dict[RunKey, Cell] = {}
+    cells: dict[RunKey, suite.Cell] = {}
 
     async def take() -> int:
         wanted = {key: digests.of(cell) for key, cell in cells.items()}
@@ -126,7 +120,7 @@ async def take_known_runs(
         return len(checked)
 
     every = range(len(request.engines))
-    async for cell in unfinished_cells(
+    async for cell in suite.unfinished_cells(
         history, experiment, every, chosen=request.chosen, retry_failed=request.retry_failed
     ):
         cells[cell.key] = cell
@@ -135,7 +129,7 @@ async def take_known_runs(
     return taken + await take()
 
 
-async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: AssertionCatalog) -> KnownRun:
+async def _checked(run: KnownRun, cells: Mapping[RunKey, suite.Cell], catalog: AssertionCatalog) -> KnownRun:
     if run.result is None:
         return run
     results = await evaluate(cells[run.key].prompt, answer_of(run.result), catalog)
@@ -275,14 +269,16 @@ async def write_junit(
             )
             async for run in saved_runs(history, experiment, chosen):
                 if run.key.engine_index == index:
-                    read = partial(saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index)
+                    read = partial(
+                        suite.saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index
+                    )
                     case = _case(run, await history.call(read), experiment.repetitions)
                     file.write(tostring(case, encoding="unicode") + "\n")
             file.write("</testsuite>\n")
         file.write("</testsuites>\n")
 
 
-def _case(run: ExperimentRun, prompt: SuitePrompt, repetitions: int) -> Element:
+def _case(run: ExperimentRun, prompt: suite.SuitePrompt, repetitions: int) -> Element:
     title = shortened(" ".join(prompt.text.split()), _TITLE)
     name = f"{run.key.prompt_index}: {title}"
     if repetitions > 1:
