@@ -194,7 +194,7 @@ def test_votes_make_ratings(store):
     first, second = chart.lines
     assert (first.name, second.name) == ("smol", "large")
     assert float(first.cells[0].text) > 1000 > float(second.cells[0].text)
-    assert first.cells[2].text == "3 won, 0 lost, 1 tied"
+    assert first.cells[2].text == "3 won, 0 lost, 1 tied, 0 both bad"
     for mark in (first.mark, second.mark):
         (left, _), (right, _) = mark.ends
         assert mark.kind == "dot"

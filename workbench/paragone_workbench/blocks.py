@@ -174,6 +174,7 @@ class Figure(NamedTuple):
     ends: tuple[float, float] | None = None
     interval: str = ""
     sample: str = ""
+    more: str = ""
 
 
 def chart(
@@ -182,7 +183,7 @@ def chart(
     figures: Sequence[Figure],
     axis: Axis | None = None,
     *,
-    titles: tuple[str, str, str] = ("Value", "95% interval", "Measured on"),
+    titles: Sequence[str] = ("Value", "95% interval", "Measured on", ""),
 ) -> Table:
     """Return a table with a drawing in each row: bars from 0, or dots if `axis` does not begin at 0."""
     if axis is None:
@@ -192,8 +193,8 @@ def chart(
         ends = figure.ends and ((axis.place(figure.ends[0]), 50.0), (axis.place(figure.ends[1]), 50.0))
         return ChartMark("dot" if axis.start else "bar", axis.place(figure.value), 50.0, ends)
 
-    rows = [(it.text, it.interval, it.sample) for it in figures]
-    shown = [column for column in range(len(titles)) if any(row[column] for row in rows)]
+    rows = [(it.text, it.interval, it.sample, it.more) for it in figures]
+    shown = [column for column in range(4) if any(row[column] for row in rows)]
     return Table(
         title=title,
         first="Engine",

@@ -137,7 +137,7 @@ _BAR = 40
 """Cells of the longest bar in a table."""
 
 
-def put_section(section: Section, names: Mapping[str, str]) -> None:
+def put_section(section: Section, names: Mapping[str, str] | None = None) -> None:
     put_line(section.about)
     for table in section.tables:
         put()
@@ -156,12 +156,16 @@ def put_block(table: Table, names: Mapping[str, str] | None = None, *, marked: b
             *(["▸" if line.stands_out else ""] if marked else []),
             f"{line.name} ({line.note})" if line.note else names.get(line.name, line.name),
             *(f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in line.cells),
-            *(["█" * max(1, round(_BAR * line.mark.x / 100))] if line.mark is not None else []),
+            *(
+                ["█" * max(1, round(_BAR * line.mark.x / 100))]
+                if line.mark and line.mark.kind == "bar"
+                else []
+            ),
         ]
         for line in table.lines
     ]
     titles = [table.first, *(names.get(column, column) for column in table.columns)]
-    head = [*([""] if marked else []), *titles, *([""] if table.is_chart else [])]
+    head = [*([""] if marked else []), *titles, *([""] if len(rows[0]) > len(titles) + marked else [])]
     if table.title:
         put(table.title)
     _put_in_parts([head, *rows] if any(head) else rows, table.naming)
