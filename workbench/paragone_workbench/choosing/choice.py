@@ -27,7 +27,7 @@ from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.comparison_rows import EngineValues, collect_experiments
 from paragone_workbench.experiments.executor import known_text
 from paragone_workbench.experiments.identity import measured_identity, measurement_of
-from paragone_workbench.experiments.results import CellDigests, take_known_runs
+from paragone_workbench.experiments.results import cell_digests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
 from paragone_workbench.experiments.suite_file import read_suite
@@ -173,7 +173,7 @@ class Choice:
         await self._look_up()
         experiment, _ = await find_or_create(self.history, self.request, self.registry)
         self.experiment = experiment
-        digests = CellDigests(self.request, self.registry)
+        digests = cell_digests(self.request, self.registry)
         self.taken = await take_known_runs(self.history, experiment, self.request, digests, self.catalog)
         self._to_judge = bool(self.request.judges)
         await self._count(experiment)

@@ -12,6 +12,7 @@ from paragone import Backend, Capabilities, InputError, Json, LoadedModel, Messa
 from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS, StandardFact
 from paragone.options import OptionInfo, Options, build, describe, parse, value_text
 from paragone.texts import counted, shortened
+from paragone_workbench.blocks import Remark, Section, public
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
@@ -132,6 +133,12 @@ class Parity:
         if self.unknown:
             return "The comparison was fair in all that the engines report: nothing differs."
         return "The comparison was fair: the conditions were the same."
+
+    def section(self) -> Section:
+        found = (*self.findings, *self.unknown)
+        remarks = [Remark(public(it.text), stands_out=it.is_alarm) for it in found]
+        remarks += [Remark(self.remark)] if self.remark else []
+        return Section(title="Was it fair?", about=f"{self.verdict.rstrip('.:')}.", remarks=tuple(remarks))
 
 
 def joined(names: Iterable[str]) -> str:

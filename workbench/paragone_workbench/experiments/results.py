@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from array import array
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -70,34 +70,36 @@ _AT_ONCE = 200
 """Number of runs that one query looks up."""
 
 
-class CellDigests:
-    """The digests of a request's runs, by which other experiments find these runs."""
+def cell_digests(request: suite.SuiteRequest, registry: Registry) -> Callable[[suite.Cell], Digests]:
+    """Return the digests of a request's runs, by which other experiments find these runs.
 
-    def __init__(self, request: SuiteRequest, registry: Registry) -> None:
-        """Read the sizes and times of change of the models' files."""
-        found = [(engine, registry.find(engine.backend)) for engine in request.engines]
-        self._engines = [(*one, identity_digest(engine_identity(*one))) for one in found]
-        self._judges: list[Json] = [
-            engine_identity(judge, registry.find(judge.backend)) for judge in request.judges.values()
-        ]
+    The sizes and times of change of the models' files are read now.
+    """
+    found = [(engine, registry.find(engine.backend)) for engine in request.engines]
+    engines = [(*one, identity_digest(engine_identity(*one))) for one in found]
+    judges: list[Json] = [
+        engine_identity(judge, registry.find(judge.backend)) for judge in request.judges.values()
+    ]
 
-    def of(self, cell: suite.Cell) -> Digests:
-        engine, backend, identity = self._engines[cell.key.engine_index]
+    def of(cell: suite.Cell) -> Digests:
+        engine, backend, identity = engines[cell.key.engine_index]
         prompt = cell.prompt
         seed = suite.seed_option(cell, engine, backend)
         messages: list[Json] = [to_json(message) for message in prompt.messages]
         assertions: list[Json] = [to_json(spec) for spec in prompt.assertions]
         return Digests(
             asked=identity_digest([identity, messages, dict(seed)]),
-            checked=identity_digest([assertions, prompt.expected, self._judges]),
+            checked=identity_digest([assertions, prompt.expected, judges]),
         )
+
+    return of
 
 
 async def take_known_runs(
     history: History,
     experiment: Experiment,
     request: SuiteRequest,
-    digests: CellDigests,
+    digests_of: Callable[[suite.Cell], Digests],
     catalog: AssertionCatalog,
 ) -> int:
     """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
@@ -110,7 +112,7 @@ async def take_known_runs(
     cells: dict[RunKey, suite.Cell] = {}
 
     async def take() -> int:
-        wanted = {key: digests.of(cell) for key, cell in cells.items()}
+        wanted = {key: digests_of(cell) for key, cell in cells.items()}
         number = experiment.number
         found = await retrying(history, lambda store: store.experiments.known(number, wanted, since))
         checked = [await _checked(run, cells, catalog) for run in found]
