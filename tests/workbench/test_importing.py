@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import re
 import sqlite3
 
 import pytest
@@ -105,15 +106,10 @@ def comparable(saved):
     )
 
 
-async def test_a_conversation_comes_back_as_it_was(store, tmp_path):
+async def test_a_conversation_comes_back_and_a_second_import_adds_what_is_new(store, tmp_path):
     before, path = await exported(tmp_path)
     (after,) = imported(store, path)
     assert comparable(after) == comparable(before)
-
-
-async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_path):
-    before, path = await exported(tmp_path)
-    (after,) = imported(store, path)
     number = after.conversation.number
     store.rename(number, "Mine now")
     (again,) = read_conversations(path)
@@ -122,8 +118,7 @@ async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_p
     assert comparable(store.load(number))[1:] == comparable(before)[1:]
 
     document = json.loads(path.read_text())
-    grown = document
-    grown["prompts"].append({**grown["prompts"][1], "uuid": "0193-new", "text": "Third", "parent": 1})
+    document["prompts"].append({**document["prompts"][1], "uuid": "0193-new", "text": "Third", "parent": 1})
     (saved,) = imported(store, written(tmp_path, document))
     assert saved.conversation.prompts[-1].text == "Third"
 
@@ -131,15 +126,14 @@ async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_p
 async def test_a_part_with_the_id_of_another_conversation_overwrites_nothing(store, tmp_path):
     _, path = await exported(tmp_path)
     (mine,) = imported(store, path)
-    document = json.loads(path.read_text())
-    other = document
+    other = json.loads(path.read_text())
     other["uuid"] = "0193-stranger"
     for name in ("prompts", "lanes", "runs"):
         for number, part in enumerate(other[name]):
             part["uuid"] = f"0193-{name}-{number}"
     other["runs"][0] |= {"uuid": mine.runs[0].id, "text": "Overwritten."}
     with pytest.raises(InputError, match="has the id of a part of another conversation in the history"):
-        imported(store, written(tmp_path, document))
+        imported(store, written(tmp_path, other))
     assert comparable(store.load(mine.conversation.number)) == comparable(mine)
 
 
@@ -154,19 +148,22 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_p
     assert first.conversation.number == second.conversation.number
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (lambda d: d["prompts"][0]["images"][0].update(data="no!"), "has an image that is not base64"),
-        (lambda d: d.update(created=-1e300), "The document has a date, 'created', that is outside of"),
-        (lambda d: d["lanes"][0].update(uuid="\x1b[2J"), "Lane 0 has an id, 'uuid', that is too long or"),
-        (lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]), "Two of its parts have the same id"),
-    ],
-)
-async def test_documents_that_are_wrong_are_refused_whole(store, tmp_path, change, sentence):
-    _, path = await exported(tmp_path, change)
-    with pytest.raises(InputError, match=sentence):
-        imported(store, path)
+async def test_documents_that_are_wrong_are_refused_whole(store, tmp_path):
+    _, path = await exported(tmp_path)
+    text = path.read_text()
+    changes = {
+        "prompts[0] has an image that is not base64": lambda d: d["prompts"][0]["images"][0].update(
+            data="no!"
+        ),
+        "created must be a number >= 0": lambda d: d.update(created=-1e300),
+        "lanes[0].uuid must be text matching": lambda d: d["lanes"][0].update(uuid="\x1b[2J"),
+        "Two of its parts have the same id": lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]),
+    }
+    for sentence, change in changes.items():
+        document = json.loads(text)
+        change(document)
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            imported(store, written(tmp_path, document))
     assert store.conversations() == ()
 
 
@@ -216,7 +213,11 @@ CHATGPT = [
 
 
 def test_chatgpt(store, tmp_path):
-    (saved,) = imported(store, written(tmp_path, CHATGPT))
+    path = written(tmp_path, CHATGPT)
+    (saved,) = imported(store, path)
+    (again,) = imported(store, path)
+    assert comparable(again) == comparable(saved), "a second import changes nothing"
+    assert len(store.conversations()) == 1
     assert saved.title == "Colours"
     assert saved.conversation.created == 1700000000.5
     prompts, runs = tree(saved)
@@ -264,38 +265,22 @@ def test_open_webui_with_two_models_side_by_side(store, tmp_path):
     assert saved.runs[1].thinking == "> Hm."
 
 
-def llama_message(number, role, content, seconds, **more):
-    parent = str(number - 1) if number else None
-    return {
-        "id": str(number),
-        "parent": parent,
-        "role": role,
-        "content": content,
-        "timestamp": seconds,
-        **more,
-    }
-
-
 LLAMA = {
     "conv": {"id": "l1", "name": "Llamas", "currNode": "3", "lastModified": 1700000000000},
     "messages": [
-        llama_message(0, "system", "", 1700000000000, type="root"),
-        llama_message(1, "system", "Rhyme.", 1700000000001, type="text"),
-        llama_message(
-            2,
-            "user",
-            "Hi",
-            1700000001000,
-            extra=[{"type": "textFile", "name": "a.txt", "content": "some text"}],
-        ),
-        llama_message(3, "assistant", "Bye", 1700000002000, thinking="Hm", model="llama.gguf"),
+        {"id": str(number), "parent": str(number - 1) if number else None, "role": role, "content": content, **more}
+        for number, (role, content, more) in enumerate([
+            ("system", "", {"timestamp": 1700000000000, "type": "root"}),
+            ("system", "Rhyme.", {"timestamp": 1700000000001, "type": "text"}),
+            ("user", "Hi", {"timestamp": 1700000001000, "extra": [{"type": "textFile", "content": "some text"}]}),
+            ("assistant", "Bye", {"timestamp": 1700000002000, "thinking": "Hm", "model": "llama.gguf"}),
+        ])
     ],
-}
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("data", [[LLAMA]])
-def test_the_web_interface_of_llama_server(store, tmp_path, data):
-    (saved,) = imported(store, written(tmp_path, data))
+def test_the_web_interface_of_llama_server(store, tmp_path):
+    (saved,) = imported(store, written(tmp_path, [LLAMA]))
     (prompt,) = saved.conversation.prompts
     assert (prompt.text, prompt.system, prompt.created) == ("Hi\n\nsome text", "Rhyme.", 1700000001.0)
     (run,) = saved.runs
@@ -395,27 +380,16 @@ def test_the_database_of_oterm(store, tmp_path):
     assert saved.title == "chat #1"
 
 
-@pytest.mark.parametrize("data", [CHATGPT])
-def test_a_second_import_of_another_programs_file_changes_nothing(store, tmp_path, data):
-    path = written(tmp_path, data)
-    (first,), (second,) = imported(store, path), imported(store, path)
-    assert comparable(first) == comparable(second)
-    assert len(store.conversations()) == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
+def test_files_that_are_no_conversations(store, tmp_path):
+    path = tmp_path / "file"
+    for content, sentence in (
         (b'[{"mapping": {}}]', "has no conversation that can be imported"),
         (b"[" * 100_000, "is not valid JSON"),
         (b"SQLite format 3\0 nonsense", "cannot be read"),
-    ],
-)
-def test_files_that_are_no_conversations(store, tmp_path, content, sentence):
-    path = tmp_path / "file"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=sentence):
-        imported(store, path)
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=sentence):
+            imported(store, path)
 
 
 def test_a_date_that_is_none_is_replaced_by_that_of_the_file(store, tmp_path):
@@ -463,26 +437,16 @@ def actions_of(path):
     return conversation_actions(list(read_conversations(path)), path, REGISTRY, ())
 
 
-@pytest.mark.parametrize(
-    ("engine", "expected"),
-    [
+async def test_what_engines_and_requests_name_needs_consent_also_with_invalid_options(tmp_path):
+    url = {"url": "http://h.example"}
+    for engine, expected in (
         ({"backend": "exllamav3", "python": "/tmp/evil"}, "starts the interpreter /tmp/evil"),
-        (
-            {"backend": "openai", "options": {"url": "http://h.example", "key_env": "MINE"}},
-            "sends to its server: key_env = MINE",
-        ),
-        (
-            {"backend": "openai", "options": {"url": "http://h.example", "temperature": "hot"}},
-            "contacts http://h.example:80",
-        ),
-    ],
-)
-async def test_the_engines_of_runs_need_consent_also_with_invalid_options(tmp_path, engine, expected):
-    _, path = await exported(tmp_path, foreign(engine))
-    assert f"the engine far {expected}" in actions_of(path)
-
-
-async def test_files_in_the_sampling_of_prompts_and_requests_need_consent(tmp_path):
+        ({"backend": "openai", "options": {**url, "key_env": "MINE"}}, "sends to its server: key_env = MINE"),
+        ({"backend": "openai", "options": {**url, "temperature": "hot"}}, "contacts http://h.example:80"),
+    ):
+        _, path = await exported(tmp_path, foreign(engine))
+        assert f"the engine far {expected}" in actions_of(path)
+        (tmp_path / "there.db").unlink()
     engine = {"backend": "imported"}  # the user chooses an engine for the lane, or for a replay
     change = foreign(engine, prompt_sampling={"grammar": "@/dev/zero"}, request={"json_schema": "@/etc/x"})
     _, path = await exported(tmp_path, change)

@@ -132,7 +132,7 @@ def test_failures_and_what_is_missing_are_said(store):
     ]
     worst, _ = found.prompts()
     assert worst.rounds[0][1].remarks[0].text == "Failed: It broke."
-    assert found.verdict.not_measured[:2] == ("2 of 6 runs of the suite.", "1 run failed.")
+    assert found.verdict.doubts["Not measured"][:2] == ("2 of 6 runs of the suite.", "1 run failed.")
 
 
 def test_the_machine_is_described(store):

@@ -50,7 +50,7 @@ def test_the_report_begins_with_the_decision(store):
         ("md", "# Deploy large.", "\n| "),
     ):
         written = "".join(report_pieces(found, suffix, 0.0))
-        places = [written.index(text) for text in (beginning, table, *found.verdict.not_measured)]
+        places = [written.index(text) for text in (beginning, table, *found.verdict.doubts["Not measured"])]
         assert places == sorted(places), "the table is on the first page, before what is unknown"
         assert "100.0%" in written
 
@@ -69,7 +69,7 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
     store.measurements.add(dataclasses.replace(measured, data={**measured.data, **free}))
     verdict = report(store, experiment).verdict
     assert verdict.headline == "Deploy large."
-    assert verdict.not_chosen == (
+    assert verdict.doubts["Not chosen, and why"] == (
         "smol has collapsed: 9 of the 12 prompts that large answers soundly get a loop or no text.",
     )
 

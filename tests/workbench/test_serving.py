@@ -85,15 +85,14 @@ async def test_answers_with_seeds_that_follow_each_other_count_the_prompt_once(c
     assert both["usage"]["prompt_tokens"] == 3
 
 
-async def test_thinking_is_apart_from_the_answer(client):
-    (choice,) = (await chat(client, "thinking", max_tokens=4)).json()["choices"]
-    assert choice["message"]["reasoning_content"] == "word0 word1 "
-    assert choice["message"]["content"] == "word2 word3 "
-
-
-async def test_a_field_with_the_name_of_an_option_sets_the_option(client):
-    (choice,) = (await chat(client, "thinking", max_tokens=4, at=3)).json()["choices"]
-    assert choice["message"]["reasoning_content"] == "word0 word1 word2 "
+async def test_thinking_is_apart_and_a_field_with_the_name_of_an_option_sets_the_option(client):
+    for fields, thinking, answer in (
+        ({}, "word0 word1 ", "word2 word3 "),
+        ({"at": 3}, "word0 word1 word2 ", "word3 "),
+    ):
+        (choice,) = (await chat(client, "thinking", max_tokens=4, **fields)).json()["choices"]
+        assert choice["message"]["reasoning_content"] == thinking
+        assert choice["message"]["content"] == answer
     wrong = await chat(client, "thinking", max_tokens=4, at=-1)
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "at")
 
@@ -145,22 +144,18 @@ async def test_token_ids_are_continued_and_scored(client):
     assert (choice["text"], choice["logprobs"]) == (TEXT, None)
 
 
-@pytest.mark.parametrize("prompt", ["red " * 1024], ids=["text"])
-async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_scored(
-    client, monkeypatch, prompt
-):
+async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_scored(client, monkeypatch):
     async def never(engine, request):
         raise AssertionError("it was scored")
         yield
 
-    score = PoliteEngine.score
-    monkeypatch.setattr(PoliteEngine, "score", never)
-    fields = {"prompt": prompt, "echo": True, "logprobs": 1}
-    refused = await complete(client, **fields, max_tokens=1)
+    fields = {"prompt": "red " * 1024, "echo": True, "logprobs": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(PoliteEngine, "score", never)
+        refused = await complete(client, **fields, max_tokens=1)
     error = refused.json()["error"]
     assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
     assert error["message"].startswith("The prompt is 1,024 tokens long and the context holds 1,024")
-    monkeypatch.setattr(PoliteEngine, "score", score)
     assert (await complete(client, **fields, max_tokens=0)).status_code == 200
 
 
@@ -188,19 +183,31 @@ async def test_what_an_engine_cannot_do_is_refused(client):
     assert nothing.status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [({"model": None}, "model"), ({"messages": ["hi"]}, "messages[0]"), ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"), ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages[0].content[0].type"), (
-            {"messages": [{"role": "user", "content": [
-                {"type": "image_url", "image_url": {"url": "http://192.0.2.1/cat.png"}}]}]},
-            "messages[0].content[0].image_url.url",
-        ), ({"max_tokens": 0}, "max_tokens"), ({"temperature": "hot"}, "temperature"), ({"tools": [{"type": "function"}]}, "tools"), ({"suffix": "auto"}, "suffix"), ({"response_format": {"type": "json_schema"}}, "response_format.json_schema")],
-)  # fmt: skip
-async def test_a_wrong_field_is_named(client, fields, param):
-    response = await client.post("/v1/chat/completions", json={"model": "polite", "messages": HI, **fields})
-    error = response.json()["error"]
-    assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
-    assert error["message"].startswith(param) or "no option" in error["message"] or param == "max_tokens"
+def sent(content) -> dict:
+    return {"messages": [{"role": "user", "content": content}]}
+
+
+WRONG: dict[str, dict] = {
+    "model": {"model": None},
+    "messages[0]": {"messages": ["hi"]},
+    "messages[0].role": {"messages": [{"role": "tool", "content": "x"}]},
+    "messages[0].content": {"messages": [{"role": "user"}]},
+    "messages[0].content[0].type": sent([{"type": "audio"}]),
+    "messages[0].content[0].image_url.url": sent([{"type": "image_url", "image_url": {"url": "http://h/a.png"}}]),
+    "max_tokens": {"max_tokens": 0},
+    "temperature": {"temperature": "hot"},
+    "tools": {"tools": [{"type": "function"}]},
+    "response_format.json_schema": {"response_format": {"type": "json_schema"}},
+}  # fmt: skip
+
+
+async def test_a_wrong_field_is_named(client):
+    for param, fields in WRONG.items():
+        body = {"model": "polite", "messages": HI, **fields}
+        response = await client.post("/v1/chat/completions", json=body)
+        error = response.json()["error"]
+        assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
+        assert error["message"].startswith(param) or "no option" in error["message"]
 
 
 async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):

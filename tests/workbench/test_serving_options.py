@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from paragone import Json, Options, option, shared_options
-from paragone_workbench.serving.requests import ApiError, Fields, chat_request
+from paragone_workbench.serving.requests import ApiError, chat_request
 
 HI: Json = [{"role": "user", "content": "Say hello."}]
 
@@ -26,7 +26,7 @@ def test_a_client_names_no_file_or_program_of_the_server():
         "words": ["a", "b@c"],
         "json_schema": '{"type": "object"}',
     }
-    (choice,) = chat_request(Fields({"messages": HI, **texts}), Constrained, most_messages=1).choices
+    (choice,) = chat_request({"messages": HI, **texts}, Constrained, most_messages=1).choices
     assert choice.run.sampling == texts
     for name, value in (
         ("grammar", "@/etc/hosts"),
@@ -36,9 +36,9 @@ def test_a_client_names_no_file_or_program_of_the_server():
         ("helper", "/bin/sh"),
     ):
         with pytest.raises(ApiError) as refused:
-            chat_request(Fields({"messages": HI, name: value}), Constrained, most_messages=1)
+            chat_request({"messages": HI, name: value}, Constrained, most_messages=1)
         assert (refused.value.status, refused.value.param) == (400, name)
         assert refused.value.message.endswith("names no file or program: the server uses none for clients.")
     both: dict[str, Json] = {"messages": HI, "json_schema": "{}", "response_format": {"type": "json_object"}}
     with pytest.raises(ApiError, match="Only one of response_format and json_schema"):
-        chat_request(Fields(both), Constrained, most_messages=1)
+        chat_request(both, Constrained, most_messages=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +19,12 @@ from paragone_cli.command_line.arguments import command
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import to_continue
-from paragone_cli.command_line.output import note, put, put_json, put_line, put_table
+from paragone_cli.command_line.output import note, put, put_block, put_json, put_line
 from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.command_line.saved import consented_judges, opened_history, opened_store
 from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable
 from paragone_workbench.choosing import choice as choices
-from paragone_workbench.choosing.decision import Decided, too_few_prompts
-from paragone_workbench.choosing.measurements import MOST_USERS, parse_duration
+from paragone_workbench.choosing.decision import too_few_prompts
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
@@ -33,12 +32,12 @@ from paragone_workbench.experiments.executor import known_text
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
+from paragone_workbench.measure.fidelity import MeasurementStep
 from paragone_workbench.measure.fit import parse_sizes
-from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.paths import FileExists
-from paragone_workbench.reporting.content import BriefNames
+from paragone_workbench.reporting.content import NOT_MEASURED, FirstPage
 from paragone_workbench.reporting.file import format_of
-from paragone_workbench.reporting.verdict import overview_of
+from paragone_workbench.reporting.verdict import first_page
 
 L = TypeVar("L", bound=StatusLine)
 
@@ -58,10 +57,8 @@ class ChooseProgress:
         match event:
             case "memory":
                 self._show(StatusLine()).show("estimating the memory")
-            case choices.LeftOut(sentence):
+            case choices.Note(sentence):
                 self._note(sentence)
-            case choices.Known(answers, total):
-                self._note(known_text(answers, total))
             case choices.Benching(engines, tests, left) if not left:
                 self._bench = self._show(BenchProgress(engines, tests))
             case choices.Benching():
@@ -72,7 +69,7 @@ class ChooseProgress:
                 self._fidelity.begin(event)
             case "decision":
                 self._shown.close()
-            case _:
+            case SuiteRunner():
                 self._begin_round(event)
 
     def _begin_round(self, runner: SuiteRunner) -> None:
@@ -133,50 +130,34 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def put_decision(decided: Decided, choice: choices.Choice, missing: Sequence[str]) -> None:
-    """Print the decision: the sentences, a row for each engine, and the missing measurements."""
-    decision, figures = decided.decision, decided.figures
-    brief = BriefNames([engine.engine for engine in figures])
-    put_line(brief.within(decision.headline))
-    for sentence in decision.reasons:
-        put_line(brief.within(sentence))
-    _put_list("Smaller or faster, and not chosen:", map(brief.within, decision.others))
-    _put_list("Left out:", choice.left_out)
-    if len(figures) > 1:
+def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
+    for sentence in (page.headline, *page.reasons):
+        put_line(sentence)
+    if len(page.overview.lines) > 1:
         put()
-        table = overview_of(
-            figures,
-            reference=decision.reference,
-            chosen=decision.chosen,
-            benched=decided.benched,
-            users=MOST_USERS,
-        )
-        rows = [
-            [
-                "▸" if line.stands_out else "",
-                f"{line.name} ({line.note})" if line.note else line.name,
-                *(cell.text + (f" ({cell.detail})" if cell.detail else "") for cell in line.cells),
-            ]
-            for line in table.lines
-        ]
-        put_table([["", "engine", *table.columns], *rows])
-        put_line(brief.within(table.note))
-    _put_list("Not measured:", map(brief.within, missing))
-    if choice.taken and choice.experiment is not None:
-        put()
-        put(known_text(choice.taken, choice.experiment.runs))
+        put_block(page.overview, marked=True)
+    for title, sentences in page.doubts.items():
+        put(f"\n{title}:")
+        for sentence in sentences:
+            put_line(f"  {sentence}")
     if choice.experiment is not None:
+        if choice.taken:
+            put(f"\n{known_text(choice.taken, choice.experiment.runs)}")
         name = f"e{choice.experiment.number}"
         put(f"\nSee more: paragone suite compare {name} · paragone report {name} --to report.html")
 
 
-def _put_list(title: str, sentences: Iterable[str]) -> None:
-    sentences = list(sentences)
-    if sentences:
-        put()
-        put(title)
-    for sentence in sentences:
-        put_line(f"  {sentence}")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_LONGEST_S = 30 * 24 * 3600
+
+
+def parse_duration(text: str) -> int:
+    """Return a duration such as `90s`, `30m` or `2h` in seconds. Raises InputError."""
+    found = re.fullmatch(r"([0-9]{1,7})\s*([smh]?)", text.strip())
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 1 <= seconds <= _LONGEST_S:
+        raise InputError(f"{text!r} is no duration.", hint="Write for example 90s, 30m or 2h.")
+    return seconds
 
 
 @command(ChooseArguments)
@@ -245,24 +226,33 @@ async def _measure(args: ChooseArguments, choice: choices.Choice) -> tuple[int, 
         choice.on_event = progress.on_event
         async with interruptible(choice) as interrupts:
             await choice.measure()
-    decided = await choice.decision()
-    decision, figures, comparison, _ = decided
-    missing = choice.missing()
-    number = None if choice.experiment is None else choice.experiment.number
+    await choice.save()
+    decision, experiment = await choice.decide(), choice.experiment
+    page = first_page(
+        decision,
+        choice.asked,
+        choice.known,
+        experiment,
+        choice.request.engines,
+        choice.registry.find,
+        no_memory={name: found.unknown for name, found in choice.memory.items() if choice.vram},
+        unfinished=choice.unfinished(),
+    )
+    missing = page.doubts[NOT_MEASURED]
+    number = None if experiment is None else experiment.number
     if args.json:
         put_json(
             {
                 **decision.to_json(),
                 "experiment": None if number is None else f"e{number}",
                 "known": choice.taken,
-                "engines": [engine.to_json() for engine in figures],
+                "users": choice.known.users,
                 "left_out": list(choice.left_out),
-                "non_inferiority": [verdict.to_json() for verdict in comparison.not_worse],
                 "not_measured": list(missing),
             }
         )
     else:
-        put_decision(decided, choice, missing)
+        put_verdict(page.shown(), choice)
     if interrupts.interrupted:
         note(f"Interrupted. The measurements so far are kept. {to_continue(fresh=args.fresh)}")
     elif args.fresh and missing:

@@ -20,7 +20,6 @@ from paragone_cli.command_line.output import note, print_error, put, put_json, p
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress import FidelityProgress
 from paragone_workbench.choosing.choice import QUESTIONS
-from paragone_workbench.choosing.measurements import Comparison
 from paragone_workbench.compare.agreement import Agreement, AnswerSummary, Conduct, agreement_verdict
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
@@ -29,7 +28,7 @@ from paragone_workbench.experiments.suite import problem_text
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.measure import fidelity_results, fidelity_verdict
 from paragone_workbench.measure.fidelity import Fidelity, sample_text
-from paragone_workbench.measure.free_running import FreeRunning, kv_candidates
+from paragone_workbench.measure.free_running import Comparison, FreeRunning, kv_candidates
 from paragone_workbench.statistics import Estimate, number
 
 _BAR = 40
@@ -260,7 +259,7 @@ def fidelity_run(
     """Compare the other engines with the first engine, on a text and by the answers to prompts. Returns the exit code."""
     comparison = Comparison(registry, engines, text, prompts, window=args.window)
     status = run(_run(args, comparison))
-    if _is_measured(comparison):
+    if comparison.is_measured:
         save_measurement("fidelity", engines, _json(args, comparison), registry)
     exceeded = () if args.max_kld is None else fidelity_verdict.above_limit(comparison.fidelity, args.max_kld)
     for sentence in exceeded:
@@ -276,7 +275,7 @@ async def _run(args: FidelityArguments, comparison: Comparison) -> int:
         # an engine without distributions is compared by its answers: nothing failed
         has_failed = comparison.refused is not None and fidelity.reference.engine.capabilities.distributions
     if comparison.refused is not None:
-        if not _is_measured(comparison):
+        if not comparison.is_measured:
             raise comparison.refused
         note(f"There is no comparison of distributions. {comparison.refused}")
     if args.json:
@@ -290,12 +289,8 @@ async def _run(args: FidelityArguments, comparison: Comparison) -> int:
     errors = list({id(error): error for error in found if error is not None}.values())
     for error in errors:
         print_error(error)
-    status = interrupts.exit_code(errors, nothing_done=bool(errors) and not _is_measured(comparison))
+    status = interrupts.exit_code(errors, nothing_done=bool(errors) and not comparison.is_measured)
     return status or int(has_failed)
-
-
-def _is_measured(comparison: Comparison) -> bool:
-    return bool(comparison.fidelity.reference.windows) or comparison.summary is not None
 
 
 def _put(comparison: Comparison) -> None:
@@ -307,13 +302,10 @@ def _put(comparison: Comparison) -> None:
 
 
 def _json(args: FidelityArguments, comparison: Comparison) -> dict[str, Json]:
-    text = None if args.text is None else args.text.name
-    prompts = None if args.prompts is None else args.prompts.name
-    return {
-        "text": text,
-        **fidelity_verdict.fidelity_json(comparison.fidelity),
-        "free_running": comparison.answers_json(prompts),
-    }
+    return comparison.to_json(
+        text=None if args.text is None else args.text.name,
+        prompts=None if args.prompts is None else args.prompts.name,
+    )
 
 
 def read_prompts(path: Path | None) -> list[tuple[Message, ...]]:

@@ -16,6 +16,7 @@ from typing import TextIO
 from paragone import EngineCrashed, InputError, Json, ParagoneError
 from paragone.wire import json_text
 from paragone_tui.terminal.text import visible
+from paragone_workbench.blocks import Table
 
 
 class OutputError(ParagoneError):
@@ -130,6 +131,21 @@ def put_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows in aligned columns, separated by two spaces."""
     for line in table_lines(rows):
         put(line)
+
+
+def put_block(table: Table, *, marked: bool = False) -> None:
+    """Print a table, and the note below it. `marked` shows in a column which row stands out."""
+    rows = [
+        [
+            *(["▸" if line.stands_out else ""] if marked else []),
+            f"{line.name} ({line.note})" if line.note else line.name,
+            *(f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in line.cells),
+        ]
+        for line in table.lines
+    ]
+    put_table([[*([""] if marked else []), table.first, *table.columns], *rows])
+    if table.note:
+        put_line(table.note)
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -26,8 +26,7 @@ from paragone_workbench.measure.fidelity_verdict import kld_text, scale_text
 from paragone_workbench.statistics import number
 
 if TYPE_CHECKING:
-    from paragone_workbench.measure.fidelity import Fidelity
-    from paragone_workbench.measure.free_running import MeasurementStep
+    from paragone_workbench.measure.fidelity import Fidelity, MeasurementStep
 
 _BAR = 30
 

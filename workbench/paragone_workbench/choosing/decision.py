@@ -1,4 +1,4 @@
-"""The evidence of answers to the same prompts: pass rates, and which engines are not worse than the reference."""
+"""Which engine to deploy: the evidence of answers to the same prompts, the decision, and its reasons in sentences."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from paragone import Json
 from paragone.texts import counted
-from paragone_workbench.choosing.figures import EngineFigures, engine_figures, with_speeds_of_answers
+from paragone_workbench.choosing.figures import (
+    EngineFigures,
+    engine_figures,
+    loaded_sizes,
+    with_speeds_of_answers,
+)
 from paragone_workbench.experiments.comparison import (
     NonInferiority,
     SuiteComparison,
@@ -20,9 +24,10 @@ from paragone_workbench.experiments.comparison import (
     prompts_for,
 )
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
-from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
+from paragone_workbench.experiments.known_measurements import Known
 from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.statistics import rounded_up
+from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.experiment_records import SavedChoice
 
 
@@ -141,6 +146,7 @@ class Decision:
         prompts: Number of prompts that all compared engines answered.
         planned: Number of prompts that all compared engines will have answered in the end.
         is_settled: Whether more answers cannot change the decision: no smaller engine has an open verdict.
+        benched: Whether the speeds in `figures` are those of `bench`, not of the suite's answers.
     """
 
     chosen: str | None
@@ -150,6 +156,9 @@ class Decision:
     prompts: int = 0
     planned: int = 0
     is_settled: bool = False
+    figures: tuple[EngineFigures, ...] = ()
+    benched: bool = False
+    comparison: SuiteComparison | None = None
 
     @property
     def headline(self) -> str:
@@ -162,44 +171,38 @@ class Decision:
         return f"Deploy {chosen}."
 
     def to_json(self) -> dict[str, Json]:
-        fields = asdict(self)
-        del fields["is_settled"]
-        return fields
-
-
-class Decided(NamedTuple):
-    decision: Decision
-    figures: tuple[EngineFigures, ...]
-    comparison: SuiteComparison
-    benched: bool
-    """Whether the speeds are those of `bench`, not of the suite's answers."""
+        not_worse = () if self.comparison is None else self.comparison.not_worse
+        return {
+            "chosen": self.chosen,
+            "reference": self.reference,
+            "reasons": list(self.reasons),
+            "others": list(self.others),
+            "prompts": self.prompts,
+            "planned": self.planned,
+            "engines": [engine.to_json() for engine in self.figures],
+            "non_inferiority": [verdict.to_json() for verdict in not_worse],
+        }
 
 
 def decide_for(
+    store: Store,
     choice: SavedChoice,
     engines: Sequence[str],
+    known: Known,
+    experiment: Experiment | None,
     values: Sequence[EngineValues],
     tags: Mapping[int, Sequence[str]],
-    *,
-    is_complete: bool,
-    speeds: Mapping[str, MeasurementJson],
-    fidelity: KnownFidelity,
-    sizes: Mapping[str, int],
-    users: Mapping[str, float] | None = None,
-) -> Decided:
-    """Decide by the values of answers, which may be none, and by measurements: see `evidence_of` and `engine_figures`."""
+) -> Decision:
+    """Decide by what is known of the engines, and by the values of the experiment's answers; None without answers.
+
+    Raises StoreError.
+    """
+    is_complete = experiment is not None and not (experiment.left or any(it.unjudged for it in values))
     evidence = evidence_of(
         values, choice.reference, choice.margin, checked=choice.checked, is_complete=is_complete
     )
-    figures = engine_figures(
-        engines,
-        speeds=speeds,
-        fidelity=fidelity,
-        pass_rates=evidence.rates,
-        sizes=sizes,
-        memory=choice.memory,
-        users=users or {},
-    )
+    sizes = {} if experiment is None else loaded_sizes(store, experiment)
+    figures = engine_figures(engines, known, pass_rates=evidence.rates, sizes=sizes, memory=choice.memory)
     benched = all(engine.decode_tps is not None for engine in figures)
     if values and not benched:
         figures = with_speeds_of_answers(figures, values)
@@ -209,7 +212,7 @@ def decide_for(
         decision = Decision(chosen=name, reference=name or "", reasons=(reason,), is_settled=True)
     else:
         decision = decide(figures, choice.reference, evidence, tags, choice.unfit)
-    return Decided(decision, figures, evidence.comparison, benched)
+    return replace(decision, figures=figures, benched=benched, comparison=evidence.comparison)
 
 
 def decide(

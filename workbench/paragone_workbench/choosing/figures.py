@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from paragone import InputError, Json, ParagoneError, WeightsFile
 from paragone.json_values import count_at, number_at, objects_at
@@ -12,7 +13,7 @@ from paragone.texts import counted, size_text
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison_rows import SPEEDS, EngineValues, Metric
-from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
+from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
 from paragone_workbench.measure.fit import HYPOTHETICAL, KEPT_FREE, Division, MemoryPlan, MemoryPlanner
 from paragone_workbench.paths import accessible
 from paragone_workbench.statistics import Estimate
@@ -23,34 +24,28 @@ _SLOWER = 10
 """The factor by which a CPU is slower than a GPU for a layer, in the example in a message about offload."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineMemory:
+class EngineMemory(NamedTuple):
     """The memory that an engine takes. `misfit` and `unknown` are sentences, empty if it fits or is known."""
 
-    engine: str
     estimate: EstimatedMemory | None = None
     misfit: str = ""
     unknown: str = ""
-    error: InputError | None = None
 
 
 async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence[int]) -> EngineMemory:
-    """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each."""
+    """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each. Raises InputError."""
     backend = registry.get(engine.backend)
     if not backend.capabilities.estimate:
-        return EngineMemory(engine=engine.name, unknown=f"{backend.title} cannot estimate memory.")
+        return EngineMemory(unknown=f"{backend.title} cannot estimate memory.")
     try:
         plan = await MemoryPlanner(engine, backend, vram=vram, comparable=True).plan()
-    except InputError as error:
-        return EngineMemory(engine=engine.name, error=error)
+    except InputError:
+        raise
     except ParagoneError as error:
-        return EngineMemory(engine=engine.name, unknown=error.sentence)
+        return EngineMemory(unknown=error.sentence)
     fits = plan.fits_whole if vram else plan.fits is not False
-    return EngineMemory(
-        engine=engine.name,
-        estimate=EstimatedMemory(engine=engine.name, size=plan.needed, context=plan.context),
-        misfit="" if fits else _misfit(engine.name, plan),
-    )
+    estimate = EstimatedMemory(engine=engine.name, size=plan.needed, context=plan.context)
+    return EngineMemory(estimate, "" if fits else _misfit(engine.name, plan))
 
 
 def _misfit(name: str, plan: MemoryPlan) -> str:
@@ -153,34 +148,29 @@ def loaded_sizes(store: Store, experiment: Experiment) -> dict[str, int]:
 
 def engine_figures(
     engines: Sequence[str],
+    known: Known,
     *,
-    speeds: Mapping[str, MeasurementJson],
-    fidelity: KnownFidelity,
     pass_rates: Mapping[str, tuple[float, int]],
     sizes: Mapping[str, int],
     memory: Iterable[EstimatedMemory],
-    users: Mapping[str, float],
 ) -> tuple[EngineFigures, ...]:
-    """Return the figures of each engine, from measurements by the engine's name.
-
-    `speeds` is the JSON of `bench`; `users` the tokens per second of several users at once, in total.
-    """
+    """Return the figures of each engine, from measurements by the engine's name."""
     estimates = {estimate.engine: estimate for estimate in memory}
     return tuple(
         EngineFigures(
             engine=engine,
-            size=count_at(fidelity.candidates, engine, "size") or sizes.get(engine),
+            size=count_at(known.fidelity, engine, "size") or sizes.get(engine),
             memory=estimate.size if (estimate := estimates.get(engine)) else None,
             context=estimate.context if estimate else None,
-            decode_tps=_mean(speed := speeds.get(engine, {}), "decode_tps"),
+            decode_tps=_mean(speed := known.speeds.get(engine, {}), "decode_tps"),
             decode_tps_stdev=_mean(speed, "decode_tps", "stdev"),
             ttft_s=_mean(speed, "ttft_s"),
             ttft_prompt=_prompt_of_ttft(speed),
-            users_tps=users.get(engine),
-            kld=_kld(fidelity.candidates.get(engine, {})),
-            same_answers=count_at(fidelity.answers, engine, "identical"),
-            greedy_answers=count_at(fidelity.answers, engine, "prompts") or 0,
-            collapse=_collapse(fidelity.answers.get(engine, {})),
+            users_tps=number_at(known.throughputs, engine, "tokens_per_s"),
+            kld=_kld(known.fidelity.get(engine, {})),
+            same_answers=count_at(known.answers, engine, "identical"),
+            greedy_answers=count_at(known.answers, engine, "prompts") or 0,
+            collapse=_collapse(known.answers.get(engine, {})),
             pass_rate=pass_rates.get(engine, (None, 0))[0],
             prompts=pass_rates.get(engine, (None, 0))[1],
         )

@@ -66,7 +66,7 @@ def preset_of(name: str, definition: EngineDefinition, backend: Backend, *, syst
 
 
 BaseTheme: TypeAlias = Literal["dark", "light", "contrast"]
-COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,13 @@ class ThemeSettings(Options):
     difference: str | None = option(None, "Words that differ, and warnings.")
     failure: str | None = option(None, "Errors, and tokens that were unlikely.")
     likely: str | None = option(None, "Tokens that were likely, and texts within code.")
+
+    def __post_init__(self) -> None:
+        for name, value in self.colours.items():
+            if not _COLOUR.fullmatch(value):
+                raise InputError(
+                    f"The colour {name!r} cannot be {value!r}.", hint='It is written as "#1e90ff".'
+                )
 
     @property
     def colours(self) -> Mapping[str, str]:
@@ -212,10 +219,7 @@ def fill_template(name: str, text: str, values: Mapping[str, str]) -> str:
 
 
 def template_problems(config: Config) -> Iterator[ConfigProblem]:
-    named = config.document.data.get("templates")
-    for name, text in named.items() if isinstance(named, dict) else ():
-        if not isinstance(text, str):
-            continue  # the reader of the file reports this problem
+    for name, text in config.templates.items():
         try:
             names_in(text)
         except InputError as error:

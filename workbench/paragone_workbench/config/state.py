@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from paragone import InputError, Json, ParagoneError
+from paragone import InputError, Json
 from paragone.texts import without_keys
 from paragone.wire import from_json, to_json
 from paragone_workbench.config.settings import Config, Preset
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines import definitions
-from paragone_workbench.paths import accessible, exists, private_folder
+from paragone_workbench.paths import accessible, exists, private_folder, replacing
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -104,27 +103,12 @@ class State:
             self.warning = f"The program's saved state {outcome}: {error}"
 
     def _write(self, saved: Saved) -> None:
-        import tempfile
-
         import tomli_w
 
         text = tomli_w.dumps(_dump(saved))
-        folder = private_folder(self.path.parent)
-        try:
-            # mkstemp creates the file with mode 0600: options may hold API keys
-            handle, name = tempfile.mkstemp(dir=folder, prefix=f"{self.path.name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write("# Written by paragone. Your own settings belong in config.toml.\n" + text)
-                Path(name).replace(self.path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise ParagoneError(
-                f"{self.path} cannot be written: {error.strerror or error}.",
-                hint="Check the permissions and the free space there.",
-            ) from error
+        private_folder(self.path.parent)
+        with replacing(self.path, mode=0o600) as file:  # options may hold API keys
+            file.write("# Written by paragone. Your own settings belong in config.toml.\n" + text)
 
 
 def add_engine(

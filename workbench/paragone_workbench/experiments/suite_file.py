@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
+
+from msgspec import Struct, field
 
 from paragone import InputError, Json, Message, ParagoneError, Role, wire
-from paragone.files import LARGEST, read_regular_file
-from paragone_workbench.config.toml_file import LARGEST as TOML_LARGEST
-from paragone_workbench.config.toml_file import parse_toml
+from paragone.files import LARGEST
+from paragone.json_values import list_at, value_at
+from paragone_workbench import data
+from paragone_workbench.config import toml_file
 from paragone_workbench.conversation.variables import fill
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuiteProblem, SuitePrompt, problem_text
 
-KEYS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
-    "prompt": (str, "text"),
-    "messages": (list, "a list"),
-    "system": (str, "text"),
-    "expected": ((str, int, float), "text or a number"),
-    "tags": (list, "a list of texts"),
-    "variables": (dict, "an object with a value for each name"),
-    "assertions": (list, "a list"),
-}
-"""The keys of a record, each with the types of its value, in words too."""
 
-ROLES = ("system", "user", "assistant")
+class _Message(Struct, forbid_unknown_fields=True):
+    role: Role
+    content: str
+
+
+class _Assertion(Struct):
+    """An assertion. Its other keys are the options of the assertion of this type."""
+
+    type: str
+    negated: bool = field(name="not", default=False)
+
+
+class _Record(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The entry of one prompt. What is null is left out."""
+
+    prompt: str | None = None
+    messages: list[_Message] | None = None
+    system: str | None = None
+    expected: str | int | float | None = None
+    tags: list[str] | None = None
+    variables: dict[str, object] | None = None
+    assertions: list[dict[str, object]] | None = None
+
+
+KEYS = _Record.__struct_fields__
 
 
 Record: TypeAlias = tuple[int, Callable[[], Json]]
@@ -51,43 +66,31 @@ class FileDefaults:
 
 
 def _prompt(
-    index: int, line: int, record: Json, defaults: FileDefaults, catalog: AssertionCatalog, no_record: str
+    index: int, line: int, given: Json, defaults: FileDefaults, catalog: AssertionCatalog
 ) -> tuple[SuitePrompt, bool]:
     """Return the prompt of a record, and whether it has the user's own system prompt.
 
-    Raises InputError for the first mistake, with the sentence `no_record` for what is no record at all, and
-    ParagoneError for a faulty assertion.
+    Raises InputError for the first mistake, and ParagoneError for a faulty assertion.
     """
-    if not isinstance(record, Mapping):
-        raise InputError(no_record)
-    for key, value in record.items():
-        if key not in KEYS:
-            raise InputError(f"There is no key {key!r}. {suggest(key, KEYS)}")
-        kind, wanted = KEYS[key]
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise InputError(f"{key!r} must be {wanted}.")
-    values: dict[str, Any] = {key: value for key, value in record.items() if value is not None}
-    messages = _messages(values)
-    given = False
+    record = data.read(_Record, given, whole="A prompt")
+    messages = _messages(record)
+    has_given_system = False
     if any(message.role == "system" for message in messages):
-        if "system" in values:
+        if record.system is not None:
             raise InputError("There are both 'system' and a message with the role 'system': leave one out.")
     else:
-        given = "system" not in values and defaults.system is None and bool(defaults.given_system)
-        system = values.get("system", defaults.given_system if defaults.system is None else defaults.system)
-        if system:
+        own = defaults.system if record.system is None else record.system
+        has_given_system = own is None and bool(defaults.given_system)
+        if system := defaults.given_system if own is None else own:
             messages = [Message(role="system", text=system), *messages]
-    expected = values.get("expected")
+    expected = record.expected
     if not (expected is None or isinstance(expected, str)):
         expected = json.dumps(expected)
-    tags = values.get("tags", ())
-    if not all(isinstance(tag, str) for tag in tags):
-        raise InputError("'tags' must be a list of texts.")
-    variables = values.get("variables", {})
+    variables = cast("Mapping[str, Json]", record.variables or {})
     if variables:
         messages = [Message(role=message.role, text=fill(message.text, variables)) for message in messages]
         expected = None if expected is None else fill(expected, variables)
-    assertions = (*map(assertion_spec, values.get("assertions", ())), *defaults.assertions)
+    assertions = (*map(assertion_spec, record.assertions or ()), *defaults.assertions)
     if not assertions and expected is not None:
         assertions = (AssertionSpec(type="equals"),)
     for assertion in assertions:
@@ -97,50 +100,33 @@ def _prompt(
         line=line,
         messages=tuple(messages),
         expected=expected,
-        tags=tuple(tags),
+        tags=tuple(record.tags or ()),
         variables=variables,
         assertions=assertions,
     )
-    return prompt, given
+    return prompt, has_given_system
 
 
-def _messages(values: Mapping[str, Any]) -> list[Message]:
+def _messages(record: _Record) -> list[Message]:
     """Return the messages before variables are filled in. Raises InputError."""
-    if "messages" not in values:
-        if not values.get("prompt", "").strip():
+    if record.messages is None:
+        if not (record.prompt or "").strip():
             raise InputError("There is no prompt: write a 'prompt' or 'messages'.")
-        return [Message(role="user", text=values["prompt"])]
-    if "prompt" in values:
+        return [Message(role="user", text=record.prompt or "")]
+    if record.prompt is not None:
         raise InputError("There are both 'prompt' and 'messages': leave one out.")
-    messages = [_message(item) for item in values["messages"]]
-    if not any(message.role == "user" for message in messages):
+    if not any(message.role == "user" for message in record.messages):
         raise InputError("'messages' needs a message with the role 'user'.")
-    return messages
+    return [Message(role=message.role, text=message.content) for message in record.messages]
 
 
-def _message(item: Json) -> Message:
-    if not isinstance(item, Mapping):
-        raise InputError('An item of \'messages\' must look like {"role": "user", "content": "…"}.')
-    for key in item:
-        if key not in ("role", "content"):
-            raise InputError(f"A message has no key {key!r}. {suggest(key, ('role', 'content'))}")
-    role, content = item.get("role"), item.get("content")
-    if role not in ROLES:
-        raise InputError(f"The 'role' of a message must be one of: {', '.join(ROLES)}.")
-    if not isinstance(content, str):
-        raise InputError("The 'content' of a message must be text.")
-    return Message(role=cast("Role", role), text=content)
-
-
-def assertion_spec(item: Json) -> AssertionSpec:
+def assertion_spec(item: object) -> AssertionSpec:
     """Return the assertion that an item of `assertions` describes, with unchecked options. Raises InputError."""
-    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
-        raise InputError('An assertion must look like {"type": "contains", "value": "…"}.')
-    negated = item.get("not", False)
-    if not isinstance(negated, bool):
-        raise InputError("The 'not' of an assertion must be true or false.")
-    options = {key: value for key, value in item.items() if key not in ("type", "not")}
-    return AssertionSpec(type=cast("str", item["type"]), options=options, negated=negated)
+    read = data.read(_Assertion, item, whole="An assertion")
+    options = {
+        key: value for key, value in cast("Mapping[str, Json]", item).items() if key not in ("type", "not")
+    }
+    return AssertionSpec(type=read.type, options=options, negated=read.negated)
 
 
 def parse_json(text: str) -> Json:
@@ -243,64 +229,41 @@ def _values(header: Sequence[str], row: Sequence[str] | csv.Error) -> dict[str, 
     return values
 
 
-TOML_KEYS = ("prompts", "system", "assertions")
+class _File(Struct, forbid_unknown_fields=True):
+    prompts: list[object] = []
+    system: str | None = None
+    assertions: list[object] = []
 
 
 def toml_records(
     path: Path, text: str, system: str, catalog: AssertionCatalog
 ) -> tuple[list[Record], FileDefaults, list[SuiteProblem]]:
-    """Return the records of a file, the defaults of all prompts, and the problems outside of `[[prompts]]`.
+    """Return the records of a file, the defaults of all prompts, and the problems of its assertions.
 
-    `system` applies if the file has no system prompt. Raises InputError, with the line, for invalid TOML.
+    `system` applies if the file has no system prompt. Raises InputError, with the line, for what is no suite.
     """
-    document = parse_toml(path, text)
+    document = toml_file.parse_toml(path, text)
+    try:
+        file = data.read(_File, document.data, whole="A suite")
+    except data.DataError as error:
+        raise InputError(
+            f"{document.where(*error.path.split('.'))}: {error.sentence}", hint=error.hint
+        ) from error
     problems: list[SuiteProblem] = []
-
-    def wrong(sentence: str, *key: str | int) -> None:
-        problems.append(SuiteProblem(line=document.line(*key), sentence=sentence))
-
-    def items(key: str) -> list[object]:
-        found = document.data.get(key, [])
-        if isinstance(found, list):
-            return found
-        wrong(f"{key!r} must be a list of tables: begin each with [[{key}]].", key)
-        return []
-
-    for key in document.data:
-        if key not in TOML_KEYS:
-            wrong(f"There is no key {key!r}. {suggest(key, TOML_KEYS)}", key)
-    own = document.data.get("system")
-    if not (own is None or isinstance(own, str)):
-        wrong("'system' must be text.", "system")
-        own = None
     specs: list[AssertionSpec] = []
-    for index, item in enumerate(items("assertions")):
+    for index, item in enumerate(file.assertions):
         try:
-            spec = assertion_spec(_plain(item))
+            spec = assertion_spec(item)
             catalog.prepared(spec)
         except ParagoneError as error:
-            wrong(str(error), "assertions", index)
+            problems.append(SuiteProblem(line=document.line("assertions", index), sentence=str(error)))
         else:
             specs.append(spec)
     records: list[Record] = [
-        (document.line("prompts", index), partial(_plain, item))
-        for index, item in enumerate(items("prompts"))
+        (document.line("prompts", index), partial(value_at, item))
+        for index, item in enumerate(list_at(document.data, "prompts"))
     ]
-    return records, FileDefaults(system=own, given_system=system, assertions=tuple(specs)), problems
-
-
-def _plain(value: object) -> Json:
-    """Return a value of TOML as JSON: dates and times become text. Raises InputError for what JSON cannot express."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{value} is not a finite number.")
-    assert isinstance(value, bool | int | float | str)
-    return value
+    return records, FileDefaults(system=file.system, given_system=system, assertions=tuple(specs)), problems
 
 
 EXAMPLES = {
@@ -323,14 +286,13 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
             f"The ending of {path.name} names no format of a suite.",
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
-    text = _read(path, largest=TOML_LARGEST if ending == ".toml" else LARGEST)
+    largest = toml_file.LARGEST if ending == ".toml" else LARGEST
+    text = toml_file.text_of(path, hint="Name a file of prompts.", largest=largest)
     defaults = FileDefaults(given_system=system)
     problems: list[SuiteProblem] = []
     records: Iterable[Record]
-    mistake = 'Each line must be an object, such as {"prompt": "…"}.'
     if ending == ".toml":
         records, defaults, problems = toml_records(path, text, system, catalog)
-        mistake = "A prompt must be a table: begin it with [[prompts]]."
     else:
         # Not splitlines: it splits at characters that strings in JSON may contain.
         lines = enumerate(text.split("\n"), start=1)
@@ -340,7 +302,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     given_system: set[int] = set()
     for index, (line, read) in enumerate(records):
         try:
-            prompt, given = _prompt(index, line, read(), defaults, catalog, mistake)
+            prompt, given = _prompt(index, line, read(), defaults, catalog)
         except ParagoneError as error:
             problems.append(SuiteProblem(line=line, sentence=str(error)))
             continue
@@ -358,18 +320,3 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         problems=tuple(problems),
         given_system=frozenset(given_system),
     )
-
-
-def _read(path: Path, *, largest: int) -> str:
-    raw = read_regular_file(path, hint="Name a file of prompts.", largest=largest)
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # the position in the error is counted after the byte order mark
-        start = error.start + len(raw) - len(error.object)
-        line = raw.count(b"\n", 0, start) + 1
-        column = start - raw.rfind(b"\n", 0, start)
-        raise InputError(
-            f"{path}:{line}: The file is not UTF-8 text: byte 0x{raw[start]:02x} at position {column} of the line.",
-            hint="Save it as UTF-8.",
-        ) from error

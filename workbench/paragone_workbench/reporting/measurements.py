@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias, get_args
+from typing import TypeAlias
 
 from paragone import Json
 from paragone.json_values import count_at, list_at, number_at, object_at, objects_at, text_at
 from paragone.texts import counted
-from paragone_workbench.experiments.known_measurements import MeasurementJson, names_now
+from paragone_workbench import blocks
+from paragone_workbench.experiments.known_measurements import MeasurementJson, SavedMeasurements, names_now
 from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
-from paragone_workbench.reporting import content
-from paragone_workbench.reporting.charts import Figure, chart
 from paragone_workbench.statistics import t_interval
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
-from paragone_workbench.store.store import Store
-
-SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
+from paragone_workbench.store.experiment_records import Measurement
 
 _Named: TypeAlias = Sequence[tuple[str, MeasurementJson]]
 
@@ -35,11 +31,7 @@ _USERS_NOTE = (
 )
 
 
-def saved_measurements(store: Store) -> SavedMeasurements:
-    return {kind: store.measurements.all(kind) for kind in get_args(MeasurementKind)}
-
-
-def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[content.Section, ...]:
+def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[blocks.Section, ...]:
     """Return sections with the newest measurement of each kind and engine; for the fidelity, of each candidate.
 
     Engines that differ only in sampling options have the same identity, and share a measurement.
@@ -60,7 +52,7 @@ def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> 
     return tuple(sections)
 
 
-def _section(measurement: Measurement, names: Mapping[str, str]) -> content.Section | None:
+def _section(measurement: Measurement, names: Mapping[str, str]) -> blocks.Section | None:
     """Return the section of a measurement; None without figures. `names` has the engines' present names by the former."""
     is_fidelity = measurement.kind == "fidelity"
     figures = objects_at(measurement.data, "candidates" if is_fidelity else "engines")
@@ -78,19 +70,19 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> content.Sect
     if not tables:
         return None
     remarks = [
-        content.Remark(
-            content.public(f"Measured on {content.date_text(measurement.created)} {', '.join(about)}.")
+        blocks.Remark(
+            blocks.public(f"Measured on {blocks.date_text(measurement.created)} {', '.join(about)}.")
         )
     ]
     if measurement.data.get("partial"):
-        remarks.append(content.Remark("The measurement is incomplete.", stands_out=True))
+        remarks.append(blocks.Remark("The measurement is incomplete.", stands_out=True))
     remarks += [
-        content.Remark(content.public(f"{subject}: {text}"))
+        blocks.Remark(blocks.public(f"{subject}: {text}"))
         for subject, text in dict.fromkeys(note for note in notes if isinstance(note[1], str))
     ]
     if is_fidelity:
         remarks += _fidelity_findings(engines, measurement)
-    return content.Section(
+    return blocks.Section(
         title=measurement.kind.capitalize(), tables=tables, remarks=tuple(remarks), folded=True
     )
 
@@ -98,7 +90,7 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> content.Sect
 # Bench
 
 
-def _bench_charts(engines: _Named) -> Iterator[content.Table]:
+def _bench_charts(engines: _Named) -> Iterator[blocks.Table]:
     tests = [[(name, test) for test in objects_at(engine, "tests")] for name, engine in engines]
     measured = [row for test in zip(*tests, strict=False) for row in test]
     for key, title, note, unit, factor in _BENCH_CHARTS:
@@ -111,9 +103,9 @@ def _bench_charts(engines: _Named) -> Iterator[content.Table]:
             digits = 0 if mean >= 100 else 1 if mean >= 10 else 2 if mean >= 1 else 3
             text = f"{mean:,.{digits}f} ± {deviation:,.{digits}f} {unit}"
             ends = (max(0.0, mean - deviation), mean + deviation) if deviation else None
-            figures.append(Figure(name, mean, text, ends, sample=_test(test)))
+            figures.append(blocks.Figure(name, mean, text, ends, sample=_test(test)))
         if figures:
-            yield chart(title, note, figures)
+            yield blocks.chart(title, note, figures)
 
 
 def _test(test: Mapping[str, Json]) -> str:
@@ -147,10 +139,10 @@ def _bench_notes(engines: _Named) -> Iterator[tuple[str, Json]]:
 # Users at once
 
 
-def _users_tables(engines: _Named) -> Iterator[content.Table]:
+def _users_tables(engines: _Named) -> Iterator[blocks.Table]:
     levels = [(name, level) for name, engine in engines for level in objects_at(engine, "users")]
     several = len({count_at(level, "prompt_tokens") for _, level in levels}) > 1
-    found: list[tuple[int, int, content.TableLine]] = []
+    found: list[tuple[int, int, blocks.TableLine]] = []
     for name, level in levels:
         users, tokens = count_at(level, "users"), count_at(level, "prompt_tokens")
         rate = number_at(level, "tokens_per_s")
@@ -158,42 +150,33 @@ def _users_tables(engines: _Named) -> Iterator[content.Table]:
             continue
         mean, deviation = number_at(level, "user_tps", "mean"), number_at(level, "user_tps", "stdev")
         cells = (
-            content.TableCell(f"{rate:,.1f}"),
-            content.TableCell()
+            blocks.TableCell(f"{rate:,.1f}"),
+            blocks.TableCell()
             if mean is None
-            else content.TableCell(f"{mean:,.1f}", "" if deviation is None else f"± {deviation:,.1f}"),
+            else blocks.TableCell(f"{mean:,.1f}", "" if deviation is None else f"± {deviation:,.1f}"),
             _percentiles(level, "ttft_s", "s", 2),
             _percentiles(level, "tpot_ms", "ms", 1),
             _percentiles(level, "itl_ms", "ms", 1),
         )
         note = f"{counted(users, 'user')}{f', prompt {tokens:,}' if several else ''}"
-        found.append((users, tokens, content.TableLine(name=content.public(name), note=note, cells=cells)))
+        found.append((users, tokens, blocks.TableLine(name=blocks.public(name), note=note, cells=cells)))
     if found:
         lines = tuple(line for _, _, line in sorted(found, key=lambda level: level[:2]))
-        yield content.Table(title="Users at once", columns=_USERS_COLUMNS, lines=lines, note=_USERS_NOTE)
+        yield blocks.Table(title="Users at once", columns=_USERS_COLUMNS, lines=lines, note=_USERS_NOTE)
 
 
-def _percentiles(level: MeasurementJson, figure: str, unit: str, digits: int) -> content.TableCell:
+def _percentiles(level: MeasurementJson, figure: str, unit: str, digits: int) -> blocks.TableCell:
     p50, p95, p99 = (number_at(level, figure, name) for name in ("p50", "p95", "p99"))
     if p50 is None:
-        return content.TableCell()
+        return blocks.TableCell()
     higher = "" if p95 is None or p99 is None else f"{p95:,.{digits}f}, {p99:,.{digits}f}"
-    return content.TableCell(f"{p50:,.{digits}f} {unit}", higher)
-
-
-def common_throughput(
-    known: Mapping[tuple[int, int, int], Mapping[str, MeasurementJson]], engines: Sequence[str]
-) -> tuple[int, Mapping[str, MeasurementJson]]:
-    """Return the largest number of users whose throughput is known of all engines, 0 without one, and the figures."""
-    whole = (level for level, found in known.items() if len(found) == len(engines))
-    most = max(whole, key=lambda level: level[0], default=None)
-    return (0, {}) if most is None else (most[0], known[most])
+    return blocks.TableCell(f"{p50:,.{digits}f} {unit}", higher)
 
 
 # Fidelity
 
 
-def _fidelity_charts(engines: _Named, measurement: Measurement) -> Iterator[content.Table]:
+def _fidelity_charts(engines: _Named, measurement: Measurement) -> Iterator[blocks.Table]:
     floor = [("noise floor", object_at(measurement.data, "noise"))]
     if klds := [
         figure._replace(text=f"{figure.text}, {band_of(figure.value)}")
@@ -203,12 +186,12 @@ def _fidelity_charts(engines: _Named, measurement: Measurement) -> Iterator[cont
             "How far the distributions are from the reference's. Less is better; a value within the noise floor "
             f"is no difference. Scale: {scale_text()}."
         )
-        yield chart("Mean KL divergence", note, [*klds, *_fidelities(floor, "mean_kld", " nats", 4)])
+        yield blocks.chart("Mean KL divergence", note, [*klds, *_fidelities(floor, "mean_kld", " nats", 4)])
     if same := list(_fidelities(engines, "top1_agreement", "%", 1, error="top1_se", factor=100, largest=100)):
         note = "Share of the positions at which the likeliest token is the reference's."
-        yield chart("Same top token", note, same, content.Axis(0.0, 100.0))
+        yield blocks.chart("Same top token", note, same, blocks.Axis(0.0, 100.0))
     if bits := list(_fidelities(engines, "bits_per_byte", "", 3)):
-        yield chart("Bits per byte", "Log-loss of the text. Less is better.", bits)
+        yield blocks.chart("Bits per byte", "Log-loss of the text. Less is better.", bits)
 
 
 def _fidelities(
@@ -220,7 +203,7 @@ def _fidelities(
     error: str = "",
     factor: float = 1,
     largest: float = math.inf,
-) -> Iterator[Figure]:
+) -> Iterator[blocks.Figure]:
     """Yield the values of `key`, none of which is negative, with their 95% intervals where these are known."""
     for name, engine in engines:
         value, deviation = number_at(engine, key), number_at(engine, error or f"{key}_se")
@@ -228,7 +211,7 @@ def _fidelities(
         if value is None:
             continue
         value *= factor
-        figure = Figure(name, value, f"{value:.{digits}f}{unit}")
+        figure = blocks.Figure(name, value, f"{value:.{digits}f}{unit}")
         if deviation and windows is not None:
             interval = t_interval(value, factor * deviation, windows)
             low, high = max(0.0, interval.low), min(interval.high, largest)
@@ -244,15 +227,15 @@ def _about_fidelity(measurement: Measurement) -> Iterator[str]:
         yield f"with {tokens:,} tokens scored"
 
 
-def _fidelity_findings(engines: _Named, measurement: Measurement) -> Iterator[content.Remark]:
+def _fidelity_findings(engines: _Named, measurement: Measurement) -> Iterator[blocks.Remark]:
     """Yield remarks: where the divergence grows, which engine is closer, and how free-running answers agree."""
     for name, engine in engines:
         if warning := text_at(engine, "warning"):
-            yield content.Remark(content.public(warning), stands_out=True)
+            yield blocks.Remark(blocks.public(warning), stands_out=True)
         depth = object_at(engine, "by_depth")
         if depth.get("grows") is True:
             growth = f"{name}: the KLD grows with the depth in the context{_growth(depth)}."
-            yield content.Remark(content.public(growth), stands_out=True)
+            yield blocks.Remark(blocks.public(growth), stands_out=True)
     measured = {str(engine.get("engine")) for _, engine in engines}
     answers = objects_at(measurement.data, "free_running", "candidates")
     for item, who in (
@@ -261,7 +244,7 @@ def _fidelity_findings(engines: _Named, measurement: Measurement) -> Iterator[co
     ):
         if who <= measured and (sentence := text_at(item, "sentence")):
             stands_out = item.get("collapsed") is True or item.get("shown") is True
-            yield content.Remark(content.public(sentence), stands_out)
+            yield blocks.Remark(blocks.public(sentence), stands_out)
 
 
 def _growth(depth: Mapping[str, Json]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -133,7 +133,7 @@ class KeyMiddleware:
 
 
 _Asked = TypeVar("_Asked")
-ReadRequest: TypeAlias = Callable[[requests.Fields, type[Options]], _Asked]
+ReadRequest: TypeAlias = Callable[[Mapping[str, Json], type[Options]], _Asked]
 """Reads the fields of a client's request, given the engine's sampling options."""
 
 _INTERNAL = "An internal error occurred."
@@ -213,9 +213,9 @@ class _Paths:
         data = await read_body(request.receive, self._limits.megabytes << 20)
 
         def parsed() -> tuple[ServedEngine, _Asked]:
-            body = requests.Fields.of_body(data)
-            engine = self._engines.find(body.required("model"))
-            return engine, read(body, engine.options)
+            values = requests.parsed(data)
+            engine = self._engines.find(requests.read(requests.Named, values).model)
+            return engine, read(values, engine.options)
 
         # parsing a large body takes so long that other answers would wait
         is_large = len(data) > _SMALL
