@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.outbox import FollowedRun, Outbox, RecordKey, Write, write_conversation
+from paragone_workbench.store.outbox import FollowedRun, Outbox, RecordKey, Write, begin
 from paragone_workbench.store.records import NO_DRAFT
 
 if TYPE_CHECKING:
@@ -457,13 +457,8 @@ def save_whole(
     number, left = 0, [*writes.items()]
     while left or not number:
         part, left = dict(left[:PART]), left[PART:]
-        begin = partial(
-            write_conversation,
-            conversation_id=conversation.id,
-            created=conversation.created,
-            is_saved=bool(number),
-        )
-        number = store.save({key: begin, **part})[key]
+        first = begin(conversation, is_saved=bool(number))
+        number = store.save({key: first, **part})[key]
         time.sleep(_PAUSE_S if left else 0)
     if title:
         store.rename(number, title)
