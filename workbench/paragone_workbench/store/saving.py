@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.outbox import FollowedRun, Outbox, RecordKey, Write, write_conversation
+from paragone_workbench.store.outbox import FollowedRun, Outbox, RecordKey, Write, begin
 from paragone_workbench.store.records import NO_DRAFT
 
 if TYPE_CHECKING:
@@ -449,11 +449,4 @@ def save_whole(
     """Save a conversation in one transaction, and return its number. `title` is for a conversation that is new."""
     store.wait_for_locks(_WHOLE_BUSY_S)
     key: RecordKey = "conversation", conversation.id
-    begin = partial(
-        write_conversation,
-        conversation_id=conversation.id,
-        created=conversation.created,
-        is_saved=False,
-        title=title,
-    )
-    return store.save({key: begin, **writes})[key]
+    return store.save({key: begin(conversation, title, is_saved=False), **writes})[key]
