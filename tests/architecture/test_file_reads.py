@@ -22,7 +22,6 @@ OTHERS = {
     "tui/paragone_cli/command_line/output.py": "/dev/null",
     "workbench/paragone_workbench/measure/fidelity.py": "a file of the package",
     "workbench/paragone_workbench/config/read.py": "a file of the package, and one that it makes",
-    "workbench/paragone_workbench/config/state.py": "the program's own state",
     "workbench/paragone_workbench/engines/environments.py": "the program's own mark and lock, and /proc",
     "workbench/paragone_workbench/paths.py": "a file that it makes",
     "workbench/paragone_workbench/machine.py": "/proc and cgroups",
