@@ -35,7 +35,8 @@ from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
-from paragone_workbench.scheduling import EnginePool, decide
+from paragone_workbench.runs.scheduler import decide
+from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.experiment_records import SavedChoice
 from paragone_workbench.store.saving import retrying

@@ -14,7 +14,6 @@ from paragone import InputError, Json, Message, ParagoneError
 from paragone.json_values import count_at, number_at
 from paragone_workbench.compare.agreement import AnswerSummary, summarize
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import Stoppable
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.identity import measured_identity, measurement_of
@@ -23,7 +22,7 @@ from paragone_workbench.measure.bench_results import BenchTest, users_tests
 from paragone_workbench.measure.fidelity import Fidelity, sample_text
 from paragone_workbench.measure.fidelity_verdict import fidelity_json
 from paragone_workbench.measure.free_running import FreeRunning
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.scheduling import EnginePool, Stoppable
 from paragone_workbench.store import History
 from paragone_workbench.store.experiment_records import MeasurementKind
 from paragone_workbench.store.saving import retrying
