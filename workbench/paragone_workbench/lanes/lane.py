@@ -8,15 +8,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone_workbench.engines import definitions
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.failures import notify_observers
-from paragone_workbench.engines.handle import EngineObserver
 from paragone_workbench.runs.context import path_to, request_of
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
-    from paragone import Caution, Channel, LoadedModel, ParagoneError
+    from paragone import Caution, Channel, ParagoneError
     from paragone_workbench.conversation.tree import Prompt
-    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.execute import Execution
     from paragone_workbench.runs.result import Prefix
@@ -102,7 +101,7 @@ class LaneObserver:
         """The engine could not be opened, or ended while no run used it."""
 
 
-class Lane(EngineObserver):
+class Lane:
     """Answers prompts with an engine, one at a time; each run continues the previous one. Raises no errors of the
     engine."""
 
@@ -121,7 +120,7 @@ class Lane(EngineObserver):
         self.is_reopened = record is not None and bool(record.runs)
         """Whether `first_definition` comes from a reopened conversation."""
         self.engine = pool.add(definition)
-        self.engine.observers.append(self)
+        self.engine.watchers.append(self._engine_changed)
         self.record = record or LaneRecord(definition=definition, position=0)
         """The lane's path and runs, in the form that the history saves."""
         self.observers: list[LaneObserver] = []
@@ -129,8 +128,9 @@ class Lane(EngineObserver):
         self._asked = False
         """Whether the engine has executed the last run of the path since the engine was opened."""
         self._was_open = False
+        self._engine_error: ParagoneError | None = None
         self._pool = pool
-        self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None
+        self.logprobs: Callable[[EngineTask], int | None] = lambda _: None
         """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self.when_free: Callable[[Lane, Run], None] = lambda lane, run: None
         """Called when a run has ended and all observers were notified. The lane can then begin the next prompt."""
@@ -297,20 +297,22 @@ class Lane(EngineObserver):
         if not self.is_busy:
             self._idle.set()
 
-    def engine_changed(self, engine: EngineHandle) -> None:
+    def _engine_changed(self, engine: EngineTask) -> None:
         """Forward the event to the lane's observers. A newly opened engine has executed no run."""
         self._describe()
-        if engine.is_open and not self._was_open and self.present is None:
+        opens = engine.is_open and not self._was_open
+        if opens and self.present is None:
             self._asked = False
         self._was_open = engine.is_open
         self.changed()
-
-    def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        for caution in loaded.cautions:
-            self.cautioned(None, caution)
-
-    def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        self.notify(lambda observer: observer.engine_failed(self, error))
+        if opens and engine.loaded is not None:
+            for caution in engine.loaded.cautions:
+                self.cautioned(None, caution)
+        error, self._engine_error = self._engine_error, engine.error
+        is_asked = self.present is not None and self.present.phase != "waiting"
+        if engine.error is not None and engine.error is not error and not is_asked:
+            failed = engine.error
+            self.notify(lambda observer: observer.engine_failed(self, failed))
 
     def changed(self) -> None:
         self.notify(lambda observer: observer.state_changed(self))
