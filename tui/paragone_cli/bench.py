@@ -9,9 +9,8 @@ from types import ModuleType
 
 from paragone import InputError
 from paragone.texts import counted, install_command
-from paragone_cli.command_arguments import BenchArguments
 from paragone_cli.command_line import output
-from paragone_cli.command_line.arguments import command
+from paragone_cli.command_line.command_arguments import BenchArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import number_text, percentiles_text, put_figures, short_name, shown
@@ -222,7 +221,6 @@ def _row(benched: results.BenchedEngine, test: results.BenchTest) -> list[str]:
     return [short_name(benched.name), f"{test.prompt_tokens:,}", f"{test.depth:,}"]
 
 
-@command(BenchArguments)
 def bench(args: BenchArguments) -> int:
     tests = results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
     users = results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)

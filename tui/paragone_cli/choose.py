@@ -13,9 +13,8 @@ from typing import TypeVar
 from paragone import InputError, ParagoneError
 from paragone.files import reading
 from paragone.texts import counted, size_text
-from paragone_cli.command_arguments import ChooseArguments
 from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.arguments import command
+from paragone_cli.command_line.command_arguments import ChooseArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import to_continue
@@ -179,7 +178,6 @@ def _put_list(title: str, sentences: Iterable[str]) -> None:
         put_line(f"  {sentence}")
 
 
-@command(ChooseArguments)
 def choose(args: ChooseArguments) -> int:
     if len(set(args.engines)) < 2:
         raise InputError(
