@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from paragone_cli.command_line.arguments import Arguments, declared
@@ -26,7 +27,7 @@ def section(top: str) -> Iterator[str]:
     yield f"\n## {f'paragone {top}' if top else 'The screen'}\n"
     if top in GROUPS:
         yield f"{GROUPS[top]}\n"
-    yield from ("```sh", *EXAMPLES[top], "```\n")
+    yield from ("```sh", textwrap.dedent(EXAMPLES[top].lstrip("\n")), "```\n")
     for name in names_in(top):
         if top in GROUPS:
             yield f"\n### paragone {name}\n"

@@ -54,7 +54,7 @@ def test_every_command_line_on_a_page_is_valid(page):
 
 def test_the_examples_of_the_help_are_valid():
     for name, examples in EXAMPLES.items():
-        for line in examples:
+        for line in map(str.strip, examples.strip().splitlines()):
             (found,) = command_lines(f"```sh\n{line}\n```")
             assert is_command(found), line
             assert found.startswith(f"paragone {name}".rstrip())

@@ -111,114 +111,90 @@ GROUPS: Mapping[str, str] = {
 }
 """The commands that have subcommands."""
 
-HEADINGS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "Start": {
-        "demo": (
-            "paragone demo",
-            "paragone demo --offline",
-            "paragone demo -s temperature=0",
-        ),
-        "ask": (
-            "paragone ask small 'Name three colours.'",
-            "git diff | paragone ask small -p 'Write a commit message for this.'",
-            "paragone ask ollama:llama3.2 -p 'Summarize this.' --attach notes.txt -s temperature=0",
-        ),
-        "serve": (
-            "paragone serve small",
-            "paragone serve small large --port 9000",
-            "paragone serve llama_cpp:~/models/small.gguf --host 0.0.0.0",
-        ),
-    },
-    "Compare": {
-        "compare": (
-            "paragone compare small large -p 'Why is the sky blue?'",
-            "paragone compare small large -p 'Hi.' -s temperature=0 -s small.n_ctx=2048 -j",
-            "paragone compare small large --schedule sequential < question.txt",
-        ),
-        "suite": (
-            "paragone suite run prompts.toml --engines small large",
-            "paragone suite show e3 --failed",
-            "paragone suite compare e3 e4 --margin 5",
-        ),
-        "vote": (
-            "paragone vote cast e3",
-            "paragone vote ratings",
-            "paragone vote ratings e3 --without-named",
-        ),
-        "choose": (
-            "paragone choose small large",
-            "paragone choose small large --suite mine.toml --time 30m -o choice.html",
-            "paragone choose small large --vram 24G",
-        ),
-    },
-    "Measure": {
-        "fidelity": (
-            "paragone fidelity large small",
-            "paragone fidelity large small --text wiki.txt --max-kld 0.1",
-            "paragone fidelity small --kv q8_0,q4_0",
-        ),
-        "bench": (
-            "paragone bench small large",
-            "paragone bench small --prompt-tokens 512,4096 --depth 0,8192",
-            "paragone bench server --users 1,8,32",
-        ),
-        "fit": (
-            "paragone fit large",
-            "paragone fit large --ctx 32768",
-            "paragone fit large --vram 24G,24G",
-        ),
-    },
-    "History": {
-        "history": (
-            "paragone history list tag:work",
-            "paragone history show c7",
-            "paragone history export c7 -o chat.md",
-        ),
-        "replay": (
-            "paragone replay r45",
-            "paragone replay e3 -s n_threads=1",
-            "paragone replay experiment.json --engine small=llama_cpp:~/models/small.gguf",
-        ),
-        "report": (
-            "paragone report e3 -o report.html",
-            "paragone report c7 -o chat.md",
-            "paragone report",
-        ),
-    },
-    "Set up": {
-        "engines": (
-            "paragone engines",
-            "paragone engines models ollama",
-            "paragone engines options llama_cpp",
-        ),
-        "config": (
-            "paragone config init",
-            "paragone config check",
-            "paragone config completion bash > ~/.local/share/bash-completion/completions/paragone",
-        ),
-        "env": (
-            "paragone env create exllamav3",
-            "paragone env list",
-            "paragone env remove exllamav3",
-        ),
-        "doctor": (
-            "paragone doctor",
-            "paragone doctor llama_cpp",
-            "paragone doctor --offline -j",
-        ),
-    },
+HEADINGS: Mapping[str, Sequence[str]] = {
+    "Start": ("demo", "ask", "serve"),
+    "Compare": ("compare", "suite", "vote", "choose"),
+    "Measure": ("fidelity", "bench", "fit"),
+    "History": ("history", "replay", "report"),
+    "Set up": ("engines", "config", "env", "doctor"),
 }
-"""The headings of the help text, with their commands and three examples for each."""
+"""The commands under the headings of the help text."""
 
-EXAMPLES: Mapping[str, Sequence[str]] = {
-    "": (
-        "paragone small llama_cpp:~/models/large.gguf",
-        "paragone small large --preset brief -s temperature=0",
-        "paragone ollama:llama3.2@http://gpu-box:11434",
-    ),
-    **{name: lines for commands in HEADINGS.values() for name, lines in commands.items()},
+EXAMPLES: Mapping[str, str] = {
+    "": """
+  paragone small llama_cpp:~/models/large.gguf
+  paragone small large --preset brief -s temperature=0
+  paragone ollama:llama3.2@http://gpu-box:11434""",
+    "demo": """
+  paragone demo
+  paragone demo --offline
+  paragone demo -s temperature=0""",
+    "ask": """
+  paragone ask small 'Name three colours.'
+  git diff | paragone ask small -p 'Write a commit message for this.'
+  paragone ask ollama:llama3.2 -p 'Summarize this.' --attach notes.txt -s temperature=0""",
+    "serve": """
+  paragone serve small
+  paragone serve small large --port 9000
+  paragone serve llama_cpp:~/models/small.gguf --host 0.0.0.0""",
+    "compare": """
+  paragone compare small large -p 'Why is the sky blue?'
+  paragone compare small large -p 'Hi.' -s temperature=0 -s small.n_ctx=2048 -j
+  paragone compare small large --schedule sequential < question.txt""",
+    "suite": """
+  paragone suite run prompts.toml --engines small large
+  paragone suite show e3 --failed
+  paragone suite compare e3 e4 --margin 5""",
+    "vote": """
+  paragone vote cast e3
+  paragone vote ratings
+  paragone vote ratings e3 --without-named""",
+    "choose": """
+  paragone choose small large
+  paragone choose small large --suite mine.toml --time 30m -o choice.html
+  paragone choose small large --vram 24G""",
+    "fidelity": """
+  paragone fidelity large small
+  paragone fidelity large small --text wiki.txt --max-kld 0.1
+  paragone fidelity small --kv q8_0,q4_0""",
+    "bench": """
+  paragone bench small large
+  paragone bench small --prompt-tokens 512,4096 --depth 0,8192
+  paragone bench server --users 1,8,32""",
+    "fit": """
+  paragone fit large
+  paragone fit large --ctx 32768
+  paragone fit large --vram 24G,24G""",
+    "history": """
+  paragone history list tag:work
+  paragone history show c7
+  paragone history export c7 -o chat.md""",
+    "replay": """
+  paragone replay r45
+  paragone replay e3 -s n_threads=1
+  paragone replay experiment.json --engine small=llama_cpp:~/models/small.gguf""",
+    "report": """
+  paragone report e3 -o report.html
+  paragone report c7 -o chat.md
+  paragone report""",
+    "engines": """
+  paragone engines
+  paragone engines models ollama
+  paragone engines options llama_cpp""",
+    "config": """
+  paragone config init
+  paragone config check
+  paragone config completion bash > ~/.local/share/bash-completion/completions/paragone""",
+    "env": """
+  paragone env create exllamav3
+  paragone env list
+  paragone env remove exllamav3""",
+    "doctor": """
+  paragone doctor
+  paragone doctor llama_cpp
+  paragone doctor --offline -j""",
 }
-"""Examples by the names of the commands, and of the screen."""
+"""Three examples for each command, and for the screen under the empty name."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -329,7 +305,7 @@ def _add_subcommands(parser: Parser, group: str) -> list[tuple[str, Parser]]:
 
 def _epilog(name: str) -> str:
     top = name.partition(" ")[0]
-    lines = ["examples:", *(f"  {line}" for line in EXAMPLES[top]), ""]
+    lines = [f"examples:{EXAMPLES[top]}", ""]
     if name:
         lines.append("`paragone --help` shows the options of every command: --config, --offline, --trust.")
         address = f"docs/command-line.md#paragone-{top}"

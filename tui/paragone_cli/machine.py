@@ -48,11 +48,7 @@ def completion(
     import shtab  # only this command needs shtab
 
     engines = shtab.cmd(_ENGINES)
-    completed = {
-        "FILE": shtab.FILE,
-        "FOLDER": shtab.DIRECTORY,
-        "PATH": shtab.FILE,
-    }
+    completed = {"FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY, "PATH": shtab.FILE}
     completed |= dict.fromkeys(("ENGINE", "REFERENCE", "CANDIDATE"), engines)
 
     def complete(argument: argparse.Action) -> None:

@@ -227,10 +227,7 @@ def suite_run(args: SuiteRunArguments) -> int:
 
 
 async def _run(
-    request: SuiteRequest,
-    registry: Registry,
-    catalog: AssertionCatalog,
-    args: SuiteRunArguments,
+    request: SuiteRequest, registry: Registry, catalog: AssertionCatalog, args: SuiteRunArguments
 ) -> int:
     executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
     async with opened_history() as history:

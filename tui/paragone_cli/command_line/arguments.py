@@ -21,7 +21,7 @@ A = TypeVar("A", bound="Arguments")
 N = TypeVar("N", int, float)
 
 
-def argument(spec: str, doc: str, **settings: Any) -> Any:
+def arg(spec: str, doc: str, **settings: Any) -> Any:
     """Declare an argument: `FILE`, an option such as `-o --to FILE`, or a switch such as `--force`.
 
     `settings` are keyword arguments of `ArgumentParser.add_argument`.
@@ -38,13 +38,11 @@ def argument(spec: str, doc: str, **settings: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """The arguments of every command. A command's frozen subclass adds fields with `argument`."""
+    """The arguments of every command. A command's frozen subclass adds fields with `arg`."""
 
-    config: Path | None = argument(
-        "--config FILE", "config file to use instead of the user's config.toml", type=Path
-    )
-    offline: bool = argument("--offline", "contact nothing outside this process and its engines' processes")
-    trust: bool = argument(
+    config: Path | None = arg("--config FILE", "config file to use instead of the user's config.toml")
+    offline: bool = arg("--offline", "contact nothing outside this process and its engines' processes")
+    trust: bool = arg(
         "--trust",
         "allow the addresses, files, commands and interpreters that the config file, a suite or a document names",
     )
@@ -55,7 +53,8 @@ def declared(kind: type[Arguments]) -> Iterator[tuple[str, Sequence[str], Mappin
     inherited = {field.name for base in kind.__bases__ if base is not object for field in fields(base)}
     own = [field for field in fields(kind) if field.name not in inherited]
     for field in (*own, *(shared for shared in reversed(fields(kind)) if shared.name in inherited)):
-        yield field.name, field.metadata["flags"], field.metadata["settings"]
+        of_path = {"type": Path} if "Path" in str(field.type) else {}
+        yield field.name, field.metadata["flags"], {**of_path, **field.metadata["settings"]}
 
 
 def add_arguments(

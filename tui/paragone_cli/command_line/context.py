@@ -129,10 +129,7 @@ class CommandContext:
         return apply_settings(definition, backend, settings)
 
     def checked(
-        self,
-        names: Iterable[str],
-        settings: Sequence[str],
-        preset: str | None = None,
+        self, names: Iterable[str], settings: Sequence[str], preset: str | None = None
     ) -> tuple[EngineDefinition, ...]:
         """Return the named engines after checking their backends and options. Raises InputError."""
         definitions = self.engines(names, settings, preset)
