@@ -376,7 +376,7 @@ class EmbeddingChecks(ConformanceFixtures):
     async def test_embedding_can_be_stopped(self, subject: Subject) -> None:
         """`stop` ends `embed` soon, with an EngineError unless all vectors are complete. The engine is then free."""
         runs.needs(subject.able.embeddings, "the backend computes no embeddings")
-        task = asyncio.ensure_future(subject.engine.embed(EmbedRequest(texts=(subject.long_text(500),) * 8)))
+        task = asyncio.ensure_future(subject.engine.embed(EmbedRequest(texts=(subject.long_text(500),) * 16)))
         await asyncio.sleep(0.05)
         await runs.within(subject.grace, "`stop`", subject.engine.stop())
         try:
