@@ -113,7 +113,7 @@ async def test_a_command_that_leaves_something_running(hostile, open_lane, tmp_p
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="this looks into /proc")
-async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
+async def test_a_command_whose_output_never_ends_is_killed_with_all_that_it_started(
     backend, hostile, tmp_path, monkeypatch
 ):
     os.mkfifo(tmp_path / "child")
@@ -124,7 +124,7 @@ async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
         return limit
 
     monkeypatch.setattr(asyncio, "timeout", timeout)
-    command = f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; wait'"
+    command = f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; exec yes'"
 
     async def run_out():
         """End the time of the command once its child runs."""
