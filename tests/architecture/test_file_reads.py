@@ -11,7 +11,7 @@ OTHERS = {
     "backends/paragone_llama_cpp/library.py": "/proc",
     "backends/paragone_llama_cpp/model.py": "/proc and cgroups",
     "backends/paragone_llama_cpp/requantize.py": "the file that it has just made",
-    "backends/paragone_remote/keys.py": "the output of a command",
+    "backends/paragone_remote/endpoint.py": "the output of a command",
     "backends/paragone_remote/llama_server/process.py": "/proc",
     "plugins/paragone/chat_template.py": "/proc",
     "plugins/paragone/threads.py": "/sys",

@@ -24,7 +24,7 @@ from tests.processes import gone
 
 from paragone import InputError, OpenRequest, ParagoneError
 from paragone.network import GUARD
-from paragone_remote.keys import find_key
+from paragone_remote.endpoint import find_key
 from paragone_remote.options import EndpointOptions
 from paragone_workbench.engines.registry import Registry
 
@@ -418,7 +418,7 @@ async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, mo
     answer = threading.Event()
     waiting = MemoryKeyring(SECRET)
     monkeypatch.setattr(waiting, "get_password", lambda service, user: answer.wait() and None)
-    monkeypatch.setattr("paragone_remote.keys._PATIENCE", 0)
+    monkeypatch.setattr("paragone_remote.endpoint._PATIENCE", 0)
     system_keyring(waiting)
     error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
     answer.set()
