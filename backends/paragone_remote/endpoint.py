@@ -7,19 +7,17 @@ import contextlib
 import os
 import re
 import shlex
-import signal
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from paragone import EngineError, InputError, texts
 from paragone.threads import in_daemon_thread
-from paragone.worker.process import closed_offline
+from paragone.worker.process import output_of
 from paragone_remote.options import EndpointOptions, plain, read_url, url_of
 
 _LONGEST_ERROR = 10_000
@@ -200,9 +198,6 @@ def _read(service: str, user: str) -> str | None:
         ) from error
 
 
-_LEFT = 0.2
-"""Seconds to read the output of a command that has ended: a child process of the command may keep the pipe open."""
-
 _LONGEST_KEY = 2**16
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -311,57 +306,17 @@ async def _printed(command: str) -> str:
     if not words:
         raise InputError("key_command is empty.")
     name = plain(words[0])
-    read, write = os.pipe()  # asyncio's own pipe would wait for children that the command leaves running
-    with os.fdopen(read, "rb") as pipe:
-        try:
-            # In a session of its own, the command cannot write to the terminal, and can be killed with its children.
-            process = await asyncio.create_subprocess_exec(
-                *closed_offline(words),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=write,
-                stderr=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:  # ValueError: a null byte
-            reason = (getattr(error, "strerror", None) or str(error)).lower()
-            raise InputError(f"key_command cannot run {name}: {reason}.") from error
-        finally:
-            os.close(write)
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                out = await _output(process, pipe)
-        except TimeoutError as error:
-            raise EngineError(f"key_command ({name}) printed no key in {_PATIENCE:g} seconds.") from error
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-    key = out.decode("utf-8", "replace").partition("\n")[0].strip()
-    if process.returncode or not key:
+    try:
+        status, out = await output_of(words, seconds=_PATIENCE, longest=_LONGEST_KEY)
+    except TimeoutError as error:
+        raise EngineError(f"key_command ({name}) printed no key in {_PATIENCE:g} seconds.") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise InputError(f"key_command cannot run {name}: {reason}.") from error
+    key = out.partition("\n")[0].strip()
+    if status or not key:
         raise InputError(
-            f"key_command ({name}) printed no key: it exited with status {process.returncode}.",
+            f"key_command ({name}) printed no key: it exited with status {status}.",
             hint="Run the command in a terminal to see the reason.",
         )
     return key
-
-
-async def _output(process: asyncio.subprocess.Process, pipe: BinaryIO) -> bytes:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    out = bytearray()
-
-    async def drain() -> None:
-        while chunk := await reader.read(2**16):
-            # The rest of the output is read and dropped, so that the command can end.
-            out.extend(chunk[: _LONGEST_KEY - len(out)])
-
-    draining = asyncio.create_task(drain())
-    try:
-        await process.wait()
-        await asyncio.wait([draining], timeout=_LEFT)
-    finally:
-        draining.cancel()
-        transport.close()
-    return bytes(out)

@@ -20,15 +20,12 @@ from paragone.files import open_regular_file
 from paragone.gguf import GgufError, check_load_options, check_model, read_header
 from paragone.texts import pip_install
 from paragone.threads import OPENMP
-from paragone.worker.process import closed_offline, passed_variables
+from paragone.worker.process import output_of, passed_variables
 from paragone_remote.llama_server.wheel import VERSION
 from paragone_remote.options import LlamaServerLoadOptions, plain
 
 _PATIENCE = 60.0
 """Seconds that a program may take to describe itself. Loading the libraries of a GPU from a cold disk is slow."""
-
-_ENDING = 0.5
-"""Seconds to wait for the end of a program that was killed."""
 
 _LONGEST = 1 << 20
 
@@ -38,37 +35,21 @@ _OUR_VARIABLES = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
     """Return a program's output. Raises InputError if it is no llama-server, EngineError if it fails or hangs."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *closed_offline([*command, argument]),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            env=child_environment(),
+        status, printed = await output_of(
+            [*command, argument],
+            seconds=_PATIENCE,
+            longest=_LONGEST,
+            environment=child_environment(),
+            errors=asyncio.subprocess.STDOUT,
         )
-    except OSError as error:
-        raise InputError(f"{name} cannot be started: {error.strerror}.", hint=_WRONG_BUILD) from error
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            output = b""
-            while len(output) < _LONGEST and (more := await process.stdout.read(_LONGEST)):
-                output += more
-            if len(output) >= _LONGEST:
-                raise InputError(f"{name} is not a llama-server: its output does not end.")
-            status = await process.wait()
     except TimeoutError as error:
         raise EngineError(
             f"{name} did not answer {argument} within {_PATIENCE:.0f} seconds.", hint="Is it a llama-server?"
         ) from error
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # also ends the processes that the program has started
-            os.killpg(process.pid, signal.SIGKILL)
-        # The event loop may end with this call. Output that nobody reads would keep `wait` from returning.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ENDING):
-                await process.wait()
-    printed = output.decode(errors="replace")
+    except OSError as error:
+        raise InputError(f"{name} cannot be started: {error.strerror}.", hint=_WRONG_BUILD) from error
+    if len(printed) >= _LONGEST:
+        raise InputError(f"{name} is not a llama-server: its output does not end.")
     if status != 0:
         raise _failed(name, argument, status, printed)
     return printed
