@@ -35,7 +35,8 @@ def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstima
     tensors = {
         tensor.name: _bytes(tensor) for part in parts(model.path) for tensor in read_tensors(str(part))
     }
-    lora = models.check_lora(options)
+    adapter = models.lora_file(options)
+    lora = 0 if adapter is None else adapter.stat().st_size
     if set(places.values()) <= {_CPU}:
         weights = Counter({_CPU: int(lib.llama_model_size(model.pointer))})
     else:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from paragone import EngineError, InputError, Json, ParagoneError
 from paragone.files import open_regular_file
-from paragone.gguf import GgufError, check_load_options, check_model, read_header
+from paragone.gguf import check_file, check_load_options, check_model
 from paragone.texts import pip_install
 from paragone.threads import OPENMP
 from paragone.worker.process import output_of, passed_variables
@@ -370,10 +370,10 @@ def _values(options: LlamaServerLoadOptions) -> dict[str, tuple[Json, *tuple[str
         drafts["draft_model"] = (str(draft_model),)
     lora: tuple[Json, *tuple[str, ...]] = (None,)
     if options.lora is not None:
-        path = _gguf(options.lora, "lora", "adapter", "a LoRA adapter")
+        path = check_file(options.lora, "lora", "adapter", "a LoRA adapter")
         scale = options.lora_scale
         lora = (str(path),) if scale == 1 else (f"{path}:{scale:g}", "--lora-scaled")
-    mmproj = options.mmproj and str(_gguf(options.mmproj, "mmproj", "mmproj", "an image encoder"))
+    mmproj = options.mmproj and str(check_file(options.mmproj, "mmproj", "mmproj", "an image encoder"))
     template: tuple[Json, *tuple[str, ...]] = (options.chat_template,)
     if options.chat_template and options.chat_template.startswith("@"):
         file = _existing(options.chat_template[1:], "chat_template")
@@ -407,18 +407,4 @@ def _existing(named: str, option: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # an unknown home folder, a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{option}: the file {named} cannot be read: {reason}.") from error
-    return path
-
-
-def _gguf(named: str, option: str, kind: str, title: str) -> Path:
-    """Return the path of a GGUF file of this kind. Raises InputError."""
-    path = _existing(named, option)
-    try:
-        header = read_header(str(path))
-    except GgufError as error:
-        raise InputError(f"{option}: {path.name} {error}.") from error
-    except OSError as error:
-        raise InputError(f"{option}: {path} cannot be read: {error.strerror or error}.") from error
-    if header.kind != kind and not (kind == "mmproj" and header.architecture == "clip"):
-        raise InputError(f"{option}: {path.name} is not {title}.")
     return path

@@ -295,7 +295,7 @@ def test_a_file_without_permission_is_an_input_error(open_chat, model_path, tmp_
         ({"main_gpu": 0, "tensor_split": [1.0]}, "Only one"),
         ({"tensor_split": [1.0] * 500}, "tensor_split"),
         ({"rpc_servers": ["127.0.0.1:1"]}, "RPC"),
-        ({"lora": "/nowhere.gguf"}, "LoRA adapter"),
+        ({"lora": "/nowhere.gguf"}, "lora: the file /nowhere.gguf cannot be read"),
         ({"chat_template": "{% for"}, "chat template"),
         ({"chat_template": "@/nowhere.jinja"}, "chat_template"),
         ({"n_ctx": 0}, "n_ctx"),
