@@ -12,7 +12,7 @@ from types import NoneType
 from typing import Any, ClassVar, Final, Literal, NewType, TypeAlias, get_args, get_type_hints
 
 from paragone import EngineError, InputError
-from paragone.texts import install_command
+from paragone.texts import install_command, installed_version
 
 LOAD_MODE_NONE = 0
 """llama_load_mode: read no weights."""
@@ -319,17 +319,8 @@ class InstalledBuild:
     distribution: str
     file: Path
 
-    @property
-    def version(self) -> str:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return version(self.distribution)
-        except PackageNotFoundError:
-            return "unknown"
-
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
+        return f"{self.distribution} {installed_version(self.distribution) or 'unknown'}"
 
 
 def installed_builds() -> list[InstalledBuild]:

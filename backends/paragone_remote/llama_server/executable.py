@@ -12,13 +12,12 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from paragone import EngineError, InputError, Json, ParagoneError
 from paragone.files import open_regular_file
 from paragone.gguf import check_file, check_load_options, check_model
-from paragone.texts import pip_install
+from paragone.texts import installed_version, pip_install
 from paragone.threads import OPENMP
 from paragone.worker.process import output_of, passed_variables
 from paragone_remote.llama_server.wheel import VERSION
@@ -144,10 +143,7 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
             hint="Put a llama-server on PATH, set the option program to its path, or install the one in xllamacpp "
             f"with: {pip_install(_PACKAGE)}",
         )
-    try:
-        installed = version("xllamacpp")
-    except PackageNotFoundError:
-        installed = "an unknown version"
+    installed = installed_version("xllamacpp") or "an unknown version"
     if installed != VERSION:
         raise InputError(
             f"The llama-server of xllamacpp {VERSION} can be used, but {installed} is installed.",
