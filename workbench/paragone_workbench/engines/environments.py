@@ -431,7 +431,13 @@ def _run(
 
     The program holds the lock even if this process ends. Raises _CommandFailed.
     """
-    variables = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **variables}
+    variables = {
+        **os.environ,
+        "NO_COLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        "VIRTUAL_ENV": str(folder),
+        **variables,
+    }
     variables["PATH"] = os.pathsep.join((str(folder / "bin"), variables.get("PATH", os.defpath)))
     for name in ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__"):
         variables.pop(name, None)
