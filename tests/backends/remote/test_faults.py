@@ -134,10 +134,10 @@ async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks
     hostile, open_lane, pauses, monkeypatch
 ):
     """Neither for days, nor a thousand times a second."""
-    monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 20)
-    lane = await open_lane(hostile, load_timeout=60)
+    monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 2)
+    lane = await open_lane(hostile, load_timeout=6)
     body = {"error": {"message": "Loading model"}}
-    for asked, wanted in (("99999", [60]), ("nan", [1] * 60), ("-1", [20] * 3)):
+    for asked, wanted in (("99999", [6]), ("nan", [1] * 6), ("-1", [2] * 3)):
         hostile.on_chat = lambda exchange, asked=asked: exchange.refuse(503, body, retry_after=asked)
         pauses.clear()
         events, error = await lane.ask()
