@@ -116,11 +116,8 @@ async def test_too_many_connections_and_too_many_messages(server, client, until)
     await until(lambda: not server.server_state.connections)
     assert await goes_on(client)
     messages = [{"role": "user", "content": "hi"}]
-    for count in (0, 4):
-        wrong = await client.post(
-            "/v1/chat/completions", json={"model": "polite", "messages": messages * count}
-        )
-        assert wrong.json()["error"]["message"] == "messages must be a list of 1 to 3 messages."
+    wrong = await client.post("/v1/chat/completions", json={"model": "polite", "messages": messages * 4})
+    assert wrong.json()["error"]["message"] == "messages must be at most 3 messages."
 
 
 async def test_one_without_the_key_keeps_no_connection(server):

@@ -31,7 +31,7 @@ from paragone_workbench.experiments.assertions import AssertionCatalog, load_ass
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
 from paragone_workbench.experiments.executor import LocalExecutor, SuiteWork, known_text
 from paragone_workbench.experiments.results import (
-    CellDigests,
+    cell_digests,
     engine_totals,
     saved_runs,
     take_known_runs,
@@ -145,7 +145,7 @@ async def _export(
     files: list[Json] = []
     async with opened_history() as history:
         experiment, _ = await find_or_create(history, request, registry)
-        taken = await take_known_runs(history, experiment, request, CellDigests(request, registry), catalog)
+        taken = await take_known_runs(history, experiment, request, cell_digests(request, registry), catalog)
         if taken:
             note(known_text(taken, experiment.runs))
         saved = {definition.name: definition for definition in experiment.engines}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from paragone import Backend, InputError, Json, Message, ParagoneError
 from paragone.options import describe
-from paragone_workbench.compare.agreement import AnswerSummary, summarize
+from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine, with_options
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
@@ -114,6 +114,10 @@ class FreeRunning:
         if self._execution is not None:
             await self._execution.stop()
 
+    @property
+    def any(self) -> bool:
+        return any(self._answers.values())
+
     def answers(self, engine: EngineHandle) -> Mapping[int, RunResult]:
         return self._answers[engine]
 
@@ -184,7 +188,7 @@ class Comparison:
 
     @property
     def is_measured(self) -> bool:
-        return bool(self.fidelity.reference.windows) or self.summary is not None
+        return bool(self.fidelity.reference.windows) or self.answers.any
 
     def errors(self) -> dict[str, ParagoneError]:
         if self.stopped:
@@ -193,25 +197,16 @@ class Comparison:
         measured = (self.fidelity.reference, *self.fidelity.candidates)
         return found | {one.name: one.error for one in measured if one.error is not None}
 
-    @property
-    def summary(self) -> AnswerSummary | None:
-        answers = self.answers
-        if not any(map(answers.answers, answers.engines)):
-            return None
-        return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
-
     def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
         """Return what was measured. `text` and `prompts` name the files; None for those that come with paragone."""
-        summary, answers = self.summary, self.answers
-        free_running: Json = (
-            None
-            if summary is None
-            else {
+        answers = self.answers
+        free_running: Json = None
+        if answers.any:
+            free_running = {
                 "prompts": prompts,
                 "asked": len(answers.prompts),
                 "partial": answers.partial,
                 "notes": list(answers.cautions),
-                **summary.to_json(),
+                **summarize([(it.definition.name, answers.answers(it)) for it in answers.engines]),
             }
-        )
         return {"text": text, **fidelity_json(self.fidelity), "free_running": free_running}

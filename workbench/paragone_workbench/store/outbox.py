@@ -22,8 +22,6 @@ from paragone_workbench.store.runs import save_run
 if TYPE_CHECKING:
     from paragone import RunSettings
     from paragone_workbench.conversation.tree import Conversation, Prompt
-    from paragone_workbench.engines.definitions import EngineDefinition
-    from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.errors import StoreError
     from paragone_workbench.store.records import LaneRecord, QueuedPrompt
@@ -53,23 +51,27 @@ _TEXT = """
     SELECT id, ?, ?, ? FROM run WHERE id = ? AND state = 'running'
 """
 _HEAD = "UPDATE lane SET head_id = coalesce(?, head_id), fork_id = coalesce(?, fork_id) WHERE id = ?"
+_TITLED = "UPDATE conversation SET title = ? WHERE id = ? AND title = ''"
+_OPENED = "UPDATE conversation SET opened = ? WHERE id = ?"
 _USED = "UPDATE conversation SET updated = max(used, ?) WHERE id = ?"
 
 
-def write_conversation(
-    database: Database, _: int, *, conversation_id: str, created: float, is_saved: bool
-) -> int:
-    """Write a conversation unless it `is_saved`. Raises ConversationDeleted if the history lacks a saved one."""
-    if not is_saved:
-        database.insert(
-            "conversation", conflict="OR IGNORE", id=conversation_id, created=created, updated=created
-        )
-    for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id):
-        return int(number)
-    raise ConversationDeleted
+def begin(conversation: Conversation, title: str = "", *, is_saved: bool) -> Write:
+    """Return the write that comes first: of a conversation, unless it `is_saved`. It raises ConversationDeleted if the
+    history lacks a saved one."""
+    new = {"id": conversation.id, "title": title_of(clean(title)), "created": conversation.created}
+
+    def write(database: Database, _: int) -> int:
+        if not is_saved:
+            database.insert("conversation", conflict="OR IGNORE", **new, updated=conversation.created)
+        for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", conversation.id):
+            return int(number)
+        raise ConversationDeleted
+
+    return write
 
 
-def write_prompt(database: Database, _: int, *, conversation_id: str, prompt: Prompt) -> None:
+def _write_prompt(database: Database, conversation_id: str, prompt: Prompt) -> None:
     text, insert = clean(prompt.text), partial(database.insert, conflict="OR IGNORE")
     insert(
         "prompt",
@@ -89,55 +91,11 @@ def write_prompt(database: Database, _: int, *, conversation_id: str, prompt: Pr
     for position, file in enumerate(prompt.files):
         length = len(file.section)
         part("attached_file", position=position, name=clean(file.name), size=file.size, length=length)
-    database.run(
-        "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
-    )
+    database.run(_TITLED, title_of(text), conversation_id)
     database.run(_USED, prompt.created, conversation_id)
 
 
-def write_lane(
-    database: Database,
-    _: int,
-    *,
-    conversation_id: str,
-    lane_id: str,
-    position: int,
-    definition: EngineDefinition,
-    closed: bool,
-) -> None:
-    engine = json.dumps(to_json(without_literal_keys(definition)))
-    database.run(_LANE, lane_id, conversation_id, position, engine, closed)
-
-
-def write_run(
-    database: Database,
-    owner_id: int,
-    *,
-    conversation_id: str,
-    lane_id: str,
-    prompt_id: str,
-    continues_id: str | None,
-    result: RunResult,
-) -> int:
-    """Write a lane's run that is new, has ended, or has changed in more than the text."""
-    number = save_run(database, result, owner_id=owner_id)
-    database.run(_TURN, result.id, prompt_id, lane_id, continues_id)
-    if result.ended is not None:
-        database.run(_USED, result.ended, conversation_id)
-    return number
-
-
-def write_text(database: Database, _: int, *, run_id: str, position: int, text: str, thinking: str) -> None:
-    """Write new text of a run in progress. `position` is the number of characters that were saved before."""
-    database.run(_TEXT, position, clean(text), clean(thinking), run_id)
-
-
-def write_head(database: Database, _: int, *, lane_id: str, head_id: str | None, fork_id: str | None) -> None:
-    """Write the last run of a lane's path and the one before its fork, which are saved already; None keeps the old."""
-    database.run(_HEAD, head_id, fork_id, lane_id)
-
-
-def write_queue(database: Database, _: int, *, conversation_id: str, queue: tuple[QueuedPrompt, ...]) -> None:
+def _write_queue(database: Database, conversation_id: str, queue: tuple[QueuedPrompt, ...]) -> None:
     database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
     for position, queued in enumerate(queue):
         database.insert(
@@ -151,10 +109,6 @@ def write_queue(database: Database, _: int, *, conversation_id: str, queue: tupl
             for_all=int(queued.for_all),
             prompt_id=None if queued.prompt is None else queued.prompt.id,
         )
-
-
-def write_opened(database: Database, _: int, *, conversation_id: str, opened: float) -> None:
-    database.run("UPDATE conversation SET opened = ? WHERE id = ?", opened, conversation_id)
 
 
 def title_of(text: str) -> str:
@@ -171,6 +125,12 @@ class FollowedRun:
     thinking: int = 0
     settings: RunSettings | None = None
     """The settings that the history has, or that wait to be saved."""
+
+
+def _text_write(run: Run, followed: FollowedRun) -> Write:
+    text, thinking = run.text[followed.text :], run.thinking[followed.thinking :]
+    row = followed.text + followed.thinking, clean(text), clean(thinking), run.id
+    return lambda database, _: database.run(_TEXT, *row)
 
 
 class Outbox:
@@ -209,9 +169,8 @@ class Outbox:
         return sent and self.is_due and not self.is_given_up
 
     def put_prompt(self, prompt: Prompt) -> None:
-        self.items["prompt", prompt.id] = partial(
-            write_prompt, conversation_id=self.conversation.id, prompt=prompt
-        )
+        own_id = self.conversation.id
+        self.items["prompt", prompt.id] = lambda database, _: _write_prompt(database, own_id, prompt)
 
     def put_lane(self, lane: LaneRecord) -> None:
         """Save a lane, but not a new one that is closed without a run. A head that has not started is ignored."""
@@ -221,33 +180,31 @@ class Outbox:
             self.items.pop(("lane", lane.id), None)
             self.items.pop(("head", lane.id), None)
             return
-        self.items["lane", lane.id] = partial(
-            write_lane,
-            conversation_id=self.conversation.id,
-            lane_id=lane.id,
-            position=lane.position,
-            definition=lane.definition,
-            closed=lane.closed,
-        )
+        engine = json.dumps(to_json(without_literal_keys(lane.definition)))
+        row = lane.id, self.conversation.id, lane.position, engine, lane.closed
+        self.items["lane", lane.id] = lambda database, _: database.run(_LANE, *row)
         head_id = lane.head.id if lane.head is not None and self.has(lane.head) else None
         fork_id = self._nearest(lane.fork)
         if head_id is not None or fork_id is not None:
             self.items.pop(("head", lane.id), None)  # it is written after the runs
-            self.items["head", lane.id] = partial(
-                write_head, lane_id=lane.id, head_id=head_id, fork_id=fork_id
-            )
+            ends = head_id, fork_id, lane.id
+            self.items["head", lane.id] = lambda database, _: database.run(_HEAD, *ends)
 
     def put_run(self, run: Run) -> None:
+        """Save a followed run that is new, has ended, or has changed in more than the text."""
         assert run.prompt is not None  # others are not followed
         followed, is_new = self.runs[run], not self.has(run)
-        self.items["run", run.id] = partial(
-            write_run,
-            conversation_id=self.conversation.id,
-            lane_id=followed.lane.id,
-            prompt_id=run.prompt.id,
-            continues_id=self._nearest(run.continues),
-            result=run.result,
-        )
+        own_id, result = self.conversation.id, run.result
+        turn = run.id, run.prompt.id, followed.lane.id, self._nearest(run.continues)
+
+        def write(database: Database, owner_id: int) -> int:
+            number = save_run(database, result, owner_id=owner_id)
+            database.run(_TURN, *turn)
+            if result.ended is not None:
+                database.run(_USED, result.ended, own_id)
+            return number
+
+        self.items["run", run.id] = write
         if is_new and followed.lane.head is run:
             self.put_lane(followed.lane)
         followed.settings = run.settings
@@ -257,14 +214,14 @@ class Outbox:
         self.put_lane(self.runs.pop(run).lane)
 
     def put_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
+        own_id = self.conversation.id
         self.items.pop(("queue", ""), None)  # it is written after the prompts
-        self.items["queue", ""] = partial(write_queue, conversation_id=self.conversation.id, queue=queue)
+        self.items["queue", ""] = lambda database, _: _write_queue(database, own_id, queue)
 
     def opened_again(self, lanes: Iterable[LaneRecord]) -> None:
         """Note that the conversation was opened, and that the history has these lanes and their numbered runs."""
-        self.items["opened", ""] = partial(
-            write_opened, conversation_id=self.conversation.id, opened=time.time()
-        )
+        row = time.time(), self.conversation.id
+        self.items["opened", ""] = lambda database, _: database.run(_OPENED, *row)
         for lane in lanes:
             self.lanes[lane] = None
             self._saved.add(lane.id)
@@ -280,25 +237,13 @@ class Outbox:
 
     def take(self) -> tuple[dict[RecordKey, Write], dict[Run, tuple[int, int]]]:
         """Return what to write now, and the lengths of the answer and the thinking of each run with new text."""
-        conversation = self.conversation
-        begin = partial(
-            write_conversation,
-            conversation_id=conversation.id,
-            created=conversation.created,
-            is_saved=conversation.number is not None,
-        )
-        writes: dict[RecordKey, Write] = {("conversation", conversation.id): begin, **self.items}
+        first = begin(self.conversation, is_saved=self.conversation.number is not None)
+        writes: dict[RecordKey, Write] = {("conversation", self.conversation.id): first, **self.items}
         lengths: dict[Run, tuple[int, int]] = {}
         for run, followed in self.runs.items():
             if run.state == "running" and self._new_text(run):
                 lengths[run] = len(run.text), len(run.thinking)
-                writes["text", run.id] = partial(
-                    write_text,
-                    run_id=run.id,
-                    position=followed.text + followed.thinking,
-                    text=run.text[followed.text :],
-                    thinking=run.thinking[followed.thinking :],
-                )
+                writes["text", run.id] = _text_write(run, followed)
         return writes, lengths
 
     def committed(
