@@ -95,6 +95,12 @@ def wrong(path: str, expected: str) -> ApiError:
     return ApiError(400, f"{path} must be {expected}.", param=path)
 
 
+def model_in(values: Mapping[str, paragone.Json]) -> str:
+    if not isinstance(model := values.get("model"), str):
+        raise wrong("model", "given, as a text")
+    return model
+
+
 Given: TypeAlias = str | tuple[int, ...]
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, lt=2**31)]
 Inputs: TypeAlias = str | list[str | TokenId | list[TokenId]]
@@ -110,10 +116,6 @@ def given_in(inputs: Inputs, name: str) -> Sequence[Given]:
     if not given or not all(given) or (ids and len(ids) < len(items)):
         raise wrong(name, "a text, a list of token ids, or a list of either, none of them empty")
     return given
-
-
-class Named(Struct):
-    model: str
 
 
 class _TextPart(Struct, tag_field="type", tag="text"):
@@ -247,8 +249,8 @@ def chat_request(
     values: Mapping[str, paragone.Json], options: type[paragone.Options], *, most_messages: int
 ) -> AnswerRequest:
     body = read(_Chat, values)
-    if not 1 <= len(body.messages) <= most_messages:
-        raise wrong("messages", f"a list of 1 to {most_messages:,} messages")
+    if len(body.messages) > most_messages:
+        raise wrong("messages", f"at most {most_messages:,} messages")
     messages = tuple(_message(message, f"messages[{number}]") for number, message in enumerate(body.messages))
     limit = body.max_completion_tokens or body.max_tokens
     sampling = _sampling(values, body, options, limit)
