@@ -51,7 +51,6 @@ from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.files.exporting import write_suite
 from paragone_workbench.paths import check_target
 from paragone_workbench.store import Experiment, History, Store
-from paragone_workbench.store.saving import retrying
 
 
 def suite_path(args: SuiteArguments) -> Path:
@@ -193,7 +192,7 @@ async def _import(
 ) -> int:
     async with opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
-        await retrying(history, lambda store: store.experiments.claim(number))
+        await history.call(lambda store: store.experiments.claim(number))
         counts: Counter[str] = Counter()
         with StatusLine() as progress:
             for path in paths:

@@ -39,7 +39,6 @@ from paragone_workbench.measure.free_running import Comparison
 from paragone_workbench.scheduling import EnginePool, decide
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory, MeasurementKind, SavedChoice
-from paragone_workbench.store.saving import retrying
 
 
 class Note(NamedTuple):
@@ -279,9 +278,7 @@ class Choice:
 
     async def _look_up(self) -> None:
         """Read what the history has of the engines, with --fresh since this choice began."""
-        saved = await retrying(
-            self.history, lambda store: earlier.saved_measurements(store, since=self._since)
-        )
+        saved = await self.history.call(lambda store: earlier.saved_measurements(store, since=self._since))
         identities = {
             engine.name: measured_identity(engine, self.registry.find(engine.backend))
             for engine in self.request.engines
@@ -353,7 +350,7 @@ class Choice:
         self, kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json]
     ) -> None:
         measurement = measurement_of(kind, engines, data, self.registry)
-        await retrying(self.history, lambda store: store.measurements.add(measurement))
+        await self.history.call(lambda store: store.measurements.add(measurement))
 
     @property
     def _without_speed(self) -> list[EngineDefinition]:
@@ -443,10 +440,10 @@ class Choice:
 
     async def _count(self, experiment: Experiment) -> None:
         number = experiment.number
-        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
+        self.experiment = await self.history.call(lambda store: store.experiments.get(number))
         prompts = [prompt.index for prompt in self.request.suite.prompts]
         first, last = min(prompts, default=0), max(prompts, default=0)
-        states = await retrying(self.history, lambda store: store.experiments.states(number, first, last))
+        states = await self.history.call(lambda store: store.experiments.states(number, first, last))
         engines = [
             index for index, engine in enumerate(self.request.engines) if engine.name not in self._lost
         ]
@@ -461,9 +458,9 @@ class Choice:
         """Delete an experiment without answers. Raises StoreError."""
         # `_count` may not have read the answers of a round that failed or was cancelled.
         number = experiment.number
-        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
+        self.experiment = await self.history.call(lambda store: store.experiments.get(number))
         if not (self.experiment.done or self.experiment.failed):
-            await retrying(self.history, lambda store: store.experiments.delete(number))
+            await self.history.call(lambda store: store.experiments.delete(number))
             self.experiment = None
 
     # The decision
@@ -480,7 +477,7 @@ class Choice:
             tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
             return decide_for(store, self.asked, engines, self.known, experiment, values, tags)
 
-        return await retrying(self.history, decided)
+        return await self.history.call(decided)
 
     @property
     def asked(self) -> SavedChoice:
@@ -502,7 +499,7 @@ class Choice:
         """Save the parameters of the choice. Raises StoreError."""
         if self.experiment is not None:
             number = self.experiment.number
-            await retrying(self.history, lambda store: store.experiments.save_choice(number, self.asked))
+            await self.history.call(lambda store: store.experiments.save_choice(number, self.asked))
 
     def unfinished(self) -> Iterator[str]:
         """Yield sentences that say what failed, and with what the same command continues."""

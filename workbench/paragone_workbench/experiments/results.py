@@ -24,7 +24,6 @@ from paragone_workbench.paths import replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 from paragone_workbench.store.experiment_records import Digests, KnownRun
-from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
     from paragone_workbench.experiments.suite import SuiteRequest
@@ -43,7 +42,7 @@ async def saved_runs(
     def read(store: Store) -> list[ExperimentRun]:
         return list(store.experiments.runs(experiment.number, after=last, limit=PAGE))
 
-    while page := await retrying(history, read):
+    while page := await history.call(read):
         for run in page:
             if chosen is None or run.key.prompt_index in chosen:
                 yield run
@@ -114,10 +113,10 @@ async def take_known_runs(
     async def take() -> int:
         wanted = {key: digests_of(cell) for key, cell in cells.items()}
         number = experiment.number
-        found = await retrying(history, lambda store: store.experiments.known(number, wanted, since))
+        found = await history.call(lambda store: store.experiments.known(number, wanted, since))
         checked = [await _checked(run, cells, catalog) for run in found]
         if checked:
-            await retrying(history, lambda store: store.experiments.use_known(number, checked))
+            await history.call(lambda store: store.experiments.use_known(number, checked))
         cells.clear()
         return len(checked)
 
