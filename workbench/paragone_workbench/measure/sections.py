@@ -21,10 +21,10 @@ from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
 
 Names: TypeAlias = Mapping[str, str] | None
 
-Named: TypeAlias = Sequence[tuple[str, Mapping[str, Json]]]
+EngineRows: TypeAlias = Sequence[tuple[str, Mapping[str, Json]]]
 
 
-def of_engines(items: Sequence[Mapping[str, Json]], names: Names, field: str = "engine") -> Named:
+def of_engines(items: Sequence[Mapping[str, Json]], names: Names, field: str = "engine") -> EngineRows:
     named = ((text_at(item, field), item) for item in items)
     return [
         (name if names is None else names[name], it) for name, it in named if names is None or name in names
@@ -81,7 +81,7 @@ def bench_problems(data: Mapping[str, Json], names: Names = None) -> Iterator[Re
             yield Remark(public(f"{name}: {text}"))
 
 
-def _notes(rows: Named, field: str) -> Iterator[Remark]:
+def _notes(rows: EngineRows, field: str) -> Iterator[Remark]:
     for name, test in rows:
         subject = (
             f"{name}, prompt {count_at(test, 'prompt_tokens'):,}, {field} {count_at(test, field) or 0:,}"
@@ -89,7 +89,7 @@ def _notes(rows: Named, field: str) -> Iterator[Remark]:
         yield from (Remark(public(f"{subject}: {text}")) for text in texts_at(test, "notes"))
 
 
-def _speeds(rows: Named) -> Table:
+def _speeds(rows: EngineRows) -> Table:
     lines = [
         _line(
             *_named(name, test, "depth"),
@@ -103,7 +103,7 @@ def _speeds(rows: Named) -> Table:
     return Table(columns=columns, lines=tuple(lines), naming=3)
 
 
-def _latencies(rows: Named) -> Table:
+def _latencies(rows: EngineRows) -> Table:
     """Return the latencies. TTFO has a column only if a model thought before it answered."""
     thinks = any(test.get("ttfo_s") != test.get("ttft_s") for _, test in rows)
     figures = {"TTFT, s": "ttft_s", **({"TTFO, s": "ttfo_s"} if thinks else {}), "TPOT, ms": "tpot_ms"}
@@ -116,7 +116,7 @@ def _latencies(rows: Named) -> Table:
     return Table(columns=("prompt", "depth", *figures, "ITL p50/95/99"), lines=tuple(lines), naming=3)
 
 
-def _throughputs(rows: Named) -> Table:
+def _throughputs(rows: EngineRows) -> Table:
     lines = [
         _line(
             *_named(name, level, "users"),
@@ -178,7 +178,7 @@ def fidelity_sections(data: Mapping[str, Json], names: Names = None) -> Iterator
         yield _greedy_answers(answers, agreements, names)
 
 
-def _distributions(data: Mapping[str, Json], candidates: Named) -> Section:
+def _distributions(data: Mapping[str, Json], candidates: EngineRows) -> Section:
     noise, window = object_at(data, "noise"), count_at(data, "window") or 0
     reference = object_at(data, "reference")
     differences = [*candidates, (NOISE, noise)]
@@ -203,7 +203,7 @@ def _distributions(data: Mapping[str, Json], candidates: Named) -> Section:
     )
 
 
-def _figures(reference: Mapping[str, Json], candidates: Named, noise: Mapping[str, Json]) -> Table:
+def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mapping[str, Json]) -> Table:
     """Return the figures: a column for the reference, one for its noise, and one for each candidate."""
     items = [reference, noise, *(candidate for _, candidate in candidates)]
 
@@ -244,7 +244,7 @@ def _figures(reference: Mapping[str, Json], candidates: Named, noise: Mapping[st
     return Table(first="", columns=tuple(map(public, columns)), lines=tuple(lines))
 
 
-def _means(differences: Named) -> Table:
+def _means(differences: EngineRows) -> Table:
     """Return the mean KL divergences by the size of the weights, with their 95% intervals."""
     figures = []
     for name, item in sorted(differences, key=lambda it: count_at(it[1], "size") or math.inf):
@@ -263,7 +263,7 @@ def _means(differences: Named) -> Table:
 _HEIGHTS = " ▁▂▃▄▅▆▇█"
 
 
-def _shares(differences: Named) -> Iterator[Table]:
+def _shares(differences: EngineRows) -> Iterator[Table]:
     """Yield the distribution of the positions' KL divergences: a block for each sixth of a decade, as high as its share."""
     lines = []
     for name, item in differences:
@@ -281,7 +281,7 @@ def _shares(differences: Named) -> Iterator[Table]:
         yield Table(title=title, first="", columns=("",), lines=(*lines, _line("", scale)))
 
 
-def _depths(candidates: Named) -> Iterator[Table]:
+def _depths(candidates: EngineRows) -> Iterator[Table]:
     """Yield the mean KL divergence by the number of tokens before the position."""
     found = [(name, objects_at(item, "by_depth", "parts")) for name, item in candidates]
     measured = [(name, parts) for name, parts in found if parts]
@@ -301,7 +301,7 @@ def _range(part: Mapping[str, Json], dash: str) -> str:
     return f"{first:,}{dash}{last:,}" if last > first else f"{first:,}"
 
 
-def _findings(data: Mapping[str, Json], candidates: Named, *, compared: bool) -> Iterator[Remark]:
+def _findings(data: Mapping[str, Json], candidates: EngineRows, *, compared: bool) -> Iterator[Remark]:
     said = False
     for name, candidate in candidates:
         depth = object_at(candidate, "by_depth")
@@ -363,7 +363,7 @@ def _band(kld: float | None) -> str:
     return "" if kld is None else band_of(kld)
 
 
-def _greedy_answers(answers: Mapping[str, Json], agreements: Named, names: Names) -> Section:
+def _greedy_answers(answers: Mapping[str, Json], agreements: EngineRows, names: Names) -> Section:
     """Return the length and the faults of greedy answers, and how far they agree with the reference's."""
     agreed = {text_at(found, "candidate"): (name, found) for name, found in agreements}
     rows: list[tuple[str, Mapping[str, Json], Mapping[str, Json]]] = []
