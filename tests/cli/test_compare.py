@@ -43,8 +43,9 @@ def test_answers_stand_below_their_engines():
 
 
 def test_where_answers_part_from_the_first_one(home):
-    argv = ("rogue:steady", "rogue:steady", "rogue:wide", "--prompt", "hi", "--set", "max_tokens=2")
-    argv += ("--schedule", "sequential")  # a lane that begins when another has ended would get more threads
+    # in parallel, a lane that begins when another has ended would get more threads
+    options = ("--set", "max_tokens=2", "--schedule", "sequential")
+    argv = ("rogue:steady", "rogue:steady", "rogue:wide", "--prompt", "hi", *options)
     done = paragone("compare", *argv, "--json", "--logprobs", "0")
     assert data("compare", done)["divergence"] == [
         {"reference": "steady", "candidate": "steady-2", "token": None, "char": None},
