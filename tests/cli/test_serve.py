@@ -14,7 +14,7 @@ import pytest
 from tests.processes import engines_of
 
 from paragone import InputError, ScoreRequest, Token, TokenizeRequest
-from paragone_cli.commands import load, parse
+from paragone_cli.commands import run
 from paragone_workbench.workbench import Workbench
 
 from .conftest import all_gone, paragone, running, said
@@ -27,9 +27,12 @@ async def scores(model: str) -> list[Token]:
     """The tokens of the text with their log-probabilities, computed in this process's own engine."""
     async with Workbench() as workbench:
         handle = await workbench.open(model, n_threads=1, n_ctx=1024)
-        assert handle.engine is not None
-        ids = (await handle.engine.tokenize(TokenizeRequest(text=TEXT))).ids
-        events = [event async for event in handle.engine.score(ScoreRequest(ids=ids))]
+
+        async def score(opened):
+            ids = (await opened.tokenize(TokenizeRequest(text=TEXT))).ids
+            return [event async for event in opened.score(ScoreRequest(ids=ids))]
+
+        events = await handle.use(score)
     return [event for event in events if isinstance(event, Token)]
 
 
@@ -151,10 +154,8 @@ def test_an_address_that_cannot_be_used():
 def test_without_its_packages_the_command_says_how_to_install_them(monkeypatch):
     monkeypatch.delitem(sys.modules, "paragone_workbench.serving.listening", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    _, args = parse(["serve", "rogue:steady"])
-    assert args is not None
     with pytest.raises(InputError, match="needs the package uvicorn") as caught:
-        load("serve").run(args)
+        run(["serve", "rogue:steady"])
     assert "'uvicorn<1,>=" in caught.value.hint
 
 

@@ -47,7 +47,7 @@ def test_what_is_wrong_with_an_event():
         (Token(text="a", id=-1, time=1.0), "Token.id is negative: -1"),
         (Token(text="a", channel=wrong("news"), time=1.0), "channel: 'news' is not one of 'answer', 'thinking'"),
         (Token(text="x" * (MAX_TEXT + 1), time=1.0), "Token.text has 1,048,577 characters, and at most 1,048,576"),
-        (Token(text="a", top=(Alternative(text="b", logprob=math.inf),), time=1.0), "Alternative.logprob is inf"),
+        (Token(text="a", top=(Alternative(text="b", logprob=math.inf),), time=1.0), "Token.top.logprob is inf"),
         (RunSettings(sampling={"a": wrong(object())}), "a RunSettings is wrong: object cannot be converted to JSON"),
     ):  # fmt: skip
         with pytest.raises(InterfaceViolation) as caught:
@@ -60,14 +60,14 @@ def test_what_is_wrong_with_a_value():
     itself["facts"] = itself
     negative = (DeviceMemory(device="CPU", weights=1, kv_cache=-1, compute=1),)
     cases: list[tuple[type[Any], Any, str]] = [
-        (Probe, Probe(usable=True, facts={"a": wrong(math.nan)}), "Probe.facts['a'] is nan"),
+        (Probe, Probe(usable=True, facts={"a": wrong(math.nan)}), "Probe.facts.a is nan"),
         (Probe, Probe(usable=True, facts=itself), "a Probe is wrong"),
         (Probe, ModelInfo(model="m", name="m"), "a Probe was expected, not a value of the type ModelInfo"),
         (ModelInfo, ModelInfo(model="m", name="m", size=10**5000), "ModelInfo.size is too large a number"),
         (
             MemoryEstimate,
             MemoryEstimate(context=1, devices=negative),
-            "DeviceMemory.kv_cache is negative: -1",
+            "MemoryEstimate.devices.kv_cache is negative: -1",
         ),
         (TokenizedText, TokenizedText(text="a", ids=(1, -1)), "TokenizedText.ids is negative: -1"),
     ]

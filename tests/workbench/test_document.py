@@ -163,6 +163,7 @@ def test_what_is_wrong_with_a_document(valid, tmp_path):
         (["prompts", 1, "messages"], [], "prompts[1].messages must be a list of length >= 1."),
         (["runs", 2, "engine"], 9, "runs[2] names engine 9, which is missing"),
         (["runs", 1, "metrics"], {"ttft_s": "1"}, "runs[1]: metrics: "),
+        (["runs", 1, "metrics"], {"ttft_s": 1e30}, "runs[1].metrics[...] must be a number < 9.2"),
     ):  # fmt: skip
         path.write_text(json.dumps(altered(valid, where, value)))
         with pytest.raises(InputError) as caught:

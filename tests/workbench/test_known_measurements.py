@@ -172,7 +172,7 @@ def test_a_model_that_is_divided_between_gpu_and_cpu_is_marked(layers, said):
     """No GPU is needed: the engine reports the division."""
     model = LoadedModel(name="m", facts={"layers on a GPU": layers})
     models = {"smol": model, "large": LoadedModel(name="n")}
-    sentences = cautions_of(Known(), models, benched=True).sentences
+    sentences = cautions_of(Known(), models, benched=True)[0]
     assert [it.partition(":")[0] for it in sentences] == (
         ["smol has 12 of its 31 layers on a GPU, the others on the CPU"] if said else []
     )

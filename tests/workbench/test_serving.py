@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 
 import httpx
 import psutil
@@ -11,19 +12,20 @@ import pytest
 from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.plugin import RogueBackend
 
-from paragone import LoadedModel, ScoreRequest, Token
+from paragone import Json, LoadedModel, Options, ScoreRequest, Token, option, shared_options
 from paragone.worker import client as worker_client
 from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs import execute
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.application import application
+from paragone_workbench.serving.requests import ApiError, chat_request
 from paragone_workbench.serving.served_engine import ServedEngines
 
 from .conftest import Backends
 from .serving_client import KEY, Leaving, client_of
 
-HI = [{"role": "user", "content": "Say hello."}]
+HI: Json = [{"role": "user", "content": "Say hello."}]
 TEXT = "red green blue "
 
 
@@ -265,7 +267,7 @@ async def test_an_engine_that_freezes_is_ended_and_opened_again(client, engines,
         patch.setattr(worker_client, "FREEZE_CHECK_S", 0.1)
         patch.setattr(worker_client, "FROZEN_CHECKS", 1_000_000)
         patch.setattr(execute, "NOTICE_LOCAL_S", 1)
-        psutil.Process(engine.first.engine.worker.pid).suspend()
+        psutil.Process(engine.first._opened.worker.pid).suspend()
         asked = asyncio.create_task(chat(client, "steady", max_tokens=1))
         behind = asyncio.create_task(chat(client, "steady", max_tokens=1, stream=True))
         await until(lambda: engine.silent_s)
@@ -294,7 +296,7 @@ async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, clien
         first = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
         waiting = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
         asking = [asyncio.create_task(first.ask())]
-        await until(lambda: slow.first.state == "open" and slow.computing == 1)
+        await until(lambda: slow.first.state == "running" and slow.computing == 1)
         asking.append(asyncio.create_task(waiting.ask()))
         await until(lambda: slow.waiting == 1)
         waiting.leave()
@@ -326,7 +328,39 @@ async def test_a_request_that_takes_too_long_is_ended(engines, client):
 async def test_the_end_of_the_server_is_told(engines, client, until):
     asking = asyncio.create_task(chat(client, "slow"))
     slow = engines.find("slow")
-    await until(lambda: slow.first.state == "open" and slow.computing == 1)
+    await until(lambda: slow.first.state == "running" and slow.computing == 1)
     await engines.stop()
     response = await asking
     assert (response.status_code, response.json()["error"]["message"]) == (503, "The server is ending.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constrained(Options):
+    grammar: str | None = option(None, "Grammar.", outside="text or file")
+    words: tuple[str, ...] = option((), "Words.", outside="text or file")
+    json_schema: str | None = shared_options.JSON_SCHEMA(None)
+    helper: str | None = option(None, "Helper.", outside="program")
+
+
+def test_a_client_names_no_file_or_program_of_the_server():
+    texts: dict[str, Json] = {
+        "grammar": "root ::= [a-z]",
+        "words": ["a", "b@c"],
+        "json_schema": '{"type": "object"}',
+    }
+    (choice,) = chat_request({"messages": HI, **texts}, Constrained, most_messages=1).choices
+    assert choice.run.sampling == texts
+    for name, value in (
+        ("grammar", "@/etc/hosts"),
+        ("words", ["a", "@words"]),
+        ("words", "@words"),
+        ("json_schema", "@schema.json"),
+        ("helper", "/bin/sh"),
+    ):
+        with pytest.raises(ApiError) as refused:
+            chat_request({"messages": HI, name: value}, Constrained, most_messages=1)
+        assert (refused.value.status, refused.value.param) == (400, name)
+        assert refused.value.message.endswith("names no file or program: the server uses none for clients.")
+    both: dict[str, Json] = {"messages": HI, "json_schema": "{}", "response_format": {"type": "json_object"}}
+    with pytest.raises(ApiError, match="Only one of response_format and json_schema"):
+        chat_request(both, Constrained, most_messages=1)

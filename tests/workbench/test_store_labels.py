@@ -1,5 +1,8 @@
 """What users do with conversations: filters, titles, pins and tags."""
 
+import multiprocessing
+import os
+import signal
 import sqlite3
 import threading
 import time
@@ -11,8 +14,9 @@ from paragone import InputError
 from paragone_workbench.files.importing import add_conversation
 from paragone_workbench.paths import history_file
 from paragone_workbench.store.experiment_records import Vote, VotedAnswer
-from paragone_workbench.store.outbox import Outbox
+from paragone_workbench.store.outbox import Outbox, whole_writes
 from paragone_workbench.store.records import read_query
+from paragone_workbench.store.store import Store
 
 
 def written(store, text, definition=SMOL, answer="An answer.", state="done"):
@@ -121,27 +125,30 @@ def test_opening_a_conversation_is_no_use_of_it_but_a_vote_is(store):
     ]
 
 
-def test_a_long_conversation_is_saved_in_parts(store, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.store.saving.PART", 4)
-    writer = ConversationWriter(store, "long")
-    lane = writer.lane()
-    for number in range(5):
-        writer.answer(writer.conversation.prompts[0], lane, f"answer {number}")
-    saved = writer.load()
-    store.delete_conversation(writer.number)
-    parts = []
-    save = store.save
+def test_an_import_that_is_killed_leaves_nothing_and_can_be_repeated(store, monkeypatch):
+    number = written(store, "whole")
+    store.rename(number, "My title")
+    saved = store.load(number)
+    store.delete_conversation(number)
 
-    def note_and_save(writes):
-        parts.append(len(writes) - 1)
-        return save(writes)
+    def killed_at_its_last_write(saved, known):
+        return {
+            **whole_writes(saved, known),
+            ("run", "none"): lambda *_: os.kill(os.getpid(), signal.SIGKILL),
+        }
 
-    monkeypatch.setattr(store, "save", note_and_save)
-    number = add_conversation(store, saved).number
-    assert parts == [4, 4], "a prompt, a lane, five runs and the lane's head"
-    after = store.load(number)
-    assert [run.result for run in after.runs] == [run.result for run in saved.runs]
-    assert after.lanes[0].head is after.runs[-1]
+    def add():
+        monkeypatch.setattr("paragone_workbench.files.importing.whole_writes", killed_at_its_last_write)
+        add_conversation(Store.open(), saved)
+
+    process = multiprocessing.get_context("fork").Process(target=add)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert listed(store) == []
+    assert add_conversation(store, saved).is_new
+    assert listed(store) == ["My title"]
+    assert [run.text for run in store.load(store.conversations()[0].number).runs] == ["An answer."]
 
 
 def test_an_import_waits_for_another_one(store):

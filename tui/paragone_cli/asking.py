@@ -4,41 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from paragone import InputError
 from paragone_cli.command_line import output
-from paragone_cli.command_line.arguments import ENGINE, command, option, schedule_option, word
+from paragone_cli.command_line.command_arguments import AskArguments, CompareArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import metrics_text
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
-from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
-from paragone_workbench.compare.divergence import (
-    comparison_json,
-    divergence_json,
-    divergence_sentence,
-    warnings_of,
-)
+from paragone_cli.command_line.prompt import prompt_spec
+from paragone_workbench.compare import divergence
 from paragone_workbench.compare.parity import parity_of_runs
 from paragone_workbench.compare.parity_findings import Parity
-from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
 
-@dataclass(frozen=True, kw_only=True)
-class AskArguments(PromptArguments):
-    engine: str = word("ENGINE", ENGINE)
-    prompt: str | None = word("PROMPT", PROMPT, nargs="?")
-
-
-@command(AskArguments)
 def ask(args: AskArguments) -> int:
     context = CommandContext(args)
     (definition,) = context.checked([args.engine], args.settings, args.preset)
-    spec = prompt_spec(args, context)
+    if args.text is not None and args.prompt is not None:
+        raise InputError(
+            "Two prompts were given.", hint="Write the prompt after the engine, or after --prompt."
+        )
+    spec = prompt_spec(args, args.prompt if args.text is None else args.text, context)
     return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
 
 
@@ -63,18 +54,10 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
 _WIDTH = 72
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CompareArguments(PromptArguments):
-    engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
-    prompt: str | None = option("--prompt TEXT", PROMPT)
-    schedule: Mode | None = schedule_option(default="that of config.toml")
-
-
-@command(CompareArguments)
 def compare(args: CompareArguments) -> int:
     context = CommandContext(args)
     definitions = context.checked(args.engines, args.settings, args.preset)
-    spec = prompt_spec(args, context)
+    spec = prompt_spec(args, args.prompt, context)
     from paragone.shared_options import draw_seed
 
     # Prompts are compared by their tokens, and answers are drawn with one seed.
@@ -107,11 +90,13 @@ async def _compare(
             parting = None
             if spec.logprobs is not None:
                 vocabularies = [await engine.vocabulary() for engine in engines]
-                parting = divergence_json(
+                parting = divergence.divergence_json(
                     results, [vocabulary.fingerprint if vocabulary else None for vocabulary in vocabularies]
                 )
             prompt = spec.messages[-1]
-            output.put_json(comparison_json(prompt.text, prompt.images, results, parity, divergence=parting))
+            output.put_json(
+                divergence.comparison_json(prompt.text, prompt.images, results, parity, divergence=parting)
+            )
         elif len(runs) > 1:
             _print_parity(parity)
     errors = [run.error for run in runs if run.error is not None]
@@ -124,7 +109,7 @@ def _print(answer: RunResult, reference: RunResult | None) -> None:
     if answer.text:
         output.put(output.for_output(answer.text).removesuffix("\n"))
     output.put()
-    for caution in warnings_of(answer):
+    for caution in divergence.warnings_of(answer):
         output.put(f"warning: {output.one_line(caution.sentence)}")
     if answer.error:
         output.put(f"failed: {output.one_line(answer.message)}")
@@ -135,17 +120,15 @@ def _print(answer: RunResult, reference: RunResult | None) -> None:
     if answer.metrics is not None:
         output.put(metrics_text(answer.metrics))
     if reference is not None and reference.text and answer.text:
-        output.put_line(divergence_sentence(reference, answer))
+        output.put_line(divergence.divergence_sentence(reference, answer))
     output.flush()
 
 
 def _print_parity(parity: Parity) -> None:
     output.put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
     output.put(parity.verdict)
-    for finding in parity.findings:
-        output.put_line(f"{finding.sign} {finding.sentence} {finding.advice}".rstrip())
-    for unknown in parity.unknown:
-        output.put_line(f"? {unknown.sentence} {unknown.advice}".rstrip())
+    for finding in (*parity.findings, *parity.unknown):
+        output.put_line(f"{finding.sign} {finding.text}")
     if parity.remark:
         output.put(f"  {parity.remark}")
     output.flush()

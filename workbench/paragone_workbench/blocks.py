@@ -127,7 +127,10 @@ class TableLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table. Marks of its rows are drawn: each in its row, or, with two axes, all in one plot."""
+    """A table. Marks of its rows are drawn: each in its row, or, with two axes, all in one plot.
+
+    If the table is wider than a terminal, its parts have the first `naming` columns each, the name included; 0 for one part.
+    """
 
     title: str = ""
     first: str = "engine"
@@ -135,6 +138,7 @@ class Table:
     lines: tuple[TableLine, ...]
     note: str = ""
     axes: tuple[Axis, Axis] | None = None
+    naming: int = 0
 
     @property
     def is_chart(self) -> bool:
@@ -143,9 +147,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Results of one kind. `rest` has more remarks, which are folded; a folded section is at the end of the report."""
+    """Results of one kind. `rest` has more remarks, which are folded; a folded section is at the end of the report.
+
+    `about` says what was measured, without a full stop.
+    """
 
     title: str
+    about: str = ""
     tables: tuple[Table, ...] = ()
     remarks: tuple[Remark, ...] = ()
     rest: tuple[Remark, ...] = ()
@@ -166,9 +174,17 @@ class Figure(NamedTuple):
     ends: tuple[float, float] | None = None
     interval: str = ""
     sample: str = ""
+    more: str = ""
 
 
-def chart(title: str, note: str, figures: Sequence[Figure], axis: Axis | None = None) -> Table:
+def chart(
+    title: str,
+    note: str,
+    figures: Sequence[Figure],
+    axis: Axis | None = None,
+    *,
+    titles: Sequence[str] = ("Value", "95% interval", "Measured on", ""),
+) -> Table:
     """Return a table with a drawing in each row: bars from 0, or dots if `axis` does not begin at 0."""
     if axis is None:
         axis = Axis(0.0, max(0.0, *(end for it in figures for end in (it.value, *(it.ends or ())))) or 1.0)
@@ -177,9 +193,8 @@ def chart(title: str, note: str, figures: Sequence[Figure], axis: Axis | None = 
         ends = figure.ends and ((axis.place(figure.ends[0]), 50.0), (axis.place(figure.ends[1]), 50.0))
         return ChartMark("dot" if axis.start else "bar", axis.place(figure.value), 50.0, ends)
 
-    titles = ("Value", "95% interval", "Measured on")
-    rows = [(it.text, it.interval, it.sample) for it in figures]
-    shown = [column for column in range(len(titles)) if any(row[column] for row in rows)]
+    rows = [(it.text, it.interval, it.sample, it.more) for it in figures]
+    shown = [column for column in range(4) if any(row[column] for row in rows)]
     return Table(
         title=title,
         first="Engine",

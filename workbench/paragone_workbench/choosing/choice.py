@@ -14,12 +14,11 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
-from paragone_workbench.choosing import figures
 from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide_for
+from paragone_workbench.choosing.figures import largest_file
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import Stoppable
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.assertions import AssertionCatalog
@@ -27,22 +26,22 @@ from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.comparison_rows import EngineValues, collect_experiments
 from paragone_workbench.experiments.executor import known_text
 from paragone_workbench.experiments.identity import measured_identity, measurement_of
-from paragone_workbench.experiments.results import CellDigests, take_known_runs
+from paragone_workbench.experiments.results import cell_digests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create
+from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import MeasurementStep, sample_text
+from paragone_workbench.measure.fit import MemoryPlan, MemoryPlanner
 from paragone_workbench.measure.free_running import Comparison
-from paragone_workbench.scheduling import EnginePool, decide
+from paragone_workbench.runs.scheduler import decide
+from paragone_workbench.scheduling import EnginePool, Stoppable
 from paragone_workbench.store import Experiment, History, RunKey, Store
-from paragone_workbench.store.experiment_records import MeasurementKind, SavedChoice
+from paragone_workbench.store.experiment_records import EstimatedMemory, MeasurementKind, SavedChoice
 
 
 class Note(NamedTuple):
-    """Something to tell at once: an engine is left out, or answers are known."""
-
     sentence: str
 
 
@@ -54,9 +53,7 @@ class Benching(NamedTuple):
     left: Sequence[BenchStep] = ()
 
 
-ChoiceEvent: TypeAlias = (
-    Literal["memory", "fidelity", "decision"] | Note | Benching | MeasurementStep | SuiteRunner
-)
+ChoiceEvent: TypeAlias = Literal["memory", "fidelity"] | Note | Benching | MeasurementStep | SuiteRunner
 """What happens now: a phase begins, or a step of a phase. A `SuiteRunner` runs the suite or a part of it, and takes an observer."""
 
 
@@ -68,16 +65,20 @@ SAMPLING: Mapping[str, Json] = {"max_tokens": 200, "temperature": 0}
 sampling would hide what a quantization loses."""
 
 
-def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
-    """Return the suite in a file; by default, paragone's own suite. Raises InputError for a suite without assertions."""
-    path = path or QUESTIONS
-    suite = read_suite(path, catalog, system=system)
+def questions(path: Path | None, catalog: AssertionCatalog, system: str = "") -> Suite:
+    """Return the suite in a file; by default, paragone's own suite. Raises InputError for mistakes in the file."""
+    suite = read_suite(path or QUESTIONS, catalog, system=system)
     if suite.problems:
         raise InputError(
-            f"{path.name} has mistakes; nothing was measured.",
-            hint=f"`paragone suite run {path} --engines ENGINE` lists the mistakes.",
+            problem_text(str(path), suite.problems), hint="Correct the file; nothing was measured."
         )
-    if not any(prompt.assertions for prompt in suite.prompts):
+    return suite
+
+
+def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
+    """Return the suite in a file as `questions` does. Raises InputError for a suite without assertions."""
+    suite = questions(path, catalog, system)
+    if path is not None and not any(prompt.assertions for prompt in suite.prompts):
         raise InputError(
             f"No prompt of {path.name} has assertions or an expected answer, so the suite decides nothing.",
             hint="docs/suites.md shows how to write assertions.",
@@ -129,13 +130,16 @@ class Choice:
     on_event: Callable[[ChoiceEvent], None] = lambda event: None
 
     def __post_init__(self) -> None:
-        self.reference = self.wanted or figures.largest_file(self.request.engines)
+        self.reference = self.wanted or largest_file(self.request.engines)
         self.experiment: Experiment | None = None
         """The runs of the suite; None as long as no prompt was answered."""
         self.taken = 0
         """Number of runs that other experiments had finished."""
         self.known = earlier.Known()
-        self.memory: dict[str, figures.EngineMemory] = {}
+        self.no_memory: dict[str, str] = {}
+        """Why the memory of an engine is unknown, by its name."""
+        self._plans: dict[str, MemoryPlan] = {}
+        self._unfit: dict[str, str] = {}
         self.left_out: list[str] = []
         """Sentences that say which engines are left out, and why."""
         self._troubles: list[str] = []
@@ -168,7 +172,7 @@ class Choice:
         await self._look_up()
         experiment, _ = await find_or_create(self.history, self.request, self.registry)
         self.experiment = experiment
-        digests = CellDigests(self.request, self.registry)
+        digests = cell_digests(self.request, self.registry)
         self.taken = await take_known_runs(self.history, experiment, self.request, digests, self.catalog)
         self._to_judge = bool(self.request.judges)
         await self._count(experiment)
@@ -181,7 +185,6 @@ class Choice:
             await self._answer(experiment)
         finally:
             await self._forget_if_empty(experiment)
-        self.on_event("decision")
 
     # The time
 
@@ -228,19 +231,23 @@ class Choice:
         for engine in self.request.engines:
             if self._stopped:
                 return
+            backend = self.registry.get(engine.backend)
+            if not backend.capabilities.estimate:
+                self.no_memory[engine.name] = f"{backend.title} cannot estimate memory."
+                continue
+            planner = MemoryPlanner(engine, backend, vram=self.vram, comparable=True)
             try:
-                self.memory[engine.name] = await figures.memory_of(engine, self.registry, self.vram)
+                self._plans[engine.name] = await planner.plan()
             except InputError as error:
                 unopened[engine.name] = error
+            except ParagoneError as error:
+                self.no_memory[engine.name] = error.sentence
         self._leave_out(unopened)
-        misfits = {name: memory.misfit for name, memory in self.memory.items() if memory.misfit}
-        for sentence in misfits.values():
+        self._unfit = {name: why for name, plan in self._plans.items() if (why := plan.misfit(name))}
+        for sentence in self._unfit.values():
             self._note_left_out(sentence)
-        self._keep(
-            engine
-            for engine in self.request.engines
-            if engine.name not in misfits or (engine.name == self.wanted and self.vram)
-        )
+        wanted = self.wanted if self.vram else None
+        self._keep(it for it in self.request.engines if it.name not in self._unfit or it.name == wanted)
 
     def _leave_out(self, errors: Mapping[str, ParagoneError]) -> None:
         """Leave out engines. Raises ParagoneError if fewer than two would be left, or not the user's reference."""
@@ -265,7 +272,7 @@ class Choice:
         if len(kept) < len(self.request.engines):
             self.request = dataclasses.replace(self.request, engines=kept)
             if kept and self.reference not in [engine.name for engine in kept]:
-                self.reference = figures.largest_file(kept)
+                self.reference = largest_file(kept)
 
     # The measurements
 
@@ -475,13 +482,16 @@ class Choice:
     @property
     def asked(self) -> SavedChoice:
         """The parameters of the choice, with which a report makes the same decision."""
-        memory = self.memory.items()
+        memory = [
+            EstimatedMemory(engine=it, size=plan.needed, context=plan.context)
+            for it, plan in self._plans.items()
+        ]
         return SavedChoice(
             reference=self.reference,
             margin=self.margin,
-            memory=tuple(found.estimate for _, found in memory if found.estimate is not None),
+            memory=tuple(memory),
             left_out=tuple(self.left_out),
-            unfit=tuple(name for name, found in memory if found.misfit),
+            unfit=tuple(self._unfit),
             checked=self.request.suite.checked,
         )
 
@@ -494,18 +504,15 @@ class Choice:
     def unfinished(self) -> Iterator[str]:
         """Yield sentences that say what failed, and with what the same command continues."""
         yield from self._troubles
-        rest = [] if self._settled or not self._open else ["the suite"]
+        rest = ["the suite"] if self._open and not self._settled else []
         rest += ["verdicts of judges"] if self._to_judge else []
         if self._is_over and len(self.request.engines) > 1:
-            rest += [
-                f"{what} of {joined(engine.name for engine in engines)}"
-                for what, engines in (
-                    ("the speed", self._without_speed),
-                    ("the throughput", self._without_throughput),
-                    ("the fidelity", self._without_fidelity[1:]),
-                )
-                if engines
-            ]
+            for what, engines in (
+                ("the speed", self._without_speed),
+                ("the throughput", self._without_throughput),
+                ("the fidelity", self._without_fidelity[1:]),
+            ):
+                rest += [f"{what} of {joined(engine.name for engine in engines)}"] if engines else []
         if rest:
             yield f"Repeat the command to continue with {joined(rest)}."
 

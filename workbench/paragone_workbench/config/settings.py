@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from paragone import InputError, Json, Options, option
+from paragone.json_values import object_at, text_at, value_at
 from paragone.options import build, describe
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.conversation.variables import fill, names_in
@@ -250,10 +251,9 @@ def permission_warning(document: TomlDocument, find: BackendLookup) -> str:
 
 
 def _secrets(document: TomlDocument, find: BackendLookup) -> set[str]:
-    engines = document.data.get("engines")
     names: set[str] = set()
-    for table in engines.values() if isinstance(engines, dict) else ():
-        backend = find(str(table.get("backend"))) if isinstance(table, dict) else None
+    for table in object_at(document.data, "engines").values():
+        backend = find(text_at(table, "backend"))
         if backend is not None:
-            names |= {name for name in secret_options(backend) if table.get(name)}
+            names |= {name for name in secret_options(backend) if value_at(table, name)}
     return names

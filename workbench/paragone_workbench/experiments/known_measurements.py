@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias, get_args
 
 from paragone import Json
 from paragone.json_values import objects_at, value_at
-from paragone_workbench.measure.bench_results import BenchTest, UsersTest
+from paragone_workbench.measure.bench_results import BenchTest
 from paragone_workbench.store import Store
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 
@@ -22,7 +22,7 @@ time of the measurement in seconds since 1970."""
 TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 """The test by which speeds are compared."""
 
-USERS_TESTS = tuple(UsersTest(prompt_tokens=128, depth=0, tokens=32, users=users) for users in (1, 4, 16))
+USERS_TESTS = tuple(BenchTest(prompt_tokens=128, tokens=32, users=users) for users in (1, 4, 16))
 """The tests of users at once, of whose throughputs the last is compared."""
 
 WINDOW = 512
@@ -88,11 +88,7 @@ def known_speeds(
             for found in objects_at(item, "tests"):
                 if found.get("repetitions"):
                     key = tuple(found.get(field) for field in ("prompt_tokens", "depth", "tokens"))
-                    speed: MeasurementJson = {
-                        "engine": name,
-                        "tests": [found],
-                        "created": measurement.created,
-                    }
+                    speed = {**found, "created": measurement.created}
                     by_test.setdefault(key, {}).setdefault(name, speed)
     return _of_all(by_test, (TEST.prompt_tokens, TEST.depth, TEST.tokens), identities)
 

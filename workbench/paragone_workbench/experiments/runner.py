@@ -19,7 +19,7 @@ from paragone_workbench.experiments import executor, identity
 from paragone_workbench.experiments.assertions import evaluate
 from paragone_workbench.experiments.executor import LocalExecutor, SharedIterator, SuiteWork, WorkingEngine
 from paragone_workbench.experiments.identity import identity_of, identity_text
-from paragone_workbench.experiments.results import CellDigests, answer_of, saved_runs, take_known_runs
+from paragone_workbench.experiments.results import answer_of, cell_digests, saved_runs, take_known_runs
 from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
@@ -140,8 +140,8 @@ class Judging:
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         request = self.work.request
         is_foreign = not request.foreign_judges.isdisjoint(judges)
-        if is_foreign and prompt.index in request.suite.given_system:
-            shown = tuple(message for message in prompt.messages if message.role != "system")
+        if is_foreign and (own := request.suite.given_system):
+            shown = tuple(it for it in prompt.messages if (it.role, it.text) != ("system", own))
             prompt = dataclasses.replace(prompt, messages=shown)
         judge = _OneAnswer(judges)
         found = await evaluate(prompt, answer_of(run.result), self.work.catalog, judge)
@@ -237,7 +237,7 @@ class SuiteRunner(executor.SuiteWork):
         """The identities of the models that have answered, by the index of the engine."""
         self._weights: dict[str, WeightsFile] = {}
         """The files of weights of the models that answered, by path."""
-        self._digests = CellDigests(self.request, self.registry)
+        self._digests = cell_digests(self.request, self.registry)
         self._stopped = asyncio.Event()
         self._is_waiting = False
         """Whether finished runs wait for a program that locks the history."""
@@ -312,7 +312,7 @@ class SuiteRunner(executor.SuiteWork):
         if not await self._is_the_same(cell.key.engine_index, result):
             return
         number = self.experiment.number
-        ended = EndedRun(cell.key, result, [to_json(one) for one in results], self._digests.of(cell))
+        ended = EndedRun(cell.key, result, [to_json(one) for one in results], self._digests(cell))
         await _once_unlocked(
             self.history, lambda store: store.experiments.save_all(number, [ended]), waits=self._waits
         )

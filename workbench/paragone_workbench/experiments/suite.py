@@ -64,13 +64,13 @@ class SuiteProblem:
 class Suite:
     """The content of a suite file, with the problems of the prompts that are left out.
 
-    `given_system` are the indices of the prompts with the user's own system prompt, because the file has none.
+    `given_system` is the user's own system prompt, which prompts without one have if the file has none.
     """
 
     name: str
     prompts: tuple[SuitePrompt, ...] = ()
     problems: tuple[SuiteProblem, ...] = ()
-    given_system: frozenset[int] = frozenset()
+    given_system: str = ""
 
     @property
     def checked(self) -> int:

@@ -6,8 +6,8 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -52,37 +52,35 @@ class _Record(Struct, forbid_unknown_fields=True, kw_only=True):
 KEYS = _Record.__struct_fields__
 
 
+class _File(Struct, forbid_unknown_fields=True):
+    """A file in TOML. Its assertions apply to all prompts, in addition to the assertions of each prompt."""
+
+    prompts: list[object] = []
+    system: str | None = None
+    assertions: list[object] = []
+
+
 Record: TypeAlias = tuple[int, Callable[[], Json]]
 """The line of the entry of one prompt in a file, and a function that reads the entry, or raises InputError."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileDefaults:
-    system: str | None = None
-    """The file's system prompt, for prompts without a system prompt; None if the file has no system prompt."""
-    given_system: str = ""
-    assertions: tuple[AssertionSpec, ...] = ()
-    """Assertions that apply to all prompts, in addition to the assertions of each prompt."""
-
-
 def _prompt(
-    index: int, line: int, given: Json, defaults: FileDefaults, catalog: AssertionCatalog
-) -> tuple[SuitePrompt, bool]:
-    """Return the prompt of a record, and whether it has the user's own system prompt.
-
-    Raises InputError for the first mistake, and ParagoneError for a faulty assertion.
-    """
+    index: int,
+    line: int,
+    given: Json,
+    system: str,
+    shared: Sequence[AssertionSpec],
+    catalog: AssertionCatalog,
+) -> SuitePrompt:
+    """Return the prompt of a record; `system` and `shared` are for all prompts of the file. Raises InputError for the
+    first mistake, and ParagoneError for a faulty assertion."""
     record = data.read(_Record, given, whole="A prompt")
     messages = _messages(record)
-    has_given_system = False
     if any(message.role == "system" for message in messages):
         if record.system is not None:
             raise InputError("There are both 'system' and a message with the role 'system': leave one out.")
-    else:
-        own = defaults.system if record.system is None else record.system
-        has_given_system = own is None and bool(defaults.given_system)
-        if system := defaults.given_system if own is None else own:
-            messages = [Message(role="system", text=system), *messages]
+    elif own := system if record.system is None else record.system:
+        messages = [Message(role="system", text=own), *messages]
     expected = record.expected
     if not (expected is None or isinstance(expected, str)):
         expected = json.dumps(expected)
@@ -90,12 +88,12 @@ def _prompt(
     if variables:
         messages = [Message(role=message.role, text=fill(message.text, variables)) for message in messages]
         expected = None if expected is None else fill(expected, variables)
-    assertions = (*map(assertion_spec, record.assertions or ()), *defaults.assertions)
+    assertions = (*map(assertion_spec, record.assertions or ()), *shared)
     if not assertions and expected is not None:
         assertions = (AssertionSpec(type="equals"),)
     for assertion in assertions:
         catalog.check_spec(assertion, expected=expected)
-    prompt = SuitePrompt(
+    return SuitePrompt(
         index=index,
         line=line,
         messages=tuple(messages),
@@ -104,7 +102,6 @@ def _prompt(
         variables=variables,
         assertions=assertions,
     )
-    return prompt, has_given_system
 
 
 def _messages(record: _Record) -> list[Message]:
@@ -142,13 +139,8 @@ def parse_json(text: str) -> Json:
     return value
 
 
-JSON_COLUMNS = ("messages", "variables", "assertions")
+_JSON_COLUMNS = ("messages", "variables", "assertions")
 """Columns whose cells are JSON."""
-
-LARGEST_CELL = 1 << 30
-
-MOST_COLUMNS = 1_000
-"""Largest number of columns, since every prompt has a value for each column."""
 
 
 def csv_records(path: Path, text: str) -> Iterator[Record]:
@@ -163,7 +155,7 @@ def csv_records(path: Path, text: str) -> Iterator[Record]:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """Yield the rows that are not empty, with the line where each begins."""
-    csv.field_size_limit(LARGEST_CELL)  # of the whole process
+    csv.field_size_limit(LARGEST)  # of the whole process
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = rows.line_num + 1
@@ -179,22 +171,18 @@ def _rows(text: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
 
 
 def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
-    if len(row) > MOST_COLUMNS:
-        raise InputError(
-            f"{path}:{line}: The header has {len(row):,} columns.",
-            hint=f"A suite has at most {MOST_COLUMNS:,}.",
-        )
     names = [name.strip() for name in row]
     if "prompt" not in names and "messages" not in names:
         raise InputError(
             f"{path}:{line}: The header has no column 'prompt' or 'messages'.",
             hint=f"The first row names the columns, separated by commas. {suggest('prompt', names)}",
         )
-    for name in names:
-        if not name:
-            raise InputError(f"{path}:{line}: A column has no name.", hint="Name it, or remove it.")
-        if names.count(name) > 1:
-            raise InputError(f"{path}:{line}: Two columns are named {name!r}.", hint="Rename one.")
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1 or "" in names:
+        raise InputError(
+            f"{path}:{line}: {f'{times} columns are named {name!r}' if times > 1 else 'A column has no name'}.",
+            hint="Give each column a name of its own.",
+        )
     return names
 
 
@@ -214,7 +202,7 @@ def _values(header: Sequence[str], row: Sequence[str] | csv.Error) -> dict[str, 
             variables[name] = cell
         elif not cell.strip():
             continue
-        elif name in JSON_COLUMNS:
+        elif name in _JSON_COLUMNS:
             try:
                 values[name] = parse_json(cell)
             except InputError as error:
@@ -229,41 +217,12 @@ def _values(header: Sequence[str], row: Sequence[str] | csv.Error) -> dict[str, 
     return values
 
 
-class _File(Struct, forbid_unknown_fields=True):
-    prompts: list[object] = []
-    system: str | None = None
-    assertions: list[object] = []
-
-
-def toml_records(
-    path: Path, text: str, system: str, catalog: AssertionCatalog
-) -> tuple[list[Record], FileDefaults, list[SuiteProblem]]:
-    """Return the records of a file, the defaults of all prompts, and the problems of its assertions.
-
-    `system` applies if the file has no system prompt. Raises InputError, with the line, for what is no suite.
-    """
-    document = toml_file.parse_toml(path, text)
+def _toml_file(document: toml_file.TomlDocument) -> _File:
     try:
-        file = data.read(_File, document.data, whole="A suite")
+        return data.read(_File, document.data)
     except data.DataError as error:
-        raise InputError(
-            f"{document.where(*error.path.split('.'))}: {error.sentence}", hint=error.hint
-        ) from error
-    problems: list[SuiteProblem] = []
-    specs: list[AssertionSpec] = []
-    for index, item in enumerate(file.assertions):
-        try:
-            spec = assertion_spec(item)
-            catalog.prepared(spec)
-        except ParagoneError as error:
-            problems.append(SuiteProblem(line=document.line("assertions", index), sentence=str(error)))
-        else:
-            specs.append(spec)
-    records: list[Record] = [
-        (document.line("prompts", index), partial(value_at, item))
-        for index, item in enumerate(list_at(document.data, "prompts"))
-    ]
-    return records, FileDefaults(system=file.system, given_system=system, assertions=tuple(specs)), problems
+        place = document.where(*error.path.split("."))
+        raise InputError(f"{place}: {error.sentence}", hint=error.hint) from error
 
 
 EXAMPLES = {
@@ -288,27 +247,37 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         )
     largest = toml_file.LARGEST if ending == ".toml" else LARGEST
     text = toml_file.text_of(path, hint="Name a file of prompts.", largest=largest)
-    defaults = FileDefaults(given_system=system)
+    own: str | None = None
+    shared: list[AssertionSpec] = []
     problems: list[SuiteProblem] = []
     records: Iterable[Record]
     if ending == ".toml":
-        records, defaults, problems = toml_records(path, text, system, catalog)
+        document = toml_file.parse_toml(path, text)
+        file = _toml_file(document)
+        own = file.system
+        for index, item in enumerate(file.assertions):
+            try:
+                spec = assertion_spec(item)
+                catalog.prepared(spec)
+                shared.append(spec)
+            except ParagoneError as error:
+                problems.append(SuiteProblem(line=document.line("assertions", index), sentence=str(error)))
+        listed = enumerate(list_at(document.data, "prompts"))
+        records = ((document.line("prompts", index), partial(value_at, item)) for index, item in listed)
+    elif ending == ".csv":
+        records = csv_records(path, text)
     else:
         # Not splitlines: it splits at characters that strings in JSON may contain.
         lines = enumerate(text.split("\n"), start=1)
-        jsonl = ((line, partial(parse_json, content)) for line, content in lines if content.strip())
-        records = jsonl if ending == ".jsonl" else csv_records(path, text)
+        records = ((line, partial(parse_json, content)) for line, content in lines if content.strip())
     prompts: list[SuitePrompt] = []
-    given_system: set[int] = set()
     for index, (line, read) in enumerate(records):
         try:
-            prompt, given = _prompt(index, line, read(), defaults, catalog)
+            prompt = _prompt(index, line, read(), system if own is None else own, shared, catalog)
         except ParagoneError as error:
             problems.append(SuiteProblem(line=line, sentence=str(error)))
-            continue
-        prompts.append(prompt)
-        if given:
-            given_system.add(index)
+        else:
+            prompts.append(prompt)
     problems.sort(key=lambda problem: problem.line)
     if not prompts and problems:
         raise InputError(problem_text(str(path), problems), hint="No prompt is left.")
@@ -318,5 +287,5 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         name=path.stem,
         prompts=tuple(prompts),
         problems=tuple(problems),
-        given_system=frozenset(given_system),
+        given_system=system if own is None else "",
     )

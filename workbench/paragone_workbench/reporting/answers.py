@@ -127,7 +127,7 @@ def _figures(metrics: RunMetrics | None) -> str:
     return " · ".join(parts)
 
 
-def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) -> content.Conditions | None:
+def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) -> blocks.Section | None:
     """Return whether the engines answered under the same conditions; None for fewer than two begun runs."""
     sides = [
         Side.of_run(run, find(run.definition.backend), name=name)
@@ -136,17 +136,7 @@ def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) 
     ]
     if len(sides) < 2:
         return None
-    parity = check_parity(sides)
-    remarks = [
-        *(
-            blocks.Remark(blocks.public(f"{it.sentence} {it.advice}".rstrip()), stands_out=not it.is_expected)
-            for it in parity.findings
-        ),
-        *(blocks.Remark(blocks.public(f"{it.sentence} {it.advice}".rstrip())) for it in parity.unknown),
-    ]
-    if parity.remark:
-        remarks.append(blocks.Remark(parity.remark))
-    return content.Conditions(f"{parity.verdict.rstrip('.:')}.", tuple(remarks))
+    return check_parity(sides).section()
 
 
 def engine_view(

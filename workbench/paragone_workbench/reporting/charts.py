@@ -18,7 +18,6 @@ from paragone_workbench.store.experiment_records import Vote
 MOST = 24
 """Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""
 
-_RATING_STEP = 100
 _AIR = 0.12
 """The space on an axis before the first value and after the last, as a share of the range of the values."""
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
@@ -71,33 +70,7 @@ def ratings_sections(votes: Sequence[Vote]) -> Iterator[blocks.Section]:
                 title="Ratings", remarks=(blocks.Remark("No vote was blind, so there is nothing to rate."),)
             )
         return
-    figures = []
-    for it in ratings.engines:
-        low, high, tally = it.interval.low, it.interval.high, it.tally
-        count = f"{tally.wins:,} won, {tally.losses:,} lost, {tally.ties + tally.bad:,} tied"
-        figures.append(
-            blocks.Figure(
-                it.engine, it.rating, f"{it.rating:.0f}", (low, high), f"{low:.0f} to {high:.0f}", count
-            )
-        )
-    ends = [end for it in figures for end in (it.value, *(it.ends or ()))]
-    note = (
-        f"By Bradley–Terry, from {counted(ratings.votes, 'blind vote')}. "
-        "The mean rating of engines that votes connect is 1000."
-    )
-    axis = blocks.Axis(
-        _RATING_STEP * math.floor(min(ends) / _RATING_STEP),
-        _RATING_STEP * (math.floor(max(ends) / _RATING_STEP) + 1),
-    )
-    pairs = sorted(ratings.pairs, key=lambda pair: not pair.shown)
-    yield blocks.Section(
-        title="Ratings",
-        tables=(blocks.chart("Rating", note, figures, axis),),
-        remarks=(
-            *(blocks.Remark(blocks.public(pair.sentence), stands_out=pair.shown) for pair in pairs),
-            *(blocks.Remark(blocks.public(note)) for note in ratings.notes),
-        ),
-    )
+    yield ratings.section()
 
 
 def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[blocks.Table, ...]:

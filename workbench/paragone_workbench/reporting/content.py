@@ -49,11 +49,6 @@ class FirstPage(NamedTuple):
         return FirstPage(headline, of(self.reasons), doubts, overview, self.brief)
 
 
-class Conditions(NamedTuple):
-    verdict: str
-    remarks: tuple[Remark, ...] = ()
-
-
 class Segment(NamedTuple):
     """A part of an answer. `differs` says that the first engine's answer lacks this part."""
 
@@ -106,7 +101,7 @@ class PromptView:
     remarks: tuple[Remark, ...] = ()
     rounds: tuple[tuple[AnswerView, ...], ...] = ()
     left_out: str = ""
-    conditions: Conditions | None = None
+    conditions: Section | None = None
     folded: bool = False
     sound: bool = False
 
@@ -140,7 +135,7 @@ class ReportContent:
     plots: tuple[Table, ...] = ()
     engines: tuple[EngineView, ...]
     sections: tuple[Section, ...]
-    conditions: Conditions | None = None
+    conditions: Section | None = None
     prompts: Callable[[], Iterator[PromptView]]
     left_out: str
     sound: int = 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from paragone import Message
@@ -36,6 +37,8 @@ class _Lane(NamedTuple):
     record: LaneRecord
     path: Mapping[Prompt, Run]
     begun: RunResult | None
+    variants: Mapping[tuple[Run | None, Prompt | None], Sequence[Run]]
+    """All answers of the lane, by the run that they continue and their prompt."""
 
 
 def conversation_report(
@@ -52,6 +55,7 @@ def conversation_report(
             lane,
             {run.prompt: run for run in path_to(lane.head) if run.prompt is not None},
             _last_begun(lane),
+            _variants(lane),
         )
         for lane in [lane for lane in saved.lanes if not lane.closed] or saved.lanes
     ]
@@ -124,6 +128,13 @@ def _last_begun(lane: LaneRecord) -> RunResult | None:
     return None
 
 
+def _variants(lane: LaneRecord) -> Mapping[tuple[Run | None, Prompt | None], Sequence[Run]]:
+    found = defaultdict(list)
+    for run in lane.all_runs:
+        found[run.continues, run.prompt].append(run)
+    return found
+
+
 def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ...]:
     rows = [
         SuiteRow(
@@ -145,11 +156,15 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ..
 def _prompts(
     saved: SavedConversation, lanes: list[_Lane], prompts: list[tuple[int, Prompt]], find: BackendLookup
 ) -> Iterator[content.PromptView]:
+    in_force: dict[Prompt | None, str] = {None: ""}
+    for prompt in saved.conversation.prompts:  # each after its parent
+        in_force[prompt] = in_force[prompt.parent] if prompt.system is None else prompt.system
+    siblings = Counter(prompt.parent for prompt in saved.conversation.prompts)
     system = ""
     for number, prompt in prompts:
         messages = [Message(role="user", text=visible(prompt.text))]
-        if prompt.system_in_force != system:
-            system = prompt.system_in_force
+        if in_force[prompt] != system:
+            system = in_force[prompt]
             messages.insert(
                 0, Message(role="system", text=visible(system) or "(no system prompt from here on)")
             )
@@ -160,7 +175,7 @@ def _prompts(
             title=f"Prompt {number}",
             messages=tuple(messages),
             facts=tuple(_facts(prompt)),
-            remarks=tuple(_remarks(prompt, saved, everywhere=len(answering) == len(lanes))),
+            remarks=tuple(_remarks(siblings[prompt.parent], everywhere=len(answering) == len(lanes))),
             rounds=(
                 answers_side_by_side(
                     answers,
@@ -182,10 +197,9 @@ def _facts(prompt: Prompt) -> Iterator[content.Fact]:
         yield content.Fact("Sampling from here on", blocks.public(options))
 
 
-def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> Iterator[blocks.Remark]:
+def _remarks(places: int, *, everywhere: bool) -> Iterator[blocks.Remark]:
     if not everywhere:
         yield blocks.Remark("This prompt is not on the path of every lane.")
-    places = sum(other.parent is prompt.parent for other in saved.conversation.prompts)
     if places > 1:
         yield blocks.Remark(
             f"One of {places} prompts that follow the same prompt: it was edited, or lanes got different prompts."
@@ -193,11 +207,7 @@ def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> I
 
 
 def _variant(lane: _Lane, run: Run) -> Iterator[blocks.Remark]:
-    variants = [
-        other
-        for other in lane.record.all_runs
-        if other.continues is run.continues and other.prompt is run.prompt
-    ]
+    variants = lane.variants[run.continues, run.prompt]
     if len(variants) > 1:
         yield blocks.Remark(f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
     if run.result.definition.name != lane.record.definition.name:

@@ -161,7 +161,7 @@ def _watched(rows: Iterator[SuiteRow], selection: _Selection) -> Iterator[SuiteR
 
 def _first_answers(
     store: Store, experiment: Experiment, find: BackendLookup
-) -> tuple[dict[int, RunResult], content.Conditions | None]:
+) -> tuple[dict[int, RunResult], blocks.Section | None]:
     """Return a begun run of each engine by its index, and the conditions at the first prompt that all answered."""
     names = [engine.name for engine in experiment.engines]
     examples: dict[int, RunResult] = {}

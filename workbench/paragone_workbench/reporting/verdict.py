@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import TypeAlias
 
 from paragone import LoadedModel
 from paragone.json_values import count_at
@@ -29,6 +29,9 @@ from paragone_workbench.text import local_date
 
 _DIFFERENCES = 3
 
+Marks: TypeAlias = Mapping[str, Mapping[str, str]]
+"""Details of figures, by the column and the engine."""
+
 
 def first_page(
     decision: Decision,
@@ -47,7 +50,7 @@ def first_page(
     `loaded` has the models that answered, `no_memory` says why no memory is known, both by the engine's name.
     """
     figures, reference = decision.figures, choice.reference
-    cautions = cautions_of(known, loaded, benched=decision.benched)
+    cautions, marks = cautions_of(known, loaded, benched=decision.benched)
     headline, reasons = decision.headline, [*decision.reasons]
     others = (*decision.others, *choice.left_out)
     if experiment is not None and len(figures) == 1:
@@ -63,7 +66,7 @@ def first_page(
         chosen=decision.chosen if compared else None,
         benched=decision.benched,
         users=known.users,
-        cautions=cautions,
+        marks=marks,
     )
     backends = [find(engine.backend) for engine in engines if engine.name == reference]
     no_fidelity = known.no_fidelity
@@ -75,7 +78,7 @@ def first_page(
         missing = [*_not_measured(experiment, decision, known.no_speed, no_fidelity, no_memory), *unfinished]
     doubts = {
         "Not chosen, and why": tuple(others),
-        "Read with care": cautions.sentences,
+        "Read with care": cautions,
         content.NOT_MEASURED: tuple(missing),
     }
     names = [blocks.public(engine.engine) for engine in figures]
@@ -130,18 +133,17 @@ def _not_measured(
             yield f"{what}: {', '.join(named)}."
 
 
-class Cautions(NamedTuple):
-    """The cautions on the first page, and the marks of figures by engine: times, and numbers of windows."""
-
-    sentences: tuple[str, ...] = ()
-    speeds: Mapping[str, str] = {}
-    users: Mapping[str, str] = {}
-    fidelities: Mapping[str, str] = {}
-
-
-def cautions_of(known: Known, loaded: Mapping[str, LoadedModel], *, benched: bool) -> Cautions:
-    marks = _dates(known.speeds if benched else {}), _dates(known.throughputs), _windows(known.fidelity)
-    return Cautions((*_sentences(*marks), *filter(None, map(_divided, loaded, loaded.values()))), *marks)
+def cautions_of(
+    known: Known, loaded: Mapping[str, LoadedModel], *, benched: bool
+) -> tuple[tuple[str, ...], Marks]:
+    """Return sentences, and what marks the figures of engines in a column: times, and numbers of windows."""
+    marks = {
+        "speed": _dates(known.speeds if benched else {}),
+        "users": _dates(known.throughputs),
+        "KLD": _windows(known.fidelity),
+    }
+    divided = filter(None, map(_divided, loaded, loaded.values()))
+    return (*_sentences(*marks.values()), *divided), marks
 
 
 def _divided(name: str, model: LoadedModel) -> str:
@@ -202,7 +204,7 @@ def overview_of(
     chosen: str | None = None,
     benched: bool = False,
     users: int = 0,
-    cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
+    marks: Marks = {},  # noqa: B006 (it is not changed)
 ) -> blocks.Table:
     """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `users_tps` is of `users` at once."""
     at_once = counted(users, "user")
@@ -216,10 +218,10 @@ def overview_of(
             "pass rate": blocks.TableCell()
             if engine.pass_rate is None
             else pass_rate_cell(engine.pass_rate, engine.prompts),
-            "KLD": _kld(engine, reference, cautions.fidelities.get(name, "")),
+            "KLD": _kld(engine, reference, marks.get("KLD", {}).get(name, "")),
             "same answers": blocks.TableCell(same),
-            "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), cautions.speeds.get(name, "")),
-            at_once: _cell(_shown(engine.users_tps, "{:,.1f}/s"), cautions.users.get(name, "")),
+            "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), marks.get("speed", {}).get(name, "")),
+            at_once: _cell(_shown(engine.users_tps, "{:,.1f}/s"), marks.get("users", {}).get(name, "")),
             "TTFT": blocks.TableCell(_seconds(engine.ttft_s)),
         }
 

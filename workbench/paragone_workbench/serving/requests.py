@@ -159,7 +159,7 @@ class _Fields(Struct, kw_only=True):
 
 
 class _Chat(_Fields, kw_only=True):
-    messages: Annotated[list[_Message], Meta(min_length=1)]
+    messages: list[_Message]
     max_tokens: Annotated[int, Meta(ge=1, le=_MOST_TOKENS)] | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1, le=_MOST_TOKENS)] | None = None
     logprobs: bool = False
@@ -259,8 +259,8 @@ def chat_request(
     values: Mapping[str, paragone.Json], options: type[paragone.Options], *, most_messages: int
 ) -> AnswerRequest:
     body = read(_Chat, values)
-    if len(body.messages) > most_messages:
-        raise ApiError(400, f"messages must be at most {most_messages:,} messages.", param="messages")
+    if not 1 <= len(body.messages) <= most_messages:
+        raise wrong("messages", f"a list of 1 to {most_messages:,} messages")
     messages = tuple(_message(message, f"messages[{number}]") for number, message in enumerate(body.messages))
     limit = body.max_completion_tokens or body.max_tokens
     sampling = _sampling(values, body, options, limit)

@@ -56,15 +56,15 @@ _OPENED = "UPDATE conversation SET opened = ? WHERE id = ?"
 _USED = "UPDATE conversation SET updated = max(used, ?) WHERE id = ?"
 
 
-def begin(conversation: Conversation, *, is_saved: bool) -> Write:
+def begin(conversation: Conversation, title: str = "", *, is_saved: bool) -> Write:
     """Return the write that comes first: of a conversation, unless it `is_saved`. It raises ConversationDeleted if the
     history lacks a saved one."""
-    own_id, created = conversation.id, conversation.created
+    new = {"id": conversation.id, "title": title_of(clean(title)), "created": conversation.created}
 
     def write(database: Database, _: int) -> int:
         if not is_saved:
-            database.insert("conversation", conflict="OR IGNORE", id=own_id, created=created, updated=created)
-        for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", own_id):
+            database.insert("conversation", conflict="OR IGNORE", **new, updated=conversation.created)
+        for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", conversation.id):
             return int(number)
         raise ConversationDeleted
 

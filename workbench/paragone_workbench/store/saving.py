@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -440,26 +439,14 @@ class DraftSaving:
         return None
 
 
-PART = 100
-"""Largest number of writes that `save_whole` puts into a transaction, so that other programs can write in between."""
-_PAUSE_S = 0.03
-"""Seconds between two parts, in which another program can lock the file: SQLite has no queue of waiting programs."""
 _WHOLE_BUSY_S = 60.0
-"""Seconds that each part waits while another program keeps the file locked."""
+"""Seconds that `save_whole` waits while another program keeps the file locked."""
 
 
 def save_whole(
     store: Store, conversation: Conversation, writes: Mapping[RecordKey, Write], title: str = ""
 ) -> int:
-    """Save a conversation in parts, and return its number. After a StoreError, saving it again completes it."""
+    """Save a conversation in one transaction, and return its number. `title` is for a conversation that is new."""
     store.wait_for_locks(_WHOLE_BUSY_S)
     key: RecordKey = "conversation", conversation.id
-    number, left = 0, [*writes.items()]
-    while left or not number:
-        part, left = dict(left[:PART]), left[PART:]
-        first = begin(conversation, is_saved=bool(number))
-        number = store.save({key: first, **part})[key]
-        time.sleep(_PAUSE_S if left else 0)
-    if title:
-        store.rename(number, title)
-    return number
+    return store.save({key: begin(conversation, title, is_saved=False), **writes})[key]
