@@ -25,7 +25,6 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import History
-from paragone_workbench.store.saving import retrying
 
 _QUOTED = 40
 """Largest number of characters that are quoted from each answer after the divergence."""
@@ -167,9 +166,7 @@ class Replay:
         again = execution.run.result
         if again.manifest:
             about = recorded.result.id
-            await retrying(
-                self._history, lambda store: store.save_run(again, purpose="replay", about_id=about)
-            )
+            await self._history.call(lambda store: store.save_run(again, purpose="replay", about_id=about))
         return again
 
     async def _describe(

@@ -7,13 +7,12 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import paragone
 from paragone.threads import physical_cores
 from paragone_workbench.engines.engine import EngineStopped, EngineTask
 from paragone_workbench.measure import fidelity_results as results
-from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.statistics import Values, np
 
 
@@ -192,6 +191,16 @@ _NOISE_EVERY, _NOISE_MOST = 16, 4
 
 Computing one token at a time takes several times as long as computing a batch, on a GPU fifty times.
 """
+
+
+class MeasurementStep(NamedTuple):
+    """Progress before a step: one window of a text, or the answer to one prompt, of one engine."""
+
+    what: Literal["window", "prompt"]
+    done: int
+    total: int
+    number: int
+    last: int
 
 
 class Fidelity:

@@ -222,6 +222,8 @@ class Execution:
                     silence.note_event()
                     meter.feed(event)
                     self._take(event)
+                    if run.room is not None:
+                        await run.room.wait()
         finally:
             silence.end()
 

@@ -236,9 +236,20 @@ def _with_beginning(text: str, tokens: list[paragone.Token]) -> tuple[paragone.T
     return (first, *(dataclasses.replace(token, channel="answer") for token in tokens))
 
 
+_MOST_UNREAD = 64
+"""Number of parts that wait for the client's reading from which on the engine waits, too."""
+
+
 async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> AsyncGenerator[Part, None]:
     """Yield the pieces and the ends of all answers. Closing this stops the runs. Raises the error of the first that fails."""
     queue: asyncio.Queue[Part | BaseException] = asyncio.Queue()
+    room = asyncio.Event()
+    room.set()
+
+    def put(part: Part) -> None:
+        queue.put_nowait(part)
+        if queue.qsize() >= _MOST_UNREAD:
+            room.clear()
 
     def failed(task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -246,7 +257,7 @@ async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> 
             queue.put_nowait(error)
 
     tasks = [
-        asyncio.create_task(_compute(engine, choice, index, queue.put_nowait))
+        asyncio.create_task(_compute(engine, choice, _Pieces(index, put, room)))
         for index, choice in enumerate(choices)
     ]
     for task in tasks:
@@ -255,6 +266,8 @@ async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> 
     try:
         while left:
             part = await queue.get()
+            if queue.empty():
+                room.set()
             if isinstance(part, BaseException):
                 raise part
             left -= isinstance(part, End)
@@ -265,9 +278,7 @@ async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> 
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _compute(
-    engine: ServedEngine, choice: RequestedAnswer, index: int, put: Callable[[Part], None]
-) -> None:
+async def _compute(engine: ServedEngine, choice: RequestedAnswer, pieces: _Pieces) -> None:
     """Compute one answer once the engine has room for it. Raises the same errors as `parts_of`."""
     async with engine.reserved() as handle:
         given: tuple[paragone.Token, ...] = ()
@@ -281,11 +292,11 @@ async def _compute(
                 )
             if not isinstance(text, str):
                 text = "".join(token.text for token in given)
-            put(Piece(index=index, text=text, tokens=given))
+            pieces.put(Piece(index=pieces.index, text=text, tokens=given))
         if choice.run is None:
-            put(End(index=index, reason="length", prompt_tokens=len(given)))
+            pieces.put(End(index=pieces.index, reason="length", prompt_tokens=len(given)))
         else:
-            put(await _executed(engine, handle, choice.run, _Pieces(index, put)))
+            pieces.put(await _executed(engine, handle, choice.run, pieces))
 
 
 async def _executed(engine: ServedEngine, handle: EngineTask, spec: RunSpec, pieces: _Pieces) -> End:
@@ -293,10 +304,13 @@ async def _executed(engine: ServedEngine, handle: EngineTask, spec: RunSpec, pie
     if spec.logprobs is not None and not handle.capabilities.logprobs:
         raise ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")
     execution = engine.pool.run(handle, spec, pieces)
+    execution.run.room = pieces.room
     engine.runs.add(execution.run)
     try:
         result = await execution.result()
     finally:  # a client that leaves cancels this task
+        execution.run.room = None
+        pieces.room.set()  # so that the engine does not wait for a reader while it is stopped
         await execution.stop()
         await execution.ended()
         engine.runs.discard(execution.run)
@@ -313,16 +327,18 @@ async def _executed(engine: ServedEngine, handle: EngineTask, spec: RunSpec, pie
 
 
 class _Pieces(RunObserver):
-    def __init__(self, index: int, put: Callable[[Part], None]) -> None:
+    def __init__(self, index: int, put: Callable[[Part], None], room: asyncio.Event) -> None:
         self.index = index
-        self._put = put
+        self.put = put
+        self.room = room
+        """Set while the client reads the answer as fast as it comes."""
         self._passed = 0
 
     def text_came(self, run: Run, channel: paragone.Channel, text: str) -> None:
         tokens = run.tokens_from(self._passed)
         self._passed += len(tokens)
-        self._put(Piece(index=self.index, text=text, channel=channel, tokens=tokens))
+        self.put(Piece(index=self.index, text=text, channel=channel, tokens=tokens))
 
     def run_ended(self, run: Run) -> None:
         if tokens := run.tokens_from(self._passed):
-            self._put(Piece(index=self.index, text="", tokens=tokens))
+            self.put(Piece(index=self.index, text="", tokens=tokens))
