@@ -55,7 +55,8 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
         assert text.count("From here on: wide (rogue).") == 1
         assert "語2" in text
         assert text.count("by steady (rogue)") == 1, "the earlier answer says who wrote it"
-        screen.app.lanes.lanes.show_history(screen.columns[0])  # as when the conversation is reopened
+        screen.columns[0]._shown_as = None  # as when the conversation is reopened
+        screen.columns[0].show_state()
         text = screen.columns[0].transcript.text
         assert (text.count("From here on: wide"), text.count("by steady (rogue)")) == (1, 1)
 

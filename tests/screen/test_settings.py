@@ -52,7 +52,8 @@ async def test_a_sampling_option_changes_with_the_next_answer_which_is_noted(sta
         await screen.answered()
         assert screen.lanes[0].last_answer == "word0 "
         assert "From here on: max_tokens=1" in transcript.text
-        screen.app.lanes.lanes.show_history(screen.columns[0])
+        screen.columns[0]._shown_as = None
+        screen.columns[0].show_state()
         assert "From here on: max_tokens=1" in transcript.text
         assert transcript.text.count("with max_tokens=2") == 1, "the earlier answer's own"
 

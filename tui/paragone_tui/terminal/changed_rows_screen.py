@@ -55,9 +55,13 @@ class Cadence:
             self._handle.cancel()
             self._handle = None
 
-    def _run(self) -> None:
-        self._handle = None
+    def begin_again(self) -> None:
+        """Take the present moment for that of the last call, and cancel a call that is scheduled."""
+        self.stop()
         self._last = asyncio.get_running_loop().time()
+
+    def _run(self) -> None:
+        self.begin_again()
         self._call()
 
 

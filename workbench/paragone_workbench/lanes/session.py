@@ -94,10 +94,12 @@ class Session:
         self.wants_tokens = False
         """Whether all lanes keep the tokens of their answers besides the text; if not, `_logprobs` decides."""
         self._saved_queue: tuple[QueuedPrompt, ...] = ()
-        self.on_queue: Callable[[], None] = lambda: None
-        """Called after each change of the queue."""
+        self.changed: set[Lane] = set()
+        """The lanes whose state has changed since the set was last emptied by the screen, which reads their state."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when lanes were added to `changed`, and after each change of the queue."""
         self.recorder = Recorder(
-            on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
+            on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._all_changed
         )
         """Saves the conversation in a history, after a call of `Recorder.open`."""
         self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
@@ -174,6 +176,7 @@ class Session:
         lane = Lane(definition, self.pool, name=name, record=record)
         lane.logprobs = self._logprobs
         lane.when_free = self.queue.lane_is_free
+        lane.on_change = self._lane_changed
         return lane
 
     def _logprobs(self, engine: EngineTask) -> int | None:
@@ -246,8 +249,7 @@ class Session:
         if queue != self._saved_queue:
             self._saved_queue = queue
             self.recorder.queue_changed(self.conversation, queue)
-        self._show_lanes()
-        self.on_queue()
+        self._all_changed()
 
     def regenerate(self, lane: Lane, prompt: Prompt | None = None) -> Run | None:
         """Let a free lane answer a prompt of its path again, by default the last, as a variant. Returns None if it
@@ -388,6 +390,10 @@ class Session:
     def follow(self, lane: Lane, run: Run) -> None:
         self.recorder.follow(self.conversation, run, lane.record)
 
-    def _show_lanes(self) -> None:
-        for lane in self.lanes:
-            lane.changed()
+    def _all_changed(self) -> None:
+        self.changed.update(self.lanes)
+        self.on_change()
+
+    def _lane_changed(self, lane: Lane) -> None:
+        self.changed.add(lane)
+        self.on_change()

@@ -217,8 +217,9 @@ class Composer(MentionField):
         """The composer's text that was sent last, if files were attached; else empty."""
 
     def set_lanes(self, lanes: Sequence[str]) -> None:
-        self._lanes = tuple(lanes)
-        self._show_placeholder()
+        if self._lanes != (named := tuple(lanes)):
+            self._lanes = named
+            self._show_placeholder()
 
     def on_resize(self) -> None:
         self._show_placeholder()

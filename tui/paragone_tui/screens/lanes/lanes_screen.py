@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -17,7 +17,8 @@ from paragone_tui.keys import Keys
 from paragone_tui.screens.lanes.commands import compare, conversation, engines, lane, prompts
 from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
 from paragone_tui.screens.lanes.composer import Composer
-from paragone_tui.screens.lanes.lanes import Lanes, Readiness
+from paragone_tui.screens.lanes.lanes import Lanes, can_stop
+from paragone_tui.terminal.changed_rows_screen import Cadence
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.modal import hints
@@ -38,32 +39,17 @@ _MOST = 3
 """Largest number of prompts that are shown, each on one row."""
 
 
-class QueueRows(Static):
-    DEFAULT_CSS = """
-    QueueRows {
-        height: auto; padding: 0 1; display: none; color: $text-muted;
-        text-wrap: nowrap; text-overflow: ellipsis;
-    }
-    """
-
-    def __init__(self) -> None:
-        super().__init__(markup=False)
-
-    def show(self, prompts: Sequence[QueuedPrompt], queue_key: str) -> None:
-        rows = [
-            Content(f"{'kept ' if queued.is_kept else 'waits'}  {one_line(queued.text)}")
-            for queued in prompts[:_MOST]
-        ]
-        if prompts:
-            sends = (
-                "enter in the empty prompt sends them again, "
-                if any(queued.is_kept for queued in prompts)
-                else ""
-            )
-            more = f"{len(prompts) - _MOST} more; " if len(prompts) > _MOST else ""
-            rows.append(Content(f"{more}{sends}{queue_key} edits or removes them"))
-        self.update(Content("\n").join(rows))
-        self.display = bool(rows)
+def _queue_rows(prompts: Sequence[QueuedPrompt], queue_key: str) -> Content:
+    rows = [
+        Content(f"{'kept ' if queued.is_kept else 'waits'}  {one_line(queued.text)}")
+        for queued in prompts[:_MOST]
+    ]
+    if prompts:
+        is_kept = any(queued.is_kept for queued in prompts)
+        sends = "enter in the empty prompt sends them again, " if is_kept else ""
+        more = f"{len(prompts) - _MOST} more; " if len(prompts) > _MOST else ""
+        rows.append(Content(f"{more}{sends}{queue_key} edits or removes them"))
+    return Content("\n").join(rows)
 
 
 _ORDERS: dict[Mode, str] = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
@@ -101,38 +87,9 @@ _IN_LANE = (
 )
 
 
-def foot_line(
-    order: Mode,
-    in_lane_mode: bool,
-    key_of: Callable[[str], str],
-    *,
-    is_linked: bool,
-    is_blind: bool,
-    is_offline: bool,
-    without: Collection[str],
-    width: int,
-) -> Content:
-    """Return the schedule and as many key hints as fit into `width` cells. In lane mode, the line begins with `LANE`.
-
-    Before the schedule come the words `offline`, `blind` (if a blind vote is next) and `unlinked` (if lanes scroll alone).
-    `key_of` returns the key of a command in the present mode. Hints for the commands in `without` are left out.
-    """
-    mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
-    states = Content(
-        ("offline " if is_offline else "")
-        + ("blind " if is_blind else "")
-        + ("" if is_linked else "unlinked ")
-        + _ORDERS.get(order, "")
-    )
-    pairs = (
-        (" ".join(map(key_of, commands.split())), label)
-        for commands, label in (_IN_LANE if in_lane_mode else _WRITING)
-        if commands not in without
-    )
-    room = width - mode.cell_length - 2 - (states.cell_length + 2 if states else 0)
-    return Content("  ").join(part for part in (mode, states, hints(pairs, room)) if part)
-
-
+_STOPPING = frozenset({"stop", "stop-lane"})
+_AMONG_LANES = frozenset({"next-lane", "previous-lane next-lane", "zoom"})
+_ON_ANSWERS = frozenset({"regenerate", "copy-answer", "previous-variant next-variant"})
 _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": "$text-error"}
 """Colours of messages by their severity."""
 
@@ -202,7 +159,13 @@ class LanesScreen(CommandScreen):
         "to-start": lane.scrolling(Transcript.to_start),
         "to-end": lane.scrolling(Transcript.to_end),
     }
-    DEFAULT_CSS = "#keys { height: auto; min-height: 1; max-height: 40%; padding: 0 1; color: $text-muted; }"
+    DEFAULT_CSS = """
+    #keys { height: auto; min-height: 1; max-height: 40%; padding: 0 1; color: $text-muted; }
+    #queue {
+        height: auto; padding: 0 1; display: none; color: $text-muted;
+        text-wrap: nowrap; text-overflow: ellipsis;
+    }
+    """
 
     def __init__(
         self,
@@ -217,16 +180,9 @@ class LanesScreen(CommandScreen):
         super().__init__(session, program, engine_list, history)
         self.markdown = markdown
         self._keys = keys
-        self._readiness = Readiness(session, self._show_readiness)
-        self.lanes = Lanes(
-            session,
-            keys,
-            self.do,
-            markdown=markdown,
-            remember=engine_list.remember_lanes,
-            on_layout=lambda: self.composer.set_lanes([lane.name for lane in session.lanes]),
-            readiness=self._readiness,
-        )
+        self.painter = Cadence(self.show_state)
+        """Calls `show_state` with the next frame."""
+        self.lanes = Lanes(session, keys, self.painter, markdown=markdown)
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
             {key: action for command, action in actions.items() for key in keys[command].both}
@@ -243,8 +199,12 @@ class LanesScreen(CommandScreen):
             show_below=self._show_below,
         )
         self.drafts = DraftSaving(lambda: self.composer.unsent, session.recorder)
-        self._queue_rows = QueueRows()
-        session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
+        self._queue = Static(id="queue", markup=False)
+        self._queued = Content()
+        self._idle: frozenset[str] = _STOPPING
+        """The commands that would do nothing at present, by their names in the key hints."""
+        self._silent: tuple[str, ...] = ()
+        """The names of the lanes that accept no prompt, because their engines have failed or ended."""
         self._fitted = Size()
         """The size that the screen was last adapted to."""
         self._foot = Static(id="keys", markup=False)
@@ -266,7 +226,7 @@ class LanesScreen(CommandScreen):
 
     def compose(self) -> ComposeResult:
         yield self.lanes
-        yield self._queue_rows
+        yield self._queue
         yield self.composer.completion
         yield self.composer
         yield self._foot
@@ -275,7 +235,49 @@ class LanesScreen(CommandScreen):
         """Adapt the widgets to the terminal's size before the first layout: later, a second layout would follow."""
         self.composer.fit(self.app.size.height)
         self.lanes.lay_out(self.app.size.width)
-        self._readiness.check()
+        self.session.on_change = self.painter.ask
+        self.show_state()
+
+    def on_unmount(self) -> None:
+        self.painter.stop()
+
+    def show_state(self) -> None:
+        """Show the present state of the session."""
+        session = self.session
+        self.lanes.show_state()
+        self.composer.set_lanes([lane.name for lane in session.lanes])
+        queued = _queue_rows(session.queue.prompts, self._keys["queue"].first)
+        if queued != self._queued:
+            self._queued = queued
+            self._queue.update(queued)
+            self._queue.display = bool(queued)
+        idle: frozenset[str] = frozenset()
+        if not can_stop(session):
+            idle |= _STOPPING
+        if len(session.lanes) < 2:
+            idle |= _AMONG_LANES
+        if not session.prompts:
+            idle |= _ON_ANSWERS
+        if idle != self._idle:
+            self._idle = idle
+            self.show_keys()
+        silent = tuple(
+            lane.name
+            for lane in session.lanes
+            if lane.engine.state in ("failed", "crashed", "stopped") and not session.can_answer(lane)
+        )
+        if silent != self._silent:
+            self._silent = silent
+            takes = "takes" if len(silent) == 1 else "take"
+            names = " and ".join(map(one_line, silent))
+            restart = self.lanes.key_of("restart-engine")
+            self.composer.show_note(f"{names} {takes} no prompt; {restart} restarts" if silent else "")
+
+    async def rebuild(self) -> None:
+        """Show lanes that were added, and remove the columns of closed lanes."""
+        await self.lanes.rebuild()
+        self.show_state()
+        self.engines.remember_lanes()
 
     def on_resize(self, event: events.Resize) -> None:
         if event.size == self._fitted:
@@ -310,34 +312,31 @@ class LanesScreen(CommandScreen):
             self.show_keys()
 
     def show_keys(self, width: int | None = None) -> None:
-        """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width)."""
-        if self._message:
-            self._foot.update(Content("offline  " if GUARD.is_offline else "") + self._message)
-            return
-        self._foot.update(
-            foot_line(
-                self.session.pool.scheduler.mode,
-                self.lanes.in_lane_mode,
-                self.lanes.key_of,
-                is_linked=self.lanes.linked,
-                is_blind=self.is_blind,
-                is_offline=GUARD.is_offline,
-                without=self._readiness.idle,
-                width=(width or self.size.width) - 2,
-            ),
-            layout=self._foot.size.height > 1,
-        )
+        """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width).
 
-    def _show_readiness(self) -> None:
-        """Show the keys that have an effect now. Above the prompt, name the lanes that accept no prompt."""
-        silent = self._readiness.silent
-        takes = "takes" if len(silent) == 1 else "take"
-        restart = self.lanes.key_of("restart-engine")
-        note = (
-            f"{' and '.join(map(one_line, silent))} {takes} no prompt; {restart} restarts" if silent else ""
+        In lane mode, the line begins with `LANE`. Before the schedule come the words `offline`, `blind` (if a blind vote is next)
+        and `unlinked` (if lanes scroll alone).
+        """
+        offline = "offline  " if GUARD.is_offline else ""
+        if self._message:
+            self._foot.update(Content(offline) + self._message)
+            return
+        in_lane_mode = self.lanes.in_lane_mode
+        mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
+        states = Content(
+            ("offline " if offline else "")
+            + ("blind " if self.is_blind else "")
+            + ("" if self.lanes.linked else "unlinked ")
+            + _ORDERS.get(self.session.pool.scheduler.mode, "")
         )
-        self.composer.show_note(note)
-        self.show_keys()
+        pairs = (
+            (" ".join(map(self.lanes.key_of, commands.split())), label)
+            for commands, label in (_IN_LANE if in_lane_mode else _WRITING)
+            if commands not in self._idle
+        )
+        room = (width or self.size.width) - 4 - mode.cell_length - (states.cell_length + 2 if states else 0)
+        line = Content("  ").join(part for part in (mode, states, hints(pairs, room)) if part)
+        self._foot.update(line, layout=self._foot.size.height > 1)
 
     def network_changed(self) -> None:
         """Show whether the program is offline. Restart engines that are cut off: the restart fails, and shows why."""

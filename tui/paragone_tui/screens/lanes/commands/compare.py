@@ -151,7 +151,7 @@ def _go_on_from(screen: CommandScreen, fork: Fork, chosen: Chosen, answers: Sequ
             continue_prefix(screen.session, answer.lane, answer.run, prefix)
         except InputError as error:
             screen.say(str(error))
-    screen.lanes.show_history()
+    screen.show_state()
 
 
 def _no_parting(answers: Sequence[_Answer]) -> str:

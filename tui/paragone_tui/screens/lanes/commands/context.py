@@ -52,6 +52,14 @@ class CommandScreen(ChangedRowsScreen[None]):
         self.earlier_prompts: list[str] = []
 
     @abstractmethod
+    def show_state(self) -> None:
+        """Show the present state of the session before the next frame."""
+
+    @abstractmethod
+    async def rebuild(self) -> None:
+        """Show lanes that were added, and remove the columns of closed lanes."""
+
+    @abstractmethod
     def show_keys(self) -> None:
         """Show the line of key hints again, after the hints have changed."""
 

@@ -41,8 +41,7 @@ async def resume_last(screen: CommandScreen, *, may_resume: bool) -> None:
     if may_resume:
         resumed = await session.reopen(last.number, only_with_same_engines=True)
     if resumed is not None:
-        await screen.lanes.rebuild()
-        screen.lanes.show_history()
+        await screen.rebuild()
         session.open_engines()  # the options of the conversation may need a reload
         again = f" {screen.key_of('regenerate')} writes the interrupted answer again."
         screen.say(
@@ -118,7 +117,7 @@ def _go_to(screen: CommandScreen, column: LaneColumn, run: Run) -> None:
         if screen.lane_is_answering(lane):
             return
         screen.session.select(lane, newest_after(lane, run))
-        screen.lanes.show_history(column)
+        screen.show_state()
     screen.lanes.select_turn(run.prompt)
 
 
@@ -144,7 +143,7 @@ def _begin(screen: CommandScreen) -> None:
     screen.composer.leave_conversation()
     screen.lanes.select_turn(None)
     screen.lanes.lay_out()  # the headers show the system prompt
-    screen.lanes.show_history()
+    screen.show_state()
     session, engines = screen.session, screen.engines.config.engines
     if defined := defined_otherwise(session.lanes, engines, session.registry):
         screen.do(lambda: _configure(screen, defined))
@@ -183,7 +182,7 @@ async def _show(screen: CommandScreen, number: int, hit: Hit | None) -> None:
     assert reopened is not None  # `reopen` returns None only with `only_with_same_engines`
     screen.composer.leave_conversation()
     shown.select_turn(None)
-    await shown.rebuild()
+    await screen.rebuild()
     if reopened.shown_again is not None:
         screen.say(
             f"The lane {reopened.shown_again.name} was closed. It is shown again, because it has the text that was found. "
@@ -192,7 +191,6 @@ async def _show(screen: CommandScreen, number: int, hit: Hit | None) -> None:
     elif reopened.closed_lanes:
         lanes = counted(reopened.closed_lanes, "closed lane")
         screen.say(f"Not shown: {lanes} of this conversation. A search finds the answers there.")
-    shown.show_history()
     if hit is not None and not hit.is_title:
         _reveal(screen, hit)
     session.open_engines()
@@ -209,7 +207,7 @@ def _reveal(screen: CommandScreen, hit: Hit) -> None:
         if screen.lane_is_answering(lane):
             return
         session.select(lane, newest_after(lane, run))
-        shown.show_history()
+        screen.show_state()
         screen.say(
             f"{lane.name} shows another branch now, which has the text that was found. "
             f"{screen.key_of('next-variant')} shows the next branch."

@@ -85,8 +85,7 @@ async def _apply(screen: CommandScreen, lane: Lane, change: SettingsChange) -> N
         await session.configure(lane, saved)
         screen.engines.remember_lanes()
         screen.say(f"Saved as {saved.name}.")
-    if change.edits or change.save_as:
-        screen.lanes.show_history()  # earlier answers now show the settings that they had
+    screen.show_state()
     screen.lanes.lay_out()
 
 
@@ -188,7 +187,7 @@ async def _add_demo(screen: CommandScreen) -> None:
 
 
 async def show_added(screen: CommandScreen) -> None:
-    await screen.lanes.rebuild()
+    await screen.rebuild()
     screen.session.open_engines()
 
 
@@ -204,7 +203,7 @@ async def _close(screen: CommandScreen, lane: Lane) -> None:
         f"Closed {one_line(lane.name)}: {screen.key_of('add-lane')} adds its engine again, "
         f"and its answers stay in the history.{left}"
     )
-    await screen.lanes.rebuild()
+    await screen.rebuild()
 
 
 @on_current_lane
@@ -231,11 +230,10 @@ def _show_option_changes(screen: CommandScreen, carried: Carried) -> None:
 
 
 async def _swap(screen: CommandScreen, column: LaneColumn, definition: EngineDefinition) -> None:
-    column.show_swap(definition)
     await screen.session.swap(column.lane, definition)
     if (left := column.lane.engine.left) is not None:
         screen.say(left.sentence)
-    screen.lanes.show_history(column)  # earlier answers now show that another engine wrote them
+    screen.show_state()
     screen.lanes.lay_out()
     screen.engines.remember_lanes()
 

@@ -89,8 +89,6 @@ def regenerate(screen: CommandScreen, column: LaneColumn) -> None:
         return
     selected = screen.lanes.selected_run
     run = screen.session.regenerate(column.lane, None if selected is None else selected.prompt)
-    if run is not None and selected is not None:
-        screen.lanes.show_history(column)  # later turns stay on the branch of the earlier answer
     if run is None:
         screen.say(
             "There is no prompt yet."

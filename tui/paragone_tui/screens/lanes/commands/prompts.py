@@ -100,7 +100,7 @@ def _send_edited(screen: CommandScreen, prompt: Prompt) -> Prompt | None:
         screen.say(f"No engine is running; {screen.key_of('restart-engine')} starts one again.")
         return None
     composer.take()
-    screen.lanes.show_history()
+    screen.show_state()
     screen.lanes.select_turn(None)
     return edited
 
@@ -180,7 +180,7 @@ def step(screen: CommandScreen, column: LaneColumn, by: int) -> None:
     lane, selected = column.lane, screen.lanes.selected_run
     place = None if selected is None else lane.path.index(selected)
     if screen.session.step(lane, by, selected):
-        screen.lanes.show_history(column)
+        screen.show_state()
         if place is not None:
             screen.lanes.select_turn(lane.path[place].prompt)
     else:
