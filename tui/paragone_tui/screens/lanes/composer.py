@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
+from textual.reactive import var
 from textual.widgets.text_area import Edit, EditResult
 
 from paragone_tui.keys import composer_binding, with_alt
@@ -176,27 +177,24 @@ class Composer(MentionField):
     }
     """
 
+    below: var[Content] = var(Content())
+    """The message that does not fit into the rule above the prompt; empty without such a message."""
+
     def __init__(
         self,
         actions: Mapping[str, str],
         when_empty: Mapping[str, str],
         program: Program,
         session: Session,
-        on_change: Callable[[], None],
-        show_below: Callable[[Content], None],
     ) -> None:
         """Create an empty composer for the lanes of a session.
 
         `actions` maps keys to Textual actions. `when_empty` maps characters to actions for a composer without text.
-        `on_change` is called when `unsent` may have changed. `show_below` is called with a message that does not fit into the
-        rule above the prompt, or with an empty message to remove it.
         """
         super().__init__(program)
         self.own_keys = self._actions = actions
         self._when_empty = when_empty
         self._program = program
-        self._on_change = on_change
-        self._show_below = show_below
         self._lanes: tuple[str, ...] = ()
         self._recalled: int | None = None
         self._recalled_text = ""
@@ -262,7 +260,6 @@ class Composer(MentionField):
         self._edit_title, self._unedited = title, prompt.written
         self.editing = prompt
         self.attachments.take_over(prompt.files, prompt.images)
-        self._on_change()
 
     def end_edit(self) -> None:
         """Stop editing an earlier prompt, and restore the composer's content from before the edit."""
@@ -361,7 +358,7 @@ class Composer(MentionField):
         fits = self._message.cell_length <= room
         shown = Content(" · ").join(filter(None, (title, self._message if fits else None)))
         self.border_title = Content.assemble(" ", shown, " ") if shown else None
-        self._show_below(Content() if fits else self._message)
+        self.below = Content() if fits else self._message
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
@@ -431,7 +428,6 @@ class Composer(MentionField):
 
     def on_text_area_changed(self) -> None:
         """Update the attachments: the user may have removed the mention of a file, or restored a mention by undo."""
-        self._on_change()
         self.attachments.remove_messages(self.text)
         if self._folded and self._folded not in self.text:
             self._folded = ""

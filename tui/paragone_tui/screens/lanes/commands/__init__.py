@@ -1,1 +1,75 @@
-"""The commands of the lanes: for each command, a function named after the command's id, or a line in `simple`."""
+"""The commands of the lanes, each a function of the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from paragone_tui.screens.lanes.commands import compare, conversation, engines, lane, prompts
+from paragone_tui.screens.lanes.composer import Composer
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
+from paragone_tui.transcript import Transcript
+
+LANE_COMMANDS: Mapping[str, Callable[[LanesScreen], None]] = {
+    "send": prompts.send,
+    "send-to-lane": on_current_lane(lambda screen, column: prompts.send(screen, column.lane)),
+    "newline": lane.in_prompt(lambda composer: composer.insert("\n")),
+    "lane-mode": lane.lane_mode,
+    "editor": prompts.editor,
+    "attach-file": prompts.attach_file,
+    "recall-earlier": lambda screen: prompts.recall(screen, -1),
+    "recall-later": lambda screen: prompts.recall(screen, 1),
+    "search-prompts": prompts.search_prompts,
+    "word-back": lane.in_prompt(Composer.action_cursor_word_left),
+    "word-forward": lane.in_prompt(Composer.action_cursor_word_right),
+    "delete-word": lane.in_prompt(Composer.action_delete_word_right),
+    "edit-prompt": prompts.edit_prompt,
+    "queue": prompts.queue,
+    "stop-lane": lane.stop_lane,
+    "regenerate": lane.regenerate,
+    "continue-answer": lane.continue_answer,
+    "fork-lane": conversation.fork_lane,
+    "tree": conversation.tree,
+    "swap-engine": engines.swap_engine,
+    "restart-engine": engines.restart_engine,
+    "copy-answer": lane.copy_answer,
+    "copy": lane.copy,
+    "about-lane": lane.about_lane,
+    "costs": lane.costs,
+    "settings": engines.settings,
+    "reference-lane": compare.reference_lane,
+    "divergence": compare.divergence,
+    "toggle-heat": compare.toggle_heat,
+    "zoom": lane.zoom,
+    "close-lane": engines.close_lane,
+    "stop": lane.stop,
+    "add-lane": engines.add_lane,
+    "toggle-differences": compare.toggle_differences,
+    "toggle-link": lane.toggle_link,
+    "toggle-mode": lane.toggle_mode,
+    "parity": compare.parity,
+    "fidelity": compare.fidelity,
+    "blind-vote": compare.blind_vote,
+    "prefer-answer": compare.prefer_answer,
+    "undo-vote": compare.undo_vote,
+    "new-conversation": conversation.new_conversation,
+    "reopen": conversation.reopen,
+    "find": conversation.find,
+    "write": prompts.write,
+    "previous-variant": lambda screen: prompts.step(screen, -1),
+    "next-variant": lambda screen: prompts.step(screen, 1),
+    "previous-turn": lambda screen: conversation.select(screen, -1),
+    "next-turn": lambda screen: conversation.select(screen, 1),
+    "next-lane": lambda screen: screen.lanes.move(1),
+    "previous-lane": lambda screen: screen.lanes.move(-1),
+    "toggle-thinking": lambda screen: screen.lanes.toggle_thinking(),
+    "toggle-logs": lane.toggle_logs,
+    "scroll-down": lane.scrolling(lambda transcript: transcript.scroll_rows(1)),
+    "scroll-up": lane.scrolling(lambda transcript: transcript.scroll_rows(-1)),
+    "half-page-down": lane.scrolling(lambda transcript: transcript.scroll_pages(0.5)),
+    "half-page-up": lane.scrolling(lambda transcript: transcript.scroll_pages(-0.5)),
+    "page-down": lane.scrolling(lambda transcript: transcript.scroll_pages(1)),
+    "page-up": lane.scrolling(lambda transcript: transcript.scroll_pages(-1)),
+    "to-start": lane.scrolling(Transcript.to_start),
+    "to-end": lane.scrolling(Transcript.to_end),
+}
+"""The functions of the commands, by the ids of the commands."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paragone.texts import counted, quoted
-from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
 from paragone_tui.screens.lanes.commands.engines import has_room, show_added
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
 from paragone_workbench.lanes.reopening import defined_otherwise
 from paragone_workbench.lanes.variants import find_run, newest_after
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.store.saving import DraftSaving
 
 
-async def resume_last(screen: CommandScreen, *, may_resume: bool) -> None:
+async def resume_last(screen: LanesScreen, *, may_resume: bool) -> None:
     """Reopen the last conversation with its options if the lanes have the same engines. If the lanes have other engines, and
     the last answer was interrupted, tell the user how to reopen the conversation. Do nothing after a prompt was sent. If
     another running instance of the program may have the conversation open, tell the user that the conversation is not resumed.
@@ -54,7 +54,7 @@ async def resume_last(screen: CommandScreen, *, may_resume: bool) -> None:
         )
 
 
-async def restore_draft(screen: CommandScreen, drafts: DraftSaving) -> DraftRecord | None:
+async def restore_draft(screen: LanesScreen, drafts: DraftSaving) -> DraftRecord | None:
     """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt, if any."""
     history = screen.history.history
     assert history is not None  # the caller waits until the history is open
@@ -64,7 +64,7 @@ async def restore_draft(screen: CommandScreen, drafts: DraftSaving) -> DraftReco
 
 
 @on_current_lane
-def select(screen: CommandScreen, column: LaneColumn, step: int) -> None:
+def select(screen: LanesScreen, column: LaneColumn, step: int) -> None:
     """Select the turn before (-1) or after (1) the selected turn.
 
     If no turn is selected, step -1 selects the last turn. If the last turn is selected, step 1 ends the selection.
@@ -83,7 +83,7 @@ def select(screen: CommandScreen, column: LaneColumn, step: int) -> None:
 
 
 @on_current_lane
-def fork_lane(screen: CommandScreen, column: LaneColumn) -> None:
+def fork_lane(screen: LanesScreen, column: LaneColumn) -> None:
     """Add a lane with the current lane's engine, and with the current lane's path up to the selected turn."""
     if not has_room(screen):
         return
@@ -100,7 +100,7 @@ def fork_lane(screen: CommandScreen, column: LaneColumn) -> None:
 
 
 @on_current_lane
-def tree(screen: CommandScreen, column: LaneColumn) -> None:
+def tree(screen: LanesScreen, column: LaneColumn) -> None:
     if not column.lane.path:
         screen.say("There is no turn yet.")
         return
@@ -109,7 +109,7 @@ def tree(screen: CommandScreen, column: LaneColumn) -> None:
     screen.show(TurnTree(column.lane), lambda run: _go_to(screen, column, run))
 
 
-def _go_to(screen: CommandScreen, column: LaneColumn, run: Run) -> None:
+def _go_to(screen: LanesScreen, column: LaneColumn, run: Run) -> None:
     lane = column.lane
     if lane not in screen.session.lanes:
         return
@@ -121,7 +121,7 @@ def _go_to(screen: CommandScreen, column: LaneColumn, run: Run) -> None:
     screen.lanes.select_turn(run.prompt)
 
 
-def new_conversation(screen: CommandScreen) -> None:
+def new_conversation(screen: LanesScreen) -> None:
     """Start a new conversation in the same lanes. Answers in progress stop, and their text is kept."""
     if screen.session.is_busy:
         screen.do(lambda: _stop_and_begin(screen))
@@ -129,7 +129,7 @@ def new_conversation(screen: CommandScreen) -> None:
         _begin(screen)
 
 
-async def _stop_and_begin(screen: CommandScreen) -> None:
+async def _stop_and_begin(screen: LanesScreen) -> None:
     await screen.session.stop()
     if screen.is_answering(screen.session.lanes):  # a prompt was sent meanwhile
         return
@@ -137,7 +137,7 @@ async def _stop_and_begin(screen: CommandScreen) -> None:
     screen.say(f"The answers were stopped. {screen.key_of('reopen')} finds their text.")
 
 
-def _begin(screen: CommandScreen) -> None:
+def _begin(screen: LanesScreen) -> None:
     screen.earlier_prompts += [prompt.written for prompt in screen.session.prompts]
     screen.session.new_conversation()
     screen.composer.leave_conversation()
@@ -149,7 +149,7 @@ def _begin(screen: CommandScreen) -> None:
         screen.do(lambda: _configure(screen, defined))
 
 
-async def _configure(screen: CommandScreen, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
+async def _configure(screen: LanesScreen, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
     """Give lanes their options of config.toml in place of the options of a reopened conversation."""
     for lane, definition in defined:
         await screen.session.configure(lane, definition)
@@ -157,7 +157,7 @@ async def _configure(screen: CommandScreen, defined: Sequence[tuple[Lane, Engine
     screen.lanes.lay_out()
 
 
-def reopen(screen: CommandScreen) -> None:
+def reopen(screen: LanesScreen) -> None:
     """Let the user pick an earlier conversation, and reopen it. If the history is not open, show why.
 
     When the user picks a conversation, answers in progress stop, and their text is kept.
@@ -175,7 +175,7 @@ def reopen(screen: CommandScreen) -> None:
     )
 
 
-async def _show(screen: CommandScreen, number: int, hit: Hit | None) -> None:
+async def _show(screen: LanesScreen, number: int, hit: Hit | None) -> None:
     session, shown = screen.session, screen.lanes
     await session.stop()
     reopened = await session.reopen(number, hit=hit)
@@ -196,7 +196,7 @@ async def _show(screen: CommandScreen, number: int, hit: Hit | None) -> None:
     session.open_engines()
 
 
-def _reveal(screen: CommandScreen, hit: Hit) -> None:
+def _reveal(screen: LanesScreen, hit: Hit) -> None:
     """Make the lane with the match of a search current, and scroll to the match."""
     session, shown = screen.session, screen.lanes
     found = None if hit.prompt_id is None else find_run(session.lanes, hit.prompt_id, hit.run_id)
@@ -217,7 +217,7 @@ def _reveal(screen: CommandScreen, hit: Hit) -> None:
     shown.columns[shown.position].reveal(run, hit)
 
 
-def find(screen: CommandScreen) -> None:
+def find(screen: LanesScreen) -> None:
     """Let the user find words in the open conversation, except during blind votes, as matches have the engines' names."""
     if screen.is_blind:
         screen.say(f"A search would show names; {screen.key_of('blind-vote')} ends blind voting.")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.options import describe
-from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
 from paragone_tui.screens.lanes.commands.prompts import send
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
 from paragone_tui.terminal.text import one_line
 from paragone_workbench.config.settings import preset_of
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @on_current_lane
-def settings(screen: CommandScreen, column: LaneColumn) -> None:
+def settings(screen: LanesScreen, column: LaneColumn) -> None:
     lane = column.lane
     definition, backend = lane.engine.definition, lane.engine.backend
     if backend is None:
@@ -63,7 +63,7 @@ def settings(screen: CommandScreen, column: LaneColumn) -> None:
     screen.show(form, lambda change: screen.do(lambda: _apply(screen, lane, change)))
 
 
-async def _apply(screen: CommandScreen, lane: Lane, change: SettingsChange) -> None:
+async def _apply(screen: LanesScreen, lane: Lane, change: SettingsChange) -> None:
     session = screen.session
     if change.system is not None:
         session.system_prompt.change(change.system)
@@ -89,12 +89,12 @@ async def _apply(screen: CommandScreen, lane: Lane, change: SettingsChange) -> N
     screen.lanes.lay_out()
 
 
-def _system(screen: CommandScreen, lane: Lane) -> str:
+def _system(screen: LanesScreen, lane: Lane) -> str:
     head = lane.record.head
     return screen.session.system_prompt.after(head.prompt if head is not None else None)
 
 
-def _targets(screen: CommandScreen, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
+def _targets(screen: LanesScreen, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
     return [other for other in screen.session.lanes if all_lanes or other is lane]
 
 
@@ -122,7 +122,7 @@ MOST_LANES = 6
 """Maximum number of lanes after adding a lane: more lanes are hard to read side by side."""
 
 
-def add_lane(screen: CommandScreen) -> None:
+def add_lane(screen: LanesScreen) -> None:
     if not has_room(screen):
         return
     from paragone_tui.screens.engine_picker import EnginePicker
@@ -144,14 +144,14 @@ def add_lane(screen: CommandScreen) -> None:
     screen.show(EnginePicker(screen.engines, advice="" if screen.session.lanes else advice), chosen)
 
 
-def has_room(screen: CommandScreen) -> bool:
+def has_room(screen: LanesScreen) -> bool:
     if len(screen.session.lanes) < MOST_LANES:
         return True
     screen.say(f"There are {MOST_LANES} lanes already; {screen.key_of('close-lane')} closes one.")
     return False
 
 
-async def _add(screen: CommandScreen, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
+async def _add(screen: LanesScreen, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
     """Add a lane for each engine. New engines are saved once they are open."""
     for definition, is_new in engines:
         carried = screen.engines.for_new_lane(definition)
@@ -163,13 +163,13 @@ async def _add(screen: CommandScreen, engines: Sequence[tuple[EngineDefinition, 
     await show_added(screen)
 
 
-def add_demo(screen: CommandScreen) -> None:
+def add_demo(screen: LanesScreen) -> None:
     screen.demo_is_coming = True
     screen.lanes.welcome.update("Making the demo's second model, once …")
     screen.begin(lambda: _add_demo(screen))
 
 
-async def _add_demo(screen: CommandScreen) -> None:
+async def _add_demo(screen: LanesScreen) -> None:
     from paragone_workbench.models import demo_engines
 
     try:
@@ -186,17 +186,17 @@ async def _add_demo(screen: CommandScreen) -> None:
         send(screen)
 
 
-async def show_added(screen: CommandScreen) -> None:
+async def show_added(screen: LanesScreen) -> None:
     await screen.rebuild()
     screen.session.open_engines()
 
 
 @on_current_lane
-def close_lane(screen: CommandScreen, column: LaneColumn) -> None:
+def close_lane(screen: LanesScreen, column: LaneColumn) -> None:
     screen.do(lambda: _close(screen, column.lane))
 
 
-async def _close(screen: CommandScreen, lane: Lane) -> None:
+async def _close(screen: LanesScreen, lane: Lane) -> None:
     await screen.session.close_lane(lane)
     left = "" if lane.engine.left is None else f" {lane.engine.left.sentence}"
     screen.say(
@@ -207,7 +207,7 @@ async def _close(screen: CommandScreen, lane: Lane) -> None:
 
 
 @on_current_lane
-def swap_engine(screen: CommandScreen, column: LaneColumn) -> None:
+def swap_engine(screen: LanesScreen, column: LaneColumn) -> None:
     """Let the user pick another engine for the current lane. The options that the user set are kept."""
     from paragone_tui.screens.engine_picker import EnginePicker
 
@@ -223,13 +223,13 @@ def swap_engine(screen: CommandScreen, column: LaneColumn) -> None:
     screen.show(EnginePicker(screen.engines, single=True), chosen)
 
 
-def _show_option_changes(screen: CommandScreen, carried: Carried) -> None:
+def _show_option_changes(screen: LanesScreen, carried: Carried) -> None:
     """Show which options a new engine has under other names, and which options it lacks."""
     if carried.remark:
         screen.say(one_line(carried.remark), warning=True)
 
 
-async def _swap(screen: CommandScreen, column: LaneColumn, definition: EngineDefinition) -> None:
+async def _swap(screen: LanesScreen, column: LaneColumn, definition: EngineDefinition) -> None:
     await screen.session.swap(column.lane, definition)
     if (left := column.lane.engine.left) is not None:
         screen.say(left.sentence)
@@ -239,7 +239,7 @@ async def _swap(screen: CommandScreen, column: LaneColumn, definition: EngineDef
 
 
 @on_current_lane
-def restart_engine(screen: CommandScreen, column: LaneColumn) -> None:
+def restart_engine(screen: LanesScreen, column: LaneColumn) -> None:
     """Restart the current lane's engine. If that engine runs and others do not, restart the first of the others instead."""
     session = screen.session
     gone = [lane for lane in session.lanes if not session.can_answer(lane)]

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
 from paragone_tui.screens.lanes.commands.prompts import write
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
 from paragone_workbench.lanes.session import continue_run
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 }
 
 
-def stop(screen: CommandScreen) -> None:
+def stop(screen: LanesScreen) -> None:
     """Stop all answers. If no lane is busy, stop loading engines. If no engine is loading, cancel the edit of a prompt.
 
     Except after an edit, show the key that quits.
@@ -48,12 +48,12 @@ def stop(screen: CommandScreen) -> None:
         screen.say(quits)
 
 
-def zoom(screen: CommandScreen) -> None:
+def zoom(screen: LanesScreen) -> None:
     screen.lanes.zoomed = not screen.lanes.zoomed
     screen.lanes.lay_out()
 
 
-def toggle_link(screen: CommandScreen) -> None:
+def toggle_link(screen: LanesScreen) -> None:
     lanes = screen.lanes
     lanes.linked = not lanes.linked
     lanes.lay_out()
@@ -65,7 +65,7 @@ def toggle_link(screen: CommandScreen) -> None:
     )
 
 
-def toggle_mode(screen: CommandScreen) -> None:
+def toggle_mode(screen: LanesScreen) -> None:
     """Switch between two schedules, usually between parallel and sequential answers."""
     scheduler = screen.session.pool.scheduler
     scheduler.mode, screen.other_mode = screen.other_mode, scheduler.mode
@@ -75,7 +75,7 @@ def toggle_mode(screen: CommandScreen) -> None:
 
 
 @on_current_lane
-def stop_lane(screen: CommandScreen, column: LaneColumn) -> None:
+def stop_lane(screen: LanesScreen, column: LaneColumn) -> None:
     if column.lane.is_busy:
         screen.begin(partial(screen.session.stop, [column.lane]))
     else:
@@ -83,7 +83,7 @@ def stop_lane(screen: CommandScreen, column: LaneColumn) -> None:
 
 
 @on_current_lane
-def regenerate(screen: CommandScreen, column: LaneColumn) -> None:
+def regenerate(screen: LanesScreen, column: LaneColumn) -> None:
     """Let the current lane answer the selected or the last prompt again."""
     if screen.lane_is_answering(column.lane):
         return
@@ -98,7 +98,7 @@ def regenerate(screen: CommandScreen, column: LaneColumn) -> None:
 
 
 @on_current_lane
-def continue_answer(screen: CommandScreen, column: LaneColumn) -> None:
+def continue_answer(screen: LanesScreen, column: LaneColumn) -> None:
     if screen.lane_is_answering(column.lane):
         return
     try:
@@ -108,7 +108,7 @@ def continue_answer(screen: CommandScreen, column: LaneColumn) -> None:
 
 
 @on_current_lane
-def copy_answer(screen: CommandScreen, column: LaneColumn) -> None:
+def copy_answer(screen: LanesScreen, column: LaneColumn) -> None:
     selected = screen.lanes.selected_run
     text = column.lane.last_answer if selected is None else selected.text.strip("\r\n")
     if text:
@@ -118,7 +118,7 @@ def copy_answer(screen: CommandScreen, column: LaneColumn) -> None:
 
 
 @on_current_lane
-def copy(screen: CommandScreen, column: LaneColumn) -> None:
+def copy(screen: LanesScreen, column: LaneColumn) -> None:
     """Let the user pick a text to copy: a block of code, the answer, the turn of all lanes, or the conversation."""
     run = screen.lanes.selected_run or column.lane.record.head
     if run is None:
@@ -138,14 +138,14 @@ def copy(screen: CommandScreen, column: LaneColumn) -> None:
 
 
 @on_current_lane
-def about_lane(screen: CommandScreen, column: LaneColumn) -> None:
+def about_lane(screen: LanesScreen, column: LaneColumn) -> None:
     from paragone_tui.screens.sheets import AboutLane
 
     screen.show(AboutLane(column.lane))
 
 
 @on_current_lane
-def costs(screen: CommandScreen, column: LaneColumn) -> None:
+def costs(screen: LanesScreen, column: LaneColumn) -> None:
     from paragone_tui.screens.sheets import CostsSheet
     from paragone_workbench.runs.result import Costs
 
@@ -158,12 +158,12 @@ def costs(screen: CommandScreen, column: LaneColumn) -> None:
         screen.say("This lane has no answer yet, so it has cost nothing.")
 
 
-def toggle_logs(screen: CommandScreen) -> None:
+def toggle_logs(screen: LanesScreen) -> None:
     if not screen.lanes.toggle_logs():
         screen.composer.unfold()
 
 
-def lane_mode(screen: CommandScreen) -> None:
+def lane_mode(screen: LanesScreen) -> None:
     """Leave the prompt. If a list of files is open at the prompt, close the list instead."""
     if screen.composer.completion.is_open:
         screen.composer.completion.close()
@@ -171,20 +171,20 @@ def lane_mode(screen: CommandScreen) -> None:
         screen.set_focus(screen.lanes)
 
 
-def scrolling(by: Callable[[Transcript], None]) -> Callable[[CommandScreen], None]:
+def scrolling(by: Callable[[Transcript], None]) -> Callable[[LanesScreen], None]:
     """Return a command that scrolls the current lane's transcript."""
 
-    def scroll(screen: CommandScreen) -> None:
+    def scroll(screen: LanesScreen) -> None:
         if screen.lanes.current is not None:
             by(screen.lanes.current.transcript)
 
     return scroll
 
 
-def in_prompt(edit: Callable[[Composer], object]) -> Callable[[CommandScreen], None]:
+def in_prompt(edit: Callable[[Composer], object]) -> Callable[[LanesScreen], None]:
     """Return a command that edits the prompt, and leads to it."""
 
-    def run(screen: CommandScreen) -> None:
+    def run(screen: LanesScreen) -> None:
         write(screen)
         edit(screen.composer)
 
