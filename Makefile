@@ -30,7 +30,7 @@ COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-vers
   --custom-compile-command 'make lock' $(UPGRADE)
 
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-# tests/conftest.py decides which tests share a process, and which run alone.
+# tests/conftest.py decides which tests share a process.
 DISTRIBUTED := --dist loadgroup --no-loadscope-reorder
 # $(1) processes, but at most eight: forks of one that has imported the tests, as $(2) restricts them.
 PROCESSES = --tx "$(shell echo $$(($(1) < 8 ? $(1) : 8)))*popen//python=$(BIN)/python tests/process_forks.py $(2)" $(DISTRIBUTED)
@@ -42,7 +42,7 @@ PYTEST := $(WITH_TOOLS) $(BIN)/pytest
 # The tests of make check. The folders are those of which it would run none (MARKS_BY_FOLDER in tests/conftest.py).
 LEFT_OUT := $(addprefix --ignore tests/,cli end_to_end on_ray screen)
 FAST := $(LEFT_OUT) -q --hypothesis-profile quick \
-  -m 'not (model or server or install or gpu or program or slow or thorough or alone)'
+  -m 'not (model or server or install or gpu or program or slow or thorough)'
 # Tests that coverage disturbs: an exception from another thread, which stops a template, can leave coverage's lock taken;
 # and the others list the modules that a new interpreter imports.
 NOT_TRACED := --ignore tests/plugins/chat/test_template.py \

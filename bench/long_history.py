@@ -11,8 +11,9 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.ids import new_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import LaneRecord, Store
-from paragone_workbench.store.changes import Changes, LaneRow, TurnRow
+from paragone_workbench.store import LaneRecord, SavedConversation, Store
+from paragone_workbench.store.outbox import whole_writes
+from paragone_workbench.store.saving import save_whole
 
 __all__ = ["ABSENT_LETTERS", "COMMON_WORD", "CONVERSATIONS", "MESSAGES", "RARE_WORD", "write"]
 
@@ -44,7 +45,8 @@ def write(path: Path, seed: int = 8) -> None:
     try:
         for number in range(CONVERSATIONS):
             extra = f" {RARE_WORD}" if number == CONVERSATIONS // 2 else ""
-            store.save(_conversation([(text(12), text(90)) for _ in range(PROMPTS)], number, extra))
+            saved = _conversation([(text(12), text(90)) for _ in range(PROMPTS)], number, extra)
+            save_whole(store, saved.conversation, whole_writes(saved))
     finally:
         store.close()
 
@@ -53,7 +55,7 @@ def _made_up_words(chance: random.Random, count: int) -> list[str]:
     return ["".join(chance.choices(_SYLLABLES, k=chance.randint(1, 4))) for _ in range(count)]
 
 
-def _conversation(exchanges: list[tuple[str, str]], number: int, extra: str) -> Changes:
+def _conversation(exchanges: list[tuple[str, str]], number: int, extra: str) -> SavedConversation:
     conversation = Conversation(created=_FIRST + number * 1000)
     definition = EngineDefinition(name="smol", backend="llama_cpp", model="smol.gguf")
     lane = LaneRecord(definition=definition, position=0)
@@ -73,20 +75,6 @@ def _conversation(exchanges: list[tuple[str, str]], number: int, extra: str) -> 
         run = Run(result, prompt=prompt, continues=lane.head)
         lane.runs.append(run)
         lane.head = run
-    turns = [
-        TurnRow(
-            lane_id=lane.id,
-            prompt_id=prompt.id,
-            continues_id=run.continues.id if run.continues is not None else None,
-            result=run.result,
-        )
-        for prompt, run in zip(conversation.prompts, lane.runs, strict=True)
-    ]
-    return Changes(
-        conversation_id=conversation.id,
-        created=conversation.created,
-        is_saved=False,
-        prompts=tuple(conversation.prompts),
-        lanes=(LaneRow.of(lane, lane.head.id if lane.head is not None else None),),
-        turns=tuple(turns),
+    return SavedConversation(
+        conversation=conversation, title="", updated=0, lanes=(lane,), runs=tuple(lane.runs)
     )

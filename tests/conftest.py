@@ -5,7 +5,6 @@ Tests are marked automatically by their fixtures and their folder: see `MARKS_BY
 """
 
 import asyncio
-import fcntl
 import gc
 import itertools
 import os
@@ -35,7 +34,6 @@ settings.load_profile("fixed")
 settings.register_profile("quick", settings.get_profile("fixed"), max_examples=10)
 
 TESTS = Path(__file__).parent
-PYPROJECT = TESTS.parent / "pyproject.toml"
 DOUBLES = TESTS / "doubles"
 sys.path.insert(0, str(DOUBLES))
 os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
@@ -63,10 +61,7 @@ MARKS_BY_FOLDER = {"program": ("cli", "end_to_end", "on_ray", "screen")}
 """Marks of all tests in these folders."""
 
 LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"}, {"thorough"})
-"""Marks of long tests, in the order in which they start. They start first, so that all processes finish together.
-
-Tests marked `alone` come last, when hardly another test has to wait for them.
-"""
+"""Marks of long tests, in the order in which they start. They start first, so that all processes finish together."""
 
 LONGEST_ID = 200
 """Largest number of characters that a text among the parameters of a test adds to the id of the test."""
@@ -75,7 +70,7 @@ NUMBERS = itertools.count()
 """Names of folders of tests."""
 
 LONG_LIMIT = 900
-"""Seconds after which a test fails that has one of these marks, or is marked `alone` or `gpu`; for others: pyproject.toml."""
+"""Seconds after which a test fails that has one of these marks, or is marked `gpu`; for others: pyproject.toml."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -94,7 +89,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Add the automatic marks, and keep tests of one file, or of one server, in one process.
 
     A server that tests share is started once then. Tests that are marked `server` by hand choose theirs at run time.
-    Tests marked `alone` are together in one process, and separate from the other tests of their files.
     """
     first: dict[str, int] = {}
     groups: dict[pytest.Item, str] = {}
@@ -105,14 +99,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if fixtures & MARKS_BY_FIXTURE.get(mark, set()) or folder in MARKS_BY_FOLDER.get(mark, ()):
                 item.add_marker(mark)
         marks = {mark.name for mark in item.iter_markers()}
-        if marks & {"alone", "gpu"}.union(*LONG_TESTS) and "timeout" not in marks:
+        if marks & {"gpu"}.union(*LONG_TESTS) and "timeout" not in marks:
             item.add_marker(pytest.mark.timeout(LONG_LIMIT))
         servers = sorted(fixtures & MARKS_BY_FIXTURE["server"]) or sorted(marks & {"server"})
-        group = "alone" if "alone" in marks else servers[0] if servers else item.nodeid.partition("::")[0]
+        group = servers[0] if servers else item.nodeid.partition("::")[0]
         groups[item] = group
         item.add_marker(pytest.mark.xdist_group(group))
         place = next((place for place, long in enumerate(LONG_TESTS) if marks & long), len(LONG_TESTS))
-        place = len(LONG_TESTS) + 1 if group == "alone" else place
         first[group] = min(place, first.get(group, place))
     items.sort(key=lambda item: first[groups[item]])
 
@@ -127,21 +120,6 @@ def pytest_fixture_setup(
             item = request._pyfuncitem
             assert item.get_closest_marker(mark), f"{item.nodeid} uses {fixturedef.argname}: mark it {mark}"
     yield
-
-
-@pytest.hookimpl(hookwrapper=True, tryfirst=True)  # before pytest-timeout starts the test's limit
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """If tests run in several processes, run no other test at the same time as one marked `alone`."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        yield
-        return
-    alone = item.get_closest_marker("alone") is not None
-    with Path(__file__).open() as running, PYPROJECT.open() as entering:
-        # A test that waits for the running ones to end holds `entering`, so that no new ones start.
-        fcntl.flock(entering, fcntl.LOCK_EX)
-        fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(entering, fcntl.LOCK_UN)
-        yield
 
 
 def pytest_collection(session: pytest.Session) -> None:

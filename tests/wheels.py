@@ -30,6 +30,30 @@ def quick_python(folder: Path) -> str:
     return str(script)
 
 
+STAND_IN = """\
+#!/bin/sh
+case "$*" in
+*version_info*) echo {version};;
+"-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; {create};;
+"-m pip install "*) {install};;
+*) {check};;
+esac
+"""
+
+
+def stand_in_python(
+    path: Path, *, create: str = ":", install: str = ":", check: str = "echo this is Python"
+) -> str:
+    """Write a script that creates environments in no time and installs nothing, and return its path.
+
+    `create`, `install` and `check` are what it does at these stages.
+    """
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    path.write_text(STAND_IN.format(version=version, create=create, install=install, check=check))
+    path.chmod(0o755)
+    return str(path)
+
+
 def write_wheel(folder: Path, name: str, version: str, source: str) -> Path:
     """Write a wheel that contains the module `name`, and return its path."""
     path = folder / f"{name}-{version}-py3-none-any.whl"

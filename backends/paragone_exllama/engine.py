@@ -15,9 +15,8 @@ from paragone.answer_text import AnswerText
 from paragone.chat_prompt import PromptMaker
 from paragone.options import as_values, build
 from paragone.shared_options import with_seed
+from paragone_exllama import inference
 from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
-from paragone_exllama.inference import FIRST, ChunkSize, ExllamaVocab, distributions, run, score
-from paragone_exllama.library import Library, extension_folder, release_lock
 from paragone_exllama.loading import (
     check_request,
     estimate,
@@ -26,13 +25,12 @@ from paragone_exllama.loading import (
     translate_failures,
     weights_of,
 )
-from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, StorageFormat
-from paragone_exllama.probe import probe
-from paragone_exllama.tokenizer import read_tokenizer_files
+from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, StorageFormat, read_tokenizer_files
+from paragone_exllama.probe import extension_folder, probe, release_lock
 
 
 def cautions(
-    library: Library, options: ExLlamaLoadOptions, *, owner: str, template: bool
+    library: inference.Library, options: ExLlamaLoadOptions, *, owner: str, template: bool
 ) -> Iterator[paragone.Caution]:
     if not template:
         sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
@@ -103,9 +101,9 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
         drafter = wanted.draft.name if wanted.draft else "n-grams" if options.draft_ngram else ""
         prepare_process()
         with translate_failures(self.title, wanted):
-            library: Library = resolve_name(self.library)(wanted, options, report, cancelled)
+            library: inference.Library = resolve_name(self.library)(wanted, options, report, cancelled)
             self._library = library
-            self._vocab = ExllamaVocab(library, files, folder.name)
+            self._vocab = inference.ExllamaVocab(library, files, folder.name)
         report(1.0)
         self._prompts = PromptMaker(
             library.tokenize,
@@ -116,10 +114,10 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
             owner=folder.name,
         )
         fixed = options.chunk_size is not None
-        self._chunk_size = ChunkSize(library.largest_chunk, fixed=fixed)
+        self._chunk_size = inference.ChunkSize(library.largest_chunk, fixed=fixed)
         # Rounding depends on the chunk boundaries. Fixed boundaries make cold runs reproducible.
-        cold = library.largest_chunk if fixed else min(FIRST, library.largest_chunk)
-        self._cold_chunk_size = ChunkSize(cold, fixed=True)
+        cold = library.largest_chunk if fixed else min(inference.FIRST, library.largest_chunk)
+        self._cold_chunk_size = inference.ChunkSize(cold, fixed=True)
         return paragone.LoadedModel(
             name=folder.name,
             context=library.capacity,
@@ -154,7 +152,7 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
         with self._failures():
             if request.cold:
                 self._library.forget()
-            yield from run(
+            yield from inference.run(
                 self._library,
                 self._vocab,
                 prompt.tokens,
@@ -173,7 +171,7 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
     ) -> Iterator[paragone.Event]:
         tokens, start = self._prompts.to_score(request.messages, request.text)
         with self._failures():
-            yield from score(self._library, self._vocab, tokens, start, cancelled, top=request.top)
+            yield from inference.score(self._library, self._vocab, tokens, start, cancelled, top=request.top)
 
     def distributions(
         self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
@@ -181,7 +179,7 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
         """Compute the logits after each token from `request.start` on, in chunks of at most OUTPUTS tokens."""
         self._prompts.check_distributions(request, self._vocab.size)
         with self._failures():
-            yield from distributions(self._library, self._vocab, request, cancelled)
+            yield from inference.distributions(self._library, self._vocab, request, cancelled)
 
     def vocabulary(self) -> paragone.Vocabulary:
         return self._vocab.vocabulary

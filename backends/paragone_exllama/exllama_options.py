@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from paragone import Options, option
@@ -10,6 +11,19 @@ from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE, PENALTY_LAST_N, S
 from paragone.worker import Build, Environment
 
 ExllamaCacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
+
+
+PAGE = 256
+"""Number of tokens in a page of the KV cache, in both libraries."""
+
+CHUNK = 2048
+"""Default for the largest number of prompt tokens processed at once."""
+
+OUTPUTS = PAGE
+"""Largest number of positions whose logits one computation returns.
+
+The libraries allocate VRAM for these logits permanently.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,24 +95,14 @@ class ExLlamaSampling(SamplingOptions):
     penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt count as recent tokens, too.")
 
 
-_TOOLS = ("jinja2>=3.1.6,<4", "ninja", "setuptools<81")
-
-
-def _environment(
-    module: str, *requirements: str, torch_of_cuda_12: str, pythons: tuple[str, ...]
-) -> Environment:
-    """Return the environment of the library `module`, with these requirements besides PyTorch."""
+def _environment(library: str, *pythons: str) -> Environment:
+    requirements = Path(__file__).with_name("requirements")
     return Environment(
         builds=(
             Build(
                 cuda="13",
                 driver=580,
-                requirements=(
-                    *requirements,
-                    "torch==2.11.0",
-                    "cuda-toolkit[cccl,crt,nvcc,nvvm]==13.0.2",
-                    *_TOOLS,
-                ),
+                requirements=requirements / f"{library}-cuda13.txt",
                 download=2_900_000_000,
                 disk=5_500_000_000,
                 toolkit="nvidia/cu13",
@@ -106,25 +110,16 @@ def _environment(
             Build(
                 cuda="12",
                 driver=525,
-                requirements=(*requirements, f"torch=={torch_of_cuda_12}", *_TOOLS),
+                requirements=requirements / f"{library}-cuda12.txt",
                 download=4_100_000_000,
                 disk=8_500_000_000,
             ),
         ),
         pythons=pythons,
-        modules=("torch", module),
+        modules=("torch", library),
         compiles=True,
     )
 
 
-EXLLAMAV2 = _environment(
-    "exllamav2",
-    "exllamav2==0.3.2",
-    "numpy==1.26.4",
-    "tokenizers>=0.21.1,<1",
-    torch_of_cuda_12="2.8.0",
-    pythons=("3.12", "3.11"),  # the newest Python for which numpy 1.26 has wheels
-)
-EXLLAMAV3 = _environment(
-    "exllamav3", "exllamav3==1.6.5", torch_of_cuda_12="2.10.0", pythons=("3.12", "3.13", "3.11")
-)
+EXLLAMAV2 = _environment("exllamav2", "3.12", "3.11")  # the newest Python for which numpy 1.26 has wheels
+EXLLAMAV3 = _environment("exllamav3", "3.12", "3.13", "3.11")

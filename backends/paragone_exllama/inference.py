@@ -5,15 +5,100 @@ from __future__ import annotations
 import codecs
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import paragone
 from paragone.answer_text import THINKING_TAGS, AnswerText
-from paragone_exllama.exllama_options import ExLlamaSampling
-from paragone_exllama.library import OUTPUTS, PAGE, Chunks, Library, Logits
-from paragone_exllama.tokenizer import TokenBytes, TokenizerFiles
+from paragone_exllama.exllama_options import OUTPUTS, PAGE, ExLlamaSampling
+from paragone_exllama.model_folder import TokenBytes, TokenizerFiles
+
+Logits: TypeAlias = Any
+"""A tensor with one or more rows, with one number per token of the vocabulary."""
+
+Chunks: TypeAlias = Generator[Logits, None, None]
+"""A generator that yields the logits of several positions at a time."""
+
+
+class GeneratorJob(Protocol):
+    cached_pages: int
+    cached_tokens: int
+    accepted_draft_tokens: int
+    rejected_draft_tokens: int
+    kept: list[Logits] | None
+    """The model's logits for the generated tokens, before any sampler; None if no logits were requested."""
+
+
+class Library(ABC):
+    """An open model, which one thread uses and which runs one job at a time."""
+
+    capacity: int
+    """Most tokens that a prompt and its answer may have together: the size of the cache."""
+    vocab_size: int
+    """Number of tokens of the vocabulary; the model's head may be padded to more."""
+    trained: int | None
+    largest_chunk: int
+    """Largest number of prompt tokens processed at once."""
+    drafts: bool
+    facts: Mapping[str, str]
+    generator: Any
+    tokenizer: Any
+    page: int = PAGE
+    """Number of tokens in a page of the generator's cache."""
+    wait: Callable[[], object]
+    """Waits until the GPU has finished all queued work."""
+
+    @abstractmethod
+    def _make_generator(self) -> Any:
+        pass
+
+    @abstractmethod
+    def _make_job(
+        self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
+    ) -> GeneratorJob:
+        pass
+
+    def start(
+        self,
+        tokens: Sequence[int],
+        sampling: ExLlamaSampling,
+        *,
+        limit: int,
+        ends: Collection[int],
+        logits: bool,
+    ) -> GeneratorJob:
+        """Add a prompt to the generator. The answer ends after `limit` tokens or at one of the tokens `ends`."""
+        job = self._make_job(tokens, sampling, limit=limit, ends=sorted(ends))
+        job.kept = [] if logits else None
+        self.generator.enqueue(job)
+        return job
+
+    def iterate(self) -> list[dict[str, Any]]:
+        """Compute the next chunk of the prompt or the next tokens. The generator's `iterate` documents the results."""
+        results: list[dict[str, Any]] = self.generator.iterate()
+        return results
+
+    def cached(self, job: GeneratorJob) -> int:
+        return job.cached_pages * self.page + job.cached_tokens
+
+    @abstractmethod
+    def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
+        """Yield the logits after each of these tokens, one row per token, `chunk` tokens at a time.
+
+        The computation begins with an empty cache: the contents of the cache are lost. `chunk` is at most OUTPUTS.
+        """
+
+    def tokenize(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
+
+    def forget(self) -> None:
+        """Discard the contents of the cache, by default with the generator."""
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        self.generator = self._make_generator()
 
 
 class ExllamaVocab:

@@ -14,9 +14,16 @@ from typing import NamedTuple
 
 import paragone
 from paragone.texts import size_text
-from paragone_exllama import vram
-from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaLoadOptions, ExLlamaV2LoadOptions
+from paragone_exllama.exllama_options import (
+    CHUNK,
+    OUTPUTS,
+    PAGE,
+    ExllamaCacheType,
+    ExLlamaLoadOptions,
+    ExLlamaV2LoadOptions,
+)
 from paragone_exllama.model_folder import ModelFolder, StorageFormat, check_folder
+from paragone_exllama.probe import visible_gpus
 
 _WARMING_UP = 0.05
 """The approximate fraction of the loading time that the first computation takes."""
@@ -51,7 +58,7 @@ def check_request(
         raise paragone.InputError(
             f"There is no LoRA adapter in {options.lora}.", hint="Name a folder with an adapter_config.json."
         )
-    return Request(folder, draft, lora, options, vram.choose_context(folder, draft, options))
+    return Request(folder, draft, lora, options, choose_context(folder, draft, options))
 
 
 def _draft(
@@ -119,7 +126,7 @@ def stages(
 def translate_failures(title: str, request: Request) -> Iterator[None]:
     """Convert exceptions of a library during loading to errors for the user."""
     name = request.model.name
-    free = vram.free_vram(request.options.gpu_split)
+    free = free_vram(request.options.gpu_split)
     try:
         yield
     except (paragone.ParagoneError, ImportError):
@@ -140,20 +147,20 @@ def translate_failures(title: str, request: Request) -> Iterator[None]:
 def _out_of_vram(request: Request, free: Sequence[int]) -> paragone.EngineError:
     """Return the error for a model that did not fit. `free`: the free bytes of each GPU before loading."""
     model, draft = request.model, request.draft
-    cache = vram.cache_bytes(model, request.options.cache_type, request.context)
-    drafts = draft.size + vram.cache_bytes(draft, "fp16", request.context) if draft else 0
+    cache = cache_bytes(model, request.options.cache_type, request.context)
+    drafts = draft.size + cache_bytes(draft, "fp16", request.context) if draft else 0
     parts = [
         f"{size_text(model.size)} for its weights",
         f"{size_text(cache)} for a KV cache of {request.context:,} tokens",
     ]
     if drafts:
         parts.append(f"{size_text(drafts)} for the draft model")
-    needed = model.size + cache + drafts + vram.RESERVED
+    needed = model.size + cache + drafts + RESERVED
     there = " and ".join(size_text(bytes_) for bytes_ in free)
     found = f", and {there} {'was' if len(free) == 1 else 'were'} free" if free else ""
     return paragone.EngineError(
         f"{model.name} does not fit in the VRAM: it needs about {size_text(needed)} ({', '.join(parts)}, and "
-        f"{size_text(vram.RESERVED)} for computation){found}.",
+        f"{size_text(RESERVED)} for computation){found}.",
         hint="Lower max_seq_len, set cache_type to q8, q6 or q4, or use a model with fewer bits per weight.",
     )
 
@@ -187,21 +194,19 @@ def estimate(request: Request) -> paragone.MemoryEstimate:
       that the libraries do not load, such as a vision tower's.
     - KV cache: layers × KV heads × head dimension × 2 × bits of the cache type, for the whole context. This
       formula overestimates layers with a sliding window, linear attention or latent attention in ExLlamaV3.
-    - Compute: see `v2_buffers` and `v3_buffers`. A LoRA adapter, the CUDA context of each GPU (some hundred
+    - Compute: see `_buffers`. A LoRA adapter, the CUDA context of each GPU (some hundred
       MB) and fragmentation are not included.
     - GPUs: filled one after the other, layer by layer. The libraries fill GPUs in this way too, but
       reserve some memory. The last GPU gets all layers that do not fit. Without a driver, one GPU of unknown
       size is assumed.
     """
     options, context = request.options, request.context
-    v2 = isinstance(options, ExLlamaV2LoadOptions)
     models: list[tuple[ModelFolder, ExllamaCacheType]] = [(request.model, options.cache_type)]
     if request.draft is not None:
         models.insert(0, (request.draft, "fp16"))  # the libraries load the draft model first
-    if v2:  # ExLlamaV2 keeps buffers for each model
-        compute = sum(vram.v2_buffers(folder, options, kind, context) for folder, kind in models)
-    else:  # ExLlamaV3 frees its buffers after each module
-        compute = max(vram.v3_buffers(folder, options, context) for folder, _ in models)
+    buffers = [_buffers(folder, options, context) for folder, _ in models]
+    # ExLlamaV2 keeps buffers for each model; ExLlamaV3 frees its buffers after each module.
+    compute = sum(buffers) if isinstance(options, ExLlamaV2LoadOptions) else max(buffers)
     parts = [part for folder, kind in models for part in _parts(folder, kind, context)]
     found = [*_filled(_gpus(options.gpu_split, compute), parts)]
     embeddings = sum(_sizes(folder).embeddings for folder, _ in models)
@@ -251,7 +256,7 @@ def _sizes(folder: ModelFolder) -> _Sizes:
 
 def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> Iterator[paragone.ModelPart]:
     sizes, layers = _sizes(folder), folder.layers or 0
-    cache = vram.cache_bytes(folder, cache_type, context) // layers if layers else 0
+    cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
     for layer in sorted({*range(layers), *sizes.layers}):
         yield paragone.ModelPart(weights=sizes.layers.get(layer, 0), kv_cache=cache if layer < layers else 0)
     yield paragone.ModelPart(weights=sizes.rest, shared=sizes.shared)
@@ -262,7 +267,7 @@ def _gpus(split: Sequence[float], compute: int) -> list[tuple[int | None, parago
 
     If no GPU is known, returns one GPU of unknown size.
     """
-    gpus = vram.visible_gpus()
+    gpus = visible_gpus()
     unknown = paragone.DeviceMemory(device="GPU", weights=0, kv_cache=0, compute=compute)
     found: list[tuple[int | None, paragone.DeviceMemory]] = []
     for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
@@ -292,3 +297,65 @@ def _filled(
             room, gpu = following
         gpu = replace(gpu, weights=gpu.weights + part.weights, kv_cache=gpu.kv_cache + part.kv_cache)
     yield gpu
+
+
+_BITS: dict[ExllamaCacheType, float] = {"fp16": 16, "q8": 8.5, "q6": 6.5, "q4": 4.5}
+"""Bits per number in the cache. The quantized types have a 16-bit scale for each 32 numbers."""
+
+RESERVED = 1 << 30
+"""Bytes of a GPU reserved for the CUDA context and for computation."""
+
+_SHORTEST = 2048
+_UNKNOWN = 8192
+"""Largest default context in tokens if the amount of VRAM is unknown."""
+
+
+def cache_bytes(folder: ModelFolder, cache_type: ExllamaCacheType, tokens: int) -> int:
+    """Return the size of a KV cache in bytes; 0 if unknown."""
+    return int(folder.cache_numbers * _BITS[cache_type] / 8 * tokens)
+
+
+def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
+    """Return the free bytes of each GPU that may be used; empty if the driver does not report free memory."""
+    gpus = visible_gpus()
+    if not all(gpu.total for gpu in gpus):
+        return ()
+    limits = [int(limit * 2**30) for limit in split] or [gpu.free for gpu in gpus]
+    return tuple(min(gpu.free, limit) for gpu, limit in zip(gpus, limits, strict=False))
+
+
+def choose_context(model: ModelFolder, draft: ModelFolder | None, options: ExLlamaLoadOptions) -> int:
+    """Return the size of the cache in tokens, a multiple of PAGE."""
+    trained = model.context or _UNKNOWN
+    if options.max_seq_len is not None:
+        return _round_up(options.max_seq_len)
+    free = free_vram(options.gpu_split)
+    each = cache_bytes(model, options.cache_type, 1) + (cache_bytes(draft, "fp16", 1) if draft else 0)
+    if not free or not each:
+        return _round_up(min(trained, _UNKNOWN))
+    left = sum(free) - RESERVED * len(free) - model.size - (draft.size if draft else 0)
+    fitting = left // each // PAGE * PAGE
+    return min(_round_up(trained), max(fitting, _round_up(min(trained, _SHORTEST))))
+
+
+def _round_up(tokens: int) -> int:
+    return -(-tokens // PAGE) * PAGE
+
+
+_SLICE = 32768
+"""Largest number of a matrix's columns converted to 16 bits at once: ExLlamaV3's `MAX_RECONSTRUCT_SLICE_N`."""
+
+
+def _buffers(folder: ModelFolder, options: ExLlamaLoadOptions, context: int) -> int:
+    """Return a lower bound for the bytes that a computation needs at once on each GPU.
+
+    The bound is what the MLP or the head takes, whichever is more. The MLP takes the hidden state in 32 bits and two
+    intermediate states in 16 bits, for a chunk of the prompt; the head takes the logits in 16 bits. With quantized
+    weights, MLP and head also take one matrix in 16 bits each.
+    """
+    wide = folder.number("intermediate_size", "ffn_dim", "n_inner") or 0
+    chunk = min(options.chunk_size or CHUNK, context)
+    vocab = -(-(folder.number("vocab_size") or 0) // 128) * 128
+    matrix = 0 if folder.stored.format == "plain" else 2 * folder.hidden
+    mlp = chunk * 4 * (folder.hidden + wide) + matrix * min(wide, _SLICE)
+    return max(mlp, 2 * OUTPUTS * vocab + matrix * min(vocab, _SLICE))

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from paragone import InputError, ModelInfo
-from paragone.files import (
-    NotRegularFileError,
-    folders_below,
-    open_regular_file,
-    read_regular_file,
-    repository_of,
-    stored_file,
-)
-from paragone.json_values import JsonObject, count_at, number_at, object_at, text_at, texts_at
+from paragone import InputError, Json, ModelInfo, files, json_values
 
 _LONGEST = 100_000_000
 """Largest size of a header in bytes, as in the reference implementation."""
@@ -41,8 +33,8 @@ def _read_header(path: Path) -> dict[str, SafetensorsTensor]:
     """Return the tensors of a file, by name. Raises OSError or _FolderError if the file cannot be read."""
     bad = f"cannot be loaded: {path.name}"
     try:
-        file = open_regular_file(path)
-    except NotRegularFileError as error:
+        file = files.open_regular_file(path)
+    except files.NotRegularFileError as error:
         raise _FolderError(f"{bad} is not a file") from error
     with file:
         whole = os.fstat(file.fileno()).st_size
@@ -86,20 +78,19 @@ class Stored(NamedTuple):
     name: str
     """The standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
     bits: float | None = None
-    """Bits per weight of the linear layers without the head; None for unquantized weights."""
+    """The bits per weight that the model's author requested; None if config.json does not state them."""
 
 
-def storage_format(config: JsonObject, tensors: Mapping[str, SafetensorsTensor]) -> Stored:
+def storage_format(config: json_values.JsonObject, tensors: Mapping[str, SafetensorsTensor]) -> Stored:
     """Return the format of these tensors. `config` is the model's config.json."""
-    stated = object_at(config, "quantization_config")
-    method = text_at(stated, "quant_method").lower()
+    stated = json_values.object_at(config, "quantization_config")
+    method = json_values.text_at(stated, "quant_method").lower()
     endings = {name.rpartition(".")[2] for name in tensors}
-    if "q_weight" in endings:
-        return _exl("EXL2", stated, _counted_bits(tensors, "q_weight"))
-    if "trellis" in endings:
-        return _exl("EXL3", stated, _counted_bits(tensors, "trellis"))
+    bits = _bits(stated)
+    exl: StorageFormat | None = "EXL2" if "q_weight" in endings else "EXL3" if "trellis" in endings else None
+    if exl is not None:
+        return Stored(exl, f"{exl} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else exl, bits)
     if "qweight" in endings and method == "gptq":
-        bits = _bits(stated)
         return Stored("GPTQ", f"GPTQ {bits:g}-bit" if bits else "GPTQ", bits)
     if method or "qweight" in endings:
         return Stored("other", method.upper() or "unknown")
@@ -110,40 +101,10 @@ def storage_format(config: JsonObject, tensors: Mapping[str, SafetensorsTensor])
     return Stored("plain", most) if most in _PLAIN else Stored("other", most or "unknown")
 
 
-def _exl(kind: Literal["EXL2", "EXL3"], stated: JsonObject, counted: float | None) -> Stored:
-    # The name states the bits per weight that the model's author requested. The number counted from the tensors differs.
-    bits = _bits(stated) or counted
-    return Stored(kind, f"{kind} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else kind, bits)
-
-
-def _bits(stated: JsonObject) -> float | None:
+def _bits(stated: json_values.JsonObject) -> float | None:
     """Return the bits per weight in the model's config; None if the number is implausible."""
-    bits = number_at(stated, "bits")
+    bits = json_values.number_at(stated, "bits")
     return bits if bits is not None and 0 < bits <= 32 else None
-
-
-def _counted_bits(
-    tensors: Mapping[str, SafetensorsTensor], matrix: Literal["q_weight", "trellis"]
-) -> float | None:
-    """Compute the bits per weight of all layers without the head. `matrix` is the part with the weights of a layer."""
-    layers: dict[str, dict[str, SafetensorsTensor]] = {}
-    for name, tensor in tensors.items():
-        layer, _, part = name.rpartition(".")
-        layers.setdefault(layer, {})[part] = tensor
-    stored = weights = 0
-    for layer, parts in layers.items():
-        if matrix not in parts or layer.rpartition(".")[2] == "lm_head":
-            continue
-        shape, count = parts[matrix].shape, 0
-        if matrix == "trellis" and len(shape) == 3:
-            count = 256 * shape[0] * shape[1]  # tiles of 16 × 16 weights
-        elif matrix == "q_weight" and len(shape) == 2:
-            order = next((parts[name].shape for name in ("q_invperm", "q_perm") if name in parts), ())
-            count = order[0] * shape[1] if len(order) == 1 else 0  # the order has a number for each row
-        if count:
-            stored += sum(part.size for part in parts.values())
-            weights += count
-    return round(8 * stored / weights, 2) if weights else None
 
 
 _KINDS = ("ForCausalLM", "ForConditionalGeneration")
@@ -164,7 +125,7 @@ _CONTEXT = (
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
     path: Path
-    config: JsonObject
+    config: json_values.JsonObject
     stored: Stored
     tensors: Mapping[str, SafetensorsTensor] = field(default_factory=dict)
     """The tensors by name, from the headers of the safetensors files."""
@@ -175,11 +136,11 @@ class ModelFolder:
 
     @property
     def name(self) -> str:
-        return repository_of(str(self.path)) or self.path.name
+        return files.repository_of(str(self.path)) or self.path.name
 
     @property
     def architecture(self) -> str | None:
-        return next(iter(texts_at(self.config, "architectures")), None)
+        return next(iter(json_values.texts_at(self.config, "architectures")), None)
 
     @property
     def context(self) -> int | None:
@@ -211,9 +172,9 @@ class ModelFolder:
 
     def number(self, *keys: str) -> int | None:
         """Return the first positive integer in config.json under one of these keys."""
-        for values in (self.config, object_at(self.config, "text_config")):
+        for values in (self.config, json_values.object_at(self.config, "text_config")):
             for key in keys:
-                if 0 < (value := count_at(values, key) or 0) < _MOST:
+                if 0 < (value := json_values.count_at(values, key) or 0) < _MOST:
                     return value
         return None
 
@@ -226,12 +187,12 @@ def find_models(folders: Sequence[str], formats: Collection[StorageFormat]) -> l
     """
     candidates = [
         Path(folder)
-        for folder, files in folders_below(folders)
+        for folder, files in files.folders_below(folders)
         if "config.json" in (names := {file.name for file in files})
         and any(name.endswith(".safetensors") for name in names)
     ]
     distinct = {
-        tuple(sorted(stored_file(str(file)) for file in path.glob("*.safetensors"))): path
+        tuple(sorted(files.stored_file(str(file)) for file in path.glob("*.safetensors"))): path
         for path in sorted(candidates, reverse=True)
     }
     models = [info for path in distinct.values() if (info := _info(path, formats)) is not None]
@@ -262,10 +223,10 @@ def check_folder(path: Path, formats: Collection[StorageFormat], title: str) -> 
     return folder
 
 
-def read_json(path: Path) -> JsonObject:
+def read_json(path: Path) -> json_values.JsonObject:
     """Return the object in a JSON file; an empty object if the file is missing or has no object."""
     try:
-        return object_at(json.loads(read_regular_file(path, hint="")))
+        return json_values.object_at(json.loads(files.read_regular_file(path, hint="")))
     except (InputError, ValueError, RecursionError):
         return {}
 
@@ -277,7 +238,7 @@ _NAMES: dict[StorageFormat, str] = {
 
 def _info(path: Path, formats: Collection[StorageFormat]) -> ModelInfo | None:
     config = read_json(path / "config.json")
-    if not any(name.endswith(_KINDS) for name in texts_at(config, "architectures")[:1]):
+    if not any(name.endswith(_KINDS) for name in json_values.texts_at(config, "architectures")[:1]):
         return None
     problem = ""
     try:
@@ -310,7 +271,7 @@ def _read(path: Path) -> ModelFolder:
     if not files:
         raise _FolderError("has no weights in the safetensors format")
     index = read_json(path / "model.safetensors.index.json")
-    wanted = {name for name in object_at(index, "weight_map").values() if isinstance(name, str)}
+    wanted = {name for name in json_values.object_at(index, "weight_map").values() if isinstance(name, str)}
     missing = sorted(wanted - {file.name for file in files})
     if missing:
         raise _FolderError(f"lacks {len(missing)} of its {len(wanted)} weight files, such as {missing[0]}")
@@ -328,3 +289,193 @@ def _problem(folder: ModelFolder) -> str:
     if folder.stored.format == "GPTQ" and folder.stored.bits != 4:
         return f"is stored as {folder.stored.name}; only 4-bit GPTQ is supported"
     return ""
+
+
+_SPACE = "▁"
+"""SentencePiece's character for a space."""
+
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_NAME = re.compile(r"<\|.*\|>|<｜.*｜>|<unused.*>", re.DOTALL)
+"""Added tokens that llama.cpp's converter treats as control tokens even if they are not marked as special."""
+
+
+class TokenBytes(NamedTuple):
+    pieces: Mapping[int, bytes]
+    """The bytes of each token, or the name of a control token."""
+    control: frozenset[int]
+    """The ids of the control tokens, which have no text."""
+
+
+def token_bytes(tokenizer: json_values.JsonObject) -> TokenBytes | None:
+    """Return the bytes of each token.
+
+    `tokenizer` is the object in tokenizer.json. Returns None if the vocabulary is neither byte-level
+    BPE nor SentencePiece.
+    """
+    kinds = set(_kinds(tokenizer))
+    decode: Callable[[str], bytes]
+    if "ByteLevel" in kinds:
+        decode = _byte_level
+    elif kinds & {"Metaspace", "ByteFallback"}:
+        decode = _sentencepiece
+    else:
+        return None
+    found = {number: decode(piece) for piece, number in _pieces(tokenizer)}
+    control: set[int] = set()
+    for token in json_values.objects_at(tokenizer, "added_tokens"):
+        name, number = json_values.text_at(token, "content"), json_values.count_at(token, "id")
+        if not name or number is None:
+            continue
+        if json_values.flag_at(token, "special") or _NAME.fullmatch(name):
+            control.add(number)
+            found[number] = _utf8(name)
+        else:
+            found[number] = _utf8(name.replace(_SPACE, " "))
+    return TokenBytes(found, frozenset(control))
+
+
+def _kinds(tokenizer: json_values.JsonObject) -> Iterator[str]:
+    for role, parts in (("decoder", "decoders"), ("pre_tokenizer", "pretokenizers")):
+        for step in (json_values.object_at(tokenizer, role), *json_values.objects_at(tokenizer, role, parts)):
+            yield json_values.text_at(step, "type")
+
+
+def _pieces(tokenizer: json_values.JsonObject) -> Iterator[tuple[str, int]]:
+    """Yield each token and its id. A BPE model maps tokens to ids; a Unigram model lists the tokens in order."""
+    for piece, given in json_values.object_at(tokenizer, "model", "vocab").items():
+        if (number := json_values.count_at(given)) is not None:
+            yield piece, number
+    for number, entry in enumerate(json_values.list_at(tokenizer, "model", "vocab")):
+        for piece in json_values.texts_at(entry)[:1]:
+            yield piece, number
+
+
+def _byte_characters() -> dict[str, int]:
+    """Return the byte for each character of byte-level BPE (the inverse of GPT-2's `bytes_to_unicode`)."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {chr(byte): byte for byte in shown} | {chr(256 + at): byte for at, byte in enumerate(hidden)}
+
+
+_BYTES = _byte_characters()
+
+
+def _byte_level(piece: str) -> bytes:
+    try:
+        return bytes([_BYTES[character] for character in piece])
+    except KeyError:
+        return _utf8(piece)  # like `tokenizers`, for a piece with a character that stands for no byte
+
+
+def _sentencepiece(piece: str) -> bytes:
+    if found := _BYTE.fullmatch(piece):
+        return bytes([int(found[1], 16)])
+    return _utf8(piece.replace(_SPACE, " "))
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+_ENDS = (
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end_of_turn|>", "<|endoftext|>",
+    "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<|return|>", "<|call|>", "<｜end▁of▁sentence｜>",
+)  # fmt: skip
+"""Tokens that end an answer in every model that has these tokens.
+
+The list is needed because some quantized models lack generation_config.json.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFiles:
+    """What a model's files state about its special tokens, its chat template and the bytes of its tokens."""
+
+    bos: str
+    eos: str
+    adds_bos: bool
+    """Whether every prompt and plain text begins with the token `bos`."""
+    template: str | None
+    added: Mapping[str, int]
+    """The tokens that tokenizer.json adds to the vocabulary, including special ones."""
+    tokens: TokenBytes | None
+    """The bytes of each token; None if unknown."""
+    end_ids: frozenset[int]
+    end_texts: tuple[str, ...]
+
+    def ends(self, id_of: Callable[[str], int | None]) -> frozenset[int]:
+        """Return the ids of the tokens that end an answer. `id_of` returns the id of the token with a given text."""
+        return self.end_ids | {found for text in self.end_texts if (found := id_of(text)) is not None}
+
+
+def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> TokenizerFiles:
+    """Read a model's files. `chat_template` is the load option of this name. Raises InputError."""
+    path = folder.path
+    settings = read_json(path / "tokenizer_config.json")
+    tokenizer = read_json(path / "tokenizer.json")
+    known = {
+        content: number
+        for token in json_values.objects_at(tokenizer, "added_tokens")
+        if (content := json_values.text_at(token, "content"))
+        and (number := json_values.count_at(token, "id")) is not None
+    }
+    eos = _text(settings.get("eos_token"))
+    ends = [text for text in _ENDS if text in known]
+    if "<|end|>" in known and "<|channel|>" not in known:
+        ends.append("<|end|>")  # this token ends an answer in Phi, but a channel in gpt-oss
+    bos = _text(settings.get("bos_token"))
+    if chat_template is None:
+        template = _template(path, settings)
+    else:
+        template = files.option_text(chat_template, "chat_template") or None
+    return TokenizerFiles(
+        bos=bos,
+        eos=eos,
+        adds_bos=_adds_bos(settings, tokenizer, bos),
+        template=template,
+        added=known,
+        tokens=token_bytes(tokenizer),
+        end_ids=frozenset(
+            _ids(folder.config.get("eos_token_id"))
+            | _ids(json_values.value_at(folder.config, "text_config", "eos_token_id"))
+            | _ids(read_json(path / "generation_config.json").get("eos_token_id"))
+        ),
+        end_texts=tuple(dict.fromkeys([*([eos] if eos else []), *ends])),
+    )
+
+
+def _template(path: Path, settings: json_values.JsonObject) -> str | None:
+    try:
+        return files.read_regular_file(path / "chat_template.jinja", hint="").decode()
+    except (InputError, UnicodeDecodeError):
+        pass
+    for found in (settings.get("chat_template"), read_json(path / "chat_template.json").get("chat_template")):
+        if isinstance(found, str):
+            return found
+        named = {entry.get("name"): entry.get("template") for entry in json_values.objects_at(found)}
+        if isinstance(default := named.get("default"), str):
+            return default
+    return None
+
+
+def _adds_bos(settings: json_values.JsonObject, tokenizer: json_values.JsonObject, bos: str) -> bool:
+    if (stated := json_values.flag_at(settings, "add_bos_token")) is not None:
+        return stated and bool(bos)
+    # Newer tokenizers declare the BOS token in their post-processor.
+    after = json_values.object_at(tokenizer, "post_processor")
+    for processor in (after, *json_values.objects_at(after, "processors")):
+        for piece in json_values.objects_at(processor, "single")[:1]:
+            return bool(bos) and json_values.text_at(piece, "SpecialToken", "id") == bos
+    return False
+
+
+def _text(token: Json) -> str:
+    return json_values.text_at(token) or json_values.text_at(token, "content")
+
+
+def _ids(value: Json) -> set[int]:
+    return {
+        number
+        for entry in json_values.list_at(value) or [value]
+        if (number := json_values.count_at(entry)) is not None
+    }

@@ -7,13 +7,17 @@ minutes if the library has to be compiled.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import glob
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,8 +27,170 @@ from paragone import EngineError, Probe
 from paragone.texts import size_text
 from paragone.worker import Build
 from paragone_exllama.exllama_options import EXLLAMAV2, EXLLAMAV3
-from paragone_exllama.library import extension_folder
-from paragone_exllama.vram import AMPERE, Driver, NoDriver, query_driver, visible
+
+AMPERE = (8, 0)
+"""The compute capability of the oldest GPUs that flash-attn runs on."""
+
+_UNINITIALIZED_REASONS = {
+    9: "the NVIDIA driver is not loaded",
+    18: "the NVIDIA driver was updated and the machine has not been restarted since",
+}
+
+
+class NoDriver(Exception):
+    """There is no working NVIDIA driver. The message gives the reason."""
+
+
+class NvidiaGpu(NamedTuple):
+    """One GPU, or one part (MIG) of a GPU. Memory is in bytes; 0 if the driver does not report it."""
+
+    name: str
+    uuid: str
+    capability: tuple[int, int]
+    """Compute capability, such as (8, 6)."""
+    total: int
+    free: int
+
+
+class Driver(NamedTuple):
+    version: str
+    cuda: tuple[int, int]
+    """The newest CUDA version that the driver supports."""
+    gpus: tuple[NvidiaGpu, ...]
+
+
+class _Memory(ctypes.Structure):
+    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
+
+
+@contextmanager
+def _nvml() -> Iterator[ctypes.CDLL]:
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        raise NoDriver("there is no NVIDIA driver on this machine") from None
+    code = nvml.nvmlInit_v2()
+    if code:
+        raise NoDriver(
+            _UNINITIALIZED_REASONS.get(code, f"the NVIDIA driver does not answer (NVML error {code})")
+        )
+    try:
+        yield nvml
+    finally:
+        nvml.nvmlShutdown()
+
+
+def query_driver() -> Driver:
+    """Query the driver. Raises NoDriver."""
+    with _nvml() as nvml:
+        cuda = ctypes.c_int()
+        nvml.nvmlSystemGetCudaDriverVersion_v2(ctypes.byref(cuda))
+        count = ctypes.c_uint()
+        nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
+        handles = [ctypes.c_void_p() for _ in range(count.value)]
+        for index, handle in enumerate(handles):
+            nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle))
+        return Driver(
+            version=_text(nvml.nvmlSystemGetDriverVersion),
+            cuda=(cuda.value // 1000, cuda.value % 1000 // 10),
+            gpus=tuple(_gpu(nvml, handle) for handle in handles),
+        )
+
+
+def visible(gpus: tuple[NvidiaGpu, ...]) -> tuple[NvidiaGpu, ...]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES names, in the order of this variable.
+
+    As in CUDA, the list ends at the first entry that is not a GPU.
+    """
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        return gpus
+    chosen: list[NvidiaGpu] = []
+    for entry in wanted.split(","):
+        name = entry.strip()
+        if name.isdecimal() and int(name) < len(gpus):
+            chosen.append(gpus[int(name)])
+        elif name.startswith("GPU-") and (found := [gpu for gpu in gpus if gpu.uuid.startswith(name)]):
+            chosen.append(found[0])
+        elif name.startswith("MIG-") and (part := _part(name)) is not None:
+            chosen.append(part)
+        else:
+            break
+    return tuple(chosen)
+
+
+def visible_gpus() -> tuple[NvidiaGpu, ...]:
+    """Return the NVIDIA GPUs that this process may use; none without a driver."""
+    try:
+        return visible(query_driver().gpus)
+    except NoDriver:
+        return ()
+
+
+def _part(uuid: str) -> NvidiaGpu | None:
+    handle = ctypes.c_void_p()
+    with _nvml() as nvml:
+        if nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)):
+            return None
+        part = _gpu(nvml, handle)
+    # The driver does not report the compute capability of MIG parts. GPUs before Ampere have no MIG.
+    return part if part.capability > (0, 0) else part._replace(capability=AMPERE)
+
+
+def _gpu(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> NvidiaGpu:
+    major, minor, memory = ctypes.c_int(), ctypes.c_int(), _Memory()
+    nvml.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
+    # For GPUs that share the machine's memory, the driver reports no memory.
+    nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
+    return NvidiaGpu(
+        name=_text(nvml.nvmlDeviceGetName, handle),
+        uuid=_text(nvml.nvmlDeviceGetUUID, handle),
+        capability=(major.value, minor.value),
+        total=memory.total,
+        free=memory.free,
+    )
+
+
+def _text(function: Callable[..., object], *arguments: object) -> str:
+    buffer = ctypes.create_string_buffer(96)
+    function(*arguments, buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace")
+
+
+_CHECK_INTERVAL = 0.2
+"""Seconds between two checks for running compilers."""
+
+
+def extension_folder(library: str, cuda: str) -> Path:
+    root = os.environ.get("TORCH_EXTENSIONS_DIR")
+    if root is None:  # the same default as in torch.utils.cpp_extension
+        cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        tag = f"py{sys.version_info.major}{sys.version_info.minor}{sys.abiflags}_cu{cuda.replace('.', '')}"
+        root = str(Path(cache, "torch_extensions", tag))
+    return Path(root, f"{library}_ext")
+
+
+def release_lock(folder: Path) -> None:
+    """Delete the lock of an extension's folder if the process that created the lock is gone.
+
+    Waits for compilers that the killed process has left running.
+    """
+    folder = folder.resolve()
+    lock = folder / "lock"
+    if not lock.exists() or _is_used("fd/*", lock):
+        return
+    while _is_used("cwd", folder):
+        time.sleep(_CHECK_INTERVAL)
+    lock.unlink(missing_ok=True)
+
+
+def _is_used(links: str, path: Path) -> bool:
+    for link in glob.iglob(f"/proc/[0-9]*/{links}"):  # noqa: PTH207 (which raises if a process ends meanwhile)
+        with contextlib.suppress(OSError):  # the process belongs to another user, or has ended
+            if os.readlink(link) == str(path):  # noqa: PTH115
+                return True
+    return False
+
 
 _FLASH_ATTN = (2, 5, 7)
 """The first version of flash-attn with paged attention."""
@@ -166,17 +332,9 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
         )
     release = _release(compiler)
     if release and release.partition(".")[0] != cuda.partition(".")[0]:
-        packages = sysconfig.get_path("purelib")
-        own = any(
-            Path(packages, build.toolkit, "bin", "nvcc").exists()
-            for build in _builds(library)
-            if build.toolkit
-        )
         raise EngineError(
             f"{missing} the CUDA compiler is of CUDA {release}, but PyTorch was built for CUDA {cuda}.",
-            hint="Unset CUDA_HOME and CUDA_PATH: the environment has its own compiler."
-            if own
-            else f"Install the CUDA {cuda} toolkit{_another(library, int(release.partition('.')[0]))}.",
+            hint=f"Install the CUDA {cuda} toolkit{_another(library, int(release.partition('.')[0]))}.",
         )
     return f"will be compiled by {compiler} when a model is first opened, which takes some minutes"
 

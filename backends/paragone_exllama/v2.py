@@ -24,11 +24,18 @@ from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, 
 from exllamav2.util import cuda_sync_active
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaSampling, ExLlamaV2LoadOptions
-from paragone_exllama.library import CHUNK, OUTPUTS, PAGE, Chunks, GeneratorJob, Library
+from paragone_exllama.exllama_options import (
+    CHUNK,
+    OUTPUTS,
+    PAGE,
+    ExllamaCacheType,
+    ExLlamaSampling,
+    ExLlamaV2LoadOptions,
+)
+from paragone_exllama.inference import Chunks, GeneratorJob, Library
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.model_folder import ModelFolder
-from paragone_exllama.vram import AMPERE, visible_gpus
+from paragone_exllama.probe import AMPERE, visible_gpus
 
 _block_diagonal = Params.get_block_diag_mask
 

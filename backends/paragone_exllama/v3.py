@@ -22,8 +22,14 @@ from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaLoadOptions, ExLlamaSampling
-from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, GeneratorJob, Library
+from paragone_exllama.exllama_options import (
+    CHUNK,
+    OUTPUTS,
+    ExllamaCacheType,
+    ExLlamaLoadOptions,
+    ExLlamaSampling,
+)
+from paragone_exllama.inference import Chunks, GeneratorJob, Library
 from paragone_exllama.loading import Request, stages
 
 _CACHE_BITS: dict[ExllamaCacheType, int] = {"q8": 8, "q6": 6, "q4": 4}

@@ -320,25 +320,18 @@ def read_object(text: str, *, invalid: str) -> JsonObject:
     return found
 
 
-def data_of(reply: httpx.Response) -> JsonObject:
-    """Return the JSON object of a reply. Raises InvalidReply if the reply is not JSON."""
+def data_of(reply: httpx.Response, *, invalid: str = "a reply that is not JSON") -> JsonObject:
+    """Return the JSON object of a reply. Raises InvalidReply with the message `invalid` if the reply is not JSON."""
     try:
         return object_at(json.loads(reply.text))
     except (ValueError, RecursionError) as error:
-        raise InvalidReply("a reply that is not JSON") from error
-
-
-def data_or_nothing(reply: httpx.Response) -> JsonObject:
-    try:
-        return data_of(reply)
-    except InvalidReply:
-        return {}
+        raise InvalidReply(invalid) from error
 
 
 async def optional_data(http: EndpointClient, url: str) -> JsonObject:
     """Return the JSON object at a URL that not every server has; an empty object if the request fails. Never raises."""
     try:
-        return data_or_nothing(await await_reply(http.endpoint, http.get(url), seconds=_PATIENCE))
+        return await await_data(http.endpoint, http.get(url), seconds=_PATIENCE)
     except ParagoneError:
         return {}
 
@@ -354,10 +347,12 @@ async def await_reply(
         raise explain(error, endpoint, model=model).error from error
 
 
-async def await_data(endpoint: Endpoint, answer: Awaitable[httpx.Response], *, model: str = "") -> JsonObject:
+async def await_data(
+    endpoint: Endpoint, answer: Awaitable[httpx.Response], *, model: str = "", seconds: float | None = None
+) -> JsonObject:
     """Await a reply and return its JSON object. Raises ParagoneError if the request fails or the reply is not JSON."""
 
     async def read() -> JsonObject:
         return data_of(await answer)
 
-    return await await_reply(endpoint, read(), model=model)
+    return await await_reply(endpoint, read(), model=model, seconds=seconds)

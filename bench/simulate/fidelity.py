@@ -129,5 +129,5 @@ def depth_claims(count: int, trials: int, *, growth: float = 0.0, seed: int = 0)
     slope = 1 + growth * np.linspace(0, 1, POSITIONS)
     found = 0
     for _ in range(trials):
-        found += depths([windows(count, rng) * slope], 2 * POSITIONS + 2)[0].grows
+        found += depths([windows(count, rng) * slope], 2 * POSITIONS + 2)[0]["grows"] is True
     return found / trials

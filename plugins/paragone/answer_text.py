@@ -32,6 +32,9 @@ _OPENINGS: Mapping[str, Tags | None] = {
 }
 """Texts at the start of an answer that are not shown, each with the tags of the thinking block that it opens."""
 
+_MOST_SPACE = 100
+"""Largest number of white space characters before a text of `_OPENINGS`. More are the text of an answer without thinking."""
+
 
 @dataclass(slots=True)
 class _Held:
@@ -152,7 +155,8 @@ class AnswerText:
                 self._drop(len(self._text) - len(start) + len(opening))
                 self._tags, self._skip_space = tags, tags is not None
                 self._begun = True
-        self._begun = self._begun or not any(opening.startswith(start) for opening in _OPENINGS)
+        is_open = any(opening.startswith(start) for opening in _OPENINGS)
+        self._begun = self._begun or not is_open or len(self._text) - len(start) > _MOST_SPACE
         return self._begun
 
     def _take(self, count: int) -> None:

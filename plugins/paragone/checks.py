@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
 from paragone.errors import InterfaceViolation
 from paragone.events import Alternative, Channel, Event, Token
 from paragone.texts import quoted
-from paragone.wire import Value, from_json, to_json
+from paragone.wire import Json, Value, from_json, to_json
 
 if TYPE_CHECKING:
     from paragone.requests import Embeddings
@@ -23,7 +22,7 @@ _LONG_TEXTS = frozenset({"RunSettings.prompt", "TokenizedText.text"})
 _LIMIT = 2**63
 """Numbers must be smaller than this: SQLite can then store the integers, and sums of the floats stay finite."""
 
-_SIGNED = frozenset({"logprob", "seed", "sampling", "vectors"})
+_SIGNED = frozenset({"facts", "logprob", "seed", "sampling", "vectors"})
 """The fields whose numbers may be negative. The other numbers are counts, sizes, durations and times."""
 
 _EVENTS = frozenset(get_args(Event))
@@ -39,10 +38,11 @@ def check_value(kind: type[_V], value: object) -> _V:
     if not isinstance(value, kind):
         raise InterfaceViolation.expected(_with_article(kind), value)
     try:
-        found = from_json(kind, to_json(value))
+        data = to_json(value)
+        found = from_json(kind, data)
     except (TypeError, ValueError, RecursionError) as error:
         raise InterfaceViolation(f"{_with_article(kind)} is wrong: {error}") from error
-    _check_fields(found)
+    _check(data, kind.__name__, signed=False)
     return found
 
 
@@ -113,39 +113,27 @@ def _is_number(number: object) -> bool:
     return type(number) is float and -_LIMIT < number < _LIMIT
 
 
-def _check_fields(value: Value) -> None:
-    for field in dataclasses.fields(value):
-        where = f"{type(value).__name__}.{field.name}"
-        _check(getattr(value, field.name), where, signed=field.name in _SIGNED)
-
-
-def _check(item: object, where: str, *, signed: bool) -> None:
-    """Check a value that is known to be JSON, or a dataclass of such values."""
-    if item is None or isinstance(item, bool):
-        return
+def _check(item: Json, where: str, *, signed: bool) -> None:
+    """Check the length of texts and the range of numbers."""
     if isinstance(item, str):
         if len(item) > MAX_TEXT and where not in _LONG_TEXTS:
             raise InterfaceViolation(
                 f"{where} has {len(item):,} characters, and at most {MAX_TEXT:,} are allowed"
             )
-    elif isinstance(item, int | float):
+    elif isinstance(item, Mapping):
+        for key, found in item.items():
+            _check(key, where, signed=True)
+            _check(found, f"{where}.{quoted(key)[1:-1]}", signed=signed or key in _SIGNED)
+    elif isinstance(item, Sequence):
+        for found in item:
+            _check(found, where, signed=signed)
+    elif item is not None:
         if not -_LIMIT < item < _LIMIT:  # also for NaN
             raise InterfaceViolation(
                 f"{where} is {item if isinstance(item, float) else 'too large a number'}"
             )
         if item < 0 and not signed:
             raise InterfaceViolation(f"{where} is negative: {item}")
-    elif isinstance(item, Mapping):
-        for key, found in item.items():
-            _check(key, where, signed=True)
-            _check(found, f"{where}[{quoted(str(key))}]", signed=True)
-    elif isinstance(item, list | tuple):
-        for found in item:
-            _check(found, where, signed=signed)
-    elif dataclasses.is_dataclass(item) and not isinstance(item, type):
-        _check_fields(item)
-    else:
-        raise InterfaceViolation(f"{where} cannot be a value of the type {type(item).__name__}")
 
 
 def _with_article(kind: type) -> str:

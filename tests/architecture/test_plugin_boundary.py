@@ -30,7 +30,8 @@ def calls_of(module: Path) -> set[str]:
 def test_only_one_module_asks_backends():
     modules = [module for folder in ("workbench", "tui") for module in (ROOT / folder).rglob("*.py")]
     asking = {module.name: calls for module in modules if (calls := calls_of(module))}
-    assert asking == {"questions.py": QUESTIONS, "consent.py": {"model_folders"}}, "a question before consent"
+    known = {"questions.py": QUESTIONS, "consent.py": {"model_folders"}, "environments.py": {"probe"}}
+    assert asking == known, "a question before consent"
 
 
 def test_only_one_module_opens_engines():
@@ -40,4 +41,4 @@ def test_only_one_module_opens_engines():
         for module in modules
         if re.search(r"\bbackend\.open\(", module.read_text())
     }
-    assert opening == {"handle.py"}
+    assert opening == {"engine.py"}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .conftest import data, paragone, said
+from .conftest import data, said
 
 BIG = "openai:org/big@http://127.0.0.1:9/v1"
 
@@ -47,7 +47,7 @@ def test_a_suite_is_answered_elsewhere(prompts, tmp_path, run_here):
     assert run_here(*command, "--force").returncode == 0
     requests = [json.loads(line) for line in batch.read_text().splitlines()]
     results.write_text("".join(map(answered, requests)) + "nothing\n")
-    done = paragone("suite", "import", "e1", str(results), "--json")
+    done = run_here("suite", "import", "e1", str(results), "--json")
     assert done.returncode == 1
     assert "warning: results.jsonl:3: This is not valid JSON" in said(done)
     assert data("suite import", done) == {
@@ -55,7 +55,7 @@ def test_a_suite_is_answered_elsewhere(prompts, tmp_path, run_here):
     }  # fmt: skip
     shown = data("suite show", run_here("suite", "show", "e1", "--json"))
     assert [it["assertions"][0]["passed"] for it in shown["runs"]] == [True, False]
-    done = paragone("suite", "import", "e1", str(results))
+    done = run_here("suite", "import", "e1", str(results))
     assert "Imported: 0 answers, 0 failed requests. Known before: 2. Not imported: 1 line." in said(done)
     assert done.stdout.decode().splitlines()[1].split()[:7] == ["big", "2", "0", "1", "of", "2", "–"]
     batch.unlink()

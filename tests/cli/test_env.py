@@ -10,11 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.wheels import quick_python, write_wheel
+from tests.wheels import quick_python, stand_in_python, write_wheel
 
 from .conftest import data, paragone, running, said, until
 
 PLUGIN = f"""
+from pathlib import Path
+
 from paragone.hooks import hookimpl
 from paragone.worker import Build, Environment, NativeBackend
 
@@ -23,7 +25,9 @@ class Tiny(NativeBackend):
     title = "Tiny"
     api_version = 2
     environment = Environment(
-        builds=(Build(cuda="13", driver=580, requirements=("tinyengine==1.0",), download=600, disk=1000),),
+        builds=(
+            Build(cuda="13", driver=580, requirements=Path(__file__).with_suffix(".txt"), download=600, disk=1000),
+        ),
         pythons=("{sys.version_info[0]}.{sys.version_info[1]}",),
         modules=("tinyengine",),
     )
@@ -46,11 +50,12 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[paragone]\ntiny = tiny_plugin\n")
     (plugin / "tiny_plugin.py").write_text(PLUGIN)
+    (plugin / "tiny_plugin.txt").write_text("tinyengine==1.0\n")
     monkeypatch.setenv("PYTHONPATH", str(plugin), prepend=":")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
     folder = tmp_path / "wheels"
     folder.mkdir()
-    write_wheel(folder, "tinyengine", "1.0", "print('\\x1b[31mtiny says hello')\n")
+    write_wheel(folder, "tinyengine", "1.0", "")
     return folder
 
 
@@ -88,7 +93,9 @@ def test_nobody_is_there_to_be_asked(wheels, home):
 @pytest.mark.parametrize("answer", ["", "y"])
 def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, monkeypatch, answer):
     monkeypatch.setenv("TERM", "xterm")
-    python = quick_python(wheels.parent)
+    check = "printf '\\033[31mtiny says hello'"
+    python = stand_in_python(wheels.parent / "python", check=check)
+    monkeypatch.setenv("PATH", os.defpath)  # without uv
     argv = ("env", "create", "tiny", "--find-links", str(wheels), "--python", python)
     with running(*argv, stdin=terminal.theirs, stdout=subprocess.DEVNULL, stderr=terminal.theirs) as process:
         while b"Create it? [y/N] " not in terminal.written:

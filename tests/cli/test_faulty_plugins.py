@@ -82,5 +82,5 @@ def test_one_plugin_takes_the_name_of_one_of_ours_and_another_reports_a_number_t
     ]
     assert b"NaN" not in done.stdout
     assert backends["stranger"]["reason"] == (
-        "The backend stranger breaks the plugin interface: Probe.facts['speed'] is nan."
+        "The backend stranger breaks the plugin interface: Probe.facts.speed is nan."
     )

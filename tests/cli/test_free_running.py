@@ -58,7 +58,7 @@ def test_engines_without_distributions_still_answer(prompts):
     done = fidelity("graded:mute", "graded:exact", "--prompts", prompts)
     assert done.returncode == 0
     assert "There is no comparison of distributions. mute reports neither" in said(done)
-    assert done.stdout.decode().startswith("\nGreedy answers to 4 prompts\n")
+    assert done.stdout.decode().startswith("Greedy answers to 4 prompts\n")
     assert "exact gives the same greedy answer as mute to 4 of 4 prompts" in done.stdout.decode()
 
 

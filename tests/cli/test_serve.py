@@ -27,9 +27,12 @@ async def scores(model: str) -> list[Token]:
     """The tokens of the text with their log-probabilities, computed in this process's own engine."""
     async with Workbench() as workbench:
         handle = await workbench.open(model, n_threads=1, n_ctx=1024)
-        assert handle.engine is not None
-        ids = (await handle.engine.tokenize(TokenizeRequest(text=TEXT))).ids
-        events = [event async for event in handle.engine.score(ScoreRequest(ids=ids))]
+
+        async def score(opened):
+            ids = (await opened.tokenize(TokenizeRequest(text=TEXT))).ids
+            return [event async for event in opened.score(ScoreRequest(ids=ids))]
+
+        events = await handle.use(score)
     return [event for event in events if isinstance(event, Token)]
 
 

@@ -29,67 +29,49 @@ def wrong(value: object) -> Any:
     return value
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
+def test_right_events_pass():
+    for event in (
         Token(text="a", channel="thinking", id=1, logprob=-1.5, top=(ALTERNATIVE,), n_bytes=1, time=1.0),
         Token(text="a", logprob=0, time=1),
-        RunSettings(
-            seed=-1, sampling={"top_k": -1, "stop": []}, prompt="p" * (MAX_TEXT + 1), prompt_ids=(1, 2)
-        ),
+        RunSettings(seed=-1, sampling={"top_k": -1, "stop": []}, prompt="p" * (MAX_TEXT + 1), prompt_ids=(1, 2)),
         Finish(reason="stop", usage=Usage(prompt_tokens=1), timings=Timings(decode_s=0.5), time=2.0),
-    ],
-)
-def test_right_events_pass(event):
-    assert check_event(event) == event
+    ):  # fmt: skip
+        assert check_event(event) == event
 
 
-@pytest.mark.parametrize(
-    ("event", "mistake"),
-    [
+def test_what_is_wrong_with_an_event():
+    for event, mistake in (
         (None, "an event was expected, not None"),
         (Token(text=wrong(7), time=1.0), "a Token is wrong: text: expected str, not int"),
         (Token(text="a", time=math.nan), "Token.time is nan"),
         (Token(text="a", id=-1, time=1.0), "Token.id is negative: -1"),
         (Token(text="a", channel=wrong("news"), time=1.0), "channel: 'news' is not one of 'answer', 'thinking'"),
-        (
-            Token(text="x" * (MAX_TEXT + 1), time=1.0),
-            "Token.text has 1,048,577 characters, and at most 1,048,576 are allowed",
-        ),
-        (Token(text="a", top=(Alternative(text="b", logprob=math.inf),), time=1.0), "Alternative.logprob is inf"),
+        (Token(text="x" * (MAX_TEXT + 1), time=1.0), "Token.text has 1,048,577 characters, and at most 1,048,576"),
+        (Token(text="a", top=(Alternative(text="b", logprob=math.inf),), time=1.0), "Token.top.logprob is inf"),
         (RunSettings(sampling={"a": wrong(object())}), "a RunSettings is wrong: object cannot be converted to JSON"),
-    ],
-)  # fmt: skip
-def test_what_is_wrong_with_an_event(event, mistake):
-    with pytest.raises(InterfaceViolation) as caught:
-        check_event(event)
-    assert mistake in str(caught.value)
+    ):  # fmt: skip
+        with pytest.raises(InterfaceViolation) as caught:
+            check_event(event)
+        assert mistake in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "mistake"),
-    [
-        (Probe, Probe(usable=True, facts={"a": wrong(math.nan)}), "Probe.facts['a'] is nan"),
+def test_what_is_wrong_with_a_value():
+    itself: dict[str, Any] = {}
+    itself["facts"] = itself
+    negative = (DeviceMemory(device="CPU", weights=1, kv_cache=-1, compute=1),)
+    cases: list[tuple[type[Any], Any, str]] = [
+        (Probe, Probe(usable=True, facts={"a": wrong(math.nan)}), "Probe.facts.a is nan"),
+        (Probe, Probe(usable=True, facts=itself), "a Probe is wrong"),
         (Probe, ModelInfo(model="m", name="m"), "a Probe was expected, not a value of the type ModelInfo"),
         (ModelInfo, ModelInfo(model="m", name="m", size=10**5000), "ModelInfo.size is too large a number"),
         (
             MemoryEstimate,
-            MemoryEstimate(
-                context=1, devices=(DeviceMemory(device="CPU", weights=1, kv_cache=-1, compute=1),)
-            ),
-            "DeviceMemory.kv_cache is negative: -1",
+            MemoryEstimate(context=1, devices=negative),
+            "MemoryEstimate.devices.kv_cache is negative: -1",
         ),
         (TokenizedText, TokenizedText(text="a", ids=(1, -1)), "TokenizedText.ids is negative: -1"),
-    ],
-)
-def test_what_is_wrong_with_a_value(kind, value, mistake):
-    with pytest.raises(InterfaceViolation) as caught:
-        check_value(kind, value)
-    assert mistake in str(caught.value)
-
-
-def test_a_value_that_contains_itself():
-    facts: dict[str, Any] = {}
-    facts["facts"] = facts
-    with pytest.raises(InterfaceViolation, match="a Probe is wrong"):
-        check_value(Probe, Probe(usable=True, facts=facts))
+    ]
+    for kind, value, mistake in cases:
+        with pytest.raises(InterfaceViolation) as caught:
+            check_value(kind, value)
+        assert mistake in str(caught.value)

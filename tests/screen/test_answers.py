@@ -9,7 +9,7 @@ from rogue_backend.definitions import rogue
 from paragone import Image
 from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import database
+from paragone_workbench.store import saving
 
 
 async def test_one_prompt_goes_to_both_lanes(start):
@@ -209,7 +209,7 @@ async def test_the_status_line_shows_a_new_state_immediately_and_new_figures_lat
 
 
 async def test_lanes_say_that_nothing_is_saved_at_present(start, monkeypatch):
-    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    monkeypatch.setattr(saving, "BUSY_S", 0.05)
     async with start(rogue("steady", max_tokens=10**6, rate=100)) as screen:
         await screen.ask("first")
         session = screen.app.lanes.session

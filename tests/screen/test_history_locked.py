@@ -90,7 +90,7 @@ async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, mo
 
 
 async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch):
-    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    monkeypatch.setattr(queue, "BUSY_S", 0.05)
     monkeypatch.setattr(queue, "CLOSE_S", 3600)
     with contextlib.ExitStack() as until_the_end:
         async with start(rogue("steady")) as screen:

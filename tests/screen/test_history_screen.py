@@ -328,7 +328,7 @@ async def test_options_set_on_the_screen_are_resumed_and_a_new_conversation_has_
     start, monkeypatch
 ):
     monkeypatch.setattr(
-        "paragone_workbench.engines.handle.ENGINES_S", 10_000.0
+        "paragone_workbench.engines.engine.ENGINES_S", 10_000.0
     )  # the next start is in the same process
     async with start(settings=ENGINE, remembered=True) as screen:
         await screen.press("ctrl+n")

@@ -194,7 +194,6 @@ async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
 
 async def test_a_vote_that_cannot_be_saved_at_present_can_be_repeated(start, monkeypatch):
     monkeypatch.setattr(database, "BUSY_S", 0.05)
-    monkeypatch.setattr("paragone_workbench.store.saving.GIVE_UP_S", 0.0)
     async with start(*PAIR) as screen:
         await ask_blind(screen)
         await complete(screen)
@@ -336,15 +335,20 @@ async def test_the_last_vote_is_taken_back_and_its_names_are_shown_on_request(st
 
 
 async def test_quitting_says_that_a_vote_was_not_saved(start, monkeypatch):
-    monkeypatch.setattr(database, "BUSY_S", 0.05)
     monkeypatch.setattr(program_app, "LEAVING_S", 0.1)
     async with voting([("red", "blue"), ("green", "yellow")]) as screen:
         other = sqlite3.connect(history_file(), isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
+
+        async def unlocked_once_told():
+            while not any("Not everything was saved" in text for text in screen.app.exit_messages):
+                await asyncio.sleep(0.01)
+            other.close()
+
+        ending = asyncio.create_task(unlocked_once_told())
         await screen.press("a", "ctrl+q")
         await screen.until(lambda: screen.app._exit)
-    other.close()
-    assert [text for text in screen.app.exit_messages if "Not everything was saved" in text]
+    await ending
 
 
 async def test_a_narrow_terminal_shows_how_to_quit_and_the_end_names_skipped_ballots(start):

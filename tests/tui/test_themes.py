@@ -1,6 +1,5 @@
 """The themes: what is written can be read, marks change with the theme, and a theme of the user's own is used."""
 
-import re
 from dataclasses import replace
 from itertools import product
 
@@ -16,7 +15,7 @@ from paragone_tui.transcript import Transcript
 from paragone_tui.transcript.text import Mark, palette_of
 from paragone_tui.vote_app import VoteApp
 from paragone_workbench.config.read import load
-from paragone_workbench.config.settings import ConfigError, ThemeSettings
+from paragone_workbench.config.settings import ThemeSettings
 from paragone_workbench.config.state import State
 from paragone_workbench.paths import state_file
 
@@ -96,22 +95,6 @@ def test_a_theme_of_the_users_own(tmp_path):
     light = next(theme for theme in themes({}) if theme.name == "light")
     assert (mine.name, mine.primary) == ("mine", "#123456")
     assert (mine.background, mine.dark) == (light.background, False)
-
-
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ('accent = "bluish"', "'accent' of the theme 'mine' cannot be 'bluish'. A colour is written as"),
-        ('acent = "#123456"', "acent"),
-    ],
-)
-def test_a_colour_that_is_none_names_its_key_and_line(tmp_path, line, sentence):
-    path = tmp_path / "config.toml"
-    path.write_text(f"[themes.mine]\n{line}\n")
-    with pytest.raises(ConfigError, match=re.escape(sentence)) as caught:
-        load(path)
-    assert f"{path}:2: " in str(caught.value)
-    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def problems() -> list[StoreError]:
 def short_waits(monkeypatch):
     """SQLite waits briefly for a lock, and a save that failed is soon tried again."""
     monkeypatch.setattr(database, "BUSY_S", 0.05)
+    monkeypatch.setattr(saving, "BUSY_S", 0.05)
     monkeypatch.setattr(saving, "FIRST_S", 0.05)
 
 

@@ -13,7 +13,7 @@ from paragone_workbench.ids import new_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, SavedConversation, Store
-from paragone_workbench.store.changes import Changes, LaneRow, NewText, TurnRow
+from paragone_workbench.store.outbox import FollowedRun, Outbox
 
 SMOL = EngineDefinition(name="smol", backend="paper", model="/m/smol", options={"n_ctx": 8})
 LARGE = EngineDefinition(name="large", backend="paper", model="/m/large")
@@ -26,7 +26,7 @@ class ConversationWriter:
         self.store = store
         self.conversation = Conversation()
         self.lanes: list[LaneRecord] = []
-        self._runs: dict[str, Run] = {}
+        self._outbox = Outbox(self.conversation)
         if text is not None:
             self.prompt(text, **fields)
 
@@ -35,25 +35,18 @@ class ConversationWriter:
         assert self.conversation.number is not None
         return self.conversation.number
 
-    def save(self, **parts) -> None:
-        """Save changes and give the new records their numbers."""
-        changes = Changes(
-            conversation_id=self.conversation.id,
-            created=self.conversation.created,
-            is_saved=self.conversation.number is not None,
-            **parts,
-        )
-        numbers = self.store.save(changes)
-        self.conversation.number = numbers.pop(self.conversation.id)
-        for run_id, number in numbers.items():
-            self._runs[run_id].number = number
+    def save(self) -> None:
+        """Save what has changed, and give the new records their numbers."""
+        writes, lengths = self._outbox.take()
+        self._outbox.committed(writes, lengths, self.store.save(writes))
 
     def load(self) -> SavedConversation:
         return self.store.load(self.number)
 
     def prompt(self, text: str, parent: Prompt | None = None, **fields) -> Prompt:
         prompt = self.conversation.add(Prompt(text=text, parent=parent, **fields))
-        self.save(prompts=(prompt,))
+        self._outbox.put_prompt(prompt)
+        self.save()
         return prompt
 
     def lane(self, definition: EngineDefinition = SMOL, position: int | None = None) -> LaneRecord:
@@ -65,7 +58,8 @@ class ConversationWriter:
     def change(self, lane: LaneRecord, **fields) -> None:
         for name, value in fields.items():
             setattr(lane, name, value)
-        self.save(lanes=(LaneRow.of(lane, lane.head.id if lane.head is not None else None),))
+        self._outbox.put_lane(lane)
+        self.save()
 
     def start(self, prompt: Prompt, lane: LaneRecord, **fields) -> Run:
         """Begin a run that continues the lane's path, and make it the lane's head."""
@@ -80,22 +74,15 @@ class ConversationWriter:
         return run
 
     def write(self, run: Run, lane: LaneRecord) -> None:
-        self._runs[run.id] = run
-        assert run.prompt is not None
-        row = TurnRow(
-            lane_id=lane.id,
-            prompt_id=run.prompt.id,
-            continues_id=run.continues.id if run.continues is not None else None,
-            result=run.result,
-        )
-        self.save(turns=(row,))
+        self._outbox.runs.setdefault(run, FollowedRun(lane))
+        self._outbox.put_run(run)
+        self.save()
 
     def add(self, run: Run, text: str = "", thinking: str = "") -> None:
         """Add text to a run."""
-        position = len(run.text) + len(run.thinking)
         run.add("answer", text)
         run.add("thinking", thinking)
-        self.save(texts=(NewText(run_id=run.id, position=position, text=text, thinking=thinking),))
+        self.save()
 
     def end(self, run: Run, lane: LaneRecord, state="done", **fields) -> None:
         run.phase = "ended"

@@ -22,12 +22,16 @@ def client_of(engines: ServedEngines) -> httpx.AsyncClient:
 
 
 class Leaving:
-    """A client that leaves once the function `leave` says so."""
+    """A client that leaves once the function `leave` says so. It sends only part of its request if this `is_cut`, and
+    reads nothing of the answer if it `is_deaf`."""
 
-    def __init__(self, app, body: dict, path: str = "/v1/chat/completions") -> None:
+    def __init__(
+        self, app, body: dict, path: str = "/v1/chat/completions", *, is_cut=False, is_deaf=False
+    ) -> None:
         self._app = app
         self._path = path
         self._body = json.dumps(body).encode()
+        self._is_cut, self._is_deaf = is_cut, is_deaf
         self._sent = False
         self._gone = asyncio.Event()
         self.received: list[dict] = []
@@ -43,9 +47,11 @@ class Leaving:
     async def _receive(self) -> dict:
         if not self._sent:
             self._sent = True
-            return {"type": "http.request", "body": self._body, "more_body": False}
+            return {"type": "http.request", "body": self._body, "more_body": self._is_cut}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 
     async def _send(self, message: dict) -> None:
         self.received.append(message)
+        if self._is_deaf and message["type"] == "http.response.body":
+            await self._gone.wait()

@@ -6,6 +6,7 @@ import pytest
 from tests.workbench.conversation_writer import result_of
 
 from paragone import Token
+from paragone.json_values import objects_at
 from paragone_workbench.compare.agreement import (
     agreement,
     agreement_verdict,
@@ -116,10 +117,11 @@ def test_a_summary_compares_what_both_answered():
     big = {0: answer("a"), 1: answer("b", finish="length"), 2: answer("c")}
     small = {1: answer("b"), 2: answer(), 3: answer("d")}
     found = summarize([("big", big), ("small", small), ("none", {})])
-    assert [(it.engine, it.answers, it.cut, it.empty) for it in found.conducts] == [
+    assert [(it["engine"], it["answers"], it["cut"], it["empty"]) for it in objects_at(found, "engines")] == [
         ("big", 3, 1, 0), ("small", 3, 0, 1), ("none", 0, 0, 0),
     ]  # fmt: skip
-    first, none = found.agreements
-    assert (first.prompts, first.identical) == (2, 1)
-    assert (none.prompts, none.interval, none.length_ratio, agreement_verdict(none)) == (0, None, None, "")
-    assert not none.is_collapsed
+    first, none = objects_at(found, "candidates")
+    assert (first["prompts"], first["identical"]) == (2, 1)
+    assert [none[name] for name in ("prompts", "interval", "length_ratio", "sentence", "collapsed")] == [
+        0, None, None, "", False,
+    ]  # fmt: skip

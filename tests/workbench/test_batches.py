@@ -200,34 +200,26 @@ async def test_the_body_of_a_request(suites, files):
     ]
 
 
-@pytest.mark.parametrize(
-    ("message", "text", "thinking"),
-    [
+async def test_the_parts_of_answers_and_the_forms_of_errors(suites, files):
+    for message, text, thinking in (
         ({"content": "<think>hm</think>\n\nyes"}, "yes", "hm"),
         ({"content": None, "refusal": "I cannot."}, "I cannot.", ""),
         ({"content": "\ud800"}, "\ufffd", ""),
-    ],
-)
-async def test_the_parts_of_an_answer(suites, files, message, text, thinking):
-    await suites.begin(suite("x"), SERVER)
-    choices = [{"message": message, "finish_reason": "length"}]
-    write(files[1], success(f"{suites.experiment.id}-0-0-0", "", choices=choices))
-    await imported(suites, files[1])
-    found = (await suites.saved())[0].result
-    assert (found.text, found.thinking, found.finish) == (text, thinking, "length")
-
-
-@pytest.mark.parametrize(
-    ("line", "error"),
-    [
-({"custom_id": "i", "response": None, "error": {"code": "batch_expired", "message": "Late."}},
-         "The request failed in the batch: Late."),
-({"custom_id": "i", "error": {"message": "Incorrect API key provided: sk-verysecret12 at https://u:p@h/?k=v."}},
-         "The request failed in the batch: Incorrect API key provided: ••• at https://h/."),
-],
-)  # fmt: skip
-async def test_the_forms_of_errors(suites, files, line, error):
-    await suites.begin(suite("x"), SERVER)
-    write(files[1], line | {"custom_id": f"{suites.experiment.id}-0-0-0"})
-    await imported(suites, files[1])
-    assert (await suites.saved())[0].result.error == error
+    ):
+        await suites.begin(suite("x"), SERVER, fresh=True)
+        choices = [{"message": message, "finish_reason": "length"}]
+        write(files[1], success(f"{suites.experiment.id}-0-0-0", "", choices=choices))
+        await imported(suites, files[1])
+        found = (await suites.saved())[0].result
+        assert (found.text, found.thinking, found.finish) == (text, thinking, "length")
+    for line, error in (
+        ({"response": None, "error": {"code": "batch_expired", "message": "Late."}}, "Late."),
+        (
+            {"error": {"message": "Incorrect API key provided: sk-verysecret12 at https://u:p@h/?k=v."}},
+            "Incorrect API key provided: ••• at https://h/.",
+        ),
+    ):
+        await suites.begin(suite("x"), SERVER, fresh=True)
+        write(files[1], line | {"custom_id": f"{suites.experiment.id}-0-0-0"})
+        await imported(suites, files[1])
+        assert (await suites.saved())[0].result.error == f"The request failed in the batch: {error}"

@@ -12,9 +12,9 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench as measure
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool
-from paragone_workbench.measure.bench_results import BenchTest, UsersTest, bench_tests, steps_of, users_tests
+from paragone_workbench.measure.bench_results import BenchTest, bench_tests, steps_of, users_tests
 from paragone_workbench.runs import execute
-from paragone_workbench.scheduling import ScheduleDecision
+from paragone_workbench.runs.scheduler import ScheduleDecision
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
 
@@ -178,7 +178,7 @@ async def test_a_crash_keeps_what_was_measured_and_the_other_engine_goes_on():
 
 # ── Users at once ──
 
-PAIR = UsersTest(prompt_tokens=12, depth=0, tokens=5, users=2)
+PAIR = BenchTest(prompt_tokens=12, depth=0, tokens=5, users=2)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from paragone_workbench.reporting.content import BriefNames
+from paragone_workbench.blocks import BriefNames
 
 FILE = "SmolLM2-135M-Instruct-with-a-long-name"
 

@@ -11,14 +11,14 @@ from tests.workbench.history_file import open_history
 from tests.workbench.suites import asked, engine, suite
 
 from paragone import Json
-from paragone_workbench.choosing.choice import Benching, Choice, ChoiceEvent, Known, LeftOut
-from paragone_workbench.choosing.measurements import Comparison
+from paragone_workbench.choosing.choice import Benching, Choice, ChoiceEvent, Note
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import known_fidelity
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest
+from paragone_workbench.measure.free_running import Comparison
 from paragone_workbench.store import History, StoreError
 from paragone_workbench.store.experiment_records import Measurement
 
@@ -32,7 +32,7 @@ class Heard(list[ChoiceEvent]):
 
     @property
     def said(self) -> list[str]:
-        return [event.sentence for event in self if isinstance(event, LeftOut)]
+        return [event.sentence for event in self if isinstance(event, Note)]
 
     @property
     def rounds(self) -> list[int]:
@@ -85,7 +85,7 @@ async def test_another_prompt_asks_for_the_new_answers_alone(choose):
     again = choose([*words(20), "x more"], a, b)
     assert sorted(it for it in await measured(again) if "x" in it) == ["a: x more", "b: x more"]
     assert again.taken == 40
-    assert Known(40, 42) in choose.heard
+    assert choose.heard.said[-1].startswith("40 of 42 answers known")
 
 
 @pytest.fixture
@@ -109,11 +109,10 @@ class AnswersClock:
 
 
 async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_parts(choose, sizes, monkeypatch):
-    for module in ("choice", "measurements"):
-        monkeypatch.setattr(f"paragone_workbench.choosing.{module}.time", AnswersClock())
+    monkeypatch.setattr("paragone_workbench.choosing.choice.time", AnswersClock())
     choice = choose(words(200), engine("a"), engine("b"), seconds=130, margin=0.001)
     await measured(choice)
-    assert any("Repeat the command to continue." in sentence for sentence in choice.missing())
+    assert list(choice.unfinished()) == ["Repeat the command to continue with the suite."]
     states = await choose.history.call(lambda store: store.experiments.states(1, 0, 199))
     a, b = ({key.prompt_index for key in states if key.engine_index == index} for index in (0, 1))
     assert a == b
@@ -126,9 +125,9 @@ async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(cho
     limits = {"seconds": 3600, "margin": 0.3}
     choice = choose(words(100), a, b, **limits)
     await measured(choice)
-    decision = (await choice.decision()).decision
+    decision = await choice.decide()
     assert (choose.heard.rounds, decision.chosen, decision.headline) == ([20, 20], "b", "Deploy b.")
-    assert "120 of 200 runs of the suite: the question is settled without them." in choice.missing()
+    assert (list(choice.unfinished()), choice.experiment.left) == ([], 120)
     assert await measured(choose(words(100), a, b, **limits)) == []
     again = await measured(choose(words(100), a, b, c, **limits))
     assert not any(question.startswith("b: ") for question in again), (
@@ -142,8 +141,8 @@ async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_c
     assert await measured(choice) == []
     (said,) = choose.heard.said
     assert said.startswith("big does not fit: it takes ")
-    decision = (await choice.decision()).decision
-    assert (decision.chosen, choice.left_out) == ("a", (said,))
+    decision = await choice.decide()
+    assert (decision.chosen, choice.left_out) == ("a", [said])
     assert decision.reasons == ("No other engine fits. Nothing was measured.",)
 
 
@@ -192,16 +191,16 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     before = await measured(stopped)
     assert observer.stopping is not None, "the phase comes"
     await observer.stopping
-    early, figures, *_ = await stopped.decision()
-    assert len(figures) == 2
+    early = await stopped.decide()
+    assert len(early.figures) == 2
     assert early.prompts < early.planned
 
     again = judged()
     after = await measured(again)
-    decision, figures, *_ = await again.decision()
+    decision = await again.decide()
     assert (decision.prompts, decision.planned, decision.chosen) == (20, 20, "a")
-    assert figures[1].greedy_answers >= 10
-    assert again.missing() == ("The fidelity: a does not report distributions over its whole vocabulary.",)
+    assert decision.figures[1].greedy_answers >= 10
+    assert list(again.unfinished()) == []
     verdicts = [question for question in before + after if question.startswith("judge: ")]
     assert len(set(verdicts)) == 20
 
@@ -226,14 +225,14 @@ async def test_answers_before_a_failure_are_kept(choose, monkeypatch):
 
 @pytest.mark.thorough
 async def test_a_decision_counts_windows_as_the_report_of_it_does(choose, monkeypatch):
-    found = {"b": {"engine": "b", "windows": 3, "mean_kld": 0.1}}
-    monkeypatch.setattr(Comparison, "candidates_json", lambda _: found)
+    found: Json = {"candidates": [{"engine": "b", "windows": 3, "mean_kld": 0.1}]}
+    monkeypatch.setattr(Comparison, "to_json", lambda *_, **__: found)
     choice = choose(words(20), engine("a"), engine("b"))
     await measured(choice)
-    _, b = (await choice.decision()).figures
+    _, b = (await choice.decide()).figures
     assert b.kld is None, "of 3 windows, the report shows none"
     (saved,) = await choose.history.call(lambda store: store.measurements.all("fidelity"))
-    assert saved.data["candidates"] == [found["b"]]
+    assert saved.data == found
 
 
 def test_fidelity_counts_for_the_same_reference_text_and_window():
@@ -243,13 +242,13 @@ def test_fidelity_counts_for_the_same_reference_text_and_window():
     engines, identities = (engine("a"), engine("b"), engine("c")), ("A", "B", "C")
     saved = Measurement(kind="fidelity", engines=engines, data=data, created=1, identities=identities)
     wanted = {"a": "A", "b now": "B", "c": "C"}
-    known = known_fidelity([saved], wanted, "a", 512, 10)
-    assert {name: item["mean_kld"] for name, item in known.candidates.items()} == {"b now": 0.1}
-    assert known.answers["b now"]["identical"] == 3
+    candidates_now, answers = known_fidelity([saved], wanted, "a", 10)
+    assert {name: item["mean_kld"] for name, item in candidates_now.items()} == {"b now": 0.1}
+    assert answers["b now"]["identical"] == 3
     for other in (
         dataclasses.replace(saved, data={**data, "text": "mine.txt"}),
         dataclasses.replace(saved, data={**data, "window": 128}),
         dataclasses.replace(saved, identities=("changed", "B", "C")),
         dataclasses.replace(saved, identities=()),
     ):
-        assert not known_fidelity([other], wanted, "a", 512, 10).candidates
+        assert known_fidelity([other], wanted, "a", 10)[0] == {}

@@ -7,7 +7,7 @@ import pytest
 
 from paragone_cli.command_line.formats import date
 from paragone_tui.screens.history import when
-from paragone_workbench.reporting.content import date_text
+from paragone_workbench.blocks import date_text
 
 NONE = [1e20, -1e20, 1e300, -1e300, math.inf, math.nan, -1.0, 10**400, 253_402_300_800, "abc", b"x", None]
 

@@ -155,30 +155,25 @@ def altered(data, where, value):
     return changed
 
 
-@pytest.mark.parametrize(
-    ("where", "value", "reason"),
-    [
-(["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),
-(["prompts"], DELETE, "It has no list 'prompts'"),
-(["prompts", 1, "messages"], [], "Prompt 1 cannot be read: it has no messages"),
-(["runs", 2, "engine"], 9, "Run 2 names engine 9, which is missing"),
-],
-)  # fmt: skip
-def test_what_is_wrong_with_a_document(valid, tmp_path, where, value, reason):
+def test_what_is_wrong_with_a_document(valid, tmp_path):
     path = tmp_path / "altered.json"
-    path.write_text(json.dumps(altered(valid, where, value)))
-    with pytest.raises(InputError) as caught:
-        read_document(path)
-    assert str(path) in caught.value.sentence
-    assert reason in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000, b'"paragone_document"'], ids=len)
-def test_files_that_are_no_documents(tmp_path, content):
-    path = tmp_path / "d.json"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"is not valid JSON: |is not a document"):
-        read_document(path)
+    for where, value, reason in (
+        (["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),
+        (["prompts"], DELETE, "prompts is missing."),
+        (["prompts", 1, "messages"], [], "prompts[1].messages must be a list of length >= 1."),
+        (["runs", 2, "engine"], 9, "runs[2] names engine 9, which is missing"),
+        (["runs", 1, "metrics"], {"ttft_s": "1"}, "runs[1]: metrics: "),
+        (["runs", 1, "metrics"], {"ttft_s": 1e30}, "runs[1].metrics[...] must be a number < 9.2"),
+    ):  # fmt: skip
+        path.write_text(json.dumps(altered(valid, where, value)))
+        with pytest.raises(InputError) as caught:
+            read_document(path)
+        assert str(path) in caught.value.sentence
+        assert reason in str(caught.value)
+    for content in (b"\xff\xfe", b"[" * 100_000, b'"paragone_document"'):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"is not valid JSON: |is not a document"):
+            read_document(path)
 
 
 JSON = st.recursive(

@@ -52,7 +52,7 @@ async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(ho
     found: list[tuple[list[str], list[str]]] = []
     call = history.call
 
-    def look(do):
+    def look(do, *, busy_s=None):
         def done(store):
             result = do(store)
             with contextlib.closing(sqlite3.connect(history_file())) as other:
@@ -62,7 +62,7 @@ async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(ho
             found.append((drafts, prompts))
             return result
 
-        return call(done)
+        return call(done, busy_s=busy_s)
 
     monkeypatch.setattr(history, "call", look)
     conversation = Conversation()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from bench.simulate.fidelity import depth_claims, pair_claims, pair_coverage
 
+from paragone.json_values import number_at, objects_at
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity_results import Candidate, Scores, depths
 from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, kld_pairs
@@ -18,7 +19,7 @@ from paragone_workbench.statistics import rounded_up, smallest_shown, values_nee
 
 def candidate(name, windows):
     """A candidate whose windows have these mean KL divergences."""
-    engine = EngineHandle(EngineDefinition(name=name, backend="x", model=name), Registry())
+    engine = EngineTask(EngineDefinition(name=name, backend="x", model=name), Registry())
     found = Candidate(engine)
     for kld in windows:
         values = np.full(50, kld)
@@ -64,25 +65,23 @@ def test_a_divergence_that_grows_with_the_depth_is_said():
     rng = np.random.default_rng(0)
     flat = np.full((8, 255), 0.1) * rng.lognormal(0, 0.1, (8, 1)) * rng.lognormal(0, 0.3, (8, 255))
     steady, drifting = depths([flat, flat * np.linspace(1, 2, 255)], 512)
-    assert [(part.first, part.last) for part in steady.parts] == [
+    assert [(part["first"], part["last"]) for part in objects_at(steady, "parts")] == [
         (257, 320),
         (321, 384),
         (385, 448),
         (449, 511),
     ]
-    assert (steady.grows, steady.sentence) == (False, "")
-    assert drifting.grows
-    assert drifting.sentence.startswith("the KLD grows with the depth in the context, from 0.1")
-    assert "after 257 to 320 tokens to 0." in drifting.sentence
-    assert drifting.interval.low > 0
+    assert not steady["grows"]
+    assert drifting["grows"]
+    assert number_at(drifting, "interval", "low") > 0
 
 
 def test_few_windows_have_parts_and_no_claim():
     (found,) = depths([klds([[1, 2, 3, 4]] * 3)], 10)
-    assert [part.kld.value for part in found.parts] == [1, 2, 3, 4]
-    assert (found.growth, found.interval, found.adjusted_p, found.grows) == (None, None, None, False)
+    assert [part["mean_kld"] for part in objects_at(found.pop("parts"))] == [1, 2, 3, 4]
+    assert found == {"growth": None, "interval": None, "adjusted_p": None, "grows": False}
     (falls,) = depths([klds([[4, 3, 2, 1 + index / 10] for index in range(6)])], 10)
-    assert (falls.adjusted_p < 0.01, falls.grows) == (True, False)
+    assert (number_at(falls, "adjusted_p") < 0.01, falls["grows"]) == (True, False)
 
 
 # Candidates beside each other

@@ -43,18 +43,17 @@ async def measured(*engines, on_step=lambda step: None, **more):
 
 async def test_a_collapse_is_seen_that_distributions_do_not_show():
     _, summary = await measured("exact", "collapsed", "silent")
-    collapsed, silent = summary.agreements
-    assert (collapsed.is_collapsed, collapsed.lost) == (True, 5)
-    assert silent.is_collapsed
-    assert [(it.loops, it.empty) for it in summary.conducts] == [(0, 0), (5, 0), (0, 5)]
+    collapsed, silent = summary["candidates"]
+    assert (collapsed["collapsed"], collapsed["lost"]) == (True, 5)
+    assert silent["collapsed"]
+    assert [(it["loops"], it["empty"]) for it in summary["engines"]] == [(0, 0), (5, 0), (0, 5)]
 
 
 async def test_a_limit_of_the_user_holds():
     short = EngineDefinition(name="short", backend="graded", model="exact", options={"max_tokens": 7})
     _, summary = await measured("exact", short)
-    assert [it.median_tokens for it in summary.conducts] == [200, 7]
-    assert [it.cut for it in summary.conducts] == [5, 5]
-    assert summary.agreements[0].forks == ()  # up to its limit it says the same
+    assert [(it["median_tokens"], it["cut"]) for it in summary["engines"]] == [(200, 5), (7, 5)]
+    assert summary["candidates"][0]["forks"]["known"] == 0  # up to its limit it says the same
 
 
 async def test_whether_answers_are_greedy_is_said_to_be_unknown_without_the_option():

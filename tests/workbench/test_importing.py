@@ -2,8 +2,12 @@
 
 import base64
 import contextlib
+import itertools
 import json
+import re
 import sqlite3
+import zipfile
+from pathlib import Path
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, ConversationWriter
@@ -12,6 +16,8 @@ from tests.workbench.history_file import open_history, open_store
 from paragone import Image, InputError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.document import document_of_conversations
+from paragone_workbench.files import chat
+from paragone_workbench.files import other_programs as databases
 from paragone_workbench.files.importing import (
     Added,
     add_conversation,
@@ -35,10 +41,29 @@ def written(tmp_path, data):
     return path
 
 
-def imported(store, path):
-    """Import a file and return its conversations, as they are loaded."""
-    numbers = [add_conversation(store, saved)[0] for saved in read_conversations(path)]
-    return [store.load(number) for number in numbers]
+@pytest.fixture
+def imported(store, tmp_path):
+    """A function that imports a file, or data as a file of JSON, and returns its conversations, as they are loaded."""
+
+    def imported(given):
+        path = given if isinstance(given, Path) else written(tmp_path, given)
+        numbers = [add_conversation(store, saved)[0] for saved in read_conversations(path)]
+        return [store.load(number) for number in numbers]
+
+    return imported
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A function that makes a database by statements of SQL."""
+
+    def made(statements: str) -> Path:
+        path = tmp_path / "logs.db"
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.executescript(statements)
+        return path
+
+    return made
 
 
 def tree(saved):
@@ -71,7 +96,7 @@ async def exported(tmp_path, change=lambda document: None):
         branch = writer.prompt("Second, edited", first, for_all=False)
         writer.answer(branch, left, "Zwei.", continues=left.runs[0])
         writer.change(right, closed=True)
-        store.labels.rename(writer.number, "Numbers")
+        store.rename(writer.number, "Numbers")
         before = writer.load()
     history = await open_history(path)
     try:
@@ -105,68 +130,64 @@ def comparable(saved):
     )
 
 
-async def test_a_conversation_comes_back_as_it_was(store, tmp_path):
+async def test_a_conversation_comes_back_and_a_second_import_adds_what_is_new(imported, store, tmp_path):
     before, path = await exported(tmp_path)
-    (after,) = imported(store, path)
+    (after,) = imported(path)
     assert comparable(after) == comparable(before)
-
-
-async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_path):
-    before, path = await exported(tmp_path)
-    (after,) = imported(store, path)
     number = after.conversation.number
-    store.labels.rename(number, "Mine now")
+    store.rename(number, "Mine now")
     (again,) = read_conversations(path)
     assert add_conversation(store, again) == Added(number, again.title, is_new=False, is_completed=False)
     assert store.load(number).title == "Mine now"
     assert comparable(store.load(number))[1:] == comparable(before)[1:]
 
     document = json.loads(path.read_text())
-    grown = document
-    grown["prompts"].append({**grown["prompts"][1], "uuid": "0193-new", "text": "Third", "parent": 1})
-    (saved,) = imported(store, written(tmp_path, document))
+    document["prompts"].append({**document["prompts"][1], "uuid": "0193-new", "text": "Third", "parent": 1})
+    (saved,) = imported(document)
     assert saved.conversation.prompts[-1].text == "Third"
 
 
-async def test_a_part_with_the_id_of_another_conversation_overwrites_nothing(store, tmp_path):
+async def test_a_part_with_the_id_of_another_conversation_overwrites_nothing(imported, store, tmp_path):
     _, path = await exported(tmp_path)
-    (mine,) = imported(store, path)
-    document = json.loads(path.read_text())
-    other = document
+    (mine,) = imported(path)
+    other = json.loads(path.read_text())
     other["uuid"] = "0193-stranger"
     for name in ("prompts", "lanes", "runs"):
         for number, part in enumerate(other[name]):
             part["uuid"] = f"0193-{name}-{number}"
     other["runs"][0] |= {"uuid": mine.runs[0].id, "text": "Overwritten."}
     with pytest.raises(InputError, match="has the id of a part of another conversation in the history"):
-        imported(store, written(tmp_path, document))
+        imported(other)
     assert comparable(store.load(mine.conversation.number)) == comparable(mine)
 
 
-async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_path):
+async def test_a_document_without_ids_gets_the_same_ones_every_time(imported, tmp_path):
     def older(document):
         del document["uuid"]
         for part in (*document["prompts"], *document["lanes"]):
             del part["uuid"]
 
     _, path = await exported(tmp_path, older)
-    (first,), (second,) = imported(store, path), imported(store, path)
+    (first,), (second,) = imported(path), imported(path)
     assert first.conversation.number == second.conversation.number
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (lambda d: d["prompts"][0]["images"][0].update(data="no!"), "has an image that is not base64"),
-        (lambda d: d.update(created=-1e300), "The document has a date, 'created', that is outside of"),
-        (lambda d: d["lanes"][0].update(uuid="\x1b[2J"), "Lane 0 has an id, 'uuid', that is too long or"),
-        (lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]), "Two of its parts have the same id"),
-    ],
-)
-async def test_documents_that_are_wrong_are_refused_whole(store, tmp_path, change, sentence):
-    _, path = await exported(tmp_path, change)
-    with pytest.raises(InputError, match=sentence):
-        imported(store, path)
+async def test_documents_that_are_wrong_are_refused_whole(imported, store, tmp_path):
+    _, path = await exported(tmp_path)
+    text = path.read_text()
+    changes = {
+        "prompts[0] has an image that is not base64": lambda d: d["prompts"][0]["images"][0].update(
+            data="no!"
+        ),
+        "created must be a number >= 0": lambda d: d.update(created=-1e300),
+        "lanes[0].uuid must be text matching": lambda d: d["lanes"][0].update(uuid="\x1b[2J"),
+        "Two of its parts have the same id": lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]),
+    }
+    for sentence, change in changes.items():
+        document = json.loads(text)
+        change(document)
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            imported(document)
     assert store.conversations() == ()
 
 
@@ -215,8 +236,12 @@ CHATGPT = [
 ]
 
 
-def test_chatgpt(store, tmp_path):
-    (saved,) = imported(store, written(tmp_path, CHATGPT))
+def test_chatgpt(imported, store, tmp_path):
+    path = written(tmp_path, CHATGPT)
+    (saved,) = imported(path)
+    (again,) = imported(path)
+    assert comparable(again) == comparable(saved), "a second import changes nothing"
+    assert len(store.conversations()) == 1
     assert saved.title == "Colours"
     assert saved.conversation.created == 1700000000.5
     prompts, runs = tree(saved)
@@ -232,29 +257,18 @@ def test_chatgpt(store, tmp_path):
 
 
 REASONED = '<details type="reasoning" done="true"><summary>Thought</summary>\n> Hm.\n</details>\nHey.'
+DOT = {"type": "image", "url": f"data:image/png;base64,{PNG}", "name": "dot"}
 WEBUI_MESSAGES = {
-    "m1": {
-        "parentId": None,
-        "role": "user",
-        "content": "Hello",
-        "timestamp": 1700000001,
-        "files": [{"type": "image", "url": f"data:image/png;base64,{PNG}", "name": "dot"}],
-    },
+    "m1": {"parentId": None, "role": "user", "content": "Hello", "timestamp": 1700000001, "files": [DOT]},
     "m2": {"parentId": "m1", "role": "assistant", "content": "Hi.", "model": "a:7b"},
     "m3": {"parentId": "m1", "role": "assistant", "content": REASONED, "model": "b:7b"},
 }
-OPEN_WEBUI = [
-    {
-        "id": "w1",
-        "title": "Two models",
-        "created_at": 1700000000,
-        "chat": {"system": "Be kind.", "history": {"currentId": "m3", "messages": WEBUI_MESSAGES}},
-    }
-]
+WEBUI_CHAT = {"system": "Be kind.", "history": {"currentId": "m3", "messages": WEBUI_MESSAGES}}
+OPEN_WEBUI = [{"id": "w1", "title": "Two models", "created_at": 1700000000, "chat": WEBUI_CHAT}]
 
 
-def test_open_webui_with_two_models_side_by_side(store, tmp_path):
-    (saved,) = imported(store, written(tmp_path, OPEN_WEBUI))
+def test_open_webui_with_two_models_side_by_side(imported):
+    (saved,) = imported(OPEN_WEBUI)
     (prompt,) = saved.conversation.prompts
     assert (prompt.text, prompt.system, prompt.images[0].name) == ("Hello", "Be kind.", "dot")
     assert [(lane.definition.name, lane.head and lane.head.text) for lane in saved.lanes] == [
@@ -264,38 +278,22 @@ def test_open_webui_with_two_models_side_by_side(store, tmp_path):
     assert saved.runs[1].thinking == "> Hm."
 
 
-def llama_message(number, role, content, seconds, **more):
-    parent = str(number - 1) if number else None
-    return {
-        "id": str(number),
-        "parent": parent,
-        "role": role,
-        "content": content,
-        "timestamp": seconds,
-        **more,
-    }
-
-
 LLAMA = {
     "conv": {"id": "l1", "name": "Llamas", "currNode": "3", "lastModified": 1700000000000},
     "messages": [
-        llama_message(0, "system", "", 1700000000000, type="root"),
-        llama_message(1, "system", "Rhyme.", 1700000000001, type="text"),
-        llama_message(
-            2,
-            "user",
-            "Hi",
-            1700000001000,
-            extra=[{"type": "textFile", "name": "a.txt", "content": "some text"}],
-        ),
-        llama_message(3, "assistant", "Bye", 1700000002000, thinking="Hm", model="llama.gguf"),
+        {"id": str(number), "parent": str(number - 1) if number else None, "role": role, "content": content, **more}
+        for number, (role, content, more) in enumerate([
+            ("system", "", {"timestamp": 1700000000000, "type": "root"}),
+            ("system", "Rhyme.", {"timestamp": 1700000000001, "type": "text"}),
+            ("user", "Hi", {"timestamp": 1700000001000, "extra": [{"type": "textFile", "content": "some text"}]}),
+            ("assistant", "Bye", {"timestamp": 1700000002000, "thinking": "Hm", "model": "llama.gguf"}),
+        ])
     ],
-}
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("data", [[LLAMA]])
-def test_the_web_interface_of_llama_server(store, tmp_path, data):
-    (saved,) = imported(store, written(tmp_path, data))
+def test_the_web_interface_of_llama_server(imported):
+    (saved,) = imported([LLAMA])
     (prompt,) = saved.conversation.prompts
     assert (prompt.text, prompt.system, prompt.created) == ("Hi\n\nsome text", "Rhyme.", 1700000001.0)
     (run,) = saved.runs
@@ -323,8 +321,8 @@ LM_STUDIO = {
 }
 
 
-def test_lm_studio(store, tmp_path):
-    (saved,) = imported(store, written(tmp_path, LM_STUDIO))
+def test_lm_studio(imported):
+    (saved,) = imported(LM_STUDIO)
     prompts, runs = tree(saved)
     assert prompts == [("Hi", None), ("More", "Hi")]
     assert runs == [("Hi", "qwen", "Hello", None), ("Hi", "qwen", "Hey", None)]
@@ -333,38 +331,28 @@ def test_lm_studio(store, tmp_path):
     assert saved.lanes[0].head.text == "Hey"
 
 
-def test_messages_in_openais_form(store, tmp_path):
-    data = {
-        "model": "m",
-        "messages": [
-            {"role": "system", "content": "Be exact."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "1+1?"},
-                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
-                ],
-            },
-            {"role": "assistant", "content": "2"},
-            {"role": "assistant", "content": "I am sure."},
-            {"role": "user", "content": "Thanks"},
-        ],
-    }
-    (saved,) = imported(store, written(tmp_path, data))
+def test_messages_in_openais_form(imported, tmp_path):
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+    messages = [
+        {"role": "system", "content": "Be exact."},
+        {"role": "user", "content": [{"type": "text", "text": "1+1?"}, image]},
+        {"role": "assistant", "content": "2"},
+        {"role": "assistant", "content": "I am sure."},
+        {"role": "user", "content": "Thanks"},
+    ]
+    (saved,) = imported({"model": "m", "messages": messages})
     prompts, runs = tree(saved)
     assert prompts == [("1+1?", None), ("Thanks", "1+1?")]
     assert runs == [("1+1?", "m", "2\n\nI am sure.", None)]
     assert saved.conversation.created == pytest.approx((tmp_path / "export.json").stat().st_mtime)
     assert saved.title == "1+1?", "without a title in the file, the first prompt is the title"
     assert saved.conversation.prompts[0].images[0].media_type == "image/png"
-    (again,) = imported(store, written(tmp_path, data["messages"]))
+    (again,) = imported(messages)
     assert again.conversation.number != saved.conversation.number, "another file is another conversation"
 
 
-def test_the_database_of_llm(store, tmp_path):
-    path = tmp_path / "logs.db"
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.executescript("""
+def test_the_database_of_llm(imported, database):
+    path = database("""
             CREATE TABLE conversations (id TEXT PRIMARY KEY, name TEXT, model TEXT);
             CREATE TABLE responses (id TEXT PRIMARY KEY, model TEXT, prompt TEXT, system TEXT, prompt_json TEXT,
               options_json TEXT, response TEXT, response_json TEXT, conversation_id TEXT, duration_ms INTEGER,
@@ -373,7 +361,7 @@ def test_the_database_of_llm(store, tmp_path):
             INSERT INTO responses VALUES ('01', 'm', 'One?', 'Short.', '', '', 'Red', '', 'c', 5, '2026-01-02T03:04:05');
             INSERT INTO responses VALUES ('02', 'm', 'Two?', NULL, '', '', 'Blue', '', 'c', 5, '2026-01-02T03:05:05');
         """)
-    (saved,) = imported(store, path)
+    (saved,) = imported(path)
     prompts, runs = tree(saved)
     assert prompts == [("One?", None), ("Two?", "One?")]
     assert runs == [("One?", "m", "Red", None), ("Two?", "m", "Blue", "Red")]
@@ -381,44 +369,31 @@ def test_the_database_of_llm(store, tmp_path):
     assert saved.conversation.created == 1767323045.0
 
 
-def test_the_database_of_oterm(store, tmp_path):
-    path = tmp_path / "store.db"
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.executescript("""
+def test_the_database_of_oterm(imported, database):
+    path = database("""
             CREATE TABLE chat (id INTEGER PRIMARY KEY, name TEXT, model TEXT NOT NULL, system TEXT);
             CREATE TABLE message (id INTEGER PRIMARY KEY, chat_id INTEGER, author TEXT, text TEXT, images TEXT);
             INSERT INTO chat VALUES (1, 'chat #1', 'qwen', 'Be kind.');
             INSERT INTO message VALUES (1, 1, 'user', 'Hi', '[]'), (2, 1, 'assistant', 'Hello', '[]');
         """)
-    (saved,) = imported(store, path)
+    (saved,) = imported(path)
     assert tree(saved) == ([("Hi", None)], [("Hi", "qwen", "Hello", None)])
     assert saved.title == "chat #1"
 
 
-@pytest.mark.parametrize("data", [CHATGPT])
-def test_a_second_import_of_another_programs_file_changes_nothing(store, tmp_path, data):
-    path = written(tmp_path, data)
-    (first,), (second,) = imported(store, path), imported(store, path)
-    assert comparable(first) == comparable(second)
-    assert len(store.conversations()) == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
+def test_files_that_are_no_conversations(imported, tmp_path):
+    path = tmp_path / "file"
+    for content, sentence in (
         (b'[{"mapping": {}}]', "has no conversation that can be imported"),
         (b"[" * 100_000, "is not valid JSON"),
         (b"SQLite format 3\0 nonsense", "cannot be read"),
-    ],
-)
-def test_files_that_are_no_conversations(store, tmp_path, content, sentence):
-    path = tmp_path / "file"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=sentence):
-        imported(store, path)
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=sentence):
+            imported(path)
 
 
-def test_a_date_that_is_none_is_replaced_by_that_of_the_file(store, tmp_path):
+def test_a_date_that_is_none_is_replaced_by_that_of_the_file(imported, tmp_path):
     messages = [
         {"role": "user", "content": "Hello", "timestamp": 1e300},
         {"role": "assistant", "content": "Hi", "timestamp": -1e20},
@@ -429,7 +404,7 @@ def test_a_date_that_is_none_is_replaced_by_that_of_the_file(store, tmp_path):
     path = written(
         tmp_path, [{"id": "x", "title": "T", "created_at": 1e300, "chat": {"title": "T", "history": history}}]
     )
-    (saved,) = imported(store, path)
+    (saved,) = imported(path)
     changed = path.stat().st_mtime
     assert saved.conversation.created == changed
     assert [prompt.created for prompt in saved.conversation.prompts] == [changed]
@@ -463,26 +438,16 @@ def actions_of(path):
     return conversation_actions(list(read_conversations(path)), path, REGISTRY, ())
 
 
-@pytest.mark.parametrize(
-    ("engine", "expected"),
-    [
+async def test_what_engines_and_requests_name_needs_consent_also_with_invalid_options(tmp_path):
+    url = {"url": "http://h.example"}
+    for engine, expected in (
         ({"backend": "exllamav3", "python": "/tmp/evil"}, "starts the interpreter /tmp/evil"),
-        (
-            {"backend": "openai", "options": {"url": "http://h.example", "key_env": "MINE"}},
-            "sends to its server: key_env = MINE",
-        ),
-        (
-            {"backend": "openai", "options": {"url": "http://h.example", "temperature": "hot"}},
-            "contacts http://h.example:80",
-        ),
-    ],
-)
-async def test_the_engines_of_runs_need_consent_also_with_invalid_options(tmp_path, engine, expected):
-    _, path = await exported(tmp_path, foreign(engine))
-    assert f"the engine far {expected}" in actions_of(path)
-
-
-async def test_files_in_the_sampling_of_prompts_and_requests_need_consent(tmp_path):
+        ({"backend": "openai", "options": {**url, "key_env": "MINE"}}, "sends to its server: key_env = MINE"),
+        ({"backend": "openai", "options": {**url, "temperature": "hot"}}, "contacts http://h.example:80"),
+    ):
+        _, path = await exported(tmp_path, foreign(engine))
+        assert f"the engine far {expected}" in actions_of(path)
+        (tmp_path / "there.db").unlink()
     engine = {"backend": "imported"}  # the user chooses an engine for the lane, or for a replay
     change = foreign(engine, prompt_sampling={"grammar": "@/dev/zero"}, request={"json_schema": "@/etc/x"})
     _, path = await exported(tmp_path, change)
@@ -531,3 +496,83 @@ async def test_no_key_of_a_document_is_saved_or_shown(store, tmp_path, backend):
     ]
     assert ("ab12" * 16).encode() in (tmp_path / "here.db").read_bytes()
     assert KEY not in str(conversation_actions(read, path, REGISTRY, ()))
+
+
+# Files that somebody made to break the program: each is imported or refused in a sentence
+
+
+def chatgpt(nodes):
+    return {
+        "mapping": {"first": node(None, "user", "hi"), **nodes},
+        "title": "A title",
+        "conversation_id": "c",
+    }
+
+
+def chain(count: int, size: int):
+    """Answers in as many messages, each following the one before."""
+    names = ["first", *map(str, range(count))]
+    return chatgpt(
+        {name: node(before, "assistant", "x" * size) for before, name in itertools.pairwise(names)}
+    )
+
+
+def test_an_answer_in_so_many_messages_that_it_would_take_gigabytes(imported):
+    """Thirty megabytes of such messages took a hundred gigabytes."""
+    with pytest.raises(InputError, match="'A title' has an answer in too many messages"):
+        imported(chain(1500, 2000))
+
+
+def test_more_models_side_by_side_than_anybody_compares(imported, monkeypatch):
+    monkeypatch.setattr(chat, "MOST_LANES", 20)
+    answers = {str(n): node("first", "assistant", "x", metadata={"model_slug": f"m{n}"}) for n in range(21)}
+    with pytest.raises(InputError, match="has answers of more than 20 models side by side"):
+        imported(chatgpt(answers))
+
+
+def test_parts_of_wrong_types_and_texts_that_nothing_can_show(imported):
+    (saved,) = imported(
+        chatgpt(
+            {
+                "a": {"parent": 5, "message": {"author": [], "content": {"parts": {"x": 1}}}},
+                "b": node("first", "assistant", "\udfff\0\x1b[2J", create_time="soon", metadata=5),
+                "c": node("c", "user", "its own parent"),
+            }
+        )
+    )
+    (run,) = saved.runs
+    assert "[2J" in run.text
+
+
+def test_a_zip_archive_is_named(imported, tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", b" " * 10**7)
+    with pytest.raises(InputError) as caught:
+        imported(path)
+    assert caught.value.sentence.endswith("export.zip is a zip archive.")
+    assert caught.value.hint == "Unpack it, and import conversations.json in it."
+
+
+LLM = """
+    CREATE TABLE conversations (id, name);
+    CREATE TABLE responses (id, conversation_id, model, prompt, system, datetime_utc, response{});
+"""
+MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)"
+CROSS = f"""
+    {MANY} INSERT INTO conversations SELECT 'a', 'n' FROM n;
+    {MANY} INSERT INTO responses SELECT i, 'a', 'm', 'p', NULL, '', 'r' FROM n;
+"""
+
+
+def test_values_of_other_types(imported, database):
+    rows = """INSERT INTO conversations VALUES (5, x'ff');
+        INSERT INTO responses VALUES (7.5, 5, x'00', 5, 6, 9, x'fffe');"""
+    (saved,) = imported(database(LLM.format("") + rows))
+    assert len(saved.conversation.prompts) == 1
+
+
+def test_a_database_that_computes_without_end(imported, database, monkeypatch):
+    monkeypatch.setattr(databases, "LONGEST_S", 0.0)
+    with pytest.raises(InputError, match="cannot be read: reading it takes more than 0 seconds of CPU time"):
+        imported(database(LLM.format("") + CROSS))

@@ -12,15 +12,10 @@ from tests.workbench.report_subjects import ENGINES, add_experiment, ended
 from tests.workbench.test_report_experiment import bench, fidelity
 
 from paragone import Capabilities, LoadedModel, RunRequest, WeightsFile
-from paragone_workbench.choosing.measurements import TEST
 from paragone_workbench.experiments.identity import measured_identity
-from paragone_workbench.experiments.known_measurements import (
-    known_speeds,
-    known_throughputs,
-)
+from paragone_workbench.experiments.known_measurements import Known, known_of, known_speeds
 from paragone_workbench.reporting.experiment import experiment_report
 from paragone_workbench.reporting.file import report_pieces
-from paragone_workbench.reporting.measurements import common_throughput
 from paragone_workbench.reporting.verdict import cautions_of
 from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import RunKey
@@ -79,7 +74,7 @@ def test_a_report_rejects_the_bench_of_another_file_as_choose_does(store, models
             file.write(b"other weights")
     experiment = asked(store, models)
     now = {it.name: measured_identity(it, Local()) for it in models}
-    assert known_speeds([old], now, TEST) == {}
+    assert known_speeds([old], now) == {}
     assert reported(store, experiment) == (["40.0/s", "40.0/s"], [])  # those of the answers
     store.measurements.add(of(bench(*models, created=2.0), models))
     assert reported(store, experiment) == (["30.5/s", "30.5/s"], ["Bench"])
@@ -111,12 +106,15 @@ def test_throughputs_are_compared_for_the_same_prompts_only():
     }
     data = {**measurement.data, "engines": [{"engine": it, "users": users[it]} for it in users]}
     identities = dict(zip(users, measurement.identities, strict=True))
-    known = known_throughputs([dataclasses.replace(measurement, data=data)], identities)
-    most, levels = common_throughput(known, list(users))
-    assert (most, {name: it["tokens_per_s"] for name, it in levels.items()}) == (
-        4,
-        {"smol": 9.0, "large": 7.0},
-    )
+
+    def throughputs():
+        bench = dataclasses.replace(measurement, data=data)
+        known = known_of({"bench": [bench], "fidelity": []}, identities, "smol", 1)
+        return known.users, {name: it["tokens_per_s"] for name, it in known.throughputs.items()}
+
+    assert throughputs() == (4, {"smol": 9.0, "large": 7.0})
+    users["large"].append({**level(16, 128, 5.0), "tokens": 32})
+    assert throughputs() == (16, {"large": 5.0}), "`choose` measures this one"
 
 
 # What is marked on the first page
@@ -135,10 +133,10 @@ def first_page(store):
 def test_speeds_of_different_moments_are_marked_with_their_dates(store):
     store.measurements.add(bench(SMOL, LARGE, created=1.0))
     found, cells = first_page(store)
-    assert (found.verdict.cautions, cells["smol"]["speed"].detail) == ((), "")
+    assert (found.verdict.doubts.get("Read with care", ()), cells["smol"]["speed"].detail) == ((), "")
     store.measurements.add(bench(SMOL, created=86_400.0 * 365))
     found, cells = first_page(store)
-    (caution,) = found.verdict.cautions
+    (caution,) = found.verdict.doubts["Read with care"]
     assert caution.startswith("The speeds were measured at different times, which the table names")
     details = [cells[name]["speed"].detail for name in ("smol", "large")]
     assert [detail[:4] for detail in details] == [local_date(86_400.0 * 365, "%Y"), local_date(1.0, "%Y")]
@@ -153,11 +151,14 @@ def test_a_fidelity_over_fewer_windows_is_marked(store):
     measured = fidelity(LARGE, SMOL, created=1.0, kld=0.3)
     store.measurements.add(measured)
     found, cells = first_page(store)
-    assert (found.verdict.cautions, cells["smol"]["KLD"].detail) == ((), "large, ± 0.010")
+    assert (found.verdict.doubts.get("Read with care", ()), cells["smol"]["KLD"].detail) == (
+        (),
+        "large, ± 0.010",
+    )
     ended_early = dataclasses.replace(measured, data={**measured.data, "partial": True}, id="2")
     store.measurements.add(ended_early)
     found, cells = first_page(store)
-    assert found.verdict.cautions == (
+    assert found.verdict.doubts["Read with care"] == (
         "The fidelity of smol was measured over only some windows of the text: compare the uncertainties, too.",
     )
     assert cells["smol"]["KLD"].detail == "large, ± 0.010, 5 windows"
@@ -170,7 +171,8 @@ def test_a_fidelity_over_fewer_windows_is_marked(store):
 def test_a_model_that_is_divided_between_gpu_and_cpu_is_marked(layers, said):
     """No GPU is needed: the engine reports the division."""
     model = LoadedModel(name="m", facts={"layers on a GPU": layers})
-    sentences = cautions_of({}, {}, {}, {"smol": model, "large": LoadedModel(name="n")}).sentences
+    models = {"smol": model, "large": LoadedModel(name="n")}
+    sentences = cautions_of(Known(), models, benched=True)[0]
     assert [it.partition(":")[0] for it in sentences] == (
         ["smol has 12 of its 31 layers on a GPU, the others on the CPU"] if said else []
     )

@@ -139,7 +139,7 @@ async def test_a_backend_that_fails_to_stop(faulty, until, check_nothing_left):
 
 
 async def test_a_backend_that_ignores_a_stop_can_be_closed(faulty, until, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.engines.handle.CANCEL_TIMEOUT", 0.1)
+    monkeypatch.setattr("paragone_workbench.engines.engine.STOP_S", 0.1)
     lane = faulty("hanging")
     lane.open()
     run = ask(lane)

@@ -145,14 +145,14 @@ def test_what_has_no_effect_at_temperature_0_is_left_out():
     warm = [{**its, "temperature": 0.5} for its in (SAMPLING, other)]
     parity = check_parity([side("a", sampling=warm[0]), side("b", sampling=warm[1])])
     assert [finding.what for finding in parity.findings] == ["top_k"]
-    assert [(it.engine, it.names) for it in parity.unknown] == [("a", ("seed",))]
+    assert [(it.what, it.names) for it in parity.unknown] == [("a", ("seed",))]
 
 
 def test_what_an_engine_does_not_tell_is_unknown_and_can_be_set():
     parity = check_parity([side("a"), side("b", sampling={"temperature": 0.0})])
     assert parity.findings == ()
     (unknown,) = parity.unknown
-    assert (unknown.engine, unknown.names) == ("b", ("repeat_penalty",))
+    assert (unknown.what, unknown.names) == ("b", ("repeat_penalty",))
     assert unknown.sentence == "b does not report: repeat_penalty."
     assert unknown.advice == "To set it: --set repeat_penalty=1"
     assert parity.verdict.startswith("The comparison was fair in all that the engines report: ")
@@ -282,7 +282,7 @@ def test_an_unknown_prompt_makes_the_templates_count():
     other = {**FACTS, "chat template": "another"}
     parity = check_parity([side("a"), side("b", prompt=None, facts=other)])
     assert [finding.what for finding in parity.findings] == ["chat template"]
-    assert [(it.engine, it.names) for it in parity.unknown] == [("b", ("prompt",))]
+    assert [(it.what, it.names) for it in parity.unknown] == [("b", ("prompt",))]
     assert not check_parity([side("a"), side("b", facts=other)]).findings
 
 
@@ -309,7 +309,7 @@ def test_engines_of_one_origin_have_one_build_even_if_it_tells_nothing():
     silent = dict.fromkeys(BUILD)
     assert check_parity([built("a", "there", **silent), built("b", "there", **silent)]).unknown == ()
     parity = check_parity([built("a", "there", **silent), built("b", "here", **silent)])
-    assert [(it.engine, it.names) for it in parity.unknown] == [("a", tuple(BUILD)), ("b", tuple(BUILD))]
+    assert [(it.what, it.names) for it in parity.unknown] == [("a", tuple(BUILD)), ("b", tuple(BUILD))]
     assert parity.remark.startswith("Rounding depends on version, commit, compiler and instructions:")
 
 
@@ -330,7 +330,7 @@ def test_other_programs_are_named_and_their_builds_are_not_compared():
         "The programs that compute differ: llama.cpp in a and b and Ollama in o. "
     )
     parity = check_parity([built("a"), built("x", program=None)])
-    assert [(it.engine, it.names) for it in parity.unknown] == [("x", ("program",))]
+    assert [(it.what, it.names) for it in parity.unknown] == [("x", ("program",))]
 
 
 def test_launch_arguments_are_compared_where_they_are_told():
@@ -362,7 +362,7 @@ MAY_CHANGE = (Caution(code="may-change-requests", sentence="It can."),)
 def test_what_one_engine_does_not_tell_is_unknown(one, other, names):
     parity = check_parity([one, other])
     assert parity.findings == ()
-    assert [(it.engine, it.names) for it in parity.unknown] == ([("b", names)] if names else [])
+    assert [(it.what, it.names) for it in parity.unknown] == ([("b", names)] if names else [])
     assert parity.remark.startswith("Rounding depends on ") is (
         names[:1] in (("compiler",), ("flash attention",))
     )

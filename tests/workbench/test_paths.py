@@ -44,7 +44,7 @@ def test_importing_the_packages_loads_nothing_heavy():
     code = (
         "import sys; "
         + "".join(f"import paragone_workbench.{module}; " for module in modules)
-        + "print({'platformdirs', 'sqlite3', 'tomllib', 'tomli_w', 'pluggy', 'asyncio'} & set(sys.modules))"
+        + "print({'msgspec', 'platformdirs', 'sqlite3', 'tomllib', 'tomli_w', 'pluggy', 'asyncio'} & set(sys.modules))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()"

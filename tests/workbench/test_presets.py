@@ -41,16 +41,13 @@ def config(tmp_path):
     return load(path)
 
 
-def test_they_are_read_from_the_config(config):
+def test_they_are_read_from_the_config_and_take_precedence_over_the_engines_options(config):
     brief = Preset(name="brief", system="Be brief.", sampling={"temperature": 0.2, "stop": ["."]})
     assert config.presets == {
         "brief": brief,
         "no system": Preset(name="no system", sampling={"max_tokens": 9}),
     }
     assert config.templates == {"translate": "Translate into {{ language }}: {{ prompt }}"}
-
-
-def test_a_preset_takes_precedence_over_the_engines_options(config):
     preset = find_named("preset", "brief", config.presets)
     assert with_preset(SMALL, LLAMA_CPP, preset).options == {
         "n_ctx": 512,
@@ -60,15 +57,19 @@ def test_a_preset_takes_precedence_over_the_engines_options(config):
     }
 
 
-@pytest.mark.parametrize(
-    ("sampling", "sentence", "hint"),
-    [({"temprature": 0.2}, "sets 'temprature', which is no sampling option of the backend llama_cpp", "'temperature'"), ({"temperature": "hot"}, "The option 'temperature' of the preset 'p' cannot be 'hot'.", "a number")],
-)  # fmt: skip
-def test_a_preset_that_does_not_fit_the_engine_is_refused(sampling, sentence, hint):
-    with pytest.raises(InputError) as refused:
-        with_preset(SMALL, LLAMA_CPP, Preset(name="p", sampling=sampling))
-    assert sentence in refused.value.sentence
-    assert hint in refused.value.hint
+def test_a_preset_that_does_not_fit_the_engine_is_refused():
+    for sampling, sentence, hint in (
+        (
+            {"temprature": 0.2},
+            "sets 'temprature', which is no sampling option of the backend llama_cpp",
+            "'temperature'",
+        ),
+        ({"temperature": "hot"}, "The option 'temperature' of the preset 'p' cannot be 'hot'.", "a number"),
+    ):
+        with pytest.raises(InputError) as refused:
+            with_preset(SMALL, LLAMA_CPP, Preset(name="p", sampling=sampling))
+        assert sentence in refused.value.sentence
+        assert hint in refused.value.hint
 
 
 def test_an_unknown_name_names_the_nearest(config):
@@ -97,20 +98,11 @@ def test_a_preset_saved_on_the_screen_is_there_at_the_next_start(config, tmp_pat
     }
 
 
-def test_a_template_has_its_variables_filled_in(config):
+def test_a_template_has_its_variables_filled_in_or_says_why_not(config):
     text = config.templates["translate"]
     filled = fill_template("translate", text, {"language": "German", "prompt": "a {{ b }}"})
     assert filled == "Translate into German: a {{ b }}"
-
-
-@pytest.mark.parametrize(
-    ("text", "values", "sentence"),
-    [
-        ("{{ a }} {{ b | upper }} {{ c }}", {"a": ""}, "The template 't' needs a value for: b, c."),
-        ("{{ language }}", {"langage": "x"}, "The template 't' has no variable 'langage'."),
-    ],
-)
-def test_a_template_that_cannot_be_filled_says_why(text, values, sentence):
-    with pytest.raises(InputError) as refused:
-        fill_template("t", text, values)
-    assert sentence in refused.value.sentence
+    with pytest.raises(InputError, match=r"The template 't' needs a value for: b, c\."):
+        fill_template("t", "{{ a }} {{ b | upper }} {{ c }}", {"a": ""})
+    with pytest.raises(InputError, match=r"The template 't' has no variable 'langage'\."):
+        fill_template("t", "{{ language }}", {"langage": "x"})

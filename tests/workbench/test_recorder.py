@@ -369,6 +369,7 @@ async def test_a_programming_error_is_reported_and_affects_only_the_history(
 ):
     run = recorded.start(recorded.prompt("x"), recorded.lane())
     change_result(run, manifest={"no": object()})  # JSON cannot represent it
+    run.notify(lambda it: it.run_started(run))
     assert not await recorded.saved()
     assert "TypeError" in recorded.recorder.problem.sentence
     run.add("answer", "four")

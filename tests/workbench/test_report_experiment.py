@@ -32,7 +32,11 @@ def texts(chart):
 
 
 def measurements(store, experiment):
-    return [it for it in report(store, experiment).sections if it.title in ("Bench", "Fidelity")]
+    return [
+        it
+        for it in report(store, experiment).sections
+        if it.title in ("Bench", "Fidelity", "Users at once", "Greedy answers")
+    ]
 
 
 CHECK: dict[str, Json] = {"index": 0, "type": "contains"}
@@ -132,7 +136,7 @@ def test_failures_and_what_is_missing_are_said(store):
     ]
     worst, _ = found.prompts()
     assert worst.rounds[0][1].remarks[0].text == "Failed: It broke."
-    assert found.verdict.not_measured[:2] == ("2 of 6 runs of the suite.", "1 run failed.")
+    assert found.verdict.doubts["Not measured"][:2] == ("2 of 6 runs of the suite.", "1 run failed.")
 
 
 def test_the_machine_is_described(store):
@@ -190,7 +194,7 @@ def test_votes_make_ratings(store):
     first, second = chart.lines
     assert (first.name, second.name) == ("smol", "large")
     assert float(first.cells[0].text) > 1000 > float(second.cells[0].text)
-    assert first.cells[2].text == "3 won, 0 lost, 1 tied"
+    assert first.cells[2].text == "3 won, 0 lost, 1 tied, 0 both bad"
     for mark in (first.mark, second.mark):
         (left, _), (right, _) = mark.ends
         assert mark.kind == "dot"
@@ -218,16 +222,14 @@ def test_the_newest_fidelity_of_the_same_engines_is_shown(store):
     store.measurements.add(fidelity(LARGE, renamed, created=2.0, kld=0.25))
     store.measurements.add(fidelity(LARGE, reloaded, created=3.0, kld=0.1))
     (found,) = measurements(store, experiment)
-    kld, top, bits = found.tables
-    # Student's t: 2.776 standard errors to each side for 5 windows; a share ends at 100%
-    assert texts(kld) == [
-        ("smol", "0.2500 nats, large", "0.2222 to 0.2778"),
-        ("noise floor", "0.0010 nats", ""),
-    ]
-    assert (texts(top), texts(bits)) == ([("smol", "90.0%", "76.1 to 100.0")], [("smol", "1.100")])
-    assert found.remarks[0].text.endswith(
-        "against large (paper:/m/large), over book.txt, with 1,275 tokens scored."
-    )
+    figures, kld = found.tables
+    rows = {line.name: [cell.text for cell in line.cells] for line in figures.lines}
+    assert figures.columns[1:] == ("noise floor", "smol")
+    assert rows["mean KLD"] == ["", "0.001", "0.250 ± 0.010"]
+    assert (rows["same top token"][2], rows["bits per byte"][2]) == ("90.0 ± 5.0 %", "1.1")
+    # Student's t: 2.776 standard errors to each side for 5 windows
+    assert texts(kld) == [("smol", "0.25", "0.222 to 0.278"), ("noise floor", "0.001", "")]
+    assert found.remarks[0].text.endswith("against large (paper:/m/large), over book.txt.")
 
 
 def bench(*engines, created, tests=({},), **more):
@@ -255,17 +257,13 @@ def test_the_newest_bench_of_the_same_engines_is_shown(store):
     store.measurements.add(bench(reloaded, created=3.0))
     (found,) = measurements(store, experiment)
     assert found.title == "Bench"
-    prefill, decode, ttft = found.tables
-    assert texts(prefill) == [
-        ("smol", "420 ± 8 tokens/s", "prompt 512"),
-        ("large", "420 ± 8 tokens/s", "prompt 512"),
-        ("smol", "420 ± 8 tokens/s", "prompt 2,048, depth 4,096"),
-        ("large", "420 ± 8 tokens/s", "prompt 2,048, depth 4,096"),
+    speeds, latencies = found.tables
+    assert texts(speeds) == [
+        ("smol", "512", "0", "420.0 ± 8.0", "30.50", "3"),
+        ("large", "512", "0", "420.0 ± 8.0", "30.50", "3"),
+        ("smol", "2,048", "4,096", "420.0 ± 8.0", "30.50", "3"),
+        ("large", "2,048", "4,096", "420.0 ± 8.0", "30.50", "3"),
     ]
-    (left, _), (right, _) = prefill.lines[0].mark.ends
-    assert (left, right) == (pytest.approx(100 * 412.02 / 428.06, abs=0.01), 100)
-    assert (decode.lines[0].cells[0].text, decode.lines[0].mark.ends) == ("30.5 ± 0.0 tokens/s", None)
-    assert [it.cells[0].text for it in ttft.lines] == ["1,250 ± 500 ms"] * 2
-    assert found.remarks[0].text.endswith(
-        " by paragone bench, mean ± standard deviation of 3 runs, 64 tokens generated in each."
-    )
+    assert [it.cells[2].text for it in latencies.lines] == ["1.250 ± 0.500"] * 2 + ["unknown"] * 2
+    assert found.about == "Mean ± standard deviation of 3 runs, 64 tokens generated in each"
+    assert found.remarks[0].text.endswith(" by paragone bench.")

@@ -50,7 +50,7 @@ def test_the_report_begins_with_the_decision(store):
         ("md", "# Deploy large.", "\n| "),
     ):
         written = "".join(report_pieces(found, suffix, 0.0))
-        places = [written.index(text) for text in (beginning, table, *found.verdict.not_measured)]
+        places = [written.index(text) for text in (beginning, table, *found.verdict.doubts["Not measured"])]
         assert places == sorted(places), "the table is on the first page, before what is unknown"
         assert "100.0%" in written
 
@@ -69,7 +69,7 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
     store.measurements.add(dataclasses.replace(measured, data={**measured.data, **free}))
     verdict = report(store, experiment).verdict
     assert verdict.headline == "Deploy large."
-    assert verdict.not_chosen == (
+    assert verdict.doubts["Not chosen, and why"] == (
         "smol has collapsed: 9 of the 12 prompts that large answers soundly get a loop or no text.",
     )
 
@@ -133,17 +133,15 @@ def test_throughput_with_users_at_once_is_shown(store):
     assert [row["4 users"].text for row in lines(found).values()] == ["90.0/s", "50.0/s"]
     assert {row["speed"].text for row in lines(found).values()} == {"30.5/s"}  # a later bench has no users
     store.measurements.add(with_users(bench(SMOL, LARGE, created=3.0), [smol, large]))
-    (section_,) = measurements(store, experiment)
-    table = section_.tables[0]
-    assert [(it.name, it.note, it.cells[0].text) for it in table.lines] == [
-        ("smol", "1 user", "30.0"), ("large", "1 user", "20.0"), ("smol", "4 users", "90.0"),
-        ("large", "4 users", "50.0"), ("large", "16 users", "60.0"),
+    section_ = measurements(store, experiment)[-1]
+    (table,) = section_.tables
+    assert [(it.name, it.cells[1].text, it.cells[2].text) for it in table.lines] == [
+        ("smol", "1", "30.00"), ("large", "1", "20.00"), ("smol", "4", "90.00"), ("large", "4", "50.00"),
+        ("large", "16", "60.00"),
     ]  # fmt: skip
-    assert [(it.text, it.detail) for it in table.lines[0].cells[1:4]] == [
-        ("30.0", "± 0.5"), ("0.35 s", "0.60, 0.70"), ("", ""),
-    ]  # fmt: skip
-    texts = [it.text for it in section_.remarks]
-    assert {"smol, 4 at once: Answers ended early.", "large: 16 slots."} <= set(texts)
+    assert [it.text for it in table.lines[0].cells[3:5]] == ["30.00 ± 0.50", "0.350/0.600/0.700"]
+    texts = [it.text for found in measurements(store, experiment) for it in found.remarks]
+    assert {"smol, prompt 512, users 4: Answers ended early.", "large: 16 slots."} <= set(texts)
 
 
 def test_what_a_fidelity_found_is_said(store):
@@ -151,7 +149,13 @@ def test_what_a_fidelity_found_is_said(store):
     experiment = both_checked(store, 3)
     other = dataclasses.replace(SMOL, name="other", model="/m/other")
     measured = fidelity(LARGE, SMOL, other, created=1.0, kld=0.01)
-    depth = {"grows": True, "parts": [{"first": 257, "mean_kld": 0.01}, {"last": 511, "mean_kld": 0.05}]}
+    depth = {
+        "grows": True,
+        "parts": [
+            {"first": 257, "last": 320, "mean_kld": 0.01},
+            {"first": 511, "last": 511, "mean_kld": 0.05},
+        ],
+    }
     candidates = [
         {**candidate, "by_depth": depth, "warning": f"{candidate['engine']} differs nowhere."}
         for candidate in measured.data["candidates"]
@@ -164,16 +168,14 @@ def test_what_a_fidelity_found_is_said(store):
     pairs: Json = [{"a": "smol", "b": "other", "sentence": "Open.", "shown": False}]
     data = {**measured.data, "candidates": candidates, "free_running": answers, "pairs": pairs}
     store.measurements.add(dataclasses.replace(measured, data=data))
-    (found,) = measurements(store, experiment)
-    assert [(it.text, it.stands_out) for it in found.remarks[1:]] == [
-        ("smol differs nowhere.", True),
-        (
-            "smol: the KLD grows with the depth in the context, from 0.0100 after 257 tokens to 0.0500 after 511.",
-            True,
-        ),
-        ("smol loops.", True),
-    ]
-    assert "tiny below 0.01" in found.tables[0].note
+    found, greedy = measurements(store, experiment)
+    *said, scale = [(it.text, it.stands_out) for it in found.remarks[1:]]
+    growth = (
+        "the KLD grows with the depth in the context, from 0.01 after 257 to 320 tokens to 0.05 after 511."
+    )
+    assert said == [("smol differs nowhere.", True), (f"smol: {growth}", True)]
+    assert "tiny below 0.01" in scale[0]
+    assert [(it.text, it.stands_out) for it in greedy.remarks] == [("smol loops.", True)]
 
 
 # What follows the first page
@@ -211,7 +213,7 @@ def test_after_the_first_page_comes_what_decides_and_the_rest_is_folded(store):
     assert "Prompt at 8" in seen
     assert "Prompt at 0" not in seen, "nothing failed there"
     assert "Wilson" not in seen
-    assert "420 ± 8 tokens/s" not in seen
+    assert "420.0 ± 8.0" not in seen
     places = [seen.index(title) for title in ("Differences between", "Pass rates", "Answers", "Details")]
     assert places == sorted(places)
     written = "".join(report_pieces(found, "md", 0.0))

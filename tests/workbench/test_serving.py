@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 
 import httpx
 import psutil
@@ -11,18 +12,20 @@ import pytest
 from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.plugin import RogueBackend
 
-from paragone import LoadedModel, ScoreRequest, Token
+from paragone import Json, LoadedModel, Options, ScoreRequest, Token, option, shared_options
 from paragone.worker import client as worker_client
+from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs import execute
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.application import application
+from paragone_workbench.serving.requests import ApiError, chat_request
 from paragone_workbench.serving.served_engine import ServedEngines
 
 from .conftest import Backends
 from .serving_client import KEY, Leaving, client_of
 
-HI = [{"role": "user", "content": "Say hello."}]
+HI: Json = [{"role": "user", "content": "Say hello."}]
 TEXT = "red green blue "
 
 
@@ -84,15 +87,14 @@ async def test_answers_with_seeds_that_follow_each_other_count_the_prompt_once(c
     assert both["usage"]["prompt_tokens"] == 3
 
 
-async def test_thinking_is_apart_from_the_answer(client):
-    (choice,) = (await chat(client, "thinking", max_tokens=4)).json()["choices"]
-    assert choice["message"]["reasoning_content"] == "word0 word1 "
-    assert choice["message"]["content"] == "word2 word3 "
-
-
-async def test_a_field_with_the_name_of_an_option_sets_the_option(client):
-    (choice,) = (await chat(client, "thinking", max_tokens=4, at=3)).json()["choices"]
-    assert choice["message"]["reasoning_content"] == "word0 word1 word2 "
+async def test_thinking_is_apart_and_a_field_with_the_name_of_an_option_sets_the_option(client):
+    for fields, thinking, answer in (
+        ({}, "word0 word1 ", "word2 word3 "),
+        ({"at": 3}, "word0 word1 word2 ", "word3 "),
+    ):
+        (choice,) = (await chat(client, "thinking", max_tokens=4, **fields)).json()["choices"]
+        assert choice["message"]["reasoning_content"] == thinking
+        assert choice["message"]["content"] == answer
     wrong = await chat(client, "thinking", max_tokens=4, at=-1)
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "at")
 
@@ -144,22 +146,18 @@ async def test_token_ids_are_continued_and_scored(client):
     assert (choice["text"], choice["logprobs"]) == (TEXT, None)
 
 
-@pytest.mark.parametrize("prompt", ["red " * 1024], ids=["text"])
-async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_scored(
-    client, monkeypatch, prompt
-):
+async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_scored(client, monkeypatch):
     async def never(engine, request):
         raise AssertionError("it was scored")
         yield
 
-    score = PoliteEngine.score
-    monkeypatch.setattr(PoliteEngine, "score", never)
-    fields = {"prompt": prompt, "echo": True, "logprobs": 1}
-    refused = await complete(client, **fields, max_tokens=1)
+    fields = {"prompt": "red " * 1024, "echo": True, "logprobs": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(PoliteEngine, "score", never)
+        refused = await complete(client, **fields, max_tokens=1)
     error = refused.json()["error"]
     assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
     assert error["message"].startswith("The prompt is 1,024 tokens long and the context holds 1,024")
-    monkeypatch.setattr(PoliteEngine, "score", score)
     assert (await complete(client, **fields, max_tokens=0)).status_code == 200
 
 
@@ -187,19 +185,31 @@ async def test_what_an_engine_cannot_do_is_refused(client):
     assert nothing.status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [({"model": None}, "model"), ({"messages": ["hi"]}, "messages[0]"), ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"), ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages[0].content[0].type"), (
-            {"messages": [{"role": "user", "content": [
-                {"type": "image_url", "image_url": {"url": "http://192.0.2.1/cat.png"}}]}]},
-            "messages[0].content[0].image_url.url",
-        ), ({"max_tokens": 0}, "max_tokens"), ({"temperature": "hot"}, "temperature"), ({"tools": [{"type": "function"}]}, "tools"), ({"suffix": "auto"}, "suffix"), ({"response_format": {"type": "json_schema"}}, "response_format.json_schema")],
-)  # fmt: skip
-async def test_a_wrong_field_is_named(client, fields, param):
-    response = await client.post("/v1/chat/completions", json={"model": "polite", "messages": HI, **fields})
-    error = response.json()["error"]
-    assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
-    assert error["message"].startswith(param) or "no option" in error["message"] or param == "max_tokens"
+def sent(content) -> dict:
+    return {"messages": [{"role": "user", "content": content}]}
+
+
+WRONG: dict[str, dict] = {
+    "model": {"model": None},
+    "messages[0]": {"messages": ["hi"]},
+    "messages[0].role": {"messages": [{"role": "tool", "content": "x"}]},
+    "messages[0].content": {"messages": [{"role": "user"}]},
+    "messages[0].content[0].type": sent([{"type": "audio"}]),
+    "messages[0].content[0].image_url.url": sent([{"type": "image_url", "image_url": {"url": "http://h/a.png"}}]),
+    "max_tokens": {"max_tokens": 0},
+    "temperature": {"temperature": "hot"},
+    "tools": {"tools": [{"type": "function"}]},
+    "response_format.json_schema": {"response_format": {"type": "json_schema"}},
+}  # fmt: skip
+
+
+async def test_a_wrong_field_is_named(client):
+    for param, fields in WRONG.items():
+        body = {"model": "polite", "messages": HI, **fields}
+        response = await client.post("/v1/chat/completions", json=body)
+        error = response.json()["error"]
+        assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
+        assert error["message"].startswith(param) or "no option" in error["message"]
 
 
 async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
@@ -257,7 +267,7 @@ async def test_an_engine_that_freezes_is_ended_and_opened_again(client, engines,
         patch.setattr(worker_client, "FREEZE_CHECK_S", 0.1)
         patch.setattr(worker_client, "FROZEN_CHECKS", 1_000_000)
         patch.setattr(execute, "NOTICE_LOCAL_S", 1)
-        psutil.Process(engine.first.engine.worker.pid).suspend()
+        psutil.Process(engine.first._opened.worker.pid).suspend()
         asked = asyncio.create_task(chat(client, "steady", max_tokens=1))
         behind = asyncio.create_task(chat(client, "steady", max_tokens=1, stream=True))
         await until(lambda: engine.silent_s)
@@ -286,7 +296,7 @@ async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, clien
         first = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
         waiting = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
         asking = [asyncio.create_task(first.ask())]
-        await until(lambda: slow.first.state == "open" and slow.computing == 1)
+        await until(lambda: slow.first.state == "running" and slow.computing == 1)
         asking.append(asyncio.create_task(waiting.ask()))
         await until(lambda: slow.waiting == 1)
         waiting.leave()
@@ -299,10 +309,58 @@ async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, clien
     assert (await chat(client, "slow", max_tokens=1)).status_code == 200
 
 
+async def test_a_request_that_takes_too_long_is_ended(engines, client):
+    assert (await chat(client, max_tokens=1)).status_code == 200, "the engine is open"
+    app = application(engines, "sesame", ServeSettings(seconds=2))
+    body = {"model": "polite", "messages": HI, "max_tokens": 1}
+    cut, deaf = Leaving(app, body, is_cut=True), Leaving(app, {**body, "stream": True}, is_deaf=True)
+    await asyncio.gather(cut.ask(), deaf.ask())
+    start, end = cut.received
+    assert (start["status"], json.loads(end["body"])["error"]["message"]) == (
+        408,
+        "The request was not answered within 2 seconds.",
+    )
+    start, part = deaf.received
+    assert (start["status"], part["more_body"]) == (200, True), "the server does not say that this is all"
+    assert engines.find("polite").computing == 0
+
+
 async def test_the_end_of_the_server_is_told(engines, client, until):
     asking = asyncio.create_task(chat(client, "slow"))
     slow = engines.find("slow")
-    await until(lambda: slow.first.state == "open" and slow.computing == 1)
+    await until(lambda: slow.first.state == "running" and slow.computing == 1)
     await engines.stop()
     response = await asking
     assert (response.status_code, response.json()["error"]["message"]) == (503, "The server is ending.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constrained(Options):
+    grammar: str | None = option(None, "Grammar.", outside="text or file")
+    words: tuple[str, ...] = option((), "Words.", outside="text or file")
+    json_schema: str | None = shared_options.JSON_SCHEMA(None)
+    helper: str | None = option(None, "Helper.", outside="program")
+
+
+def test_a_client_names_no_file_or_program_of_the_server():
+    texts: dict[str, Json] = {
+        "grammar": "root ::= [a-z]",
+        "words": ["a", "b@c"],
+        "json_schema": '{"type": "object"}',
+    }
+    (choice,) = chat_request({"messages": HI, **texts}, Constrained, most_messages=1).choices
+    assert choice.run.sampling == texts
+    for name, value in (
+        ("grammar", "@/etc/hosts"),
+        ("words", ["a", "@words"]),
+        ("words", "@words"),
+        ("json_schema", "@schema.json"),
+        ("helper", "/bin/sh"),
+    ):
+        with pytest.raises(ApiError) as refused:
+            chat_request({"messages": HI, name: value}, Constrained, most_messages=1)
+        assert (refused.value.status, refused.value.param) == (400, name)
+        assert refused.value.message.endswith("names no file or program: the server uses none for clients.")
+    both: dict[str, Json] = {"messages": HI, "json_schema": "{}", "response_format": {"type": "json_object"}}
+    with pytest.raises(ApiError, match="Only one of response_format and json_schema"):
+        chat_request(both, Constrained, most_messages=1)

@@ -23,7 +23,7 @@ from paragone_workbench.paths import history_file
 from paragone_workbench.runs.metrics import Percentiles, RunMetrics
 from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import ConversationDeleted, Store, StoreError
-from paragone_workbench.store.changes import LaneRow, NewText
+from paragone_workbench.store.outbox import FollowedRun, Outbox
 
 METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=3)
 MANIFEST = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol", context=8)), "seed": 1}
@@ -106,21 +106,23 @@ def test_a_conversation_is_loaded_completely(store):
     assert saved.runs[0].result.loaded == LoadedModel(name="Smol", context=8)
 
 
-def test_saving_the_same_changes_again_changes_nothing(store):
+def test_writing_the_same_again_changes_nothing(store):
     writer = ConversationWriter(store, "x")
-    prompt = writer.conversation.add(Prompt(text="y", images=(Image(data="AAEC", media_type="image/png"),)))
+    image = Image(data="AAEC", media_type="image/png")
+    prompt = writer.conversation.add(Prompt(text="y", images=(image,)))
     lane = writer.lane()
     run = writer.start(prompt_of(writer), lane)
-    writer.add(run, "so far")
-    piece = NewText(run_id=run.id, position=0, text="so far")
-    before = (writer.number, run.number)
-    for _ in range(2):
-        writer.save(prompts=(prompt,), lanes=(LaneRow.of(lane, run.id),), texts=(piece,))
-        writer.write(run, lane)
+    outbox = Outbox(writer.conversation)
+    outbox.runs[run] = FollowedRun(lane)
+    outbox.put_prompt(prompt)
+    outbox.put_run(run)
+    run.add("answer", "so far")
+    writes, _ = outbox.take()
+    assert {kind for kind, _ in writes} == {"conversation", "prompt", "lane", "run", "head", "text"}
+    assert store.save(writes) == store.save(writes)
     saved = writer.load()
-    assert (writer.number, run.number) == before
     assert [(it.text, len(it.images)) for it in saved.conversation.prompts] == [("x", 0), ("y", 1)]
-    assert [(it.state, it.text) for it in saved.runs] == [("interrupted", "so far")]
+    assert [(it.state, it.text, it.number) for it in saved.runs] == [("interrupted", "so far", run.number)]
     assert len(saved.lanes) == 1
     assert writer.answer(prompt, lane, "next").number == run.number + 1, "no number is used up"
 
@@ -135,8 +137,11 @@ def test_a_batch_is_saved_completely_or_not_at_all(store):
     lane = writer.lane()
     good = writer.conversation.add(Prompt(text="good"))
     bad = Prompt(text="its image is none", images=(Image(data="A", media_type="image/png"),))
+    outbox = Outbox(writer.conversation)
+    for prompt in (good, bad):
+        outbox.put_prompt(prompt)
     with pytest.raises(ValueError, match="base64"):
-        writer.save(prompts=(good, bad))
+        store.save(outbox.take()[0])
     assert [it.text for it in writer.load().conversation.prompts] == ["x"]
     writer.answer(writer.prompt("y"), lane, "works")
 

@@ -1,7 +1,9 @@
-"""Records of the history that are damaged: each is named in a sentence, and the others can be read."""
+"""Records of the history that are damaged: each is named in a sentence, and the others can be read. Also a full disk."""
 
+import resource
+import shutil
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from tests.workbench.conversation_writer import ConversationWriter
@@ -11,7 +13,7 @@ from tests.workbench.report_subjects import ENGINES, add_experiment
 from paragone import Json, ParagoneError
 from paragone_workbench.experiments.suite import saved_prompts
 from paragone_workbench.paths import history_file, private_folder
-from paragone_workbench.store import StoreError
+from paragone_workbench.store import Store, StoreError
 from paragone_workbench.store.experiment_records import Measurement, Vote, VotedAnswer
 
 GARBAGE = ["{", '[{"name": 1}]', "[" * 2000, "9" * 6000]
@@ -118,3 +120,47 @@ def test_a_damaged_record_leaves_the_others_readable(filled, column):
         assert not any(isinstance(error, StoreError) and error.can_pass for error in errors), (
             "nothing is retried"
         )
+
+
+@contextmanager
+def full_disk():
+    """No file can grow: the limit of the system stands in for a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("case", ["closed", "killed", "open in another program"])
+def test_a_history_that_cannot_be_written_to_is_read_and_written_once_it_can(home, filled, tmp_path, case):
+    path = history_file()
+    with closing(open_store()) as other:
+        other.pin(1, pinned=True)
+        if case == "killed":  # the last change is only in the log
+            path = tmp_path / path.name
+            for end in ("", "-wal"):
+                shutil.copy(f"{history_file()}{end}", f"{path}{end}")
+        elif case == "closed":
+            other.close()
+        with full_disk():
+            store = Store.open(path)
+            assert store.warning.startswith("Nothing is saved, but the history can be read. The history in")
+            assert [it.is_pinned for it in store.conversations()] == [True, False]
+            assert read_all(store) == []
+            with pytest.raises(StoreError, match="cannot be used") as caught:
+                store.pin(2, pinned=True)
+            assert caught.value.can_pass
+            assert read_all(store) == []
+        store.pin(2, pinned=True)
+        assert [it.is_pinned for it in store.conversations()] == [True, True]
+        ConversationWriter(store, "third")
+        store.close()
+    with closing(Store.open(path)) as again:
+        assert (again.warning, len(again.conversations())) == ("", 3)
+
+
+def test_a_new_history_on_a_full_disk_is_an_error(home):
+    with full_disk(), pytest.raises(StoreError, match="cannot be used"):
+        Store.open()

@@ -9,12 +9,12 @@ import threading
 import pytest
 from tests.workbench.history_file import slow
 
-from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.conversation.tree import Conversation
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, StoreError, history
-from paragone_workbench.store.changes import Changes
+from paragone_workbench.store.outbox import Outbox
 
-NEW = Changes(conversation_id=Conversation().id, created=1.0, is_saved=False, prompts=(Prompt(text="x"),))
+NEW = Outbox(Conversation()).take()[0]
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
 """What users do with conversations: filters, titles, pins and tags."""
 
+import multiprocessing
+import os
+import signal
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -9,9 +13,10 @@ from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
 from paragone import InputError
 from paragone_workbench.files.importing import add_conversation
 from paragone_workbench.paths import history_file
-from paragone_workbench.store.changes import Changes
 from paragone_workbench.store.experiment_records import Vote, VotedAnswer
+from paragone_workbench.store.outbox import Outbox, whole_writes
 from paragone_workbench.store.records import read_query
+from paragone_workbench.store.store import Store
 
 
 def written(store, text, definition=SMOL, answer="An answer.", state="done"):
@@ -32,7 +37,7 @@ def listed(store, text=""):
 
 def test_filters_by_engine_model_tag_and_date(store):
     small, large = written(store, "about whales"), written(store, "about birds", LARGE)
-    store.labels.tag(large, ["Work", "work", "#later"])
+    store.tag(large, ["Work", "work", "#later"])
     assert listed(store, "engine:SMO") == ["about whales"]
     assert listed(store, "model:/m/l") == ["about birds"]
     assert listed(store, "model:%") == []
@@ -65,11 +70,11 @@ def test_the_ends_of_periods():
 
 def test_titles_are_searched(store):
     number = written(store, "Name three colours.")
-    store.labels.rename(number, "Painting the shed")
+    store.rename(number, "Painting the shed")
     (hit,) = store.search("shed painting")
     assert (hit.conversation, hit.prompt_id, hit.run_id, hit.engine) == (number, None, None, "")
     assert [hit.snippet[start:end] for start, end in hit.marks] == ["Painting", "shed"]
-    store.labels.rename(number, "Three colours")
+    store.rename(number, "Three colours")
     (hit,) = store.search("colours")
     assert hit.prompt_id is not None, "a text of the conversation is preferred to its title"
 
@@ -87,7 +92,7 @@ def test_each_conversation_is_found_once_if_wanted(store):
 
 def test_pinned_conversations_come_first(store):
     numbers = [written(store, text) for text in ("old", "middle", "new")]
-    store.labels.pin(numbers[0], pinned=True)
+    store.pin(numbers[0], pinned=True)
     assert listed(store) == ["old", "new", "middle"]
     page = store.conversations(limit=1)
     assert page[0].is_pinned
@@ -95,15 +100,16 @@ def test_pinned_conversations_come_first(store):
     last = store.last_open()
     assert last is not None
     assert last.title == "new"
-    store.labels.pin(numbers[0], pinned=False)
+    store.pin(numbers[0], pinned=False)
     assert listed(store) == ["new", "middle", "old"]
 
 
 def test_opening_a_conversation_is_no_use_of_it_but_a_vote_is(store):
     first, second = (ConversationWriter(store, text) for text in ("first", "second"))
     before = {it.number: it.updated for it in store.conversations()}
-    kept = first.conversation
-    store.save(Changes(conversation_id=kept.id, created=kept.created, is_saved=True, opened=time.time() + 60))
+    outbox = Outbox(first.conversation)
+    outbox.opened_again(())
+    store.save(outbox.take()[0])
     assert {it.number: it.updated for it in store.conversations()} == before
     assert listed(store) == ["second", "first"]
     last = store.last_open()
@@ -119,43 +125,44 @@ def test_opening_a_conversation_is_no_use_of_it_but_a_vote_is(store):
     ]
 
 
-def test_a_long_conversation_is_saved_in_parts(store, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.store.changes.PART", 2)
-    writer = ConversationWriter(store, "long")
-    lane = writer.lane()
-    for number in range(5):
-        writer.answer(writer.conversation.prompts[0], lane, f"answer {number}")
-    saved = writer.load()
-    store.delete_conversation(writer.number)
-    parts = []
-    save = store.save
+def test_an_import_that_is_killed_leaves_nothing_and_can_be_repeated(store, monkeypatch):
+    number = written(store, "whole")
+    store.rename(number, "My title")
+    saved = store.load(number)
+    store.delete_conversation(number)
 
-    def note_and_save(changes):
-        parts.append(len(changes.turns))
-        return save(changes)
+    def killed_at_its_last_write(saved, known):
+        return {
+            **whole_writes(saved, known),
+            ("run", "none"): lambda *_: os.kill(os.getpid(), signal.SIGKILL),
+        }
 
-    monkeypatch.setattr(store, "save", note_and_save)
-    number = add_conversation(store, saved).number
-    assert parts == [0, 2, 2, 1, 0]
-    after = store.load(number)
-    assert [run.result for run in after.runs] == [run.result for run in saved.runs]
-    assert after.lanes[0].head is after.runs[-1]
+    def add():
+        monkeypatch.setattr("paragone_workbench.files.importing.whole_writes", killed_at_its_last_write)
+        add_conversation(Store.open(), saved)
+
+    process = multiprocessing.get_context("fork").Process(target=add)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert listed(store) == []
+    assert add_conversation(store, saved).is_new
+    assert listed(store) == ["My title"]
+    assert [run.text for run in store.load(store.conversations()[0].number).runs] == ["An answer."]
 
 
-def test_an_import_waits_for_another_one(store, monkeypatch):
+def test_an_import_waits_for_another_one(store):
     number = written(store, "wait")
     saved = store.load(number)
     store.delete_conversation(number)
-    store._database.run("PRAGMA busy_timeout = 0")
-    other = sqlite3.connect(history_file(), isolation_level=None)
+    other = sqlite3.connect(history_file(), isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    pauses = []
+    waits = store.wait_for_locks
 
-    def sleep(seconds):
-        pauses.append(seconds)
-        if len(pauses) == 2:
-            other.close()
+    def wait(seconds):
+        waits(seconds)
+        threading.Timer(0.05, other.close).start()
 
-    monkeypatch.setattr("paragone_workbench.store.saving.time.sleep", sleep)
+    store.wait_for_locks = wait
     assert add_conversation(store, saved).is_new
-    assert len(pauses) >= 2
+    assert store._database.rows("PRAGMA busy_timeout") == [(60_000,)]

@@ -68,7 +68,7 @@ def test_a_common_word_in_few_conversations_reads_each_row_once(store, monkeypat
     monkeypatch.setattr(search, "_RARE", 3)
     for number in range(8):
         ConversationWriter(store, f"common {number}")
-    store.labels.tag(len(TEXTS) + 1, ["old"])
+    store.tag(len(TEXTS) + 1, ["old"])
     statements: list[str] = []
     store._database._connection.set_trace_callback(statements.append)
     assert [hit.snippet for hit in store.search("tag:old common")] == ["common 0"]

@@ -21,7 +21,7 @@ from paragone_workbench.experiments.suite import AssertionSpec
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.machine import describe_machine
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import saving as retry
+from paragone_workbench.store import database
 from paragone_workbench.workbench import Workbench
 
 A, B = engine("a"), engine("b")
@@ -156,9 +156,8 @@ async def test_the_others_go_on_when_an_engine_cannot_be_opened(suites):
 
 
 @pytest.mark.thorough
-async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites, monkeypatch):
+async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites):
     """SQLite's limit of pages simulates the full disk."""
-    monkeypatch.setattr(retry, "GIVE_UP_S", 0.3)
 
     def limit(pages):
         return suites.history.call(lambda store: store._database.run(f"PRAGMA max_page_count = {pages}"))
@@ -178,16 +177,9 @@ async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites, 
     assert len(await suites.saved()) == 16
 
 
-async def no_patience(suites, monkeypatch):
-    """Let a lock of the history be noticed immediately."""
-    monkeypatch.setattr(retry, "GIVE_UP_S", 0)
-    monkeypatch.setattr(retry, "FIRST_S", 0.01)
-    await suites.history.call(lambda store: store._database.run("PRAGMA busy_timeout = 0"))
-
-
 @pytest.mark.parametrize("stops", [False, True])
 async def test_a_lock_that_passes_stops_nothing_and_a_stop_ends_the_wait(suites, until, monkeypatch, stops):
-    await no_patience(suites, monkeypatch)
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
     remarks = Remarks()
     await suites.begin(THREE, A, observer=remarks)
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:

@@ -13,12 +13,7 @@ from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import metrics_text
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
 from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
-from paragone_workbench.compare.divergence import (
-    comparison_json,
-    divergence_json,
-    divergence_sentence,
-    warnings_of,
-)
+from paragone_workbench.compare import divergence
 from paragone_workbench.compare.parity import parity_of_runs
 from paragone_workbench.compare.parity_findings import Parity
 from paragone_workbench.config.settings import Mode
@@ -107,11 +102,13 @@ async def _compare(
             parting = None
             if spec.logprobs is not None:
                 vocabularies = [await engine.vocabulary() for engine in engines]
-                parting = divergence_json(
+                parting = divergence.divergence_json(
                     results, [vocabulary.fingerprint if vocabulary else None for vocabulary in vocabularies]
                 )
             prompt = spec.messages[-1]
-            output.put_json(comparison_json(prompt.text, prompt.images, results, parity, divergence=parting))
+            output.put_json(
+                divergence.comparison_json(prompt.text, prompt.images, results, parity, divergence=parting)
+            )
         elif len(runs) > 1:
             _print_parity(parity)
     errors = [run.error for run in runs if run.error is not None]
@@ -124,7 +121,7 @@ def _print(answer: RunResult, reference: RunResult | None) -> None:
     if answer.text:
         output.put(output.for_output(answer.text).removesuffix("\n"))
     output.put()
-    for caution in warnings_of(answer):
+    for caution in divergence.warnings_of(answer):
         output.put(f"warning: {output.one_line(caution.sentence)}")
     if answer.error:
         output.put(f"failed: {output.one_line(answer.message)}")
@@ -135,17 +132,15 @@ def _print(answer: RunResult, reference: RunResult | None) -> None:
     if answer.metrics is not None:
         output.put(metrics_text(answer.metrics))
     if reference is not None and reference.text and answer.text:
-        output.put_line(divergence_sentence(reference, answer))
+        output.put_line(divergence.divergence_sentence(reference, answer))
     output.flush()
 
 
 def _print_parity(parity: Parity) -> None:
     output.put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
     output.put(parity.verdict)
-    for finding in parity.findings:
-        output.put_line(f"{finding.sign} {finding.sentence} {finding.advice}".rstrip())
-    for unknown in parity.unknown:
-        output.put_line(f"? {unknown.sentence} {unknown.advice}".rstrip())
+    for finding in (*parity.findings, *parity.unknown):
+        output.put_line(f"{finding.sign} {finding.text}")
     if parity.remark:
         output.put(f"  {parity.remark}")
     output.flush()

@@ -7,43 +7,59 @@ import string
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
-from paragone import InputError
-from paragone.texts import counted, install_command
+from paragone import InputError, Json
+from paragone.json_values import count_at, number_at, objects_at, text_at
+from paragone.texts import install_command
 from paragone_cli.command_arguments import BenchArguments
 from paragone_cli.command_line import output
 from paragone_cli.command_line.arguments import command
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import number_text, percentiles_text, put_figures, short_name, shown
+from paragone_cli.command_line.formats import put_sections
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress import BenchProgress
 from paragone_workbench.measure import bench_results as results
-from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, figures_of, refusal
-
-Row = tuple[str, results.BenchTest, Mapping[str, results.MeanStdev | None]]
+from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
+from paragone_workbench.measure.sections import bench_sections
 
 _WIDEST, _HEIGHT = 100, 12
 _TITLES = {"prefill_tps": "Prefill, tokens/s", "decode_tps": "Decode, tokens/s"}
 
 
-def put_plots(rows: Sequence[Row]) -> None:
-    """Print bars for one test; for several tests, curves over the number of tokens of depth and prompt."""
-    several = len({_tokens(test) for _, test, _ in rows}) > 1
+def put_plots(engines: Sequence[Mapping[str, Json]], names: Mapping[str, str]) -> None:
+    """Print bars for one test; for several tests, curves over the number of tokens; and curves over the users at once."""
     for figure, title in _TITLES.items():
         curves: dict[str, dict[int, float]] = {}
-        for name, test, figures in rows:
-            if spread := figures[figure]:
-                curves.setdefault(output.one_line(name), {})[_tokens(test)] = spread.mean
-        if not curves:
-            continue
-        if several:
+        for engine in engines:
+            for test in objects_at(engine, "tests"):
+                if (mean := number_at(test, figure, "mean")) is not None:
+                    tokens = (count_at(test, "depth") or 0) + (count_at(test, "prompt_tokens") or 0)
+                    _curve(curves, engine, names)[tokens] = mean
+        if len({tokens for curve in curves.values() for tokens in curve}) > 1:
             put_curves(title, curves, "tokens of depth and prompt")
-        elif (plotext := _plotext()) is not None:
+        elif curves and (plotext := _plotext()) is not None:
             output.put()
             output.put(title)
-            rates = [rate for curve in curves.values() for rate in curve.values()]
-            plotext.simple_bar(list(curves), rates, width=_width())
+            plotext.simple_bar(
+                list(curves), [rate for it in curves.values() for rate in it.values()], width=_width()
+            )
             _put(plotext.uncolorize(plotext.build()))
+    by_length: dict[int, dict[str, dict[int, float]]] = {}
+    for engine in engines:
+        for level in objects_at(engine, "users"):
+            users, length = count_at(level, "users"), count_at(level, "prompt_tokens")
+            rate = number_at(level, "tokens_per_s")
+            if users is not None and length is not None and rate is not None:
+                _curve(by_length.setdefault(length, {}), engine, names)[users] = rate
+    for length, curves in by_length.items():
+        if len({users for curve in curves.values() for users in curve}) > 1:
+            put_curves(f"Tokens/s of all users, prompt {length:,}", curves, "users")
+
+
+def _curve(
+    curves: dict[str, dict[int, float]], engine: Mapping[str, Json], names: Mapping[str, str]
+) -> dict[int, float]:
+    return curves.setdefault(output.one_line(names[text_at(engine, "engine")]), {})
 
 
 def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], x_title: str) -> None:
@@ -87,139 +103,16 @@ def _width() -> int:
     return min(output.terminal_width(), _WIDEST) - 1
 
 
-def _tokens(test: results.BenchTest) -> int:
-    return test.depth + test.prompt_tokens
-
-
 def _put(picture: str) -> None:
     output.put("\n".join(line.rstrip() for line in picture.rstrip().splitlines()))
 
 
-def put_throughputs(bench: Bench) -> None:
-    """Print the speeds that several users at once got, if measured; with a plot if standard output is a terminal."""
-    rows = [
-        (benched, test, found)
-        for test in bench.users
-        for benched in bench.engines
-        if (found := benched.throughputs.get(test)) is not None
-    ]
-    if not rows:
-        return
-    output.put(
-        f"\nUsers at once, each sends its next request as soon as it has an answer; {counted(bench.repeat, 'answer')} for each"
-    )
-    output.put()
-    table = [
-        [
-            "engine",
-            "prompt",
-            "users",
-            "tokens/s in all",
-            "for each user",
-            "TTFT p50/95/99, s",
-            "TPOT p50/95/99, ms",
-            "ITL p50/95/99, ms",
-            "answers",
-        ]
-    ]
-    for benched, test, found in rows:
-        table.append(
-            [
-                short_name(benched.name),
-                f"{test.prompt_tokens:,}",
-                f"{test.users:,}",
-                number_text(found.tokens_per_s),
-                shown(found.user_tps),
-                percentiles_text(found.ttft_s),
-                percentiles_text(found.tpot_ms),
-                percentiles_text(found.itl_ms) + (" (pieces)" if found.is_in_pieces else ""),
-                f"{found.answers:,}",
-            ]
-        )
-    put_figures(table)
-    notes = [(benched, test, remark) for benched, test, found in rows for remark in found.notes]
-    if notes:
-        output.put()
-    for benched, test, remark in notes:
-        output.put_line(f"{benched.name}, prompt {test.prompt_tokens:,}, users {test.users:,}: {remark}")
-    if output.standard_output().isatty() and len({test.users for _, test, _ in rows}) > 1:
-        for length in dict.fromkeys(test.prompt_tokens for _, test, _ in rows):
-            curves: dict[str, dict[int, float]] = {}
-            for benched, test, found in rows:
-                if test.prompt_tokens == length:
-                    curves.setdefault(output.one_line(short_name(benched.name)), {})[test.users] = (
-                        found.tokens_per_s
-                    )
-            put_curves(f"Tokens/s of all users, prompt {length:,}", curves, "users")
-
-
-Figures = dict[str, results.MeanStdev | None]
-
-
-def put_bench(bench: Bench) -> None:
+def put_bench(data: Mapping[str, Json]) -> None:
     """Print a measurement; with plots if standard output is a terminal."""
-    if all(benched.is_empty for benched in bench.engines):
-        output.put("Nothing was measured.")
-        return
-    if any(benched.samples for benched in bench.engines):
-        _put_single_runs(bench)
-    put_throughputs(bench)
-
-
-def _put_single_runs(bench: Bench) -> None:
-    rows = [
-        (benched, test, figures_of(samples))
-        for test in bench.tests
-        for benched in bench.engines
-        if (samples := benched.samples.get(test))
-    ]
-    tokens = bench.tests[0].tokens
-    partial = ", partial" if bench.partial else ""
-    runs = "1 run" if bench.repeat == 1 else f"Mean ± standard deviation of {bench.repeat} runs"
-    output.put(f"{runs}, {tokens:,} tokens generated in each{partial}")
-    output.put()
-    _put_speeds(rows)
-    output.put()
-    _put_latencies(rows)
-    notes = [(benched, test, remark) for benched, test, _ in rows for remark in benched.notes(test)]
-    if notes:
-        output.put()
-    for benched, test, remark in notes:
-        output.put_line(f"{benched.name}, prompt {test.prompt_tokens:,}, depth {test.depth:,}: {remark}")
+    engines = objects_at(data, "engines")
+    names = put_sections(bench_sections(data), [text_at(engine, "engine") for engine in engines])
     if output.standard_output().isatty():
-        put_plots([(short_name(benched.name), test, figures) for benched, test, figures in rows])
-
-
-def _put_speeds(rows: Sequence[tuple[results.BenchedEngine, results.BenchTest, Figures]]) -> None:
-    table = [["engine", "prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs"]]
-    for benched, test, figures in rows:
-        speeds = [shown(figures[name]) for name in ("prefill_tps", "decode_tps")]
-        table.append([*_row(benched, test), *speeds, str(len(benched.samples[test]))])
-    put_figures(table)
-
-
-def _put_latencies(rows: Sequence[tuple[results.BenchedEngine, results.BenchTest, Figures]]) -> None:
-    """Print the latencies. TTFO has a column only if a model thought before it answered."""
-    thinks = any(figures["ttfo_s"] != figures["ttft_s"] for _, _, figures in rows)
-    names = ["ttft_s", *(["ttfo_s"] if thinks else []), "tpot_ms"]
-    titles = ["TTFT, s", *(["TTFO, s"] if thinks else []), "TPOT, ms"]
-    table = [["engine", "prompt", "depth", *titles, "ITL p50/95/99"]]
-    for benched, test, figures in rows:
-        itl = [figures[f"itl_{name}_ms"] for name in ("p50", "p95", "p99")]
-        between = "/".join(f"{spread.mean:.1f}" for spread in itl if spread is not None) or "unknown"
-        pieces = any(sample.is_in_pieces for sample in benched.samples[test])
-        table.append(
-            [
-                *_row(benched, test),
-                *(shown(figures[name]) for name in names),
-                between + (" (pieces)" if pieces else ""),
-            ]
-        )
-    put_figures(table)
-
-
-def _row(benched: results.BenchedEngine, test: results.BenchTest) -> list[str]:
-    return [short_name(benched.name), f"{test.prompt_tokens:,}", f"{test.depth:,}"]
+        put_plots(engines, names)
 
 
 @command(BenchArguments)
@@ -252,7 +145,7 @@ async def _measure(bench: Bench, *, as_json: bool) -> int:
     if as_json:
         output.put_json(bench_json(bench))
     else:
-        put_bench(bench)
+        put_bench(bench_json(bench))
     for benched in bench.engines:
         for sentence in (*benched.warnings, *benched.skipped.values()):
             output.warn(sentence)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,94 +15,90 @@ from typing import TypeVar
 from paragone import InputError, ParagoneError
 from paragone.files import reading
 from paragone.texts import counted, size_text
-from paragone_cli.command_arguments import ChooseArguments
+from paragone_cli.command_arguments import ChooseArguments, parse_duration
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.arguments import command
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import to_continue
-from paragone_cli.command_line.output import note, put, put_json, put_line, put_table
+from paragone_cli.command_line.output import note, put, put_block, put_json, put_line
 from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.command_line.saved import consented_judges, opened_history, opened_store
 from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable
 from paragone_workbench.choosing import choice as choices
-from paragone_workbench.choosing.decision import Decided, too_few_prompts
-from paragone_workbench.choosing.measurements import MOST_USERS, parse_duration
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.experiments.comparison import too_few_prompts
 from paragone_workbench.experiments.executor import known_text
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
+from paragone_workbench.measure.fidelity import MeasurementStep
 from paragone_workbench.measure.fit import parse_sizes
-from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.paths import FileExists
-from paragone_workbench.reporting.content import BriefNames
+from paragone_workbench.reporting.content import NOT_MEASURED, FirstPage
 from paragone_workbench.reporting.file import format_of
-from paragone_workbench.reporting.verdict import overview_of
+from paragone_workbench.reporting.verdict import first_page
 
 L = TypeVar("L", bound=StatusLine)
 
 
-class ChooseProgress:
-    def __init__(self) -> None:
-        self._shown = contextlib.ExitStack()
-        self._rounds = 0
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[choices.ChoiceEvent], None]]:
+    """Show the progress of the phases of a choice one after the other, and yield what shows an event."""
+    shown = contextlib.ExitStack()
+    rounds, line = itertools.count(), StatusLine()
 
-    def __enter__(self) -> ChooseProgress:
-        return self
+    def show(phase: L) -> L:
+        nonlocal line
+        shown.close()
+        line = shown.enter_context(phase)
+        return phase
 
-    def __exit__(self, *error: object) -> None:
-        self._shown.close()
-
-    def on_event(self, event: choices.ChoiceEvent) -> None:
+    def on_event(event: choices.ChoiceEvent) -> None:
         match event:
             case "memory":
-                self._show(StatusLine()).show("estimating the memory")
-            case choices.LeftOut(sentence):
-                self._note(sentence)
-            case choices.Known(answers, total):
-                self._note(known_text(answers, total))
+                show(StatusLine()).show("estimating the memory")
+            case choices.Note(sentence):
+                shown.close()
+                note(sentence)
             case choices.Benching(engines, tests, left) if not left:
-                self._bench = self._show(BenchProgress(engines, tests))
-            case choices.Benching():
-                self._bench.begin(event.left)
+                show(BenchProgress(engines, tests))
+            case choices.Benching() if isinstance(line, BenchProgress):
+                line.begin(event.left)
             case "fidelity":
-                self._fidelity = self._show(FidelityProgress())
-            case MeasurementStep():
-                self._fidelity.begin(event)
-            case "decision":
-                self._shown.close()
-            case _:
-                self._begin_round(event)
+                show(FidelityProgress())
+            case MeasurementStep() if isinstance(line, FidelityProgress):
+                line.begin(event)
+            case SuiteRunner():
+                chosen = event.request.chosen
+                if next(rounds) and chosen is not None:
+                    on_event(choices.Note(f"The question is open: {counted(len(chosen), 'more prompt')}."))
+                event.observer = table = show(SuiteTable())
+                table.engines = event.progress
 
-    def _begin_round(self, runner: SuiteRunner) -> None:
-        if self._rounds and runner.request.chosen is not None:
-            self._note(f"The question is open: {counted(len(runner.request.chosen), 'more prompt')}.")
-        self._rounds += 1
-        table = runner.observer = self._show(SuiteTable())
-        table.engines = runner.progress
-
-    def _show(self, line: L) -> L:
-        self._shown.close()
-        self._shown.enter_context(line)
-        return line
-
-    def _note(self, sentence: str) -> None:
-        self._shown.close()
-        note(sentence)
+    with shown:
+        yield on_event
 
 
 def check_report(path: Path, request: SuiteRequest, *, force: bool) -> None:
     """Check before hours of measurements that the report can be written. Raises ParagoneError.
 
-    An existing file may be replaced if it is an unchanged report of the same choice, or if `force` is true.
+    An existing file may be replaced if `force` is true, or if it is an unchanged report of a choice among these engines, or
+    some of them, by this suite.
     """
     try:
         format_of(path, replaces=force)
     except FileExists:
-        if not _is_own(path, request):
+        names = {engine.name for engine in request.engines}
+        with opened_store() as store:
+            own = [
+                store.experiments.choice(it.number)
+                for it in store.experiments.all()
+                if it.name == request.suite.name and names.issuperset(engine.name for engine in it.engines)
+            ]
+        if _digest(path) not in [choice.report for choice in own if choice is not None]:
             raise
         format_of(path, replaces=True)
 
@@ -114,69 +112,26 @@ def write_choice(path: Path, experiment: int, registry: Registry) -> None:
     note(f"{path} is written ({size_text(size)}).")
 
 
-def _is_own(path: Path, request: SuiteRequest) -> bool:
-    """Return whether a file is an unchanged report of a choice among these engines, or some of them, by this suite."""
-    names = {engine.name for engine in request.engines}
-    found = _digest(path)
-    with opened_store() as store:
-        choices = [
-            store.experiments.choice(experiment.number)
-            for experiment in store.experiments.all()
-            if experiment.name == request.suite.name
-            and names.issuperset(it.name for it in experiment.engines)
-        ]
-    return any(choice is not None and choice.report == found for choice in choices)
-
-
 def _digest(path: Path) -> str:
     with reading(path, hint="Name another file.") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def put_decision(decided: Decided, choice: choices.Choice, missing: Sequence[str]) -> None:
-    """Print the decision: the sentences, a row for each engine, and the missing measurements."""
-    decision, figures = decided.decision, decided.figures
-    brief = BriefNames([engine.engine for engine in figures])
-    put_line(brief.within(decision.headline))
-    for sentence in decision.reasons:
-        put_line(brief.within(sentence))
-    _put_list("Smaller or faster, and not chosen:", map(brief.within, decision.others))
-    _put_list("Left out:", choice.left_out)
-    if len(figures) > 1:
+def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
+    for sentence in (page.headline, *page.reasons):
+        put_line(sentence)
+    if len(page.overview.lines) > 1:
         put()
-        table = overview_of(
-            figures,
-            reference=decision.reference,
-            chosen=decision.chosen,
-            benched=decided.benched,
-            users=MOST_USERS,
-        )
-        rows = [
-            [
-                "▸" if line.stands_out else "",
-                f"{line.name} ({line.note})" if line.note else line.name,
-                *(cell.text + (f" ({cell.detail})" if cell.detail else "") for cell in line.cells),
-            ]
-            for line in table.lines
-        ]
-        put_table([["", "engine", *table.columns], *rows])
-        put_line(brief.within(table.note))
-    _put_list("Not measured:", map(brief.within, missing))
-    if choice.taken and choice.experiment is not None:
-        put()
-        put(known_text(choice.taken, choice.experiment.runs))
+        put_block(page.overview, marked=True)
+    for title, sentences in page.doubts.items():
+        put(f"\n{title}:")
+        for sentence in sentences:
+            put_line(f"  {sentence}")
     if choice.experiment is not None:
+        if choice.taken:
+            put(f"\n{known_text(choice.taken, choice.experiment.runs)}")
         name = f"e{choice.experiment.number}"
         put(f"\nSee more: paragone suite compare {name} · paragone report {name} --to report.html")
-
-
-def _put_list(title: str, sentences: Iterable[str]) -> None:
-    sentences = list(sentences)
-    if sentences:
-        put()
-        put(title)
-    for sentence in sentences:
-        put_line(f"  {sentence}")
 
 
 @command(ChooseArguments)
@@ -185,8 +140,6 @@ def choose(args: ChooseArguments) -> int:
         raise InputError(
             "One engine leaves nothing to choose.", hint="Name two or more: paragone choose ENGINE ENGINE…"
         )
-    seconds = None if args.time is None else parse_duration(args.time)
-    vram = () if args.vram is None else parse_sizes(args.vram)
     context = CommandContext(args)
     texts = tuple(dict.fromkeys(args.engines))
     engines = context.checked(texts, args.settings, args.preset)
@@ -215,22 +168,17 @@ def choose(args: ChooseArguments) -> int:
         )
         if args.to is not None:
             check_report(args.to, request, force=args.force)
-
-        async def measure() -> tuple[int, int | None]:
-            async with opened_history() as history:
-                choice = choices.Choice(
-                    history=history,
-                    registry=context.registry,
-                    catalog=catalog,
-                    request=request,
-                    margin=args.margin / 100,
-                    wanted=reference,
-                    seconds=seconds,
-                    vram=vram,
-                )
-                return await _measure(args, choice)
-
-        status, experiment = run(measure())
+        make = functools.partial(
+            choices.Choice,
+            registry=context.registry,
+            catalog=catalog,
+            request=request,
+            margin=args.margin / 100,
+            wanted=reference,
+            seconds=None if args.time is None else parse_duration(args.time),
+            vram=() if args.vram is None else parse_sizes(args.vram),
+        )
+        status, experiment = run(_measure(args, make))
     if args.to is not None and experiment is not None:
         write_choice(args.to, experiment, context.registry)
     elif args.to is not None and status == INTERRUPTED:
@@ -240,29 +188,36 @@ def choose(args: ChooseArguments) -> int:
     return status
 
 
-async def _measure(args: ChooseArguments, choice: choices.Choice) -> tuple[int, int | None]:
-    with ChooseProgress() as progress:
-        choice.on_event = progress.on_event
-        async with interruptible(choice) as interrupts:
-            await choice.measure()
-    decided = await choice.decision()
-    decision, figures, comparison, _ = decided
-    missing = choice.missing()
-    number = None if choice.experiment is None else choice.experiment.number
+async def _measure(args: ChooseArguments, make: Callable[..., choices.Choice]) -> tuple[int, int | None]:
+    async with opened_history() as history:
+        choice = make(history=history)
+        with progress() as choice.on_event:
+            async with interruptible(choice) as interrupts:
+                await choice.measure()
+        await choice.save()
+        decision, experiment = await choice.decide(), choice.experiment
+    page = first_page(
+        decision,
+        choice.asked,
+        choice.known,
+        experiment,
+        choice.request.engines,
+        choice.registry.find,
+        no_memory=choice.no_memory if choice.vram else {},
+        unfinished=choice.unfinished(),
+    )
+    missing, number = page.doubts[NOT_MEASURED], None if experiment is None else experiment.number
     if args.json:
-        put_json(
-            {
-                **decision.to_json(),
-                "experiment": None if number is None else f"e{number}",
-                "known": choice.taken,
-                "engines": [engine.to_json() for engine in figures],
-                "left_out": list(choice.left_out),
-                "non_inferiority": [verdict.to_json() for verdict in comparison.not_worse],
-                "not_measured": list(missing),
-            }
-        )
+        found = {
+            "experiment": None if number is None else f"e{number}",
+            "known": choice.taken,
+            "users": choice.known.users,
+            "left_out": list(choice.left_out),
+            "not_measured": list(missing),
+        }
+        put_json({**decision.to_json(), **found})
     else:
-        put_decision(decided, choice, missing)
+        put_verdict(page.shown(), choice)
     if interrupts.interrupted:
         note(f"Interrupted. The measurements so far are kept. {to_continue(fresh=args.fresh)}")
     elif args.fresh and missing:

@@ -225,7 +225,7 @@ def history_rename(args: HistoryArguments) -> int:
         )
     number = conversation_id(args.operands[0])
     with opened_store() as store:
-        store.labels.rename(number, title)
+        store.rename(number, title)
         saved_as = store.summaries([number])[number].title
     data = {"id": f"c{number}", "title": saved_as}
     output.put_result(data, f"c{number} has the new title.", as_json=args.json)
@@ -240,7 +240,7 @@ def history_tag(args: HistoryArguments) -> int:
         )
     number = conversation_id(args.operands[0])
     with opened_store() as store:
-        store.labels.tag(number, args.operands[1:])
+        store.tag(number, args.operands[1:])
         tags = store.summaries([number])[number].tags
     sentence = f"c{number} has the tags {', '.join(tags)}." if tags else f"c{number} has no tags."
     output.put_result({"id": f"c{number}", "tags": list(tags)}, sentence, as_json=args.json)
@@ -252,7 +252,7 @@ def history_pin(args: HistoryArguments) -> int:
     number = conversation_id(args.only_word("a conversation, such as c7"))
     is_pinned = args.action == "pin"
     with opened_store() as store:
-        store.labels.pin(number, pinned=is_pinned)
+        store.pin(number, pinned=is_pinned)
     sentence = f"c{number} is {'listed first' if is_pinned else 'no longer listed first'}."
     output.put_result({"id": f"c{number}", "pinned": is_pinned}, sentence, as_json=args.json)
     return 0

@@ -25,7 +25,7 @@ from paragone_workbench.config.settings import permission_warning, template_prob
 from paragone_workbench.config.state import State
 from paragone_workbench.doctor import Diagnosis, Machine, diagnose
 from paragone_workbench.doctor import probe as probe_backend
-from paragone_workbench.engines import environment_creation, environments
+from paragone_workbench.engines import environments
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.models import ConfiguredEndpoint
 from paragone_workbench.paths import config_file, state_file
@@ -326,12 +326,12 @@ def env(args: EnvArguments) -> int:
     if args.backend is None:
         raise InputError("No backend was named.", hint=f"Write: paragone env {args.action} BACKEND")
     if args.action == "remove":
-        freed = environment_creation.remove(args.backend)  # the backend need not be installed
+        freed = environments.remove(args.backend)  # the backend need not be installed
         output.put(f"{output.one_line(args.backend)}: removed, {size_text(freed)} freed")
         return 0
     backend = registry.get(args.backend)
     if args.action == "check":
-        _follow(environment_creation.check(backend))
+        _follow(environments.check(backend))
         output.put(f"{backend.name}: the environment works")
         return 0
     if GUARD.is_offline and not args.find_links:
@@ -339,16 +339,14 @@ def env(args: EnvArguments) -> int:
             "paragone is offline, and an environment is made of packages from the network.",
             hint=f"{ONLINE_HINT} Or name a folder of wheels with --find-links.",
         )
-    planned = environment_creation.plan(
-        backend, cuda=args.cuda, python=args.python, find_links=args.find_links
-    )
+    planned = environments.plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links)
     _print_plan(planned)
     if not args.yes:
         output.require_answer()
         if not output.confirmed("Create it?"):
             output.note("Nothing was created.")
             return 1
-    _follow(environment_creation.create(planned))
+    _follow(environments.create(planned))
     output.put(f"{backend.name}: created; its engines run in it unless they set another `python`")
     return 0
 
@@ -388,13 +386,13 @@ def _list(registry: Registry, *, as_json: bool) -> int:
     return 0
 
 
-def _print_plan(planned: environment_creation.EnvironmentPlan) -> None:
+def _print_plan(planned: environments.EnvironmentPlan) -> None:
     wheels = (
         f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.build.download)}"
     )
     output.note(f"Environment for {planned.backend.title}, CUDA {planned.build.cuda}, with {planned.python}:")
     rows = [
-        f"  packages  {', '.join(planned.build.requirements)}",
+        f"  packages  {', '.join(environments.packages(planned.build))}",
         f"  download  {wheels}",
         f"  disk      about {size_text(planned.build.disk)}; {size_text(planned.free)} are free",
         f"  folder    {planned.folder}{', replacing the existing one' if planned.replaces else ''}",
@@ -405,7 +403,7 @@ def _print_plan(planned: environment_creation.EnvironmentPlan) -> None:
         output.warn(warning)
 
 
-def _follow(steps: Generator[environment_creation.InstallStep]) -> None:
+def _follow(steps: Generator[environments.InstallStep]) -> None:
     """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP end the steps."""
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):

@@ -12,9 +12,9 @@ from paragone_cli.command_line.formats import bar, duration, short_names
 from paragone_cli.command_line.output import note, table_lines
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.experiments.executor import EngineProgress, SuiteObserver, seconds_left
-from paragone_workbench.measure.bench_results import BenchStep, BenchTest, UsersTest
-from paragone_workbench.measure.free_running import MeasurementStep
-from paragone_workbench.scheduling import Scheduler
+from paragone_workbench.measure.bench_results import BenchStep, BenchTest
+from paragone_workbench.measure.fidelity import MeasurementStep
+from paragone_workbench.runs.scheduler import Scheduler
 
 
 class BenchProgress(StatusLine):
@@ -41,7 +41,7 @@ class BenchProgress(StatusLine):
         test = step.test
         if test is None:
             text += "warm-up"
-        elif isinstance(test, UsersTest):
+        elif test.users:
             text += f"prompt {test.prompt_tokens:,}, {counted(test.users, 'user')}"
         else:
             text += f"prompt {test.prompt_tokens:,}, depth {test.depth:,}, run {step.repetition + 1}"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 from paragone import ParagoneError
-from paragone.texts import counted
 from paragone_cli.command_arguments import RatingsArguments
 from paragone_cli.command_line.arguments import command
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.output import put, put_json, put_line, put_table
+from paragone_cli.command_line.output import put_json, put_section
 from paragone_cli.command_line.saved import experiment_id, opened_store
-from paragone_workbench.compare.ratings import EngineRating, RatedPair, Ratings, rate
+from paragone_workbench.compare.ratings import Ratings, rate
 from paragone_workbench.store.experiment_records import Vote
 
 
@@ -38,47 +35,6 @@ def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
     )
 
 
-def put_ratings(found: Ratings) -> None:
-    put(
-        f"{counted(found.votes, 'vote')}: {found.ties / found.votes:.1%} ties, {found.bad / found.votes:.1%} both bad"
-    )
-    put()
-    put_table([_HEADINGS, *map(_row, found.engines)])
-    put()
-    for pair in _neighbours(found):
-        put_line(pair.sentence)
-    if found.notes:
-        put()
-    for sentence in found.notes:
-        put_line(sentence)
-
-
-_HEADINGS = ["engine", "rating", "95% interval", "wins", "losses", "ties", "both bad", "win rate"]
-
-
-def _row(rating: EngineRating) -> list[str]:
-    tally = rating.tally
-    return [
-        rating.engine,
-        f"{rating.rating:.0f}",
-        f"{rating.interval.low:.0f} to {rating.interval.high:.0f}",
-        f"{tally.wins:,}",
-        f"{tally.losses:,}",
-        f"{tally.ties:,}",
-        f"{tally.bad:,}",
-        f"{tally.win_rate:.1%}",
-    ]
-
-
-def _neighbours(found: Ratings) -> list[RatedPair]:
-    """Return the pairs of engines that follow each other in the order of their ratings, within their groups."""
-    ordered = [
-        [rating.engine for rating in found.engines if rating.engine in members] for members in found.groups
-    ]
-    following = {pair for engines in ordered for pair in itertools.pairwise(engines)}
-    return [pair for pair in found.pairs if (pair.a, pair.b) in following]
-
-
 @command(RatingsArguments)
 def ratings(args: RatingsArguments) -> int:
     CommandContext(args)
@@ -88,7 +44,7 @@ def ratings(args: RatingsArguments) -> int:
     if args.json:
         put_json(found.to_json())
     else:
-        put_ratings(found)
+        put_section(found.section())
     return 0
 
 

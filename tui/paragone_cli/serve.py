@@ -22,6 +22,7 @@ from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.served_engine import ServedEngines
 
 if TYPE_CHECKING:
+    from paragone_workbench.config.settings import ServeSettings
     from paragone_workbench.serving.listening import Server
 
 
@@ -64,10 +65,12 @@ def serve(args: ServeArguments) -> int:
                 "Requests and answers are not encrypted."
             )
         engines = ServedEngines(EnginePool(context.registry), definitions)
-        return run(_serve(engines, listener, key, is_new=is_new))
+        return run(_serve(engines, listener, key, context.config.serve, is_new=is_new))
 
 
-async def _serve(engines: ServedEngines, listener: socket.socket, key: str, *, is_new: bool) -> int:
+async def _serve(
+    engines: ServedEngines, listener: socket.socket, key: str, limits: ServeSettings, *, is_new: bool
+) -> int:
     from paragone_workbench.serving.application import application
     from paragone_workbench.serving.listening import Server, address_of
 
@@ -76,7 +79,7 @@ async def _serve(engines: ServedEngines, listener: socket.socket, key: str, *, i
         put_line(f"Key: {key}" if is_new else f"Key: the one in {KEY}")
         flush()
 
-    server = Server(application(engines, key), started)
+    server = Server(application(engines, key, limits), started)
     work = _Work(engines, server)
     async with interruptible(work) as interrupts:
         for number in (signal.SIGHUP, signal.SIGTERM):

@@ -31,7 +31,7 @@ from paragone_workbench.experiments.assertions import AssertionCatalog, load_ass
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
 from paragone_workbench.experiments.executor import LocalExecutor, SuiteWork, known_text
 from paragone_workbench.experiments.results import (
-    CellDigests,
+    cell_digests,
     engine_totals,
     saved_runs,
     take_known_runs,
@@ -51,7 +51,6 @@ from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.files.exporting import write_suite
 from paragone_workbench.paths import check_target
 from paragone_workbench.store import Experiment, History, Store
-from paragone_workbench.store.saving import retrying
 
 
 def suite_path(args: SuiteArguments) -> Path:
@@ -146,7 +145,7 @@ async def _export(
     files: list[Json] = []
     async with opened_history() as history:
         experiment, _ = await find_or_create(history, request, registry)
-        taken = await take_known_runs(history, experiment, request, CellDigests(request, registry), catalog)
+        taken = await take_known_runs(history, experiment, request, cell_digests(request, registry), catalog)
         if taken:
             note(known_text(taken, experiment.runs))
         saved = {definition.name: definition for definition in experiment.engines}
@@ -193,7 +192,7 @@ async def _import(
 ) -> int:
     async with opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
-        await retrying(history, lambda store: store.experiments.claim(number))
+        await history.call(lambda store: store.experiments.claim(number))
         counts: Counter[str] = Counter()
         with StatusLine() as progress:
             for path in paths:

@@ -198,7 +198,7 @@ class ParagoneApp(ProgramApp):
 
     async def close_all(self) -> None:
         # not imported at the top, because the start does not need these modules
-        from paragone_workbench.engines.handle import killing_processes_late
+        from paragone_workbench.engines.engine import killing_processes_late
 
         self.engines.remember_lanes()
         await self.history_opening.end()

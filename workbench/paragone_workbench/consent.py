@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Backend, InputError, Json, Options, ParagoneError
+from paragone.json_values import object_at
 from paragone.options import address_option, describe
 from paragone.texts import without_key_words
 from paragone_workbench.config.settings import Config
@@ -129,11 +130,11 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
         if not _is_beside(folder, document)
     ]
     actions += named_actions(engines, registry, document)
-    named = config.document.data.get("presets")
-    for preset in (config.presets[name] for name in named) if isinstance(named, dict) else ():
-        for value in preset.sampling.values():  # for all backends, @ can only precede the path of a file
+    named = object_at(config.document.data, "presets")
+    for name in (name for name in named if name in config.presets):
+        for value in config.presets[name].sampling.values():  # @ can only precede the path of a file
             if isinstance(value, str) and value.startswith("@"):
-                actions += (f"the preset {preset.name} {action}" for action in _reading(value[1:], document))
+                actions += (f"the preset {name} {action}" for action in _reading(value[1:], document))
     return tuple(dict.fromkeys(actions))
 
 

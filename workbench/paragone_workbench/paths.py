@@ -130,8 +130,8 @@ def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a text file in UTF-8 that takes the place of `path` at the end of the block.
+def replacing(path: Path, *, mode: int = 0o666) -> Iterator[TextIO]:
+    """Open a text file in UTF-8 that takes the place of `path` at the end of the block, with this mode less the umask.
 
     After an error, an earlier file is unchanged. If `path` is a symbolic link, the file that it leads to is replaced.
     Raises InputError if permissions forbid writing the file, and ParagoneError if the file cannot be written for another
@@ -140,7 +140,8 @@ def replacing(path: Path) -> Iterator[TextIO]:
     target = _target(path)
     new = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with new.open("x", encoding="utf-8", newline="") as file:
+        handle = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             try:
                 yield file
                 file.flush()

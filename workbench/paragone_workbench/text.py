@@ -97,13 +97,13 @@ class GrowingText:
         return self._joined[0] if self._joined else ""
 
 
-_END = 253_402_214_400
+END_OF_DATES = 253_402_214_400
 """The start of 31 December 9999 in seconds since 1970. This day is excluded, because it lies in the year 10000 in some time zones."""
 
 
 def is_date(seconds: object) -> bool:
     """Return whether a value is a number of seconds since 1970 in the years 1970 to 9999."""
-    return isinstance(seconds, int | float) and 0 <= seconds < _END
+    return isinstance(seconds, int | float) and 0 <= seconds < END_OF_DATES
 
 
 def local_date(seconds: float, form: str) -> str:

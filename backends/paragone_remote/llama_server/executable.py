@@ -66,7 +66,8 @@ async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
             os.killpg(process.pid, signal.SIGKILL)
         # The event loop may end with this call. Output that nobody reads would keep `wait` from returning.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _ENDING)
+            async with asyncio.timeout(_ENDING):
+                await process.wait()
     printed = output.decode(errors="replace")
     if status != 0:
         raise _failed(name, argument, status, printed)

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 
 from paragone import Event, Json, ModelInfo, Queued, json_values
 from paragone.options import describe
-from paragone_remote.faults import await_reply, data_or_nothing, optional_data
+from paragone_remote.faults import await_data, await_reply, data_of, optional_data
 from paragone_remote.openai_api.loaders import context_of, upstream
 from paragone_remote.options import OpenAISampling, plain
 from paragone_remote.transport import EndpointClient, InvalidReply
@@ -250,9 +250,8 @@ async def of_model(http: EndpointClient, server: ServerProperties, model: str) -
     """Return the server's properties, with the properties of the loaded model `model`. Raises ParagoneError."""
     if server.routes:
         asked = http.get(f"{http.endpoint.root}/props", params={"model": model})
-        props = data_or_nothing(
-            await await_reply(http.endpoint, asked, model=model, seconds=http.endpoint.options.load_timeout)
-        )
+        seconds = http.endpoint.options.load_timeout
+        props = await await_data(http.endpoint, asked, model=model, seconds=seconds)
         return dataclasses.replace(_llama_server(props), routes=True)
     if server.kind.name == "llama-swap":
         props = await optional_data(http, f"{upstream(http.endpoint.root, model)}/props")
@@ -271,9 +270,10 @@ async def find_models(http: EndpointClient) -> tuple[ModelInfo, ...]:
     """List the server's models. Raises ParagoneError."""
 
     async def list_them() -> Sequence[Json]:
-        listed = data_or_nothing(await http.get(f"{http.endpoint.url}/models")).get("data")
+        invalid = "a reply that is not a list of models"
+        listed = data_of(await http.get(f"{http.endpoint.url}/models"), invalid=invalid).get("data")
         if not isinstance(listed, list):
-            raise InvalidReply("a reply that is not a list of models")
+            raise InvalidReply(invalid)
         return listed
 
     listed = await await_reply(http.endpoint, list_them())
@@ -429,7 +429,7 @@ FINGERPRINT = "fp_ollama"
 
 async def context_in_use(http: EndpointClient, model: str) -> int | None:
     """Return the size of a loaded model's context in tokens; None if unknown. Raises the exceptions in `faults.FAULTS`."""
-    found = data_or_nothing(await http.get(f"{http.endpoint.root}/api/ps"))
+    found = data_of(await http.get(f"{http.endpoint.root}/api/ps"))
     for entry in json_values.objects_at(found, "models"):
         if json_values.text_at(entry, "name") in (model, f"{model}:latest"):
             return json_values.count_at(entry, "context_length")

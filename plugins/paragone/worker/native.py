@@ -9,6 +9,7 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from paragone import requests
@@ -35,7 +36,8 @@ class Build:
     cuda: str
     driver: int
     """The oldest NVIDIA driver that can run this build, as the first number of the driver's version."""
-    requirements: tuple[str, ...]
+    requirements: Path
+    """A file of requirements, as pip and uv read it."""
     download: int
     """Approximate size of the download in bytes."""
     disk: int
@@ -43,7 +45,7 @@ class Build:
     toolkit: str = ""
     """Folder below `site-packages` of the CUDA toolkit, including nvcc, that the requirements install.
 
-    Empty if the requirements install no toolkit.
+    Empty if the requirements install no toolkit. Packages that compile code in the environment use this toolkit.
     """
 
 
@@ -148,7 +150,7 @@ class WorkerEngine(OpenEngine):
         return self._events(protocol.RUN, request)
 
     async def stop(self) -> None:
-        await self.worker.stop()
+        self.worker.stop()
 
     async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
         return await self.worker.answer(protocol.TOKENIZE, request)

@@ -159,7 +159,8 @@ class EngineProcess:
     async def ended(self, seconds: float | None = None) -> bool:
         """Wait until the process has ended, at most `seconds`. Return whether the process has ended."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._process.wait()
         return self.has_ended
 
     async def end(self) -> None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from paragone_exllama import library
+from paragone_exllama import probe
 
 COMPILING = """
 import os, subprocess, sys
@@ -24,22 +24,22 @@ child.wait()
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
-    folder = library.extension_folder("exllamav2", "13.0")
+    folder = probe.extension_folder("exllamav2", "13.0")
     folder.mkdir(parents=True)
     return folder
 
 
 def test_a_stale_lock_is_deleted(folder):
-    library.release_lock(folder)
+    probe.release_lock(folder)
     (folder / "lock").touch()
-    library.release_lock(folder)
+    probe.release_lock(folder)
     assert list(folder.iterdir()) == []
 
 
 def test_a_lock_is_kept_while_its_process_or_the_compilers_run(folder, monkeypatch):
     process = subprocess.Popen([sys.executable, "-c", COMPILING, str(folder)], stdout=subprocess.PIPE)
     compiler = int(process.stdout.readline())
-    library.release_lock(folder)
+    probe.release_lock(folder)
     assert (folder / "lock").exists()
     process.kill()
     process.wait()
@@ -52,8 +52,8 @@ def test_a_lock_is_kept_while_its_process_or_the_compilers_run(folder, monkeypat
         select.select([handle], [], [])
         os.close(handle)
 
-    monkeypatch.setattr(library, "time", SimpleNamespace(sleep=end_the_compiler))
-    library.release_lock(folder)
+    monkeypatch.setattr(probe, "time", SimpleNamespace(sleep=end_the_compiler))
+    probe.release_lock(folder)
     process.stdout.close()
     assert waited == [True]
     assert not (folder / "lock").exists()

@@ -22,7 +22,7 @@ from exllama_model_folder import REAL
 from paragone import EngineCrashed, Finish, Message, OpenRequest, RunRequest, Token
 from paragone.testing import BackendConformance
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
-from paragone_exllama.vram import NoDriver, query_driver
+from paragone_exllama.probe import NoDriver, query_driver
 from paragone_workbench.paths import data_folder
 
 pytestmark = pytest.mark.gpu

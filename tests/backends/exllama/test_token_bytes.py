@@ -7,7 +7,7 @@ import pytest
 from tests.gguf_writer import gguf
 
 from paragone import Json, fingerprint
-from paragone_exllama.tokenizer import token_bytes
+from paragone_exllama.model_folder import token_bytes
 
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1 << 0, 1 << 3, 1 << 4, 1 << 5
 """Attributes of tokens in llama.cpp (`llama_token_attr`)."""

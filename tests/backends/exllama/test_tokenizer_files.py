@@ -6,8 +6,7 @@ import os
 import pytest
 
 from paragone import InputError
-from paragone_exllama.model_folder import check_folder
-from paragone_exllama.tokenizer import read_tokenizer_files
+from paragone_exllama.model_folder import check_folder, read_tokenizer_files
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ asyncio.run(demo.demo_models(Path(sys.argv[1])))
 
 
 class Stop(Cancelled):
-    """A test double of the worker's `Cancelled`: `ask` cancels, from any thread."""
+    """A test double of the worker's `Cancelled`: `ask` cancels."""
 
     def __init__(self, on_subscribe=None):
         self.asked = False
@@ -55,6 +55,10 @@ class Stop(Cancelled):
         self.on_cancel = on_cancel
         if self.on_subscribe:
             self.on_subscribe(self)
+
+    def abort(self):
+        """Abort llama.cpp's next computation, as a stop in the middle of it does."""
+        self.on_cancel()
 
     def ask(self):
         self.asked = True
@@ -176,13 +180,6 @@ def open_chat(model_path):
 def chat(model_path):
     """The real model with its own template, shared by all tests."""
     with chats(model_path) as open_it:
-        yield open_it(n_ctx=1024)
-
-
-@pytest.fixture(scope="session")
-def whole_chat(whole_model_path):
-    """The model with all its layers, whose answers make sense."""
-    with chats(whole_model_path) as open_it:
         yield open_it(n_ctx=1024)
 
 

@@ -1,7 +1,5 @@
 """Distributions of the real model: rows, batches, memory, and an early end."""
 
-import threading
-
 import pytest
 
 from paragone import DistributionsRequest, TokenizeRequest
@@ -33,15 +31,15 @@ def test_a_batch_is_computed_at_once(chat, monkeypatch, make_stop):
 
     made = count_contexts(chat, monkeypatch)
     chat.engine._extra.close()
-    ids = ids_of(chat)[:100] * 3
-    for batch, expected in ((None, 128), (1, 1), (200, 200), (10_000, 300)):
-        request = DistributionsRequest(ids=ids, start=290, batch=batch)
+    ids = ids_of(chat)[:65] * 2
+    for batch, expected in ((None, 128), (1, 1), (100, 100), (10_000, 130)):
+        request = DistributionsRequest(ids=ids, start=120, batch=batch)
         blocks = list(chat.engine.distributions(request, make_stop()))
         assert made[-1][1] == expected
         assert sum(block.rows for block in blocks) == 10
         context = chat.engine._extra._context
         assert lib.llama_n_ubatch(context.pointer) == context.n_batch == expected
-        assert context.size == 512
+        assert context.size == 256
 
 
 def test_the_context_has_the_size_of_the_window_and_is_reused(chat, monkeypatch):
@@ -76,7 +74,7 @@ def test_the_conversation_stays_in_the_cache(chat):
 
 
 def test_distributions_are_cancelled_inside_a_batch(chat, make_stop):
-    stop = make_stop(on_subscribe=lambda stop: threading.Timer(0.02, stop.ask).start())
+    stop = make_stop(on_subscribe=lambda stop: stop.abort())
     ids = ids_of(chat)[:120] * 8
     request = DistributionsRequest(ids=ids, batch=len(ids))
     assert list(chat.engine.distributions(request, stop)) == []

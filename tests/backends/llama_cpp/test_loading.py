@@ -45,18 +45,21 @@ def test_loading_can_be_cancelled_also_while_warming_up(open_chat, make_stop):
         open_chat(stop=stop)
 
 
-def test_the_context_is_bounded_by_memory(open_chat, whole_model_path, monkeypatch):
+def test_the_context_is_bounded_by_memory(open_chat, monkeypatch):
     from paragone_llama_cpp import model as memory
 
-    # For each token: 30 layers, 3 heads of 64 numbers, K and V in f16. A quarter of the memory may be used.
-    monkeypatch.setattr(
-        memory, "_free", lambda model, options, before, loaded: 4 * 1100 * 30 * 3 * 64 * 2 * 2
-    )
-    loaded = open_chat(whole_model_path, n_ctx=None, flash_attn="on").loaded
-    assert loaded.context == 1024
+    # For each token: 2 layers, 3 heads of 64 numbers, K and V in f16. A quarter of the memory may be used.
+    monkeypatch.setattr(memory, "_free", lambda *_: 4 * 4300 * 2 * 3 * 64 * 2 * 2)
+    loaded = open_chat(n_ctx=None, flash_attn="on").loaded
+    assert loaded.context == 4096
     assert [caution.code for caution in loaded.cautions] == ["context-reduced"]
     # Without flash attention, there are also attention scores of 9 heads for each token of a slice.
-    assert open_chat(whole_model_path, n_ctx=None, flash_attn="off", n_batch=128).loaded.context == 768
+    assert open_chat(n_ctx=None, flash_attn="off", n_batch=128).loaded.context == 1024
+
+
+def test_the_base_frequency_reaches_the_library(chat, open_chat):
+    ids = (504, 260, 253, 338, 281, 216)
+    assert open_chat(rope_freq_base=500.0).logprobs(ids) != pytest.approx(chat.logprobs(ids), abs=0.01)
 
 
 def test_flash_attention_is_off_on_the_cpu_unless_it_is_needed(open_chat):

@@ -28,14 +28,11 @@ def write(tmp_path, make_gguf):
     return write_it
 
 
-def test_a_header_describes_the_model(write):
-    header = read_header(str(write("a.gguf")))
-    assert (header.name, header.architecture, header.quantization, header.context) == (
-        "Tiny",
-        "llama",
-        "Q4_K_M",
-        4096,
-    )
+@pytest.mark.parametrize(("file_type", "quantization"), [(1, "F16"), (12, "Q3_K_M"), (15, "Q4_K_M")])
+def test_a_header_describes_the_model(write, file_type, quantization):
+    header = read_header(str(write("a.gguf", MODEL | {"general.file_type": file_type})))
+    assert (header.name, header.architecture, header.context) == ("Tiny", "llama", 4096)
+    assert header.quantization == quantization
 
 
 def noted_reads(monkeypatch):

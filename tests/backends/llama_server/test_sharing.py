@@ -120,7 +120,7 @@ async def test_users_of_a_bench_have_one_server(bench_users, started):
     await bench.measure()
     (engine,) = bench.engines
     assert engine.error is None
-    assert [(found.answers, found.notes) for found in engine.throughputs.values()] == [(1, ()), (2, ())]
+    assert [(it["answers"], it["notes"]) for it in engine.throughputs.values()] == [(1, []), (2, [])]
     await bench.close()
     assert len(started) == 1
     assert started[0].process.has_ended

@@ -48,6 +48,14 @@ def test_an_answer_that_only_begins_like_a_tag_is_text():
     assert read([" ", "\n<"])[:2] == (" \n<", "")
 
 
+def test_white_space_at_the_start_is_not_held_back_for_long():
+    """A model can answer with white space only: each token costs the same, and is shown and saved as it comes."""
+    answer = AnswerText()
+    shown = [token.text for number in range(1000) for token in answer.push(" \n", number, 0.0)]
+    assert "".join(shown) == " \n" * 1000
+    assert read([" " * 99, "<think>", "a", "</think>", "b"])[:2] == ("b", "a")
+
+
 def test_stop_sequences_do_not_end_the_thinking():
     assert read(["<think>", "STOP", "</think>", "a", "STO", "P", "b"], stops=("STOP",)) == (
         "a",

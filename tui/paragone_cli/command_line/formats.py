@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from paragone.network import GUARD
 from paragone.texts import counted
 from paragone_cli.command_line import output
-from paragone_workbench.measure.bench_results import Distribution, MeanStdev
+from paragone_workbench.blocks import Section
 from paragone_workbench.text import local_date
 
 if TYPE_CHECKING:
@@ -124,45 +123,14 @@ def problems_json(file: Path, problems: Iterable[ConfigProblem], permission_warn
     }
 
 
-_NAMING = 3
-"""Columns that name the engine and the test, before the columns with figures."""
-
-
-def put_figures(table: Sequence[Sequence[str]]) -> None:
-    """Print a table, on a terminal in parts that fit in its width, each with the columns that name the test."""
-    room = output.terminal_width() if output.standard_output().isatty() else sys.maxsize
-    begin, columns = _NAMING, len(table[0])
-    while begin < columns:
-        end = columns
-        while True:
-            lines = output.table_lines([[*row[:_NAMING], *row[begin:end]] for row in table])
-            if end == begin + 1 or max(map(output.cells, lines)) <= room:
-                break
-            end -= 1
-        if begin > _NAMING:
+def put_sections(sections: Iterable[Section], engines: Iterable[str]) -> Mapping[str, str]:
+    """Print the sections of a measurement. Returns short names of the engines, with which tables are printed."""
+    names = {name: short_name(name) for name in engines}
+    shown = list(sections)
+    if not shown:
+        output.put("Nothing was measured.")
+    for number, section in enumerate(shown):
+        if number:
             output.put()
-        for line in lines:
-            output.put(line)
-        begin = end
-
-
-def shown(value: MeanStdev | None) -> str:
-    if value is None:
-        return "unknown"
-    mean = number_text(value.mean)
-    # the deviation of one run is 0
-    return f"{mean} ± {number_text(value.stdev, value.mean)}" if value.stdev else mean
-
-
-def number_text(value: float, beside: float | None = None) -> str:
-    """Return a number with at least four digits, or, with `beside`, with as many decimals as `beside` would get."""
-    size = abs(value if beside is None else beside)
-    decimals = 1 if size >= 100 else 2 if size >= 10 else 3
-    return f"{value:,.{decimals}f}"
-
-
-def percentiles_text(found: Distribution | None) -> str:
-    """Return the three percentiles of a distribution, separated by slashes."""
-    if found is None:
-        return "unknown"
-    return "/".join(number_text(value, found.p50) for value in (found.p50, found.p95, found.p99))
+        output.put_section(section, names)
+    return names

@@ -10,12 +10,13 @@ import io
 import os
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from paragone import EngineCrashed, InputError, Json, ParagoneError
 from paragone.wire import json_text
 from paragone_tui.terminal.text import visible
+from paragone_workbench.blocks import Section, Table
 
 
 class OutputError(ParagoneError):
@@ -130,6 +131,64 @@ def put_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows in aligned columns, separated by two spaces."""
     for line in table_lines(rows):
         put(line)
+
+
+_BAR = 40
+"""Cells of the longest bar in a table."""
+
+
+def put_section(section: Section, names: Mapping[str, str] | None = None) -> None:
+    put_line(section.about)
+    for table in section.tables:
+        put()
+        put_block(table, names)
+    if section.remarks:
+        put()
+    for remark in section.remarks:
+        put_line(remark.text)
+
+
+def put_block(table: Table, names: Mapping[str, str] | None = None, *, marked: bool = False) -> None:
+    """Print a table, and the note below it. `names` has short names of engines; `marked` shows which row stands out."""
+    names = names or {}
+    rows = [
+        [
+            *(["▸" if line.stands_out else ""] if marked else []),
+            f"{line.name} ({line.note})" if line.note else names.get(line.name, line.name),
+            *(f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in line.cells),
+            *(
+                ["█" * max(1, round(_BAR * line.mark.x / 100))]
+                if line.mark and line.mark.kind == "bar"
+                else []
+            ),
+        ]
+        for line in table.lines
+    ]
+    titles = [table.first, *(names.get(column, column) for column in table.columns)]
+    head = [*([""] if marked else []), *titles, *([""] if len(rows[0]) > len(titles) + marked else [])]
+    if table.title:
+        put(table.title)
+    _put_in_parts([head, *rows] if any(head) else rows, table.naming)
+    if table.note:
+        put_line(table.note)
+
+
+def _put_in_parts(rows: Sequence[Sequence[str]], naming: int) -> None:
+    """Print rows, on a terminal in parts that fit in its width, each with the first `naming` columns; 0 for one part."""
+    room = terminal_width() if naming and standard_output().isatty() else sys.maxsize
+    begin, columns = naming, len(rows[0])
+    while begin < columns:
+        end = columns
+        while True:
+            lines = table_lines([[*row[:naming], *row[begin:end]] for row in rows])
+            if end == begin + 1 or max(map(cells, lines)) <= room:
+                break
+            end -= 1
+        if begin > naming:
+            put()
+        for line in lines:
+            put(line)
+        begin = end
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:

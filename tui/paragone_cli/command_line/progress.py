@@ -24,7 +24,7 @@ from paragone_cli.command_line.output import (
 )
 from paragone_tui.terminal.text import visible
 from paragone_workbench.compare.divergence import answer_json, warnings_of
-from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.runs.run import Run, RunObserver
 
 EVERY = 0.1
@@ -102,23 +102,20 @@ class StatusLine:
             sys.stderr.flush()
 
 
-class ProgressLine(StatusLine, EngineObserver, RunObserver):
-    def __init__(self, engines: Sequence[EngineHandle]) -> None:
+class ProgressLine(StatusLine, RunObserver):
+    def __init__(self, engines: Sequence[EngineTask]) -> None:
         super().__init__()
         self._engines = engines
         self._runs: dict[int, Run] = {}
         if self.on:
             for engine in engines:
-                engine.observers.append(self)
+                engine.watchers.append(lambda _: self._update())
 
     def follow(self, number: int, run: Run) -> None:
         """Show the progress of this run for the engine with this index."""
         self._runs[number] = run
         if self.on:
             run.subscribe(self)
-
-    def engine_changed(self, engine: EngineHandle) -> None:
-        self._update()
 
     def run_changed(self, run: Run) -> None:
         self._update()
@@ -137,7 +134,7 @@ class ProgressLine(StatusLine, EngineObserver, RunObserver):
             self.show(" · ".join(f"{engine.definition.name}: {text}" for engine, text in named))
 
 
-def _activity(engine: EngineHandle, run: Run | None) -> str:
+def _activity(engine: EngineTask, run: Run | None) -> str:
     if run is not None and run.phase == "ended":
         return run.state
     if run is not None and run.silent_s:

@@ -16,7 +16,6 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
 from paragone_workbench.store.experiment_records import VoteChoice
-from paragone_workbench.store.saving import retrying
 
 
 class BlindTurn(VoteScreen[bool | None]):
@@ -149,7 +148,7 @@ class BlindTurn(VoteScreen[bool | None]):
     async def _undo(self) -> None:
         vote_id = self._vote_id
         if vote_id is not None:
-            await retrying(self._history, lambda store: store.votes.delete(vote_id))
+            await self._history.call(lambda store: store.votes.delete(vote_id))
             self._vote_id = None
             if self.is_gone:
                 return

@@ -15,19 +15,15 @@ from textual.getters import query_one
 from textual.widgets import Static
 
 from paragone import ParagoneError
-from paragone.texts import size_text
 from paragone_tui.commands import Do
 from paragone_tui.keys import closing_binding
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.modal import Sheet, hints
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.measure.fidelity import sample_text
-from paragone_workbench.measure.fidelity_verdict import kld_text, scale_text
-from paragone_workbench.statistics import number
 
 if TYPE_CHECKING:
-    from paragone_workbench.measure.fidelity import Fidelity
-    from paragone_workbench.measure.free_running import MeasurementStep
+    from paragone_workbench.measure.fidelity import Fidelity, MeasurementStep
 
 _BAR = 30
 
@@ -95,9 +91,7 @@ class FidelitySheet(Sheet):
         fidelity = self._fidelity
         parts: list[RenderableType] = [Text(self._state())]
         if fidelity is not None and fidelity.reference.windows:
-            parts += [Text(), _table(fidelity), Text()]
-            if not self._measures:
-                parts += [Text(one_line(sentence)) for sentence in _sentences(fidelity)]
+            parts += _shown(fidelity, is_whole=not self._measures)
         if self._problem:
             parts.append(Text(one_line(self._problem)))
         return Group(*parts)
@@ -126,46 +120,20 @@ def _fidelity(lanes: Sequence[Lane]) -> Fidelity:
     return fidelity
 
 
-def _table(fidelity: Fidelity) -> Table:
-    from paragone_workbench.measure.fidelity_results import mean
+def _shown(fidelity: Fidelity, *, is_whole: bool) -> Iterator[RenderableType]:
+    """Yield the figures of a measurement, and, if it is over, what follows from it."""
+    from paragone_workbench.measure.fidelity_verdict import fidelity_json
+    from paragone_workbench.measure.sections import fidelity_problems, fidelity_sections
 
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(overflow="fold")
-    for _ in range(4):
-        table.add_column(no_wrap=True)
-    table.add_row("", "weights", "mean KLD", "same top token", "bits per byte", style="dim")
-    differences = [None, *(candidate.difference for candidate in fidelity.candidates), fidelity.noise]
-    engines = [fidelity.reference, *fidelity.candidates, None]
-    for measured, difference in zip(engines, differences, strict=True):
-        kld = mean(difference.kld) if difference is not None else None
-        same = mean(difference.same_top) if difference is not None else None
-        bits = measured.bits_per_byte(fidelity.text_bytes) if measured is not None else None
-        table.add_row(
-            "noise floor" if measured is None else one_line(measured.name),
-            size_text(measured.size) if measured is not None else "",
-            "reference" if difference is None else "" if kld is None else kld_text(kld),
-            "" if same is None else f"{same.value:.1%}",
-            "" if bits is None else number(bits),
-        )
-    return table
-
-
-def _sentences(fidelity: Fidelity) -> Iterator[str]:
-    from paragone_workbench.measure import fidelity_verdict
-
-    for candidate, depth in zip(fidelity.candidates, fidelity_verdict.depths_of(fidelity), strict=True):
-        found = (
-            candidate.reason,
-            fidelity_verdict.unchanged(candidate, fidelity) or fidelity_verdict.verdict(candidate, fidelity),
-            f"{candidate.name}: {depth.sentence}" if depth.sentence else "",
-            f"{candidate.name}: {candidate.error}" if candidate.error is not None else "",
-        )
-        yield from filter(None, found)
-    for pair in fidelity_verdict.neighbours(
-        fidelity_verdict.kld_pairs(fidelity.candidates), fidelity.candidates
-    ):
-        yield pair.sentence
-    if any(candidate.difference.windows for candidate in fidelity.candidates):
-        yield f"Scale of the mean KLD: {scale_text()}."
-    elif not any(candidate.windows or candidate.top for candidate in fidelity.candidates):
-        yield "No candidate was measured."
+    data = fidelity_json(fidelity)
+    for section in fidelity_sections(data):
+        figures = section.tables[0]
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(overflow="fold")
+        table.add_row(figures.first, *map(one_line, figures.columns), style="dim")
+        for line in figures.lines:
+            table.add_row(one_line(line.name), *(one_line(cell.text) for cell in line.cells))
+        yield from (Text(), table, Text())
+        if is_whole:
+            remarks = (*section.remarks, *fidelity_problems(data))
+            yield from (Text(one_line(remark.text)) for remark in remarks)

@@ -30,7 +30,6 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import FileExists
 from paragone_workbench.store.history import History
 from paragone_workbench.store.records import Hit, Query, Summary, read_query
-from paragone_workbench.store.saving import retrying
 from paragone_workbench.store.store import Store
 from paragone_workbench.text import local_date
 
@@ -293,7 +292,7 @@ class HistoryScreen(Picker[Found | None]):
     def action_pin(self) -> None:
         if (summary := self._conversation()) is not None:
             number, pinned = summary.number, not summary.is_pinned
-            self._do(lambda: self._changed(lambda store: store.labels.pin(number, pinned=pinned)))
+            self._do(lambda: self._changed(lambda store: store.pin(number, pinned=pinned)))
 
     def action_rename(self) -> None:
         if (summary := self._conversation()) is not None:
@@ -301,7 +300,7 @@ class HistoryScreen(Picker[Found | None]):
             self._ask(
                 "Title",
                 summary.title,
-                lambda title: self._changed(lambda store: store.labels.rename(number, title)),
+                lambda title: self._changed(lambda store: store.rename(number, title)),
             )
 
     def action_tag(self) -> None:
@@ -310,7 +309,7 @@ class HistoryScreen(Picker[Found | None]):
             self._ask(
                 "Tags, separated by spaces",
                 " ".join(summary.tags),
-                lambda tags: self._changed(lambda store: store.labels.tag(number, tags.split())),
+                lambda tags: self._changed(lambda store: store.tag(number, tags.split())),
                 takes_empty=True,
             )
 
@@ -378,7 +377,7 @@ class HistoryScreen(Picker[Found | None]):
 
     async def _changed(self, change: Callable[[Store], object]) -> str:
         """Change the history, and return an empty remark, because the list shows the change."""
-        await retrying(self._history, change)
+        await self._history.call(change)
         return ""
 
     def _do(self, work: Callable[[], Awaitable[str]]) -> None:

@@ -172,11 +172,7 @@ def _append_remedy(text: Text, number: int, remedy: _Remedy) -> None:
 
 def _lines(parity: Parity) -> Iterator[tuple[str, str, _Remedy | None]]:
     """Yield a line for each difference and each unknown condition: its sentence, its style, and its remedy or None."""
-    for finding in parity.findings:
+    for finding in (*parity.findings, *parity.unknown):
         remedy = _Remedy(levelling=finding.levelling, system=finding.system)
-        style = "dim" if finding.is_expected else ""
         offered = remedy if finding.levelling or finding.system else None
-        yield f"{finding.sign} {visible(finding.sentence)}", style, offered
-    for unknown in parity.unknown:
-        remedy = _Remedy(levelling=unknown.levelling)
-        yield f"? {visible(unknown.sentence)}", "dim", remedy if unknown.levelling else None
+        yield f"{finding.sign} {visible(finding.sentence)}", "" if finding.is_alarm else "dim", offered

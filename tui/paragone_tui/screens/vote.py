@@ -24,7 +24,6 @@ from paragone_workbench.experiments.voting import LETTERS, Ballot, ExperimentBal
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
 from paragone_workbench.store.experiment_records import VoteChoice
-from paragone_workbench.store.saving import retrying
 
 
 class AnswerColumn(Column):
@@ -306,15 +305,13 @@ class ExperimentVote(VoteScreen[None]):
 
     async def _begin(self) -> None:
         await self.add_columns(2)
-        self._ballots = await retrying(
-            self._history, lambda store: ExperimentBallots(store, self._experiment_id)
-        )
+        self._ballots = await self._history.call(lambda store: ExperimentBallots(store, self._experiment_id))
         await self._next()
 
     async def _next(self) -> None:
         ballots = self._ballots
         assert ballots is not None
-        ballot = await retrying(self._history, lambda _: ballots.take())
+        ballot = await self._history.call(lambda _: ballots.take())
         if self.is_gone:
             return
         if ballot is None:
@@ -360,7 +357,7 @@ class ExperimentVote(VoteScreen[None]):
         ballots = self._ballots
         assert ballots is not None
         blind = _key(ballot) not in self._known
-        is_first = await retrying(self._history, lambda _: ballots.vote(ballot, choice, blind=blind))
+        is_first = await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
         if is_first:
             self._last = ballot, choice
         await self._next()
@@ -390,7 +387,7 @@ class ExperimentVote(VoteScreen[None]):
         ballots = self._ballots
         assert ballots is not None
         current = self._waiting if self.revealed else self.ballot
-        ballot = await retrying(self._history, lambda _: ballots.undo(current))
+        ballot = await self._history.call(lambda _: ballots.undo(current))
         if self.is_gone:
             return
         if ballot is None:

@@ -1,56 +1,48 @@
-"""A choice among engines: its measurements, its events, and its suite, which runs in rounds over all engines."""
+"""A choice among engines: a bench, a fidelity and a suite, as far as the history lacks them, and a decision."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
-from paragone_workbench.choosing import figures
-from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decided, decide_for
-from paragone_workbench.choosing.measurements import (
-    GREEDY_PROMPTS,
-    MOST_USERS,
-    TEST,
-    USERS_TESTS,
-    EngineMeasurements,
-    TimeLimit,
-)
+from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide_for
+from paragone_workbench.choosing.figures import largest_file
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.comparison_rows import EngineValues, collect_experiments
-from paragone_workbench.experiments.known_measurements import KnownFidelity
-from paragone_workbench.experiments.results import CellDigests, take_known_runs
+from paragone_workbench.experiments.executor import known_text
+from paragone_workbench.experiments.identity import measured_identity, measurement_of
+from paragone_workbench.experiments.results import cell_digests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create
+from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
 from paragone_workbench.experiments.suite_file import read_suite
+from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
-from paragone_workbench.scheduling import EnginePool, decide
-from paragone_workbench.store import Experiment, History, RunKey
-from paragone_workbench.store.experiment_records import SavedChoice
-from paragone_workbench.store.saving import retrying
+from paragone_workbench.measure.fidelity import MeasurementStep, sample_text
+from paragone_workbench.measure.fit import MemoryPlan, MemoryPlanner
+from paragone_workbench.measure.free_running import Comparison
+from paragone_workbench.runs.scheduler import decide
+from paragone_workbench.scheduling import EnginePool, Stoppable
+from paragone_workbench.store import Experiment, History, RunKey, Store
+from paragone_workbench.store.experiment_records import EstimatedMemory, MeasurementKind, SavedChoice
 
-if TYPE_CHECKING:
-    from paragone_workbench.measure.free_running import MeasurementStep
 
-
-class LeftOut(NamedTuple):
+class Note(NamedTuple):
     sentence: str
-
-
-class Known(NamedTuple):
-    answers: int
-    total: int
 
 
 class Benching(NamedTuple):
@@ -61,9 +53,7 @@ class Benching(NamedTuple):
     left: Sequence[BenchStep] = ()
 
 
-ChoiceEvent: TypeAlias = (
-    "Literal['memory', 'fidelity', 'decision'] | LeftOut | Known | Benching | MeasurementStep | SuiteRunner"
-)
+ChoiceEvent: TypeAlias = Literal["memory", "fidelity"] | Note | Benching | MeasurementStep | SuiteRunner
 """What happens now: a phase begins, or a step of a phase. A `SuiteRunner` runs the suite or a part of it, and takes an observer."""
 
 
@@ -75,16 +65,20 @@ SAMPLING: Mapping[str, Json] = {"max_tokens": 200, "temperature": 0}
 sampling would hide what a quantization loses."""
 
 
-def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
-    """Return the suite in a file; by default, paragone's own suite. Raises InputError for a suite without assertions."""
-    path = path or QUESTIONS
-    suite = read_suite(path, catalog, system=system)
+def questions(path: Path | None, catalog: AssertionCatalog, system: str = "") -> Suite:
+    """Return the suite in a file; by default, paragone's own suite. Raises InputError for mistakes in the file."""
+    suite = read_suite(path or QUESTIONS, catalog, system=system)
     if suite.problems:
         raise InputError(
-            f"{path.name} has mistakes; nothing was measured.",
-            hint=f"`paragone suite run {path} --engines ENGINE` lists the mistakes.",
+            problem_text(str(path), suite.problems), hint="Correct the file; nothing was measured."
         )
-    if not any(prompt.assertions for prompt in suite.prompts):
+    return suite
+
+
+def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
+    """Return the suite in a file as `questions` does. Raises InputError for a suite without assertions."""
+    suite = questions(path, catalog, system)
+    if path is not None and not any(prompt.assertions for prompt in suite.prompts):
         raise InputError(
             f"No prompt of {path.name} has assertions or an expected answer, so the suite decides nothing.",
             hint="docs/suites.md shows how to write assertions.",
@@ -101,57 +95,11 @@ def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tu
     return tuple(found)
 
 
-def not_measured(
-    measured: EngineMeasurements,
-    suite: SuiteRounds | None,
-    reference: str,
-    memory: Iterable[figures.EngineMemory],
-) -> Iterator[str]:
-    """`suite` is None if no prompt was answered."""
-    names = [engine.name for engine in measured.engines]
-    errors = {name: error for name, error in measured.errors.items() if name in names}
-    yield from (f"{name}: {error}" for name, error in errors.items())
-    if suite is None:
-        yield "The suite: no prompt was answered."
-    else:
-        yield from _rest_of(suite, {str(error) for error in errors.values()})
-    if unknown := [engine.name for engine in measured.to_bench if engine.name not in errors]:
-        instead = "." if suite is None else ": the answers' speeds are shown instead."
-        yield f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens{instead}"
-    yield from (
-        f"The throughput of {name} with {MOST_USERS} users at once: {why}"
-        for name, why in measured.users_errors.items()
-    )
-    if left := joined(engine.name for engine in measured.to_bench_with_users):
-        yield f"The throughput of {left} with {MOST_USERS} users at once. Repeat the command to continue."
-    candidates = measured.to_compare(reference)[1:]
-    if not measured.has_distributions(reference):
-        yield f"The fidelity: {reference} does not report distributions over its whole vocabulary."
-    elif measured.refused is not None:
-        yield f"The fidelity: {measured.refused}"
-    elif candidates:
-        yield (
-            f"All or a part of the fidelity of {joined(engine.name for engine in candidates)}. "
-            "Repeat the command to continue."
-        )
-    for one in memory:
-        if one.unknown:
-            yield f"The memory of {one.engine}: {one.unknown}"
+_REPEAT = 3
+"""Number of runs of the test of speed."""
 
-
-def _rest_of(suite: SuiteRounds, known: set[str]) -> Iterator[str]:
-    yield from (f"A part of the suite: {error}" for error in suite.given_up if str(error) not in known)
-    runs = suite.experiment.runs
-    if left := suite.experiment.left:
-        rest = (
-            ": the question is settled without them."
-            if suite.settled
-            else ". Repeat the command to continue."
-        )
-        yield f"{left:,} of {runs:,} runs of the suite{rest}"
-    elif suite.to_judge:
-        yield "Verdicts of judges. Repeat the command to continue."
-
+_GREEDY_PROMPTS = 12
+"""Number of prompts that are answered greedily, to compare the answers."""
 
 _SPEED_SHARE = 0.15
 """Largest share of a limited time for the speeds, and largest share for the throughputs with several users."""
@@ -167,6 +115,7 @@ class Choice:
     Attributes:
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         wanted: The name of the reference; None for the engine with the largest file.
+        seconds: The time for all measurements; None without a limit.
         vram: Bytes of the GPUs on which the engine is to be deployed; empty for this machine.
     """
 
@@ -181,12 +130,32 @@ class Choice:
     on_event: Callable[[ChoiceEvent], None] = lambda event: None
 
     def __post_init__(self) -> None:
-        self._limit = TimeLimit(self.seconds)
-        self._memory: dict[str, figures.EngineMemory] = {}
-        self._left_out: dict[str, str] = {}
-        self._measurements: EngineMeasurements | None = None
-        self._suite: SuiteRounds | None = None
-        self.reference = self.wanted or figures.largest_file(self.request.engines)
+        self.reference = self.wanted or largest_file(self.request.engines)
+        self.experiment: Experiment | None = None
+        """The runs of the suite; None as long as no prompt was answered."""
+        self.taken = 0
+        """Number of runs that other experiments had finished."""
+        self.known = earlier.Known()
+        self.no_memory: dict[str, str] = {}
+        """Why the memory of an engine is unknown, by its name."""
+        self._plans: dict[str, MemoryPlan] = {}
+        self._unfit: dict[str, str] = {}
+        self.left_out: list[str] = []
+        """Sentences that say which engines are left out, and why."""
+        self._troubles: list[str] = []
+        """Sentences that say what failed."""
+        self._errors: dict[str, ParagoneError] = {}
+        self._open: list[int] = []
+        """The prompts that at least one engine has not answered."""
+        self._begun: list[int] = []
+        """Those of `_open` that at least one engine has answered."""
+        self._lost: set[str] = set()
+        self._to_judge = False
+        self._settled = False
+        self._stopped = False
+        self._work: Stoppable | None = None
+        self._since = time.time() if self.request.fresh else 0.0
+        self._ends = None if self.seconds is None else time.monotonic() + self.seconds
 
     async def measure(self) -> None:
         """Measure everything that the history does not have, until the time is up or the question is settled.
@@ -195,79 +164,63 @@ class Choice:
         ParagoneError if the history cannot be used.
         """
         await self._leave_out_misfits()
-        if len(self.request.engines) < 2 or self._limit.stopped:
+        if len(self.request.engines) < 2 or self._stopped:
             return
-        prompts = self.request.suite.prompts
-        measurements = self._measurements = EngineMeasurements(
-            history=self.history,
-            registry=self.registry,
-            engines=self.request.engines,
-            limit=self._limit,
-            suite=self.request.suite.name,
-            prompts=[
-                prompts[index].messages for index in sorted(spread_out(range(len(prompts)), GREEDY_PROMPTS))
-            ],
-        )
-        if not self.request.fresh:
-            await measurements.look_up_speeds()
-            await measurements.look_up_fidelity(self.reference)
-        if measurements.to_bench and not self._limit.is_over:
-            on_step = self._benching(measurements.to_bench, [TEST])
-            await measurements.measure_speed(self._share(_SPEED_SHARE), on_step)
-        await self._leave_out_unopened(measurements)
+        await self._look_up()
+        await self._measure_speeds()
+        self._leave_out(self._errors)
+        await self._look_up()
         experiment, _ = await find_or_create(self.history, self.request, self.registry)
-        suite = SuiteRounds(
-            history=self.history,
-            registry=self.registry,
-            catalog=self.catalog,
-            request=self.request,
-            limit=self._limit,
-            experiment=experiment,
-        )
-        await suite.begin()
-        self._suite = suite
+        self.experiment = experiment
+        digests = cell_digests(self.request, self.registry)
+        self.taken = await take_known_runs(self.history, experiment, self.request, digests, self.catalog)
+        self._to_judge = bool(self.request.judges)
+        await self._count(experiment)
         try:
-            if suite.taken:
-                self.on_event(Known(suite.taken, suite.experiment.runs))
-            if (engines := measurements.to_bench_with_users) and not self._limit.is_over:
-                on_step = self._benching(engines, USERS_TESTS)
-                await measurements.measure_throughput(self._share(_SPEED_SHARE), on_step)
-            if measurements.to_compare(self.reference) and not self._limit.is_over:
-                self.on_event("fidelity")
-                await measurements.compare(self.reference, self._share(_FIDELITY_SHARE), self.on_event)
-            await suite.run(self._is_settled, self.on_event)
+            if self.taken:
+                self.on_event(Note(known_text(self.taken, experiment.runs)))
+            await self._measure_throughputs()
+            await self._compare()
+            await self._look_up()
+            await self._answer(experiment)
         finally:
-            if await suite.forget_if_empty():
-                self._suite = None
-        self.on_event("decision")
+            await self._forget_if_empty(experiment)
 
-    def _benching(
-        self, engines: Sequence[EngineDefinition], tests: Sequence[BenchTest]
-    ) -> Callable[[Sequence[BenchStep]], None]:
-        names = [engine.name for engine in engines]
-        self.on_event(Benching(names, tests))
-        return lambda left: self.on_event(Benching(names, tests, left))
+    # The time
 
-    def _share(self, share: float) -> float | None:
-        return None if self.seconds is None else share * self.seconds
+    @property
+    def _left(self) -> float | None:
+        return None if self._ends is None else max(0.0, self._ends - time.monotonic())
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the time is over or `stop` was called, so that no measurement may begin."""
+        return self._stopped or self._left == 0
+
+    @contextlib.asynccontextmanager
+    async def _limiting(self, work: Stoppable, share: float = 1.0) -> AsyncIterator[None]:
+        """Stop a measurement after a share of the time, or with the time for all; close its engines at the end of the block."""
+        self._work = work
+        timer = None
+        if self._left is not None and self.seconds is not None:
+            timer = asyncio.create_task(_stop_after(work, min(self._left, share * self.seconds)))
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+                await asyncio.gather(timer, return_exceptions=True)
+            await work.close()
+            self._work = None
 
     async def stop(self) -> None:
-        await self._limit.stop()
+        self._stopped = True
+        if self._work is not None:
+            await self._work.stop()
 
     async def close(self) -> None:
-        await self._limit.close()
-
-    @property
-    def experiment(self) -> Experiment | None:
-        return None if self._suite is None else self._suite.experiment
-
-    @property
-    def taken(self) -> int:
-        return 0 if self._suite is None else self._suite.taken
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        return tuple(self._left_out.values())
+        if self._work is not None:
+            await self._work.close()
 
     # The engines
 
@@ -276,36 +229,32 @@ class Choice:
         self.on_event("memory")
         unopened: dict[str, ParagoneError] = {}
         for engine in self.request.engines:
-            if self._limit.stopped:
+            if self._stopped:
                 return
-            self._memory[engine.name] = memory = await figures.memory_of(engine, self.registry, self.vram)
-            if memory.error is not None:
-                unopened[engine.name] = memory.error
+            backend = self.registry.get(engine.backend)
+            if not backend.capabilities.estimate:
+                self.no_memory[engine.name] = f"{backend.title} cannot estimate memory."
+                continue
+            planner = MemoryPlanner(engine, backend, vram=self.vram, comparable=True)
+            try:
+                self._plans[engine.name] = await planner.plan()
+            except InputError as error:
+                unopened[engine.name] = error
+            except ParagoneError as error:
+                self.no_memory[engine.name] = error.sentence
         self._leave_out(unopened)
-        misfits = {name: memory.misfit for name, memory in self._memory.items() if memory.misfit}
-        for name, sentence in misfits.items():
-            self._left_out[name] = sentence
-            self.on_event(LeftOut(sentence))
-        self._keep(
-            engine
-            for engine in self.request.engines
-            if engine.name not in misfits or (engine.name == self.wanted and self.vram)
-        )
-
-    async def _leave_out_unopened(self, measurements: EngineMeasurements) -> None:
-        before = self.reference
-        self._leave_out(measurements.errors)
-        measurements.engines = self.request.engines
-        if self.reference != before and not self.request.fresh:
-            await measurements.look_up_fidelity(self.reference)
+        self._unfit = {name: why for name, plan in self._plans.items() if (why := plan.misfit(name))}
+        for sentence in self._unfit.values():
+            self._note_left_out(sentence)
+        wanted = self.wanted if self.vram else None
+        self._keep(it for it in self.request.engines if it.name not in self._unfit or it.name == wanted)
 
     def _leave_out(self, errors: Mapping[str, ParagoneError]) -> None:
         """Leave out engines. Raises ParagoneError if fewer than two would be left, or not the user's reference."""
         if not errors:
             return
         for name, error in errors.items():
-            self._left_out[name] = sentence = f"{name} is left out: {error.sentence}"
-            self.on_event(LeftOut(sentence))
+            self._note_left_out(f"{name} is left out: {error.sentence}")
         kept = [engine for engine in self.request.engines if engine.name not in errors]
         if len(kept) < 2 or self.wanted in errors:
             error = errors.get(self.wanted or "") or next(iter(errors.values()))
@@ -314,163 +263,172 @@ class Choice:
             raise refusal(f"Nothing can be chosen: {rest}. {error.sentence}", hint=error.hint)
         self._keep(kept)
 
+    def _note_left_out(self, sentence: str) -> None:
+        self.left_out.append(sentence)
+        self.on_event(Note(sentence))
+
     def _keep(self, engines: Iterable[EngineDefinition]) -> None:
         kept = tuple(engines)
         if len(kept) < len(self.request.engines):
             self.request = dataclasses.replace(self.request, engines=kept)
             if kept and self.reference not in [engine.name for engine in kept]:
-                self.reference = figures.largest_file(kept)
+                self.reference = largest_file(kept)
 
-    # The decision
+    # The measurements
 
-    async def decision(self) -> Decided:
-        """Decide, and save the parameters of the choice, so that a report makes the same decision. Raises StoreError."""
-        if self.experiment is not None:
-            number, asked = self.experiment.number, self._parameters()
-            await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))
-        return await self._decided()
+    async def _look_up(self) -> None:
+        """Read what the history has of the engines, with --fresh since this choice began."""
+        saved = await self.history.call(lambda store: earlier.saved_measurements(store, since=self._since))
+        identities = {
+            engine.name: measured_identity(engine, self.registry.find(engine.backend))
+            for engine in self.request.engines
+        }
+        prompts = min(_GREEDY_PROMPTS, len(self.request.suite.prompts))
+        self.known = earlier.known_of(saved, identities, self.reference, prompts)
 
-    async def _is_settled(self) -> bool:
-        return (await self._decided()).decision.is_settled
+    async def _measure_speeds(self) -> None:
+        """Measure the unknown speeds. An engine without any run has an error."""
+        engines = self._without_speed
+        bench = Bench(bench_pool(self.registry, engines), [earlier.TEST], repeat=_REPEAT)
+        await self._bench(bench, engines, bench.tests)
+        failed = (engine for engine in bench.engines if engine.error is not None and not engine.samples)
+        self._errors |= {engine.name: engine.error for engine in failed if engine.error is not None}
 
-    async def _decided(self) -> Decided:
-        suite, measured = self._suite, self._measurements
-        values: tuple[EngineValues, ...] = ()
-        sizes: Mapping[str, int] = {}
-        if suite is not None:
-            saved = suite.experiment
-            values = await retrying(self.history, lambda store: collect_experiments(store, [saved]))
-            sizes = await retrying(self.history, lambda store: figures.loaded_sizes(store, saved))
-        return decide_for(
-            self._parameters(),
-            [engine.name for engine in self.request.engines],
-            values,
-            {prompt.index: prompt.tags for prompt in self.request.suite.prompts},
-            is_complete=suite is not None and not (suite.experiment.left or suite.to_judge),
-            speeds={} if measured is None else measured.speeds,
-            fidelity=KnownFidelity({}, {}, {}) if measured is None else measured.fidelity,
-            sizes=sizes,
-            users=None if measured is None else measured.throughputs,
-        )
+    async def _measure_throughputs(self) -> None:
+        engines, test = self._without_throughput, earlier.USERS_TESTS[-1]
+        pool = bench_pool(self.registry, engines, [test.users for test in earlier.USERS_TESTS])
+        bench = Bench(pool, [], users=earlier.USERS_TESTS, repeat=1)
+        await self._bench(bench, engines, bench.users)
+        for engine in bench.engines:
+            why = engine.error.sentence if engine.error else engine.skipped.get(test)
+            if why and test not in engine.throughputs:
+                self._troubles.append(
+                    f"The throughput of {engine.name} with {test.users} users at once: {why}"
+                )
 
-    def _parameters(self) -> SavedChoice:
-        memory = self._memory.values()
-        return SavedChoice(
-            reference=self.reference,
-            margin=self.margin,
-            memory=tuple(known.estimate for known in memory if known.estimate is not None),
-            left_out=self.left_out,
-            unfit=tuple(known.engine for known in memory if known.misfit),
-            checked=self.request.suite.checked,
-        )
-
-    def missing(self) -> tuple[str, ...]:
-        if self._measurements is None:
-            return ("Everything. Repeat the command to continue.",) if self._limit.stopped else ()
-        memory = self._memory.values() if self.vram else ()
-        return tuple(not_measured(self._measurements, self._suite, self.reference, memory))
-
-
-@dataclass(eq=False, kw_only=True)
-class SuiteRounds:
-    """The suite of a choice.
-
-    Attributes:
-        taken: Number of runs that other experiments had finished.
-        left: The indices of the prompts that at least one engine has not answered.
-        begun: Those of `left` that at least one engine has answered.
-        settled: Whether more answers cannot change the decision.
-    """
-
-    history: History
-    registry: Registry
-    catalog: AssertionCatalog
-    request: SuiteRequest
-    limit: TimeLimit
-    experiment: Experiment
-    taken: int = 0
-    left: list[int] = field(default_factory=list)
-    begun: list[int] = field(default_factory=list)
-    given_up: list[ParagoneError] = field(default_factory=list)
-    lost: set[str] = field(default_factory=set)
-    to_judge: bool = False
-    settled: bool = False
-
-    async def begin(self) -> None:
-        """Take over all known runs of other experiments, and read which runs are left. Raises StoreError."""
-        digests = CellDigests(self.request, self.registry)
-        self.taken = await take_known_runs(self.history, self.experiment, self.request, digests, self.catalog)
-        self.to_judge = bool(self.request.judges)
-        await self._count()
-
-    async def run(
-        self, is_settled: Callable[[], Awaitable[bool]], on_round: Callable[[SuiteRunner], None]
+    async def _bench(
+        self, bench: Bench, engines: Sequence[EngineDefinition], tests: Sequence[BenchTest]
     ) -> None:
-        """Execute the remaining runs. With a limited time, in rounds until the time is up or `is_settled` returns true.
+        if not engines or self._is_over:
+            return
+        names = [engine.name for engine in engines]
+        self.on_event(Benching(names, tests))
+        async with self._limiting(bench, _SPEED_SHARE):
+            await bench.measure(lambda left: self.on_event(Benching(names, tests, left)))
+        if not all(engine.is_empty for engine in bench.engines):
+            await self._save("bench", engines, bench_json(bench))
+
+    async def _compare(self) -> None:
+        """Compare the engines of unknown fidelity with the reference, by distributions and by greedy answers."""
+        engines = self._without_fidelity
+        if not engines or self._is_over:
+            return
+        self.on_event("fidelity")
+        suite = self.request.suite
+        greedy = spread_out(range(len(suite.prompts)), _GREEDY_PROMPTS)
+        comparison = Comparison(
+            self.registry,
+            engines,
+            sample_text(),
+            [suite.prompts[index].messages for index in sorted(greedy)],
+            known=frozenset(self.known.fidelity)
+            if self._has_distributions
+            else frozenset(engine.name for engine in engines),
+            window=earlier.WINDOW,
+        )
+        async with self._limiting(comparison, _FIDELITY_SHARE):
+            await comparison.measure(self.on_event)
+        errors = comparison.errors()
+        self._errors |= errors
+        self._troubles += [f"{name}: {error}" for name, error in errors.items()]
+        if comparison.refused is not None:
+            self._troubles.append(f"The fidelity: {comparison.refused}")
+        if comparison.is_measured:
+            await self._save("fidelity", engines, comparison.to_json(text=None, prompts=suite.name))
+
+    async def _save(
+        self, kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json]
+    ) -> None:
+        measurement = measurement_of(kind, engines, data, self.registry)
+        await self.history.call(lambda store: store.measurements.add(measurement))
+
+    @property
+    def _without_speed(self) -> list[EngineDefinition]:
+        return [engine for engine in self.request.engines if engine.name not in self.known.speeds]
+
+    @property
+    def _without_throughput(self) -> list[EngineDefinition]:
+        """The engines that can answer all users at once, and whose throughput is unknown."""
+        levels = [test.users for test in earlier.USERS_TESTS]
+        known = self.known.throughputs if self.known.users == levels[-1] else {}
+        pool = bench_pool(self.registry, self.request.engines, levels)
+        able = {handle.definition.name for handle in pool.engines if not refusal(handle, levels[-1])}
+        return [it for it in self.request.engines if it.name in able and it.name not in known]
+
+    @property
+    def _without_fidelity(self) -> list[EngineDefinition]:
+        """The reference and the engines whose fidelity is unknown; empty if there are no such engines."""
+        known = self.known.answers.keys() | self._errors.keys()
+        if self._has_distributions:
+            known &= self.known.fidelity.keys() | self._errors.keys()
+        unknown = [it for it in self.request.engines if it.name not in {*known, self.reference}]
+        return [*(it for it in self.request.engines if unknown and it.name == self.reference), *unknown]
+
+    @property
+    def _has_distributions(self) -> bool:
+        (engine,) = (engine for engine in self.request.engines if engine.name == self.reference)
+        return self.registry.get(engine.backend).capabilities.distributions
+
+    # The suite
+
+    async def _answer(self, experiment: Experiment) -> None:
+        """Execute the remaining runs. With a limited time, in rounds until the time is up or the question is settled.
 
         The first round has enough prompts for a decision, and each further round doubles the answered prompts: an engine that
         does not fit in memory together with the others is loaded again for each round. Raises ParagoneError if the history cannot
         be used.
         """
-        schedule = await self._schedule()
+        suite, schedule = self.request.suite, await self._schedule()
+        enough = math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
         prompt_s = 0.0
-        while self.limit.left is not None and self.left and not self.limit.is_over:
-            answered = len(self.request.suite.prompts) - len(self.left)
-            fewest = self._fewest - answered
-            if fewest <= 0 and await is_settled():
-                self.settled = True
+        while self._left is not None and self._open and not self._is_over:
+            answered = len(suite.prompts) - len(self._open)
+            fewest = enough - answered
+            if fewest <= 0 and (await self.decide()).is_settled:
+                self._settled = True
                 return
             count = max(fewest, answered)
             if prompt_s:  # so that no engine answers prompts for which another engine has no time
-                count = min(count, math.floor(self.limit.left / prompt_s))
-            before, began = len(self.left), time.monotonic()
+                count = min(count, math.floor(self._left / prompt_s))
+            before, began = len(self._open), time.monotonic()
             if count > 0:
-                await self._round(self._next(count), schedule, on_round)
-            if len(self.left) == before:
+                begun = spread_out(self._begun, count)
+                others = [prompt for prompt in self._open if prompt not in self._begun]
+                await self._round(experiment, begun | spread_out(others, count - len(begun)), schedule)
+            if len(self._open) == before:
                 return
-            prompt_s = (time.monotonic() - began) / (before - len(self.left))
-        if self.left or self.to_judge:
-            await self._round(None, schedule, on_round)
+            prompt_s = (time.monotonic() - began) / (before - len(self._open))
+        if self._open or self._to_judge:
+            await self._round(experiment, None, schedule)
 
-    @property
-    def _fewest(self) -> int:
-        """About how many prompts must be answered before enough answers are checked for a decision."""
-        suite = self.request.suite
-        return math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
-
-    def _next(self, count: int) -> frozenset[int]:
-        """Return the prompts of a round: those that some engine has answered, and others from all parts of the suite."""
-        begun = spread_out(self.begun, count)
-        others = [prompt for prompt in self.left if prompt not in self.begun]
-        return begun | spread_out(others, count - len(begun))
-
-    async def forget_if_empty(self) -> bool:
-        """Delete an experiment without answers, and return whether it was deleted. Raises StoreError."""
-        number = self.experiment.number
-        # `_count` may not have read the answers of a round that failed or was cancelled.
-        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
-        if self.experiment.done or self.experiment.failed:
-            return False
-        await retrying(self.history, lambda store: store.experiments.delete(number))
-        return True
-
-    async def _round(
-        self, chosen: frozenset[int] | None, schedule: Mode, on_round: Callable[[SuiteRunner], None]
-    ) -> None:
-        if self.limit.is_over:
+    async def _round(self, experiment: Experiment, chosen: frozenset[int] | None, schedule: Mode) -> None:
+        if self._is_over:
             return
         request = dataclasses.replace(self.request, chosen=chosen, schedule=schedule)
-        runner = SuiteRunner(self.history, self.experiment, request, self.registry, self.catalog)
-        on_round(runner)
-        async with self.limit.limiting(runner):
+        runner = SuiteRunner(self.history, experiment, request, self.registry, self.catalog)
+        self.on_event(runner)
+        async with self._limiting(runner):
             await runner.run()
         if runner.failure is not None:
             raise runner.failure
-        self.to_judge = bool(self.request.judges) and runner.stopped
-        known = {str(error) for error in self.given_up}
-        self.given_up += [error for error in runner.given_up if str(error) not in known]
-        self.lost |= {engine.name for engine in runner.progress if engine.given_up is not None}
-        await self._count()
+        self._to_judge = bool(self.request.judges) and runner.stopped
+        known = [str(error) for error in self._errors.values()]
+        for error in runner.given_up:
+            sentence = f"A part of the suite: {error}"
+            if str(error) not in known and sentence not in self._troubles:
+                self._troubles.append(sentence)
+        self._lost |= {engine.name for engine in runner.progress if engine.given_up is not None}
+        await self._count(experiment)
 
     async def _schedule(self) -> Mode:
         """Return the schedule in which all engines answer the same prompts, even if the suite is stopped early."""
@@ -480,21 +438,88 @@ class SuiteRounds:
         together = (await decide(engines)).mode == "parallel"
         return "sequential" if together and all(engine.is_local for engine in engines) else "swap"
 
-    async def _count(self) -> None:
-        number = self.experiment.number
-        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
+    async def _count(self, experiment: Experiment) -> None:
+        number = experiment.number
+        self.experiment = await self.history.call(lambda store: store.experiments.get(number))
         prompts = [prompt.index for prompt in self.request.suite.prompts]
         first, last = min(prompts, default=0), max(prompts, default=0)
-        states = await retrying(self.history, lambda store: store.experiments.states(number, first, last))
-        engines = [index for index, engine in enumerate(self.request.engines) if engine.name not in self.lost]
+        states = await self.history.call(lambda store: store.experiments.states(number, first, last))
+        engines = [
+            index for index, engine in enumerate(self.request.engines) if engine.name not in self._lost
+        ]
         answered = {
             prompt: sum(states.get(RunKey(prompt, index, 0)) in ("done", "failed") for index in engines)
             for prompt in prompts
         }
-        self.left = (
-            [prompt for prompt in prompts if answered[prompt] < len(engines)] if len(engines) > 1 else []
+        self._open = [it for it in prompts if answered[it] < len(engines)] if len(engines) > 1 else []
+        self._begun = [prompt for prompt in self._open if answered[prompt]]
+
+    async def _forget_if_empty(self, experiment: Experiment) -> None:
+        """Delete an experiment without answers. Raises StoreError."""
+        # `_count` may not have read the answers of a round that failed or was cancelled.
+        number = experiment.number
+        self.experiment = await self.history.call(lambda store: store.experiments.get(number))
+        if not (self.experiment.done or self.experiment.failed):
+            await self.history.call(lambda store: store.experiments.delete(number))
+            self.experiment = None
+
+    # The decision
+
+    async def decide(self) -> Decision:
+        """Decide by what is in the history, as a report does. Raises StoreError."""
+
+        def decided(store: Store) -> Decision:
+            experiment = self.experiment
+            values: tuple[EngineValues, ...] = ()
+            if experiment is not None:
+                values = collect_experiments(store, [experiment])
+            engines = [engine.name for engine in self.request.engines]
+            tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
+            return decide_for(store, self.asked, engines, self.known, experiment, values, tags)
+
+        return await self.history.call(decided)
+
+    @property
+    def asked(self) -> SavedChoice:
+        """The parameters of the choice, with which a report makes the same decision."""
+        memory = [
+            EstimatedMemory(engine=it, size=plan.needed, context=plan.context)
+            for it, plan in self._plans.items()
+        ]
+        return SavedChoice(
+            reference=self.reference,
+            margin=self.margin,
+            memory=tuple(memory),
+            left_out=tuple(self.left_out),
+            unfit=tuple(self._unfit),
+            checked=self.request.suite.checked,
         )
-        self.begun = [prompt for prompt in self.left if answered[prompt]]
+
+    async def save(self) -> None:
+        """Save the parameters of the choice. Raises StoreError."""
+        if self.experiment is not None:
+            number = self.experiment.number
+            await self.history.call(lambda store: store.experiments.save_choice(number, self.asked))
+
+    def unfinished(self) -> Iterator[str]:
+        """Yield sentences that say what failed, and with what the same command continues."""
+        yield from self._troubles
+        rest = ["the suite"] if self._open and not self._settled else []
+        rest += ["verdicts of judges"] if self._to_judge else []
+        if self._is_over and len(self.request.engines) > 1:
+            for what, engines in (
+                ("the speed", self._without_speed),
+                ("the throughput", self._without_throughput),
+                ("the fidelity", self._without_fidelity[1:]),
+            ):
+                rest += [f"{what} of {joined(engine.name for engine in engines)}"] if engines else []
+        if rest:
+            yield f"Repeat the command to continue with {joined(rest)}."
+
+
+async def _stop_after(work: Stoppable, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    await work.stop()
 
 
 def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:

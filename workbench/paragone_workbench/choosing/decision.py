@@ -1,107 +1,33 @@
-"""The evidence of answers to the same prompts: pass rates, and which engines are not worse than the reference."""
+"""Which engine to deploy: the evidence of answers to the same prompts, the decision, and its reasons in sentences."""
 
 from __future__ import annotations
 
-import copy
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from paragone import Json
 from paragone.texts import counted
-from paragone_workbench.choosing.figures import EngineFigures, engine_figures, with_speeds_of_answers
+from paragone_workbench.choosing.figures import (
+    EngineFigures,
+    engine_figures,
+    loaded_sizes,
+    with_speeds_of_answers,
+)
 from paragone_workbench.experiments.comparison import (
+    Evidence,
     NonInferiority,
     SuiteComparison,
-    compare_suite,
-    prompts_for,
+    evidence_of,
 )
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
-from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
+from paragone_workbench.experiments.known_measurements import Known
 from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.statistics import rounded_up
+from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.experiment_records import SavedChoice
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """The evidence of the answers for a decision.
-
-    Attributes:
-        comparison: Each verdict in `not_worse` compares an engine with the reference. All their intervals hold together.
-        rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
-        planned: Number of prompts that all engines will have answered in the end.
-    """
-
-    values: tuple[EngineValues, ...]
-    comparison: SuiteComparison
-    rates: Mapping[str, tuple[float, int]]
-    planned: int
-
-    @property
-    def prompts(self) -> int:
-        return max((prompts for _, prompts in self.rates.values()), default=0)
-
-
-def evidence_of(
-    collected: Sequence[EngineValues], reference: str, margin: float, *, checked: int, is_complete: bool
-) -> Evidence:
-    """Compare the pass rates of the engines. `margin` is the largest acceptable loss, from 0 to 1.
-
-    `checked` is the number of prompts whose answers are checked.
-    """
-    values = _on_common_prompts(collected)
-    comparison = compare_suite(values, margin=margin)
-    rates = {
-        summary.engine: summary.averages[PASS_RATE]
-        for summary in comparison.engines
-        if PASS_RATE in summary.averages
-    }
-    answered = max((prompts for _, prompts in rates.values()), default=0)
-    planned = answered if is_complete else max(checked, answered)
-    about = [verdict for verdict in comparison.not_worse if verdict.a == reference]
-    return Evidence(
-        values=values,
-        comparison=replace(
-            comparison, not_worse=tuple(verdict.as_one_of(len(about), planned) for verdict in about)
-        ),
-        rates=rates,
-        planned=planned,
-    )
-
-
-def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
-    """Return a warning if `checked` prompts are too few to rule out a loss of the margin, whatever the answers; else empty."""
-    needed = prompts_for(margin, comparisons)
-    if checked >= needed:
-        return ""
-    return (
-        f"{counted(checked, 'prompt')} cannot rule out a loss of {PASS_RATE.shown(margin)} points: that takes {needed:,} or more, "
-        "even if all engines pass and fail alike. Name a larger suite (--suite), or a larger --margin."
-    )
-
-
-def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues, ...]:
-    """Return the values without the pass rates and scores of prompts that some engine did not answer.
-
-    An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate, since few
-    prompts would otherwise be common to all engines.
-    """
-    answered = {values.engine: set(values.values(PASS_RATE)) for values in collected}
-    enough = max(map(len, answered.values()), default=0) / 2
-    sufficient = [prompts for prompts in answered.values() if prompts and len(prompts) >= enough]
-    common = set.intersection(*sufficient) if sufficient else set()
-    found = []
-    for values in collected:
-        own = copy.copy(values)
-        prompts = answered[values.engine]
-        own.left_out = {*values.left_out, *(prompts - common if len(prompts) >= enough else prompts)}
-        found.append(own)
-    return tuple(found)
-
 
 FEWEST_OF_TAG = 5
 
@@ -141,6 +67,7 @@ class Decision:
         prompts: Number of prompts that all compared engines answered.
         planned: Number of prompts that all compared engines will have answered in the end.
         is_settled: Whether more answers cannot change the decision: no smaller engine has an open verdict.
+        benched: Whether the speeds in `figures` are those of `bench`, not of the suite's answers.
     """
 
     chosen: str | None
@@ -150,6 +77,9 @@ class Decision:
     prompts: int = 0
     planned: int = 0
     is_settled: bool = False
+    figures: tuple[EngineFigures, ...] = ()
+    benched: bool = False
+    comparison: SuiteComparison | None = None
 
     @property
     def headline(self) -> str:
@@ -162,44 +92,38 @@ class Decision:
         return f"Deploy {chosen}."
 
     def to_json(self) -> dict[str, Json]:
-        fields = asdict(self)
-        del fields["is_settled"]
-        return fields
-
-
-class Decided(NamedTuple):
-    decision: Decision
-    figures: tuple[EngineFigures, ...]
-    comparison: SuiteComparison
-    benched: bool
-    """Whether the speeds are those of `bench`, not of the suite's answers."""
+        not_worse = () if self.comparison is None else self.comparison.not_worse
+        return {
+            "chosen": self.chosen,
+            "reference": self.reference,
+            "reasons": list(self.reasons),
+            "others": list(self.others),
+            "prompts": self.prompts,
+            "planned": self.planned,
+            "engines": [engine.to_json() for engine in self.figures],
+            "non_inferiority": [verdict.to_json() for verdict in not_worse],
+        }
 
 
 def decide_for(
+    store: Store,
     choice: SavedChoice,
     engines: Sequence[str],
+    known: Known,
+    experiment: Experiment | None,
     values: Sequence[EngineValues],
     tags: Mapping[int, Sequence[str]],
-    *,
-    is_complete: bool,
-    speeds: Mapping[str, MeasurementJson],
-    fidelity: KnownFidelity,
-    sizes: Mapping[str, int],
-    users: Mapping[str, float] | None = None,
-) -> Decided:
-    """Decide by the values of answers, which may be none, and by measurements: see `evidence_of` and `engine_figures`."""
+) -> Decision:
+    """Decide by what is known of the engines, and by the values of the experiment's answers; None without answers.
+
+    Raises StoreError.
+    """
+    is_complete = experiment is not None and not (experiment.left or any(it.unjudged for it in values))
     evidence = evidence_of(
         values, choice.reference, choice.margin, checked=choice.checked, is_complete=is_complete
     )
-    figures = engine_figures(
-        engines,
-        speeds=speeds,
-        fidelity=fidelity,
-        pass_rates=evidence.rates,
-        sizes=sizes,
-        memory=choice.memory,
-        users=users or {},
-    )
+    sizes = {} if experiment is None else loaded_sizes(store, experiment)
+    figures = engine_figures(engines, known, pass_rates=evidence.rates, sizes=sizes, memory=choice.memory)
     benched = all(engine.decode_tps is not None for engine in figures)
     if values and not benched:
         figures = with_speeds_of_answers(figures, values)
@@ -209,7 +133,7 @@ def decide_for(
         decision = Decision(chosen=name, reference=name or "", reasons=(reason,), is_settled=True)
     else:
         decision = decide(figures, choice.reference, evidence, tags, choice.unfit)
-    return Decided(decision, figures, evidence.comparison, benched)
+    return replace(decision, figures=figures, benched=benched, comparison=evidence.comparison)
 
 
 def decide(
@@ -349,10 +273,7 @@ def _safe(
 
 
 def _order(engine: EngineFigures) -> tuple[float, float]:
-    return (
-        math.inf if engine.size is None else engine.size,
-        math.inf if engine.decode_tps is None else -engine.decode_tps,
-    )
+    return engine.size or math.inf, -(engine.decode_tps or -math.inf)
 
 
 def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:

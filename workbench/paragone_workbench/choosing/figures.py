@@ -1,4 +1,4 @@
-"""Finds out which engines fit in the memory of this machine, or of GPUs that the user names."""
+"""The figures by which engines are compared."""
 
 from __future__ import annotations
 
@@ -6,85 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from paragone import InputError, Json, ParagoneError, WeightsFile
-from paragone.json_values import count_at, number_at, objects_at
-from paragone.texts import counted, size_text
+from paragone import Json, WeightsFile
+from paragone.json_values import count_at, number_at
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
-from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.comparison_rows import SPEEDS, EngineValues, Metric
-from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
-from paragone_workbench.measure.fit import HYPOTHETICAL, KEPT_FREE, Division, MemoryPlan, MemoryPlanner
+from paragone_workbench.experiments.comparison_rows import EngineValues
+from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
+from paragone_workbench.measure.sections import estimate_at
 from paragone_workbench.paths import accessible
 from paragone_workbench.statistics import Estimate
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory
-
-_SLOWER = 10
-"""The factor by which a CPU is slower than a GPU for a layer, in the example in a message about offload."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineMemory:
-    """The memory that an engine takes. `misfit` and `unknown` are sentences, empty if it fits or is known."""
-
-    engine: str
-    estimate: EstimatedMemory | None = None
-    misfit: str = ""
-    unknown: str = ""
-    error: InputError | None = None
-
-
-async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence[int]) -> EngineMemory:
-    """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each."""
-    backend = registry.get(engine.backend)
-    if not backend.capabilities.estimate:
-        return EngineMemory(engine=engine.name, unknown=f"{backend.title} cannot estimate memory.")
-    try:
-        plan = await MemoryPlanner(engine, backend, vram=vram, comparable=True).plan()
-    except InputError as error:
-        return EngineMemory(engine=engine.name, error=error)
-    except ParagoneError as error:
-        return EngineMemory(engine=engine.name, unknown=error.sentence)
-    fits = plan.fits_whole if vram else plan.fits is not False
-    return EngineMemory(
-        engine=engine.name,
-        estimate=EstimatedMemory(engine=engine.name, size=plan.needed, context=plan.context),
-        misfit="" if fits else _misfit(engine.name, plan),
-    )
-
-
-def _misfit(name: str, plan: MemoryPlan) -> str:
-    gpus = [device for device in plan.devices if device.device.startswith(HYPOTHETICAL)]
-    limits = gpus or [device for device in plan.devices if device.fits is False]
-    free = sum(device.free or 0 for device in limits)
-    where = (
-        f"GPUs of this size leave {size_text(free) if free else 'nothing'} for a model: of each GPU, {size_text(KEPT_FREE)} stay free for the driver and as a margin"
-        if gpus
-        else f"{size_text(free)} are free on {' and '.join(device.device for device in limits)}"
-    )
-    sentence = f"{name} does not fit: it takes {size_text(plan.needed)} with a context of {plan.context:,} tokens, and {where}."
-    offload = plan.hypothetical or plan.offload
-    if offload is not None and plan.layers is not None:
-        sentence += _part(offload, plan.layers)
-    return sentence
-
-
-def _part(offload: Division, layers: int) -> str:
-    rest = layers - offload.count
-    if not offload.count:
-        return " No layer would fit."
-    if rest:
-        times = 1 + (_SLOWER - 1) * rest / layers
-        return (
-            f" {offload.count} of {layers} layers would fit. The CPU would compute the other {rest} for each token: where it takes "
-            f"{_SLOWER} times as long for a layer as a GPU, an answer takes about {times:.1f} times as long as on the GPU alone."
-        )
-    if offload.expert_layers:
-        return (
-            f" The model would fit with the experts of {counted(offload.expert_layers, 'layer')} in main memory, which the CPU "
-            "would compute for each token: that is slower than on the GPU alone."
-        )
-    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,34 +84,28 @@ def loaded_sizes(store: Store, experiment: Experiment) -> dict[str, int]:
 
 def engine_figures(
     engines: Sequence[str],
+    known: Known,
     *,
-    speeds: Mapping[str, MeasurementJson],
-    fidelity: KnownFidelity,
     pass_rates: Mapping[str, tuple[float, int]],
     sizes: Mapping[str, int],
     memory: Iterable[EstimatedMemory],
-    users: Mapping[str, float],
 ) -> tuple[EngineFigures, ...]:
-    """Return the figures of each engine, from measurements by the engine's name.
-
-    `speeds` is the JSON of `bench`; `users` the tokens per second of several users at once, in total.
-    """
     estimates = {estimate.engine: estimate for estimate in memory}
     return tuple(
         EngineFigures(
             engine=engine,
-            size=count_at(fidelity.candidates, engine, "size") or sizes.get(engine),
+            size=count_at(known.fidelity, engine, "size") or sizes.get(engine),
             memory=estimate.size if (estimate := estimates.get(engine)) else None,
             context=estimate.context if estimate else None,
-            decode_tps=_mean(speed := speeds.get(engine, {}), "decode_tps"),
-            decode_tps_stdev=_mean(speed, "decode_tps", "stdev"),
-            ttft_s=_mean(speed, "ttft_s"),
-            ttft_prompt=_prompt_of_ttft(speed),
-            users_tps=users.get(engine),
-            kld=_kld(fidelity.candidates.get(engine, {})),
-            same_answers=count_at(fidelity.answers, engine, "identical"),
-            greedy_answers=count_at(fidelity.answers, engine, "prompts") or 0,
-            collapse=_collapse(fidelity.answers.get(engine, {})),
+            decode_tps=number_at(known.speeds, engine, "decode_tps", "mean"),
+            decode_tps_stdev=number_at(known.speeds, engine, "decode_tps", "stdev"),
+            ttft_s=(ttft_s := number_at(known.speeds, engine, "ttft_s", "mean")),
+            ttft_prompt=None if ttft_s is None else count_at(known.speeds, engine, "prompt_tokens"),
+            users_tps=number_at(known.throughputs, engine, "tokens_per_s"),
+            kld=estimate_at(known.fidelity.get(engine), "mean_kld"),
+            same_answers=count_at(known.answers, engine, "identical"),
+            greedy_answers=count_at(known.answers, engine, "prompts") or 0,
+            collapse=_collapse(known.answers.get(engine, {})),
             pass_rate=pass_rates.get(engine, (None, 0))[0],
             prompts=pass_rates.get(engine, (None, 0))[1],
         )
@@ -201,34 +126,14 @@ def with_speeds_of_answers(
     figures: Sequence[EngineFigures], values: Sequence[EngineValues]
 ) -> tuple[EngineFigures, ...]:
     """Return the figures with the mean speeds of the suite's answers, so that all speeds come from the same source."""
-    metrics = {metric.name: metric for metric in SPEEDS}
+    averages = [{metric.name: mean for metric, (mean, _) in own.averages.items()} for own in values]
     return tuple(
         replace(
             engine,
-            decode_tps=_mean_of(own, metrics["decode_tps"]),
+            decode_tps=means.get("decode_tps"),
             decode_tps_stdev=None,
-            ttft_s=_mean_of(own, metrics["ttft_s"]),
+            ttft_s=means.get("ttft_s"),
             ttft_prompt=None,
         )
-        for engine, own in zip(figures, values, strict=True)
+        for engine, means in zip(figures, averages, strict=True)
     )
-
-
-def _prompt_of_ttft(speeds: MeasurementJson) -> int | None:
-    tests = (test for test in objects_at(speeds, "tests") if number_at(test, "ttft_s", "mean") is not None)
-    return next((count_at(test, "prompt_tokens") for test in tests), None)
-
-
-def _mean_of(values: EngineValues, metric: Metric) -> float | None:
-    known = values.values(metric)
-    return sum(known.values()) / len(known) if known else None
-
-
-def _mean(speeds: MeasurementJson, figure: str, field: str = "mean") -> float | None:
-    means = (number_at(test, figure, field) for test in objects_at(speeds, "tests"))
-    return next((float(mean) for mean in means if mean is not None), None)
-
-
-def _kld(candidate: MeasurementJson) -> Estimate | None:
-    value = number_at(candidate, "mean_kld")
-    return None if value is None else Estimate(value, number_at(candidate, "mean_kld_se"))

@@ -56,18 +56,6 @@ FEWEST_LOST = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conduct:
-    """The faults of an engine's answers: `cut` by a limit, `empty` without text, and `loops` at the end."""
-
-    engine: str
-    answers: int
-    loops: int
-    empty: int
-    cut: int
-    median_tokens: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """How the answers of `candidate` agree with those of `reference`, over `prompts` that both answered.
 
@@ -122,19 +110,22 @@ class Agreement:
                 **dict(zip(("p25", "median", "p75"), quartiles or (None,) * 3, strict=True)),
             },
             "collapsed": self.is_collapsed,
+            "prompts_needed": prompts_needed(self),
+            "sentence": agreement_verdict(self),
         }
 
 
-def conduct(engine: str, answers: Iterable[RunResult]) -> Conduct:
+def conduct(engine: str, answers: Iterable[RunResult]) -> dict[str, Json]:
+    """Return the faults of an engine's answers: `cut` by a limit, `empty` without text, and `loops` at the end."""
     found = tuple(answers)
-    return Conduct(
-        engine=engine,
-        answers=len(found),
-        loops=sum(map(is_loop, found)),
-        empty=sum(map(is_empty, found)),
-        cut=sum(answer.finish == "length" for answer in found),
-        median_tokens=statistics.median(map(_tokens, found)) if found else None,
-    )
+    return {
+        "engine": engine,
+        "answers": len(found),
+        "loops": sum(map(is_loop, found)),
+        "empty": sum(map(is_empty, found)),
+        "cut": sum(answer.finish == "length" for answer in found),
+        "median_tokens": statistics.median(map(_tokens, found)) if found else None,
+    }
 
 
 def agreement(reference: str, candidate: str, pairs: Sequence[tuple[RunResult, RunResult]]) -> Agreement:
@@ -218,38 +209,19 @@ def _loses_more(found: Agreement) -> bool:
     return paired_difference(theirs, ours, kind="passes").p < LEVEL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerSummary:
-    """The agreement of candidates with a reference, and the conduct of all engines, the reference first."""
+def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> dict[str, Json]:
+    """Return the agreement of the candidates with the first engine, the reference, and the conduct of all engines.
 
-    conducts: tuple[Conduct, ...]
-    agreements: tuple[Agreement, ...]
-
-    def to_json(self) -> dict[str, Json]:
-        return {
-            "engines": [to_json(found, complete=True) for found in self.conducts],
-            "candidates": [
-                {
-                    **found.to_json(),
-                    "prompts_needed": prompts_needed(found),
-                    "sentence": agreement_verdict(found),
-                }
-                for found in self.agreements
-            ],
-        }
-
-
-def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> AnswerSummary:
-    """Summarize answers, which each engine has by the number of the prompt. The first engine is the reference."""
+    Each engine has its answers by the number of the prompt.
+    """
     (reference, first), *others = answers
-    return AnswerSummary(
-        conducts=tuple(conduct(name, found.values()) for name, found in answers),
-        agreements=tuple(
-            agreement(
-                reference,
-                name,
-                [(first[number], found[number]) for number in sorted(first.keys() & found.keys())],
-            )
-            for name, found in others
-        ),
-    )
+    found = [
+        agreement(
+            reference, name, [(first[number], own[number]) for number in sorted(first.keys() & own.keys())]
+        )
+        for name, own in others
+    ]
+    return {
+        "engines": [conduct(name, own.values()) for name, own in answers],
+        "candidates": [one.to_json() for one in found],
+    }

@@ -326,12 +326,12 @@ def comparison_json(
             {
                 "what": finding.what,
                 "lanes": dict(finding.values),
-                "sentence": f"{finding.sentence} {finding.advice}".rstrip(),
+                "sentence": finding.text,
                 "expected": finding.is_expected,
             }
             for finding in parity.findings
         ],
-        "parity_unknown": {unknown.engine: list(unknown.names) for unknown in parity.unknown},
+        "parity_unknown": {unknown.what: list(unknown.names) for unknown in parity.unknown},
     }
     if divergence is not None:
         comparison["divergence"] = list(divergence)

@@ -15,7 +15,6 @@ from paragone_workbench.compare.parity_findings import (
     Levelling,
     Parity,
     Side,
-    Unknown,
     enumeration,
     is_chosen,
     joined,
@@ -327,9 +326,7 @@ def compare_sampling(
             for name in silent:
                 unknown[name].append(_name(option, {name: options[name]}))
                 own = tuple(change for change in levelling.changes if change.engine == name)
-                levellings.setdefault(name, []).append(
-                    Levelling(changes=own, everywhere=levelling.everywhere)
-                )
+                levellings.setdefault(name, []).append(levelling._replace(changes=own))
     return findings, levellings
 
 
@@ -431,9 +428,10 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     for name, names in unknown.items():
         own = levellings.get(name, ())
         changes = tuple(change for levelling in own for change in levelling.changes)
-        together = Levelling(changes=changes, everywhere=all(levelling.everywhere for levelling in own))
+        together = Levelling(changes, everywhere=all(levelling.everywhere for levelling in own))
         if names:
-            silent.append(Unknown(engine=name, names=tuple(names), levelling=together))
+            sentence = f"{name} does not report: {', '.join(names)}."
+            silent.append(Finding(what=name, sentence=sentence, levelling=together, names=tuple(names)))
     found = sorted(findings, key=lambda finding: finding.is_expected)
     return Parity(findings=tuple(found), unknown=tuple(silent))
 

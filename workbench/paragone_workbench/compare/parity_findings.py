@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from paragone import Backend, Capabilities, InputError, Json, LoadedModel, Message, RunSettings
 from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS, StandardFact
 from paragone.options import OptionInfo, Options, build, describe, parse, value_text
 from paragone.texts import counted, shortened
+from paragone_workbench.blocks import Remark, Section, public
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
@@ -19,20 +21,18 @@ _LONGEST_QUOTE = 120
 _LONGEST_VALUE = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptionChange:
+class OptionChange(NamedTuple):
     engine: str
     option: str
     value: Json
-    reloads: bool
+    reloads: bool = False
 
     @property
     def assignment(self) -> str:
         return f"{self.option}={value_text(self.value)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Levelling:
+class Levelling(NamedTuple):
     """Changes of options that give all engines the same value of one property. Empty if no option sets the property."""
 
     changes: tuple[OptionChange, ...] = ()
@@ -47,31 +47,42 @@ class Levelling:
         return tuple(dict.fromkeys(change.engine for change in self.changes if change.reloads))
 
     @property
-    def arguments(self) -> tuple[str, ...]:
-        if self.everywhere:
-            texts = dict.fromkeys(change.assignment for change in self.changes)
-        else:
-            texts = dict.fromkeys(f"{change.engine}.{change.assignment}" for change in self.changes)
-        return tuple(f"--set {shlex.quote(text)}" for text in texts)
+    def arguments(self) -> str:
+        texts = (
+            change.assignment if self.everywhere else f"{change.engine}.{change.assignment}"
+            for change in self.changes
+        )
+        return " ".join(f"--set {shlex.quote(text)}" for text in dict.fromkeys(texts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
+    """A condition that differs, or, if it has `names`, the conditions that an engine does not report.
+
+    Attributes:
+        what: The name of the option that sets the condition; without such an option, the name of the condition.
+        values: The value of each engine by its name; None where the engine does not report it.
+        levelling: Options that make the condition equal, or that give the engine the values of the other engines.
+        system: The system prompt that a chat template added in one engine. Giving it to all engines makes the prompts equal.
+        is_expected: Whether the difference is no alarm: because the user has set the option for all engines, or for one engine
+            during the comparison; or because of the compared models, the engines' earlier answers, a cache, or a drawn seed.
+    """
+
     what: str
-    """The name of the option that sets the condition; without such an option, the name of the condition."""
-    values: Mapping[str, Json]
-    """The value of each engine by its name; None where the engine does not report it."""
+    values: Mapping[str, Json] = field(default_factory=dict)
     sentence: str
-    levelling: Levelling = Levelling()
+    levelling: Levelling = field(default_factory=Levelling)
     system: str = ""
-    """The system prompt that a chat template added in one engine. Giving this text to all engines makes the prompts equal."""
     is_expected: bool = False
-    """Whether the difference is no alarm: because the user has set the option for all engines, or for one engine
-    during the comparison; or because of the compared models, the engines' earlier answers, a cache, or a drawn seed."""
+    names: tuple[str, ...] = ()
 
     @property
     def sign(self) -> str:
-        return "·" if self.is_expected else "≠"
+        return "?" if self.names else "·" if self.is_expected else "≠"
+
+    @property
+    def is_alarm(self) -> bool:
+        return self.sign == "≠"
 
     @property
     def advice(self) -> str:
@@ -80,35 +91,25 @@ class Finding:
             return (
                 f"To level it, give all engines the same system prompt: --system {shlex.quote(self.system)}"
             )
-        if not self.levelling:
-            return ""
-        return f"To level it: {' '.join(self.levelling.arguments)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
-    engine: str
-    names: tuple[str, ...]
-    levelling: Levelling = Levelling()
-    """Options that give the engine the values of the other engines, so that the unknown values become known."""
+        return (
+            f"To {'set' if self.names else 'level'} it: {self.levelling.arguments}" if self.levelling else ""
+        )
 
     @property
-    def sentence(self) -> str:
-        return f"{self.engine} does not report: {', '.join(self.names)}."
-
-    @property
-    def advice(self) -> str:
-        return f"To set it: {' '.join(self.levelling.arguments)}" if self.levelling else ""
+    def text(self) -> str:
+        return f"{self.sentence} {self.advice}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
+    """The conditions that differ, and for each engine with such conditions, those that are `unknown`."""
+
     findings: tuple[Finding, ...] = ()
-    unknown: tuple[Unknown, ...] = ()
+    unknown: tuple[Finding, ...] = ()
 
     @property
     def alarms(self) -> int:
-        return sum(not finding.is_expected for finding in self.findings)
+        return sum(finding.is_alarm for finding in self.findings)
 
     @property
     def remark(self) -> str:
@@ -132,6 +133,12 @@ class Parity:
         if self.unknown:
             return "The comparison was fair in all that the engines report: nothing differs."
         return "The comparison was fair: the conditions were the same."
+
+    def section(self) -> Section:
+        found = (*self.findings, *self.unknown)
+        remarks = [Remark(public(it.text), stands_out=it.is_alarm) for it in found]
+        remarks += [Remark(self.remark)] if self.remark else []
+        return Section(title="Was it fair?", about=f"{self.verdict.rstrip('.:')}.", remarks=tuple(remarks))
 
 
 def joined(names: Iterable[str]) -> str:
@@ -306,7 +313,7 @@ def level(
         if wanted is not None:
             changes.append(OptionChange(engine=side.name, option=info.name, value=wanted, reloads=reloads))
     names = {info.name if info is not None else None for info in (options.get(side.name) for side in sides)}
-    return Levelling(changes=tuple(changes), everywhere=len(names) == 1 and None not in names)
+    return Levelling(tuple(changes), everywhere=len(names) == 1 and None not in names)
 
 
 def _target(values: Mapping[str, Json | None], options: Mapping[str, OptionInfo | None]) -> Json | None:

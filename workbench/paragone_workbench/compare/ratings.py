@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from paragone import Json
 from paragone.texts import counted
+from paragone_workbench.blocks import Axis, Figure, Remark, Section, chart, public
 from paragone_workbench.statistics import Interval, Values, decimal, np, share_interval
 from paragone_workbench.store.experiment_records import Vote
 
@@ -43,17 +44,12 @@ class Contest(NamedTuple):
     bad: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fit:
-    best: Values
-    samples: Values
-    """A row of parameters for each resample."""
-
-
 def fit(
     votes: Iterable[tuple[Contest, ...]], engines: Sequence[str], *, resamples: int = 1000, seed: int = 0
-) -> Fit:
-    """Fit the model to votes, each the contests of engines. Equal votes are computed once.
+) -> tuple[Values, Values]:
+    """Fit the model to votes, each the contests of engines, and return the best ξ, and a row of ξ for each resample.
+
+    Equal votes are computed once.
 
     The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample do not.
     """
@@ -72,7 +68,7 @@ def fit(
         drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=number)
         centres = rng.normal(0, _SD, (number, model.size))
         samples.append(model.maximum(drawn[:, kind_of].astype(float), centres, start=best))
-    return Fit(best=best[0], samples=np.concatenate(samples))
+    return best[0], np.concatenate(samples)
 
 
 class _Model:
@@ -136,7 +132,7 @@ class Tally:
         return (self.wins + (self.ties + self.bad) / 2) / self.contests
 
     def to_json(self) -> dict[str, Json]:
-        return {**asdict(self), "win_rate": self.win_rate}
+        return {**asdict(self), "contests": self.contests, "win_rate": self.win_rate}
 
 
 def contests(vote: Vote) -> tuple[Contest, ...]:
@@ -214,6 +210,9 @@ def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
 
 MEAN = 1000
 
+_STEP = 100
+"""Rating points between the possible ends of the axis of a drawing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRating:
@@ -228,7 +227,7 @@ class EngineRating:
     def to_json(self) -> dict[str, Json]:
         fields = asdict(self)
         del fields["tally"]
-        return {**fields, "contests": self.tally.contests, **self.tally.to_json()}
+        return {**fields, **self.tally.to_json()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +323,49 @@ class Ratings:
             notes.append(self.position.sentence)
         return tuple(notes)
 
+    @property
+    def neighbours(self) -> tuple[RatedPair, ...]:
+        """The pairs of engines that follow each other in the order of their ratings, within their groups."""
+        ordered = [[it.engine for it in self.engines if it.engine in members] for members in self.groups]
+        following = {pair for engines in ordered for pair in pairwise(engines)}
+        return tuple(pair for pair in self.pairs if (pair.a, pair.b) in following)
+
+    def section(self) -> Section:
+        """Return the ratings as they are printed and written into reports, with the other pairs as the rest."""
+        figures = [
+            Figure(
+                it.engine,
+                it.rating,
+                f"{it.rating:.0f}",
+                (it.interval.low, it.interval.high),
+                f"{it.interval.low:.0f} to {it.interval.high:.0f}",
+                f"{it.tally.wins:,} won, {it.tally.losses:,} lost, {it.tally.ties:,} tied, {it.tally.bad:,} both bad",
+                f"{it.tally.win_rate:.1%}",
+            )
+            for it in self.engines
+        ]
+        ends = [end for it in figures for end in (it.value, *(it.ends or ()))]
+        low, high = math.floor(min(ends) / _STEP), math.floor(max(ends) / _STEP) + 1
+        others = sorted(set(self.pairs) - set(self.neighbours), key=lambda pair: not pair.shown)
+        return Section(
+            title="Ratings",
+            about=f"{counted(self.votes, 'vote')}: {self.ties / self.votes:.1%} ties, {self.bad / self.votes:.1%} both bad",
+            tables=(
+                chart(
+                    "Rating by Bradley–Terry",
+                    "The mean rating of engines that votes connect is 1000.",
+                    figures,
+                    Axis(_STEP * low, _STEP * high),
+                    titles=("rating", "95% interval", "contests", "win rate"),
+                ),
+            ),
+            remarks=(
+                *(Remark(public(pair.sentence), pair.shown) for pair in self.neighbours),
+                *(Remark(public(note)) for note in self.notes),
+            ),
+            rest=tuple(Remark(public(pair.sentence), pair.shown) for pair in others),
+        )
+
     def to_json(self) -> dict[str, Json]:
         return {
             **asdict(self),
@@ -361,9 +403,9 @@ def rate(
     rated: Iterable[EngineRating] = ()
     pairs: Iterable[RatedPair] = ()
     if flat:
-        fitted = fit(found, engines, resamples=resamples, seed=seed)
-        rated = _rated(fitted, engines, groups, counted, flat)
-        pairs = _pairs(fitted, engines, groups, flat)
+        best, samples = fit(found, engines, resamples=resamples, seed=seed)
+        rated = _rated(best, samples, engines, groups, counted, flat)
+        pairs = _pairs(best, samples, engines, groups, flat)
     return Ratings(
         engines=tuple(sorted(rated, key=lambda rating: (-rating.rating, rating.engine))),
         pairs=tuple(pairs),
@@ -392,7 +434,8 @@ def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str
 
 
 def _rated(
-    fitted: Fit,
+    best: Values,
+    samples: Values,
     engines: Sequence[str],
     groups: Sequence[Sequence[str]],
     votes: Iterable[Vote],
@@ -405,20 +448,24 @@ def _rated(
     for members in groups:
         places = [engines.index(engine) for engine in members]
         # the drawn centre of the prior shifts all ξ of a sample, which says nothing about the engines
-        centred = fitted.samples[:, places] - fitted.samples[:, places].mean(axis=1, keepdims=True)
+        centred = samples[:, places] - samples[:, places].mean(axis=1, keepdims=True)
         for column, engine in enumerate(members):
             low, high = (MEAN + POINTS * float(end) for end in np.quantile(centred[:, column], _ENDS))
             yield EngineRating(
                 engine=engine,
                 models=tuple(models[engine]),
-                rating=MEAN + POINTS * float(fitted.best[places[column]]),
+                rating=MEAN + POINTS * float(best[places[column]]),
                 interval=Interval(low=low, high=high),
                 tally=tally(engine, found),
             )
 
 
 def _pairs(
-    fitted: Fit, engines: Sequence[str], groups: Sequence[Sequence[str]], found: Sequence[Contest]
+    best: Values,
+    samples: Values,
+    engines: Sequence[str],
+    groups: Sequence[Sequence[str]],
+    found: Sequence[Contest],
 ) -> Iterator[RatedPair]:
     """Yield all pairs of engines of the same group, with intervals that hold for all of them together."""
     between: dict[frozenset[str], list[Contest]] = {}
@@ -428,13 +475,13 @@ def _pairs(
     pairs = [
         pair
         for members in groups
-        for pair in combinations(sorted(members, key=lambda engine: (-fitted.best[place[engine]], engine)), 2)
+        for pair in combinations(sorted(members, key=lambda engine: (-best[place[engine]], engine)), 2)
     ]
-    shown = [round(MEAN + POINTS * best) for best in fitted.best.tolist()]
+    shown = [round(MEAN + POINTS * value) for value in best.tolist()]
     one, other = ([place[pair[side]] for pair in pairs] for side in (0, 1))
-    best = fitted.best[one] - fitted.best[other]
-    margins = _margins(fitted.samples[:, one] - fitted.samples[:, other], best)
-    for (a, b), difference, margin in zip(pairs, best.tolist(), margins.tolist(), strict=True):
+    differences = best[one] - best[other]
+    margins = _margins(samples[:, one] - samples[:, other], differences)
+    for (a, b), difference, margin in zip(pairs, differences.tolist(), margins.tolist(), strict=True):
         yield RatedPair(
             a=a,
             b=b,

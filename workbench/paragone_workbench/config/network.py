@@ -30,11 +30,11 @@ def network_table(path: Path | None) -> Mapping[str, object]:
     if not re.search(_BEGINNING, raw, re.MULTILINE):
         return {}
     # most files have no such table, and parsing takes milliseconds
-    from paragone_workbench.config.toml_file import TomlError, read_toml
+    from paragone_workbench.config.toml_file import TextError, read_toml
 
     try:
         table = read_toml(path).data.get("network")
-    except TomlError:
+    except TextError:
         return {"offline": True}
     except InputError:
         return {}

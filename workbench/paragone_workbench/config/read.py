@@ -8,13 +8,14 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from paragone import InputError, Options, ParagoneError, option
+from paragone.json_values import JsonObject, value_at
 from paragone.options import build
 from paragone_workbench.config import settings
 from paragone_workbench.config.state import State
-from paragone_workbench.config.toml_file import TomlDocument, TomlError, read_toml
+from paragone_workbench.config.toml_file import TextError, TomlDocument, read_toml
 from paragone_workbench.engines import definitions
 from paragone_workbench.paths import config_file, exists, private_folder, state_file
 
@@ -45,6 +46,7 @@ SECTIONS: Mapping[str, type[Options]] = {
     "lanes": settings.LaneSettings,
     "chat": settings.ChatSettings,
     "network": settings.NetworkSettings,
+    "serve": settings.ServeSettings,
     "ui": settings.UiSettings,
 }
 TABLES = ("engines", *SECTIONS, "presets", "templates", "themes", "keys")
@@ -67,7 +69,7 @@ def load_with_problems(
     state = State(state_file()) if state is None else state
     try:
         reader = _Reader(_document(path))
-    except TomlError as error:
+    except TextError as error:
         problem = settings.ConfigProblem(
             file=error.path, line=error.line, key="", sentence=error.what, hint=error.hint
         )
@@ -121,8 +123,7 @@ class _Reader:
         for name in self._document.data:
             if name not in TABLES:
                 self._note((name,), f"There is no section [{name}].", definitions.suggest(name, TABLES))
-        for name, table in self._tables("engines", "engine"):
-            self._engine(name, table)
+        self._own = {name: self._engine(name, table) for name, table in self._tables("engines")}
         added = {name: engine for name, engine in state.saved.engines.items() if name not in self._own}
         engines = {**self._own, **added}
         models = self._section("models", settings.ModelSettings)
@@ -140,12 +141,19 @@ class _Reader:
             ),
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
             chat=self._section("chat", settings.ChatSettings),
-            presets={**state.saved.presets, **self._presets()},
-            templates=self._texts("templates", "The template {!r} is not text.", _TEMPLATE_HINT),
+            presets={
+                **state.saved.presets,
+                **{name: self._preset(name, table) for name, table in self._tables("presets")},
+            },
+            templates=self._texts("templates", _TEMPLATE_HINT),
             network=self._section("network", settings.NetworkSettings),
+            serve=self._section("serve", settings.ServeSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
-            themes={name: self._theme(name, table) for name, table in self._tables("themes", "theme")},
-            keys=self._texts("keys", "The keys for {!r} cannot be {!r}.", _KEYS_HINT),
+            themes={
+                name: self._options(settings.ThemeSettings, ("themes", name), table, f"the theme {name!r}")
+                for name, table in self._tables("themes")
+            },
+            keys=self._texts("keys", _KEYS_HINT),
             document=self._document,
             warnings=warnings,
         )
@@ -166,9 +174,9 @@ class _Reader:
                     self._note(("engines", name), f"The engine {name!r}: {error.sentence}", error.hint)
 
     def _section(self, name: str, kind: type[OptionsT]) -> OptionsT:
-        return build(kind, self._valid(kind, (name,), self._table(name), f"[{name}]"))
+        return self._options(kind, (name,), self._table(name), f"[{name}]")
 
-    def _engine(self, name: str, table: Mapping[str, Any]) -> None:
+    def _engine(self, name: str, table: JsonObject) -> definitions.EngineDefinition:
         key = ("engines", name)
         own = {field.name for field in dataclasses.fields(EngineTable)}
         rest = {name: value for name, value in table.items() if name not in own}
@@ -178,80 +186,56 @@ class _Reader:
                 hint = f"Did you mean {wanted!r} instead of {near[0]!r}?" if near else hint
                 self._note(key, f"The engine {name!r} has no {wanted}.", hint)
         fixed = {name: value for name, value in table.items() if name in own}
-        checked = build(EngineTable, self._valid(EngineTable, key, fixed, f"the engine {name!r}"))
-        self._own[name] = definitions.EngineDefinition(
+        checked = self._options(EngineTable, key, fixed, f"the engine {name!r}")
+        return definitions.EngineDefinition(
             name=name,
             backend=checked.backend,
             model=definitions.expand_home(checked.model),
             python=None if checked.python is None else definitions.expand_home(checked.python),
-            options=self._options(key, rest),
+            options=rest,
         )
 
-    def _options(self, key: Key, values: Mapping[str, Any]) -> dict[str, Json]:
-        options: dict[str, Json] = {}
-        for name, value in values.items():
-            if _is_json(value):
-                options[name] = value
-            else:
-                self._note(
-                    (*key, name), f"The option {name!r} is a date or a time, which no option accepts.", ""
-                )
-        return options
+    def _preset(self, name: str, table: JsonObject) -> settings.Preset:
+        system = table.get("system")
+        if not (system is None or isinstance(system, str)):
+            key = ("presets", name, "system")
+            self._note(key, f"The system prompt of the preset {name!r} is not text.", "")
+            system = None
+        sampling = {option: value for option, value in table.items() if option != "system"}
+        return settings.Preset(name=name, system=system, sampling=sampling)
 
-    def _presets(self) -> dict[str, settings.Preset]:
-        presets: dict[str, settings.Preset] = {}
-        for name, table in self._tables("presets", "preset"):
-            key = ("presets", name)
-            system = table.get("system")
-            if not (system is None or isinstance(system, str)):
-                self._note((*key, "system"), f"The system prompt of the preset {name!r} is not text.", "")
-                system = None
-            sampling = {option: value for option, value in table.items() if option != "system"}
-            presets[name] = settings.Preset(name=name, system=system, sampling=self._options(key, sampling))
-        return presets
-
-    def _texts(self, section: str, sentence: str, hint: str) -> dict[str, str]:
+    def _texts(self, section: str, hint: str) -> dict[str, str]:
         texts: dict[str, str] = {}
         for name, value in self._table(section).items():
             if isinstance(value, str):
                 texts[name] = value
             else:
-                self._note((section, name), sentence.format(name, value), hint)
+                self._note((section, name), f"{name!r} in [{section}] cannot be {value!r}.", hint)
         return texts
 
-    def _theme(self, name: str, table: Mapping[str, Any]) -> settings.ThemeSettings:
-        key = ("themes", name)
-        values = self._valid(settings.ThemeSettings, key, table, f"the theme {name!r}")
-        for part, value in [*values.items()]:
-            if part != "base" and not settings.COLOUR.fullmatch(str(value)):
-                sentence = f"{part!r} of the theme {name!r} cannot be {value!r}."
-                self._note((*key, part), sentence, 'A colour is written as "#1e90ff".')
-                del values[part]
-        return build(settings.ThemeSettings, values)
-
-    def _table(self, name: str) -> Mapping[str, Any]:
-        table = self._document.data.get(name, {})
-        return table if self._is_table(table, (name,), repr(name)) else {}
-
-    def _tables(self, section: str, word: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        for name, table in self._table(section).items():
-            if self._is_table(table, (section, name), f"The {word} {name!r}"):
+    def _tables(self, section: str) -> Iterator[tuple[str, JsonObject]]:
+        for name, value in self._table(section).items():
+            table = self._table(section, name)
+            if isinstance(value, Mapping):
                 yield name, table
 
-    def _is_table(self, table: object, key: tuple[str, ...], what: str) -> TypeGuard[dict[str, Any]]:
-        if isinstance(table, dict):
-            return True
-        self._note(key, f"{what} is not a table.", f"Write it as a table: [{'.'.join(key)}].")
-        return False
+    def _table(self, *key: str) -> JsonObject:
+        value = value_at(self._document.data, *key)
+        if isinstance(value, Mapping):
+            return value
+        if value is not None:
+            name = ".".join(key)
+            self._note(key, f"{name!r} is not a table.", f"Write it as a table: [{name}].")
+        return {}
 
-    def _valid(self, kind: type[Options], key: Key, values: Mapping[str, Any], owner: str) -> dict[str, Json]:
-        """Return the valid values of options, and record a problem for each invalid value."""
+    def _options(self, kind: type[OptionsT], key: Key, values: JsonObject, owner: str) -> OptionsT:
+        """Return the options with the valid values, and record a problem for each invalid value."""
         valid: dict[str, Json] = {}
         for name, value in values.items():
             with self._noting(*key, name):
                 build(kind, {name: value}, owner=owner)
                 valid[name] = value
-        return valid
+        return build(kind, valid)
 
     @contextlib.contextmanager
     def _noting(self, *key: str | int) -> Iterator[None]:
@@ -271,13 +255,6 @@ class _Reader:
                 hint=hint,
             )
         )
-
-
-def _is_json(value: object) -> bool:
-    """Return whether JSON can represent a TOML value; JSON has no dates and times."""
-    if isinstance(value, list | dict):
-        return all(map(_is_json, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, str | int | float)
 
 
 def _remembered(

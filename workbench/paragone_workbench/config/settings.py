@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from paragone import InputError, Json, Options, option
+from paragone.json_values import object_at, text_at, value_at
 from paragone.options import build, describe
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.conversation.variables import fill, names_in
@@ -66,7 +67,7 @@ def preset_of(name: str, definition: EngineDefinition, backend: Backend, *, syst
 
 
 BaseTheme: TypeAlias = Literal["dark", "light", "contrast"]
-COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,13 @@ class ThemeSettings(Options):
     difference: str | None = option(None, "Words that differ, and warnings.")
     failure: str | None = option(None, "Errors, and tokens that were unlikely.")
     likely: str | None = option(None, "Tokens that were likely, and texts within code.")
+
+    def __post_init__(self) -> None:
+        for name, value in self.colours.items():
+            if not _COLOUR.fullmatch(value):
+                raise InputError(
+                    f"The colour {name!r} cannot be {value!r}.", hint='It is written as "#1e90ff".'
+                )
 
     @property
     def colours(self) -> Mapping[str, str]:
@@ -130,6 +138,15 @@ class NetworkSettings(Options):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings(Options):
+    seconds: int = option(
+        600, "Seconds that a request to `paragone serve` may take, with its answer.", minimum=1
+    )
+    messages: int = option(1000, "Largest number of messages in a request.", minimum=1)
+    megabytes: int = option(8, "Largest size of a request in MiB.", minimum=1, maximum=1024)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UiSettings(Options):
     theme: str | None = option(
         None,
@@ -151,6 +168,7 @@ class Config:
     templates: Mapping[str, str] = field(default_factory=dict)
     """The texts of templates by name, with `{{ name }}` for each variable."""
     network: NetworkSettings = NetworkSettings()
+    serve: ServeSettings = ServeSettings()
     ui: UiSettings = UiSettings()
     themes: Mapping[str, ThemeSettings] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -202,10 +220,7 @@ def fill_template(name: str, text: str, values: Mapping[str, str]) -> str:
 
 
 def template_problems(config: Config) -> Iterator[ConfigProblem]:
-    named = config.document.data.get("templates")
-    for name, text in named.items() if isinstance(named, dict) else ():
-        if not isinstance(text, str):
-            continue  # the reader of the file reports this problem
+    for name, text in config.templates.items():
         try:
             names_in(text)
         except InputError as error:
@@ -236,10 +251,9 @@ def permission_warning(document: TomlDocument, find: BackendLookup) -> str:
 
 
 def _secrets(document: TomlDocument, find: BackendLookup) -> set[str]:
-    engines = document.data.get("engines")
     names: set[str] = set()
-    for table in engines.values() if isinstance(engines, dict) else ():
-        backend = find(str(table.get("backend"))) if isinstance(table, dict) else None
+    for table in object_at(document.data, "engines").values():
+        backend = find(text_at(table, "backend"))
         if backend is not None:
-            names |= {name for name in secret_options(backend) if table.get(name)}
+            names |= {name for name in secret_options(backend) if value_at(table, name)}
     return names

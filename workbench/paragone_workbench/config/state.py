@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from paragone import InputError, Json, ParagoneError
+from paragone import InputError
+from paragone.json_values import JsonObject, object_at, value_at
 from paragone.texts import without_keys
 from paragone.wire import from_json, to_json
 from paragone_workbench.config.settings import Config, Preset
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines import definitions
-from paragone_workbench.paths import accessible, exists, private_folder
+from paragone_workbench.paths import accessible, exists, private_folder, replacing
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -104,27 +104,12 @@ class State:
             self.warning = f"The program's saved state {outcome}: {error}"
 
     def _write(self, saved: Saved) -> None:
-        import tempfile
-
         import tomli_w
 
         text = tomli_w.dumps(_dump(saved))
-        folder = private_folder(self.path.parent)
-        try:
-            # mkstemp creates the file with mode 0600: options may hold API keys
-            handle, name = tempfile.mkstemp(dir=folder, prefix=f"{self.path.name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write("# Written by paragone. Your own settings belong in config.toml.\n" + text)
-                Path(name).replace(self.path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise ParagoneError(
-                f"{self.path} cannot be written: {error.strerror or error}.",
-                hint="Check the permissions and the free space there.",
-            ) from error
+        private_folder(self.path.parent)
+        with replacing(self.path, mode=0o600) as file:  # options may hold API keys
+            file.write("# Written by paragone. Your own settings belong in config.toml.\n" + text)
 
 
 def add_engine(
@@ -165,25 +150,19 @@ def _without(saved: Mapping[str, T], name: str) -> dict[str, T]:
     return {key: value for key, value in saved.items() if key != name}
 
 
-def _load(data: Mapping[str, object]) -> Saved:
-    lanes, ui, consents = (_table(data.get(name, {})) for name in ("lanes", "ui", "consents"))
-    plain = {"lanes": lanes.get("start", []), "theme": ui.get("theme"), "consents": consents.get("given", [])}
+def _load(data: JsonObject) -> Saved:
+    lists = {"lanes": value_at(data, "lanes", "start"), "consents": value_at(data, "consents", "given")}
+    plain = {name: value or [] for name, value in lists.items()} | {"theme": value_at(data, "ui", "theme")}
     return dataclasses.replace(
         from_json(Saved, plain),
-        engines=_named(definitions.EngineDefinition, data.get("engines", {})),
-        presets=_named(Preset, data.get("presets", {})),
+        engines=_named(definitions.EngineDefinition, object_at(data, "engines")),
+        presets=_named(Preset, object_at(data, "presets")),
     )
 
 
-def _named(kind: type[NamedT], tables: object) -> dict[str, NamedT]:
+def _named(kind: type[NamedT], tables: JsonObject) -> dict[str, NamedT]:
     """Return the values of tables, each of which has the name of its table."""
-    return {name: from_json(kind, {**_table(table), "name": name}) for name, table in _table(tables).items()}
-
-
-def _table(value: object) -> dict[str, Json]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected a table, not {type(value).__name__}")
-    return value
+    return {name: from_json(kind, {**object_at(table), "name": name}) for name, table in tables.items()}
 
 
 def _dump(saved: Saved) -> dict[str, object]:

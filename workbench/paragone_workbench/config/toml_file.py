@@ -1,18 +1,22 @@
-"""Read TOML files with the line number of every key, so that an error can name its position."""
+"""Read TOML files as JSON, and find the line of a key, so that an error can name its position."""
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from paragone import InputError
+from paragone import InputError, Json
 from paragone.files import read_regular_file
 
 Key: TypeAlias = tuple[str | int, ...]
-"""The path to a value: names of tables and keys, and indexes in arrays."""
+"""The path to a value: names of tables and keys, and indexes in arrays of tables."""
 
 LARGEST = 2**22
 """Largest size in bytes of a TOML file. Python's parser takes seconds for 1 MiB."""
@@ -20,23 +24,20 @@ LARGEST = 2**22
 _DEEPEST = 100
 """Largest number of names and indexes in the path to a value. Parsing takes time that grows with the square of this number."""
 
-_LONGEST = 1000
-"""Largest number of characters of a number, and of a name without quotes."""
-
-_NEEDLESS = "No setting needs that."
-
-_TOKEN = re.compile(
-    r'''
-    (?P<string> """ (?:\\.|[^\\])*? "{3,5} | \'\'\' .*? \'{3,5} | "(?:\\.|[^"\\\n])*" | '[^'\n]*' )
-  | (?P<comment> \#[^\n]* )
-  | (?P<mark> \n | [\[\]{}=,.] )
-  | (?P<bare> [^\s\[\]{}=,."'\#]+ )
-    ''',
-    re.VERBOSE | re.DOTALL,
+_TEXTS = re.compile(
+    r"""("{3}(?:\\.|[^\\])*?"{3,5}|'{3}.*?'{3,5})|("(?:\\.|[^"\\\n])*"|'[^'\n]*')|\#[^\n]*""", re.DOTALL
 )
+"""Strings of several lines, other strings, and comments."""
+_NAME = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_NAMES = rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*"
+_STATEMENT = re.compile(
+    rf"^[ \t]*(?:(\[\[?)[ \t]*({_NAMES})[ \t]*\]\]?[ \t]*$|({_NAMES})[ \t]*=)", re.MULTILINE
+)
+"""The brackets and names of a table, or the names of a key."""
+_MANY_NAMES = re.compile(rf"(?:\.[^.,=\[\]{{}}\n]*){{{_DEEPEST}}}")
 
 
-class TomlError(InputError):
+class TextError(InputError):
     def __init__(self, path: Path, line: int, what: str, *, hint: str) -> None:
         super().__init__(f"{path}:{line}: {what}", hint=hint)
         self.path = path
@@ -45,12 +46,16 @@ class TomlError(InputError):
         self.what = what
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TomlDocument:
     path: Path
-    data: Mapping[str, object] = field(default_factory=dict)
-    lines: Mapping[Key, int] = field(default_factory=dict)
-    """Line of each table, of each key outside of a value, and of each element of an array, from 1."""
+    data: Mapping[str, Json] = field(default_factory=dict)
+    text: str = ""
+
+    @cached_property
+    def lines(self) -> Mapping[Key, int]:
+        """The line of each table, and of each key outside of a value, from 1."""
+        return _lines(self.text)
 
     def line(self, *key: str | int) -> int:
         """Return the line of a key, or of the nearest table that would contain the key; 1 if no such table exists."""
@@ -63,24 +68,35 @@ class TomlDocument:
 
 
 def read_toml(path: Path) -> TomlDocument:
-    """Read a TOML file. Raises TomlError for invalid TOML, and InputError if the file cannot be read."""
-    raw = read_regular_file(path, hint="Name a TOML file.", largest=LARGEST)
+    """Read a TOML file. Raises TextError for invalid TOML, and InputError if the file cannot be read."""
+    return parse_toml(path, text_of(path, hint="Name a TOML file.", largest=LARGEST))
+
+
+def text_of(path: Path, *, hint: str, largest: int) -> str:
+    """Return the text of a file in UTF-8. Raises TextError for another encoding, and InputError, with the hint."""
+    raw = read_regular_file(path, hint=hint, largest=largest)
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise TomlError(path, line, "The file is not UTF-8 text.", hint="Save it as UTF-8.") from error
-    return parse_toml(path, text)
+        # the position in the error is counted after the byte order mark
+        start = error.start + len(raw) - len(error.object)
+        column = start - raw.rfind(b"\n", 0, start)
+        what = f"The file is not UTF-8 text: byte 0x{raw[start]:02x} at position {column} of the line."
+        line = raw.count(b"\n", 0, start) + 1
+        raise TextError(path, line, what, hint="Save it as UTF-8.") from error
 
 
 def parse_toml(path: Path, text: str) -> TomlDocument:
-    """Parse the text of the TOML file `path`. Raises TomlError."""
+    """Parse the text of the TOML file `path`. Raises TextError."""
     import tomllib
 
-    statements = list(_statements(path, text))
+    if names := _MANY_NAMES.search(_TEXTS.sub(_line_breaks, text)):
+        raise _too_deep(path, names.string.count("\n", 0, names.start()) + 1)
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise _too_deep(path, 1) from error
+    except ValueError as error:  # not only TOMLDecodeError: Python limits the digits of a number
         message = str(error)
         place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
         line, column = text.rstrip().count("\n") + 1, ""
@@ -88,102 +104,55 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
             line, column = int(place[1]), f" at column {place[2]}"
         what = message[: place.start()] if place else message
         hint = "Strings need quotes, and a table begins with [its.name]."
-        raise TomlError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
-    lines = _lines(path, statements)
-    _check_depth(path, data)
-    return TomlDocument(path, data, lines)
+        raise TextError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
+    document = TomlDocument(path, text=text)
+    return dataclasses.replace(document, data={name: _json(data[name], (name,), document) for name in data})
 
 
-_Statement: TypeAlias = "list[tuple[str, int]]"
-"""The tokens of a header of a table, or of a key and its value, each with its line."""
+def _too_deep(path: Path, line: int) -> TextError:
+    what = f"A value is nested in more than {_DEEPEST} levels."
+    return TextError(path, line, what, hint="No setting needs that.")
 
 
-def _statements(path: Path, text: str) -> Iterator[_Statement]:
-    """Yield the statements of a file. Raises TomlError if a number or a name would take too long to parse."""
-    statement: _Statement = []
-    line, end, depth, dots = 1, 0, 0, 0
-    for match in _TOKEN.finditer(text):
-        word, kind = match[0], match.lastgroup
-        line += text.count("\n", end, match.start())
-        if kind == "mark":
-            dots = dots + 1 if word == "." else 0
-            depth = max(0, depth + (word in "[{") - (word in "]}"))
-            if max(depth, dots) > _DEEPEST:
-                raise _too_deep(path, line)
-        elif kind == "bare" and len(word) > _LONGEST:
-            what = f"A number or a name is longer than {_LONGEST:,} characters."
-            raise TomlError(path, line, what, hint=_NEEDLESS)
-        if word == "\n" and not depth and statement:
-            yield statement
-            statement = []
-        elif kind != "comment" and word != "\n":
-            statement.append((word, line))
-        line += word.count("\n")
-        end = match.end()
-    if statement:
-        yield statement
+def _json(value: object, key: Key, document: TomlDocument) -> Json:
+    """Return the value of a key as JSON: dates and times become text. Raises TextError for what JSON cannot express."""
+    if len(key) > _DEEPEST:
+        raise _too_deep(document.path, document.line(*key))
+    if isinstance(value, dict):
+        return {name: _json(inner, (*key, name), document) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_json(inner, (*key, index), document) for index, inner in enumerate(value)]
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    assert isinstance(value, bool | int | float | str)
+    if isinstance(value, float) and not math.isfinite(value):
+        what = f"{value} is not a finite number."
+        raise TextError(document.path, document.line(*key), what, hint="")
+    return value
 
 
-def _lines(path: Path, statements: Iterable[_Statement]) -> dict[Key, int]:
+def _line_breaks(text: re.Match[str]) -> str:
+    return "\n" * text[0].count("\n")
+
+
+def _lines(text: str) -> dict[Key, int]:
     lines: dict[Key, int] = {}
     arrays: dict[Key, int] = {}  # arrays of tables, with the index of their last element
     table: Key = ()
-    for statement in statements:
-        tokens = [word for word, _ in statement]
-        line = statement[0][1]
-        is_header = tokens[0] == "["
-        is_array = is_header and tokens[1] == "["
-        end = tokens.index("]" if is_header else "=")
-        names = [word for word in tokens[is_header + is_array : end] if word != "."]
-        key: Key = () if is_header else table
-        for position, name in enumerate(names, 1):
-            key = (*key, _unquote(name))
-            lines.setdefault(key, line)
-            if is_array and position == len(names):
-                arrays[key] = arrays.get(key, -1) + 1
-            if is_header and key in arrays:
+    plain = _TEXTS.sub(lambda match: match[2] or _line_breaks(match), text)
+    line, end = 1, 0
+    for match in _STATEMENT.finditer(plain):
+        line, end = line + plain.count("\n", end, match.start()), match.start()
+        brackets, header, names = match.groups()
+        key = () if header else table
+        for name in re.findall(_NAME, header or names):
+            if header and key in arrays:
                 key = (*key, arrays[key])
-                lines.setdefault(key, line)
-        if len(key) > _DEEPEST:
-            raise _too_deep(path, line)
-        if is_header:
-            table = key
-        elif tokens[end + 1] == "[":
-            lines |= _elements(key, statement[end + 2 :])
+            key = (*key, name.strip("\"'"))
+            lines.setdefault(key, line)
+        if brackets == "[[":
+            arrays[key] = arrays.get(key, -1) + 1
+            key = (*key, arrays[key])
+            lines[key] = line
+        table = key if header else table
     return lines
-
-
-def _elements(key: Key, tokens: _Statement) -> dict[Key, int]:
-    """Return the lines of an array's elements. `tokens` begin after the array's bracket."""
-    lines: dict[Key, int] = {}
-    depth = index = 0
-    for word, line in tokens:
-        if not depth and word == ",":
-            index += 1
-        elif not depth and word != "]":
-            lines.setdefault((*key, index), line)
-        depth += (word in ("[", "{")) - (word in ("]", "}"))
-    return lines
-
-
-def _check_depth(path: Path, data: dict[str, object]) -> None:
-    level: list[object] = [data]
-    for _ in range(_DEEPEST + 1):
-        level = [
-            inner
-            for value in level
-            if isinstance(value, dict | list)
-            for inner in (value.values() if isinstance(value, dict) else value)
-        ]
-    if level:
-        raise _too_deep(path, 1)
-
-
-def _too_deep(path: Path, line: int) -> TomlError:
-    return TomlError(path, line, f"A value is nested in more than {_DEEPEST} levels.", hint=_NEEDLESS)
-
-
-def _unquote(name: str) -> str:
-    import tomllib
-
-    return str(tomllib.loads(f"key = {name}")["key"]) if name[0] in "\"'" else name

@@ -1,4 +1,7 @@
-"""The questions that a backend answers without an open engine. No other module asks these questions."""
+"""The questions that a backend answers without an open engine.
+
+No other module asks these questions, but for `environments`, which probes an environment that it has created.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,6 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult, manifest
 from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.experiment_records import AssertionResult
-from paragone_workbench.store.saving import retrying
 from paragone_workbench.text import is_date
 
 _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,9})")
@@ -170,7 +169,7 @@ async def _take(
         raise InputError("The result belongs to another experiment.")
     engine_index, prompt_index, repetition = map(int, match.groups()[1:])
     own, key = experiment.number, RunKey(prompt_index, engine_index, repetition)
-    contents = await retrying(history, lambda store: dict(store.experiments.prompts(own, prompt_index, 1)))
+    contents = await history.call(lambda store: dict(store.experiments.prompts(own, prompt_index, 1)))
     if (
         engine_index >= len(experiment.engines)
         or repetition >= experiment.repetitions
@@ -179,7 +178,7 @@ async def _take(
         raise InputError(f"e{own} has no run with the custom_id {quoted(custom_id)}.")
     cell = suite.Cell(key=key, prompt=suite.prompt_from(prompt_index, contents[prompt_index]))
     run = _run(data, custom_id, batch_engine(experiment.engines[engine_index], registry), cell)
-    saved = await retrying(history, lambda store: store.experiments.run_at(own, key))
+    saved = await history.call(lambda store: store.experiments.run_at(own, key))
     if saved is not None:
         if saved.result.id == run.id or (saved.result.state == "done" and run.state == "failed"):
             return "known"
@@ -189,7 +188,7 @@ async def _take(
     if run.state == "done":
         checks = await evaluate(cell.prompt, answer_of(run), catalog)
     found = [to_json(check) for check in checks]
-    await retrying(history, lambda store: store.experiments.save(own, key, run, found))
+    await history.call(lambda store: store.experiments.save(own, key, run, found))
     return "answers" if run.state == "done" else "errors"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import NormalDist
@@ -252,6 +253,17 @@ def prompts_for(margin: float, comparisons: int) -> int:
     return math.floor(_quantile(0.05 / comparisons) * math.sqrt(2) / margin - 2) + 1
 
 
+def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
+    """Return a warning if `checked` prompts are too few to rule out a loss of the margin, whatever the answers; else empty."""
+    needed = prompts_for(margin, comparisons)
+    if checked >= needed:
+        return ""
+    return (
+        f"{counted(checked, 'prompt')} cannot rule out a loss of {PASS_RATE.shown(margin)} points: that takes {needed:,} or more, "
+        "even if all engines pass and fail alike. Name a larger suite (--suite), or a larger --margin."
+    )
+
+
 def _quantile(level: float) -> float:
     """Return the number of standard errors z of a two-sided test at this level."""
     return NormalDist().inv_cdf(1 - level / 2)
@@ -416,3 +428,69 @@ def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
         return None
     share, sampled = math.fsum(shares) / len(shares), one.sampled or other.sampled
     return SameAnswers(a=one.engine, b=other.engine, prompts=len(shares), share=share, sampled=sampled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The evidence of the answers for a decision.
+
+    Attributes:
+        comparison: Each verdict in `not_worse` compares an engine with the reference. All their intervals hold together.
+        rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
+        planned: Number of prompts that all engines will have answered in the end.
+    """
+
+    values: tuple[EngineValues, ...]
+    comparison: SuiteComparison
+    rates: Mapping[str, tuple[float, int]]
+    planned: int
+
+    @property
+    def prompts(self) -> int:
+        return max((prompts for _, prompts in self.rates.values()), default=0)
+
+
+def evidence_of(
+    collected: Sequence[EngineValues], reference: str, margin: float, *, checked: int, is_complete: bool
+) -> Evidence:
+    """Compare the pass rates of the engines. `margin` is the largest acceptable loss, from 0 to 1.
+
+    `checked` is the number of prompts whose answers are checked.
+    """
+    values = _on_common_prompts(collected)
+    comparison = compare_suite(values, margin=margin)
+    rates = {
+        summary.engine: summary.averages[PASS_RATE]
+        for summary in comparison.engines
+        if PASS_RATE in summary.averages
+    }
+    answered = max((prompts for _, prompts in rates.values()), default=0)
+    planned = answered if is_complete else max(checked, answered)
+    about = [verdict for verdict in comparison.not_worse if verdict.a == reference]
+    return Evidence(
+        values=values,
+        comparison=replace(
+            comparison, not_worse=tuple(verdict.as_one_of(len(about), planned) for verdict in about)
+        ),
+        rates=rates,
+        planned=planned,
+    )
+
+
+def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues, ...]:
+    """Return the values without the pass rates and scores of prompts that some engine did not answer.
+
+    An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate, since few
+    prompts would otherwise be common to all engines.
+    """
+    answered = {values.engine: set(values.values(PASS_RATE)) for values in collected}
+    enough = max(map(len, answered.values()), default=0) / 2
+    sufficient = [prompts for prompts in answered.values() if prompts and len(prompts) >= enough]
+    common = set.intersection(*sufficient) if sufficient else set()
+    found = []
+    for values in collected:
+        own = copy.copy(values)
+        prompts = answered[values.engine]
+        own.left_out = {*values.left_out, *(prompts - common if len(prompts) >= enough else prompts)}
+        found.append(own)
+    return tuple(found)

@@ -10,15 +10,17 @@ import base64
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NoReturn, TypeAlias, TypeVar
+from typing import Annotated, Generic, Literal, NoReturn, TypeAlias, TypeVar
+
+from msgspec import Meta, Struct
 
 from paragone import Image, InputError, Json, Message
 from paragone.files import read_regular_file
-from paragone.json_values import object_at
+from paragone.json_values import JsonObject, list_at, object_at, objects_at, value_at
 from paragone.texts import shortened
 from paragone.wire import Value, from_json, json_text, parse_json, to_json
+from paragone_workbench import data
 from paragone_workbench.conversation.attachments import files_in
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
@@ -32,7 +34,7 @@ from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History, LaneRecord, SavedConversation
 from paragone_workbench.store.experiment_records import Vote
-from paragone_workbench.text import is_date
+from paragone_workbench.text import END_OF_DATES
 
 FORMAT = 1
 """The version of the format. A reader refuses a newer version."""
@@ -207,35 +209,32 @@ def _dump(value: Json) -> str:
 
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
+D = TypeVar("D", bound="_Document")
+
+_Id: TypeAlias = Annotated[str, Meta(max_length=200, pattern="^[ -~]*$")]
+"""An id, which is the key of a record in the history."""
+_Date: TypeAlias = Annotated[float, Meta(ge=0, lt=END_OF_DATES)]
+_Index: TypeAlias = Annotated[int, Meta(ge=0)]
+"""The index of another part of the document."""
+_Figure: TypeAlias = Annotated[float, Meta(gt=-(2.0**63), lt=2.0**63)]
+"""A figure in the range of those that plugins report."""
+_Object: TypeAlias = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Head:
-    kind: Literal["experiment", "conversation"]
-    id: str
-    name: str
-    created: float
-    uuid: str = ""
-    """The UUID of a conversation; empty for an experiment, and in documents of earlier versions."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Lane:
-    engine: int
-    uuid: str = ""
+class _Lane(Struct):
+    engine: _Index
+    uuid: _Id = ""
     closed: bool = False
     head: str | None = None
     """The id of the last run of the lane's path."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ListedPrompt:
+class _ListedPrompt(Struct):
     index: int
-    messages: tuple[Message, ...] = ()
+    messages: Annotated[tuple[Message, ...], Meta(min_length=1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ListedFile:
+class _ListedFile(Struct):
     """An attached file, whose text is a section at the end of the prompt's text."""
 
     name: str
@@ -243,46 +242,115 @@ class _ListedFile:
     length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TreePrompt:
+class _TreePrompt(Struct):
     text: str
-    parent: int | None = None
-    """The index of an earlier prompt."""
-    uuid: str = ""
-    files: tuple[_ListedFile, ...] = ()
+    parent: _Index | None = None
+    uuid: _Id = ""
+    files: list[_ListedFile] = []
     images: tuple[Image, ...] = ()
     system: str | None = None
-    sampling: Mapping[str, Json] | None = None
+    sampling: _Object | None = None
     for_all: bool = True
-    created: float = 0.0
+    created: _Date = 0.0
 
 
 _SAME = ("text", "system", "sampling", "for_all", "created")
 """The fields that a prompt has in a conversation and in a document."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RunPlace:
-    """A run, with the indices of the parts of the document to which the run refers."""
+class _Run(Struct):
+    """The place of a run in the document, and its dates and figures. `RunResult` has the rest."""
 
-    id: str
+    id: _Id
     prompt: int
-    engine: int
+    engine: _Index
     state: EndState
-    manifest: int | None = None
-    request: Mapping[str, Json] = field(default_factory=dict)
-    lane: int = 0
+    uuid: _Id = ""
+    manifest: _Index | None = None
+    request: _Object = {}
+    lane: _Index = 0
     continues: str | None = None
+    started: _Date = 0.0
+    ended: _Date | None = None
+    waited_s: _Figure | None = None
+    metrics: dict[str, _Figure | bool | str | dict[str, _Figure] | list[object] | None] | None = None
+
+
+class _Document(Struct, kw_only=True):
+    id: _Id
+    name: str
+    created: _Date
+    uuid: _Id = ""
+    """The UUID of a conversation; empty for an experiment, and in documents of earlier versions."""
+    engines: list[_Object]
+    manifests: list[_Object]
+    runs: list[_Run]
+
+
+class _Experiment(_Document, kw_only=True):
+    kind: Literal["experiment"]
+    prompts: list[_ListedPrompt]
+
+
+class _Conversation(_Document, kw_only=True):
+    kind: Literal["conversation"]
+    prompts: list[_TreePrompt]
+    lanes: list[_Lane]
 
 
 def read_document(path: Path) -> tuple[RecordedRun, ...]:
     """Return the runs of a document, in the document's order. Raises InputError that names the wrong part."""
-    return tuple(_DocumentReader(path, read_json(path, hint=_WANTED)).runs())
+    given = read_json(path, hint=_WANTED)
+    if value_at(given, "kind") == "conversation":
+        reader = _Reader(path, given, _Conversation)
+        turns = reader.turns(reader.tree(reader.document))
+        return tuple(
+            RecordedRun(id=place.id, result=run.result, messages=request_of(run)) for place, run in turns
+        )
+    experiment = _Reader(path, given, _Experiment)
+    prompts = {prompt.index: prompt.messages for prompt in experiment.document.prompts}
+    found: list[RecordedRun] = []
+    for what, place, result in experiment.results():
+        if place.prompt not in prompts:
+            experiment.wrong(f"{what} names prompt {place.prompt}, which is missing")
+        found.append(RecordedRun(id=place.id, result=result, messages=prompts[place.prompt]))
+    return tuple(found)
 
 
-def read_conversation(path: Path, data: Json) -> SavedConversation:
-    """Return the conversation of a document whose JSON is `data`. Raises InputError that names the wrong part."""
-    return _DocumentReader(path, data).conversation()
+def read_conversation(path: Path, given: Json) -> SavedConversation:
+    """Return the conversation of a document whose JSON is `given`. Raises InputError that names the wrong part."""
+    if value_at(given, "kind") == "experiment":
+        raise InputError(f"{path} is the document of an experiment.", hint="`paragone replay` reads it.")
+    reader = _Reader(path, given, _Conversation)
+    document = reader.document
+    tree, engines = reader.tree(document), reader.engines()
+    lanes = [
+        LaneRecord(
+            id=lane.uuid or reader.derived_id("lane", number),
+            definition=reader.item(engines, lane.engine, f"Lane {number} names engine"),
+            position=number,
+            closed=lane.closed,
+        )
+        for number, lane in enumerate(document.lanes)
+    ]
+    runs: dict[str, Run] = {}
+    for place, run in reader.turns(tree):
+        runs[place.id] = run
+        reader.item(lanes, place.lane, f"Run {place.id!r} names lane").runs.append(run)
+    for record, lane in zip(lanes, document.lanes, strict=True):
+        record.head = runs.get(lane.head or "")
+    ids = [*(prompt.id for prompt in tree), *(lane.id for lane in lanes), *(run.id for run in runs.values())]
+    if len(set(ids)) < len(ids):
+        reader.wrong("Two of its parts have the same id")
+    return SavedConversation(
+        conversation=Conversation(
+            prompts=tree, created=document.created, id=document.uuid or reader.derived_id("conversation", 0)
+        ),
+        title=document.name,
+        updated=max([document.created, *(prompt.created for prompt in tree)]),
+        lanes=tuple(lanes),
+        runs=tuple(runs.values()),
+    )
 
 
 def read_json(path: Path, *, hint: str) -> Json:
@@ -297,177 +365,91 @@ def read_json(path: Path, *, hint: str) -> Json:
 _WANTED = "`paragone report ID --to FILE.json` writes a document that can be replayed."
 
 
-_DATES = ("created", "started", "ended")
-"""The fields that are dates, in every part of a document."""
-_IDS = ("id", "uuid")
-"""The fields that are ids, in every part of a document."""
-_LONGEST_ID = 200
-"""Largest number of characters of an id, which is the key of a record in the history."""
 _LONGEST_REASON = 500
 """Largest number of characters of the reason why a value is invalid."""
-_LIMIT = 2**63
-"""Every figure must be smaller than this limit. Figures that plugins report have the same limit."""
 
 
-def _figures(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _figures(value)
-        elif isinstance(value, int | float):
-            yield name, value
-
-
-class _DocumentReader:
-    def __init__(self, path: Path, data: Json) -> None:
+class _Reader(Generic[D]):
+    def __init__(self, path: Path, given: Json, kind: type[D]) -> None:
         self._path = path
-        if not isinstance(data, Mapping) or "paragone_document" not in data:
+        if not isinstance(given, Mapping) or "paragone_document" not in given:
             raise InputError(f"{path} is not a document of paragone.", hint=_WANTED)
-        version = data["paragone_document"]
+        version = given["paragone_document"]
         if version != FORMAT or isinstance(version, bool):
             newer = isinstance(version, int) and version > FORMAT
             raise InputError(
                 f"{path} has version {shortened(repr(version), 20)} of the format; this paragone reads version {FORMAT}.",
                 hint="Update paragone." if newer else "Write the document again.",
             )
-        self._data = data
-        self._head = self._value(_Head, data, "The document")
+        self._given = given
+        try:
+            self.document = data.read(kind, given)
+        except data.DataError as error:
+            self.wrong(error.sentence.rstrip("."))
 
-    def runs(self) -> Iterator[RecordedRun]:
-        if self._head.kind == "conversation":
-            for place, run in self._turns(self._tree()):
-                yield RecordedRun(id=place.id, result=run.result, messages=request_of(run))
-            return
-        prompts = self._prompts()
-        for what, place, result in self._results():
-            found = prompts.get(place.prompt)
-            if found is None:
-                self._wrong(f"{what} names prompt {place.prompt}, which is missing")
-            yield RecordedRun(id=place.id, result=result, messages=found)
-
-    def conversation(self) -> SavedConversation:
-        head = self._head
-        if head.kind != "conversation":
-            raise InputError(
-                f"{self._path} is the document of an experiment.", hint="`paragone replay` reads it."
-            )
-        tree = self._tree()
-        engines = self._engines()
-        runs: dict[str, Run] = {}
-        lanes: list[LaneRecord] = []
-        heads: list[str | None] = []
-        for number, data in self._list("lanes"):
-            lane = self._value(_Lane, data, f"Lane {number}")
-            engine = self._item(engines, lane.engine, f"Lane {number} names engine")
-            own_id = lane.uuid or self._derived_id("lane", number)
-            lanes.append(LaneRecord(id=own_id, definition=engine, position=number, closed=lane.closed))
-            heads.append(lane.head)
-        for place, run in self._turns(tree):
-            runs[place.id] = run
-            self._item(lanes, place.lane, f"Run {place.id!r} names lane").runs.append(run)
-        for lane_record, head_id in zip(lanes, heads, strict=True):
-            lane_record.head = runs.get(head_id or "")
-        ids = [
-            *(prompt.id for prompt in tree),
-            *(lane.id for lane in lanes),
-            *(run.id for run in runs.values()),
-        ]
-        if len(set(ids)) < len(ids):
-            self._wrong("Two of its parts have the same id")
-        return SavedConversation(
-            conversation=Conversation(
-                prompts=tree, created=head.created, id=head.uuid or self._derived_id("conversation", 0)
-            ),
-            title=head.name,
-            updated=max([head.created, *(prompt.created for prompt in tree)]),
-            lanes=tuple(lanes),
-            runs=tuple(runs.values()),
-        )
-
-    def _turns(self, tree: list[Prompt]) -> Iterator[tuple[_RunPlace, Run]]:
+    def turns(self, tree: list[Prompt]) -> Iterator[tuple[_Run, Run]]:
         earlier: dict[str, Run] = {}
-        for what, place, result in self._results():
+        for what, place, result in self.results():
             if place.continues is not None and place.continues not in earlier:
-                self._wrong(f"{what} continues run {place.continues!r}, which is not before it")
-            prompt = self._item(tree, place.prompt, f"{what} names prompt")
+                self.wrong(f"{what} continues run {place.continues!r}, which is not before it")
+            prompt = self.item(tree, place.prompt, f"{what} names prompt")
             run = Run(result, prompt=prompt, continues=earlier.get(place.continues or ""))
             earlier[place.id] = run
             yield place, run
 
-    def _results(self) -> Iterator[tuple[str, _RunPlace, RunResult]]:
-        """Yield the runs, each with a name for error messages and the indices to which the run refers."""
-        engines = self._engines()
-        manifests = [self._mapping(data, f"Manifest {number}") for number, data in self._list("manifests")]
+    def results(self) -> Iterator[tuple[str, _Run, RunResult]]:
+        """Yield the runs, each with a name for error messages and its place."""
+        engines, manifests = self.engines(), list_at(self._given, "manifests")
         ids: set[str] = set()
-        for number, data in self._list("runs"):
-            what = f"Run {number}"
-            place = self._value(_RunPlace, data, what)
-            engine = self._item(engines, place.engine, f"{what} names engine")
-            manifest: Mapping[str, Json] = {}
+        for number, (place, given) in enumerate(
+            zip(self.document.runs, objects_at(self._given, "runs"), strict=True)
+        ):
+            what = f"runs[{number}]"
+            engine = self.item(engines, place.engine, f"{what} names engine")
+            manifest: JsonObject = {}
             if place.manifest is not None:
-                common = self._item(manifests, place.manifest, f"{what} names manifest")
-                manifest = {**common, "request": place.request} if place.request else common
+                manifest = object_at(self.item(manifests, place.manifest, f"{what} names manifest"))
+                if request := object_at(given, "request"):
+                    manifest = {**manifest, "request": request}
             if place.id in ids:
-                self._wrong(f"{what} has the id {place.id!r} of another run")
+                self.wrong(f"{what} has the id {place.id!r} of another run")
             ids.add(place.id)
-            yield what, place, self._result(data, engine, manifest, what)
+            own: JsonObject = {
+                "id": place.uuid or place.id,
+                "definition": to_json(engine),
+                "manifest": manifest,
+            }
+            result = self._value(RunResult, {"started": 0.0, **given, **own}, what)
+            yield what, place, result
 
-    def _engines(self) -> list[EngineDefinition]:
+    def engines(self) -> list[EngineDefinition]:
         return [
-            self._value(EngineDefinition, engine, f"Engine {number}")
-            for number, engine in self._list("engines")
+            self._value(EngineDefinition, engine, f"engines[{number}]")
+            for number, engine in enumerate(list_at(self._given, "engines"))
         ]
 
-    def _derived_id(self, kind: str, number: int) -> str:
-        return derived_id(self._head.name, repr(self._head.created), kind, str(number))
+    def derived_id(self, kind: str, number: int) -> str:
+        return derived_id(self.document.name, repr(self.document.created), kind, str(number))
 
-    def _result(
-        self, data: Json, engine: EngineDefinition, manifest: Mapping[str, Json], what: str
-    ) -> RunResult:
-        given = self._mapping(data, what)
-        own = {
-            "started": 0.0,
-            **given,
-            "id": given.get("uuid") or given["id"],
-            "definition": to_json(engine),
-            "manifest": manifest,
-        }
-        result = self._value(RunResult, own, what)
-        figures = {"waited_s": result.waited_s}
-        if result.metrics is not None:
-            figures |= dataclasses.asdict(result.metrics)
-        for name, figure in _figures(figures):
-            if not abs(figure) < _LIMIT:  # NaN is refused too
-                self._wrong(f"{what} has a figure, {name!r}, that is no possible measurement")
-        return result
-
-    def _prompts(self) -> dict[int, tuple[Message, ...]]:
-        prompts: dict[int, tuple[Message, ...]] = {}
-        for number, data in self._list("prompts"):
-            prompt = self._value(_ListedPrompt, data, f"Prompt {number}")
-            if not prompt.messages:
-                self._wrong(f"Prompt {number} cannot be read: it has no messages")
-            prompts[prompt.index] = prompt.messages
-        return prompts
-
-    def _tree(self) -> list[Prompt]:
+    def tree(self, document: _Conversation) -> list[Prompt]:
         tree: list[Prompt] = []
-        for number, data in self._list("prompts"):
-            prompt = self._value(_TreePrompt, data, f"Prompt {number}")
+        for number, prompt in enumerate(document.prompts):
+            what = f"prompts[{number}]"
             parent = None
             if prompt.parent is not None:
-                parent = self._item(tree, prompt.parent, f"Prompt {number} follows prompt")
+                parent = self.item(tree, prompt.parent, f"{what} follows prompt")
             for image in prompt.images:
                 try:
                     base64.b64decode(image.data, validate=True)
                 except ValueError as error:
-                    self._wrong(f"Prompt {number} has an image that is not base64: {error}")
+                    self.wrong(f"{what} has an image that is not base64: {error}")
             try:
                 files = files_in(prompt.text, ((file.name, file.size, file.length) for file in prompt.files))
             except ValueError:
-                self._wrong(f"Prompt {number} names files that its text does not have")
+                self.wrong(f"{what} names files that its text does not have")
             tree.append(
                 Prompt(
-                    id=prompt.uuid or self._derived_id("prompt", number),
+                    id=prompt.uuid or self.derived_id("prompt", number),
                     files=files,
                     images=prompt.images,
                     parent=parent,
@@ -476,37 +458,16 @@ class _DocumentReader:
             )
         return tree
 
-    def _list(self, name: str) -> list[tuple[int, Json]]:
-        items = self._data.get(name)
-        if not isinstance(items, list):
-            self._wrong(f"It has no list {name!r}")
-        return list(enumerate(items))
-
-    def _mapping(self, data: Json, what: str) -> Mapping[str, Json]:
-        if not isinstance(data, Mapping):
-            self._wrong(f"{what} is not an object")
-        return data
-
-    def _item(self, items: list[T], index: int, what: str) -> T:
+    def item(self, items: Sequence[T], index: int, what: str) -> T:
         if not 0 <= index < len(items):
-            self._wrong(f"{what} {index}, which is missing")
+            self.wrong(f"{what} {index}, which is missing")
         return items[index]
 
-    def _value(self, kind: type[V], data: Json, what: str) -> V:
-        given = self._mapping(data, what)
+    def _value(self, kind: type[V], given: Json, what: str) -> V:
         try:
-            value = from_json(kind, given)
+            return from_json(kind, given)
         except (TypeError, ValueError) as error:  # shortened, because the error quotes the value
-            self._wrong(f"{what} cannot be read: {shortened(str(error), _LONGEST_REASON)}")
-        for name in _DATES:
-            date = getattr(value, name, None)
-            if date is not None and not is_date(date):
-                self._wrong(f"{what} has a date, {name!r}, that is outside of the years 1970 to 9999")
-        for name in _IDS:
-            own_id: str = getattr(value, name, "")
-            if len(own_id) > _LONGEST_ID or not own_id.isprintable():
-                self._wrong(f"{what} has an id, {name!r}, that is too long or has unprintable characters")
-        return value
+            self.wrong(f"{what}: {shortened(str(error), _LONGEST_REASON)}")
 
-    def _wrong(self, reason: str) -> NoReturn:
+    def wrong(self, reason: str) -> NoReturn:
         raise InputError(f"{self._path} is not a valid document. {reason}.", hint="Write the document again.")

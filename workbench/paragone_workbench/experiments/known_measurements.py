@@ -6,26 +6,79 @@ of older versions of paragone have no identities and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias, get_args
 
 from paragone import Json
 from paragone.json_values import objects_at, value_at
 from paragone_workbench.measure.bench_results import BenchTest
-from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store import Store
+from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 
 MeasurementJson: TypeAlias = Mapping[str, Json]
 """The figures of an engine, as `bench` or `fidelity` prints them with --json. This module's functions add `created`, the
 time of the measurement in seconds since 1970."""
 
+TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
+"""The test by which speeds are compared."""
+
+USERS_TESTS = tuple(BenchTest(prompt_tokens=128, tokens=32, users=users) for users in (1, 4, 16))
+"""The tests of users at once, of whose throughputs the last is compared."""
+
+WINDOW = 512
+"""Number of tokens of a window of the fidelity, the default of `paragone fidelity`."""
+
+FEWEST_ANSWERS = 10
+"""Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
+
 FEWEST_WINDOWS = 4
 """Smallest number of windows for which a fidelity is used: fewer windows give no uncertainty."""
 
 
+SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
+
+
+def saved_measurements(store: Store, *, since: float = 0.0) -> SavedMeasurements:
+    """Return the measurements after a moment, in seconds since 1970, newest first. Raises StoreError."""
+    return {
+        kind: [found for found in store.measurements.all(kind) if found.created >= since]
+        for kind in get_args(MeasurementKind)
+    }
+
+
+class Known(NamedTuple):
+    """What the history has of engines, by their names.
+
+    `fidelity` and `answers` compare candidates with the reference, by distributions and by greedy answers. `throughputs`
+    are those of `users` at once. `no_speed` and `no_fidelity` say why the newest measurement has no result.
+    """
+
+    speeds: Mapping[str, MeasurementJson] = {}
+    users: int = 0
+    throughputs: Mapping[str, MeasurementJson] = {}
+    fidelity: Mapping[str, MeasurementJson] = {}
+    answers: Mapping[str, MeasurementJson] = {}
+    no_speed: Mapping[str, str] = {}
+    no_fidelity: Mapping[str, str] = {}
+
+
+def known_of(saved: SavedMeasurements, identities: Mapping[str, str], reference: str, prompts: int) -> Known:
+    """Return what is known of the engines in `identities`. `prompts` is the number that can be answered greedily."""
+    benches, fidelities = saved["bench"], saved["fidelity"]
+    against = [found for found in fidelities if found.identities[:1] == (identities[reference],)]
+    return Known(
+        known_speeds(benches, identities),
+        *_throughputs(benches, identities),
+        *known_fidelity(against, identities, reference, min(FEWEST_ANSWERS, prompts)),
+        known_errors(benches, identities, "engines"),
+        known_errors(against, identities, "candidates"),
+    )
+
+
 def known_speeds(
-    measurements: Iterable[Measurement], identities: Mapping[str, str], test: BenchTest
+    measurements: Iterable[Measurement], identities: Mapping[str, str]
 ) -> dict[str, MeasurementJson]:
-    """Return the newest speeds by engine, all from one test: `test`, or another test if only the other test covers all engines.
+    """Return the newest speeds by engine, all from one test: `TEST`, or another test if only the other test covers all engines.
 
     `measurements` are in order, newest first. `identities` has the identity of each engine by the engine's name.
     """
@@ -35,13 +88,9 @@ def known_speeds(
             for found in objects_at(item, "tests"):
                 if found.get("repetitions"):
                     key = tuple(found.get(field) for field in ("prompt_tokens", "depth", "tokens"))
-                    speed: MeasurementJson = {
-                        "engine": name,
-                        "tests": [found],
-                        "created": measurement.created,
-                    }
+                    speed = {**found, "created": measurement.created}
                     by_test.setdefault(key, {}).setdefault(name, speed)
-    return _of_all(by_test, (test.prompt_tokens, test.depth, test.tokens), identities)
+    return _of_all(by_test, (TEST.prompt_tokens, TEST.depth, TEST.tokens), identities)
 
 
 def known_throughputs(
@@ -61,56 +110,47 @@ def known_throughputs(
     return found
 
 
-class KnownFidelity(NamedTuple):
-    """The comparisons of distributions and of greedy answers, by the names of the candidates.
+def _throughputs(
+    measurements: Iterable[Measurement], identities: Mapping[str, str]
+) -> tuple[int, Mapping[str, MeasurementJson]]:
+    """Return a number of users at once, and the throughputs with it; 0 without any.
 
-    `data` is the newest measurement that used the same text as `candidates`; empty without such a measurement.
+    They are those that `choose` measures, if known of an engine, else those with the most users that are known of all.
     """
-
-    candidates: dict[str, MeasurementJson]
-    answers: dict[str, MeasurementJson]
-    data: MeasurementJson
+    known = known_throughputs(measurements, identities)
+    most = USERS_TESTS[-1]
+    level = (most.users, most.prompt_tokens, most.tokens)
+    if level not in known:
+        whole = (level for level, found in known.items() if len(found) == len(identities))
+        level = max(whole, key=lambda level: level[0], default=(0, 0, 0))
+    return level[0], known.get(level, {})
 
 
 def known_fidelity(
-    measurements: Iterable[Measurement],
-    identities: Mapping[str, str],
-    reference: str,
-    window: int,
-    fewest_answers: int,
-) -> KnownFidelity:
-    """Return the newest fidelity of each candidate to the reference, all over one text in windows of one size.
+    measurements: Iterable[Measurement], identities: Mapping[str, str], reference: str, fewest_answers: int
+) -> tuple[dict[str, MeasurementJson], dict[str, MeasurementJson]]:
+    """Return the newest fidelity of each candidate to the reference, and the newest comparison of their greedy answers.
 
-    The text is paragone's sample text, or another text if only measurements with that text cover all candidates. Comparisons of
-    fewer greedy answers than `fewest_answers` are left out.
+    All fidelities are over one text in windows of one size: paragone's sample text, or another text if only measurements
+    with that text cover all candidates. Comparisons of fewer greedy answers than `fewest_answers` are left out.
     """
     by_text: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
-    newest: dict[tuple[Json, ...], MeasurementJson] = {}
     answers: dict[str, MeasurementJson] = {}
     for measurement in measurements:
-        data = measurement.data
+        data, created = measurement.data, measurement.created
         if measurement.identities[:1] != (identities[reference],):
             continue
-        text = (data.get("text"), data.get("window"))
-        newest.setdefault(text, data)
         for name, item in _items(measurement, identities, data.get("candidates")):
             if name != reference and is_enough(item):
-                found = {
-                    **item,
-                    "engine": name,
-                    "partial": data.get("partial"),
-                    "created": measurement.created,
-                }
-                by_text.setdefault(text, {}).setdefault(name, found)
+                found = {**item, "engine": name, "partial": data.get("partial"), "created": created}
+                by_text.setdefault((data.get("text"), data.get("window")), {}).setdefault(name, found)
         greedy = value_at(data, "free_running", "candidates")
         for name, item in _items(measurement, identities, greedy, "candidate"):
             prompts = item.get("prompts")
             if name != reference and isinstance(prompts, int) and prompts >= fewest_answers:
-                found = {**item, "candidate": name, "reference": reference, "created": measurement.created}
+                found = {**item, "candidate": name, "reference": reference, "created": created}
                 answers.setdefault(name, found)
-    candidates = _of_all(by_text, (None, window), identities.keys() - {reference})
-    over = [newest[text] for text, found in by_text.items() if found is candidates]
-    return KnownFidelity(candidates, answers, over[0] if over else newest.get((None, window), {}))
+    return _of_all(by_text, (None, WINDOW), identities.keys() - {reference}), answers
 
 
 def is_enough(fidelity: MeasurementJson) -> bool:

@@ -16,7 +16,7 @@ from paragone.threads import physical_cores
 from paragone.wire import to_json
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import recorded_runs
 from paragone_workbench.experiments.identity import digest_until, known_weights, weights_in
@@ -25,7 +25,6 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import History
-from paragone_workbench.store.saving import retrying
 
 _QUOTED = 40
 """Largest number of characters that are quoted from each answer after the divergence."""
@@ -149,7 +148,7 @@ class Replay:
         await self._pool.close()
 
     async def _repeat(
-        self, handle: EngineHandle, engine: ReplayEngine, recorded: recorded_runs.RecordedRun
+        self, handle: EngineTask, engine: ReplayEngine, recorded: recorded_runs.RecordedRun
     ) -> RunResult:
         if handle.error is None or handle.state == "crashed":
             handle.open(_threads_at_opening(recorded.result))
@@ -167,9 +166,7 @@ class Replay:
         again = execution.run.result
         if again.manifest:
             about = recorded.result.id
-            await retrying(
-                self._history, lambda store: store.save_run(again, purpose="replay", about_id=about)
-            )
+            await self._history.call(lambda store: store.save_run(again, purpose="replay", about_id=about))
         return again
 
     async def _describe(
@@ -284,7 +281,7 @@ def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport],
     same, total = sum(run.same for run in runs), len(runs)
     failed = sum(run.error is not None for run in runs)
     differing = {run.engine for run in runs if run.difference is not None}
-    stopped = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
+    stopped = f"EngineStopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
     if total:
         answers = counted(same, "answer is", "answers are")
         stopped += f" {answers} the same, {total - same - failed:,} different."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from array import array
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,20 +17,13 @@ from paragone.assertions import Answer
 from paragone.texts import shortened
 from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import suite
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.identity import engine_identity, identity_digest
-from paragone_workbench.experiments.suite import (
-    Cell,
-    SuitePrompt,
-    saved_prompt,
-    seed_option,
-    unfinished_cells,
-)
 from paragone_workbench.paths import replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 from paragone_workbench.store.experiment_records import Digests, KnownRun
-from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
     from paragone_workbench.experiments.suite import SuiteRequest
@@ -49,7 +42,7 @@ async def saved_runs(
     def read(store: Store) -> list[ExperimentRun]:
         return list(store.experiments.runs(experiment.number, after=last, limit=PAGE))
 
-    while page := await retrying(history, read):
+    while page := await history.call(read):
         for run in page:
             if chosen is None or run.key.prompt_index in chosen:
                 yield run
@@ -76,34 +69,36 @@ _AT_ONCE = 200
 """Number of runs that one query looks up."""
 
 
-class CellDigests:
-    """The digests of a request's runs, by which other experiments find these runs."""
+def cell_digests(request: suite.SuiteRequest, registry: Registry) -> Callable[[suite.Cell], Digests]:
+    """Return the digests of a request's runs, by which other experiments find these runs.
 
-    def __init__(self, request: SuiteRequest, registry: Registry) -> None:
-        """Read the sizes and times of change of the models' files."""
-        found = [(engine, registry.find(engine.backend)) for engine in request.engines]
-        self._engines = [(*one, identity_digest(engine_identity(*one))) for one in found]
-        self._judges: list[Json] = [
-            engine_identity(judge, registry.find(judge.backend)) for judge in request.judges.values()
-        ]
+    The sizes and times of change of the models' files are read now.
+    """
+    found = [(engine, registry.find(engine.backend)) for engine in request.engines]
+    engines = [(*one, identity_digest(engine_identity(*one))) for one in found]
+    judges: list[Json] = [
+        engine_identity(judge, registry.find(judge.backend)) for judge in request.judges.values()
+    ]
 
-    def of(self, cell: Cell) -> Digests:
-        engine, backend, identity = self._engines[cell.key.engine_index]
+    def of(cell: suite.Cell) -> Digests:
+        engine, backend, identity = engines[cell.key.engine_index]
         prompt = cell.prompt
-        seed = seed_option(cell, engine, backend)
+        seed = suite.seed_option(cell, engine, backend)
         messages: list[Json] = [to_json(message) for message in prompt.messages]
         assertions: list[Json] = [to_json(spec) for spec in prompt.assertions]
         return Digests(
             asked=identity_digest([identity, messages, dict(seed)]),
-            checked=identity_digest([assertions, prompt.expected, self._judges]),
+            checked=identity_digest([assertions, prompt.expected, judges]),
         )
+
+    return of
 
 
 async def take_known_runs(
     history: History,
     experiment: Experiment,
     request: SuiteRequest,
-    digests: CellDigests,
+    digests_of: Callable[[suite.Cell], Digests],
     catalog: AssertionCatalog,
 ) -> int:
     """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
@@ -113,20 +108,20 @@ async def take_known_runs(
     begun = request.fresh or experiment.done or experiment.failed
     since = experiment.created if begun else 0.0
     taken = 0
-    cells: dict[RunKey, Cell] = {}
+    cells: dict[RunKey, suite.Cell] = {}
 
     async def take() -> int:
-        wanted = {key: digests.of(cell) for key, cell in cells.items()}
+        wanted = {key: digests_of(cell) for key, cell in cells.items()}
         number = experiment.number
-        found = await retrying(history, lambda store: store.experiments.known(number, wanted, since))
+        found = await history.call(lambda store: store.experiments.known(number, wanted, since))
         checked = [await _checked(run, cells, catalog) for run in found]
         if checked:
-            await retrying(history, lambda store: store.experiments.use_known(number, checked))
+            await history.call(lambda store: store.experiments.use_known(number, checked))
         cells.clear()
         return len(checked)
 
     every = range(len(request.engines))
-    async for cell in unfinished_cells(
+    async for cell in suite.unfinished_cells(
         history, experiment, every, chosen=request.chosen, retry_failed=request.retry_failed
     ):
         cells[cell.key] = cell
@@ -135,7 +130,7 @@ async def take_known_runs(
     return taken + await take()
 
 
-async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: AssertionCatalog) -> KnownRun:
+async def _checked(run: KnownRun, cells: Mapping[RunKey, suite.Cell], catalog: AssertionCatalog) -> KnownRun:
     if run.result is None:
         return run
     results = await evaluate(cells[run.key].prompt, answer_of(run.result), catalog)
@@ -275,14 +270,16 @@ async def write_junit(
             )
             async for run in saved_runs(history, experiment, chosen):
                 if run.key.engine_index == index:
-                    read = partial(saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index)
+                    read = partial(
+                        suite.saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index
+                    )
                     case = _case(run, await history.call(read), experiment.repetitions)
                     file.write(tostring(case, encoding="unicode") + "\n")
             file.write("</testsuite>\n")
         file.write("</testsuites>\n")
 
 
-def _case(run: ExperimentRun, prompt: SuitePrompt, repetitions: int) -> Element:
+def _case(run: ExperimentRun, prompt: suite.SuitePrompt, repetitions: int) -> Element:
     title = shortened(" ".join(prompt.text.split()), _TITLE)
     name = f"{run.key.prompt_index}: {title}"
     if repetitions > 1:

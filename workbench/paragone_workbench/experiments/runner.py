@@ -19,13 +19,13 @@ from paragone_workbench.experiments import executor, identity
 from paragone_workbench.experiments.assertions import evaluate
 from paragone_workbench.experiments.executor import LocalExecutor, SharedIterator, SuiteWork, WorkingEngine
 from paragone_workbench.experiments.identity import identity_of, identity_text
-from paragone_workbench.experiments.results import CellDigests, answer_of, saved_runs, take_known_runs
+from paragone_workbench.experiments.results import answer_of, cell_digests, saved_runs, take_known_runs
 from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.store import ExperimentRun
+from paragone_workbench.store import ExperimentRun, History, Store
+from paragone_workbench.store.errors import HistoryLocked
 from paragone_workbench.store.experiment_records import EndedRun
-from paragone_workbench.store.saving import retrying
 
 
 def foreign_judges(
@@ -140,8 +140,8 @@ class Judging:
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         request = self.work.request
         is_foreign = not request.foreign_judges.isdisjoint(judges)
-        if is_foreign and prompt.index in request.suite.given_system:
-            shown = tuple(message for message in prompt.messages if message.role != "system")
+        if is_foreign and (own := request.suite.given_system):
+            shown = tuple(it for it in prompt.messages if (it.role, it.text) != ("system", own))
             prompt = dataclasses.replace(prompt, messages=shown)
         judge = _OneAnswer(judges)
         found = await evaluate(prompt, answer_of(run.result), self.work.catalog, judge)
@@ -166,13 +166,27 @@ class Judging:
         others = [check for check in run.checks if check not in old]
         checks = sorted((*others, *new), key=lambda result: result.index)
         saved = [to_json(check) for check in checks]
-        await retrying(
+        await _once_unlocked(
             self.work.history,
             lambda store: store.experiments.save_judgement(run.number, run.result.id, saved, judge.runs),
             waits=lambda: not self._stopped,
         )
         self.work.progress[run.key.engine_index].count_results(new, instead_of=old)
         self.work.observer.progressed()
+
+
+async def _once_unlocked(
+    history: History, call: Callable[[Store], object], *, waits: Callable[[], bool]
+) -> None:
+    """Execute a call, again and again while another program keeps the history locked and `waits` returns true."""
+    while True:
+        try:
+            await history.call(call)
+        except HistoryLocked:
+            if not waits():
+                raise
+        else:
+            return
 
 
 def _given_up(judges: _Judges) -> ParagoneError | None:
@@ -223,7 +237,7 @@ class SuiteRunner(executor.SuiteWork):
         """The identities of the models that have answered, by the index of the engine."""
         self._weights: dict[str, WeightsFile] = {}
         """The files of weights of the models that answered, by path."""
-        self._digests = CellDigests(self.request, self.registry)
+        self._digests = cell_digests(self.request, self.registry)
         self._stopped = asyncio.Event()
         self._is_waiting = False
         """Whether finished runs wait for a program that locks the history."""
@@ -270,9 +284,7 @@ class SuiteRunner(executor.SuiteWork):
         for progress in self.progress:
             progress.total = prompts * request.repetitions
         number = self.experiment.number
-        for count in await retrying(
-            self.history, lambda store: store.experiments.counts(number, request.chosen)
-        ):
+        for count in await self.history.call(lambda store: store.experiments.counts(number, request.chosen)):
             if count.state == "done" or not request.retry_failed:
                 self.progress[count.engine_index].count_saved(count)
         for index in range(len(self.progress)):
@@ -280,7 +292,7 @@ class SuiteRunner(executor.SuiteWork):
 
     async def _identify(self, number: int, index: int) -> None:
         """Read from the history which model has answered in earlier runs of an engine."""
-        saved = await retrying(self.history, lambda store: store.experiments.last_loaded(number, index))
+        saved = await self.history.call(lambda store: store.experiments.last_loaded(number, index))
         if saved is not None and (loaded := saved.result.loaded) is not None:
             weights = await identity.known_weights(self.history, loaded.weights)
             self._identities[index] = identity.identity_of(loaded, weights)
@@ -300,8 +312,8 @@ class SuiteRunner(executor.SuiteWork):
         if not await self._is_the_same(cell.key.engine_index, result):
             return
         number = self.experiment.number
-        ended = EndedRun(cell.key, result, [to_json(one) for one in results], self._digests.of(cell))
-        await retrying(
+        ended = EndedRun(cell.key, result, [to_json(one) for one in results], self._digests(cell))
+        await _once_unlocked(
             self.history, lambda store: store.experiments.save_all(number, [ended]), waits=self._waits
         )
         self._is_waiting = False

@@ -19,7 +19,6 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.identity import engine_identity
 from paragone_workbench.machine import describe_machine
 from paragone_workbench.store import Experiment, History, RunKey, Store
-from paragone_workbench.store.saving import retrying
 
 PROBLEMS_SHOWN = 20
 
@@ -65,13 +64,13 @@ class SuiteProblem:
 class Suite:
     """The content of a suite file, with the problems of the prompts that are left out.
 
-    `given_system` are the indices of the prompts with the user's own system prompt, because the file has none.
+    `given_system` is the user's own system prompt, which prompts without one have if the file has none.
     """
 
     name: str
     prompts: tuple[SuitePrompt, ...] = ()
     problems: tuple[SuiteProblem, ...] = ()
-    given_system: frozenset[int] = frozenset()
+    given_system: str = ""
 
     @property
     def checked(self) -> int:
@@ -164,7 +163,7 @@ async def unfinished_cells(
         is_left = any(content is not None for _, content in rows)
         return rows, store.experiments.states(experiment_id, first, rows[-1][0]) if is_left else {}
 
-    while (page := await retrying(history, read))[0]:
+    while (page := await history.call(read))[0]:
         rows, states = page
         for prompt in (prompt_from(index, content) for index, content in rows if content is not None):
             if chosen is not None and prompt.index not in chosen:
@@ -233,10 +232,10 @@ async def find_or_create(
         hashed.update(json.dumps(part, sort_keys=True).encode() + b"\n")
     digest = hashed.hexdigest()
     if not request.fresh:
-        found = await retrying(history, lambda store: store.experiments.find(digest))
+        found = await history.call(lambda store: store.experiments.find(digest))
         if found is not None:
             number = found.number
-            await retrying(history, lambda store: store.experiments.claim(number))
+            await history.call(lambda store: store.experiments.claim(number))
             return found, True
     new = Experiment(
         name=request.suite.name,
@@ -257,5 +256,5 @@ async def find_or_create(
             store.experiments.claim(number)
         return created
 
-    experiment = await retrying(history, create)
+    experiment = await history.call(create)
     return experiment, experiment.id != new.id

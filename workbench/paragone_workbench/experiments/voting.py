@@ -17,7 +17,6 @@ from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Store
 from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
-from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
@@ -113,7 +112,7 @@ async def save_vote(
 ) -> str:
     """Save a vote on answers of a session's conversation, and return the id of the vote. Raises StoreError."""
     await session.saved()  # the vote refers to the prompt in the history
-    return await retrying(history, lambda store: store.votes.add(ballot.vote(choice, blind=blind)))
+    return await history.call(lambda store: store.votes.add(ballot.vote(choice, blind=blind)))
 
 
 _BEYOND = 2**31

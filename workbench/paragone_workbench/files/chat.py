@@ -6,7 +6,7 @@ import base64
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from paragone import Image, InputError, Json, Role
 from paragone.json_values import number_at, text_at
@@ -105,48 +105,31 @@ class _BranchEnd:
     """The system prompt for the next prompt, from a system message."""
 
 
-@dataclass(slots=True)
-class _Lanes:
-    """The lanes of an imported conversation. Answers of different models to one prompt are in different lanes."""
-
-    chat: Chat
-    all: list[LaneRecord] = field(default_factory=list)
-    of_run: dict[str, LaneRecord] = field(default_factory=dict)
-    engines: dict[tuple[str, str], EngineDefinition] = field(default_factory=dict)
-    """The engine of a lane's answers to a prompt, by the ids of the lane and the prompt."""
-
-    def add(self, run: Run) -> None:
-        """Put a run into the lane of the run that it continues, or another if a different model answers there. Raises InputError."""
-        lane = self._free(run)
+def _lanes_of(chat: Chat, runs: Iterable[Run]) -> dict[str, LaneRecord]:
+    """Return the lane of each run by the run's id: that of the run that it continues, or another if a different model
+    answers the prompt there. Raises InputError."""
+    lanes: list[LaneRecord] = []
+    found: dict[str, LaneRecord] = {}
+    engines: dict[tuple[str, Prompt | None], EngineDefinition] = {}  # of a lane's answers to a prompt
+    for run in runs:
+        engine = run.result.definition
+        preferred = [] if run.continues is None else [found[run.continues.id]]
+        free = (it for it in (*preferred, *lanes) if engines.get((it.id, run.prompt), engine) == engine)
+        lane = next(free, None)
         if lane is None:
-            if len(self.all) == MOST_LANES:
+            if len(lanes) == MOST_LANES:
                 raise InputError(
-                    f"The conversation {quoted(self.chat.title)} has answers of more than {MOST_LANES} models side by side.",
+                    f"The conversation {quoted(chat.title)} has answers of more than {MOST_LANES} models side by side.",
                     hint="Remove it from the file.",
                 )
-            lane = LaneRecord(
-                id=derived_id(self.chat.source, self.chat.id, "lane", str(len(self.all))),
-                definition=run.result.definition,
-                position=len(self.all),
-            )
-            self.all.append(lane)
-        lane.definition = run.result.definition
-        lane.head = run
+            own_id = derived_id(chat.source, chat.id, "lane", str(len(lanes)))
+            lane = LaneRecord(id=own_id, definition=engine, position=len(lanes))
+            lanes.append(lane)
+        lane.definition, lane.head = engine, run
         lane.runs.append(run)
-        self.of_run[run.id] = lane
-        self.engines[self._key(lane, run)] = run.result.definition
-
-    def _free(self, run: Run) -> LaneRecord | None:
-        engine = run.result.definition
-        preferred = [] if run.continues is None else [self.of_run[run.continues.id]]
-        for lane in (*preferred, *self.all):
-            if self.engines.get(self._key(lane, run), engine) == engine:
-                return lane
-        return None
-
-    def _key(self, lane: LaneRecord, run: Run) -> tuple[str, str]:
-        assert run.prompt is not None  # all runs of a chat have a prompt
-        return lane.id, run.prompt.id
+        found[run.id] = lane
+        engines[lane.id, run.prompt] = engine
+    return found
 
 
 def conversation_of(chat: Chat) -> SavedConversation:
@@ -182,17 +165,15 @@ def conversation_of(chat: Chat) -> SavedConversation:
             end.run = _run(chat, message, text, end.prompt, continues)
             runs[end.run.id] = end.run
     kept = tuple(runs.values())
-    lanes = _Lanes(chat)
-    for run in kept:
-        lanes.add(run)
+    lanes = _lanes_of(chat, kept)
     shown = ends.get(chat.current)
-    if shown is not None and shown.run is not None and shown.run.id in lanes.of_run:
-        lanes.of_run[shown.run.id].head = shown.run
+    if shown is not None and shown.run is not None and shown.run.id in lanes:
+        lanes[shown.run.id].head = shown.run
     return SavedConversation(
         conversation=conversation,
         title=chat.title,
         updated=max([chat.created, *(prompt.created for prompt in conversation.prompts)]),
-        lanes=tuple(lanes.all),
+        lanes=tuple({lane.id: lane for lane in lanes.values()}.values()),
         runs=kept,
     )
 

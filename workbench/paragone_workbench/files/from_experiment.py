@@ -13,7 +13,7 @@ from paragone_workbench.ids import derived_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, ExperimentRun, LaneRecord, SavedConversation, Store
-from paragone_workbench.store.changes import Changes
+from paragone_workbench.store.outbox import whole_writes
 from paragone_workbench.store.saving import save_whole
 
 _GIVEN = EngineDefinition(name="suite", backend=IMPORTED, model="suite")
@@ -33,7 +33,7 @@ def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
         runs = store.experiments.runs_of_prompt(experiment_number, index)
         saved = _conversation(experiment, conversation_id, prompt.messages, runs)
         title = f"e{experiment_number} #{index}: {prompt.text}"
-        number = save_whole(store, Changes.of(saved), title)
+        number = save_whole(store, saved.conversation, whole_writes(saved), title)
     return Added(number, store.summaries([number])[number].title, is_new=is_new, is_completed=False)
 
 

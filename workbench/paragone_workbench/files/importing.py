@@ -25,7 +25,7 @@ from paragone_workbench.files.chat import Chat, conversation_of
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation, Store
-from paragone_workbench.store.changes import Changes
+from paragone_workbench.store.outbox import whole_writes
 from paragone_workbench.store.saving import save_whole
 from paragone_workbench.text import is_date
 
@@ -206,9 +206,9 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
             f"A part of the conversation {quoted(saved.title)} has the id of a part of another conversation in the history.",
             hint="Export the conversation again, where it was written.",
         )
-    changes = Changes.of(saved, known)
-    saved_as = save_whole(store, changes, saved.title if number is None else "")
-    is_completed = number is not None and bool(changes.prompts or changes.lanes or changes.turns)
+    writes = whole_writes(saved, known)
+    saved_as = save_whole(store, saved.conversation, writes, saved.title if number is None else "")
+    is_completed = number is not None and bool(writes)
     return Added(saved_as, saved.title, is_new=number is None, is_completed=is_completed)
 
 

@@ -8,14 +8,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone_workbench.engines import definitions
-from paragone_workbench.engines.handle import EngineObserver
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.runs.context import path_to, request_of
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
-    from paragone import Caution, Channel, LoadedModel, ParagoneError
+    from paragone import Caution, Channel, ParagoneError
     from paragone_workbench.conversation.tree import Prompt
-    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.execute import Execution
     from paragone_workbench.runs.result import Prefix
@@ -75,7 +74,7 @@ the engine was stopped. `failed`: the last run failed, or the engine could not b
 ended unexpectedly."""
 
 
-class Lane(EngineObserver):
+class Lane:
     """Answers prompts with an engine, one at a time; each run continues the previous one. Raises no errors of the
     engine."""
 
@@ -94,7 +93,7 @@ class Lane(EngineObserver):
         self.is_reopened = record is not None and bool(record.runs)
         """Whether `first_definition` comes from a reopened conversation."""
         self.engine = pool.add(definition)
-        self.engine.observers.append(self)
+        self.engine.watchers.append(self._engine_changed)
         self.record = record or LaneRecord(definition=definition, position=0)
         """The lane's path and runs, in the form that the history saves."""
         self.on_change: Callable[[Lane], None] = lambda lane: None
@@ -106,7 +105,7 @@ class Lane(EngineObserver):
         """Whether the engine has executed the last run of the path since the engine was opened."""
         self._was_open = False
         self._pool = pool
-        self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None
+        self.logprobs: Callable[[EngineTask], int | None] = lambda _: None
         """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self.when_free: Callable[[Lane, Run], None] = lambda lane, run: None
         """Called when a run has ended. The lane can then begin the next prompt."""
@@ -271,16 +270,15 @@ class Lane(EngineObserver):
         if not self.is_busy:
             self._idle.set()
 
-    def engine_changed(self, engine: EngineHandle) -> None:
+    def _engine_changed(self, engine: EngineTask) -> None:
         """A newly opened engine has executed no run."""
         self._describe()
-        if engine.is_open and not self._was_open and self.present is None:
+        opens = engine.is_open and not self._was_open
+        if opens and self.present is None:
             self._asked = False
+        if opens and engine.loaded is not None:
+            self.cautions += [(None, caution) for caution in engine.loaded.cautions]
         self._was_open = engine.is_open
-        self.changed()
-
-    def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        self.cautions += [(None, caution) for caution in loaded.cautions]
         self.changed()
 
     def changed(self) -> None:

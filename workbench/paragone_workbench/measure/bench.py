@@ -7,17 +7,16 @@ import itertools
 import time
 from array import array
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import count
 from operator import attrgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from paragone import Json, Message, OpenEngine, ParagoneError, TokenizeRequest
 from paragone.options import slots_option
 from paragone.texts import counted
 from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import EngineDefinition, with_options
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench_results as results
 from paragone_workbench.measure.fidelity import sample_text
@@ -25,7 +24,8 @@ from paragone_workbench.measure.free_running import greedy
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.metrics import RunMetrics, figures_json
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import REQUESTS_PER_SERVER, EnginePool, decide
+from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, decide
+from paragone_workbench.scheduling import EnginePool
 
 _FILLERS = ("a", "the", ".", "x", "1")
 """Words that are one token in most vocabularies."""
@@ -37,11 +37,11 @@ _Words: TypeAlias = list[str]
 _Length: TypeAlias = Callable[[_Words], Awaitable[int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchPrompt:
+class BenchPrompt(NamedTuple):
+    """A prompt. `start` is the part of the text that fills the cache up to the test's depth; empty for depth 0."""
+
     text: str
     start: str
-    """The part of the text that fills the cache up to the test's depth; empty for depth 0."""
 
     def numbered(self, number: int) -> tuple[Message, ...]:
         """Return the request with this number. It begins with the number, so that no server has cached its prompt."""
@@ -119,7 +119,7 @@ class PromptFitter:
         return words
 
     def _beginning(self, test: results.BenchTest) -> _Words:
-        return [str(_FIRST)] if isinstance(test, results.UsersTest) else []
+        return [str(_FIRST)] if test.users else []
 
     def _text(self, count: int) -> _Words:
         return list(itertools.islice(itertools.cycle(self._words), count))
@@ -140,7 +140,7 @@ def bench_pool(
     return pool
 
 
-def refusal(engine: EngineHandle, users: int) -> str:
+def refusal(engine: EngineTask, users: int) -> str:
     """Return a sentence that says why an engine cannot answer these users at once; empty if the engine can."""
     most = engine.placement.most_at_once
     if most is None or users <= most:
@@ -155,37 +155,57 @@ def refusal(engine: EngineHandle, users: int) -> str:
 class Users:
     """The users of one engine. Each user has a separate handle, since a handle executes one run at a time."""
 
-    def __init__(self, pool: EnginePool, first: EngineHandle) -> None:
+    def __init__(self, pool: EnginePool, first: EngineTask) -> None:
         self._pool = pool
         self._handles = [first]
         self._executions: set[Execution] = set()
         self._stopped = False
 
     async def measure(
-        self, test: results.UsersTest, repeat: int, next_request: Callable[[], RunSpec]
-    ) -> results.Throughput | None:
+        self, test: results.BenchTest, repeat: int, next_request: Callable[[], RunSpec]
+    ) -> Mapping[str, Json] | None:
         """Return the figures of `repeat` answers for each user on average; None after `stop`.
 
         The time begins when every user has had an answer that is not counted, and ends with the last counted
         answer. Until then, all users have a request in progress. Raises the error of the first run that fails.
         """
         handles = await self._opened(test.users)
-        crowd = _Crowd(users=test.users, wanted=repeat * test.users)
+        answers: list[RunMetrics] = []
+        gaps_ms = array("d")
+        failures: list[ParagoneError] = []
+        without_answer = test.users
+        began = ended = 0.0
 
-        async def ask(handle: EngineHandle) -> None:
-            answers = 0
-            while not (crowd.is_done or self._stopped):
+        def is_done() -> bool:
+            return bool(failures) or len(answers) == repeat * test.users or self._stopped
+
+        def count_answer(execution: Execution, *, is_first: bool) -> None:
+            nonlocal without_answer, began, ended
+            meter, metrics = execution.run.meter, execution.run.result.metrics
+            if meter is None or metrics is None:
+                return
+            ended = time.monotonic()
+            if is_first:
+                without_answer -= 1
+                began = ended
+            elif not without_answer:
+                answers.append(metrics)
+                gaps_ms.extend(meter.gaps_ms)
+
+        async def ask(handle: EngineTask) -> None:
+            is_first = True
+            while not is_done():
                 execution = self._pool.run(handle, next_request())
                 self._executions.add(execution)
                 try:
                     await execution.result()
-                    if not (crowd.is_done or self._stopped):
-                        crowd.answered(execution, is_first=not answers)
+                    if not is_done():
+                        count_answer(execution, is_first=is_first)
                 except ParagoneError as error:
-                    crowd.fail(error)
+                    failures.append(error)
                 finally:
                     self._executions.discard(execution)
-                answers += 1
+                is_first = False
             await self._stop_runs()
 
         async with asyncio.TaskGroup() as tasks:
@@ -193,9 +213,9 @@ class Users:
                 tasks.create_task(ask(handle))
         if self._stopped:
             return None
-        if crowd.error is not None:
-            raise crowd.error
-        return results.Throughput.of(test, crowd.answers, crowd.gaps_ms, crowd.seconds)
+        if failures:
+            raise failures[0]
+        return results.throughput(test, answers, gaps_ms, ended - began)
 
     async def stop(self) -> None:
         self._stopped = True
@@ -204,7 +224,7 @@ class Users:
     async def _stop_runs(self) -> None:
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
-    async def _opened(self, count: int) -> list[EngineHandle]:
+    async def _opened(self, count: int) -> list[EngineTask]:
         definition = self._handles[0].definition
         while len(self._handles) < count:
             self._handles.append(self._pool.add(definition))
@@ -216,40 +236,6 @@ class Users:
             for handle in handles:
                 handle.require_open()
         return handles
-
-
-class _Crowd:
-    def __init__(self, *, users: int, wanted: int) -> None:
-        self.answers: list[RunMetrics] = []
-        self.gaps_ms = array("d")
-        self.error: ParagoneError | None = None
-        self.seconds = 0.0
-        """Seconds from the time at which every user had an answer to the end of the last counted answer."""
-        self._without_answer = users
-        self._wanted = wanted
-        self._began = 0.0
-
-    @property
-    def is_done(self) -> bool:
-        return self.error is not None or len(self.answers) == self._wanted
-
-    def answered(self, execution: Execution, *, is_first: bool) -> None:
-        """Count an answer that has just ended. `is_first` is whether the user had no answer before."""
-        meter, metrics = execution.run.meter, execution.run.result.metrics
-        if meter is None or metrics is None:
-            return
-        now = time.monotonic()
-        if is_first:
-            self._without_answer -= 1
-            self._began = now
-        if is_first or self._without_answer:
-            return
-        self.answers.append(metrics)
-        self.gaps_ms.extend(meter.gaps_ms)
-        self.seconds = now - self._began
-
-    def fail(self, error: ParagoneError) -> None:
-        self.error = self.error or error
 
 
 OnStep = Callable[[Sequence[results.BenchStep]], None]
@@ -264,7 +250,7 @@ class Bench:
         pool: EnginePool,
         tests: Sequence[results.BenchTest],
         *,
-        users: Sequence[results.UsersTest] = (),
+        users: Sequence[results.BenchTest] = (),
         repeat: int = 5,
     ) -> None:
         """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
@@ -313,7 +299,7 @@ class Bench:
             on_step(left)
             steps = left[1:]
             benched, test = self.engines[left[0].engine], left[0].test
-            if isinstance(test, results.UsersTest):
+            if test is not None and test.users:
                 await self._measure_users(benched, test)
             else:
                 await self._do(benched, test)
@@ -357,7 +343,7 @@ class Bench:
         if test is not None:
             benched.samples.setdefault(wanted, []).append(metrics)
 
-    async def _measure_users(self, benched: results.BenchedEngine, test: results.UsersTest) -> None:
+    async def _measure_users(self, benched: results.BenchedEngine, test: results.BenchTest) -> None:
         if reason := refusal(benched.engine, test.users):
             benched.refused[test] = reason
             return
@@ -388,16 +374,17 @@ class Bench:
         """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
         handle = benched.engine
         async with self._pool.scheduler.turn(handle):
-            engine = handle.require_open()
-            context = engine.loaded.context
+            context = handle.require_open().context
             if context is not None and test.total > context:
                 benched.skipped[test] = (
                     f"{benched.name}: depth {test.depth:,}, a prompt of {test.prompt_tokens:,} and {test.tokens:,} "
                     f"generated tokens exceed the context of {context:,} tokens."
                 )
                 return None
-            tokenizer = engine if handle.capabilities.tokenize else None
-            return await self._prompts[benched].fit(test, tokenizer, handle.sampling)
+            fitter, sampling = self._prompts[benched], handle.sampling
+            if not handle.capabilities.tokenize:
+                return await fitter.fit(test, None, sampling)
+            return await handle.use(lambda opened: fitter.fit(test, opened, sampling))
 
     async def _run(
         self, benched: results.BenchedEngine, messages: tuple[Message, ...], tokens: int, *, cold: bool
@@ -422,13 +409,6 @@ FIGURES: Mapping[str, Callable[[RunMetrics], float | None]] = {
 """The figures of a run by name in the JSON. docs/bench.md defines these figures."""
 
 
-def figures_of(samples: Sequence[RunMetrics]) -> dict[str, results.MeanStdev | None]:
-    return {
-        name: results.MeanStdev.of([value for sample in samples if (value := figure(sample)) is not None])
-        for name, figure in FIGURES.items()
-    }
-
-
 def bench_json(bench: Bench) -> dict[str, Json]:
     return {
         "schedule": bench.schedule,
@@ -451,29 +431,36 @@ def bench_json(bench: Bench) -> dict[str, Json]:
 
 def _test(benched: results.BenchedEngine, test: results.BenchTest) -> dict[str, Json]:
     samples = benched.samples.get(test, [])
+    figures = {
+        name: [value for sample in samples if (value := figure(sample)) is not None]
+        for name, figure in FIGURES.items()
+    }
     return {
         "prompt_tokens": test.prompt_tokens,
         "depth": test.depth,
         "tokens": test.tokens,
         "repetitions": len(samples),
         "skipped": benched.skipped.get(test),
-        "notes": list(benched.notes(test)),
+        "notes": list(results.notes_of(test, samples)),
+        "in_pieces": any(sample.is_in_pieces for sample in samples),
         "usage": [figures_json(sample)["usage"] for sample in samples],
-        **{name: None if spread is None else asdict(spread) for name, spread in figures_of(samples).items()},
+        **{name: results.spread(values) for name, values in figures.items()},
     }
 
 
-def _users(benched: results.BenchedEngine, test: results.UsersTest) -> dict[str, Json]:
-    found = benched.throughputs.get(test)
-    figures = {name: getattr(found, name, None) for name in ("user_tps", "ttft_s", "tpot_ms", "itl_ms")}
+_NO_THROUGHPUT: Mapping[str, Json] = {
+    **dict.fromkeys(("seconds", "tokens_per_s", "user_tps", "ttft_s", "tpot_ms", "itl_ms")),
+    "answers": 0,
+    "notes": (),
+    "in_pieces": False,
+}
+
+
+def _users(benched: results.BenchedEngine, test: results.BenchTest) -> dict[str, Json]:
     return {
         "users": test.users,
         "prompt_tokens": test.prompt_tokens,
         "tokens": test.tokens,
         "skipped": benched.refused.get(test) or benched.skipped.get(test),
-        "answers": 0 if found is None else found.answers,
-        "seconds": None if found is None else found.seconds,
-        "tokens_per_s": None if found is None else found.tokens_per_s,
-        **{name: None if figure is None else asdict(figure) for name, figure in figures.items()},
-        "notes": [] if found is None else list(found.notes),
+        **benched.throughputs.get(test, _NO_THROUGHPUT),
     }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from paragone import InputError, ParagoneError
-from paragone_workbench.engines.handle import EngineHandle
+from paragone import InputError, Json, ParagoneError
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.runs.metrics import RunMetrics, percentile
 
 MOST_RUNS = 10_000
@@ -16,21 +16,17 @@ MOST_RUNS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchTest:
+    """Single runs, or, with `users`, a throughput: each user sends a request as soon as the last one is answered."""
+
     prompt_tokens: int
     """Number of tokens to process after the cached tokens, including the tokens of the chat template."""
-    depth: int
+    depth: int = 0
     tokens: int
+    users: int = 0
 
     @property
     def total(self) -> int:
         return self.depth + self.prompt_tokens + self.tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsersTest(BenchTest):
-    """One measurement of throughput: each user sends a request as soon as the user's last request is answered."""
-
-    users: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +55,7 @@ def bench_tests(
 
 def users_tests(
     prompt_tokens: Sequence[int], users: Sequence[int], tokens: int, repeat: int
-) -> tuple[UsersTest, ...]:
+) -> tuple[BenchTest, ...]:
     """Return a test for each number of users with each prompt length. Raises InputError for more than `MOST_RUNS` runs."""
     lengths, users = tuple(dict.fromkeys(prompt_tokens)), tuple(dict.fromkeys(users))
     if (runs := len(lengths) * sum(users) * (repeat + 1)) > MOST_RUNS:
@@ -68,9 +64,7 @@ def users_tests(
             hint=f"{MOST_RUNS:,} are enough: repeat the requests less often, or name fewer users or lengths.",
         )
     return tuple(
-        UsersTest(prompt_tokens=length, depth=0, tokens=tokens, users=number)
-        for length in lengths
-        for number in users
+        BenchTest(prompt_tokens=length, tokens=tokens, users=number) for length in lengths for number in users
     )
 
 
@@ -80,7 +74,7 @@ def rotated(count: int, by: int) -> tuple[int, ...]:
 
 
 def steps_of(
-    engines: int, tests: Sequence[BenchTest], repeat: int, *, users: Sequence[UsersTest] = (), swap: bool
+    engines: int, tests: Sequence[BenchTest], repeat: int, *, users: Sequence[BenchTest] = (), swap: bool
 ) -> Iterator[BenchStep]:
     """Yield the steps in an order that is balanced between the engines. Steps with several users come last.
 
@@ -108,32 +102,22 @@ def steps_of(
         yield BenchStep(engine=engine, test=users_test, repetition=0)
 
 
-@dataclass(frozen=True, slots=True)
-class MeanStdev:
-    mean: float
-    stdev: float
-    """The standard deviation of a sample (divided by n − 1), as llama-bench reports it; 0 for one value."""
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> MeanStdev | None:
-        if not values:
-            return None
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+def spread(values: Sequence[float]) -> Json:
+    """Return the mean, and the standard deviation of a sample (divided by n − 1), as llama-bench does; 0 for one value."""
+    if not values:
+        return None
+    return {
+        "mean": statistics.fmean(values),
+        "stdev": statistics.stdev(values) if len(values) > 1 else 0.0,
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    mean: float
-    p50: float
-    p95: float
-    p99: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Distribution | None:
-        if not values:
-            return None
-        ordered = sorted(values)
-        return cls(statistics.fmean(ordered), *(percentile(ordered, percent) for percent in (50, 95, 99)))
+def distribution(values: Sequence[float]) -> Json:
+    if not values:
+        return None
+    ordered = sorted(values)
+    percentiles = {f"p{percent}": percentile(ordered, percent) for percent in (50, 95, 99)}
+    return {"mean": statistics.fmean(ordered), **percentiles}
 
 
 def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
@@ -149,7 +133,7 @@ def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
     if None in cached:
         notes.append(
             "The engine does not say how much of the prompt came from its cache, so there is no prefill rate."
-            if not isinstance(test, UsersTest)
+            if not test.users
             else "The engine does not say how much of the prompts came from its cache."
         )
     elif cached != {test.depth}:
@@ -162,54 +146,40 @@ def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
         notes.append("The engine sends several tokens in a piece: ITL is the time between pieces.")
     if any(run.estimated for run in runs):
         notes.append("The engine does not count its tokens: each piece counts as one.")
-    if not isinstance(test, UsersTest) and any(run.shared for run in runs):
+    if not test.users and any(run.shared for run in runs):
         notes.append("Another run used the same server or machine meanwhile.")
     return tuple(notes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Throughput:
-    """Figures of the answers that ended while all users had requests in progress, as docs/bench.md defines them."""
+def throughput(
+    test: BenchTest, answers: Sequence[RunMetrics], gaps_ms: Sequence[float], seconds: float
+) -> dict[str, Json]:
+    """Return the figures of the answers that ended while all users had requests in progress, as docs/bench.md defines them.
 
-    answers: int
-    seconds: float
-    tokens_per_s: float
-    user_tps: MeanStdev | None
-    """Tokens per second after the first token, in each answer."""
-    ttft_s: Distribution | None
-    tpot_ms: Distribution | None
-    itl_ms: Distribution | None
-    """Milliseconds from a token to the next, over all answers; from a piece to the next, if `is_in_pieces`."""
-    is_in_pieces: bool
-    notes: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls, test: UsersTest, answers: Sequence[RunMetrics], gaps_ms: Sequence[float], seconds: float
-    ) -> Throughput:
-        """Return the figures of answers. `gaps_ms` has the milliseconds between the tokens of the answers."""
-        each = [answer.tpot_ms for answer in answers if answer.tpot_ms]
-        return cls(
-            answers=len(answers),
-            seconds=seconds,
-            tokens_per_s=sum(answer.completion_tokens for answer in answers) / seconds,
-            user_tps=MeanStdev.of([1000 / tpot_ms for tpot_ms in each]),
-            ttft_s=Distribution.of([answer.ttft_s for answer in answers if answer.ttft_s is not None]),
-            tpot_ms=Distribution.of(each),
-            itl_ms=Distribution.of(gaps_ms),
-            is_in_pieces=any(answer.is_in_pieces for answer in answers),
-            notes=notes_of(test, answers),
-        )
+    `gaps_ms` has the milliseconds between the tokens, or pieces, of the answers.
+    """
+    each = [answer.tpot_ms for answer in answers if answer.tpot_ms]
+    return {
+        "answers": len(answers),
+        "seconds": seconds,
+        "tokens_per_s": sum(answer.completion_tokens for answer in answers) / seconds,
+        "user_tps": spread([1000 / tpot_ms for tpot_ms in each]),
+        "ttft_s": distribution([answer.ttft_s for answer in answers if answer.ttft_s is not None]),
+        "tpot_ms": distribution(each),
+        "itl_ms": distribution(gaps_ms),
+        "notes": list(notes_of(test, answers)),
+        "in_pieces": any(answer.is_in_pieces for answer in answers),
+    }
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class BenchedEngine:
-    engine: EngineHandle
+    engine: EngineTask
     samples: dict[BenchTest, list[RunMetrics]] = field(default_factory=dict)
     """The measured runs of each test, oldest first, without warm-ups."""
-    throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
+    throughputs: dict[BenchTest, Mapping[str, Json]] = field(default_factory=dict)
     skipped: dict[BenchTest, str] = field(default_factory=dict)
-    refused: dict[UsersTest, str] = field(default_factory=dict)
+    refused: dict[BenchTest, str] = field(default_factory=dict)
     """Why tests with users were not measured: the engine cannot answer so many users at once."""
     warnings: list[str] = field(default_factory=list)
     error: ParagoneError | None = None
@@ -225,6 +195,3 @@ class BenchedEngine:
     def warn(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
-
-    def notes(self, test: BenchTest) -> tuple[str, ...]:
-        return notes_of(test, self.samples.get(test, []))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from paragone import Alternative, EngineError, Json, LogitsBlock, ParagoneError
-from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.statistics import LEVEL, Estimate, Interval, Values, holm, np, t_interval, t_test
+from paragone.json_values import number_at
+from paragone_workbench.engines.engine import EngineTask
+from paragone_workbench.statistics import LEVEL, Estimate, Values, holm, np, t_interval, t_test
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -185,7 +184,7 @@ class TopAgreement:
 
 
 class Measured:
-    def __init__(self, engine: EngineHandle) -> None:
+    def __init__(self, engine: EngineTask) -> None:
         self.engine = engine
         self.name = engine.definition.name
         """The name of the engine's lane, if the engine belongs to a lane; else the engine's name."""
@@ -239,7 +238,7 @@ class Difference:
 
 
 class Candidate(Measured):
-    def __init__(self, engine: EngineHandle) -> None:
+    def __init__(self, engine: EngineTask) -> None:
         super().__init__(engine)
         self.difference = Difference()
         self.top: TopAgreement | None = None
@@ -286,104 +285,46 @@ def difference_errors(difference: Difference) -> dict[str, Json]:
 PARTS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DepthPart:
-    """A range of depths of the scored positions, in tokens, and its mean KL divergence in nats."""
+def depths(klds: Sequence[Values], window: int) -> list[dict[str, Json]]:
+    """Return the divergence of each candidate by depth, from the KL divergences. `window` is the size of a window.
 
-    first: int
-    last: int
-    kld: Estimate
-
-    @property
-    def _tokens(self) -> str:
-        return f"{self.first:,} to {self.last:,}" if self.last > self.first else f"{self.first:,}"
-
-    @property
-    def title(self) -> str:
-        return self._tokens.replace(" to ", "–")
-
-    @property
-    def text(self) -> str:
-        return f"{self.kld.value:.3g} after {self._tokens}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Depth:
-    """The divergence of a candidate by depth.
-
-    Attributes:
-        parts: The ranges of depths, the shallowest first; empty without measurements.
-        growth: The last part's divergence minus the first's, as a mean over windows; None with too few windows.
-        interval: The 95% interval of the growth.
-        adjusted_p: The p-value of the t-test over windows, after Holm's correction for all candidates.
+    `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus the
+    first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over windows, after
+    Holm's correction for all candidates.
     """
-
-    parts: tuple[DepthPart, ...] = ()
-    growth: Estimate | None = None
-    interval: Interval | None = None
-    adjusted_p: float | None = None
-
-    @property
-    def grows(self) -> bool:
-        return (
-            self.growth is not None
-            and self.growth.value > 0
-            and self.adjusted_p is not None
-            and self.adjusted_p < LEVEL
-        )
-
-    @property
-    def sentence(self) -> str:
-        if not self.grows:
-            return ""
-        first, last = self.parts[0].text, self.parts[-1].text
-        return f"the KLD grows with the depth in the context, from {first} tokens to {last}."
-
-    def to_json(self) -> dict[str, Json]:
-        return {
-            **dataclasses.asdict(self),
-            "parts": [
-                {
-                    "first": part.first,
-                    "last": part.last,
-                    "mean_kld": part.kld.value,
-                    "mean_kld_se": part.kld.error,
-                }
-                for part in self.parts
-            ],
-            "growth": None if self.growth is None else self.growth.value,
-            "grows": self.grows,
-        }
-
-
-def depths(klds: Sequence[Values], window: int) -> tuple[Depth, ...]:
-    """Return the divergence of each candidate by depth, from the KL divergences. `window` is the size of a window."""
     found = [_depth(kld, window) for kld in klds]
-    tested = [index for index, depth in enumerate(found) if depth.adjusted_p is not None]
-    adjusted = dict(zip(tested, holm([found[index].adjusted_p or 0.0 for index in tested]), strict=True))
-    return tuple(
-        dataclasses.replace(depth, adjusted_p=adjusted.get(index)) for index, depth in enumerate(found)
-    )
+    tested = [(depth, p) for depth, p in found if p is not None]
+    adjusted = zip(tested, holm([p for _, p in tested]), strict=True)
+    for (depth, _), p in adjusted:
+        growth = number_at(depth, "growth")
+        depth |= {"adjusted_p": p, "grows": growth is not None and growth > 0 and p < LEVEL}
+    return [depth for depth, _ in found]
 
 
-def _depth(kld: Values, window: int) -> Depth:
-    """Return the divergence by depth, with the p-value before any correction."""
+def _depth(kld: Values, window: int) -> tuple[dict[str, Json], float | None]:
+    """Return the divergence by depth, and the p-value before any correction."""
+    depth: dict[str, Json] = {
+        "parts": [],
+        "growth": None,
+        "interval": None,
+        "adjusted_p": None,
+        "grows": False,
+    }
     if not kld.size or kld.shape[1] < PARTS:
-        return Depth()
+        return depth, None
     columns = np.array_split(np.arange(kld.shape[1]), PARTS)
     before = window // 2 + 1  # tokens that precede the first scored position
-    parts = []
+    parts: list[Json] = []
     for part in columns:
         estimate = mean(kld[:, part])
         assert estimate is not None  # there are values
-        parts.append(DepthPart(first=before + int(part[0]), last=before + int(part[-1]), kld=estimate))
+        ends = {"first": before + int(part[0]), "last": before + int(part[-1])}
+        parts.append({**ends, "mean_kld": estimate.value, "mean_kld_se": estimate.error})
+    depth["parts"] = parts
     growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
     growth = mean(growths[:, None])
     if growth is None or growth.error is None:
-        return Depth(parts=tuple(parts))
-    return Depth(
-        parts=tuple(parts),
-        growth=growth,
-        interval=t_interval(growth.value, growth.error, len(growths)),
-        adjusted_p=t_test(growths),
-    )
+        return depth, None
+    depth["growth"] = growth.value
+    depth["interval"] = t_interval(growth.value, growth.error, len(growths)).to_json()
+    return depth, t_test(growths)

@@ -14,7 +14,7 @@ from paragone.texts import counted
 from paragone.wire import to_json
 from paragone_workbench import statistics
 from paragone_workbench.engines.definitions import split_options
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.measure import fidelity_results as results
 from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
 from paragone_workbench.measure.fit import is_same_file
@@ -94,19 +94,6 @@ def _pair(a: results.Candidate, b: results.Candidate) -> KldPair | None:
     )
 
 
-def neighbours(pairs: Sequence[KldPair], candidates: Sequence[results.Candidate]) -> tuple[KldPair, ...]:
-    """Return the pairs that are neighbours by mean KLD: if these differ, so do pairs that are further apart."""
-    means = {
-        candidate.name: float(candidate.difference.kld.mean())
-        for candidate in candidates
-        if candidate.difference.windows
-    }
-    order = sorted(means, key=lambda name: means[name])
-    ranks = {name: rank for rank, name in enumerate(order)}
-    found = [pair for pair in pairs if abs(ranks[pair.a] - ranks[pair.b]) == 1]
-    return tuple(sorted(found, key=lambda pair: min(ranks[pair.a], ranks[pair.b])))
-
-
 SCALE = {"tiny": 0.01, "small": 0.05, "noticeable": 0.2, "large": 0.5, "another model": math.inf}
 """The bands of the scale by their names, each with its upper limit in nats, the best first."""
 
@@ -183,7 +170,7 @@ def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _load_options(engine: EngineHandle) -> dict[str, Json]:
+def _load_options(engine: EngineTask) -> dict[str, Json]:
     assert engine.backend is not None
     return split_options(engine.definition, engine.backend)[0]
 
@@ -223,9 +210,11 @@ _INDEPENDENT = "llama_perplexity_se"
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
+    depths = results.depths([it.difference.kld for it in fidelity.candidates], fidelity.window)
     return {
         "window": fidelity.window,
         "windows": fidelity.reference.windows,
+        "text_windows": fidelity.windows,
         "tokens_scored": int(fidelity.reference.losses.size),
         "partial": fidelity.partial,
         "reference": {
@@ -239,15 +228,11 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             _INDEPENDENT: results.difference_errors(fidelity.noise),
         },
         "candidates": [
-            {**_candidate_json(candidate, fidelity), "by_depth": depth.to_json()}
-            for candidate, depth in zip(fidelity.candidates, depths_of(fidelity), strict=True)
+            {**_candidate_json(candidate, fidelity), "by_depth": depth}
+            for candidate, depth in zip(fidelity.candidates, depths, strict=True)
         ],
         "pairs": [pair.to_json() for pair in kld_pairs(fidelity.candidates)],
     }
-
-
-def depths_of(fidelity: Fidelity) -> tuple[results.Depth, ...]:
-    return results.depths([candidate.difference.kld for candidate in fidelity.candidates], fidelity.window)
 
 
 def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
@@ -279,6 +264,7 @@ def _candidate_json(candidate: results.Candidate, fidelity: Fidelity) -> dict[st
         },
         "band": None if kld is None else band_of(kld.value),
         "warning": unchanged(candidate, fidelity) or None,
+        "sentence": verdict(candidate, fidelity) or None,
         "top_k": None
         if top is None
         else {
@@ -321,6 +307,7 @@ def _difference_json(difference: results.Difference) -> dict[str, Json]:
         "p99_kld": percentiles["99"],
         "max_kld": percentiles["100"],
         "kld_percentiles": percentiles,
+        "kld_shares": results.shares(kld) if kld.size else [],
         **_estimate_json("mean_dp", results.mean(delta_p)),
         **_estimate_json("rms_dp", results.root_mean_square(delta_p)),
         "dp_percentiles": _percentiles(delta_p, _DELTA_P_PERCENTILES),

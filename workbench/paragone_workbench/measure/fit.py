@@ -12,6 +12,7 @@ from pathlib import Path
 
 import paragone
 from paragone.options import describe
+from paragone.texts import counted, size_text
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.machine import MARGIN
@@ -175,6 +176,44 @@ class MemoryPlan(paragone.MemoryEstimate):
     @property
     def needed(self) -> int:
         return sum(device.needed for device in self.devices)
+
+    def misfit(self, name: str) -> str:
+        """Return a sentence that says why the engine does not fit, as a whole on hypothetical GPUs; else empty."""
+        if self.fits is not False if self.hypothetical is None else self.fits_whole:
+            return ""
+        gpus = [device for device in self.devices if device.device.startswith(HYPOTHETICAL)]
+        limits = gpus or [device for device in self.devices if device.fits is False]
+        free = sum(device.free or 0 for device in limits)
+        where = (
+            f"GPUs of this size leave {size_text(free) if free else 'nothing'} for a model: of each GPU, {size_text(KEPT_FREE)} stay free for the driver and as a margin"
+            if gpus
+            else f"{size_text(free)} are free on {' and '.join(device.device for device in limits)}"
+        )
+        sentence = f"{name} does not fit: it takes {size_text(self.needed)} with a context of {self.context:,} tokens, and {where}."
+        offload = self.hypothetical or self.offload
+        return sentence if offload is None or not self.layers else sentence + _part(offload, self.layers)
+
+
+_SLOWER = 10
+"""The factor by which a CPU is slower than a GPU for a layer, in the example in a message about offload."""
+
+
+def _part(offload: Division, layers: int) -> str:
+    rest = layers - offload.count
+    if not offload.count:
+        return " No layer would fit."
+    if rest:
+        times = 1 + (_SLOWER - 1) * rest / layers
+        return (
+            f" {offload.count} of {layers} layers would fit. The CPU would compute the other {rest} for each token: where it takes "
+            f"{_SLOWER} times as long for a layer as a GPU, an answer takes about {times:.1f} times as long as on the GPU alone."
+        )
+    if offload.expert_layers:
+        return (
+            f" The model would fit with the experts of {counted(offload.expert_layers, 'layer')} in main memory, which the CPU "
+            "would compute for each token: that is slower than on the GPU alone."
+        )
+    return ""
 
 
 def place(

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
 
 from paragone import Backend, InputError, Json, Message, ParagoneError
 from paragone.options import describe
+from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine, with_options
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.measure.fidelity import Fidelity, MeasurementStep
+from paragone_workbench.measure.fidelity_verdict import fidelity_json
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.scheduling import EnginePool
 
 
-def known_sampling(engine: EngineHandle) -> frozenset[str]:
+def known_sampling(engine: EngineTask) -> frozenset[str]:
     return (
         frozenset(info.name for info in describe(engine.backend.sampling)) if engine.backend else frozenset()
     )
 
 
-def greedy(engine: EngineHandle, **more: Json) -> Mapping[str, Json]:
+def greedy(engine: EngineTask, **more: Json) -> Mapping[str, Json]:
     """Return the sampling options for greedy answers, and the options `more`, without options that the engine lacks."""
     wanted: dict[str, Json] = {"temperature": 0, **more}
     known = known_sampling(engine)
@@ -69,16 +72,6 @@ _SEED = 1
 """The seed for engines that sample although greedy answers are wanted, so that all use the same seed."""
 
 
-class MeasurementStep(NamedTuple):
-    """Progress before a step: one window of a text, or the answer to one prompt, of one engine."""
-
-    what: Literal["window", "prompt"]
-    done: int
-    total: int
-    number: int
-    last: int
-
-
 class FreeRunning:
     """A measurement of greedy answers. The results so far can be read at any time, also after an error or `stop`."""
 
@@ -86,10 +79,10 @@ class FreeRunning:
         """Prepare to ask the engines of a pool whose schedule is `sequential`. The first engine is the reference."""
         self.engines = tuple(pool.engines)
         self.prompts = tuple(tuple(messages) for messages in prompts)
-        self.errors: dict[EngineHandle, ParagoneError] = {}
+        self.errors: dict[EngineTask, ParagoneError] = {}
         self.stopped = False
         self._pool = pool
-        self._answers: dict[EngineHandle, dict[int, RunResult]] = {engine: {} for engine in self.engines}
+        self._answers: dict[EngineTask, dict[int, RunResult]] = {engine: {} for engine in self.engines}
         self._execution: Execution | None = None
 
     @property
@@ -121,10 +114,14 @@ class FreeRunning:
         if self._execution is not None:
             await self._execution.stop()
 
-    def answers(self, engine: EngineHandle) -> Mapping[int, RunResult]:
+    @property
+    def any(self) -> bool:
+        return any(self._answers.values())
+
+    def answers(self, engine: EngineTask) -> Mapping[int, RunResult]:
         return self._answers[engine]
 
-    async def _ask(self, engine: EngineHandle, number: int) -> None:
+    async def _ask(self, engine: EngineTask, number: int) -> None:
         longest = engine.definition.options.get("max_tokens", LONGEST)
         spec = RunSpec(
             messages=self.prompts[number],
@@ -143,3 +140,73 @@ class FreeRunning:
             self._execution = None
         if answer.state == "done":
             self._answers[engine][number] = answer
+
+
+class Comparison:
+    """A comparison of engines. The results so far can be read at any time, also after an error or `stop`."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        engines: Sequence[EngineDefinition],
+        text: str,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        known: frozenset[str] = frozenset(),
+        window: int,
+    ) -> None:
+        """Prepare to compare the first engine with the others, by distributions over a text and by answers to prompts.
+
+        `known` has the names of the engines whose distributions are known, and which therefore only answer the prompts.
+        """
+        pool = EnginePool(registry, mode="sequential")
+        reference, *candidates = map(pool.add, engines)
+        unknown = [candidate for candidate in candidates if candidate.definition.name not in known]
+        self.fidelity = Fidelity(reference, unknown, text, window=window)
+        self.answers = FreeRunning(pool, prompts)
+        self.refused: ParagoneError | None = None
+        """Why no distributions were compared."""
+        self.stopped = False
+        self._pool = pool
+
+    async def measure(self, on_step: Callable[[MeasurementStep], None]) -> None:
+        if self.fidelity.candidates:
+            try:
+                await self.fidelity.measure(on_step)
+            except ParagoneError as error:
+                self.refused = None if self.stopped else error
+        if not self.stopped:
+            await self.answers.measure(on_step)
+
+    async def stop(self) -> None:
+        self.stopped = True
+        await self.answers.stop()
+        await self.fidelity.stop()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @property
+    def is_measured(self) -> bool:
+        return bool(self.fidelity.reference.windows) or self.answers.any
+
+    def errors(self) -> dict[str, ParagoneError]:
+        if self.stopped:
+            return {}
+        found = {engine.definition.name: error for engine, error in self.answers.errors.items()}
+        measured = (self.fidelity.reference, *self.fidelity.candidates)
+        return found | {one.name: one.error for one in measured if one.error is not None}
+
+    def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
+        """Return what was measured. `text` and `prompts` name the files; None for those that come with paragone."""
+        answers = self.answers
+        free_running: Json = None
+        if answers.any:
+            free_running = {
+                "prompts": prompts,
+                "asked": len(answers.prompts),
+                "partial": answers.partial,
+                "notes": list(answers.cautions),
+                **summarize([(it.definition.name, answers.answers(it)) for it in answers.engines]),
+            }
+        return {"text": text, **fidelity_json(self.fidelity), "free_running": free_running}

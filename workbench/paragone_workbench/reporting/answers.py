@@ -8,6 +8,7 @@ from typing import TypeAlias
 from paragone import Json
 from paragone.options import value_text
 from paragone.texts import size_text
+from paragone_workbench import blocks
 from paragone_workbench.compare.diff import Span, common_words, differing, words
 from paragone_workbench.compare.divergence import warnings_of
 from paragone_workbench.compare.parity import check_parity
@@ -29,7 +30,7 @@ def answers_side_by_side(
     answers: Sequence[NamedRun],
     *,
     checks: Sequence[tuple[AssertionResult, ...]] | None = None,
-    remarks: Sequence[tuple[content.Remark, ...]] | None = None,
+    remarks: Sequence[tuple[blocks.Remark, ...]] | None = None,
     with_settings: bool = False,
 ) -> tuple[content.AnswerView, ...]:
     """Return the answers to one prompt, compared with the first unless it is empty."""
@@ -65,7 +66,7 @@ def settings_in_force(run: RunResult) -> tuple[content.Fact, ...]:
         "threads": settings.threads,
     }
     return tuple(
-        content.Fact(content.public(name), content.public(value_text(value)))
+        content.Fact(blocks.public(name), blocks.public(value_text(value)))
         for name, value in values.items()
         if value not in (None, [], "")
     )
@@ -100,17 +101,17 @@ def _compared(reference: str, text: str, first: str) -> str:
     return f"{int(100 * share)}% of the words are the same as those of {first}."
 
 
-def _remarks(run: RunResult) -> Iterator[content.Remark]:
+def _remarks(run: RunResult) -> Iterator[blocks.Remark]:
     if run.error:
-        yield content.Remark(content.public(f"Failed: {run.error}"), stands_out=True)
+        yield blocks.Remark(blocks.public(f"Failed: {run.error}"), stands_out=True)
     elif run.state in ("stopped", "interrupted"):
-        yield content.Remark(f"The answer was {run.state}.", stands_out=True)
+        yield blocks.Remark(f"The answer was {run.state}.", stands_out=True)
     elif run.cut:
-        yield content.Remark(run.cut)
+        yield blocks.Remark(run.cut)
     if run.prefilled is not None:
-        yield content.Remark(content.public(run.prefilled.sentence))
+        yield blocks.Remark(blocks.public(run.prefilled.sentence))
     for caution in warnings_of(run):
-        yield content.Remark(content.public(caution.sentence))
+        yield blocks.Remark(blocks.public(caution.sentence))
 
 
 def _figures(metrics: RunMetrics | None) -> str:
@@ -126,7 +127,7 @@ def _figures(metrics: RunMetrics | None) -> str:
     return " · ".join(parts)
 
 
-def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) -> content.Conditions | None:
+def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) -> blocks.Section | None:
     """Return whether the engines answered under the same conditions; None for fewer than two begun runs."""
     sides = [
         Side.of_run(run, find(run.definition.backend), name=name)
@@ -135,19 +136,7 @@ def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) 
     ]
     if len(sides) < 2:
         return None
-    parity = check_parity(sides)
-    remarks = [
-        *(
-            content.Remark(
-                content.public(f"{it.sentence} {it.advice}".rstrip()), stands_out=not it.is_expected
-            )
-            for it in parity.findings
-        ),
-        *(content.Remark(content.public(f"{it.sentence} {it.advice}".rstrip())) for it in parity.unknown),
-    ]
-    if parity.remark:
-        remarks.append(content.Remark(parity.remark))
-    return content.Conditions(f"{parity.verdict.rstrip('.:')}.", tuple(remarks))
+    return check_parity(sides).section()
 
 
 def engine_view(
@@ -177,6 +166,6 @@ def engine_view(
         "In force": ", ".join(f"{fact.name}={fact.value}" for fact in settings if fact.name != "seed"),
     }
     return content.EngineView(
-        content.public(name),
-        tuple(content.Fact(key, content.public(value)) for key, value in facts.items() if value),
+        blocks.public(name),
+        tuple(content.Fact(key, blocks.public(value)) for key, value in facts.items() if value),
     )

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from paragone.texts import counted
+from paragone_workbench import blocks
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.compare.ratings import rate
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues, Metric, in_order
-from paragone_workbench.reporting import content
 from paragone_workbench.statistics import mean_interval, share_interval
 from paragone_workbench.store.experiment_records import Vote
 
 MOST = 24
 """Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""
 
-_RATING_STEP = 100
 _AIR = 0.12
 """The space on an axis before the first value and after the last, as a share of the range of the values."""
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
@@ -33,50 +32,7 @@ _NOTES = {
 }
 
 
-class Figure(NamedTuple):
-    """A value of one engine, as a row of a chart. `sample` is its size, such as `20 prompts`."""
-
-    name: str
-    value: float
-    text: str
-    ends: tuple[float, float] | None = None
-    interval: str = ""
-    sample: str = ""
-
-
-def chart(
-    title: str, note: str, figures: Sequence[Figure], axis: content.Axis | None = None
-) -> content.Table:
-    """Return a table with a drawing in each row: bars from 0, or dots if `axis` does not begin at 0."""
-    if axis is None:
-        axis = content.Axis(
-            0.0, max(0.0, *(end for it in figures for end in (it.value, *(it.ends or ())))) or 1.0
-        )
-
-    def mark(figure: Figure) -> content.ChartMark:
-        ends = figure.ends and ((axis.place(figure.ends[0]), 50.0), (axis.place(figure.ends[1]), 50.0))
-        return content.ChartMark("dot" if axis.start else "bar", axis.place(figure.value), 50.0, ends)
-
-    titles = ("Value", "95% interval", "Measured on")
-    rows = [(it.text, it.interval, it.sample) for it in figures]
-    shown = [column for column in range(len(titles)) if any(row[column] for row in rows)]
-    return content.Table(
-        title=title,
-        first="Engine",
-        note=note,
-        columns=tuple(titles[column] for column in shown),
-        lines=tuple(
-            content.TableLine(
-                name=content.public(figure.name),
-                cells=tuple(content.TableCell(row[column]) for column in shown),
-                mark=mark(figure),
-            )
-            for figure, row in zip(figures, rows, strict=True)
-        ),
-    )
-
-
-def metric_charts(engines: Sequence[EngineValues]) -> tuple[content.Table, ...]:
+def metric_charts(engines: Sequence[EngineValues]) -> tuple[blocks.Table, ...]:
     charts = []
     for metric in in_order(metric for engine in engines for metric in engine.metrics):
         figures = [
@@ -85,61 +41,39 @@ def metric_charts(engines: Sequence[EngineValues]) -> tuple[content.Table, ...]:
             if (values := engine.values(metric))
         ]
         if figures:
-            name = content.public(metric.title)
+            name = blocks.public(metric.title)
             note = _NOTES.get(metric.name, "Mean score over the prompts.")
-            axis = None if metric in SPEEDS else content.Axis(0.0, 1.0)
-            charts.append(chart(f"{name[:1].upper()}{name[1:]}", note, figures, axis))
+            axis = None if metric in SPEEDS else blocks.Axis(0.0, 1.0)
+            charts.append(blocks.chart(f"{name[:1].upper()}{name[1:]}", note, figures, axis))
     return tuple(charts)
 
 
-def _mean(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
+def _mean(metric: Metric, engine: str, values: Sequence[float]) -> blocks.Figure:
     mean = math.fsum(values) / len(values)
     unit = "%" if metric == PASS_RATE else f" {metric.unit}".rstrip()
     text, sample = f"{metric.shown(mean)}{unit}", counted(len(values), "prompt")
     interval = share_interval(mean, len(values)) if metric == PASS_RATE else mean_interval(values)
     if interval is None:
-        return Figure(engine, mean, text, sample=sample)
+        return blocks.Figure(engine, mean, text, sample=sample)
     # no value is negative, and no score is above 1
     low, high = max(0.0, interval.low), min(interval.high, math.inf if metric in SPEEDS else 1.0)
-    return Figure(engine, mean, text, (low, high), f"{metric.shown(low)} to {metric.shown(high)}", sample)
+    return blocks.Figure(
+        engine, mean, text, (low, high), f"{metric.shown(low)} to {metric.shown(high)}", sample
+    )
 
 
-def ratings_sections(votes: Sequence[Vote]) -> Iterator[content.Section]:
+def ratings_sections(votes: Sequence[Vote]) -> Iterator[blocks.Section]:
     ratings = rate(votes)
     if not ratings.votes:
         if ratings.unblind:
-            yield content.Section(
-                title="Ratings", remarks=(content.Remark("No vote was blind, so there is nothing to rate."),)
+            yield blocks.Section(
+                title="Ratings", remarks=(blocks.Remark("No vote was blind, so there is nothing to rate."),)
             )
         return
-    figures = []
-    for it in ratings.engines:
-        low, high, tally = it.interval.low, it.interval.high, it.tally
-        count = f"{tally.wins:,} won, {tally.losses:,} lost, {tally.ties + tally.bad:,} tied"
-        figures.append(
-            Figure(it.engine, it.rating, f"{it.rating:.0f}", (low, high), f"{low:.0f} to {high:.0f}", count)
-        )
-    ends = [end for it in figures for end in (it.value, *(it.ends or ()))]
-    note = (
-        f"By Bradley–Terry, from {counted(ratings.votes, 'blind vote')}. "
-        "The mean rating of engines that votes connect is 1000."
-    )
-    axis = content.Axis(
-        _RATING_STEP * math.floor(min(ends) / _RATING_STEP),
-        _RATING_STEP * (math.floor(max(ends) / _RATING_STEP) + 1),
-    )
-    pairs = sorted(ratings.pairs, key=lambda pair: not pair.shown)
-    yield content.Section(
-        title="Ratings",
-        tables=(chart("Rating", note, figures, axis),),
-        remarks=(
-            *(content.Remark(content.public(pair.sentence), stands_out=pair.shown) for pair in pairs),
-            *(content.Remark(content.public(note)) for note in ratings.notes),
-        ),
-    )
+    yield ratings.section()
 
 
-def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[content.Table, ...]:
+def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[blocks.Table, ...]:
     """Return plots of the pass rate over memory and speed, if two engines or more have both values."""
     known = [engine for engine in figures if engine.pass_rate is not None and engine.prompts]
     by_memory = all(engine.memory for engine in known)
@@ -162,7 +96,7 @@ def _plot(
     value: Callable[[EngineFigures], float | None],
     *,
     better: int,
-) -> Iterator[content.Table]:
+) -> Iterator[blocks.Table]:
     """Yield the plot of the pass rate over `value`, of which more is better if `better` is 1, and less if it is −1."""
     xs = {it.engine: x for it in known if (x := value(it)) and math.isfinite(x)}
     found = [it for it in known if it.engine in xs]
@@ -189,12 +123,12 @@ def _plot(
         low, height, high = (100 - upward.place(100 * share) for share in (interval.low, y, interval.high))
         kind: Literal["dot", "ring"] = "dot" if index in best else "ring"
         lines.append(
-            content.TableLine(
-                name=content.public(engine.engine),
+            blocks.TableLine(
+                name=blocks.public(engine.engine),
                 note="Pareto front" if index in best else "",
-                cells=(content.TableCell(f"{x:,.4g} {unit}"), content.TableCell(f"{PASS_RATE.shown(y)}%")),
+                cells=(blocks.TableCell(f"{x:,.4g} {unit}"), blocks.TableCell(f"{PASS_RATE.shown(y)}%")),
                 stands_out=engine.engine == chosen,
-                mark=content.ChartMark(kind, place, height, ((place, low), (place, high))),
+                mark=blocks.ChartMark(kind, place, height, ((place, low), (place, high))),
             )
         )
     off = next((it.name for it in lines if it.stands_out and not it.note), None)
@@ -203,7 +137,7 @@ def _plot(
         if off
         else ""
     )
-    yield content.Table(
+    yield blocks.Table(
         title=f"Pass rate over {title}",
         first="Engine",
         columns=(title, "pass rate"),
@@ -216,21 +150,21 @@ def _plot(
     )
 
 
-def _around(values: Sequence[float], *, title: str, most: float = math.inf) -> content.Axis:
+def _around(values: Sequence[float], *, title: str, most: float = math.inf) -> blocks.Axis:
     low, high = min(values), max(values)
     air = _AIR * (high - low) or _AIR * high or 1.0
-    return content.Axis(max(0.0, low - air), min(high + air, most), title)
+    return blocks.Axis(max(0.0, low - air), min(high + air, most), title)
 
 
-def pass_rate_cell(rate: float, prompts: int) -> content.TableCell:
+def pass_rate_cell(rate: float, prompts: int) -> blocks.TableCell:
     interval = share_interval(rate, prompts)
     detail = f"{PASS_RATE.shown(interval.low)} to {PASS_RATE.shown(interval.high)}"
-    return content.TableCell(f"{PASS_RATE.shown(rate)}%", detail)
+    return blocks.TableCell(f"{PASS_RATE.shown(rate)}%", detail)
 
 
 def rates_by_tag(
     engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]
-) -> tuple[content.Table, ...]:
+) -> tuple[blocks.Table, ...]:
     """Return a table of the pass rates at the prompts of each tag that not all prompts have, by their indices."""
     rates = [engine.values(PASS_RATE) for engine in engines]
     prompts_of: dict[str, list[int]] = {}
@@ -248,7 +182,7 @@ def rates_by_tag(
 
 def rates_by_assertion(
     engines: Sequence[str], rates: Iterable[tuple[int, str, float, int]]
-) -> tuple[content.Table, ...]:
+) -> tuple[blocks.Table, ...]:
     """Return a table of the pass rates of each type of assertion; none if there are fewer than two types.
 
     `rates` has the index of an engine, a type, the rate and the number of prompts, ordered by the type.
@@ -261,14 +195,14 @@ def rates_by_assertion(
     return _rates_table("assertion", engines, rows) if len(rows) > 1 else ()
 
 
-def _rates_table(first: str, engines: Sequence[str], rows: Sequence[_Rates]) -> tuple[content.Table, ...]:
+def _rates_table(first: str, engines: Sequence[str], rows: Sequence[_Rates]) -> tuple[blocks.Table, ...]:
     lines = tuple(
-        content.TableLine(
-            name=content.public(name),
+        blocks.TableLine(
+            name=blocks.public(name),
             note=counted(prompts, "prompt"),
-            cells=tuple(content.TableCell() if rate is None else pass_rate_cell(*rate) for rate in rates),
+            cells=tuple(blocks.TableCell() if rate is None else pass_rate_cell(*rate) for rate in rates),
         )
         for name, prompts, rates in rows[:MOST]
     )
-    columns = tuple(map(content.public, engines))
-    return (content.Table(title=f"By {first}", first=first, columns=columns, lines=lines),) if lines else ()
+    columns = tuple(map(blocks.public, engines))
+    return (blocks.Table(title=f"By {first}", first=first, columns=columns, lines=lines),) if lines else ()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from paragone import Message
 from paragone.options import value_text
 from paragone.texts import counted
+from paragone_workbench import blocks
 from paragone_workbench.choosing.figures import EngineFigures, with_speeds_of_answers
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.comparison_rows import EngineValues, SuiteRow, collect
 from paragone_workbench.experiments.identity import measured_identity
+from paragone_workbench.experiments.known_measurements import saved_measurements
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting import content
 from paragone_workbench.reporting.answers import NamedRun, answers_side_by_side, conditions_of, engine_view
 from paragone_workbench.reporting.charts import metric_charts, ratings_sections
-from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
+from paragone_workbench.reporting.measurements import measurements_of
 from paragone_workbench.reporting.verdict import overview_of
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
@@ -34,6 +37,8 @@ class _Lane(NamedTuple):
     record: LaneRecord
     path: Mapping[Prompt, Run]
     begun: RunResult | None
+    variants: Mapping[tuple[Run | None, Prompt | None], Sequence[Run]]
+    """All answers of the lane, by the run that they continue and their prompt."""
 
 
 def conversation_report(
@@ -50,6 +55,7 @@ def conversation_report(
             lane,
             {run.prompt: run for run in path_to(lane.head) if run.prompt is not None},
             _last_begun(lane),
+            _variants(lane),
         )
         for lane in [lane for lane in saved.lanes if not lane.closed] or saved.lanes
     ]
@@ -60,8 +66,8 @@ def conversation_report(
     ]
     closed = sum(lane.closed for lane in saved.lanes)
     facts = [
-        content.Fact("Begun", content.date_text(saved.conversation.created)),
-        content.Fact("Last used", content.date_text(saved.updated)),
+        content.Fact("Begun", blocks.date_text(saved.conversation.created)),
+        content.Fact("Last used", blocks.date_text(saved.updated)),
     ]
     if 0 < closed < len(saved.lanes):
         facts.append(content.Fact("Closed lanes", f"{closed}, not shown"))
@@ -75,7 +81,7 @@ def conversation_report(
     ]
     sections = []
     if charts := metric_charts(values):
-        sections.append(content.Section(title="Results", tables=charts))
+        sections.append(blocks.Section(title="Results", tables=charts))
     if store is not None:
         asked = {prompt.id for prompt in saved.conversation.prompts}
         sections += ratings_sections([vote for vote in store.votes.all() if vote.prompt_id in asked])
@@ -122,6 +128,13 @@ def _last_begun(lane: LaneRecord) -> RunResult | None:
     return None
 
 
+def _variants(lane: LaneRecord) -> Mapping[tuple[Run | None, Prompt | None], Sequence[Run]]:
+    found = defaultdict(list)
+    for run in lane.all_runs:
+        found[run.continues, run.prompt].append(run)
+    return found
+
+
 def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ...]:
     rows = [
         SuiteRow(
@@ -143,11 +156,15 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ..
 def _prompts(
     saved: SavedConversation, lanes: list[_Lane], prompts: list[tuple[int, Prompt]], find: BackendLookup
 ) -> Iterator[content.PromptView]:
+    in_force: dict[Prompt | None, str] = {None: ""}
+    for prompt in saved.conversation.prompts:  # each after its parent
+        in_force[prompt] = in_force[prompt.parent] if prompt.system is None else prompt.system
+    siblings = Counter(prompt.parent for prompt in saved.conversation.prompts)
     system = ""
     for number, prompt in prompts:
         messages = [Message(role="user", text=visible(prompt.text))]
-        if prompt.system_in_force != system:
-            system = prompt.system_in_force
+        if in_force[prompt] != system:
+            system = in_force[prompt]
             messages.insert(
                 0, Message(role="system", text=visible(system) or "(no system prompt from here on)")
             )
@@ -158,7 +175,7 @@ def _prompts(
             title=f"Prompt {number}",
             messages=tuple(messages),
             facts=tuple(_facts(prompt)),
-            remarks=tuple(_remarks(prompt, saved, everywhere=len(answering) == len(lanes))),
+            remarks=tuple(_remarks(siblings[prompt.parent], everywhere=len(answering) == len(lanes))),
             rounds=(
                 answers_side_by_side(
                     answers,
@@ -172,34 +189,29 @@ def _prompts(
 
 def _facts(prompt: Prompt) -> Iterator[content.Fact]:
     if prompt.files:
-        yield content.Fact("Files", ", ".join(content.public(file.label) for file in prompt.files))
+        yield content.Fact("Files", ", ".join(blocks.public(file.label) for file in prompt.files))
     if prompt.images:
-        yield content.Fact("Images", ", ".join(content.public(image.name) for image in prompt.images))
+        yield content.Fact("Images", ", ".join(blocks.public(image.name) for image in prompt.images))
     if prompt.sampling:
         options = ", ".join(f"{name}={value_text(value)}" for name, value in prompt.sampling.items())
-        yield content.Fact("Sampling from here on", content.public(options))
+        yield content.Fact("Sampling from here on", blocks.public(options))
 
 
-def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> Iterator[content.Remark]:
+def _remarks(places: int, *, everywhere: bool) -> Iterator[blocks.Remark]:
     if not everywhere:
-        yield content.Remark("This prompt is not on the path of every lane.")
-    places = sum(other.parent is prompt.parent for other in saved.conversation.prompts)
+        yield blocks.Remark("This prompt is not on the path of every lane.")
     if places > 1:
-        yield content.Remark(
+        yield blocks.Remark(
             f"One of {places} prompts that follow the same prompt: it was edited, or lanes got different prompts."
         )
 
 
-def _variant(lane: _Lane, run: Run) -> Iterator[content.Remark]:
-    variants = [
-        other
-        for other in lane.record.all_runs
-        if other.continues is run.continues and other.prompt is run.prompt
-    ]
+def _variant(lane: _Lane, run: Run) -> Iterator[blocks.Remark]:
+    variants = lane.variants[run.continues, run.prompt]
     if len(variants) > 1:
-        yield content.Remark(f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
+        yield blocks.Remark(f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
     if run.result.definition.name != lane.record.definition.name:
         engine = run.result.definition
-        yield content.Remark(
-            content.public(f"From the engine {engine.name} ({engine.backend}:{engine.model}).")
+        yield blocks.Remark(
+            blocks.public(f"From the engine {engine.name} ({engine.backend}:{engine.model}).")
         )

@@ -11,18 +11,22 @@ from itertools import combinations, groupby
 from paragone import Message
 from paragone.json_values import count_at, objects_at, text_at
 from paragone.texts import counted, size_text
+from paragone_workbench import blocks
+from paragone_workbench.choosing.decision import decide_for
+from paragone_workbench.choosing.figures import largest, loaded_sizes
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.experiments.comparison import SuiteComparison
-from paragone_workbench.experiments.comparison_rows import SuiteRow, collect, experiment_rows
+from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, SuiteRow, collect, experiment_rows
 from paragone_workbench.experiments.identity import measured_identity
+from paragone_workbench.experiments.known_measurements import known_of, saved_measurements
 from paragone_workbench.experiments.suite import saved_prompt, saved_prompts
 from paragone_workbench.reporting import charts, content
 from paragone_workbench.reporting.answers import answers_side_by_side, conditions_of, engine_view
-from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
-from paragone_workbench.reporting.verdict import FirstPage, first_page
+from paragone_workbench.reporting.measurements import measurements_of
+from paragone_workbench.reporting.verdict import first_page
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiment_records import AssertionResult, SavedChoice
 from paragone_workbench.text import visible
 
 PROMPTS_SHOWN = 100
@@ -57,28 +61,44 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         for index, engine in enumerate(experiment.engines)
     }
     saved = saved_measurements(store)
-    page = first_page(store, experiment, values, tags, examples, identities, saved)
+    choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
+    if choice.reference not in names:
+        choice = replace(choice, reference=largest(names, loaded_sizes(store, experiment)))
+    choice = replace(choice, checked=choice.checked or experiment.prompts)
+    known = known_of(saved, identities, choice.reference, experiment.prompts)
+    decision = decide_for(store, choice, names, known, experiment, values, tags)
+    loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
+    page = first_page(decision, choice, known, experiment, experiment.engines, find, loaded=loaded).shown()
+    comparison = decision.comparison
+    assert comparison is not None  # `decide_for` compares engines, however few
+    about = {decision.reference, decision.chosen or decision.reference}
+    checked = any(pair.metric == PASS_RATE for pair in comparison.comparisons)
+    concerned = [
+        pair
+        for pair in comparison.comparisons
+        if {pair.a, pair.b} & about and (not checked or pair.metric == PASS_RATE)
+    ]
     sections = (
-        content.Section(
+        blocks.Section(
             title="Differences between engines",
             remarks=tuple(
-                content.Remark(content.public(pair.sentence), stands_out=True)
-                for pair in page.comparison.comparisons
-                if pair.shown and page.concerns(pair)
+                blocks.Remark(blocks.public(pair.sentence), stands_out=True)
+                for pair in concerned
+                if pair.shown
             ),
-            rest=_other_comparisons(page),
+            rest=_other_comparisons(comparison, concerned),
             note=_COMPARED,
         ),
-        content.Section(title="Pass rates", tables=charts.rates_by_tag(values, tags)),
-        content.Section(
+        blocks.Section(title="Pass rates", tables=charts.rates_by_tag(values, tags)),
+        blocks.Section(
             title="Pass rates by type of assertion",
             tables=charts.rates_by_assertion(names, store.experiments.assertion_rates(experiment.number)),
             folded=True,
         ),
-        content.Section(
+        blocks.Section(
             title="Results",
             tables=charts.metric_charts(values),
-            remarks=tuple(_notes(page.comparison, experiment)),
+            remarks=tuple(_notes(comparison, experiment)),
             folded=True,
         ),
         *measurements_of(saved, identities),
@@ -95,7 +115,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     first_sound = max(PROMPTS_OPEN, len(numbers) - selection.sound)
     return content.ReportContent(
         id=f"e{experiment.number}",
-        title=content.public(experiment.name),
+        title=blocks.public(experiment.name),
         summary=" · ".join(
             (
                 counted(len(names), "engine"),
@@ -104,9 +124,12 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
             )
         ),
         facts=tuple(_facts(experiment, store.experiments.judges(experiment.number))),
-        verdict=page.verdict,
+        verdict=page,
         overview=page.overview,
-        plots=page.plots,
+        plots=charts.plots_of(
+            [replace(it, engine=page.brief.of(blocks.public(it.engine))) for it in decision.figures],
+            page.brief.of(blocks.public(decision.chosen or "")),
+        ),
         engines=tuple(
             engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
@@ -138,7 +161,7 @@ def _watched(rows: Iterator[SuiteRow], selection: _Selection) -> Iterator[SuiteR
 
 def _first_answers(
     store: Store, experiment: Experiment, find: BackendLookup
-) -> tuple[dict[int, RunResult], content.Conditions | None]:
+) -> tuple[dict[int, RunResult], blocks.Section | None]:
     """Return a begun run of each engine by its index, and the conditions at the first prompt that all answered."""
     names = [engine.name for engine in experiment.engines]
     examples: dict[int, RunResult] = {}
@@ -154,7 +177,7 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fa
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
     machine = experiment.machine  # a description by `describe_machine`
     values = {
-        "Begun": content.date_text(experiment.created),
+        "Begun": blocks.date_text(experiment.created),
         "Schedule": experiment.schedule,
         "Runs": f"{experiment.done:,} of {experiment.runs:,} done{failed}",
         "Judges": " · ".join(judges),
@@ -166,30 +189,31 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fa
     }
     for name, value in values.items():
         if value:
-            yield content.Fact(name, content.public(str(value)))
+            yield content.Fact(name, blocks.public(str(value)))
 
 
-def _other_comparisons(page: FirstPage) -> tuple[content.Remark, ...]:
-    comparison = page.comparison
+def _other_comparisons(
+    comparison: SuiteComparison, concerned: Sequence[MetricComparison]
+) -> tuple[blocks.Remark, ...]:
     shown = [
-        content.Remark(content.public(pair.sentence), stands_out=True)
+        blocks.Remark(blocks.public(pair.sentence), stands_out=True)
         for pair in comparison.comparisons
-        if pair.shown and not page.concerns(pair)
+        if pair.shown and pair not in concerned
     ]
     sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
     sentences += [pair.sentence for pair in comparison.not_worse]
     sentences += [pair.sentence for pair in comparison.same]
-    return (*shown, *(content.Remark(content.public(sentence)) for sentence in sentences))
+    return (*shown, *(blocks.Remark(blocks.public(sentence)) for sentence in sentences))
 
 
-def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[content.Remark]:
+def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[blocks.Remark]:
     missing = experiment.runs - sum(engine.runs for engine in comparison.engines)
     if missing > 0:
-        yield content.Remark(
+        yield blocks.Remark(
             text=f"The experiment is not complete. Missing: {counted(missing, 'run')}.", stands_out=True
         )
     for note in comparison.notes:
-        yield content.Remark(content.public(note))
+        yield blocks.Remark(blocks.public(note))
 
 
 def _prompt(
@@ -226,7 +250,7 @@ def _prompt(
 
 
 def _public(check: AssertionResult) -> AssertionResult:
-    return replace(check, type=content.public(check.type), reason=content.public(check.reason))
+    return replace(check, type=blocks.public(check.type), reason=blocks.public(check.reason))
 
 
 class _Selection:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone import InputError
 from paragone.texts import install_command
+from paragone_workbench import blocks
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.suite import saved_prompt
@@ -52,7 +53,7 @@ def _inline(text: str) -> str:
 def report_pieces(report: content.ReportContent, suffix: str, now: float) -> Iterator[str]:
     """Yield the report. `now` is the time of writing, in seconds since 1970. Raises InputError without jinja2."""
     template = _environment().get_template(f"report.{suffix}.j2")
-    return template.generate(report=report, written=content.date_text(now), version=version("paragone"))
+    return template.generate(report=report, written=blocks.date_text(now), version=version("paragone"))
 
 
 @functools.cache
@@ -141,7 +142,7 @@ COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "chosen": None,
     "engine": None,
     "backend": lambda run: run.definition.backend,
-    "model": lambda run: content.public(run.definition.model),
+    "model": lambda run: blocks.public(run.definition.model),
     "prompt": None,
     "tags": None,
     "expected": None,
@@ -149,7 +150,7 @@ COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "thinking": lambda run: run.thinking,
     "state": lambda run: run.state,
     "finish": lambda run: run.finish,
-    "error": lambda run: content.public(run.message),
+    "error": lambda run: blocks.public(run.message),
     "passed": None,
     "failed_assertions": None,
     "scores": None,

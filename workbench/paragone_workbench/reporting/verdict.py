@@ -1,4 +1,4 @@
-"""The first page of a report of an experiment: which engine to deploy, a row for each engine, the plots and the doubts.
+"""The verdict on engines, as `choose` prints it and as a report begins: which engine to deploy, a row for each, and doubts.
 
 `paragone_workbench.choosing` decides which engine is chosen.
 """
@@ -6,132 +6,83 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import TypeAlias
 
 from paragone import LoadedModel
-from paragone.json_values import count_at, number_at
+from paragone.json_values import count_at
 from paragone.texts import counted, size_text
-from paragone_workbench.choosing.decision import decide_for
-from paragone_workbench.choosing.figures import EngineFigures, largest, loaded_sizes
-from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
-from paragone_workbench.experiments import known_measurements as earlier
-from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
-from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
+from paragone_workbench import blocks
+from paragone_workbench.choosing.decision import Decision
+from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
+from paragone_workbench.experiments.comparison_rows import PASS_RATE
+from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
 from paragone_workbench.measure.fidelity_verdict import band_of
 from paragone_workbench.reporting import content
-from paragone_workbench.reporting.charts import pass_rate_cell, plots_of
-from paragone_workbench.reporting.measurements import SavedMeasurements, common_throughput
-from paragone_workbench.runs.result import RunResult
+from paragone_workbench.reporting.charts import pass_rate_cell
 from paragone_workbench.statistics import number, share_interval
-from paragone_workbench.store import Experiment, Store
+from paragone_workbench.store import Experiment
 from paragone_workbench.store.experiment_records import SavedChoice
 from paragone_workbench.text import local_date
 
 _DIFFERENCES = 3
 
-
-class FirstPage(NamedTuple):
-    """The first page of a report. `about` has the names of the reference, and of the engine to deploy if there is one."""
-
-    verdict: content.ReportVerdict
-    overview: content.Table
-    plots: tuple[content.Table, ...]
-    comparison: SuiteComparison
-    about: frozenset[str]
-
-    def concerns(self, pair: MetricComparison) -> bool:
-        """Whether a comparison of pass rates, or of any metric if no answer was checked, includes `about`."""
-        checked = any(other.metric == PASS_RATE for other in self.comparison.comparisons)
-        return (pair.a in self.about or pair.b in self.about) and (not checked or pair.metric == PASS_RATE)
+Marks: TypeAlias = Mapping[str, Mapping[str, str]]
+"""Details of figures, by the column and the engine."""
 
 
 def first_page(
-    store: Store,
-    experiment: Experiment,
-    values: Sequence[EngineValues],
-    tags: Mapping[int, Sequence[str]],
-    examples: Mapping[int, RunResult],
-    identities: Mapping[str, str],
-    saved: SavedMeasurements,
-) -> FirstPage:
-    """Decide which engine to deploy, by the runs and the earlier measurements.
+    decision: Decision,
+    choice: SavedChoice,
+    known: Known,
+    experiment: Experiment | None,
+    engines: Sequence[EngineDefinition],
+    find: BackendLookup,
+    *,
+    loaded: Mapping[str, LoadedModel] = {},
+    no_memory: Mapping[str, str] = {},
+    unfinished: Iterable[str] = (),
+) -> content.FirstPage:
+    """Return the verdict on a decision over an experiment, which is None without answers.
 
-    `examples` has a begun run of each engine by its index. The reference and the margin are those of the newest
-    `paragone choose` over this experiment; without one, the reference is the engine with the largest weights.
+    `loaded` has the models that answered, `no_memory` says why no memory is known, both by the engine's name.
     """
-    names = [engine.name for engine in experiment.engines]
-    sizes = loaded_sizes(store, experiment)
-    choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
-    reference = choice.reference if choice.reference in names else largest(names, sizes)
-    benches, fidelities = saved["bench"], saved["fidelity"]
-    speeds = earlier.known_speeds(benches, identities, TEST)
-    fewest = min(FEWEST_ANSWERS, experiment.prompts)
-    fidelity = earlier.known_fidelity(fidelities, identities, reference, WINDOW, fewest)
-    users, throughputs = common_throughput(earlier.known_throughputs(benches, identities), names)
-    rates = {name: number_at(found, "tokens_per_s") for name, found in throughputs.items()}
-    decision, figures, comparison, benched = decide_for(
-        replace(choice, reference=reference, checked=choice.checked or experiment.prompts),
-        names,
-        values,
-        tags,
-        is_complete=not experiment.left,
-        speeds=speeds,
-        fidelity=fidelity,
-        sizes=sizes,
-        users={name: rate for name, rate in rates.items() if rate is not None},
-    )
-    loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
-    cautions = cautions_of(speeds if benched else {}, throughputs, fidelity.candidates, loaded)
-    against = [it for it in fidelities if it.identities[:1] == (identities[reference],)]
-    unknown = _not_measured(
-        experiment,
-        figures,
-        reference,
-        earlier.known_errors(benches, identities, "engines"),
-        earlier.known_errors(against, identities, "candidates"),
-    )
-    chosen: str | None = None
-    others: tuple[str, ...] = ()
-    if len(figures) == 1:
+    figures, reference = decision.figures, choice.reference
+    cautions, marks = cautions_of(known, loaded, benched=decision.benched)
+    headline, reasons = decision.headline, [*decision.reasons]
+    others = (*decision.others, *choice.left_out)
+    if experiment is not None and len(figures) == 1:
         headline, reasons = _verdict_on_one(figures[0])
-    else:
-        chosen, headline, reasons = decision.chosen, decision.headline, [*decision.reasons]
-        others = (*decision.others, *choice.left_out)
-        if chosen is None:
-            shown = (pair.sentence for pair in comparison.comparisons if pair.shown)
-            reasons += islice(shown, _DIFFERENCES)
+        others = ()
+    elif decision.chosen is None and decision.comparison is not None:
+        shown = (pair.sentence for pair in decision.comparison.comparisons if pair.shown)
+        reasons += islice(shown, _DIFFERENCES)
+    compared = len(figures) > 1
     overview = overview_of(
         figures,
-        reference=reference if len(figures) > 1 else None,
-        chosen=chosen,
-        benched=benched,
-        users=users,
-        cautions=cautions,
+        reference=reference if compared else None,
+        chosen=decision.chosen if compared else None,
+        benched=decision.benched,
+        users=known.users,
+        marks=marks,
     )
-    brief = content.BriefNames(list(map(content.public, names)))
-
-    def shortened(sentences: Sequence[str]) -> tuple[str, ...]:
-        return tuple(brief.within(content.public(sentence)) for sentence in sentences)
-
-    return FirstPage(
-        content.ReportVerdict(
-            headline=brief.within(content.public(headline)),
-            reasons=shortened(reasons),
-            not_chosen=shortened(others),
-            not_measured=shortened(unknown),
-            cautions=shortened(cautions.sentences),
-        ),
-        replace(overview, note=brief.within(overview.note)),
-        plots_of(
-            [replace(engine, engine=brief.of(content.public(engine.engine))) for engine in figures],
-            None if chosen is None else brief.of(content.public(chosen)),
-        ),
-        comparison,
-        frozenset({reference, chosen or reference}),
-    )
+    backends = [find(engine.backend) for engine in engines if engine.name == reference]
+    no_fidelity = known.no_fidelity
+    if any(backend is not None and not backend.capabilities.distributions for backend in backends):
+        why = f"{reference} does not report distributions over its whole vocabulary"
+        no_fidelity = dict.fromkeys((engine.engine for engine in figures), why)
+    missing = [*unfinished]
+    if compared or experiment is not None:
+        missing = [*_not_measured(experiment, decision, known.no_speed, no_fidelity, no_memory), *unfinished]
+    doubts = {
+        "Not chosen, and why": tuple(others),
+        "Read with care": cautions,
+        content.NOT_MEASURED: tuple(missing),
+    }
+    names = [blocks.public(engine.engine) for engine in figures]
+    return content.FirstPage(headline, tuple(reasons), doubts, overview, blocks.BriefNames(names))
 
 
 def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:
@@ -150,59 +101,49 @@ def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:
 
 
 def _not_measured(
-    experiment: Experiment,
-    figures: Sequence[EngineFigures],
-    reference: str,
+    experiment: Experiment | None,
+    decision: Decision,
     no_speed: Mapping[str, str],
     no_fidelity: Mapping[str, str],
-) -> tuple[str, ...]:
-    """Return sentences about the measurements that engines lack, and the reasons by the engine's name."""
-    left = experiment.left
-    others = [engine for engine in figures if engine.engine != reference]
-    sentences = (
-        f"{left:,} of {experiment.runs:,} runs of the suite." if left else "",
-        f"{counted(experiment.failed, 'run')} failed." if experiment.failed else "",
-        _missing("The pass rate", figures, lambda engine: engine.pass_rate, {}),
-        _missing("The speed", figures, lambda engine: engine.decode_tps, no_speed),
-        _missing(f"The fidelity to {reference}", others, lambda engine: engine.kld, no_fidelity),
-        _missing("The memory", figures, lambda engine: engine.memory, {}),
-    )
-    return tuple(filter(None, sentences))
-
-
-def _missing(
-    what: str,
-    engines: Sequence[EngineFigures],
-    value: Callable[[EngineFigures], object],
-    why: Mapping[str, str],
-) -> str:
-    unknown = [engine.engine for engine in engines if value(engine) is None]
-    if not unknown:
-        return ""
-    if len(unknown) == len(engines) and not any(name in why for name in unknown):
-        return f"{what}."
-    named = (f"{name} ({why[name].rstrip('.')})" if name in why else name for name in unknown)
-    return f"{what}: {', '.join(named)}."
-
-
-class Cautions(NamedTuple):
-    """The cautions on the first page, and the marks of figures by engine: times, and numbers of windows."""
-
-    sentences: tuple[str, ...] = ()
-    speeds: Mapping[str, str] = {}
-    users: Mapping[str, str] = {}
-    fidelities: Mapping[str, str] = {}
+    no_memory: Mapping[str, str],
+) -> Iterator[str]:
+    """Yield sentences about the measurements that engines lack, with the reasons by the engine's name."""
+    figures = decision.figures
+    if experiment is not None and experiment.left:
+        settled = ": the question is settled without them" if decision.is_settled else ""
+        yield f"{experiment.left:,} of {experiment.runs:,} runs of the suite{settled}."
+    if experiment is not None and experiment.failed:
+        yield f"{counted(experiment.failed, 'run')} failed."
+    others = [engine for engine in figures if engine.engine != decision.reference]
+    for what, engines, unknown, why in (
+        ("The pass rate", figures, [it.engine for it in figures if it.pass_rate is None], {}),
+        ("The speed", figures, [it.engine for it in figures if it.decode_tps is None], no_speed),
+        (
+            f"The fidelity to {decision.reference}",
+            others,
+            [it.engine for it in others if it.kld is None],
+            no_fidelity,
+        ),
+        ("The memory", figures, [it.engine for it in figures if it.memory is None], no_memory),
+    ):
+        if len(unknown) == len(engines) > 0 and not any(map(why.get, unknown)):
+            yield f"{what}."
+        elif unknown:
+            named = (f"{it} ({why[it].rstrip('.')})" if why.get(it) else it for it in unknown)
+            yield f"{what}: {', '.join(named)}."
 
 
 def cautions_of(
-    speeds: Mapping[str, earlier.MeasurementJson],
-    users: Mapping[str, earlier.MeasurementJson],
-    fidelities: Mapping[str, earlier.MeasurementJson],
-    loaded: Mapping[str, LoadedModel],
-) -> Cautions:
-    """Return the cautions. The keys of all arguments are names of engines; `loaded` has the models that answered."""
-    marks = _dates(speeds), _dates(users), _windows(fidelities)
-    return Cautions((*_sentences(*marks), *filter(None, map(_divided, loaded, loaded.values()))), *marks)
+    known: Known, loaded: Mapping[str, LoadedModel], *, benched: bool
+) -> tuple[tuple[str, ...], Marks]:
+    """Return sentences, and what marks the figures of engines in a column: times, and numbers of windows."""
+    marks = {
+        "speed": _dates(known.speeds if benched else {}),
+        "users": _dates(known.throughputs),
+        "KLD": _windows(known.fidelity),
+    }
+    divided = filter(None, map(_divided, loaded, loaded.values()))
+    return (*_sentences(*marks.values()), *divided), marks
 
 
 def _divided(name: str, model: LoadedModel) -> str:
@@ -210,7 +151,7 @@ def _divided(name: str, model: LoadedModel) -> str:
     layers = re.fullmatch(r"(\d+) of (\d+)", model.facts.get("layers on a GPU", ""))
     if layers is None or not 0 < int(layers[1]) < int(layers[2]):
         return ""
-    return content.public(
+    return blocks.public(
         f"{name} has {layers[1]} of its {layers[2]} layers on a GPU, the others on the CPU: its speeds hold for this "
         "division only."
     )
@@ -230,12 +171,12 @@ def _sentences(
             )
     if windows:
         yield (
-            f"The fidelity of {content.public(', '.join(windows))} was measured over only some windows of the text: compare "
+            f"The fidelity of {blocks.public(', '.join(windows))} was measured over only some windows of the text: compare "
             "the uncertainties, too."
         )
 
 
-def _dates(found: Mapping[str, earlier.MeasurementJson]) -> dict[str, str]:
+def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
     moments = {name: item.get("created") for name, item in found.items()}
     if len(set(moments.values())) < 2:
         return {}
@@ -245,7 +186,7 @@ def _dates(found: Mapping[str, earlier.MeasurementJson]) -> dict[str, str]:
     }
 
 
-def _windows(found: Mapping[str, earlier.MeasurementJson]) -> dict[str, str]:
+def _windows(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
     """Return the number of windows of each candidate that has fewer windows than another, or an incomplete measurement."""
     counts = {name: windows for name, item in found.items() if (windows := count_at(item, "windows"))}
     most = max(counts.values(), default=0)
@@ -263,25 +204,25 @@ def overview_of(
     chosen: str | None = None,
     benched: bool = False,
     users: int = 0,
-    cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
-) -> content.Table:
+    marks: Marks = {},  # noqa: B006 (it is not changed)
+) -> blocks.Table:
     """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `users_tps` is of `users` at once."""
     at_once = counted(users, "user")
 
-    def cells(engine: EngineFigures) -> dict[str, content.TableCell]:
+    def cells(engine: EngineFigures) -> dict[str, blocks.TableCell]:
         name, context = engine.engine, f"at {engine.context:,}" if engine.context else ""
         same = "" if engine.same_answers is None else f"{engine.same_answers} of {engine.greedy_answers}"
         return {
-            "size": content.TableCell(size_text(engine.size)),
+            "size": blocks.TableCell(size_text(engine.size)),
             "memory": _cell(size_text(engine.memory), context),
-            "pass rate": content.TableCell()
+            "pass rate": blocks.TableCell()
             if engine.pass_rate is None
             else pass_rate_cell(engine.pass_rate, engine.prompts),
-            "KLD": _kld(engine, reference, cautions.fidelities.get(name, "")),
-            "same answers": content.TableCell(same),
-            "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), cautions.speeds.get(name, "")),
-            at_once: _cell(_shown(engine.users_tps, "{:,.1f}/s"), cautions.users.get(name, "")),
-            "TTFT": content.TableCell(_seconds(engine.ttft_s)),
+            "KLD": _kld(engine, reference, marks.get("KLD", {}).get(name, "")),
+            "same answers": blocks.TableCell(same),
+            "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), marks.get("speed", {}).get(name, "")),
+            at_once: _cell(_shown(engine.users_tps, "{:,.1f}/s"), marks.get("users", {}).get(name, "")),
+            "TTFT": blocks.TableCell(_seconds(engine.ttft_s)),
         }
 
     rows = [cells(engine) for engine in figures]
@@ -295,15 +236,15 @@ def overview_of(
     measured = f"measured by paragone bench{prompt}" if benched else "means over the answers"
     notes = {
         "memory": "Memory is estimated for a context of this many tokens.",
-        "KLD": f"KLD is the mean divergence from {content.public(reference or '')}.",
+        "KLD": f"KLD is the mean divergence from {blocks.public(reference or '')}.",
         "TTFT": f"Speed, in tokens per second, and TTFT are {measured}.",
         at_once: f"With {at_once} at once, the speed is the sum over the users.",
     }
-    return content.Table(
+    return blocks.Table(
         columns=tuple(columns),
         lines=tuple(
-            content.TableLine(
-                name=content.public(engine.engine),
+            blocks.TableLine(
+                name=blocks.public(engine.engine),
                 note="reference" if engine.engine == reference else "",
                 cells=tuple(row[column] for column in columns),
                 stands_out=engine.engine == chosen,
@@ -314,18 +255,18 @@ def overview_of(
     )
 
 
-def _kld(engine: EngineFigures, reference: str | None, mark: str) -> content.TableCell:
+def _kld(engine: EngineFigures, reference: str | None, mark: str) -> blocks.TableCell:
     if engine.engine == reference:
-        return content.TableCell("0")
+        return blocks.TableCell("0")
     if engine.kld is None:
-        return content.TableCell()
+        return blocks.TableCell()
     value, _, error = number(engine.kld).partition(" ± ")
     details = (band_of(engine.kld.value), error and f"± {error}", mark)
-    return content.TableCell(value, ", ".join(filter(None, details)))
+    return blocks.TableCell(value, ", ".join(filter(None, details)))
 
 
-def _cell(text: str, detail: str) -> content.TableCell:
-    return content.TableCell(text, detail if text else "")
+def _cell(text: str, detail: str) -> blocks.TableCell:
+    return blocks.TableCell(text, detail if text else "")
 
 
 def _seconds(value: float | None) -> str:

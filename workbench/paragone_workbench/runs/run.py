@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,8 @@ class Run:
         """How much of the prompt has been processed."""
         self.silent_s = 0
         """Seconds for which a silent engine has sent nothing; 0 while the engine sends events."""
+        self.room: asyncio.Event | None = None
+        """The engine waits while this is not set: the reader of the answer is behind."""
         self.meter: Meter | None = None
         """Computes the metrics so far; None before the request is sent, and for runs read from the history."""
         self._result = result
@@ -135,6 +138,11 @@ class Run:
     @property
     def thinking(self) -> str:
         return str(self._texts["thinking"])
+
+    @property
+    def length(self) -> int:
+        """Number of characters of the answer and the thinking."""
+        return sum(map(len, self._texts.values()))
 
     def keep(self, token: Token) -> None:
         """Add a token with its log-probability to the result, but not its text, which `add` appends."""

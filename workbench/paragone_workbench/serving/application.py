@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paragone import Embeddings, Json, Options, ParagoneError
+from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.failures import report
 from paragone_workbench.serving import replies, requests
 from paragone_workbench.serving.listening import ClientLeft, EventStream, JsonResponse, read_body, unless_left
@@ -82,40 +83,57 @@ class Figures:
 
 
 class KeyMiddleware:
-    """Counts requests, unknown paths together, and refuses those without `Authorization: Bearer KEY`, except to
-    `/health`. A whole URL as the target becomes its path, as RFC 9112 asks."""
+    """Refuses requests without `Authorization: Bearer KEY`, except to `/health`, counts requests, unknown paths
+    together, and ends those that take too long. A whole URL as the target becomes its path, as RFC 9112 asks."""
 
-    def __init__(self, app: ASGIApp, key: str, figures: Figures, known: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, key: str, figures: Figures, known: Collection[str], limits: ServeSettings
+    ) -> None:
         self._app = app
         self._expected = f"Bearer {key}".encode()
         self._figures = figures
         self._known = known
+        self._seconds = limits.seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scheme, separator, rest = scope["path"].partition("://")
         if separator and scheme.lower() in ("http", "https"):
             scope = {**scope, "path": "/" + rest.partition("/")[2]}
-        path = scope["path"]
+        path, has_begun = scope["path"], False
+        given = Headers(scope=scope).get("authorization", "").encode("latin-1")
+        has_key = hmac.compare_digest(given, self._expected)
 
         async def counted(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 self._figures.requested(path if path in self._known else "other", message["status"])
+                if not has_key:  # one who does not know the key keeps no connection
+                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
-        given = Headers(scope=scope).get("authorization", "")
-        if path == "/health" or hmac.compare_digest(given.encode("latin-1"), self._expected):
-            await self._app(scope, receive, counted)
-            return
-        # Many clients read the refusal only after they have sent the whole body, which is discarded here.
-        with contextlib.suppress(requests.ApiError, ClientLeft):
-            await read_body(receive, largest=0)
-        sentence = "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
-        error = requests.ApiError(401, sentence, code="invalid_api_key")
+        try:
+            async with asyncio.timeout(self._seconds):
+                if has_key or path == "/health":
+                    await self._app(scope, receive, counted)
+                    return
+                # Many clients read the refusal only after they have sent the whole body, which is discarded here.
+                with contextlib.suppress(requests.ApiError, ClientLeft):
+                    await read_body(receive, largest=0)
+                sentence = (
+                    "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
+                )
+                error = requests.ApiError(401, sentence, code="invalid_api_key")
+        except TimeoutError:
+            if has_begun:
+                return  # the server then closes the connection, which the client takes for an error
+            sentence = f"The request was not answered within {self._seconds} seconds."
+            error = requests.ApiError(408, sentence, code="request_timeout")
         await JsonResponse(error.to_json(), error.status)(scope, receive, counted)
 
 
 _Asked = TypeVar("_Asked")
-ReadRequest: TypeAlias = Callable[[requests.Fields, type[Options]], _Asked]
+ReadRequest: TypeAlias = Callable[[Mapping[str, Json], type[Options]], _Asked]
 """Reads the fields of a client's request, given the engine's sampling options."""
 
 _INTERNAL = "An internal error occurred."
@@ -123,8 +141,12 @@ _SMALL = 1 << 16
 """Largest body, in bytes, that the event loop parses; a thread parses larger ones, so that no stream of tokens waits."""
 
 
-def application(engines: ServedEngines, key: str) -> Starlette:
-    paths = _Paths(engines)
+def application(
+    engines: ServedEngines,
+    key: str,
+    limits: ServeSettings = ServeSettings(),  # noqa: B008 (frozen)
+) -> Starlette:
+    paths = _Paths(engines, limits)
     routes = [
         Route("/health", paths.health),
         Route("/metrics", paths.metrics),
@@ -137,15 +159,16 @@ def application(engines: ServedEngines, key: str) -> Starlette:
     known = [route.path for route in routes]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(KeyMiddleware, key=key, figures=paths.figures, known=known)],
+        middleware=[Middleware(KeyMiddleware, key=key, figures=paths.figures, known=known, limits=limits)],
         exception_handlers=dict.fromkeys((requests.ApiError, ClientLeft, HTTPException, Exception), _refused),
     )
 
 
 class _Paths:
-    def __init__(self, engines: ServedEngines) -> None:
+    def __init__(self, engines: ServedEngines, limits: ServeSettings) -> None:
         self.figures = Figures(engines)
         self._engines = engines
+        self._limits = limits
         self._started = int(time.time())
 
     async def health(self, request: Request) -> Response:
@@ -165,7 +188,8 @@ class _Paths:
         return JsonResponse(self._described(self._engines.find(request.path_params["name"])))
 
     async def chat(self, request: Request) -> Response:
-        return await self._answer(request, requests.chat_request)
+        read = partial(requests.chat_request, most_messages=self._limits.messages)
+        return await self._answer(request, read)
 
     async def completions(self, request: Request) -> Response:
         return await self._answer(request, requests.completion_request)
@@ -186,12 +210,12 @@ class _Paths:
         return {"id": engine.name, "object": "model", "created": self._started, "owned_by": "paragone"}
 
     async def _parsed(self, request: Request, read: ReadRequest[_Asked]) -> tuple[ServedEngine, _Asked]:
-        data = await read_body(request.receive)
+        data = await read_body(request.receive, self._limits.megabytes << 20)
 
         def parsed() -> tuple[ServedEngine, _Asked]:
-            body = requests.Fields.of_body(data)
-            engine = self._engines.find(body.required("model"))
-            return engine, read(body, engine.options)
+            values = requests.parsed(data)
+            engine = self._engines.find(requests.read(requests.Named, values).model)
+            return engine, read(values, engine.options)
 
         # parsing a large body takes so long that other answers would wait
         is_large = len(data) > _SMALL

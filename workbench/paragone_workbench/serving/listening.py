@@ -1,4 +1,4 @@
-"""Listens at an address, and serves the application there. Limits how long clients are waited for, and how many connect."""
+"""Listens at an address, and serves the application there: bodies of requests, responses, and the server itself."""
 
 from __future__ import annotations
 
@@ -6,113 +6,26 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
-import resource
 import socket
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import TypeVar
 
-import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from paragone import InputError, Json
 from paragone.network import GUARD, bracketed
 from paragone.wire import json_text
 from paragone_workbench.serving.requests import ApiError
 
-HEAD_S = 20.0
-"""Seconds that a client has to send the head of a request."""
-STALLED_S = 60.0
-"""Seconds after which a client that does not read its answer is cut off."""
-MOST_CONNECTIONS = 256
-"""Largest number of connections, on a system that allows twice as many open files."""
-
-
-class Connection(H11Protocol):
-    """HTTP with deadlines: slow clients hold neither a connection nor an engine. Data that is not HTTP gets an error in JSON."""
-
-    _head: asyncio.TimerHandle | None = None
-    """Ends the wait for the head of a request."""
-    _stalled: asyncio.TimerHandle | None = None
-    """Ends the wait for a client that reads nothing."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files // 2)
-        if len(self.connections) > most:
-            self._refuse(
-                503, f"The server has {most:,} connections. Try again later.", "too_many_connections"
-            )
-        else:
-            self._await_head()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._end_waiting()
-        elif self._head is None:
-            self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end_waiting()
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """Cancel the timers: the client has read."""
-        self._end_waiting()
-        super().resume_writing()
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "The request is not valid HTTP/1.1.", "invalid_http")
-
-    def _await_head(self) -> None:
-        self._head = self.loop.call_later(
-            HEAD_S,
-            lambda: self._refuse(408, f"No request came within {HEAD_S:g} seconds.", "request_timeout"),
-        )
-
-    def _end_waiting(self) -> None:
-        for timer in (self._head, self._stalled):
-            if timer is not None:
-                timer.cancel()
-        self._head = self._stalled = None
-
-    def _refuse(self, status: int, sentence: str, code: str) -> None:
-        """Send an error, unless an answer has begun, and close the connection."""
-        if self.transport.is_closing() or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            self.transport.close()
-            return
-        body = json_text(ApiError(status, sentence, code=code).to_json()).encode()
-        headers = [
-            ("content-type", "application/json"),
-            ("content-length", str(len(body))),
-            ("connection", "close"),
-        ]
-        for event in (
-            h11.Response(status_code=status, headers=headers),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
-
 T = TypeVar("T")
 
-MOST_BYTES = 8 << 20
 _SPELL_S = 0.002
 """Seconds for which events are sent before other tasks have their turn."""
-BODY_S = 60.0
-"""Seconds that a client has to send a body."""
 _MOST_DROPPED = 64 << 20
 """Bytes of a refused body that are read: many clients send the whole body before they read a response."""
 
@@ -157,27 +70,21 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
 
-async def read_body(receive: Receive, largest: int = MOST_BYTES) -> bytes:
-    """Return the body of a request. Raises ApiError if the body is too large or comes too slowly, and ClientLeft if the client leaves."""
+async def read_body(receive: Receive, largest: int) -> bytes:
+    """Return the body of a request. Raises ApiError if the body is larger, and ClientLeft if the client leaves."""
     body = bytearray()
     size, more = 0, True
-    try:
-        async with asyncio.timeout(BODY_S):
-            while more and size <= _MOST_DROPPED:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientLeft
-                part: bytes = message.get("body", b"")
-                size += len(part)
-                if size <= largest:
-                    body += part
-                more = message.get("more_body", False)
-    except TimeoutError as error:
-        sentence = f"The request did not come within {BODY_S:g} seconds."
-        raise ApiError(408, sentence, code="request_timeout") from error
+    while more and size <= _MOST_DROPPED:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size <= largest:
+            body += part
+        more = message.get("more_body", False)
     if size > largest:
-        sentence = f"The request is larger than {largest >> 20} MiB."
-        raise ApiError(413, sentence, code="request_too_large")
+        raise ApiError(413, f"The request is larger than {largest >> 20} MiB.", code="request_too_large")
     return bytes(body)
 
 
@@ -207,6 +114,10 @@ def _encoded(data: Json) -> bytes:
 
 _GRACE_S = 5
 """Seconds that connections have to end after the server begins to stop."""
+MOST_CONNECTIONS = 256
+"""Number of connections, and of requests in progress, from which on uvicorn refuses requests."""
+STALLED_S = 60
+"""Seconds after which Linux cuts the connection of a client that takes nothing of its answer."""
 
 _CAUSES = {
     errno.EADDRINUSE: ("the port is in use.", "Choose another port with --port; 0 takes a free port."),
@@ -235,6 +146,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_S * 1000)
         listener.bind((str(address), port))
         listener.listen()  # reserves the port while the engines are opened
     except OSError as error:
@@ -260,13 +173,14 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Connection,
+                http="h11",
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 log_level="critical",  # the application reports failures
                 access_log=False,
                 server_header=False,
+                limit_concurrency=MOST_CONNECTIONS,
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )

@@ -7,13 +7,16 @@ import sys
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from msgspec import Struct
+
 from paragone import Channel, Embeddings, Json, Options, Token
 from paragone_workbench.ids import new_id
-from paragone_workbench.serving.requests import AnswerRequest, ApiError, Fields, Given, given_in
+from paragone_workbench.serving import requests
+from paragone_workbench.serving.requests import AnswerRequest, ApiError, Given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,23 +190,23 @@ class AskedEmbeddings:
     encoding: Literal["float", "base64"]
 
 
-def embeddings_request(body: Fields, options: type[Options]) -> AskedEmbeddings:
+class _Embeddings(Struct):
+    input: requests.Inputs
+    encoding_format: Literal["float", "base64"] = "float"
+
+
+def embeddings_request(values: Mapping[str, Json], options: type[Options]) -> AskedEmbeddings:
     """Read a client's request for embeddings, on which the engine's options have no effect. Raises ApiError."""
     del options
-    inputs = given_in(body, "input")
+    body = requests.read(_Embeddings, values)
+    inputs = requests.given_in(body.input, "input")
     if len(inputs) > _MOST_INPUTS:
-        raise body.wrong("input", f"at most {_MOST_INPUTS:,} texts")
-    if body.has("dimensions"):
+        raise requests.wrong("input", f"at most {_MOST_INPUTS:,} texts")
+    if values.get("dimensions") is not None:
         raise ApiError(
             400, "dimensions is not supported: a vector has the model's length.", param="dimensions"
         )
-    match body.text("encoding_format"):
-        case None | "float":
-            return AskedEmbeddings(inputs=inputs, encoding="float")
-        case "base64":
-            return AskedEmbeddings(inputs=inputs, encoding="base64")
-        case _:
-            raise body.wrong("encoding_format", "float or base64")
+    return AskedEmbeddings(inputs=inputs, encoding=body.encoding_format)
 
 
 def embeddings_reply(asked: AskedEmbeddings, found: Embeddings, model: str) -> Json:

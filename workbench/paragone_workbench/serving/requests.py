@@ -7,13 +7,16 @@ import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+from msgspec import Meta, Struct
 
 import paragone
 from paragone.options import OptionInfo, build, describe
 from paragone.shared_options import SEEDS
 from paragone.texts import without_keys
 from paragone.wire import parse_json
+from paragone_workbench import data
 from paragone_workbench.runs.run import RunSpec
 
 T = TypeVar("T")
@@ -55,175 +58,6 @@ _MOST_BRACKETS = 200_000
 """Largest number of opening brackets and braces in a body: Python runs no other thread while it parses a body."""
 
 
-class Fields:
-    """The fields of an object in a request; null is missing. Methods return None without it, and raise ApiError for a wrong type."""
-
-    def __init__(self, values: Mapping[str, paragone.Json], path: str = "") -> None:
-        self._values = values
-        self._path = path
-
-    @classmethod
-    def of_body(cls, body: bytes) -> Fields:
-        if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
-            raise ApiError(400, f"The body has more than {_MOST_BRACKETS:,} opening brackets and braces.")
-        try:
-            values = parse_json(body)
-        except ValueError as error:
-            raise ApiError(400, f"The body is not valid JSON: {error}.") from error
-        if not isinstance(values, Mapping):
-            raise ApiError(400, "The body must be a JSON object.")
-        return cls(values)
-
-    def has(self, name: str) -> bool:
-        return self._values.get(name) is not None
-
-    def value(self, name: str) -> paragone.Json:
-        return self._values.get(name)
-
-    def path(self, name: str) -> str:
-        """Return the name of a field with the names of the objects around the field, such as `messages[0].role`."""
-        return f"{self._path}.{name}" if self._path else name
-
-    def wrong(self, name: str, expected: str) -> ApiError:
-        """Return the error for a field with an invalid value. `expected` says which values are valid."""
-        return ApiError(400, f"{self.path(name)} must be {expected}.", param=self.path(name))
-
-    def _typed(self, name: str, kind: type[T], expected: str) -> T | None:
-        value = self._values.get(name)
-        if value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
-            return value
-        raise self.wrong(name, expected)
-
-    def text(self, name: str) -> str | None:
-        return self._typed(name, str, "a text")
-
-    def required(self, name: str) -> str:
-        value = self.text(name)
-        if value is None:
-            raise self.wrong(name, "given, as a text")
-        return value
-
-    def flag(self, name: str) -> bool:
-        return bool(self._typed(name, bool, "true or false"))
-
-    def whole(self, name: str, least: int, most: int) -> int | None:
-        expected = f"a whole number from {least:,} to {most:,}"
-        value = self._typed(name, int, expected)
-        if value is not None and not least <= value <= most:
-            raise self.wrong(name, expected)
-        return value
-
-    def number(self, name: str) -> float | None:
-        kind = int if isinstance(self._values.get(name), int) else float
-        return self._typed(name, kind, "a number")
-
-    def texts(self, name: str) -> tuple[str, ...] | None:
-        value = self._values.get(name)
-        items = value if isinstance(value, list) else () if value is None else (value,)
-        texts = tuple(text for text in items if isinstance(text, str))
-        if len(texts) != len(items):
-            raise self.wrong(name, "a text or a list of texts")
-        return None if value is None else texts
-
-    def object(self, name: str) -> Fields | None:
-        value = self._typed(name, dict, "an object")
-        return None if value is None else Fields(value, self.path(name))
-
-    def objects(self, name: str) -> Iterator[Fields]:
-        value = self._values.get(name)
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise self.wrong(name, "a list of objects")
-        for index, item in enumerate(value):
-            if not isinstance(item, Mapping):
-                raise self.wrong(f"{name}[{index}]", "an object")
-            yield Fields(item, self.path(f"{name}[{index}]"))
-
-
-Given: TypeAlias = str | tuple[int, ...]
-
-
-def given_in(body: Fields, name: str) -> Sequence[Given]:
-    """Return the inputs in a field: at least one text or sequence of tokens. Raises ApiError."""
-    value = body.value(name)
-    items = value if isinstance(value, list) else [value]
-    several = all(isinstance(item, str | list) for item in items)
-    given = [_given(item) for item in (items if several else [value])]
-    if not given or not all(given):
-        raise body.wrong(name, "a text, a list of token ids, or a list of either, none of them empty")
-    return given
-
-
-def _given(value: paragone.Json) -> Given:
-    """Return a text or the ids of tokens; empty if the value is neither."""
-    if isinstance(value, str):
-        return value
-    ids = value if isinstance(value, list) else ()
-    found = tuple(at for at in ids if isinstance(at, int) and not isinstance(at, bool) and 0 <= at < 2**31)
-    return found if len(found) == len(ids) else ()
-
-
-_MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
-
-
-def _message(fields: Fields) -> paragone.Message:
-    role = _role(fields)
-    if role != "assistant" and not fields.has("content"):
-        raise fields.wrong("content", "given, as a text or a list of objects")
-    text, images = _content(fields)
-    thinking = fields.text("reasoning_content") or ""
-    return paragone.Message(role=role, text=text, images=images, thinking=thinking)
-
-
-def _role(fields: Fields) -> paragone.Role:
-    match fields.required("role"):
-        case "user" | "assistant" | "system" as role:
-            return role
-        case "developer":  # OpenAI's newer name of the role
-            return "system"
-        case _:
-            raise fields.wrong("role", "system, developer, user or assistant: tools are not supported")
-
-
-def _content(fields: Fields) -> tuple[str, tuple[paragone.Image, ...]]:
-    """Return the text and the images of a message, both empty without content. Newlines join the texts of several parts."""
-    content = fields.value("content")
-    if content is None or isinstance(content, str):
-        return content or "", ()
-    if not isinstance(content, list):
-        raise fields.wrong("content", "a text or a list of objects")
-    texts: list[str] = []
-    images: list[paragone.Image] = []
-    for part in fields.objects("content"):
-        match part.required("type"):
-            case "text":
-                texts.append(part.required("text"))
-            case "image_url":
-                images.append(_image(part))
-            case _:
-                raise part.wrong("type", "text or image_url")
-    return "\n".join(texts), tuple(images)
-
-
-def _image(part: Fields) -> paragone.Image:
-    url = part.object("image_url")
-    if url is None:
-        raise part.wrong("image_url", "an object with a url")
-    scheme, _, data = url.required("url").partition(",")
-    media_type = scheme.removeprefix("data:").removesuffix(";base64")
-    if scheme != f"data:{media_type};base64" or media_type not in _MEDIA_TYPES:
-        raise ApiError(
-            400,
-            f"{url.path('url')} must be a data URL of an image in base64, such as data:image/png;base64,…: "
-            "the server fetches no images.",
-            param=url.path("url"),
-        )
-    try:
-        base64.b64decode(data, validate=True)
-    except binascii.Error as error:
-        raise url.wrong("url", f"base64: {error}") from error
-    return paragone.Image(data=data, media_type=media_type)
-
-
 _MOST_CHOICES = 1024
 """Largest number of answers that one request may ask for."""
 _MOST_TOKENS = 2**31 - 1
@@ -233,6 +67,148 @@ _MOST_TOP = 20
 """Largest number of alternatives to each token."""
 _USUAL_TOKENS = 16
 """Largest number of tokens of a completion whose request sets no limit, as in the OpenAI API."""
+
+
+def parsed(body: bytes) -> Mapping[str, paragone.Json]:
+    """Return the fields of a request. Raises ApiError."""
+    if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
+        raise ApiError(400, f"The body has more than {_MOST_BRACKETS:,} opening brackets and braces.")
+    try:
+        values = parse_json(body)
+    except ValueError as error:
+        raise ApiError(400, f"The body is not valid JSON: {error}.") from error
+    if not isinstance(values, Mapping):
+        raise ApiError(400, "The body must be a JSON object.")
+    return values
+
+
+def read(kind: type[T], values: Mapping[str, paragone.Json]) -> T:
+    """Return the fields of a request as a value of this type; null is missing. Raises ApiError."""
+    try:
+        return data.read(kind, {name: value for name, value in values.items() if value is not None})
+    except data.DataError as error:
+        raise ApiError(400, str(error), param=error.path or None) from error
+
+
+def wrong(path: str, expected: str) -> ApiError:
+    """Return the error for a field with an invalid value. `expected` says which values are valid."""
+    return ApiError(400, f"{path} must be {expected}.", param=path)
+
+
+Given: TypeAlias = str | tuple[int, ...]
+TokenId: TypeAlias = Annotated[int, Meta(ge=0, lt=2**31)]
+Inputs: TypeAlias = str | list[str | TokenId | list[TokenId]]
+"""A text, a list of token ids, or a list of either."""
+
+
+def given_in(inputs: Inputs, name: str) -> Sequence[Given]:
+    """Return the inputs in a field: at least one text or sequence of tokens. Raises ApiError."""
+    items = [inputs] if isinstance(inputs, str) else inputs
+    ids = [item for item in items if isinstance(item, int)]
+    given: list[Given] = [tuple(ids)] if ids else []
+    given += [tuple(item) if isinstance(item, list) else item for item in items if not isinstance(item, int)]
+    if not given or not all(given) or (ids and len(ids) < len(items)):
+        raise wrong(name, "a text, a list of token ids, or a list of either, none of them empty")
+    return given
+
+
+class Named(Struct):
+    model: str
+
+
+class _Url(Struct):
+    url: str
+
+
+class _TextPart(Struct, tag_field="type", tag="text"):
+    text: str
+
+
+class _ImagePart(Struct, tag_field="type", tag="image_url"):
+    image_url: _Url
+
+
+class _Message(Struct):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[_TextPart | _ImagePart] | None = None
+    reasoning_content: str | None = None
+
+
+class _StreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class _Schema(Struct):
+    schema: dict[str, object]
+
+
+class _Format(Struct):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: _Schema | None = None
+
+
+class _Fields(Struct, kw_only=True):
+    """The fields that a chat and a completion share. Fields with the names of an engine's options are read as options."""
+
+    n: Annotated[int, Meta(ge=1, le=_MOST_CHOICES)] = 1
+    stream: bool = False
+    stream_options: _StreamOptions | None = None
+    response_format: _Format | None = None
+    seed: Annotated[int, Meta(ge=0, lt=SEEDS)] | None = None
+    stop: str | list[str] = []
+
+
+class _Chat(_Fields, kw_only=True):
+    messages: list[_Message]
+    max_tokens: Annotated[int, Meta(ge=1, le=_MOST_TOKENS)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=_MOST_TOKENS)] | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Meta(ge=0, le=_MOST_TOP)] = 0
+
+
+class _Completion(_Fields, kw_only=True):
+    prompt: Inputs
+    echo: bool = False
+    max_tokens: Annotated[int, Meta(ge=0, le=_MOST_TOKENS)] | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=_MOST_TOP)] | None = None
+
+
+_MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+
+
+def _message(message: _Message, path: str) -> paragone.Message:
+    content = message.content
+    if content is None and message.role != "assistant":
+        raise wrong(f"{path}.content", "given, as a text or a list of objects")
+    texts = [content or ""] if not isinstance(content, list) else []
+    images: list[paragone.Image] = []
+    for number, part in enumerate(content if isinstance(content, list) else ()):
+        if isinstance(part, _TextPart):
+            texts.append(part.text)
+        else:
+            images.append(_image(part.image_url.url, f"{path}.content[{number}].image_url.url"))
+    return paragone.Message(
+        role="system" if message.role == "developer" else message.role,  # OpenAI's newer name of the role
+        text="\n".join(texts),
+        images=tuple(images),
+        thinking=message.reasoning_content or "",
+    )
+
+
+def _image(url: str, path: str) -> paragone.Image:
+    scheme, _, content = url.partition(",")
+    media_type = scheme.removeprefix("data:").removesuffix(";base64")
+    if scheme != f"data:{media_type};base64" or media_type not in _MEDIA_TYPES:
+        what = (
+            "a data URL of an image in base64, such as data:image/png;base64,…: the server fetches no images"
+        )
+        raise wrong(path, what)
+    try:
+        base64.b64decode(content, validate=True)
+    except binascii.Error as error:
+        raise wrong(path, f"base64: {error}") from error
+    return paragone.Image(data=content, media_type=media_type)
+
 
 _NEUTRAL: Mapping[str, float] = {
     "top_k": 0,
@@ -279,33 +255,35 @@ class AnswerRequest:
     stream_usage: bool
 
 
-def chat_request(body: Fields, options: type[paragone.Options]) -> AnswerRequest:
-    messages = tuple(map(_message, body.objects("messages")))
-    if not messages:
-        raise body.wrong("messages", "a list with at least one message")
-    limit = "max_completion_tokens" if body.has("max_completion_tokens") else "max_tokens"
-    sampling = _sampling(body, options, body.whole(limit, 1, _MOST_TOKENS))
-    logprobs = (body.whole("top_logprobs", 0, _MOST_TOP) or 0) if body.flag("logprobs") else None
+def chat_request(
+    values: Mapping[str, paragone.Json], options: type[paragone.Options], *, most_messages: int
+) -> AnswerRequest:
+    body = read(_Chat, values)
+    if not 1 <= len(body.messages) <= most_messages:
+        raise wrong("messages", f"a list of 1 to {most_messages:,} messages")
+    messages = tuple(_message(message, f"messages[{number}]") for number, message in enumerate(body.messages))
+    limit = body.max_completion_tokens or body.max_tokens
+    sampling = _sampling(values, body, options, limit)
+    logprobs = body.top_logprobs if body.logprobs else None
     choices = [
         RequestedAnswer(run=RunSpec(messages=messages, sampling=own, logprobs=logprobs), logprobs=logprobs)
-        for own in _with_seeds(sampling, _count(body))
+        for own in _with_seeds(sampling, body.n)
     ]
-    return _request(body, choices, is_chat=True)
+    return _request(values, body, choices, is_chat=True)
 
 
-def completion_request(body: Fields, options: type[paragone.Options]) -> AnswerRequest:
-    prompts, echo = given_in(body, "prompt"), body.flag("echo")
-    answers = len(prompts) * _count(body)
+def completion_request(values: Mapping[str, paragone.Json], options: type[paragone.Options]) -> AnswerRequest:
+    body = read(_Completion, values)
+    prompts, limit, logprobs = given_in(body.prompt, "prompt"), body.max_tokens, body.logprobs
+    answers = len(prompts) * body.n
     if answers > _MOST_CHOICES:
         sentence = f"The request asks for {answers:,} answers. At most {_MOST_CHOICES:,} are possible."
         raise ApiError(400, sentence, param="n")
-    limit = body.whole("max_tokens", 0, _MOST_TOKENS)
-    if limit == 0 and not echo:
+    if limit == 0 and not body.echo:
         raise ApiError(400, "Without echo, max_tokens must be at least 1.", param="max_tokens")
     if limit is None and any(info.name == "max_tokens" for info in describe(options)):
         limit = _USUAL_TOKENS
-    sampling = _sampling(body, options, limit or None)
-    logprobs = body.whole("logprobs", 0, _MOST_TOP)
+    sampling = _sampling(values, body, options, limit or None)
     choices = [
         RequestedAnswer(
             run=None
@@ -317,56 +295,53 @@ def completion_request(body: Fields, options: type[paragone.Options]) -> AnswerR
                 sampling=own,
                 logprobs=logprobs,
             ),
-            given=prompt if echo else "",
+            given=prompt if body.echo else "",
             logprobs=logprobs,
         )
         for prompt in prompts
-        for own in _with_seeds(sampling, _count(body))
+        for own in _with_seeds(sampling, body.n)
     ]
-    return _request(body, choices, is_chat=False)
+    return _request(values, body, choices, is_chat=False)
 
 
-def _request(body: Fields, choices: Sequence[RequestedAnswer], *, is_chat: bool) -> AnswerRequest:
+def _request(
+    values: Mapping[str, paragone.Json], body: _Fields, choices: Sequence[RequestedAnswer], *, is_chat: bool
+) -> AnswerRequest:
     for name in _NOT_SUPPORTED:
-        if body.value(name) not in _NO_TOOL.get(name, _NOTHING_ASKED):
+        if values.get(name) not in _NO_TOOL.get(name, _NOTHING_ASKED):
             raise ApiError(400, f"{name} is not supported.", param=name)
-    stream_options = body.object("stream_options")
     return AnswerRequest(
         is_chat=is_chat,
         choices=tuple(choices),
-        per_prompt=_count(body),
-        stream=body.flag("stream"),
-        stream_usage=stream_options is not None and stream_options.flag("include_usage"),
+        per_prompt=body.n,
+        stream=body.stream,
+        stream_usage=body.stream_options is not None and bool(body.stream_options.include_usage),
     )
 
 
-def _count(body: Fields) -> int:
-    return body.whole("n", 1, _MOST_CHOICES) or 1
-
-
-def _sampling(body: Fields, options: type[paragone.Options], limit: int | None) -> dict[str, paragone.Json]:
+def _sampling(
+    values: Mapping[str, paragone.Json], body: _Fields, options: type[paragone.Options], limit: int | None
+) -> dict[str, paragone.Json]:
     """Return the sampling options that a request sets: each field with the name of an option sets this option."""
-    stop = body.texts("stop")
-    if stop is not None and len(stop) > _MOST_STOPS:
-        raise body.wrong("stop", f"at most {_MOST_STOPS} texts")
+    stop = [body.stop] if isinstance(body.stop, str) else body.stop
+    if len(stop) > _MOST_STOPS:
+        raise wrong("stop", f"at most {_MOST_STOPS} texts")
     known = {info.name: info for info in describe(options)}
     wanted: dict[str, paragone.Json] = {
-        **{name: body.value(name) for name in known},
+        **{name: values.get(name) for name in (*known, *_NUMBERS, "seed")},
         "max_tokens": limit,
-        **{name: body.number(name) for name in _NUMBERS},
-        "seed": body.whole("seed", 0, SEEDS - 1),
-        "stop": stop,
-        "json_schema": _schema(body),
+        "stop": stop if values.get("stop") is not None else None,
+        "json_schema": _schema(values, body),
     }
     sampling: dict[str, paragone.Json] = {}
     for name, value in wanted.items():
         if value is None or (name not in known and value == _NEUTRAL.get(name)):
             continue
-        param = "response_format" if name == "json_schema" and body.has("response_format") else name
+        param = "response_format" if name == "json_schema" and body.response_format is not None else name
         if name not in known:
             raise ApiError(400, f"The engine has no option {name}.", param=param)
         if _reaches_out(known[name], value):
-            raise body.wrong(param, "a value that names no file or program: the server uses none for clients")
+            raise wrong(param, "a value that names no file or program: the server uses none for clients")
         try:
             build(options, {name: value})
         except paragone.InputError as error:
@@ -382,26 +357,19 @@ def _reaches_out(option: OptionInfo, value: paragone.Json) -> bool:
     return any(isinstance(text, str) and text.startswith("@") for text in texts)
 
 
-def _schema(body: Fields) -> paragone.Json:
+def _schema(values: Mapping[str, paragone.Json], body: _Fields) -> paragone.Json:
     """Return the JSON schema that the answer must follow; None for any text."""
-    wanted = body.object("response_format")
-    if wanted is None:
-        return body.value("json_schema")
-    if body.has("json_schema"):
+    wanted = body.response_format
+    if wanted is not None and values.get("json_schema") is not None:
         sentence = "Only one of response_format and json_schema can be given."
         raise ApiError(400, sentence, param="json_schema")
-    match wanted.required("type"):
-        case "text":
-            return None
-        case "json_object":
-            return '{"type": "object"}'
-        case "json_schema":
-            table = wanted.object("json_schema")
-            if table is None or not isinstance(schema := table.value("schema"), Mapping):
-                raise wanted.wrong("json_schema", "an object with a schema, which is an object")
-            return json.dumps(schema)
-        case _:
-            raise wanted.wrong("type", "text, json_object or json_schema")
+    if wanted is None:
+        return values.get("json_schema")
+    if wanted.type == "json_schema":
+        if wanted.json_schema is None:
+            raise wrong("response_format.json_schema", "given, as an object with a schema")
+        return json.dumps(wanted.json_schema.schema)
+    return None if wanted.type == "text" else '{"type": "object"}'
 
 
 def _with_seeds(sampling: Mapping[str, paragone.Json], count: int) -> Iterator[Mapping[str, paragone.Json]]:

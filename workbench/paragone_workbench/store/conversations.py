@@ -7,182 +7,30 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from itertools import islice
 
 from paragone import Image, InputError
-from paragone.texts import shortened
-from paragone.wire import from_json, to_json
+from paragone.wire import from_json
 from paragone_workbench.conversation.attachments import AttachedFile, files_in
 from paragone_workbench.conversation.tree import Conversation, Prompt
-from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import records
-from paragone_workbench.store.changes import Changes
 from paragone_workbench.store.database import Database, Row, clean, saved_text
-from paragone_workbench.store.errors import DAMAGED, ConversationDeleted, decoding
+from paragone_workbench.store.errors import DAMAGED, decoding
+from paragone_workbench.store.outbox import title_of
 from paragone_workbench.store.runs import (
     COLUMNS,
     MANIFEST,
     list_in,
     object_in,
     result_of,
-    save_run,
     text_in,
 )
 from paragone_workbench.store.search import GRAM, fitting_conversation, phrase
 
-_TITLE = 80  # characters
-
-_LANE = """
-    INSERT INTO lane (id, conversation_id, position, definition, closed) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET
-      position = excluded.position, definition = excluded.definition, closed = excluded.closed
-"""
-_TURN = """
-    INSERT INTO turn (run_id, prompt_id, lane_id, continues_id) VALUES (?, ?, ?, ?)
-    ON CONFLICT (run_id) DO UPDATE SET continues_id = excluded.continues_id
-"""
-_TEXT = """
-    INSERT OR REPLACE INTO piece (run_id, position, text, thinking)
-    SELECT id, ?, ?, ? FROM run WHERE id = ? AND state = 'running'
-"""
-
-
-def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]:
-    """Write changes in a transaction, and return the numbers of the conversation and of runs, by id. Raises
-    ConversationDeleted."""
-    conversation_id = changes.conversation_id
-    numbers = {conversation_id: _conversation(database, changes)}
-    for prompt in changes.prompts:
-        _prompt(database, prompt, conversation_id)
-    for lane in changes.lanes:
-        definition = json.dumps(to_json(without_literal_keys(lane.definition)))
-        database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
-    for turn in changes.turns:
-        run_id = turn.result.id
-        numbers[run_id] = save_run(database, turn.result, owner_id=owner_id)
-        database.run(_TURN, run_id, turn.prompt_id, turn.lane_id, turn.continues_id)
-    for new in changes.texts:
-        database.run(_TEXT, new.position, clean(new.text), clean(new.thinking), new.run_id)
-    for lane in changes.lanes:  # after the runs, because the head of a lane may be a new run
-        if lane.head_id is not None:
-            database.run("UPDATE lane SET head_id = ? WHERE id = ?", lane.head_id, lane.id)
-        if lane.fork_id is not None:
-            database.run("UPDATE lane SET fork_id = ? WHERE id = ?", lane.fork_id, lane.id)
-    if changes.queue is not None:
-        _queue(database, changes.queue, conversation_id)
-    _used(database, changes)
-    return numbers
-
-
-def _conversation(database: Database, changes: Changes) -> int:
-    if not changes.is_saved:
-        created = changes.created
-        database.insert(
-            "conversation", conflict="OR IGNORE", id=changes.conversation_id, created=created, updated=created
-        )
-    for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", changes.conversation_id):
-        return int(number)
-    raise ConversationDeleted
-
-
-def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
-    text = clean(prompt.text)
-    insert = partial(database.insert, conflict="OR IGNORE")
-    insert(
-        "prompt",
-        id=prompt.id,
-        conversation_id=conversation_id,
-        parent_id=None if prompt.parent is None else prompt.parent.id,
-        text=text,
-        system=None if prompt.system is None else clean(prompt.system),
-        sampling=None if prompt.sampling is None else json.dumps(prompt.sampling),
-        for_all=int(prompt.for_all),
-        created=prompt.created,
-    )
-    for position, image in enumerate(prompt.images):
-        data, name = base64.b64decode(image.data), clean(image.name)
-        insert(
-            "image", prompt_id=prompt.id, position=position, name=name, media_type=image.media_type, data=data
-        )
-    for position, file in enumerate(prompt.files):
-        name, length = clean(file.name), len(file.section)
-        insert(
-            "attached_file", prompt_id=prompt.id, position=position, name=name, size=file.size, length=length
-        )
-    database.run(
-        "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
-    )
-
-
-def _queue(database: Database, queue: tuple[records.QueuedPrompt, ...], conversation_id: str) -> None:
-    database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
-    for position, queued in enumerate(queue):
-        database.insert(
-            "queued",
-            conversation_id=conversation_id,
-            position=position,
-            text=clean(queued.text),
-            files=json.dumps([to_json(file) for file in queued.files]),
-            images=json.dumps([to_json(image) for image in queued.images]),
-            lanes=json.dumps([lane.id for lane in queued.lanes]),
-            for_all=int(queued.for_all),
-            prompt_id=None if queued.prompt is None else queued.prompt.id,
-        )
-
-
-def _used(database: Database, changes: Changes) -> None:
-    """Save the time of the last use of the conversation, by a new prompt or the end of a run, and the time of opening."""
-    times = [prompt.created for prompt in changes.prompts]
-    times += [turn.result.ended for turn in changes.turns if turn.result.ended is not None]
-    conversation_id = changes.conversation_id
-    if changes.opened is not None:
-        database.run("UPDATE conversation SET opened = ? WHERE id = ?", changes.opened, conversation_id)
-    if times:
-        database.run(
-            "UPDATE conversation SET updated = max(used, ?) WHERE id = ?", max(times), conversation_id
-        )
-
-
-def title_of(text: str) -> str:
-    """Return the title for a text: the first line that is not blank, shortened to `_TITLE` characters."""
-    line = next((line for line in map(str.strip, text.splitlines()) if line), "")
-    return shortened(line, _TITLE)
-
-
 _UPDATE = "UPDATE conversation SET {} WHERE number = ? RETURNING id"
-
-
-class Labels:
-    """The titles, pins and tags of conversations. Methods raise InputError if no conversation has the number."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def rename(self, number: int, title: str) -> None:
-        self._update(number, "title = ?", title_of(clean(title)))
-
-    def pin(self, number: int, *, pinned: bool) -> None:
-        """Pin or unpin a conversation. Pinned conversations come first in the list."""
-        self._update(number, "pinned = ?", int(pinned))
-
-    def tag(self, number: int, tags: Iterable[str]) -> None:
-        """Replace the tags of a conversation. Raises InputError for an invalid tag too."""
-        names = [records.tag_name(name) for name in tags]
-        with self._database.transaction():
-            conversation_id = self._update(number, "pinned = pinned")
-            self._database.run("DELETE FROM tag WHERE conversation_id = ?", conversation_id)
-            for name in names:
-                self._database.run("INSERT OR IGNORE INTO tag VALUES (?, ?)", conversation_id, clean(name))
-
-    def _update(self, number: int, assignment: str, *values: object) -> str:
-        for (conversation_id,) in self._database.rows(_UPDATE.format(assignment), *values, number):
-            return str(conversation_id)
-        raise InputError(
-            f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
-        )
 
 
 _SELECT = """
@@ -412,7 +260,7 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
 
 
 class Conversations:
-    """The conversations of the history, for reading. All methods block, and may raise StoreError."""
+    """The conversations of the history. All methods block, and may raise StoreError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -454,6 +302,31 @@ class Conversations:
         """Return the texts of earlier prompts that contain all words, each once, newest first."""
         terms = sorted(clean(words).replace("\0", " ").casefold().split(), key=len, reverse=True)
         return tuple(islice(_distinct(self._database, terms), limit))
+
+    def rename(self, number: int, title: str) -> None:
+        with self._database.transaction():
+            self._update(number, "title = ?", title_of(clean(title)))
+
+    def pin(self, number: int, *, pinned: bool) -> None:
+        """Pin or unpin a conversation. Pinned conversations come first in the list."""
+        with self._database.transaction():
+            self._update(number, "pinned = ?", int(pinned))
+
+    def tag(self, number: int, tags: Iterable[str]) -> None:
+        """Replace the tags of a conversation. Raises InputError for an invalid tag too."""
+        names = [records.tag_name(name) for name in tags]
+        with self._database.transaction():
+            conversation_id = self._update(number, "pinned = pinned")
+            self._database.run("DELETE FROM tag WHERE conversation_id = ?", conversation_id)
+            for name in names:
+                self._database.run("INSERT OR IGNORE INTO tag VALUES (?, ?)", conversation_id, clean(name))
+
+    def _update(self, number: int, assignment: str, *values: object) -> str:
+        for (conversation_id,) in self._database.rows(_UPDATE.format(assignment), *values, number):
+            return str(conversation_id)
+        raise InputError(
+            f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
+        )
 
     def delete_conversation(self, number: int) -> None:
         self._database.run("DELETE FROM conversation WHERE number = ?", number)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from paragone import InputError
-from paragone_workbench.store.errors import StoreError, store_error
+from paragone_workbench.paths import private_folder
+from paragone_workbench.store.errors import HistoryLocked, StoreError, store_error
 
 if TYPE_CHECKING:
     import sqlite3  # imported in functions, so that the help of commands is shown faster
@@ -23,8 +24,8 @@ SCHEMA = Path(__file__).with_name("schema")
 
 OPENING_S = 4.0
 """Seconds to wait for a lock while the file is being opened."""
-BUSY_S = 1.0
-"""Seconds to wait for a lock once the file is open; short, since the recorder retries."""
+BUSY_S = 10.0
+"""Seconds to wait for a lock once the file is open."""
 
 
 class _TooOld(Exception):
@@ -35,13 +36,81 @@ class Database:
     """A connection to the file, which several instances may use, but only one, inside `exclusive`, migrates. Errors
     of SQLite and of the system are raised as StoreError."""
 
-    def __init__(self, path: Path, schema: Path = SCHEMA) -> None:
+    owner: Owner
+    owner_id: int
+    """The row of this instance of the program, once it is registered."""
+
+    def __init__(self, path: Path, schema: Path = SCHEMA, *, failure: StoreError | None = None) -> None:
         """Open the file, or create it for the user alone, and migrate it. One that is damaged or older than the first
-        script is set aside: see `warning`. Raises InputError if a newer version wrote the file, and StoreError."""
+        script is set aside: see `warning`. With `failure`, why it cannot be written to, it is only read. Raises
+        InputError if a newer version wrote the file, and StoreError."""
         self.path = path
         self.warning = ""
+        self._is_readable_only = failure is not None
+        if failure is not None:
+            self.warning = f"Nothing is saved, but the history can be read. {failure.sentence} {failure.hint}"
+            self._connection = _readable(path, failure)
+            return
         with self._translated_errors():
             self._connection = self._connected(schema)
+
+    @classmethod
+    def registered(cls, path: Path) -> Database:
+        """Open the file for this instance of the program, and mark runs of ended instances as interrupted. A file that
+        cannot be written to at present can be read, and each write tries again: see `warning`."""
+        try:
+            private_folder(path.parent)
+            return cls._registered(path)
+        except OSError as error:
+            failure = store_error(path, error)
+        except HistoryLocked:
+            raise
+        except StoreError as error:
+            failure = error
+        if not (failure.can_pass and path.exists()):
+            raise failure
+        return cls(path, failure=failure)
+
+    @classmethod
+    def _registered(cls, path: Path) -> Database:
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(exclusive(path))
+            failed = undo.enter_context(contextlib.ExitStack())
+            owner = Owner(path.with_name(f"{path.name}.owners"))
+            failed.callback(owner.release)
+            database = cls(path)
+            failed.callback(database.close)
+            database.owner = owner
+            with database.transaction():
+                alive = owner.alive()
+                for owner_id, lock in database.rows("SELECT id, lock FROM owner"):
+                    if lock not in alive:
+                        interrupt(database, owner_id)
+                database.owner_id = database.insert("owner", lock=owner.lock)
+            failed.pop_all()
+        return database
+
+    def _write(self) -> None:
+        """Register this instance, if it could not write before. Raises StoreError."""
+        if not self._is_readable_only:
+            return
+        self._connection.close()  # it may hold a lock
+        try:
+            with self._translated_errors():
+                written = self._registered(self.path)
+        except StoreError as error:
+            self._connection = _readable(self.path, error)
+            raise
+        self._connection, self.owner, self.owner_id = written._connection, written.owner, written.owner_id
+        self._is_readable_only = False
+
+    def release(self) -> None:
+        """Mark the runs of this instance as interrupted, and close the file. Raises no StoreError."""
+        if not self._is_readable_only:
+            with contextlib.suppress(StoreError), self.transaction():
+                interrupt(self, self.owner_id)
+            self.owner.release()
+        self.close()
 
     def _connected(self, schema: Path) -> sqlite3.Connection:
         import sqlite3
@@ -94,12 +163,14 @@ class Database:
 
     def run(self, sql: str, *values: object) -> int:
         """Execute a statement. Returns the id of the new row if the statement is an INSERT that adds a row."""
+        self._write()
         with self._translated_errors():
             return self._connection.execute(sql, values).lastrowid or 0
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Execute the statements of the context atomically: an exception rolls all statements back."""
+        self._write()
         with self._translated_errors(), _transaction(self._connection):
             yield
 
@@ -121,7 +192,11 @@ class Database:
 
         try:
             yield
-        except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
+            if (
+                self._is_readable_only
+            ):  # another program has locked the file since, and the connection is closed
+                raise store_error(self.path, error) from error
             raise  # a bug in this program, not a problem with the file
         except (sqlite3.Error, OSError) as error:
             raise store_error(self.path, error) from error
@@ -138,7 +213,7 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=OPENING_S, isolation_level=None)
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        scripts = {int(path.name[:4]): path for path in schema.glob("*.sql")}
+        scripts = _scripts(schema)
         newest = max(scripts)
         if version < 0:
             raise InputError(
@@ -167,6 +242,30 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _scripts(schema: Path) -> dict[int, Path]:
+    return {int(path.name[:4]): path for path in schema.glob("*.sql")}
+
+
+def _readable(path: Path, failure: StoreError) -> sqlite3.Connection:
+    """Open a file that cannot be written to: beside programs that have it open, or alone, where no file can be created
+    for the index of the log. Raises `failure` if this is not possible."""
+    import sqlite3
+
+    log = path.with_name(f"{path.name}-wal")
+    has_log = log.exists() and log.stat().st_size
+    alone = ("", "PRAGMA locking_mode = EXCLUSIVE") if has_log else ("?mode=ro&immutable=1", "")
+    for query, first in (("", ""), alone):
+        with contextlib.ExitStack() as failed, contextlib.suppress(sqlite3.Error):
+            connection = sqlite3.connect(f"{path.absolute().as_uri()}{query}", uri=True, isolation_level=None)
+            failed.callback(connection.close)
+            connection.execute(first)
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            if connection.execute("PRAGMA user_version").fetchone()[0] == max(_scripts(SCHEMA)):
+                failed.pop_all()
+                return connection
+    raise failure
 
 
 def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int, Path]) -> None:
@@ -257,7 +356,7 @@ def exclusive(path: Path) -> Iterator[None]:
         end = time.monotonic() + OTHER_OPENING_S
         while not _locked(handle):
             if time.monotonic() >= end:
-                raise StoreError(
+                raise HistoryLocked(
                     f"The history in {path} cannot be opened: another instance of paragone has been "
                     f"opening it for {OTHER_OPENING_S:.0f} s.",
                     hint=f"The other instance may hang: end the process that has {lock} open.",
@@ -292,13 +391,6 @@ def _held(path: Path) -> bool:
         return False
     finally:
         os.close(handle)
-
-
-def interrupt_dead(database: Database, alive: set[str]) -> None:
-    """Mark the runs of instances without a lock in `alive` as interrupted, and delete the rows of these instances."""
-    for owner_id, lock in database.rows("SELECT id, lock FROM owner"):
-        if lock not in alive:
-            interrupt(database, owner_id)
 
 
 def interrupt(database: Database, owner_id: int) -> None:

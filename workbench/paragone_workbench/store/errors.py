@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -94,6 +95,9 @@ def store_error(path: Path, error: Exception) -> StoreError:
         reason, hint = error.strerror or str(error), "Check the permissions and the free space there."
         return StoreError(f"The history in {path} cannot be used: {reason}.", hint=hint, can_pass=True)
     name = getattr(error, "sqlite_errorname", "")
+    with contextlib.suppress(OSError):
+        if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and not os.statvfs(path.parent).f_bavail:
+            name = "SQLITE_FULL"
     for known, (reason, hint, can_pass) in _REASONS.items():
         if name.startswith(known):
             kind = HistoryLocked if known in ("SQLITE_BUSY", "SQLITE_LOCKED") else StoreError

@@ -12,7 +12,7 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import experiment_records
-from paragone_workbench.store.database import Database, Owner, Row, clean
+from paragone_workbench.store.database import Database, Row, clean
 from paragone_workbench.store.errors import DAMAGED, StoreError, decoding
 from paragone_workbench.store.runs import COLUMNS, MANIFEST, list_in, object_in, result_of, save_run
 from paragone_workbench.text import visible
@@ -93,7 +93,8 @@ class Votes:
 
     def delete_last(self, prompts: Iterable[str]) -> bool:
         """Delete the last vote on answers to prompts with these ids. Returns whether a vote was deleted."""
-        return bool(self._database.rows(_DELETE_LAST, json.dumps([*prompts])))
+        with self._database.transaction():
+            return bool(self._database.rows(_DELETE_LAST, json.dumps([*prompts])))
 
 
 def _vote(row: Row) -> experiment_records.Vote:
@@ -231,10 +232,8 @@ _COUNTS = f"""
 class Experiments:
     """The experiments of the history. All methods block, and may raise StoreError."""
 
-    def __init__(self, database: Database, owner: Owner, owner_id: int) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._owner = owner
-        self._owner_id = owner_id
 
     def create(
         self,
@@ -260,7 +259,7 @@ class Experiments:
                 machine=json.dumps(experiment.machine),
                 prompts=experiment.prompts,
                 created=experiment.created,
-                owner_id=self._owner_id,
+                owner_id=self._database.owner_id,
             )
             insert = partial(self._database.insert, "experiment_prompt", experiment_id=experiment.id)
             for position, content in prompts:
@@ -273,12 +272,14 @@ class Experiments:
                 "SELECT lock FROM owner JOIN experiment ON owner.id = owner_id WHERE experiment.number = ?",
                 number,
             ):
-                if lock != self._owner.lock and lock in self._owner.alive():
+                if lock != self._database.owner.lock and lock in self._database.owner.alive():
                     raise InputError(
                         f"Experiment e{number} is being run by another instance of paragone.",
                         hint="Wait until the experiment has ended, or stop it. Its finished runs are kept.",
                     )
-            self._database.run("UPDATE experiment SET owner_id = ? WHERE number = ?", self._owner_id, number)
+            self._database.run(
+                "UPDATE experiment SET owner_id = ? WHERE number = ?", self._database.owner_id, number
+            )
 
     def find(self, fingerprint: str) -> experiment_records.Experiment | None:
         rows = self._database.rows(

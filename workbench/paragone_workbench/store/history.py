@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from paragone_workbench.store import database
 from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ T = TypeVar("T")
 Jobs: TypeAlias = "SimpleQueue[Callable[[Store], None] | None]"
 
 CLOSE_S = 3.0
-"""Seconds that `close` waits for the thread; longer than SQLite waits for a lock."""
+"""Seconds that `close` waits for the thread; longer than a save of the recorder waits for a lock."""
 
 
 class History:
@@ -61,7 +62,9 @@ class History:
             self._jobs.put(None)
         await asyncio.wait([asyncio.wrap_future(self._closed)], timeout=CLOSE_S)
 
-    def call(self, call: Callable[[Store], T]) -> Awaitable[T]:
+    def call(self, call: Callable[[Store], T], *, busy_s: float | None = None) -> Awaitable[T]:
+        """Execute a call in the thread. While another program keeps the file locked, it waits for `busy_s` seconds,
+        by default `database.BUSY_S`."""
         if self._is_closing:
             raise StoreError("The history is closed.")
         result: Future[T] = Future()
@@ -70,6 +73,7 @@ class History:
             if not result.set_running_or_notify_cancel():  # the caller has cancelled the call
                 return
             try:
+                store.wait_for_locks(database.BUSY_S if busy_s is None else busy_s)
                 result.set_result(call(store))
             except BaseException as error:  # noqa: BLE001 (the error is raised in the caller, on the event loop)
                 result.set_exception(error)

@@ -1,19 +1,18 @@
-"""Saves the growing conversations of a session, drafts of prompts, and whole conversations; retries what failed."""
+"""Saves the growing conversations of a session, and drafts of prompts; tries again what failed."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
-from paragone_workbench.store.changes import PART, Changes, FollowedRun, Outbox
-from paragone_workbench.store.errors import ConversationDeleted, HistoryLocked, StoreError
+from paragone_workbench.store.errors import ConversationDeleted, StoreError
+from paragone_workbench.store.outbox import FollowedRun, Outbox, RecordKey, Write, begin
 from paragone_workbench.store.records import NO_DRAFT
 
 if TYPE_CHECKING:
@@ -25,15 +24,11 @@ if TYPE_CHECKING:
     from paragone_workbench.store.store import Store
 
 
-T = TypeVar("T")
-
 FIRST_S = 0.2
 """Seconds from a failed attempt to the next one; doubled after each further failure, up to `LONGEST_S`."""
 LONGEST_S = 5.0
-GIVE_UP_S = 10.0
-"""Seconds after which `retrying` raises even a temporary error."""
-GIVE_UP_BLOCKING_S = 60.0
-"""Seconds after which `retrying_now` raises even a temporary error."""
+BUSY_S = 1.0
+"""Seconds that a save waits for a lock; short, so that the user is told, and other calls are executed in between."""
 
 
 def pauses() -> Iterator[float]:
@@ -42,37 +37,6 @@ def pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(2 * pause, LONGEST_S)
-
-
-def retrying_now(call: Callable[[], T]) -> T:
-    """Return the result of a call that is repeated for a minute after temporary errors. Blocks. Raises StoreError."""
-    deadline = time.monotonic() + GIVE_UP_BLOCKING_S
-    for pause in pauses():
-        try:
-            return call()
-        except StoreError as error:
-            if not error.can_pass or time.monotonic() >= deadline:
-                raise
-        time.sleep(pause)
-    raise AssertionError("pauses never end")
-
-
-async def retrying(
-    history: History, call: Callable[[Store], T], *, waits: Callable[[], bool] = lambda: False
-) -> T:
-    """Return the result of a call that is repeated for `GIVE_UP_S` after temporary errors, and as long as a lock
-    lasts and `waits` returns true. Raises StoreError."""
-    deadline = time.monotonic() + GIVE_UP_S
-    for pause in pauses():
-        try:
-            return await history.call(call)
-        except StoreError as error:
-            if not error.can_pass:
-                raise
-            if time.monotonic() >= deadline and not (isinstance(error, HistoryLocked) and waits()):
-                raise
-        await asyncio.sleep(pause)
-    raise AssertionError("pauses never end")
 
 
 EVERY_S = 0.4
@@ -187,7 +151,7 @@ class Recorder:
             for run in outbox.runs:
                 run.unsubscribe(self)
                 if outbox.has(run):
-                    outbox.put(run)
+                    outbox.put_run(run)
         self._begin()
         self._closing.set()
         self._urgent.set()
@@ -206,7 +170,7 @@ class Recorder:
 
     def _report_losses(self) -> None:
         if self.history is None:
-            count = sum(len(outbox.prompts) for outbox in self._outboxes.values())
+            count = sum(outbox.prompts for outbox in self._outboxes.values())
             if self._not_open is not None and count:
                 prompts = counted(count, "prompt and its", "prompts and their")
                 sentence = f"{prompts} answers could not be saved. {self._not_open.sentence}"
@@ -241,14 +205,13 @@ class Recorder:
                 waits = pauses()
 
     async def _save_one(self, history: History, outbox: Outbox) -> None:
-        """Write all rows of an outbox in one transaction, and delete the committed items."""
-        items, waiting, is_last = {**outbox.items}, outbox.waiting, self._closing.is_set()
-        outbox.waiting = []
+        """Write all that an outbox has in one transaction, and delete from it what is committed."""
+        waiting, outbox.waiting, is_last = outbox.waiting, [], self._closing.is_set()
         # In one transaction: a kill between two transactions would lose a sent prompt, or restore the prompt as a draft.
         draft = self.read_draft() if outbox.has_sent else None
         try:
-            changes = outbox.changes()
-            numbers = await history.call(lambda store: store.save(changes, draft))
+            writes, lengths = outbox.take()
+            numbers = await history.call(lambda store: store.save(writes, draft), busy_s=BUSY_S)
         except StoreError as error:
             self._failed(outbox, error)
         except Exception as error:  # noqa: BLE001 (a bug is reported; the conversation continues unsaved)
@@ -256,7 +219,7 @@ class Recorder:
             sentence = f"The history is no longer saved: {type(error).__name__}: {error}."
             self._failed(outbox, StoreError(sentence))
         else:
-            outbox.committed(items, changes, numbers)
+            outbox.committed(writes, lengths, numbers)
             if draft is not None:
                 self.saved_draft = draft
             if is_last:
@@ -306,13 +269,12 @@ class Recorder:
     def prompt_added(self, conversation: Conversation, prompt: Prompt) -> None:
         """Save a new prompt. The first prompt also creates the conversation in the history."""
         if (outbox := self._of(conversation)) is not None:
-            outbox.put(prompt)
+            outbox.put_prompt(prompt)
             self._put(outbox, urgent=True)
 
     def queue_changed(self, conversation: Conversation, queue: tuple[QueuedPrompt, ...]) -> None:
         if (outbox := self._of(conversation)) is not None:
-            outbox.queue = queue
-            outbox.put("queue")
+            outbox.put_queue(queue)
             self._put(outbox, urgent=True)
 
     def lane_changed(self, conversation: Conversation, lane: LaneRecord) -> None:
@@ -384,9 +346,7 @@ class Recorder:
             self.run_started(run)
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        outbox = self._outbox_with(run)
-        outbox.put("text")
-        self._put(outbox)
+        self._put(self._outbox_with(run))
 
     def cautioned(self, run: Run, caution: Caution) -> None:
         if self._outbox_with(run).has(run):
@@ -399,7 +359,7 @@ class Recorder:
         if run.state == "failed" or run.result.manifest or outbox.has(run):
             outbox.put_run(run)
         else:
-            del outbox.runs[run]
+            outbox.drop_run(run)
         self._put(outbox, urgent=True)
 
 
@@ -472,23 +432,21 @@ class DraftSaving:
     async def _write(self, history: History) -> StoreError | None:
         draft = self._read()
         try:
-            await history.call(lambda store: store.keep_draft(draft))
+            await history.call(lambda store: store.keep_draft(draft), busy_s=BUSY_S)
         except StoreError as error:
             return error
         self._recorder.saved_draft = draft
         return None
 
 
-_PAUSE_S = 0.03
-"""Seconds between two parts, in which another program can lock the file: SQLite has no queue of waiting programs."""
+_WHOLE_BUSY_S = 60.0
+"""Seconds that `save_whole` waits while another program keeps the file locked."""
 
 
-def save_whole(store: Store, changes: Changes, title: str = "") -> int:
-    """Save a conversation in parts, and return its number. After a StoreError, saving it again completes it."""
-    number = 0
-    for part in changes.in_parts():
-        number = retrying_now(partial(store.save, part))[changes.conversation_id]
-        time.sleep(_PAUSE_S if len(changes.turns) > PART else 0)
-    if title:
-        retrying_now(lambda: store.labels.rename(number, title))
-    return number
+def save_whole(
+    store: Store, conversation: Conversation, writes: Mapping[RecordKey, Write], title: str = ""
+) -> int:
+    """Save a conversation in one transaction, and return its number. `title` is for a conversation that is new."""
+    store.wait_for_locks(_WHOLE_BUSY_S)
+    key: RecordKey = "conversation", conversation.id
+    return store.save({key: begin(conversation, title, is_saved=False), **writes})[key]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from paragone_workbench.paths import history_file, private_folder
+from paragone_workbench.paths import history_file
 from paragone_workbench.runs.result import Costs, RunResult
 from paragone_workbench.store import conversations, database, runs, search
-from paragone_workbench.store.changes import Changes
-from paragone_workbench.store.errors import StoreError, store_error
 from paragone_workbench.store.experiments import Experiments, Measurements, Votes
+from paragone_workbench.store.outbox import RecordKey, Write
 from paragone_workbench.store.records import DraftRecord, Hit, Query, read_query
 
 
@@ -19,60 +17,45 @@ class Store(conversations.Conversations):
     """The history. Calls block, come from one thread (see `History`), and may raise StoreError. Several instances can
     use the file."""
 
-    def __init__(self, opened: database.Database, owner: database.Owner, owner_id: int) -> None:
+    def __init__(self, opened: database.Database) -> None:
         super().__init__(opened)
-        self._owner = owner
-        self._owner_id = owner_id
-        self._closed = False
+        self._is_closed = False
         self.warning = opened.warning
-        """A message for the user if the file was damaged or too old and replaced; otherwise empty."""
-        self.experiments = Experiments(opened, owner, owner_id)
+        """A message for the user if the file was damaged or too old and replaced, or can only be read; else empty."""
+        self.experiments = Experiments(opened)
         self.votes = Votes(opened)
-        self.labels = conversations.Labels(opened)
         self.measurements = Measurements(opened)
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
         """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. A
-        damaged or too old file is set aside: see `warning`. Raises InputError if a newer version wrote it, and
-        ParagoneError."""
-        path = history_file() if path is None else path
-        with contextlib.ExitStack() as undo:
-            try:
-                private_folder(path.parent)
-                undo.enter_context(database.exclusive(path))
-                owner = database.Owner(path.with_name(f"{path.name}.owners"))
-            except OSError as error:
-                raise store_error(path, error) from error
-            failed = undo.enter_context(contextlib.ExitStack())
-            failed.callback(owner.release)
-            opened = database.Database(path)
-            failed.callback(opened.close)
-            with opened.transaction():
-                database.interrupt_dead(opened, owner.alive())
-                owner_id = opened.insert("owner", lock=owner.lock)
-            opened.run(f"PRAGMA busy_timeout = {database.BUSY_S * 1000:.0f}")
-            failed.pop_all()
-        return cls(opened, owner, owner_id)
+        damaged or too old file is set aside, and one that cannot be written to is only read: see `warning`. Raises
+        InputError if a newer version wrote it, and ParagoneError."""
+        store = cls(database.Database.registered(history_file() if path is None else path))
+        store.wait_for_locks(database.BUSY_S)
+        return store
 
     def close(self) -> None:
         """Close the file; runs in progress become interrupted. May be called twice; raises no StoreError."""
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(StoreError), self._database.transaction():
-            database.interrupt(self._database, self._owner_id)
-        self._database.close()
-        self._owner.release()
+        if not self._is_closed:
+            self._is_closed = True
+            self._database.release()
 
-    def save(self, changes: Changes, draft: DraftRecord | None = None) -> dict[str, int]:
-        """Write changes, and the draft unless it is None, atomically and repeatably. Returns the numbers of the
-        conversation and of new runs, by id. Raises ConversationDeleted."""
+    def wait_for_locks(self, seconds: float) -> None:
+        """Set how long each statement waits from now on while another program keeps the file locked."""
+        self._database.rows(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+
+    def save(
+        self, writes: Mapping[RecordKey, Write], draft: DraftRecord | None = None
+    ) -> dict[RecordKey, int]:
+        """Write all of a conversation's writes, and the draft unless it is None, or nothing. Returns the numbers of
+        the conversation and of runs. Raises ConversationDeleted."""
         with self._database.transaction():
             self._keep_owner()
             if draft is not None:
-                conversations.keep_draft(self._database, draft, self._owner_id)
-            return conversations.write(self._database, changes, self._owner_id)
+                conversations.keep_draft(self._database, draft, self._database.owner_id)
+            done = {key: write(self._database, self._database.owner_id) for key, write in writes.items()}
+        return {key: number for key, number in done.items() if number is not None}
 
     def save_run(self, result: RunResult, *, purpose: runs.Purpose, about_id: str | None = None) -> None:
         """Write an ended run of a judge or a replay, which belongs to nothing but the run `about_id`, if the history
@@ -84,18 +67,20 @@ class Store(conversations.Conversations):
 
     def _keep_owner(self) -> None:
         """Add this instance's row again, if another instance that cannot see this instance's lock has deleted the row."""
-        self._database.insert("owner", conflict="OR IGNORE", id=self._owner_id, lock=self._owner.lock)
+        self._database.insert(
+            "owner", conflict="OR IGNORE", id=self._database.owner_id, lock=self._database.owner.lock
+        )
 
     def keep_draft(self, draft: DraftRecord) -> None:
         """Save this instance's draft in place of any other. An empty draft only removes this instance's draft."""
         with self._database.transaction():
             self._keep_owner()
-            conversations.keep_draft(self._database, draft, self._owner_id)
+            conversations.keep_draft(self._database, draft, self._database.owner_id)
 
     def take_draft(self) -> DraftRecord | None:
         """Assign the draft of an ended instance of the program to this instance, and return the draft, or None."""
         self._keep_owner()
-        return conversations.take_draft(self._database, self._owner_id)
+        return conversations.take_draft(self._database, self._database.owner_id)
 
     @property
     def is_shared(self) -> bool:

@@ -87,7 +87,6 @@ def fidelity(screen: LanesScreen) -> None:
 async def _save_fidelity(screen: LanesScreen, lanes: Sequence[Lane], found: Fidelity) -> None:
     from paragone_workbench.experiments.identity import measurement_of
     from paragone_workbench.measure.fidelity_verdict import fidelity_json
-    from paragone_workbench.store.saving import retrying
 
     history = screen.history.history
     if history is None:
@@ -95,7 +94,7 @@ async def _save_fidelity(screen: LanesScreen, lanes: Sequence[Lane], found: Fide
     engines = [dataclasses.replace(lane.engine.definition, name=lane.name) for lane in lanes]
     data = {"text": None, **fidelity_json(found), "free_running": None}
     measurement = await asyncio.to_thread(measurement_of, "fidelity", engines, data, screen.session.registry)
-    await retrying(history, lambda store: store.measurements.add(measurement))
+    await history.call(lambda store: store.measurements.add(measurement))
 
 
 @on_current_lane
@@ -288,10 +287,9 @@ def undo_vote(screen: LanesScreen) -> None:
 
 
 async def _undo(screen: LanesScreen, history: History) -> None:
-    from paragone_workbench.store.saving import retrying
 
     prompts = [prompt.id for prompt in screen.session.prompts]
-    taken_back = await retrying(history, lambda store: store.votes.delete_last(prompts))
+    taken_back = await history.call(lambda store: store.votes.delete_last(prompts))
     screen.say(
         "The last vote of this conversation is taken back."
         if taken_back

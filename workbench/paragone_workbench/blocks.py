@@ -1,0 +1,211 @@
+"""Tables, charts and remarks: results as they are printed, shown on the screen and written into reports.
+
+Texts can be given to others: `public` removes secrets, and `BriefNames` shortens names of engines.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from paragone.texts import without_keys
+from paragone_workbench.text import local_date, visible
+
+_LONG = 24
+_SEPARATORS = " .-:/@"
+
+
+def public(text: str) -> str:
+    """Return a text as it may be shown to others: without passwords in URLs, home folder and control characters."""
+    home = str(Path.home())
+    if home != "/":
+        text = re.sub(rf"(?<![\w.~/-]){re.escape(home)}(?![\w.-])", "~", text)
+    return visible(without_keys(text))
+
+
+def date_text(seconds: float) -> str:
+    """Return a time, in seconds since 1970, as local date and time with the offset from UTC; `?` if the time is invalid."""
+    return local_date(seconds, "%Y-%m-%d %H:%M %z")
+
+
+class BriefNames:
+    """Brief names of engines: of `Llama-8B-Instruct.Q8_0.gguf` beside `Llama-8B-Instruct.Q4_0.gguf`, `Q8_0` remains.
+
+    Names stay whole if all are short, or if the shared beginning or end is itself one of the names.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._brief = _brief(names)
+        longest_first = sorted(self._brief, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def of(self, name: str) -> str:
+        return self._brief.get(name, name)
+
+    def within(self, sentence: str) -> str:
+        return self._pattern.sub(lambda found: self._brief[found[0]], sentence) if self._brief else sentence
+
+
+def _brief(names: Sequence[str]) -> Mapping[str, str]:
+    if len(names) < 2 or max(map(len, names)) <= _LONG:
+        return {}
+    head, tail = _shared(names), _shared([name[::-1] for name in names])
+    if head in names or tail[::-1] in names:
+        return {}
+    brief = {name: name[_words(head) : len(name) - _words(tail)] for name in names}
+    return brief if all(brief.values()) and len(set(brief.values())) == len(names) else {}
+
+
+def _words(shared: str) -> int:
+    """Return the number of characters up to the end of the last whole word."""
+    return max((shared.rfind(separator) + 1 for separator in _SEPARATORS), default=0)
+
+
+def _shared(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)
+    pairs = enumerate(zip(first, last, strict=False))
+    return first[: next((at for at, (one, other) in pairs if one != other), len(first))]
+
+
+_STEPS = (1, 2, 2.5, 5, 10)
+_TICKS = 4
+
+
+class Remark(NamedTuple):
+    """A sentence about a result. `stands_out` says that the sentence reports a difference or a failure."""
+
+    text: str
+    stands_out: bool = False
+
+
+class Axis(NamedTuple):
+    start: float
+    end: float
+    title: str = ""
+
+    def place(self, value: float) -> float:
+        """Return where a value is on the axis, from 0 to 100. A value beyond an end is put at that end."""
+        return round(max(0.0, min(100.0, 100 * (value - self.start) / (self.end - self.start))), 2)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        widest = (self.end - self.start) / _TICKS
+        power = 10 ** math.floor(math.log10(widest))
+        step = next(step * power for step in _STEPS if step * power >= widest)
+        counts = range(math.ceil(self.start / step), math.floor(self.end / step) + 1)
+        return [(self.place(step * count), f"{step * count:,.6g}") for count in counts]
+
+
+class ChartMark(NamedTuple):
+    """A value in a drawing, and the ends of its interval, in percent from the left and the top. A ring is an empty dot."""
+
+    kind: Literal["bar", "dot", "ring"]
+    x: float
+    y: float
+    ends: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+
+class TableCell(NamedTuple):
+    text: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableLine:
+    """A row of a table, with a cell for each column. `note` is a word or two, such as `reference` or `20 prompts`."""
+
+    name: str
+    cells: tuple[TableCell, ...]
+    note: str = ""
+    stands_out: bool = False
+    mark: ChartMark | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table. Marks of its rows are drawn: each in its row, or, with two axes, all in one plot.
+
+    If the table is wider than a terminal, its parts have the first `naming` columns each, the name included; 0 for one part.
+    """
+
+    title: str = ""
+    first: str = "engine"
+    columns: tuple[str, ...]
+    lines: tuple[TableLine, ...]
+    note: str = ""
+    axes: tuple[Axis, Axis] | None = None
+    naming: int = 0
+
+    @property
+    def is_chart(self) -> bool:
+        return self.axes is None and any(line.mark is not None for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Results of one kind. `rest` has more remarks, which are folded; a folded section is at the end of the report.
+
+    `about` says what was measured, without a full stop.
+    """
+
+    title: str
+    about: str = ""
+    tables: tuple[Table, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    rest: tuple[Remark, ...] = ()
+    note: str = ""
+    folded: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.tables or self.remarks or self.rest)
+
+
+class Figure(NamedTuple):
+    """A value of one engine, as a row of a chart. `sample` is its size, such as `20 prompts`."""
+
+    name: str
+    value: float
+    text: str
+    ends: tuple[float, float] | None = None
+    interval: str = ""
+    sample: str = ""
+    more: str = ""
+
+
+def chart(
+    title: str,
+    note: str,
+    figures: Sequence[Figure],
+    axis: Axis | None = None,
+    *,
+    titles: Sequence[str] = ("Value", "95% interval", "Measured on", ""),
+) -> Table:
+    """Return a table with a drawing in each row: bars from 0, or dots if `axis` does not begin at 0."""
+    if axis is None:
+        axis = Axis(0.0, max(0.0, *(end for it in figures for end in (it.value, *(it.ends or ())))) or 1.0)
+
+    def mark(figure: Figure) -> ChartMark:
+        ends = figure.ends and ((axis.place(figure.ends[0]), 50.0), (axis.place(figure.ends[1]), 50.0))
+        return ChartMark("dot" if axis.start else "bar", axis.place(figure.value), 50.0, ends)
+
+    rows = [(it.text, it.interval, it.sample, it.more) for it in figures]
+    shown = [column for column in range(4) if any(row[column] for row in rows)]
+    return Table(
+        title=title,
+        first="Engine",
+        note=note,
+        columns=tuple(titles[column] for column in shown),
+        lines=tuple(
+            TableLine(
+                name=public(figure.name),
+                cells=tuple(TableCell(row[column]) for column in shown),
+                mark=mark(figure),
+            )
+            for figure, row in zip(figures, rows, strict=True)
+        ),
+    )

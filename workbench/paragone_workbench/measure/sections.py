@@ -1,0 +1,420 @@
+"""A bench and a fidelity as they are printed, shown and written into reports: tables and remarks, from their JSON.
+
+In all functions, `names` has the engines that are shown: their names by those in the JSON; None for all, as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise, zip_longest
+from typing import TypeAlias
+
+from paragone import Json
+from paragone.json_values import count_at, list_at, number_at, object_at, objects_at, text_at, texts_at
+from paragone.texts import counted, size_text
+from paragone_workbench import statistics
+from paragone_workbench.blocks import Figure, Remark, Section, Table, TableCell, TableLine, chart, public
+from paragone_workbench.measure.fidelity_results import DECADES, FEWEST_WINDOWS
+from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
+
+Names: TypeAlias = Mapping[str, str] | None
+
+Named: TypeAlias = Sequence[tuple[str, Mapping[str, Json]]]
+
+
+def of_engines(items: Sequence[Mapping[str, Json]], names: Names, field: str = "engine") -> Named:
+    named = ((text_at(item, field), item) for item in items)
+    return [
+        (name if names is None else names[name], it) for name, it in named if names is None or name in names
+    ]
+
+
+def _line(name: str, *cells: str) -> TableLine:
+    return TableLine(name=public(name), cells=tuple(map(TableCell, cells)))
+
+
+def _partial(data: Json) -> str:
+    return ", partial" if object_at(data).get("partial") else ""
+
+
+# Bench
+
+
+def bench_sections(data: Mapping[str, Json], names: Names = None) -> Iterator[Section]:
+    """Yield a section with the speeds of single runs, and one with the throughputs of users at once, if measured."""
+    engines = of_engines(objects_at(data, "engines"), names)
+    repeat = count_at(data, "repeat") or 1
+    tests = [[(name, test) for test in objects_at(engine, "tests")] for name, engine in engines]
+    rows = [row for test in zip_longest(*tests) for row in filter(None, test) if row[1].get("repetitions")]
+    if rows:
+        runs = "1 run" if repeat == 1 else f"Mean ± standard deviation of {repeat} runs"
+        yield Section(
+            title="Bench",
+            about=f"{runs}, {count_at(rows[0][1], 'tokens') or 0:,} tokens generated in each{_partial(data)}",
+            tables=(_speeds(rows), _latencies(rows)),
+            remarks=tuple(_notes(rows, "depth")),
+        )
+    levels = [[(name, level) for level in objects_at(engine, "users")] for name, engine in engines]
+    users = [
+        row for level in zip_longest(*levels) for row in filter(None, level) if row[1].get("tokens_per_s")
+    ]
+    if users:
+        yield Section(
+            title="Users at once",
+            about="Users at once, each sends its next request as soon as it has an answer; "
+            f"{counted(repeat, 'answer')} for each",
+            tables=(_throughputs(users),),
+            remarks=tuple(_notes(users, "users")),
+        )
+
+
+def bench_problems(data: Mapping[str, Json], names: Names = None) -> Iterator[Remark]:
+    """Yield why tests were skipped or ended early, and warnings."""
+    for name, engine in of_engines(objects_at(data, "engines"), names):
+        skipped = (
+            test.get("skipped") for test in (*objects_at(engine, "tests"), *objects_at(engine, "users"))
+        )
+        found = (*texts_at(engine, "warnings"), *skipped, engine.get("error"))
+        for text in dict.fromkeys(text for text in found if isinstance(text, str)):
+            yield Remark(public(f"{name}: {text}"))
+
+
+def _notes(rows: Named, field: str) -> Iterator[Remark]:
+    for name, test in rows:
+        subject = (
+            f"{name}, prompt {count_at(test, 'prompt_tokens'):,}, {field} {count_at(test, field) or 0:,}"
+        )
+        yield from (Remark(public(f"{subject}: {text}")) for text in texts_at(test, "notes"))
+
+
+def _speeds(rows: Named) -> Table:
+    lines = [
+        _line(
+            *_named(name, test, "depth"),
+            spread_text(test, "prefill_tps"),
+            spread_text(test, "decode_tps"),
+            f"{count_at(test, 'repetitions')}",
+        )
+        for name, test in rows
+    ]
+    columns = ("prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs")
+    return Table(columns=columns, lines=tuple(lines), naming=3)
+
+
+def _latencies(rows: Named) -> Table:
+    """Return the latencies. TTFO has a column only if a model thought before it answered."""
+    thinks = any(test.get("ttfo_s") != test.get("ttft_s") for _, test in rows)
+    figures = {"TTFT, s": "ttft_s", **({"TTFO, s": "ttfo_s"} if thinks else {}), "TPOT, ms": "tpot_ms"}
+    lines = []
+    for name, test in rows:
+        itl = (number_at(test, f"itl_p{percent}_ms", "mean") for percent in (50, 95, 99))
+        between = "/".join(f"{mean:.1f}" for mean in itl if mean is not None) or "unknown"
+        latencies = [spread_text(test, figure) for figure in figures.values()]
+        lines.append(_line(*_named(name, test, "depth"), *latencies, between + _pieces(test)))
+    return Table(columns=("prompt", "depth", *figures, "ITL p50/95/99"), lines=tuple(lines), naming=3)
+
+
+def _throughputs(rows: Named) -> Table:
+    lines = [
+        _line(
+            *_named(name, level, "users"),
+            number_text(number_at(level, "tokens_per_s") or 0.0),
+            spread_text(level, "user_tps"),
+            _percentiles(level, "ttft_s"),
+            _percentiles(level, "tpot_ms"),
+            _percentiles(level, "itl_ms") + _pieces(level),
+            f"{count_at(level, 'answers') or 0:,}",
+        )
+        for name, level in rows
+    ]
+    times = ("TTFT p50/95/99, s", "TPOT p50/95/99, ms", "ITL p50/95/99, ms")
+    columns = ("prompt", "users", "tokens/s in all", "for each user", *times, "answers")
+    return Table(columns=columns, lines=tuple(lines), naming=3)
+
+
+def _named(name: str, test: Mapping[str, Json], field: str) -> tuple[str, str, str]:
+    return name, f"{count_at(test, 'prompt_tokens') or 0:,}", f"{count_at(test, field) or 0:,}"
+
+
+def _pieces(test: Mapping[str, Json]) -> str:
+    return " (pieces)" if test.get("in_pieces") else ""
+
+
+def spread_text(test: Mapping[str, Json], figure: str) -> str:
+    mean, stdev = number_at(test, figure, "mean"), number_at(test, figure, "stdev")
+    if mean is None:
+        return "unknown"
+    # the deviation of one run is 0
+    return f"{number_text(mean)} ± {number_text(stdev, mean)}" if stdev else number_text(mean)
+
+
+def number_text(value: float, beside: float | None = None) -> str:
+    """Return a number with at least four digits, or, with `beside`, with as many decimals as `beside` would get."""
+    size = abs(value if beside is None else beside)
+    decimals = 1 if size >= 100 else 2 if size >= 10 else 3
+    return f"{value:,.{decimals}f}"
+
+
+def _percentiles(level: Mapping[str, Json], figure: str) -> str:
+    """Return the three percentiles of a distribution, separated by slashes."""
+    found = [number_at(level, figure, name) for name in ("p50", "p95", "p99")]
+    return "/".join(number_text(it, found[0]) for it in found if it is not None) or "unknown"
+
+
+# Fidelity
+
+NOISE = "noise floor"
+
+
+def fidelity_sections(data: Mapping[str, Json], names: Names = None) -> Iterator[Section]:
+    """Yield a section on the distributions, and one on greedy answers, if measured."""
+    candidates = of_engines(objects_at(data, "candidates"), names)
+    if candidates and count_at(data, "tokens_scored"):
+        yield _distributions(data, candidates)
+    answers = object_at(data, "free_running")
+    if agreements := of_engines(objects_at(answers, "candidates"), names, "candidate"):
+        yield _greedy_answers(answers, agreements, names)
+
+
+def _distributions(data: Mapping[str, Json], candidates: Named) -> Section:
+    noise, window = object_at(data, "noise"), count_at(data, "window") or 0
+    reference = object_at(data, "reference")
+    differences = [*candidates, (NOISE, noise)]
+    compared = any(number_at(candidate, "mean_kld") is not None for _, candidate in candidates)
+    windows = count_at(reference, "windows") or count_at(data, "windows") or 0
+    whole = count_at(data, "text_windows") or windows
+    tables = [_figures(reference, candidates, noise)]
+    if windows and not any(
+        number_at(item, "mean_kld_se") or number_at(item, "ppl_se") for _, item in differences
+    ):
+        why = f"There are no uncertainties: these need {FEWEST_WINDOWS} windows or more."
+        tables[0] = dataclasses.replace(tables[0], note=why)
+    if compared:
+        tables += [_means(differences), *_shares(differences)]
+    tables += _depths(candidates)
+    return Section(
+        title="Fidelity",
+        about=f"Reference {text_at(reference, 'engine')}: {count_at(data, 'tokens_scored') or 0:,} tokens scored in "
+        f"{windows} of {whole} windows of {window} tokens{_partial(data)}",
+        tables=tuple(tables),
+        remarks=tuple(_findings(data, candidates, compared=compared)),
+    )
+
+
+def _figures(reference: Mapping[str, Json], candidates: Named, noise: Mapping[str, Json]) -> Table:
+    """Return the figures: a column for the reference, one for its noise, and one for each candidate."""
+    items = [reference, noise, *(candidate for _, candidate in candidates)]
+
+    def row(title: str, show: Callable[[Mapping[str, Json]], str]) -> TableLine:
+        return _line(title, *map(show, items))
+
+    def percent(item: Json, key: str, error: str) -> str:
+        found = estimate_at(item, key, error)
+        return "" if found is None else f"{statistics.number(found.scaled(100))} %"
+
+    top = next((count for _, it in candidates if (count := count_at(it, "top_k", "k"))), None)
+    lines = [
+        row("weights", lambda item: size_text(count_at(item, "size"))),
+        row("perplexity", lambda item: _shown(item, "ppl")),
+        row("ln(PPL / reference's)", lambda item: _shown(item, "log_ppl_ratio")),
+        row("bits per byte", lambda item: _shown(item, "bits_per_byte")),
+        row("mean KLD", lambda item: _shown(item, "mean_kld")),
+        row("on the scale", lambda item: _band(number_at(item, "mean_kld"))),
+        row("median KLD", lambda item: _plain(number_at(item, "median_kld"))),
+        row("90% KLD", lambda item: _plain(number_at(item, "p90_kld"))),
+        row("99% KLD", lambda item: _plain(number_at(item, "p99_kld"))),
+        row("maximum KLD", lambda item: _plain(number_at(item, "max_kld"))),
+        row("mean Δp", lambda item: percent(item, "mean_dp", "mean_dp_se")),
+        row("RMS Δp", lambda item: percent(item, "rms_dp", "rms_dp_se")),
+        row("same top token", lambda item: percent(item, "top1_agreement", "top1_se")),
+    ]
+    if top is not None:
+        lines += [
+            row(
+                f"same first of the top {top}",
+                lambda item: percent(item.get("top_k"), "top1_agreement", "top1_se"),
+            ),
+            row(
+                f"in common of the top {top}", lambda item: percent(item.get("top_k"), "common", "common_se")
+            ),
+        ]
+    columns = (text_at(reference, "engine"), NOISE, *(name for name, _ in candidates))
+    return Table(first="", columns=tuple(map(public, columns)), lines=tuple(lines))
+
+
+def _means(differences: Named) -> Table:
+    """Return the mean KL divergences by the size of the weights, with their 95% intervals."""
+    figures = []
+    for name, item in sorted(differences, key=lambda it: count_at(it[1], "size") or math.inf):
+        if (kld := estimate_at(item, "mean_kld")) is None:
+            continue
+        figure = Figure(name, kld.value, f"{kld.value:.3g}", sample=size_text(count_at(item, "size")))
+        if kld.error and (windows := count_at(item, "windows")):
+            interval = statistics.t_interval(kld.value, kld.error, windows)
+            low, high = max(0.0, interval.low), interval.high
+            figure = figure._replace(ends=(low, high), interval=f"{low:.3g} to {high:.3g}")
+        figures.append(figure)
+    note = "A value within the noise floor is no difference."
+    return chart("Mean KLD by size", note, figures, titles=("mean KLD", "95% interval", "weights"))
+
+
+_HEIGHTS = " ▁▂▃▄▅▆▇█"
+
+
+def _shares(differences: Named) -> Iterator[Table]:
+    """Yield the distribution of the positions' KL divergences: a block for each sixth of a decade, as high as its share."""
+    lines = []
+    for name, item in differences:
+        shares = [share for share in list_at(item, "kld_shares") if isinstance(share, int | float)]
+        most = max(shares, default=0)
+        levels = (round(share / most * 8) if most else 0 for share in shares)
+        blocks = (
+            _HEIGHTS[max(level, 1) if share else 0] for share, level in zip(shares, levels, strict=True)
+        )
+        if shares:
+            lines.append(_line(name, "".join(blocks)))
+    if lines:
+        scale = "".join(f"1e{decade}".ljust(6) for decade in DECADES[:-1])
+        title = "Share of the positions, by their KLD"
+        yield Table(title=title, first="", columns=("",), lines=(*lines, _line("", scale)))
+
+
+def _depths(candidates: Named) -> Iterator[Table]:
+    """Yield the mean KL divergence by the number of tokens before the position."""
+    found = [(name, objects_at(item, "by_depth", "parts")) for name, item in candidates]
+    measured = [(name, parts) for name, parts in found if parts]
+    if measured:
+        yield Table(
+            title="Mean KLD by the number of tokens before",
+            first="",
+            columns=tuple(_range(part, "–") for part in measured[0][1]),
+            lines=tuple(
+                _line(name, *(_shown(part, "mean_kld") for part in parts)) for name, parts in measured
+            ),
+        )
+
+
+def _range(part: Mapping[str, Json], dash: str) -> str:
+    first, last = (count_at(part, end) or 0 for end in ("first", "last"))
+    return f"{first:,}{dash}{last:,}" if last > first else f"{first:,}"
+
+
+def _findings(data: Mapping[str, Json], candidates: Named, *, compared: bool) -> Iterator[Remark]:
+    said = False
+    for name, candidate in candidates:
+        depth = object_at(candidate, "by_depth")
+        ends = [
+            f"{number_at(part, 'mean_kld') or 0.0:.3g} after {_range(part, ' to ')}"
+            for part in objects_at(depth, "parts")
+        ]
+        growth = (
+            f"{name}: the KLD grows with the depth in the context, from {ends[0]} tokens to {ends[-1]}."
+            if ends
+            else ""
+        )
+        for text, stands_out in (
+            (text_at(candidate, "reason"), False),
+            (text_at(candidate, "warning"), True),
+            (text_at(candidate, "sentence"), False),
+            (growth if depth.get("grows") is True else "", True),
+        ):
+            if text:
+                said = True
+                yield Remark(public(text), stands_out)
+    if not (compared or said):
+        yield Remark("No candidate was measured.")
+    klds = {
+        text_at(it, "engine"): kld for _, it in candidates if (kld := number_at(it, "mean_kld")) is not None
+    }
+    order = sorted(klds, key=lambda name: klds[name])
+    # if neighbours differ, so do engines that are further apart
+    neighbours = [{one, other} for one, other in pairwise(order)]
+    found = [({text_at(pair, "a"), text_at(pair, "b")}, pair) for pair in objects_at(data, "pairs")]
+    pairs = [(neighbours.index(both), pair) for both, pair in found if both in neighbours]
+    for _, pair in sorted(pairs, key=lambda it: it[0]):
+        yield Remark(public(text_at(pair, "sentence")), pair.get("shown") is True)
+    if compared:
+        yield Remark(f"Scale of the mean KLD: {scale_text()}.")
+
+
+def fidelity_problems(data: Mapping[str, Json], names: Names = None) -> Iterator[Remark]:
+    for name, candidate in of_engines(objects_at(data, "candidates"), names):
+        if error := text_at(candidate, "error"):
+            yield Remark(public(f"{name}: {error}"))
+
+
+def estimate_at(item: Json, key: str, error: str = "") -> statistics.Estimate | None:
+    value = number_at(item, key)
+    return None if value is None else statistics.Estimate(value, number_at(item, error or f"{key}_se"))
+
+
+def _shown(item: Json, key: str) -> str:
+    found = estimate_at(item, key)
+    return "" if found is None else statistics.number(found)
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _band(kld: float | None) -> str:
+    return "" if kld is None else band_of(kld)
+
+
+def _greedy_answers(answers: Mapping[str, Json], agreements: Named, names: Names) -> Section:
+    """Return the length and the faults of greedy answers, and how far they agree with the reference's."""
+    agreed = {text_at(found, "candidate"): (name, found) for name, found in agreements}
+    rows: list[tuple[str, Mapping[str, Json], Mapping[str, Json]]] = []
+    for at, conduct in enumerate(objects_at(answers, "engines")):
+        engine = text_at(conduct, "engine")
+        name, found = agreed.get(engine, (engine, {}))
+        if engine in agreed or not at:
+            rows.append((name, conduct, found))
+
+    def row(title: str, show: Callable[[Mapping[str, Json]], str]) -> TableLine:
+        return _line(title, *(show({**found, **conduct}) for _, conduct, found in rows))
+
+    def count(key: str) -> Callable[[Mapping[str, Json]], str]:
+        return lambda it: f"{count_at(it, key) or 0:,}"
+
+    def same(it: Mapping[str, Json]) -> str:
+        return (
+            f"{count_at(it, 'identical') or 0:,} of {count_at(it, 'prompts') or 0:,}"
+            if "identical" in it
+            else ""
+        )
+
+    def fork(it: Mapping[str, Json]) -> str:
+        median = number_at(it, "forks", "median")
+        return "" if median is None else f"{median:.0f} {text_at(it, 'forks', 'unit')}s"
+
+    def length(it: Mapping[str, Json]) -> str:
+        tokens = number_at(it, "median_tokens")
+        return "" if tokens is None else f"{tokens:,.0f} tokens"
+
+    def ratio(it: Mapping[str, Json]) -> str:
+        times = number_at(it, "length_ratio")
+        return "" if times is None else f"{times:.2f}"
+
+    lines = (
+        row("answers", count("answers")),
+        row("the same answer", same),
+        row("same before the fork", fork),
+        row("length (median)", length),
+        row("length, times", ratio),
+        row("cut at the limit", count("cut")),
+        row("loops", count("loops")),
+        row("empty", count("empty")),
+    )
+    sentences = [(text, False) for text in texts_at(answers, "notes")]
+    sentences += [(text_at(found, "sentence"), found.get("collapsed") is True) for _, found in agreements]
+    return Section(
+        title="Greedy answers",
+        about=f"Greedy answers to {counted(count_at(answers, 'asked') or 0, 'prompt')}{_partial(answers)}",
+        tables=(Table(first="", columns=tuple(public(name) for name, _, _ in rows), lines=lines),)
+        if rows
+        else (),
+        remarks=tuple(Remark(public(text), stands_out) for text, stands_out in sentences if text),
+    )

@@ -1,0 +1,332 @@
+"""The writes of a conversation to the history, and the ordered list of those that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from paragone.texts import counted, shortened
+from paragone.wire import to_json
+from paragone_workbench.engines.definitions import without_literal_keys
+from paragone_workbench.store.database import Database, clean
+from paragone_workbench.store.errors import ConversationDeleted
+from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.store.runs import save_run
+
+if TYPE_CHECKING:
+    from paragone import RunSettings
+    from paragone_workbench.conversation.tree import Conversation, Prompt
+    from paragone_workbench.runs.run import Run
+    from paragone_workbench.store.errors import StoreError
+    from paragone_workbench.store.records import LaneRecord, QueuedPrompt
+
+Write: TypeAlias = Callable[[Database, int], "int | None"]
+"""Writes a record in a transaction, for the instance of the program with this id; a second call changes nothing.
+Returns the number of a conversation or of a run. Every record comes after those that it refers to."""
+
+RecordKey: TypeAlias = tuple[
+    Literal["conversation", "prompt", "lane", "run", "head", "text", "queue", "opened"], str
+]
+"""The kind of a record, and its id. A later write replaces an earlier one with the same key."""
+
+_TITLE = 80  # characters
+
+_LANE = """
+    INSERT INTO lane (id, conversation_id, position, definition, closed) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+      position = excluded.position, definition = excluded.definition, closed = excluded.closed
+"""
+_TURN = """
+    INSERT INTO turn (run_id, prompt_id, lane_id, continues_id) VALUES (?, ?, ?, ?)
+    ON CONFLICT (run_id) DO UPDATE SET continues_id = excluded.continues_id
+"""
+_TEXT = """
+    INSERT OR REPLACE INTO piece (run_id, position, text, thinking)
+    SELECT id, ?, ?, ? FROM run WHERE id = ? AND state = 'running'
+"""
+_HEAD = "UPDATE lane SET head_id = coalesce(?, head_id), fork_id = coalesce(?, fork_id) WHERE id = ?"
+_TITLED = "UPDATE conversation SET title = ? WHERE id = ? AND title = ''"
+_OPENED = "UPDATE conversation SET opened = ? WHERE id = ?"
+_USED = "UPDATE conversation SET updated = max(used, ?) WHERE id = ?"
+
+
+def begin(conversation: Conversation, title: str = "", *, is_saved: bool) -> Write:
+    """Return the write that comes first: of a conversation, unless it `is_saved`. It raises ConversationDeleted if the
+    history lacks a saved one."""
+    new = {"id": conversation.id, "title": title_of(clean(title)), "created": conversation.created}
+
+    def write(database: Database, _: int) -> int:
+        if not is_saved:
+            database.insert("conversation", conflict="OR IGNORE", **new, updated=conversation.created)
+        for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", conversation.id):
+            return int(number)
+        raise ConversationDeleted
+
+    return write
+
+
+def _write_prompt(database: Database, conversation_id: str, prompt: Prompt) -> None:
+    text, insert = clean(prompt.text), partial(database.insert, conflict="OR IGNORE")
+    insert(
+        "prompt",
+        id=prompt.id,
+        conversation_id=conversation_id,
+        parent_id=None if prompt.parent is None else prompt.parent.id,
+        text=text,
+        system=None if prompt.system is None else clean(prompt.system),
+        sampling=None if prompt.sampling is None else json.dumps(prompt.sampling),
+        for_all=int(prompt.for_all),
+        created=prompt.created,
+    )
+    part = partial(insert, prompt_id=prompt.id)
+    for position, image in enumerate(prompt.images):
+        data, name = base64.b64decode(image.data), clean(image.name)
+        part("image", position=position, name=name, media_type=image.media_type, data=data)
+    for position, file in enumerate(prompt.files):
+        length = len(file.section)
+        part("attached_file", position=position, name=clean(file.name), size=file.size, length=length)
+    database.run(_TITLED, title_of(text), conversation_id)
+    database.run(_USED, prompt.created, conversation_id)
+
+
+def _write_queue(database: Database, conversation_id: str, queue: tuple[QueuedPrompt, ...]) -> None:
+    database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
+    for position, queued in enumerate(queue):
+        database.insert(
+            "queued",
+            conversation_id=conversation_id,
+            position=position,
+            text=clean(queued.text),
+            files=json.dumps([to_json(file) for file in queued.files]),
+            images=json.dumps([to_json(image) for image in queued.images]),
+            lanes=json.dumps([lane.id for lane in queued.lanes]),
+            for_all=int(queued.for_all),
+            prompt_id=None if queued.prompt is None else queued.prompt.id,
+        )
+
+
+def title_of(text: str) -> str:
+    """Return the title for a text: the first line that is not blank, shortened to `_TITLE` characters."""
+    line = next((line for line in map(str.strip, text.splitlines()) if line), "")
+    return shortened(line, _TITLE)
+
+
+@dataclass(slots=True, eq=False)
+class FollowedRun:
+    lane: LaneRecord
+    text: int = 0
+    """Number of characters of the answer that have been saved."""
+    thinking: int = 0
+    settings: RunSettings | None = None
+    """The settings that the history has, or that wait to be saved."""
+
+
+def _text_write(run: Run, followed: FollowedRun) -> Write:
+    text, thinking = run.text[followed.text :], run.thinking[followed.thinking :]
+    row = followed.text + followed.thinking, clean(text), clean(thinking), run.id
+    return lambda database, _: database.run(_TEXT, *row)
+
+
+class Outbox:
+    """The ordered list of what one conversation has to save. A write is deleted once it is committed."""
+
+    def __init__(self, conversation: Conversation, saved: Collection[str] = ()) -> None:
+        """`saved` are the ids of the lanes and runs that the history has."""
+        self.conversation = conversation
+        self.problem: StoreError | None = None
+        self.is_left = False
+        self.waiting: list[asyncio.Future[StoreError | None]] = []
+        """One future for each caller that waits for a save."""
+        self.items: dict[RecordKey, Write] = {}
+        self.runs: dict[Run, FollowedRun] = {}
+        self.lanes: dict[LaneRecord, None] = {}
+        self._saved = {*saved}
+
+    @property
+    def prompts(self) -> int:
+        return sum(kind == "prompt" for kind, _ in self.items)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to save that may be saved. A conversation without prompts is not saved."""
+        return (self.conversation.number is not None or bool(self.prompts)) and (
+            bool(self.items) or any(map(self._new_text, self.runs))
+        )
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.problem is not None and not self.problem.can_pass
+
+    @property
+    def has_sent(self) -> bool:
+        sent = any(kind in ("queue", "prompt") for kind, _ in self.items)
+        return sent and self.is_due and not self.is_given_up
+
+    def put_prompt(self, prompt: Prompt) -> None:
+        own_id = self.conversation.id
+        self.items["prompt", prompt.id] = lambda database, _: _write_prompt(database, own_id, prompt)
+
+    def put_lane(self, lane: LaneRecord) -> None:
+        """Save a lane, but not a new one that is closed without a run. A head that has not started is ignored."""
+        self.lanes[lane] = None
+        is_used = lane.id in self._saved or any(followed.lane is lane for followed in self.runs.values())
+        if lane.closed and not is_used:
+            self.items.pop(("lane", lane.id), None)
+            self.items.pop(("head", lane.id), None)
+            return
+        engine = json.dumps(to_json(without_literal_keys(lane.definition)))
+        row = lane.id, self.conversation.id, lane.position, engine, lane.closed
+        self.items["lane", lane.id] = lambda database, _: database.run(_LANE, *row)
+        head_id = lane.head.id if lane.head is not None and self.has(lane.head) else None
+        fork_id = self._nearest(lane.fork)
+        if head_id is not None or fork_id is not None:
+            self.items.pop(("head", lane.id), None)  # it is written after the runs
+            ends = head_id, fork_id, lane.id
+            self.items["head", lane.id] = lambda database, _: database.run(_HEAD, *ends)
+
+    def put_run(self, run: Run) -> None:
+        """Save a followed run that is new, has ended, or has changed in more than the text."""
+        assert run.prompt is not None  # others are not followed
+        followed, is_new = self.runs[run], not self.has(run)
+        own_id, result = self.conversation.id, run.result
+        turn = run.id, run.prompt.id, followed.lane.id, self._nearest(run.continues)
+
+        def write(database: Database, owner_id: int) -> int:
+            number = save_run(database, result, owner_id=owner_id)
+            database.run(_TURN, *turn)
+            if result.ended is not None:
+                database.run(_USED, result.ended, own_id)
+            return number
+
+        self.items["run", run.id] = write
+        if is_new and followed.lane.head is run:
+            self.put_lane(followed.lane)
+        followed.settings = run.settings
+
+    def drop_run(self, run: Run) -> None:
+        """Forget a run that has ended without a start."""
+        self.put_lane(self.runs.pop(run).lane)
+
+    def put_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
+        own_id = self.conversation.id
+        self.items.pop(("queue", ""), None)  # it is written after the prompts
+        self.items["queue", ""] = lambda database, _: _write_queue(database, own_id, queue)
+
+    def opened_again(self, lanes: Iterable[LaneRecord]) -> None:
+        """Note that the conversation was opened, and that the history has these lanes and their numbered runs."""
+        row = time.time(), self.conversation.id
+        self.items["opened", ""] = lambda database, _: database.run(_OPENED, *row)
+        for lane in lanes:
+            self.lanes[lane] = None
+            self._saved.add(lane.id)
+            self._saved.update(run.id for run in lane.runs if run.number is not None)
+
+    def has(self, run: Run) -> bool:
+        """Return whether the history has a run, or will have the run after the next save."""
+        return ("run", run.id) in self.items or run.id in self._saved
+
+    def clear(self) -> None:
+        self.items.clear()
+        self.runs.clear()
+
+    def take(self) -> tuple[dict[RecordKey, Write], dict[Run, tuple[int, int]]]:
+        """Return what to write now, and the lengths of the answer and the thinking of each run with new text."""
+        first = begin(self.conversation, is_saved=self.conversation.number is not None)
+        writes: dict[RecordKey, Write] = {("conversation", self.conversation.id): first, **self.items}
+        lengths: dict[Run, tuple[int, int]] = {}
+        for run, followed in self.runs.items():
+            if run.state == "running" and self._new_text(run):
+                lengths[run] = len(run.text), len(run.thinking)
+                writes["text", run.id] = _text_write(run, followed)
+        return writes, lengths
+
+    def committed(
+        self,
+        writes: Mapping[RecordKey, Write],
+        lengths: Mapping[Run, tuple[int, int]],
+        numbers: Mapping[RecordKey, int],
+    ) -> None:
+        """Delete committed writes, unless others replaced them, and give the conversation and its runs their numbers."""
+        self.conversation.number = numbers["conversation", self.conversation.id]
+        self._saved.update(record_id for kind, record_id in writes if kind in ("lane", "run"))
+        for key, write in writes.items():
+            if self.items.get(key) is write:
+                del self.items[key]
+        for run, followed in [*self.runs.items()]:
+            followed.text, followed.thinking = lengths.get(run, (followed.text, followed.thinking))
+            run.number = numbers.get(("run", run.id), run.number)
+            if run.state != "running" and run.number is not None and ("run", run.id) not in self.items:
+                del self.runs[run]
+
+    def wake(self, waiting: list[asyncio.Future[StoreError | None]]) -> None:
+        """Tell callers that wait for a save how the save ended."""
+        for future in waiting:
+            if not future.done():
+                future.set_result(self.problem)
+        waiting.clear()
+
+    def loss(self) -> str:
+        """Return how much is not saved, as the subject of a sentence; empty if at most the time of opening is not."""
+        if not self.is_due:
+            return ""
+        new = [(run, self._new_text(run)) for run in self.runs]
+        counts = [count for run, count in new if count or ("run", run.id) in self.items]
+        parts = [counted(self.prompts, "prompt")] if self.prompts else []
+        if counts:
+            parts.append(f"{counted(sum(counts), 'character')} of {counted(len(counts), 'answer')}")
+        if not parts and self.items.keys() - {("opened", "")}:
+            return "The last changes of lanes"
+        return " and ".join(parts)
+
+    def whole(self) -> SavedConversation:
+        """Return the conversation, saved or not, as the history returns it, without runs in progress."""
+        lanes = sorted(self.lanes, key=lambda lane: lane.position)
+        runs = [
+            run for lane in lanes for run in lane.runs if run.prompt is not None and run.state != "running"
+        ]
+        return SavedConversation(
+            conversation=self.conversation,
+            title=self.conversation.prompts[0].text,
+            updated=max((run.result.started for run in runs), default=self.conversation.created),
+            lanes=tuple(lanes),
+            runs=tuple(sorted(runs, key=lambda run: run.result.started)),
+        )
+
+    def _new_text(self, run: Run) -> int:
+        """Return the number of unsaved characters of a run's answer and thinking; 0 before its start."""
+        followed = self.runs[run]
+        return run.length - followed.text - followed.thinking if self.has(run) else 0
+
+    def _nearest(self, run: Run | None) -> str | None:
+        """Return the id of the first run that the history will have, from `run` back along the path; else None."""
+        while run is not None and not self.has(run):
+            run = run.continues
+        return None if run is None else run.id
+
+
+def whole_writes(saved: SavedConversation, known: Collection[str] = ()) -> dict[RecordKey, Write]:
+    """Return the writes of a whole conversation, except for the prompts, lanes and runs whose ids are `known`."""
+    outbox = Outbox(saved.conversation, known)
+    outbox.runs = {run: FollowedRun(lane) for lane in saved.lanes for run in lane.runs}
+    lanes = [lane for lane in saved.lanes if lane.id not in known]
+    for prompt in saved.conversation.prompts:
+        if prompt.id not in known:
+            outbox.put_prompt(prompt)
+    for lane in lanes:
+        outbox.put_lane(lane)
+    for run in saved.runs:
+        if run.prompt is not None and run.id not in known:
+            outbox.put_run(run)
+    for lane in lanes:
+        outbox.put_lane(lane)  # now with its head
+    return {
+        (kind, record_id): write
+        for (kind, record_id), write in outbox.items.items()
+        if kind not in ("lane", "head") or record_id not in known
+    }
