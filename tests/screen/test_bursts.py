@@ -114,9 +114,9 @@ def slow_work(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
-    async def slow_call(self, *args):
+    async def slow_call(self, *args, **options):
         await turns()
-        return await call(self, *args)
+        return await call(self, *args, **options)
 
     async def slow_look(*args, **options):
         async with contextlib.aclosing(look(*args, **options)) as found:
