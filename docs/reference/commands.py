@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
-from paragone_cli.command_line.arguments import declared
-from paragone_cli.commands import COMMANDS, SCREEN, load
+from paragone_cli.command_line.arguments import Arguments, declared
+from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, names_in
 
 HEAD = """# All commands and options
 
@@ -18,27 +19,46 @@ WORDS = {None: "{}", "?": "[{}]", "*": "[{}…]", "+": "{}…"}
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *(line for name in ("", *COMMANDS) for line in section(name))]) + "\n"
+    return "\n".join([HEAD, *(line for name in EXAMPLES for line in section(name))]) + "\n"
 
 
-def section(name: str) -> Iterator[str]:
-    """Yield the lines of a command; of the screen for an empty name."""
-    entry = COMMANDS[name] if name else SCREEN
+def section(top: str) -> Iterator[str]:
+    """Yield the lines of a command with its subcommands; of the screen for an empty name."""
+    yield f"\n## {f'paragone {top}' if top else 'The screen'}\n"
+    if top in GROUPS:
+        yield f"{GROUPS[top]}\n"
+    yield from ("```sh", textwrap.dedent(EXAMPLES[top].lstrip("\n")), "```\n")
+    for name in names_in(top):
+        if top in GROUPS:
+            yield f"\n### paragone {name}\n"
+        yield f"{COMMANDS[name].summary}\n"
+        yield from table(name, COMMANDS[name].arguments)
+    if not top:
+        yield "\n## Options of every command\n"
+        yield from rows(Arguments)
+
+
+def table(name: str, kind: type[Arguments]) -> Iterator[str]:
+    """Yield the usage line of a command, and the rows of its arguments."""
+    common = {name for name, _, _ in declared(Arguments)}
     words, options = [], []
-    rows: dict[bool, list[str]] = {False: [], True: []}
-    for _, flags, settings in declared(load(name).arguments):
+    for it, flags, settings in declared(kind):
         metavar = settings.get("metavar", "")
-        shown = " ".join(filter(None, (*flags, metavar)))
-        if flags:
-            several = "…" if "nargs" in settings else ""
-            options.append(f"[{shown}{several}]")
-        else:
+        if not flags:
             words.append(WORDS[settings.get("nargs")].format(metavar))
-        escaped = shown.replace("|", "\\|")
-        rows[bool(flags)].append(f"| `{escaped}` | {settings['help']} |")
-    yield f"\n## {f'paragone {name}' if name else 'The screen'}\n"
-    yield f"{entry.summary}\n"
-    yield f"```\n{' '.join(['paragone', *filter(None, [name]), *words, *options, '[--help]'])}\n```\n"
+        elif it not in common:
+            shown = " ".join(filter(None, (flags[-1], metavar))) + ("…" if "nargs" in settings else "")
+            options.append(shown if settings.get("required") else f"[{shown}]")
+    yield f"```\n{' '.join(['paragone', *filter(None, [name]), *words, *options])}\n```\n"
+    if words or options:
+        yield from rows(kind, without=common)
+
+
+def rows(kind: type[Arguments], without: frozenset[str] | set[str] = frozenset()) -> Iterator[str]:
+    """Yield the table of arguments, positional ones first."""
     yield "| argument | meaning |"
     yield "| --- | --- |"
-    yield from (*rows[False], *rows[True])
+    found = [it for it in declared(kind) if it[0] not in without]
+    for _, flags, settings in sorted(found, key=lambda it: bool(it[1])):
+        shown = " ".join(filter(None, (", ".join(flags), settings.get("metavar", "")))).replace("|", "\\|")
+        yield f"| `{shown}` | {settings['help']} |"

@@ -56,23 +56,25 @@ def test_conversations_and_their_runs_are_listed(run_here):
         (f"c{second}", 2, ["steady"]),
         (f"c{earlier}", 1, ["steady"]),
     ]
-    shown = run_here("history", f"c{second}").stdout.decode()
+    shown = run_here("history", "show", f"c{second}").stdout.decode()
     assert "> Hi.\n" in shown
     assert f"> {'x' * 60}…\n" in shown
     assert "steady  done  word0 word1 word2\n" in shown
     assert "3 tokens" in shown
-    prompts = data("history", run_here("history", f"c{second}", "--json"))["prompts"]
+    prompts = data("history", run_here("history", "show", f"c{second}", "--json"))["prompts"]
     assert [prompt["text"] for prompt in prompts] == ["Hi.", "x" * 100]
     assert prompts[0]["runs"][0]["text"] == "word0 word1 word2 "
 
 
 def test_an_answer_goes_on(run_here):
     conversation = written(chat, STEADY, ["Count."])
-    before = data("history", run_here("history", f"c{conversation}", "--json"))["prompts"][0]["runs"][0]
+    before = data("history", run_here("history", "show", f"c{conversation}", "--json"))["prompts"][0]["runs"][
+        0
+    ]
     done = paragone("history", "continue", before["id"])
     assert done.stdout.decode() == "word0 word1 word2 word3 word4 word5 \n"
     assert f"a variant of {before['id']}" in done.stderr.decode()
-    runs = data("history", run_here("history", f"c{conversation}", "--json"))["prompts"][0]["runs"]
+    runs = data("history", run_here("history", "show", f"c{conversation}", "--json"))["prompts"][0]["runs"]
     assert [run["text"] for run in runs] == ["word0 word1 word2 ", done.stdout.decode().removesuffix("\n")]
     again = data("history", paragone("history", "continue", runs[1]["id"], "--json"))
     assert again["text"].endswith("word7 word8 ")
@@ -83,8 +85,8 @@ def test_an_answer_goes_on(run_here):
     ("argv", "sentence"),
     [
         (("history", "continue", "c1"), "'c1' is not the id of an answer"),
-        (("history", "c9"), "Conversation c9 no longer exists"),
-        (("history", "e9"), "`paragone suite show e9` shows an experiment."),
+        (("history", "show", "c9"), "Conversation c9 no longer exists"),
+        (("history", "show", "e9"), "`paragone suite show e9` shows an experiment."),
         (("replay", "n" * 6000), "is neither an id nor a file"),
     ],
 )
@@ -100,12 +102,13 @@ def test_a_run_that_another_instance_is_writing(run_here):
     run = writer.start(writer.conversation.prompts[0], writer.lane())
     writer.add(run, "So far")
     assert (
-        f"r{run.number}  smol  running  So far\n" in run_here("history", f"c{writer.number}").stdout.decode()
+        f"r{run.number}  smol  running  So far\n"
+        in run_here("history", "show", f"c{writer.number}").stdout.decode()
     )
-    (prompt,) = data("history", run_here("history", f"c{writer.number}", "--json"))["prompts"]
+    (prompt,) = data("history", run_here("history", "show", f"c{writer.number}", "--json"))["prompts"]
     assert prompt["runs"][0]["state"] == "running"
     store.close()
-    assert "  interrupted  So far\n" in run_here("history", f"c{writer.number}").stdout.decode()
+    assert "  interrupted  So far\n" in run_here("history", "show", f"c{writer.number}").stdout.decode()
 
 
 def test_the_same_answers_and_other_ones():
@@ -289,10 +292,10 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("export", "--all"), "An export needs a file"),
         (("export", "c1", "--to", "x.html"), "exported as .json or .md, not as .html"),
         (("export", "c9", "--to", "x.json"), "Conversation c9 no longer exists"),
-        (("c1", "--yes"), "`paragone history show` does not take --yes; `history delete` does."),
+        (("export", "--to", "x.json"), "Name the conversations to export, such as c7, or write --all."),
+        (("rename", "c1"), "The new title is needed."),
         (("list", "c9"), "'c9' is not a filter."),
     ],
 )

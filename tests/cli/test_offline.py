@@ -57,8 +57,8 @@ def test_offline_an_engine_at_a_server_is_refused_by_name(how, listener, setting
     "command",
     [
         ("engines",),
-        ("models", "ollama"),
-        ("pull", "far"),
+        ("engines", "models", "ollama"),
+        ("engines", "pull", "far"),
         ("bench", "far"),
     ],
     ids=" ".join,
@@ -133,14 +133,14 @@ def test_the_setting_holds_however_it_is_written_and_whatever_else_is_wrong(
 ):
     elsewhere = tmp_path / "other.toml"
     elsewhere.write_text(text, encoding="utf-8")
-    assert imported(paragone("options", "stranger", "--config", str(elsewhere)))
+    assert imported(paragone("engines", "options", "stranger", "--config", str(elsewhere)))
     assert untouched(listener)
 
 
 @pytest.mark.parametrize("text", ["", "# [network]\n# offline = true\n[lanes\n"])
 def test_a_plugin_starts_what_it_wants_if_nobody_says_offline(text, calling, listener, settings):
     settings(text)
-    assert imported(paragone("options", "stranger"))
+    assert imported(paragone("engines", "options", "stranger"))
     assert not untouched(listener)
 
 
@@ -162,14 +162,14 @@ def test_servers_here_may_be_used_offline_if_the_user_allows_it(how, answering, 
 
 def test_servers_here_are_asked_only_if_the_user_says_so(server, settings, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", server.url)
-    done = paragone("models", "--json")
+    done = paragone("engines", "models", "--json")
     assert not server.requests
-    assert data("models", done)["not_asked"] == ["ollama", "scripted_server"]
-    assert "`paragone models ollama` asks" in said(paragone("models"))
-    assert "m:latest" in paragone("models", "ollama").stdout.decode()
+    assert data("engines models", done)["not_asked"] == ["ollama", "scripted_server"]
+    assert "`paragone engines models ollama` asks" in said(paragone("engines", "models"))
+    assert "m:latest" in paragone("engines", "models", "ollama").stdout.decode()
     server.requests.clear()
     settings("[network]\nlocal_servers = true\n")
-    assert "m:latest" in paragone("models").stdout.decode()
+    assert "m:latest" in paragone("engines", "models").stdout.decode()
 
 
 def test_doctor_contacts_no_server_offline_and_tries_what_holds_the_network(listener, settings, monkeypatch):

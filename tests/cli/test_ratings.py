@@ -1,4 +1,4 @@
-"""`paragone ratings`, over votes in the user's history."""
+"""`paragone vote ratings`, over votes in the user's history."""
 
 import sqlite3
 from contextlib import closing
@@ -37,7 +37,7 @@ def test_a_damaged_vote_is_named(store, candidates, run_here):
     number = store.votes.add(vote(0))
     with closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         database.execute("UPDATE vote SET candidates = ?", (candidates,))
-    done = run_here("ratings")
+    done = run_here("vote", "ratings")
     assert done.returncode == 1
     assert f"Vote {number} cannot be read" in said(done)
 
@@ -45,7 +45,7 @@ def test_a_damaged_vote_is_named(store, candidates, run_here):
 def test_ratings_are_printed(store):
     for choice in (0, 0, 0, 1, "tie", "bad"):
         store.votes.add(vote(choice))
-    done = paragone("ratings")
+    done = paragone("vote", "ratings")
     assert done.returncode == 0, said(done)
     out = done.stdout.decode()
     assert out.startswith("6 votes: 16.7% ties, 16.7% both bad\n")
@@ -59,7 +59,7 @@ def test_the_json_has_the_documented_shape(store, options, run_here):
         store.votes.add(vote(choice))
     store.votes.add(vote(0, blind=False))
     store.votes.add(vote(1, named=True))
-    found = data("ratings", run_here("ratings", "--json", *options))
+    found = data("vote ratings", run_here("vote", "ratings", "--json", *options))
     assert found["votes"] == {(): 4, ("--without-named",): 3, ("--all",): 5}[options]
     assert (found["named"], found["includes_named"]) == (1, options != ("--without-named",))
     assert [it["engine"] for it in found["engines"]]
@@ -69,11 +69,11 @@ def test_the_votes_of_an_experiment(store, run_here):
     number = add_experiment(store, {0: ("a", "b")}).number
     store.votes.add(vote(0, experiment_id=number))
     store.votes.add(vote(1))
-    assert data("ratings", run_here("ratings", "--json", "--experiment", f"e{number}"))["votes"] == 1
+    assert data("vote ratings", run_here("vote", "ratings", "--json", f"e{number}"))["votes"] == 1
 
 
 def test_no_votes(home, run_here):
-    done = run_here("ratings", "--json")
+    done = run_here("vote", "ratings", "--json")
     assert (done.returncode, done.stdout) == (1, b"")
     assert "There are no votes to rate engines by." in said(done)
 
@@ -89,13 +89,13 @@ def test_no_votes(home, run_here):
 )
 def test_votes_that_are_all_left_out(store, run_here, only, options, why):
     store.votes.add(only)
-    done = run_here("ratings", *options)
+    done = run_here("vote", "ratings", *options)
     assert done.returncode == 1
     assert why in said(done)
 
 
 @pytest.mark.parametrize("name", ["e9", "3", "e³"])
 def test_an_experiment_that_does_not_exist(home, name, run_here):
-    done = run_here("ratings", "--experiment", name)
+    done = run_here("vote", "ratings", name)
     assert done.returncode == 2
     assert name in said(done)

@@ -14,7 +14,7 @@ import pytest
 from tests.processes import engines_of
 
 from paragone import InputError, ScoreRequest, Token, TokenizeRequest
-from paragone_cli.commands import load, parse
+from paragone_cli.commands import run
 from paragone_workbench.workbench import Workbench
 
 from .conftest import all_gone, paragone, running, said
@@ -154,10 +154,8 @@ def test_an_address_that_cannot_be_used():
 def test_without_its_packages_the_command_says_how_to_install_them(monkeypatch):
     monkeypatch.delitem(sys.modules, "paragone_workbench.serving.listening", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    _, args = parse(["serve", "rogue:steady"])
-    assert args is not None
     with pytest.raises(InputError, match="needs the package uvicorn") as caught:
-        load("serve").run(args)
+        run(["serve", "rogue:steady"])
     assert "'uvicorn<1,>=" in caught.value.hint
 
 

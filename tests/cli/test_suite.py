@@ -115,7 +115,6 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("run",), "No file with prompts was named."),
         (
             ("run", "FILE", *ENGINES, "--repeat", "0"),
             "Argument --repeat: '0' is not a whole number from 1 to 1,000.",

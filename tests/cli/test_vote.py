@@ -34,7 +34,7 @@ def saved(
 )
 def test_an_experiment_that_does_not_exist_is_a_usage_error(words, sentence, capsys):
     saved([("a", "b")])
-    assert main(["vote", *words]) == 2
+    assert main(["vote", "cast", *words]) == 2
     printed = capsys.readouterr().err
     assert sentence in printed
     assert "The newest are: e1 (" in printed
@@ -42,17 +42,17 @@ def test_an_experiment_that_does_not_exist_is_a_usage_error(words, sentence, cap
 
 def test_voting_needs_a_terminal(capsys):
     saved([("a", "b")])
-    assert main(["vote", "e1"]) == 2
+    assert main(["vote", "cast", "e1"]) == 2
     assert "Voting needs a terminal." in capsys.readouterr().err
 
 
 def test_that_all_ballots_were_voted_on_is_said(capsys):
     saved([("a", "b"), ("c", "d")], 0, "tie")
-    assert main(["vote", "e1"]) == 0
+    assert main(["vote", "cast", "e1"]) == 0
     assert capsys.readouterr().out == "All 2 ballots of e1 have been voted on.\n"
 
 
 def test_that_no_two_engines_have_answered_is_said(capsys):
     saved([("a", "b")], failed=frozenset({(0, 1)}))
-    assert main(["vote", "e1"]) == 0
+    assert main(["vote", "cast", "e1"]) == 0
     assert capsys.readouterr().out == "e1 has no prompt that two engines have answered.\n"

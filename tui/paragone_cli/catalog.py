@@ -1,4 +1,4 @@
-"""`paragone engines`, `models`, `pull` and `options`: what can be opened, and with which options."""
+"""`paragone engines`: what can be opened, with which options, and downloads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from paragone.network import GUARD
 from paragone.options import OptionInfo, Options, describe, value_text
 from paragone.texts import size_text
 from paragone_cli.command_line import output
-from paragone_cli.command_line.arguments import ENGINE, Arguments, PrintArguments, command, word
+from paragone_cli.command_line.command_arguments import (
+    BackendArguments,
+    OneBackendArguments,
+    PrintArguments,
+    PullArguments,
+)
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import bar, for_shell, not_asked_text
@@ -46,13 +51,7 @@ from paragone_workbench.paths import accessible
 _WIDEST = 100
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OptionsArguments(PrintArguments):
-    backend: str = word("BACKEND", "the backend's name; `paragone doctor` lists the backends")
-
-
-@command(OptionsArguments)
-def options(args: OptionsArguments) -> int:
+def list_options(args: BackendArguments) -> int:
     backend = Registry().get(args.backend)
     if args.json:
         found = {
@@ -92,8 +91,7 @@ def _option_json(kind: type[Options]) -> list[Json]:
     return [{**dataclasses.asdict(info), "choices": list(info.choices)} for info in describe(kind)]
 
 
-@command(PrintArguments)
-def engines(args: PrintArguments) -> int:
+def list_engines(args: PrintArguments) -> int:
     context = CommandContext(args)
     definitions = list(context.config.engines.values())
     probed = list(zip(definitions, run(probe_engines(definitions, context.registry)), strict=True))
@@ -128,17 +126,12 @@ def engines(args: PrintArguments) -> int:
         path = context.config.document.path
         sample = "" if path.exists() else "`paragone config init` creates a sample, and "
         output.note(
-            f"No engine is defined in {path}; {sample}`paragone models` lists models that need no definition."
+            f"No engine is defined in {path}; {sample}`paragone engines models` lists models that need no definition."
         )
     return 0
 
 
 _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "LOADED", "ENGINE")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelsArguments(PrintArguments):
-    backend: str | None = word("BACKEND", "list only models of this backend", nargs="?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +155,7 @@ _Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
 """Models, and the errors of backends and servers that list no models, each with the name of its backend."""
 
 
-@command(ModelsArguments)
-def models(args: ModelsArguments) -> int:
+def list_models(args: OneBackendArguments) -> int:
     context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:
@@ -298,12 +290,6 @@ def _row(listed: _Listed) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PullArguments(Arguments):
-    engine: str = word("ENGINE", ENGINE)
-
-
-@command(PullArguments)
 def pull(args: PullArguments) -> int:
     context = CommandContext(args)
     (definition,) = context.checked([args.engine], [])

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from paragone import DeviceMemory, Json, ModelInfo, ParagoneError
 from paragone.texts import size_text
-from paragone_cli.command_arguments import FitArguments
-from paragone_cli.command_line.arguments import (
-    command,
-)
+from paragone_cli.command_line.command_arguments import FitArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import for_shell
@@ -189,7 +186,6 @@ def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
     return for_shell(f"{definition.backend}:{shorten_home(model.model) if model else ''}")
 
 
-@command(FitArguments)
 def fit(args: FitArguments) -> int:
     context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)

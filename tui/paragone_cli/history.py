@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from paragone import InputError, Json
 from paragone.texts import counted, quoted
-from paragone_cli.command_arguments import HistoryArguments
 from paragone_cli.command_line import output
-from paragone_cli.command_line.arguments import command, refuse_untaken
+from paragone_cli.command_line.command_arguments import (
+    CostsArguments,
+    DeleteArguments,
+    FindArguments,
+    HistoryExportArguments,
+    HistoryImportArguments,
+    LabelArguments,
+    RecordArguments,
+)
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
 from paragone_cli.command_line.saved import conversation_id, open_store, opened_history, opened_store
 from paragone_workbench.compare.divergence import answer_json
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.files.exporting import export_conversations
-from paragone_workbench.files.importing import FORMATS, import_file, import_text
+from paragone_workbench.files.importing import import_file, import_text
 from paragone_workbench.ids import parse_id
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session, continue_run
@@ -29,15 +38,15 @@ from paragone_workbench.runs.result import Costs
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation, Store, Summary
 from paragone_workbench.store.history import History
-from paragone_workbench.store.records import FILTERS, Hit, Query, read_query
+from paragone_workbench.store.records import FILTERS, Hit, read_query
 
 
-def history_continue(args: HistoryArguments) -> int:
-    text = args.only_word("an answer, such as r45")
-    found = parse_id(text)
+def history_continue(args: RecordArguments) -> int:
+    found = parse_id(args.name)
     if found is None or found.kind != "r":
         raise InputError(
-            f"{text!r} is not the id of an answer.", hint="`paragone history c7` lists the answers of c7."
+            f"{args.name!r} is not the id of an answer.",
+            hint="`paragone history show c7` lists the answers of c7.",
         )
     return run(_continue(CommandContext(args), found.number, as_json=args.json))
 
@@ -83,11 +92,7 @@ async def _found(session: Session, history: History, number: int) -> tuple[Lane,
 _SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
 
 
-def history_costs(args: HistoryArguments) -> int:
-    if args.operands:
-        raise InputError(
-            f"`paragone history costs` does not take {quoted(args.operands[0])}; --since limits the runs."
-        )
+def history_costs(args: CostsArguments) -> int:
     since = None if args.since is None else since_time(args.since, datetime.now())
     prices: tuple[Price, ...] = ()
     try:
@@ -144,10 +149,8 @@ def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
         output.put_line(sentence)
 
 
-def history_delete(args: HistoryArguments) -> int:
-    if not args.operands:
-        raise InputError("Name the conversations to delete, such as c7.")
-    numbers = dict.fromkeys(map(conversation_id, args.operands))
+def history_delete(args: DeleteArguments) -> int:
+    numbers = dict.fromkeys(map(conversation_id, args.conversations))
     with opened_store() as store:
         found = [store.load(number) for number in numbers]
         if not args.yes:
@@ -165,15 +168,10 @@ def history_delete(args: HistoryArguments) -> int:
     return 0
 
 
-def history_export(args: HistoryArguments) -> int:
-    if args.to is None:
-        raise InputError(
-            "An export needs a file to be written to.",
-            hint="Write for example: paragone history export c7 --to chat.md",
-        )
-    if args.all == bool(args.operands):
+def history_export(args: HistoryExportArguments) -> int:
+    if args.all == bool(args.conversations):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
-    numbers = None if args.all else [conversation_id(operand) for operand in args.operands]
+    numbers = None if args.all else [*map(conversation_id, args.conversations)]
     with opened_store() as store:
         exported = export_conversations(store, args.to, numbers, Registry().find, replaces=args.force)
     for sentence in exported.left_out:
@@ -187,13 +185,12 @@ def history_export(args: HistoryArguments) -> int:
     return int(bool(exported.left_out))
 
 
-def history_import(args: HistoryArguments) -> int:
+def history_import(args: HistoryImportArguments) -> int:
     """Add the conversations, or none if one of them cannot be read. Returns the exit code."""
-    word = args.only_word(f"a file, which is {FORMATS}; or an answer of an experiment, such as e3/17")
-    found = parse_id(word)
+    found = parse_id(args.source)
     if found is not None and found.kind == "e" and found.run is not None:
         return _import_prompt(args, found.number, found.run)
-    path = Path(word)
+    path = Path(args.source)
     context = CommandContext(args)
     imported = import_file(
         path, open_store, context.registry, context.config.models.folders, context.consent(path).require
@@ -203,7 +200,7 @@ def history_import(args: HistoryArguments) -> int:
     return 0
 
 
-def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
+def _import_prompt(args: HistoryImportArguments, experiment: int, run: int) -> int:
     from paragone_workbench.files.from_experiment import add_prompt
 
     with opened_store() as store:
@@ -216,14 +213,13 @@ def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
     return 0
 
 
-def history_rename(args: HistoryArguments) -> int:
-    title = " ".join(args.operands[1:]).strip()
+def history_rename(args: LabelArguments) -> int:
+    number = conversation_id(args.conversation)
+    title = " ".join(args.words).strip()
     if not title:
         raise InputError(
-            "A conversation and its new title are needed.",
-            hint="Write for example: paragone history rename c7 Colours",
+            "The new title is needed.", hint=f"Write for example: paragone history rename c{number} Colours"
         )
-    number = conversation_id(args.operands[0])
     with opened_store() as store:
         store.rename(number, title)
         saved_as = store.summaries([number])[number].title
@@ -232,64 +228,51 @@ def history_rename(args: HistoryArguments) -> int:
     return 0
 
 
-def history_tag(args: HistoryArguments) -> int:
-    """Replace the tags of a conversation, or remove the tags if no new tags are given. Returns the exit code."""
-    if not args.operands:
-        raise InputError(
-            "A conversation is needed, and its tags.", hint="Write for example: paragone history tag c7 work"
-        )
-    number = conversation_id(args.operands[0])
+def history_tag(args: LabelArguments) -> int:
+    number = conversation_id(args.conversation)
     with opened_store() as store:
-        store.tag(number, args.operands[1:])
+        store.tag(number, args.words)
         tags = store.summaries([number])[number].tags
     sentence = f"c{number} has the tags {', '.join(tags)}." if tags else f"c{number} has no tags."
     output.put_result({"id": f"c{number}", "tags": list(tags)}, sentence, as_json=args.json)
     return 0
 
 
-def history_pin(args: HistoryArguments) -> int:
-    """Pin or unpin a conversation. Pinned conversations are listed before all others. Returns the exit code."""
-    number = conversation_id(args.only_word("a conversation, such as c7"))
-    is_pinned = args.action == "pin"
+def history_pin(args: RecordArguments, *, pinned: bool) -> int:
+    number = conversation_id(args.name)
     with opened_store() as store:
-        store.pin(number, pinned=is_pinned)
-    sentence = f"c{number} is {'listed first' if is_pinned else 'no longer listed first'}."
-    output.put_result({"id": f"c{number}", "pinned": is_pinned}, sentence, as_json=args.json)
+        store.pin(number, pinned=pinned)
+    sentence = f"c{number} is {'listed first' if pinned else 'no longer listed first'}."
+    output.put_result({"id": f"c{number}", "pinned": pinned}, sentence, as_json=args.json)
     return 0
 
 
 _TEXT_WIDTH = 61
 
 
-def history_list(args: HistoryArguments) -> int:
-    query = _filters(args.operands)
+def history_list(args: FindArguments) -> int:
+    query = read_query(" ".join(args.words))
+    if query.words:
+        raise InputError(
+            f"{quoted(query.words[0])} is not a filter.",
+            hint=f"`paragone history list` takes {', '.join(f'{name}:…' for name in FILTERS)}; "
+            "`paragone history search` finds words, and `paragone history show` shows a conversation.",
+        )
     with opened_store() as store:
-        found = store.conversations(args.most, query=query)
+        found = store.conversations(args.limit, query=query)
         if args.json:
             output.put_json({"conversations": [_summary(summary) for summary in found]})
         elif found:
             output.put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *map(_row, found)])
-        elif args.operands:
+        elif args.words:
             output.note("No conversation fits these filters.")
         else:
             _note_empty(store)
     return 0
 
 
-def _filters(words: Sequence[str]) -> Query:
-    """Return the query for the filters in the words after `list`. Raises InputError if a word is not a filter."""
-    query = read_query(" ".join(words))
-    if query.words:
-        raise InputError(
-            f"{quoted(query.words[0])} is not a filter.",
-            hint=f"`paragone history list` takes {', '.join(f'{name}:…' for name in FILTERS)}; "
-            "`paragone history search` finds words.",
-        )
-    return query
-
-
-def history_show(args: HistoryArguments) -> int:
-    number = conversation_id(args.only_word("a conversation, such as c7"))
+def history_show(args: RecordArguments) -> int:
+    number = conversation_id(args.name)
     with opened_store() as store:
         _show(store.load(number), as_json=args.json)
     return 0
@@ -330,10 +313,10 @@ def _summary(summary: Summary) -> dict[str, Json]:
 
 
 def _show(saved: SavedConversation, *, as_json: bool) -> None:
-    prompts = [
-        (prompt, [answer for answer in saved.runs if answer.prompt is prompt])
-        for prompt in saved.conversation.prompts
-    ]
+    by_prompt: defaultdict[Prompt | None, list[Run]] = defaultdict(list)
+    for answer in saved.runs:
+        by_prompt[answer.prompt].append(answer)
+    prompts = [(prompt, by_prompt[prompt]) for prompt in saved.conversation.prompts]
     if as_json:
         listed: list[Json] = [
             {
@@ -374,15 +357,14 @@ def _first(text: str) -> str:
     return output.shortened(" ".join(text.split()), _TEXT_WIDTH)
 
 
-def history_search(args: HistoryArguments) -> int:
-    """Print the prompts, answers and titles with these words, the newest first. Returns the exit code."""
-    text = " ".join(args.operands)
+def history_search(args: FindArguments) -> int:
+    text = " ".join(args.words)
     if not text.strip():
         raise InputError(
             "No words to search for were given.", hint="Write for example: paragone history search colour"
         )
     with opened_store() as store:
-        hits = store.search(text, args.most)
+        hits = store.search(text, args.limit)
     if args.json:
         output.put_json({"hits": [_json(hit) for hit in hits]})
     elif hits:
@@ -409,25 +391,3 @@ def _json(hit: Hit) -> dict[str, Json]:
         "marks": [list(mark) for mark in hit.marks],
         "time": hit.time,
     }
-
-
-_ACTIONS: Mapping[str, Callable[[HistoryArguments], int]] = {
-    "list": history_list,
-    "show": history_show,
-    "search": history_search,
-    "rename": history_rename,
-    "continue": history_continue,
-    "tag": history_tag,
-    "pin": history_pin,
-    "unpin": history_pin,
-    "delete": history_delete,
-    "export": history_export,
-    "import": history_import,
-    "costs": history_costs,
-}
-
-
-@command(HistoryArguments)
-def history(args: HistoryArguments) -> int:
-    refuse_untaken(args, "history", args.action)
-    return _ACTIONS[args.action](args)

@@ -1,4 +1,4 @@
-"""`paragone config`, `env`, `completion` and `doctor`: this machine, and how the program is set up."""
+"""`paragone config`, `env` and `doctor`: this machine, and how the program is set up."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
 
 from paragone import EngineError, InputError, Json, Probe
 from paragone.network import GUARD, ONLINE_HINT
 from paragone.texts import size_text
 from paragone.wire import to_json
-from paragone_cli.command_line import arguments, output
+from paragone_cli.command_line import output
+from paragone_cli.command_line.command_arguments import (
+    CompletionArguments,
+    CreateArguments,
+    EnvironmentArguments,
+    OneBackendArguments,
+    PrintArguments,
+)
 from paragone_cli.command_line.context import require_consent_to_config
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import not_asked_text, problems_json
@@ -30,30 +36,19 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.models import ConfiguredEndpoint
 from paragone_workbench.paths import config_file, state_file
 
-SHELLS = ("bash", "zsh", "fish")
-
 _ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
 """A command for the shell that prints the names of the engines in config.toml."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CompletionArguments(arguments.Arguments):
-    shell: str = arguments.word("SHELL", "the shell whose script is printed", choices=SHELLS)
-
-
-@arguments.command(CompletionArguments)
-def completion(args: CompletionArguments) -> int:
+def completion(
+    args: CompletionArguments,
+    program_parser: Callable[[Callable[[argparse.Action], object]], argparse.ArgumentParser],
+) -> int:
+    """Print the script. `program_parser` returns the whole command line, after a call with each of its arguments."""
     import shtab  # only this command needs shtab
 
-    from paragone_cli.commands import program_parser
-
     engines = shtab.cmd(_ENGINES)
-    completed = {
-        "FILE": shtab.FILE,
-        "FOLDER": shtab.DIRECTORY,
-        "PATH": shtab.FILE,
-        "FILE|EXPERIMENT": shtab.FILE,
-    }
+    completed = {"FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY, "PATH": shtab.FILE}
     completed |= dict.fromkeys(("ENGINE", "REFERENCE", "CANDIDATE"), engines)
 
     def complete(argument: argparse.Action) -> None:
@@ -65,20 +60,8 @@ def completion(args: CompletionArguments) -> int:
     return 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConfigArguments(arguments.PrintArguments):
-    action: str = arguments.word(
-        "ACTION",
-        "path: print the path of config.toml; check: list the problems in it; init: create a documented sample",
-        choices=("path", "check", "init"),
-    )
-
-
-@arguments.command(ConfigArguments)
-def config(args: ConfigArguments) -> int:
-    if args.action == "check":
-        return _check(args)
-    path = init(args.config) if args.action == "init" else args.config or config_file()
+def config_path(args: PrintArguments, *, create: bool = False) -> int:
+    path = init(args.config) if create else args.config or config_file()
     if args.json:
         output.put_json({"file": str(path), "exists": path.exists()})
     else:
@@ -86,7 +69,7 @@ def config(args: ConfigArguments) -> int:
     return 0
 
 
-def _check(args: ConfigArguments) -> int:
+def config_check(args: PrintArguments) -> int:
     path = args.config or config_file()
     state = State(state_file())
     if state.warning:
@@ -113,18 +96,10 @@ def _check(args: ConfigArguments) -> int:
 
 
 NAMED = 20
-"""Maximum number of models to list per endpoint; `paragone models` lists all models."""
+"""Maximum number of models to list per endpoint; `paragone engines models` lists all models."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DoctorArguments(arguments.PrintArguments):
-    backend: str | None = arguments.word(
-        "BACKEND", "check only this backend, and fail if it cannot be used", nargs="?"
-    )
-
-
-@arguments.command(DoctorArguments)
-def doctor(args: DoctorArguments) -> int:
+def doctor(args: OneBackendArguments) -> int:
     if args.backend is not None:
         return _check_backend(args.backend, as_json=args.json)
     state = State(state_file())
@@ -139,7 +114,7 @@ def doctor(args: DoctorArguments) -> int:
     return 0
 
 
-async def _diagnosed(args: DoctorArguments, state: State, registry: Registry) -> Diagnosis:
+async def _diagnosed(args: OneBackendArguments, state: State, registry: Registry) -> Diagnosis:
     """Return the whole diagnosis. Unless JSON is wanted, print each part when it is known."""
     known: Diagnosis | None = None
     async for diagnosis in diagnose(args.config, state, registry):
@@ -295,45 +270,22 @@ def _memory(size: int | None, free: int | None) -> str:
     return ", ".join(parts)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnvArguments(arguments.PrintArguments):
-    action: str = arguments.word(
-        "ACTION",
-        "create: install a backend's library in an environment of its own, after showing its size; "
-        "list: list the environments; check: import the library in an environment; remove: delete an environment",
-        choices=("create", "list", "check", "remove"),
-    )
-    backend: str | None = arguments.word("BACKEND", "the backend of the environment", nargs="?")
-    cuda: str | None = arguments.option(
-        "--cuda VERSION",
-        "for this major version of CUDA; default: the newest that the driver supports",
-        actions=("create",),
-    )
-    python: str | None = arguments.option("--python PATH", "with this interpreter", actions=("create",))
-    find_links: str | None = arguments.option(
-        "--find-links FOLDER", "from the wheels in this folder, without a network", actions=("create",)
-    )
-    yes: bool = arguments.switch("--yes", "without confirmation", actions=("create",))
+def env_remove(args: EnvironmentArguments) -> int:
+    freed = environments.remove(args.backend)  # the backend need not be installed
+    output.put(f"{output.one_line(args.backend)}: removed, {size_text(freed)} freed")
+    return 0
 
 
-@arguments.command(EnvArguments)
-def env(args: EnvArguments) -> int:
-    """List, create, check or remove environments. The user is asked before an environment is created."""
-    registry = Registry()
-    arguments.refuse_untaken(args, "env", args.action, json=("list",))
-    if args.action == "list":
-        return _list(registry, as_json=args.json)
-    if args.backend is None:
-        raise InputError("No backend was named.", hint=f"Write: paragone env {args.action} BACKEND")
-    if args.action == "remove":
-        freed = environments.remove(args.backend)  # the backend need not be installed
-        output.put(f"{output.one_line(args.backend)}: removed, {size_text(freed)} freed")
-        return 0
-    backend = registry.get(args.backend)
-    if args.action == "check":
-        _follow(environments.check(backend))
-        output.put(f"{backend.name}: the environment works")
-        return 0
+def env_check(args: EnvironmentArguments) -> int:
+    backend = Registry().get(args.backend)
+    _follow(environments.check(backend))
+    output.put(f"{backend.name}: the environment works")
+    return 0
+
+
+def env_create(args: CreateArguments) -> int:
+    """Create an environment, once the user has agreed. Returns the exit code."""
+    backend = Registry().get(args.backend)
     if GUARD.is_offline and not args.find_links:
         raise InputError(
             "paragone is offline, and an environment is made of packages from the network.",
@@ -351,9 +303,9 @@ def env(args: EnvArguments) -> int:
     return 0
 
 
-def _list(registry: Registry, *, as_json: bool) -> int:
-    found = environments.list_installed(registry.all())
-    if as_json:
+def env_list(args: PrintArguments) -> int:
+    found = environments.list_installed(Registry().all())
+    if args.json:
         listed = [
             {
                 "backend": environment.name,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError
 from paragone.texts import counted
-from paragone_cli.command_arguments import RUNNING, SuiteArguments
 from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.arguments import command, refuse_untaken
+from paragone_cli.command_line.command_arguments import (
+    SuiteArguments,
+    SuiteExportArguments,
+    SuiteImportArguments,
+    SuiteNewArguments,
+    SuiteRunArguments,
+)
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import to_continue
@@ -25,7 +30,8 @@ from paragone_cli.command_line.saved import (
     opened_store,
 )
 from paragone_cli.measurement_progress import SuiteTable
-from paragone_cli.suite_results import put_runs, put_totals, suite_compare, suite_list, suite_show
+from paragone_cli.suite_results import put_runs, put_totals
+from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
@@ -53,21 +59,11 @@ from paragone_workbench.paths import check_target
 from paragone_workbench.store import Experiment, History, Store
 
 
-def suite_path(args: SuiteArguments) -> Path:
-    """Return the file of prompts. Raises InputError unless exactly one file and at least one engine are named."""
-    usage = f"Write: paragone suite {args.action} FILE --engines ENGINE…"
-    if len(args.names) != 1:
-        raise InputError(
-            "Name one file with prompts." if args.names else "No file with prompts was named.", hint=usage
-        )
-    if not args.engines:
-        raise InputError("No engine was named.", hint=usage)
-    return Path(args.names[0])
-
-
-def suite_request(args: SuiteArguments, context: CommandContext, catalog: AssertionCatalog) -> SuiteRequest:
+def suite_request(
+    args: SuiteArguments, context: CommandContext, catalog: AssertionCatalog, schedule: Mode = SCHEDULE
+) -> SuiteRequest:
     """Read the file of prompts, and return the request. Raises InputError, for example without consent to the judges."""
-    path = suite_path(args)
+    path = args.file
     engines = context.checked(args.engines, args.settings, args.preset)
     suite = read_suite(path, catalog, system=context.system(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
@@ -82,8 +78,8 @@ def suite_request(args: SuiteArguments, context: CommandContext, catalog: Assert
         engines=engines,
         judges=judges,
         foreign_judges=foreign,
-        repetitions=args.repetitions or 1,
-        schedule=args.schedule or SCHEDULE,
+        repetitions=args.repetitions,
+        schedule=schedule,
         chosen=chosen,
         retry_failed=args.retry_failed,
         fresh=args.fresh,
@@ -105,21 +101,15 @@ def _refuse_problems(path: Path, suite: Suite, *, skip: bool) -> None:
     note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
 
 
-def suite_export(args: SuiteArguments) -> int:
-    suite_path(args)
+def suite_export(args: SuiteExportArguments) -> int:
     context = CommandContext(args)
     with closing(load_assertions()) as catalog:
         return run(_export(args, context.registry, suite_request(args, context, catalog), catalog))
 
 
 async def _export(
-    args: SuiteArguments, registry: Registry, request: SuiteRequest, catalog: AssertionCatalog
+    args: SuiteExportArguments, registry: Registry, request: SuiteRequest, catalog: AssertionCatalog
 ) -> int:
-    if args.to is None:
-        raise InputError(
-            "A batch needs a file to be written to.",
-            hint="Write: paragone suite export FILE --engines ENGINE --to batch.jsonl",
-        )
     engines = []
     for definition in request.engines:
         if registry.get(definition.backend).capabilities.local:
@@ -139,9 +129,7 @@ async def _export(
     if len(set(paths)) < len(paths):
         raise InputError("Two engines would have the same file.", hint="Give them other names.")
     for path in paths:
-        check_target(
-            path, suite_path(args), *([] if args.config is None else [args.config]), replaces=args.force
-        )
+        check_target(path, args.file, *([] if args.config is None else [args.config]), replaces=args.force)
     files: list[Json] = []
     async with opened_history() as history:
         experiment, _ = await find_or_create(history, request, registry)
@@ -175,20 +163,15 @@ async def _export(
     return 0
 
 
-def suite_import(args: SuiteArguments) -> int:
-    if len(args.names) < 2:
-        raise InputError(
-            "Name an experiment and the files of results.",
-            hint="Write for example: paragone suite import e3 results.jsonl",
-        )
-    number, paths = experiment_id(args.names[0]), [Path(name) for name in args.names[1:]]
+def suite_import(args: SuiteImportArguments) -> int:
+    number = experiment_id(args.experiment)
     registry = CommandContext(args).registry
     with closing(load_assertions()) as catalog:
-        return run(_import(number, paths, registry, catalog, as_json=args.json))
+        return run(_import(number, args.files, registry, catalog, as_json=args.json))
 
 
 async def _import(
-    number: int, paths: list[Path], registry: Registry, catalog: AssertionCatalog, *, as_json: bool
+    number: int, paths: Sequence[Path], registry: Registry, catalog: AssertionCatalog, *, as_json: bool
 ) -> int:
     async with opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
@@ -221,13 +204,8 @@ async def _import(
     return 1 if counts["refused"] else 0
 
 
-def suite_new(args: SuiteArguments) -> int:
-    if len(args.names) != 1 or args.source is None:
-        raise InputError(
-            "A file and a conversation are needed.",
-            hint="Write for example: paragone suite new colours.jsonl --from c7",
-        )
-    path = Path(args.names[0])
+def suite_new(args: SuiteNewArguments) -> int:
+    path = args.file
     number = conversation_id(args.source)
     with opened_store() as store:
         written = write_suite(store.load(number), path, replaces=args.force)
@@ -238,20 +216,17 @@ def suite_new(args: SuiteArguments) -> int:
     return 0
 
 
-def suite_run(args: SuiteArguments) -> int:
-    path = suite_path(args)
+def suite_run(args: SuiteRunArguments) -> int:
     if args.junit is not None:
-        check_target(args.junit, path, *([] if args.config is None else [args.config]), replaces=True)
+        check_target(args.junit, args.file, *([] if args.config is None else [args.config]), replaces=True)
     context = CommandContext(args)
     with closing(load_assertions()) as catalog:
-        return run(_run(suite_request(args, context, catalog), context.registry, catalog, args))
+        request = suite_request(args, context, catalog, args.schedule or SCHEDULE)
+        return run(_run(request, context.registry, catalog, args))
 
 
 async def _run(
-    request: SuiteRequest,
-    registry: Registry,
-    catalog: AssertionCatalog,
-    args: SuiteArguments,
+    request: SuiteRequest, registry: Registry, catalog: AssertionCatalog, args: SuiteRunArguments
 ) -> int:
     executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
     async with opened_history() as history:
@@ -306,7 +281,7 @@ async def _finish(
     experiment: Experiment,
     request: SuiteRequest,
     runner: SuiteRunner,
-    args: SuiteArguments,
+    args: SuiteRunArguments,
     *,
     resumed: bool,
     interrupted: bool,
@@ -344,20 +319,3 @@ async def _finish(
     if interrupted:
         return INTERRUPTED
     return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1
-
-
-_ACTIONS: Mapping[str, Callable[[SuiteArguments], int]] = {
-    "run": suite_run,
-    "list": suite_list,
-    "show": suite_show,
-    "compare": suite_compare,
-    "new": suite_new,
-    "export": suite_export,
-    "import": suite_import,
-}
-
-
-@command(SuiteArguments)
-def suite(args: SuiteArguments) -> int:
-    refuse_untaken(args, "suite", args.action, settings=RUNNING, system=RUNNING, preset=RUNNING)
-    return _ACTIONS[args.action](args)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_cli.command_line.arguments import Arguments, RunArguments
+from paragone_cli.command_line.arguments import Arguments
+from paragone_cli.command_line.command_arguments import RunArguments
 from paragone_cli.command_line.output import at_terminal, confirmed, note, one_line, standard_output, warn
 from paragone_workbench.config.network import apply_network_settings
 from paragone_workbench.config.read import load
@@ -128,10 +129,7 @@ class CommandContext:
         return apply_settings(definition, backend, settings)
 
     def checked(
-        self,
-        names: Iterable[str],
-        settings: Sequence[str],
-        preset: str | None = None,
+        self, names: Iterable[str], settings: Sequence[str], preset: str | None = None
     ) -> tuple[EngineDefinition, ...]:
         """Return the named engines after checking their backends and options. Raises InputError."""
         definitions = self.engines(names, settings, preset)
