@@ -17,8 +17,7 @@ from paragone_tui.engine_list import EngineList
 from paragone_tui.history_opening import HistoryOpening
 from paragone_tui.keys import problems
 from paragone_tui.program_app import ProgramApp
-from paragone_tui.screens.lanes.commands import LANE_COMMANDS
-from paragone_tui.screens.lanes.commands.engines import add_demo, add_lane
+from paragone_tui.screens.lanes import engine_commands, prompt_commands
 from paragone_tui.screens.lanes.lanes_screen import LanesScreen
 from paragone_workbench.config.settings import Config, Mode, permission_warning
 from paragone_workbench.config.state import State
@@ -79,7 +78,7 @@ class ParagoneApp(ProgramApp):
             preset=preset,
         )
         self.history_opening = HistoryOpening(self._session, self)
-        self.lane_commands = LANE_COMMANDS
+        self.lane_commands = engine_commands.LANE_COMMANDS
         self._has_warned = False
         """Whether the user has seen the warning that the unsent prompt cannot be saved."""
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
@@ -115,11 +114,11 @@ class ParagoneApp(ProgramApp):
     def begin_work(self) -> None:
         self.history_opening.begin(lambda: self.lanes.begin(self._resume))
         if self._demo and not self._session.lanes:
-            add_demo(self.lanes)
+            engine_commands.add_demo(self.lanes)
         elif self._session.lanes:
             self._session.open_engines_soon()
         else:
-            add_lane(self.lanes)
+            engine_commands.add_lane(self.lanes)
         # Messages come last: the keys that the user presses after a message then go to the dialog.
         for problem in filter(None, (*self._problems, self.state.warning)):
             self.say(problem, warning=True)
@@ -127,14 +126,11 @@ class ParagoneApp(ProgramApp):
 
     async def _resume(self) -> None:
         """Put the unsent prompt back, then resume the last conversation, or offer one that was interrupted."""
-        from paragone_tui.screens.lanes.commands.conversation import restore_draft, resume_last
-        from paragone_tui.screens.lanes.commands.prompts import resume_edit
-
-        draft = await restore_draft(self.lanes, self.lanes.drafts)
+        draft = await engine_commands.restore_draft(self.lanes, self.lanes.drafts)
         await self.registry.load(self._session.backends)
-        await resume_last(self.lanes, may_resume=self._may_resume)
+        await engine_commands.resume_last(self.lanes, may_resume=self._may_resume)
         if draft is not None and draft.edits:
-            resume_edit(self.lanes, draft.edits)
+            prompt_commands.resume_edit(self.lanes, draft.edits)
 
     async def _use_backends(self) -> None:
         """Import the backends' plugins after the first paint, and do the work that needs the plugins."""
