@@ -102,16 +102,16 @@ def test_a_crash_in_mid_answer_keeps_what_came():
     assert lines[-1].startswith("The engine's output is in ")
 
 
-def test_an_engine_that_is_not_there(settings, run_here):
+def test_an_engine_that_is_not_there(settings):
     settings("[engines.small]\nbackend = 'rogue'\nmodel = 'steady'\n")
-    done = run_here("ask", "smal", "hi")
+    done = paragone("ask", "smal", "hi")
     assert done.returncode == 2
     assert said(done).startswith("paragone: There is no engine 'smal'.\nDid you mean 'small'?")
 
 
 @pytest.mark.model
-def test_a_path_instead_of_an_engine(smollm2, run_here):
-    done = run_here("ask", str(smollm2), "hi")
+def test_a_path_instead_of_an_engine(smollm2):
+    done = paragone("ask", str(smollm2), "hi")
     assert done.returncode == 2
     assert said(done) == (
         f"paragone: There is no engine {str(smollm2)!r}.\n"
@@ -128,8 +128,8 @@ def test_a_path_instead_of_an_engine(smollm2, run_here):
         ("rate", "Write key=value"),
     ],
 )
-def test_a_setting_that_cannot_be(setting, sentence, run_here):
-    done = run_here("ask", "rogue:steady", "hi", "--set", setting)
+def test_a_setting_that_cannot_be(setting, sentence):
+    done = paragone("ask", "rogue:steady", "hi", "--set", setting)
     assert done.returncode == 2
     assert done.stdout == b""
     assert sentence in said(done)
@@ -340,8 +340,8 @@ def test_a_model_that_sees_nothing_says_so(tmp_path):
     assert "steady does not accept images.\n" in said(done)
 
 
-def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path, run_here):
-    done = run_here("ask", "rogue:seeing", "Which?", "--attach", str(tmp_path / "nowhere.png"))
+def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
+    done = paragone("ask", "rogue:seeing", "Which?", "--attach", str(tmp_path / "nowhere.png"))
     assert (done.returncode, done.stdout) == (2, b"")
     assert "There is no file" in said(done)
 

@@ -96,8 +96,8 @@ def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
         (("--repeat", "1000000000"), "--repeat: '1000000000' is not a whole number from 1 to 1,000."),
     ],
 )
-def test_numbers_out_of_range(argv, sentence, run_here):
-    done = run_here("bench", "rogue:steady", *argv)
+def test_numbers_out_of_range(argv, sentence):
+    done = paragone("bench", "rogue:steady", *argv)
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
 
@@ -197,16 +197,16 @@ def test_on_a_terminal_are_a_table_and_a_plot_of_the_throughput_over_the_users(c
     assert "a: m" in written
 
 
-def test_an_engine_that_answers_one_at_a_time_is_refused_before_it_is_opened(run_here):
-    done = run_here("bench", "rogue:steady", "--users", "1,4", *SMALL)
+def test_an_engine_that_answers_one_at_a_time_is_refused_before_it_is_opened():
+    done = paragone("bench", "rogue:steady", "--users", "1,4", *SMALL)
     assert (done.returncode, done.stdout) == (2, b"")
     assert said(done).startswith(
         "paragone: steady answers one prompt at a time, so 4 users at once cannot be measured."
     )
 
 
-def test_more_users_than_the_slots_that_were_asked_for_are_refused(smollm2, run_here):
-    done = run_here("bench", f"llama_server:{smollm2}", "--users", "8", "--set", "n_parallel=3")
+def test_more_users_than_the_slots_that_were_asked_for_are_refused(smollm2):
+    done = paragone("bench", f"llama_server:{smollm2}", "--users", "8", "--set", "n_parallel=3")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "answers 3 prompts at a time, so 8 users at once cannot be measured." in said(done)
 

@@ -118,7 +118,7 @@ def test_a_window_beyond_the_context(text):
     ],
     ids=str,
 )
-def test_texts_that_cannot_be(tmp_path, content, options, sentence, run_here):
+def test_texts_that_cannot_be(tmp_path, content, options, sentence):
     path = tmp_path / "text.txt"
     match content:
         case bytes():
@@ -128,7 +128,7 @@ def test_texts_that_cannot_be(tmp_path, content, options, sentence, run_here):
             os.truncate(path, content)  # a hole, which takes no space
         case "pipe":
             os.mkfifo(path)
-    done = run_here("fidelity", "scripted:a", "scripted:b", "--text", str(path), *options)
+    done = paragone("fidelity", "scripted:a", "scripted:b", "--text", str(path), *options)
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
 

@@ -33,11 +33,11 @@ def test_votes_are_read_as_they_were_saved(store):
 
 
 @pytest.mark.parametrize("candidates", ["[{}]", "[]", '["x", "y"]'])
-def test_a_damaged_vote_is_named(store, candidates, run_here):
+def test_a_damaged_vote_is_named(store, candidates):
     number = store.votes.add(vote(0))
     with closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         database.execute("UPDATE vote SET candidates = ?", (candidates,))
-    done = run_here("vote", "ratings")
+    done = paragone("vote", "ratings")
     assert done.returncode == 1
     assert f"Vote {number} cannot be read" in said(done)
 
@@ -54,26 +54,26 @@ def test_ratings_are_printed(store):
 
 
 @pytest.mark.parametrize("options", [(), ("--without-named",), ("--all",)])
-def test_the_json_has_the_documented_shape(store, options, run_here):
+def test_the_json_has_the_documented_shape(store, options):
     for choice in (0, 1, "tie"):
         store.votes.add(vote(choice))
     store.votes.add(vote(0, blind=False))
     store.votes.add(vote(1, named=True))
-    found = data("vote ratings", run_here("vote", "ratings", "--json", *options))
+    found = data("vote ratings", paragone("vote", "ratings", "--json", *options))
     assert found["votes"] == {(): 4, ("--without-named",): 3, ("--all",): 5}[options]
     assert (found["named"], found["includes_named"]) == (1, options != ("--without-named",))
     assert [it["engine"] for it in found["engines"]]
 
 
-def test_the_votes_of_an_experiment(store, run_here):
+def test_the_votes_of_an_experiment(store):
     number = add_experiment(store, {0: ("a", "b")}).number
     store.votes.add(vote(0, experiment_id=number))
     store.votes.add(vote(1))
-    assert data("vote ratings", run_here("vote", "ratings", "--json", f"e{number}"))["votes"] == 1
+    assert data("vote ratings", paragone("vote", "ratings", "--json", f"e{number}"))["votes"] == 1
 
 
-def test_no_votes(home, run_here):
-    done = run_here("vote", "ratings", "--json")
+def test_no_votes(home):
+    done = paragone("vote", "ratings", "--json")
     assert (done.returncode, done.stdout) == (1, b"")
     assert "There are no votes to rate engines by." in said(done)
 
@@ -87,15 +87,15 @@ def test_no_votes(home, run_here):
     ],
     ids=["not blind", "named", "same name"],
 )
-def test_votes_that_are_all_left_out(store, run_here, only, options, why):
+def test_votes_that_are_all_left_out(store, only, options, why):
     store.votes.add(only)
-    done = run_here("vote", "ratings", *options)
+    done = paragone("vote", "ratings", *options)
     assert done.returncode == 1
     assert why in said(done)
 
 
 @pytest.mark.parametrize("name", ["e9", "3", "e³"])
-def test_an_experiment_that_does_not_exist(home, name, run_here):
-    done = run_here("vote", "ratings", name)
+def test_an_experiment_that_does_not_exist(home, name):
+    done = paragone("vote", "ratings", name)
     assert done.returncode == 2
     assert name in said(done)

@@ -39,8 +39,8 @@ def history(home: Path) -> None:
         ("c1", "r.json", '{"paragone_document"'),
     ],
 )
-def test_each_format_is_written(history, tmp_path, subject, name, beginning, run_here):
-    done = run_here("report", subject, "--to", str(tmp_path / name))
+def test_each_format_is_written(history, tmp_path, subject, name, beginning):
+    done = paragone("report", subject, "--to", str(tmp_path / name))
     assert (done.returncode, done.stdout) == (0, b"")
     assert said(done).startswith(f"paragone: {tmp_path / name} is written (")
     written = (tmp_path / name).read_text()
@@ -85,13 +85,13 @@ def test_a_suite_becomes_a_report(tmp_path):
         (("\x1b[1m", "--to", "r.md"), "'␛[1m' is not the id of an experiment or a conversation."),
     ],
 )
-def test_mistakes_are_sentences(history, tmp_path, monkeypatch, run_here, argv, sentence):
+def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "protected.md").touch(0o444)
     (tmp_path / "old.md").touch()
     (tmp_path / "history.json").symlink_to(history_file())
     before = sorted(os.listdir(tmp_path))
-    done = run_here("report", *argv)
+    done = paragone("report", *argv)
     assert done.returncode == 2
     assert said(done).startswith(f"paragone: {sentence}")
     if "is not the id" in sentence or not argv:
@@ -99,17 +99,17 @@ def test_mistakes_are_sentences(history, tmp_path, monkeypatch, run_here, argv, 
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_force_replaces_a_file(history, tmp_path, run_here):
+def test_force_replaces_a_file(history, tmp_path):
     (tmp_path / "r.md").write_text("old")
-    assert run_here("report", "e1", "--to", str(tmp_path / "r.md"), "--force").returncode == 0
+    assert paragone("report", "e1", "--to", str(tmp_path / "r.md"), "--force").returncode == 0
     assert (tmp_path / "r.md").read_text().startswith("# ")
 
 
-def test_a_damaged_record_is_named(history, tmp_path, run_here):
+def test_a_damaged_record_is_named(history, tmp_path):
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         (number,) = database.execute("SELECT min(number) FROM cell").fetchone()
         database.execute("UPDATE cell SET assertions = '[7]' WHERE number = ?", (number,))
-    done = run_here("report", "e1", "--to", str(tmp_path / "r.md"))
+    done = paragone("report", "e1", "--to", str(tmp_path / "r.md"))
     assert done.returncode == 1
     assert said(done).startswith(
         f"paragone: The result of the assertions of run {number} cannot be read: the record in the"

@@ -17,7 +17,7 @@ from paragone import InputError, ScoreRequest, Token, TokenizeRequest
 from paragone_cli.commands import run
 from paragone_workbench.workbench import Workbench
 
-from .conftest import all_gone, paragone, running, said
+from .conftest import all_gone, forked, paragone, running, said
 
 ROOT = Path(__file__).parents[2]
 TEXT = "The capital of France is Paris."
@@ -146,7 +146,7 @@ def test_an_address_that_cannot_be_used():
     named = paragone("serve", "rogue:steady", "--host", "example.test")
     assert named.returncode == 2
     assert "--host is not an IP address: example.test.\n" in said(named)
-    offline = paragone("serve", "rogue:steady", "--offline")
+    offline = forked("serve", "rogue:steady", "--offline")
     assert offline.returncode == 2
     assert "paragone is offline, and does not listen at 127.0.0.1.\n" in said(offline)
 
