@@ -94,40 +94,26 @@ def _option_json(kind: type[Options]) -> list[Json]:
 def list_engines(args: PrintArguments) -> int:
     context = CommandContext(args)
     definitions = list(context.config.engines.values())
-    probed = list(zip(definitions, run(probe_engines(definitions, context.registry)), strict=True))
-    if args.json:
+    listed, rows = [], []
+    for it, probe in zip(definitions, run(probe_engines(definitions, context.registry)), strict=True):
         # without the options: they may contain secrets
-        listed = [
+        listed.append(
             {
-                "engine": definition.name,
-                "backend": definition.backend,
-                "model": definition.model,
-                "python": definition.python,
+                "engine": it.name,
+                "backend": it.backend,
+                "model": it.model,
+                "python": it.python,
                 "usable": probe.usable,
                 "reason": probe.reason,
                 "remedy": probe.remedy,
             }
-            for definition, probe in probed
-        ]
-        output.put_json({"engines": listed})
-    elif definitions:
-        output.put_table(
-            [
-                (
-                    definition.name,
-                    definition.backend,
-                    definition.model,
-                    "usable" if probe.usable else f"not usable: {probe.reason} {probe.remedy}",
-                )
-                for definition, probe in probed
-            ]
         )
-    else:
-        path = context.config.document.path
-        sample = "" if path.exists() else "`paragone config init` creates a sample, and "
-        output.note(
-            f"No engine is defined in {path}; {sample}`paragone engines models` lists models that need no definition."
-        )
+        state = "usable" if probe.usable else f"not usable: {probe.reason} {probe.remedy}"
+        rows.append((it.name, it.backend, it.model, state))
+    path = context.config.document.path
+    sample = "" if path.exists() else "`paragone config init` creates a sample, and "
+    nothing = f"No engine is defined in {path}; {sample}`paragone engines models` lists models that need no definition."
+    output.put_list({"engines": listed}, rows, nothing, as_json=args.json)
     return 0
 
 

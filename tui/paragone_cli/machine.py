@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator
 
 from paragone import EngineError, InputError, Json, Probe
 from paragone.network import GUARD, ONLINE_HINT
@@ -29,7 +29,7 @@ from paragone_tui import keys as screen_settings
 from paragone_workbench.config.read import init, load_with_problems
 from paragone_workbench.config.settings import permission_warning, template_problems
 from paragone_workbench.config.state import State
-from paragone_workbench.doctor import Diagnosis, Machine, diagnose
+from paragone_workbench.doctor import Diagnosis, diagnose
 from paragone_workbench.doctor import probe as probe_backend
 from paragone_workbench.engines import environments
 from paragone_workbench.engines.registry import Registry
@@ -119,10 +119,8 @@ async def _diagnosed(args: OneBackendArguments, state: State, registry: Registry
     known: Diagnosis | None = None
     async for diagnosis in diagnose(args.config, state, registry):
         if not args.json:
-            if known is None:
-                _print(diagnosis)
-            else:
-                _print_late(known, diagnosis)
+            for line in _lines(diagnosis) if known is None else _late_lines(known, diagnosis):
+                output.put_line(line)
             output.flush()
         known = diagnosis
     assert known is not None
@@ -173,94 +171,75 @@ def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
     }
 
 
-def _print(diagnosis: Diagnosis) -> None:
-    _print_machine(diagnosis.version, diagnosis.machine)
-    output.put("\nBackends")
-    if not diagnosis.backends:
-        output.put("  none: no plugin with a backend is installed, or none has answered yet")
-    _print_backends(diagnosis.backends)
-    _print_endpoints(diagnosis)
-    if diagnosis.broken_plugins:
-        output.put("\nPlugins that cannot be used")
-        for broken in diagnosis.broken_plugins:
-            output.put_line(
-                f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}"
-            )
-    output.put("\nSettings")
-    if diagnosis.problems:
-        for problem in diagnosis.problems:
-            output.put_line(f"  ✗ {problem}")
-    elif diagnosis.config.exists():
-        output.put_line(f"  ✓ {diagnosis.config}")
+def _lines(diagnosis: Diagnosis) -> Iterator[str]:
+    machine = diagnosis.machine
+    yield f"paragone {diagnosis.version}, {machine.python} ({machine.executable})"
+    yield from ("", "Machine", f"  {machine.platform}", f"  {machine.cores} cores, {machine.threads} threads")
+    yield f"  memory {_memory(machine.memory, machine.memory_free)}"
+    for gpu in machine.gpus:
+        yield f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}"
+    if not machine.gpus:
+        yield f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}"
+    if machine.confinement.holds:
+        yield f"  ✓ local engines have no network ({machine.confinement.layer}; tested)"
     else:
-        output.put_line(f"  {diagnosis.config} does not exist; the defaults are in force")
+        yield f"  ✗ local engines can use the network: {machine.confinement.reason}"
+    if machine.offline is not None and machine.offline.holds:
+        yield f"  ✓ offline, nothing is contacted ({machine.offline.layer}; tested)"
+    elif machine.offline is not None:
+        yield f"  ✗ offline, but nothing enforces it: {machine.offline.reason}"
+    yield from ("", "Backends")
+    if not diagnosis.backends:
+        yield "  none: no plugin with a backend is installed, or none has answered yet"
+    for name, (title, probe) in diagnosis.backends.items():
+        yield from _probe_lines(f"{name}: {title}", probe)
+    yield from _endpoint_lines(diagnosis)
+    if diagnosis.broken_plugins:
+        yield from ("", "Plugins that cannot be used")
+    for broken in diagnosis.broken_plugins:
+        yield f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}"
+    yield from ("", "Settings")
+    yield from (f"  ✗ {problem}" for problem in diagnosis.problems)
+    if not diagnosis.problems and diagnosis.config.exists():
+        yield f"  ✓ {diagnosis.config}"
+    elif not diagnosis.problems:
+        yield f"  {diagnosis.config} does not exist; the defaults are in force"
     if diagnosis.permission_warning:
-        output.put_line(f"  ! {diagnosis.permission_warning}")
+        yield f"  ! {diagnosis.permission_warning}"
 
 
-def _print_late(known: Diagnosis, diagnosis: Diagnosis) -> None:
+def _late_lines(known: Diagnosis, diagnosis: Diagnosis) -> Iterator[str]:
     late = {name: found for name, found in diagnosis.backends.items() if name not in known.backends}
     if late:
-        output.put("\nBackends that took longer")
-        _print_backends(late)
+        yield from ("", "Backends that took longer")
+    for name, (title, probe) in late.items():
+        yield from _probe_lines(f"{name}: {title}", probe)
     if not (known.endpoints or known.not_asked):
-        _print_endpoints(diagnosis)
+        yield from _endpoint_lines(diagnosis)
 
 
-def _print_backends(backends: Mapping[str, tuple[str, Probe]]) -> None:
-    for name, (title, probe) in backends.items():
-        _print_probe(f"{name}: {title}", probe)
-
-
-def _print_endpoints(diagnosis: Diagnosis) -> None:
+def _endpoint_lines(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.endpoints or diagnosis.not_asked:
-        output.put("\nEndpoints")
+        yield from ("", "Endpoints")
     for endpoint in diagnosis.endpoints:
-        _print_endpoint(endpoint)
+        report = endpoint.report
+        address = f" at {report.address}" if report.address else ""
+        yield from _probe_lines(
+            f"{endpoint.backend}{address}, for {', '.join(endpoint.engines)}", report.probe
+        )
+        if names := [model.name for model in report.models]:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            yield f"      models: {', '.join(names[:NAMED])}{more}"
+        for name, problem in endpoint.problems.items() if report.probe.usable else ():
+            yield f"      ✗ {name}: {problem.reason} {problem.remedy}"
     if diagnosis.not_asked:
-        output.put_line(f"  {not_asked_text(diagnosis.not_asked)}")
+        yield f"  {not_asked_text(diagnosis.not_asked)}"
 
 
-def _print_probe(name: str, probe: Probe) -> None:
-    output.put_line(f"  {'✓' if probe.usable else '✗'} {name}")
-    for text in (probe.reason, probe.remedy):
-        if text:
-            output.put_line(f"      {text}")
-    for key, value in probe.facts.items():
-        output.put_line(f"      {key}: {value}")
-
-
-def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
-    report = endpoint.report
-    address = f" at {report.address}" if report.address else ""
-    _print_probe(f"{endpoint.backend}{address}, for {', '.join(endpoint.engines)}", report.probe)
-    names = [model.name for model in report.models]
-    if names:
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        output.put_line(f"      models: {', '.join(names[:NAMED])}{more}")
-    for name, problem in endpoint.problems.items() if report.probe.usable else ():
-        output.put_line(f"      ✗ {name}: {problem.reason} {problem.remedy}")
-
-
-def _print_machine(version: str, machine: Machine) -> None:
-    output.put_line(f"paragone {version}, {machine.python} ({machine.executable})")
-    output.put("\nMachine")
-    output.put_line(f"  {machine.platform}")
-    output.put(f"  {machine.cores} cores, {machine.threads} threads")
-    output.put(f"  memory {_memory(machine.memory, machine.memory_free)}")
-    for gpu in machine.gpus:
-        output.put_line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}")
-    if not machine.gpus:
-        output.put_line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}")
-    if machine.confinement.holds:
-        output.put(f"  ✓ local engines have no network ({machine.confinement.layer}; tested)")
-    else:
-        output.put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
-    if machine.offline is not None:
-        if machine.offline.holds:
-            output.put(f"  ✓ offline, nothing is contacted ({machine.offline.layer}; tested)")
-        else:
-            output.put_line(f"  ✗ offline, but nothing enforces it: {machine.offline.reason}")
+def _probe_lines(name: str, probe: Probe) -> Iterator[str]:
+    yield f"  {'✓' if probe.usable else '✗'} {name}"
+    yield from (f"      {text}" for text in (probe.reason, probe.remedy) if text)
+    yield from (f"      {key}: {value}" for key, value in probe.facts.items())
 
 
 def _memory(size: int | None, free: int | None) -> str:
@@ -305,36 +284,24 @@ def env_create(args: CreateArguments) -> int:
 
 def env_list(args: PrintArguments) -> int:
     found = environments.list_installed(Registry().all())
-    if args.json:
-        listed = [
-            {
-                "backend": environment.name,
-                "folder": str(environment.folder),
-                "whole": environment.complete,
-                "outdated": environment.outdated,
-                "cuda": environment.cuda or None,
-                "size": environment.size,
-            }
-            for environment in found
-        ]
-        output.put_json({"environments": listed})
-    elif found:
-        output.put_table(
-            [
-                (
-                    environment.name,
-                    size_text(environment.size),
-                    f"CUDA {environment.cuda}" if environment.cuda else "",
-                    "outdated"
-                    if environment.outdated
-                    else ("complete" if environment.complete else "incomplete"),
-                    str(environment.folder),
-                )
-                for environment in found
-            ]
-        )
-    else:
-        output.note("There are no environments; `paragone env create BACKEND` creates one.")
+    listed = [
+        {
+            "backend": it.name,
+            "folder": str(it.folder),
+            "whole": it.complete,
+            "outdated": it.outdated,
+            "cuda": it.cuda or None,
+            "size": it.size,
+        }
+        for it in found
+    ]
+    rows = []
+    for it in found:
+        state = "outdated" if it.outdated else "complete" if it.complete else "incomplete"
+        cuda = f"CUDA {it.cuda}" if it.cuda else ""
+        rows.append((it.name, size_text(it.size), cuda, state, str(it.folder)))
+    nothing = "There are no environments; `paragone env create BACKEND` creates one."
+    output.put_list({"environments": listed}, rows, nothing, as_json=args.json)
     return 0
 
 

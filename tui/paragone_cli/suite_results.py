@@ -87,26 +87,24 @@ async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
 def suite_list(args: PrintArguments) -> int:
     with opened_store() as store:
         experiments = store.experiments.all()
-    if args.json:
-        listed: list[Json] = [
-            {
-                "id": f"e{experiment.number}",
-                "name": experiment.name,
-                "engines": [engine.name for engine in experiment.engines],
-                "prompts": experiment.prompts,
-                "repetitions": experiment.repetitions,
-                "runs": experiment.runs,
-                "done": experiment.done,
-                "failed": experiment.failed,
-                "created": experiment.created,
-            }
-            for experiment in experiments
-        ]
-        output.put_json({"experiments": listed})
-    elif experiments:
-        output.put_table([("id", "name", "engines", "done", "failed", "begun", ""), *_rows(experiments)])
-    else:
-        output.note("There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one.")
+    listed: list[Json] = [
+        {
+            "id": f"e{it.number}",
+            "name": it.name,
+            "engines": [engine.name for engine in it.engines],
+            "prompts": it.prompts,
+            "repetitions": it.repetitions,
+            "runs": it.runs,
+            "done": it.done,
+            "failed": it.failed,
+            "created": it.created,
+        }
+        for it in experiments
+    ]
+    heading = ("id", "name", "engines", "done", "failed", "begun", "")
+    nothing = "There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one."
+    rows = [*_rows(experiments)]
+    output.put_list({"experiments": listed}, rows, nothing, as_json=args.json, heading=heading)
     return 0
 
 

@@ -112,6 +112,18 @@ def put_result(data: Json, sentence: str, *, as_json: bool) -> None:
         note(sentence)
 
 
+def put_list(
+    data: Json, rows: Sequence[Sequence[str]], nothing: str, *, as_json: bool, heading: Sequence[str] = ()
+) -> None:
+    """Print the JSON, or the rows as a table, or the sentence `nothing` if there are no rows."""
+    if as_json:
+        put_json(data)
+    elif rows:
+        put_table([heading, *rows] if heading else rows)
+    else:
+        note(nothing)
+
+
 def json_line(data: Json) -> str:
     return _harmless(json_text(data))
 
