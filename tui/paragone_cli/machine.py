@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 
 from paragone import EngineError, InputError, Json, Probe
 from paragone.network import GUARD, ONLINE_HINT
@@ -40,24 +40,25 @@ _ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
 """A command for the shell that prints the names of the engines in config.toml."""
 
 
-def completion(
-    args: CompletionArguments,
-    program_parser: Callable[[Callable[[argparse.Action], object]], argparse.ArgumentParser],
-) -> int:
-    """Print the script. `program_parser` returns the whole command line, after a call with each of its arguments."""
+def completion(args: CompletionArguments, parser: argparse.ArgumentParser) -> int:
+    """Print the script. `parser` has the whole command line."""
     import shtab  # only this command needs shtab
 
-    engines = shtab.cmd(_ENGINES)
     completed = {"FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY, "PATH": shtab.FILE}
-    completed |= dict.fromkeys(("ENGINE", "REFERENCE", "CANDIDATE"), engines)
-
-    def complete(argument: argparse.Action) -> None:
-        """Set the attribute of an argument from which shtab reads how to complete the argument."""
+    completed |= dict.fromkeys(("ENGINE", "REFERENCE", "CANDIDATE"), shtab.cmd(_ENGINES))
+    for argument in _arguments_of(parser):
         if isinstance(argument.metavar, str) and argument.metavar in completed:
             argument.complete = completed[argument.metavar]  # type: ignore[attr-defined]
-
-    output.put(shtab.complete(program_parser(complete), shell=args.shell))
+    output.put(shtab.complete(parser, shell=args.shell))
     return 0
+
+
+def _arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for argument in parser._actions:
+        yield argument
+        if isinstance(argument, argparse._SubParsersAction):
+            for subparser in argument.choices.values():
+                yield from _arguments_of(subparser)
 
 
 def config_path(args: PrintArguments, *, create: bool = False) -> int:
