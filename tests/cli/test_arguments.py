@@ -49,11 +49,7 @@ def test_options_stand_anywhere(argv):
 def test_a_group_lists_if_no_subcommand_is_named():
     assert [
         parse(*argv.split()).command for argv in ("suite", "engines -j", "--offline history --limit 3")
-    ] == [
-        "suite list",
-        "engines list",
-        "history list",
-    ]
+    ] == ["suite list", "engines list", "history list"]
     assert parse("--json", "history", "--offline", "show", "c7").command == "history show"
 
 
@@ -115,6 +111,8 @@ def test_names_of_commands_that_are_values_or_engines():
         ("vote", "required: SUBCOMMAND", "`paragone vote --help`"),
         ("engines --schedule", "no option --schedule", "`paragone engines list --help`"),
         ("choose a b --margin=inf", "is not a number from 0.1 to 99", ""),
+        ("suite run f --engines a --repeat 0", "--repeat: '0' is not a whole number from 1 to 1,000.", ""),
+        ("bench a --prompt-tokens 12,x", "'x' is not a whole number from 1", ""),
         ("bench a --depth=1.5", "is not a whole number from 0 to 16,777,216", ""),
         # each action has its own options
         ("suite list --to x.jsonl", "paragone suite list has no option --to.", ""),

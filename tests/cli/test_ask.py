@@ -46,6 +46,7 @@ def prompt_words(*argv: str, stdin: str | bytes = b"") -> int:
 def test_the_prompt_comes_from_the_command_line_and_a_pipe():
     assert prompt_words("-", stdin="three small words\n") == 3
     assert prompt_words("two words", stdin="and three more\n") == 5
+    assert prompt_words("-p", "two words", stdin="and three more\n") == 5
     assert prompt_words("--system", "one two", "--", "--json is what?", stdin="\n") == 3 + 2 + 1
     done = paragone("ask", "rogue:steady", "Count.", "--begin", "word0 word1 ", "--set", "max_tokens=2")
     assert done.stdout.decode() == "word0 word1 word2 word3 \n"
@@ -66,6 +67,7 @@ def test_standard_input_without_an_end():
         (b"hi", ("--system", b"caf\xe9"), "Argument --system: 'caf�' is not UTF-8 text."),
         (b"hi", (b"caf\xe9",), "The prompt is not UTF-8 text."),
         (b"hi", ("--logprobs", "2"), "--logprobs needs --json."),
+        (b"", ("hi", "-p", "ho"), "Two prompts were given."),
     ],
 )
 def test_a_prompt_that_is_none(stdin, argv, sentence):
@@ -119,20 +121,16 @@ def test_a_path_instead_of_an_engine(smollm2):
     )
 
 
-@pytest.mark.parametrize(
-    ("setting", "sentence"),
-    [
+def test_a_setting_that_cannot_be():
+    for setting, sentence in (
         ("rat=1", "Did you mean 'rate'?"),
         ("rate=fast", "It takes a number."),
         ("rate=-1", "at least 0.001."),
         ("rate", "Write key=value"),
-    ],
-)
-def test_a_setting_that_cannot_be(setting, sentence):
-    done = paragone("ask", "rogue:steady", "hi", "--set", setting)
-    assert done.returncode == 2
-    assert done.stdout == b""
-    assert sentence in said(done)
+    ):
+        done = paragone("ask", "rogue:steady", "hi", "--set", setting)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert sentence in said(done)
 
 
 def test_a_warning_is_no_part_of_the_answer():

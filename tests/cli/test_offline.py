@@ -55,12 +55,7 @@ def test_offline_an_engine_at_a_server_is_refused_by_name(how, listener, setting
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ("engines",),
-        ("engines", "models", "ollama"),
-        ("engines", "pull", "far"),
-        ("bench", "far"),
-    ],
+    [("engines",), ("engines", "models", "ollama"), ("engines", "pull", "far"), ("bench", "far")],
     ids=" ".join,
 )
 def test_no_command_contacts_a_server_offline(command, listener, settings, monkeypatch):
@@ -98,14 +93,7 @@ def imported(done):
     return "the plugin was imported" in said(done)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "options stranger",
-        "doctor",
-        "report c1 --to x.html",
-    ],
-)
+@pytest.mark.parametrize("command", ["options stranger", "doctor", "report c1 --to x.html"])
 def test_what_a_plugin_starts_at_its_import_contacts_nothing_with_the_option(
     command, calling, listener, settings, tmp_path, monkeypatch
 ):

@@ -109,11 +109,7 @@ def test_a_signal_completes_the_answers_in_progress(monkeypatch):
     with running("serve", "rogue:steady", *endless, "--port", "0") as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().split()[-1]
-        asked = {
-            "model": "steady",
-            "messages": [{"role": "user", "content": "hello"}],
-            "stream": True,
-        }
+        asked = {"model": "steady", "messages": [{"role": "user", "content": "hello"}], "stream": True}
         head = {"authorization": "Bearer sesame"}
         with httpx.stream(
             "POST", f"{address}/chat/completions", json=asked, headers=head, timeout=60

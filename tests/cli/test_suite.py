@@ -115,10 +115,6 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (
-            ("run", "FILE", *ENGINES, "--repeat", "0"),
-            "Argument --repeat: '0' is not a whole number from 1 to 1,000.",
-        ),
         (("run", "FILE", *ENGINES, "--filter", "nowhere"), "No prompt of prompts.jsonl matches"),
         (("run", "FILE", "--engines", "nobody:m"), "There is no backend 'nobody'."),
         (("show", "9"), "'9' is not the id of an experiment."),

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError, PullProgress
 from paragone.network import GUARD
-from paragone.options import OptionInfo, Options, describe, value_text
+from paragone.options import Options, describe, value_text
 from paragone.texts import size_text
 from paragone_cli.command_line import output
 from paragone_cli.command_line.command_arguments import (
@@ -53,42 +52,30 @@ _WIDEST = 100
 
 def list_options(args: BackendArguments) -> int:
     backend = Registry().get(args.backend)
+    kinds: dict[str, tuple[str, type[Options]]] = {
+        "load": ("Load options, which take effect when a model is opened", backend.load_options),
+        "sampling": ("Sampling options, which take effect with each prompt", backend.sampling),
+        "context": ("Options of every engine, which take effect with each prompt", ContextOptions),
+    }
+    found = {name: describe(kind) for name, (_, kind) in kinds.items()}
     if args.json:
-        found = {
-            "load": _option_json(backend.load_options),
-            "sampling": _option_json(backend.sampling),
-            "context": _option_json(ContextOptions),
+        listed = {
+            name: [{**asdict(it), "choices": [*it.choices]} for it in infos] for name, infos in found.items()
         }
-        output.put_json({"backend": backend.name, **found})
+        output.put_json({"backend": backend.name, **listed})
         return 0
     output.put_line(f"Options of {backend.title}, for [engines.NAME] in config.toml or --set KEY=VALUE")
-    for heading, kind in (
-        ("Load options, which take effect when a model is opened", backend.load_options),
-        ("Sampling options, which take effect with each prompt", backend.sampling),
-        ("Options of every engine, which take effect with each prompt", ContextOptions),
-    ):
-        if infos := describe(kind):
+    width, indent = max(min(output.terminal_width(), _WIDEST), 40), " " * 6
+    for name, (heading, _) in kinds.items():
+        if found[name]:
             output.put(f"\n{heading}")
-        for info in infos:
-            output.put("\n".join(_describe(info)))
+        for info in found[name]:
+            default = f", default {value_text(info.default)}" if info.default not in (None, []) else ""
+            output.put_line(f"  {info.name}: {info.accepted}{default}")
+            # names such as llama-server and --no-kv-offload stay whole
+            doc = textwrap.fill(output.one_line(info.doc), width - len(indent), break_on_hyphens=False)
+            output.put(textwrap.indent(doc, indent))
     return 0
-
-
-def _describe(info: OptionInfo) -> Iterator[str]:
-    default = f", default {value_text(info.default)}" if info.default not in (None, []) else ""
-    yield output.one_line(f"  {info.name}: {info.accepted}{default}")
-    width = min(output.terminal_width(), _WIDEST)
-    yield from textwrap.wrap(
-        output.one_line(info.doc),
-        max(width, 40),
-        initial_indent=" " * 6,
-        subsequent_indent=" " * 6,
-        break_on_hyphens=False,  # names such as llama-server and --no-kv-offload stay whole
-    )
-
-
-def _option_json(kind: type[Options]) -> list[Json]:
-    return [{**dataclasses.asdict(info), "choices": list(info.choices)} for info in describe(kind)]
 
 
 def list_engines(args: PrintArguments) -> int:
