@@ -56,7 +56,7 @@ from paragone_workbench.experiments.suite import (
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.files.exporting import write_suite
 from paragone_workbench.paths import check_target
-from paragone_workbench.store import Experiment, History, Store
+from paragone_workbench.store import Experiment, Store
 
 
 def suite_request(
@@ -248,9 +248,39 @@ async def _run(
             table.engines = runner.progress
             async with interruptible(runner) as interrupts:
                 await runner.run()
-        return await _finish(
-            history, experiment, request, runner, args, resumed=resumed, interrupted=interrupts.interrupted
-        )
+        totals = await engine_totals(history, experiment, request.chosen)
+        if args.junit is not None:
+            await write_junit(args.junit, history, experiment, totals, request.chosen)
+        if args.json:
+            runs = saved_runs(history, experiment, request.chosen)
+            await put_runs(
+                {"id": f"e{experiment.number}", "resumed": resumed, "known": runner.taken},
+                (saved.to_json() async for saved in runs),
+            )
+        else:
+            put_totals(totals)
+            if runner.taken:
+                put()
+                put(known_text(runner.taken, sum(engine.total for engine in totals)))
+            put(
+                f"\nSee more: paragone suite show e{experiment.number} · paragone report e{experiment.number} --to report.html"
+            )
+        for error in runner.given_up:
+            print_error(error)
+        again = to_continue(fresh=args.fresh)
+        left = sum(engine.total - engine.runs for engine in totals)
+        if runner.failure is not None:
+            raise ParagoneError(
+                f"The suite was stopped: {runner.failure.sentence}",
+                hint=f"{runner.failure.hint} Finished runs are kept. {again}".lstrip(),
+            )
+        if left:
+            note(f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. {again}")
+        elif interrupts.interrupted:
+            note(f"Interrupted after the last run, perhaps before all judges were asked. {again}")
+        if interrupts.interrupted:
+            return INTERRUPTED
+        return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1
 
 
 async def _cluster(
@@ -265,57 +295,8 @@ async def _cluster(
 
 
 def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:
-    before = next(
-        (
-            earlier
-            for earlier in store.experiments.all()
-            if earlier.name == experiment.name and earlier.number < experiment.number
-        ),
-        None,
-    )
-    return before if before is not None and before.done + before.failed < before.runs else None
-
-
-async def _finish(
-    history: History,
-    experiment: Experiment,
-    request: SuiteRequest,
-    runner: SuiteRunner,
-    args: SuiteRunArguments,
-    *,
-    resumed: bool,
-    interrupted: bool,
-) -> int:
-    totals = await engine_totals(history, experiment, request.chosen)
-    if args.junit is not None:
-        await write_junit(args.junit, history, experiment, totals, request.chosen)
-    if args.json:
-        runs = saved_runs(history, experiment, request.chosen)
-        await put_runs(
-            {"id": f"e{experiment.number}", "resumed": resumed, "known": runner.taken},
-            (saved.to_json() async for saved in runs),
-        )
-    else:
-        put_totals(totals)
-        if runner.taken:
-            put()
-            put(known_text(runner.taken, sum(engine.total for engine in totals)))
-        put(
-            f"\nSee more: paragone suite show e{experiment.number} · paragone report e{experiment.number} --to report.html"
-        )
-    for error in runner.given_up:
-        print_error(error)
-    again = to_continue(fresh=args.fresh)
-    left = sum(engine.total - engine.runs for engine in totals)
-    if runner.failure is not None:
-        raise ParagoneError(
-            f"The suite was stopped: {runner.failure.sentence}",
-            hint=f"{runner.failure.hint} Finished runs are kept. {again}".lstrip(),
-        )
-    if left:
-        note(f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. {again}")
-    elif interrupted:
-        note(f"Interrupted after the last run, perhaps before all judges were asked. {again}")
-    if interrupted:
-        return INTERRUPTED
-    return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1
+    """Return the newest earlier experiment of the same name, if it is not finished."""
+    for earlier in store.experiments.all():
+        if earlier.name == experiment.name and earlier.number < experiment.number:
+            return earlier if earlier.done + earlier.failed < earlier.runs else None
+    return None
