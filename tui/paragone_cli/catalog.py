@@ -14,17 +14,12 @@ from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError, PullP
 from paragone.network import GUARD
 from paragone.options import Options, describe, value_text
 from paragone.texts import size_text
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import (
-    BackendArguments,
-    OneBackendArguments,
-    PrintArguments,
-    PullArguments,
-)
+from paragone_cli.command_line import command_arguments, output
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import bar, for_shell, not_asked_text
 from paragone_cli.command_line.progress import StatusLine
+from paragone_workbench import models
 from paragone_workbench.doctor import probe_engines
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import (
@@ -36,21 +31,12 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.engines.failures import as_paragone_error
 from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry, name_reached
-from paragone_workbench.models import (
-    USUAL_FOLDER,
-    ConfiguredEndpoint,
-    existing_demo_models,
-    find_models,
-    normalize_url,
-    query_endpoints,
-    servers_not_asked,
-)
 from paragone_workbench.paths import accessible
 
 _WIDEST = 100
 
 
-def list_options(args: BackendArguments) -> int:
+def list_options(args: command_arguments.BackendArguments) -> int:
     backend = Registry().get(args.backend)
     kinds: dict[str, tuple[str, type[Options]]] = {
         "load": ("Load options, which take effect when a model is opened", backend.load_options),
@@ -78,7 +64,7 @@ def list_options(args: BackendArguments) -> int:
     return 0
 
 
-def list_engines(args: PrintArguments) -> int:
+def list_engines(args: command_arguments.PrintArguments) -> int:
     context = CommandContext(args)
     definitions = list(context.config.engines.values())
     listed, rows = [], []
@@ -121,14 +107,14 @@ class _Listed:
     @property
     def key(self) -> object:
         """Equal for entries of the same model at the same server."""
-        return self.backend, self.model.model, self.url and normalize_url(self.url)
+        return self.backend, self.model.model, self.url and models.normalize_url(self.url)
 
 
 _Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
 """Models, and the errors of backends and servers that list no models, each with the name of its backend."""
 
 
-def list_models(args: OneBackendArguments) -> int:
+def list_models(args: command_arguments.OneBackendArguments) -> int:
     context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:
@@ -144,7 +130,7 @@ def list_models(args: OneBackendArguments) -> int:
     (listed, errors), endpoints = run(
         _found(backends, folders, context.config.engines.values(), asks_servers=asks, prints=not args.json)
     )
-    not_asked = [] if asks else servers_not_asked(backends.values(), endpoints)
+    not_asked = [] if asks else models.servers_not_asked(backends.values(), endpoints)
     if args.json:
         output.put_json(
             {
@@ -162,7 +148,7 @@ def list_models(args: OneBackendArguments) -> int:
             if report is not None and not report.probe.usable:  # the backend's default server lists no models
                 output.note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
         if not listed and any(backend.capabilities.local for backend in backends.values()):
-            searched = ", ".join((*folders, USUAL_FOLDER))
+            searched = ", ".join((*folders, models.USUAL_FOLDER))
             output.note(
                 f"No model was found in {searched}, or where other programs keep models; set `folders` under "
                 f"[models] in {context.config.document.path}."
@@ -181,12 +167,12 @@ async def _found(
     *,
     asks_servers: bool,
     prints: bool,
-) -> tuple[_Answer, Sequence[ConfiguredEndpoint]]:
+) -> tuple[_Answer, Sequence[models.ConfiguredEndpoint]]:
     """Ask backends and servers for their models. Return each model once, the errors, and the servers of engines.
 
     With `prints`, print the models. The models of backends and servers that answer quickly are printed first.
     """
-    querying = asyncio.create_task(query_endpoints(engines, backends.get))
+    querying = asyncio.create_task(models.query_endpoints(engines, backends.get))
     asked = [
         asyncio.create_task(_models(backend, folders, asks_servers=asks_servers))
         for backend in backends.values()
@@ -197,9 +183,11 @@ async def _found(
     errors: list[tuple[str, ParagoneError]] = []
     for some in ([task for task in asked if task in quick], [task for task in asked if task not in quick]):
         new: dict[object, _Listed] = {}
-        for models, failed in await asyncio.gather(*some):
+        for entries, failed in await asyncio.gather(*some):
             errors += failed
-            for entry in models:  # a backend lists its default server's models, and so may an engine's server
+            for (
+                entry
+            ) in entries:  # a backend lists its default server's models, and so may an engine's server
                 if entry.key not in listed:
                     new.setdefault(entry.key, entry)
         if new and prints:
@@ -209,7 +197,7 @@ async def _found(
     return (list(listed.values()), errors), await querying
 
 
-async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _Answer:
+async def _served(querying: asyncio.Task[tuple[models.ConfiguredEndpoint, ...]]) -> _Answer:
     listed: list[_Listed] = []
     errors: list[tuple[str, ParagoneError]] = []
     for endpoint in await querying:
@@ -224,11 +212,11 @@ async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _An
 
 async def _models(backend: Backend, folders: Sequence[str], *, asks_servers: bool) -> _Answer:
     try:
-        found = await find_models(backend, folders, asks_servers=asks_servers) or ()
+        found = await models.find_models(backend, folders, asks_servers=asks_servers) or ()
     except ParagoneError as error:
         return [], [(backend.name, error)]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
-        found = [*found, *await existing_demo_models(backend)]
+        found = [*found, *await models.existing_demo_models(backend)]
     return [_Listed(backend.name, model, model.address) for model in found], []
 
 
@@ -263,7 +251,7 @@ def _row(listed: _Listed) -> tuple[str, ...]:
     )
 
 
-def pull(args: PullArguments) -> int:
+def pull(args: command_arguments.PullArguments) -> int:
     context = CommandContext(args)
     (definition,) = context.checked([args.engine], [])
     backend = context.registry.get(definition.backend)

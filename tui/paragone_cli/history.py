@@ -10,16 +10,7 @@ from pathlib import Path
 
 from paragone import InputError, Json
 from paragone.texts import counted, quoted
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import (
-    CostsArguments,
-    DeleteArguments,
-    FindArguments,
-    HistoryExportArguments,
-    HistoryImportArguments,
-    LabelArguments,
-    RecordArguments,
-)
+from paragone_cli.command_line import command_arguments, output
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
@@ -42,7 +33,7 @@ from paragone_workbench.store.history import History
 from paragone_workbench.store.records import FILTERS, read_query
 
 
-def history_continue(args: RecordArguments) -> int:
+def history_continue(args: command_arguments.RecordArguments) -> int:
     found = parse_id(args.name)
     if found is None or found.kind != "r":
         raise InputError(
@@ -93,7 +84,7 @@ async def _found(session: Session, history: History, number: int) -> tuple[Lane,
 _SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
 
 
-def history_costs(args: CostsArguments) -> int:
+def history_costs(args: command_arguments.CostsArguments) -> int:
     since = None if args.since is None else since_time(args.since, datetime.now())
     prices: tuple[Price, ...] = ()
     try:
@@ -150,7 +141,7 @@ def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
         output.put_line(sentence)
 
 
-def history_delete(args: DeleteArguments) -> int:
+def history_delete(args: command_arguments.DeleteArguments) -> int:
     numbers = dict.fromkeys(map(conversation_id, args.conversations))
     with opened_store() as store:
         found = [store.load(number) for number in numbers]
@@ -169,7 +160,7 @@ def history_delete(args: DeleteArguments) -> int:
     return 0
 
 
-def history_export(args: HistoryExportArguments) -> int:
+def history_export(args: command_arguments.HistoryExportArguments) -> int:
     if args.all == bool(args.conversations):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
@@ -186,7 +177,7 @@ def history_export(args: HistoryExportArguments) -> int:
     return int(bool(exported.left_out))
 
 
-def history_import(args: HistoryImportArguments) -> int:
+def history_import(args: command_arguments.HistoryImportArguments) -> int:
     """Add the conversations, or none if one of them cannot be read. Returns the exit code."""
     found = parse_id(args.source)
     if found is not None and found.kind == "e" and found.run is not None:
@@ -203,7 +194,7 @@ def history_import(args: HistoryImportArguments) -> int:
     return 0
 
 
-def history_rename(args: LabelArguments) -> int:
+def history_rename(args: command_arguments.LabelArguments) -> int:
     number = conversation_id(args.conversation)
     title = " ".join(args.words).strip()
     if not title:
@@ -218,7 +209,7 @@ def history_rename(args: LabelArguments) -> int:
     return 0
 
 
-def history_tag(args: LabelArguments) -> int:
+def history_tag(args: command_arguments.LabelArguments) -> int:
     number = conversation_id(args.conversation)
     with opened_store() as store:
         store.tag(number, args.words)
@@ -228,7 +219,7 @@ def history_tag(args: LabelArguments) -> int:
     return 0
 
 
-def history_pin(args: RecordArguments, *, pinned: bool) -> int:
+def history_pin(args: command_arguments.RecordArguments, *, pinned: bool) -> int:
     number = conversation_id(args.name)
     with opened_store() as store:
         store.pin(number, pinned=pinned)
@@ -240,7 +231,7 @@ def history_pin(args: RecordArguments, *, pinned: bool) -> int:
 _TEXT_WIDTH = 61
 
 
-def history_list(args: FindArguments) -> int:
+def history_list(args: command_arguments.FindArguments) -> int:
     query = read_query(" ".join(args.words))
     if query.words:
         raise InputError(
@@ -283,7 +274,7 @@ def history_list(args: FindArguments) -> int:
     return 0
 
 
-def history_show(args: RecordArguments) -> int:
+def history_show(args: command_arguments.RecordArguments) -> int:
     number = conversation_id(args.name)
     with opened_store() as store:
         saved = store.load(number)
@@ -331,7 +322,7 @@ def _first(text: str) -> str:
     return output.shortened(" ".join(text.split()), _TEXT_WIDTH)
 
 
-def history_search(args: FindArguments) -> int:
+def history_search(args: command_arguments.FindArguments) -> int:
     text = " ".join(args.words)
     if not text.strip():
         raise InputError(

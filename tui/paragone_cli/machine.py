@@ -13,14 +13,7 @@ from paragone import EngineError, InputError, Json, Probe
 from paragone.network import GUARD, ONLINE_HINT
 from paragone.texts import size_text
 from paragone.wire import to_json
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import (
-    CompletionArguments,
-    CreateArguments,
-    EnvironmentArguments,
-    OneBackendArguments,
-    PrintArguments,
-)
+from paragone_cli.command_line import command_arguments, output
 from paragone_cli.command_line.context import require_consent_to_config
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import not_asked_text, problems_json
@@ -40,7 +33,7 @@ _ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
 """A command for the shell that prints the names of the engines in config.toml."""
 
 
-def completion(args: CompletionArguments, parser: argparse.ArgumentParser) -> int:
+def completion(args: command_arguments.CompletionArguments, parser: argparse.ArgumentParser) -> int:
     """Print the script. `parser` has the whole command line."""
     import shtab  # only this command needs shtab
 
@@ -61,7 +54,7 @@ def _arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
                 yield from _arguments_of(subparser)
 
 
-def config_path(args: PrintArguments, *, create: bool = False) -> int:
+def config_path(args: command_arguments.PrintArguments, *, create: bool = False) -> int:
     path = init(args.config) if create else args.config or config_file()
     if args.json:
         output.put_json({"file": str(path), "exists": path.exists()})
@@ -70,7 +63,7 @@ def config_path(args: PrintArguments, *, create: bool = False) -> int:
     return 0
 
 
-def config_check(args: PrintArguments) -> int:
+def config_check(args: command_arguments.PrintArguments) -> int:
     path = args.config or config_file()
     state = State(state_file())
     if state.warning:
@@ -100,7 +93,7 @@ NAMED = 20
 """Maximum number of models to list per endpoint; `paragone engines models` lists all models."""
 
 
-def doctor(args: OneBackendArguments) -> int:
+def doctor(args: command_arguments.OneBackendArguments) -> int:
     if args.backend is not None:
         return _check_backend(args.backend, as_json=args.json)
     state = State(state_file())
@@ -115,7 +108,9 @@ def doctor(args: OneBackendArguments) -> int:
     return 0
 
 
-async def _diagnosed(args: OneBackendArguments, state: State, registry: Registry) -> Diagnosis:
+async def _diagnosed(
+    args: command_arguments.OneBackendArguments, state: State, registry: Registry
+) -> Diagnosis:
     """Return the whole diagnosis. Unless JSON is wanted, print each part when it is known."""
     known: Diagnosis | None = None
     async for diagnosis in diagnose(args.config, state, registry):
@@ -250,20 +245,20 @@ def _memory(size: int | None, free: int | None) -> str:
     return ", ".join(parts)
 
 
-def env_remove(args: EnvironmentArguments) -> int:
+def env_remove(args: command_arguments.EnvironmentArguments) -> int:
     freed = environments.remove(args.backend)  # the backend need not be installed
     output.put(f"{output.one_line(args.backend)}: removed, {size_text(freed)} freed")
     return 0
 
 
-def env_check(args: EnvironmentArguments) -> int:
+def env_check(args: command_arguments.EnvironmentArguments) -> int:
     backend = Registry().get(args.backend)
     _follow(environments.check(backend))
     output.put(f"{backend.name}: the environment works")
     return 0
 
 
-def env_create(args: CreateArguments) -> int:
+def env_create(args: command_arguments.CreateArguments) -> int:
     """Create an environment, once the user has agreed. Returns the exit code."""
     backend = Registry().get(args.backend)
     if GUARD.is_offline and not args.find_links:
@@ -283,7 +278,7 @@ def env_create(args: CreateArguments) -> int:
     return 0
 
 
-def env_list(args: PrintArguments) -> int:
+def env_list(args: command_arguments.PrintArguments) -> int:
     found = environments.list_installed(Registry().all())
     listed = [
         {

@@ -20,18 +20,10 @@ from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.command_line.saved import opened_history, opened_store
 from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import replay as replays
 from paragone_workbench.experiments.document import read_document
 from paragone_workbench.experiments.executor import EngineProgress, seconds_left
 from paragone_workbench.experiments.recorded_runs import RecordedRun, recorded_runs
-from paragone_workbench.experiments.replay import (
-    EngineReport,
-    Replay,
-    ReplayedRun,
-    replay_json,
-    replay_verdict,
-    replayable,
-    weights_sentence,
-)
 from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.ids import parse_id
@@ -51,7 +43,7 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
     target = args.target
     async with opened_history() as history:
         found = await _find(history, target)
-        runs, skipped = replayable(found)
+        runs, skipped = replays.replayable(found)
         choices = ReplayChoices(
             settings=args.settings,
             replacements=args.replacements,
@@ -61,7 +53,9 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
         for engine in engines:
             if engine.definition.model != engine.recorded.model:
                 note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
-        return await _repeat(Replay(engines, context.registry, history), target, skipped, as_json=args.json)
+        return await _repeat(
+            replays.Replay(engines, context.registry, history), target, skipped, as_json=args.json
+        )
 
 
 async def _find(history: History, target: str) -> Sequence[RecordedRun]:
@@ -77,8 +71,8 @@ async def _find(history: History, target: str) -> Sequence[RecordedRun]:
     return read_document(path)
 
 
-async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_json: bool) -> int:
-    results: list[ReplayedRun] = []
+async def _repeat(replay: replays.Replay, target: str, skipped: dict[str, str], *, as_json: bool) -> int:
+    results: list[replays.ReplayedRun] = []
     async with interruptible(replay) as interrupts:
         with _Progress(replay.total) as progress:
             async for result in replay.runs():
@@ -89,14 +83,14 @@ async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_js
                 progress.repeated()
     left = replay.total - len(results)
     if as_json:
-        put_json(replay_json(target, results, skipped, replay.reports, left=left))
+        put_json(replays.replay_json(target, results, skipped, replay.reports, left=left))
     else:
         for number, reason in skipped.items():
             put_line(f"{number}  left out: {reason}")
         for report in replay.reports:
             _put_report(report)
         put()
-        put_line(replay_verdict(results, replay.reports, left=left))
+        put_line(replays.replay_verdict(results, replay.reports, left=left))
     if interrupts.interrupted:
         return INTERRUPTED
     return int(not all(result.same for result in results))
@@ -129,7 +123,7 @@ class _Progress(StatusLine):
         return f"{self._runs.done:,} of {self._runs.total:,} runs{rest}"
 
 
-def _put_run(result: ReplayedRun) -> None:
+def _put_run(result: replays.ReplayedRun) -> None:
     heading = f"{result.id}  {result.engine}"
     prompt = f"  > {shortened(one_line(result.prompt), _PROMPT_WIDTH)}" if result.prompt else ""
     difference = result.difference
@@ -150,9 +144,9 @@ def _quoted(text: str) -> str:
     return f"“{text}”" if text else "(the end)"
 
 
-def _put_report(report: EngineReport) -> None:
+def _put_report(report: replays.EngineReport) -> None:
     put()
-    put_line(f"{report.engine}: weights {weights_sentence(report.weights)}")
+    put_line(f"{report.engine}: weights {replays.weights_sentence(report.weights)}")
     for change in report.changes:
         put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
 

@@ -9,12 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Seq
 from paragone import Json
 from paragone.options import value_text
 from paragone.texts import counted
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import (
-    PrintArguments,
-    SuiteCompareArguments,
-    SuiteShowArguments,
-)
+from paragone_cli.command_line import command_arguments, output
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, put_full_names, short_names
 from paragone_cli.command_line.saved import experiment_id, opened_history, opened_store
@@ -84,7 +79,7 @@ async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
     output.flush()
 
 
-def suite_list(args: PrintArguments) -> int:
+def suite_list(args: command_arguments.PrintArguments) -> int:
     with opened_store() as store:
         experiments = store.experiments.all()
     listed: list[Json] = [
@@ -140,7 +135,7 @@ SHOWN = 20
 """Largest number of prompts that are shown on a terminal."""
 
 
-def suite_show(args: SuiteShowArguments) -> int:
+def suite_show(args: command_arguments.SuiteShowArguments) -> int:
     return run(_show(experiment_id(args.experiment), failed=args.failed, as_json=args.json))
 
 
@@ -247,7 +242,7 @@ _COLUMNS = {
 }
 
 
-def suite_compare(args: SuiteCompareArguments) -> int:
+def suite_compare(args: command_arguments.SuiteCompareArguments) -> int:
     margin = args.margin / 100
     numbers = dict.fromkeys(map(experiment_id, args.experiments)) or {experiment_id(None): None}
     with opened_store() as store:
