@@ -53,9 +53,32 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
         for engine in engines:
             if engine.definition.model != engine.recorded.model:
                 note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
-        return await _repeat(
-            replays.Replay(engines, context.registry, history), target, skipped, as_json=args.json
-        )
+        replay = replays.Replay(engines, context.registry, history)
+        results: list[replays.ReplayedRun] = []
+        async with interruptible(replay) as interrupts:
+            with _Progress(replay.total) as progress:
+                async for result in replay.runs():
+                    results.append(result)
+                    if not args.json:
+                        progress.clear()
+                        _put_run(result)
+                    progress.repeated()
+        left = replay.total - len(results)
+        if args.json:
+            put_json(replays.replay_json(target, results, skipped, replay.reports, left=left))
+        else:
+            for number, reason in skipped.items():
+                put_line(f"{number}  left out: {reason}")
+            for report in replay.reports:
+                put()
+                put_line(f"{report.engine}: weights {replays.weights_sentence(report.weights)}")
+                for change in report.changes:
+                    put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
+            put()
+            put_line(replays.replay_verdict(results, replay.reports, left=left))
+        if interrupts.interrupted:
+            return INTERRUPTED
+        return int(not all(result.same for result in results))
 
 
 async def _find(history: History, target: str) -> Sequence[RecordedRun]:
@@ -69,31 +92,6 @@ async def _find(history: History, target: str) -> Sequence[RecordedRun]:
             "`paragone history` lists conversations.",
         )
     return read_document(path)
-
-
-async def _repeat(replay: replays.Replay, target: str, skipped: dict[str, str], *, as_json: bool) -> int:
-    results: list[replays.ReplayedRun] = []
-    async with interruptible(replay) as interrupts:
-        with _Progress(replay.total) as progress:
-            async for result in replay.runs():
-                results.append(result)
-                if not as_json:
-                    progress.clear()
-                    _put_run(result)
-                progress.repeated()
-    left = replay.total - len(results)
-    if as_json:
-        put_json(replays.replay_json(target, results, skipped, replay.reports, left=left))
-    else:
-        for number, reason in skipped.items():
-            put_line(f"{number}  left out: {reason}")
-        for report in replay.reports:
-            _put_report(report)
-        put()
-        put_line(replays.replay_verdict(results, replay.reports, left=left))
-    if interrupts.interrupted:
-        return INTERRUPTED
-    return int(not all(result.same for result in results))
 
 
 class _Progress(StatusLine):
@@ -135,20 +133,9 @@ def _put_run(result: replays.ReplayedRun) -> None:
         where = "" if difference.channel == "answer" else f" of the {difference.channel}"
         token = "" if difference.token is None else f" (token {difference.token:,})"
         put_line(f"{heading}  differs at character {difference.char:,}{where}{token}{prompt}")
-        put_line(f"  before: {_quoted(difference.before)}")
-        put_line(f"  now:    {_quoted(difference.now)}")
+        for when, text in (("before: ", difference.before), ("now:    ", difference.now)):
+            put_line(f"  {when}{f'“{text}”' if text else '(the end)'}")
     flush()
-
-
-def _quoted(text: str) -> str:
-    return f"“{text}”" if text else "(the end)"
-
-
-def _put_report(report: replays.EngineReport) -> None:
-    put()
-    put_line(f"{report.engine}: weights {replays.weights_sentence(report.weights)}")
-    for change in report.changes:
-        put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
 
 
 def report(args: ReportArguments) -> int:
