@@ -253,7 +253,7 @@ def _row(listed: _Listed) -> tuple[str, ...]:
 
 def pull(args: command_arguments.PullArguments) -> int:
     context = CommandContext(args)
-    (definition,) = context.checked([args.engine], [])
+    (definition,) = context.engines([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
     name_reached(backend, definition.name, definition.model, load)

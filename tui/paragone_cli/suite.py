@@ -39,7 +39,7 @@ def suite_request(
 ) -> suites.SuiteRequest:
     """Read the file of prompts, and return the request. Raises InputError, for example without consent to the judges."""
     path = args.file
-    engines = context.checked(args.engines, args.settings, args.preset)
+    engines = context.engines(args.engines, args.settings, args.preset)
     suite = read_suite(path, catalog, system=context.system(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
     chosen = None
