@@ -33,11 +33,11 @@ from paragone_workbench.store.history import History
 from paragone_workbench.store.records import FILTERS, read_query
 
 
-def history_continue(args: command_arguments.RecordArguments) -> int:
-    found = parse_id(args.name)
+def history_continue(args: command_arguments.ContinueArguments) -> int:
+    found = parse_id(args.answer)
     if found is None or found.kind != "r":
         raise InputError(
-            f"{args.name!r} is not the id of an answer.",
+            f"{args.answer!r} is not the id of an answer.",
             hint="`paragone history show c7` lists the answers of c7.",
         )
     return run(_continue(CommandContext(args), found.number, as_json=args.json))
@@ -219,8 +219,8 @@ def history_tag(args: command_arguments.LabelArguments) -> int:
     return 0
 
 
-def history_pin(args: command_arguments.RecordArguments, *, pinned: bool) -> int:
-    number = conversation_id(args.name)
+def history_pin(args: command_arguments.ConversationArguments, *, pinned: bool) -> int:
+    number = conversation_id(args.conversation)
     with opened_store() as store:
         store.pin(number, pinned=pinned)
     sentence = f"c{number} is {'listed first' if pinned else 'no longer listed first'}."
@@ -274,8 +274,8 @@ def history_list(args: command_arguments.FindArguments) -> int:
     return 0
 
 
-def history_show(args: command_arguments.RecordArguments) -> int:
-    number = conversation_id(args.name)
+def history_show(args: command_arguments.ConversationArguments) -> int:
+    number = conversation_id(args.conversation)
     with opened_store() as store:
         saved = store.load(number)
     by_prompt: defaultdict[Prompt | None, list[Run]] = defaultdict(list)

@@ -288,15 +288,22 @@ class FitArguments(OpenArguments, PrintArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class FindArguments(PrintArguments):
-    words: Sequence[str] = arg("WORD", "filters such as tag:work, or words to find", nargs="*")
+    words: Sequence[str] = arg(
+        "WORD", "filters such as tag:work; `history search` also takes words", nargs="*"
+    )
     limit: int = arg(
         "--limit N", "at most so many; by default 20", type=whole_number(1, 1_000_000), default=20
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordArguments(PrintArguments):
-    name: str = arg("ID", "a conversation, such as c7, or an answer, such as r45")
+class ConversationArguments(PrintArguments):
+    conversation: str = arg("ID", "a conversation, such as c7")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinueArguments(PrintArguments):
+    answer: str = arg("RUN", "an answer, such as r45")
 
 
 @dataclass(frozen=True, kw_only=True)
