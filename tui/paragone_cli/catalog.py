@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError, PullProgress
+from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
 from paragone.network import GUARD
 from paragone.options import Options, describe, value_text
 from paragone.texts import size_text
@@ -93,21 +93,11 @@ def list_engines(args: command_arguments.PrintArguments) -> int:
 _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "LOADED", "ENGINE")
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(NamedTuple):
     backend: str
     model: ModelInfo
-    url: str | None = None
+    url: str | None
     """URL of the model's server, if that is not the backend's default server."""
-
-    @property
-    def engine(self) -> str:
-        return f"{self.backend}:{shorten_home(self.model.model)}" + (f"@{self.url}" if self.url else "")
-
-    @property
-    def key(self) -> object:
-        """Equal for entries of the same model at the same server."""
-        return self.backend, self.model.model, self.url and models.normalize_url(self.url)
 
 
 _Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
@@ -185,11 +175,11 @@ async def _found(
         new: dict[object, _Listed] = {}
         for entries, failed in await asyncio.gather(*some):
             errors += failed
-            for (
-                entry
-            ) in entries:  # a backend lists its default server's models, and so may an engine's server
-                if entry.key not in listed:
-                    new.setdefault(entry.key, entry)
+            # a backend lists its default server's models, and so may an engine's server
+            for entry in entries:
+                key = (entry.backend, entry.model.model, entry.url and models.normalize_url(entry.url))
+                if key not in listed:
+                    new.setdefault(key, entry)
         if new and prints:
             output.put_table([_HEADING, *map(_row, new.values())])
             output.flush()
@@ -238,7 +228,8 @@ def _json(listed: _Listed) -> dict[str, Json]:
 
 
 def _row(listed: _Listed) -> tuple[str, ...]:
-    model, spec = listed.model, for_shell(listed.engine)
+    backend, model, url = listed
+    spec = for_shell(f"{backend}:{shorten_home(model.model)}" + (f"@{url}" if url else ""))
     return (
         model.name,
         size_text(model.size),
@@ -269,14 +260,14 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
         try:
             async with contextlib.aclosing(backend.pull(model, options)) as updates:
                 async for progress in updates:
-                    percent = _percent(progress)
-                    before, step = step, (progress.status, percent // 10)
+                    done, total, text = progress.done, progress.total, progress.status
+                    percent = min(max(100 * done // total, 0), 100) if total else 0  # 100 only at the end
+                    size = f"{percent}% of {size_text(total)}: " if total else ""
+                    before, step = step, (text, percent // 10)
                     if step != before and not status.on:
-                        output.note(
-                            _progress_text(progress, percent) if progress.total else f"{progress.status} …"
-                        )
+                        output.note(f"{size}{text}" if total else f"{text} …")
                     if step != before or status.due:
-                        status.show(f"{bar(percent, 100)} {_progress_text(progress, percent)}")
+                        status.show(f"{bar(percent, 100)} {size}{text}")
         except asyncio.CancelledError:
             status.end()
             output.note(
@@ -285,13 +276,3 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
             raise
         except Exception as error:
             raise as_paragone_error(error, backend.name) from error
-
-
-def _percent(progress: PullProgress) -> int:
-    """Return the downloaded share of the known total, in whole percent; 100 only if the download is complete."""
-    return min(max(100 * progress.done // progress.total, 0), 100) if progress.total else 0
-
-
-def _progress_text(progress: PullProgress, percent: int) -> str:
-    size = f"{percent}% of {size_text(progress.total)}: " if progress.total else ""
-    return f"{size}{progress.status}"
