@@ -200,7 +200,7 @@ def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
 def fit(args: FitArguments) -> int:
     context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)
-    (definition,) = context.checked([args.engine], args.settings)
+    (definition,) = context.engines([args.engine], args.settings)
     backend = context.registry.get(definition.backend)
     planner = MemoryPlanner(definition, backend, vram=vram)
 
