@@ -43,18 +43,30 @@ async def test_silence_from_the_start(hostile, open_lane):
     assert "load_timeout" in error.hint
 
 
-async def test_a_slow_drip(hostile, open_lane, text):
+async def test_a_slow_drip(hostile, open_lane, text, monkeypatch):
+    limits, timeout = [], asyncio.timeout
+
+    def noted(seconds):
+        if seconds != 77:
+            return timeout(seconds)
+        limits.append(timeout(None))
+        return limits[-1]
+
     async def chat(exchange):
+        monkeypatch.setattr(asyncio, "timeout", noted)
         await exchange.begin()
         await exchange.say("Once")
-        while True:  # a piece of text without an end
+        while not limits:  # the engine waits for the next piece
+            await asyncio.sleep(0)
+        for _ in range(20):  # a piece of text without an end
             await exchange.send(b" ")
-            await asyncio.sleep(0.01)
+        limits[-1].reschedule(asyncio.get_running_loop().time())
+        await exchange.gone()
 
     hostile.on_chat = chat
-    events, error = await (await open_lane(hostile, idle_timeout=2)).ask()
+    events, error = await (await open_lane(hostile, idle_timeout=77)).ask()
     assert text(events) == "Once"
-    assert "sent nothing for 2 seconds in the middle of the answer" in error.sentence
+    assert "sent nothing for 77 seconds in the middle of the answer" in error.sentence
 
 
 async def test_a_key_is_refused_and_not_shown(hostile, open_lane, monkeypatch):
