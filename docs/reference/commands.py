@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 
-from paragone_cli.command_line.arguments import declared
-from paragone_cli.commands import COMMANDS, SCREEN, load
+from paragone_cli.command_line.arguments import Arguments, Declared, declared
+from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, names_in
 
 HEAD = """# All commands and options
 
@@ -18,27 +19,47 @@ WORDS = {None: "{}", "?": "[{}]", "*": "[{}…]", "+": "{}…"}
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *(line for name in ("", *COMMANDS) for line in section(name))]) + "\n"
+    return "\n".join([HEAD, *(line for name in EXAMPLES for line in section(name))]) + "\n"
 
 
-def section(name: str) -> Iterator[str]:
-    """Yield the lines of a command; of the screen for an empty name."""
-    entry = COMMANDS[name] if name else SCREEN
+def section(top: str) -> Iterator[str]:
+    """Yield the lines of a command with its subcommands; of the screen for an empty name."""
+    yield f"\n## {f'paragone {top}' if top else 'The screen'}\n"
+    if top in GROUPS:
+        yield f"{GROUPS[top]}\n"
+    yield from ("```sh", textwrap.dedent(EXAMPLES[top].lstrip("\n")), "```\n")
+    for name in names_in(top):
+        if top in GROUPS:
+            yield f"\n### paragone {name}\n"
+        yield f"{COMMANDS[name].summary}\n"
+        yield from table(name, COMMANDS[name].arguments)
+    if not top:
+        yield "\n## Options of every command\n"
+        yield from rows(declared(Arguments))
+
+
+def table(name: str, kind: type[Arguments]) -> Iterator[str]:
+    """Yield the usage line of a command, and the rows of its arguments."""
     words, options = [], []
-    rows: dict[bool, list[str]] = {False: [], True: []}
-    for _, flags, settings in declared(load(name).arguments):
-        metavar = settings.get("metavar", "")
-        shown = " ".join(filter(None, (*flags, metavar)))
-        if flags:
-            several = "…" if "nargs" in settings else ""
-            options.append(f"[{shown}{several}]")
+    own = [it for it in declared(kind) if not it.is_common]
+    for it in own:
+        metavar = it.settings.get("metavar", "")
+        if it.flags:
+            shown = " ".join(filter(None, (it.flags[-1], metavar))) + ("…" if "nargs" in it.settings else "")
+            options.append(shown if it.settings.get("required") else f"[{shown}]")
         else:
-            words.append(WORDS[settings.get("nargs")].format(metavar))
-        escaped = shown.replace("|", "\\|")
-        rows[bool(flags)].append(f"| `{escaped}` | {settings['help']} |")
-    yield f"\n## {f'paragone {name}' if name else 'The screen'}\n"
-    yield f"{entry.summary}\n"
-    yield f"```\n{' '.join(['paragone', *filter(None, [name]), *words, *options, '[--help]'])}\n```\n"
+            words.append(WORDS[it.settings.get("nargs")].format(metavar))
+    yield f"```\n{' '.join(['paragone', *filter(None, [name]), *words, *options])}\n```\n"
+    if own:
+        yield from rows(own)
+
+
+def rows(found: Iterable[Declared]) -> Iterator[str]:
+    """Yield the table of arguments, positional ones first."""
     yield "| argument | meaning |"
     yield "| --- | --- |"
-    yield from (*rows[False], *rows[True])
+    for it in sorted(found, key=lambda it: bool(it.flags)):
+        shown = " ".join(filter(None, (", ".join(it.flags), it.settings.get("metavar", "")))).replace(
+            "|", "\\|"
+        )
+        yield f"| `{shown}` | {it.settings['help']} |"

@@ -44,7 +44,7 @@ ENGINE = """
 ## `[engines.NAME]`
 
 One table for each engine, under a name of your choice. All options of the engine's backend, which follow, can stand in it too;
-`paragone options BACKEND` prints them, and those of other plugins.
+`paragone engines options BACKEND` prints them, and those of other plugins.
 """
 
 

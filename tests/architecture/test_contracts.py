@@ -5,8 +5,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-from paragone_cli.commands import COMMANDS, SCREEN
-
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -36,9 +34,3 @@ def test_every_package_is_under_contract():
     assert set(contracts["backends import paragone only"]["source_modules"]) == backends
     assert set(contracts["backends do not import each other"]["modules"]) == backends
     assert set(contracts["nothing imports a backend"]["forbidden_modules"]) == backends
-
-
-def test_the_commands_are_in_a_layer_of_modules_that_do_not_import_each_other():
-    contracts = {contract["name"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]}
-    commands = contracts["layers of the command line"]["layers"][1]
-    assert set(commands.split(" | ")) == {entry.module for entry in (SCREEN, *COMMANDS.values())}

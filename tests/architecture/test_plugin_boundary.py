@@ -41,4 +41,4 @@ def test_only_one_module_opens_engines():
         for module in modules
         if re.search(r"\bbackend\.open\(", module.read_text())
     }
-    assert opening == {"handle.py"}
+    assert opening == {"engine.py"}

@@ -9,24 +9,26 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 
 from paragone import InputError
 from paragone_cli.command_line.arguments import declared, utf8_text
-from paragone_cli.commands import COMMANDS, help_of, load
+from paragone_cli.command_line.command_arguments import PrintArguments
+from paragone_cli.commands import COMMANDS, EXAMPLES, HEADINGS, help_of, names_in
 from paragone_cli.commands import parse as parse_command_line
+from paragone_workbench.config.settings import Mode
 
 from .conftest import SCHEMA, data, paragone, said
 
 
-def parse(argv):
+def parse(*argv):
     """The arguments of a command line, with the name of the command."""
     name, args = parse_command_line(argv)
     return SimpleNamespace(command=name, **dataclasses.asdict(args))
 
 
-SUITE = ("run", "list", "show", "compare", "new", "export", "import")
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 
 
@@ -34,24 +36,33 @@ PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
     "argv",
     [
         ("ask", "smol", "hi", "--set", "a=1", "--json", "--config", "f"),
-        ("--config", "f", "--set", "a=1", "ask", "smol", "--json", "hi"),
+        ("--config", "f", "-s", "a=1", "ask", "smol", "-j", "hi"),
         ("--json", "ask", "--config=f", "--set=a=1", "--", "smol", "hi"),
     ],
 )
 def test_options_stand_anywhere(argv):
-    args = parse(argv)
-    assert (args.command, args.engine, args.prompt, args.settings) == ("ask", "smol", "hi", ("a=1",))
+    args = parse(*argv)
+    assert (args.command, args.engine, args.text, args.settings) == ("ask", "smol", "hi", ("a=1",))
     assert (args.config, args.json) == (Path("f"), True)
+
+
+def test_a_group_lists_if_no_subcommand_is_named():
+    assert [
+        parse(*argv.split()).command for argv in ("suite", "engines -j", "--offline history --limit 3")
+    ] == ["suite list", "engines list", "history list"]
+    assert parse("--json", "history", "--offline", "show", "c7").command == "history show"
 
 
 def test_every_option_with_a_number_has_bounds():
     found = {}
-    for name in COMMANDS:
-        for _, flags, settings in declared(load(name).arguments):
-            kind = settings.get("type")
-            assert kind not in (int, float), (name, flags)
+    for name, command in COMMANDS.items():
+        for it in declared(command.arguments):
+            kind = it.settings.get("type")
+            assert kind not in (int, float), (name, it.flags)
             if kind not in (None, Path, utf8_text):
-                found[name, *flags] = kind
+                found[name, *it.flags] = kind
+            if it.name == "schedule":
+                assert it.settings["choices"] == get_args(Mode)
     assert len(found) > 10
     for kind in found.values():
         for number in ("-1", "9" * 6000, "nan", "x"):
@@ -60,60 +71,64 @@ def test_every_option_with_a_number_has_bounds():
 
 
 @pytest.mark.parametrize(
-    ("option", "number", "kind"),
-    [
-        ("choose --margin", "inf", r"a number from 0\.1 to 99"),
-        ("bench --depth", "1.5", r"a whole number from 0 to 16,777,216"),
-    ],
-)
-def test_numbers_out_of_range(option, number, kind):
-    name, flag = option.split()
-    with pytest.raises(InputError, match=rf"^Argument {flag}: .* is not {kind}\."):
-        parse([name, f"{flag}={number}"])
-
-
-@pytest.mark.parametrize(
     "argv",
     [
         ("suite", "run", "f.jsonl", "--engines", "a", "b", "--repeat", "2"),
         ("suite", "run", "f.jsonl", "--engines", "a", "--repeat", "2", "--engines", "b"),
-        ("suite", "--engines", "a", "b", "--repeat", "2", "--", "run", "f.jsonl"),
+        ("suite", "run", "--engines", "a", "b", "--repeat", "2", "--", "f.jsonl"),
     ],
 )
 def test_the_engines_of_a_suite(argv):
-    args = parse(argv)
-    assert (args.action, args.names, args.engines, args.repetitions) == ("run", ("f.jsonl",), ("a", "b"), 2)
-    assert parse(["suite", "run", "f.jsonl"]).engines == ()
+    args = parse(*argv)
+    assert (args.command, args.file, args.engines, args.repetitions) == (
+        "suite run",
+        Path("f.jsonl"),
+        ("a", "b"),
+        2,
+    )
 
 
-@pytest.mark.parametrize("name", ["system", "preset"])
-def test_a_value_is_no_command(name):
-    args = parse([f"--{name}", "ask", "smol"])
-    assert (args.command, getattr(args, name), args.engines) == ("", "ask", ("smol",))
-    args = parse([f"--{name}", "terse", "ask", "smol"])
-    assert (args.command, getattr(args, name), args.engine) == ("ask", "terse", "smol")
-
-
-def test_an_engine_that_is_called_as_a_command():
-    assert (parse(["--", "ask"]).command, parse(["--", "ask"]).engines) == ("", ("ask",))
-    assert (parse(["ask", "ask"]).command, parse(["ask", "ask"]).engine) == ("ask", "ask")
+def test_names_of_commands_that_are_values_or_engines():
+    args = parse("--system", "ask", "smol")
+    assert (args.command, args.system, args.engines) == ("", "ask", ("smol",))
+    args = parse("--preset", "terse", "ask", "smol")
+    assert (args.command, args.preset, args.engine) == ("ask", "terse", "smol")
+    assert (parse("--", "ask").command, parse("--", "ask").engines) == ("", ("ask",))
+    assert (parse("ask", "ask").command, parse("ask", "ask").engine) == ("ask", "ask")
 
 
 @pytest.mark.parametrize(
     ("argv", "sentence", "hint"),
     [
-        (["ask"], "required: ENGINE", "`paragone ask --help`"),
-        (["ask", "a", "b", "c"], "c", "`paragone ask --help`"),
-        (["ask", "a", "--jsn"], "paragone ask has no option --jsn.", "Did you mean --json?"),
-        (["--jsn"], "paragone has no option --jsn.", "`paragone --help`"),
-        (["ask", "a", "--set"], "expected one argument", "`paragone ask --help`"),
-        (["config", "edit"], "edit", "`paragone config --help`"),
-        (["engines", "--schedule"], "no option --schedule", "`paragone engines --help`"),
+        ("ask", "required: ENGINE", "`paragone ask --help`"),
+        ("ask a b c", "c", "`paragone ask --help`"),
+        ("ask a --jsn", "paragone ask has no option --jsn.", "Did you mean --json?"),
+        ("--jsn", "paragone has no option --jsn.", "`paragone --help`"),
+        ("ask a --set", "expected one argument", "`paragone ask --help`"),
+        ("config edit", "invalid choice: 'edit'", "`paragone config --help`"),
+        ("history shwo c7", "invalid choice: 'shwo'", "Did you mean show?"),
+        ("compare a --schedule swop", "invalid choice: 'swop'", "Did you mean swap?"),
+        ("vote", "required: SUBCOMMAND", "`paragone vote --help`"),
+        ("engines --schedule", "no option --schedule", "`paragone engines list --help`"),
+        ("choose a b --margin=inf", "is not a number from 0.1 to 99", ""),
+        ("suite run f --engines a --repeat 0", "--repeat: '0' is not a whole number from 1 to 1,000.", ""),
+        ("bench a --prompt-tokens 12,x", "'x' is not a whole number from 1", ""),
+        ("bench a --depth=1.5", "is not a whole number from 0 to 16,777,216", ""),
+        # each action has its own options
+        ("suite list --to x.jsonl", "paragone suite list has no option --to.", ""),
+        ("suite export f --engines a --to b --junit j.xml", "has no option --junit", ""),
+        ("suite export f --engines a", "required: -o/--to", "`paragone suite export --help`"),
+        ("suite run f", "required: --engines", ""),
+        ("suite import e1", "required: FILE", ""),
+        ("suite new f", "required: --from", ""),
+        ("history show c1 --yes", "paragone history show has no option --yes.", ""),
+        ("history export --all", "required: -o/--to", ""),
+        ("env remove", "required: BACKEND", ""),
     ],
 )
 def test_what_cannot_be_read(argv, sentence, hint):
     with pytest.raises(InputError) as caught:
-        parse(argv)
+        parse(*argv.split())
     assert sentence in caught.value.sentence
     assert hint in caught.value.hint
 
@@ -122,6 +137,7 @@ def test_a_misspelt_command():
     done = paragone("doctr")
     assert done.returncode == 2
     assert "Did you mean `paragone doctor`?" in said(done)
+    assert "Did you mean `paragone vote ratings`?" in said(paragone("ratings"))
     done = paragone()
     assert done.returncode == 2
     assert said(done).startswith("paragone: The screen needs a terminal.\n")
@@ -136,7 +152,7 @@ def test_no_screen_is_loaded_but_for_the_screen():
     program = """
 import sys
 from paragone_cli.main import main
-for argv in (["ask", "rogue:steady", "hi"], ["compare", "rogue:steady", "--prompt", "hi"], ["models", "rogue"]):
+for argv in (["ask", "rogue:steady", "hi"], ["compare", "rogue:steady", "--prompt", "hi"], ["engines", "models", "rogue"]):
     assert main(argv) == 0, argv
     loaded = {name.partition(".")[0] for name in sys.modules}
     assert not loaded & {"textual", "rich", "sqlite3", "llama_cpp"}, (argv, loaded)
@@ -148,28 +164,39 @@ for argv in (["ask", "rogue:steady", "hi"], ["compare", "rogue:steady", "--promp
 # The page in the docs
 
 
-def section(name: str) -> str:
-    """What the page says of a command."""
-    title = f"## paragone {name}" if name else "## The screen"
-    return PAGE.partition(f"{title}\n")[2].partition("\n## ")[0]
+def test_help_shows_examples_and_the_options_of_every_command_once():
+    overview = help_of("")
+    for name in (*EXAMPLES, *COMMANDS):
+        shown = help_of(name)
+        examples = EXAMPLES[name.split(" ")[0]]
+        assert examples.count("\n") == 3
+        assert examples in shown
+        assert f"docs/command-line.md{f'#paragone-{name.split()[0]}' if name else ''}" in shown
+        assert ("  --offline " in shown) == (not name)
+        assert name.split(" ")[0] in overview
+    assert len(EXAMPLES) - 1 <= 17
+    assert re.findall(r"^([A-Z][a-z ]+):$", overview, re.MULTILINE) == [*HEADINGS]
 
 
-@pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_the_page_has_every_command_and_its_options(name):
-    usage = section(name).partition("```\n")[2].partition("```")[0]
-    assert usage.startswith(f"paragone {name}".rstrip())
-    options = set(re.findall(r"--[a-z-]+", help_of(name).partition("commands:")[0])) - {"--help"}
-    assert set(re.findall(r"--[a-z-]+", usage)) == options
+@pytest.mark.parametrize("top", EXAMPLES)
+def test_the_page_has_every_command_and_its_options(top):
+    title = f"## paragone {top}" if top else "## The screen"
+    usage = PAGE.partition(f"{title}\n")[2].partition("```\n")[2].partition("```")[0]
     said = re.sub("```.*?```", "", PAGE, flags=re.DOTALL)
-    assert all(option in said for option in options)
-    assert name in help_of("")
-    assert name in PAGE.partition("## Words")[0]
+    options = set()
+    for name in names_in(top):
+        assert re.search(rf"^paragone {name}".rstrip(), usage, re.MULTILINE)
+        found = (it for it in declared(COMMANDS[name].arguments) if not it.is_common)
+        options |= {it.flags[-1] for it in found if it.flags}
+    assert set(re.findall(r"--[a-z-]+", usage)) == options
+    assert all(option in said for option in {*options, "--config", "--offline", "--trust"})
+    assert f"`paragone {top}".rstrip() in PAGE.partition("## Words")[0]
 
 
 def test_every_command_has_a_shape():
-    printing = {name for name in COMMANDS if "--json" in help_of(name)} - {"config", "env", "suite"}
-    actions = {"config path", "config check", "config init", "env list", *(f"suite {it}" for it in SUITE)}
-    assert printing | actions <= set(SCHEMA["$defs"])
+    printing = {name for name, command in COMMANDS.items() if issubclass(command.arguments, PrintArguments)}
+    shared = {name for name in printing if name.startswith("history ")} - {"history costs"}
+    assert printing - shared | {"history"} <= set(SCHEMA["$defs"])
 
 
 def test_the_example_has_the_shape():

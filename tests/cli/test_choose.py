@@ -83,9 +83,9 @@ def test_the_text_begins_with_the_answer(suite):
     assert lines[-1].endswith("paragone report e1 --to report.html")
 
 
-def test_a_time_too_short_for_anything_says_so(run_here, monkeypatch):
+def test_a_time_too_short_for_anything_says_so(monkeypatch):
     monkeypatch.setattr("paragone_cli.choose.parse_duration", lambda _: 0)
-    done = run_here("choose", *ENGINES, "--time", "2s")
+    done = paragone("choose", *ENGINES, "--time", "2s")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, b"Nothing is decided.")
     assert "a and b are compared by the 120 prompts that come with paragone" in said(done)
     assert ", in at most 2s." in said(done)
@@ -216,8 +216,8 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path):
         ([*ENGINES, "--suite", "{folder}/plain.jsonl"], "No prompt of plain.jsonl has assertions"),
     ],
 )
-def test_what_decides_nothing_is_refused(argv, sentence, tmp_path, run_here):
+def test_what_decides_nothing_is_refused(argv, sentence, tmp_path):
     (tmp_path / "plain.jsonl").write_text('{"prompt": "Hi"}\n')
-    done = run_here("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
+    done = paragone("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)

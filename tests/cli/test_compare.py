@@ -122,8 +122,8 @@ def test_a_lane_that_fails_leaves_the_others_alone():
     )
 
 
-def test_an_engine_that_is_not_there_ends_it_before_it_begins(run_here):
-    done = run_here("compare", "rogue:steady", "nothing", "--prompt", "hi")
+def test_an_engine_that_is_not_there_ends_it_before_it_begins():
+    done = paragone("compare", "rogue:steady", "nothing", "--prompt", "hi")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "There is no engine 'nothing'." in said(done)
 

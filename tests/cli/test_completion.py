@@ -1,4 +1,4 @@
-"""`paragone completion`, in the bash that reads its script."""
+"""`paragone config completion`, in the bash that reads its script."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from paragone_cli.commands import COMMANDS
-from paragone_cli.machine import SHELLS
+from paragone_cli.command_line.command_arguments import SHELLS
+from paragone_cli.commands import EXAMPLES
 
 from .conftest import paragone, said
 
@@ -35,7 +35,7 @@ def completed(home):
     if not bash:
         pytest.skip("bash is not installed")
     script = home / "paragone.bash"
-    script.write_bytes(paragone("completion", "bash").stdout)
+    script.write_bytes(paragone("config", "completion", "bash").stdout)
 
     def offered(*line):
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -51,8 +51,9 @@ def completed(home):
 
 def test_every_command_is_completed(completed):
     assert {"--version", "--offline"} <= set(completed("--"))
-    assert set(completed("")) == set(COMMANDS)
+    assert {"", *completed("")} == set(EXAMPLES)
     assert completed("hist") == ["history"]
+    assert completed("history", "ex") == ["export"]
 
 
 def test_options_and_their_values_are_completed(completed):
@@ -78,12 +79,12 @@ def test_the_shell_reads_its_script(shell, home):
     if not program:
         pytest.skip(f"{shell} is not installed")
     script = home / "script"
-    script.write_bytes(paragone("completion", shell).stdout)
+    script.write_bytes(paragone("config", "completion", shell).stdout)
     checked = subprocess.run([program, "-n", str(script)], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_other_shells_are_refused(home):
-    refused = paragone("completion", "tcsh")
+    refused = paragone("config", "completion", "tcsh")
     assert (refused.returncode, refused.stdout) == (2, b"")
     assert "bash" in said(refused)

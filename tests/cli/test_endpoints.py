@@ -52,24 +52,24 @@ def test_doctor(lost, engines, server):
 def test_an_engine_whose_model_is_not_on_its_server_is_not_usable(lost, server):
     done = paragone("engines", "--json")
     assert done.returncode == 0
-    usable = {it["engine"]: it["usable"] for it in data("engines", done)["engines"]}
+    usable = {it["engine"]: it["usable"] for it in data("engines list", done)["engines"]}
     assert usable == {"far": True, "wide": True, "gone": False, "lost": False}
-    reasons = {it["engine"]: f"{it['reason']} {it['remedy']}" for it in data("engines", done)["engines"]}
+    reasons = {it["engine"]: f"{it['reason']} {it['remedy']}" for it in data("engines list", done)["engines"]}
     assert reasons["lost"] == (
         f"The server at {server.url} has no model 'nn'. The server has: m:latest. "
-        "To download it to the server: paragone pull lost"
+        "To download it to the server: paragone engines pull lost"
     )
     assert "the connection was refused" in reasons["gone"]
 
 
 def test_models(engines, server):
-    done = paragone("models", "ollama", "--json")
+    done = paragone("engines", "models", "ollama", "--json")
     assert (done.returncode, said(done)) == (0, "")
-    (model,) = [it for it in data("models", done)["models"] if it["url"] is not None]
+    (model,) = [it for it in data("engines models", done)["models"] if it["url"] is not None]
     assert (model["backend"], model["model"], model["url"]) == ("ollama", "m:latest", server.url)
     assert (model["quantization"], model["context"]) == ("Q4_1", 4096)
     assert model["capabilities"] == ["completion"]
-    lines = paragone("models", "ollama").stdout.decode().splitlines()
+    lines = paragone("engines", "models", "ollama").stdout.decode().splitlines()
     assert sum(line.endswith(f" ollama:m:latest@{server.url}") for line in lines) == 1
 
 
@@ -114,10 +114,10 @@ def test_models_of_the_usual_server_are_listed_once(usual, settings, server):
     table = "[engines.{}]\nbackend = 'here'\nmodel = 'm'\n{}\n"
     urls = {"a": "", "b": f"url = '{server.url}'", "c": f"url = 'http://localhost:{server.port}/'"}
     settings("".join(table.format(name, url) for name, url in urls.items()))
-    done = paragone("models", "here", "--json")
+    done = paragone("engines", "models", "here", "--json")
     assert (done.returncode, said(done)) == (0, "")
-    assert [(it["model"], it["url"]) for it in data("models", done)["models"]] == [("m:latest", None)]
-    _, line = paragone("models", "here").stdout.decode().splitlines()
+    assert [(it["model"], it["url"]) for it in data("engines models", done)["models"]] == [("m:latest", None)]
+    _, line = paragone("engines", "models", "here").stdout.decode().splitlines()
     assert line.endswith(" here:m:latest")
 
 
@@ -132,17 +132,17 @@ def test_models_of_a_server_in_two_spellings_are_listed_once(settings, server):
     table = "[engines.{}]\nbackend = 'ollama'\nmodel = 'm'\nurl = '{}'\n"
     other = table.format("b", f"http://localhost:{server.port}/")
     settings(table.format("a", server.url) + other + "key_command = 'echo sk-secret'\n").chmod(0o600)
-    done = paragone("models", "ollama", "--json")
+    done = paragone("engines", "models", "ollama", "--json")
     assert (done.returncode, said(done)) == (0, "")
-    found = [it for it in data("models", done)["models"] if it["url"] is not None]
+    found = [it for it in data("engines models", done)["models"] if it["url"] is not None]
     assert sorted(it["model"] for it in found) == ["m:latest", "secret:latest"]
 
 
 def test_models_of_a_server_that_is_not_there(engines, server):
-    done = paragone("models", "--json")
+    done = paragone("engines", "models", "--json")
     assert done.returncode == 1
     assert "The server of gone lists no models. Nothing answers at http://127.0.0.1:1" in said(done)
-    found = data("models", done)
+    found = data("engines models", done)
     assert server.url in {model["url"] for model in found["models"]}
     assert [problem["backend"] for problem in found["problems"]] == ["openai"]
 
@@ -159,11 +159,11 @@ def test_a_file_that_others_can_read_is_warned_of(settings):
     (warning,) = data("config check", paragone("config", "check", "--json"))["warnings"]
     assert f"chmod 600 {path}" in warning
     assert f"  ! {warning}" in paragone("doctor").stdout.decode().splitlines()
-    for argv in (["compare", "near", "near", "--prompt", "hi", "--json"], ["models", "rogue", "--json"]):
-        done = paragone(*argv)
+    for name, argv in (("compare", "near near --prompt hi"), ("engines models", "rogue")):
+        done = paragone(*name.split(), *argv.split(), "--json")
         assert said(done).count(f"paragone: warning: {path} sets key_command") == 1
         assert b"chmod" not in done.stdout
         assert b"sk-secret" not in done.stdout + done.stderr
-        data(argv[0], done)
+        data(name, done)
     path.chmod(0o600)
     assert said(paragone("config", "check")) == ""

@@ -118,7 +118,6 @@ def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, monkeypatch, answ
         (("create", "tiny", "--cuda", "9"), "There is no environment of Tiny for CUDA 9."),
         (("check", "tiny"), "Tiny has no environment on this machine"),
         (("remove", "tiny"), "There is no environment 'tiny'."),
-        (("remove", "tiny", "--yes"), "`paragone env remove` does not take --yes; `env create` does."),
     ],
 )
 def test_what_cannot_be(wheels, argv, sentence):

@@ -21,8 +21,8 @@ from .conftest import data, paragone, running, said, until
 )
 def test_models_that_are_none_are_a_problem_of_their_backend(stranger, code, reason):
     stranger(code)
-    done = paragone("models", "stranger", "--json")
-    (problem,) = data("models", done)["problems"]
+    done = paragone("engines", "models", "stranger", "--json")
+    (problem,) = data("engines models", done)["problems"]
     assert problem["backend"] == "stranger"
     assert f"The backend stranger {reason}" in problem["error"]
     assert reason in said(done)
@@ -48,13 +48,13 @@ def test_plugins_that_interrupt_their_import_are_listed_as_broken(strangers):
     for name, raised in (("stranger", "KeyboardInterrupt"), ("other", "SystemExit")):
         assert f"✗ {name} of {name}-of-a-stranger: {raised}\n" in done.stdout.decode()
         assert f"The plugin {name} of {name}-of-a-stranger cannot be used: {raised}." in said(
-            paragone("models", name)
+            paragone("engines", "models", name)
         )
 
 
 def test_an_interrupt_is_not_taken_for_a_plugin_s(stranger, tmp_path):
     stranger(f"import time; open({str(tmp_path / 'called')!r}, 'w').close(); time.sleep(3600)")
-    with running("models") as process:
+    with running("engines", "models") as process:
         until((tmp_path / "called").exists, "it is imported")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 128 + signal.SIGINT
@@ -64,8 +64,8 @@ def test_what_a_plugin_prints_does_not_reach_standard_output(stranger):
     """Neither from Python, nor from C or a program that it starts, while it is imported or asked."""
     loud = "import os; print('loud'); os.write(1, b'loud'); os.system('echo loud')\n"
     stranger(loud + with_models("print('loud'); return [ModelInfo(model='m', name='m')]"))
-    done = paragone("models", "stranger", "--json")
-    assert [model["name"] for model in data("models", done)["models"]] == ["m"]
+    done = paragone("engines", "models", "stranger", "--json")
+    assert [model["name"] for model in data("engines models", done)["models"]] == ["m"]
     assert said(done).count("loud") == 4
 
 

@@ -55,8 +55,8 @@ def test_what_is_no_size(text):
         ),
     ],
 )
-def test_what_cannot_be_planned(arguments, sentence, run_here):
-    done = run_here("fit", *arguments)
+def test_what_cannot_be_planned(arguments, sentence):
+    done = paragone("fit", *arguments)
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
 

@@ -42,7 +42,7 @@ def test_engines_and_why_they_cannot_run(settings):
     settings(ENGINES)
     done = paragone("engines", "--json")
     assert (done.returncode, said(done)) == (0, "")
-    found = {engine["engine"]: engine for engine in data("engines", done)["engines"]}
+    found = {engine["engine"]: engine for engine in data("engines list", done)["engines"]}
     assert {name for name, engine in found.items() if engine["usable"]} == {"good", "\x1b[31mred"}
     assert "no option 'rat'" in found["misspelt"]["reason"]
     assert found["misspelt"]["remedy"] == "Did you mean 'rate'?"
@@ -67,7 +67,7 @@ def test_no_engines(settings):
     done = paragone("engines")
     assert (done.returncode, done.stdout) == (0, b"")
     assert "`paragone config init`" in said(done)
-    assert data("engines", paragone("engines", "--json")) == {"engines": []}
+    assert data("engines list", paragone("engines", "--json")) == {"engines": []}
     settings("")
     assert "config init" not in said(paragone("engines"))
 
@@ -85,54 +85,47 @@ def folder(tmp_path, settings, smollm2):
 
 
 def test_models(folder, smollm2):
-    done = paragone("models", "llama_cpp", "--json")
+    done = paragone("engines", "models", "llama_cpp", "--json")
     assert (done.returncode, said(done)) == (0, "")
-    found = {model["model"]: model for model in data("models", done)["models"]}
+    found = {model["model"]: model for model in data("engines models", done)["models"]}
     real = found[str(folder / "real.gguf")]
     assert real["backend"] == "llama_cpp"
     assert real["size"] == os.stat(smollm2).st_size
     assert (real["quantization"], real["context"], real["architecture"]) == ("Q4_1", 8192, "llama")
     assert real["problem"] == ""
     assert found[str(folder / "broken.gguf")]["problem"]
-    shown = paragone("models", "llama_cpp").stdout.decode()
+    shown = paragone("engines", "models", "llama_cpp").stdout.decode()
     assert shown.split()[:5] == ["NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE"]
     assert any("llama_cpp:~/models/real.gguf" in line and "7 MB" in line for line in shown.splitlines())
     assert "llama_cpp:~/models/broken.gguf — " in shown
     assert "\x1b" not in shown
 
 
-def test_models_of_a_backend_that_is_not_there(run_here):
-    done = run_here("models", "llama_cp")
+def test_a_backend_that_is_not_there_and_no_folders():
+    done = paragone("engines", "models", "llama_cp")
     assert done.returncode == 2
     assert "Did you mean 'llama_cpp'?" in said(done)
-
-
-def test_no_folders():
-    done = paragone("models", "rogue")
+    done = paragone("engines", "models", "rogue")
     assert (done.returncode, done.stdout) == (0, b"")
     assert "set `folders` under [models]" in said(done)
 
 
 @pytest.mark.parametrize("backend", ["llama_cpp", "ollama"])
-def test_every_option_is_listed_with_what_it_does(backend, run_here):
-    done = run_here("options", backend)
+def test_every_option_is_listed_with_what_it_does(backend):
+    done = paragone("engines", "options", backend)
     assert (done.returncode, said(done)) == (0, "")
     shown = " ".join(done.stdout.decode().split())
-    found = data("options", run_here("options", backend, "--json"))
+    found = data("engines options", paragone("engines", "options", backend, "--json"))
     kinds = Registry().get(backend)
-    assert [option["name"] for option in found["load"]] == [
-        info.name for info in describe(kinds.load_options)
-    ]
-    assert [option["name"] for option in found["sampling"]] == [
-        info.name for info in describe(kinds.sampling)
-    ]
+    for name, kind in (("load", kinds.load_options), ("sampling", kinds.sampling)):
+        assert [option["name"] for option in found[name]] == [info.name for info in describe(kind)]
     for option in (*found["load"], *found["sampling"]):
         assert f" {option['name']}: {option['kind']}" in shown
         assert option["doc"] in shown
 
 
 def test_options_say_what_is_taken():
-    shown = paragone("options", "llama_cpp").stdout.decode()
+    shown = paragone("engines", "options", "llama_cpp").stdout.decode()
     assert "  min_p: number from 0 to 1, default 0.05\n      Leave out tokens whose probability" in shown
     assert "  flash_attn: auto or on or off, default auto\n" in shown
     assert max(map(len, shown.splitlines())) <= 100

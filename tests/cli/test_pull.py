@@ -1,4 +1,4 @@
-"""`paragone pull`, with a test double of a backend that only reports progress of downloads."""
+"""`paragone engines pull`, with a test double of a backend that only reports progress of downloads."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ paragone: 100% of 2.0 GB: fetching bb
 def test_elsewhere_than_on_a_terminal_it_tells_in_lines(settings):
     settings("[engines.defined]\nbackend = 'fetcher'\nmodel = 'm/n:1'\nurl = 'x://y'\n")
     for engine in ("defined", "fetcher:m/n:1@x://y"):
-        done = paragone("pull", engine)
+        done = paragone("engines", "pull", engine)
         assert (done.returncode, done.stdout.decode()) == (0, "m/n:1: the server has the model\n")
         assert said(done) == LINES
 
@@ -92,7 +92,7 @@ def painted(terminal: Terminal) -> list[str]:
 
 def test_a_terminal_gets_a_bar(terminal, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    with running("pull", "fetcher:m@x://y", stderr=terminal.theirs) as process:
+    with running("engines", "pull", "fetcher:m@x://y", stderr=terminal.theirs) as process:
         terminal.read(process)
         assert process.stdout.read() == b"m: the server has the model\n"
     assert process.returncode == 0
@@ -114,7 +114,7 @@ def test_ctrl_c_gives_the_download_up(terminal, tmp_path, monkeypatch, term):
     (tmp_path / "config.toml").write_text(
         f"[engines.far]\nbackend = 'fetcher'\nmodel = 'endless'\nurl = '{closed}'\n"
     )
-    argv = ("pull", "far", "--config", str(tmp_path / "config.toml"))
+    argv = ("engines", "pull", "far", "--config", str(tmp_path / "config.toml"))
     with running(*argv, stderr=terminal.theirs) as process:
         until(lambda: terminal.take() and b"99% of 1.0 GB" in terminal.written, "it tells how far it is")
         assert not closed.exists()
@@ -137,13 +137,13 @@ def test_ctrl_c_gives_the_download_up(terminal, tmp_path, monkeypatch, term):
     ],
 )
 def test_what_cannot_be(engine, code, told):
-    done = paragone("pull", engine)
+    done = paragone("engines", "pull", engine)
     assert (done.returncode, done.stdout) == (code, b"")
     assert said(done).startswith(told)
 
 
 def test_a_plugin_that_breaks():
-    done = paragone("pull", "fetcher:broken@x://y")
+    done = paragone("engines", "pull", "fetcher:broken@x://y")
     assert (done.returncode, done.stdout) == (1, b"")
     assert "\nparagone: The backend fetcher raised an unexpected error (ZeroDivisionError: oops).\n" in said(
         done

@@ -14,10 +14,10 @@ import pytest
 from tests.processes import engines_of
 
 from paragone import InputError, ScoreRequest, Token, TokenizeRequest
-from paragone_cli.commands import load, parse
+from paragone_cli.commands import run
 from paragone_workbench.workbench import Workbench
 
-from .conftest import all_gone, paragone, running, said
+from .conftest import all_gone, forked, paragone, running, said
 
 ROOT = Path(__file__).parents[2]
 TEXT = "The capital of France is Paris."
@@ -27,9 +27,12 @@ async def scores(model: str) -> list[Token]:
     """The tokens of the text with their log-probabilities, computed in this process's own engine."""
     async with Workbench() as workbench:
         handle = await workbench.open(model, n_threads=1, n_ctx=1024)
-        assert handle.engine is not None
-        ids = (await handle.engine.tokenize(TokenizeRequest(text=TEXT))).ids
-        events = [event async for event in handle.engine.score(ScoreRequest(ids=ids))]
+
+        async def score(opened):
+            ids = (await opened.tokenize(TokenizeRequest(text=TEXT))).ids
+            return [event async for event in opened.score(ScoreRequest(ids=ids))]
+
+        events = await handle.use(score)
     return [event for event in events if isinstance(event, Token)]
 
 
@@ -100,18 +103,18 @@ async def test_the_real_model_is_served(smol, monkeypatch):
         assert all_gone(engines)
 
 
-def test_a_signal_completes_the_answers_in_progress(monkeypatch):
+def test_the_config_limits_requests_and_a_signal_completes_the_answers_in_progress(monkeypatch, settings):
     monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame")
+    settings("[serve]\nmessages = 1\n")
     endless = ("--set", "max_tokens=1000000", "--set", "rate=100")
     with running("serve", "rogue:steady", *endless, "--port", "0") as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().split()[-1]
-        asked = {
-            "model": "steady",
-            "messages": [{"role": "user", "content": "hello"}],
-            "stream": True,
-        }
+        asked = {"model": "steady", "messages": [{"role": "user", "content": "hello"}], "stream": True}
         head = {"authorization": "Bearer sesame"}
+        twice = {**asked, "messages": [{"role": "user", "content": "hello"}] * 2}
+        two = httpx.post(f"{address}/chat/completions", json=twice, headers=head)
+        assert two.json()["error"]["message"] == "messages must be a list of 1 to 1 messages."
         with httpx.stream(
             "POST", f"{address}/chat/completions", json=asked, headers=head, timeout=60
         ) as reply:
@@ -143,7 +146,7 @@ def test_an_address_that_cannot_be_used():
     named = paragone("serve", "rogue:steady", "--host", "example.test")
     assert named.returncode == 2
     assert "--host is not an IP address: example.test.\n" in said(named)
-    offline = paragone("serve", "rogue:steady", "--offline")
+    offline = forked("serve", "rogue:steady", "--offline")
     assert offline.returncode == 2
     assert "paragone is offline, and does not listen at 127.0.0.1.\n" in said(offline)
 
@@ -151,10 +154,8 @@ def test_an_address_that_cannot_be_used():
 def test_without_its_packages_the_command_says_how_to_install_them(monkeypatch):
     monkeypatch.delitem(sys.modules, "paragone_workbench.serving.listening", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    _, args = parse(["serve", "rogue:steady"])
-    assert args is not None
     with pytest.raises(InputError, match="needs the package uvicorn") as caught:
-        load("serve").run(args)
+        run(["serve", "rogue:steady"])
     assert "'uvicorn<1,>=" in caught.value.hint
 
 

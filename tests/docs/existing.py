@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import tomllib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, get_args
 
+from paragone import InputError
 from paragone.discovery import discover
 from paragone.options import describe
-from paragone_cli.commands import COMMANDS, help_of
+from paragone_cli.commands import parse
 from paragone_tui.commands import COMMANDS as SCREEN_COMMANDS
 from paragone_workbench.config.settings import Mode
 
@@ -145,12 +147,19 @@ def is_make(span: str) -> bool:
 
 
 def is_command(span: str) -> bool:
-    """Whether it is a valid command line of paragone, options included."""
-    program, *words = span.split()
-    if program != "paragone" or not words or words[0] not in COMMANDS:
+    """Whether it is a valid command line of paragone, or the beginning of one."""
+    program, *words = shlex.split(span.replace("…", " "))
+    if program != "paragone" or not words:
         return False
-    options = [word for word in words if word.startswith("--")]
-    return all(option in help_of(words[0]) for option in options)
+    try:
+        name, _ = parse(words)
+    except InputError as error:
+        return (
+            re.search("arguments are required|expected (one|at least one) argument", error.sentence)
+            is not None
+        )
+    engine, *_ = words
+    return bool(name) or engine.startswith("-") or ":" in engine or engine == "small"
 
 
 def is_path(span: str) -> bool:

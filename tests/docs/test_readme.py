@@ -117,7 +117,7 @@ def test_a_block_of_commands(script, shell, home):
 
 @pytest.mark.model
 def test_the_models_are_listed_with_the_specs_that_the_readme_uses(shell, home):
-    done = subprocess.run(["paragone", "models"], env=shell, capture_output=True, text=True)
+    done = subprocess.run(["paragone", "engines", "models"], env=shell, capture_output=True, text=True)
     listed = {line.split()[-1] for line in done.stdout.splitlines()}
     assert {spec for command in SCREENS for spec in command.split()[1:]} <= listed
 

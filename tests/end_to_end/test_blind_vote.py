@@ -56,7 +56,7 @@ def test_votes_over_an_experiment_are_saved_also_one_right_before_the_user_quits
     store = Store.open()
     number = experiment(store, [("red", "blue"), ("green", "yellow"), ("one", "two")])
     store.close()
-    program = start("vote", f"e{number}", columns=80, rows=24)
+    program = start("vote", "cast", f"e{number}", columns=80, rows=24)
     program.sees("0/3")
     program.type("a")
     program.sees("1/3")

@@ -19,6 +19,8 @@ from textual.pilot import Pilot
 from paragone import Backend, Probe
 from paragone_tui import key_order
 from paragone_tui.app import ParagoneApp
+from paragone_tui.terminal.changed_rows_screen import Cadence
+from paragone_tui.transcript import Transcript
 from paragone_workbench import doctor
 from paragone_workbench.config import read as config
 from paragone_workbench.config.settings import Mode
@@ -45,11 +47,20 @@ class Screen:
                 raise AssertionError(f"not within {PATIENCE:.0f} s: {what or condition}\n{self.text}")
             await self.pilot.pause()
             await asyncio.sleep(0.02)
+        await self.painted()
+
+    async def painted(self) -> None:
+        """Wait until the frames that are due at present are painted."""
+        for cadence in self.cadences:
+            due = cadence._handle
+            while due is not None and cadence._handle is due:
+                await asyncio.sleep(0.01)
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
+        await self.painted()
 
     async def type(self, text: str) -> None:
         """Press the keys of a text faster than the screen is painted, as a burst from a terminal. For a single key: `press`."""
@@ -72,9 +83,12 @@ class Screen:
     async def answered(self) -> None:
         """Wait until all answers have ended and are painted."""
         await self.until(lambda: not self.app.lanes.session.is_busy, "answers end")
-        await self.until(
-            lambda: not any(it.transcript._cadence.waiting for it in self.columns), "they are painted"
-        )
+        await self.until(lambda: not any(it.waiting for it in self.cadences), "they are painted")
+
+    @property
+    def cadences(self) -> list[Cadence]:
+        transcripts = [it._cadence for it in self.app.screen.query(Transcript)]
+        return [self.app.lanes.painter, *transcripts] if isinstance(self.app, ParagoneApp) else transcripts
 
     @property
     def lanes(self):

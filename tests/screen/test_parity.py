@@ -4,7 +4,7 @@ import pytest
 from rogue_backend.definitions import rogue
 
 from paragone_tui.screens.parity import ParitySheet
-from paragone_workbench import scheduling as scheduler
+from paragone_workbench.runs import scheduler
 
 
 @pytest.fixture(autouse=True)
@@ -76,10 +76,10 @@ async def test_a_load_option_is_levelled_once_the_key_is_pressed_again(start):
         await screen.answered()
         await sheet(screen)
         assert "1 sets context=4096 in second, which reloads the model" in screen.text
-        before = screen.lanes[1].engine.engine
+        before = screen.lanes[1].engine._opened
         await screen.press("1")
         assert "1 again reloads second and stops its answer" in screen.text
-        assert screen.lanes[1].engine.engine is before
+        assert screen.lanes[1].engine._opened is before
         await screen.press("1")
         await screen.until(
             lambda: screen.lanes[1].engine.loaded not in (None, before.loaded), "it is reloaded"

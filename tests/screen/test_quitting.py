@@ -63,7 +63,7 @@ async def test_beside_another_instance_nothing_is_resumed_and_both_ends_say_so(s
 
 
 async def test_an_answer_is_stopped_and_does_not_fail_while_leaving_waits_for_the_history(start, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.engines.handle.ENGINES_S", 0.0)
+    monkeypatch.setattr("paragone_workbench.engines.engine.ENGINES_S", 0.0)
     async with start(rogue("steady", rate=20, max_tokens=10_000)) as screen:
         lane = screen.lanes[0]
         await screen.ask("hello")

@@ -34,7 +34,7 @@ from paragone_workbench.paths import state_file
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 
-from .conftest import PATIENCE
+from .conftest import PATIENCE, Screen
 
 Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
 
@@ -117,7 +117,8 @@ async def settle(app: ParagoneApp, pilot: Pilot[None]) -> None:
                 block.wants_typesetting for it in app.lanes.lanes.columns for block in it.transcript.blocks
             )
             and not app.lanes.lanes.differences._to_compare
-            and not app.works(("act",))
+            and not app.works(("act", "vocabulary"))
+            and not any(cadence.waiting for cadence in Screen(app, pilot).cadences)
         ),
     )
 
@@ -145,6 +146,7 @@ def test_words_that_differ(photograph):
         parting = (Mark(8, 10, "diverges"),)
         differs = tuple(Mark(*span, "differs") for span in differing(*texts))
         app.lanes.lanes.columns[1].transcript.mark(turn, "answer", (differs, (), parting))
+        app.lanes.show_state()  # hides the guide, since no run does
         await settle(app, pilot)
 
     assert photograph(rogue("steady", "left"), rogue("steady", "right"), step=step)

@@ -66,7 +66,7 @@ async def test_an_answer_is_typeset_while_it_grows(pilot):
     for at in range(len(ANSWER)):
         lane.write(ANSWER[at])
         lane._typesetter._rests_until = 0.0
-        lane._flush()
+        lane.flush()
         seen.append(lane.text)
     assert not any(sign in text for text in seen for sign in "*-")
     lane.end()

@@ -16,12 +16,13 @@ import pytest
 from tests.workbench.history_file import open_history, open_store
 from tests.workbench.suites import Suites
 
-from paragone import Backend, Json, Options, option
+from paragone import Backend, Json, Options, ParagoneError, option
 from paragone.worker import client, process
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.lane import Lane, LaneObserver
+from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs.run import Run
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import StoreError, database, saving
 
@@ -113,54 +114,51 @@ async def suites(home):
 # ── Lanes and sessions with real workers ───────────────────────────────────────────────────────
 
 
-class LaneEvents(LaneObserver):
-    """Records the calls that a lane makes to its observers, in order."""
+class LaneEvents:
+    """Records how the state of a lane changes, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane: Lane) -> None:
         self.states: list[str] = []
         """The states, without repetitions."""
         self.others: list[str] = []
-        """All other events, with their most important value."""
-        self.texts: list[str] = []
+        """All other changes, with their most important value."""
+        self.text = ""
+        """The text of the current run."""
         self.fractions: list[float | None] = []
+        self._run: Run | None = None
+        self._started = False
+        self._cautions = len(lane.cautions)
+        self._error: ParagoneError | None = None
+        lane.on_change = self.look
 
-    def state_changed(self, lane):
+    def look(self, lane: Lane) -> None:
         if not self.states or self.states[-1] != lane.state:
             self.states.append(lane.state)
         if lane.state == "loading":
             self.fractions.append(lane.engine.load_fraction)
-
-    def prompted(self, lane, run):
-        self.others.append(f"prompted {run.prompt.text}")
-
-    def run_started(self, lane, run):
-        self.others.append(f"started {run.prompt.text}")
-
-    def text_came(self, lane, run, channel, text):
-        self.texts.append(text)
-
-    def cautioned(self, lane, caution):
-        self.others.append(f"cautioned {caution.code}")
-
-    def run_ended(self, lane, run):
-        assert run.state != "running"
-        assert lane.present is None
-        self.others.append(f"ended {run.state}")
-
-    def engine_failed(self, lane, error):
-        self.others.append(f"failed {error.sentence}")
+        self.others += [f"cautioned {caution.code}" for _, caution in lane.cautions[self._cautions :]]
+        self._cautions = len(lane.cautions)
+        if lane.engine.error not in (None, self._error):
+            self.others.append(f"failed {lane.engine.error.sentence}")
+        self._error = lane.engine.error
+        if self._run is None and lane.present is not None:
+            self._run, self._started = lane.present, False
+            self.others.append(f"prompted {self._run.prompt.text}")
+        if self._run is not None:
+            if self._run.meter is not None and not self._started:
+                self._started = True
+                self.others.append(f"started {self._run.prompt.text}")
+            self.text = self._run.text
+            if lane.present is None:
+                assert self._run.state != "running"
+                self.others.append(f"ended {self._run.state}")
+                self._run = None
 
 
 @pytest.fixture
 def record_events():
-    """A function that begins to record the events of a lane."""
-
-    def record(lane: Lane) -> LaneEvents:
-        events = LaneEvents()
-        lane.observers.append(events)
-        return events
-
-    return record
+    """A function that begins to record the changes of a lane."""
+    return LaneEvents
 
 
 @pytest.fixture

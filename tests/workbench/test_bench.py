@@ -14,7 +14,7 @@ from paragone_workbench.measure import bench as measure
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool
 from paragone_workbench.measure.bench_results import BenchTest, bench_tests, steps_of, users_tests
 from paragone_workbench.runs import execute
-from paragone_workbench.scheduling import ScheduleDecision
+from paragone_workbench.runs.scheduler import ScheduleDecision
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
 

@@ -12,7 +12,7 @@ from paragone import InputError, Json, Message
 from paragone_workbench.config.read import load
 from paragone_workbench.conversation.attachments import AttachedFile
 from paragone_workbench.engines.definitions import ContextOptions, EngineDefinition, split_options
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.recorded_runs import recorded_runs
 from paragone_workbench.experiments.replay import Replay
@@ -70,7 +70,7 @@ def test_the_policy_is_an_option_of_every_engine(paper):
         "config.toml",
         False,
     )
-    handle = EngineHandle(definition, Backends(paper))
+    handle = EngineTask(definition, Backends(paper))
     assert handle.configure(dataclasses.replace(definition, options={**options, "temperature": 1}))
     assert (handle.context_options, handle.sampling) == (
         ContextOptions(overflow="keep_last"),

@@ -5,7 +5,7 @@ from tests.workbench.lane_helpers import LONG, answers, opened, words
 
 from paragone import Capabilities, InputError, Message, Token
 from paragone.wire import from_json, to_json
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.experiments.recorded_runs import recorded_runs
 from paragone_workbench.lanes.session import continue_prefix, continue_run, is_unfinished
 from paragone_workbench.runs.context import request_of
@@ -62,7 +62,7 @@ async def test_what_cannot_go_on_is_said(session, rogue, monkeypatch):
     with pytest.raises(InputError, match="no answer to go on with"):
         continue_run(session, lane)
     await answers(session, "hello")
-    monkeypatch.setattr(EngineHandle, "capabilities", Capabilities())
+    monkeypatch.setattr(EngineTask, "capabilities", Capabilities())
     with pytest.raises(InputError, match="cannot go on with an answer: the engine would begin a new answer"):
         continue_run(session, lane)
 

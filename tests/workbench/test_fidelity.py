@@ -14,7 +14,7 @@ from graded_backend import BOS, GradedBackend, GradedEngine, TwinBackend
 
 from paragone import InputError, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity import WINDOW, Fidelity, Windows, sample_text
 from paragone_workbench.measure.fidelity_results import Scores, mean
@@ -33,7 +33,7 @@ class Doubles(Registry):
 
 
 def handle(model, backend="graded"):
-    return EngineHandle(EngineDefinition(name=f"{model}-{backend}", backend=backend, model=model), Doubles())
+    return EngineTask(EngineDefinition(name=f"{model}-{backend}", backend=backend, model=model), Doubles())
 
 
 async def measured(reference, *candidates, text=TEXT, window=16, on_step=lambda step: None):
@@ -57,7 +57,7 @@ def printed(fidelity):
 async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_second_half():
     fidelity = Fidelity(handle("beginning"), [handle("beginning", "twin")], TEXT, window=16)
     await fidelity.measure()
-    engine = fidelity.reference.engine.engine
+    engine = fidelity.reference.engine._opened
     assert isinstance(engine, GradedEngine)
     requests = engine.requests
     await close(fidelity)
@@ -109,7 +109,7 @@ def test_windows_decide_what_is_within_the_noise_floor():
 async def test_a_candidate_without_any_difference_is_warned_of():
     options = EngineDefinition(name="other", backend="graded", model="exact", options={"context": 512})
     fidelity = await measured(
-        "exact", handle("exact"), EngineHandle(options, Doubles()), handle("collapsed"), handle("rough")
+        "exact", handle("exact"), EngineTask(options, Doubles()), handle("collapsed"), handle("rough")
     )
     same, other, file, rough = (unchanged(candidate, fidelity) for candidate in fidelity.candidates)
     assert same.endswith("both are the same model with the same options, so nothing was compared.")
@@ -197,14 +197,17 @@ class Handle:
     error, is_opening = None, False
 
     def __init__(self):
-        self.engine, self.loaded, self.turn = Scripted(), Scripted.loaded, asyncio.Lock()
+        self.loaded = Scripted.loaded
         self.capabilities = self.loaded.capabilities
         self.definition = type("", (), {"name": "scripted", "backend": "scripted"})
 
     def open(self, threads): ...
 
     def require_open(self):
-        return self.engine
+        return self.loaded
+
+    async def use(self, work, stopping=None):
+        return await work(Scripted())
 
     async def opened(self):
         return True
@@ -237,7 +240,7 @@ def real(smollm2, **options):
         model=str(smollm2),
         options={"n_threads": 1, "n_ctx": 512, **options},
     )
-    return EngineHandle(definition, Registry())
+    return EngineTask(definition, Registry())
 
 
 # The text that comes with the program
@@ -248,9 +251,9 @@ async def test_the_sample_has_at_least_four_windows(smollm2):
     handle = real(smollm2)
     handle.open(1)
     assert await handle.opened()
-    tokens = (await handle.engine.tokenize(TokenizeRequest(text=sample_text()))).ids
+    found = await handle.use(lambda opened: opened.tokenize(TokenizeRequest(text=sample_text())))
     await handle.close()
-    assert len(tokens) >= 4 * WINDOW
+    assert len(found.ids) >= 4 * WINDOW
 
 
 @pytest.mark.parametrize(

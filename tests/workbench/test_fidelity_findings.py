@@ -10,7 +10,7 @@ from bench.simulate.fidelity import depth_claims, pair_claims, pair_coverage
 
 from paragone.json_values import number_at, objects_at
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity_results import Measured, Scores, depths
 from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, kld_pairs
@@ -19,7 +19,7 @@ from paragone_workbench.statistics import rounded_up, smallest_shown, values_nee
 
 def candidate(name, windows):
     """A candidate whose windows have these mean KL divergences."""
-    engine = EngineHandle(EngineDefinition(name=name, backend="x", model=name), Registry())
+    engine = EngineTask(EngineDefinition(name=name, backend="x", model=name), Registry())
     found = Measured(engine)
     for kld in windows:
         values = np.full(50, kld)

@@ -11,7 +11,7 @@ from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.scheduling import EnginePool
 
 
-async def test_a_lane_calls_its_observers_for_every_event(make_lane, record_events):
+async def test_a_lane_tells_each_change_of_its_state(make_lane, record_events):
     lane = make_lane("cautious", max_tokens=3)
     events = record_events(lane)
     lane.open()
@@ -25,7 +25,7 @@ async def test_a_lane_calls_its_observers_for_every_event(make_lane, record_even
     await lane.answered()
     assert events.states == ["loading", "ready", "waiting", "reading", "writing", "done"]
     assert events.others == ["cautioned test", "prompted one", "started one", "ended done"]
-    assert "".join(events.texts) == run.text == words(3)
+    assert events.text == run.text == words(3)
     assert (run.state, run.result.finish, run.error, run.result.definition.name) == (
         "done",
         "length",

@@ -1,4 +1,4 @@
-"""Lanes with faulty observers, with backends that break the contract, and in programs that do not close them."""
+"""Lanes with backends that break the contract, and in programs that do not close them."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
-from tests.workbench.lane_helpers import ask, words
+from tests.workbench.lane_helpers import ask
 
 from paragone import (
     Backend,
@@ -22,38 +22,8 @@ from paragone import (
 )
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.lane import Lane, LaneObserver
+from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.scheduling import EnginePool
-
-
-class FailingObserver(LaneObserver):
-    """A test double of an observer that raises."""
-
-    def text_came(self, lane, run, channel, text):
-        raise ZeroDivisionError(text)
-
-    def run_ended(self, lane, run):
-        lane.observers.remove(self)
-        raise ZeroDivisionError("at the end")
-
-
-async def test_a_failing_observer_does_not_affect_others(make_lane, record_events, check_nothing_left):
-    lane = make_lane(max_tokens=3)
-    lane.observers.append(FailingObserver())
-    events = record_events(lane)
-    lane.open()
-    run = ask(lane)
-    await lane.answered()
-    assert (run.state, run.text, run.error) == ("done", words(3), None)
-    assert "".join(events.texts) == words(3)
-    assert events.others[-1] == "ended done"
-    assert [str(context["exception"]) for context in check_nothing_left] == [
-        "word0 ",
-        "word1 ",
-        "word2 ",
-        "at the end",
-    ]
-    check_nothing_left.clear()
 
 
 class FaultyBackend(Backend):
@@ -169,7 +139,7 @@ async def test_a_backend_that_fails_to_stop(faulty, until, check_nothing_left):
 
 
 async def test_a_backend_that_ignores_a_stop_can_be_closed(faulty, until, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.engines.handle.CANCEL_TIMEOUT", 0.1)
+    monkeypatch.setattr("paragone_workbench.engines.engine.STOP_S", 0.1)
     lane = faulty("hanging")
     lane.open()
     run = ask(lane)

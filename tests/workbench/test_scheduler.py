@@ -12,13 +12,12 @@ from rogue_backend.definitions import rogue
 from tests.workbench.conftest import Backends
 
 from paragone.worker import client, process
-from paragone_workbench import machine, scheduling
+from paragone_workbench import machine
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle, Turn
 from paragone_workbench.engines.registry import Placement
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs import scheduler as scheduling
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import Scheduler, resources_of
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")
@@ -213,9 +212,10 @@ async def test_auto_is_parallel_if_the_needed_memory_is_unknown(check_nothing_le
 
 async def test_a_server_has_a_bounded_number_of_requests(check_nothing_left, monkeypatch):
     """The engines only pretend to reach a server; the test counts their turns."""
-    monkeypatch.setattr(EngineHandle, "addresses", property(lambda engine: ("http://127.0.0.1:1",)))
+    server = property(lambda engine: ("http://127.0.0.1:1",))
+    monkeypatch.setattr("paragone_workbench.engines.engine.EngineTask.addresses", server)
     workbench, backend = bench()
-    workbench.scheduler = Scheduler(requests_per_server=2)
+    workbench.scheduler = scheduling.Scheduler(requests_per_server=2)
     async with workbench:
         engines = held(workbench, "a", "b", "c", "d")
         await workbench.open_all()
@@ -297,11 +297,14 @@ SLOT = Engine(is_local=True, sharing=4, definition="a")
     ],
 )
 def test_turns_are_marked_that_share_a_server_or_this_machine(one, other, shared):
-    scheduler = Scheduler()
-    first, second, later = Turn(), Turn(), Turn()
-    with scheduler.sharing(first, resources_of(one)), scheduler.sharing(second, resources_of(other)):
+    scheduler = scheduling.Scheduler()
+    first, second, later = scheduling.Turn(), scheduling.Turn(), scheduling.Turn()
+    with (
+        scheduler.sharing(first, scheduling.resources_of(one)),
+        scheduler.sharing(second, scheduling.resources_of(other)),
+    ):
         pass
-    with scheduler.sharing(later, resources_of(one)):
+    with scheduler.sharing(later, scheduling.resources_of(one)):
         pass
     assert (first.shared, second.shared, later.shared) == (shared, shared, False)
 
@@ -319,4 +322,4 @@ def test_turns_are_marked_that_share_a_server_or_this_machine(one, other, shared
     ],
 )
 def test_a_server_on_this_machine_has_a_share_of_the_cores(engines, cores):
-    assert Scheduler(cores=8).cores_for_each(engines) == cores
+    assert scheduling.Scheduler(cores=8).cores_for_each(engines) == cores

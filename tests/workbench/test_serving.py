@@ -267,7 +267,7 @@ async def test_an_engine_that_freezes_is_ended_and_opened_again(client, engines,
         patch.setattr(worker_client, "FREEZE_CHECK_S", 0.1)
         patch.setattr(worker_client, "FROZEN_CHECKS", 1_000_000)
         patch.setattr(execute, "NOTICE_LOCAL_S", 1)
-        psutil.Process(engine.first.engine.worker.pid).suspend()
+        psutil.Process(engine.first._opened.worker.pid).suspend()
         asked = asyncio.create_task(chat(client, "steady", max_tokens=1))
         behind = asyncio.create_task(chat(client, "steady", max_tokens=1, stream=True))
         await until(lambda: engine.silent_s)
@@ -296,7 +296,7 @@ async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, clien
         first = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
         waiting = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
         asking = [asyncio.create_task(first.ask())]
-        await until(lambda: slow.first.state == "open" and slow.computing == 1)
+        await until(lambda: slow.first.state == "running" and slow.computing == 1)
         asking.append(asyncio.create_task(waiting.ask()))
         await until(lambda: slow.waiting == 1)
         waiting.leave()
@@ -328,7 +328,7 @@ async def test_a_request_that_takes_too_long_is_ended(engines, client):
 async def test_the_end_of_the_server_is_told(engines, client, until):
     asking = asyncio.create_task(chat(client, "slow"))
     slow = engines.find("slow")
-    await until(lambda: slow.first.state == "open" and slow.computing == 1)
+    await until(lambda: slow.first.state == "running" and slow.computing == 1)
     await engines.stop()
     response = await asking
     assert (response.status_code, response.json()["error"]["message"]) == (503, "The server is ending.")

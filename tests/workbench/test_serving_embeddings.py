@@ -137,7 +137,7 @@ async def test_a_client_that_leaves_stops_the_computation(engines, client, until
     leaving = Leaving(application(engines, "sesame"), body, "/v1/embeddings")
     asking = asyncio.create_task(leaving.ask())
     textual = engines.find("textual")
-    await until(lambda: textual.first.state == "open" and textual.computing == 1)
+    await until(lambda: textual.first.state == "running" and textual.computing == 1)
     leaving.leave()
     await asking
     assert (leaving.received[0]["status"], textual.computing) == (499, 0)

@@ -46,7 +46,7 @@ async def test_a_sequence_continues_after_a_failure_and_a_stop(session, rogue, u
 
 
 async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.scheduling.physical_cores", lambda: 8)
+    monkeypatch.setattr("paragone_workbench.runs.scheduler.physical_cores", lambda: 8)
     threads = rogue("threads", max_tokens=1)
     first = session.add_lane(threads)
     session.open_engines()

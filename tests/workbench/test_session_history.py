@@ -267,7 +267,7 @@ async def test_a_resumed_conversation_has_its_options_and_names(session, rogue, 
     await session.configure(first, rogue(**later))
     await session.configure(second, rogue("wide", name="other", max_tokens=1))
     await session.opened()
-    engines = [lane.engine.engine for lane in session.lanes]
+    engines = [lane.engine._opened for lane in session.lanes]
     number = (await history.call(lambda store: store.last_open())).number
     assert await session.reopen(number, only_with_same_engines=True) == (0, None)
     session.open_engines()
@@ -276,7 +276,7 @@ async def test_a_resumed_conversation_has_its_options_and_names(session, rogue, 
     assert definitions == [rogue(max_tokens=1), rogue("wide", name="other", **later)]
     assert [lane.name for lane in session.lanes] == ["steady", "other"]
     assert all(lane.is_reopened and lane.first_definition == lane.engine.definition for lane in session.lanes)
-    are_loaded_again = [lane.engine.engine not in engines for lane in session.lanes]
+    are_loaded_again = [lane.engine._opened not in engines for lane in session.lanes]
     assert are_loaded_again == ["context" in later] * 2
     assert [len(answer.split()) for answer in await answers(session, "More")] == [1, later["max_tokens"]]
 
@@ -301,11 +301,11 @@ async def test_a_lane_whose_engine_has_another_name_takes_that_of_the_conversati
     await saved(session, history)
     session.new_conversation()
     await session.configure(lane, rogue(name="steady", max_tokens=1))
-    engine = lane.engine.engine
+    engine = lane.engine._opened
     number = (await history.call(lambda store: store.last_open())).number
     assert await session.reopen(number, only_with_same_engines=True) == (0, None)
     assert session.lanes == [lane, other]
-    assert (lane.name, lane.engine.definition.name, lane.engine.engine) == ("small", "small", engine)
+    assert (lane.name, lane.engine.definition.name, lane.engine._opened) == ("small", "small", engine)
     assert [run.prompt.text for run in lane.path] == ["Go on"]
 
 

@@ -1,1 +1,11 @@
-"""The command line: does everything with engines that the screen does. No Textual, no rich."""
+"""The command line of paragone: arguments in, text or JSON out."""
+
+import importlib
+from types import ModuleType
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import the module of a command when the command is run: `--help` needs none of them."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return importlib.import_module(f"{__name__}.{name}")

@@ -4,36 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from paragone import InputError
 from paragone_cli.command_line import output
-from paragone_cli.command_line.arguments import ENGINE, command, option, schedule_option, word
+from paragone_cli.command_line.command_arguments import AskArguments, CompareArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import metrics_text
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
-from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
+from paragone_cli.command_line.prompt import prompt_spec
 from paragone_workbench.compare import divergence
 from paragone_workbench.compare.parity import parity_of_runs
 from paragone_workbench.compare.parity_findings import Parity
-from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
 
-@dataclass(frozen=True, kw_only=True)
-class AskArguments(PromptArguments):
-    engine: str = word("ENGINE", ENGINE)
-    prompt: str | None = word("PROMPT", PROMPT, nargs="?")
-
-
-@command(AskArguments)
 def ask(args: AskArguments) -> int:
     context = CommandContext(args)
-    (definition,) = context.checked([args.engine], args.settings, args.preset)
-    spec = prompt_spec(args, context)
+    (definition,) = context.engines([args.engine], args.settings, args.preset)
+    if args.text is not None and args.prompt is not None:
+        raise InputError(
+            "Two prompts were given.", hint="Write the prompt after the engine, or after --prompt."
+        )
+    spec = prompt_spec(args, args.prompt if args.text is None else args.text, context)
     return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
 
 
@@ -58,18 +54,10 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
 _WIDTH = 72
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CompareArguments(PromptArguments):
-    engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
-    prompt: str | None = option("--prompt TEXT", PROMPT)
-    schedule: Mode | None = schedule_option(default="that of config.toml")
-
-
-@command(CompareArguments)
 def compare(args: CompareArguments) -> int:
     context = CommandContext(args)
-    definitions = context.checked(args.engines, args.settings, args.preset)
-    spec = prompt_spec(args, context)
+    definitions = context.engines(args.engines, args.settings, args.preset)
+    spec = prompt_spec(args, args.prompt, context)
     from paragone.shared_options import draw_seed
 
     # Prompts are compared by their tokens, and answers are drawn with one seed.

@@ -10,9 +10,8 @@ from types import ModuleType
 from paragone import InputError, Json
 from paragone.json_values import count_at, number_at, objects_at, text_at
 from paragone.texts import install_command
-from paragone_cli.command_arguments import BenchArguments
 from paragone_cli.command_line import output
-from paragone_cli.command_line.arguments import command
+from paragone_cli.command_line.command_arguments import BenchArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import put_sections
@@ -115,12 +114,11 @@ def put_bench(data: Mapping[str, Json]) -> None:
         put_plots(engines, names)
 
 
-@command(BenchArguments)
 def bench(args: BenchArguments) -> int:
     tests = results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
     users = results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)
-    definitions = context.checked(args.engines, args.settings)
+    definitions = context.engines(args.engines, args.settings)
     pool = bench_pool(context.registry, definitions, args.users)
     for engine in pool.engines:
         if reason := refusal(engine, max(args.users, default=1)):

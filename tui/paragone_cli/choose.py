@@ -15,9 +15,8 @@ from typing import TypeVar
 from paragone import InputError, ParagoneError
 from paragone.files import reading
 from paragone.texts import counted, size_text
-from paragone_cli.command_arguments import ChooseArguments, parse_duration
 from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.arguments import command
+from paragone_cli.command_line.command_arguments import ChooseArguments, parse_duration
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import to_continue
@@ -134,7 +133,6 @@ def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
         put(f"\nSee more: paragone suite compare {name} · paragone report {name} --to report.html")
 
 
-@command(ChooseArguments)
 def choose(args: ChooseArguments) -> int:
     if len(set(args.engines)) < 2:
         raise InputError(
@@ -142,7 +140,7 @@ def choose(args: ChooseArguments) -> int:
         )
     context = CommandContext(args)
     texts = tuple(dict.fromkeys(args.engines))
-    engines = context.checked(texts, args.settings, args.preset)
+    engines = context.engines(texts, args.settings, args.preset)
     if args.suite is None:
         engines = choices.for_questions(engines, context.registry)
     names = dict(zip(texts, (engine.name for engine in engines), strict=True))

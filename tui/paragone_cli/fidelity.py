@@ -9,8 +9,7 @@ from pathlib import Path
 from paragone import InputError, Json, Message
 from paragone.files import read_regular_file
 from paragone.json_values import objects_at, text_at
-from paragone_cli.command_arguments import FidelityArguments
-from paragone_cli.command_line.arguments import command
+from paragone_cli.command_line.command_arguments import FidelityArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import put_sections
@@ -63,10 +62,9 @@ LARGEST_TEXT = 2**26
 """Largest size in bytes of a text. An engine computes for hours on a text of a hundredth of this size."""
 
 
-@command(FidelityArguments)
 def fidelity(args: FidelityArguments) -> int:
     context = CommandContext(args)
-    engines = context.checked([args.engine, *args.engines], args.settings)
+    engines = context.engines([args.engine, *args.engines], args.settings)
     if args.kv is not None:
         backend = context.registry.get(engines[0].backend)
         reference, candidates = kv_candidates(

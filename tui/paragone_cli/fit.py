@@ -8,10 +8,7 @@ from typing import TypeAlias
 from paragone import DeviceMemory, Json, ModelInfo, ParagoneError
 from paragone.json_values import number_at
 from paragone.texts import size_text
-from paragone_cli.command_arguments import FitArguments
-from paragone_cli.command_line.arguments import (
-    command,
-)
+from paragone_cli.command_line.command_arguments import FitArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import for_shell
@@ -200,11 +197,10 @@ def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
     return for_shell(f"{definition.backend}:{shorten_home(model.model) if model else ''}")
 
 
-@command(FitArguments)
 def fit(args: FitArguments) -> int:
     context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)
-    (definition,) = context.checked([args.engine], args.settings)
+    (definition,) = context.engines([args.engine], args.settings)
     backend = context.registry.get(definition.backend)
     planner = MemoryPlanner(definition, backend, vram=vram)
 

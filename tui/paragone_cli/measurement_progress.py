@@ -14,7 +14,7 @@ from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.experiments.executor import EngineProgress, SuiteObserver, seconds_left
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import MeasurementStep
-from paragone_workbench.scheduling import Scheduler
+from paragone_workbench.runs.scheduler import Scheduler
 
 
 class BenchProgress(StatusLine):

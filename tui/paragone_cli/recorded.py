@@ -6,22 +6,12 @@ import gc
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
 from paragone.texts import size_text
 from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.arguments import (
-    Arguments,
-    OpenArguments,
-    PrintArguments,
-    command,
-    force_switch,
-    option,
-    repeated,
-    word,
-)
+from paragone_cli.command_line.command_arguments import ReplayArguments, ReportArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import duration
@@ -53,21 +43,6 @@ from paragone_workbench.store.store import Store
 _PROMPT_WIDTH = 40
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplayArguments(OpenArguments, PrintArguments):
-    target: str = word(
-        "RUN|EXPERIMENT|FILE",
-        "a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document in JSON "
-        "that `paragone report` wrote; `paragone history` lists conversations and their runs, `paragone suite list` "
-        "experiments, and `paragone suite show` their runs",
-    )
-    replacements: Sequence[str] = repeated(
-        "--engine NAME=ENGINE",
-        "use this engine instead of the recorded one of that name; may be repeated",
-    )
-
-
-@command(ReplayArguments)
 def replay(args: ReplayArguments) -> int:
     return run(_replay(args, CommandContext(args)))
 
@@ -185,23 +160,6 @@ def _put_report(report: EngineReport) -> None:
         put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportArguments(Arguments):
-    subject: str | None = word(
-        "ID",
-        "an experiment, such as e3, or a conversation, such as c7; without an id, the newest are listed",
-        nargs="?",
-    )
-    to: Path | None = option(
-        "--to FILE",
-        "the file; its name ends in .html (a page to read), .md (Markdown), .csv (a row for each run) "
-        "or .json (everything, for other programs)",
-        type=Path,
-    )
-    force: bool = force_switch()
-
-
-@command(ReportArguments)
 def report(args: ReportArguments) -> int:
     if args.subject is None:
         raise _without_subject()

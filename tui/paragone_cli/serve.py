@@ -7,14 +7,12 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paragone import InputError, ParagoneError
 from paragone.texts import install_command
 from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.arguments import ENGINE, OpenArguments, command, option, whole_number, word
+from paragone_cli.command_line.command_arguments import ServeArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.output import flush, note, put_line, warn
@@ -30,23 +28,6 @@ KEY = "PARAGONE_SERVE_KEY"
 """The environment variable with the key that clients must send."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServeArguments(OpenArguments):
-    engines: Sequence[str] = word("ENGINE", f"an engine to serve under its name: {ENGINE}", nargs="+")
-    host: str = option(
-        "--host ADDRESS",
-        "IP address of this machine to listen at; 0.0.0.0 for all. Default: 127.0.0.1, for this machine alone",
-        default="127.0.0.1",
-    )
-    port: int = option(
-        "--port N",
-        "port to listen at; 0 for a free one. Default: 8321",
-        type=whole_number(0, 65535),
-        default=8321,
-    )
-
-
-@command(ServeArguments)
 def serve(args: ServeArguments) -> int:
     try:
         from paragone_workbench.serving.listening import address_of, is_private, listen
@@ -56,7 +37,7 @@ def serve(args: ServeArguments) -> int:
             hint=f"Install it with: {install_command('serve')}",
         ) from error
     context = CommandContext(args)
-    definitions = context.checked(args.engines, args.settings)
+    definitions = context.engines(args.engines, args.settings)
     key, is_new = _key()
     with listen(args.host, args.port) as listener:
         if not is_private(listener):

@@ -6,26 +6,20 @@ import contextlib
 import functools
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 
-from paragone import InputError, Json
+from paragone import Json
 from paragone.options import value_text
 from paragone.texts import counted
-from paragone_cli.command_arguments import SuiteArguments
 from paragone_cli.command_line import output
+from paragone_cli.command_line.command_arguments import (
+    PrintArguments,
+    SuiteCompareArguments,
+    SuiteShowArguments,
+)
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, put_full_names, short_names
-from paragone_cli.command_line.saved import (
-    experiment_id,
-    newest_experiments,
-    one_experiment,
-    opened_history,
-    opened_store,
-)
+from paragone_cli.command_line.saved import experiment_id, opened_history, opened_store
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.comparison import MARGIN as DEFAULT_MARGIN
-from paragone_workbench.experiments.comparison import (
-    SuiteComparison,
-    compare_suite,
-)
+from paragone_workbench.experiments.comparison import SuiteComparison, compare_suite
 from paragone_workbench.experiments.comparison_rows import collect_experiments, different_conditions
 from paragone_workbench.experiments.results import EngineTotals, engine_totals, saved_runs
 from paragone_workbench.experiments.suite import saved_prompt
@@ -90,9 +84,7 @@ async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
     output.flush()
 
 
-def suite_list(args: SuiteArguments) -> int:
-    if args.names:
-        raise InputError("`paragone suite list` takes no arguments.")
+def suite_list(args: PrintArguments) -> int:
     with opened_store() as store:
         experiments = store.experiments.all()
     if args.json:
@@ -150,10 +142,8 @@ SHOWN = 20
 """Largest number of prompts that are shown on a terminal."""
 
 
-def suite_show(args: SuiteArguments) -> int:
-    return run(
-        _show(one_experiment(args.names, "paragone suite show"), failed=args.failed, as_json=args.json)
-    )
+def suite_show(args: SuiteShowArguments) -> int:
+    return run(_show(experiment_id(args.experiment), failed=args.failed, as_json=args.json))
 
 
 async def _show(number: int, *, failed: bool, as_json: bool) -> int:
@@ -259,14 +249,9 @@ _COLUMNS = {
 }
 
 
-def suite_compare(args: SuiteArguments) -> int:
-    if not args.names:
-        raise InputError(
-            "No experiment was named.",
-            hint=f"Write for example: paragone suite compare e3. {newest_experiments()}",
-        )
-    margin = DEFAULT_MARGIN if args.margin is None else args.margin / 100
-    numbers = dict.fromkeys(map(experiment_id, args.names))
+def suite_compare(args: SuiteCompareArguments) -> int:
+    margin = args.margin / 100
+    numbers = dict.fromkeys(map(experiment_id, args.experiments)) or {experiment_id(None): None}
     with opened_store() as store:
         experiments = [store.experiments.get(number) for number in numbers]
         collected = collect_experiments(store, experiments)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from paragone import InputError, ParagoneError
 from paragone_workbench.config.state import State, add_engine, add_preset, remove_engine
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
-from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.lanes.settings import Carried, carried, given_options, own_options
 
 if TYPE_CHECKING:
-    from paragone import Backend, Json, LoadedModel
+    from paragone import Backend, Json
     from paragone_workbench.config.settings import Config, Preset
     from paragone_workbench.lanes.session import Session
 
@@ -60,7 +60,7 @@ class EngineList:
             with contextlib.suppress(ParagoneError):  # losing the list of lanes is not worth a message
                 self.state.remember_lanes(self._spec(lane.engine) for lane in self.session.lanes)
 
-    def _spec(self, engine: EngineHandle) -> str:
+    def _spec(self, engine: EngineTask) -> str:
         """Return the command-line argument for an engine: its name if it is listed, even if it runs with other options."""
         definition = engine.definition
         named = self.config.engines.get(definition.name)
@@ -68,11 +68,15 @@ class EngineList:
             return definition.name
         return to_spec(definition, engine.backend)
 
-    def keep_once_open(
-        self, engine: EngineHandle, written: EngineDefinition, opened: EngineDefinition
-    ) -> None:
+    def keep_once_open(self, engine: EngineTask, written: EngineDefinition, opened: EngineDefinition) -> None:
         """Save an engine as the user wrote it once it is open, as `opened`, perhaps with other options."""
-        engine.observers.append(_Keeping(opened, lambda: self._keep(written, engine.backend)))
+
+        def keep(engine: EngineTask) -> None:
+            if engine.is_open and engine.definition == opened:
+                engine.watchers.remove(keep)
+                self._keep(written, engine.backend)
+
+        engine.watchers.append(keep)
 
     def _keep(self, definition: EngineDefinition, backend: Backend | None) -> None:
         try:
@@ -111,14 +115,3 @@ class EngineList:
             self.complain(error)
             return False
         return True
-
-
-@dataclass(eq=False)
-class _Keeping(EngineObserver):
-    definition: EngineDefinition
-    keep: Callable[[], None]
-
-    def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        if engine.definition == self.definition:
-            engine.observers.remove(self)
-            self.keep()

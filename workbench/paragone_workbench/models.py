@@ -104,7 +104,7 @@ def _probe_of(definition: EngineDefinition, report: EndpointReport) -> Probe:
     else:
         remedy = f"The server has: {', '.join(names[:_NAMED])}." if names else "The server has no models."
     if report.pulls:
-        remedy = f"{remedy} To download it to the server: paragone pull {definition.name}"
+        remedy = f"{remedy} To download it to the server: paragone engines pull {definition.name}"
     return Probe(
         usable=False, reason=f"The server at {report.address} has no model {wanted!r}.", remedy=remedy
     )

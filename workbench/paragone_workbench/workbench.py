@@ -8,7 +8,7 @@ from types import TracebackType
 from paragone import EngineError, Json
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import resolve, with_options
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.run import RunSpec
@@ -29,7 +29,7 @@ class Workbench(EnginePool):
     ) -> None:
         await self.close()
 
-    async def open(self, engine: str, *, config: Path | None = None, **options: Json) -> EngineHandle:
+    async def open(self, engine: str, *, config: Path | None = None, **options: Json) -> EngineTask:
         """Open an engine of config.toml by its name, or an engine given as `BACKEND:MODEL` or `BACKEND:MODEL@URL`.
 
         `options` override the options in config.toml. Raises InputError, EngineError or EngineCrashed.
@@ -48,5 +48,5 @@ class Workbench(EnginePool):
             f"The engine {definition.name} was closed while it was being opened."
         )
 
-    def ask(self, engine: EngineHandle, prompt: str, *, system: str = "", **sampling: Json) -> Execution:
+    def ask(self, engine: EngineTask, prompt: str, *, system: str = "", **sampling: Json) -> Execution:
         return self.run(engine, RunSpec.of_prompt(prompt, system=system, sampling=sampling))

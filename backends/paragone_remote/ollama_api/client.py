@@ -316,9 +316,11 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
         return None
     options = endpoint.options
     if endpoint.headers or options.ca_file or options.client_cert or options.use_proxy:
-        return "paragone pull ENGINE"  # BACKEND:MODEL@URL has no place for credentials or certificates
+        return (
+            "paragone engines pull ENGINE"  # BACKEND:MODEL@URL has no place for credentials or certificates
+        )
     place = f"@{endpoint.shown}" if endpoint.shown != DEFAULT_URL else ""
-    return f"paragone pull {shlex.quote(f'ollama:{model}{place}')}"
+    return f"paragone engines pull {shlex.quote(f'ollama:{model}{place}')}"
 
 
 def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> paragone.ParagoneError:

@@ -75,7 +75,9 @@ class _Job:
     inbox: asyncio.Queue[Update | protocol.Completed | ParagoneError] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_ending: bool = False
-    """Whether the caller waits for the job's end, so that the pipe is read regardless of unread messages."""
+    """Whether the job was asked to stop, so that the pipe is read regardless of unread messages."""
+    limit: asyncio.TimerHandle | None = None
+    """The timer that kills the process, once the job was asked to stop."""
 
 
 @dataclass(eq=False)
@@ -147,10 +149,7 @@ class Worker:
                     yield message
             finally:
                 watch.cancel()
-                self._read_to_the_end(job)
-                if not job.ended.is_set():
-                    await self._enforce_stop(job)
-                self._job = None
+                await self._end(job)
 
     async def answer(self, kind: protocol.JobKind[R, A], request: R) -> A:
         async with contextlib.aclosing(self.job(kind, request)) as messages:
@@ -159,9 +158,14 @@ class Worker:
                     return message
         raise AssertionError("a job ends with an answer or an error")
 
-    async def stop(self) -> None:
-        if self._job is not None:
-            await self._enforce_stop(self._job)
+    def stop(self) -> None:
+        """Ask the running job to end. The process is killed if the job has not ended after `GRACE` seconds."""
+        job = self._job
+        if job is not None and job.limit is None and self._death is None:
+            job.is_ending = True
+            self._read_on()
+            self._send(protocol.WorkerCommand(do="stop", job=job.number))
+            job.limit = asyncio.get_running_loop().call_later(GRACE, self._kill_deaf)
 
     async def ended(self) -> ParagoneError:
         await self._dead.wait()
@@ -193,19 +197,26 @@ class Worker:
     def _send(self, command: protocol.WorkerCommand) -> None:
         self._sender.send(protocol.dump_command(command))
 
-    async def _enforce_stop(self, job: _Job) -> None:
-        self._read_to_the_end(job)
-        if self._death is None:
-            self._send(protocol.WorkerCommand(do="stop", job=job.number))
+    async def _end(self, job: _Job) -> None:
+        """Wait for the end of a job, which is stopped if it still runs."""
         try:
-            await asyncio.wait_for(job.ended.wait(), GRACE)
-        except TimeoutError:
-            self._killed = f"The engine did not stop within {GRACE:.0f} seconds, so its process was killed."
-            self._process.send_signal(signal.SIGKILL)
-            await job.ended.wait()
+            if not job.ended.is_set():
+                self.stop()
+                await job.ended.wait()
         except asyncio.CancelledError:
             self._process.send_signal(signal.SIGKILL)  # the caller does not wait any longer
             raise
+        finally:
+            self._job = None
+            if job.limit is not None:
+                job.limit.cancel()
+
+    def _kill_deaf(self) -> None:
+        self._kill(f"The engine did not stop within {GRACE:.0f} seconds, so its process was killed.")
+
+    def _kill(self, why: str) -> None:
+        self._killed = why
+        self._process.send_signal(signal.SIGKILL)
 
     async def _kill_if_frozen(self, job: _Job) -> None:
         """Kill the process if it freezes: it sends no messages, does not answer a ping, and uses no CPU time."""
@@ -219,15 +230,13 @@ class Worker:
                 self._send(protocol.WorkerCommand(do="ping", job=job.number))
             elif silent_checks >= FROZEN_CHECKS:
                 seconds = FREEZE_CHECK_S * FROZEN_CHECKS
-                self._killed = (
-                    f"The engine's process did nothing for {seconds:.0f} seconds, so it was killed."
-                )
-                self._process.send_signal(signal.SIGKILL)
+                self._kill(f"The engine's process did nothing for {seconds:.0f} seconds, so it was killed.")
                 return
 
     async def _greet(self) -> None:
         try:
-            line = await asyncio.wait_for(self._reader.readline(), HANDSHAKE)
+            async with asyncio.timeout(HANDSHAKE):
+                line = await self._reader.readline()
         except TimeoutError as error:
             raise EngineError(
                 f"The engine's process did not respond within {HANDSHAKE:.0f} seconds."
@@ -290,10 +299,6 @@ class Worker:
     @property
     def _transport(self) -> asyncio.Transport:
         return cast("asyncio.Transport", self._writer.transport)  # a socket's transport also reads
-
-    def _read_to_the_end(self, job: _Job) -> None:
-        job.is_ending = True
-        self._read_on()
 
     def _read_on(self) -> None:
         if not self._reads.is_set():

@@ -150,7 +150,7 @@ class WorkerEngine(OpenEngine):
         return self._events(protocol.RUN, request)
 
     async def stop(self) -> None:
-        await self.worker.stop()
+        self.worker.stop()
 
     async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
         return await self.worker.answer(protocol.TOKENIZE, request)

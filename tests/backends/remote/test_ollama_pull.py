@@ -118,7 +118,7 @@ async def missing(server, **options):
 
 
 async def test_a_missing_model_comes_with_the_command_that_downloads_it(server):
-    told = f"To download it: paragone pull ollama:tiny@{server.url}"
+    told = f"To download it: paragone engines pull ollama:tiny@{server.url}"
     assert await missing(server) == f"The server has: m:latest. {told}"
     server.replies["/api/tags"] = {"models": [{"model": "tinny"}]}
     assert await missing(server) == f"Did you mean 'tinny'? {told}"
@@ -129,16 +129,20 @@ async def test_a_missing_model_comes_with_the_command_that_downloads_it(server):
 async def test_a_server_that_an_engine_on_the_spot_does_not_get_to(server):
     """The key is beside the engine's definition, and the engine is called as the user likes."""
     hint = await missing(server, headers=["X-Title: red"])
-    assert hint == "The server has: m:latest. To download it: paragone pull ENGINE"
+    assert hint == "The server has: m:latest. To download it: paragone engines pull ENGINE"
 
 
 @pytest.mark.parametrize(
     ("options", "model", "expected"),
     [
-        ({}, "tiny", "paragone pull ollama:tiny"),
-        ({"url": DEFAULT_URL + "/"}, "hf.co/me/tiny:Q4_K_M", "paragone pull ollama:hf.co/me/tiny:Q4_K_M"),
-        ({"url": "http://box:9"}, "a; b", "paragone pull 'ollama:a; b@http://box:9'"),
-        ({"use_proxy": True}, "tiny", "paragone pull ENGINE"),
+        ({}, "tiny", "paragone engines pull ollama:tiny"),
+        (
+            {"url": DEFAULT_URL + "/"},
+            "hf.co/me/tiny:Q4_K_M",
+            "paragone engines pull ollama:hf.co/me/tiny:Q4_K_M",
+        ),
+        ({"url": "http://box:9"}, "a; b", "paragone engines pull 'ollama:a; b@http://box:9'"),
+        ({"use_proxy": True}, "tiny", "paragone engines pull ENGINE"),
         ({}, "tiny\x1b[2J", None),
     ],
 )

@@ -62,7 +62,7 @@ async def test_what_the_hint_says_downloads_the_model_which_then_answers(
     name = registry.name("smollm2")
     with pytest.raises(InputError) as caught:
         await open_at(puller, name)
-    told = f"The server has no models yet. To download it: paragone pull ollama:{name}@{puller}"
+    told = f"The server has no models yet. To download it: paragone engines pull ollama:{name}@{puller}"
     assert caught.value.hint == told
     progress = await pulled(puller, name)
     statuses = [one.status for one in progress]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from paragone import InputError, Message
 from paragone.texts import quoted
-from paragone_cli.command_line import arguments
+from paragone_cli.command_line.command_arguments import PromptArguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import at_terminal, warn
 from paragone_workbench.conversation.attached_files import read_files
@@ -16,44 +15,12 @@ from paragone_workbench.conversation.attachments import with_sections
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.text import is_utf8
 
-PROMPT = "the prompt; if omitted or `-`, standard input. Piped input is appended to a prompt that is given"
-
-
 LARGEST = 2**24
 """Largest size in bytes of a prompt from standard input."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PromptArguments(arguments.RunArguments, arguments.PrintArguments):
-    prompt: str | None
-    logprobs: int | None = arguments.option(
-        "--logprobs N",
-        "with --json: each token with its log-probability and those of the N most likely tokens",
-        type=arguments.whole_number(0, 1000),
-    )
-    begin: str = arguments.option(
-        "--begin TEXT",
-        "text that the answer begins with, and that the engine continues",
-        default="",
-        type=arguments.utf8_text,
-    )
-    attached: Sequence[str] = arguments.repeated(
-        "--attach FILE",
-        "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); a pattern in quotes, such "
-        "as '*.py', stands for several files; may be repeated",
-    )
-    template: str | None = arguments.option(
-        "--template NAME", "send this template of config.toml; its variable `prompt` is the prompt"
-    )
-    variables: Sequence[str] = arguments.repeated(
-        "--var NAME=VALUE",
-        "with --template: the value of a variable; may be repeated",
-        type=arguments.utf8_text,
-    )
-
-
-def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
-    """Return the request that the arguments describe. Raises InputError."""
+def prompt_spec(args: PromptArguments, prompt: str | None, context: CommandContext) -> RunSpec:
+    """Return the request that the arguments and the prompt describe. Raises InputError."""
     if args.variables and args.template is None:
         raise InputError("--var needs --template.", hint="Only templates have variables.")
     if args.logprobs is not None and not args.json:
@@ -61,7 +28,7 @@ def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
     attached = [read_files(path) for path in args.attached]
     for sentence in (sentence for found in attached for sentence in found.left_out):
         warn(f"Not attached: {sentence}")
-    text = _read_prompt(args.prompt) if args.template is None else _filled_template(args, context)
+    text = _read_prompt(prompt) if args.template is None else _filled_template(args, prompt, context)
     spec = RunSpec.of_prompt(
         with_sections(text, [file for found in attached for file in found.files]),
         images=[image for found in attached for image in found.images],
@@ -73,7 +40,7 @@ def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
     return replace(spec, messages=(*spec.messages, Message(role="assistant", text=args.begin)))
 
 
-def _filled_template(args: PromptArguments, context: CommandContext) -> str:
+def _filled_template(args: PromptArguments, prompt: str | None, context: CommandContext) -> str:
     """Return the filled template. The prompt is the value of the template's variable `prompt`, if it has this variable."""
     from paragone_workbench.config.settings import TEMPLATE_PROMPT, fill_template, find_named
     from paragone_workbench.conversation.variables import names_in
@@ -87,8 +54,8 @@ def _filled_template(args: PromptArguments, context: CommandContext) -> str:
             raise InputError(f"{quoted(given)} is no variable.", hint="Write --var NAME=VALUE.")
         values[name.strip()] = value
     if TEMPLATE_PROMPT in names_in(template) and TEMPLATE_PROMPT not in values:
-        values[TEMPLATE_PROMPT] = _read_prompt(args.prompt)
-    elif args.prompt is not None:
+        values[TEMPLATE_PROMPT] = _read_prompt(prompt)
+    elif prompt is not None:
         raise InputError(
             f"The template {args.template!r} has no place for the prompt.",
             hint="The prompt replaces {{ prompt }} in a template, unless --var sets that variable.",
@@ -103,7 +70,7 @@ def _read_prompt(given: str | None) -> str:
     One trailing newline of standard input is removed. Raises InputError.
     """
     if given is None and at_terminal():
-        raise InputError("There is no prompt.", hint="Write it after the engine, or pipe it in.")
+        raise InputError("There is no prompt.", hint="Write it after --prompt, or pipe it in.")
     if given is None or given == "-":
         prompt = _read()
     else:

@@ -35,7 +35,7 @@ def consented_judges(
     """
     known = {engine.name: engine for engine in engines}
     judges = {
-        name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
+        name: known.get(name) or context.engines([name], [])[0] for name in catalog.judges(suite.prompts)
     }
     foreign = foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)
     folders = context.config.models.folders
@@ -78,8 +78,10 @@ def save_measurement(
         warn(f"The measurement is not saved for reports. {error}")
 
 
-def experiment_id(text: str) -> int:
-    """Return the number in the id of an experiment, such as `e3`. Raises InputError."""
+def experiment_id(text: str | None) -> int:
+    """Return the number in the id of an experiment, such as `e3`. Raises InputError, which names the newest ones."""
+    if text is None:
+        raise InputError("No experiment was named.", hint=newest_experiments())
     found = parse_id(text)
     if found is None or found.kind != "e" or found.run is not None:
         raise InputError(
@@ -98,15 +100,6 @@ def conversation_id(text: str) -> int:
             hint = f"`paragone suite show e{found.number}` shows an experiment."
         raise InputError(f"{text!r} is not the id of a conversation.", hint=hint)
     return found.number
-
-
-def one_experiment(words: Sequence[str], command: str) -> int:
-    """Return the number of the only experiment that was named. Raises InputError."""
-    if len(words) != 1:
-        raise InputError(
-            "Name one experiment.", hint=f"Write for example: {command} e3. {newest_experiments()}"
-        )
-    return experiment_id(words[0])
 
 
 def newest_experiments() -> str:

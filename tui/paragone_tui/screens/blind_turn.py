@@ -84,6 +84,7 @@ class BlindTurn(VoteScreen[bool | None]):
                     column.fail()  # without the error, which could reveal the engine
                 else:
                     column.end(is_empty=not run.text.strip())
+            column.transcript.flush()
         self._show_keys()
         if self._are_complete:
             if self._timer is not None:

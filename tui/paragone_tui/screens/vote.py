@@ -333,7 +333,7 @@ class ExperimentVote(VoteScreen[None]):
         skipped = ballots.total - ballots.voted
         left = f" Skipped: {skipped:,}; the same command shows them again." if skipped else ""
         self.prompt.update(
-            f"There is no other ballot.{left} `paragone ratings` rates the engines by your votes."
+            f"There is no other ballot.{left} `paragone vote ratings` rates the engines by your votes."
             if ballots.total
             else "There is nothing to vote on: no prompt has two different answers."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -69,7 +68,7 @@ class Transcript(Widget):
         """The colour behind the text; None until it is needed, and after a change of the styles."""
         self._changed: Block | None = None
         self._typesetter = Typesetter(self, markdown)
-        self._cadence = Cadence(self._flush_soon)
+        self._cadence = Cadence(self.flush)
         self._wrapping = Cadence(self._wrap_more, _PAUSE)
 
     # Content
@@ -179,8 +178,6 @@ class Transcript(Widget):
         self._mark_changed(block)
         if block.wants_typesetting:
             self._typeset()
-        elif block.is_typeset:
-            self._flush_soon()
 
     def _typeset(self) -> None:
         if self._laid_out:
@@ -199,10 +196,9 @@ class Transcript(Widget):
         if self.is_mounted:
             self._cadence.ask()
 
-    def _flush_soon(self) -> None:
-        asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Show what has changed since the last call. Without a call, this happens with the next frame."""
+        self._cadence.begin_again()
         changed, self._changed = self._changed, None
         if changed is None or not self._laid_out:
             return
@@ -310,7 +306,7 @@ class Transcript(Widget):
             self.link.mark_stale()
 
     def _rearrange(self, change: Callable[[], object]) -> None:
-        self._flush()
+        self.flush()
         if not self._laid_out:
             change()
             return
@@ -349,7 +345,7 @@ class Transcript(Widget):
         """Scroll to the end and follow new text; each linked transcript follows its own end."""
         lanes = self._linked
         for lane in lanes:
-            lane._flush()
+            lane.flush()
         tops = [*(lane._top for lane in lanes), *(lane._end for lane in lanes)]
         for lane in lanes:
             lane.following = True
@@ -365,7 +361,7 @@ class Transcript(Widget):
         """Scroll, now or at the first layout, to where a text begins in a block, or to its start. Linked transcripts follow."""
         self._reveal_target = block, text
         if self._laid_out:
-            self._flush()
+            self.flush()
             self._seek()
         else:
             self.following = False
@@ -395,7 +391,7 @@ class Transcript(Widget):
         """Scroll down, or up if negative, with linked transcripts. Scrolling up stops following; the end resumes it."""
         lanes = self._linked
         for lane in lanes:
-            lane._flush()
+            lane.flush()
         end = max(lane._end for lane in lanes)
         top = max(0, min(self._top + rows, max(end, self._top)))
         following = top >= end and top >= self._top

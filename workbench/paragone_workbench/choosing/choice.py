@@ -19,7 +19,6 @@ from paragone_workbench.choosing.figures import largest_file
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import Stoppable
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.assertions import AssertionCatalog
@@ -36,7 +35,8 @@ from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import MeasurementStep, sample_text
 from paragone_workbench.measure.fit import MemoryPlan, MemoryPlanner
 from paragone_workbench.measure.free_running import Comparison
-from paragone_workbench.scheduling import EnginePool, decide
+from paragone_workbench.runs.scheduler import decide
+from paragone_workbench.scheduling import EnginePool, Stoppable
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory, MeasurementKind, SavedChoice
 

@@ -288,7 +288,7 @@ def drop_unsupported_images(
     if messages[-1].images:
         raise InputError(
             f"{loaded.name} does not accept images.",
-            hint="Send the prompt without images, or use a model with vision; `paragone models` lists them.",
+            hint="Send the prompt without images, or use a model with vision; `paragone engines models` lists them.",
         )
     count = sum(len(message.images) for message in messages)
     sentence = (

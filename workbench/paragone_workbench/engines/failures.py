@@ -66,6 +66,7 @@ PLUGIN_ERRORS = (Exception, SystemExit)
 """Exceptions of a plugin. A KeyboardInterrupt is the user's."""
 
 _Observer = TypeVar("_Observer")
+T = TypeVar("T")
 
 _SHOWN = 300
 """Largest number of characters of an unexpected error that are shown."""
@@ -116,6 +117,15 @@ def notify_observers(
             call(observer)
         except Exception as error:  # noqa: BLE001 (a faulty observer must not affect what it observes)
             report(f"An observer of {observed} failed.", error)
+
+
+def notify(watchers: Iterable[Callable[[T], None]], changed: T) -> None:
+    """Call each watcher with what has changed. A watcher's exception is reported, and affects nothing else."""
+    for watcher in tuple(watchers):
+        try:
+            watcher(changed)
+        except Exception as error:  # noqa: BLE001 (a faulty watcher must not affect what it watches)
+            report("A watcher failed.", error)
 
 
 def report(message: str, error: BaseException) -> None:

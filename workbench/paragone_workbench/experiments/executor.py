@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
 from paragone_workbench.experiments.suite import Cell, SuiteRequest, seed_option, unfinished_cells
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run, RunObserver, RunSpec
-from paragone_workbench.scheduling import REQUESTS_PER_SERVER, EnginePool, Scheduler
+from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, Scheduler
+from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store.experiment_records import AssertionResult, RunCount
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ class Executed:
     """Seconds from sending the request to the end, on the monotonic clock; None if no request was sent."""
 
 
-class SuiteEngine(EngineObserver, RunObserver):
+class SuiteEngine(RunObserver):
     """An engine of a suite, which is opened for the first run, and for the next run after a crash.
 
     A native engine has one run in progress and one that waits, a server several in progress. Engines that share one loaded
@@ -237,14 +238,14 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._crashes = 0
         self._stopped = False
         for handle in self._handles:
-            handle.observers.append(self)
+            handle.watchers.append(self._engine_changed)
 
     @property
     def width(self) -> int:
         return len(self._free)
 
     @property
-    def handle(self) -> EngineHandle:
+    def handle(self) -> EngineTask:
         return self._handles[0]
 
     @property
@@ -291,7 +292,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._stopped = True
         await asyncio.gather(*(handle.close() for handle in self._handles if handle.is_opening))
 
-    async def _is_ready(self, handle: EngineHandle) -> bool:
+    async def _is_ready(self, handle: EngineTask) -> bool:
         """Open the engine, unless the schedule opens engines in the turns of runs. Returns whether the engine can be asked."""
         if self._stopped or self.given_up is not None:
             return False
@@ -303,7 +304,6 @@ class SuiteEngine(EngineObserver, RunObserver):
     async def _result(self, execution: Execution) -> Executed | None:
         run = execution.run
         await execution.ended()
-        await asyncio.sleep(0)  # let the task's callback complete the run
         self._waiting.pop(run, None)
         total_s = self._took.pop(run, None)
         if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
@@ -317,11 +317,11 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     # Events of the engine and its runs
 
-    def engine_changed(self, engine: EngineHandle) -> None:
+    def _engine_changed(self, engine: EngineTask) -> None:
+        """Give the engine up if it cannot be opened, or has ended while no run used it."""
         self._on_progress()
-
-    def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        self.give_up(error)
+        if engine.error is not None and (engine.state != "crashed" or not self._sent):
+            self.give_up(engine.error)
 
     def run_started(self, run: Run) -> None:
         self._waiting.pop(run, None)

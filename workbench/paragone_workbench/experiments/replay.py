@@ -16,7 +16,7 @@ from paragone.threads import physical_cores
 from paragone.wire import to_json
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import recorded_runs
 from paragone_workbench.experiments.identity import digest_until, known_weights, weights_in
@@ -148,7 +148,7 @@ class Replay:
         await self._pool.close()
 
     async def _repeat(
-        self, handle: EngineHandle, engine: ReplayEngine, recorded: recorded_runs.RecordedRun
+        self, handle: EngineTask, engine: ReplayEngine, recorded: recorded_runs.RecordedRun
     ) -> RunResult:
         if handle.error is None or handle.state == "crashed":
             handle.open(_threads_at_opening(recorded.result))

@@ -61,7 +61,7 @@ async def find_model(
         f"The weights of {definition.name} are gone: there is no file {first.path}, and no model found here "
         "has the same content or file name.",
         hint=f"Name the engine to use instead: --engine {definition.name}=BACKEND:MODEL. "
-        "`paragone models` lists the models.",
+        "`paragone engines models` lists the models.",
     )
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from paragone.texts import counted
 from paragone_workbench.conversation.attachments import with_sections
 from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.engines.engine import EngineStopped
 from paragone_workbench.runs.context import fitted_to, messages_for, oldest
 
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_workbench.conversation.attachments import AttachedFile
-    from paragone_workbench.lanes.lane import Lane
-    from paragone_workbench.lanes.session import Session
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +70,20 @@ async def _forecast(
         if replaced is None:
             return None
         continues = replaced.continues
-    if not handle.capabilities.tokenize or handle.turn.locked():
+    loaded = handle.loaded
+    if session.is_busy or loaded is None or loaded.context is None:
         return None
-    async with handle.turn:
-        engine = handle.engine
-        if session.is_busy or engine is None or engine.loaded.context is None:
-            return None
-        parent = None if continues is None else continues.prompt
-        system = session.system_prompt.of_new_prompt(parent)
-        prompt = Prompt(text=text, images=images, parent=parent, system=system)
-        sampling = {**handle.sampling, **prompt.sampling_in_force}
-        fitted = await fitted_to(engine, messages_for(prompt, continues), handle.context_options, sampling)
+    if not handle.capabilities.tokenize:
+        return None
+    parent = None if continues is None else continues.prompt
+    system = session.system_prompt.of_new_prompt(parent)
+    prompt = Prompt(text=text, images=images, parent=parent, system=system)
+    messages = messages_for(prompt, continues)
+    options, sampling = handle.context_options, {**handle.sampling, **prompt.sampling_in_force}
+    try:
+        fitted = await handle.use(lambda opened: fitted_to(opened, messages, options, sampling))
+    except EngineStopped:  # the engine was closed meanwhile
+        return None
     if fitted.tokens is None:
         return None
     before = None if continues is None else continues.result.metrics
@@ -89,7 +93,7 @@ async def _forecast(
     return Forecast(
         lane=lane.name,
         tokens=fitted.tokens,
-        context=engine.loaded.context,
+        context=loaded.context,
         left_out=fitted.left_out,
         added=added if added is not None and added > 0 else None,
     )

@@ -8,15 +8,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone_workbench.engines import definitions
-from paragone_workbench.engines.failures import notify_observers
-from paragone_workbench.engines.handle import EngineObserver
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.runs.context import path_to, request_of
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
-    from paragone import Caution, Channel, LoadedModel, ParagoneError
+    from paragone import Caution, Channel, ParagoneError
     from paragone_workbench.conversation.tree import Prompt
-    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.execute import Execution
     from paragone_workbench.runs.result import Prefix
@@ -76,33 +74,7 @@ the engine was stopped. `failed`: the last run failed, or the engine could not b
 ended unexpectedly."""
 
 
-class LaneObserver:
-    """Receives the events of a lane, on the event loop. An exception goes to the loop's exception handler; the lane
-    continues."""
-
-    def state_changed(self, lane: Lane) -> None:
-        """The lane's state or a figure changed, without new text; `text_came` reports new text."""
-
-    def prompted(self, lane: Lane, run: Run) -> None:
-        """A run became the lane's current run, which may still wait for the engine or for its turn."""
-
-    def run_started(self, lane: Lane, run: Run) -> None:
-        """The request was sent to the engine; the run's manifest is complete."""
-
-    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """New text of the answer or of the thinking was added to the run, and the figures changed."""
-
-    def cautioned(self, lane: Lane, caution: Caution) -> None:
-        """The lane received a warning for the user about the model or the run."""
-
-    def run_ended(self, lane: Lane, run: Run) -> None:
-        """A run ended; its result is complete."""
-
-    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """The engine could not be opened, or ended while no run used it."""
-
-
-class Lane(EngineObserver):
+class Lane:
     """Answers prompts with an engine, one at a time; each run continues the previous one. Raises no errors of the
     engine."""
 
@@ -121,19 +93,22 @@ class Lane(EngineObserver):
         self.is_reopened = record is not None and bool(record.runs)
         """Whether `first_definition` comes from a reopened conversation."""
         self.engine = pool.add(definition)
-        self.engine.observers.append(self)
+        self.engine.watchers.append(self._engine_changed)
         self.record = record or LaneRecord(definition=definition, position=0)
         """The lane's path and runs, in the form that the history saves."""
-        self.observers: list[LaneObserver] = []
+        self.on_change: Callable[[Lane], None] = lambda lane: None
+        """Called after each change of the lane's state: of its runs with their texts, of its engine, or of its cautions."""
+        self.cautions: list[tuple[Run | None, Caution]] = []
+        """The warnings for the user about the runs and, with None, about the engine, in the order in which they came."""
         self.present: Run | None = None
         self._asked = False
         """Whether the engine has executed the last run of the path since the engine was opened."""
         self._was_open = False
         self._pool = pool
-        self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None
+        self.logprobs: Callable[[EngineTask], int | None] = lambda _: None
         """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self.when_free: Callable[[Lane, Run], None] = lambda lane, run: None
-        """Called when a run has ended and all observers were notified. The lane can then begin the next prompt."""
+        """Called when a run has ended. The lane can then begin the next prompt."""
         self._execution: Execution | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -216,7 +191,6 @@ class Lane(EngineObserver):
         self._execution = self._pool.execute(run, self.engine, spec)
         self.present = run
         self.changed()
-        self.notify(lambda observer: observer.prompted(self, run))
         return run
 
     def variants(self, run: Run) -> tuple[Run, ...]:
@@ -239,9 +213,10 @@ class Lane(EngineObserver):
         self.changed()
 
     async def stop(self) -> None:
-        """Stop the current run, or cancel it if it still waits."""
-        if self._execution is not None:
-            await self._execution.stop()
+        """Stop the current run, or cancel it if it still waits, and wait for its end."""
+        if (execution := self._execution) is not None:
+            await execution.stop()
+            await execution.ended()
 
     async def answered(self) -> None:
         """Wait until no run is in progress or waiting, and no further prompt follows."""
@@ -280,43 +255,35 @@ class Lane(EngineObserver):
 
     def run_started(self, run: Run) -> None:
         self.changed()
-        self.notify(lambda observer: observer.run_started(self, run))
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        self.notify(lambda observer: observer.text_came(self, run, channel, text))
+        self.changed()
 
-    def cautioned(self, run: Run | None, caution: Caution) -> None:
-        self.notify(lambda observer: observer.cautioned(self, caution))
+    def cautioned(self, run: Run, caution: Caution) -> None:
+        self.cautions.append((run, caution))
+        self.changed()
 
     def run_ended(self, run: Run) -> None:
-        """Notify the observers, then let the session begin the next prompt."""
+        """Let the session begin the next prompt."""
         self._execution = self.present = None
         self.changed()
-        self.notify(lambda observer: observer.run_ended(self, run))
         self.when_free(self, run)
         if not self.is_busy:
             self._idle.set()
 
-    def engine_changed(self, engine: EngineHandle) -> None:
-        """Forward the event to the lane's observers. A newly opened engine has executed no run."""
+    def _engine_changed(self, engine: EngineTask) -> None:
+        """A newly opened engine has executed no run."""
         self._describe()
-        if engine.is_open and not self._was_open and self.present is None:
+        opens = engine.is_open and not self._was_open
+        if opens and self.present is None:
             self._asked = False
+        if opens and engine.loaded is not None:
+            self.cautions += [(None, caution) for caution in engine.loaded.cautions]
         self._was_open = engine.is_open
         self.changed()
 
-    def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        for caution in loaded.cautions:
-            self.cautioned(None, caution)
-
-    def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        self.notify(lambda observer: observer.engine_failed(self, error))
-
     def changed(self) -> None:
-        self.notify(lambda observer: observer.state_changed(self))
-
-    def notify(self, call: Callable[[LaneObserver], None]) -> None:
-        notify_observers(self.observers, call, "a lane")
+        self.on_change(self)
 
 
 def _progress_of(run: Run, *, is_local: bool) -> LaneState:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from paragone import InputError
 from paragone_workbench.conversation.attachments import with_sections
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
-from paragone_workbench.engines.handle import wait_for_end
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.lanes import reopening
 from paragone_workbench.lanes.lane import Lane, unique_name
 from paragone_workbench.lanes.queue import PromptQueue
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.conversation.attachments import AttachedFile
     from paragone_workbench.engines.definitions import EngineDefinition
-    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.result import Prefix, RunResult
     from paragone_workbench.runs.run import Run
@@ -95,10 +94,12 @@ class Session:
         self.wants_tokens = False
         """Whether all lanes keep the tokens of their answers besides the text; if not, `_logprobs` decides."""
         self._saved_queue: tuple[QueuedPrompt, ...] = ()
-        self.on_queue: Callable[[], None] = lambda: None
-        """Called after each change of the queue."""
+        self.changed: set[Lane] = set()
+        """The lanes whose state has changed since the set was last emptied by the screen, which reads their state."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when lanes were added to `changed`, and after each change of the queue."""
         self.recorder = Recorder(
-            on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
+            on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._all_changed
         )
         """Saves the conversation in a history, after a call of `Recorder.open`."""
         self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
@@ -155,8 +156,10 @@ class Session:
         await lane.close()
 
     async def close(self) -> None:
-        opening = [] if self._opening is None or not self._opening.cancel() else [wait_for_end(self._opening)]
-        await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close(), *opening)
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close())
         await self.recorder.close()
 
     def _lane(
@@ -173,9 +176,10 @@ class Session:
         lane = Lane(definition, self.pool, name=name, record=record)
         lane.logprobs = self._logprobs
         lane.when_free = self.queue.lane_is_free
+        lane.on_change = self._lane_changed
         return lane
 
-    def _logprobs(self, engine: EngineHandle) -> int | None:
+    def _logprobs(self, engine: EngineTask) -> int | None:
         """Return how many alternatives a run asks for with each token; None to keep no tokens. They cost 0.1 ms a
         token here, and more at a server, where only `wants_tokens` keeps them."""
         kept = self.wants_tokens or (engine.is_local and len(self.lanes) > 1)
@@ -196,7 +200,7 @@ class Session:
     def can_answer(self, lane: Lane) -> bool:
         """Whether a lane's engine is open, is being opened, or will be opened by its next run."""
         engine = lane.engine
-        on_demand = self.pool.scheduler.opens_engines and engine.state in ("closed", "open")
+        on_demand = self.pool.scheduler.opens_engines and engine.state in ("closed", "ready", "running")
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
         return engine.is_open or engine.is_opening or on_demand or deciding
 
@@ -245,8 +249,7 @@ class Session:
         if queue != self._saved_queue:
             self._saved_queue = queue
             self.recorder.queue_changed(self.conversation, queue)
-        self._show_lanes()
-        self.on_queue()
+        self._all_changed()
 
     def regenerate(self, lane: Lane, prompt: Prompt | None = None) -> Run | None:
         """Let a free lane answer a prompt of its path again, by default the last, as a variant. Returns None if it
@@ -387,6 +390,10 @@ class Session:
     def follow(self, lane: Lane, run: Run) -> None:
         self.recorder.follow(self.conversation, run, lane.record)
 
-    def _show_lanes(self) -> None:
-        for lane in self.lanes:
-            lane.changed()
+    def _all_changed(self) -> None:
+        self.changed.update(self.lanes)
+        self.on_change()
+
+    def _lane_changed(self, lane: Lane) -> None:
+        self.changed.add(lane)
+        self.on_change()

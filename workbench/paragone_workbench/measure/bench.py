@@ -16,7 +16,7 @@ from paragone.options import slots_option
 from paragone.texts import counted
 from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import EngineDefinition, with_options
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench_results as results
 from paragone_workbench.measure.fidelity import sample_text
@@ -24,7 +24,8 @@ from paragone_workbench.measure.free_running import greedy
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.metrics import RunMetrics, figures_json
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import REQUESTS_PER_SERVER, EnginePool, decide
+from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, decide
+from paragone_workbench.scheduling import EnginePool
 
 _FILLERS = ("a", "the", ".", "x", "1")
 """Words that are one token in most vocabularies."""
@@ -139,7 +140,7 @@ def bench_pool(
     return pool
 
 
-def refusal(engine: EngineHandle, users: int) -> str:
+def refusal(engine: EngineTask, users: int) -> str:
     """Return a sentence that says why an engine cannot answer these users at once; empty if the engine can."""
     most = engine.placement.most_at_once
     if most is None or users <= most:
@@ -154,7 +155,7 @@ def refusal(engine: EngineHandle, users: int) -> str:
 class Users:
     """The users of one engine. Each user has a separate handle, since a handle executes one run at a time."""
 
-    def __init__(self, pool: EnginePool, first: EngineHandle) -> None:
+    def __init__(self, pool: EnginePool, first: EngineTask) -> None:
         self._pool = pool
         self._handles = [first]
         self._executions: set[Execution] = set()
@@ -191,7 +192,7 @@ class Users:
                 answers.append(metrics)
                 gaps_ms.extend(meter.gaps_ms)
 
-        async def ask(handle: EngineHandle) -> None:
+        async def ask(handle: EngineTask) -> None:
             is_first = True
             while not is_done():
                 execution = self._pool.run(handle, next_request())
@@ -223,7 +224,7 @@ class Users:
     async def _stop_runs(self) -> None:
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
-    async def _opened(self, count: int) -> list[EngineHandle]:
+    async def _opened(self, count: int) -> list[EngineTask]:
         definition = self._handles[0].definition
         while len(self._handles) < count:
             self._handles.append(self._pool.add(definition))
@@ -373,16 +374,17 @@ class Bench:
         """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
         handle = benched.engine
         async with self._pool.scheduler.turn(handle):
-            engine = handle.require_open()
-            context = engine.loaded.context
+            context = handle.require_open().context
             if context is not None and test.total > context:
                 benched.skipped[test] = (
                     f"{benched.name}: depth {test.depth:,}, a prompt of {test.prompt_tokens:,} and {test.tokens:,} "
                     f"generated tokens exceed the context of {context:,} tokens."
                 )
                 return None
-            tokenizer = engine if handle.capabilities.tokenize else None
-            return await self._prompts[benched].fit(test, tokenizer, handle.sampling)
+            fitter, sampling = self._prompts[benched], handle.sampling
+            if not handle.capabilities.tokenize:
+                return await fitter.fit(test, None, sampling)
+            return await handle.use(lambda opened: fitter.fit(test, opened, sampling))
 
     async def _run(
         self, benched: results.BenchedEngine, messages: tuple[Message, ...], tokens: int, *, cold: bool

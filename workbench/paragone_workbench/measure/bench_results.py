@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from paragone import InputError, Json, ParagoneError
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.runs.metrics import RunMetrics, percentile
 
 MOST_RUNS = 10_000
@@ -174,7 +174,7 @@ def throughput(
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class BenchedEngine:
-    engine: EngineHandle
+    engine: EngineTask
     samples: dict[BenchTest, list[RunMetrics]] = field(default_factory=dict)
     """The measured runs of each test, oldest first, without warm-ups."""
     throughputs: dict[BenchTest, Mapping[str, Json]] = field(default_factory=dict)

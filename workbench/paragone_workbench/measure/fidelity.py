@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import paragone
 from paragone.threads import physical_cores
-from paragone_workbench.engines.failures import as_paragone_error
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineStopped, EngineTask
 from paragone_workbench.measure import fidelity_results as results
 from paragone_workbench.statistics import Values, np
 
@@ -84,37 +83,36 @@ Take: TypeAlias = Callable[[paragone.LogitsBlock, slice], T]
 class DistributionReader:
     """Reads the distributions of one engine. All methods raise ParagoneError."""
 
-    def __init__(self, handle: EngineHandle) -> None:
-        self._handle = handle
-        self._name = handle.definition.name
+    def __init__(self, engine: EngineTask) -> None:
+        self._engine = engine
+        self._name = engine.definition.name
         self._width = 0
         self._stopped = asyncio.Event()
-        self._reads = False
-        """Whether the engine computes for this reader now, instead of for a run."""
 
     @property
     def is_full(self) -> bool:
-        return self._handle.capabilities.distributions
+        return self._engine.capabilities.distributions
 
     async def vocabulary(self) -> paragone.Vocabulary:
-        handle = self._handle
-        await handle.opened()
-        handle.require_open()
-        if not (handle.capabilities.distributions or handle.capabilities.top_tokens):
+        engine = self._engine
+        await engine.opened()
+        engine.require_open()
+        if not (engine.capabilities.distributions or engine.capabilities.top_tokens):
             raise paragone.InputError(
                 f"{self._name} reports neither distributions over its vocabulary nor the likeliest tokens at "
                 "the positions of a given text, so its fidelity cannot be measured.",
                 hint="Use an engine that computes on this machine.",
             )
-        with self._errors() as engine:
-            vocabulary = await engine.vocabulary()
+        vocabulary = await engine.use(lambda opened: opened.vocabulary())
         self._width = vocabulary.size
         return vocabulary
 
     async def windows(self, text: str, size: int) -> Windows:
-        with self._errors() as engine:
-            bos = (await engine.tokenize(paragone.TokenizeRequest(text=""))).ids
-            ids = (await engine.tokenize(paragone.TokenizeRequest(text=text))).ids
+        async def tokenize(opened: paragone.OpenEngine) -> tuple[Sequence[int], Sequence[int]]:
+            bos = await opened.tokenize(paragone.TokenizeRequest(text=""))
+            return bos.ids, (await opened.tokenize(paragone.TokenizeRequest(text=text))).ids
+
+        bos, ids = await self._engine.use(tokenize)
         return Windows(ids, size, bos=bos[0] if bos else None, owner=self._name)
 
     async def read(self, window: Window, take: Take[T], *, batch: int | None = None) -> list[T] | None:
@@ -122,71 +120,62 @@ class DistributionReader:
 
         `batch` is the largest number of tokens to compute at once. Returns None after `stop`.
         """
-        if self._stopped.is_set():
-            return None
         request = paragone.DistributionsRequest(ids=window.ids, start=window.start, batch=batch)
         taken: list[T] = []
-        rows = 0
-        async with self._turn() as engine, contextlib.aclosing(engine.distributions(request)) as blocks:
-            async for block in blocks:
-                part = slice(rows, rows + block.rows)
-                if block.start != window.start + rows or block.vocab_size != self._width:
-                    raise paragone.EngineError(f"{self._name} returned distributions of an unexpected shape.")
-                taken.append(await asyncio.to_thread(take, block, part))
-                rows += block.rows
-        if self._stopped.is_set():
-            return None
-        self._check_count(rows, window)
-        return taken
+
+        async def read(opened: paragone.OpenEngine) -> int:
+            rows = 0
+            async with contextlib.aclosing(opened.distributions(request)) as blocks:
+                async for block in blocks:
+                    part = slice(rows, rows + block.rows)
+                    if block.start != window.start + rows or block.vocab_size != self._width:
+                        raise paragone.EngineError(
+                            f"{self._name} returned distributions of an unexpected shape."
+                        )
+                    taken.append(await asyncio.to_thread(take, block, part))
+                    rows += block.rows
+            return rows
+
+        return taken if await self._read(read, window) else None
 
     async def read_top(self, window: Window, top: int) -> list[tuple[paragone.Alternative, ...]] | None:
         """Return the likeliest tokens at each scored position of a window; None after `stop`."""
-        if self._stopped.is_set():
-            return None
         request = paragone.TopTokensRequest(ids=window.ids, start=window.start, top=top)
-        async with self._turn() as engine, contextlib.aclosing(engine.top_tokens(request)) as positions:
-            found = [tokens async for tokens in positions]
-        if self._stopped.is_set():
-            return None
-        self._check_count(len(found), window)
-        return found
+        found: list[tuple[paragone.Alternative, ...]] = []
+
+        async def read(opened: paragone.OpenEngine) -> int:
+            async with contextlib.aclosing(opened.top_tokens(request)) as positions:
+                found.extend([tokens async for tokens in positions])
+            return len(found)
+
+        return found if await self._read(read, window) else None
 
     async def stop(self) -> None:
         """Stop reading the present window, and read no further windows. An engine that is being opened is closed."""
         self._stopped.set()
-        if self._handle.is_opening:
-            await self._handle.close()
-        elif self._handle.engine is not None and self._reads:
-            await self._handle.engine.stop()
+        if self._engine.is_opening:
+            await self._engine.close()
 
-    @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[paragone.OpenEngine]:
-        """Wait until no run uses the engine, and yield the engine, which is reserved during the context."""
-        async with self._handle.turn:
-            self._reads = True
-            try:
-                with self._errors() as engine:
-                    yield engine
-            finally:
-                self._reads = False
-
-    def _check_count(self, count: int, window: Window) -> None:
+    async def _read(
+        self, read: Callable[[paragone.OpenEngine], Coroutine[None, None, int]], window: Window
+    ) -> bool:
+        """Return whether a window was read, which `stop` prevents. `read` returns the number of its positions."""
+        if self._stopped.is_set():
+            return False
+        try:
+            count = await self._engine.use(read, self._stopped)
+        except EngineStopped:
+            if self._stopped.is_set():
+                return False
+            raise
+        if self._stopped.is_set():
+            return False
         expected = len(window.targets)
         if count != expected:
             raise paragone.EngineError(
                 f"{self._name} returned {count:,} of the {expected:,} positions of a window."
             )
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[paragone.OpenEngine]:
-        engine = self._handle.require_open()
-        try:
-            yield engine
-        except paragone.EngineCrashed as error:
-            self._handle.mark_crashed(error)
-            raise
-        except Exception as error:
-            raise as_paragone_error(error, self._handle.definition.backend) from error
+        return True
 
 
 WINDOW = 512
@@ -218,7 +207,7 @@ class Fidelity:
     """A measurement of fidelity. The results so far can be read at any time, also after an error or `stop`."""
 
     def __init__(
-        self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
+        self, reference: EngineTask, candidates: Sequence[EngineTask], text: str, *, window: int = WINDOW
     ) -> None:
         self.reference = results.Measured(reference)
         self.noise = results.Difference()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from paragone import Alternative, EngineError, Json, LogitsBlock, ParagoneError
 from paragone.json_values import number_at
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.statistics import LEVEL, Estimate, Values, holm, np, t_interval, t_test
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Difference:
 class Measured:
     """The values of an engine, and, if it is a candidate, its difference from the reference."""
 
-    def __init__(self, engine: EngineHandle) -> None:
+    def __init__(self, engine: EngineTask) -> None:
         self.engine = engine
         self.name = engine.definition.name
         """The name of the engine's lane, if the engine belongs to a lane; else the engine's name."""

@@ -14,7 +14,7 @@ from paragone.texts import counted
 from paragone.wire import to_json
 from paragone_workbench import statistics
 from paragone_workbench.engines.definitions import split_options
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.measure import fidelity_results as results
 from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
 from paragone_workbench.measure.fit import is_same_file
@@ -176,7 +176,7 @@ def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _load_options(engine: EngineHandle) -> dict[str, Json]:
+def _load_options(engine: EngineTask) -> dict[str, Json]:
     assert engine.backend is not None
     return split_options(engine.definition, engine.backend)[0]
 

@@ -9,7 +9,7 @@ from paragone import Backend, InputError, Json, Message, ParagoneError
 from paragone.options import describe
 from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine, with_options
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity import Fidelity, MeasurementStep
 from paragone_workbench.measure.fidelity_verdict import fidelity_json
@@ -19,13 +19,13 @@ from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.scheduling import EnginePool
 
 
-def known_sampling(engine: EngineHandle) -> frozenset[str]:
+def known_sampling(engine: EngineTask) -> frozenset[str]:
     return (
         frozenset(info.name for info in describe(engine.backend.sampling)) if engine.backend else frozenset()
     )
 
 
-def greedy(engine: EngineHandle, **more: Json) -> Mapping[str, Json]:
+def greedy(engine: EngineTask, **more: Json) -> Mapping[str, Json]:
     """Return the sampling options for greedy answers, and the options `more`, without options that the engine lacks."""
     wanted: dict[str, Json] = {"temperature": 0, **more}
     known = known_sampling(engine)
@@ -79,10 +79,10 @@ class FreeRunning:
         """Prepare to ask the engines of a pool whose schedule is `sequential`. The first engine is the reference."""
         self.engines = tuple(pool.engines)
         self.prompts = tuple(tuple(messages) for messages in prompts)
-        self.errors: dict[EngineHandle, ParagoneError] = {}
+        self.errors: dict[EngineTask, ParagoneError] = {}
         self.stopped = False
         self._pool = pool
-        self._answers: dict[EngineHandle, dict[int, RunResult]] = {engine: {} for engine in self.engines}
+        self._answers: dict[EngineTask, dict[int, RunResult]] = {engine: {} for engine in self.engines}
         self._execution: Execution | None = None
 
     @property
@@ -118,10 +118,10 @@ class FreeRunning:
     def any(self) -> bool:
         return any(self._answers.values())
 
-    def answers(self, engine: EngineHandle) -> Mapping[int, RunResult]:
+    def answers(self, engine: EngineTask) -> Mapping[int, RunResult]:
         return self._answers[engine]
 
-    async def _ask(self, engine: EngineHandle, number: int) -> None:
+    async def _ask(self, engine: EngineTask, number: int) -> None:
         longest = engine.definition.options.get("max_tokens", LONGEST)
         spec = RunSpec(
             messages=self.prompts[number],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -83,22 +82,17 @@ async def fitted_to(
     context, wanted = engine.loaded.context, sampling.get("max_tokens")
 
     async def count(some: Sequence[Message]) -> int | None:
-        # Shielded, because a worker is killed if its job ignores the cancellation, as tokenizing a long text does.
-        return await asyncio.shield(asyncio.create_task(_count(engine, some, sampling)))
+        request = TokenizeRequest(messages=tuple(some), sampling=sampling, count_only=True)
+        try:
+            return (await engine.tokenize(request)).length
+        except Exception as error:  # noqa: BLE001 (a plugin's error; if the engine has ended, its run reports that)
+            if not isinstance(error, ParagoneError):
+                report("A backend failed to count tokens.", error)
+            return None
 
     if context is None:
         return Fitted(messages=tuple(messages))
     return await fit(messages, options, context, wanted if isinstance(wanted, int) else None, count)
-
-
-async def _count(engine: OpenEngine, messages: Sequence[Message], sampling: Mapping[str, Json]) -> int | None:
-    request = TokenizeRequest(messages=tuple(messages), sampling=sampling, count_only=True)
-    try:
-        return (await engine.tokenize(request)).length
-    except Exception as error:  # noqa: BLE001 (a plugin's error; if the engine has ended, its run reports that)
-        if not isinstance(error, ParagoneError):
-            report("A backend failed to count tokens.", error)
-        return None
 
 
 async def fit(

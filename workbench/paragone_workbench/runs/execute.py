@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 import paragone
 from paragone_workbench.conversation.attached_files import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options, without_secrets
-from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error, report
-from paragone_workbench.engines.handle import wait_for_end
+from paragone_workbench.engines.engine import EngineStopped, EngineTask
+from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.runs.context import Fitted, fitted_to, without_oldest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.result import manifest
 from paragone_workbench.runs.run import Run, RunObserver
 
 if TYPE_CHECKING:
-    from paragone import Channel, Event, OpenEngine, ParagoneError
-    from paragone_workbench.engines.handle import EngineHandle, Turn, Turns
+    from paragone import Caution, Channel, Event, OpenEngine
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.run import RunSpec
+    from paragone_workbench.runs.scheduler import Scheduler, Turn
 
 
 NOTICE_S = 3
@@ -73,7 +73,7 @@ class Execution:
     """A run that is waiting, in progress, or ended. The run notifies its observers, and stores errors instead of raising them."""
 
     def __init__(
-        self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], scheduler: Turns
+        self, run: Run, engine: EngineTask, spec: RunSpec | Callable[[], RunSpec], scheduler: Scheduler
     ) -> None:
         """Start to execute a run on an engine that is open or being opened. A function `spec` is called when the turn
         begins."""
@@ -81,44 +81,30 @@ class Execution:
         self._handle = engine
         self._spec = spec
         self._scheduler = scheduler
-        self._asked: OpenEngine | None = None
-        """The engine while it executes the run; otherwise None."""
-        self._stop_requested = asyncio.Event()
+        self._is_asked = False
+        """Whether the engine executes the run, or is about to."""
+        self._is_stopped = False
+        self._stopping = asyncio.Event()
+        self._cautions: tuple[Caution, ...] = ()
         scheduler.join(engine)
         self._task = asyncio.create_task(self._execute())
         # A callback, because a task that is cancelled before its first step executes none of its own code.
         self._task.add_done_callback(self._end)
 
-    def cancel_if_waiting(self) -> bool:
-        """Cancel the run if it still waits. Return False if the engine executes the run, which only `stop` can end."""
-        if self._task.done():
-            return True
-        self._stop_requested.set()
-        if self._asked is not None:
-            return False
-        self._task.cancel()
-        return True
-
     async def stop(self) -> None:
-        if self.cancel_if_waiting():
-            return
-        assert self._asked is not None  # the run has begun, since it was not cancelled
-        try:
-            await self._asked.stop()
-        except paragone.EngineCrashed:
-            self._task.cancel()  # the engine's handle reports the crash
-        except Exception as error:  # noqa: BLE001 (the task is cancelled instead)
-            report("A backend failed to stop a run.", error)
+        """Ask the run to end. The engine ends it in time; a run that still waits ends at once."""
+        self._is_stopped = True
+        self._stopping.set()
+        if not self._is_asked:
+            self._task.cancel()
+
+    def cancel_if_waiting(self) -> None:
+        if not self._is_asked:
+            self._is_stopped = True
             self._task.cancel()
 
     async def ended(self) -> None:
-        """Wait until the run has ended. Cancel a stopped run that does not end in time."""
-        stopping = asyncio.create_task(self._stop_requested.wait())
-        try:
-            await asyncio.wait([self._task, stopping], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-        await wait_for_end(self._task)
+        await asyncio.wait([self._task])
 
     async def text(self) -> AsyncGenerator[str, None]:
         """Yield the text of the answer as it arrives. Raises the run's error if the run failed."""
@@ -134,37 +120,44 @@ class Execution:
     async def result(self) -> RunResult:
         """Wait until the run has ended, and return its result. Raises the run's error if the run failed."""
         await self.ended()
-        await asyncio.sleep(0)  # let the task's callback complete the run
         if self.run.error is not None:
             raise self.run.error
         return self.run.result
 
     async def _execute(self) -> None:
-        try:
-            async with self._scheduler.turn(self._handle) as turn:
-                await self._use(turn)
-        except PLUGIN_ERRORS as error:
-            self._failed(as_paragone_error(error, self._handle.definition.backend))
-
-    async def _use(self, turn: Turn) -> None:
         run, handle = self.run, self._handle
-        # The engine may have been configured again while the run waited.
-        definition = without_secrets(handle.definition, handle.backend)
-        run.result = dataclasses.replace(run.result, definition=definition)
-        handle.begin_use(self)
         try:
-            await self._ask(handle.require_open(), turn)
+            async with self._scheduler.turn(handle) as turn:
+                # The engine may have been configured again while the run waited.
+                definition = without_secrets(handle.definition, handle.backend)
+                run.result = dataclasses.replace(run.result, definition=definition)
+                request = await self._request(turn)
+                try:
+                    await handle.use(lambda opened: self._ask(opened, request), self._stopping)
+                finally:
+                    if run.meter is not None:
+                        run.meter.shared = turn.shared
+                        run.result = dataclasses.replace(run.result, metrics=run.meter.metrics())
+            if run.result.finish is None:
+                raise paragone.EngineError("The engine ended its answer without a finish reason.")
+            run.end_as("stopped" if run.result.finish == "cancelled" else "done")
+        except EngineStopped as error:
+            if error is handle.error:
+                run.fail(error)
+            else:
+                run.end_as("stopped", finish="cancelled")
         except asyncio.CancelledError:
             self._cancelled()
             raise
         except PLUGIN_ERRORS as error:
-            self._failed(as_paragone_error(error, handle.definition.backend))
+            run.fail(as_paragone_error(error, handle.definition.backend))
         finally:
-            handle.end_use(self)
             self._finish()
 
-    async def _ask(self, engine: OpenEngine, turn: Turn) -> None:
+    async def _request(self, turn: Turn) -> paragone.RunRequest:
+        """Make the request, and the manifest that describes it. Raises ParagoneError."""
         run, handle = self.run, self._handle
+        loaded = handle.require_open()
         spec = run.spec = self._spec() if callable(self._spec) else self._spec
         if spec.text and not handle.capabilities.plain_text:
             raise paragone.InputError(
@@ -175,15 +168,15 @@ class Execution:
             raise paragone.InputError(
                 f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text."
             )
-        messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
+        messages, cautions = drop_unsupported_images(spec.messages, loaded)
         options, sampling = handle.context_options, {**handle.sampling, **spec.sampling}
         if spec.left_out is not None:
             fitted = without_oldest(messages, spec.left_out)
         elif options.overflow != "error" and messages:
-            fitted = await fitted_to(engine, messages, options, sampling)
+            fitted = await handle.use(lambda opened: fitted_to(opened, messages, options, sampling))
         else:
             fitted = Fitted(messages=messages)
-        cautions = (*cautions, *fitted.cautions(engine.loaded.context))
+        self._cautions = (*turn.cautions, *cautions, *fitted.cautions(loaded.context))
         request = dataclasses.replace(
             spec,
             messages=fitted.messages,
@@ -197,7 +190,7 @@ class Execution:
             manifest,
             handle.definition,
             handle.backend,
-            engine.loaded,
+            loaded,
             request,
             schedule=turn.schedule,
             machine=await describe_machine(),
@@ -207,15 +200,19 @@ class Execution:
         known = await asyncio.to_thread(describe) if has_images else describe()
         waited_s = max(0.0, time.time() - run.result.started)
         run.result = dataclasses.replace(run.result, manifest=known, waited_s=waited_s)
+        self._is_asked = True
+        return request
+
+    async def _ask(self, opened: OpenEngine, request: paragone.RunRequest) -> None:
+        run, handle = self.run, self._handle
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
-        self._asked = engine
         run.phase = "prefill"
         run.notify(lambda observer: observer.run_started(run))
-        for caution in (*turn.cautions, *cautions):
+        for caution in self._cautions:
             self._take(caution)
         silence = SilenceWatch(run, NOTICE_S if handle.addresses else NOTICE_LOCAL_S)
         try:
-            async with contextlib.aclosing(engine.run(request)) as events:
+            async with contextlib.aclosing(opened.run(request)) as events:
                 since = time.monotonic()
                 async for event in events:
                     # Events that have already arrived are read without a pause, which would block the loop.
@@ -229,12 +226,6 @@ class Execution:
                         await run.room.wait()
         finally:
             silence.end()
-            self._asked = None
-            meter.shared = turn.shared
-            run.result = dataclasses.replace(run.result, metrics=meter.metrics())
-        if run.result.finish is None:
-            raise paragone.EngineError("The engine ended its answer without a finish reason.")
-        run.end_as("stopped" if run.result.finish == "cancelled" else "done")
 
     def _take(self, event: Event) -> None:
         run = self.run
@@ -280,17 +271,8 @@ class Execution:
         sampling = {name: value for name, value in settings.sampling.items() if name not in secret}
         return dataclasses.replace(settings, sampling=sampling)
 
-    def _failed(self, error: ParagoneError) -> None:
-        run = self.run
-        if self._stop_requested.is_set() and not self._handle.is_open:
-            run.end_as("stopped", finish="cancelled")  # the engine was closed or replaced during the answer
-            return
-        run.fail(error)
-        if isinstance(error, paragone.EngineCrashed):
-            self._handle.mark_crashed(error)
-
     def _cancelled(self) -> None:
-        if self._stop_requested.is_set():
+        if self._is_stopped:
             self.run.end_as("stopped", finish="cancelled")
         else:  # the event loop was ended
             self.run.end_as("interrupted")

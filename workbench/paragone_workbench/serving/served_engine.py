@@ -7,47 +7,26 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from typing import TypeVar
 
 import paragone
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.runs.run import Run, RunObserver, RunSpec
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.replies import End, Part, Piece
 from paragone_workbench.serving.requests import ApiError, Given, RequestedAnswer
 
-
-@contextlib.asynccontextmanager
-async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[paragone.OpenEngine]:
-    """Wait until an engine is free, and lend it for one computation. The engine's exceptions become ParagoneErrors."""
-    async with pool.scheduler.turn(handle):
-        engine = handle.require_open()
-        use = _Use(engine)
-        handle.begin_use(use)
-        try:
-            yield engine
-        except PLUGIN_ERRORS as failure:
-            error = as_paragone_error(failure, handle.definition.backend)
-            if isinstance(error, paragone.EngineCrashed):
-                handle.mark_crashed(error)
-            raise error from failure
-        finally:
-            handle.end_use(use)
-            use.over.set()
+T = TypeVar("T")
 
 
-class _Use:
-    def __init__(self, engine: paragone.OpenEngine) -> None:
-        self._engine = engine
-        self.over = asyncio.Event()
-
-    async def stop(self) -> None:
-        await self._engine.stop()
-
-    async def ended(self) -> None:
-        await self.over.wait()
+async def use(
+    pool: EnginePool, engine: EngineTask, work: Callable[[paragone.OpenEngine], Coroutine[None, None, T]]
+) -> T:
+    """Let `work` use an engine in its turn, and return its result. Cancelling stops the engine. Raises ParagoneError."""
+    async with pool.scheduler.turn(engine):
+        return await engine.use(work, asyncio.Event())
 
 
 MOST_WAITING = 1024
@@ -84,7 +63,7 @@ class ServedEngine:
         return any(handle.is_open for handle in self._handles)
 
     @property
-    def first(self) -> EngineHandle:
+    def first(self) -> EngineTask:
         return self._handles[0]
 
     @property
@@ -96,7 +75,7 @@ class ServedEngine:
         await self._opened(self.first)
 
     @contextlib.asynccontextmanager
-    async def reserved(self) -> AsyncIterator[EngineHandle]:
+    async def reserved(self) -> AsyncIterator[EngineTask]:
         """Wait for room, and yield the engine, opened again after a crash. Raises ParagoneError, and ApiError if too many wait."""
         if self.waiting >= MOST_WAITING:
             raise ApiError(
@@ -122,7 +101,7 @@ class ServedEngine:
         for handle in self._handles:
             handle.stop_opening()
 
-    async def _opened(self, handle: EngineHandle) -> None:
+    async def _opened(self, handle: EngineTask) -> None:
         self.pool.start(handle)
         await handle.opened()
         handle.require_open()
@@ -171,8 +150,11 @@ async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> paragone.Em
             raise ApiError(404, sentence, param="model", code="not_supported")
         if not handle.capabilities.token_ids and not all(isinstance(item, str) for item in inputs):
             raise ApiError(400, f"{engine.name} takes no token ids: send texts.", param="input")
-        async with used(engine.pool, handle) as opened:
-            found = [await opened.embed(request) for request in _requests(inputs)]
+
+        async def embed(opened: paragone.OpenEngine) -> Sequence[paragone.Embeddings]:
+            return [await opened.embed(request) for request in _requests(inputs)]
+
+        found = await use(engine.pool, handle, embed)
     counts = [part.prompt_tokens for part in found]
     return paragone.Embeddings(
         vectors=tuple(vector for part in found for vector in part.vectors),
@@ -193,7 +175,7 @@ def _requests(inputs: Sequence[Given]) -> Iterator[paragone.EmbedRequest]:
 
 
 async def scored(
-    pool: EnginePool, handle: EngineHandle, given: Given, top: int, *, answer_follows: bool
+    pool: EnginePool, handle: EngineTask, given: Given, top: int, *, answer_follows: bool
 ) -> tuple[paragone.Token, ...]:
     """Return a text's tokens with log-probabilities and `top` alternatives; the first may have none. If
     `answer_follows`, the context must have room for an answer. Raises ParagoneError."""
@@ -207,12 +189,15 @@ async def scored(
             f"{handle.definition.name} does not report the {wanted}.",
             hint="Leave out echo or logprobs, or ask an engine that computes on this machine.",
         )
-    async with used(pool, handle) as engine:
+
+    async def score(engine: paragone.OpenEngine) -> tuple[paragone.Token, ...]:
         if answer_follows:
             await _check_room(engine, given)
         if not isinstance(given, str):
             return tuple(await _tokens(engine, paragone.ScoreRequest(ids=given, top=top)))
         return _with_beginning(given, await _tokens(engine, paragone.ScoreRequest(text=given, top=top)))
+
+    return await use(pool, handle, score)
 
 
 async def _check_room(engine: paragone.OpenEngine, given: Given) -> None:
@@ -314,7 +299,7 @@ async def _compute(engine: ServedEngine, choice: RequestedAnswer, pieces: _Piece
             pieces.put(await _executed(engine, handle, choice.run, pieces))
 
 
-async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, pieces: _Pieces) -> End:
+async def _executed(engine: ServedEngine, handle: EngineTask, spec: RunSpec, pieces: _Pieces) -> End:
     """Execute a run to its end. Raises the same errors as `parts_of`."""
     if spec.logprobs is not None and not handle.capabilities.logprobs:
         raise ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")

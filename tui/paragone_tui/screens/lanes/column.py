@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -21,13 +21,12 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.modal import Column
 from paragone_workbench.engines.definitions import IMPORTED
-from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.lanes.session import is_unfinished
 from paragone_workbench.lanes.settings import changes
 from paragone_workbench.lanes.variants import other_author
 
 if TYPE_CHECKING:
-    from paragone import Caution, Channel, ParagoneError
+    from paragone import ParagoneError
     from paragone_tui.keys import Keys
     from paragone_tui.transcript.block import Block
     from paragone_workbench.conversation.tree import Prompt
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
     from paragone_workbench.runs.metrics import RunMetrics
     from paragone_workbench.runs.run import Run
-    from paragone_workbench.store.records import Hit
+    from paragone_workbench.store.records import Hit, LaneRecord
 
 
 _SYSTEM_SHOWN = 200
@@ -47,7 +46,7 @@ _FIGURES = 0.5
 """Seconds between two updates of a run's figures, because nobody can read faster changes."""
 
 
-class LaneColumn(Column, LaneObserver):
+class LaneColumn(Column):
     DEFAULT_CSS = """
     LaneColumn .settings {
         height: 1; padding: 0 1; color: $text-muted; display: none;
@@ -79,8 +78,17 @@ class LaneColumn(Column, LaneObserver):
         self._others: tuple[str, ...] = ()
         self._differences = 0
         self._keys = keys
-        self._last: Prompt | None = None
+        self._shown_as: tuple[LaneRecord, EngineDefinition] | None = None
+        """The conversation and the engine for which the transcript was built; None before that."""
+        self._head: Run | None = None
+        """The last run in the transcript."""
+        self._written = 0, 0
+        """Number of characters of the head's thinking and of its answer in the transcript."""
+        self._has_end = True
+        """Whether the transcript shows how the head ended."""
         self._thinks = False
+        self._cautions = 0
+        """Number of the lane's cautions that the transcript shows, or that it has shown."""
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
         """The block whose hint advises to start the engine again, and its hint without this advice."""
@@ -88,8 +96,7 @@ class LaneColumn(Column, LaneObserver):
         """The note below an incomplete answer whose hint names the key that continues the answer."""
         self._figures = Cadence(self._show_status, _FIGURES)
         self._shown_state = "", 0
-        lane.observers.append(self)
-        self.show_history()
+        self.show_state()
 
     def compose(self) -> ComposeResult:
         yield self.status
@@ -98,8 +105,6 @@ class LaneColumn(Column, LaneObserver):
 
     def on_unmount(self) -> None:
         self._figures.stop()
-        if self in self.lane.observers:
-            self.lane.observers.remove(self)
 
     def show_name(self, mark: str, others: tuple[str, ...]) -> None:
         """Set the mark before the lane's name, and the other lanes' names, from which the shortened name must differ."""
@@ -123,24 +128,93 @@ class LaneColumn(Column, LaneObserver):
             self._differences = count
             self._show_status()
 
-    def show_history(self) -> None:
-        self.transcript.clear()
-        self._last = None
-        path = self.lane.path
-        for run, following in zip_longest(path, path[1:]):
-            if run.continues is not None and not _is_same_engine(run, run.continues):
-                self.show_swap(run.result.definition)
-            self._show_changes(run)
-            if run.prompt is not None:
-                self._show_prompt(run.prompt)
+    def show_state(self) -> Sequence[Run] | None:
+        """Show what has changed in the lane since the last call. Returns the runs that have changed, or None."""
+        lane = self.lane
+        self._remove_advice()
+        cautions, self._cautions = lane.cautions[self._cautions :], len(lane.cautions)
+        new = self._new_runs()
+        is_rebuilt = new is None or self._shown_as != (lane.record, lane.engine.definition)
+        if new is None or is_rebuilt:
+            self._clear()
+            new = lane.path
+        changed = list(new) if self._has_end or self._head is None else [self._head, *new]
+        for run, following in zip_longest(changed, changed[1:]):
+            if run is not self._head:
+                self._begin(run, shows_swap=is_rebuilt)
+            for owner, caution in cautions:
+                if owner in (None, run):
+                    self.transcript.add("caution", caution.sentence)
+            cautions = [(owner, caution) for owner, caution in cautions if owner not in (None, run)]
             self._show_text(run)
             if run.phase == "ended":
                 self._show_end(run, following)
-        definition = self.lane.engine.definition
-        if path and not path[-1].result.definition.is_called_like(definition):
-            self.show_swap(definition)
-        self.transcript.select(self.transcript.selected)
-        self._show_status()
+        for owner, caution in cautions:
+            if owner is None:
+                self.transcript.add("caution", caution.sentence)
+        if is_rebuilt:
+            definition = lane.engine.definition
+            if new and not new[-1].result.definition.is_called_like(definition):
+                self._show_swap(definition)
+            self.transcript.select(self.transcript.selected)
+        if lane.engine.error is not None:
+            self._show_error(lane.engine.error)
+        # A new state is shown at once, and new figures at most every `_FIGURES` seconds.
+        if is_rebuilt or self._state != self._shown_state:
+            self._show_status()
+        elif self.is_mounted:
+            self._figures.ask()
+        return changed if changed or is_rebuilt else None
+
+    def _new_runs(self) -> Sequence[Run] | None:
+        """Return the runs that follow those in the transcript, or the one that answers the last prompt again; else None."""
+        shown, head = self._head, self.lane.record.head
+        runs: list[Run] = []
+        run = head
+        while run is not None and run is not shown:
+            runs.append(run)
+            run = run.continues
+        if run is shown:
+            return runs[::-1]
+        if shown is None or head is None or head is not self.lane.last:
+            return None
+        return [head] if head.prompt is shown.prompt and head.continues is shown.continues else None
+
+    def _clear(self) -> None:
+        self.transcript.clear()
+        self._shown_as = self.lane.record, self.lane.engine.definition
+        self._head = self._shown_error = self._advised = self._offered = None
+        self._has_end = True
+
+    def _begin(self, run: Run, *, shows_swap: bool) -> None:
+        """Show the prompt of a run and what changed before it. If it is answered again, remove the earlier answer."""
+        before, self._head = self._head, run
+        self._written, self._has_end, self._thinks = (0, 0), False, False
+        self._remove_offer()
+        is_again = before is not None and run.prompt is before.prompt
+        if is_again:
+            self.transcript.rewind()
+        if run.continues is not None:
+            earlier, definition = run.continues.result.definition, run.result.definition
+            if definition.is_called_like(earlier):
+                if changed := changes(earlier, definition, self.lane.engine.backend):
+                    self.transcript.add("note", f"From here on: {changed}.")
+            elif shows_swap:
+                self._show_swap(definition)
+        if run.prompt is not None and not is_again:
+            self._show_prompt(run.prompt)
+
+    def _show_text(self, run: Run) -> None:
+        """Append the new text of a run. Once the answer begins, show how long the thinking took."""
+        texts = run.thinking, run.text
+        thinking, answer = (text[written:] for text, written in zip(texts, self._written, strict=True))
+        self._written = len(texts[0]), len(texts[1])
+        self.transcript.write(thinking, "thinking")
+        self.transcript.write(answer)
+        self._thinks = self._thinks or bool(thinking)
+        if self._thinks and answer:
+            self._show_thinking(run)
+            self._thinks = False
 
     def reveal(self, run: Run, hit: Hit) -> None:
         """Scroll to the match of a search in a run of the lane's path."""
@@ -154,64 +228,10 @@ class LaneColumn(Column, LaneObserver):
         first = next(iter(hit.marks), (0, 0))
         self.transcript.reveal(block, hit.snippet[first[0] :])
 
-    def show_swap(self, engine: EngineDefinition) -> None:
+    def _show_swap(self, engine: EngineDefinition) -> None:
         self.transcript.add("note", f"From here on: {engine.name} ({engine.backend}).")
 
-    # Events of the lane
-
-    def state_changed(self, lane: Lane) -> None:
-        """Update the status line: show a new state at once, and new figures at most every `_FIGURES` seconds."""
-        self._remove_advice()
-        silent_s = lane.present.silent_s if lane.present is not None else 0
-        if (lane.state, silent_s) != self._shown_state:
-            self._show_status()
-        elif self.is_mounted:
-            self._figures.ask()
-
-    def prompted(self, lane: Lane, run: Run) -> None:
-        """Show the prompt. If the lane answers its last prompt again, remove the earlier answer."""
-        if run.prompt is None:
-            return
-        self._remove_offer()
-        if run.prompt is self._last:
-            self.transcript.rewind()
-            self._show_changes(run)
-        else:
-            self._show_changes(run)
-            self._show_prompt(run.prompt)
-        self._show_text(run)
-
-    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """Append the text to the transcript. Once the answer begins, show how long the thinking took."""
-        self.transcript.write(text, channel)
-        if self.is_mounted:
-            self._figures.ask()
-        if self._thinks and channel == "answer":
-            self._show_thinking(run)
-        self._thinks = channel == "thinking"
-
-    def cautioned(self, lane: Lane, caution: Caution) -> None:
-        self.transcript.add("caution", caution.sentence)
-
-    def run_ended(self, lane: Lane, run: Run) -> None:
-        self._show_end(run)
-        self._show_status()
-
-    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        self._show_error(error)
-
-    # Transcript and status line
-
-    def _show_changes(self, run: Run) -> None:
-        before = run.continues
-        if before is None or not _is_same_engine(run, before):
-            return
-        changed = changes(before.result.definition, run.result.definition, self.lane.engine.backend)
-        if changed:
-            self.transcript.add("note", f"From here on: {changed}.")
-
     def _show_prompt(self, prompt: Prompt) -> None:
-        self._last = prompt
         if prompt.system is not None:
             since = "System prompt" if prompt.parent is None else "System prompt from here on"
             self.transcript.add(
@@ -229,12 +249,9 @@ class LaneColumn(Column, LaneObserver):
         tokens = counted(figures.thinking_tokens or 0, "token")
         self.transcript.set_hint(block, f"{tokens} · {figures.thinking_s:.1f} s")
 
-    def _show_text(self, run: Run) -> None:
-        self.transcript.write(run.thinking, "thinking")
-        self.transcript.write(run.text)
-
     def _show_end(self, run: Run, following: Run | None = None) -> None:
         """Show how a run ended, and settings other than the lane's: in full unless `following` has the same settings."""
+        self._has_end = True
         self.transcript.end()
         self._show_thinking(run)
         if run.result.prefilled is not None:
@@ -299,6 +316,10 @@ class LaneColumn(Column, LaneObserver):
             self.transcript.set_hint(*self._advised)
             self._advised = None
 
+    @property
+    def _state(self) -> tuple[str, int]:
+        return self.lane.state, self.lane.present.silent_s if self.lane.present is not None else 0
+
     def _show_status(self) -> None:
         lane, run = self.lane, self.lane.last
         meter = run.meter if run is not None and lane.engine.state != "opening" else None
@@ -311,8 +332,8 @@ class LaneColumn(Column, LaneObserver):
             ended = meter.metrics()
             rate = ended.decode_tps
         loaded = lane.engine.loaded
-        silent_s = lane.present.silent_s if lane.present is not None else 0
-        self._shown_state = lane.state, silent_s
+        self._shown_state = self._state
+        silent_s = self._shown_state[1]
         self.status.show(
             LaneStatusInfo(
                 mark=self._mark,
@@ -338,10 +359,6 @@ class LaneColumn(Column, LaneObserver):
                 context_size=(loaded.context or 0) if loaded else 0,
             )
         )
-
-
-def _is_same_engine(run: Run, other: Run) -> bool:
-    return run.result.definition.is_called_like(other.result.definition)
 
 
 def _context_used(lane: Lane) -> int | None:

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_tui.terminal.changed_rows_screen import Cadence
 from paragone_tui.transcript.text import Mark, heat_look
-from paragone_workbench.lanes.lane import LaneObserver
 
 if TYPE_CHECKING:
-    from paragone import Channel, Token
-    from paragone_tui.commands import Do
+    from paragone import Token
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.compare.divergence import Divergence
     from paragone_workbench.conversation.tree import Prompt
@@ -28,29 +26,23 @@ _HEATED = 20_000
 """Largest number of tokens of an answer that are coloured by their probabilities: 20 ms of work."""
 
 
-class Differences(LaneObserver):
+class Differences:
     """Compares the answers to each prompt with the reference lane's answer, once per frame at most."""
 
-    def __init__(self, do: Do) -> None:
+    def __init__(self, painter: Cadence) -> None:
+        """`painter` calls `mark` with the next frame."""
         self.shown = True
         self.reference: Lane | None = None
+        self._painter = painter
         self._heated: set[Lane] = set()
         self._columns: Sequence[LaneColumn] = ()
-        self._do = do
         self._to_compare: dict[Prompt, None] = {}
         self._compared: dict[Run, _Compared] = {}
-        self._cadence = Cadence(self._mark)
 
     def watch(self, columns: Sequence[LaneColumn]) -> None:
         before = [column.lane for column in self._columns]
         self._columns = list(columns)
         lanes = [column.lane for column in columns]
-        for lane in before:
-            if lane not in lanes:
-                lane.observers.remove(self)
-        for lane in lanes:
-            if lane not in before:
-                lane.observers.append(self)
         self._heated.intersection_update(lanes)
         if self.reference not in lanes:
             self.reference = lanes[0] if lanes else None
@@ -76,7 +68,7 @@ class Differences(LaneObserver):
     def mark_all(self) -> None:
         runs = {run for column in self._columns for run in column.lane.path}
         self._compared = {run: compared for run, compared in self._compared.items() if run in runs}
-        self._compare_soon(run.prompt for column in self._columns for run in column.lane.path)
+        self.compare(runs)
 
     def parting(self, prompt: Prompt, lane: Lane) -> Divergence | None:
         """Return where a lane's answer parts from the reference lane's answer; None before both answers have ended.
@@ -91,38 +83,19 @@ class Differences(LaneObserver):
         known = [_vocabulary(self.reference, reference), _vocabulary(lane, run)]
         return self._comparison(reference, run).parting(run, known[0] is not None and known[0] == known[1])
 
-    # Events of the lanes
-
-    def prompted(self, lane: Lane, run: Run) -> None:
-        self._compare_soon([run.prompt])
-
-    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        if (self.shown and len(self._columns) > 1) or lane in self._heated:
-            self._compare_soon([run.prompt])
-
-    def run_ended(self, lane: Lane, run: Run) -> None:
-        self._compare_soon([run.prompt])
-        if len(self._columns) > 1:
-            self._do(lambda: self._ask_vocabulary(lane, run.prompt))
-
-    async def _ask_vocabulary(self, lane: Lane, prompt: Prompt | None) -> None:
-        await lane.engine.vocabulary()
-        self._compare_soon([prompt])
-
-    def _compare_soon(self, prompts: Iterable[Prompt | None]) -> None:
-        self._to_compare |= {prompt: None for prompt in prompts if prompt is not None}
+    def compare(self, runs: Iterable[Run]) -> None:
+        """Compare the answers to the prompts of these runs anew with the next call of `mark`."""
+        self._to_compare |= {run.prompt: None for run in runs if run.prompt is not None}
         if self._to_compare:
-            self._cadence.ask()
+            self._painter.ask()
 
-    # Marks
-
-    def _mark(self) -> None:
+    def mark(self) -> None:
         until = time.monotonic() + _BUDGET_S
         while self._to_compare and time.monotonic() < until:
             prompt, _ = self._to_compare.popitem()
             self._mark_answers(prompt)
         if self._to_compare:
-            self._cadence.ask()
+            self._painter.ask()
 
     def _mark_answers(self, prompt: Prompt) -> None:
         answers = [(column, run) for column in self._columns if (run := column.lane.answer(prompt))]

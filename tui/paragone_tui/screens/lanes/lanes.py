@@ -1,8 +1,8 @@
-"""The columns of the lanes, their guide, and which commands have an effect at present."""
+"""The columns of the lanes, and their guide."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,26 +12,21 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from paragone_tui.commands import COMMANDS, Do
+from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, bindings, readable
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.differences import Differences
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Link
 from paragone_tui.widgets.modal import columns_that_fit, set_shown, show_columns
-from paragone_workbench.lanes.lane import Lane, LaneObserver
+from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import summary
 
 if TYPE_CHECKING:
-    from paragone import ParagoneError
+    from paragone_tui.terminal.changed_rows_screen import Cadence
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.runs.run import Run
-
-
-_STOPPING = frozenset({"stop", "stop-lane"})
-_AMONG_LANES = frozenset({"next-lane", "previous-lane next-lane", "zoom"})
-_ON_ANSWERS = frozenset({"regenerate", "copy-answer", "previous-variant next-variant"})
 
 
 def can_stop(session: Session) -> bool:
@@ -39,36 +34,6 @@ def can_stop(session: Session) -> bool:
     # An engine is open shortly before `is_opening` becomes False.
     opening = any(lane.engine.is_opening and not lane.engine.is_open for lane in session.lanes)
     return session.is_busy or opening
-
-
-class Readiness:
-    """What the lanes of a session can do at present. Calls `show` when `idle` or `silent` has changed."""
-
-    def __init__(self, session: Session, show: Callable[[], object]) -> None:
-        self._session = session
-        self._show = show
-        self.idle: frozenset[str] = _STOPPING
-        """The commands that would do nothing at present, by their names in the hints of `foot_line`."""
-        self.silent: tuple[str, ...] = ()
-        """The names of the lanes that accept no prompt, because their engines have failed or ended."""
-
-    def check(self) -> None:
-        session = self._session
-        idle: frozenset[str] = frozenset()
-        if not can_stop(session):
-            idle |= _STOPPING
-        if len(session.lanes) < 2:
-            idle |= _AMONG_LANES
-        if not session.prompts:
-            idle |= _ON_ANSWERS
-        silent = tuple(
-            lane.name
-            for lane in session.lanes
-            if lane.engine.state in ("failed", "crashed", "stopped") and not session.can_answer(lane)
-        )
-        if (idle, silent) != (self.idle, self.silent):
-            self.idle, self.silent = idle, silent
-            self._show()
 
 
 _LOWEST = 9
@@ -86,48 +51,22 @@ _SIGNS = (
 )
 
 
-class Guide(Static):
-    DEFAULT_CSS = """
-    Guide {
-        layer: guide; width: 100%; height: 1fr; margin: 3 0 0 0; padding: 0 2; background: $background;
-        content-align: center middle; text-align: center; display: none;
-    }
-    """
-
-    def __init__(self, key_of: Callable[[str], str]) -> None:
-        super().__init__(id="guide", markup=False)
-        self._key_of = key_of
-        self._columns: Sequence[LaneColumn] = ()
-        self._shown_text = Content()
-
-    def show_for(self, columns: Sequence[LaneColumn]) -> None:
-        """Show the guide for these lanes if the conversation is empty."""
-        self._columns = columns
-        is_empty = not any(column.transcript.blocks for column in self._columns)
-        has_room = self.parent is not None and self.screen.size.height - 3 >= _LOWEST
-        set_shown(self, bool(self._columns) and is_empty and has_room)
-        if self.display and (text := self._text()) != self._shown_text:
-            self._shown_text = text
-            self.update(text)
-
-    def _text(self) -> Content:
-        several = len(self._columns) > 1
-        keys = [(self._key_of(command), about) for command, about in (_SEVERAL if several else _ONE)]
-        lines = [
-            Content.assemble((self._names(), "bold"), " answer side by side." if several else " answers."),
-            Content("Type a prompt."),
-            Content(""),
-            _row(keys),
-        ]
-        if several:
-            lines += [Content(""), Content.styled(_row(_SIGNS).plain, "$text-muted")]
-        return Content("\n").join(lines)
-
-    def _names(self) -> str:
-        names = [one_line(column.lane.name) for column in self._columns]
-        if len(names) > 2 or max(map(len, names)) > _NAMED:
-            return f"{len(names)} engines" if len(names) > 1 else "The engine"
-        return " and ".join(names)
+def _guide(names: Sequence[str], key_of: Callable[[str], str]) -> Content:
+    """Return what an empty conversation with these lanes shows."""
+    several = len(names) > 1
+    if len(names) > 2 or max(map(len, names)) > _NAMED:
+        whom = f"{len(names)} engines" if several else "The engine"
+    else:
+        whom = " and ".join(names)
+    lines = [
+        Content.assemble((whom, "bold"), " answer side by side." if several else " answers."),
+        Content("Type a prompt."),
+        Content(""),
+        _row([(key_of(command), about) for command, about in (_SEVERAL if several else _ONE)]),
+    ]
+    if several:
+        lines += [Content(""), Content.styled(_row(_SIGNS).plain, "$text-muted")]
+    return Content("\n").join(lines)
 
 
 def _row(pairs: Sequence[tuple[str, str]]) -> Content:
@@ -142,7 +81,7 @@ _BLANK_ROW_FROM = 18
 """Least height of the screen, in rows, in which there is a blank row below the headers."""
 
 
-class Lanes(Horizontal, LaneObserver, can_focus=True):
+class Lanes(Horizontal, can_focus=True):
     """The columns of the lanes, or a welcome text without lanes. While this widget has the focus, lane mode is on."""
 
     FOCUS_ON_CLICK = False  # a click must not enter lane mode, in which the next typed letters are commands
@@ -150,27 +89,20 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
     DEFAULT_CSS = """
     Lanes { height: 1fr; layers: guide; }
     #welcome { height: 1fr; padding: 1 2; color: $text-muted; display: none; }
+    #guide {
+        layer: guide; width: 100%; height: 1fr; margin: 3 0 0 0; padding: 0 2; background: $background;
+        content-align: center middle; text-align: center; display: none;
+    }
     """
 
     def __init__(
-        self,
-        session: Session,
-        keys: Mapping[str, Keys],
-        do: Do,
-        *,
-        markdown: bool,
-        remember: Callable[[], None],
-        on_layout: Callable[[], None],
-        readiness: Readiness,
+        self, session: Session, keys: Mapping[str, Keys], painter: Cadence, *, markdown: bool
     ) -> None:
-        """Create the columns. `remember` is called when lanes were added or removed, `on_layout` when names may have changed."""
+        """Create the columns. `painter` calls `show_state` with the next frame."""
         super().__init__()
         self._session = session
         self._keys = keys
         self._markdown = markdown
-        self._remember = remember
-        self._on_layout = on_layout
-        self._readiness = readiness
         self._link = Link()
         self._fold_thinking = True
         self._fold_logs = True
@@ -179,9 +111,10 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
         self.turn: Prompt | None = None
         """The prompt of the turn that commands are for; None for the last turn."""
         self.linked = True
-        self.differences = Differences(do)
+        self.differences = Differences(painter)
         self.welcome = Static(id="welcome", markup=False)
-        self.guide = Guide(self.key_of)
+        self.guide = Static(id="guide", markup=False)
+        self._guide = Content()
         self.columns = [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
 
     def compose(self) -> ComposeResult:
@@ -189,22 +122,36 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
         yield from self.columns
         yield self.guide
 
-    def on_unmount(self) -> None:
-        self.differences.watch([])
+    def show_state(self) -> None:
+        """Show the lanes that have changed since the last call, all in one frame."""
+        changed = {*self._session.changed}
+        self._session.changed.clear()
+        columns = [column for column in self.columns if column.lane in changed]
+        for column in columns:
+            if (runs := column.show_state()) is not None:
+                self.differences.compare(runs)
+                self._check_parity()
+                if len(self.columns) > 1 and any(run.phase == "ended" for run in runs):
+                    column.run_worker(self._ask_vocabulary(column.lane, runs), group="vocabulary")
+        self.differences.mark()
+        self._show_guide()
+        for column in self.columns:
+            column.transcript.flush()
 
-    def prompted(self, lane: Lane, run: Run) -> None:
-        self.guide.show_for(self.columns)
-        self._show_differences((), 0)
+    async def _ask_vocabulary(self, lane: Lane, runs: Sequence[Run]) -> None:
+        """Compare answers again once it is known whether the engines have the same vocabulary."""
+        await lane.engine.vocabulary()
+        self.differences.compare(runs)
 
-    def run_ended(self, lane: Lane, run: Run) -> None:
-        self._check_parity()
-
-    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        self.guide.show_for(self.columns)
-
-    def state_changed(self, lane: Lane) -> None:
-        if not lane.is_busy or lane.state not in ("writing", "reading"):  # not after each token
-            self._readiness.check()
+    def _show_guide(self) -> None:
+        """Show the guide if the conversation is empty."""
+        is_empty = not any(column.transcript.blocks for column in self.columns)
+        set_shown(self.guide, bool(self.columns) and is_empty and self.screen.size.height - 3 >= _LOWEST)
+        if self.guide.display:
+            guide = _guide([one_line(column.lane.name) for column in self.columns], self.key_of)
+            if guide != self._guide:
+                self._guide = guide
+                self.guide.update(guide)
 
     @property
     def in_lane_mode(self) -> bool:
@@ -238,11 +185,10 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
             column.show_name(mark, others)
             column.set_blank_row(self.screen.size.height >= _BLANK_ROW_FROM)
         self._show_settings()
-        self._on_layout()
         shown = [column.transcript for column in columns if column.display]
         self._link.join(shown if self.linked and count > 1 else [])
         set_shown(self.welcome, not columns)
-        self.guide.show_for(columns)
+        self._show_guide()
         if not columns:
             self.welcome.update(
                 "paragone sends a prompt to one engine or to several, and shows their answers side by side.\n\n"
@@ -287,15 +233,6 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
         for column in self.columns:
             column.transcript.fold(thinking=self._fold_thinking, logs=self._fold_logs)
 
-    def show_history(self, only: LaneColumn | None = None) -> None:
-        """Show the runs on the paths of all lanes again, or with `only` the runs of this column's lane."""
-        for column in self.columns if only is None else [only]:
-            column.show_history()
-        self.differences.mark_all()
-        self.guide.show_for(self.columns)
-        self._check_parity()
-        self._readiness.check()
-
     async def rebuild(self) -> None:
         """Remove, add and reorder columns, so that they match the session's lanes."""
         shown = {column.lane: column for column in self.columns}
@@ -311,8 +248,6 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
             self.move_child(column, before=self.guide)
         self.lay_out()
         self._check_parity()
-        self._readiness.check()
-        self._remember()
 
     def _show_settings(self) -> None:
         """Show the set options of each lane. If one lane has set options, all lanes show a line, so that the answers align.
@@ -337,20 +272,16 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
         return f"system: {shorten(text, _SYSTEM_SHOWN, placeholder=' …')}" if text else ""
 
     def _check_parity(self) -> None:
-        """Mark the lanes whose conditions differ, unless some answers are still in progress."""
-        if self._session.is_busy:
-            return
-        if len(self._session.lanes) < 2 or not self._session.prompts:
-            self._show_differences((), 0)
-            return
-        # not needed at start
-        from paragone_tui.screens.parity import answered_sides
-        from paragone_workbench.compare.parity import check_parity
+        """Mark the lanes whose conditions differed, unless some answers are still in progress."""
+        session = self._session
+        lanes, count = set[str](), 0
+        if len(session.lanes) > 1 and session.prompts and not session.is_busy:
+            # not needed at start
+            from paragone_tui.screens.parity import answered_sides
+            from paragone_workbench.compare.parity import check_parity
 
-        sides = answered_sides(self._session)
-        self._show_differences({side.name for side in sides}, check_parity(sides).alarms)
-
-    def _show_differences(self, lanes: Collection[str], count: int) -> None:
+            sides = answered_sides(session)
+            lanes, count = {side.name for side in sides}, check_parity(sides).alarms
         for column in self.columns:
             column.show_differences(count if column.lane.name in lanes else 0)
 
@@ -363,5 +294,4 @@ class Lanes(Horizontal, LaneObserver, can_focus=True):
             keys=self._keys,
         )
         column.transcript.fold(thinking=self._fold_thinking, logs=self._fold_logs)
-        lane.observers += (self,)
         return column

@@ -1,14 +1,14 @@
-"""`paragone ratings`: rates engines by the votes on their answers."""
+"""`paragone vote`: votes blind on the answers of an experiment, and rates engines by the votes."""
 
 from __future__ import annotations
 
 from paragone import ParagoneError
-from paragone_cli.command_arguments import RatingsArguments
-from paragone_cli.command_line.arguments import command
-from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.output import put_json, put_section
+from paragone_cli.command_line.command_arguments import RatingsArguments, VoteArguments
+from paragone_cli.command_line.context import CommandContext, require_terminal
+from paragone_cli.command_line.output import put, put_json, put_section
 from paragone_cli.command_line.saved import experiment_id, opened_store
 from paragone_workbench.compare.ratings import Ratings, rate
+from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.store.experiment_records import Vote
 
 
@@ -16,12 +16,12 @@ def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
     if found.named and not found.includes_named:
         return ParagoneError(
             "There is nothing to rate: in every vote, an answer names its engine or model.",
-            hint="`paragone ratings` without `--without-named` counts these votes.",
+            hint="`paragone vote ratings` without `--without-named` counts these votes.",
         )
     if found.unblind:
         return ParagoneError(
             f"None of the {found.unblind:,} votes was blind, so there is nothing to rate.",
-            hint="`paragone ratings --all` counts votes that were not blind.",
+            hint="`paragone vote ratings --all` counts votes that were not blind.",
         )
     if found.one_engine:
         return ParagoneError(
@@ -31,11 +31,10 @@ def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
     on = f" on the answers of {experiment}" if experiment is not None else ""
     return ParagoneError(
         f"There are no votes{on} to rate engines by.",
-        hint="Vote on the answers of an experiment first, with `paragone vote`; see docs/ratings.md.",
+        hint="Vote on the answers of an experiment first, with `paragone vote cast`; see docs/ratings.md.",
     )
 
 
-@command(RatingsArguments)
 def ratings(args: RatingsArguments) -> int:
     CommandContext(args)
     found = rate(_votes(args.experiment), include_unblind=args.all, include_named=not args.without_named)
@@ -54,3 +53,30 @@ def _votes(experiment: str | None) -> tuple[Vote, ...]:
         if experiment is None:
             return store.votes.all()
         return store.votes.all(store.experiments.get(experiment_id(experiment)).number)
+
+
+def vote(args: VoteArguments) -> int:
+    context = CommandContext(args, warns=False)
+    number = experiment_id(args.experiment)
+    nothing = _nothing_to_vote_on(number)
+    if nothing:
+        put(nothing)
+        return 0
+    require_terminal("Voting needs a terminal.")
+    from paragone_tui.vote_app import VoteApp
+
+    app = VoteApp(config=context.config, state=context.state, experiment_id=number)
+    return app.run_until_quit()
+
+
+def _nothing_to_vote_on(number: int) -> str:
+    """Return why there is nothing to vote on; empty if there are ballots. Raises InputError if there is no experiment."""
+    with opened_store() as store:
+        ballots = ExperimentBallots(store, number)
+        if len(ballots.experiment.engines) < 2:
+            return f"e{number} has one engine only: there is nothing to compare."
+        if not ballots.total:
+            return f"e{number} has no prompt that two engines have answered."
+        if ballots.voted == ballots.total:
+            return f"All {ballots.total:,} ballots of e{number} have been voted on."
+        return ""

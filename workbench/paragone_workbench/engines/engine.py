@@ -1,0 +1,482 @@
+"""An engine: one task opens it, gives it one job at a time, and closes it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+from paragone import EngineCrashed, EngineError, ParagoneError
+from paragone_workbench.engines import failures
+from paragone_workbench.engines.definitions import ContextOptions, split_context_options, split_options
+from paragone_workbench.engines.registry import Placement, name_reached, placement_of
+
+if TYPE_CHECKING:
+    from paragone import (
+        Backend,
+        Capabilities,
+        Caution,
+        Json,
+        LoadedModel,
+        LoadProgress,
+        OpenEngine,
+        Vocabulary,
+    )
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+
+T = TypeVar("T")
+
+STOP_S = 5.0
+"""Seconds that an engine has to end a job that was stopped. Then the job is cancelled; a worker is killed earlier."""
+
+EngineState: TypeAlias = Literal["closed", "opening", "ready", "running", "stopped", "failed", "crashed"]
+"""`stopped`: the user stopped the opening; `failed`: the engine could not be opened; `crashed`: the open engine ended."""
+
+
+class EngineStopped(EngineError):
+    """The opening or a job was stopped, or the engine was closed meanwhile."""
+
+
+class _Job:
+    """What one caller does with the open engine."""
+
+    def __init__(
+        self, work: Callable[[OpenEngine], Coroutine[None, None, None]], stopping: asyncio.Event | None
+    ) -> None:
+        self.work = work
+        self.stopping = stopping
+        """Set when the job shall end early; None if only the closing of the engine ends it early."""
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(self, error: ParagoneError | None = None) -> None:
+        if self.ended.done():  # the caller has been cancelled
+            return
+        if error is None:
+            self.ended.set_result(None)
+        else:
+            self.ended.set_exception(error)
+
+
+class _Life:
+    """The time from the opening of an engine to its end."""
+
+    def __init__(self, threads: int | None) -> None:
+        self.threads = threads
+        self.settled = asyncio.Event()
+        """Set once the engine is open, or will not be."""
+        self.ended = asyncio.Event()
+        """Set once the memory of the engine is free."""
+        self._limit: asyncio.Timeout | None = None
+
+    @contextlib.asynccontextmanager
+    async def limited(self) -> AsyncIterator[asyncio.Timeout]:
+        """Cancel the block once the time given to `cancel_after` is over, and then raise TimeoutError."""
+        async with asyncio.timeout(None) as self._limit:
+            try:
+                yield self._limit
+            finally:
+                self._limit = None
+
+    def cancel_after(self, seconds: float) -> None:
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+class EngineTask:
+    """An engine, open or not. An error sets `error`, and is raised only by methods whose documentation says so."""
+
+    def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
+        self.definition = definition
+        self.watchers: list[Callable[[EngineTask], None]] = []
+        """Called on the event loop when the state, the error, the load progress or the options have changed."""
+        self.left: Caution | None = None
+        """Why the server kept the model in memory when the engine was last closed; None if the server freed the model."""
+        self.error: ParagoneError | None = None
+        self.load_fraction: float | None = None
+        """How much of the model is loaded, from 0 to 1, while the engine is being opened."""
+        self.load_s: float | None = None
+        """Seconds that opening took; None once `take_load_s` has returned the number."""
+        self.sampling: Mapping[str, Json] = {}
+        self.context_options = ContextOptions()
+        self._registry = registry
+        self._task: asyncio.Task[None] | None = None
+        """The one task that uses what the backend opens; it ends when the engine is closed."""
+        self._life: _Life | None = None
+        """The present life, which may still wait for the end of an earlier one; None if the engine is to be closed."""
+        self._led: _Life | None = None
+        """The life that the task leads now."""
+        self._opened: OpenEngine | None = None
+        self._jobs: deque[_Job] = deque()
+        self._job: _Job | None = None
+        """The job in progress."""
+        self._news = asyncio.Event()
+        """Set when the task has something to do."""
+        self._unused = asyncio.Event()
+        """Set while no job is in progress."""
+        self._unused.set()
+        self._stopping: asyncio.Task[None] | None = None
+        self._unkept: tuple[Caution, ...] = ()
+        """A caution that says why there is no log; empty if there is a log."""
+        self._vocabulary: tuple[EngineDefinition | None, Vocabulary | None] = None, None
+        self._placed: tuple[EngineDefinition, Placement] | None = None
+        """The cached placement, with its definition: each run asks for the placement of each waiting engine."""
+
+    # State
+
+    @property
+    def state(self) -> EngineState:
+        if self._life is not None:
+            if self._opened is None:
+                return "opening"
+            return "ready" if self._job is None else "running"
+        if self.error is None:
+            return "closed"
+        if isinstance(self.error, EngineStopped):
+            return "stopped"
+        return "crashed" if isinstance(self.error, EngineCrashed) else "failed"
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened is not None
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether the engine is being opened, or will be once the previous engine is closed."""
+        return self.state == "opening"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the engine uses no memory: it is not open, being opened, or being closed."""
+        return self._life is None and self._led is None
+
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """The loaded model, while the engine is open. The model has a caution if the engine has no log."""
+        if self._opened is None:
+            return None
+        loaded = self._opened.loaded
+        if not self._unkept:
+            return loaded
+        return dataclasses.replace(loaded, cautions=(*loaded.cautions, *self._unkept))
+
+    @property
+    def backend(self) -> Backend | None:
+        return self._registry.find(self.definition.backend)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The capabilities of the open engine; of its backend if the engine is not open, or reports none of its own."""
+        from paragone import Capabilities  # not needed at start
+
+        own = self.loaded.capabilities if self.loaded is not None else None
+        return own or (self.backend.capabilities if self.backend is not None else Capabilities())
+
+    @property
+    def placement(self) -> Placement:
+        if self._placed is None or self._placed[0] is not self.definition:
+            self._placed = self.definition, placement_of(self.definition, self.backend)
+        return self._placed[1]
+
+    @property
+    def is_local(self) -> bool:
+        return self.placement.is_local
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The servers that the engine contacts; empty if there are none or the definition is invalid."""
+        return self.placement.addresses
+
+    @property
+    def known_vocabulary(self) -> Vocabulary | None:
+        """The vocabulary, if a call of `vocabulary` has found it; else None."""
+        definition, vocabulary = self._vocabulary
+        return vocabulary if definition == self.definition else None
+
+    def require_open(self) -> LoadedModel:
+        """Return the loaded model. Raises the reason if the engine is not open."""
+        if (loaded := self.loaded) is None:
+            raise self.error or EngineError(f"The engine {self.definition.name} is not open.")
+        return loaded
+
+    def take_load_s(self) -> float | None:
+        """Return the seconds that opening took, on the first call after the opening; None on later calls."""
+        seconds, self.load_s = self.load_s, None
+        return seconds
+
+    # Commands
+
+    def open(self, threads: int | None = None) -> None:
+        if self._life is None:
+            self._life = _Life(threads)
+            self.load_fraction = self.load_s = self.error = None
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._live())
+            self._changed()
+
+    async def opened(self) -> bool:
+        """Wait while the engine is being opened. Return whether it is open."""
+        while self._life is not None and self._opened is None:
+            await self._life.settled.wait()
+        return self.is_open
+
+    async def use(
+        self,
+        work: Callable[[OpenEngine], Coroutine[None, None, T]],
+        stopping: asyncio.Event | None = None,
+    ) -> T:
+        """Let `work` use the open engine after earlier jobs, and return its result. It is stopped once `stopping` is
+        set or the caller is cancelled. Raises `EngineStopped`, the reason if the engine is not open, and its errors."""
+        results: list[T] = []
+
+        async def execute(opened: OpenEngine) -> None:
+            results.append(await work(opened))
+
+        self.require_open()
+        job = _Job(execute, stopping)
+        self._jobs.append(job)
+        self._news.set()
+        try:
+            await job.ended
+        except asyncio.CancelledError:
+            if stopping is not None:
+                stopping.set()
+            raise
+        return results[0]
+
+    async def vocabulary(self) -> Vocabulary | None:
+        """Return the vocabulary of the open engine, once no run uses it; None if the engine does not report it."""
+        definition = self.definition
+        if self._vocabulary[0] != definition and self.is_open and self.capabilities.distributions:
+            with contextlib.suppress(ParagoneError):  # runs do not depend on it
+                self._vocabulary = definition, await self.use(lambda opened: opened.vocabulary())
+        return self.known_vocabulary
+
+    async def unused(self) -> None:
+        """Wait until no job is in progress."""
+        await self._unused.wait()
+
+    def stop_opening(self) -> None:
+        """Stop opening the engine, if it is being opened. A process that loads the model is ended."""
+        if self.is_opening:
+            self._leave()
+            self._fail(EngineStopped("Loading the model was stopped."))
+
+    def configure(self, definition: EngineDefinition) -> bool:
+        """Adopt a definition, unless it needs a reload: then return False. Raises InputError if an option is invalid."""
+        backend = self._registry.get(definition.backend)
+        load, sampling = split_options(definition, backend)
+        present = self.definition
+        is_same = definition.has_model_of(present) and definition.python == present.python
+        if not is_same or load != split_options(present, backend)[0]:
+            return False
+        self.definition = definition
+        self.context_options, self.sampling = split_context_options(sampling)
+        self._changed()
+        return True
+
+    async def replace(
+        self, definition: EngineDefinition, threads: int | None = None, *, opens: bool = True
+    ) -> None:
+        """Replace the engine, or open it again. Stops a job in progress, and returns once the old one is closed; with
+        `opens` false, the new one stays closed."""
+        self._leave()
+        self.definition = definition
+        led = self._led
+        if opens:
+            self.open(threads)
+        else:
+            self.error = None
+        if led is not None:
+            await led.ended.wait()
+        elif not opens:
+            self._changed()
+
+    async def close(self) -> None:
+        await self.replace(self.definition, opens=False)
+
+    # The task
+
+    async def _live(self) -> None:
+        """Lead one life after the other, until the engine is closed."""
+        while (life := self._life) is not None:
+            self._led = life
+            try:
+                if (opened := await self._open(life)) is not None:
+                    await self._serve(opened, life)
+                    await self._close(opened)
+            finally:
+                if self._life is life:
+                    self._leave()
+                self._led = None
+                life.ended.set()
+        if self.error is None:
+            self._changed()
+
+    async def _open(self, life: _Life) -> OpenEngine | None:
+        """Return the open engine. Without one, `error` has the reason, unless the life was left meanwhile."""
+        began = time.monotonic()
+        try:
+            async with life.limited():
+                opened = await self._request_engine(life)
+        except failures.PLUGIN_ERRORS as error:
+            if self._life is life:
+                self._fail(error)
+            return None
+        if self._life is life:
+            self._opened = opened
+            self.load_s = time.monotonic() - began
+            life.settled.set()
+            self._changed()
+        return opened
+
+    async def _request_engine(self, life: _Life) -> OpenEngine:
+        from paragone import OpenRequest  # these modules are not needed at start
+        from paragone_workbench.engines.environments import interpreter
+
+        definition = self.definition
+        backend = self._registry.get(definition.backend)
+        load, sampling = split_options(definition, backend)
+        self.context_options, self.sampling = split_context_options(sampling)
+        name_reached(backend, definition.name, definition.model, load)
+        request = OpenRequest(
+            model=definition.model,
+            options=load,
+            python=interpreter(backend, definition.python),
+            threads=life.threads,
+            log=self._log(),
+        )
+
+        def on_progress(progress: LoadProgress) -> None:
+            if self._life is life:
+                self.load_fraction = progress.fraction
+                self._changed()
+
+        return await backend.open(request, on_progress)
+
+    def _log(self) -> str | None:
+        from paragone import Caution
+
+        self._unkept = ()
+        try:
+            return str(failures.engine_log(self.definition.name))
+        except ParagoneError as error:
+            sentence = f"What the engine prints is not saved. {error.sentence}"
+            self._unkept = (Caution(code="no-log", sentence=sentence),)
+            return None
+
+    async def _serve(self, opened: OpenEngine, life: _Life) -> None:
+        """Do one job after the other, until the life is left or the engine ends."""
+        end = asyncio.create_task(self._end_of(opened))
+        end.add_done_callback(lambda _: self._news.set())
+        try:
+            while self._life is life:
+                self._news.clear()
+                if self._jobs:
+                    await self._do(self._jobs.popleft(), opened, life)
+                elif end.done() and (error := end.result()) is not None:
+                    self._fail(error)
+                else:
+                    await self._news.wait()
+        finally:
+            end.cancel()
+            await asyncio.wait([end])
+
+    async def _end_of(self, opened: OpenEngine) -> ParagoneError | None:
+        try:
+            return await opened.ended()
+        except failures.PLUGIN_ERRORS as error:
+            failures.report("A backend failed to watch an engine.", error)
+            return None
+
+    async def _do(self, job: _Job, opened: OpenEngine, life: _Life) -> None:
+        if job.ended.done():
+            return
+        if job.stopping is not None and job.stopping.is_set():
+            job.end(EngineStopped("The engine was stopped."))
+            return
+        self._job = job
+        self._unused.clear()
+        stop = asyncio.create_task(self._stop_when_asked(job, opened, life))
+        error: ParagoneError | None = EngineStopped("The engine was stopped.")
+        try:
+            async with life.limited() as limit:
+                await job.work(opened)
+            error = None
+        except failures.PLUGIN_ERRORS as failure:
+            if not limit.expired() and self._life is life:
+                error = failures.as_paragone_error(failure, self.definition.backend)
+        finally:
+            stop.cancel()
+            self._job = None
+            self._unused.set()
+            if isinstance(error, EngineCrashed):
+                self._fail(error)
+            job.end(error)
+
+    async def _stop_when_asked(self, job: _Job, opened: OpenEngine, life: _Life) -> None:
+        if job.stopping is not None:
+            await job.stopping.wait()
+            await self._stop(opened, life)
+
+    async def _stop(self, opened: OpenEngine, life: _Life) -> None:
+        """Ask the engine to end its job, which is cancelled if that takes too long."""
+        life.cancel_after(STOP_S)
+        try:
+            await opened.stop()
+        except EngineCrashed:
+            pass  # the job raises it, too
+        except Exception as error:  # noqa: BLE001 (the job is cancelled instead)
+            failures.report("A backend failed to stop a run.", error)
+            life.cancel_after(0)
+
+    async def _close(self, opened: OpenEngine) -> None:
+        try:
+            self.left = await opened.close()
+        except failures.PLUGIN_ERRORS as error:  # the engine is dropped in any case
+            failures.report("A backend failed to close an engine.", error)
+
+    def _leave(self) -> None:
+        """End the present life: only the task still has the open engine, and closes it after the job in progress."""
+        life, self._life = self._life, None
+        opened, self._opened = self._opened, None
+        self.left = None
+        if life is None:
+            return
+        life.settled.set()
+        self._news.set()
+        if opened is not None and self._job is not None and self._job.stopping is not None:
+            self._stopping = asyncio.create_task(self._stop(opened, life))
+        else:
+            life.cancel_after(0)
+        for job in self._jobs:
+            job.end(EngineStopped(f"The engine {self.definition.name} was closed."))
+        self._jobs.clear()
+
+    def _fail(self, error: BaseException) -> None:
+        self._leave()
+        self.error = failures.as_paragone_error(error, self.definition.backend)
+        self._changed()
+
+    def _changed(self) -> None:
+        failures.notify(self.watchers, self)
+
+
+ENGINES_S = 0.5
+"""Seconds that engines have to end when the program ends."""
+
+
+@contextlib.contextmanager
+def killing_processes_late() -> Iterator[None]:
+    """If the block takes longer than `ENGINES_S` seconds, kill the processes of engines."""
+    from paragone.worker.process import kill_processes  # not needed at start
+
+    killing = asyncio.get_running_loop().call_later(ENGINES_S, kill_processes)
+    try:
+        yield
+    finally:
+        killing.cancel()

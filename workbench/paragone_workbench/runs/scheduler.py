@@ -1,0 +1,310 @@
+"""The scheduler: when each run may use its engine, and which engines are in memory together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakKeyDictionary, WeakSet
+
+from paragone import Caution, EngineError, ParagoneError
+from paragone.network import host_and_port, is_loopback
+from paragone.texts import size_text
+from paragone.threads import physical_cores
+from paragone_workbench.engines.engine import EngineTask
+
+if TYPE_CHECKING:
+    from paragone import MemoryEstimate
+    from paragone_workbench.config.settings import Mode
+    from paragone_workbench.engines.definitions import EngineDefinition
+
+REQUESTS_PER_SERVER = 4
+"""Largest number of simultaneous runs on one server. Further runs wait in paragone, which can show and cancel them."""
+
+
+THIS_MACHINE = "this machine"
+"""The resource that runs use if their engines compute on this machine."""
+FREE_TIMEOUT = 5.0
+"""Seconds within which the memory of a closed engine must be free again."""
+TOLERANCE = 512 << 20
+"""Bytes that may still be in use after closing, because other programs also allocate memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleDecision:
+    mode: Literal["parallel", "swap"]
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    threads: int | None = None
+    """Number of CPU threads; None if the engine chooses the number."""
+    schedule: str = ""
+    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
+    cautions: tuple[Caution, ...] = ()
+    """Warnings for the user that arose before the turn."""
+    shared: bool | None = None
+    """Whether another run has used the same server or this machine during the turn; None if unknown."""
+
+
+class Scheduler:
+    def __init__(
+        self,
+        mode: Mode = "parallel",
+        *,
+        requests_per_server: int = REQUESTS_PER_SERVER,
+        cores: int | None = None,
+    ) -> None:
+        self.mode: Mode = mode
+        """The mode, which may be changed at any time. A change does not affect a turn in progress."""
+        self.decision: ScheduleDecision | None = None
+        """The decision of the mode `auto`; None before the first decision."""
+        self._cores = cores
+        self._placing = asyncio.Lock()
+        """With `swap` and `auto`, later runs wait while a backend says where the engine of a run computes."""
+        self._one = asyncio.Lock()
+        self._turns: WeakKeyDictionary[EngineTask, asyncio.Lock] = WeakKeyDictionary()
+        """The lock of each engine: one run at a time, in the order of arrival."""
+        self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(requests_per_server)
+        )
+        self._present: list[tuple[Turn, frozenset[str]]] = []
+        """The turns in progress and the resources that they use."""
+        self._wanting: list[EngineTask] = []
+        self._known: WeakSet[EngineTask] = WeakSet()
+        self._deciding = asyncio.Lock()
+        self._decided_for: frozenset[EngineTask] = frozenset()
+        self._free_before: dict[str, int] = {}
+        """The free memory before the last engine was opened, with `swap`."""
+
+    @property
+    def order(self) -> Literal["parallel", "sequential", "swap"]:
+        if self.mode != "auto":
+            return self.mode
+        return self.decision.mode if self.decision is not None else "parallel"
+
+    @property
+    def opens_engines(self) -> bool:
+        return self.order == "swap"
+
+    def add(self, engine: EngineTask) -> None:
+        self._known.add(engine)
+
+    async def decide_order(self) -> None:
+        """With `auto`, decide whether the registered engines are open together or one at a time; else do nothing."""
+        if self.mode != "auto":
+            return
+        async with self._deciding:
+            engines = frozenset(self._known)
+            if self.decision is None or engines != self._decided_for:
+                self.decision = await decide(engines)
+                self._decided_for = engines
+
+    def join(self, engine: EngineTask) -> None:
+        """Register a waiting run of this engine. The engine gets a share of the cores from now on."""
+        self._wanting.append(engine)
+        self._known.add(engine)
+
+    def leave(self, engine: EngineTask) -> None:
+        self._wanting.remove(engine)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, engine: EngineTask) -> AsyncIterator[Turn]:
+        """Wait, in the order of calls, until a run may use the engine; the turn ends with the context. Except with
+        `swap`, waiting for an engine to be opened delays no later call."""
+        lock = self._turns.setdefault(engine, asyncio.Lock())
+        async with lock, contextlib.AsyncExitStack() as held:
+            # With other modes, engines stay open, and a run need not wait for the backend of another engine.
+            may_swap = self.mode in ("swap", "auto")
+            async with self._placing if may_swap else contextlib.nullcontext():
+                await self.decide_order()
+            order = self.order
+            if order != "swap":
+                if engine.state == "closed":  # the user sent a prompt before the session opened its engines
+                    engine.open(self.cores_for_each(self._known))
+                await engine.opened()  # before the turn, so that loading a model delays no other run
+            if order != "parallel":
+                await held.enter_async_context(self._one)
+            cautions = await self._swap_in(engine) if order == "swap" else ()
+            for address in sorted(servers_of(engine)):
+                await held.enter_async_context(self._servers[address])
+            wanting = self._wanting if order == "parallel" else [engine]
+            turn = Turn(threads=self.cores_for_each(wanting), schedule=order, cautions=cautions)
+            with self.sharing(turn, resources_of(engine)):
+                yield turn
+
+    def cores_for_each(self, engines: Iterable[EngineTask]) -> int:
+        """Return the threads for each engine: an equal share of the cores, since more threads would spin. A server on
+        loopback, and engines that share one loaded model, count as one."""
+        here: set[object] = set()
+        shared: list[EngineDefinition] = []
+        for engine in engines:
+            if not engine.is_local:
+                here |= servers_here(engine)
+            elif engine.placement.sharing == 1:
+                here.add(id(engine))
+            elif engine.definition not in shared:
+                shared.append(engine.definition)
+        cores = physical_cores() if self._cores is None else self._cores
+        return max(1, cores // max(1, len(here) + len(shared)))
+
+    @contextlib.contextmanager
+    def sharing(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
+        """Mark the turns that use the same server or this machine at the same time: the speeds of their runs are not comparable."""
+        others = [other for other, used in self._present if used & resources]
+        turn.shared = bool(others)
+        for other in others:
+            other.shared = True
+        entry = turn, resources
+        self._present.append(entry)
+        try:
+            yield
+        finally:
+            self._present.remove(entry)
+
+    async def _swap_in(self, engine: EngineTask) -> tuple[Caution, ...]:
+        """Close the engines that use the same memory, of this machine or of a server that `loads`, and open this one.
+        Returns warnings."""
+        from paragone_workbench.machine import free_memory  # most schedules need no figures of memory
+
+        places = _memory_of(engine)
+        others = [
+            other
+            for other in self._known
+            if other is not engine
+            and not other.is_empty
+            and _memory_of(other) & places
+            and not _share_model(engine, other)
+        ]
+        cautions: tuple[Caution, ...] = ()
+        if others:
+            await asyncio.gather(*map(_close, others))
+            cautions = tuple({other.left: None for other in others if other.left is not None})
+            if not cautions and THIS_MACHINE in places:
+                cautions = await self._check(" and ".join(other.definition.name for other in others))
+        if not engine.is_open and THIS_MACHINE in places:
+            self._free_before = await free_memory()
+        engine.open(physical_cores() if engine.is_local else None)
+        await engine.opened()
+        return cautions
+
+    async def _check(self, closed: str) -> tuple[Caution, ...]:
+        """Wait until the memory of the closed engines is free again. Return a warning if the memory is not free in time."""
+        from paragone_workbench.machine import free_memory
+
+        deadline = time.monotonic() + FREE_TIMEOUT
+        while True:
+            free = await free_memory()
+            missing = {name: size - free[name] for name, size in self._free_before.items() if name in free}
+            leaked = {name: size for name, size in missing.items() if size > TOLERANCE}
+            if not leaked:
+                return ()
+            if time.monotonic() > deadline:
+                listed = " and ".join(f"{size_text(size)} of {name}" for name, size in leaked.items())
+                sentence = f"{listed} was not freed within {FREE_TIMEOUT:.0f} seconds of closing {closed}."
+                return (Caution(code="memory-not-freed", sentence=sentence),)
+            await asyncio.sleep(0.1)
+
+
+async def _close(engine: EngineTask) -> None:
+    """Close an engine, once runs that got their turn under another schedule have ended."""
+    await engine.unused()
+    await engine.close()
+
+
+async def decide(engines: Iterable[EngineTask]) -> ScheduleDecision:
+    """Decide whether engines stay open together, if those not open yet fit in the free memory, or one at a time.
+    Never raises."""
+    from paragone_workbench.machine import MARGIN
+
+    local = [engine for engine in engines if engine.is_local]
+    if len(local) < 2:
+        return ScheduleDecision(
+            mode="parallel", reason="At most one of the engines computes on this machine."
+        )
+    closed = [engine for engine in local if not engine.is_open]
+    estimates = await asyncio.gather(*map(_estimate, closed))
+    needed: defaultdict[str, int] = defaultdict(int)
+    free: dict[str, int] = {}
+    for engine, estimate in zip(closed, estimates, strict=True):
+        if isinstance(estimate, ParagoneError):
+            reason = f"The memory that {engine.definition.name} needs is unknown: {estimate.sentence}"
+            return ScheduleDecision(mode="parallel", reason=reason)
+        for device in estimate.devices:
+            needed[device.device] += device.needed
+            if device.free is not None:
+                free[device.device] = max(device.free, free.get(device.device, 0))
+    for name, size in needed.items():
+        if name in free and size + MARGIN > free[name]:
+            reason = f"Together the engines need {size_text(size)} on {name}, but {size_text(free[name])} are free."
+            return ScheduleDecision(mode="swap", reason=reason)
+    listed = ", ".join(f"{size_text(size)} on {name}" for name, size in needed.items())
+    return ScheduleDecision(
+        mode="parallel", reason=f"The engines fit in memory together: {listed or 'all are open'}."
+    )
+
+
+async def _estimate(engine: EngineTask) -> MemoryEstimate | ParagoneError:
+    from paragone_workbench.engines import questions
+
+    if engine.backend is None:
+        return EngineError(f"There is no backend {engine.definition.backend!r}.")
+    try:
+        return await questions.estimate(engine.backend, engine.definition)
+    except ParagoneError as error:
+        return error
+
+
+def resources_of(engine: EngineTask) -> frozenset[str]:
+    """Return the resources that a run of an engine uses: its servers, and this machine if the engine computes here."""
+    here = {THIS_MACHINE} if engine.is_local or servers_here(engine) else set()
+    return servers_of(engine) | here
+
+
+def _memory_of(engine: EngineTask) -> frozenset[str]:
+    """Return where closing an engine frees memory: this machine, or the engine's servers; empty if closing frees no memory."""
+    frees = engine.is_local or engine.capabilities.loads
+    return resources_of(engine) if frees else frozenset()
+
+
+def _share_model(engine: EngineTask, other: EngineTask) -> bool:
+    return (
+        not engine.is_local
+        and engine.definition.has_model_of(other.definition)
+        and servers_of(engine) == servers_of(other)
+    )
+
+
+def servers_here(engine: EngineTask) -> frozenset[str]:
+    """Return the servers on loopback that an engine contacts, and tunnels to other machines, which look like servers."""
+    return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
+
+
+def servers_of(engine: EngineTask) -> frozenset[str]:
+    """Return the addresses that an engine contacts, with `localhost` for all spellings of loopback."""
+    return frozenset(_canonical(address) for address in engine.addresses)
+
+
+@functools.lru_cache(maxsize=1024)  # each run calls this for each waiting engine
+def _canonical(address: str) -> str:
+    if not _is_loopback(address):
+        return address
+    parts = urlsplit(address)
+    port = parts.netloc.rpartition(":")[2]
+    return urlunsplit((parts.scheme, f"localhost:{port}", "", "", ""))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_loopback(address: str) -> bool:
+    try:
+        host, _ = host_and_port(address)
+    except ValueError:
+        return False
+    return is_loopback(host)
