@@ -158,6 +158,11 @@ def close() -> None:
         _server.cache_clear()
 
 
+def wants_new_process(environment: Mapping[str, str]) -> bool:
+    """Whether a new interpreter would have other settings than this one."""
+    return worker_forks.for_interpreter(environment) != SETTINGS
+
+
 def _may_fork(environment: Mapping[str, str]) -> bool:
     """Whether a fork is what a new interpreter would be, which reads its settings from the environment.
 

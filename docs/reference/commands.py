@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from paragone_cli.command_line.arguments import Arguments, declared
+from paragone_cli.command_line.arguments import Arguments, Declared, declared
 from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, names_in
 
 HEAD = """# All commands and options
@@ -35,30 +35,31 @@ def section(top: str) -> Iterator[str]:
         yield from table(name, COMMANDS[name].arguments)
     if not top:
         yield "\n## Options of every command\n"
-        yield from rows(Arguments)
+        yield from rows(declared(Arguments))
 
 
 def table(name: str, kind: type[Arguments]) -> Iterator[str]:
     """Yield the usage line of a command, and the rows of its arguments."""
-    common = {name for name, _, _ in declared(Arguments)}
     words, options = [], []
-    for it, flags, settings in declared(kind):
-        metavar = settings.get("metavar", "")
-        if not flags:
-            words.append(WORDS[settings.get("nargs")].format(metavar))
-        elif it not in common:
-            shown = " ".join(filter(None, (flags[-1], metavar))) + ("…" if "nargs" in settings else "")
-            options.append(shown if settings.get("required") else f"[{shown}]")
+    own = [it for it in declared(kind) if not it.is_common]
+    for it in own:
+        metavar = it.settings.get("metavar", "")
+        if it.flags:
+            shown = " ".join(filter(None, (it.flags[-1], metavar))) + ("…" if "nargs" in it.settings else "")
+            options.append(shown if it.settings.get("required") else f"[{shown}]")
+        else:
+            words.append(WORDS[it.settings.get("nargs")].format(metavar))
     yield f"```\n{' '.join(['paragone', *filter(None, [name]), *words, *options])}\n```\n"
-    if words or options:
-        yield from rows(kind, without=common)
+    if own:
+        yield from rows(own)
 
 
-def rows(kind: type[Arguments], without: frozenset[str] | set[str] = frozenset()) -> Iterator[str]:
+def rows(found: Iterable[Declared]) -> Iterator[str]:
     """Yield the table of arguments, positional ones first."""
     yield "| argument | meaning |"
     yield "| --- | --- |"
-    found = [it for it in declared(kind) if it[0] not in without]
-    for _, flags, settings in sorted(found, key=lambda it: bool(it[1])):
-        shown = " ".join(filter(None, (", ".join(flags), settings.get("metavar", "")))).replace("|", "\\|")
-        yield f"| `{shown}` | {settings['help']} |"
+    for it in sorted(found, key=lambda it: bool(it.flags)):
+        shown = " ".join(filter(None, (", ".join(it.flags), it.settings.get("metavar", "")))).replace(
+            "|", "\\|"
+        )
+        yield f"| `{shown}` | {it.settings['help']} |"

@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from paragone import InputError
-from paragone_cli.command_line.arguments import Arguments, declared, utf8_text
+from paragone_cli.command_line.arguments import declared, utf8_text
 from paragone_cli.command_line.command_arguments import PrintArguments
 from paragone_cli.commands import COMMANDS, EXAMPLES, HEADINGS, help_of, names_in
 from paragone_cli.commands import parse as parse_command_line
@@ -29,7 +29,6 @@ def parse(*argv):
     return SimpleNamespace(command=name, **dataclasses.asdict(args))
 
 
-COMMON = {name for name, _, _ in declared(Arguments)}
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 
 
@@ -50,24 +49,20 @@ def test_options_stand_anywhere(argv):
 def test_a_group_lists_if_no_subcommand_is_named():
     assert [
         parse(*argv.split()).command for argv in ("suite", "engines -j", "--offline history --limit 3")
-    ] == [
-        "suite list",
-        "engines list",
-        "history list",
-    ]
+    ] == ["suite list", "engines list", "history list"]
     assert parse("--json", "history", "--offline", "show", "c7").command == "history show"
 
 
 def test_every_option_with_a_number_has_bounds():
     found = {}
     for name, command in COMMANDS.items():
-        for _, flags, settings in declared(command.arguments):
-            kind = settings.get("type")
-            assert kind not in (int, float), (name, flags)
+        for it in declared(command.arguments):
+            kind = it.settings.get("type")
+            assert kind not in (int, float), (name, it.flags)
             if kind not in (None, Path, utf8_text):
-                found[name, *flags] = kind
-            if flags == ["--schedule MODE"]:
-                assert settings["choices"] == get_args(Mode)
+                found[name, *it.flags] = kind
+            if it.name == "schedule":
+                assert it.settings["choices"] == get_args(Mode)
     assert len(found) > 10
     for kind in found.values():
         for number in ("-1", "9" * 6000, "nan", "x"):
@@ -116,6 +111,8 @@ def test_names_of_commands_that_are_values_or_engines():
         ("vote", "required: SUBCOMMAND", "`paragone vote --help`"),
         ("engines --schedule", "no option --schedule", "`paragone engines list --help`"),
         ("choose a b --margin=inf", "is not a number from 0.1 to 99", ""),
+        ("suite run f --engines a --repeat 0", "--repeat: '0' is not a whole number from 1 to 1,000.", ""),
+        ("bench a --prompt-tokens 12,x", "'x' is not a whole number from 1", ""),
         ("bench a --depth=1.5", "is not a whole number from 0 to 16,777,216", ""),
         # each action has its own options
         ("suite list --to x.jsonl", "paragone suite list has no option --to.", ""),
@@ -189,9 +186,8 @@ def test_the_page_has_every_command_and_its_options(top):
     options = set()
     for name in names_in(top):
         assert re.search(rf"^paragone {name}".rstrip(), usage, re.MULTILINE)
-        options |= {
-            flags[-1] for it, flags, _ in declared(COMMANDS[name].arguments) if flags and it not in COMMON
-        }
+        found = (it for it in declared(COMMANDS[name].arguments) if not it.is_common)
+        options |= {it.flags[-1] for it in found if it.flags}
     assert set(re.findall(r"--[a-z-]+", usage)) == options
     assert all(option in said for option in {*options, "--config", "--offline", "--trust"})
     assert f"`paragone {top}".rstrip() in PAGE.partition("## Words")[0]

@@ -46,6 +46,7 @@ def prompt_words(*argv: str, stdin: str | bytes = b"") -> int:
 def test_the_prompt_comes_from_the_command_line_and_a_pipe():
     assert prompt_words("-", stdin="three small words\n") == 3
     assert prompt_words("two words", stdin="and three more\n") == 5
+    assert prompt_words("-p", "two words", stdin="and three more\n") == 5
     assert prompt_words("--system", "one two", "--", "--json is what?", stdin="\n") == 3 + 2 + 1
     done = paragone("ask", "rogue:steady", "Count.", "--begin", "word0 word1 ", "--set", "max_tokens=2")
     assert done.stdout.decode() == "word0 word1 word2 word3 \n"
@@ -66,6 +67,7 @@ def test_standard_input_without_an_end():
         (b"hi", ("--system", b"caf\xe9"), "Argument --system: 'caf�' is not UTF-8 text."),
         (b"hi", (b"caf\xe9",), "The prompt is not UTF-8 text."),
         (b"hi", ("--logprobs", "2"), "--logprobs needs --json."),
+        (b"", ("hi", "-p", "ho"), "Two prompts were given."),
     ],
 )
 def test_a_prompt_that_is_none(stdin, argv, sentence):
@@ -102,16 +104,16 @@ def test_a_crash_in_mid_answer_keeps_what_came():
     assert lines[-1].startswith("The engine's output is in ")
 
 
-def test_an_engine_that_is_not_there(settings, run_here):
+def test_an_engine_that_is_not_there(settings):
     settings("[engines.small]\nbackend = 'rogue'\nmodel = 'steady'\n")
-    done = run_here("ask", "smal", "hi")
+    done = paragone("ask", "smal", "hi")
     assert done.returncode == 2
     assert said(done).startswith("paragone: There is no engine 'smal'.\nDid you mean 'small'?")
 
 
 @pytest.mark.model
-def test_a_path_instead_of_an_engine(smollm2, run_here):
-    done = run_here("ask", str(smollm2), "hi")
+def test_a_path_instead_of_an_engine(smollm2):
+    done = paragone("ask", str(smollm2), "hi")
     assert done.returncode == 2
     assert said(done) == (
         f"paragone: There is no engine {str(smollm2)!r}.\n"
@@ -119,20 +121,16 @@ def test_a_path_instead_of_an_engine(smollm2, run_here):
     )
 
 
-@pytest.mark.parametrize(
-    ("setting", "sentence"),
-    [
+def test_a_setting_that_cannot_be():
+    for setting, sentence in (
         ("rat=1", "Did you mean 'rate'?"),
         ("rate=fast", "It takes a number."),
         ("rate=-1", "at least 0.001."),
         ("rate", "Write key=value"),
-    ],
-)
-def test_a_setting_that_cannot_be(setting, sentence, run_here):
-    done = run_here("ask", "rogue:steady", "hi", "--set", setting)
-    assert done.returncode == 2
-    assert done.stdout == b""
-    assert sentence in said(done)
+    ):
+        done = paragone("ask", "rogue:steady", "hi", "--set", setting)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert sentence in said(done)
 
 
 def test_a_warning_is_no_part_of_the_answer():
@@ -340,8 +338,8 @@ def test_a_model_that_sees_nothing_says_so(tmp_path):
     assert "steady does not accept images.\n" in said(done)
 
 
-def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path, run_here):
-    done = run_here("ask", "rogue:seeing", "Which?", "--attach", str(tmp_path / "nowhere.png"))
+def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
+    done = paragone("ask", "rogue:seeing", "Which?", "--attach", str(tmp_path / "nowhere.png"))
     assert (done.returncode, done.stdout) == (2, b"")
     assert "There is no file" in said(done)
 

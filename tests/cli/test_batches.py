@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .conftest import data, said
+from .conftest import data, paragone, said
 
 BIG = "openai:org/big@http://127.0.0.1:9/v1"
 
@@ -28,12 +28,12 @@ def answered(request, **more):
     )
 
 
-def test_a_suite_is_answered_elsewhere(prompts, tmp_path, run_here):
+def test_a_suite_is_answered_elsewhere(prompts, tmp_path):
     batch, results = tmp_path / "batch.jsonl", tmp_path / "results.jsonl"
     command = (
         "suite", "export", prompts, "--engines", BIG, "scripted:a", "--set", "big.top_k=5", "--to", str(batch), "--json"
     )  # fmt: skip
-    done = run_here(*command)
+    done = paragone(*command)
     assert data("suite export", done) == {
         "id": "e1",
         "files": [{"file": str(batch), "engine": "big", "requests": 2, "left_out": ["top_k"]}],
@@ -43,29 +43,29 @@ def test_a_suite_is_answered_elsewhere(prompts, tmp_path, run_here):
         "warning: A batch has no field for these options of big: top_k. These options do not apply."
         in said(done)
     )
-    assert f"{batch} exists already." in said(run_here(*command))
-    assert run_here(*command, "--force").returncode == 0
+    assert f"{batch} exists already." in said(paragone(*command))
+    assert paragone(*command, "--force").returncode == 0
     requests = [json.loads(line) for line in batch.read_text().splitlines()]
     results.write_text("".join(map(answered, requests)) + "nothing\n")
-    done = run_here("suite", "import", "e1", str(results), "--json")
+    done = paragone("suite", "import", "e1", str(results), "--json")
     assert done.returncode == 1
     assert "warning: results.jsonl:3: This is not valid JSON" in said(done)
     assert data("suite import", done) == {
         "id": "e1", "answers": 2, "errors": 0, "known": 0, "refused": 1, "left": 2,
     }  # fmt: skip
-    shown = data("suite show", run_here("suite", "show", "e1", "--json"))
+    shown = data("suite show", paragone("suite", "show", "e1", "--json"))
     assert [it["assertions"][0]["passed"] for it in shown["runs"]] == [True, False]
-    done = run_here("suite", "import", "e1", str(results))
+    done = paragone("suite", "import", "e1", str(results))
     assert "Imported: 0 answers, 0 failed requests. Known before: 2. Not imported: 1 line." in said(done)
     assert done.stdout.decode().splitlines()[1].split()[:7] == ["big", "2", "0", "1", "of", "2", "–"]
     batch.unlink()
-    assert "paragone: big has no unfinished runs; no file is written.\n" in said(run_here(*command))
+    assert "paragone: big has no unfinished runs; no file is written.\n" in said(paragone(*command))
     assert not batch.exists()
 
 
-def test_a_batch_of_local_engines_only(prompts, tmp_path, run_here):
+def test_a_batch_of_local_engines_only(prompts, tmp_path):
     to = str(tmp_path / "batch.jsonl")
-    done = run_here("suite", "export", prompts, "--engines", "scripted:a", "-o", to)
+    done = paragone("suite", "export", prompts, "--engines", "scripted:a", "-o", to)
     assert done.returncode == 2
     assert "All these engines load their models on this machine" in said(done)
-    assert json.loads(run_here("suite", "list", "-j").stdout) == {"experiments": []}
+    assert json.loads(paragone("suite", "list", "-j").stdout) == {"experiments": []}

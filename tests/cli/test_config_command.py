@@ -1,21 +1,21 @@
 from __future__ import annotations
 
-from .conftest import data, said
+from .conftest import data, paragone, said
 
 
-def test_the_path_and_a_sample_without_problems(home, run_here):
+def test_the_path_and_a_sample_without_problems(home):
     path = home / "config" / "paragone" / "config.toml"
-    assert run_here("config", "path").stdout.decode() == f"{path}\n"
-    assert data("config path", run_here("config", "path", "--json")) == {"file": str(path), "exists": False}
-    done = run_here("config", "init")
+    assert paragone("config", "path").stdout.decode() == f"{path}\n"
+    assert data("config path", paragone("config", "path", "--json")) == {"file": str(path), "exists": False}
+    done = paragone("config", "init")
     assert (done.returncode, done.stdout.decode(), said(done)) == (0, f"{path}\n", "")
-    assert data("config path", run_here("config", "path", "--json"))["exists"] is True
+    assert data("config path", paragone("config", "path", "--json"))["exists"] is True
     assert "[engines.small]" in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600, "the file may later hold keys"
-    again = run_here("config", "init")
+    again = paragone("config", "init")
     assert again.returncode == 2
     assert "already exists; nothing was changed." in said(again)
-    checked = run_here("config", "check")
+    checked = paragone("config", "check")
     assert (checked.returncode, checked.stdout.decode()) == (0, f"{path}: no problems found.\n")
 
 
@@ -58,9 +58,9 @@ resume = 'yes'
 """
 
 
-def test_check_lists_every_problem_with_its_line(settings, run_here):
+def test_check_lists_every_problem_with_its_line(settings):
     path = settings(WRONG)
-    done = run_here("config", "check")
+    done = paragone("config", "check")
     assert done.returncode == 2
     expected = {
         1: "There is no section [lane]. Did you mean 'lanes'?",
@@ -87,38 +87,38 @@ def test_check_lists_every_problem_with_its_line(settings, run_here):
     lines = done.stdout.decode().splitlines()
     for line, (number, sentence) in zip(lines, expected.items(), strict=True):
         assert line.startswith(f"{path}:{number}: {sentence}")
-    found = data("config check", run_here("config", "check", "--json"))
+    found = data("config check", paragone("config", "check", "--json"))
     assert [problem["line"] for problem in found["problems"]] == list(expected)
     assert found["problems"][1]["key"] == "engines.odd.rat"
 
 
-def test_the_command_that_lists_all_problems_names_the_file(settings, tmp_path, run_here):
+def test_the_command_that_lists_all_problems_names_the_file(settings, tmp_path):
     path = tmp_path / "m.toml"
     path.write_text(WRONG)
-    done = run_here("--config", str(path), "engines")
+    done = paragone("--config", str(path), "engines")
     assert done.returncode == 2
     assert f"`paragone config check --config {path}` lists all problems in the file." in said(done)
     settings(WRONG)
-    assert "`paragone config check` lists all problems in the file." in said(run_here("engines"))
+    assert "`paragone config check` lists all problems in the file." in said(paragone("engines"))
     settings("[engines.nowhere]\nbackend = 'openai'\nmodel = 'm'\n")
-    assert "not usable: " in run_here("engines").stdout.decode()
+    assert "not usable: " in paragone("engines").stdout.decode()
 
 
-def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home, run_here):
+def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
     path = home / "state" / "paragone" / "state.toml"
     path.parent.mkdir(parents=True)
     path.write_text("[engines")
-    assert "paragone: warning: The program's saved state could not be read" in said(run_here("engines"))
-    assert "saved" not in said(run_here("engines"))  # it was set aside
+    assert "paragone: warning: The program's saved state could not be read" in said(paragone("engines"))
+    assert "saved" not in said(paragone("engines"))  # it was set aside
 
 
-def test_check_of_no_toml_and_no_file(settings, run_here):
+def test_check_of_no_toml_and_no_file(settings):
     path = settings("[lanes\n")
-    done = run_here("config", "check")
+    done = paragone("config", "check")
     assert done.returncode == 2
     assert done.stdout.decode().startswith(f"{path}:1: The file is not valid TOML: ")
     path.unlink()
-    assert "does not exist; the defaults are in force." in run_here("config", "check").stdout.decode()
-    done = run_here("config", "check", "--config", "/nowhere/config.toml")
+    assert "does not exist; the defaults are in force." in paragone("config", "check").stdout.decode()
+    done = paragone("config", "check", "--config", "/nowhere/config.toml")
     assert done.returncode == 2
     assert "/nowhere/config.toml cannot be read" in said(done)

@@ -5,7 +5,7 @@ import time
 from contextlib import closing
 
 import pytest
-from tests.cli.conftest import data, said
+from tests.cli.conftest import data, paragone, said
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.ids import new_id
@@ -39,8 +39,8 @@ def runs(home):
         )
 
 
-def test_the_ledger(runs, run_here):
-    done = run_here("history", "costs")
+def test_the_ledger(runs):
+    done = paragone("history", "costs")
     assert (done.returncode, said(done)) == (0, "")
     lines = done.stdout.decode().splitlines()
     table = [line.split() for line in lines[:4]]
@@ -53,8 +53,8 @@ def test_the_ledger(runs, run_here):
     assert "Tokens are missing in 1 of 2 runs" in done.stdout.decode()
 
 
-def test_the_json_of_a_span_with_another_price(runs, run_here):
-    done = run_here("history", "costs", "--since", "2h", "--price", "deepseek:deepseek-v4-pro", "--json")
+def test_the_json_of_a_span_with_another_price(runs):
+    done = paragone("history", "costs", "--since", "2h", "--price", "deepseek:deepseek-v4-pro", "--json")
     found = data("history costs", done)
     (small,) = found["engines"]
     assert (small["engine"], small["runs"], small["cached_tokens"]) == ("small", 1, 200_000)
@@ -65,26 +65,26 @@ def test_the_json_of_a_span_with_another_price(runs, run_here):
     assert time.time() - 7300 < found["since"] < time.time() - 7100
 
 
-def test_no_runs(home, run_here):
-    done = run_here("history", "costs")
+def test_no_runs(home):
+    done = paragone("history", "costs")
     assert (done.returncode, done.stdout) == (0, b"")
     assert said(done) == "paragone: The history has no runs yet.\n"
-    assert data("history costs", run_here("history", "costs", "--json"))["engines"] == []
-    done = run_here("history", "costs", "--since", "2026-11-01")
+    assert data("history costs", paragone("history", "costs", "--json"))["engines"] == []
+    done = paragone("history", "costs", "--since", "2026-11-01")
     assert said(done) == "paragone: The history has no runs since 2026-11-01 00:00.\n"
 
 
 @pytest.mark.parametrize("mistake", [("--since", "soon"), ("--price", "groq:nothing"), ("7d",)])
-def test_mistakes_end_with_2(home, mistake, run_here):
-    done = run_here("history", "costs", *mistake)
+def test_mistakes_end_with_2(home, mistake):
+    done = paragone("history", "costs", *mistake)
     assert done.returncode == 2
     assert mistake[-1].rpartition(":")[2] in said(done)
 
 
-def test_without_the_package_the_rest_is_printed(runs, run_here, monkeypatch):
+def test_without_the_package_the_rest_is_printed(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     monkeypatch.delitem(sys.modules, "genai_prices.data_snapshot", raising=False)
-    done = run_here("history", "costs", "--json")
+    done = paragone("history", "costs", "--json")
     assert "need the package genai-prices, which is not installed. Install it with: " in said(done)
     assert "'genai-prices<0.3,>=0.2.3'" in said(done)
     found = data("history costs", done)

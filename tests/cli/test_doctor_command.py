@@ -44,12 +44,12 @@ def test_doctor_in_lines(settings, tmp_path, monkeypatch):
     assert "The plugin brokenplugin of broken cannot be used" in said(done)
 
 
-def test_one_backend(run_here):
+def test_one_backend():
     for argv, sentence in (
         (["rouge"], "There is no backend 'rouge'.\nDid you mean 'rogue'?"),
         (["rogue", "--json"], "describes all backends"),
     ):
-        done = run_here("doctor", *argv)
+        done = paragone("doctor", *argv)
         assert (done.returncode, done.stdout) == (2, b"")
         assert sentence in said(done)
     done = paragone("doctor", "rogue")

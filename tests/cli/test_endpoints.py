@@ -159,10 +159,7 @@ def test_a_file_that_others_can_read_is_warned_of(settings):
     (warning,) = data("config check", paragone("config", "check", "--json"))["warnings"]
     assert f"chmod 600 {path}" in warning
     assert f"  ! {warning}" in paragone("doctor").stdout.decode().splitlines()
-    for name, argv in (
-        ("compare", "near near --prompt hi"),
-        ("engines models", "rogue"),
-    ):
+    for name, argv in (("compare", "near near --prompt hi"), ("engines models", "rogue")):
         done = paragone(*name.split(), *argv.split(), "--json")
         assert said(done).count(f"paragone: warning: {path} sets key_command") == 1
         assert b"chmod" not in done.stdout

@@ -47,35 +47,49 @@ def test_json_has_what_was_measured(text):
     assert (foreign["mean_kld"], tops["mean_kld"], tops["ppl"]) == (None, None, None)
     assert "different vocabularies" in foreign["reason"]
     assert tops["top_k"]["k"] == 10
+    (saved,) = measurements()
+    assert (saved.data, found["free_running"], found["text"]) == (found, None, "text.txt")
+    assert [(it.backend, it.model) for it in saved.engines[:2]] == [("graded", "jittery"), ("twin", "rough")]
 
 
-def test_the_text_has_a_table_pictures_and_a_verdict(text):
-    done = fidelity(text, "graded:exact", "twin:rough", "graded:tops", "graded:foreign")
+def test_the_text_has_tables_pictures_and_verdicts(text):
+    argv = ("graded:exact", "graded:jittery", "twin:rough", "graded:tops", "graded:foreign", "--kv", "q4")
+    done = fidelity(text, *argv)
     assert (done.returncode, said(done)) == (0, "")
     printed = done.stdout.decode()
+    lines = printed.splitlines()
     assert printed.startswith("Reference exact: 42 tokens scored in 6 of 6 windows of 16 tokens\n")
-    assert printed.splitlines()[2].split() == ["exact", "noise", "floor", "rough", "tops", "foreign"]
-    (row,) = (line for line in printed.splitlines() if line.startswith("mean KLD  "))
-    assert (
-        len(row.split(" ± ")) == 2
-    )  # of the rough one; the noise is exactly 0, and of the third there is none
+    names = "exact noise floor jittery rough tops foreign exact KV q4"
+    assert lines[2].split() == names.split()
+    (row,) = (line for line in lines if line.startswith("mean KLD  "))
+    assert len(row.split(" ± ")) == 4, "the noise is exactly 0, and of two there is none"
+    (row,) = (line for line in lines if line.startswith("on the scale"))
+    assert row.split()[3:] == ["tiny", "tiny", "noticeable", "small"]
     assert "\nMean KLD by size\n" in printed
     assert "█" in printed
-    *_, verdict, growth, reason, agreement, vocabularies, bits, scale = printed.splitlines()
-    assert vocabularies.startswith(
-        "foreign and exact have different vocabularies, so there is no KL divergence"
-    )
-    assert bits.startswith("foreign: ")
-    assert " bits per byte, exact " in bits
-    assert growth.startswith(
+    depth = printed.split("Mean KLD by the number of tokens before\n")[1].splitlines()
+    assert depth[0].split() == ["9–10", "11–12", "13–14", "15"]
+    assert [line.split("  ")[0] for line in depth[1:4]] == ["jittery", "rough", "exact KV q4"]
+    said_of = {line.partition(":")[0]: line for line in depth[5:]}
+    verdict = next(line for line in depth if line.startswith("rough: mean KLD "))
+    assert "and exact does not differ from itself; picks another top token at" in verdict
+    assert said_of["rough"].startswith(
         "rough: the KLD grows with the depth in the context, from 0.0576 after 9 to 10 tokens to "
     )
-    assert growth.endswith(" after 15.")
-    assert scale.startswith("Scale of the mean KLD: ")
-    assert verdict.startswith("rough: mean KLD ")
-    assert "and exact does not differ from itself; picks another top token at" in verdict
-    assert reason.endswith("Compared are the top 10.")
-    assert agreement.startswith("tops: picks the top token of exact at 100.0% of the positions")
+    assert said_of["rough"].endswith(" after 15.")
+    assert said_of["tops"].startswith("tops: picks the top token of exact at 100.0% of the positions")
+    assert " bits per byte, exact " in said_of["foreign"]
+    assert any(line.endswith("Compared are the top 10.") for line in depth)
+    assert any(
+        line.startswith("foreign and exact have different vocabularies, so there is no") for line in depth
+    )
+    first, second = (line for line in depth if " is closer than " in line)
+    assert first.startswith("jittery is closer than exact KV q4: by ")
+    assert second.startswith("exact KV q4 is closer than rough: by ")
+    assert lines[-1] == (
+        "Scale of the mean KLD: tiny below 0.01, small below 0.05, noticeable below 0.2, large below 0.5, else another "
+        "model."
+    )
 
 
 def test_without_a_text_a_short_one_is_used():
@@ -87,12 +101,11 @@ def test_without_a_text_a_short_one_is_used():
 
 def test_few_windows_are_said_to_leave_the_uncertainty_unknown(text):
     text.write_text(" ".join(TEXT.split()[:50]))
-    printed = fidelity(text, "graded:exact", "twin:rough").stdout.decode()
+    done = fidelity(text, "graded:exact", "twin:rough", "--max-kld", "9")
+    assert (done.returncode, "limit" in said(done)) == (0, False)
+    printed = done.stdout.decode()
     assert "\nThere are no uncertainties: these need 4 windows or more.\n" in printed
     assert "±" not in printed
-
-
-# What cannot be measured
 
 
 def test_a_window_beyond_the_context(text):
@@ -103,22 +116,17 @@ def test_a_window_beyond_the_context(text):
 
 
 @pytest.mark.parametrize(
-    ("content", "options", "sentence"),
+    ("content", "sentence"),
     [
-        (
-            b"caf\xe9 " * 100,
-            (),
-            "is not text in UTF-8: byte 4 does not belong there.\nConvert it: iconv -f LATIN1",
-        ),
-        ("caf\u00e9 ".encode("utf-16") * 100, (), "\nConvert it: iconv -f UTF-16"),
-        (None, (), "cannot be read: No such file"),
-        ("pipe", (), "text.txt is not a regular file.\nName a text file."),
-        (2**26 + 1, (), "text.txt is larger than 64 MiB.\nName a text file."),
-        (b"text", ("--window", "4"), "'4' is not a whole number from 8 to 16,777,216."),
+        (b"caf\xe9 " * 9, "not text in UTF-8: byte 4 does not belong there.\nConvert it: iconv -f LATIN1"),
+        ("caf\u00e9 ".encode("utf-16") * 9, "\nConvert it: iconv -f UTF-16"),
+        (None, "cannot be read: No such file"),
+        ("pipe", "text.txt is not a regular file.\nName a text file."),
+        (2**26 + 1, "text.txt is larger than 64 MiB.\nName a text file."),
     ],
     ids=str,
 )
-def test_texts_that_cannot_be(tmp_path, content, options, sentence, run_here):
+def test_texts_that_cannot_be(tmp_path, content, sentence):
     path = tmp_path / "text.txt"
     match content:
         case bytes():
@@ -128,7 +136,7 @@ def test_texts_that_cannot_be(tmp_path, content, options, sentence, run_here):
             os.truncate(path, content)  # a hole, which takes no space
         case "pipe":
             os.mkfifo(path)
-    done = run_here("fidelity", "scripted:a", "scripted:b", "--text", str(path), *options)
+    done = paragone("fidelity", "scripted:a", "scripted:b", "--text", str(path))
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
 
@@ -144,9 +152,6 @@ sys.exit(main(["fidelity", "graded:exact", "graded:rough", "--text", {str(text)!
     assert (done.returncode, done.stdout) == (2, b"")
     command = f"pip install --python {sys.executable} 'numpy<3,>=1.26' 'scipy<2,>=1.15'"
     assert said(done).endswith(f"not installed.\nInstall it with: uv {command}\n")
-
-
-# What ends early
 
 
 def test_an_engine_that_crashes_in_the_middle(text):
@@ -190,27 +195,12 @@ def test_ctrl_c_prints_what_was_measured(text, terminal):
     assert found["windows"] in (2, 3)
 
 
-# The progress
-
-
-# The real model
-
-
 # The history
 
 
 def measurements() -> tuple[Measurement, ...]:
     with contextlib.closing(Store.open()) as store:
         return store.measurements.all("fidelity")
-
-
-def test_the_figures_are_saved_for_reports(text):
-    done = fidelity(text, "graded:jittery", "twin:rough", "--json")
-    (saved,) = measurements()
-    assert saved.data == data("fidelity", done)
-    assert saved.data["free_running"] is None
-    assert saved.data["text"] == "text.txt"
-    assert [(it.backend, it.model) for it in saved.engines] == [("graded", "jittery"), ("twin", "rough")]
 
 
 def test_nothing_is_saved_of_a_measurement_that_did_not_begin(text):
@@ -224,30 +214,14 @@ def test_a_limit_of_the_mean_kld_decides_the_exit_code(text):
     assert "rough: the mean KLD" in said(done)
     assert "is above the limit 0." in said(done)
     assert "foreign: the mean KLD is unknown, so the limit 0 is not met." in said(done)
-    done = fidelity(text, "graded:jittery", "twin:rough", "--max-kld", "9")
-    assert (done.returncode, "limit" in said(done)) == (0, False)
-
-
-# Types of the KV cache
 
 
 @pytest.mark.model
 def test_the_real_model_and_its_kv_cache(smol, text):
     engine, *settings = smol
     text.write_text(sample_text()[:800])
-    argv = (
-        engine,
-        engine,
-        "--text",
-        str(text),
-        "--window",
-        "64",
-        "--json",
-        "--kv",
-        "q8_0,q4_0,q8_0",
-        *settings,
-    )
-    done = paragone("fidelity", *argv)
+    argv = ("--text", str(text), "--window", "64", "--json", "--kv", "q8_0,q4_0,q8_0", *settings)
+    done = paragone("fidelity", engine, engine, *argv)
     found = data("fidelity", done)
     same, fine, coarse = found["candidates"]
     assert same["windows"] == found["windows"] >= 3
@@ -271,25 +245,3 @@ def test_types_that_cannot_be(text, argv, sentence):
     done = fidelity(text, *argv)
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
-
-
-# What the figures mean
-
-
-def test_the_text_has_the_scale_the_depth_and_the_candidates_beside_each_other(text):
-    done = fidelity(text, "graded:exact", "graded:jittery", "twin:rough", "--kv", "q4")
-    printed = done.stdout.decode()
-    (row,) = (line for line in printed.splitlines() if line.startswith("on the scale"))
-    assert row.split() == ["on", "the", "scale", "tiny", "tiny", "noticeable", "small"]
-    assert "jittery: mean KLD 0.000" in printed
-    assert " (tiny), and exact does not differ from itself" in printed
-    depth = printed.split("Mean KLD by the number of tokens before\n")[1].splitlines()
-    assert depth[0].split() == ["9–10", "11–12", "13–14", "15"]
-    assert [line.split("  ")[0] for line in depth[1:4]] == ["jittery", "rough", "exact KV q4"]
-    first, second = (line for line in printed.splitlines() if " is closer than " in line)
-    assert first.startswith("jittery is closer than exact KV q4: by ")
-    assert second.startswith("exact KV q4 is closer than rough: by ")
-    assert printed.endswith(
-        "Scale of the mean KLD: tiny below 0.01, small below 0.05, noticeable below 0.2, large below 0.5, else another "
-        "model.\n"
-    )

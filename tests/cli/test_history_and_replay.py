@@ -37,44 +37,44 @@ def written(make, *arguments):
     return asyncio.run(run())
 
 
-def test_conversations_and_their_runs_are_listed(run_here):
-    assert "no conversations yet" in said(run_here("history"))
+def test_conversations_and_their_runs_are_listed():
+    assert "no conversations yet" in said(paragone("history"))
     written(run_experiment, [STEADY], ["Hi."])
     assert "has no conversations yet, but 1 experiment, which `paragone suite list` lists." in said(
-        run_here("history")
+        paragone("history")
     )
     earlier = written(chat, STEADY, ["Name a colour."])
     second = written(chat, STEADY, ["Hi.", "x" * 100])
-    done = run_here("history")
+    done = paragone("history")
     heading, newest, oldest = done.stdout.decode().splitlines()
     assert heading.split() == ["ID", "LAST", "USED", "PROMPTS", "ENGINES", "TITLE"]
     assert newest.split()[0] == f"c{second}"
     assert oldest.endswith("steady   Name a colour.")
-    assert len(run_here("history", "--limit", "1").stdout.decode().splitlines()) == 2
-    found = data("history", run_here("history", "--json"))["conversations"]
+    assert len(paragone("history", "--limit", "1").stdout.decode().splitlines()) == 2
+    found = data("history", paragone("history", "--json"))["conversations"]
     assert [(it["id"], it["prompts"], it["engines"]) for it in found] == [
         (f"c{second}", 2, ["steady"]),
         (f"c{earlier}", 1, ["steady"]),
     ]
-    shown = run_here("history", "show", f"c{second}").stdout.decode()
+    shown = paragone("history", "show", f"c{second}").stdout.decode()
     assert "> Hi.\n" in shown
     assert f"> {'x' * 60}…\n" in shown
     assert "steady  done  word0 word1 word2\n" in shown
     assert "3 tokens" in shown
-    prompts = data("history", run_here("history", "show", f"c{second}", "--json"))["prompts"]
+    prompts = data("history", paragone("history", "show", f"c{second}", "--json"))["prompts"]
     assert [prompt["text"] for prompt in prompts] == ["Hi.", "x" * 100]
     assert prompts[0]["runs"][0]["text"] == "word0 word1 word2 "
 
 
-def test_an_answer_goes_on(run_here):
+def test_an_answer_goes_on():
     conversation = written(chat, STEADY, ["Count."])
-    before = data("history", run_here("history", "show", f"c{conversation}", "--json"))["prompts"][0]["runs"][
+    before = data("history", paragone("history", "show", f"c{conversation}", "--json"))["prompts"][0]["runs"][
         0
     ]
     done = paragone("history", "continue", before["id"])
     assert done.stdout.decode() == "word0 word1 word2 word3 word4 word5 \n"
     assert f"a variant of {before['id']}" in done.stderr.decode()
-    runs = data("history", run_here("history", "show", f"c{conversation}", "--json"))["prompts"][0]["runs"]
+    runs = data("history", paragone("history", "show", f"c{conversation}", "--json"))["prompts"][0]["runs"]
     assert [run["text"] for run in runs] == ["word0 word1 word2 ", done.stdout.decode().removesuffix("\n")]
     again = data("history", paragone("history", "continue", runs[1]["id"], "--json"))
     assert again["text"].endswith("word7 word8 ")
@@ -90,25 +90,25 @@ def test_an_answer_goes_on(run_here):
         (("replay", "n" * 6000), "is neither an id nor a file"),
     ],
 )
-def test_ids_that_do_not_exist(argv, sentence, run_here):
-    done = run_here(*argv)
+def test_ids_that_do_not_exist(argv, sentence):
+    done = paragone(*argv)
     assert done.returncode == 2
     assert sentence in said(done)
 
 
-def test_a_run_that_another_instance_is_writing(run_here):
+def test_a_run_that_another_instance_is_writing():
     store = Store.open()
     writer = ConversationWriter(store, "hello")
     run = writer.start(writer.conversation.prompts[0], writer.lane())
     writer.add(run, "So far")
     assert (
         f"r{run.number}  smol  running  So far\n"
-        in run_here("history", "show", f"c{writer.number}").stdout.decode()
+        in paragone("history", "show", f"c{writer.number}").stdout.decode()
     )
-    (prompt,) = data("history", run_here("history", "show", f"c{writer.number}", "--json"))["prompts"]
+    (prompt,) = data("history", paragone("history", "show", f"c{writer.number}", "--json"))["prompts"]
     assert prompt["runs"][0]["state"] == "running"
     store.close()
-    assert "  interrupted  So far\n" in run_here("history", "show", f"c{writer.number}").stdout.decode()
+    assert "  interrupted  So far\n" in paragone("history", "show", f"c{writer.number}").stdout.decode()
 
 
 def test_the_same_answers_and_other_ones():
@@ -199,11 +199,11 @@ def test_a_document_from_another_machine(smollm2, tmp_path, monkeypatch):
     assert [change["what"] for change in engine["changes"]] == ["model"]
 
 
-def test_conversations_are_exported_and_imported(tmp_path, monkeypatch, run_here):
+def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(chat, STEADY, ["Name a colour."])
     written(chat, STEADY, ["Hi."], 2)
-    done = run_here("history", "export", "--all", "--to", "all.json", "--json")
+    done = paragone("history", "export", "--all", "--to", "all.json", "--json")
     assert data("history", done)["exported"] == ["c2", "c1"]
     named = [
         [lane["name"] for lane in it["lanes"]]
@@ -212,20 +212,20 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch, run_here
     assert sorted(named) == [["steady"], ["steady", "steady-2"]]
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
     assert (
-        said(run_here("history", "import", "all.json")) == "paragone: 2 conversations imported: c1 to c2.\n"
+        said(paragone("history", "import", "all.json")) == "paragone: 2 conversations imported: c1 to c2.\n"
     )
-    done = run_here("history", "import", "all.json", "--json")
+    done = paragone("history", "import", "all.json", "--json")
     assert [it["new"] for it in data("history", done)["imported"]] == [False, False]
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         database.execute("UPDATE run SET state = 'interrupted', text = '' WHERE number = 1")
-    assert said(run_here("history", "import", "all.json")) == (
+    assert said(paragone("history", "import", "all.json")) == (
         "paragone: 0 conversations imported. 1 conversation completed. The history had 1 conversation already.\n"
     )
-    assert run_here("history", "export", "c2", "--to", "one.md").returncode == 0
+    assert paragone("history", "export", "c2", "--to", "one.md").returncode == 0
     assert "word0 word1 word2" in (tmp_path / "one.md").read_text()
 
 
-def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path, monkeypatch, run_here):
+def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     broken = written(chat, STEADY, ["Broken."])
     written(chat, STEADY, ["Whole."])
@@ -234,40 +234,38 @@ def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path
             "UPDATE lane SET definition = '{' WHERE conversation_id = (SELECT id FROM conversation WHERE number = ?)",
             (broken,),
         )
-    done = run_here("history", "export", "--all", "--to", "all.json")
+    done = paragone("history", "export", "--all", "--to", "all.json")
     assert (done.returncode, f"c{broken} is left out." in said(done)) == (1, True)
     assert json.loads((tmp_path / "all.json").read_text())["name"] == "Whole."
 
 
-def test_the_history_is_searched_and_conversations_are_renamed(run_here):
+def test_the_history_is_searched_and_conversations_are_renamed():
     number = written(chat, STEADY, ["Name a colour."])
-    (hit,) = data("history", run_here("history", "search", "a", "COLOUR", "--json"))["hits"]
+    (hit,) = data("history", paragone("history", "search", "a", "COLOUR", "--json"))["hits"]
     assert (hit["id"], hit["engine"], hit["text"]) == (f"c{number}", "", "Name a colour.")
-    assert "word0" in run_here("history", "search", "word0").stdout.decode()
-    assert "No prompt, no answer and no title" in said(run_here("history", "search", "nowhere"))
-    done = run_here("history", "rename", f"c{number}", "The", "colours", "--json")
+    assert "word0" in paragone("history", "search", "word0").stdout.decode()
+    assert "No prompt, no answer and no title" in said(paragone("history", "search", "nowhere"))
+    done = paragone("history", "rename", f"c{number}", "The", "colours", "--json")
     assert data("history", done) == {"id": f"c{number}", "title": "The colours"}
-    done = run_here("history", "tag", f"c{number}", "Work", "later", "--json")
+    done = paragone("history", "tag", f"c{number}", "Work", "later", "--json")
     assert data("history", done) == {"id": f"c{number}", "tags": ["later", "work"]}
-    assert data("history", run_here("history", "pin", f"c{number}", "--json"))["pinned"]
-    (listed,) = data("history", run_here("history", "list", "tag:work", "--json"))["conversations"]
+    assert data("history", paragone("history", "pin", f"c{number}", "--json"))["pinned"]
+    (listed,) = data("history", paragone("history", "list", "tag:work", "--json"))["conversations"]
     assert (listed["title"], listed["tags"], listed["pinned"]) == ("The colours", ["later", "work"], True)
     assert (
-        "The colours #later #work (pinned)\n" in run_here("history", "list", "engine:steady").stdout.decode()
+        "The colours #later #work (pinned)\n" in paragone("history", "list", "engine:steady").stdout.decode()
     )
     assert (
-        said(run_here("history", "list", "model:nothing"))
+        said(paragone("history", "list", "model:nothing"))
         == "paragone: No conversation fits these filters.\n"
     )
-    assert said(run_here("history", "tag", f"c{number}")) == f"paragone: c{number} has no tags.\n"
+    assert said(paragone("history", "tag", f"c{number}")) == f"paragone: c{number} has no tags.\n"
 
 
-def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversation(
-    tmp_path, monkeypatch, run_here
-):
+def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversation(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     number = written(chat, STEADY, ["Hi.", "Again."])
-    done = run_here("suite", "new", "new.jsonl", "--from", f"c{number}", "--json")
+    done = paragone("suite", "new", "new.jsonl", "--from", f"c{number}", "--json")
     assert data("suite new", done) == {"file": "new.jsonl", "prompts": 2}
     assert [json.loads(line) for line in (tmp_path / "new.jsonl").read_text().splitlines()] == [
         {"system": "Be brief.", "prompt": "Hi."},
@@ -280,12 +278,12 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
             ],
         },
     ]
-    assert "--from" in said(run_here("suite", "new", "other.jsonl"))
+    assert "--from" in said(paragone("suite", "new", "other.jsonl"))
     experiment = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="two")], ["One.", "Two."])
-    done = run_here("history", "import", f"e{experiment}/2", "--json")
+    done = paragone("history", "import", f"e{experiment}/2", "--json")
     (opened,) = data("history", done)["imported"]
     assert opened["title"] == f"e{experiment} #1: Two."
-    again = data("history", run_here("history", "import", f"e{experiment}/4", "--json"))
+    again = data("history", paragone("history", "import", f"e{experiment}/4", "--json"))
     assert again["imported"] == [{**opened, "new": False}]
 
 
@@ -299,31 +297,31 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
         (("list", "c9"), "'c9' is not a filter."),
     ],
 )
-def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch, run_here):
+def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = run_here("history", *argv)
+    done = paragone("history", *argv)
     assert done.returncode == 2
     assert sentence in said(done)
     assert not list(tmp_path.glob("x.*"))
 
 
-def test_conversations_are_deleted_after_a_confirmation(run_here):
+def test_conversations_are_deleted_after_a_confirmation():
     numbers = [written(chat, STEADY, [text]) for text in ("One.", "Two.", "Three.")]
     done = paragone("history", "delete", f"c{numbers[0]}")
     assert (done.returncode, "Confirm with --yes." in said(done)) == (2, True)
     done = paragone("history", "delete", f"c{numbers[0]}", "c99", "--yes")
     assert done.returncode == 2, "all or none"
-    assert len(data("history", run_here("history", "--json"))["conversations"]) == 3
+    assert len(data("history", paragone("history", "--json"))["conversations"]) == 3
     done = paragone("history", "delete", *(f"c{number}" for number in numbers[:2]), "--yes", "--json")
     assert data("history", done) == {"deleted": ["c1", "c2"]}
-    (left,) = data("history", run_here("history", "--json"))["conversations"]
+    (left,) = data("history", paragone("history", "--json"))["conversations"]
     assert left["title"] == "Three."
 
 
-def test_an_import_needs_consent_to_what_its_engines_do_elsewhere(tmp_path, monkeypatch, run_here):
+def test_an_import_needs_consent_to_what_its_engines_do_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(chat, STEADY, ["Hi."])
-    assert run_here("history", "export", "c1", "--to", "chat.json").returncode == 0
+    assert paragone("history", "export", "c1", "--to", "chat.json").returncode == 0
     document = json.loads((tmp_path / "chat.json").read_text())
     document["engines"][0] = {
         "name": "far",
@@ -333,7 +331,7 @@ def test_an_import_needs_consent_to_what_its_engines_do_elsewhere(tmp_path, monk
     }
     (tmp_path / "chat.json").write_text(json.dumps(document))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
-    done = run_here("history", "import", "chat.json")
+    done = paragone("history", "import", "chat.json")
     assert (done.returncode, "the engine far contacts http://stranger.example" in said(done)) == (2, True)
-    assert run_here("history").stdout == b""
-    assert run_here("history", "import", "chat.json", "--trust").returncode == 0
+    assert paragone("history").stdout == b""
+    assert paragone("history", "import", "chat.json", "--trust").returncode == 0

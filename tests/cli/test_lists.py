@@ -101,31 +101,24 @@ def test_models(folder, smollm2):
     assert "\x1b" not in shown
 
 
-def test_models_of_a_backend_that_is_not_there(run_here):
-    done = run_here("engines", "models", "llama_cp")
+def test_a_backend_that_is_not_there_and_no_folders():
+    done = paragone("engines", "models", "llama_cp")
     assert done.returncode == 2
     assert "Did you mean 'llama_cpp'?" in said(done)
-
-
-def test_no_folders():
     done = paragone("engines", "models", "rogue")
     assert (done.returncode, done.stdout) == (0, b"")
     assert "set `folders` under [models]" in said(done)
 
 
 @pytest.mark.parametrize("backend", ["llama_cpp", "ollama"])
-def test_every_option_is_listed_with_what_it_does(backend, run_here):
-    done = run_here("engines", "options", backend)
+def test_every_option_is_listed_with_what_it_does(backend):
+    done = paragone("engines", "options", backend)
     assert (done.returncode, said(done)) == (0, "")
     shown = " ".join(done.stdout.decode().split())
-    found = data("engines options", run_here("engines", "options", backend, "--json"))
+    found = data("engines options", paragone("engines", "options", backend, "--json"))
     kinds = Registry().get(backend)
-    assert [option["name"] for option in found["load"]] == [
-        info.name for info in describe(kinds.load_options)
-    ]
-    assert [option["name"] for option in found["sampling"]] == [
-        info.name for info in describe(kinds.sampling)
-    ]
+    for name, kind in (("load", kinds.load_options), ("sampling", kinds.sampling)):
+        assert [option["name"] for option in found[name]] == [info.name for info in describe(kind)]
     for option in (*found["load"], *found["sampling"]):
         assert f" {option['name']}: {option['kind']}" in shown
         assert option["doc"] in shown

@@ -12,7 +12,7 @@ from tests.workbench.conversation_writer import ConversationWriter
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.store import Store
 
-from .conftest import data, paragone, said
+from .conftest import data, forked, said
 
 FAR = "[engines.far]\nbackend = 'ollama'\nmodel = 'm'\nurl = '{url}'\n"
 
@@ -45,7 +45,7 @@ def answering(server):
 def test_offline_an_engine_at_a_server_is_refused_by_name(how, listener, settings):
     settings("[network]\noffline = true\n" if how == "setting" else "")
     offline = ["--offline"] if how == "option" else []
-    done = paragone(*offline, "ask", f"openai:m@{url(listener)}", "Hi")
+    done = forked(*offline, "ask", f"openai:m@{url(listener)}", "Hi")
     assert (done.returncode, done.stdout) == (2, b"")
     assert f"paragone is offline: it does not contact {url(listener)}, the address of m." in said(done)
     assert "local_servers = true" in said(done)
@@ -55,24 +55,19 @@ def test_offline_an_engine_at_a_server_is_refused_by_name(how, listener, setting
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ("engines",),
-        ("engines", "models", "ollama"),
-        ("engines", "pull", "far"),
-        ("bench", "far"),
-    ],
+    [("engines",), ("engines", "models", "ollama"), ("engines", "pull", "far"), ("bench", "far")],
     ids=" ".join,
 )
 def test_no_command_contacts_a_server_offline(command, listener, settings, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", url(listener))
     settings(FAR.format(url=url(listener)))
-    said(paragone(*command, "--offline"))
+    said(forked(*command, "--offline"))
     assert untouched(listener)
 
 
 def test_offline_an_engine_whose_process_needs_the_network_is_refused_by_name(tmp_path):
     (tmp_path / "m.gguf").touch()
-    done = paragone(
+    done = forked(
         "ask", "--offline", f"llama_cpp:{tmp_path}/m.gguf", "Hi", "--set", "rpc_servers=10.0.0.7:50052"
     )
     assert done.returncode == 2
@@ -98,14 +93,7 @@ def imported(done):
     return "the plugin was imported" in said(done)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "options stranger",
-        "doctor",
-        "report c1 --to x.html",
-    ],
-)
+@pytest.mark.parametrize("command", ["options stranger", "doctor", "report c1 --to x.html"])
 def test_what_a_plugin_starts_at_its_import_contacts_nothing_with_the_option(
     command, calling, listener, settings, tmp_path, monkeypatch
 ):
@@ -115,7 +103,7 @@ def test_what_a_plugin_starts_at_its_import_contacts_nothing_with_the_option(
         conversation = ConversationWriter(store, "Why is it so?")
         lane = conversation.lane(EngineDefinition(name="q", backend="stranger", model="m"))
         conversation.answer(conversation.conversation.prompts[0], lane, "Because.")
-    assert imported(paragone(*command.split(), "--offline"))
+    assert imported(forked(*command.split(), "--offline"))
     assert untouched(listener)
 
 
@@ -133,19 +121,19 @@ def test_the_setting_holds_however_it_is_written_and_whatever_else_is_wrong(
 ):
     elsewhere = tmp_path / "other.toml"
     elsewhere.write_text(text, encoding="utf-8")
-    assert imported(paragone("engines", "options", "stranger", "--config", str(elsewhere)))
+    assert imported(forked("engines", "options", "stranger", "--config", str(elsewhere)))
     assert untouched(listener)
 
 
 @pytest.mark.parametrize("text", ["", "# [network]\n# offline = true\n[lanes\n"])
 def test_a_plugin_starts_what_it_wants_if_nobody_says_offline(text, calling, listener, settings):
     settings(text)
-    assert imported(paragone("engines", "options", "stranger"))
+    assert imported(forked("engines", "options", "stranger"))
     assert not untouched(listener)
 
 
 def test_offline_an_environment_is_made_of_local_wheels_only():
-    done = paragone("env", "create", "exllamav2", "--yes", "--offline")
+    done = forked("env", "create", "exllamav2", "--yes", "--offline")
     assert done.returncode == 2
     assert "--find-links" in said(done)
 
@@ -154,28 +142,28 @@ def test_offline_an_environment_is_made_of_local_wheels_only():
 def test_servers_here_may_be_used_offline_if_the_user_allows_it(how, answering, settings):
     settings("[network]\nlocal_servers = true\n" + ("offline = true\n" if how == "setting" else ""))
     offline = ["--offline"] if how == "option" else []
-    done = paragone(*offline, "ask", f"ollama:m@{answering.url}", "Hi")
+    done = forked(*offline, "ask", f"ollama:m@{answering.url}", "Hi")
     assert (done.returncode, done.stdout) == (0, b"Hello.\n"), said(done)
-    done = paragone(*offline, "ask", "ollama:m@http://10.0.0.7:1", "Hi")
+    done = forked(*offline, "ask", "ollama:m@http://10.0.0.7:1", "Hi")
     assert "it does not contact http://10.0.0.7:1" in said(done)
 
 
 def test_servers_here_are_asked_only_if_the_user_says_so(server, settings, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", server.url)
-    done = paragone("engines", "models", "--json")
+    done = forked("engines", "models", "--json")
     assert not server.requests
     assert data("engines models", done)["not_asked"] == ["ollama", "scripted_server"]
-    assert "`paragone engines models ollama` asks" in said(paragone("engines", "models"))
-    assert "m:latest" in paragone("engines", "models", "ollama").stdout.decode()
+    assert "`paragone engines models ollama` asks" in said(forked("engines", "models"))
+    assert "m:latest" in forked("engines", "models", "ollama").stdout.decode()
     server.requests.clear()
     settings("[network]\nlocal_servers = true\n")
-    assert "m:latest" in paragone("engines", "models").stdout.decode()
+    assert "m:latest" in forked("engines", "models").stdout.decode()
 
 
 def test_doctor_contacts_no_server_offline_and_tries_what_holds_the_network(listener, settings, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", url(listener))
     settings(FAR.format(url=url(listener)))
-    done = paragone("doctor", "--offline", "--json")
+    done = forked("doctor", "--offline", "--json")
     said(done)
     assert untouched(listener)
     offline = data("doctor", done)["machine"]["offline"]

@@ -17,7 +17,7 @@ from paragone import InputError, ScoreRequest, Token, TokenizeRequest
 from paragone_cli.commands import run
 from paragone_workbench.workbench import Workbench
 
-from .conftest import all_gone, paragone, running, said
+from .conftest import all_gone, forked, paragone, running, said
 
 ROOT = Path(__file__).parents[2]
 TEXT = "The capital of France is Paris."
@@ -110,11 +110,7 @@ def test_the_config_limits_requests_and_a_signal_completes_the_answers_in_progre
     with running("serve", "rogue:steady", *endless, "--port", "0") as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().split()[-1]
-        asked = {
-            "model": "steady",
-            "messages": [{"role": "user", "content": "hello"}],
-            "stream": True,
-        }
+        asked = {"model": "steady", "messages": [{"role": "user", "content": "hello"}], "stream": True}
         head = {"authorization": "Bearer sesame"}
         twice = {**asked, "messages": [{"role": "user", "content": "hello"}] * 2}
         two = httpx.post(f"{address}/chat/completions", json=twice, headers=head)
@@ -150,7 +146,7 @@ def test_an_address_that_cannot_be_used():
     named = paragone("serve", "rogue:steady", "--host", "example.test")
     assert named.returncode == 2
     assert "--host is not an IP address: example.test.\n" in said(named)
-    offline = paragone("serve", "rogue:steady", "--offline")
+    offline = forked("serve", "rogue:steady", "--offline")
     assert offline.returncode == 2
     assert "paragone is offline, and does not listen at 127.0.0.1.\n" in said(offline)
 

@@ -115,27 +115,23 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (
-            ("run", "FILE", *ENGINES, "--repeat", "0"),
-            "Argument --repeat: '0' is not a whole number from 1 to 1,000.",
-        ),
         (("run", "FILE", *ENGINES, "--filter", "nowhere"), "No prompt of prompts.jsonl matches"),
         (("run", "FILE", "--engines", "nobody:m"), "There is no backend 'nobody'."),
         (("show", "9"), "'9' is not the id of an experiment."),
     ],
 )
-def test_what_cannot_be_done(prompts, argv, sentence, run_here):
+def test_what_cannot_be_done(prompts, argv, sentence):
     file = prompts("x")
-    done = run_here("suite", *(file if word == "FILE" else word for word in argv))
+    done = paragone("suite", *(file if word == "FILE" else word for word in argv))
     assert done.returncode == 2
     assert sentence in said(done)
 
 
-def test_the_newest_experiments_are_named_instead(prompts, run_here):
-    assert "The history has none yet." in said(run_here("suite", "show", "e9"))
+def test_the_newest_experiments_are_named_instead(prompts):
+    assert "The history has none yet." in said(paragone("suite", "show", "e9"))
     paragone("suite", "run", prompts("x"), "--engines", "rogue:nothing")
     for argv in (("show",), ("show", "9"), ("compare", "e9")):
-        done = run_here("suite", *argv)
+        done = paragone("suite", *argv)
         assert done.returncode == 2
         assert "The newest are: e1 (prompts)." in said(done)
 
@@ -209,7 +205,7 @@ def test_junit_xml(prompts, tmp_path):
     assert "x \ufffd <&>" in root[0][0].get("name")
 
 
-def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path, run_here):
+def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path):
     file, config = prompts("x"), tmp_path / "c.toml"
     config.write_text("")
     link, pipe = tmp_path / "link.xml", tmp_path / "pipe"
@@ -220,30 +216,30 @@ def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path, run_here):
         (config, "is a file that the program reads."),
         (pipe, "is not a regular file."),
     ):
-        done = run_here("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
+        done = paragone("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
         assert (done.returncode, done.stdout) == (2, b"")
         assert f"{target} {sentence}" in said(done)
     assert Path(file).read_text()
-    assert json.loads(run_here("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
+    assert json.loads(paragone("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
 
 
-def test_experiments_are_listed_and_shown(prompts, run_here):
+def test_experiments_are_listed_and_shown(prompts):
     file = prompts("x \x1b[31m", "fail", assertions=[{"type": "contains", "value": "X"}])
     paragone("suite", "run", file, *ENGINES)
-    (listed,) = data("suite list", run_here("suite", "list", "--json"))["experiments"]
+    (listed,) = data("suite list", paragone("suite", "list", "--json"))["experiments"]
     assert (listed["id"], listed["engines"], listed["done"], listed["failed"]) == ("e1", ["a", "b"], 2, 2)
-    assert run_here("suite", "list").stdout.decode().splitlines()[1].startswith("e1  prompts  a, b")
-    text = run_here("suite", "show", "e1").stdout.decode()
+    assert paragone("suite", "list").stdout.decode().splitlines()[1].startswith("e1  prompts  a, b")
+    text = paragone("suite", "show", "e1").stdout.decode()
     assert "#0 x" in text
     assert "e1/1  [1/1] X" in text
     assert "failed: The engine failed." in text
     assert "\x1b" not in text
-    shown = data("suite show", run_here("suite", "show", "e1", "--json"))
+    shown = data("suite show", paragone("suite", "show", "e1", "--json"))
     assert [it["runs"] for it in shown["engines"]] == [2, 2]
     assert {it["run"] for it in shown["runs"]} == {"e1/1", "e1/2", "e1/3", "e1/4"}
-    only = data("suite show", run_here("suite", "show", "e1", "--failed", "--json"))
+    only = data("suite show", paragone("suite", "show", "e1", "--failed", "--json"))
     assert [it["prompt_index"] for it in only["runs"]] == [1, 1]
-    assert "#0" not in run_here("suite", "show", "e1", "--failed").stdout.decode()
+    assert "#0" not in paragone("suite", "show", "e1", "--failed").stdout.decode()
 
 
 def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
@@ -256,40 +252,40 @@ def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
     assert max(map(len, lines)) < 130
 
 
-def test_engines_are_compared(prompts, run_here):
+def test_engines_are_compared(prompts):
     words = [f"word{number}" for number in range(12)]
     file = prompts(*words, assertions=[{"type": "contains", "value": "WORD1"}])
     paragone("suite", "run", file, *ENGINES)
-    done = run_here("suite", "compare", "e1")
+    done = paragone("suite", "compare", "e1")
     assert "do not differ in pass rate" in done.stdout.decode()
-    found = data("suite compare", run_here("suite", "compare", "e1", "--json"))
+    found = data("suite compare", paragone("suite", "compare", "e1", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a", "b"]
     assert [(it["a"], it["b"], it["margin"], it["verdict"]) for it in found["non_inferiority"]] == [
         ("a", "b", 0.03, "open"),
         ("b", "a", 0.03, "open"),
     ]
-    done = run_here("suite", "compare", "e1", "--margin", "40")
+    done = paragone("suite", "compare", "e1", "--margin", "40")
     assert "b is not worse than a by more than 40.0 points: at worst, b passes " in done.stdout.decode()
     paragone("suite", "run", file, "--engines", "scripted:steady")
-    found = data("suite compare", run_here("suite", "compare", "e1", "e2", "--json"))
+    found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a (e1)", "b (e1)", "steady (e2)"]
     assert {it["prompts"] for it in found["same_answers"]} == {12}
     pairs = {(it["a"], it["b"]) for it in (*found["comparisons"], *found["same_answers"])}
     assert pairs == {("a (e1)", "steady (e2)"), ("b (e1)", "steady (e2)")}, "not those of one experiment"
 
 
-def test_what_differs_between_experiments_stands_above_their_comparison(prompts, run_here):
+def test_what_differs_between_experiments_stands_above_their_comparison(prompts):
     file = prompts("one", "two", "three")
     paragone("suite", "run", file, *ENGINES)
     paragone("suite", "run", file, "--engines", "scripted:c", "--schedule", "sequential")
     paragone("suite", "run", file, "--engines", "scripted:c", "--system", "Be brief.")
-    lines = run_here("suite", "list").stdout.decode().splitlines()[1:]
+    lines = paragone("suite", "list").stdout.decode().splitlines()[1:]
     assert [line.rpartition("  ")[2] for line in lines] == ["swap", "sequential", "swap"]
-    found = data("suite compare", run_here("suite", "compare", "e1", "e2", "--json"))
+    found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
     assert found["notes"] == [
         "The schedule is swap in e1 and sequential in e2. Speeds in different schedules are not comparable."
     ]
-    text = run_here("suite", "compare", "e1", "e3").stdout.decode()
+    text = paragone("suite", "compare", "e1", "e3").stdout.decode()
     head, _, table = text.partition("\n\n")
     assert head.splitlines() == [
         "The experiments differ in more than their engines:",
@@ -298,13 +294,13 @@ def test_what_differs_between_experiments_stands_above_their_comparison(prompts,
     assert table.startswith("engine")
 
 
-def test_another_experiment_of_the_same_name_is_told_while_the_first_is_not_finished(prompts, run_here):
+def test_another_experiment_of_the_same_name_is_told_while_the_first_is_not_finished(prompts):
     file = prompts("p1", "p2")
     paragone("suite", "run", file, *ENGINES, "--filter", "p1")
     told = paragone("suite", "run", file, *ENGINES, "--set", "seed=1")
     assert "Beginning experiment e2: e1, which is not finished, differs in " in said(told)
     assert "Beginning" not in said(paragone("suite", "run", file, *ENGINES, "--set", "seed=2"))
-    assert "e1 is not finished: 2 of 4 runs." in run_here("suite", "compare", "e1").stdout.decode()
+    assert "e1 is not finished: 2 of 4 runs." in paragone("suite", "compare", "e1").stdout.decode()
 
 
 def test_the_table_while_it_runs(prompts, terminal: Terminal):

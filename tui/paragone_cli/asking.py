@@ -24,7 +24,7 @@ from paragone_workbench.workbench import Workbench
 
 def ask(args: AskArguments) -> int:
     context = CommandContext(args)
-    (definition,) = context.checked([args.engine], args.settings, args.preset)
+    (definition,) = context.engines([args.engine], args.settings, args.preset)
     if args.text is not None and args.prompt is not None:
         raise InputError(
             "Two prompts were given.", hint="Write the prompt after the engine, or after --prompt."
@@ -56,7 +56,7 @@ _WIDTH = 72
 
 def compare(args: CompareArguments) -> int:
     context = CommandContext(args)
-    definitions = context.checked(args.engines, args.settings, args.preset)
+    definitions = context.engines(args.engines, args.settings, args.preset)
     spec = prompt_spec(args, args.prompt, context)
     from paragone.shared_options import draw_seed
 

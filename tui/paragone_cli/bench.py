@@ -118,7 +118,7 @@ def bench(args: BenchArguments) -> int:
     tests = results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
     users = results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)
-    definitions = context.checked(args.engines, args.settings)
+    definitions = context.engines(args.engines, args.settings)
     pool = bench_pool(context.registry, definitions, args.users)
     for engine in pool.engines:
         if reason := refusal(engine, max(args.users, default=1)):

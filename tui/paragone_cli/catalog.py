@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError, PullProgress
+from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
 from paragone.network import GUARD
-from paragone.options import OptionInfo, Options, describe, value_text
+from paragone.options import Options, describe, value_text
 from paragone.texts import size_text
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import (
-    BackendArguments,
-    OneBackendArguments,
-    PrintArguments,
-    PullArguments,
-)
+from paragone_cli.command_line import command_arguments, output
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import bar, for_shell, not_asked_text
 from paragone_cli.command_line.progress import StatusLine
+from paragone_workbench import models
 from paragone_workbench.doctor import probe_engines
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import (
@@ -37,125 +31,80 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.engines.failures import as_paragone_error
 from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry, name_reached
-from paragone_workbench.models import (
-    USUAL_FOLDER,
-    ConfiguredEndpoint,
-    existing_demo_models,
-    find_models,
-    normalize_url,
-    query_endpoints,
-    servers_not_asked,
-)
 from paragone_workbench.paths import accessible
 
 _WIDEST = 100
 
 
-def list_options(args: BackendArguments) -> int:
+def list_options(args: command_arguments.BackendArguments) -> int:
     backend = Registry().get(args.backend)
+    kinds: dict[str, tuple[str, type[Options]]] = {
+        "load": ("Load options, which take effect when a model is opened", backend.load_options),
+        "sampling": ("Sampling options, which take effect with each prompt", backend.sampling),
+        "context": ("Options of every engine, which take effect with each prompt", ContextOptions),
+    }
+    found = {name: describe(kind) for name, (_, kind) in kinds.items()}
     if args.json:
-        found = {
-            "load": _option_json(backend.load_options),
-            "sampling": _option_json(backend.sampling),
-            "context": _option_json(ContextOptions),
+        listed = {
+            name: [{**asdict(it), "choices": [*it.choices]} for it in infos] for name, infos in found.items()
         }
-        output.put_json({"backend": backend.name, **found})
+        output.put_json({"backend": backend.name, **listed})
         return 0
     output.put_line(f"Options of {backend.title}, for [engines.NAME] in config.toml or --set KEY=VALUE")
-    for heading, kind in (
-        ("Load options, which take effect when a model is opened", backend.load_options),
-        ("Sampling options, which take effect with each prompt", backend.sampling),
-        ("Options of every engine, which take effect with each prompt", ContextOptions),
-    ):
-        if infos := describe(kind):
+    width, indent = max(min(output.terminal_width(), _WIDEST), 40), " " * 6
+    for name, (heading, _) in kinds.items():
+        if found[name]:
             output.put(f"\n{heading}")
-        for info in infos:
-            output.put("\n".join(_describe(info)))
+        for info in found[name]:
+            default = f", default {value_text(info.default)}" if info.default not in (None, []) else ""
+            output.put_line(f"  {info.name}: {info.accepted}{default}")
+            # names such as llama-server and --no-kv-offload stay whole
+            doc = textwrap.fill(output.one_line(info.doc), width - len(indent), break_on_hyphens=False)
+            output.put(textwrap.indent(doc, indent))
     return 0
 
 
-def _describe(info: OptionInfo) -> Iterator[str]:
-    default = f", default {value_text(info.default)}" if info.default not in (None, []) else ""
-    yield output.one_line(f"  {info.name}: {info.accepted}{default}")
-    width = min(output.terminal_width(), _WIDEST)
-    yield from textwrap.wrap(
-        output.one_line(info.doc),
-        max(width, 40),
-        initial_indent=" " * 6,
-        subsequent_indent=" " * 6,
-        break_on_hyphens=False,  # names such as llama-server and --no-kv-offload stay whole
-    )
-
-
-def _option_json(kind: type[Options]) -> list[Json]:
-    return [{**dataclasses.asdict(info), "choices": list(info.choices)} for info in describe(kind)]
-
-
-def list_engines(args: PrintArguments) -> int:
+def list_engines(args: command_arguments.PrintArguments) -> int:
     context = CommandContext(args)
     definitions = list(context.config.engines.values())
-    probed = list(zip(definitions, run(probe_engines(definitions, context.registry)), strict=True))
-    if args.json:
+    listed, rows = [], []
+    for it, probe in zip(definitions, run(probe_engines(definitions, context.registry)), strict=True):
         # without the options: they may contain secrets
-        listed = [
+        listed.append(
             {
-                "engine": definition.name,
-                "backend": definition.backend,
-                "model": definition.model,
-                "python": definition.python,
+                "engine": it.name,
+                "backend": it.backend,
+                "model": it.model,
+                "python": it.python,
                 "usable": probe.usable,
                 "reason": probe.reason,
                 "remedy": probe.remedy,
             }
-            for definition, probe in probed
-        ]
-        output.put_json({"engines": listed})
-    elif definitions:
-        output.put_table(
-            [
-                (
-                    definition.name,
-                    definition.backend,
-                    definition.model,
-                    "usable" if probe.usable else f"not usable: {probe.reason} {probe.remedy}",
-                )
-                for definition, probe in probed
-            ]
         )
-    else:
-        path = context.config.document.path
-        sample = "" if path.exists() else "`paragone config init` creates a sample, and "
-        output.note(
-            f"No engine is defined in {path}; {sample}`paragone engines models` lists models that need no definition."
-        )
+        state = "usable" if probe.usable else f"not usable: {probe.reason} {probe.remedy}"
+        rows.append((it.name, it.backend, it.model, state))
+    path = context.config.document.path
+    sample = "" if path.exists() else "`paragone config init` creates a sample, and "
+    nothing = f"No engine is defined in {path}; {sample}`paragone engines models` lists models that need no definition."
+    output.put_list({"engines": listed}, rows, nothing, as_json=args.json)
     return 0
 
 
 _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "LOADED", "ENGINE")
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(NamedTuple):
     backend: str
     model: ModelInfo
-    url: str | None = None
+    url: str | None
     """URL of the model's server, if that is not the backend's default server."""
-
-    @property
-    def engine(self) -> str:
-        return f"{self.backend}:{shorten_home(self.model.model)}" + (f"@{self.url}" if self.url else "")
-
-    @property
-    def key(self) -> object:
-        """Equal for entries of the same model at the same server."""
-        return self.backend, self.model.model, self.url and normalize_url(self.url)
 
 
 _Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
 """Models, and the errors of backends and servers that list no models, each with the name of its backend."""
 
 
-def list_models(args: OneBackendArguments) -> int:
+def list_models(args: command_arguments.OneBackendArguments) -> int:
     context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:
@@ -171,7 +120,7 @@ def list_models(args: OneBackendArguments) -> int:
     (listed, errors), endpoints = run(
         _found(backends, folders, context.config.engines.values(), asks_servers=asks, prints=not args.json)
     )
-    not_asked = [] if asks else servers_not_asked(backends.values(), endpoints)
+    not_asked = [] if asks else models.servers_not_asked(backends.values(), endpoints)
     if args.json:
         output.put_json(
             {
@@ -189,7 +138,7 @@ def list_models(args: OneBackendArguments) -> int:
             if report is not None and not report.probe.usable:  # the backend's default server lists no models
                 output.note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
         if not listed and any(backend.capabilities.local for backend in backends.values()):
-            searched = ", ".join((*folders, USUAL_FOLDER))
+            searched = ", ".join((*folders, models.USUAL_FOLDER))
             output.note(
                 f"No model was found in {searched}, or where other programs keep models; set `folders` under "
                 f"[models] in {context.config.document.path}."
@@ -208,12 +157,12 @@ async def _found(
     *,
     asks_servers: bool,
     prints: bool,
-) -> tuple[_Answer, Sequence[ConfiguredEndpoint]]:
+) -> tuple[_Answer, Sequence[models.ConfiguredEndpoint]]:
     """Ask backends and servers for their models. Return each model once, the errors, and the servers of engines.
 
     With `prints`, print the models. The models of backends and servers that answer quickly are printed first.
     """
-    querying = asyncio.create_task(query_endpoints(engines, backends.get))
+    querying = asyncio.create_task(models.query_endpoints(engines, backends.get))
     asked = [
         asyncio.create_task(_models(backend, folders, asks_servers=asks_servers))
         for backend in backends.values()
@@ -224,11 +173,13 @@ async def _found(
     errors: list[tuple[str, ParagoneError]] = []
     for some in ([task for task in asked if task in quick], [task for task in asked if task not in quick]):
         new: dict[object, _Listed] = {}
-        for models, failed in await asyncio.gather(*some):
+        for entries, failed in await asyncio.gather(*some):
             errors += failed
-            for entry in models:  # a backend lists its default server's models, and so may an engine's server
-                if entry.key not in listed:
-                    new.setdefault(entry.key, entry)
+            # a backend lists its default server's models, and so may an engine's server
+            for entry in entries:
+                key = (entry.backend, entry.model.model, entry.url and models.normalize_url(entry.url))
+                if key not in listed:
+                    new.setdefault(key, entry)
         if new and prints:
             output.put_table([_HEADING, *map(_row, new.values())])
             output.flush()
@@ -236,7 +187,7 @@ async def _found(
     return (list(listed.values()), errors), await querying
 
 
-async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _Answer:
+async def _served(querying: asyncio.Task[tuple[models.ConfiguredEndpoint, ...]]) -> _Answer:
     listed: list[_Listed] = []
     errors: list[tuple[str, ParagoneError]] = []
     for endpoint in await querying:
@@ -251,11 +202,11 @@ async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _An
 
 async def _models(backend: Backend, folders: Sequence[str], *, asks_servers: bool) -> _Answer:
     try:
-        found = await find_models(backend, folders, asks_servers=asks_servers) or ()
+        found = await models.find_models(backend, folders, asks_servers=asks_servers) or ()
     except ParagoneError as error:
         return [], [(backend.name, error)]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
-        found = [*found, *await existing_demo_models(backend)]
+        found = [*found, *await models.existing_demo_models(backend)]
     return [_Listed(backend.name, model, model.address) for model in found], []
 
 
@@ -277,7 +228,8 @@ def _json(listed: _Listed) -> dict[str, Json]:
 
 
 def _row(listed: _Listed) -> tuple[str, ...]:
-    model, spec = listed.model, for_shell(listed.engine)
+    backend, model, url = listed
+    spec = for_shell(f"{backend}:{shorten_home(model.model)}" + (f"@{url}" if url else ""))
     return (
         model.name,
         size_text(model.size),
@@ -290,9 +242,9 @@ def _row(listed: _Listed) -> tuple[str, ...]:
     )
 
 
-def pull(args: PullArguments) -> int:
+def pull(args: command_arguments.PullArguments) -> int:
     context = CommandContext(args)
-    (definition,) = context.checked([args.engine], [])
+    (definition,) = context.engines([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
     name_reached(backend, definition.name, definition.model, load)
@@ -308,14 +260,14 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
         try:
             async with contextlib.aclosing(backend.pull(model, options)) as updates:
                 async for progress in updates:
-                    percent = _percent(progress)
-                    before, step = step, (progress.status, percent // 10)
+                    done, total, text = progress.done, progress.total, progress.status
+                    percent = min(max(100 * done // total, 0), 100) if total else 0  # 100 only at the end
+                    size = f"{percent}% of {size_text(total)}: " if total else ""
+                    before, step = step, (text, percent // 10)
                     if step != before and not status.on:
-                        output.note(
-                            _progress_text(progress, percent) if progress.total else f"{progress.status} …"
-                        )
+                        output.note(f"{size}{text}" if total else f"{text} …")
                     if step != before or status.due:
-                        status.show(f"{bar(percent, 100)} {_progress_text(progress, percent)}")
+                        status.show(f"{bar(percent, 100)} {size}{text}")
         except asyncio.CancelledError:
             status.end()
             output.note(
@@ -324,13 +276,3 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
             raise
         except Exception as error:
             raise as_paragone_error(error, backend.name) from error
-
-
-def _percent(progress: PullProgress) -> int:
-    """Return the downloaded share of the known total, in whole percent; 100 only if the download is complete."""
-    return min(max(100 * progress.done // progress.total, 0), 100) if progress.total else 0
-
-
-def _progress_text(progress: PullProgress, percent: int) -> str:
-    size = f"{percent}% of {size_text(progress.total)}: " if progress.total else ""
-    return f"{size}{progress.status}"

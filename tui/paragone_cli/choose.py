@@ -140,7 +140,7 @@ def choose(args: ChooseArguments) -> int:
         )
     context = CommandContext(args)
     texts = tuple(dict.fromkeys(args.engines))
-    engines = context.checked(texts, args.settings, args.preset)
+    engines = context.engines(texts, args.settings, args.preset)
     if args.suite is None:
         engines = choices.for_questions(engines, context.registry)
     names = dict(zip(texts, (engine.name for engine in engines), strict=True))

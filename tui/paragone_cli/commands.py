@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -72,13 +71,13 @@ COMMANDS: Mapping[str, Command] = {
     "bench": command(its.BenchArguments, lambda args: cli.bench.bench(args), "Measure the speed of engines: prefill, decode and latency."),
     "fit": command(its.FitArguments, lambda args: cli.fit.fit(args), "Show how much memory an engine would take, whether that fits, and the largest context."),
     "history list": command(its.FindArguments, lambda args: cli.history.history_list(args), "List the conversations, the newest first, or those that pass all filters."),
-    "history show": command(its.RecordArguments, lambda args: cli.history.history_show(args), "Show a conversation."),
+    "history show": command(its.ConversationArguments, lambda args: cli.history.history_show(args), "Show a conversation."),
     "history search": command(its.FindArguments, lambda args: cli.history.history_search(args), "Find the prompts, answers and titles with these words."),
-    "history continue": command(its.RecordArguments, lambda args: cli.history.history_continue(args), "Let the engine of an answer write on."),
+    "history continue": command(its.ContinueArguments, lambda args: cli.history.history_continue(args), "Let the engine of an answer write on."),
     "history rename": command(its.LabelArguments, lambda args: cli.history.history_rename(args), "Give a conversation another title."),
     "history tag": command(its.LabelArguments, lambda args: cli.history.history_tag(args), "Replace the tags of a conversation; without tags, remove them."),
-    "history pin": command(its.RecordArguments, lambda args: cli.history.history_pin(args, pinned=True), "List a conversation before all others."),
-    "history unpin": command(its.RecordArguments, lambda args: cli.history.history_pin(args, pinned=False), "List a conversation by its date again."),
+    "history pin": command(its.ConversationArguments, lambda args: cli.history.history_pin(args, pinned=True), "List a conversation before all others."),
+    "history unpin": command(its.ConversationArguments, lambda args: cli.history.history_pin(args, pinned=False), "List a conversation by its date again."),
     "history delete": command(its.DeleteArguments, lambda args: cli.history.history_delete(args), "Delete conversations for good."),
     "history export": command(its.HistoryExportArguments, lambda args: cli.history.history_export(args), "Write conversations into a file."),
     "history import": command(its.HistoryImportArguments, lambda args: cli.history.history_import(args), "Add the conversations in a file, or the prompt of an experiment's answer."),
@@ -92,7 +91,7 @@ COMMANDS: Mapping[str, Command] = {
     "config path": command(its.PrintArguments, lambda args: cli.machine.config_path(args), "Print the path of config.toml."),
     "config check": command(its.PrintArguments, lambda args: cli.machine.config_check(args), "List the problems in config.toml."),
     "config init": command(its.PrintArguments, lambda args: cli.machine.config_path(args, create=True), "Create a documented sample of config.toml."),
-    "config completion": command(its.CompletionArguments, lambda args: cli.machine.completion(args, program_parser), "Print a script with which bash, zsh or fish complete the command line."),
+    "config completion": command(its.CompletionArguments, lambda args: cli.machine.completion(args, program_parser(common=True)), "Print a script with which bash, zsh or fish complete the command line."),
     "env list": command(its.PrintArguments, lambda args: cli.machine.env_list(args), "List the virtual environments of backends."),
     "env create": command(its.CreateArguments, lambda args: cli.machine.env_create(args), "Install a backend's library in an environment of its own, after showing its size."),
     "env check": command(its.EnvironmentArguments, lambda args: cli.machine.env_check(args), "Import the library in an environment."),
@@ -211,7 +210,9 @@ def run(argv: Sequence[str]) -> int:
         return COMMANDS[name].run(args)
     except InputError as error:
         words = args.engines if isinstance(args, its.ScreenArguments) else ()
-        known = {name.split(" ")[-1]: name for name in COMMANDS if name} | {name: name for name in _TOPS}
+        known = {name.split(" ")[-1]: name for name in COMMANDS if name} | {
+            name: name for name in EXAMPLES if name
+        }
         if near := difflib.get_close_matches("".join(words[:1]), known, n=1):
             error.hint = f"Did you mean `paragone {known[near[0]]}`? {error.hint}".rstrip()
         raise
@@ -220,35 +221,26 @@ def run(argv: Sequence[str]) -> int:
 def parse(argv: Sequence[str]) -> tuple[str, Arguments | None]:
     """Return the name of the command, empty for the screen, and its arguments; None for help. Raises InputError."""
     name, rest = _named(argv)
-    if name not in GROUPS:
-        return name, parse_arguments(COMMANDS[name].arguments, f"paragone {name}".rstrip(), rest)
+    if name in COMMANDS:
+        return name, parse_arguments(COMMANDS[name].arguments, _prog(name), rest)
     if not wants_help(rest):
-        _group_parser(name).parse_args(rest)  # raises InputError, because no subcommand is named
+        _parser(name).parse_args(rest)  # raises InputError, because no subcommand is named
     return name, None
 
 
-def names_in(top: str) -> list[str]:
-    """Return the names of a group's commands, or that of a command that has no subcommands."""
-    return [name for name in COMMANDS if name.startswith(f"{top} ")] if top in GROUPS else [top]
-
-
-_TOPS = [name for name in EXAMPLES if name]
-
-_VALUED = [
-    flag for _, flags, settings in declared(its.RunArguments) if "metavar" in settings for flag in flags
-]
+_VALUED = [flag for it in declared(its.RunArguments) if "metavar" in it.settings for flag in it.flags]
 """Options with a value that may precede the command's name."""
 
 
 def _named(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """Return the name of the command and the other arguments; an empty name if no command is named.
+    """Return the name of the command or group, and the other arguments; an empty name if no command is named.
 
     Options may precede the names. After `--`, no argument is taken as a name. A group without a subcommand lists.
     """
     places = list(_words(argv))
-    if not places or argv[places[0]] not in _TOPS:
+    name = argv[places[0]] if places else ""
+    if not name or name not in EXAMPLES:
         return "", argv
-    name = argv[places[0]]
     named = [place for place in places[1:] if f"{name} {argv[place]}" in COMMANDS][:1]
     rest = [word for place, word in enumerate(argv) if place not in (places[0], *named)]
     if named:
@@ -271,36 +263,19 @@ def _words(argv: Sequence[str]) -> Iterator[int]:
             yield place
 
 
-_COMMON = [name for name, _, _ in declared(Arguments)]
+def _prog(name: str) -> str:
+    return f"paragone {name}".rstrip()
 
 
 def help_of(name: str) -> str:
     """Return the help of a command or a group, or, for an empty name, of the screen with the list of commands."""
-    if name in GROUPS:
-        return _group_parser(name).format_help()
-    usage = None if name else "paragone [ENGINE ...] [options]\n       paragone COMMAND ..."
-    parser = Parser(
-        f"paragone {name}".rstrip(), usage=usage, description=summary_of(name), epilog=_epilog(name)
-    )
-    add_arguments(parser, COMMANDS[name].arguments, lambda it, _: it not in _COMMON)
-    if not name:
-        add_arguments(parser.add_argument_group("options of every command"), Arguments)
+    if name:
+        return _parser(name).format_help()
+    usage = "paragone [ENGINE ...] [options]\n       paragone COMMAND ..."
+    parser = Parser("paragone", usage=usage, description=COMMANDS[""].summary, epilog=_epilog(""))
+    add_arguments(parser, (it for it in declared(its.ScreenArguments) if not it.is_common))
+    add_arguments(parser.add_argument_group("options of every command"), declared(Arguments))
     return parser.format_help()
-
-
-def _group_parser(name: str) -> Parser:
-    parser = Parser(f"paragone {name}", description=GROUPS[name], epilog=_epilog(name))
-    _add_subcommands(parser, name)
-    return parser
-
-
-def _add_subcommands(parser: Parser, group: str) -> list[tuple[str, Parser]]:
-    """Add the subcommands of a group, without their arguments. Return their names with their parsers."""
-    added = parser.add_subparsers(metavar="SUBCOMMAND", title="subcommands", required=True)
-    return [
-        (name, added.add_parser(name.split()[1], help=summary_of(name), description=summary_of(name)))
-        for name in names_in(group)
-    ]
 
 
 def _epilog(name: str) -> str:
@@ -324,30 +299,37 @@ def summary_of(name: str) -> str:
     return GROUPS.get(name) or COMMANDS[name].summary
 
 
-def program_parser(on_argument: Callable[[argparse.Action], object] | None = None) -> Parser:
-    """Return a parser with a subparser for each command: for completion, which calls a function with each argument.
+def names_in(top: str) -> list[str]:
+    """Return the names of a group's commands, or that of a command that has no subcommands."""
+    return [name for name in COMMANDS if name.startswith(f"{top} ")] if top in GROUPS else [top]
 
-    Without the function, for the manual page, which has the options of every command only once. The parser lacks the
-    engines that `paragone ENGINE` opens: argparse would take a command's name for an engine.
+
+def program_parser(*, common: bool) -> Parser:
+    """Return a parser with a subparser for each command, which has the options of every command if `common` is true.
+
+    The parser lacks the engines that `paragone ENGINE` opens: argparse would take a command's name for an engine.
     """
-
-    def fill(parser: Parser, name: str) -> None:
-        """Add the arguments, in the screen's parser without the engines."""
-        shows_common = on_argument is not None or not name
-        added = add_arguments(
-            parser,
-            COMMANDS[name].arguments,
-            lambda it, flags: shows_common or it not in _COMMON if flags else bool(name),
-        )
-        if on_argument is not None:
-            for argument in added:
-                on_argument(argument)
-
-    parser = Parser("paragone", description=summary_of(""))
-    fill(parser, "")
-    tops = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for top in _TOPS:
-        added = tops.add_parser(top, help=summary_of(top), description=summary_of(top))
-        for name, subparser in _add_subcommands(added, top) if top in GROUPS else [(top, added)]:
-            fill(subparser, name)
+    parser = Parser("paragone", description=COMMANDS[""].summary)
+    add_arguments(parser, (it for it in declared(its.ScreenArguments) if it.flags))
+    added = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for top in filter(None, EXAMPLES):
+        _fill(added.add_parser(top, help=summary_of(top), description=summary_of(top)), top, common=common)
     return parser
+
+
+def _parser(name: str) -> Parser:
+    """Return the parser of a command or a group, with the texts of its help."""
+    parser = Parser(_prog(name), description=summary_of(name), epilog=_epilog(name))
+    _fill(parser, name)
+    return parser
+
+
+def _fill(parser: Parser, name: str, *, common: bool = False) -> None:
+    """Add the arguments of a command, or the subcommands of a group."""
+    if name not in GROUPS:
+        add_arguments(parser, (it for it in declared(COMMANDS[name].arguments) if common or not it.is_common))
+        return
+    added = parser.add_subparsers(metavar="SUBCOMMAND", title="subcommands", required=True)
+    for it in names_in(name):
+        subparser = added.add_parser(it.split()[1], help=summary_of(it), description=summary_of(it))
+        _fill(subparser, it, common=common)

@@ -64,7 +64,7 @@ LARGEST_TEXT = 2**26
 
 def fidelity(args: FidelityArguments) -> int:
     context = CommandContext(args)
-    engines = context.checked([args.engine, *args.engines], args.settings)
+    engines = context.engines([args.engine, *args.engines], args.settings)
     if args.kv is not None:
         backend = context.registry.get(engines[0].backend)
         reference, candidates = kv_candidates(

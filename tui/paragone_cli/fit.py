@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from paragone import DeviceMemory, Json, ModelInfo, ParagoneError
+from paragone.json_values import number_at
 from paragone.texts import size_text
 from paragone_cli.command_line.command_arguments import FitArguments
 from paragone_cli.command_line.context import CommandContext
@@ -14,7 +16,7 @@ from paragone_cli.command_line.output import put, put_json, put_line, put_table,
 from paragone_cli.command_line.saved import opened_store
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.machine import MARGIN
-from paragone_workbench.measure.fidelity_verdict import SavedFidelity, kld_text, saved_fidelity
+from paragone_workbench.measure.fidelity_verdict import kld_text, saved_fidelity
 from paragone_workbench.measure.fit import (
     DRIVER,
     KEPT_FREE,
@@ -26,7 +28,12 @@ from paragone_workbench.measure.fit import (
     plan_siblings,
     rough_quantizations,
 )
+from paragone_workbench.measure.sections import estimate_at
+from paragone_workbench.store.experiment_records import Measurement
 from paragone_workbench.text import local_date
+
+Losses: TypeAlias = Sequence[tuple[str, tuple[Mapping[str, Json], Measurement]]]
+"""The names of quantizations with their measured losses, and the measurements."""
 
 _OUTPUT = " (the output counts as one)"
 
@@ -59,12 +66,9 @@ def put_quantizations(
     plan: MemoryPlan,
     siblings: Sequence[Quantization],
     rough: Sequence[Quantization],
-    losses: Sequence[tuple[str, SavedFidelity]],
+    losses: Losses,
 ) -> None:
-    """Print the other quantizations of the model on this machine, their measured losses, and estimates for further ones.
-
-    `losses` has the names of quantizations with their measured losses.
-    """
+    """Print the other quantizations of the model on this machine, their measured losses, and estimates for further ones."""
     if siblings:
         put("\nOther quantizations of this model on this machine, with the same context:\n")
         put_table(
@@ -83,7 +87,7 @@ def put_quantizations(
         put_table(
             [
                 ("QUANTIZATION", "MEAN KLD", "SAME TOP TOKEN", "REFERENCE", "MEASURED"),
-                *(_loss(name, fidelity) for name, fidelity in losses),
+                *(_loss(name, *found) for name, found in losses),
             ]
         )
     if rough:
@@ -165,10 +169,17 @@ def _row(quantization: Quantization, *engine: str) -> tuple[str, ...]:
     )
 
 
-def _loss(name: str, fidelity: SavedFidelity) -> tuple[str, ...]:
-    same = "" if fidelity.same_top is None else f"{fidelity.same_top:.1%}"
-    measured = local_date(fidelity.created, "%Y-%m-%d")
-    return name, kld_text(fidelity.kld), same, fidelity.reference, measured
+def _loss(name: str, found: Mapping[str, Json], measurement: Measurement) -> tuple[str, ...]:
+    kld, same = estimate_at(found, "mean_kld"), number_at(found, "top1_agreement")
+    measured = local_date(measurement.created, "%Y-%m-%d")
+    reference = measurement.engines[0].name
+    return (
+        name,
+        "" if kld is None else kld_text(kld),
+        "" if same is None else f"{same:.1%}",
+        reference,
+        measured,
+    )
 
 
 def _fits(plan: MemoryPlan) -> str:
@@ -189,7 +200,7 @@ def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
 def fit(args: FitArguments) -> int:
     context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)
-    (definition,) = context.checked([args.engine], args.settings)
+    (definition,) = context.engines([args.engine], args.settings)
     backend = context.registry.get(definition.backend)
     planner = MemoryPlanner(definition, backend, vram=vram)
 
@@ -217,7 +228,7 @@ def fit(args: FitArguments) -> int:
     return 0
 
 
-def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> list[tuple[str, SavedFidelity]]:
+def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> Losses:
     try:
         with opened_store() as store:
             measurements = store.measurements.all("fidelity")

@@ -10,16 +10,7 @@ from pathlib import Path
 
 from paragone import InputError, Json
 from paragone.texts import counted, quoted
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import (
-    CostsArguments,
-    DeleteArguments,
-    FindArguments,
-    HistoryExportArguments,
-    HistoryImportArguments,
-    LabelArguments,
-    RecordArguments,
-)
+from paragone_cli.command_line import command_arguments, output
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
@@ -30,22 +21,23 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.files.exporting import export_conversations
+from paragone_workbench.files.from_experiment import add_prompt
 from paragone_workbench.files.importing import import_file, import_text
 from paragone_workbench.ids import parse_id
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session, continue_run
 from paragone_workbench.runs.result import Costs
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import SavedConversation, Store, Summary
+from paragone_workbench.store import SavedConversation
 from paragone_workbench.store.history import History
-from paragone_workbench.store.records import FILTERS, Hit, read_query
+from paragone_workbench.store.records import FILTERS, read_query
 
 
-def history_continue(args: RecordArguments) -> int:
-    found = parse_id(args.name)
+def history_continue(args: command_arguments.ContinueArguments) -> int:
+    found = parse_id(args.answer)
     if found is None or found.kind != "r":
         raise InputError(
-            f"{args.name!r} is not the id of an answer.",
+            f"{args.answer!r} is not the id of an answer.",
             hint="`paragone history show c7` lists the answers of c7.",
         )
     return run(_continue(CommandContext(args), found.number, as_json=args.json))
@@ -92,7 +84,7 @@ async def _found(session: Session, history: History, number: int) -> tuple[Lane,
 _SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
 
 
-def history_costs(args: CostsArguments) -> int:
+def history_costs(args: command_arguments.CostsArguments) -> int:
     since = None if args.since is None else since_time(args.since, datetime.now())
     prices: tuple[Price, ...] = ()
     try:
@@ -149,7 +141,7 @@ def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
         output.put_line(sentence)
 
 
-def history_delete(args: DeleteArguments) -> int:
+def history_delete(args: command_arguments.DeleteArguments) -> int:
     numbers = dict.fromkeys(map(conversation_id, args.conversations))
     with opened_store() as store:
         found = [store.load(number) for number in numbers]
@@ -168,7 +160,7 @@ def history_delete(args: DeleteArguments) -> int:
     return 0
 
 
-def history_export(args: HistoryExportArguments) -> int:
+def history_export(args: command_arguments.HistoryExportArguments) -> int:
     if args.all == bool(args.conversations):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
@@ -185,35 +177,24 @@ def history_export(args: HistoryExportArguments) -> int:
     return int(bool(exported.left_out))
 
 
-def history_import(args: HistoryImportArguments) -> int:
+def history_import(args: command_arguments.HistoryImportArguments) -> int:
     """Add the conversations, or none if one of them cannot be read. Returns the exit code."""
     found = parse_id(args.source)
     if found is not None and found.kind == "e" and found.run is not None:
-        return _import_prompt(args, found.number, found.run)
-    path = Path(args.source)
-    context = CommandContext(args)
-    imported = import_file(
-        path, open_store, context.registry, context.config.models.folders, context.consent(path).require
-    )
+        with opened_store() as store:
+            imported = [add_prompt(store, found.number, found.run)]
+        sentence = f"The prompt of {args.source} is the conversation c{imported[0].number}."
+    else:
+        path, context = Path(args.source), CommandContext(args)
+        folders, require = context.config.models.folders, context.consent(path).require
+        imported = [*import_file(path, open_store, context.registry, folders, require)]
+        sentence = import_text(imported)
     listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
-    output.put_result({"imported": listed}, import_text(imported), as_json=args.json)
+    output.put_result({"imported": listed}, sentence, as_json=args.json)
     return 0
 
 
-def _import_prompt(args: HistoryImportArguments, experiment: int, run: int) -> int:
-    from paragone_workbench.files.from_experiment import add_prompt
-
-    with opened_store() as store:
-        added = add_prompt(store, experiment, run)
-    data: dict[str, Json] = {
-        "imported": [{"id": f"c{added.number}", "title": added.title, "new": added.is_new}]
-    }
-    sentence = f"The prompt of e{experiment}/{run} is the conversation c{added.number}."
-    output.put_result(data, sentence, as_json=args.json)
-    return 0
-
-
-def history_rename(args: LabelArguments) -> int:
+def history_rename(args: command_arguments.LabelArguments) -> int:
     number = conversation_id(args.conversation)
     title = " ".join(args.words).strip()
     if not title:
@@ -228,7 +209,7 @@ def history_rename(args: LabelArguments) -> int:
     return 0
 
 
-def history_tag(args: LabelArguments) -> int:
+def history_tag(args: command_arguments.LabelArguments) -> int:
     number = conversation_id(args.conversation)
     with opened_store() as store:
         store.tag(number, args.words)
@@ -238,8 +219,8 @@ def history_tag(args: LabelArguments) -> int:
     return 0
 
 
-def history_pin(args: RecordArguments, *, pinned: bool) -> int:
-    number = conversation_id(args.name)
+def history_pin(args: command_arguments.ConversationArguments, *, pinned: bool) -> int:
+    number = conversation_id(args.conversation)
     with opened_store() as store:
         store.pin(number, pinned=pinned)
     sentence = f"c{number} is {'listed first' if pinned else 'no longer listed first'}."
@@ -250,7 +231,7 @@ def history_pin(args: RecordArguments, *, pinned: bool) -> int:
 _TEXT_WIDTH = 61
 
 
-def history_list(args: FindArguments) -> int:
+def history_list(args: command_arguments.FindArguments) -> int:
     query = read_query(" ".join(args.words))
     if query.words:
         raise InputError(
@@ -260,84 +241,68 @@ def history_list(args: FindArguments) -> int:
         )
     with opened_store() as store:
         found = store.conversations(args.limit, query=query)
-        if args.json:
-            output.put_json({"conversations": [_summary(summary) for summary in found]})
-        elif found:
-            output.put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *map(_row, found)])
-        elif args.words:
-            output.note("No conversation fits these filters.")
-        else:
-            _note_empty(store)
+        count = 0 if found or args.words else len(store.experiments.all())
+    if args.words:
+        nothing = "No conversation fits these filters."
+    else:
+        more = f", but {counted(count, 'experiment')}, which `paragone suite list` lists" if count else ""
+        nothing = f"The history has no conversations yet{more}."
+    listed: list[Json] = [
+        {
+            "id": f"c{it.number}",
+            "title": it.title,
+            "engines": list(it.engines),
+            "prompts": it.prompts,
+            "updated": it.updated,
+            "tags": list(it.tags),
+            "pinned": it.is_pinned,
+            "interrupted": it.is_interrupted,
+        }
+        for it in found
+    ]
+    rows = []
+    for it in found:
+        labels = (
+            *(f"#{tag}" for tag in it.tags),
+            *["(pinned)"] * it.is_pinned,
+            *["(interrupted)"] * it.is_interrupted,
+        )
+        title = _first(" ".join((it.title, *labels)))
+        rows.append((f"c{it.number}", date(it.updated), str(it.prompts), ", ".join(it.engines), title))
+    heading = ("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE")
+    output.put_list({"conversations": listed}, rows, nothing, as_json=args.json, heading=heading)
     return 0
 
 
-def history_show(args: RecordArguments) -> int:
-    number = conversation_id(args.name)
+def history_show(args: command_arguments.ConversationArguments) -> int:
+    number = conversation_id(args.conversation)
     with opened_store() as store:
-        _show(store.load(number), as_json=args.json)
-    return 0
-
-
-def _note_empty(store: Store) -> None:
-    count = len(store.experiments.all())
-    more = f", but {counted(count, 'experiment')}, which `paragone suite list` lists" if count else ""
-    output.note(f"The history has no conversations yet{more}.")
-
-
-def _row(summary: Summary) -> tuple[str, ...]:
-    return (
-        f"c{summary.number}",
-        date(summary.updated),
-        str(summary.prompts),
-        ", ".join(summary.engines),
-        _first(" ".join((summary.title, *_labels(summary)))),
-    )
-
-
-def _labels(summary: Summary) -> list[str]:
-    labels = [f"#{tag}" for tag in summary.tags]
-    return labels + ["(pinned)"] * summary.is_pinned + ["(interrupted)"] * summary.is_interrupted
-
-
-def _summary(summary: Summary) -> dict[str, Json]:
-    return {
-        "id": f"c{summary.number}",
-        "title": summary.title,
-        "engines": list(summary.engines),
-        "prompts": summary.prompts,
-        "updated": summary.updated,
-        "tags": list(summary.tags),
-        "pinned": summary.is_pinned,
-        "interrupted": summary.is_interrupted,
-    }
-
-
-def _show(saved: SavedConversation, *, as_json: bool) -> None:
+        saved = store.load(number)
     by_prompt: defaultdict[Prompt | None, list[Run]] = defaultdict(list)
     for answer in saved.runs:
         by_prompt[answer.prompt].append(answer)
-    prompts = [(prompt, by_prompt[prompt]) for prompt in saved.conversation.prompts]
-    if as_json:
+    if args.json:
         listed: list[Json] = [
             {
                 "text": prompt.text,
                 "files": [{"name": file.name, "size": file.size} for file in prompt.files],
-                "runs": [_run(saved, answer) for answer in runs],
+                "runs": [_run(saved, answer) for answer in by_prompt[prompt]],
             }
-            for prompt, runs in prompts
+            for prompt in saved.conversation.prompts
         ]
-        output.put_json({"id": f"c{saved.conversation.number}", "title": saved.title, "prompts": listed})
-        return
-    for prompt, runs in prompts:
+        output.put_json({"id": f"c{number}", "title": saved.title, "prompts": listed})
+        return 0
+    for prompt in saved.conversation.prompts:
         output.put_line(f"> {_first(prompt.written)}")
         for name in (*(file.label for file in prompt.files), *(image.name for image in prompt.images)):
             output.put_line(f"  [{name}]")
-        for answer in runs:
+        for answer in by_prompt[prompt]:
             result = answer.result
             words = result.message if result.error else _first(result.text)
             output.put_line(f"  r{answer.number}  {result.definition.name}  {_state(saved, answer)}  {words}")
             if result.metrics is not None:
                 output.put(f"      {metrics_text(result.metrics)}")
+    return 0
 
 
 def _run(saved: SavedConversation, run: Run) -> dict[str, Json]:
@@ -357,7 +322,7 @@ def _first(text: str) -> str:
     return output.shortened(" ".join(text.split()), _TEXT_WIDTH)
 
 
-def history_search(args: FindArguments) -> int:
+def history_search(args: command_arguments.FindArguments) -> int:
     text = " ".join(args.words)
     if not text.strip():
         raise InputError(
@@ -365,29 +330,21 @@ def history_search(args: FindArguments) -> int:
         )
     with opened_store() as store:
         hits = store.search(text, args.limit)
-    if args.json:
-        output.put_json({"hits": [_json(hit) for hit in hits]})
-    elif hits:
-        rows = [(hit.id, date(hit.time), _by(hit), hit.snippet) for hit in hits]
-        output.put_table([("ID", "TIME", "BY", "TEXT"), *rows])
-    else:
-        output.note("No prompt, no answer and no title has all of these words.")
+    listed: list[Json] = [
+        {
+            "id": hit.id,
+            "title": hit.title,
+            "engine": hit.engine,
+            "text": hit.snippet,
+            "marks": [list(mark) for mark in hit.marks],
+            "time": hit.time,
+        }
+        for hit in hits
+    ]
+    rows = []
+    for hit in hits:
+        by = hit.engine or ("title" if hit.prompt_id is None else "prompt")
+        rows.append((hit.id, date(hit.time), by, hit.snippet))
+    nothing = "No prompt, no answer and no title has all of these words."
+    output.put_list({"hits": listed}, rows, nothing, as_json=args.json, heading=("ID", "TIME", "BY", "TEXT"))
     return 0
-
-
-def _by(hit: Hit) -> str:
-    """Return where the words were found: the engine that gave the answer, or `title` or `prompt`."""
-    if hit.engine:
-        return hit.engine
-    return "title" if hit.prompt_id is None else "prompt"
-
-
-def _json(hit: Hit) -> dict[str, Json]:
-    return {
-        "id": hit.id,
-        "title": hit.title,
-        "engine": hit.engine,
-        "text": hit.snippet,
-        "marks": [list(mark) for mark in hit.marks],
-        "time": hit.time,
-    }

@@ -7,20 +7,13 @@ import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Iterator
 
 from paragone import EngineError, InputError, Json, Probe
 from paragone.network import GUARD, ONLINE_HINT
 from paragone.texts import size_text
 from paragone.wire import to_json
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import (
-    CompletionArguments,
-    CreateArguments,
-    EnvironmentArguments,
-    OneBackendArguments,
-    PrintArguments,
-)
+from paragone_cli.command_line import command_arguments, output
 from paragone_cli.command_line.context import require_consent_to_config
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import not_asked_text, problems_json
@@ -29,7 +22,7 @@ from paragone_tui import keys as screen_settings
 from paragone_workbench.config.read import init, load_with_problems
 from paragone_workbench.config.settings import permission_warning, template_problems
 from paragone_workbench.config.state import State
-from paragone_workbench.doctor import Diagnosis, Machine, diagnose
+from paragone_workbench.doctor import Diagnosis, diagnose
 from paragone_workbench.doctor import probe as probe_backend
 from paragone_workbench.engines import environments
 from paragone_workbench.engines.registry import Registry
@@ -40,27 +33,28 @@ _ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
 """A command for the shell that prints the names of the engines in config.toml."""
 
 
-def completion(
-    args: CompletionArguments,
-    program_parser: Callable[[Callable[[argparse.Action], object]], argparse.ArgumentParser],
-) -> int:
-    """Print the script. `program_parser` returns the whole command line, after a call with each of its arguments."""
+def completion(args: command_arguments.CompletionArguments, parser: argparse.ArgumentParser) -> int:
+    """Print the script. `parser` has the whole command line."""
     import shtab  # only this command needs shtab
 
-    engines = shtab.cmd(_ENGINES)
     completed = {"FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY, "PATH": shtab.FILE}
-    completed |= dict.fromkeys(("ENGINE", "REFERENCE", "CANDIDATE"), engines)
-
-    def complete(argument: argparse.Action) -> None:
-        """Set the attribute of an argument from which shtab reads how to complete the argument."""
+    completed |= dict.fromkeys(("ENGINE", "REFERENCE", "CANDIDATE"), shtab.cmd(_ENGINES))
+    for argument in _arguments_of(parser):
         if isinstance(argument.metavar, str) and argument.metavar in completed:
             argument.complete = completed[argument.metavar]  # type: ignore[attr-defined]
-
-    output.put(shtab.complete(program_parser(complete), shell=args.shell))
+    output.put(shtab.complete(parser, shell=args.shell))
     return 0
 
 
-def config_path(args: PrintArguments, *, create: bool = False) -> int:
+def _arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for argument in parser._actions:
+        yield argument
+        if isinstance(argument, argparse._SubParsersAction):
+            for subparser in argument.choices.values():
+                yield from _arguments_of(subparser)
+
+
+def config_path(args: command_arguments.PrintArguments, *, create: bool = False) -> int:
     path = init(args.config) if create else args.config or config_file()
     if args.json:
         output.put_json({"file": str(path), "exists": path.exists()})
@@ -69,7 +63,7 @@ def config_path(args: PrintArguments, *, create: bool = False) -> int:
     return 0
 
 
-def config_check(args: PrintArguments) -> int:
+def config_check(args: command_arguments.PrintArguments) -> int:
     path = args.config or config_file()
     state = State(state_file())
     if state.warning:
@@ -99,7 +93,7 @@ NAMED = 20
 """Maximum number of models to list per endpoint; `paragone engines models` lists all models."""
 
 
-def doctor(args: OneBackendArguments) -> int:
+def doctor(args: command_arguments.OneBackendArguments) -> int:
     if args.backend is not None:
         return _check_backend(args.backend, as_json=args.json)
     state = State(state_file())
@@ -114,15 +108,15 @@ def doctor(args: OneBackendArguments) -> int:
     return 0
 
 
-async def _diagnosed(args: OneBackendArguments, state: State, registry: Registry) -> Diagnosis:
+async def _diagnosed(
+    args: command_arguments.OneBackendArguments, state: State, registry: Registry
+) -> Diagnosis:
     """Return the whole diagnosis. Unless JSON is wanted, print each part when it is known."""
     known: Diagnosis | None = None
     async for diagnosis in diagnose(args.config, state, registry):
         if not args.json:
-            if known is None:
-                _print(diagnosis)
-            else:
-                _print_late(known, diagnosis)
+            for line in _lines(diagnosis) if known is None else _late_lines(known, diagnosis):
+                output.put_line(line)
             output.flush()
         known = diagnosis
     assert known is not None
@@ -173,94 +167,75 @@ def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
     }
 
 
-def _print(diagnosis: Diagnosis) -> None:
-    _print_machine(diagnosis.version, diagnosis.machine)
-    output.put("\nBackends")
-    if not diagnosis.backends:
-        output.put("  none: no plugin with a backend is installed, or none has answered yet")
-    _print_backends(diagnosis.backends)
-    _print_endpoints(diagnosis)
-    if diagnosis.broken_plugins:
-        output.put("\nPlugins that cannot be used")
-        for broken in diagnosis.broken_plugins:
-            output.put_line(
-                f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}"
-            )
-    output.put("\nSettings")
-    if diagnosis.problems:
-        for problem in diagnosis.problems:
-            output.put_line(f"  ✗ {problem}")
-    elif diagnosis.config.exists():
-        output.put_line(f"  ✓ {diagnosis.config}")
+def _lines(diagnosis: Diagnosis) -> Iterator[str]:
+    machine = diagnosis.machine
+    yield f"paragone {diagnosis.version}, {machine.python} ({machine.executable})"
+    yield from ("", "Machine", f"  {machine.platform}", f"  {machine.cores} cores, {machine.threads} threads")
+    yield f"  memory {_memory(machine.memory, machine.memory_free)}"
+    for gpu in machine.gpus:
+        yield f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}"
+    if not machine.gpus:
+        yield f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}"
+    if machine.confinement.holds:
+        yield f"  ✓ local engines have no network ({machine.confinement.layer}; tested)"
     else:
-        output.put_line(f"  {diagnosis.config} does not exist; the defaults are in force")
+        yield f"  ✗ local engines can use the network: {machine.confinement.reason}"
+    if machine.offline is not None and machine.offline.holds:
+        yield f"  ✓ offline, nothing is contacted ({machine.offline.layer}; tested)"
+    elif machine.offline is not None:
+        yield f"  ✗ offline, but nothing enforces it: {machine.offline.reason}"
+    yield from ("", "Backends")
+    if not diagnosis.backends:
+        yield "  none: no plugin with a backend is installed, or none has answered yet"
+    for name, (title, probe) in diagnosis.backends.items():
+        yield from _probe_lines(f"{name}: {title}", probe)
+    yield from _endpoint_lines(diagnosis)
+    if diagnosis.broken_plugins:
+        yield from ("", "Plugins that cannot be used")
+    for broken in diagnosis.broken_plugins:
+        yield f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}"
+    yield from ("", "Settings")
+    yield from (f"  ✗ {problem}" for problem in diagnosis.problems)
+    if not diagnosis.problems and diagnosis.config.exists():
+        yield f"  ✓ {diagnosis.config}"
+    elif not diagnosis.problems:
+        yield f"  {diagnosis.config} does not exist; the defaults are in force"
     if diagnosis.permission_warning:
-        output.put_line(f"  ! {diagnosis.permission_warning}")
+        yield f"  ! {diagnosis.permission_warning}"
 
 
-def _print_late(known: Diagnosis, diagnosis: Diagnosis) -> None:
+def _late_lines(known: Diagnosis, diagnosis: Diagnosis) -> Iterator[str]:
     late = {name: found for name, found in diagnosis.backends.items() if name not in known.backends}
     if late:
-        output.put("\nBackends that took longer")
-        _print_backends(late)
+        yield from ("", "Backends that took longer")
+    for name, (title, probe) in late.items():
+        yield from _probe_lines(f"{name}: {title}", probe)
     if not (known.endpoints or known.not_asked):
-        _print_endpoints(diagnosis)
+        yield from _endpoint_lines(diagnosis)
 
 
-def _print_backends(backends: Mapping[str, tuple[str, Probe]]) -> None:
-    for name, (title, probe) in backends.items():
-        _print_probe(f"{name}: {title}", probe)
-
-
-def _print_endpoints(diagnosis: Diagnosis) -> None:
+def _endpoint_lines(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.endpoints or diagnosis.not_asked:
-        output.put("\nEndpoints")
+        yield from ("", "Endpoints")
     for endpoint in diagnosis.endpoints:
-        _print_endpoint(endpoint)
+        report = endpoint.report
+        address = f" at {report.address}" if report.address else ""
+        yield from _probe_lines(
+            f"{endpoint.backend}{address}, for {', '.join(endpoint.engines)}", report.probe
+        )
+        if names := [model.name for model in report.models]:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            yield f"      models: {', '.join(names[:NAMED])}{more}"
+        for name, problem in endpoint.problems.items() if report.probe.usable else ():
+            yield f"      ✗ {name}: {problem.reason} {problem.remedy}"
     if diagnosis.not_asked:
-        output.put_line(f"  {not_asked_text(diagnosis.not_asked)}")
+        yield f"  {not_asked_text(diagnosis.not_asked)}"
 
 
-def _print_probe(name: str, probe: Probe) -> None:
-    output.put_line(f"  {'✓' if probe.usable else '✗'} {name}")
-    for text in (probe.reason, probe.remedy):
-        if text:
-            output.put_line(f"      {text}")
-    for key, value in probe.facts.items():
-        output.put_line(f"      {key}: {value}")
-
-
-def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
-    report = endpoint.report
-    address = f" at {report.address}" if report.address else ""
-    _print_probe(f"{endpoint.backend}{address}, for {', '.join(endpoint.engines)}", report.probe)
-    names = [model.name for model in report.models]
-    if names:
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        output.put_line(f"      models: {', '.join(names[:NAMED])}{more}")
-    for name, problem in endpoint.problems.items() if report.probe.usable else ():
-        output.put_line(f"      ✗ {name}: {problem.reason} {problem.remedy}")
-
-
-def _print_machine(version: str, machine: Machine) -> None:
-    output.put_line(f"paragone {version}, {machine.python} ({machine.executable})")
-    output.put("\nMachine")
-    output.put_line(f"  {machine.platform}")
-    output.put(f"  {machine.cores} cores, {machine.threads} threads")
-    output.put(f"  memory {_memory(machine.memory, machine.memory_free)}")
-    for gpu in machine.gpus:
-        output.put_line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}")
-    if not machine.gpus:
-        output.put_line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}")
-    if machine.confinement.holds:
-        output.put(f"  ✓ local engines have no network ({machine.confinement.layer}; tested)")
-    else:
-        output.put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
-    if machine.offline is not None:
-        if machine.offline.holds:
-            output.put(f"  ✓ offline, nothing is contacted ({machine.offline.layer}; tested)")
-        else:
-            output.put_line(f"  ✗ offline, but nothing enforces it: {machine.offline.reason}")
+def _probe_lines(name: str, probe: Probe) -> Iterator[str]:
+    yield f"  {'✓' if probe.usable else '✗'} {name}"
+    yield from (f"      {text}" for text in (probe.reason, probe.remedy) if text)
+    yield from (f"      {key}: {value}" for key, value in probe.facts.items())
 
 
 def _memory(size: int | None, free: int | None) -> str:
@@ -270,20 +245,20 @@ def _memory(size: int | None, free: int | None) -> str:
     return ", ".join(parts)
 
 
-def env_remove(args: EnvironmentArguments) -> int:
+def env_remove(args: command_arguments.EnvironmentArguments) -> int:
     freed = environments.remove(args.backend)  # the backend need not be installed
     output.put(f"{output.one_line(args.backend)}: removed, {size_text(freed)} freed")
     return 0
 
 
-def env_check(args: EnvironmentArguments) -> int:
+def env_check(args: command_arguments.EnvironmentArguments) -> int:
     backend = Registry().get(args.backend)
     _follow(environments.check(backend))
     output.put(f"{backend.name}: the environment works")
     return 0
 
 
-def env_create(args: CreateArguments) -> int:
+def env_create(args: command_arguments.CreateArguments) -> int:
     """Create an environment, once the user has agreed. Returns the exit code."""
     backend = Registry().get(args.backend)
     if GUARD.is_offline and not args.find_links:
@@ -303,38 +278,26 @@ def env_create(args: CreateArguments) -> int:
     return 0
 
 
-def env_list(args: PrintArguments) -> int:
+def env_list(args: command_arguments.PrintArguments) -> int:
     found = environments.list_installed(Registry().all())
-    if args.json:
-        listed = [
-            {
-                "backend": environment.name,
-                "folder": str(environment.folder),
-                "whole": environment.complete,
-                "outdated": environment.outdated,
-                "cuda": environment.cuda or None,
-                "size": environment.size,
-            }
-            for environment in found
-        ]
-        output.put_json({"environments": listed})
-    elif found:
-        output.put_table(
-            [
-                (
-                    environment.name,
-                    size_text(environment.size),
-                    f"CUDA {environment.cuda}" if environment.cuda else "",
-                    "outdated"
-                    if environment.outdated
-                    else ("complete" if environment.complete else "incomplete"),
-                    str(environment.folder),
-                )
-                for environment in found
-            ]
-        )
-    else:
-        output.note("There are no environments; `paragone env create BACKEND` creates one.")
+    listed = [
+        {
+            "backend": it.name,
+            "folder": str(it.folder),
+            "whole": it.complete,
+            "outdated": it.outdated,
+            "cuda": it.cuda or None,
+            "size": it.size,
+        }
+        for it in found
+    ]
+    rows = []
+    for it in found:
+        state = "outdated" if it.outdated else "complete" if it.complete else "incomplete"
+        cuda = f"CUDA {it.cuda}" if it.cuda else ""
+        rows.append((it.name, size_text(it.size), cuda, state, str(it.folder)))
+    nothing = "There are no environments; `paragone env create BACKEND` creates one."
+    output.put_list({"environments": listed}, rows, nothing, as_json=args.json)
     return 0
 
 

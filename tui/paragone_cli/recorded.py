@@ -32,7 +32,7 @@ from paragone_workbench.experiments.replay import (
     replayable,
     weights_sentence,
 )
-from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.experiments.replay_engines import engines_to_replay
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.ids import parse_id
 from paragone_workbench.paths import accessible
@@ -52,12 +52,15 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
     async with opened_history() as history:
         found = await _find(history, target)
         runs, skipped = replayable(found)
-        choices = ReplayChoices(
+        engines = await engines_to_replay(
+            runs,
+            context.config,
+            context.registry,
+            history,
             settings=args.settings,
             replacements=args.replacements,
             consent=None if parse_id(target) is not None else context.consent(Path(expand_home(target))),
         )
-        engines = await engines_to_replay(runs, choices, context.config, context.registry, history)
         for engine in engines:
             if engine.definition.model != engine.recorded.model:
                 note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")

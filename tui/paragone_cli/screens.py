@@ -22,7 +22,7 @@ def open_lanes(args: ScreenArguments) -> int:
         if not names:
             option = "--set" if args.settings else "--preset"
             raise InputError(f"{option} needs an engine.", hint=f"Write: paragone ENGINE {option} …")
-    definitions = context.engines(names, args.settings, args.preset) if names else None
+    definitions = context.engines(names, args.settings, args.preset, checks=False) if names else None
     return context.open_screen(args, definitions)
 
 

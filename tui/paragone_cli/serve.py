@@ -37,7 +37,7 @@ def serve(args: ServeArguments) -> int:
             hint=f"Install it with: {install_command('serve')}",
         ) from error
     context = CommandContext(args)
-    definitions = context.checked(args.engines, args.settings)
+    definitions = context.engines(args.engines, args.settings)
     key, is_new = _key()
     with listen(args.host, args.port) as listener:
         if not is_private(listener):

@@ -9,71 +9,46 @@ from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError
 from paragone.texts import counted
-from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.command_arguments import (
-    SuiteArguments,
-    SuiteExportArguments,
-    SuiteImportArguments,
-    SuiteNewArguments,
-    SuiteRunArguments,
-)
+from paragone_cli.command_line import INTERRUPTED, command_arguments, saved
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import to_continue
 from paragone_cli.command_line.output import note, print_error, put, put_json, put_result, warn
 from paragone_cli.command_line.progress import StatusLine
-from paragone_cli.command_line.saved import (
-    consented_judges,
-    conversation_id,
-    experiment_id,
-    opened_history,
-    opened_store,
-)
 from paragone_cli.measurement_progress import SuiteTable
 from paragone_cli.suite_results import put_runs, put_totals
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import results
+from paragone_workbench.experiments import suite as suites
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
 from paragone_workbench.experiments.executor import LocalExecutor, SuiteWork, known_text
-from paragone_workbench.experiments.results import (
-    cell_digests,
-    engine_totals,
-    saved_runs,
-    take_known_runs,
-    write_junit,
-)
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import (
-    PROBLEMS_SHOWN,
-    SCHEDULE,
-    Suite,
-    SuiteRequest,
-    filter_prompts,
-    find_or_create,
-    problem_text,
-)
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.files.exporting import write_suite
 from paragone_workbench.paths import check_target
-from paragone_workbench.store import Experiment, History, Store
+from paragone_workbench.store import Experiment, Store
 
 
 def suite_request(
-    args: SuiteArguments, context: CommandContext, catalog: AssertionCatalog, schedule: Mode = SCHEDULE
-) -> SuiteRequest:
+    args: command_arguments.SuiteArguments,
+    context: CommandContext,
+    catalog: AssertionCatalog,
+    schedule: Mode = suites.SCHEDULE,
+) -> suites.SuiteRequest:
     """Read the file of prompts, and return the request. Raises InputError, for example without consent to the judges."""
     path = args.file
-    engines = context.checked(args.engines, args.settings, args.preset)
+    engines = context.engines(args.engines, args.settings, args.preset)
     suite = read_suite(path, catalog, system=context.system(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
     chosen = None
     if args.filter is not None:
-        chosen = frozenset(prompt.index for prompt in filter_prompts(suite, args.filter).prompts)
+        chosen = frozenset(prompt.index for prompt in suites.filter_prompts(suite, args.filter).prompts)
         if not chosen:
             raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
-    judges, foreign = consented_judges(context, path, suite, engines, catalog)
-    return SuiteRequest(
+    judges, foreign = saved.consented_judges(context, path, suite, engines, catalog)
+    return suites.SuiteRequest(
         suite=suite,
         engines=engines,
         judges=judges,
@@ -86,12 +61,12 @@ def suite_request(
     )
 
 
-def _refuse_problems(path: Path, suite: Suite, *, skip: bool) -> None:
+def _refuse_problems(path: Path, suite: suites.Suite, *, skip: bool) -> None:
     """Report the problems of a suite. Raises InputError, unless prompts with problems are to be skipped."""
     if not suite.problems:
         return
     count = len({problem.line for problem in suite.problems})
-    for line in problem_text(path.name, suite.problems).splitlines():
+    for line in suites.problem_text(path.name, suite.problems).splitlines():
         warn(line) if skip else note(line)
     if not skip:
         raise InputError(
@@ -101,14 +76,17 @@ def _refuse_problems(path: Path, suite: Suite, *, skip: bool) -> None:
     note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
 
 
-def suite_export(args: SuiteExportArguments) -> int:
+def suite_export(args: command_arguments.SuiteExportArguments) -> int:
     context = CommandContext(args)
     with closing(load_assertions()) as catalog:
         return run(_export(args, context.registry, suite_request(args, context, catalog), catalog))
 
 
 async def _export(
-    args: SuiteExportArguments, registry: Registry, request: SuiteRequest, catalog: AssertionCatalog
+    args: command_arguments.SuiteExportArguments,
+    registry: Registry,
+    request: suites.SuiteRequest,
+    catalog: AssertionCatalog,
 ) -> int:
     engines = []
     for definition in request.engines:
@@ -131,14 +109,16 @@ async def _export(
     for path in paths:
         check_target(path, args.file, *([] if args.config is None else [args.config]), replaces=args.force)
     files: list[Json] = []
-    async with opened_history() as history:
-        experiment, _ = await find_or_create(history, request, registry)
-        taken = await take_known_runs(history, experiment, request, cell_digests(request, registry), catalog)
+    async with saved.opened_history() as history:
+        experiment, _ = await suites.find_or_create(history, request, registry)
+        taken = await results.take_known_runs(
+            history, experiment, request, results.cell_digests(request, registry), catalog
+        )
         if taken:
             note(known_text(taken, experiment.runs))
-        saved = {definition.name: definition for definition in experiment.engines}
+        by_name = {definition.name: definition for definition in experiment.engines}
         for name, path in zip(names, paths, strict=True):
-            engine = batch_engine(saved[name], registry)
+            engine = batch_engine(by_name[name], registry)
             requests = await write_batch(
                 history, experiment, engine, path, chosen=request.chosen, retry_failed=args.retry_failed
             )
@@ -163,8 +143,8 @@ async def _export(
     return 0
 
 
-def suite_import(args: SuiteImportArguments) -> int:
-    number = experiment_id(args.experiment)
+def suite_import(args: command_arguments.SuiteImportArguments) -> int:
+    number = saved.experiment_id(args.experiment)
     registry = CommandContext(args).registry
     with closing(load_assertions()) as catalog:
         return run(_import(number, args.files, registry, catalog, as_json=args.json))
@@ -173,19 +153,19 @@ def suite_import(args: SuiteImportArguments) -> int:
 async def _import(
     number: int, paths: Sequence[Path], registry: Registry, catalog: AssertionCatalog, *, as_json: bool
 ) -> int:
-    async with opened_history() as history:
+    async with saved.opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
         await history.call(lambda store: store.experiments.claim(number))
         counts: Counter[str] = Counter()
         with StatusLine() as progress:
             for path in paths:
                 async for problem in read_batch(history, experiment, path, registry, catalog, counts):
-                    if problem is not None and counts["refused"] <= PROBLEMS_SHOWN:
+                    if problem is not None and counts["refused"] <= suites.PROBLEMS_SHOWN:
                         progress.clear()
-                        warn(problem_text(path.name, [problem]))
+                        warn(suites.problem_text(path.name, [problem]))
                     if progress.due:
                         progress.show(f"{counted(counts.total(), 'line')} read")
-        totals = await engine_totals(history, experiment)
+        totals = await results.engine_totals(history, experiment)
     left = sum(engine.total - engine.runs for engine in totals)
     if as_json:
         numbers = {name: counts[name] for name in ("answers", "errors", "known", "refused")}
@@ -204,10 +184,10 @@ async def _import(
     return 1 if counts["refused"] else 0
 
 
-def suite_new(args: SuiteNewArguments) -> int:
+def suite_new(args: command_arguments.SuiteNewArguments) -> int:
     path = args.file
-    number = conversation_id(args.source)
-    with opened_store() as store:
+    number = saved.conversation_id(args.source)
+    with saved.opened_store() as store:
         written = write_suite(store.load(number), path, replaces=args.force)
     if written.with_images:
         warn(f"{counted(written.with_images, 'prompt')} with images left out: a suite has no images.")
@@ -216,21 +196,24 @@ def suite_new(args: SuiteNewArguments) -> int:
     return 0
 
 
-def suite_run(args: SuiteRunArguments) -> int:
+def suite_run(args: command_arguments.SuiteRunArguments) -> int:
     if args.junit is not None:
         check_target(args.junit, args.file, *([] if args.config is None else [args.config]), replaces=True)
     context = CommandContext(args)
     with closing(load_assertions()) as catalog:
-        request = suite_request(args, context, catalog, args.schedule or SCHEDULE)
+        request = suite_request(args, context, catalog, args.schedule or suites.SCHEDULE)
         return run(_run(request, context.registry, catalog, args))
 
 
 async def _run(
-    request: SuiteRequest, registry: Registry, catalog: AssertionCatalog, args: SuiteRunArguments
+    request: suites.SuiteRequest,
+    registry: Registry,
+    catalog: AssertionCatalog,
+    args: command_arguments.SuiteRunArguments,
 ) -> int:
     executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
-    async with opened_history() as history:
-        experiment, resumed = await find_or_create(history, request, registry)
+    async with saved.opened_history() as history:
+        experiment, resumed = await suites.find_or_create(history, request, registry)
         if resumed:
             finished = experiment.done + experiment.failed
             note(
@@ -248,13 +231,43 @@ async def _run(
             table.engines = runner.progress
             async with interruptible(runner) as interrupts:
                 await runner.run()
-        return await _finish(
-            history, experiment, request, runner, args, resumed=resumed, interrupted=interrupts.interrupted
-        )
+        totals = await results.engine_totals(history, experiment, request.chosen)
+        if args.junit is not None:
+            await results.write_junit(args.junit, history, experiment, totals, request.chosen)
+        if args.json:
+            runs = results.saved_runs(history, experiment, request.chosen)
+            await put_runs(
+                {"id": f"e{experiment.number}", "resumed": resumed, "known": runner.taken},
+                (it.to_json() async for it in runs),
+            )
+        else:
+            put_totals(totals)
+            if runner.taken:
+                put()
+                put(known_text(runner.taken, sum(engine.total for engine in totals)))
+            put(
+                f"\nSee more: paragone suite show e{experiment.number} · paragone report e{experiment.number} --to report.html"
+            )
+        for error in runner.given_up:
+            print_error(error)
+        again = to_continue(fresh=args.fresh)
+        left = sum(engine.total - engine.runs for engine in totals)
+        if runner.failure is not None:
+            raise ParagoneError(
+                f"The suite was stopped: {runner.failure.sentence}",
+                hint=f"{runner.failure.hint} Finished runs are kept. {again}".lstrip(),
+            )
+        if left:
+            note(f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. {again}")
+        elif interrupts.interrupted:
+            note(f"Interrupted after the last run, perhaps before all judges were asked. {again}")
+        if interrupts.interrupted:
+            return INTERRUPTED
+        return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1
 
 
 async def _cluster(
-    address: str, request: SuiteRequest, registry: Registry
+    address: str, request: suites.SuiteRequest, registry: Registry
 ) -> Callable[[SuiteWork], LocalExecutor]:
     """Return the function that creates the executor on a cluster. Raises InputError if the cluster cannot run the suite."""
     from paragone_workbench.experiments.ray_executor import RayExecutor, plan  # Ray takes a second to import
@@ -265,57 +278,8 @@ async def _cluster(
 
 
 def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:
-    before = next(
-        (
-            earlier
-            for earlier in store.experiments.all()
-            if earlier.name == experiment.name and earlier.number < experiment.number
-        ),
-        None,
-    )
-    return before if before is not None and before.done + before.failed < before.runs else None
-
-
-async def _finish(
-    history: History,
-    experiment: Experiment,
-    request: SuiteRequest,
-    runner: SuiteRunner,
-    args: SuiteRunArguments,
-    *,
-    resumed: bool,
-    interrupted: bool,
-) -> int:
-    totals = await engine_totals(history, experiment, request.chosen)
-    if args.junit is not None:
-        await write_junit(args.junit, history, experiment, totals, request.chosen)
-    if args.json:
-        runs = saved_runs(history, experiment, request.chosen)
-        await put_runs(
-            {"id": f"e{experiment.number}", "resumed": resumed, "known": runner.taken},
-            (saved.to_json() async for saved in runs),
-        )
-    else:
-        put_totals(totals)
-        if runner.taken:
-            put()
-            put(known_text(runner.taken, sum(engine.total for engine in totals)))
-        put(
-            f"\nSee more: paragone suite show e{experiment.number} · paragone report e{experiment.number} --to report.html"
-        )
-    for error in runner.given_up:
-        print_error(error)
-    again = to_continue(fresh=args.fresh)
-    left = sum(engine.total - engine.runs for engine in totals)
-    if runner.failure is not None:
-        raise ParagoneError(
-            f"The suite was stopped: {runner.failure.sentence}",
-            hint=f"{runner.failure.hint} Finished runs are kept. {again}".lstrip(),
-        )
-    if left:
-        note(f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. {again}")
-    elif interrupted:
-        note(f"Interrupted after the last run, perhaps before all judges were asked. {again}")
-    if interrupted:
-        return INTERRUPTED
-    return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1
+    """Return the newest earlier experiment of the same name, if it is not finished."""
+    for earlier in store.experiments.all():
+        if earlier.name == experiment.name and earlier.number < experiment.number:
+            return earlier if earlier.done + earlier.failed < earlier.runs else None
+    return None

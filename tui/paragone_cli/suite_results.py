@@ -21,7 +21,7 @@ from paragone_cli.command_line.saved import experiment_id, opened_history, opene
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison import SuiteComparison, compare_suite
 from paragone_workbench.experiments.comparison_rows import collect_experiments, different_conditions
-from paragone_workbench.experiments.results import EngineTotals, SpeedTotals, engine_totals, saved_runs
+from paragone_workbench.experiments.results import EngineTotals, engine_totals, saved_runs
 from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.store import Experiment, ExperimentRun, History
 
@@ -55,16 +55,16 @@ def _row(engine: EngineTotals, name: str) -> tuple[str, ...]:
         f"{engine.failed:,}",
         passed,
         "–" if engine.mean_tokens is None else f"{engine.mean_tokens:.1f}",
-        _speed(engine.ttft_s, factor=1000),
-        _speed(engine.decode_tps),
+        _speed(engine, "ttft_s", 1000),
+        _speed(engine, "decode_tps"),
     )
 
 
-def _speed(values: SpeedTotals, factor: float = 1) -> str:
-    median = values.median
+def _speed(engine: EngineTotals, name: str, factor: float = 1) -> str:
+    median = engine.median(name)
     if median is None:
         return "–"
-    return f"{factor * median:.1f}" + (" (shared)" if values.are_shared else "")
+    return f"{factor * median:.1f}" + (" (shared)" if engine.is_shared(name) else "")
 
 
 async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:

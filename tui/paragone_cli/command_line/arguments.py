@@ -8,10 +8,10 @@ import dataclasses
 import difflib
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from paragone import InputError
 from paragone.texts import quoted
@@ -48,26 +48,30 @@ class Arguments:
     )
 
 
-def declared(kind: type[Arguments]) -> Iterator[tuple[str, Sequence[str], Mapping[str, Any]]]:
-    """Yield the name, the flags and the settings of each argument, those that several commands have last."""
+class Declared(NamedTuple):
+    name: str
+    flags: Sequence[str]
+    settings: Mapping[str, Any]
+    is_common: bool
+    """Whether every command has it."""
+
+
+def declared(kind: type[Arguments]) -> Iterator[Declared]:
+    """Yield the arguments, those that several commands have last."""
     inherited = {field.name for base in kind.__bases__ if base is not object for field in fields(base)}
+    common = {field.name for field in fields(Arguments)}
     own = [field for field in fields(kind) if field.name not in inherited]
     for field in (*own, *(shared for shared in reversed(fields(kind)) if shared.name in inherited)):
-        of_path = {"type": Path} if "Path" in str(field.type) else {}
-        yield field.name, field.metadata["flags"], {**of_path, **field.metadata["settings"]}
+        settings = ({"type": Path} if "Path" in str(field.type) else {}) | field.metadata["settings"]
+        yield Declared(field.name, field.metadata["flags"], settings, field.name in common)
 
 
-def add_arguments(
-    parser: argparse._ActionsContainer,
-    kind: type[Arguments],
-    keep: Callable[[str, Sequence[str]], bool] = lambda name, flags: True,
-) -> list[argparse.Action]:
-    """Add the arguments that `keep` keeps by their names and flags."""
-    return [
-        parser.add_argument(*flags, dest=name, **settings) if flags else parser.add_argument(name, **settings)
-        for name, flags, settings in declared(kind)
-        if keep(name, flags)
-    ]
+def add_arguments(parser: argparse._ActionsContainer, found: Iterable[Declared]) -> None:
+    for it in found:
+        if it.flags:
+            parser.add_argument(*it.flags, dest=it.name, **it.settings)
+        else:
+            parser.add_argument(it.name, **it.settings)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -105,10 +109,10 @@ def parse_arguments(kind: type[A], prog: str, argv: Sequence[str]) -> A | None:
         return None
     end = argv.index("--") if "--" in argv else len(argv)
     options = Parser(prog, add_help=False)
-    add_arguments(options, kind, lambda _, flags: bool(flags))
+    add_arguments(options, (it for it in declared(kind) if it.flags))
     # a prefix that never occurs: the options have been parsed already
     words = Parser(prog, add_help=False, prefix_chars="\0")
-    add_arguments(words, kind, lambda _, flags: not flags)
+    add_arguments(words, (it for it in declared(kind) if not it.flags))
     found, rest = options.parse_known_args(argv[:end])
     for word in rest:
         if word.startswith("-") and word != "-" and " " not in word:

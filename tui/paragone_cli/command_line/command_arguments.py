@@ -161,8 +161,6 @@ class ChooseArguments(RunArguments, PrintArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteArguments(RunArguments, PrintArguments):
-    """What to run: for `suite run` and `suite export`."""
-
     file: Path = arg("FILE", "the file with prompts")
     engines: Sequence[str] = arg("--engines ENGINE", ENGINE, nargs="+", action="extend", required=True)
     repetitions: int = arg(
@@ -290,25 +288,26 @@ class FitArguments(OpenArguments, PrintArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class FindArguments(PrintArguments):
-    """What `history list` and `history search` find."""
-
-    words: Sequence[str] = arg("WORD", "filters such as tag:work, or words to find", nargs="*")
+    words: Sequence[str] = arg(
+        "WORD", "filters such as tag:work; `history search` also takes words", nargs="*"
+    )
     limit: int = arg(
         "--limit N", "at most so many; by default 20", type=whole_number(1, 1_000_000), default=20
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordArguments(PrintArguments):
-    """The record that a command of the history shows or changes."""
+class ConversationArguments(PrintArguments):
+    conversation: str = arg("ID", "a conversation, such as c7")
 
-    name: str = arg("ID", "a conversation, such as c7, or an answer, such as r45")
+
+@dataclass(frozen=True, kw_only=True)
+class ContinueArguments(PrintArguments):
+    answer: str = arg("RUN", "an answer, such as r45")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelArguments(PrintArguments):
-    """The title or the tags that a conversation gets."""
-
     conversation: str = arg("ID", "a conversation, such as c7")
     words: Sequence[str] = arg("WORD", "the words of the title, or the tags", nargs="*")
 

@@ -95,11 +95,11 @@ class CommandContext:
         return next((text for text in given if text is not None), self.config.chat.system)
 
     def engines(
-        self, names: Iterable[str], settings: Sequence[str], preset: str | None = None
+        self, names: Iterable[str], settings: Sequence[str], preset: str | None = None, *, checks: bool = True
     ) -> tuple[EngineDefinition, ...]:
         """Return the named engines with their options overridden by a preset's options, and by `--set`.
 
-        Raises InputError.
+        Their backends and options are checked if `checks` is true. Raises InputError.
         """
         try:
             definitions = resolve_all(names, self.config.engines)
@@ -112,10 +112,12 @@ class CommandContext:
             error.hint = run(hint_for(error.text, self.registry, folders)) or error.hint
             raise
         known = [definition.name for definition in definitions]
-        return tuple(
-            self.with_settings(definition, settings_of(definition.name, settings, known), preset)
-            for definition in definitions
+        found = tuple(
+            self.with_settings(it, settings_of(it.name, settings, known), preset) for it in definitions
         )
+        for definition in found if checks else ():
+            check_engine(definition, self.registry.get(definition.backend))
+        return found
 
     def with_settings(
         self, definition: EngineDefinition, settings: Sequence[str], preset: str | None = None
@@ -127,16 +129,6 @@ class CommandContext:
         if preset is not None:
             definition = with_preset(definition, backend, find_named("preset", preset, self.config.presets))
         return apply_settings(definition, backend, settings)
-
-    def checked(
-        self, names: Iterable[str], settings: Sequence[str], preset: str | None = None
-    ) -> tuple[EngineDefinition, ...]:
-        """Return the named engines after checking their backends and options. Raises InputError."""
-        definitions = self.engines(names, settings, preset)
-        for definition in definitions:
-            backend = self.registry.get(definition.backend)
-            check_engine(definition, backend)
-        return definitions
 
     def open_screen(
         self, args: RunArguments, definitions: Sequence[EngineDefinition] | None, *, demo: bool = False

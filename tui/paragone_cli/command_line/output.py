@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import sys
 import unicodedata
@@ -112,19 +113,26 @@ def put_result(data: Json, sentence: str, *, as_json: bool) -> None:
         note(sentence)
 
 
+def put_list(
+    data: Json, rows: Sequence[Sequence[str]], nothing: str, *, as_json: bool, heading: Sequence[str] = ()
+) -> None:
+    """Print the JSON, or the rows as a table, or the sentence `nothing` if there are no rows."""
+    if as_json:
+        put_json(data)
+    elif rows:
+        put_table([heading, *rows] if heading else rows)
+    else:
+        note(nothing)
+
+
 def json_line(data: Json) -> str:
     return _harmless(json_text(data))
 
 
 def _harmless(text: str) -> str:
-    return text if visible(text) == text else "".join(map(_escaped, text))
-
-
-def _escaped(character: str) -> str:
-    if character == "\n" or visible(character) == character:
-        return character
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[index]:02x}{units[index + 1]:02x}" for index in range(0, len(units), 2))
+    if visible(text) == text:
+        return text
+    return "".join(it if it == "\n" or visible(it) == it else json.dumps(it)[1:-1] for it in text)
 
 
 def put_table(rows: Sequence[Sequence[str]]) -> None:

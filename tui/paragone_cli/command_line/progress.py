@@ -13,15 +13,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from paragone import Caution, Channel
-from paragone_cli.command_line.output import (
-    OutputError,
-    flush,
-    one_line,
-    put_json,
-    shortened,
-    standard_output,
-    warn,
-)
+from paragone_cli.command_line import output
 from paragone_tui.terminal.text import visible
 from paragone_workbench.compare.divergence import answer_json, warnings_of
 from paragone_workbench.engines.engine import EngineTask
@@ -76,7 +68,7 @@ class StatusLine:
         # a terminal that does not know its size reports 0
         size = os.get_terminal_size(sys.stderr.fileno())
         width, height = size.columns or 80, size.lines or 24
-        cut = [shortened(one_line(line), width - 1) for line in lines][: height - 1]
+        cut = [output.shortened(output.one_line(line), width - 1) for line in lines][: height - 1]
         if cut != self._painted:
             rest = "\x1b[J" if len(cut) < len(self._painted) else ""
             self._write(self._top + "\n".join(f"{line}\x1b[K" for line in cut) + rest)
@@ -165,10 +157,10 @@ class Stream:
         self.error: OSError | None = None
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
-        output = standard_output()
-        self._descriptor = output.fileno()
-        self._encoding = output.encoding
-        self._terminal = output.isatty()
+        stream = output.standard_output()
+        self._descriptor = stream.fileno()
+        self._encoding = stream.encoding
+        self._terminal = stream.isatty()
         self._held = ""  # a CR whose LF may be in the next chunk
         self._in_line = False
         self._pending = bytearray()
@@ -255,7 +247,7 @@ class AnswerPrinter(RunObserver):
             self.deferred_warnings.append(caution.sentence)
         else:
             self.progress.clear()
-            warn(caution.sentence)
+            output.warn(caution.sentence)
 
     def run_ended(self, run: Run) -> None:
         """Add a warning if the answer is cut, unless the engine has warned of a full context."""
@@ -266,11 +258,11 @@ class AnswerPrinter(RunObserver):
     async def finish(self, run: Run) -> None:
         """Print the end of the answer, or the whole answer as JSON, and the deferred warnings. Raises OutputError."""
         if self.stream is None:
-            put_json(answer_json(run.result))
-            flush()
+            output.put_json(answer_json(run.result))
+            output.flush()
         else:
             await self.stream.end()
             if self.stream.error is not None:
-                raise OutputError(self.stream.error)
+                raise output.OutputError(self.stream.error)
         for sentence in self.deferred_warnings:
-            warn(sentence)
+            output.warn(sentence)

@@ -35,7 +35,7 @@ def consented_judges(
     """
     known = {engine.name: engine for engine in engines}
     judges = {
-        name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
+        name: known.get(name) or context.engines([name], [])[0] for name in catalog.judges(suite.prompts)
     }
     foreign = foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)
     folders = context.config.models.folders

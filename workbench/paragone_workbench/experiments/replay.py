@@ -281,7 +281,7 @@ def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport],
     same, total = sum(run.same for run in runs), len(runs)
     failed = sum(run.error is not None for run in runs)
     differing = {run.engine for run in runs if run.difference is not None}
-    stopped = f"EngineStopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
+    stopped = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
     if total:
         answers = counted(same, "answer is", "answers are")
         stopped += f" {answers} the same, {total - same - failed:,} different."
