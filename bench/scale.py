@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench.instant_engine import InstantRegistry
 from bench.programs import environment, paragone
-from paragone import Message
+from paragone import Json, Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.assertions import load_assertions
@@ -40,7 +40,7 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import Experiment, History, RunKey
-from paragone_workbench.store.experiment_records import AssertionResult, EndedRun
+from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.workbench import Workbench
 
 ENGINES = tuple(EngineDefinition(name=f"engine-{n}", backend="instant", model=f"model-{n}") for n in range(8))
@@ -154,11 +154,11 @@ async def _merge(request: SuiteRequest) -> None:
     await history.close()
 
 
-async def _save(history: History, number: int, shard: Sequence[EndedRun]) -> None:
-    await history.call(lambda store: store.experiments.save_all(number, shard))
+async def _save(history: History, number: int, shard: Sequence[tuple[RunKey, RunResult, list[Json]]]) -> None:
+    await history.call(lambda store: [store.experiments.save(number, *run) for run in shard])
 
 
-def _cells(pattern: RunResult, experiment: Experiment) -> Iterator[EndedRun]:
+def _cells(pattern: RunResult, experiment: Experiment) -> Iterator[tuple[RunKey, RunResult, list[Json]]]:
     """Yield all runs, prompt by prompt. Later engines pass more often and are slower."""
     chance = random.Random(21)
     for prompt, engine in itertools.product(range(experiment.prompts), range(len(ENGINES))):
@@ -186,7 +186,7 @@ def _cells(pattern: RunResult, experiment: Experiment) -> Iterator[EndedRun]:
         verdict = AssertionResult(
             index=0, type="contains", passed=passed, reason="The text has it." if passed else "It lacks it."
         )
-        yield EndedRun(RunKey(prompt, engine, 0), result, [to_json(verdict)])
+        yield RunKey(prompt, engine, 0), result, [to_json(verdict)]
 
 
 def _prompt(number: int) -> SuitePrompt:

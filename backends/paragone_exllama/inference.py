@@ -49,10 +49,7 @@ class Library(ABC):
     """Number of tokens in a page of the generator's cache."""
     wait: Callable[[], object]
     """Waits until the GPU has finished all queued work."""
-
-    @abstractmethod
-    def _make_generator(self) -> Any:
-        pass
+    make_generator: Callable[[], Any]
 
     @abstractmethod
     def _make_job(
@@ -98,7 +95,7 @@ class Library(ABC):
         self.rebuild()
 
     def rebuild(self) -> None:
-        self.generator = self._make_generator()
+        self.generator = self.make_generator()
 
 
 class ExllamaVocab:

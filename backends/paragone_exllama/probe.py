@@ -19,12 +19,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 from paragone import EngineError, Probe
-from paragone.texts import size_text
+from paragone.texts import installed_version, size_text
 from paragone.worker import Build
 from paragone_exllama.exllama_options import EXLLAMAV2, EXLLAMAV3
 
@@ -211,7 +210,7 @@ def probe(library: str, title: str) -> Probe:
         facts["PyTorch"] = torch.version
         if _folder(library) is None:
             raise EngineError(f"{title} is not installed in {sys.executable}.", hint=remedy)
-        facts[title] = _version(library) or "unknown"
+        facts[title] = installed_version(library) or "unknown"
         if torch.cuda is not None:
             facts["CUDA of PyTorch"] = torch.cuda
             driver = _driver(torch.cuda, library, title)
@@ -237,7 +236,7 @@ def probe(library: str, title: str) -> Probe:
 
 def _attention(capability: tuple[int, int]) -> str:
     unpaged = "unpaged, so that only the latest conversation is kept in the cache"
-    found = _version("flash-attn")
+    found = installed_version("flash-attn")
     if found is None:
         return f"{unpaged}: flash-attn is not installed"
     if tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < _FLASH_ATTN:
@@ -245,13 +244,6 @@ def _attention(capability: tuple[int, int]) -> str:
     if capability < AMPERE:
         return f"{unpaged}: flash-attn needs GPUs of the Ampere generation or newer"
     return f"paged, by flash-attn {found}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _torch(title: str, remedy: str) -> _Torch:

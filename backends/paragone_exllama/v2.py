@@ -5,34 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import exllamav2
 import torch
-from exllamav2 import (
-    ExLlamaV2,
-    ExLlamaV2Cache,
-    ExLlamaV2Cache_Q4,
-    ExLlamaV2Cache_Q6,
-    ExLlamaV2Cache_Q8,
-    ExLlamaV2CacheBase,
-    ExLlamaV2Config,
-    ExLlamaV2Lora,
-    ExLlamaV2Tokenizer,
-    __version__,
-    attn,
-)
+from exllamav2 import ExLlamaV2Cache, ExLlamaV2Cache_Q4, ExLlamaV2Cache_Q6, ExLlamaV2Cache_Q8, attn
 from exllamav2.attn_params import Params
 from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
 from exllamav2.util import cuda_sync_active
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama.exllama_options import (
-    CHUNK,
-    OUTPUTS,
-    PAGE,
-    ExllamaCacheType,
-    ExLlamaSampling,
-    ExLlamaV2LoadOptions,
-)
-from paragone_exllama.inference import Chunks, GeneratorJob, Library
+from paragone_exllama import inference
+from paragone_exllama.exllama_options import CHUNK, OUTPUTS, PAGE, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.model_folder import ModelFolder
 from paragone_exllama.probe import AMPERE, visible_gpus
@@ -40,7 +22,7 @@ from paragone_exllama.probe import AMPERE, visible_gpus
 _block_diagonal = Params.get_block_diag_mask
 
 
-def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
+def choose_attention(config: exllamav2.ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
     """Set up the attention of a model that will be loaded. Return whether the attention is paged. Raises InputError."""
     if not all(gpu.capability >= AMPERE for gpu in visible_gpus()):
         config.no_flash_attn = True  # by default, the library uses flash-attn even on older GPUs
@@ -73,9 +55,9 @@ def _causal(params: Any, device: Any) -> Any:
     return params.causal
 
 
-_CACHES: dict[
-    ExllamaCacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]
-] = {"fp16": ExLlamaV2Cache, "q8": ExLlamaV2Cache_Q8, "q6": ExLlamaV2Cache_Q6, "q4": ExLlamaV2Cache_Q4}
+_CACHES: dict[str, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]] = {
+    "fp16": ExLlamaV2Cache, "q8": ExLlamaV2Cache_Q8, "q6": ExLlamaV2Cache_Q6, "q4": ExLlamaV2Cache_Q4,
+}  # fmt: skip
 
 
 class _Job(ExLlamaV2DynamicJob):
@@ -89,9 +71,9 @@ class _Job(ExLlamaV2DynamicJob):
         return super().receive_logits(logits)
 
 
-class V2(Library):
+class V2(inference.Library):
     generator: ExLlamaV2DynamicGenerator
-    tokenizer: ExLlamaV2Tokenizer
+    tokenizer: exllamav2.ExLlamaV2Tokenizer
 
     def __init__(
         self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
@@ -100,17 +82,16 @@ class V2(Library):
         self.wait = cuda_sync_active
         folders = [request.model] + ([request.draft] if request.draft is not None else [])
         config, *drafts = configs = [_config(folder, options, request.context) for folder in folders]
-        paged = [choose_attention(one, options) for one in configs]
-        self._paged = all(paged)
+        attentions = [choose_attention(one, options) for one in configs]
+        paged = all(attentions)
         self.largest_chunk = min(int(one.max_input_len) for one in configs)
         draft_progress, progress = stages(request, report, cancelled)
-        self._draft: ExLlamaV2 | None = None
-        self._draft_cache: ExLlamaV2CacheBase | None = None
+        draft = draft_cache = None
         if drafts:
-            self._draft = ExLlamaV2(drafts[0])
-            self._draft_cache = ExLlamaV2Cache(self._draft, max_seq_len=request.context, lazy=True)
-            self._draft.load_autosplit(self._draft_cache, callback=draft_progress)
-        self._model = ExLlamaV2(config)
+            draft = exllamav2.ExLlamaV2(drafts[0])
+            draft_cache = ExLlamaV2Cache(draft, max_seq_len=request.context, lazy=True)
+            draft.load_autosplit(draft_cache, callback=draft_progress)
+        self._model = exllamav2.ExLlamaV2(config)
         make_cache = _CACHES[options.cache_type]
         if options.gpu_split:
             self._model.load(list(options.gpu_split), callback=progress)
@@ -118,11 +99,32 @@ class V2(Library):
         else:
             self._cache = make_cache(self._model, max_seq_len=request.context, lazy=True)
             self._model.load_autosplit(self._cache, callback=progress)
-        self._loras: list[ExLlamaV2Lora] = []
+        self._loras: list[exllamav2.ExLlamaV2Lora] = []
         if request.lora is not None:
-            self._loras = [ExLlamaV2Lora.from_directory(self._model, str(request.lora), options.lora_scale)]
-        self.tokenizer = ExLlamaV2Tokenizer(config)
-        self.generator = self._make_generator()
+            load = exllamav2.ExLlamaV2Lora.from_directory
+            self._loras = [load(self._model, str(request.lora), options.lora_scale)]
+        self.tokenizer = exllamav2.ExLlamaV2Tokenizer(config)
+
+        def make_generator() -> ExLlamaV2DynamicGenerator:
+            generator = ExLlamaV2DynamicGenerator(
+                model=self._model,
+                cache=self._cache,
+                tokenizer=self.tokenizer,
+                max_batch_size=1,
+                max_chunk_size=self.largest_chunk,
+                max_q_size=max(8, options.draft_tokens + 1),
+                draft_model=draft,
+                draft_cache=draft_cache,
+                num_draft_tokens=options.draft_tokens,
+                use_ngram_draft=options.draft_ngram,
+                paged=paged,
+            )
+            if self._loras:
+                generator.set_loras(self._loras)
+            return generator
+
+        self.make_generator = make_generator
+        self.rebuild()
         self.generator.warmup()
         self.page = int(self.generator.page_size)
         self.drafts = bool(self.generator.num_draft_tokens)
@@ -130,15 +132,12 @@ class V2(Library):
         self.capacity = request.context - self.generator.num_draft_tokens
         self.vocab_size = int(config.vocab_size)
         self.trained = int(config.original_max_seq_len)
-        self.facts = {
-            "ExLlamaV2": __version__,
-            "PyTorch": torch.__version__,
-            "attention": "paged" if self._paged else "unpaged",
-        }
+        versions = {"ExLlamaV2": exllamav2.__version__, "PyTorch": torch.__version__}
+        self.facts = {**versions, "attention": "paged" if paged else "unpaged"}
 
     def _make_job(
         self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
-    ) -> GeneratorJob:
+    ) -> inference.GeneratorJob:
         # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
         long = len(tokens) >= self.generator.max_ngram - 1
         self.generator.use_ngram_draft = self._options.draft_ngram and long
@@ -159,7 +158,7 @@ class V2(Library):
                 result["text"] = self.tokenizer.decode(result["token_ids"])[0]
         return results
 
-    def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
+    def forward(self, tokens: Sequence[int], chunk: int) -> inference.Chunks:
         self._cache.current_seq_len = 0
         try:
             for at in range(0, len(tokens), chunk):
@@ -173,28 +172,9 @@ class V2(Library):
     def forget(self) -> None:
         self.generator.reset_page_table()
 
-    def _make_generator(self) -> ExLlamaV2DynamicGenerator:
-        options = self._options
-        generator = ExLlamaV2DynamicGenerator(
-            model=self._model,
-            cache=self._cache,
-            tokenizer=self.tokenizer,
-            max_batch_size=1,
-            max_chunk_size=self.largest_chunk,
-            max_q_size=max(8, options.draft_tokens + 1),
-            draft_model=self._draft,
-            draft_cache=self._draft_cache,
-            num_draft_tokens=options.draft_tokens,
-            use_ngram_draft=options.draft_ngram,
-            paged=self._paged,
-        )
-        if self._loras:
-            generator.set_loras(self._loras)
-        return generator
 
-
-def _config(folder: ModelFolder, options: ExLlamaV2LoadOptions, context: int) -> ExLlamaV2Config:
-    config = ExLlamaV2Config(str(folder.path))
+def _config(folder: ModelFolder, options: ExLlamaV2LoadOptions, context: int) -> exllamav2.ExLlamaV2Config:
+    config = exllamav2.ExLlamaV2Config(str(folder.path))
     if options.rope_yarn is not None:
         if config.alt_rope_method != "yarn":
             config.yarn_rope_original_max_position_embeddings = config.max_seq_len

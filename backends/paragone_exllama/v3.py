@@ -5,39 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import exllamav3
 import torch
-from exllamav3 import (
-    Cache,
-    CacheLayer_fp16,
-    CacheLayer_quant,
-    ComboSampler,
-    Config,
-    Generator,
-    Model,
-    Tokenizer,
-)
-from exllamav3 import Job as V3Job
 from exllamav3.model.lora import LoRA
 from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama.exllama_options import (
-    CHUNK,
-    OUTPUTS,
-    ExllamaCacheType,
-    ExLlamaLoadOptions,
-    ExLlamaSampling,
-)
-from paragone_exllama.inference import Chunks, GeneratorJob, Library
+from paragone_exllama import inference
+from paragone_exllama.exllama_options import CHUNK, OUTPUTS, ExLlamaLoadOptions, ExLlamaSampling
 from paragone_exllama.loading import Request, stages
 
-_CACHE_BITS: dict[ExllamaCacheType, int] = {"q8": 8, "q6": 6, "q4": 4}
+_CACHE_BITS = {"q8": 8, "q6": 6, "q4": 4}
 _NGRAM = 2
 """Least number of tokens that must repeat earlier ones before ExLlamaV3 proposes a continuation."""
 
 
-class _Job(V3Job):
+class _Job(exllamav3.Job):
     """A job that keeps the logits of its sampled tokens.
 
     The library's own `return_logits` fails for a vocabulary whose size is not a multiple of 128: the library
@@ -52,9 +36,9 @@ class _Job(V3Job):
         return super().receive_sample(logits, *more, **named)
 
 
-class V3(Library):
-    generator: Generator
-    tokenizer: Tokenizer
+class V3(inference.Library):
+    generator: exllamav3.Generator
+    tokenizer: exllamav3.Tokenizer
 
     def __init__(
         self, request: Request, options: ExLlamaLoadOptions, report: Report, cancelled: Cancelled
@@ -65,41 +49,52 @@ class V3(Library):
                 "ExLlamaV3 applies a LoRA adapter to unquantized models only.",
                 hint="Remove the option lora, or merge the adapter into the model before quantization.",
             )
-        self._options = options
         self.wait = cuda_sync_active
         self._context = request.context
+        self._drafted = options.draft_tokens if request.draft is not None or options.draft_ngram else 0
+        """The number of tokens that a draft proposes at a time; 0 without a draft."""
         self.largest_chunk = min(options.chunk_size or CHUNK, request.context)
         draft_progress, progress = stages(request, report, cancelled)
         split = list(options.gpu_split) or None
-        self._draft: Model | None = None
-        self._draft_cache: Cache | None = None
+        draft = draft_cache = None
         if request.draft is not None:
-            draft_config = Config.from_directory(str(request.draft.path))
+            draft_config = exllamav3.Config.from_directory(str(request.draft.path))
             draft_config.override_dynamic_seq_len(request.context)
-            self._draft = Model.from_config(draft_config)
-            self._draft_cache = self._make_cache(self._draft, "fp16")
-            self._draft.load(use_per_device=split, max_chunk_size=self.largest_chunk, callback=draft_progress)
-        config = Config.from_directory(str(request.model.path))
+            draft = exllamav3.Model.from_config(draft_config)
+            draft_cache = self._make_cache(draft, "fp16")
+            draft.load(use_per_device=split, max_chunk_size=self.largest_chunk, callback=draft_progress)
+        config = exllamav3.Config.from_directory(str(request.model.path))
         config.override_dynamic_seq_len(request.context)
-        self._model: Model = Model.from_config(config)
+        self._model: exllamav3.Model = exllamav3.Model.from_config(config)
         self._cache = self._make_cache(self._model, options.cache_type)
         self._model.load(
             use_per_device=split,
             max_chunk_size=self.largest_chunk,
             max_output_size=OUTPUTS,
             callback=progress,
-            draft_model=self._draft,
+            draft_model=draft,
         )
         if request.lora is not None:
             self._lora = LoRA.from_directory(self._model, str(request.lora), options.lora_scale)
-        self.tokenizer = Tokenizer.from_config(config)
+        self.tokenizer = exllamav3.Tokenizer.from_config(config)
         self._model.warmup(
             cache=self._cache,
             max_chunk_size=self.largest_chunk,
             max_batch_size=1,
             max_q_len=self._drafted + 1,
         )
-        self.generator = self._make_generator()
+        self.make_generator = lambda: exllamav3.Generator(
+            model=self._model,
+            cache=self._cache,
+            tokenizer=self.tokenizer,
+            max_batch_size=1,
+            max_chunk_size=self.largest_chunk,
+            draft_model=draft,
+            draft_cache=draft_cache,
+            num_draft_tokens=self._drafted or None,
+            ngram_match_min=_NGRAM if options.draft_ngram else 0,
+        )
+        self.generator = self.make_generator()
         self.drafts = bool(self._drafted)
         # The generator stops `1 + max_draft_tokens` tokens before the end of the cache.
         self.capacity = request.context - 1 - self.generator.max_draft_tokens
@@ -109,7 +104,7 @@ class V3(Library):
 
     def _make_job(
         self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
-    ) -> GeneratorJob:
+    ) -> inference.GeneratorJob:
         return _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
             max_new_tokens=limit,
@@ -118,7 +113,7 @@ class V3(Library):
             stop_conditions=ends,
         )
 
-    def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
+    def forward(self, tokens: Sequence[int], chunk: int) -> inference.Chunks:
         """Yield the logits after each token, in GPU memory."""
         self.forget()
         recurrent = [self._cache.get_new_state()] if self._model.get_recurrent_layers() else []
@@ -141,50 +136,23 @@ class V3(Library):
 
     def rebuild(self) -> None:
         self.generator.close()
-        self.generator = self._make_generator()
+        super().rebuild()
 
-    @property
-    def _drafted(self) -> int:
-        """The number of tokens that a draft proposes at a time; 0 without a draft."""
-        return self._options.draft_tokens if self._draft is not None or self._options.draft_ngram else 0
-
-    def _make_cache(self, model: Model, cache_type: ExllamaCacheType) -> Cache:
-        if cache_type == "fp16":
-            return Cache(
-                model,
-                max_num_tokens=self._context,
-                layer_type=CacheLayer_fp16,
-                max_batch_size=1,
-                max_history=self._drafted,
-            )
-        bits = _CACHE_BITS[cache_type]
-        return Cache(
+    def _make_cache(self, model: exllamav3.Model, cache_type: str) -> exllamav3.Cache:
+        bits = _CACHE_BITS.get(cache_type)
+        return exllamav3.Cache(
             model,
             max_num_tokens=self._context,
-            layer_type=CacheLayer_quant,
+            layer_type=exllamav3.CacheLayer_fp16 if bits is None else exllamav3.CacheLayer_quant,
             max_batch_size=1,
             max_history=self._drafted,
-            k_bits=bits,
-            v_bits=bits,
-        )
-
-    def _make_generator(self) -> Generator:
-        return Generator(
-            model=self._model,
-            cache=self._cache,
-            tokenizer=self.tokenizer,
-            max_batch_size=1,
-            max_chunk_size=self.largest_chunk,
-            draft_model=self._draft,
-            draft_cache=self._draft_cache,
-            num_draft_tokens=self._drafted or None,
-            ngram_match_min=_NGRAM if self._options.draft_ngram else 0,
+            **({} if bits is None else {"k_bits": bits, "v_bits": bits}),
         )
 
 
-def _sampler(sampling: ExLlamaSampling) -> ComboSampler:
+def _sampler(sampling: ExLlamaSampling) -> exllamav3.ComboSampler:
     greedy = sampling.temperature == 0 or sampling.top_p == 0
-    return ComboSampler(
+    return exllamav3.ComboSampler(
         rep_p=sampling.repeat_penalty,
         freq_p=sampling.frequency_penalty,
         pres_p=sampling.presence_penalty,

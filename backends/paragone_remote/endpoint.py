@@ -1,18 +1,23 @@
-"""An endpoint: a server's checked address, its options, its key and its certificates."""
+"""An endpoint: a server's checked address, its options, its key and its certificates. No error message contains a key."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
+import re
+import shlex
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import httpx
 
-from paragone import InputError
-from paragone.texts import HIDDEN, without_key_words
-from paragone_remote.keys import check_headers, check_key, fill_path, find_key, make_headers
+from paragone import EngineError, InputError, texts
+from paragone.threads import in_daemon_thread
+from paragone.worker.process import output_of
 from paragone_remote.options import EndpointOptions, plain, read_url, url_of
 
 _LONGEST_ERROR = 10_000
@@ -51,12 +56,12 @@ class Endpoint:
         for value in (*self.headers.values(), *self.secrets):
             for secret in (value, value.rpartition(" ")[2]):
                 if len(secret) >= 4:
-                    text = text.replace(secret, HIDDEN)
+                    text = text.replace(secret, texts.HIDDEN)
         return plain(text)
 
     def quote_error(self, text: str) -> str:
         """Return a server's error for use in a message, without any keys: gateways quote keys of their own."""
-        return self.quote(without_key_words(text[:_LONGEST_ERROR]))
+        return self.quote(texts.without_key_words(text[:_LONGEST_ERROR]))
 
 
 async def make_endpoint(options: EndpointOptions) -> Endpoint:
@@ -135,3 +140,183 @@ def _existing(path: str, option: str) -> str:
 def _unreadable(option: str, path: str, error: OSError | RuntimeError) -> InputError:
     reason = getattr(error, "strerror", None) or str(error)
     return InputError(f"{option}: {plain(path)} cannot be read: {reason}.")
+
+
+_PATIENCE = 60.0
+"""Seconds to wait for the keyring, which may ask for a password in a window."""
+
+
+def check_entry(entry: str) -> tuple[str, str]:
+    """Return the service and the user of an entry `SERVICE/USER`. Raises InputError."""
+    service, _, user = entry.rpartition("/")
+    if not service or not user:
+        raise InputError(
+            "key_keyring does not name an entry of the keyring.",
+            hint="Write SERVICE/USER. `keyring set SERVICE USER` saves a key.",
+        )
+    return service, user
+
+
+async def key_in_keyring(entry: str) -> str:
+    """Return the key in an entry of the keyring. Raises InputError, or EngineError after `_PATIENCE`."""
+    service, user = check_entry(entry)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            # a daemon thread, because the keyring's window may stay open
+            key = await asyncio.wrap_future(in_daemon_thread(lambda: _read(service, user)))
+    except TimeoutError as error:
+        raise EngineError(f"The system's keyring gave no key within {_PATIENCE:g} seconds.") from error
+    if not key:
+        raise InputError(
+            f"The system's keyring has no key of the user {plain(user)} for the service {plain(service)}.",
+            hint="`keyring set SERVICE USER` saves a key.",
+        )
+    return key
+
+
+def _read(service: str, user: str) -> str | None:
+    try:
+        import keyring  # an optional dependency
+        from keyring.errors import KeyringError, NoKeyringError
+    except ModuleNotFoundError as error:
+        if error.name != "keyring":
+            raise
+        raise InputError(
+            "Reading a key from the system's keyring needs the package keyring, which is not installed.",
+            hint=f"Install it with: {texts.install_command('keyring')}",
+        ) from error
+    try:
+        return keyring.get_password(service, user)
+    except NoKeyringError as error:
+        raise InputError(
+            "This system has no keyring that can be used.", hint="Use key_env or key_command instead."
+        ) from error
+    except KeyringError as error:
+        raise InputError(
+            f"The system's keyring gave no key ({type(error).__name__}).",
+            hint="Unlock the keyring, and try again.",
+        ) from error
+
+
+_LONGEST_KEY = 2**16
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*)", re.DOTALL)  # RFC 9110, 5.1
+_FRAMING = {"connection", "content-length", "transfer-encoding"}
+
+_WITHOUT_SECRETS = {
+    "accept", "accept-encoding", "accept-language", "anthropic-beta", "anthropic-version", "cache-control", "host",
+    "http-referer", "openai-beta", "openai-organization", "openai-project", "referer", "user-agent", "x-title",
+}  # fmt: skip
+"""Headers, in small letters, whose values are not secret. The value of any other header may be a secret."""
+
+
+async def find_key(options: EndpointOptions) -> str | None:
+    """Return the key that checked options name; None if they name none. Raises InputError, which has no key in it."""
+    if options.key_env is not None:
+        return _fit(_variable(options.key_env), f"The environment variable {options.key_env}")
+    if options.key_keyring is not None:
+        return _fit(await key_in_keyring(options.key_keyring), "The key in the keyring")
+    if options.key_command is not None:
+        return _fit(await _printed(options.key_command), "What key_command printed")
+    return None
+
+
+def check_key(options: EndpointOptions) -> None:
+    """Check that at most one source of the key is set, and that no option contains the key itself. Raises InputError."""
+    sources = ("key_env", "key_keyring", "key_command")
+    named = [name for name in sources if getattr(options, name) is not None]
+    if len(named) > 1:
+        raise InputError(f"Both {named[0]} and {named[1]} are set.", hint="Set one of them only.")
+    if options.key_keyring is not None:
+        check_entry(options.key_keyring)
+    variable = options.key_env
+    if variable is not None and (texts.is_key(variable) or not _NAME.fullmatch(variable)):
+        raise InputError(
+            "key_env is not the name of an environment variable.",
+            hint="Set key_env to the name of the variable, not to the key itself.",
+        )
+
+
+def check_headers(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """Return names and values of `Name: value` lines, without substituting variables. Raises InputError."""
+    headers = []
+    for line in lines:
+        match = _HEADER.fullmatch(line.strip())
+        if match is None:
+            raise InputError("An entry of headers does not have the form `Name: value`.")
+        name, value = match[1], match[2]
+        if name.lower() in _FRAMING:
+            raise InputError(f"The header {name} cannot be set.", hint="The HTTP client sets this header.")
+        literal = _VARIABLE.sub("", value)
+        harmless = name.lower() in _WITHOUT_SECRETS or literal != value
+        if not harmless or any(map(texts.is_key, literal.split())):
+            raise InputError(
+                f"The value of the header {name} may be a secret, which would be recorded.",
+                hint=f"Put the value into an environment variable and write `{name}: $VARIABLE`.",
+            )
+        headers.append((name, value))
+    return headers
+
+
+def make_headers(lines: Iterable[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in check_headers(lines):
+        filled = _VARIABLE.sub(lambda found: _variable(found[1] or found[2]), value)
+        headers[name.lower()] = _fit(filled, f"The header {name}")
+    return headers
+
+
+def fill_path(url: str) -> tuple[str, tuple[str, ...]]:
+    """Return a URL with the variables in its path replaced, and their values, plain and encoded. Raises InputError."""
+    values: list[str] = []
+
+    def value(found: re.Match[str]) -> str:
+        text = _variable(found[1] or found[2]).strip()
+        values.extend((text, encoded := quote(text, safe="")))
+        return encoded
+
+    parts = urlsplit(url)
+    return parts._replace(path=_VARIABLE.sub(value, parts.path)).geturl(), tuple(values)
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value.strip():
+        raise InputError(
+            f"The environment variable {name} is not set.", hint="Set the variable, and start paragone again."
+        )
+    return value
+
+
+def _fit(text: str, what: str) -> str:
+    """Return the value of a header without surrounding spaces. Raises InputError if the value is invalid."""
+    text = text.strip(" ")
+    if not (text.isascii() and text.isprintable()):
+        raise InputError(f"{what} contains characters that are not allowed in a header.")
+    return text
+
+
+async def _printed(command: str) -> str:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InputError("key_command has an unbalanced quotation mark.") from error
+    if not words:
+        raise InputError("key_command is empty.")
+    name = plain(words[0])
+    try:
+        status, out = await output_of(words, seconds=_PATIENCE, longest=_LONGEST_KEY)
+    except TimeoutError as error:
+        raise EngineError(f"key_command ({name}) printed no key in {_PATIENCE:g} seconds.") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise InputError(f"key_command cannot run {name}: {reason}.") from error
+    key = out.partition("\n")[0].strip()
+    if status or not key:
+        raise InputError(
+            f"key_command ({name}) printed no key: it exited with status {status}.",
+            hint="Run the command in a terminal to see the reason.",
+        )
+    return key

@@ -230,7 +230,7 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, at: str, model: str, co
         return Fault(_overflow(words, endpoint, context))
     if status in _BUSY:
         return _busy(error, endpoint, at, reason)
-    if status < 500:
+    if status < 500 or "invalid JSON schema" in words:  # Ollama refuses a schema with the status 500
         return _input_fault(f"{at} rejected the request ({status}){reason}")
     return _engine_fault(f"{at} failed ({status}){reason}", cure(words))
 

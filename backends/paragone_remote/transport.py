@@ -122,70 +122,37 @@ class _Limited(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-class _EndpointTransport(httpx.AsyncBaseTransport):
-    def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
-        self._home = _host_of(httpx.URL(endpoint.origin))
-        self._origin = endpoint.origin if endpoint.socket is None else None
-        """The address that the requests contact; None for a Unix socket."""
-        # This transport limits the time for a connection; the callers limit the time for a reply.
-        self._patience = {
-            "connect": endpoint.options.connect_timeout,
-            "write": endpoint.options.load_timeout,
-            "read": None,
-            "pool": None,
-        }
+class _Transport(httpx.AsyncHTTPTransport):
+    """Sends a request again if the server has just closed the reused connection (RFC 9110, 9.2.2)."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if _host_of(request.url) != self._home:
-            raise InvalidReply("a request to another host")
-        response = await self._send(request)
-        try:
-            if response.status_code >= 300:
-                raise Refusal(response.status_code, await _beginning(response), headers=response.headers)
-            if response.headers.get("content-type", "").lower().startswith("text/html"):
-                raise InvalidReply("a web page (HTML)")
-            if response.headers.get("content-encoding", "").lower() not in ("", "identity"):
-                raise InvalidReply("compressed data that was not requested")
-        except BaseException:
-            await response.aclose()
-            raise
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        limited = httpx.Response(
-            response.status_code,
-            headers=response.headers,
-            stream=_Limited(response.stream, media_type),
-            extensions=response.extensions,
-        )
-        # Ollama's and OpenAI's protocols use UTF-8. A byte order mark would corrupt the first line.
-        limited.encoding = "utf-8-sig"
-        return limited
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, again if the server has just closed the reused connection (RFC 9110, 9.2.2)."""
         while True:
-            if self._origin is not None:
-                GUARD.check(self._origin)
             reused = True
 
             async def watch(event: str, _: object) -> None:
                 nonlocal reused
                 reused = reused and not event.startswith("connection.connect_")
 
-            request.extensions = {**request.extensions, "timeout": self._patience, "trace": watch}
+            request.extensions = {**request.extensions, "trace": watch}
             try:
-                return await self._inner.handle_async_request(request)
+                return await super().handle_async_request(request)
             except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
                 if not reused:
                     raise
 
 
-def _host_of(url: httpx.URL) -> tuple[str, bytes, int | None]:
-    return url.scheme, url.raw_host, url.port
+async def _check_response(response: httpx.Response) -> None:
+    if response.status_code >= 300:
+        raise Refusal(response.status_code, await _beginning(response), headers=response.headers)
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "text/html":
+        raise InvalidReply("a web page (HTML)")
+    if response.headers.get("content-encoding", "").lower() not in ("", "identity"):
+        raise InvalidReply("compressed data that was not requested")
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    response.stream = _Limited(response.stream, media_type)
+    # Ollama's and OpenAI's protocols use UTF-8. A byte order mark would corrupt the first line.
+    response.encoding = "utf-8-sig"
 
 
 async def _beginning(response: httpx.Response) -> str:
@@ -207,22 +174,32 @@ class EndpointClient(httpx.AsyncClient):
     """An HTTP client that contacts one endpoint only. All requests raise the exceptions in `faults.FAULTS`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        inner = httpx.AsyncHTTPTransport(
-            verify=endpoint.tls or False,  # False: without TLS there is no certificate to check
-            trust_env=False,
-            proxy=_proxy(endpoint),
-            uds=endpoint.socket,
-            limits=httpx.Limits(max_connections=8),
-        )
+        self.endpoint = endpoint
+        options = endpoint.options
         super().__init__(
-            transport=_EndpointTransport(endpoint, inner),
+            transport=_Transport(
+                verify=endpoint.tls or False,  # False: without TLS there is no certificate to check
+                trust_env=False,
+                proxy=_proxy(endpoint),
+                uds=endpoint.socket,
+                limits=httpx.Limits(max_connections=8),
+            ),
             base_url=endpoint.url,
             headers={**_HEADERS, **endpoint.headers},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            # The callers limit the time for a reply.
+            timeout=httpx.Timeout(None, connect=options.connect_timeout, write=options.load_timeout),
+            event_hooks={"request": [self._check_request], "response": [_check_response]},
             trust_env=False,
             follow_redirects=False,
         )
-        self.endpoint = endpoint
+
+    async def _check_request(self, request: httpx.Request) -> None:
+        home = self.base_url
+        if (request.url.scheme, request.url.netloc) != (home.scheme, home.netloc):
+            raise InvalidReply("a request to another host")
+        if self.endpoint.socket is None:
+            GUARD.check(self.endpoint.origin)
 
 
 @asynccontextmanager

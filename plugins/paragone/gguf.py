@@ -499,6 +499,22 @@ _BATCH_ON_CPU = 128
 """Number of prompt tokens in a batch on the CPU, where a program can stop only between two batches."""
 
 
+def check_file(named: str, option: str, kind: str, title: str) -> Path:
+    """Return the path of a file that belongs to a model, such as an adapter: `kind` is that of its header. Raises InputError."""
+    path = Path(named)
+    try:
+        path = path.expanduser().absolute()
+        header = read_header(str(path))
+    except GgufError as error:
+        raise InputError(f"{option}: {path.name} {error}.") from error
+    except (OSError, RuntimeError, ValueError) as error:  # an unknown home folder, a null character
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{option}: the file {named} cannot be read: {reason}.") from error
+    if header.kind != kind and not (kind == "mmproj" and header.architecture == "clip"):
+        raise InputError(f"{option}: {path.name} is not {title}.")
+    return path
+
+
 def check_load_options(options: GgufLoadOptions) -> None:
     """Check the options that exclude each other. Raises InputError."""
     if options.main_gpu is not None and options.tensor_split:

@@ -61,6 +61,16 @@ def pip_install(*arguments: str) -> str:
     return shlex.join([*installer, *arguments])
 
 
+def installed_version(package: str) -> str | None:
+    """Return the version of a package of this interpreter; None if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def _packages(extra: str) -> list[str]:
     """Return the requirements of an extra, as the installed paragone declares them."""
     from importlib.metadata import PackageNotFoundError, requires

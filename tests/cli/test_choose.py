@@ -54,13 +54,10 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
 
 
 def test_users_at_once_are_measured_where_an_engine_answers_several_prompts_at_once(suite):
-    command = ("choose", "scripted_server:s", "scripted:a", "--suite", suite)
-    text = paragone(*command).stdout.decode()
-    assert "16 users" in text
-    assert "With 16 users at once, the speed is the sum over the users." in " ".join(text.split())
-    rates = {it["engine"]: it["users_tps"] for it in data("choose", paragone(*command, "--json"))["engines"]}
-    assert rates["s"] > 0
-    assert rates["a"] is None
+    done = paragone("choose", "scripted_server:s", "scripted:a", "--suite", suite, "--json")
+    found = data("choose", done)
+    rates = {it["engine"]: it["users_tps"] for it in found["engines"]}
+    assert (rates["s"] > 0, rates["a"], found["users"]) == (True, None, 16)
 
 
 def test_few_prompts_decide_nothing(tmp_path):
@@ -96,11 +93,22 @@ def test_a_time_too_short_for_anything_says_so(monkeypatch):
         assert not store.experiments.all()
 
 
-def test_a_file_that_is_missing_is_told_before_anything_is_measured():
-    done = paragone("choose", "llama_cpp:/nowhere.gguf", "scripted:a")
+@pytest.mark.parametrize(
+    ("argv", "sentence", "benched"),
+    [
+        (("llama_cpp:/nowhere.gguf", "scripted:a"), "There is no file /nowhere.gguf.", False),
+        (
+            ("scripted:gone", *ENGINES, "--reference", "scripted:gone"),
+            "Nothing can be chosen: the reference is missing. The model gone is gone.",
+            True,
+        ),
+    ],
+)
+def test_what_is_missing_is_told_before_a_prompt_is_answered(argv, sentence, benched, suite):
+    done = paragone("choose", *argv, "--suite", suite)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert "There is no file /nowhere.gguf." in said(done)
-    assert not measured()
+    assert sentence in said(done)
+    assert bool(measured()) is benched
     with closing(Store.open()) as store:
         assert not store.experiments.all()
 
@@ -115,12 +123,6 @@ def test_the_others_are_compared_without_engines_that_do_not_open(suite):
     assert missing.endswith("There is no file /nowhere.gguf.")
     assert gone in said(done)
     assert gone.endswith("The model gone is gone.")
-
-
-def test_without_the_reference_that_was_named_nothing_is_compared(suite):
-    done = paragone("choose", "scripted:gone", *ENGINES, "--suite", suite, "--reference", "scripted:gone")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert "Nothing can be chosen: the reference is missing. The model gone is gone." in said(done)
 
 
 def test_ctrl_c_in_the_suite_writes_a_report_that_the_same_command_replaces(tmp_path):

@@ -43,7 +43,9 @@ def test_answers_stand_below_their_engines():
 
 
 def test_where_answers_part_from_the_first_one(home):
-    argv = ("rogue:steady", "rogue:steady", "rogue:wide", "--prompt", "hi", "--set", "max_tokens=2")
+    # in parallel, a lane that begins when another has ended would get more threads
+    options = ("--set", "max_tokens=2", "--schedule", "sequential")
+    argv = ("rogue:steady", "rogue:steady", "rogue:wide", "--prompt", "hi", *options)
     done = paragone("compare", *argv, "--json", "--logprobs", "0")
     assert data("compare", done)["divergence"] == [
         {"reference": "steady", "candidate": "steady-2", "token": None, "char": None},
@@ -95,16 +97,29 @@ def test_what_was_not_the_same_stands_below_the_answers():
 
 
 def test_a_lane_that_fails_leaves_the_others_alone():
-    argv = ("compare", "rogue:steady", "rogue:abort", "rogue:nothing", "--prompt", "hi", "--set", "rate=500")
-    done = paragone(*argv, "--json")
+    engines = ("rogue:cautious", "rogue:abort", "rogue:nothing", "rogue:raises")
+    options = ("--set", "rate=500", "--set", "raises.at=0")
+    done = paragone("compare", *engines, "--prompt", "hi", *options, "--json")
     assert (done.returncode, said(done)) == (1, "")
-    steady, abort, nothing = data("compare", done)["lanes"]
-    assert (steady["finish"], steady["error"]) == ("length", None)
-    assert len(steady["text"].split()) == 20
+    cautious, abort, nothing, raises = data("compare", done)["lanes"]
+    assert (cautious["finish"], cautious["error"], cautious["seed"]) == ("length", None, None)
+    assert cautious["warnings"] == [{"code": "test", "sentence": "This engine fails on cue."}]
+    assert cautious["sampling"] == {"max_tokens": 20, "rate": 500.0, "prefill_s": 0.0, "at": 5}
+    assert len(cautious["text"].split()) == 20
     assert abort["text"] == "word0 word1 word2 word3 word4 "
     assert abort["finish"] is None
     assert "SIGABRT" in abort["error"]
     assert "There is no model 'nothing'." in nothing["error"]
+    assert raises["error"] == "The engine failed: RuntimeError: the kernel image is unhappy."
+    counts = [
+        [lane["usage"][name] for name in ("prompt_tokens", "completion_tokens", "pieces")]
+        for lane in (cautious, abort, nothing, raises)
+    ]
+    assert counts == [[2, 20, 20], [2, 5, 5], [None, None, None], [2, 0, 0]]
+    assert abort["timings"]["ttft_s"] > 0
+    assert (
+        raises["timings"]["itl_ms"] == nothing["timings"]["itl_ms"] == {"p50": None, "p95": None, "p99": None}
+    )
 
 
 def test_an_engine_that_is_not_there_ends_it_before_it_begins():

@@ -47,35 +47,49 @@ def test_json_has_what_was_measured(text):
     assert (foreign["mean_kld"], tops["mean_kld"], tops["ppl"]) == (None, None, None)
     assert "different vocabularies" in foreign["reason"]
     assert tops["top_k"]["k"] == 10
+    (saved,) = measurements()
+    assert (saved.data, found["free_running"], found["text"]) == (found, None, "text.txt")
+    assert [(it.backend, it.model) for it in saved.engines[:2]] == [("graded", "jittery"), ("twin", "rough")]
 
 
-def test_the_text_has_a_table_pictures_and_a_verdict(text):
-    done = fidelity(text, "graded:exact", "twin:rough", "graded:tops", "graded:foreign")
+def test_the_text_has_tables_pictures_and_verdicts(text):
+    argv = ("graded:exact", "graded:jittery", "twin:rough", "graded:tops", "graded:foreign", "--kv", "q4")
+    done = fidelity(text, *argv)
     assert (done.returncode, said(done)) == (0, "")
     printed = done.stdout.decode()
+    lines = printed.splitlines()
     assert printed.startswith("Reference exact: 42 tokens scored in 6 of 6 windows of 16 tokens\n")
-    assert printed.splitlines()[2].split() == ["exact", "noise", "floor", "rough", "tops", "foreign"]
-    (row,) = (line for line in printed.splitlines() if line.startswith("mean KLD  "))
-    assert len(row.split(" ± ")) == 2, (
-        "of the rough one; the noise is exactly 0, and of the third there is none"
-    )
+    names = "exact noise floor jittery rough tops foreign exact KV q4"
+    assert lines[2].split() == names.split()
+    (row,) = (line for line in lines if line.startswith("mean KLD  "))
+    assert len(row.split(" ± ")) == 4, "the noise is exactly 0, and of two there is none"
+    (row,) = (line for line in lines if line.startswith("on the scale"))
+    assert row.split()[3:] == ["tiny", "tiny", "noticeable", "small"]
     assert "\nMean KLD by size\n" in printed
     assert "█" in printed
-    *_, verdict, growth, reason, agreement, vocabularies, bits, scale = printed.splitlines()
-    assert vocabularies.startswith(
-        "foreign and exact have different vocabularies, so there is no KL divergence"
-    )
-    assert bits.startswith("foreign: ")
-    assert " bits per byte, exact " in bits
-    assert growth.startswith(
+    depth = printed.split("Mean KLD by the number of tokens before\n")[1].splitlines()
+    assert depth[0].split() == ["9–10", "11–12", "13–14", "15"]
+    assert [line.split("  ")[0] for line in depth[1:4]] == ["jittery", "rough", "exact KV q4"]
+    said_of = {line.partition(":")[0]: line for line in depth[5:]}
+    verdict = next(line for line in depth if line.startswith("rough: mean KLD "))
+    assert "and exact does not differ from itself; picks another top token at" in verdict
+    assert said_of["rough"].startswith(
         "rough: the KLD grows with the depth in the context, from 0.0576 after 9 to 10 tokens to "
     )
-    assert growth.endswith(" after 15.")
-    assert scale.startswith("Scale of the mean KLD: ")
-    assert verdict.startswith("rough: mean KLD ")
-    assert "and exact does not differ from itself; picks another top token at" in verdict
-    assert reason.endswith("Compared are the top 10.")
-    assert agreement.startswith("tops: picks the top token of exact at 100.0% of the positions")
+    assert said_of["rough"].endswith(" after 15.")
+    assert said_of["tops"].startswith("tops: picks the top token of exact at 100.0% of the positions")
+    assert " bits per byte, exact " in said_of["foreign"]
+    assert any(line.endswith("Compared are the top 10.") for line in depth)
+    assert any(
+        line.startswith("foreign and exact have different vocabularies, so there is no") for line in depth
+    )
+    first, second = (line for line in depth if " is closer than " in line)
+    assert first.startswith("jittery is closer than exact KV q4: by ")
+    assert second.startswith("exact KV q4 is closer than rough: by ")
+    assert lines[-1] == (
+        "Scale of the mean KLD: tiny below 0.01, small below 0.05, noticeable below 0.2, large below 0.5, else another "
+        "model."
+    )
 
 
 def test_without_a_text_a_short_one_is_used():
@@ -87,7 +101,9 @@ def test_without_a_text_a_short_one_is_used():
 
 def test_few_windows_are_said_to_leave_the_uncertainty_unknown(text):
     text.write_text(" ".join(TEXT.split()[:50]))
-    printed = fidelity(text, "graded:exact", "twin:rough").stdout.decode()
+    done = fidelity(text, "graded:exact", "twin:rough", "--max-kld", "9")
+    assert (done.returncode, "limit" in said(done)) == (0, False)
+    printed = done.stdout.decode()
     assert "\nThere are no uncertainties: these need 4 windows or more.\n" in printed
     assert "±" not in printed
 
@@ -179,18 +195,12 @@ def test_ctrl_c_prints_what_was_measured(text, terminal):
     assert found["windows"] in (2, 3)
 
 
+# The history
+
+
 def measurements() -> tuple[Measurement, ...]:
     with contextlib.closing(Store.open()) as store:
         return store.measurements.all("fidelity")
-
-
-def test_the_figures_are_saved_for_reports(text):
-    done = fidelity(text, "graded:jittery", "twin:rough", "--json")
-    (saved,) = measurements()
-    assert saved.data == data("fidelity", done)
-    assert saved.data["free_running"] is None
-    assert saved.data["text"] == "text.txt"
-    assert [(it.backend, it.model) for it in saved.engines] == [("graded", "jittery"), ("twin", "rough")]
 
 
 def test_nothing_is_saved_of_a_measurement_that_did_not_begin(text):
@@ -204,8 +214,6 @@ def test_a_limit_of_the_mean_kld_decides_the_exit_code(text):
     assert "rough: the mean KLD" in said(done)
     assert "is above the limit 0." in said(done)
     assert "foreign: the mean KLD is unknown, so the limit 0 is not met." in said(done)
-    done = fidelity(text, "graded:jittery", "twin:rough", "--max-kld", "9")
-    assert (done.returncode, "limit" in said(done)) == (0, False)
 
 
 @pytest.mark.model
@@ -237,22 +245,3 @@ def test_types_that_cannot_be(text, argv, sentence):
     done = fidelity(text, *argv)
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
-
-
-def test_the_text_has_the_scale_the_depth_and_the_candidates_beside_each_other(text):
-    done = fidelity(text, "graded:exact", "graded:jittery", "twin:rough", "--kv", "q4")
-    printed = done.stdout.decode()
-    (row,) = (line for line in printed.splitlines() if line.startswith("on the scale"))
-    assert row.split() == ["on", "the", "scale", "tiny", "tiny", "noticeable", "small"]
-    assert "jittery: mean KLD 0.000" in printed
-    assert " (tiny), and exact does not differ from itself" in printed
-    depth = printed.split("Mean KLD by the number of tokens before\n")[1].splitlines()
-    assert depth[0].split() == ["9–10", "11–12", "13–14", "15"]
-    assert [line.split("  ")[0] for line in depth[1:4]] == ["jittery", "rough", "exact KV q4"]
-    first, second = (line for line in printed.splitlines() if " is closer than " in line)
-    assert first.startswith("jittery is closer than exact KV q4: by ")
-    assert second.startswith("exact KV q4 is closer than rough: by ")
-    assert printed.endswith(
-        "Scale of the mean KLD: tiny below 0.01, small below 0.05, noticeable below 0.2, large below 0.5, else another "
-        "model.\n"
-    )

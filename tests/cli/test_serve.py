@@ -103,14 +103,18 @@ async def test_the_real_model_is_served(smol, monkeypatch):
         assert all_gone(engines)
 
 
-def test_a_signal_completes_the_answers_in_progress(monkeypatch):
+def test_the_config_limits_requests_and_a_signal_completes_the_answers_in_progress(monkeypatch, settings):
     monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame")
+    settings("[serve]\nmessages = 1\n")
     endless = ("--set", "max_tokens=1000000", "--set", "rate=100")
     with running("serve", "rogue:steady", *endless, "--port", "0") as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().split()[-1]
         asked = {"model": "steady", "messages": [{"role": "user", "content": "hello"}], "stream": True}
         head = {"authorization": "Bearer sesame"}
+        twice = {**asked, "messages": [{"role": "user", "content": "hello"}] * 2}
+        two = httpx.post(f"{address}/chat/completions", json=twice, headers=head)
+        assert two.json()["error"]["message"] == "messages must be a list of 1 to 1 messages."
         with httpx.stream(
             "POST", f"{address}/chat/completions", json=asked, headers=head, timeout=60
         ) as reply:

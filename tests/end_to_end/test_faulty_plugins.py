@@ -41,6 +41,10 @@ BROKEN = {
 def test_broken_plugins_are_sentences_in_the_picker(start, strangers):
     strangers(BROKEN)
     program = start()
+    program.type("typed ")  # before the picker opens
+    program.sees("│ typed")
+    program.type("early")
+    program.sees("│ typed early")
     for number, reason in enumerate(BROKEN.values(), 1):
         if "cannot be used" not in reason:  # then it is an entry, and the picker explains the highlighted one
             program.type(f"\x15stranger{number}")

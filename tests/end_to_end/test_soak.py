@@ -31,20 +31,20 @@ def wrong(answer, *runs, slow_s=0.0):
 
 def test_a_short_soak_keeps_all_promises(tmp_path):
     plan = Plan(
-        minutes=0.2,
+        minutes=0.08,
         seed=1,
         folder=tmp_path / "soak",
         lanes=(2,),
         with_model=False,
         pause_s=0.3,
-        fault_pause_s=2.0,
+        fault_pause_s=1.0,
         rate=20.0,
     )
     outcome = soak(plan)
     # How long keys took says nothing here: other tests run meanwhile.
     assert [wrong for wrong in outcome.wrong if not wrong.startswith("a key was answered")] == []
     assert min(outcome.prompts, outcome.suites, outcome.answers.tokens) > 0
-    assert "make soak MINUTES=0.2 SEED=1" in outcome.repeat
+    assert "make soak MINUTES=0.08 SEED=1" in outcome.repeat
     assert "numbered tokens sent" in outcome.table()
     assert outcome.json()["prompts"] == outcome.prompts
 

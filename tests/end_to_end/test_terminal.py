@@ -21,7 +21,6 @@ from paragone_workbench.experiments.document import read_document
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store
 
-SLOW = ("--set", "rate=40", "--set", "max_tokens=4000")
 MEANINGLESS = (
     b"\xe9",  # é in Latin-1
     b"\xe2\x82",  # a character that lacks its last byte
@@ -30,6 +29,14 @@ MEANINGLESS = (
     b"\x1b[9999999999u",  # a key of the Kitty protocol whose character does not exist
     b"\x1b[1:2;1u",  # one with an alternate key
 )
+
+
+@pytest.fixture
+def slow(home):
+    """The arguments with which there is an engine that answers for minutes."""
+    config = home / "config.toml"
+    config.write_text('[engines.slow]\nbackend = "rogue"\nmodel = "steady"\nrate = 40\nmax_tokens = 10000\n')
+    return "--config", str(config)
 
 
 def numbers(text: str) -> list[int]:
@@ -90,7 +97,8 @@ def test_a_session_from_the_first_key_to_the_last(start):
 
 
 @pytest.mark.usefixtures("new_interpreters")
-def test_keys_typed_from_the_start_on_come_in_order(start):
+def test_keys_typed_from_the_start_on_come_in_order_and_the_program_ends_with_the_terminal(start):
+    """Its terminal is not the controlling one, so that no SIGHUP comes."""
     program = start("rogue:steady")
     program.type("typed early\r")
     text = ""
@@ -101,35 +109,38 @@ def test_keys_typed_from_the_start_on_come_in_order(start):
     program.until(lambda shown: text in "".join(shown.split()), "all of it is in the composer")
     program.sees("typed early", "word19")
     assert "Ask " not in program.terminal.text
-    assert program.leave() == 0
+    workers = program.workers()
+    program.terminal.hang_up()
+    _, alive = psutil.wait_procs([program.process, *workers], timeout=60)
+    assert not alive
 
 
-def test_keys_typed_before_the_picker_opens_by_itself_are_in_its_filter(start):
-    program = start()
-    program.type("typed ")
-    program.sees("│ typed")
-    program.type("early")
-    program.sees("│ typed early")
-    assert program.leave() == 0
+def ended_during_an_answer(program, number, cooked):
+    """End a program by a signal. Its worker must end too, and the terminal must be as before."""
+    program.sees("word5", "writing")
+    assert program.terminal.modes != cooked
+    assert program.ends(lambda: program.process.send_signal(number)) == 128 + number
+    program.until(lambda _: b"\x1b[?1049l" in program.terminal.output, "the screen is closed")
+    assert program.terminal.modes == cooked
 
 
 @pytest.mark.usefixtures("new_interpreters")
-def test_offline_from_the_start(start):
-    program = start("--offline", "rogue:steady", "ollama:m")
+def test_offline_from_the_start_until_sigterm(start, slow):
+    program = start(*slow, "--offline", "slow", "ollama:m")
+    cooked = program.terminal.modes
     program.until(
         lambda text: "ready" in text and "failed" in text, "the local engine loads, the other does not"
     )
     program.sees("does not contact", "offline   enter send")
-    program.type("hello\r")
-    program.sees("done")
     if sys.platform == "linux":
         assert "Seccomp:\t2" in Path(f"/proc/{program.process.pid}/status").read_text()
     program.type("\x1bO")
     program.sees("Offline until the program")
-    assert program.leave() == 0
+    program.type("go\r")
+    ended_during_an_answer(program, signal.SIGTERM, cooked)
 
 
-def test_going_offline_cuts_an_answer_of_a_server(start):
+def test_going_offline_cuts_an_answer_of_a_server_and_sigint_ends_the_program(start, slow):
     cut = threading.Event()
 
     async def stream(exchange):
@@ -140,14 +151,15 @@ def test_going_offline_cuts_an_answer_of_a_server(start):
 
     with running_in_thread(HostileServer(OLLAMA)) as server:
         server.on_chat = stream
-        program = start(f"ollama:m@{server.url}")
-        program.sees("ready")
+        program = start(*slow, f"ollama:m@{server.url}", "slow")
+        cooked = program.terminal.modes
+        program.until(lambda text: text.count("ready") == 2, "both engines load")
         program.type("go\r")
         program.sees("and so on")
         program.type("\x1bO")
         assert cut.wait(60)
         program.sees("failed", "offline   enter send")
-        assert program.leave() == 0
+        ended_during_an_answer(program, signal.SIGINT, cooked)
 
 
 def test_what_was_answered_and_written_survives_a_kill(start, home):
@@ -201,39 +213,6 @@ def test_what_was_answered_and_written_survives_a_kill(start, home):
     again.type("\r")
     again.until(lambda text: text.count("not sent") == 2 and "Ask " in text, "the conversation goes on")
     assert again.leave() == 0
-
-
-def ended_by(start, number):
-    """End a program by a signal during an answer. Its worker must end too."""
-    program = start("rogue:steady", *SLOW)
-    cooked = program.terminal.modes
-    program.sees("ready")
-    program.type("go\r")
-    program.sees("word5")
-    assert program.terminal.modes != cooked
-    assert program.ends(lambda: program.process.send_signal(number)) == 128 + number
-    program.until(lambda _: b"\x1b[?1049l" in program.terminal.output, "the screen is closed")
-    assert program.terminal.modes == cooked
-
-
-def test_sigint_restores_the_terminal(start):
-    ended_by(start, signal.SIGINT)
-
-
-@pytest.mark.usefixtures("new_interpreters")
-def test_sigterm_ends_the_interpreter_and_restores_the_terminal(start):
-    ended_by(start, signal.SIGTERM)
-
-
-def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):
-    program = start("rogue:steady", *SLOW)  # no controlling terminal, so the program gets no SIGHUP
-    program.sees("ready")
-    program.type("go\r")
-    program.sees("word5")
-    workers = program.workers()
-    program.terminal.hang_up()
-    _, alive = psutil.wait_procs([program.process, *workers], timeout=60)
-    assert not alive
 
 
 @pytest.mark.usefixtures("new_interpreters")

@@ -60,6 +60,7 @@ class Screen:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
+        await self.painted()
 
     async def type(self, text: str) -> None:
         """Press the keys of a text faster than the screen is painted, as a burst from a terminal. For a single key: `press`."""

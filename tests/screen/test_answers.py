@@ -42,22 +42,15 @@ async def test_one_prompt_goes_to_both_lanes(start):
         assert "where they part" in screen.text
 
 
-async def test_a_prompt_sent_while_engines_load_is_answered(start, tmp_path):
-    gate = tmp_path / "gate"
-    async with start(rogue("steady", load_gate=str(gate))) as screen:
-        await screen.type("hello")
+async def test_a_prompt_waits_for_its_engine_and_for_the_answer_before_it(start, tmp_path):
+    gate, load_gate = tmp_path / "gate", tmp_path / "load"
+    async with start(rogue("steady", gate=str(gate), load_gate=str(load_gate))) as screen:
+        await screen.type("first")
         await screen.press("enter")
         assert screen.lanes[0].state == "loading"
-        gate.touch()
-        await screen.answered()
-        assert "word19" in screen.text
-
-
-async def test_a_prompt_waits_for_the_answer_before_it(start, tmp_path):
-    gate = tmp_path / "gate"
-    async with start(rogue("steady", gate=str(gate))) as screen:
-        await screen.ask("first")
+        load_gate.touch()
         await screen.until(lambda: screen.lanes[0].state == "writing")
+        assert "next lane" not in screen.text, "there is one lane only"
         await screen.type("second")
         await screen.press("enter")
         assert screen.app.lanes.composer.text == ""
@@ -69,22 +62,35 @@ async def test_a_prompt_waits_for_the_answer_before_it(start, tmp_path):
         kinds = [block.kind for block in screen.columns[0].transcript.blocks]
         assert kinds == ["prompt", "answer", "note", "prompt", "answer", "note"]
         assert "waits" not in screen.text
+        assert "word19" in screen.text
         assert [run.state for run in screen.lanes[0].path] == ["done", "done"]
 
 
-async def test_a_prompt_for_the_current_lane_alone(start):
-    slow = {"rate": 20, "max_tokens": 1000}
-    async with start(rogue("steady", "a", **slow), rogue("wide", "b", max_tokens=2)) as screen:
+async def test_lanes_are_stopped_and_asked_alone_and_keep_what_came(start):
+    slow = {"rate": 20, "max_tokens": 2000}
+    async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow)) as screen:
+        await screen.until(lambda: [lane.state for lane in screen.lanes] == ["ready", "ready"])
+        assert "^c stop" not in screen.text.splitlines()[-1], "nothing is to be stopped yet"
         await screen.ask("for both")
-        await screen.until(lambda: screen.lanes[0].state == "writing" and screen.lanes[1].state == "done")
-        await screen.press("tab")
+        await screen.until(lambda: all("word2" in column.transcript.text for column in screen.columns))
+        assert "^c stop" in screen.text.splitlines()[-1]
+        first, second = (column.transcript for column in screen.columns)
+        await screen.press("f8")
+        await screen.until(lambda: [lane.state for lane in screen.lanes] == ["stopped", "writing"])
+        assert "word2" in first.text
+        assert "Stopped." in first.text
         await screen.type("for one")
         await screen.press("ctrl+s")
-        await screen.until(lambda: len(screen.lanes[1].path) == 2 and screen.lanes[1].state == "done")
-        assert screen.lanes[0].state == "writing", "the slow lane holds up nobody"
-        assert "for one" in screen.columns[1].transcript.text
-        assert "for one" not in screen.columns[0].transcript.text
-        assert len(screen.lanes[0].path) == 1
+        await screen.until(lambda: [lane.state for lane in screen.lanes] == ["writing", "writing"])
+        assert "for one" in first.text, "the lane that still writes holds up nobody"
+        assert "for one" not in second.text
+        assert [len(lane.path) for lane in screen.lanes] == [2, 1]
+        await screen.press("ctrl+c")
+        await screen.until(lambda: [lane.state for lane in screen.lanes] == ["stopped", "stopped"])
+        assert "^q quits" in screen.told
+        assert "word2" in second.text
+        assert "Stopped." in second.text
+        await screen.until(lambda: "^c stop" not in screen.text.splitlines()[-1], "nothing is left to stop")
 
 
 async def test_the_queue_is_kept_edited_removed_and_sent_again(start):
@@ -110,22 +116,6 @@ async def test_the_queue_is_kept_edited_removed_and_sent_again(start):
         await screen.press("enter")
         await screen.until(lambda: "fourth" in screen.columns[0].transcript.text, "enter sends it again")
         assert "No engine is running" not in screen.told
-
-
-async def test_stopping_keeps_what_came(start):
-    slow = {"rate": 20, "max_tokens": 2000}
-    async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow)) as screen:
-        await screen.ask("go")
-        await screen.until(
-            lambda: all(lane.present and "word2" in lane.present.text for lane in screen.lanes)
-        )
-        for column, key, states in zip(
-            screen.columns, ("f8", "ctrl+c"), (["stopped", "writing"], ["stopped", "stopped"]), strict=True
-        ):
-            await screen.press(key)
-            await screen.until(lambda states=states: [lane.state for lane in screen.lanes] == states)
-            assert "word2" in column.transcript.text
-            assert "Stopped." in column.transcript.text
 
 
 async def test_a_second_answer_takes_the_place_of_the_first_and_is_its_variant(start):

@@ -76,7 +76,7 @@ CASES = {
     "settings": Case(("alt+o",), "57↓↑\t\r\x1b⌫w", sequences=("↓↓5\r",)),
     "picker": Case(("f3",), "abt\r\x1b↓↑\t⌫", sequences=("beta\ri",)),
     "palette": Case(("ctrl+p",), "zlm\r\x1b↓↑⌫q", sequences=("settings\r5\r",)),
-    "vote": Case((), "abtxsu\rjq\x1bi", prepare=blind, sequences=("ab", "au\x1bi")),
+    "vote": Case((), "abtxsu\rjq\x1bi", prepare=blind, sequences=("aubx\x1bi",)),
     "lanes": Case(("escape",), "jklhz=b[]X?i\r\t\x1bpeTL", prompts=("one", "two"), sequences=("XX",)),
     "help": Case(("f1",), "jkdugGq?\r\x1b/i", sequences=("qi?",)),
     "queue": Case(
@@ -114,9 +114,9 @@ def slow_work(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
-    async def slow_call(self, *args):
+    async def slow_call(self, *args, **options):
         await turns()
-        return await call(self, *args)
+        return await call(self, *args, **options)
 
     async def slow_look(*args, **options):
         async with contextlib.aclosing(look(*args, **options)) as found:
@@ -179,7 +179,7 @@ async def run(start, case: Case, sequences: Sequence[str], *, slowly: bool) -> l
     """Type sequences in one program, each on a screen that is opened for it. Returns the state after each."""
     engines = [rogue("steady", name, **case.options) for name in ("one", "two")]
     ends = []
-    async with start(*engines, settings=CONFIG) as screen:
+    async with start(*engines, settings=CONFIG, size=(80, 20)) as screen:
         await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
         for text in case.prompts:
             await screen.ask(text)

@@ -55,12 +55,33 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.press("enter")
         await screen.until(lambda: "#later · #work" in screen.text)
 
+        kept, new = tmp_path / "kept.md", tmp_path / "new.md"
+        kept.write_text("precious")
+        new.write_text("old")
         await screen.press("e")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
         await answer(screen, "all.html")
         await screen.until(lambda: "exported as .json or .md" in screen.text)
-        await screen.press("escape")
+        await answer(screen, str(kept))
+        await screen.until(lambda: "This file exists" in screen.text)
+        await answer(screen, str(new))
+        await screen.settled()
+        assert new.read_text() == "old", "it is replaced only when it is named twice"
+        await screen.press("enter")
+        await screen.until(lambda: "about whales" in new.read_text())
         await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
+        assert kept.read_text() == "precious"
+        await screen.press("e")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
+        await answer(screen, f"{tmp_path}/nowhere/whales.md")
+        await screen.until(
+            lambda: "nowhere does not exist" in " ".join(screen.text.replace("│", " ").split())
+        )
+        assert "whales.md" in screen.text, "the typed path is still there"
+        (tmp_path / "nowhere").mkdir()
+        await screen.press("enter")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
+        assert (tmp_path / "nowhere" / "whales.md").is_file()
         await screen.press("E")
         await screen.until(lambda: "Write all conversations to" in screen.text)
         await screen.press("enter")
@@ -127,39 +148,6 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
         await screen.until(lambda: screen.app.screen is history)
 
 
-async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start, tmp_path):
-    """And a path that cannot be written stays in its dialog."""
-    kept, new = tmp_path / "kept.md", tmp_path / "new.md"
-    kept.write_text("precious")
-    new.write_text("old")
-    async with start(rogue("steady", max_tokens=1)) as screen:
-        await screen.ask("about whales")
-        await screen.answered()
-        await opened(screen, count=1)
-        await screen.press("tab", "e")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
-        await answer(screen, str(kept))
-        await screen.until(lambda: "This file exists" in screen.text)
-        await answer(screen, str(new))
-        await screen.settled()
-        assert new.read_text() == "old"
-        await screen.press("enter")
-        await screen.until(lambda: "about whales" in new.read_text())
-        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
-        await screen.press("e")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
-        await answer(screen, f"{tmp_path}/nowhere/whales.md")
-        await screen.until(
-            lambda: "nowhere does not exist" in " ".join(screen.text.replace("│", " ").split())
-        )
-        assert "whales.md" in screen.text, "the typed path is still there"
-        (tmp_path / "nowhere").mkdir()
-        await screen.press("enter")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
-        assert (tmp_path / "nowhere" / "whales.md").is_file()
-    assert kept.read_text() == "precious"
-
-
 async def asked_to_import(screen, path):
     await screen.press("i")
     await screen.until(lambda: "Import the file" in screen.text)
@@ -203,17 +191,6 @@ async def test_what_an_imported_file_names_needs_consent(start, tmp_path, monkey
         await screen.until(lambda: "1 conversation imported: c1." in screen.text)
         assert len(await screen.app.history.call(lambda store: store.conversations())) == 1
     assert asked == [True] * 3
-
-
-async def test_an_engine_of_two_lanes_is_listed_once_and_the_open_conversation_is_not_deleted(start):
-    async with start(rogue("steady", max_tokens=1), rogue("steady", max_tokens=1)) as screen:
-        await screen.ask("both")
-        await screen.answered()
-        await opened(screen, count=1)
-        assert "1 prompt · steady · c1" in screen.text
-        await screen.press("ctrl+x")
-        await screen.until(lambda: "This conversation is open" in screen.text)
-        assert len(await screen.app.history.call(lambda store: store.conversations())) == 1
 
 
 async def test_a_found_answer_is_scrolled_to_in_its_lane(start):
@@ -270,29 +247,13 @@ async def test_a_found_variant_is_shown(start):
         assert "1 place" in screen.text
         await screen.press("enter")
         await screen.until(lambda: "new words" in screen.columns[0].transcript.text)
-
-
-async def test_a_conversation_that_is_found_by_its_title_is_shown_where_it_ended(start):
-    async with start(rogue("steady", max_tokens=1), rogue("wide", max_tokens=1)) as screen:
-        await old_words_are_edited_and_found(screen)
-        await screen.until(lambda: len(screen.app.lanes.session.prompts) == 2)
-        await screen.until(lambda: all("new words" in it.transcript.text for it in screen.columns))
-
-
-async def test_a_reopened_lane_shows_the_tokens_of_its_last_run(start):
-    async with start(rogue("steady", max_tokens=3), size=(100, 24)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        (before,) = [
-            part for part in screen.columns[0].status.render_line(0).text.split("  ") if "/4,096" in part
-        ]
-        assert before.strip() != "context 0/4,096"
-        await screen.press("ctrl+n")
-        await screen.until(lambda: "context 0/4,096" in screen.columns[0].status.render_line(0).text)
+        await screen.press("i", "ctrl+n")
         await opened(screen, count=1)
+        await screen.type("first")
+        await screen.until(lambda: any(entry.hit for entry in screen.app.screen._entries.values()))
         await screen.press("enter")
-        await screen.until(lambda: "word0" in screen.columns[0].transcript.text)
-        await screen.until(lambda: before.strip() in screen.columns[0].status.render_line(0).text)
+        await screen.until(lambda: len(screen.app.lanes.session.prompts) == 3, "found by its title")
+        await screen.until(lambda: "new words" in screen.columns[0].transcript.text, "shown where it ended")
 
 
 ENGINE = (
@@ -307,9 +268,13 @@ async def test_the_conversation_that_was_open_is_resumed_and_an_interrupted_one_
             await screen.press("ctrl+n")
             await screen.ask(text)
             await screen.answered()
+        parts = screen.columns[0].status.render_line(0).text.split("  ")
+        (tokens,) = (part.strip() for part in parts if "/4,096" in part)
+        assert tokens != "context 0/4,096"
     async with start(settings=ENGINE, remembered=True) as screen:
         await screen.until(lambda: "Resumed: 'newer'. ^n starts a new conversation." in screen.told)
         assert "newer" in screen.columns[0].transcript.text
+        await screen.until(lambda: tokens in screen.columns[0].status.render_line(0).text)
         await opened(screen, count=2)
         await screen.press("tab", "j")
         assert screen.app.screen.options.highlighted_option.id == "c1"
@@ -350,7 +315,7 @@ async def test_options_set_on_the_screen_are_resumed_and_a_new_conversation_has_
 
 
 async def test_a_new_conversation_keeps_the_system_prompt_in_the_headers(start):
-    async with start(rogue("steady", max_tokens=1), rogue("wide", max_tokens=1)) as screen:
+    async with start(rogue("steady", max_tokens=1), rogue("steady", max_tokens=1)) as screen:
         session = screen.app.lanes.session
         for system in ("Be terse.", "Answer in Dutch."):
             await screen.press("ctrl+n")
@@ -359,6 +324,10 @@ async def test_a_new_conversation_keeps_the_system_prompt_in_the_headers(start):
             await screen.answered()
         await session.saved()
         await opened(screen, count=2)
+        assert "1 prompt · steady · c2" in screen.text, "an engine of two lanes is listed once"
+        await screen.press("ctrl+x")
+        await screen.until(lambda: "This conversation is open" in screen.text)
+        assert len(await screen.app.history.call(lambda store: store.conversations())) == 2
         await screen.press("down", "enter")
         await screen.until(lambda: len(screen.lanes) == 2 and "system: Be terse." in screen.text)
         await screen.press("ctrl+n", "f9")

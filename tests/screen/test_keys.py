@@ -234,6 +234,10 @@ async def help_and_palette_work(screen, name):
         assert shown(screen) == "HelpScreen"
         await screen.press("f1")
         await screen.until(lambda: screen.app.screen is dialog)
+    if name in ("EnginePicker", "HistoryScreen"):
+        await screen.press("ctrl+c")
+        await screen.until(lambda: shown(screen) == "LanesScreen")
+        return
     await screen.press("ctrl+p")
     await screen.until(lambda: shown(screen) == "Palette")
     titles = {entry.title for entry in entries(screen.app, screen.app.screen_stack[-2], screen.app.keys)}
@@ -244,27 +248,9 @@ async def help_and_palette_work(screen, name):
     await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
     await screen.press("enter")
     await screen.until(lambda: shown(screen) == "LanesScreen", "the palette's command closes the dialog")
-    await screen.press(OPENED_BY[name])
-    await screen.press("ctrl+c")
-    await screen.until(lambda: shown(screen) == "LanesScreen")
 
 
-async def test_the_palette_shows_the_keys_in_force_and_finds_words_of_the_help(start):
-    async with start(rogue("steady"), settings='[keys]\nzoom = "f10"\n', size=(80, 24)) as screen:
-        found = {entry.title: entry.keys for entry in entries(screen.app, screen.app.lanes, screen.app.keys)}
-        assert found["Zoom"] == "f10 z"
-        await screen.press("ctrl+p")
-        await screen.until(lambda: shown(screen) == "Palette")
-        await screen.type("zoom")
-        await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
-        assert "f10 z" in screen.text
-        await screen.press("ctrl+u")
-        await screen.type("memory")
-        await screen.until(lambda: "Close lane" in screen.text)
-        assert screen.app.screen.query_one(OptionList).option_count == 1
-
-
-async def test_keys_of_lane_mode_can_be_set(start):
+async def test_keys_can_be_set_and_the_palette_shows_them_and_finds_words_of_the_help(start):
     settings = '[keys]\nzoom = "v"\nscroll-down = "ctrl+r"\nquit = "f12"\n'
     async with start(rogue("steady", "a"), rogue("steady", "b"), settings=settings) as screen:
         await screen.press("escape", "z")
@@ -273,6 +259,18 @@ async def test_keys_of_lane_mode_can_be_set(start):
         assert screen.app.lanes.lanes.zoomed
         await screen.press("f2")
         assert not screen.app.lanes.lanes.zoomed, "keys of the other kind stay"
+        found = {entry.title: entry.keys for entry in entries(screen.app, screen.app.lanes, screen.app.keys)}
+        assert found["Zoom"] == "f2 v"
+        await screen.press("ctrl+p")
+        await screen.until(lambda: shown(screen) == "Palette")
+        await screen.type("zoom")
+        await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
+        assert "f2 v" in screen.text
+        await screen.press("ctrl+u")
+        await screen.type("memory")
+        await screen.until(lambda: "Close lane" in screen.text)
+        assert screen.app.screen.query_one(OptionList).option_count == 1
+        await screen.press("escape")
         await screen.press("ctrl+q")
         assert screen.app.is_running
         await screen.press("f12")

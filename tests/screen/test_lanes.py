@@ -11,7 +11,7 @@ from paragone_workbench.config.state import State
 from paragone_workbench.paths import copied_file, state_file
 
 
-async def test_the_picker_lists_engines_and_says_why_not(start):
+async def test_the_picker_lists_engines_and_new_lanes_get_the_options_of_the_command_line(start):
     settings = """
 [engines.mine]
 backend = "rogue"
@@ -26,7 +26,8 @@ python = "/nowhere/python"
 backend = "nothing_such"
 model = "x"
 """
-    async with start(rogue("steady", "first"), settings=settings, size=(140, 40)) as screen:
+    given = ["max_tokens=3", "nothing=1"]
+    async with start(rogue("steady", "first"), settings=settings, size=(140, 40), given=given) as screen:
         await screen.press("f3")
         await screen.until(lambda: "elsewhere  The interpreter /nowhere/python cannot" in screen.text)
         assert "There is no backend 'nothing_such'" in screen.text
@@ -37,9 +38,15 @@ model = "x"
         await screen.press("enter")
         await screen.until(lambda: len(screen.columns) == 2)
         assert screen.lanes[1].engine.definition.name == "mine"
+        await pick(screen, "f3", "rogue:wide")
+        await screen.until(lambda: len(screen.columns) == 3)
+        assert screen.lanes[2].engine.definition.options == {"max_tokens": 3}
+        assert "wide: it does not take nothing=1." in screen.told
+        await screen.until(lambda: "wide" in screen.app.engines.config.engines)
+        assert not screen.app.engines.config.engines["wide"].options, "it is saved as it was written"
 
 
-async def test_an_engine_is_changed_in_mid_conversation(start):
+async def test_an_engine_is_changed_in_mid_conversation_and_the_raw_answer_copied(start):
     async with start(rogue("steady", max_tokens=3)) as screen:
         await screen.ask("first")
         await screen.answered()
@@ -59,6 +66,20 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
         screen.columns[0].show_state()
         text = screen.columns[0].transcript.text
         assert (text.count("From here on: wide"), text.count("by steady (rogue)")) == (1, 1)
+        answer = screen.lanes[0].path[-1]
+        await screen.press("alt+y")
+        assert screen.app.clipboard == answer.text == "語0😀 語1😀 語2😀 "
+        answer.add("answer", "\n```sh\nls -l\n```\n")
+        await screen.press("alt+Y", "enter")
+        assert screen.app.clipboard == "ls -l", "a block of code is the first that is offered"
+        await screen.press("alt+Y")
+        await screen.type("conv")
+        await screen.press("ctrl+s")
+        assert copied_file().read_text().startswith("> first\n\nword0 word1")
+        assert f"are written to {copied_file()}" in screen.told
+        answer.add("answer", "x" * 100_000)
+        await screen.press("alt+y")
+        assert copied_file().read_text().endswith("x"), "what is too long for terminals goes to the file"
 
 
 async def pick(screen, key, engine):
@@ -69,7 +90,7 @@ async def pick(screen, key, engine):
     await screen.until(lambda: screen.app.screen is screen.app.lanes)
 
 
-async def test_a_lane_keeps_what_the_user_set_when_its_engine_changes(start):
+async def test_a_lane_keeps_what_the_user_set_and_its_own_name_when_its_engine_changes(start):
     config = """
         [engines.plain]
         backend = "rogue"
@@ -77,7 +98,7 @@ async def test_a_lane_keeps_what_the_user_set_when_its_engine_changes(start):
         load_s = 0.01
     """
     first = rogue("steady", "plain", load_s=0.01, max_tokens=3, rate=500, context=512)
-    async with start(first, settings=config) as screen:
+    async with start(first, rogue("wide", "two"), settings=config, size=(120, 30)) as screen:
         await pick(screen, "f4", "rogue:wide")
         await screen.until(lambda: screen.lanes[0].engine.definition.model == "wide")
         kept = screen.lanes[0].engine.definition.options
@@ -86,16 +107,11 @@ async def test_a_lane_keeps_what_the_user_set_when_its_engine_changes(start):
         await screen.until(lambda: screen.lanes[0].engine.definition.backend == "ollama")
         assert screen.lanes[0].engine.definition.options == {"max_tokens": 3, "num_ctx": 512}
         assert "m: context is num_ctx here; it does not take rate=500." in screen.told
-
-
-async def test_a_lane_that_is_added_gets_what_the_command_line_set(start):
-    async with start(rogue("steady", max_tokens=3), given=["max_tokens=3", "nothing=1"]) as screen:
-        await pick(screen, "f3", "rogue:wide")
-        await screen.until(lambda: len(screen.lanes) == 2)
-        assert screen.lanes[1].engine.definition.options == {"max_tokens": 3}
-        assert "wide: it does not take nothing=1." in screen.told
-        await screen.until(lambda: "wide" in screen.app.engines.config.engines)
-        assert not screen.app.engines.config.engines["wide"].options, "it is saved as it was written"
+        await pick(screen, "f4", "rogue:two")
+        await screen.until(lambda: screen.lanes[0].name == "two-2")
+        left, right = screen.text.splitlines()[0].split("▏")
+        assert "▸ ◆ two-2" in left
+        assert right.split()[0] == "two"
 
 
 async def test_zoom_shows_the_current_lane_alone_and_closing_it_frees_its_engine(start):
@@ -195,25 +211,6 @@ async def test_thinking_is_folded_for_all_lanes(start):
         await screen.until(lambda: re.search(r"┊ word0 word1 word2\n· 3 tokens · \d\.\d s\n", screen.text))
 
 
-async def test_copying_takes_the_raw_answer(start):
-    async with start(rogue("steady", max_tokens=2)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await screen.press("alt+y")
-        assert screen.app.clipboard == "word0 word1 "
-        screen.lanes[0].path[0].add("answer", "\n```sh\nls -l\n```\n")
-        await screen.press("alt+Y", "enter")
-        assert screen.app.clipboard == "ls -l", "a block of code is the first that is offered"
-        await screen.press("alt+Y")
-        await screen.type("conv")
-        await screen.press("ctrl+s")
-        assert copied_file().read_text().startswith("> go\n\nword0 word1")
-        assert f"are written to {copied_file()}" in screen.told
-        screen.lanes[0].path[0].add("answer", "x" * 100_000)
-        await screen.press("alt+y")
-        assert copied_file().read_text().endswith("x"), "what is too long for terminals goes to the file"
-
-
 async def test_help_lists_the_keys_in_force_and_the_palette_every_command(start):
     async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 140)) as screen:
         await screen.press("f1")
@@ -231,14 +228,7 @@ async def test_help_lists_the_keys_in_force_and_the_palette_every_command(start)
         await screen.press("ctrl+p")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Palette")
         ids = {command.id for command in COMMANDS if command.group != "Program"}
-        assert set(screen.app.lanes.commands) == ids
-
-
-async def test_problems_of_config_toml_are_told(start):
-    settings = '[keys]\nstop = "f1"\nzooom = "ctrl+g"\nzoom = "s"\n[ui]\ntheme = "mauve"\n'
-    async with start(rogue("steady"), settings=settings) as screen:
-        for problem in ("stop and help", "config.toml:3", "'zoom'", "The key s is set for", "'mauve'"):
-            await screen.until(lambda problem=problem: problem in screen.told, problem)
+        assert set(screen.app.lane_commands) == ids
 
 
 async def test_two_quick_enters_in_a_picker_are_one(start):
@@ -257,24 +247,12 @@ async def test_two_quick_enters_in_a_picker_are_one(start):
         assert screen.app.is_running
 
 
-async def test_ctrl_c_stops_the_answers(start):
-    async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
-        await screen.until(lambda: screen.lanes[0].state == "ready")
-        await screen.until(
-            lambda: "^c stop" not in screen.text.splitlines()[-1], "nothing is to be stopped yet"
-        )
-        await screen.ask("go")
-        assert "next lane" not in screen.text, "there is one lane only"
-        await screen.until(lambda: screen.lanes[0].state == "writing")
-        assert "^c stop" in screen.text.splitlines()[-1]
-        await screen.press("ctrl+c")
-        await screen.until(lambda: screen.lanes[0].state == "stopped")
-        assert "^q quits" in screen.told
-        await screen.until(lambda: "^c stop" not in screen.text.splitlines()[-1], "nothing is left to stop")
-
-
-async def test_what_a_lane_s_engine_is_can_be_looked_up(start):
-    async with start(rogue("cautious", "mine"), rogue("nothing", "gone"), size=(120, 30)) as screen:
+async def test_what_a_lane_s_engine_is_can_be_looked_up_and_problems_of_config_toml_are_told(start):
+    settings = '[keys]\nstop = "f1"\nzooom = "ctrl+g"\nzoom = "s"\n[ui]\ntheme = "mauve"\n'
+    engines = rogue("cautious", "mine"), rogue("nothing", "gone")
+    async with start(*engines, settings=settings, size=(120, 30)) as screen:
+        for problem in ("stop and help", "config.toml:3", "'zoom'", "The key s is set for", "'mauve'"):
+            await screen.until(lambda problem=problem: problem in screen.told, problem)
         await screen.until(lambda: [lane.state for lane in screen.lanes] == ["ready", "failed"])
         assert "fails on cue" in screen.text
         await screen.press("ctrl+l")
@@ -293,18 +271,6 @@ async def test_what_a_lane_s_engine_is_can_be_looked_up(start):
         assert "It is not open." in screen.text
         await screen.press("escape")
         assert screen.app.screen is screen.app.lanes
-
-
-async def test_lanes_of_one_name_keep_their_own_names(start):
-    async with start(rogue("steady", "one"), rogue("wide", "two"), size=(120, 30)) as screen:
-        await screen.press("f4")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
-        await screen.type("rogue:two")
-        await screen.press("enter")
-        await screen.until(lambda: screen.lanes[0].name == "two-2")
-        first, second = screen.text.splitlines()[0].split("▏")
-        assert "▸ ◆ two-2" in first
-        assert second.split()[0] == "two"
 
 
 def prompt_rows(screen, number):

@@ -31,33 +31,6 @@ async def fill(screen, name: str, text: str) -> None:
     await screen.type(text)
 
 
-async def test_a_sampling_option_changes_with_the_next_answer_which_is_noted(start):
-    async with start(rogue("steady", "first", max_tokens=2), size=(80, 60)) as screen:
-        for _ in range(3):
-            await screen.ask("go")
-            await screen.answered()
-        shown = await form(screen)
-        assert "Settings of first" in screen.text
-        assert "empty = default" in screen.text
-        (there,) = [at for at, it in enumerate(shown._option_fields) if it.setting.info.name == "max_tokens"]
-        await screen.press(*["down"] * there)  # as a person moves there
-        assert shown._option_fields[there].input.has_focus
-        await screen.type("1")
-        await screen.press("enter")
-        transcript = screen.columns[0].transcript
-        await screen.until(lambda: "with max_tokens=2" in transcript.text)
-        counts = transcript.text.count("with max_tokens=2"), transcript.text.count("with other settings")
-        assert counts == (1, 2), "the last of several answers names them"
-        await screen.ask("again")
-        await screen.answered()
-        assert screen.lanes[0].last_answer == "word0 "
-        assert "From here on: max_tokens=1" in transcript.text
-        screen.columns[0]._shown_as = None
-        screen.columns[0].show_state()
-        assert "From here on: max_tokens=1" in transcript.text
-        assert transcript.text.count("with max_tokens=2") == 1, "the earlier answer's own"
-
-
 async def test_what_is_used_most_is_in_sight_at_80_by_24(start):
     engine = EngineDefinition(name="m", backend="llama_cpp", model="missing.gguf")
     settings = "[presets.brief]\nmax_tokens = 2\n"
@@ -70,16 +43,114 @@ async def test_what_is_used_most_is_in_sight_at_80_by_24(start):
         assert "esc cancel" in screen.text
 
 
-async def test_the_form_checks_values_moves_between_fields_and_saves_an_engine(start):
-    async with start(rogue("steady", "first")) as screen:
+async def test_a_load_option_changes_in_all_lanes_with_a_reload(start):
+    served = EngineDefinition(
+        name="served", backend="openai", model="m", options={"url": "http://127.0.0.1:9"}
+    )
+    async with start(
+        rogue("steady", "first", max_tokens=2), rogue("wide", "second"), served, size=(120, 30)
+    ) as screen:
+        assert "max_tokens=2" in screen.text
+        assert "defaults" in screen.text
+        await form(screen)
+        await screen.press("ctrl+t")
+        assert "Settings of all lanes" in screen.text
+        await fill(screen, "context", "512")
+        assert "reload the model" in screen.text
+        await screen.press("enter")
+        first, second, _ = screen.lanes
+        await screen.until(lambda: "served has no option context." in screen.told)
+        await screen.until(
+            lambda: all(it.engine.definition.options.get("context") == 512 for it in (first, second))
+        )
+        await screen.until(lambda: first.engine.is_open and second.engine.is_open, "engines are open again")
+
+
+async def test_a_reload_waits_until_the_lane_has_answered(start):
+    async with start(rogue("steady", "first", rate=5, max_tokens=1000)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].state == "writing")
         shown = await form(screen)
+        await fill(screen, "context", "512")
+        await screen.press("enter")
+        assert screen.app.screen is shown
+        assert "still answering" in screen.text
+        await screen.press("escape")
+
+
+async def test_what_is_set_holds_from_the_next_answer_on_which_is_noted(start):
+    async with start(rogue("steady", "first", max_tokens=2), size=(80, 60)) as screen:
+        for _ in range(3):
+            await screen.ask("go")
+            await screen.answered()
+        shown = await form(screen)
+        assert "Settings of first" in screen.text
+        assert "empty = default" in screen.text
+        (there,) = [at for at, it in enumerate(shown._option_fields) if it.setting.info.name == "max_tokens"]
+        await screen.press(*["down"] * there)  # as a person moves there
+        field = shown._option_fields[there]
+        assert field.input.has_focus
+        assert "In the last run: 2." in field.description
+        await screen.press("backspace")
+        assert field.input.placeholder == str(field.setting.info.default)
+        await screen.type("1")
+        shown.system.focus()
+        await screen.type("Be brief.")
+        await screen.press("ctrl+j")
+        await screen.type("Be kind.")
+        widgets: list[Widget] = [shown, *shown.query(TextField)]
+        freed: list[weakref.ref[object]] = [weakref.ref(widget) for widget in widgets]
+        freed += [weakref.ref(widget._styles_cache) for widget in widgets]
+        del shown, field, widgets
+        await screen.press("enter")
+        transcript = screen.columns[0].transcript
+        await screen.until(lambda: "with max_tokens=2" in transcript.text)
+        counts = transcript.text.count("with max_tokens=2"), transcript.text.count("with other settings")
+        assert counts == (1, 2), "the last of several answers names them"
+        await screen.ask("again")
+        await screen.answered()
+        assert screen.lanes[0].last_answer == "word0 "
+        systems = [prompt.system for prompt in screen.app.lanes.session.prompts]
+        assert systems == [None, None, None, "Be brief.\nBe kind."]
+        assert "System prompt from here on: Be brief." in screen.text
+        assert "system: Be brief. Be kind." in screen.text.splitlines()[1], "what is in force is in sight"
+        assert "From here on: max_tokens=1" in transcript.text
+        screen.columns[0]._shown_as = None
+        screen.columns[0].show_state()
+        assert "From here on: max_tokens=1" in transcript.text
+        assert transcript.text.count("with max_tokens=2") == 1, "the earlier answer's own"
+
+        def is_free() -> bool:
+            gc.collect()
+            return all(one() is None for one in freed)
+
+        await screen.until(is_free, "the form is freed")
+        await screen.app.lanes.session.swap(screen.lanes[0], rogue("steady", "second"))
+        shown = await form(screen)
+        assert not any("In the last run" in it.description for it in shown._option_fields)
+
+
+async def test_the_form_shows_origins_checks_values_moves_between_fields_and_saves_an_engine(start):
+    settings = "[engines.mine]\nbackend = 'rogue'\nmodel = 'steady'\nmax_tokens = 3\n"
+    given = rogue("steady", "mine", max_tokens=3, rate=500)
+    async with start(given, settings=settings) as screen:
+        shown = await form(screen)
+
+        def line(name: str) -> str:
+            return next(row for row in screen.text.splitlines() if f" {name} " in row)
+
+        assert "• max_tokens" in line("max_tokens")
+        assert "config.toml" in line("max_tokens")
+        assert "command line" in line("rate")
+        assert "•" not in line("prefill_s")
         await fill(screen, "max_tokens", "0.2")
+        assert "edited" in line("max_tokens")
         await screen.press("enter")
         assert screen.app.screen is shown
         assert "cannot be 0.2" in screen.text
         await screen.press("escape", "escape")
         assert screen.app.screen is screen.app.lanes
-        assert screen.lanes[0].engine.definition == rogue("steady", "first")
+        assert screen.lanes[0].engine.definition == given
         shown = await form(screen)
         first = shown.focused
         await screen.press("up")
@@ -106,93 +177,29 @@ async def test_the_form_checks_values_moves_between_fields_and_saves_an_engine(s
         await screen.type("brief")
         await screen.press("enter")
         await screen.until(lambda: screen.lanes[0].name == "brief")
-        assert screen.app.engines.config.engines["brief"].options == {"max_tokens": 2}
+        assert screen.app.engines.config.engines["brief"].options == {"max_tokens": 2, "rate": 500}
         assert State(state_file()).saved.lanes == ("brief",)
         await form(screen)
-        assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)
-
-
-async def test_a_load_option_changes_in_all_lanes_with_a_reload(start):
-    served = EngineDefinition(
-        name="served", backend="openai", model="m", options={"url": "http://127.0.0.1:9"}
-    )
-    async with start(
-        rogue("steady", "first", max_tokens=2), rogue("wide", "second"), served, size=(120, 30)
-    ) as screen:
-        assert "max_tokens=2" in screen.text
-        assert "defaults" in screen.text
-        await form(screen)
-        await screen.press("ctrl+t")
-        assert "Settings of all lanes" in screen.text
-        await fill(screen, "context", "512")
-        assert "reload the model" in screen.text
-        await screen.press("enter")
-        first, second, _ = screen.lanes
-        await screen.until(
-            lambda: all(it.engine.definition.options.get("context") == 512 for it in (first, second))
-        )
-        await screen.until(lambda: first.engine.is_open and second.engine.is_open, "engines are open again")
-        assert "served has no option context." in screen.told
-
-
-async def test_where_each_value_comes_from(start):
-    settings = """
-[engines.mine]
-backend = "rogue"
-model = "steady"
-max_tokens = 3
-"""
-    given = rogue("steady", "mine", max_tokens=3, rate=500)
-    async with start(given, settings=settings) as screen:
-        shown = await form(screen)
-
-        def line(name: str) -> str:
-            return next(row for row in screen.text.splitlines() if f" {name} " in row)
-
-        assert "• max_tokens" in line("max_tokens")
-        assert "config.toml" in line("max_tokens")
-        assert "command line" in line("rate")
-        assert "•" not in line("prefill_s")
+        assert "saved" in line("max_tokens")
         await fill(screen, "max_tokens", "4")
-        assert "edited" in line("max_tokens")
         await screen.press("enter")
-        await screen.until(lambda: screen.app.screen is not shown)
+        await screen.until(lambda: screen.app.screen is screen.app.lanes)
         await form(screen)
         assert "here" in line("max_tokens")
 
 
-async def test_the_system_prompt_holds_from_the_next_prompt_on(start):
-    async with start(rogue("steady", "first", max_tokens=1)) as screen:
-        await screen.ask("one")
-        await screen.answered()
-        await form(screen)
-        await screen.press("up")
-        await screen.type("Be brief.")
-        await screen.press("ctrl+j")
-        await screen.type("Be kind.")
-        await screen.press("enter")
-        await screen.ask("two")
-        await screen.answered()
-        one, two = screen.app.lanes.session.prompts
-        assert (one.system, two.system) == (None, "Be brief.\nBe kind.")
-        assert "System prompt from here on: Be brief." in screen.text
-        assert "system: Be brief. Be kind." in screen.text.splitlines()[1], "what is in force is in sight"
-
-
-async def test_a_reload_waits_until_the_lane_has_answered(start):
-    async with start(rogue("steady", "first", rate=5, max_tokens=1000)) as screen:
-        await screen.ask("go")
-        await screen.until(lambda: screen.lanes[0].state == "writing")
-        shown = await form(screen)
-        await fill(screen, "context", "512")
-        await screen.press("enter")
-        assert screen.app.screen is shown
-        assert "still answering" in screen.text
-        await screen.press("escape")
-
-
-async def test_each_field_is_explained_and_a_preset_is_picked_from_a_list(start):
-    settings = '[presets.brief]\nmax_tokens = 2\n[presets.terse]\nmax_tokens = 1\nsystem = "Be terse."\n'
+async def test_each_field_is_explained_and_presets_are_picked_applied_saved_and_removed(start):
+    settings = """
+[presets.brief]
+system = "Be brief."
+max_tokens = 2
+[presets.terse]
+max_tokens = 1
+system = "Be terse."
+[presets.odd]
+top_q = 1
+rate = 300
+"""
     async with start(rogue("steady", "first"), size=(80, 24), settings=settings) as screen:
         shown = await form(screen)
         for field in screen.app.screen.query("SettingField, SystemField, NameField"):
@@ -202,23 +209,7 @@ async def test_each_field_is_explained_and_a_preset_is_picked_from_a_list(start)
             seen = " ".join(screen.text.replace("│", " ").split())
             assert description
             assert description in seen
-        await screen.press("escape")
-        shown = await form(screen)
-        await screen.press("up", "up", "up", "enter")
-        await screen.until(lambda: "brief  max_tokens=2" in screen.text)
-        assert "terse  max_tokens=1 · Be terse." in screen.text
-        await screen.press("down", "enter")
-        await screen.until(lambda: screen.app.screen is shown)
-        assert (shown.preset.value, shown.system.text) == ("terse", "Be terse.")
-        await screen.press("enter")
-        await screen.until(lambda: screen.lanes[0].engine.definition.options == {"max_tokens": 1})
-
-
-async def test_a_preset_is_applied_and_saved(start):
-    settings = "[presets.brief]\nsystem = 'Be brief.'\nmax_tokens = 2\n[presets.odd]\ntop_q = 1\nrate = 300\n"
-    async with start(rogue("steady", "first"), settings=settings) as screen:
-        shown = await form(screen)
-        await screen.press("up", "up", "up")
+        shown.preset.focus()
         await screen.type("brieff")
         await screen.press("enter")
         assert "There is no preset 'brieff'. Did you mean 'brief'?" in screen.text
@@ -234,12 +225,20 @@ async def test_a_preset_is_applied_and_saved(start):
         saved = Preset(name="mine", system="Be brief.", sampling={"max_tokens": 2})
         assert State(state_file()).saved.presets == {"mine": saved}
         shown = await form(screen)
-        shown.preset.focus()
+        await screen.press("up", "up", "up", "enter")
+        await screen.until(lambda: "brief  max_tokens=2" in screen.text)
+        assert "terse  max_tokens=1 · Be terse." in screen.text
+        await screen.type("ters")
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.screen is shown)
+        assert (shown.preset.value, shown.system.text) == ("terse", "Be terse.")
+        await screen.press("ctrl+u")
         await screen.type("odd")
         await screen.press("enter")
         assert "This engine has no sampling option top_q." in screen.text
         await screen.press("enter")  # the other options are applied
-        await screen.until(lambda: screen.lanes[0].engine.definition.options.get("rate") == 300)
+        options = {"max_tokens": 1, "rate": 300}
+        await screen.until(lambda: screen.lanes[0].engine.definition.options == options)
         shown = await form(screen)
         shown.preset.focus()
         await screen.type("brief")
@@ -249,42 +248,11 @@ async def test_a_preset_is_applied_and_saved(start):
         await screen.type("mine")
         await screen.press("ctrl+x")
         assert "The preset mine is removed." in screen.text
-        assert list(screen.app.engines.config.presets) == ["brief", "odd"]
+        assert list(screen.app.engines.config.presets) == ["brief", "terse", "odd"]
         assert State(state_file()).saved.presets == {}
 
 
-async def test_a_closed_form_is_freed_and_a_value_of_the_last_run_is_shown_for_its_engine_only(start):
-    async with start(rogue("steady", "first", max_tokens=2)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        shown = await form(screen)
-        widgets: list[Widget] = [shown, *shown.query(TextField)]
-        freed: list[weakref.ref[object]] = [weakref.ref(widget) for widget in widgets]
-        freed += [weakref.ref(widget._styles_cache) for widget in widgets]
-        del shown, widgets
-        await screen.press("escape")
-        await screen.until(lambda: not isinstance(screen.app.screen, SettingsForm), "the form closes")
-
-        def is_free() -> bool:
-            gc.collect()
-            return all(one() is None for one in freed)
-
-        await screen.until(is_free, "the form is freed")
-        shown = await form(screen)
-        await fill(screen, "max_tokens", "")
-        await screen.press("backspace")
-        field = next(it for it in shown._option_fields if it.setting.info.name == "max_tokens")
-        assert field.input.value == ""
-        assert field.input.placeholder == str(field.setting.info.default)
-        assert "In the last run: 2." in field.description
-        await screen.press("escape", "escape")
-        assert screen.app.screen is screen.app.lanes
-        await screen.app.lanes.session.swap(screen.lanes[0], rogue("steady", "second"))
-        shown = await form(screen)
-        assert not any("In the last run" in it.description for it in shown._option_fields)
-
-
-async def test_a_secret_is_not_shown(start):
+async def test_a_secret_is_not_shown_and_in_the_smallest_terminal_the_field_with_the_focus_is_in_sight(start):
     options = {"headers": ["Authorization: sk-secret"], "url": "http://127.0.0.1:9/v1"}
     served = EngineDefinition(name="served", backend="openai", model="m", options=options)
     async with start(served, size=(100, 60)) as screen:
@@ -295,10 +263,8 @@ async def test_a_secret_is_not_shown(start):
         assert "another" not in screen.text
         await screen.press("escape")
         assert screen.lanes[0].engine.definition == served
-
-
-async def test_in_the_smallest_terminal_the_field_with_the_focus_is_in_sight(start):
-    async with start(rogue("steady"), size=(20, 5)) as screen:
+        await screen.press("escape")
+        await screen.pilot.resize_terminal(20, 5)
         await form(screen)
         for text in ("7", "8"):
             await screen.until(lambda: screen.app.screen.focused.region.bottom < 5)

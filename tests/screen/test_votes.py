@@ -115,16 +115,6 @@ async def test_no_answer_shows_more_than_the_slowest_one_has_written(start, tmp_
         assert "word59" in quick.transcript.text
 
 
-async def test_a_vote_on_an_answer_that_names_its_engine_is_marked(start):
-    async with start(rogue("steady", "word7"), rogue("wide", "okapi-2"), size=(100, 40)) as screen:
-        await ask_blind(screen)
-        await complete(screen)
-        await screen.press("a")
-        await screen.until(lambda: "Saved" in screen.text)
-        (vote,) = await votes(screen)
-        assert [it.names_itself for it in vote.candidates] == [False, True]
-
-
 async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):
     async with start(rogue("raises", "zebra-1"), PAIR[1]) as screen:
         await ask_blind(screen)
@@ -173,8 +163,10 @@ async def test_stopped_answers_can_be_voted_on_and_the_last_line_offers_what_wor
         assert [vote.choice for vote in await votes(screen)] == ["bad"]
 
 
-async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
-    async with start(*PAIR) as screen:
+async def test_an_answer_that_names_its_engine_is_marked_and_a_vote_after_one_that_is_taken_back_is_not_blind(
+    start,
+):
+    async with start(rogue("steady", "word7"), rogue("wide", "okapi-2")) as screen:
         await ask_blind(screen)
         await complete(screen)
         await screen.press("question_mark")
@@ -184,6 +176,8 @@ async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
         assert "Send the prompt" not in first, "the help begins with the keys for votes"
         await screen.press("question_mark", "a")
         await screen.until(lambda: "Saved" in screen.text)
+        (vote,) = await votes(screen)
+        assert [it.names_itself for it in vote.candidates] == [False, True]
         await screen.press("u")
         await screen.until(lambda: "taken back" in screen.text)
         assert await votes(screen) == ()
@@ -192,8 +186,16 @@ async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
         assert [(vote.choice, vote.blind) for vote in await votes(screen)] == [(1, False)]
 
 
-async def test_a_vote_that_cannot_be_saved_at_present_can_be_repeated(start, monkeypatch):
+async def test_a_vote_that_cannot_be_saved_is_repeated_and_saved_though_the_program_is_quit_meanwhile(
+    start, monkeypatch
+):
     monkeypatch.setattr(database, "BUSY_S", 0.05)
+    asked, leaves = asyncio.Event(), asyncio.Event()
+
+    async def saved(self):
+        asked.set()
+        await leaves.wait()
+
     async with start(*PAIR) as screen:
         await ask_blind(screen)
         await complete(screen)
@@ -205,22 +207,7 @@ async def test_a_vote_that_cannot_be_saved_at_present_can_be_repeated(start, mon
             assert not screen.app.screen.revealed
             assert not [word for word in TELLING if word in screen.told]
             other.execute("ROLLBACK")
-        await screen.press("b")
-        await screen.until(lambda: "Saved: B is better." in screen.text)
-        assert [vote.choice for vote in await votes(screen)] == [1]
-
-
-async def test_a_vote_is_saved_though_the_program_is_quit_meanwhile(start, monkeypatch):
-    asked, leaves = asyncio.Event(), asyncio.Event()
-
-    async def saved(self):
-        asked.set()
-        await leaves.wait()
-
-    async with start(*PAIR) as screen:
-        await ask_blind(screen)
-        await complete(screen)
-        await screen.app.lanes.session.saved()
+        monkeypatch.setattr(database, "BUSY_S", 60)
         monkeypatch.setattr(Session, "saved", saved)  # a history that takes its time
         screen.app.post_message(events.Key("a", "a"))
         await asked.wait()
@@ -293,25 +280,8 @@ async def voting(texts, size=(100, 24)):
         yield screen
 
 
-TEXTS = [("red", "blue"), ("same", "same"), ("green", "yellow")]
-
-
-async def test_all_ballots_of_an_experiment_are_voted_on(start):
-    async with voting(TEXTS) as screen:
-        for _ in range(2):
-            await screen.press("a")
-            await screen.until(lambda: "Saved" in screen.text)
-            await screen.press("j")
-            await screen.pilot.pause()
-        await screen.until(lambda: "There is no other ballot." in screen.text)
-        assert "2/2 · left out, identical answers: 1" in screen.text
-        saved = await votes(screen)
-        assert {vote.prompt_index for vote in saved} == {0, 2}
-        assert all(vote.blind and vote.choice == 0 for vote in saved)
-
-
-async def test_the_last_vote_is_taken_back_and_its_names_are_shown_on_request(start):
-    async with voting([("red", "blue"), ("green", "yellow"), ("sun", "moon")]) as screen:
+async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_shown_on_request(start):
+    async with voting([("red", "blue"), ("same", "same"), ("green", "yellow"), ("sun", "moon")]) as screen:
         await screen.press("u")
         await screen.until(lambda: "no vote to take back" in screen.text)
         await screen.press("r")
@@ -332,6 +302,14 @@ async def test_the_last_vote_is_taken_back_and_its_names_are_shown_on_request(st
         await screen.press("x")
         await screen.until(lambda: "Not blind, since the names were known." in screen.text)
         assert [(vote.choice, vote.blind) for vote in await votes(screen)] == [("bad", False)]
+        for voted in (2, 3):
+            await screen.press("a", "j")
+            await screen.until(lambda count=voted: f"{count}/3" in screen.text)
+        await screen.until(lambda: "There is no other ballot." in screen.text)
+        assert "3/3 · left out, identical answers: 1" in screen.text
+        last = (await votes(screen))[1:]
+        assert [(vote.choice, vote.blind) for vote in last] == [(0, True)] * 2
+        assert {vote.prompt_index for vote in await votes(screen)} == {0, 2, 3}
 
 
 async def test_quitting_says_that_a_vote_was_not_saved(start, monkeypatch):

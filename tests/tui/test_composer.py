@@ -40,8 +40,6 @@ class Prompting(App[None]):
             {"/": "app.list"},
             program=program,
             session=session,
-            on_change=lambda: None,
-            show_below=lambda _: None,
         )
 
     def compose(self) -> ComposeResult:

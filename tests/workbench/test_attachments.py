@@ -237,7 +237,7 @@ async def test_files_are_kept_with_the_conversation(home, tmp_path):
     with pytest.raises(InputError, match="names files that its text does not have"):
         read_conversation(tmp_path, data)
     (shown,) = conversation_report(saved, lambda name: None).prompts()
-    assert [(fact.name, fact.value) for fact in shown.facts] == [("Files", "notes.md (3 B)")]
+    assert shown.facts == {"Files": "notes.md (3 B)"}
     assert shown.messages[0].text == prompt.text
     await session.close()
     await history.close()

@@ -11,7 +11,7 @@ from tests.workbench.history_file import open_history
 from tests.workbench.suites import asked, engine, suite
 
 from paragone import Json
-from paragone_workbench.choosing.choice import Benching, Choice, ChoiceEvent, Note
+from paragone_workbench.choosing.choice import Choice, ChoiceEvent, Note
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.executor import SuiteObserver
@@ -160,8 +160,6 @@ class StopAt(SuiteObserver):
 
     def __call__(self, event: ChoiceEvent) -> None:
         match event:
-            case Benching(left=[_, _, _]):
-                self._at("bench")
             case SuiteRunner():
                 self._runner = event
                 event.observer = self
@@ -176,7 +174,7 @@ class StopAt(SuiteObserver):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("phase", ["bench", "answered", "judging"])
+@pytest.mark.parametrize("phase", ["answered", "judging"])
 async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     def judged() -> Choice:
         choice = choose(words(20), engine("a", delay_s=0.002), engine("b", delay_s=0.002))

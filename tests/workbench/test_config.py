@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import stat
@@ -6,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from paragone import InputError
+from paragone import InputError, ParagoneError
 from paragone.json_values import object_at, value_at
 from paragone.options import describe
 from paragone_workbench.config.read import SECTIONS, load, load_with_problems, sample
-from paragone_workbench.config.state import State
+from paragone_workbench.config.settings import Preset, fill_template, find_named, preset_of, with_preset
+from paragone_workbench.config.state import State, add_preset
 from paragone_workbench.config.toml_file import TextError, parse_toml, read_toml
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import config_file, state_file
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +46,17 @@ markdown = false
 
 [keys]
 stop = "ctrl+x,f5"
+
+[presets.brief]
+system = "Be brief."
+temperature = 0.2
+stop = ["."]
+
+[presets."no system"]
+max_tokens = 9
+
+[templates]
+translate = "Translate into {{ language }}: {{ prompt }}"
 """
 
 
@@ -84,6 +98,11 @@ def test_a_whole_file(write, home):
     assert settings_.keys == {"stop": "ctrl+x,f5"}
     assert settings_.document.where("keys", "stop").endswith("my.toml:26")
     assert settings_.warnings == ()
+    assert settings_.presets == {
+        "brief": Preset(name="brief", system="Be brief.", sampling={"temperature": 0.2, "stop": ["."]}),
+        "no system": Preset(name="no system", sampling={"max_tokens": 9}),
+    }
+    assert settings_.templates == {"translate": "Translate into {{ language }}: {{ prompt }}"}
 
 
 def test_a_default_file_that_cannot_be_accessed_is_not_taken_for_a_missing_one(monkeypatch, tmp_path):
@@ -135,6 +154,172 @@ def test_the_sample_shows_every_setting(write):
     assert {name: {*object_at(shown, name)} for name in SECTIONS} == {
         name: {info.name for info in describe(kind)} for name, kind in SECTIONS.items()
     }
+
+
+# Presets and templates: applied, saved on the screen, and refused with what to do
+
+LLAMA_CPP = Registry().get("llama_cpp")
+SMALL = EngineDefinition(
+    name="small", backend="llama_cpp", model="m.gguf", options={"n_ctx": 512, "top_k": 5}
+)
+
+
+@pytest.fixture
+def config(write):
+    return load(write(GOOD))
+
+
+def test_a_preset_takes_precedence_over_the_engines_options(config):
+    preset = find_named("preset", "brief", config.presets)
+    assert with_preset(SMALL, LLAMA_CPP, preset).options == {
+        "n_ctx": 512,
+        "top_k": 5,
+        "temperature": 0.2,
+        "stop": ["."],
+    }
+
+
+def test_a_preset_that_does_not_fit_the_engine_is_refused():
+    for sampling, sentence, hint in (
+        (
+            {"temprature": 0.2},
+            "sets 'temprature', which is no sampling option of the backend llama_cpp",
+            "'temperature'",
+        ),
+        ({"temperature": "hot"}, "The option 'temperature' of the preset 'p' cannot be 'hot'.", "a number"),
+    ):
+        with pytest.raises(InputError) as refused:
+            with_preset(SMALL, LLAMA_CPP, Preset(name="p", sampling=sampling))
+        assert sentence in refused.value.sentence
+        assert hint in refused.value.hint
+
+
+def test_an_unknown_name_names_the_nearest(config):
+    for kind, known in (("preset", config.presets), ("template", config.templates)):
+        with pytest.raises(InputError, match=r"There is no .* 'brieff'") as refused:
+            find_named(kind, "brieff", known)
+        assert next(iter(known)) in refused.value.hint
+        with pytest.raises(InputError, match=r"config\.toml has no section"):
+            find_named(kind, "brief", {})
+
+
+def test_a_preset_saved_on_the_screen_is_there_at_the_next_start(config, tmp_path):
+    state = State(state_file())
+    saved = preset_of("mine", SMALL, LLAMA_CPP, system="Be kind.")
+    assert saved == Preset(name="mine", system="Be kind.", sampling={"top_k": 5})
+    assert add_preset(config, state, saved) == saved
+    assert add_preset(config, state, preset_of("mine", SMALL, LLAMA_CPP, system="")).system is None
+    assert add_preset(config, state, Preset(name="brief")).name == "brief-2", (
+        "config.toml's is never replaced"
+    )
+    later = load(tmp_path / "my.toml").presets
+    assert later == {
+        **config.presets,
+        "mine": Preset(name="mine", sampling={"top_k": 5}),
+        "brief-2": Preset(name="brief-2"),
+    }
+
+
+def test_a_template_has_its_variables_filled_in_or_says_why_not(config):
+    text = config.templates["translate"]
+    filled = fill_template("translate", text, {"language": "German", "prompt": "a {{ b }}"})
+    assert filled == "Translate into German: a {{ b }}"
+    with pytest.raises(InputError, match=r"The template 't' needs a value for: b, c\."):
+        fill_template("t", "{{ a }} {{ b | upper }} {{ c }}", {"a": ""})
+    with pytest.raises(InputError, match=r"The template 't' has no variable 'langage'\."):
+        fill_template("t", "{{ language }}", {"langage": "x"})
+
+
+# The saved state
+
+SMOL = EngineDefinition(
+    name="smol", backend="paper", model="/m/x", python="/p", options={"n_ctx": 8, "stop": ["a"], "none": None}
+)
+
+
+def test_saved_state_is_loaded_again(tmp_path):
+    state = State(tmp_path / "folder/state.toml")
+    state.save_engine(SMOL)
+    state.remember_lanes(["smol", "smol-2"])
+    state.set_theme("nord")
+    again = State(state.path)
+    assert again.saved.engines["smol"].options == {"n_ctx": 8, "stop": ["a"]}
+    assert again.saved.engines["smol"].python == "/p"
+    assert (again.saved.lanes, again.saved.theme, again.warning) == (("smol", "smol-2"), "nord", "")
+
+
+SECRET = "sk-s3cret"
+
+
+@pytest.mark.parametrize(
+    ("url", "saved"),
+    [
+        (f"http://box:80/v1?key={SECRET}", "http://box:80/v1"),
+        (f"http://box:80/{SECRET}/v1", "http://box:80/•••/v1"),
+    ],
+)
+def test_a_key_anywhere_is_not_saved(tmp_path, url, saved):
+    state = State(tmp_path / "state.toml")
+    options = {"url": url, "key_env": SECRET, "arguments": ["--api-key", SECRET], "stop": ["a b"]}
+    state.save_engine(EngineDefinition(name="a", backend="openai", model="m", address=url, options=options))
+    state.remember_lanes([f"openai:m@{url}", "openai:a@b"])
+    assert "s3cret" not in state.path.read_text()
+    again = State(state.path).saved
+    public = {"url": saved, "key_env": "•••", "arguments": ["--api-key", "•••"], "stop": ["a b"]}
+    assert (again.engines["a"].address, again.engines["a"].options) == (saved, public)
+    assert again.lanes == (f"openai:m@{saved}", "openai:a@b")
+
+
+def test_two_instances_keep_each_others_changes(tmp_path):
+    one, two = State(tmp_path / "state.toml"), State(tmp_path / "state.toml")
+    one.save_engine(SMOL)
+    two.set_theme("nord")
+    again = State(tmp_path / "state.toml")
+    assert (list(again.saved.engines), again.saved.theme) == (["smol"], "nord")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = [", "[engines.a]\nmodel = 'x'\nbackend = 3"],
+)
+def test_a_damaged_file_is_renamed_and_reported(tmp_path, text):
+    path = tmp_path / "state.toml"
+    path.write_text(text)
+    state = State(path)
+    assert "state.toml.bad" in state.warning
+    assert (tmp_path / "state.toml.bad").read_text() == text
+    assert (dict(state.saved.engines), state.saved.lanes, state.saved.theme) == ({}, (), None)
+    state.set_theme("nord")
+    assert tomllib.loads(path.read_text()) == {"ui": {"theme": "nord"}}
+
+
+def test_known_parts_of_a_file_from_a_newer_version_are_read(tmp_path):
+    (tmp_path / "state.toml").write_text("future = 1\n[ui]\ntheme = 'nord'\nmore = 2\n")
+    state = State(tmp_path / "state.toml")
+    assert (state.saved.theme, state.warning) == ("nord", "")
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_temporary_files(tmp_path, monkeypatch):
+    state = State(tmp_path / "state.toml")
+    state.set_theme("nord")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(ParagoneError, match="No space left"):
+        state.set_theme("gruvbox")
+    assert list(tmp_path.iterdir()) == [state.path]
+    assert (state.saved.theme, State(state.path).saved.theme) == ("nord", "nord")
+
+
+def test_an_unreadable_folder_is_reported(tmp_path):
+    # a name that is too long fails for root, too
+    path = tmp_path / ("x" * 300) / "state.toml"
+    state = State(path)
+    assert state.warning == f"The program's saved state in {path} cannot be accessed: File name too long."
+    with pytest.raises(ParagoneError):
+        state.set_theme("nord")
 
 
 # TOML files

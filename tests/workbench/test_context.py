@@ -16,7 +16,7 @@ from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.recorded_runs import recorded_runs
 from paragone_workbench.experiments.replay import Replay
-from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.experiments.replay_engines import engines_to_replay
 from paragone_workbench.lanes.forecast import forecasts
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import lane_settings
@@ -139,7 +139,7 @@ async def test_a_real_engine_with_a_small_context(home, smollm2):
     await session.close()
 
     recorded = (await recorded_runs(history, f"c{number}"))[-1:]
-    engines = await engines_to_replay(recorded, ReplayChoices(), load(None), Registry(), history)
+    engines = await engines_to_replay(recorded, load(None), Registry(), history)
     replay = Replay(engines, Registry(), history)
     (again,) = [run async for run in replay.runs()]
     assert "messages" not in {change.what for change in replay.reports[0].changes}

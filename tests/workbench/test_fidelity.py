@@ -141,9 +141,6 @@ def test_bos_replaces_the_first_token_of_each_window():
     assert windows.tokens == 40
 
 
-# What ends early
-
-
 # What cannot be measured
 
 

@@ -12,7 +12,7 @@ from paragone.json_values import number_at, objects_at
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity_results import Candidate, Scores, depths
+from paragone_workbench.measure.fidelity_results import Measured, Scores, depths
 from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, kld_pairs
 from paragone_workbench.statistics import rounded_up, smallest_shown, values_needed
 
@@ -20,7 +20,7 @@ from paragone_workbench.statistics import rounded_up, smallest_shown, values_nee
 def candidate(name, windows):
     """A candidate whose windows have these mean KL divergences."""
     engine = EngineTask(EngineDefinition(name=name, backend="x", model=name), Registry())
-    found = Candidate(engine)
+    found = Measured(engine)
     for kld in windows:
         values = np.full(50, kld)
         found.difference.add(Scores(values, values, values, values < 1))

@@ -35,7 +35,7 @@ from paragone_workbench.experiments.replay import (
     replayable,
     weights_sentence,
 )
-from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.experiments.replay_engines import engines_to_replay
 
 OPTIONS = {"n_ctx": 256, "n_threads": 1, "max_tokens": 12}
 
@@ -97,7 +97,7 @@ async def replayed(history, runs, **choices):
     """Repeat runs; return the results and the reports."""
     able, skipped = replayable(runs)
     registry = Registry()
-    engines = await engines_to_replay(able, ReplayChoices(**choices), load(None), registry, history)
+    engines = await engines_to_replay(able, load(None), registry, history, **choices)
     replay = Replay(engines, registry, history)
     try:
         results = [result async for result in replay.runs()]
@@ -199,8 +199,8 @@ async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogu
     number = await record([rogue("steady", max_tokens=2)], ["One?", "Two?", "Three?"])
     able, _ = replayable(await recorded_runs(history, f"e{number}"))
     registry = Registry()
-    choices = ReplayChoices(settings=("max_tokens=3",))
-    replay = Replay(await engines_to_replay(able, choices, load(None), registry, history), registry, history)
+    engines = await engines_to_replay(able, load(None), registry, history, settings=["max_tokens=3"])
+    replay = Replay(engines, registry, history)
     results = []
     async for result in replay.runs():
         results.append(result)
@@ -318,9 +318,9 @@ async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_us
 
     async def planned(**choices):
         choices = {"consent": consent_to(path), **choices}
-        chosen = ReplayChoices(replacements=(f"smol=llama_cpp:{model}",), **choices)
+        theirs_run, own = with_result(run, definition=theirs), [f"smol=llama_cpp:{model}"]
         (engine,) = await engines_to_replay(
-            [with_result(run, definition=theirs)], chosen, load(None), Registry(), history
+            [theirs_run], load(None), Registry(), history, replacements=own, **choices
         )
         return engine.definition.options["rpc_servers"]
 
@@ -338,10 +338,10 @@ async def test_a_document_reads_no_files_by_itself(history, tmp_path, run):
     async def refused(sampling=None, settings=(), **options):
         theirs = EngineDefinition(name="smol", backend="llama_cpp", model="m", options=options)
         request = {**run.result.manifest, "request": {"sampling": sampling or {}}}
-        choices = ReplayChoices(consent=consent_to(tmp_path / "d" / "document.json"), settings=settings)
+        choices = {"consent": consent_to(tmp_path / "d" / "document.json"), "settings": settings}
         foreign = with_result(run, definition=theirs, manifest={**request, "weights": []})
         with pytest.raises(InputError) as caught:
-            await engines_to_replay([foreign], choices, load(None), Registry(), history)
+            await engines_to_replay([foreign], load(None), Registry(), history, **choices)
         return caught.value.sentence
 
     assert "the engine smol reads /etc/passwd" in await refused(chat_template="@/etc/passwd")
@@ -366,9 +366,9 @@ async def test_a_document_does_not_say_which_keys_are_sent(history, tmp_path, ru
             "client_key": "/etc/key.pem",
         },
     )
-    choices = ReplayChoices(consent=consent_to(tmp_path / "document.json", trusted=True))
+    consent = consent_to(tmp_path / "document.json", trusted=True)
     (planned,) = await engines_to_replay(
-        [with_result(run, definition=engine)], choices, load(None), Registry(), history
+        [with_result(run, definition=engine)], load(None), Registry(), history, consent=consent
     )
     assert planned.definition.options == {"url": "http://127.0.0.1:9/v1"}
 
@@ -382,7 +382,7 @@ async def test_the_key_of_a_configured_engine_is_used_for_the_same_server_only(h
     async def options(url):
         engine = EngineDefinition(name="box", backend="openai", model="m", options={"url": url})
         (planned,) = await engines_to_replay(
-            [with_result(run, definition=engine)], ReplayChoices(), load(path), Registry(), history
+            [with_result(run, definition=engine)], load(path), Registry(), history
         )
         return planned.definition.options
 

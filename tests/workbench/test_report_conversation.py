@@ -36,7 +36,7 @@ def test_prompts_come_with_the_answers_of_the_paths():
     assert [(it.role, it.text) for it in second.messages] == [("user", "And then?")]
     assert [it.text for it in second.rounds[0]] == ["Nothing.", "Nothing."]
     assert second.rounds[0][1].compared == "The same text as smol."
-    assert {"seed", "temperature"} <= {it.name for it in first.rounds[0][0].settings}
+    assert {"seed", "temperature"} <= first.rounds[0][0].settings.keys()
     assert found.summary == "2 lanes · 2 prompts"
     assert found.id == "c7"
 

@@ -51,7 +51,7 @@ def test_prompts_come_with_their_answers_side_by_side(store):
     assert first.messages[0].text == "Prompt at 0"
     ((one, other),) = first.rounds
     assert (one.engine, other.engine) == ("smol", "large")
-    assert [it.text for it in other.segments if it.differs] == ["blue"]
+    assert [text for text, differs in other.segments if differs] == ["blue"]
     assert other.compared == "75% of the words are the same as those of smol."
     assert second.rounds[0][1].compared == "The same text as smol."
     assert list(found.prompts()) == [first, second]  # they can be read again
@@ -144,7 +144,7 @@ def test_the_machine_is_described(store):
     gpus: list[Json] = [{"name": "H100", "memory": 2**36, "driver": "570"}, {"name": "H100"}]
     machine: dict[str, Json] = {"cpu": "Xeon", "memory": 24 * 2**30, "gpus": gpus, "python": "3.11"}
     found = report(store, dataclasses.replace(experiment, machine=machine))
-    assert [(it.name, it.value) for it in found.facts[3:]] == [
+    assert list(found.facts.items())[3:] == [
         ("Processor", "Xeon"), ("Memory", "25.8 GB"), ("GPUs", "H100, H100"),
     ]  # fmt: skip
     assert len(report(store, dataclasses.replace(experiment, machine={"gpus": None})).facts) == 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.measure.fidelity_verdict import saved_fidelity
-from paragone_workbench.statistics import Estimate
 from paragone_workbench.store.experiment_records import Measurement
 
 
@@ -36,8 +35,9 @@ def test_the_newest_measurement_of_the_model_counts():
         SMALL.model,
     )
     assert found is not None
-    assert (found.kld, found.same_top) == (Estimate(0.2, 0.01), 0.8)
-    assert (found.reference, found.created) == ("other", 5.0)
+    figures, measurement = found
+    assert [figures[name] for name in ("mean_kld", "mean_kld_se", "top1_agreement")] == [0.2, 0.01, 0.8]
+    assert (measurement.engines[0].name, measurement.created) == ("other", 5.0)
 
 
 def test_another_spelling_of_the_path_is_the_same_model(home):
@@ -57,6 +57,7 @@ def test_what_does_not_count():
     ]
     assert saved_fidelity(measurements, "paper", SMALL.model) is None
     unsure = measured(LARGE, SMALL, kld=0.5, mean_kld_se=None, top1_agreement=None)
-    found = saved_fidelity([*measurements, unsure], "paper", SMALL.model)
-    assert found is not None
-    assert (found.kld, found.same_top) == (Estimate(0.5, None), None)
+    assert saved_fidelity([*measurements, unsure], "paper", SMALL.model) == (
+        unsure.data["candidates"][0],
+        unsure,
+    )

@@ -1,15 +1,14 @@
 import dataclasses
 
-import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL, result_of
 
-from paragone import InputError, LoadedModel, RunRequest, Token, WeightsFile
+from paragone import LoadedModel, RunRequest, Token, WeightsFile
 from paragone_workbench.ids import new_id
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import Experiment, RunKey, Vote
-from paragone_workbench.store.experiment_records import EndedRun, VotedAnswer
+from paragone_workbench.store.experiment_records import VotedAnswer
 
 EXPERIMENT = Experiment(
     name="colours.jsonl",
@@ -141,23 +140,3 @@ def test_the_digest_of_weights_holds_for_the_same_size_and_time_only(store):
     assert store.measurements.weights_digest(file) == "abc"
     assert store.measurements.weights_digest(dataclasses.replace(file, size=11)) is None
     assert store.measurements.weights_digest(dataclasses.replace(file, modified_ns=98)) is None
-
-
-def test_several_runs_are_saved_at_once_or_none(store):
-    number = create(store)
-    first, second = ended("red"), ended("blue", engine=LARGE)
-    shard = [EndedRun(key(0, 0), first, [{"index": 0}]), EndedRun(key(0, 1), second)]
-    store.experiments.save_all(number, shard)
-    store.experiments.save_all(number, shard)  # a shard that is merged twice changes nothing
-    assert [(run.key, run.result.text, run.assertions) for run in store.experiments.runs(number)] == [
-        (key(0, 0), "red", ({"index": 0},)),
-        (key(0, 1), "blue", ()),
-    ]
-
-    def broken():
-        yield EndedRun(key(2, 0), ended("green"))
-        raise InputError("The shard ends early.")
-
-    with pytest.raises(InputError):
-        store.experiments.save_all(number, broken())
-    assert len(list(store.experiments.runs(number))) == 2

@@ -17,7 +17,7 @@ from paragone_tui.engine_list import EngineList
 from paragone_tui.history_opening import HistoryOpening
 from paragone_tui.keys import problems
 from paragone_tui.program_app import ProgramApp
-from paragone_tui.screens.lanes.commands.engines import add_demo, add_lane
+from paragone_tui.screens.lanes import engine_commands, prompt_commands
 from paragone_tui.screens.lanes.lanes_screen import LanesScreen
 from paragone_workbench.config.settings import Config, Mode, permission_warning
 from paragone_workbench.config.state import State
@@ -77,7 +77,8 @@ class ParagoneApp(ProgramApp):
             given=given,
             preset=preset,
         )
-        self._history = HistoryOpening(self._session, self)
+        self.history_opening = HistoryOpening(self._session, self)
+        self.lane_commands = engine_commands.LANE_COMMANDS
         self._has_warned = False
         """Whether the user has seen the warning that the unsent prompt cannot be saved."""
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
@@ -97,12 +98,10 @@ class ParagoneApp(ProgramApp):
 
     @property
     def history(self) -> History | None:
-        return self._history.history
+        return self.history_opening.history
 
     def get_default_screen(self) -> Screen[None]:
-        self.lanes = LanesScreen(
-            self._session, self.keys, self, self.engines, self._history, markdown=self.ui.markdown
-        )
+        self.lanes = LanesScreen(self._session, self)
         return self.lanes
 
     def expect_prompt(self) -> None:
@@ -113,13 +112,13 @@ class ParagoneApp(ProgramApp):
         return not (self._session.lanes or self._demo)
 
     def begin_work(self) -> None:
-        self._history.begin(lambda: self.lanes.begin(self._resume))
+        self.history_opening.begin(lambda: self.lanes.begin(self._resume))
         if self._demo and not self._session.lanes:
-            add_demo(self.lanes)
+            engine_commands.add_demo(self.lanes)
         elif self._session.lanes:
             self._session.open_engines_soon()
         else:
-            add_lane(self.lanes)
+            engine_commands.add_lane(self.lanes)
         # Messages come last: the keys that the user presses after a message then go to the dialog.
         for problem in filter(None, (*self._problems, self.state.warning)):
             self.say(problem, warning=True)
@@ -127,14 +126,11 @@ class ParagoneApp(ProgramApp):
 
     async def _resume(self) -> None:
         """Put the unsent prompt back, then resume the last conversation, or offer one that was interrupted."""
-        from paragone_tui.screens.lanes.commands.conversation import restore_draft, resume_last
-        from paragone_tui.screens.lanes.commands.prompts import resume_edit
-
-        draft = await restore_draft(self.lanes, self.lanes.drafts)
+        draft = await engine_commands.restore_draft(self.lanes, self.lanes.drafts)
         await self.registry.load(self._session.backends)
-        await resume_last(self.lanes, may_resume=self._may_resume)
+        await engine_commands.resume_last(self.lanes, may_resume=self._may_resume)
         if draft is not None and draft.edits:
-            resume_edit(self.lanes, draft.edits)
+            prompt_commands.resume_edit(self.lanes, draft.edits)
 
     async def _use_backends(self) -> None:
         """Import the backends' plugins after the first paint, and do the work that needs the plugins."""
@@ -152,13 +148,13 @@ class ParagoneApp(ProgramApp):
         """Save the unsent prompt and the conversation. Return False once, with a warning, if the prompt cannot be saved."""
         if self._has_warned or self.is_closing:
             return True
-        await self._history.wait_for_first_attempt()
+        await self.history_opening.wait_for_first_attempt()
         problem = await self.lanes.drafts.save_now(self.history)
         if problem is not None:
             self._has_warned = True
             self.say(
                 f"The unsent prompt cannot be saved; {self.keys['quit'].first} again quits without saving it. "
-                f"{self._history.problem or problem}",
+                f"{self.history_opening.problem or problem}",
                 warning=True,
             )
             return False
@@ -169,7 +165,7 @@ class ParagoneApp(ProgramApp):
                 f"{self.keys['quit'].first} leaves at once.",
                 warning=True,
             )
-            await self._history.end()
+            await self.history_opening.end()
             await self._session.close()
         return True
 
@@ -201,7 +197,7 @@ class ParagoneApp(ProgramApp):
         from paragone_workbench.engines.engine import killing_processes_late
 
         self.engines.remember_lanes()
-        await self._history.end()
+        await self.history_opening.end()
         if (problem := await self.lanes.drafts.save_now(self.history)) is not None and not self._has_warned:
             self.complain(StoreError(f"The unsent prompt could not be saved. {problem}"))
         with killing_processes_late():

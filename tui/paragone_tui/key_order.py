@@ -14,6 +14,7 @@ from textual.dom import DOMNode
 from textual.message_pump import MessagePump
 
 from paragone_tui.keys import sign, with_alt, without_alt
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.textual_internals import CompositorScreen
 
 ACT = "act"
@@ -184,10 +185,9 @@ class KeyOrder:
             return (ACT, LIST)
         event, *_ = _without_alt(self._waiting[0], target := self._target())
         is_text = _is_text(event) and isinstance(target, Field)
-        early_keys: Container[str] = getattr(
-            self._app.screen, "early_keys", ()
-        )  # their effect is the same meanwhile
-        is_early = isinstance(event, events.Key) and event.key in early_keys
+        screen = self._app.screen
+        early = screen.early_keys if isinstance(screen, ChangedRowsScreen) else ()
+        is_early = isinstance(event, events.Key) and event.key in early
         return (ACT,) if is_text or is_early else (ACT, LIST)
 
     async def _wait_for_messages(self) -> None:

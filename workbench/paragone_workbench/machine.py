@@ -12,6 +12,7 @@ from pathlib import Path
 
 from paragone import Json
 from paragone.threads import physical_cores
+from paragone.worker.process import output_of
 
 _TIMEOUT = 120.0
 """Seconds to wait for nvidia-smi, which is slow if the driver must be initialized first."""
@@ -32,29 +33,18 @@ async def find_gpus() -> tuple[Sequence[Gpu], str]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return [], "nvidia-smi was not found, so no NVIDIA driver is installed."
+    query = ("--query-gpu=name,memory.total,memory.free,driver_version", "--format=csv,noheader,nounits")
     try:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            "--query-gpu=name,memory.total,memory.free,driver_version",
-            "--format=csv,noheader,nounits",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        status, output = await output_of(
+            [program, *query], seconds=_TIMEOUT, longest=1 << 16, errors=asyncio.subprocess.STDOUT
         )
-    except OSError as error:
-        return [], f"nvidia-smi cannot be started: {error.strerror or error}."
-    try:
-        async with asyncio.timeout(_TIMEOUT):
-            output, _ = await process.communicate()
     except TimeoutError:
         return [], f"nvidia-smi gave no answer within {_TIMEOUT:g} seconds."
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    text = output.decode(errors="replace").strip()
-    if process.returncode:
-        return [], f"nvidia-smi failed: {text.splitlines()[0] if text else f'exit code {process.returncode}'}"
+    except OSError as error:
+        return [], f"nvidia-smi cannot be started: {error.strerror or error}."
+    text = output.strip()
+    if status:
+        return [], f"nvidia-smi failed: {text.splitlines()[0] if text else f'exit code {status}'}"
     return [gpu for line in text.splitlines() if (gpu := _gpu(line)) is not None], ""
 
 

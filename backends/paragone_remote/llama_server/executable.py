@@ -12,23 +12,19 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from paragone import EngineError, InputError, ParagoneError
+from paragone import EngineError, InputError, Json, ParagoneError
 from paragone.files import open_regular_file
-from paragone.gguf import GgufError, check_load_options, check_model, read_header
-from paragone.texts import pip_install
+from paragone.gguf import check_file, check_load_options, check_model
+from paragone.texts import installed_version, pip_install
 from paragone.threads import OPENMP
-from paragone.worker.process import closed_offline, passed_variables
+from paragone.worker.process import output_of, passed_variables
 from paragone_remote.llama_server.wheel import VERSION
 from paragone_remote.options import LlamaServerLoadOptions, plain
 
 _PATIENCE = 60.0
 """Seconds that a program may take to describe itself. Loading the libraries of a GPU from a cold disk is slow."""
-
-_ENDING = 0.5
-"""Seconds to wait for the end of a program that was killed."""
 
 _LONGEST = 1 << 20
 
@@ -38,37 +34,21 @@ _OUR_VARIABLES = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
     """Return a program's output. Raises InputError if it is no llama-server, EngineError if it fails or hangs."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *closed_offline([*command, argument]),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            env=child_environment(),
+        status, printed = await output_of(
+            [*command, argument],
+            seconds=_PATIENCE,
+            longest=_LONGEST,
+            environment=child_environment(),
+            errors=asyncio.subprocess.STDOUT,
         )
-    except OSError as error:
-        raise InputError(f"{name} cannot be started: {error.strerror}.", hint=_WRONG_BUILD) from error
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            output = b""
-            while len(output) < _LONGEST and (more := await process.stdout.read(_LONGEST)):
-                output += more
-            if len(output) >= _LONGEST:
-                raise InputError(f"{name} is not a llama-server: its output does not end.")
-            status = await process.wait()
     except TimeoutError as error:
         raise EngineError(
             f"{name} did not answer {argument} within {_PATIENCE:.0f} seconds.", hint="Is it a llama-server?"
         ) from error
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # also ends the processes that the program has started
-            os.killpg(process.pid, signal.SIGKILL)
-        # The event loop may end with this call. Output that nobody reads would keep `wait` from returning.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ENDING):
-                await process.wait()
-    printed = output.decode(errors="replace")
+    except OSError as error:
+        raise InputError(f"{name} cannot be started: {error.strerror}.", hint=_WRONG_BUILD) from error
+    if len(printed) >= _LONGEST:
+        raise InputError(f"{name} is not a llama-server: its output does not end.")
     if status != 0:
         raise _failed(name, argument, status, printed)
     return printed
@@ -163,10 +143,7 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
             hint="Put a llama-server on PATH, set the option program to its path, or install the one in xllamacpp "
             f"with: {pip_install(_PACKAGE)}",
         )
-    try:
-        installed = version("xllamacpp")
-    except PackageNotFoundError:
-        installed = "an unknown version"
+    installed = installed_version("xllamacpp") or "an unknown version"
     if installed != VERSION:
         raise InputError(
             f"The llama-server of xllamacpp {VERSION} can be used, but {installed} is installed.",
@@ -332,121 +309,91 @@ def command_line(
 ) -> list[str]:
     """Return the arguments of a server for these options, except the server's address. Raises InputError."""
     check_load_options(options)
-    line = _CommandLine(program)
-    line.arguments += ["--model", str(model), "--alias", alias]
-    for flags in (
-        ("--offline",),
-        ("--slots",),
-        ("--no-ui", "--no-webui"),
-    ):  # /slots reports whether a request waits
-        line.add_if_known(*flags)
-    if "trace" in program.flags.get("-lv", ""):
-        line.arguments += ["-lv", "4"]  # log also llama.cpp's own lines, which have the settings in force
-    line.arguments += ["-t", str(threads), "-tb", str(threads)]
-    if options.n_batch is not None:
-        line.arguments += ["-b", str(options.n_batch), "-ub", str(options.n_batch)]
-    if options.main_gpu is not None:
-        line.arguments += ["--split-mode", "none"]
-    for name, value in {
-        "n_parallel": options.n_parallel,
-        "n_ctx": None if options.n_ctx is None else options.n_ctx * options.n_parallel,
-        "n_gpu_layers": _layers(options.n_gpu_layers),
-        "main_gpu": options.main_gpu,
-        "tensor_split": ",".join(f"{share:g}" for share in options.tensor_split) or None,
-        "rpc_servers": ",".join(options.rpc_servers) or None,
-        "type_k": None if options.type_k == "f16" else options.type_k,
-        "type_v": None if options.type_v == "f16" else options.type_v,
-    }.items():
-        line.option(name, value)
-    if options.flash_attn != "auto":
-        if line.takes("auto", "flash_attn"):
-            line.option("flash_attn", options.flash_attn)
-        elif options.flash_attn == "on":  # in older versions, the argument has no value
-            line.arguments.append("--flash-attn")
-    _add_files(line, options)
-    _add_draft_options(line, options)
     check_arguments(options.arguments)
+    arguments = ["--model", str(model), "--alias", alias, "-t", str(threads), "-tb", str(threads)]
+    # /slots reports whether a request waits
+    switches = [("--offline",), ("--slots",), ("--no-ui", "--no-webui")]
+    switches += [] if options.mmproj else [("--no-mmproj",)]
+    switches += [("--jinja",)] if options.chat_template else []
+    for names in switches:
+        arguments += [name for name in names if name in program.flags][:1]
+    if "trace" in program.flags.get("-lv", ""):
+        arguments += ["-lv", "4"]  # log also llama.cpp's own lines, which have the settings in force
+    if options.n_batch is not None:
+        arguments += ["-b", str(options.n_batch), "-ub", str(options.n_batch)]
+    if options.main_gpu is not None:
+        arguments += ["--split-mode", "none"]
+    if options.draft_model and "draft-simple" in program.flags.get("--spec-type", ""):
+        arguments += ["--spec-type", "draft-simple"]
+    for option, (value, *wanted) in _values(options).items():
+        if value in (None, ""):
+            continue
+        wanted = wanted or [*SET_BY_OPTIONS[option]]
+        known = next((name for name in wanted if name in program.flags), None)
+        if known is None:
+            raise InputError(
+                f"The llama-server {program.name} cannot set {option}: it does not know {wanted[0]}.",
+                hint=f"Leave {option} out, or use another llama-server.",
+            )
+        arguments += [known, f"{value:g}" if isinstance(value, float) else str(value)]
     for name in names_in(options.arguments):
         if name not in program.flags:
             raise InputError(
                 f"The llama-server {program.name} does not know {name}, which is in the option 'arguments'.",
                 hint="The program's --help lists the arguments that it knows.",
             )
-    return [*line.arguments, *options.arguments]
+    return [*arguments, *options.arguments]
 
 
-class _CommandLine:
-    def __init__(self, program: LlamaServerProgram) -> None:
-        self.arguments: list[str] = []
-        self.program = program
+def _values(options: LlamaServerLoadOptions) -> dict[str, tuple[Json, *tuple[str, ...]]]:
+    """Return the value of the argument for each option, and the argument's names if they are not in `SET_BY_OPTIONS`.
 
-    def add_if_known(self, *flags: str) -> None:
-        self.arguments += [flag for flag in flags if flag in self.program.flags][:1]
-
-    def name_of(self, option: str, *flags: str) -> str:
-        """Return the name by which the program knows the argument for an option. Raises InputError if there is none."""
-        wanted = flags or SET_BY_OPTIONS[option]
-        known = next((name for name in wanted if name in self.program.flags), None)
-        if known is None:
-            raise InputError(
-                f"The llama-server {self.program.name} cannot set {option}: it does not know {wanted[0]}.",
-                hint=f"Leave {option} out, or use another llama-server.",
-            )
-        return known
-
-    def takes(self, word: str, option: str, *flags: str) -> bool:
-        return word in self.program.flags[self.name_of(option, *flags)].partition(" ")[0]
-
-    def option(self, option: str, value: str | float | None, *flags: str) -> None:
-        """Add the argument for an option that is set, under a name that the program knows, and its value."""
-        if value is not None:
-            text = f"{value:g}" if isinstance(value, float) else str(value)
-            self.arguments += [self.name_of(option, *flags), text]
+    The value of an option that is not set is None or empty. Checks the files of the options. Raises InputError.
+    """
+    drafts: dict[str, tuple[Json, *tuple[str, ...]]] = {
+        "draft_max": (options.draft_max,),
+        "draft_min": (options.draft_min,),
+        "draft_p_min": (options.draft_p_min,),
+        "draft_gpu_layers": (_layers(options.draft_gpu_layers),),
+    }
+    if options.draft_model is None:
+        for name, (value, *_) in drafts.items():
+            if value is not None:
+                raise InputError(f"The option '{name}' is set, but not draft_model.")
+    else:
+        draft_model = _existing(options.draft_model, "draft_model")
+        check_model(draft_model)
+        drafts["draft_model"] = (str(draft_model),)
+    lora: tuple[Json, *tuple[str, ...]] = (None,)
+    if options.lora is not None:
+        path = check_file(options.lora, "lora", "adapter", "a LoRA adapter")
+        scale = options.lora_scale
+        lora = (str(path),) if scale == 1 else (f"{path}:{scale:g}", "--lora-scaled")
+    mmproj = options.mmproj and str(check_file(options.mmproj, "mmproj", "mmproj", "an image encoder"))
+    template: tuple[Json, *tuple[str, ...]] = (options.chat_template,)
+    if options.chat_template and options.chat_template.startswith("@"):
+        file = _existing(options.chat_template[1:], "chat_template")
+        template = (str(file), "--chat-template-file")
+    return {
+        "n_parallel": (options.n_parallel,),
+        "n_ctx": (options.n_ctx and options.n_ctx * options.n_parallel,),
+        "n_gpu_layers": (_layers(options.n_gpu_layers),),
+        "main_gpu": (options.main_gpu,),
+        "tensor_split": (",".join(f"{share:g}" for share in options.tensor_split),),
+        "rpc_servers": (",".join(options.rpc_servers),),
+        "type_k": (None if options.type_k == "f16" else options.type_k,),
+        "type_v": (None if options.type_v == "f16" else options.type_v,),
+        "flash_attn": (None if options.flash_attn == "auto" else options.flash_attn,),
+        "lora": lora,
+        "mmproj": (mmproj,),
+        "chat_template": template,
+        **drafts,
+    }
 
 
 def _layers(number: int | None) -> int | None:
     """Return the argument for a number of layers on the GPU. -1 means all: any large number, in every version."""
     return 9999 if number is not None and number < 0 else number
-
-
-def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
-    if options.lora is not None:
-        path, scale = str(_gguf(options.lora, "lora", "adapter", "a LoRA adapter")), f"{options.lora_scale:g}"
-        if options.lora_scale == 1:
-            line.option("lora", path)
-        elif line.takes(":", "lora", "--lora-scaled"):
-            line.option("lora", f"{path}:{scale}", "--lora-scaled")
-        else:  # older versions take the path and the scale as two values
-            line.arguments += ["--lora-scaled", path, scale]
-    if options.mmproj is not None:
-        line.option("mmproj", str(_gguf(options.mmproj, "mmproj", "mmproj", "an image encoder")))
-    else:
-        line.add_if_known("--no-mmproj")
-    if options.chat_template:
-        line.add_if_known("--jinja")
-        if options.chat_template.startswith("@"):
-            path = str(_existing(options.chat_template[1:], "chat_template"))
-            line.option("chat_template", path, "--chat-template-file")
-        else:
-            line.option("chat_template", options.chat_template)
-
-
-def _add_draft_options(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
-    given = {
-        name: getattr(options, name) for name in ("draft_max", "draft_min", "draft_p_min", "draft_gpu_layers")
-    }
-    if options.draft_model is None:
-        for name, value in given.items():
-            if value is not None:
-                raise InputError(f"The option '{name}' is set, but not draft_model.")
-        return
-    draft_model = _existing(options.draft_model, "draft_model")
-    check_model(draft_model)
-    line.option("draft_model", str(draft_model))
-    if "draft-simple" in line.program.flags.get("--spec-type", ""):
-        line.arguments += ["--spec-type", "draft-simple"]
-    for name, value in {**given, "draft_gpu_layers": _layers(options.draft_gpu_layers)}.items():
-        line.option(name, value)
 
 
 def _existing(named: str, option: str) -> Path:
@@ -456,18 +403,4 @@ def _existing(named: str, option: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # an unknown home folder, a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{option}: the file {named} cannot be read: {reason}.") from error
-    return path
-
-
-def _gguf(named: str, option: str, kind: str, title: str) -> Path:
-    """Return the path of a GGUF file of this kind. Raises InputError."""
-    path = _existing(named, option)
-    try:
-        header = read_header(str(path))
-    except GgufError as error:
-        raise InputError(f"{option}: {path.name} {error}.") from error
-    except OSError as error:
-        raise InputError(f"{option}: {path} cannot be read: {error.strerror or error}.") from error
-    if header.kind != kind and not (kind == "mmproj" and header.architecture == "clip"):
-        raise InputError(f"{option}: {path.name} is not {title}.")
     return path

@@ -24,6 +24,10 @@ VERSION = "2026.9.11063"
 _PARSE = "_Z19common_params_parseiPPcR13common_params13llama_examplePFviS0_E"
 """bool common_params_parse(int, char **, common_params &, llama_example, void (*)(int, char **)), in common/arg.h."""
 
+_LOG = "_Z15common_log_mainv"
+_FLUSH = "_Z16common_log_flushP10common_log"
+"""common_log *common_log_main() and void common_log_flush(common_log *), in common/log.h."""
+
 _SERVER = 12
 """LLAMA_EXAMPLE_SERVER, in common/common.h: with this value, the parser knows llama-server's options."""
 
@@ -40,8 +44,9 @@ def main(arguments: Sequence[str]) -> NoReturn:
     if installed != VERSION:
         sys.exit(f"llama-server needs xllamacpp {VERSION}; {installed} is installed.")
     params = xllamacpp.CommonParams()
-    parse = getattr(ctypes.CDLL(xllamacpp.xllamacpp.__file__), _PARSE)
-    parse.restype = ctypes.c_bool
+    library = ctypes.CDLL(xllamacpp.xllamacpp.__file__)
+    parse, log, flush = getattr(library, _PARSE), getattr(library, _LOG), getattr(library, _FLUSH)
+    parse.restype, log.restype = ctypes.c_bool, ctypes.c_void_p
     command = [b"llama-server", *(argument.encode("utf-8", "surrogateescape") for argument in arguments)]
     argv = (ctypes.c_char_p * (len(command) + 1))(*command, None)
     if not parse(len(command), argv, ctypes.c_void_p(_address(params)), _SERVER, None):
@@ -53,6 +58,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     try:
         server = xllamacpp.Server(params)
     except RuntimeError as error:
+        flush(ctypes.c_void_p(log()))  # a thread writes the log, and on a busy machine it may not have begun
         sys.exit(f"error: {error}")
     while server is not None:  # the server runs as long as this reference exists
         signal.pause()

@@ -320,9 +320,62 @@ def _start_launcher(command: Sequence[str], *, network: bool) -> list[str]:
     return [*start, network_word(network), *command]
 
 
-def closed_offline(command: Sequence[str]) -> list[str]:
-    """Return the command that starts a program of the user. The program may use the network unless paragone is offline."""
-    return _start_launcher(command, network=False) if GUARD.is_offline else [*command]
+_LEFT = 0.2
+"""Seconds to read the output of a program that has ended: a child process of the program may keep the pipe open."""
+
+
+async def output_of(
+    command: Sequence[str],
+    *,
+    seconds: float | None,
+    longest: int,
+    environment: Mapping[str, str] | None = None,
+    errors: int = asyncio.subprocess.DEVNULL,
+) -> tuple[int, str]:
+    """Run a program of the user, and return its exit code and its output. `errors` is the place for standard error.
+
+    The program may use the network unless paragone is offline.
+    In a session of its own, the program cannot write to the terminal. It is killed with its child processes if it
+    writes `longest` bytes or runs for `seconds`. Raises OSError if it cannot be started, and TimeoutError.
+    """
+    if GUARD.is_offline:
+        command = _start_launcher(command, network=False)
+    read, write = os.pipe()  # asyncio's own pipe would wait for children that the program leaves running
+    with os.fdopen(read, "rb") as pipe:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write,
+                stderr=errors,
+                start_new_session=True,
+                env=environment,
+            )
+        finally:
+            os.close(write)
+        reader, output = asyncio.StreamReader(), bytearray()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+
+        async def drain() -> None:
+            while len(output) < longest and (more := await reader.read(longest - len(output))):
+                output.extend(more)
+
+        draining, ending = asyncio.create_task(drain()), asyncio.create_task(process.wait())
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.wait([draining, ending], return_when=asyncio.FIRST_COMPLETED)
+                if len(output) < longest:
+                    await ending
+                    await asyncio.wait([draining], timeout=_LEFT)
+        finally:
+            draining.cancel()
+            transport.close()
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            await ending
+    return ending.result(), output.decode(errors="replace")
 
 
 class ProgramProcess(EngineProcess):

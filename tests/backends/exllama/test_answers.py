@@ -6,23 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paragone import (
-    Caution,
-    ContextOverflow,
-    DistributionsRequest,
-    EngineCrashed,
-    EngineError,
-    Finish,
-    InputError,
-    Message,
-    OpenRequest,
-    PromptProgress,
-    ScoreRequest,
-    Token,
-    TokenizeRequest,
-    WeightsFile,
-    fingerprint,
-)
+import paragone
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 
 pytestmark = pytest.mark.slow  # each opens an engine of its own
@@ -44,7 +28,7 @@ def open_chat(interpreter, driver, write_model, tmp_path, chat):
     async def open_it(library, *, model=None, log=None, gpus_of=8, **options):
         driver(major=gpus_of)
         folder = write_model(tmp_path / "model", **(model or {}))
-        request = OpenRequest(
+        request = paragone.OpenRequest(
             model=str(folder), options={"max_seq_len": 1024, **options}, python=interpreter, log=log
         )
         engine = await BACKENDS[library]().open(request, lambda progress: None)
@@ -57,7 +41,7 @@ def open_chat(interpreter, driver, write_model, tmp_path, chat):
 
 
 def asked(text):
-    return TokenizeRequest(messages=(Message(role="user", text=text),))
+    return paragone.TokenizeRequest(messages=(paragone.Message(role="user", text=text),))
 
 
 both = pytest.mark.parametrize("library", list(BACKENDS))
@@ -115,7 +99,7 @@ async def test_a_full_context_ends_the_answer_and_says_so(open_chat, library, dr
     async with open_chat(library, max_seq_len=256, **options) as chat:
         events = await chat.events("Say it.", temperature=0)
         caution, finish = events[-2:]
-        assert isinstance(caution, Caution)
+        assert isinstance(caution, paragone.Caution)
         assert (caution.code, finish.reason) == ("context-full", "length")
         usage = finish.usage
         assert usage.prompt_tokens + usage.completion_tokens == chat.loaded.context
@@ -132,10 +116,10 @@ async def test_cached_tokens_are_reused_unless_the_run_is_cold(open_chat, librar
     prompt = "Say it." + " north" * 600
     async with open_chat(library) as chat:
         events = await chat.events(prompt, max_tokens=4)
-        assert {event.cached for event in events if isinstance(event, PromptProgress)} == {0}
+        assert {event.cached for event in events if isinstance(event, paragone.PromptProgress)} == {0}
         events = await chat.events(prompt + " east", max_tokens=4)
         assert events[-1].usage.cached_tokens == 512 > 0
-        last = [event for event in events if isinstance(event, PromptProgress)][-1]
+        last = [event for event in events if isinstance(event, paragone.PromptProgress)][-1]
         assert last.done == last.total == events[-1].usage.prompt_tokens
         events = await chat.events(prompt, max_tokens=4, cold=True)
         assert events[-1].usage.cached_tokens == 0
@@ -181,7 +165,7 @@ async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts
         bare = len((await chat.engine.tokenize(asked(""))).ids)
         _, _, finish = await chat.ask("x" * (room - 1 - bare), temperature=0)
         assert (finish.usage.prompt_tokens, finish.usage.completion_tokens) == (room - 1, 1)
-        with pytest.raises(ContextOverflow) as caught:
+        with pytest.raises(paragone.ContextOverflow) as caught:
             await chat.ask("x" * (room - bare))
         assert (caught.value.tokens, caught.value.context) == (room, room)
 
@@ -189,17 +173,17 @@ async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts
 @both
 async def test_after_a_failure_in_the_generator_the_next_prompt_is_answered(open_chat, library):
     async with open_chat(library) as chat:
-        with pytest.raises(EngineError) as caught:
+        with pytest.raises(paragone.EngineError) as caught:
             await chat.ask("[[fail page]]")
         assert caught.value.sentence == (
             f"{BACKENDS[library].title} failed in the middle of the answer: page.ref_count == 1."
         )
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
-        with pytest.raises(EngineError, match="the stand-in fails in its prefill"):
+        with pytest.raises(paragone.EngineError, match="the stand-in fails in its prefill"):
             await chat.ask("[[fail prefill]]")
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
         for how in ("memory", "kernel", "cublas"):
-            with pytest.raises(EngineError) as caught:
+            with pytest.raises(paragone.EngineError) as caught:
                 await chat.ask(f"[[fail {how}]]")
             assert caught.value.sentence == "The GPU ran out of memory in the middle of the answer."
             assert "cache_type" in caught.value.hint
@@ -208,7 +192,7 @@ async def test_after_a_failure_in_the_generator_the_next_prompt_is_answered(open
 
 async def test_a_broken_cuda_context_ends_the_worker(open_chat):
     async with open_chat("exllamav3") as chat:
-        with pytest.raises(EngineCrashed) as caught:
+        with pytest.raises(paragone.EngineCrashed) as caught:
             await chat.ask("[[fail cuda]]")
         assert caught.value.status == 70
         assert caught.value.log_tail[-1] == (
@@ -217,7 +201,7 @@ async def test_a_broken_cuda_context_ends_the_worker(open_chat):
         )
 
 
-async def refused(open_chat, library, kind=InputError, **options):
+async def refused(open_chat, library, kind=paragone.InputError, **options):
     with pytest.raises(kind) as caught:
         async with open_chat(library, **options):
             pass
@@ -231,7 +215,7 @@ async def test_a_model_that_does_not_fit_says_how_much_is_needed(open_chat, libr
         "exllamav3": "Insufficient VRAM in split for model and cache",
     }[library]
     config = {"stand_in": {"fails": {"type": "RuntimeError", "text": said}}}
-    assert await refused(open_chat, library, EngineError, model=config, max_seq_len=1 << 20) == (
+    assert await refused(open_chat, library, paragone.EngineError, model=config, max_seq_len=1 << 20) == (
         "model does not fit in the VRAM: it needs about 3.2 GB (64 B for its weights, 2.1 GB for a KV "
         "cache of 1,048,576 tokens, and 1.1 GB for computation), and 21.5 GB was free. "
         "Lower max_seq_len, set cache_type to q8, q6 or q4, or use a model with fewer bits per weight."
@@ -240,14 +224,19 @@ async def test_a_model_that_does_not_fit_says_how_much_is_needed(open_chat, libr
 
 async def test_failures_in_loading_are_reported_in_a_sentence(open_chat):
     for kind, error, text, said in (
-        (InputError, "KeyError", "rope_type", "cannot load model: 'rope_type' is missing."),
+        (paragone.InputError, "KeyError", "rope_type", "cannot load model: 'rope_type' is missing."),
         (
-            InputError,
+            paragone.InputError,
             "AssertionError",
             "Unknown architecture X",
             "cannot load model: Unknown architecture X.",
         ),
-        (EngineError, "RuntimeError", "a kernel is missing", "could not load model: a kernel is missing."),
+        (
+            paragone.EngineError,
+            "RuntimeError",
+            "a kernel is missing",
+            "could not load model: a kernel is missing.",
+        ),
     ):
         config = {"stand_in": {"fails": {"type": error, "text": text}}}
         assert await refused(open_chat, "exllamav3", kind, model=config) == f"ExLlamaV3 {said}"
@@ -293,7 +282,7 @@ async def test_without_a_template_the_text_is_completed_with_a_caution(open_chat
 async def test_the_loaded_model_is_described(open_chat, library, tmp_path):
     async with open_chat(library, cache_type="q8", max_seq_len=1000) as chat:
         loaded = chat.loaded
-        assert loaded.weights == (WeightsFile.of(tmp_path / "model" / "model.safetensors"),)
+        assert loaded.weights == (paragone.WeightsFile.of(tmp_path / "model" / "model.safetensors"),)
         assert (loaded.name, loaded.quantization, loaded.architecture) == ("model", "F16", "LlamaForCausalLM")
         facts = dict(loaded.facts)
         version = {"exllamav2": "0.3.2", "exllamav3": "1.6.5"}[library]
@@ -337,7 +326,7 @@ async def test_the_default_context_fits_in_the_free_vram(
     free, tells, context, interpreter, driver, write_model, tmp_path
 ):
     driver(free=free, tells=tells)
-    request = OpenRequest(model=str(write_model(tmp_path / "model")), python=interpreter)
+    request = paragone.OpenRequest(model=str(write_model(tmp_path / "model")), python=interpreter)
     engine = await ExLlamaV2Backend().open(request, lambda progress: None)
     await engine.close()
     assert engine.loaded.context == context
@@ -349,7 +338,7 @@ async def test_the_default_context_fits_in_the_free_vram(
 async def rows_of(engine, ids, **request):
     """Return the rows of all blocks of distributions, by the index of the token before them."""
     rows = {}
-    async for block in engine.distributions(DistributionsRequest(ids=tuple(ids), **request)):
+    async for block in engine.distributions(paragone.DistributionsRequest(ids=tuple(ids), **request)):
         data = block.data.cast("B").cast("f")
         assert len(data) == block.rows * block.vocab_size
         for row in range(block.rows):
@@ -373,10 +362,10 @@ async def test_distributions_and_vocabulary(open_chat):
         pieces = [bytes([byte]) for byte in range(256)]
         pieces += [name.encode() for name in (*names, " north", " east", " south", " west")]
         # As in llama.cpp, the ids that pad the model's vocabulary have no bytes.
-        assert vocabulary.fingerprint == fingerprint([*pieces, *[b""] * (SIZE - len(pieces))])
-        with pytest.raises(InputError, match="cannot start at token -1"):
+        assert vocabulary.fingerprint == paragone.fingerprint([*pieces, *[b""] * (SIZE - len(pieces))])
+        with pytest.raises(paragone.InputError, match="cannot start at token -1"):
             await rows_of(chat.engine, [97], start=-1)
-        with pytest.raises(InputError, match="A batch cannot have 0 tokens"):
+        with pytest.raises(paragone.InputError, match="A batch cannot have 0 tokens"):
             await rows_of(chat.engine, [97], batch=0)
         assert await rows_of(chat.engine, [97], start=1) == await rows_of(chat.engine, []) == {}
 
@@ -384,7 +373,7 @@ async def test_distributions_and_vocabulary(open_chat):
 async def test_a_run_first_reports_the_settings_in_force(open_chat):
     async with open_chat("exllamav3") as chat:
         settings, *_ = await chat.events("Say it.", seed=7, max_tokens=2, top_k=3, stop=["x"])
-        tokenized = await chat.engine.tokenize(TokenizeRequest(text="é<|im_end|>"))
+        tokenized = await chat.engine.tokenize(paragone.TokenizeRequest(text="é<|im_end|>"))
     assert (settings.seed, settings.threads, settings.prompt_ids) == (7, None, None)
     assert settings.prompt == "<|im_start|>user\nSay it.<|im_end|>\n<|im_start|>assistant\n"
     sampling = dict(settings.sampling)
@@ -396,24 +385,24 @@ async def test_a_run_first_reports_the_settings_in_force(open_chat):
 async def test_a_score_streams_progress_tokens_and_a_finish(open_chat):
     text = "é" * 150  # 300 tokens, each half a character
     async with open_chat("exllamav3") as chat:
-        events = [event async for event in chat.engine.score(ScoreRequest(text=text, top=1))]
+        events = [event async for event in chat.engine.score(paragone.ScoreRequest(text=text, top=1))]
         for short in ("", "a"):  # no token follows another
-            none = [event async for event in chat.engine.score(ScoreRequest(text=short))]
-            assert [type(event) for event in none] == [PromptProgress, Finish]
-    progress = [event for event in events if isinstance(event, PromptProgress)]
+            none = [event async for event in chat.engine.score(paragone.ScoreRequest(text=short))]
+            assert [type(event) for event in none] == [paragone.PromptProgress, paragone.Finish]
+    progress = [event for event in events if isinstance(event, paragone.PromptProgress)]
     assert [(one.done, one.total) for one in progress] == [(0, 299), (256, 299), (299, 299)]
-    tokens = [event for event in events if isinstance(event, Token)]
+    tokens = [event for event in events if isinstance(event, paragone.Token)]
     assert [token.id for token in tokens] == list(text.encode()[1:])
     assert {token.n_bytes for token in tokens} == {1}
     assert "".join(token.text for token in tokens) == "�" + "é" * 149
-    assert isinstance(events[-1], Finish)
+    assert isinstance(events[-1], paragone.Finish)
     assert (events[-1].reason, events[-1].usage.prompt_tokens) == ("stop", 1)
 
 
 async def test_an_unknown_kind_of_vocabulary_has_no_fingerprint(open_chat):
     unknown = {"tokenizer_changes": {"decoder": None, "pre_tokenizer": None}}
     async with open_chat("exllamav3", model=unknown) as chat:
-        with pytest.raises(EngineError) as caught:
+        with pytest.raises(paragone.EngineError) as caught:
             await chat.engine.vocabulary()
         assert caught.value.sentence == (
             "The bytes of the tokens of model are unknown: its tokenizer.json describes neither byte-level BPE "

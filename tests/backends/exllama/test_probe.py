@@ -1,11 +1,19 @@
-"""The reasons why an engine is not usable, each with its remedy, from probes in a worker."""
+"""Why an engine is not usable, from probes in a worker; the lock of a compilation; the requirements of environments."""
 
 import os
+import select
+import signal
+import subprocess
 import sys
+from email.parser import Parser
+from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
-from paragone_exllama.backend import ExLlamaV2Backend
+from paragone_exllama import probe
+from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 
 V2 = ExLlamaV2Backend()
 
@@ -246,3 +254,95 @@ async def test_the_benefit_of_flash_attention_is_mentioned(version, attention, e
     driver(major=7)
     probe = await V2.probe(equipped.python)
     assert probe.facts["attention"].startswith("unpaged")
+
+
+COMPILING = """
+import os, subprocess, sys
+os.chdir(sys.argv[1])
+os.open("lock", os.O_CREAT | os.O_EXCL)
+child = subprocess.Popen(["sleep", "600"])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
+    folder = probe.extension_folder("exllamav2", "13.0")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_stale_lock_is_deleted(folder):
+    probe.release_lock(folder)
+    (folder / "lock").touch()
+    probe.release_lock(folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_lock_is_kept_while_its_process_or_the_compilers_run(folder, monkeypatch):
+    process = subprocess.Popen([sys.executable, "-c", COMPILING, str(folder)], stdout=subprocess.PIPE)
+    compiler = int(process.stdout.readline())
+    probe.release_lock(folder)
+    assert (folder / "lock").exists()
+    process.kill()
+    process.wait()
+    waited = []
+
+    def end_the_compiler(_):
+        waited.append((folder / "lock").exists())
+        handle = os.pidfd_open(compiler)
+        os.kill(compiler, signal.SIGKILL)
+        select.select([handle], [], [])
+        os.close(handle)
+
+    monkeypatch.setattr(probe, "time", SimpleNamespace(sleep=end_the_compiler))
+    probe.release_lock(folder)
+    process.stdout.close()
+    assert waited == [True]
+    assert not (folder / "lock").exists()
+
+
+BUILDS = [
+    (backend, build)
+    for backend in (ExLlamaV2Backend, ExLlamaV3Backend)
+    for build in backend.environment.builds
+]
+
+
+def requirements_of(build):
+    return [Requirement(line) for line in build.requirements.read_text().splitlines()]
+
+
+NUMPY = {"exllamav2": Version("1.26.4"), "exllamav3": Version("2.1.0")}
+"""The NumPy version that each was built with, or requires at least: they cannot share an environment."""
+
+
+@pytest.mark.parametrize(("backend", "build"), BUILDS)
+def test_the_pins_are_the_versions_that_the_adapters_were_tested_with(backend, build, sources):
+    folder = sources(backend.name)
+    (metadata,) = folder.glob("*.dist-info/METADATA")
+    wheel = Parser().parsestr(metadata.read_text(encoding="utf-8"))
+    pinned = {wanted.name: wanted.specifier for wanted in requirements_of(build)}
+    assert str(pinned[backend.name]) == f"=={wheel['Version']}"
+    for text in wheel.get_all("Requires-Dist"):
+        wanted = Requirement(text)
+        if wanted.marker is not None or wanted.name not in pinned:
+            continue
+        for clause in pinned[wanted.name]:
+            if clause.operator == "==":
+                assert wanted.specifier.contains(clause.version), f"{wanted} and {clause} exclude each other"
+
+
+@pytest.mark.parametrize(("backend", "build"), BUILDS)
+def test_an_environment_has_all_imported_packages_and_states_its_size(backend, build):
+    specifiers = {wanted.name: wanted.specifier for wanted in requirements_of(build)}
+    assert {"torch", "jinja2", "ninja", backend.name} <= set(specifiers)
+    assert build.disk > build.download > 10**9
+    assert backend.environment.modules[-1] == backend.name
+    numpy = specifiers.get("numpy")
+    assert numpy is None or numpy.contains(NUMPY[backend.name])
+    if backend.name == "exllamav2":
+        assert numpy, "without a pin, pip would install a NumPy that the wheel was not built with"
+        assert "tokenizers" in specifiers, "the wheel imports it without declaring it"

@@ -66,28 +66,11 @@ def test_the_capacity_agrees_with_the_end_of_the_generator(library, sources):
 
 
 def test_the_formulas_are_in_the_sources(sources):
-    """If one of these lines changes in the libraries, `buffers` and `estimate` must change too."""
+    """If one of these lines changes in the libraries, `estimate` must change too."""
     v2, v3 = sources("exllamav2") / "exllamav2", sources("exllamav3") / "exllamav3"
     for path, said in {
-        v2 / "mlp.py": (
-            "return cfg.max_input_len * cfg.max_batch_size * self.out_features * 2 + 128",
-            "temp = max(self.in_features, self.interm_features, self.out_features)",
-            "return cfg.max_input_len * cfg.max_batch_size * temp * 2 + 128",
-        ),
-        v2 / "attn.py": (
-            "cfg.max_input_len * cfg.max_batch_size * max(self.num_attention_heads * self.head_dim, "
-            "self.hidden_size) * 2 + 128",
-        ),
-        v2 / "linear.py": ("dq = 2 * min(dq, self.model.config.max_dq_size)", "-out_features % 32"),
-        v2 / "config.py": ("self.max_dq_size = 512*(1024**2)",),
-        v2 / "model.py": (
-            "scratch_fixed = max(module.scratch_space_fixed() for module in self.modules)",
-            "sincos_size = cfg.head_dim * cfg.max_seq_len * 2",
-            "constant_size = sincos_size * 2",
-            "# Embedding layer on CPU",
-        ),
+        v2 / "model.py": ("# Embedding layer on CPU",),
         v2 / "cache.py": (
-            "k = torch.zeros(self.shape_basic, dtype = torch.float16, device = device).contiguous()",
             "self.shape_s = (self.batch_size, self.max_seq_len, self.num_key_value_heads, self.head_dim // 32)",
         ),
         v3 / "modules" / "embedding.py": ('"prefer_cpu": not quantized',),

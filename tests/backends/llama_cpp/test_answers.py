@@ -6,17 +6,7 @@ import sys
 import psutil
 import pytest
 
-from paragone import (
-    Caution,
-    ContextOverflow,
-    Finish,
-    InputError,
-    Message,
-    PromptProgress,
-    RunRequest,
-    RunSettings,
-    Token,
-)
+import paragone
 from paragone.options import build
 from paragone.testing.runs import FLOOR
 
@@ -26,20 +16,20 @@ CAPITAL = "Name the capital of France in one sentence."
 
 
 def user(text):
-    return Message(role="user", text=text)
+    return paragone.Message(role="user", text=text)
 
 
 def assistant(text, thinking=""):
-    return Message(role="assistant", text=text, thinking=thinking)
+    return paragone.Message(role="assistant", text=text, thinking=thinking)
 
 
 def tokens_of(events):
-    return [event for event in events if isinstance(event, Token)]
+    return [event for event in events if isinstance(event, paragone.Token)]
 
 
 def test_a_long_prompt_reports_progress_in_slices(chat):
     events = chat.events("word " * 300, cold=True, max_tokens=1)
-    done = [event.done for event in events if isinstance(event, PromptProgress)]
+    done = [event.done for event in events if isinstance(event, paragone.PromptProgress)]
     assert done[:3] == [0, 128, 256]
     assert done[-1] == events[-1].usage.prompt_tokens
 
@@ -101,7 +91,7 @@ def test_a_run_is_cancelled_inside_a_slice_of_the_prompt(chat, make_stop):
     events = chat.events("word " * 900, cancel=make_stop(on_subscribe=lambda stop: stop.abort()), cold=True)
     assert not tokens_of(events)
     assert events[-1].reason == "cancelled"
-    assert [event.done for event in events if isinstance(event, PromptProgress)] == [0]
+    assert [event.done for event in events if isinstance(event, paragone.PromptProgress)] == [0]
     assert chat.ask(CAPITAL, temperature=0, max_tokens=4)[0] == before
 
 
@@ -114,9 +104,9 @@ def test_log_probabilities_are_the_models_not_the_samplers(chat):
 def test_seeds_are_drawn_unless_they_are_given(chat, make_stop):
     request = {"temperature": 1.5, "max_tokens": 1}
     first, other = (chat.events("Invent a name.", **request)[0] for _ in range(2))
-    assert isinstance(first, RunSettings)
+    assert isinstance(first, paragone.RunSettings)
     assert first.seed != other.seed
-    drawn = RunRequest(messages=(user("Invent a name."),), drawn_seed=7)
+    drawn = paragone.RunRequest(messages=(user("Invent a name."),), drawn_seed=7)
     for own, used in ((None, 7), (5, 5)):
         sampling = build(chat.engine.sampling, {"max_tokens": 1, "seed": own})
         assert next(chat.engine.generate(drawn, sampling, make_stop())).seed == used
@@ -125,14 +115,14 @@ def test_seeds_are_drawn_unless_they_are_given(chat, make_stop):
 def test_a_score_reports_progress_bytes_and_its_end(chat):
     text = "The é 語😀 " * 25
     events = chat.score(text, (user("Go."),))
-    progress = [event for event in events if isinstance(event, PromptProgress)]
+    progress = [event for event in events if isinstance(event, paragone.PromptProgress)]
     assert progress[0].done == progress[0].cached
     assert [event.done for event in progress] == sorted({event.done for event in progress})
     assert {event.total for event in progress} == {progress[-1].done}
     assert len(progress) > 5
     assert "".join(token.text for token in tokens_of(events)) == text
     assert sum(token.n_bytes for token in tokens_of(events)) == len(text.encode())
-    assert isinstance(events[-1], Finish)
+    assert isinstance(events[-1], paragone.Finish)
     assert events[-1].reason == "stop"
 
 
@@ -148,7 +138,7 @@ def test_a_score_is_cancelled_inside_a_computation(chat, make_stop):
 
 
 def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(chat):
-    with pytest.raises(ContextOverflow) as caught:
+    with pytest.raises(paragone.ContextOverflow) as caught:
         chat.ask("word " * 1500)
     error = caught.value
     assert error.context == 1024
@@ -160,12 +150,12 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(ch
 def test_an_answer_that_fills_the_context_says_so(small):
     events = small.events("Tell a story. " + "word " * 190, grammar="root ::= [a-z ]{2000}")
     assert events[-1].reason == "length"
-    assert [event.code for event in events if isinstance(event, Caution)] == ["context-full"]
+    assert [event.code for event in events if isinstance(event, paragone.Caution)] == ["context-full"]
     size = small.loaded.context
     assert events[-1].usage.prompt_tokens + events[-1].usage.completion_tokens == size
     events = small.events("Tell a story.", max_tokens=3)
     assert events[-1].reason == "length"
-    assert not [event for event in events if isinstance(event, Caution)]
+    assert not [event for event in events if isinstance(event, paragone.Caution)]
 
 
 def test_a_grammar_can_come_from_a_file(chat, tmp_path):
@@ -185,7 +175,7 @@ def test_a_grammar_can_come_from_a_file(chat, tmp_path):
     ids=["open", "memory", "stack", "no file"],
 )
 def test_a_grammar_that_does_not_parse_is_an_input_error(chat, grammar):
-    with pytest.raises(InputError, match="grammar"):
+    with pytest.raises(paragone.InputError, match="grammar"):
         chat.ask("Hello", grammar=grammar, max_tokens=5)
 
 
@@ -200,7 +190,7 @@ def test_a_grammar_that_does_not_parse_is_an_input_error(chat, grammar):
     ids=["no JSON", "from the network", "large", "costly"],
 )
 def test_a_schema_that_cannot_be_used_is_an_input_error(chat, schema):
-    with pytest.raises(InputError, match="schema") as raised:
+    with pytest.raises(paragone.InputError, match="schema") as raised:
         chat.ask("Hello", json_schema=schema, max_tokens=5)
     assert len(str(raised.value)) < 300
     assert "\n" not in str(raised.value)
@@ -233,20 +223,20 @@ def test_an_answer_goes_on_after_its_end(chat):
 
 def test_a_schema_without_llguidance_names_the_package(chat, monkeypatch):
     monkeypatch.setitem(sys.modules, "llguidance", None)
-    with pytest.raises(InputError, match="llguidance") as raised:
+    with pytest.raises(paragone.InputError, match="llguidance") as raised:
         chat.ask("Hello", json_schema="{}")
     assert "llguidance" in raised.value.hint
 
 
 def test_grammar_and_schema_exclude_each_other(chat):
-    with pytest.raises(InputError, match="Only one"):
+    with pytest.raises(paragone.InputError, match="Only one"):
         chat.ask("Hello", grammar='root ::= "a"', json_schema="{}")
 
 
 def test_prompts_without_text_are_input_errors(chat):
-    with pytest.raises(InputError):
+    with pytest.raises(paragone.InputError):
         chat.events([])
-    with pytest.raises(InputError):
+    with pytest.raises(paragone.InputError):
         chat.events([assistant("   ")], max_tokens=1)
 
 

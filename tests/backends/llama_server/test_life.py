@@ -169,7 +169,8 @@ from paragone import OpenRequest
 from paragone_remote.backend import LlamaServerBackend
 
 async def main():
-    options = {"program": sys.argv[2], "n_ctx": 512, "n_threads": 1}
+    arguments = ["--no-warmup", "-fit", "off"]
+    options = {"program": sys.argv[2], "n_ctx": 512, "n_threads": 1, "arguments": arguments}
     engine = await LlamaServerBackend().open(OpenRequest(model=sys.argv[1], options=options), lambda it: None)
     print(engine._server_process.process.pid, flush=True)
     await asyncio.sleep(600)

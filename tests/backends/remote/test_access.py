@@ -24,7 +24,7 @@ from tests.processes import gone
 
 from paragone import InputError, OpenRequest, ParagoneError
 from paragone.network import GUARD
-from paragone_remote.keys import find_key
+from paragone_remote.endpoint import find_key
 from paragone_remote.options import EndpointOptions
 from paragone_workbench.engines.registry import Registry
 
@@ -59,6 +59,7 @@ REFUSED: list[tuple[Any, str]] = [
         "key_command cannot run no-such-program: no such file or directory.",
     ),
     ({"key_command": "echo 'x"}, "key_command has an unbalanced quotation mark."),
+    ({"key_command": "yes"}, "key_command (yes) printed no key: it exited with status -9."),
     ({"key_env": "BOX_KEY"}, "The environment variable BOX_KEY is not set."),
     ({"key_env": SECRET}, "key_env is not the name of an environment variable."),
     ({"key_env": "A", "key_command": "b"}, "Both key_env and key_command are set."),
@@ -418,7 +419,7 @@ async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, mo
     answer = threading.Event()
     waiting = MemoryKeyring(SECRET)
     monkeypatch.setattr(waiting, "get_password", lambda service, user: answer.wait() and None)
-    monkeypatch.setattr("paragone_remote.keys._PATIENCE", 0)
+    monkeypatch.setattr("paragone_remote.endpoint._PATIENCE", 0)
     system_keyring(waiting)
     error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
     answer.set()

@@ -7,15 +7,7 @@ import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import (
-    DistributionsRequest,
-    EmbedRequest,
-    EngineError,
-    InputError,
-    OpenRequest,
-    TokenizeRequest,
-    TopTokensRequest,
-)
+import paragone
 from paragone_workbench.engines.registry import Registry
 
 from .conftest import SERVERS
@@ -25,7 +17,7 @@ TEXTS = (
     "Nobody knows what lies between them.",
     "海は深い。",
 )
-REQUEST = EmbedRequest(texts=TEXTS[:2])
+REQUEST = paragone.EmbedRequest(texts=TEXTS[:2])
 ENTRIES = [{"index": 1, "embedding": [0, 1.5]}, {"index": 0, "embedding": [1, -0.5]}]
 WRONG = [
     {},
@@ -56,15 +48,15 @@ async def test_what_ollama_is_asked(serve, open_lane):
         "truncate": False,
         "shift": False,
     }
-    with pytest.raises(EngineError, match="takes no token ids"):
-        await engine.embed(EmbedRequest(ids=((1, 2),)))
+    with pytest.raises(paragone.EngineError, match="takes no token ids"):
+        await engine.embed(paragone.EmbedRequest(ids=((1, 2),)))
 
 
 async def test_what_is_no_embeddings_of_ollama(serve, open_lane):
     for reply in WRONG:
         rows = [entry["embedding"] for entry in reply.get("data", [])]
         _, engine = await ollama(serve, open_lane, {"embeddings": rows} if reply else {})
-        with pytest.raises(EngineError, match="sent"):
+        with pytest.raises(paragone.EngineError, match="sent"):
             await engine.embed(REQUEST)
 
 
@@ -80,7 +72,7 @@ async def test_replies_of_an_openai_compatible_server(serve, open_lane):
     assert asked == {"model": "m", "input": list(REQUEST.texts), "encoding_format": "float"}
     for reply in WRONG:
         server.replies["/v1/embeddings"] = reply
-        with pytest.raises(EngineError, match="sent"):
+        with pytest.raises(paragone.EngineError, match="sent"):
             await engine.embed(REQUEST)
 
 
@@ -91,10 +83,12 @@ async def test_a_server_that_computes_none_says_so(serve, open_lane):
 
     server = await serve(OPENAI)
     engine = (await open_lane(server)).engine
-    with pytest.raises(InputError, match=r"has no such path \(404\)"):
+    with pytest.raises(paragone.InputError, match=r"has no such path \(404\)"):
         await engine.embed(REQUEST)
     server.replies["/v1/embeddings"] = refuse
-    with pytest.raises(InputError, match=r"rejected the request \(400\): The model does not support"):
+    with pytest.raises(
+        paragone.InputError, match=r"rejected the request \(400\): The model does not support"
+    ):
         await engine.embed(REQUEST)
 
 
@@ -108,7 +102,7 @@ async def test_servers_without_vectors_or_whose_vectors_would_mislead_are_not_as
         server = await serve(protocol, replies)
         engine = (await open_lane(server)).engine
         assert not engine.loaded.capabilities.embeddings
-        with pytest.raises(EngineError, match="computes no embeddings"):
+        with pytest.raises(paragone.EngineError, match="computes no embeddings"):
             await engine.embed(REQUEST)
         assert not [request for request in server.requests if "embed" in request.path]
 
@@ -122,7 +116,7 @@ def real_llama_server(run_llama_server):
 @pytest_asyncio.fixture
 async def local(smollm2):
     """Give the model in process."""
-    opening = OpenRequest(model=str(smollm2), options={"n_threads": 1, "n_ctx": 512})
+    opening = paragone.OpenRequest(model=str(smollm2), options={"n_threads": 1, "n_ctx": 512})
     engine = await Registry().get("llama_cpp").open(opening, lambda progress: None)
     yield engine
     await engine.close()
@@ -133,10 +127,10 @@ async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(real_llama
     engine = (await open_smollm2(real_llama_server)).engine
     assert engine.loaded.capabilities.embeddings
     assert await engine.vocabulary() == await local.vocabulary()
-    ids = [(await local.tokenize(TokenizeRequest(text=text))).ids for text in TEXTS]
-    request = TopTokensRequest(ids=ids[0][:7], start=4, top=5)
+    ids = [(await local.tokenize(paragone.TokenizeRequest(text=text))).ids for text in TEXTS]
+    request = paragone.TopTokensRequest(ids=ids[0][:7], start=4, top=5)
     tops = [top async for top in engine.top_tokens(request)]
-    blocks = local.distributions(DistributionsRequest(ids=request.ids, start=request.start, batch=1))
+    blocks = local.distributions(paragone.DistributionsRequest(ids=request.ids, start=request.start, batch=1))
     rows = [
         row async for block in blocks for row in np.array(block.data).reshape(block.rows, block.vocab_size)
     ]
@@ -145,20 +139,20 @@ async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(real_llama
         for token in top:  # two builds differ by 0.03 here, two positions by several nats
             assert token.logprob == pytest.approx(expected[token.id], abs=0.5)
 
-    own = np.array((await local.embed(EmbedRequest(texts=TEXTS))).vectors)
-    found = await engine.embed(EmbedRequest(texts=TEXTS))
+    own = np.array((await local.embed(paragone.EmbedRequest(texts=TEXTS))).vectors)
+    found = await engine.embed(paragone.EmbedRequest(texts=TEXTS))
     served = np.array(found.vectors)
     assert np.abs(np.linalg.norm(served, axis=1) - 1).max() < 1e-3
     assert found.prompt_tokens == sum(map(len, ids))
     assert (served * own).sum(axis=1).min() > 0.999
-    by_ids = np.array((await engine.embed(EmbedRequest(ids=tuple(ids)))).vectors)
+    by_ids = np.array((await engine.embed(paragone.EmbedRequest(ids=tuple(ids)))).vectors)
     assert (served * by_ids).sum(axis=1).min() > 0.999
-    with pytest.raises(EngineError, match="too large to process"):
-        await engine.embed(EmbedRequest(texts=("north " * 400,)))
-    stopped = asyncio.create_task(engine.embed(EmbedRequest(texts=TEXTS * 30)))
+    with pytest.raises(paragone.EngineError, match="too large to process"):
+        await engine.embed(paragone.EmbedRequest(texts=("north " * 400,)))
+    stopped = asyncio.create_task(engine.embed(paragone.EmbedRequest(texts=TEXTS * 30)))
     await asyncio.sleep(0)  # it begins
     await engine.stop()
-    with pytest.raises(EngineError, match="was stopped"):
+    with pytest.raises(paragone.EngineError, match="was stopped"):
         await stopped
 
 
@@ -166,5 +160,5 @@ async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(real_llama
 async def test_a_real_llama_server_that_cannot(llama_server, open_smollm2):
     engine = (await open_smollm2(llama_server)).engine
     assert not engine.loaded.capabilities.embeddings
-    with pytest.raises(EngineError, match="computes no embeddings"):
+    with pytest.raises(paragone.EngineError, match="computes no embeddings"):
         await engine.embed(REQUEST)

@@ -154,6 +154,10 @@ async def test_queue_full(hostile, open_lane, pauses):
     assert codes(events) == ["retried", "retried"]
     assert len(hostile.chats) == 3
     assert len(pauses) == 2
+    hostile.on_chat = lambda exchange: exchange.refuse(503, body, retry_after="3600")
+    events, error = await (await open_lane(hostile)).ask()
+    assert (events, error.hint) == ([], "The server asks to wait 3600 s.")
+    assert (len(hostile.chats), len(pauses)) == (4, 2)
 
 
 async def test_a_web_page(hostile, open_lane):

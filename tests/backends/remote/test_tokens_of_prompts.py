@@ -1,18 +1,10 @@
-"""Tokens of prompts and texts, with doubles of servers that report them and of servers that do not."""
+"""The tokens of prompts, and the likeliest tokens after a sequence, from doubles."""
 
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import (
-    EngineError,
-    Image,
-    Json,
-    Message,
-    RunRequest,
-    RunSettings,
-    TokenizedText,
-    TokenizeRequest,
-)
+import paragone
+from paragone import Alternative, EngineError, TopTokensRequest
 
 from .conftest import PROPS, SERVERS
 
@@ -24,7 +16,7 @@ LLAMA_SERVER = {
 VLLM = {**SERVERS["vLLM"], "/tokenize": {"count": 2, "max_model_len": 2048, "tokens": [5, 6]}}
 LLAMA_CPP_PYTHON = {**SERVERS["llama-cpp-python"], "/extras/tokenize": {"tokens": [7]}}
 
-HELLO = (Message(role="user", text="Hello?"),)
+HELLO = (paragone.Message(role="user", text="Hello?"),)
 TURNS = [{"role": "user", "content": "Hello?"}]
 
 
@@ -33,12 +25,12 @@ def bodies(server, path):
 
 
 def prompt_ids(events):
-    (settings,) = [event for event in events if isinstance(event, RunSettings)]
+    (settings,) = [event for event in events if isinstance(event, paragone.RunSettings)]
     return settings.prompt_ids
 
 
 async def run(lane, **sampling):
-    request = RunRequest(messages=HELLO, sampling=sampling, prompt_ids=True)
+    request = paragone.RunRequest(messages=HELLO, sampling=sampling, prompt_ids=True)
     return [event async for event in lane.engine.run(request)]
 
 
@@ -46,14 +38,16 @@ async def test_llama_server_renders_and_tokenizes(serve, open_lane):
     server = await serve(OPENAI, LLAMA_SERVER)
     lane = await open_lane(server)
     assert lane.engine.loaded.capabilities.tokenize
-    sampling: dict[str, Json] = {"thinking": False, "temperature": 0.5}
-    told = await lane.engine.tokenize(TokenizeRequest(messages=HELLO, sampling=sampling))
-    assert told == TokenizedText(text="<user>Hello?", ids=(1, 2, 3))
+    sampling: dict[str, paragone.Json] = {"thinking": False, "temperature": 0.5}
+    told = await lane.engine.tokenize(paragone.TokenizeRequest(messages=HELLO, sampling=sampling))
+    assert told == paragone.TokenizedText(text="<user>Hello?", ids=(1, 2, 3))
     thinking = {"chat_template_kwargs": {"enable_thinking": False}}
     assert bodies(server, "/apply-template") == [{"model": "m", "messages": TURNS, **thinking}]
     whole = {"model": "m", "add_special": True, "parse_special": True}
     assert bodies(server, "/tokenize") == [{**whole, "content": "<user>Hello?"}]
-    assert await lane.engine.tokenize(TokenizeRequest(text="Hi")) == TokenizedText(text="Hi", ids=(1, 2, 3))
+    assert await lane.engine.tokenize(paragone.TokenizeRequest(text="Hi")) == paragone.TokenizedText(
+        text="Hi", ids=(1, 2, 3)
+    )
     assert bodies(server, "/tokenize")[1] == {**whole, "content": "Hi"}
     assert prompt_ids(await run(lane)) == (1, 2, 3)
 
@@ -62,19 +56,21 @@ async def test_vllm_tells_the_ids_alone(serve, open_lane):
     server = await serve(OPENAI, VLLM)
     lane = await open_lane(server)
     assert lane.engine.loaded.capabilities.tokenize
-    request = TokenizeRequest(messages=HELLO, sampling={"thinking": True, "top_k": 3})
-    assert await lane.engine.tokenize(request) == TokenizedText(text=None, ids=(5, 6))
+    request = paragone.TokenizeRequest(messages=HELLO, sampling={"thinking": True, "top_k": 3})
+    assert await lane.engine.tokenize(request) == paragone.TokenizedText(text=None, ids=(5, 6))
     thinking = {"chat_template_kwargs": {"enable_thinking": True}}
     assert bodies(server, "/tokenize") == [{"model": "m", "messages": TURNS, **thinking}]
-    assert await lane.engine.tokenize(TokenizeRequest(text="Hi")) == TokenizedText(text="Hi", ids=(5, 6))
+    assert await lane.engine.tokenize(paragone.TokenizeRequest(text="Hi")) == paragone.TokenizedText(
+        text="Hi", ids=(5, 6)
+    )
     assert bodies(server, "/tokenize")[1] == {"model": "m", "prompt": "Hi", "add_special_tokens": True}
     assert prompt_ids(await run(lane)) == (5, 6)
 
 
 async def test_vllm_does_not_take_the_effort_where_it_tokenizes(serve, open_lane):
     lane = await open_lane(await serve(OPENAI, VLLM))
-    with pytest.raises(EngineError) as caught:
-        await lane.engine.tokenize(TokenizeRequest(messages=HELLO, sampling={"thinking": "low"}))
+    with pytest.raises(paragone.EngineError) as caught:
+        await lane.engine.tokenize(paragone.TokenizeRequest(messages=HELLO, sampling={"thinking": "low"}))
     assert "effort" in caught.value.sentence
     assert prompt_ids(await run(lane, thinking="low")) is None
 
@@ -83,16 +79,16 @@ async def test_llama_cpp_python_tells_the_tokens_of_raw_text_alone(serve, open_l
     server = await serve(OPENAI, LLAMA_CPP_PYTHON)
     lane = await open_lane(server)
     assert not lane.engine.loaded.capabilities.tokenize
-    for request in (TokenizeRequest(messages=HELLO), TokenizeRequest(text="Hi")):
-        with pytest.raises(EngineError) as caught:
+    for request in (paragone.TokenizeRequest(messages=HELLO), paragone.TokenizeRequest(text="Hi")):
+        with pytest.raises(paragone.EngineError) as caught:
             await lane.engine.tokenize(request)
         assert "its chat template" in caught.value.sentence
     assert prompt_ids(await run(lane)) is None
     raw = await open_lane(server, raw=True)
     assert raw.engine.loaded.capabilities.tokenize
-    turns = (*HELLO, Message(role="assistant", text="Yes"))
-    told = await raw.engine.tokenize(TokenizeRequest(messages=turns))
-    assert told == TokenizedText(text="Hello?\n\nYes", ids=(7,))
+    turns = (*HELLO, paragone.Message(role="assistant", text="Yes"))
+    told = await raw.engine.tokenize(paragone.TokenizeRequest(messages=turns))
+    assert told == paragone.TokenizedText(text="Hello?\n\nYes", ids=(7,))
     assert bodies(server, "/extras/tokenize") == [{"model": "m", "input": "Hello?\n\nYes"}]
 
 
@@ -100,38 +96,75 @@ async def test_servers_that_do_not_tell_say_so(serve, open_lane):
     for protocol, kind in ((OLLAMA, "unknown"), (OPENAI, "unknown"), (OPENAI, "SGLang")):
         lane = await open_lane(await serve(protocol, SERVERS[kind]))
         assert not lane.engine.loaded.capabilities.tokenize
-        for request in (TokenizeRequest(messages=HELLO), TokenizeRequest(text="Hi")):
-            with pytest.raises(EngineError, match="not report the tokens"):
+        for request in (paragone.TokenizeRequest(messages=HELLO), paragone.TokenizeRequest(text="Hi")):
+            with pytest.raises(paragone.EngineError, match="not report the tokens"):
                 await lane.engine.tokenize(request)
-        with pytest.raises(EngineError):
+        with pytest.raises(paragone.EngineError):
             await lane.engine.vocabulary()
         assert prompt_ids(await run(lane)) is None
 
 
 async def test_the_tokens_of_images_are_not_told(serve, open_lane):
     server = await serve(OPENAI, LLAMA_SERVER)
-    image = Image(data="AAEC", media_type="image/png")
-    seen = (Message(role="user", text="What?", images=(image,)),)
-    with pytest.raises(EngineError) as caught:
-        await (await open_lane(server)).engine.tokenize(TokenizeRequest(messages=seen))
+    image = paragone.Image(data="AAEC", media_type="image/png")
+    seen = (paragone.Message(role="user", text="What?", images=(image,)),)
+    with pytest.raises(paragone.EngineError) as caught:
+        await (await open_lane(server)).engine.tokenize(paragone.TokenizeRequest(messages=seen))
     assert caught.value.sentence == f"The server at {server.url} does not report the tokens of images."
 
 
 async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane):
     for reply in ({}, {"tokens": "x"}, {"tokens": [1, "x"]}, {"tokens": [-1]}):
         server = await serve(OPENAI, {**LLAMA_SERVER, "/tokenize": reply})
-        with pytest.raises(EngineError, match="sent a reply that is not a list of tokens"):
-            await (await open_lane(server)).engine.tokenize(TokenizeRequest(text="Hi"))
+        with pytest.raises(paragone.EngineError, match="sent a reply that is not a list of tokens"):
+            await (await open_lane(server)).engine.tokenize(paragone.TokenizeRequest(text="Hi"))
 
 
-PIECES: list[Json] = [{"id": 0, "piece": "<s>"}, {"id": 1, "piece": "é"}]
+PIECES: list[paragone.Json] = [{"id": 0, "piece": "<s>"}, {"id": 1, "piece": "é"}]
 
 
 async def test_a_vocabulary_that_cannot_be_one(serve, open_lane):
     models = {"data": [{"id": "m", "meta": {"n_vocab": 3}}]}
-    wrong: list[Json] = [{"id": 7, "piece": "x"}, {"id": 2}, {"id": 2, "piece": [256]}]
-    lists: list[Json] = [None, PIECES, *([*PIECES, last] for last in wrong)]
+    wrong: list[paragone.Json] = [{"id": 7, "piece": "x"}, {"id": 2}, {"id": 2, "piece": [256]}]
+    lists: list[paragone.Json] = [None, PIECES, *([*PIECES, last] for last in wrong)]
     for pieces in lists:
         replies = {"/props": PROPS, "/v1/models": models, "/tokenize": {"tokens": pieces}}
-        with pytest.raises(EngineError, match=r"The server at \S+ sent "):
+        with pytest.raises(paragone.EngineError, match=r"The server at \S+ sent "):
             await (await open_lane(await serve(OPENAI, replies))).engine.vocabulary()
+
+
+TOP = [{"id": 7, "token": " a", "logprob": -0.5}, {"id": 8, "token": " b", "logprob": -1.5}]
+REPLY = {"completion_probabilities": [{"id": 7, "token": " a", "logprob": -0.5, "top_logprobs": TOP}]}
+REQUEST = TopTokensRequest(ids=(5, 6, 7), start=1, top=2)
+
+
+async def tops_of(engine, request):
+    return [top async for top in engine.top_tokens(request)]
+
+
+async def test_each_position_is_a_request_for_one_token(serve, open_lane):
+    server = await serve(OPENAI, {"/props": PROPS, "/completion": REPLY})
+    engine = (await open_lane(server)).engine
+    assert engine.loaded.capabilities.top_tokens
+    a, b = Alternative(text=" a", id=7, logprob=-0.5), Alternative(text=" b", id=8, logprob=-1.5)
+    assert await tops_of(engine, REQUEST) == [(a, b), (a, b)]
+    bodies = [request.body for request in server.requests if request.path == "/completion"]
+    assert [body["prompt"] for body in bodies] == [[5, 6], [5, 6, 7]]
+    assert {(body["n_predict"], body["n_probs"], body["cache_prompt"]) for body in bodies} == {(1, 2, True)}
+
+
+async def test_a_server_that_stops_telling_halfway(serve, open_lane):
+    server = await serve(OPENAI, {"/props": PROPS, "/completion": REPLY})
+    engine = (await open_lane(server)).engine
+    tops = engine.top_tokens(REQUEST)
+    assert len(await anext(tops)) == 2
+    server.replies["/completion"] = {"content": "a"}
+    with pytest.raises(EngineError, match="returned no log-probabilities"):
+        await anext(tops)
+
+
+async def test_another_kind_of_server_says_that_it_cannot(serve, open_lane):
+    engine = (await open_lane(await serve(OPENAI))).engine
+    assert not engine.loaded.capabilities.top_tokens
+    with pytest.raises(EngineError, match="does not report the likeliest tokens after given tokens"):
+        await tops_of(engine, REQUEST)

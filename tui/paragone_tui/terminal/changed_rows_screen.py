@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, pairwise
 from math import floor, inf
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from rich.console import Console, RenderableType
 from textual.geometry import Region, Size
@@ -78,10 +78,18 @@ _Stretch: TypeAlias = tuple[int, int, Strip]
 class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
     """A screen that sends few bytes to the terminal, and shows hyperlinks as plain text."""
 
+    has_lanes: ClassVar[bool] = False
+    """Whether the commands of lanes work on this screen."""
+
     def __init__(self) -> None:
         self._terminal = _Terminal()
         super().__init__(_ChangedRowsCompositor(self, self._terminal))
         self._paints = False
+
+    @property
+    def early_keys(self) -> tuple[str, ...]:
+        """The keys that have the same effect while the screen's options are still being listed."""
+        return ()
 
     def repaint(self) -> None:
         self._terminal.forget()

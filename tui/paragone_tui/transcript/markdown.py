@@ -241,10 +241,6 @@ _OPENING = re.compile(r"\s*^((?:```|~~~)[^\n]*\n)", re.MULTILINE)
 """The line that opens a block of code, with blank lines above."""
 
 
-class NotWanted(Exception):
-    """Nobody wants the rows any longer, for example because the width has changed."""
-
-
 @dataclass(slots=True)
 class _Typeset:
     """A typeset section, from character `start` of the whole text up to `end`."""
@@ -301,7 +297,7 @@ class TypesetText:
         self._defines = self._defines or "]:" in text
 
     def typeset(self, *, ended: bool, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Typeset the appended text. Raises NotWanted if `is_wanted` returns False between two sections."""
+        """Typeset the appended text, up to the first section before which `is_wanted` returns False."""
         self._drop_rest()
         text = self._fence + self.rest
         sections = sections_of(text if ended else presentable(text), self._number)
@@ -309,7 +305,7 @@ class TypesetText:
         before, self._drawn = self._drawn, []
         for number, section in enumerate(sections):
             if not is_wanted():
-                raise NotWanted
+                return
             tokens, rows = before[number] if number < len(before) else ((), ())
             if tokens != section.tokens:
                 rows = _rendered(section.tokens, self._console, self.palette)

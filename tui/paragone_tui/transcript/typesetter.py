@@ -131,7 +131,7 @@ class Typesetter:
                 work = partial(_typeset, block.shown_text, width, palette, is_wanted)
                 # Not in a thread of the event loop: the end of the program would wait for that thread.
                 rows = await asyncio.wrap_future(in_daemon_thread(work))
-                if is_wanted():
+                if is_wanted() and (rows is None or rows.is_complete):
                     rearrange(partial(block.set_typeset, rows))
         finally:
             self._running = False

@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, readable
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.themes import OWN
 from paragone_tui.widgets.picker import Picker
 
@@ -41,7 +42,7 @@ class PaletteEntry(NamedTuple):
 
 def entries(app: App[None], screen: Screen[Any], keys: Mapping[str, Keys]) -> Iterator[PaletteEntry]:
     """Yield the commands that work on a screen, in the order of the help, and the command that changes the theme."""
-    on_lanes = hasattr(screen, "commands")  # the screen of the lanes
+    on_lanes = isinstance(screen, ChangedRowsScreen) and screen.has_lanes
     if not on_lanes:
         yield from _own(screen)
     for command in COMMANDS:

@@ -24,6 +24,7 @@ from paragone.checks import check_value
 from paragone.json_values import text_at, texts_at
 from paragone.texts import size_text
 from paragone.worker import Build, Environment
+from paragone.worker.process import output_of
 from paragone_workbench.engines.failures import naming
 from paragone_workbench.paths import accessible, data_folder, private_folder
 
@@ -247,11 +248,11 @@ def _version(python: str) -> str | None:
     """Return the version of a Python interpreter, such as `3.12`; None if the program is no Python interpreter."""
     command = (python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        _, output = asyncio.run(output_of(command, seconds=30, longest=1 << 14))
+    except OSError:  # also after the time
         return None
-    found = re.fullmatch(rb"(\d+\.\d+)\s*", done.stdout)
-    return found[1].decode() if found else None
+    found = re.fullmatch(r"(\d+\.\d+)\s*", output)
+    return found[1] if found else None
 
 
 class InstallStep(NamedTuple):
@@ -430,7 +431,13 @@ def _run(
 
     The program holds the lock even if this process ends. Raises _CommandFailed.
     """
-    variables = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **variables}
+    variables = {
+        **os.environ,
+        "NO_COLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        "VIRTUAL_ENV": str(folder),
+        **variables,
+    }
     variables["PATH"] = os.pathsep.join((str(folder / "bin"), variables.get("PATH", os.defpath)))
     for name in ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__"):
         variables.pop(name, None)

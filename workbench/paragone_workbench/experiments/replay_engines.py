@@ -73,16 +73,6 @@ def _recorded(model: str, file: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayChoices:
-    settings: Sequence[str] = ()
-    """`KEY=VALUE` or `NAME.KEY=VALUE`: options that replace recorded options."""
-    replacements: Sequence[str] = ()
-    """`NAME=SPEC`: an engine of this machine instead of a recorded one."""
-    consent: Consent | None = None
-    """The user's consent to the actions that the document names; None for runs of the user's own history."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayEngine:
     recorded: definitions.EngineDefinition
     definition: definitions.EngineDefinition
@@ -109,24 +99,31 @@ class ReplayEngine:
 
 async def engines_to_replay(
     runs: Iterable[RecordedRun],
-    choices: ReplayChoices,
     config: Config,
     registry: Registry,
     history: History,
+    *,
+    settings: Sequence[str] = (),
+    replacements: Sequence[str] = (),
+    consent: Consent | None = None,
 ) -> tuple[ReplayEngine, ...]:
-    """Return the engines for these runs, in the order of their first runs. Raises StoreError, and InputError for wrong choices."""
+    """Return the engines for these runs, in the order of their first runs. Raises StoreError, and InputError for wrong choices.
+
+    `settings` (`KEY=VALUE` or `NAME.KEY=VALUE`) replace recorded options, `replacements` (`NAME=SPEC`) recorded engines.
+    `consent` is the user's to the actions that a document names; None for runs of the user's own history.
+    """
     by_engine: dict[str, list[RecordedRun]] = {}
     for run in runs:
         by_engine.setdefault(json_text(to_json(run.result.definition)), []).append(run)
     groups = list(by_engine.values())
     names = list(dict.fromkeys(group[0].result.definition.name for group in groups))
-    replacements = _replacements(choices.replacements, names, config)
+    replaced = _replacements(replacements, names, config)
     engines: list[ReplayEngine] = []
     actions: list[str] = []
     folders = config.models.folders
     for group in groups:
         recorded = group[0].result.definition
-        replacement = replacements.get(recorded.name)
+        replacement = replaced.get(recorded.name)
         if replacement is not None:
             backend = registry.get(replacement.backend)
             definition = _replaced(recorded, replacement, backend)
@@ -140,30 +137,30 @@ async def engines_to_replay(
                 )
             backend = found
             definition = definitions.without_secrets(recorded, backend)
-            if choices.consent is not None:
+            if consent is not None:
                 definition = _foreign(definition, backend)
             else:
                 definition = _with_own_secrets(definition, backend, config)
             weights = await known_weights(history, weights_in(group[-1].result.manifest))
             model = await find_model(definition, weights, backend, history, folders)
             definition = dataclasses.replace(definition, model=model)
-        settings = definitions.settings_of(recorded.name, choices.settings, names)
-        definition = definitions.apply_settings(definition, backend, settings)
+        own = definitions.settings_of(recorded.name, settings, names)
+        definition = definitions.apply_settings(definition, backend, own)
         definitions.check_engine(definition, backend)
         engine = ReplayEngine(
             recorded=recorded,
             definition=definition,
             backend=backend,
             runs=group,
-            overridden=frozenset(setting.partition("=")[0].strip() for setting in settings),
+            overridden=frozenset(setting.partition("=")[0].strip() for setting in own),
         )
         engines.append(engine)
-        if choices.consent is not None:
-            naming = partial(_actions, engine, replacement, settings, choices.consent.document, folders)
+        if consent is not None:
+            naming = partial(_actions, engine, replacement, own, consent.document, folders)
             actions += await run_in_thread(naming)
-    if choices.consent is not None:
+    if consent is not None:
         hint = "Name engines of yours instead, --engine NAME=BACKEND:MODEL, or write --trust to consent."
-        asking = partial(choices.consent.require, actions, hint=hint)  # waits for the user
+        asking = partial(consent.require, actions, hint=hint)  # waits for the user
         await run_in_thread(asking)
     return tuple(engines)
 

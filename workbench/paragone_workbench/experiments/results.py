@@ -138,30 +138,6 @@ async def _checked(run: KnownRun, cells: Mapping[RunKey, suite.Cell], catalog: A
 
 
 @dataclass(slots=True, kw_only=True)
-class SpeedTotals:
-    """The values of a time or a rate of runs, in 8 bytes a run.
-
-    Runs that shared the machine or a server are slower, so the values of such runs are used only if there are no other runs.
-    """
-
-    alone: array[float] = field(default_factory=lambda: array("d"))
-    shared: array[float] = field(default_factory=lambda: array("d"))
-
-    def add(self, value: float | None, *, shared: bool) -> None:
-        if value is not None:
-            (self.shared if shared else self.alone).append(value)
-
-    @property
-    def median(self) -> float | None:
-        values = self.alone or self.shared
-        return statistics.median(values) if values else None
-
-    @property
-    def are_shared(self) -> bool:
-        return bool(self.shared) and not self.alone
-
-
-@dataclass(slots=True, kw_only=True)
 class EngineTotals:
     """The totals of an engine's finished runs, in 16 bytes a run, which the medians need.
 
@@ -184,8 +160,8 @@ class EngineTotals:
     tokens: int = 0
     counted: int = 0
     """Number of runs with `tokens`, which did not fail."""
-    ttft_s: SpeedTotals = field(default_factory=SpeedTotals)
-    decode_tps: SpeedTotals = field(default_factory=SpeedTotals)
+    times: dict[tuple[str, bool], array[float]] = field(default_factory=dict)
+    """The values of a time or a rate, by its name and whether the runs shared the machine or a server."""
 
     def add(self, run: ExperimentRun) -> None:
         self.runs += 1
@@ -201,17 +177,26 @@ class EngineTotals:
         if metrics is not None and run.result.state == "done":
             self.counted += 1
             self.tokens += metrics.completion_tokens
-            self.ttft_s.add(metrics.ttft_s, shared=bool(metrics.shared))
-            self.decode_tps.add(metrics.decode_tps, shared=bool(metrics.shared))
+            for name, value in (("ttft_s", metrics.ttft_s), ("decode_tps", metrics.decode_tps)):
+                if value is not None:
+                    self.times.setdefault((name, bool(metrics.shared)), array("d")).append(value)
 
     @property
     def mean_tokens(self) -> float | None:
         """Mean number of generated tokens of the runs that did not fail; None without such runs."""
         return self.tokens / self.counted if self.counted else None
 
+    def median(self, name: str) -> float | None:
+        """Return the median of `ttft_s` or `decode_tps`. Runs that shared a machine are slower: they count if all did."""
+        values = self.times.get((name, False)) or self.times.get((name, True))
+        return statistics.median(values) if values else None
+
+    def is_shared(self, name: str) -> bool:
+        return (name, True) in self.times and (name, False) not in self.times
+
     @property
     def are_times_shared(self) -> bool:
-        return self.ttft_s.are_shared or self.decode_tps.are_shared
+        return self.is_shared("ttft_s") or self.is_shared("decode_tps")
 
     @property
     def is_clean(self) -> bool:
@@ -221,8 +206,8 @@ class EngineTotals:
         names = ("engine", "total", "runs", "failed", "asserted", "passed", "undecided", "mean_tokens")
         return {
             **{name: getattr(self, name) for name in names},
-            "median_ttft_s": self.ttft_s.median,
-            "median_decode_tps": self.decode_tps.median,
+            "median_ttft_s": self.median("ttft_s"),
+            "median_decode_tps": self.median("decode_tps"),
             "times_shared": self.are_times_shared,
         }
 

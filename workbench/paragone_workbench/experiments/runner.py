@@ -25,7 +25,6 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import ExperimentRun, History, Store
 from paragone_workbench.store.errors import HistoryLocked
-from paragone_workbench.store.experiment_records import EndedRun
 
 
 def foreign_judges(
@@ -312,9 +311,11 @@ class SuiteRunner(executor.SuiteWork):
         if not await self._is_the_same(cell.key.engine_index, result):
             return
         number = self.experiment.number
-        ended = EndedRun(cell.key, result, [to_json(one) for one in results], self._digests(cell))
+        found, digests = [to_json(one) for one in results], self._digests(cell)
         await _once_unlocked(
-            self.history, lambda store: store.experiments.save_all(number, [ended]), waits=self._waits
+            self.history,
+            lambda store: store.experiments.save(number, cell.key, result, found, digests),
+            waits=self._waits,
         )
         self._is_waiting = False
         if result.loaded is not None and not self._executor.elsewhere:

@@ -213,9 +213,10 @@ class Lane:
         self.changed()
 
     async def stop(self) -> None:
-        """Stop the current run, or cancel it if it still waits."""
-        if self._execution is not None:
-            await self._execution.stop()
+        """Stop the current run, or cancel it if it still waits, and wait for its end."""
+        if (execution := self._execution) is not None:
+            await execution.stop()
+            await execution.ended()
 
     async def answered(self) -> None:
         """Wait until no run is in progress or waiting, and no further prompt follows."""
@@ -276,9 +277,9 @@ class Lane:
         opens = engine.is_open and not self._was_open
         if opens and self.present is None:
             self._asked = False
-        self._was_open = engine.is_open
         if opens and engine.loaded is not None:
             self.cautions += [(None, caution) for caution in engine.loaded.cautions]
+        self._was_open = engine.is_open
         self.changed()
 
     def changed(self) -> None:

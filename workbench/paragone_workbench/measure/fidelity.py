@@ -212,7 +212,7 @@ class Fidelity:
         self.reference = results.Measured(reference)
         self.noise = results.Difference()
         """How the reference differs from itself with another batch size."""
-        self.candidates = tuple(results.Candidate(engine) for engine in candidates)
+        self.candidates = tuple(results.Measured(engine) for engine in candidates)
         self.window = window
         self.windows = 0
         """Number of windows of the text, in the reference's tokens; 0 before the text is tokenized."""
@@ -243,7 +243,7 @@ class Fidelity:
             )
         windows = await self._windows(self.reference)
         self.windows = len(windows)
-        able: dict[results.Candidate, Windows] = {}
+        able: dict[results.Measured, Windows] = {}
         for candidate in self.candidates:
             own = await self._attempt(candidate, self._prepared(candidate, vocabulary, windows))
             if own is not None:
@@ -268,7 +268,7 @@ class Fidelity:
         return windows
 
     async def _prepared(
-        self, candidate: results.Candidate, vocabulary: paragone.Vocabulary, windows: Windows
+        self, candidate: results.Measured, vocabulary: paragone.Vocabulary, windows: Windows
     ) -> Windows:
         same = await self._vocabulary(candidate) == vocabulary
         full = self._readers[candidate].is_full
@@ -278,7 +278,7 @@ class Fidelity:
                 f"{different}, and {candidate.name} reports no more than its likeliest tokens."
             )
         if not full:
-            candidate.top = results.TopAgreement()
+            candidate.top = []
             candidate.reason = (
                 f"{candidate.name} reports no more than its likeliest tokens, so there is neither a perplexity "
                 f"nor a KL divergence. Compared are the top {results.TOP}."
@@ -295,7 +295,7 @@ class Fidelity:
         self,
         windows: Windows,
         width: int,
-        prepared: Mapping[results.Candidate, Windows],
+        prepared: Mapping[results.Measured, Windows],
         on_step: Callable[[MeasurementStep], None],
     ) -> None:
         kept = np.empty((windows.positions, width), np.float32)
@@ -325,7 +325,7 @@ class Fidelity:
             if self._over(prepared):
                 return
 
-    def _over(self, candidates: Iterable[results.Candidate]) -> bool:
+    def _over(self, candidates: Iterable[results.Measured]) -> bool:
         """Whether the comparison is over: because of `stop`, or because the reference or all candidates failed."""
         all_failed = all(candidate.error is not None for candidate in candidates)
         return self.stopped or self.reference.error is not None or all_failed
@@ -343,12 +343,14 @@ class Fidelity:
             self.noise.add(results.joined(found))
 
     async def _measure_candidate(
-        self, candidate: results.Candidate, window: Window, kept: results.Rows
+        self, candidate: results.Measured, window: Window, kept: results.Rows
     ) -> None:
         if candidate.top is not None:
             tokens = await self._attempt(candidate, self._readers[candidate].read_top(window, results.TOP))
             if tokens is not None:
-                candidate.top.add(await asyncio.to_thread(results.top_of, kept), tokens)
+                candidate.top.append(
+                    results.top_agreement(await asyncio.to_thread(results.top_of, kept), tokens)
+                )
         elif candidate.reason:
 
             def loss(block: paragone.LogitsBlock, part: slice) -> Values:

@@ -154,49 +154,67 @@ def top_of(rows: Rows) -> Tops:
     return np.take_along_axis(found, order, axis=1)
 
 
-class TopAgreement:
+def top_agreement(
+    reference: Tops, candidate: Sequence[Sequence[Alternative]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return whether the likeliest tokens are the same, and the share of the reference's likeliest that the candidate has."""
+    pairs = [
+        (expected, [token.id for token in found])
+        for expected, found in zip(reference.tolist(), candidate, strict=True)
+    ]
+    return (
+        np.array([ids[:1] == expected[:1] for expected, ids in pairs]),
+        np.array([len(set(ids) & set(expected)) / len(expected) for expected, ids in pairs]),
+    )
+
+
+class Difference:
     def __init__(self) -> None:
-        self._same: list[NDArray[np.bool_]] = []
-        self._common: list[NDArray[np.float64]] = []
+        self._scores: list[Scores] = []
+
+    def add(self, scores: Scores) -> None:
+        self._scores.append(scores)
 
     @property
     def windows(self) -> int:
-        return len(self._same)
-
-    def add(self, reference: Tops, candidate: Sequence[Sequence[Alternative]]) -> None:
-        pairs = [
-            (expected, [token.id for token in found])
-            for expected, found in zip(reference.tolist(), candidate, strict=True)
-        ]
-        self._same.append(np.array([ids[:1] == expected[:1] for expected, ids in pairs]))
-        self._common.append(
-            np.array([len(set(ids) & set(expected)) / len(expected) for expected, ids in pairs])
-        )
+        return len(self._scores)
 
     @property
-    def same_top(self) -> Estimate | None:
-        return mean(stacked(self._same))
+    def kld(self) -> Values:
+        return stacked([scores.kld for scores in self._scores])
 
     @property
-    def common(self) -> Estimate | None:
-        """Mean share of the reference's likeliest tokens that are among the candidate's."""
-        return mean(stacked(self._common))
+    def delta_p(self) -> Values:
+        return stacked([scores.delta_p for scores in self._scores])
+
+    @property
+    def same_top(self) -> NDArray[Any]:
+        return stacked([scores.same_top for scores in self._scores])
 
 
 class Measured:
+    """The values of an engine, and, if it is a candidate, its difference from the reference."""
+
     def __init__(self, engine: EngineTask) -> None:
         self.engine = engine
         self.name = engine.definition.name
         """The name of the engine's lane, if the engine belongs to a lane; else the engine's name."""
         self.size: int | None = None
         self.tokens = 0
-        self.windows = 0
         self.error: ParagoneError | None = None
+        self.difference = Difference()
+        self.top: list[tuple[NDArray[Any], NDArray[Any]]] | None = None
+        """For each window the `top_agreement`, if the engine reports no more than its likeliest tokens."""
+        self.reason = ""
+        """A sentence that says why the candidate is not compared over the whole vocabulary; empty if it is compared."""
         self._losses: list[Values] = []
 
     def add(self, losses: Values) -> None:
         self._losses.append(losses)
-        self.windows += 1
+
+    @property
+    def windows(self) -> int:
+        return len(self._losses)
 
     @property
     def losses(self) -> Values:
@@ -214,37 +232,11 @@ class Measured:
         loss = mean(self.losses)
         return None if loss is None else loss.scaled(self.tokens / size / math.log(2))
 
-
-class Difference:
-    def __init__(self) -> None:
-        self.windows = 0
-        self._scores: list[Scores] = []
-
-    def add(self, scores: Scores) -> None:
-        self._scores.append(scores)
-        self.windows += 1
-
     @property
-    def kld(self) -> Values:
-        return stacked([scores.kld for scores in self._scores])
-
-    @property
-    def delta_p(self) -> Values:
-        return stacked([scores.delta_p for scores in self._scores])
-
-    @property
-    def same_top(self) -> NDArray[Any]:
-        return stacked([scores.same_top for scores in self._scores])
-
-
-class Candidate(Measured):
-    def __init__(self, engine: EngineTask) -> None:
-        super().__init__(engine)
-        self.difference = Difference()
-        self.top: TopAgreement | None = None
-        """Agreement over the likeliest tokens, if the engine reports no more than these."""
-        self.reason = ""
-        """A sentence that says why the candidate is not compared over the whole vocabulary; empty if it is compared."""
+    def top_estimates(self) -> tuple[Estimate | None, Estimate | None]:
+        """How often the likeliest token is the same, and the mean share of the reference's likeliest tokens."""
+        same, common = zip(*self.top, strict=True) if self.top else ((), ())
+        return mean(stacked(same)), mean(stacked(common))
 
 
 _FEWEST = 11

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone.json_values import number_at, objects_at
+from paragone.json_values import number_at, objects_at, text_at
 from paragone.texts import counted
 from paragone.wire import to_json
 from paragone_workbench import statistics
@@ -65,7 +65,7 @@ class KldPair:
         return {**to_json(self, complete=True), "shown": self.shown, "sentence": self.sentence}
 
 
-def kld_pairs(candidates: Sequence[results.Candidate]) -> tuple[KldPair, ...]:
+def kld_pairs(candidates: Sequence[results.Measured]) -> tuple[KldPair, ...]:
     """Compare each pair of candidates that have enough windows in common and differ in at least one common window."""
     found = [pair for a, b in itertools.combinations(candidates, 2) if (pair := _pair(a, b)) is not None]
     adjusted = statistics.holm([pair.adjusted_p for pair in found])
@@ -73,7 +73,7 @@ def kld_pairs(candidates: Sequence[results.Candidate]) -> tuple[KldPair, ...]:
     return tuple(dataclasses.replace(pair, windows_needed=None) if pair.shown else pair for pair in pairs)
 
 
-def _pair(a: results.Candidate, b: results.Candidate) -> KldPair | None:
+def _pair(a: results.Measured, b: results.Measured) -> KldPair | None:
     """Compare two candidates, before any correction; None with too few common windows, or without a difference."""
     count = min(a.difference.windows, b.difference.windows)
     if count < results.FEWEST_WINDOWS:
@@ -119,10 +119,16 @@ which there is a standard error, and in 0.2% of the measurements with 100 window
 """
 
 
-def verdict(candidate: results.Candidate, fidelity: Fidelity) -> str:
+def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
     reference = fidelity.reference
     if candidate.top is not None:
-        return _top_verdict(candidate, candidate.top, reference)
+        same, common = candidate.top_estimates
+        if same is None or common is None:
+            return ""
+        return (
+            f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
+            f"{common.value:.1%} of the reference's top {results.TOP} are among the candidate's."
+        )
     if candidate.reason:
         candidate_bits, reference_bits = (
             measured.bits_per_byte(fidelity.text_bytes) for measured in (candidate, reference)
@@ -139,7 +145,7 @@ def verdict(candidate: results.Candidate, fidelity: Fidelity) -> str:
     )
 
 
-def unchanged(candidate: results.Candidate, fidelity: Fidelity) -> str:
+def unchanged(candidate: results.Measured, fidelity: Fidelity) -> str:
     """Return a warning, with the options that differ, if a candidate equals the reference bit by bit; else empty."""
     if not candidate.difference.windows or candidate.difference.kld.any():
         return ""
@@ -175,17 +181,7 @@ def _load_options(engine: EngineTask) -> dict[str, Json]:
     return split_options(engine.definition, engine.backend)[0]
 
 
-def _top_verdict(candidate: results.Candidate, top: results.TopAgreement, reference: results.Measured) -> str:
-    same, common = top.same_top, top.common
-    if same is None or common is None:
-        return ""
-    return (
-        f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
-        f"{common.value:.1%} of the reference's top {results.TOP} are among the candidate's."
-    )
-
-
-def _beside_noise(kld: statistics.Estimate, candidate: results.Candidate, fidelity: Fidelity) -> str:
+def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelity: Fidelity) -> str:
     noise, name = results.mean(fidelity.noise.kld), fidelity.reference.name
     if noise is None:
         return ""
@@ -246,11 +242,10 @@ def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, 
     }
 
 
-def _candidate_json(candidate: results.Candidate, fidelity: Fidelity) -> dict[str, Json]:
+def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
     ratio = log_ratio(candidate, fidelity.reference)
     kld = results.mean(candidate.difference.kld)
-    top = candidate.top
-    common, same = (None, None) if top is None else (top.common, top.same_top)
+    same, common = candidate.top_estimates
     return {
         **_measured_json(candidate, fidelity),
         **_estimate_json("log_ppl_ratio", ratio),
@@ -266,10 +261,10 @@ def _candidate_json(candidate: results.Candidate, fidelity: Fidelity) -> dict[st
         "warning": unchanged(candidate, fidelity) or None,
         "sentence": verdict(candidate, fidelity) or None,
         "top_k": None
-        if top is None
+        if candidate.top is None
         else {
             "k": results.TOP,
-            "windows": top.windows,
+            "windows": len(candidate.top),
             **_estimate_json("common", common),
             "top1_agreement": same and same.value,
             "top1_se": same and same.error,
@@ -278,7 +273,7 @@ def _candidate_json(candidate: results.Candidate, fidelity: Fidelity) -> dict[st
     }
 
 
-def log_ratio(candidate: results.Candidate, reference: results.Measured) -> statistics.Estimate | None:
+def log_ratio(candidate: results.Measured, reference: results.Measured) -> statistics.Estimate | None:
     """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have, with one vocabulary.
 
     It is the mean of the differences in log-loss: a passage that is hard for both adds nothing to the uncertainty.
@@ -288,7 +283,7 @@ def log_ratio(candidate: results.Candidate, reference: results.Measured) -> stat
     return results.mean(_excess(candidate, reference))
 
 
-def _excess(candidate: results.Candidate, reference: results.Measured) -> statistics.Values:
+def _excess(candidate: results.Measured, reference: results.Measured) -> statistics.Values:
     """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
     return candidate.losses - reference.losses[: candidate.windows]
 
@@ -324,32 +319,24 @@ def _percentiles(values: statistics.Values, wanted: tuple[float, ...]) -> dict[s
     return {f"{percent:g}": results.percentile(values, percent / 100) for percent in wanted}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedFidelity:
-    kld: statistics.Estimate
-    same_top: float | None
-    reference: str
-    created: float
+def saved_fidelity(
+    measurements: Iterable[Measurement], backend: str, model: str
+) -> tuple[Mapping[str, Json], Measurement] | None:
+    """Return the figures of the model as a candidate in the first of `measurements`, newest first; None without any.
 
-
-def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:
-    """Return the first of `measurements`, newest first, in which the model was a candidate; None without one.
-
-    One against the same model says nothing about the quantization, and is skipped.
+    A measurement against the same model says nothing about the quantization, and is skipped.
     """
     for measurement in measurements:
         reference = measurement.engines[0]
         if reference.backend == backend and is_same_file(reference.model, model):
             continue
+        figures = {text_at(it, "engine"): it for it in objects_at(measurement.data, "candidates")}
         for candidate in measurement.measured:
-            if candidate.backend == backend and is_same_file(candidate.model, model):
-                items = objects_at(measurement.data, "candidates")
-                item = next((item for item in items if item.get("engine") == candidate.name), None)
-                if (kld := number_at(item, "mean_kld")) is not None:
-                    return SavedFidelity(
-                        kld=statistics.Estimate(kld, number_at(item, "mean_kld_se")),
-                        same_top=number_at(item, "top1_agreement"),
-                        reference=reference.name,
-                        created=measurement.created,
-                    )
+            found = figures.get(candidate.name, {})
+            if (
+                candidate.backend == backend
+                and is_same_file(candidate.model, model)
+                and number_at(found, "mean_kld") is not None
+            ):
+                return found, measurement
     return None

@@ -21,10 +21,10 @@ from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
 
 Names: TypeAlias = Mapping[str, str] | None
 
-Named: TypeAlias = Sequence[tuple[str, Mapping[str, Json]]]
+EngineRows: TypeAlias = Sequence[tuple[str, Mapping[str, Json]]]
 
 
-def of_engines(items: Sequence[Mapping[str, Json]], names: Names, field: str = "engine") -> Named:
+def of_engines(items: Sequence[Mapping[str, Json]], names: Names, field: str = "engine") -> EngineRows:
     named = ((text_at(item, field), item) for item in items)
     return [
         (name if names is None else names[name], it) for name, it in named if names is None or name in names
@@ -81,7 +81,7 @@ def bench_problems(data: Mapping[str, Json], names: Names = None) -> Iterator[Re
             yield Remark(public(f"{name}: {text}"))
 
 
-def _notes(rows: Named, field: str) -> Iterator[Remark]:
+def _notes(rows: EngineRows, field: str) -> Iterator[Remark]:
     for name, test in rows:
         subject = (
             f"{name}, prompt {count_at(test, 'prompt_tokens'):,}, {field} {count_at(test, field) or 0:,}"
@@ -89,65 +89,74 @@ def _notes(rows: Named, field: str) -> Iterator[Remark]:
         yield from (Remark(public(f"{subject}: {text}")) for text in texts_at(test, "notes"))
 
 
-def _speeds(rows: Named) -> Table:
-    lines = [
-        _line(
-            *_named(name, test, "depth"),
-            spread_text(test, "prefill_tps"),
-            spread_text(test, "decode_tps"),
-            f"{count_at(test, 'repetitions')}",
-        )
-        for name, test in rows
-    ]
-    columns = ("prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs")
-    return Table(columns=columns, lines=tuple(lines), naming=3)
+def _table(rows: EngineRows, columns: Mapping[str, Callable[[Mapping[str, Json]], str]]) -> Table:
+    """Return a table with a row for each test of an engine. The prompt and the column after it name the test."""
+    lines = tuple(_line(name, *(show(test) for show in columns.values())) for name, test in rows)
+    return Table(columns=tuple(columns), lines=lines, naming=3)
 
 
-def _latencies(rows: Named) -> Table:
+def _speeds(rows: EngineRows) -> Table:
+    columns = {
+        "prompt": _count("prompt_tokens"),
+        "depth": _count("depth"),
+        "prefill, tokens/s": _spread("prefill_tps"),
+        "decode, tokens/s": _spread("decode_tps"),
+        "runs": _count("repetitions"),
+    }
+    return _table(rows, columns)
+
+
+def _latencies(rows: EngineRows) -> Table:
     """Return the latencies. TTFO has a column only if a model thought before it answered."""
-    thinks = any(test.get("ttfo_s") != test.get("ttft_s") for _, test in rows)
-    figures = {"TTFT, s": "ttft_s", **({"TTFO, s": "ttfo_s"} if thinks else {}), "TPOT, ms": "tpot_ms"}
-    lines = []
-    for name, test in rows:
+
+    def between(test: Mapping[str, Json]) -> str:
         itl = (number_at(test, f"itl_p{percent}_ms", "mean") for percent in (50, 95, 99))
-        between = "/".join(f"{mean:.1f}" for mean in itl if mean is not None) or "unknown"
-        latencies = [spread_text(test, figure) for figure in figures.values()]
-        lines.append(_line(*_named(name, test, "depth"), *latencies, between + _pieces(test)))
-    return Table(columns=("prompt", "depth", *figures, "ITL p50/95/99"), lines=tuple(lines), naming=3)
+        return ("/".join(f"{mean:.1f}" for mean in itl if mean is not None) or "unknown") + _pieces(test)
+
+    thinks = any(test.get("ttfo_s") != test.get("ttft_s") for _, test in rows)
+    columns = {
+        "prompt": _count("prompt_tokens"),
+        "depth": _count("depth"),
+        "TTFT, s": _spread("ttft_s"),
+        **({"TTFO, s": _spread("ttfo_s")} if thinks else {}),
+        "TPOT, ms": _spread("tpot_ms"),
+        "ITL p50/95/99": between,
+    }
+    return _table(rows, columns)
 
 
-def _throughputs(rows: Named) -> Table:
-    lines = [
-        _line(
-            *_named(name, level, "users"),
-            number_text(number_at(level, "tokens_per_s") or 0.0),
-            spread_text(level, "user_tps"),
-            _percentiles(level, "ttft_s"),
-            _percentiles(level, "tpot_ms"),
-            _percentiles(level, "itl_ms") + _pieces(level),
-            f"{count_at(level, 'answers') or 0:,}",
-        )
-        for name, level in rows
-    ]
-    times = ("TTFT p50/95/99, s", "TPOT p50/95/99, ms", "ITL p50/95/99, ms")
-    columns = ("prompt", "users", "tokens/s in all", "for each user", *times, "answers")
-    return Table(columns=columns, lines=tuple(lines), naming=3)
+def _throughputs(rows: EngineRows) -> Table:
+    columns = {
+        "prompt": _count("prompt_tokens"),
+        "users": _count("users"),
+        "tokens/s in all": lambda level: number_text(number_at(level, "tokens_per_s") or 0.0),
+        "for each user": _spread("user_tps"),
+        "TTFT p50/95/99, s": lambda level: _percentiles(level, "ttft_s"),
+        "TPOT p50/95/99, ms": lambda level: _percentiles(level, "tpot_ms"),
+        "ITL p50/95/99, ms": lambda level: _percentiles(level, "itl_ms") + _pieces(level),
+        "answers": _count("answers"),
+    }
+    return _table(rows, columns)
 
 
-def _named(name: str, test: Mapping[str, Json], field: str) -> tuple[str, str, str]:
-    return name, f"{count_at(test, 'prompt_tokens') or 0:,}", f"{count_at(test, field) or 0:,}"
+def _count(key: str) -> Callable[[Mapping[str, Json]], str]:
+    return lambda item: f"{count_at(item, key) or 0:,}"
 
 
 def _pieces(test: Mapping[str, Json]) -> str:
     return " (pieces)" if test.get("in_pieces") else ""
 
 
-def spread_text(test: Mapping[str, Json], figure: str) -> str:
-    mean, stdev = number_at(test, figure, "mean"), number_at(test, figure, "stdev")
-    if mean is None:
-        return "unknown"
-    # the deviation of one run is 0
-    return f"{number_text(mean)} ± {number_text(stdev, mean)}" if stdev else number_text(mean)
+def _spread(figure: str) -> Callable[[Mapping[str, Json]], str]:
+    """Return what shows a mean and its standard deviation, which is 0 for one run."""
+
+    def shown(test: Mapping[str, Json]) -> str:
+        mean, stdev = number_at(test, figure, "mean"), number_at(test, figure, "stdev")
+        if mean is None:
+            return "unknown"
+        return f"{number_text(mean)} ± {number_text(stdev, mean)}" if stdev else number_text(mean)
+
+    return shown
 
 
 def number_text(value: float, beside: float | None = None) -> str:
@@ -178,7 +187,7 @@ def fidelity_sections(data: Mapping[str, Json], names: Names = None) -> Iterator
         yield _greedy_answers(answers, agreements, names)
 
 
-def _distributions(data: Mapping[str, Json], candidates: Named) -> Section:
+def _distributions(data: Mapping[str, Json], candidates: EngineRows) -> Section:
     noise, window = object_at(data, "noise"), count_at(data, "window") or 0
     reference = object_at(data, "reference")
     differences = [*candidates, (NOISE, noise)]
@@ -203,7 +212,7 @@ def _distributions(data: Mapping[str, Json], candidates: Named) -> Section:
     )
 
 
-def _figures(reference: Mapping[str, Json], candidates: Named, noise: Mapping[str, Json]) -> Table:
+def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mapping[str, Json]) -> Table:
     """Return the figures: a column for the reference, one for its noise, and one for each candidate."""
     items = [reference, noise, *(candidate for _, candidate in candidates)]
 
@@ -214,6 +223,9 @@ def _figures(reference: Mapping[str, Json], candidates: Named, noise: Mapping[st
         found = estimate_at(item, key, error)
         return "" if found is None else f"{statistics.number(found.scaled(100))} %"
 
+    def plain(item: Json, key: str) -> str:
+        return "" if (value := number_at(item, key)) is None else f"{value:.3g}"
+
     top = next((count for _, it in candidates if (count := count_at(it, "top_k", "k"))), None)
     lines = [
         row("weights", lambda item: size_text(count_at(item, "size"))),
@@ -221,11 +233,13 @@ def _figures(reference: Mapping[str, Json], candidates: Named, noise: Mapping[st
         row("ln(PPL / reference's)", lambda item: _shown(item, "log_ppl_ratio")),
         row("bits per byte", lambda item: _shown(item, "bits_per_byte")),
         row("mean KLD", lambda item: _shown(item, "mean_kld")),
-        row("on the scale", lambda item: _band(number_at(item, "mean_kld"))),
-        row("median KLD", lambda item: _plain(number_at(item, "median_kld"))),
-        row("90% KLD", lambda item: _plain(number_at(item, "p90_kld"))),
-        row("99% KLD", lambda item: _plain(number_at(item, "p99_kld"))),
-        row("maximum KLD", lambda item: _plain(number_at(item, "max_kld"))),
+        row(
+            "on the scale", lambda item: "" if (kld := number_at(item, "mean_kld")) is None else band_of(kld)
+        ),
+        row("median KLD", lambda item: plain(item, "median_kld")),
+        row("90% KLD", lambda item: plain(item, "p90_kld")),
+        row("99% KLD", lambda item: plain(item, "p99_kld")),
+        row("maximum KLD", lambda item: plain(item, "max_kld")),
         row("mean Δp", lambda item: percent(item, "mean_dp", "mean_dp_se")),
         row("RMS Δp", lambda item: percent(item, "rms_dp", "rms_dp_se")),
         row("same top token", lambda item: percent(item, "top1_agreement", "top1_se")),
@@ -244,7 +258,7 @@ def _figures(reference: Mapping[str, Json], candidates: Named, noise: Mapping[st
     return Table(first="", columns=tuple(map(public, columns)), lines=tuple(lines))
 
 
-def _means(differences: Named) -> Table:
+def _means(differences: EngineRows) -> Table:
     """Return the mean KL divergences by the size of the weights, with their 95% intervals."""
     figures = []
     for name, item in sorted(differences, key=lambda it: count_at(it[1], "size") or math.inf):
@@ -263,7 +277,7 @@ def _means(differences: Named) -> Table:
 _HEIGHTS = " ▁▂▃▄▅▆▇█"
 
 
-def _shares(differences: Named) -> Iterator[Table]:
+def _shares(differences: EngineRows) -> Iterator[Table]:
     """Yield the distribution of the positions' KL divergences: a block for each sixth of a decade, as high as its share."""
     lines = []
     for name, item in differences:
@@ -281,7 +295,7 @@ def _shares(differences: Named) -> Iterator[Table]:
         yield Table(title=title, first="", columns=("",), lines=(*lines, _line("", scale)))
 
 
-def _depths(candidates: Named) -> Iterator[Table]:
+def _depths(candidates: EngineRows) -> Iterator[Table]:
     """Yield the mean KL divergence by the number of tokens before the position."""
     found = [(name, objects_at(item, "by_depth", "parts")) for name, item in candidates]
     measured = [(name, parts) for name, parts in found if parts]
@@ -301,7 +315,7 @@ def _range(part: Mapping[str, Json], dash: str) -> str:
     return f"{first:,}{dash}{last:,}" if last > first else f"{first:,}"
 
 
-def _findings(data: Mapping[str, Json], candidates: Named, *, compared: bool) -> Iterator[Remark]:
+def _findings(data: Mapping[str, Json], candidates: EngineRows, *, compared: bool) -> Iterator[Remark]:
     said = False
     for name, candidate in candidates:
         depth = object_at(candidate, "by_depth")
@@ -355,15 +369,7 @@ def _shown(item: Json, key: str) -> str:
     return "" if found is None else statistics.number(found)
 
 
-def _plain(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
-
-
-def _band(kld: float | None) -> str:
-    return "" if kld is None else band_of(kld)
-
-
-def _greedy_answers(answers: Mapping[str, Json], agreements: Named, names: Names) -> Section:
+def _greedy_answers(answers: Mapping[str, Json], agreements: EngineRows, names: Names) -> Section:
     """Return the length and the faults of greedy answers, and how far they agree with the reference's."""
     agreed = {text_at(found, "candidate"): (name, found) for name, found in agreements}
     rows: list[tuple[str, Mapping[str, Json], Mapping[str, Json]]] = []
@@ -376,37 +382,24 @@ def _greedy_answers(answers: Mapping[str, Json], agreements: Named, names: Names
     def row(title: str, show: Callable[[Mapping[str, Json]], str]) -> TableLine:
         return _line(title, *(show({**found, **conduct}) for _, conduct, found in rows))
 
-    def count(key: str) -> Callable[[Mapping[str, Json]], str]:
-        return lambda it: f"{count_at(it, key) or 0:,}"
-
     def same(it: Mapping[str, Json]) -> str:
-        return (
-            f"{count_at(it, 'identical') or 0:,} of {count_at(it, 'prompts') or 0:,}"
-            if "identical" in it
-            else ""
-        )
+        return f"{count_at(it, 'identical'):,} of {count_at(it, 'prompts'):,}" if "identical" in it else ""
+
+    def shown(form: str, unit: str, *path: str) -> Callable[[Mapping[str, Json]], str]:
+        return lambda it: "" if (found := number_at(it, *path)) is None else f"{found:{form}}{unit}"
 
     def fork(it: Mapping[str, Json]) -> str:
-        median = number_at(it, "forks", "median")
-        return "" if median is None else f"{median:.0f} {text_at(it, 'forks', 'unit')}s"
-
-    def length(it: Mapping[str, Json]) -> str:
-        tokens = number_at(it, "median_tokens")
-        return "" if tokens is None else f"{tokens:,.0f} tokens"
-
-    def ratio(it: Mapping[str, Json]) -> str:
-        times = number_at(it, "length_ratio")
-        return "" if times is None else f"{times:.2f}"
+        return shown(".0f", f" {text_at(it, 'forks', 'unit')}s", "forks", "median")(it)
 
     lines = (
-        row("answers", count("answers")),
+        row("answers", _count("answers")),
         row("the same answer", same),
         row("same before the fork", fork),
-        row("length (median)", length),
-        row("length, times", ratio),
-        row("cut at the limit", count("cut")),
-        row("loops", count("loops")),
-        row("empty", count("empty")),
+        row("length (median)", shown(",.0f", " tokens", "median_tokens")),
+        row("length, times", shown(".2f", "", "length_ratio")),
+        row("cut at the limit", _count("cut")),
+        row("loops", _count("loops")),
+        row("empty", _count("empty")),
     )
     sentences = [(text, False) for text in texts_at(answers, "notes")]
     sentences += [(text_at(found, "sentence"), found.get("collapsed") is True) for _, found in agreements]

@@ -50,37 +50,37 @@ def answers_side_by_side(
                 figures=_figures(run.metrics),
                 remarks=(*(remarks[index] if remarks else ()), *_remarks(run)),
                 checks=checks[index] if checks else (),
-                settings=settings_in_force(run) if with_settings else (),
+                settings=settings_in_force(run) if with_settings else {},
             )
         )
     return tuple(views)
 
 
-def settings_in_force(run: RunResult) -> tuple[content.Fact, ...]:
+def settings_in_force(run: RunResult) -> content.Facts:
     settings = run.settings
     if settings is None:
-        return ()
+        return {}
     values: dict[str, Json] = {
         "seed": settings.seed,
         **(settings.sampling or {}),
         "threads": settings.threads,
     }
-    return tuple(
-        content.Fact(blocks.public(name), blocks.public(value_text(value)))
+    return {
+        blocks.public(name): blocks.public(value_text(value))
         for name, value in values.items()
         if value not in (None, [], "")
-    )
+    }
 
 
 def _segments(text: str, spans: Iterable[Span]) -> Iterator[content.Segment]:
     at = 0
     for span in spans:
         if span.start > at:
-            yield content.Segment(text[at : span.start])
-        yield content.Segment(text[span.start : span.end], differs=True)
+            yield text[at : span.start], False
+        yield text[span.start : span.end], True
         at = span.end
     if at < len(text) or not text:
-        yield content.Segment(text[at:])
+        yield text[at:], False
 
 
 def _left_out(length: int) -> str:
@@ -149,7 +149,7 @@ def engine_view(
     shown = definitions.without_secrets(definition, backend)
     loaded = None if run is None else run.loaded
     options = ", ".join(f"{key}={value_text(value)}" for key, value in shown.options.items())
-    settings = () if run is None else settings_in_force(run)
+    settings = {} if run is None else settings_in_force(run)
     facts: dict[str, str] = {
         "Backend": shown.backend,
         "Model": shown.model,
@@ -163,9 +163,9 @@ def engine_view(
         }
     facts |= {
         "Options set": options or "none",
-        "In force": ", ".join(f"{fact.name}={fact.value}" for fact in settings if fact.name != "seed"),
+        "In force": ", ".join(f"{name}={value}" for name, value in settings.items() if name != "seed"),
     }
     return content.EngineView(
         blocks.public(name),
-        tuple(content.Fact(key, blocks.public(value)) for key, value in facts.items() if value),
+        {key: blocks.public(value) for key, value in facts.items() if value},
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import Message
 from paragone.texts import shortened
@@ -13,11 +13,6 @@ from paragone_workbench.blocks import BriefNames, Remark, Section, Table, public
 from paragone_workbench.store.experiment_records import AssertionResult
 
 _BEGINNING = 100
-
-
-class Fact(NamedTuple):
-    name: str
-    value: str
 
 
 NOT_MEASURED = "Not measured"
@@ -49,11 +44,11 @@ class FirstPage(NamedTuple):
         return FirstPage(headline, of(self.reasons), doubts, overview, self.brief)
 
 
-class Segment(NamedTuple):
-    """A part of an answer. `differs` says that the first engine's answer lacks this part."""
+Segment: TypeAlias = tuple[str, bool]
+"""A part of an answer, and whether the first engine's answer lacks this part."""
 
-    text: str
-    differs: bool = False
+Facts: TypeAlias = Mapping[str, str]
+"""Values by their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +63,11 @@ class AnswerView:
     figures: str = ""
     remarks: tuple[Remark, ...] = ()
     checks: tuple[AssertionResult, ...] = ()
-    settings: tuple[Fact, ...] = ()
+    settings: Facts = field(default_factory=dict)
 
     @property
     def text(self) -> str:
-        return "".join(segment.text for segment in self.segments)
+        return "".join(text for text, _ in self.segments)
 
     @property
     def verdict(self) -> Literal["passed", "failed", "unknown", ""]:
@@ -97,7 +92,7 @@ class PromptView:
     number: int
     title: str
     messages: tuple[Message, ...]
-    facts: tuple[Fact, ...] = ()
+    facts: Facts = field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
     rounds: tuple[tuple[AnswerView, ...], ...] = ()
     left_out: str = ""
@@ -112,7 +107,7 @@ class PromptView:
 
 class EngineView(NamedTuple):
     name: str
-    facts: tuple[Fact, ...]
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +124,7 @@ class ReportContent:
     id: str
     title: str
     summary: str
-    facts: tuple[Fact, ...]
+    facts: Facts
     verdict: FirstPage | None = None
     overview: Table
     plots: tuple[Table, ...] = ()

@@ -65,12 +65,12 @@ def conversation_report(
         if any(prompt in lane.path for lane in lanes)
     ]
     closed = sum(lane.closed for lane in saved.lanes)
-    facts = [
-        content.Fact("Begun", blocks.date_text(saved.conversation.created)),
-        content.Fact("Last used", blocks.date_text(saved.updated)),
-    ]
+    facts = {
+        "Begun": blocks.date_text(saved.conversation.created),
+        "Last used": blocks.date_text(saved.updated),
+    }
     if 0 < closed < len(saved.lanes):
-        facts.append(content.Fact("Closed lanes", f"{closed}, not shown"))
+        facts["Closed lanes"] = f"{closed}, not shown"
     values = _values(lanes, [prompt for _, prompt in prompts])
     figures = [
         EngineFigures(
@@ -94,7 +94,7 @@ def conversation_report(
         id="not saved" if saved.conversation.number is None else f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
         summary=f"{counted(len(lanes), 'lane')} · {counted(len(prompts), 'prompt')}",
-        facts=tuple(facts),
+        facts=facts,
         overview=overview_of(with_speeds_of_answers(figures, values)),
         engines=tuple(engine_view(lane.name, lane.record.definition, lane.begun, find) for lane in lanes),
         sections=tuple(sections),
@@ -174,7 +174,7 @@ def _prompts(
             number=number,
             title=f"Prompt {number}",
             messages=tuple(messages),
-            facts=tuple(_facts(prompt)),
+            facts=_facts(prompt),
             remarks=tuple(_remarks(siblings[prompt.parent], everywhere=len(answering) == len(lanes))),
             rounds=(
                 answers_side_by_side(
@@ -187,14 +187,14 @@ def _prompts(
         )
 
 
-def _facts(prompt: Prompt) -> Iterator[content.Fact]:
-    if prompt.files:
-        yield content.Fact("Files", ", ".join(blocks.public(file.label) for file in prompt.files))
-    if prompt.images:
-        yield content.Fact("Images", ", ".join(blocks.public(image.name) for image in prompt.images))
-    if prompt.sampling:
-        options = ", ".join(f"{name}={value_text(value)}" for name, value in prompt.sampling.items())
-        yield content.Fact("Sampling from here on", blocks.public(options))
+def _facts(prompt: Prompt) -> content.Facts:
+    sampling = (f"{name}={value_text(value)}" for name, value in (prompt.sampling or {}).items())
+    facts = {
+        "Files": ", ".join(blocks.public(file.label) for file in prompt.files),
+        "Images": ", ".join(blocks.public(image.name) for image in prompt.images),
+        "Sampling from here on": blocks.public(", ".join(sampling)),
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def _remarks(places: int, *, everywhere: bool) -> Iterator[blocks.Remark]:

@@ -123,7 +123,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
                 counted(experiment.repetitions, "repetition"),
             )
         ),
-        facts=tuple(_facts(experiment, store.experiments.judges(experiment.number))),
+        facts=_facts(experiment, store.experiments.judges(experiment.number)),
         verdict=page,
         overview=page.overview,
         plots=charts.plots_of(
@@ -173,7 +173,7 @@ def _first_answers(
     return examples, None
 
 
-def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fact]:
+def _facts(experiment: Experiment, judges: Sequence[str]) -> content.Facts:
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
     machine = experiment.machine  # a description by `describe_machine`
     values = {
@@ -187,9 +187,7 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fa
         "GPUs": ", ".join(text_at(gpu, "name") for gpu in objects_at(machine, "gpus")),
         "System": machine.get("os"),
     }
-    for name, value in values.items():
-        if value:
-            yield content.Fact(name, blocks.public(str(value)))
+    return {name: blocks.public(str(value)) for name, value in values.items() if value}
 
 
 def _other_comparisons(
@@ -229,11 +227,11 @@ def _prompt(
         number=index,
         title=f"#{index}",
         messages=tuple(Message(role=message.role, text=visible(message.text)) for message in prompt.messages),
-        facts=tuple(
-            content.Fact(name, visible(value))
+        facts={
+            name: visible(value)
             for name, value in (("Expected", prompt.expected), ("Tags", ", ".join(prompt.tags)))
             if value
-        ),
+        },
         rounds=tuple(
             answers_side_by_side(
                 [(run.result.definition.name, run.result) for run in runs],

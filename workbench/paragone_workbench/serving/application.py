@@ -214,7 +214,7 @@ class _Paths:
 
         def parsed() -> tuple[ServedEngine, _Asked]:
             values = requests.parsed(data)
-            engine = self._engines.find(requests.read(requests.Named, values).model)
+            engine = self._engines.find(requests.model_in(values))
             return engine, read(values, engine.options)
 
         # parsing a large body takes so long that other answers would wait

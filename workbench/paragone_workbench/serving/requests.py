@@ -95,6 +95,12 @@ def wrong(path: str, expected: str) -> ApiError:
     return ApiError(400, f"{path} must be {expected}.", param=path)
 
 
+def model_in(values: Mapping[str, paragone.Json]) -> str:
+    if not isinstance(model := values.get("model"), str):
+        raise wrong("model", "given, as a text")
+    return model
+
+
 Given: TypeAlias = str | tuple[int, ...]
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, lt=2**31)]
 Inputs: TypeAlias = str | list[str | TokenId | list[TokenId]]
@@ -112,20 +118,12 @@ def given_in(inputs: Inputs, name: str) -> Sequence[Given]:
     return given
 
 
-class Named(Struct):
-    model: str
-
-
-class _Url(Struct):
-    url: str
-
-
 class _TextPart(Struct, tag_field="type", tag="text"):
     text: str
 
 
 class _ImagePart(Struct, tag_field="type", tag="image_url"):
-    image_url: _Url
+    image_url: dict[str, object]
 
 
 class _Message(Struct):
@@ -134,17 +132,9 @@ class _Message(Struct):
     reasoning_content: str | None = None
 
 
-class _StreamOptions(Struct):
-    include_usage: bool | None = None
-
-
-class _Schema(Struct):
-    schema: dict[str, object]
-
-
 class _Format(Struct):
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: _Schema | None = None
+    json_schema: dict[str, object] | None = None
 
 
 class _Fields(Struct, kw_only=True):
@@ -152,7 +142,7 @@ class _Fields(Struct, kw_only=True):
 
     n: Annotated[int, Meta(ge=1, le=_MOST_CHOICES)] = 1
     stream: bool = False
-    stream_options: _StreamOptions | None = None
+    stream_options: dict[str, object] = {}
     response_format: _Format | None = None
     seed: Annotated[int, Meta(ge=0, lt=SEEDS)] | None = None
     stop: str | list[str] = []
@@ -186,7 +176,7 @@ def _message(message: _Message, path: str) -> paragone.Message:
         if isinstance(part, _TextPart):
             texts.append(part.text)
         else:
-            images.append(_image(part.image_url.url, f"{path}.content[{number}].image_url.url"))
+            images.append(_image(str(part.image_url.get("url")), f"{path}.content[{number}].image_url.url"))
     return paragone.Message(
         role="system" if message.role == "developer" else message.role,  # OpenAI's newer name of the role
         text="\n".join(texts),
@@ -259,8 +249,8 @@ def chat_request(
     values: Mapping[str, paragone.Json], options: type[paragone.Options], *, most_messages: int
 ) -> AnswerRequest:
     body = read(_Chat, values)
-    if not 1 <= len(body.messages) <= most_messages:
-        raise wrong("messages", f"a list of 1 to {most_messages:,} messages")
+    if len(body.messages) > most_messages:
+        raise wrong("messages", f"at most {most_messages:,} messages")
     messages = tuple(_message(message, f"messages[{number}]") for number, message in enumerate(body.messages))
     limit = body.max_completion_tokens or body.max_tokens
     sampling = _sampling(values, body, options, limit)
@@ -315,7 +305,7 @@ def _request(
         choices=tuple(choices),
         per_prompt=body.n,
         stream=body.stream,
-        stream_usage=body.stream_options is not None and bool(body.stream_options.include_usage),
+        stream_usage=body.stream_options.get("include_usage") is True,
     )
 
 
@@ -366,9 +356,10 @@ def _schema(values: Mapping[str, paragone.Json], body: _Fields) -> paragone.Json
     if wanted is None:
         return values.get("json_schema")
     if wanted.type == "json_schema":
-        if wanted.json_schema is None:
-            raise wrong("response_format.json_schema", "given, as an object with a schema")
-        return json.dumps(wanted.json_schema.schema)
+        schema = (wanted.json_schema or {}).get("schema")
+        if not isinstance(schema, dict):
+            raise wrong("response_format.json_schema", "an object with a schema, which is an object")
+        return json.dumps(schema)
     return None if wanted.type == "text" else '{"type": "object"}'
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -65,14 +65,6 @@ class Digests(NamedTuple):
 
     asked: str
     checked: str
-
-
-class EndedRun(NamedTuple):
-    key: RunKey
-    result: RunResult
-    assertions: Sequence[Json] = ()
-    digests: Digests | None = None
-    """The digests by which other experiments find the run; None if no other experiment may use the run."""
 
 
 class RunCount(NamedTuple):

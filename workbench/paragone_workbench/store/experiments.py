@@ -386,30 +386,25 @@ class Experiments:
         )
 
     def save(
-        self, number: int, key: experiment_records.RunKey, result: RunResult, assertions: Sequence[Json] = ()
+        self,
+        number: int,
+        key: experiment_records.RunKey,
+        result: RunResult,
+        assertions: Sequence[Json] = (),
+        digests: experiment_records.Digests | None = None,
     ) -> int:
         """Write an ended run in place of one with the same key, and return its number. Writing it again changes
-        nothing."""
+        nothing. With `digests`, `known` finds it for other experiments."""
         with self._database.transaction():
-            return self._save(number, experiment_records.EndedRun(key, result, assertions))
-
-    def save_all(self, number: int, runs: Iterable[experiment_records.EndedRun]) -> None:
-        """Write ended runs in one transaction, each as `save` does. `known` finds the runs that have `digests`."""
-        with self._database.transaction():
-            for run in runs:
-                self._save(number, run)
-
-    def _save(self, number: int, run: experiment_records.EndedRun) -> int:
-        """Write an ended run, in the transaction in progress. Returns the number of the run."""
-        for cell, run_id in self._database.rows(
-            f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
-            number,
-            *run.key,
-        ):
-            if run_id == run.result.id:
-                return int(cell)
-        save_run(self._database, run.result)
-        return self._put(number, run.key, run.result.id, run.assertions, run.digests)
+            for cell, run_id in self._database.rows(
+                f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
+                number,
+                *key,
+            ):
+                if run_id == result.id:
+                    return int(cell)
+            save_run(self._database, result)
+            return self._put(number, key, result.id, assertions, digests)
 
     def known(
         self,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +20,6 @@ _ANSWERED = """
 _TAGGED = "conversation.id IN (SELECT conversation_id FROM tag WHERE name = ?)"
 
 GRAM = 3  # characters; the trigram index cannot find shorter words
-_MOST_PATTERNS = 8
 _LONGEST = 1000  # characters of a word; SQLite refuses very long patterns
 
 
@@ -69,13 +66,12 @@ def fitting_experiment_run(query: Query) -> Condition:
 
 def fitting_text(column: str, word: str) -> Condition:
     """Return a condition that holds for all texts with a word, and perhaps others: LIKE ignores the case of ASCII
-    letters only, so other letters get a pattern for each combination of cases."""
-    cases = [{letter} if letter.isascii() else {letter, letter.lower(), letter.upper()} for letter in word]
-    if len(word) > _LONGEST or math.prod(map(len, cases)) > _MOST_PATTERNS:
-        return all_of()
-    patterns = tuple(_containing("".join(letters)) for letters in itertools.product(*cases))
-    likes = [_like(column)] * len(patterns)
-    return Condition(f"({' OR '.join(likes)})", patterns)
+    letters only, so any letter may take the place of another one that has cases."""
+    is_exact = (letter.isascii() or letter.lower() == letter.upper() for letter in word)
+    letters = (
+        _escaped(letter) if exact else "_" for letter, exact in zip(word[:_LONGEST], is_exact, strict=False)
+    )
+    return Condition(_like(column), (f"%{''.join(letters)}%",))
 
 
 def all_of(*parts: Condition) -> Condition:
@@ -96,9 +92,11 @@ def _like(column: str) -> str:
 
 
 def _containing(part: str) -> str:
-    for sign in "\\%_":
-        part = part.replace(sign, f"\\{sign}")
-    return f"%{part}%"
+    return f"%{''.join(map(_escaped, part))}%"
+
+
+def _escaped(letter: str) -> str:
+    return f"\\{letter}" if letter in "\\%_" else letter
 
 
 _PROMPTS = """

@@ -13,14 +13,13 @@ from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.widgets import Static
-from textual.widgets.text_area import Edit, EditResult
 
 from paragone import InputError
 from paragone.texts import counted, size_text
 from paragone.threads import in_daemon_thread
 from paragone_tui.terminal.text import one_line
-from paragone_tui.widgets.fields import TextField, is_editable, size_of
-from paragone_workbench.conversation.attachments import looks_like_path, mention_at, mentions, written
+from paragone_tui.widgets.fields import is_editable, size_of
+from paragone_workbench.conversation.attachments import looks_like_path, mentions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -229,7 +228,7 @@ _LISTED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    typed: str
+    typed: str = ""
     """The text in the field, with a mark in place of each folded pasted text."""
     pasted: PastedTexts
     files: tuple[AttachedFile, ...] = ()
@@ -389,81 +388,3 @@ async def _is_unchanged(path: str, state: FileState) -> bool:
         return await asyncio.wrap_future(in_daemon_thread(partial(state_of, path))) == state
     except InputError:  # no file matches the path any more
         return False
-
-
-class MentionField(TextField):
-    """A field that completes a mention while the user types it, and attaches the mentioned files."""
-
-    def __init__(self, program: Program) -> None:
-        super().__init__(compact=False, highlight_cursor_line=False)
-        self.attachments = Attachments(program=program, on_change=self._show_title)
-        self.completion = Completion(self._complete)
-        """The list of files above the field. The screen must add this widget."""
-        self._mentions = False
-
-    def _show_title(self) -> None:
-        """Show the attached files and images. `Composer` overrides this method, which does nothing."""
-
-    def edit(self, edit: Edit) -> EditResult:
-        result = super().edit(edit)
-        self._follow_mention(typed=len(edit.text) <= 1)
-        return result
-
-    @property
-    def _before(self) -> str:
-        row, column = self.cursor_location
-        return self.document.get_line(row)[:column]
-
-    def _follow_mention(self, *, typed: bool) -> None:
-        """Complete the mention that the user is typing. A pasted mention is plain text, since others may have written it."""
-        before = self._before
-        mention = mention_at(before, len(before)) if typed and "@" in before else None
-        if mention is not None:
-            self._mentions = True
-            self.completion.complete(mention.path)
-            return
-        self.completion.close()
-        if typed:
-            self._finish_mention()
-        self._mentions = False
-
-    def _finish_mention(self) -> None:
-        if self._mentions:
-            self._mentions = False
-            before = self._before
-            for mention in mentions(before):
-                if mention.end >= len(before) - 1:  # earlier mentions in the line may have been pasted
-                    self.attachments.name(mention.path)
-
-    def on_blur(self) -> None:
-        self.completion.close()
-
-    def _complete(self, path: str) -> None:
-        """Replace the mention that the user is typing with a path. Attach a file; for a folder, list the folder's files."""
-        row, column = self.cursor_location
-        mention = mention_at(self._before, column)
-        self.completion.close()
-        if mention is None:
-            return
-        is_folder = path.endswith("/")
-        text = written(path)
-        self.replace(text.removesuffix('"') if is_folder else f"{text} ", (row, mention.start), (row, column))
-        self._mentions = is_folder
-        if is_folder:
-            self.completion.complete(path)
-        else:
-            self.attachments.name(path)
-
-    def attach_mentions(self) -> None:
-        """Attach all files that the text mentions. Use this method only for texts that the user has sent before."""
-        for mention in mentions(self.text):
-            self.attachments.name(mention.path)
-
-    @property
-    def is_settled(self) -> bool:
-        return not self._mentions and self.attachments.is_settled(self.text)
-
-    async def settle(self) -> bool:
-        """Read the present content of the mentioned files. Returns whether all files are attached."""
-        self._finish_mention()
-        return await self.attachments.settle(self.text)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
+from textual.reactive import var
 from textual.widgets.text_area import Edit, EditResult
 
 from paragone_tui.keys import composer_binding, with_alt
-from paragone_tui.screens.lanes.attachments import Draft, MentionField, PastedTexts, is_long
+from paragone_tui.screens.lanes.attachments import Attachments, Completion, Draft, PastedTexts, is_long
 from paragone_tui.terminal.cells import shortened
 from paragone_tui.terminal.text import bar, one_line, visible
-from paragone_tui.widgets.fields import is_editable
+from paragone_tui.widgets.fields import TextField, is_editable
+from paragone_workbench.conversation.attachments import mention_at, mentions, written
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.store.records import NO_DRAFT, DraftRecord
 
 if TYPE_CHECKING:
-    from paragone import Image
     from paragone_tui.commands import Program
-    from paragone_workbench.conversation.attachments import AttachedFile
     from paragone_workbench.lanes.forecast import Forecast
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
@@ -148,14 +148,8 @@ _USUAL_WIDTH = 80
 """Width in cells that the composer assumes until its real width is known."""
 
 
-class _Content(NamedTuple):
-    text: str = ""
-    files: tuple[AttachedFile, ...] = ()
-    images: tuple[Image, ...] = ()
-
-
-class Composer(MentionField):
-    """A text field that grows with its text, has attachments, and recalls earlier prompts.
+class Composer(TextField):
+    """A text field that grows with its text, completes mentions of files and attaches the files, and recalls earlier prompts.
 
     Undo restores each earlier text of the field.
     """
@@ -176,27 +170,28 @@ class Composer(MentionField):
     }
     """
 
+    below: var[Content] = var(Content())
+    """The message that does not fit into the rule above the prompt; empty without such a message."""
+
     def __init__(
         self,
         actions: Mapping[str, str],
         when_empty: Mapping[str, str],
         program: Program,
         session: Session,
-        on_change: Callable[[], None],
-        show_below: Callable[[Content], None],
     ) -> None:
         """Create an empty composer for the lanes of a session.
 
         `actions` maps keys to Textual actions. `when_empty` maps characters to actions for a composer without text.
-        `on_change` is called when `unsent` may have changed. `show_below` is called with a message that does not fit into the
-        rule above the prompt, or with an empty message to remove it.
         """
-        super().__init__(program)
+        super().__init__(compact=False, highlight_cursor_line=False)
+        self.attachments = Attachments(program=program, on_change=self._show_title)
+        self.completion = Completion(self._complete)
+        """The list of files above the field. The screen must add this widget."""
+        self._mentions = False
         self.own_keys = self._actions = actions
         self._when_empty = when_empty
         self._program = program
-        self._on_change = on_change
-        self._show_below = show_below
         self._lanes: tuple[str, ...] = ()
         self._recalled: int | None = None
         self._recalled_text = ""
@@ -211,7 +206,7 @@ class Composer(MentionField):
         self._message = Content()
         self.editing: Prompt | QueuedPrompt | None = None
         self._edit_title: Callable[[], str] = str
-        self._before_edit = _Content()
+        self._before_edit = Draft(pasted=self._pasted)
         self._unedited = ""
         self._sent = ""
         """The composer's text that was sent last, if files were attached; else empty."""
@@ -249,8 +244,8 @@ class Composer(MentionField):
     def edit_prompt(self, prompt: Prompt | QueuedPrompt, title: Callable[[], str]) -> None:
         """Edit a prompt, with its files and images. `title` returns a text on the edit and on how to end the edit."""
         if self.editing is None:
-            attached = self.attachments
-            self._before_edit = _Content(self.text, attached.files, attached.images)
+            files, images = self.attachments.files, self.attachments.images
+            self._before_edit = Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
         self.editing, self._edit_title = prompt, title
         self.load(_written(prompt))
         self._unedited = self.text
@@ -258,24 +253,23 @@ class Composer(MentionField):
 
     def resume_edit(self, prompt: Prompt, title: Callable[[], str]) -> None:
         """Treat the restored text as an edit of an earlier prompt, which the end of the program interrupted."""
-        self._before_edit = _Content()
+        self._before_edit = Draft(pasted=self._pasted)
         self._edit_title, self._unedited = title, prompt.written
         self.editing = prompt
         self.attachments.take_over(prompt.files, prompt.images)
-        self._on_change()
 
     def end_edit(self) -> None:
         """Stop editing an earlier prompt, and restore the composer's content from before the edit."""
         before = self._before_edit
         self.editing = None
-        self.attachments.keep(before.text)
-        self.put(before.text)
+        self.attachments.keep(before.typed)
+        self.put(before.typed)
         self.attachments.take_over(before.files, before.images)
 
     def leave_conversation(self) -> None:
         """End the edit of a prompt, whose conversation is being closed, and keep the text as a new prompt."""
         self.editing = None
-        self._before_edit = _Content()
+        self._before_edit = Draft(pasted=self._pasted)
         self._recalled = None
         self._show_title()
 
@@ -284,7 +278,7 @@ class Composer(MentionField):
         super().action_undo()
         if self.text and self.text == self._sent:
             self.attach_mentions()
-        if self.editing is not None and self.text == self._before_edit.text != _written(self.editing):
+        if self.editing is not None and self.text == self._before_edit.typed != _written(self.editing):
             self.end_edit()
 
     @property
@@ -309,7 +303,7 @@ class Composer(MentionField):
         """The unsent text to save: the edit of a prompt if it has changed the prompt, else the text for a new prompt."""
         text, edits = self.text, "" if self.edited is None else self.edited.id
         if self.editing is not None and (not text.strip() or text == self._unedited):
-            text, edits = self._before_edit.text, ""
+            text, edits = self._before_edit.typed, ""
         if not text.strip():
             return NO_DRAFT
         return DraftRecord(
@@ -361,7 +355,7 @@ class Composer(MentionField):
         fits = self._message.cell_length <= room
         shown = Content(" · ").join(filter(None, (title, self._message if fits else None)))
         self.border_title = Content.assemble(" ", shown, " ") if shown else None
-        self._show_below(Content() if fits else self._message)
+        self.below = Content() if fits else self._message
 
     async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
@@ -401,7 +395,9 @@ class Composer(MentionField):
             start = end = after_start
         if (start, end) != (left, right):
             edit = Edit(edit.text, (top, start), (bottom, end), edit.maintain_selection_offset)
-        return super().edit(edit)
+        result = super().edit(edit)
+        self._follow_mention(typed=len(edit.text) <= 1)
+        return result
 
     def _action(self, event: events.Key) -> str | None:
         if event.key == "ctrl+c" and self.selected_text:
@@ -431,7 +427,6 @@ class Composer(MentionField):
 
     def on_text_area_changed(self) -> None:
         """Update the attachments: the user may have removed the mention of a file, or restored a mention by undo."""
-        self._on_change()
         self.attachments.remove_messages(self.text)
         if self._folded and self._folded not in self.text:
             self._folded = ""
@@ -449,9 +444,9 @@ class Composer(MentionField):
         taken = self.draft
         self._sent = self.text if taken.files or taken.images else ""
         if self.editing is None:
-            self._before_edit = _Content()
+            self._before_edit = Draft(pasted=self._pasted)
         self.end_edit()
-        self._before_edit = _Content()
+        self._before_edit = Draft(pasted=self._pasted)
         self._recalled = None
         self._show_title()
         return taken
@@ -468,6 +463,67 @@ class Composer(MentionField):
         self._recalled = None if place == len(prompts) else place
         self.load(self._draft if self._recalled is None else prompts[place])
         self._recalled_text = self.text
+
+    # Mentions of files
+
+    @property
+    def _before(self) -> str:
+        row, column = self.cursor_location
+        return self.document.get_line(row)[:column]
+
+    def _follow_mention(self, *, typed: bool) -> None:
+        """Complete the mention that the user is typing. A pasted mention is plain text, since others may have written it."""
+        before = self._before
+        mention = mention_at(before, len(before)) if typed and "@" in before else None
+        if mention is not None:
+            self._mentions = True
+            self.completion.complete(mention.path)
+            return
+        self.completion.close()
+        if typed:
+            self._finish_mention()
+        self._mentions = False
+
+    def _finish_mention(self) -> None:
+        if self._mentions:
+            self._mentions = False
+            before = self._before
+            for mention in mentions(before):
+                if mention.end >= len(before) - 1:  # earlier mentions in the line may have been pasted
+                    self.attachments.name(mention.path)
+
+    def on_blur(self) -> None:
+        self.completion.close()
+
+    def _complete(self, path: str) -> None:
+        """Replace the mention that the user is typing with a path. Attach a file; for a folder, list the folder's files."""
+        row, column = self.cursor_location
+        mention = mention_at(self._before, column)
+        self.completion.close()
+        if mention is None:
+            return
+        is_folder = path.endswith("/")
+        text = written(path)
+        self.replace(text.removesuffix('"') if is_folder else f"{text} ", (row, mention.start), (row, column))
+        self._mentions = is_folder
+        if is_folder:
+            self.completion.complete(path)
+        else:
+            self.attachments.name(path)
+
+    def attach_mentions(self) -> None:
+        """Attach all files that the text mentions. Use this method only for texts that the user has sent before."""
+        for mention in mentions(self.text):
+            self.attachments.name(mention.path)
+
+    @property
+    def is_settled(self) -> bool:
+        return not self._mentions and self.attachments.is_settled(self.text)
+
+    async def settle(self) -> bool:
+        """Read the present content of the mentioned files. Returns whether all files are attached."""
+        self._finish_mention()
+        return await self.attachments.settle(self.text)
 
 
 def _written(prompt: Prompt | QueuedPrompt) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -12,15 +13,13 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from paragone.network import GUARD
-from paragone_tui.commands import COMMANDS
+from paragone_tui.commands import COMMANDS, Program
+from paragone_tui.key_order import ACT
 from paragone_tui.keys import Keys
-from paragone_tui.screens.lanes.commands import compare, conversation, engines, lane, prompts
-from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.lanes import Lanes, can_stop
-from paragone_tui.terminal.changed_rows_screen import Cadence
+from paragone_tui.terminal.changed_rows_screen import Cadence, ChangedRowsScreen
 from paragone_tui.terminal.text import one_line
-from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.modal import hints
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.lanes.session import Session
@@ -29,10 +28,17 @@ from paragone_workbench.store.saving import DraftSaving
 
 if TYPE_CHECKING:
     from textual.notifications import Notification
+    from textual.screen import Screen
 
-    from paragone_tui.commands import Program
     from paragone_tui.engine_list import EngineList
     from paragone_tui.history_opening import HistoryOpening
+    from paragone_tui.screens.lanes.column import LaneColumn
+    from paragone_workbench.config.settings import UiSettings
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.store.history import History
+
+
+Result = TypeVar("Result")
 
 
 _MOST = 3
@@ -94,71 +100,35 @@ _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": 
 """Colours of messages by their severity."""
 
 
-class LanesScreen(CommandScreen):
+class LanesProgram(Program, Protocol):
+    """The application, as the lanes see it."""
+
+    @property
+    def keys(self) -> Mapping[str, Keys]:
+        pass
+
+    @property
+    def ui(self) -> UiSettings:
+        pass
+
+    @property
+    def engines(self) -> EngineList:
+        pass
+
+    @property
+    def history_opening(self) -> HistoryOpening:
+        pass
+
+    @property
+    def lane_commands(self) -> Mapping[str, Callable[[LanesScreen], None]]:
+        """The functions of the commands, by the commands' ids."""
+
+
+class LanesScreen(ChangedRowsScreen[None]):
+    """The widgets and the state that commands use and change, and the checks that several commands share."""
+
     AUTO_FOCUS = "Composer"
-    commands: ClassVar[Mapping[str, Callable[[CommandScreen], None]]] = {
-        "send": prompts.send,
-        "send-to-lane": on_current_lane(lambda screen, column: prompts.send(screen, column.lane)),
-        "newline": lane.in_prompt(lambda composer: composer.insert("\n")),
-        "lane-mode": lane.lane_mode,
-        "editor": prompts.editor,
-        "attach-file": prompts.attach_file,
-        "recall-earlier": lambda screen: prompts.recall(screen, -1),
-        "recall-later": lambda screen: prompts.recall(screen, 1),
-        "search-prompts": prompts.search_prompts,
-        "word-back": lane.in_prompt(Composer.action_cursor_word_left),
-        "word-forward": lane.in_prompt(Composer.action_cursor_word_right),
-        "delete-word": lane.in_prompt(Composer.action_delete_word_right),
-        "edit-prompt": prompts.edit_prompt,
-        "queue": prompts.queue,
-        "stop-lane": lane.stop_lane,
-        "regenerate": lane.regenerate,
-        "continue-answer": lane.continue_answer,
-        "fork-lane": conversation.fork_lane,
-        "tree": conversation.tree,
-        "swap-engine": engines.swap_engine,
-        "restart-engine": engines.restart_engine,
-        "copy-answer": lane.copy_answer,
-        "copy": lane.copy,
-        "about-lane": lane.about_lane,
-        "costs": lane.costs,
-        "settings": engines.settings,
-        "reference-lane": compare.reference_lane,
-        "divergence": compare.divergence,
-        "toggle-heat": compare.toggle_heat,
-        "zoom": lane.zoom,
-        "close-lane": engines.close_lane,
-        "stop": lane.stop,
-        "add-lane": engines.add_lane,
-        "toggle-differences": compare.toggle_differences,
-        "toggle-link": lane.toggle_link,
-        "toggle-mode": lane.toggle_mode,
-        "parity": compare.parity,
-        "fidelity": compare.fidelity,
-        "blind-vote": compare.blind_vote,
-        "prefer-answer": compare.prefer_answer,
-        "undo-vote": compare.undo_vote,
-        "new-conversation": conversation.new_conversation,
-        "reopen": conversation.reopen,
-        "find": conversation.find,
-        "write": prompts.write,
-        "previous-variant": lambda screen: prompts.step(screen, -1),
-        "next-variant": lambda screen: prompts.step(screen, 1),
-        "previous-turn": lambda screen: conversation.select(screen, -1),
-        "next-turn": lambda screen: conversation.select(screen, 1),
-        "next-lane": lambda screen: screen.lanes.move(1),
-        "previous-lane": lambda screen: screen.lanes.move(-1),
-        "toggle-thinking": lambda screen: screen.lanes.toggle_thinking(),
-        "toggle-logs": lane.toggle_logs,
-        "scroll-down": lane.scrolling(lambda transcript: transcript.scroll_rows(1)),
-        "scroll-up": lane.scrolling(lambda transcript: transcript.scroll_rows(-1)),
-        "half-page-down": lane.scrolling(lambda transcript: transcript.scroll_pages(0.5)),
-        "half-page-up": lane.scrolling(lambda transcript: transcript.scroll_pages(-0.5)),
-        "page-down": lane.scrolling(lambda transcript: transcript.scroll_pages(1)),
-        "page-up": lane.scrolling(lambda transcript: transcript.scroll_pages(-1)),
-        "to-start": lane.scrolling(Transcript.to_start),
-        "to-end": lane.scrolling(Transcript.to_end),
-    }
+    has_lanes = True
     DEFAULT_CSS = """
     #keys { height: auto; min-height: 1; max-height: 40%; padding: 0 1; color: $text-muted; }
     #queue {
@@ -167,22 +137,25 @@ class LanesScreen(CommandScreen):
     }
     """
 
-    def __init__(
-        self,
-        session: Session,
-        keys: Mapping[str, Keys],
-        program: Program,
-        engine_list: EngineList,
-        history: HistoryOpening,
-        *,
-        markdown: bool,
-    ) -> None:
-        super().__init__(session, program, engine_list, history)
-        self.markdown = markdown
-        self._keys = keys
+    def __init__(self, session: Session, program: LanesProgram) -> None:
+        super().__init__()
+        self.session = session
+        self.program = program
+        self.engines = program.engines
+        self.history = program.history_opening
+        self.markdown = program.ui.markdown
+        self._commands = program.lane_commands
+        self._keys = keys = program.keys
+        self.other_mode: Mode = "parallel" if session.pool.scheduler.mode == "sequential" else "sequential"
+        self.is_blind = False
+        """Whether the next answers are shown without the names of the lanes, for a blind vote."""
+        self.demo_is_coming = False
+        """Whether the demo's lanes are about to be added."""
+        self.sends_after_demo = False
+        self.earlier_prompts: list[str] = []
         self.painter = Cadence(self.show_state)
         """Calls `show_state` with the next frame."""
-        self.lanes = Lanes(session, keys, self.painter, markdown=markdown)
+        self.lanes = Lanes(session, keys, self.painter, markdown=self.markdown)
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
             {key: action for command, action in actions.items() for key in keys[command].both}
@@ -195,8 +168,6 @@ class LanesScreen(CommandScreen):
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},
             program=program,
             session=session,
-            on_change=lambda: self.drafts.changed(),
-            show_below=self._show_below,
         )
         self.drafts = DraftSaving(lambda: self.composer.unsent, session.recorder)
         self._queue = Static(id="queue", markup=False)
@@ -208,8 +179,6 @@ class LanesScreen(CommandScreen):
         self._fitted = Size()
         """The size that the screen was last adapted to."""
         self._foot = Static(id="keys", markup=False)
-        self._message = Content()
-        """The message that does not fit into the rule above the prompt; empty without such a message."""
 
     def action_list_commands(self) -> None:
         """List the commands. If the text typed in the list is no command, insert it into the prompt."""
@@ -222,7 +191,7 @@ class LanesScreen(CommandScreen):
         )
 
     def action_command(self, command: str) -> None:
-        self.commands[command](self)
+        self._commands[command](self)
 
     def compose(self) -> ComposeResult:
         yield self.lanes
@@ -236,6 +205,7 @@ class LanesScreen(CommandScreen):
         self.composer.fit(self.app.size.height)
         self.lanes.lay_out(self.app.size.width)
         self.session.on_change = self.painter.ask
+        self.watch(self.composer, "below", lambda: self.show_keys(), init=False)
         self.show_state()
 
     def on_unmount(self) -> None:
@@ -287,6 +257,9 @@ class LanesScreen(CommandScreen):
         self.lanes.lay_out(event.size.width)
         self.show_keys(event.size.width)
 
+    def on_text_area_changed(self) -> None:
+        self.drafts.changed()
+
     def on_paste(self, event: events.Paste) -> None:
         if self.lanes.in_lane_mode:
             self.set_focus(self.composer)
@@ -305,12 +278,6 @@ class LanesScreen(CommandScreen):
         )
         return True
 
-    def _show_below(self, message: Content) -> None:
-        """Show a message instead of the key hints. An empty message shows the key hints again."""
-        if message != self._message:
-            self._message = message
-            self.show_keys()
-
     def show_keys(self, width: int | None = None) -> None:
         """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width).
 
@@ -318,8 +285,8 @@ class LanesScreen(CommandScreen):
         and `unlinked` (if lanes scroll alone).
         """
         offline = "offline  " if GUARD.is_offline else ""
-        if self._message:
-            self._foot.update(Content(offline) + self._message)
+        if self.composer.below:
+            self._foot.update(Content(offline) + self.composer.below)
             return
         in_lane_mode = self.lanes.in_lane_mode
         mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
@@ -345,3 +312,62 @@ class LanesScreen(CommandScreen):
             engine = column.lane.engine
             if GUARD.cuts_off(engine.definition.name) and (engine.is_open or engine.is_opening):
                 self.begin(column.lane.restart)
+
+    def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run a coroutine function in the background, for which later keys wait. Show a ParagoneError of the function."""
+        self.run_worker(self.program.reported(work), group=ACT)
+
+    def begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Begin a coroutine function that takes long, and for which no key waits. Show a ParagoneError of the function."""
+        self.run_worker(self.program.reported(work), group="work")
+
+    def say(self, sentence: str, *, warning: bool = False) -> None:
+        self.program.say(sentence, warning=warning)
+
+    def show(self, screen: Screen[Result | None], then: Callable[[Result], object] | None = None) -> None:
+        """Show a screen over the lanes. If the screen closes with a result other than None, call `then` with the result."""
+
+        def closed(result: Result | None) -> None:
+            if then is not None and result is not None:
+                then(result)
+
+        self.app.push_screen(screen, closed)
+
+    def key_of(self, command: str) -> str:
+        """Return the first key that a command has in the present mode, in short notation."""
+        return self.lanes.key_of(command)
+
+    def history_or_say(self) -> History | None:
+        """Return the history. If the history is not open, show why and return None."""
+        if self.history.history is None:
+            self.say(self.history.problem, warning=True)
+        return self.history.history
+
+    def is_answering(self, lanes: Iterable[Lane]) -> bool:
+        busy = any(lane.is_busy for lane in lanes)
+        if busy:
+            self.say(f"An answer is still being generated; {self.key_of('stop')} stops it.")
+        return busy
+
+    def lane_is_answering(self, lane: Lane) -> bool:
+        if lane.is_busy:
+            self.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
+        return lane.is_busy
+
+
+Arguments = ParamSpec("Arguments")
+
+
+def on_current_lane(
+    act: Callable[Concatenate[LanesScreen, LaneColumn, Arguments], None],
+) -> Callable[Concatenate[LanesScreen, Arguments], None]:
+    """Make a command act on the column of the current lane. Without lanes, the command shows a message."""
+
+    @wraps(act)
+    def command(screen: LanesScreen, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        if (column := screen.lanes.current) is None:
+            screen.say(f"There is no lane; {screen.key_of('add-lane')} adds one.")
+        else:
+            act(screen, column, *args, **kwargs)
+
+    return command

@@ -1,19 +1,26 @@
-"""Commands on prompts: write, send, edit and recall prompts, and switch between variants."""
+"""Commands on prompts, on answers, and on the lanes that show them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from paragone_tui.screens.lanes.commands.compare import can_vote, open_ballot
-from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
+from paragone import InputError
+from paragone_tui.screens.lanes.compare_commands import can_vote, open_ballot
 from paragone_tui.screens.lanes.lanes import can_stop
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
 from paragone_tui.terminal.text import one_line
+from paragone_workbench.lanes.session import continue_run
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.column import LaneColumn
+    from paragone_tui.screens.lanes.composer import Composer
+    from paragone_tui.transcript import Transcript
+    from paragone_workbench.config.settings import Mode
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.variants import Copy
     from paragone_workbench.store.history import History
     from paragone_workbench.store.records import QueuedPrompt
 
@@ -22,7 +29,7 @@ _RECALLED = 100
 """Number of prompts of earlier conversations that the user can recall one by one. Search finds all earlier prompts."""
 
 
-def send(screen: CommandScreen, lane: Lane | None = None) -> None:
+def send(screen: LanesScreen, lane: Lane | None = None) -> None:
     """Read the files that the prompt mentions, then send the prompt to `lane`, or to all lanes; busy lanes queue it.
 
     An edited prompt goes to all lanes that answered the earlier prompt. If a file cannot be read, do not send the prompt.
@@ -38,7 +45,7 @@ def send(screen: CommandScreen, lane: Lane | None = None) -> None:
     screen.do(settle_and_send)
 
 
-def _send(screen: CommandScreen, lane: Lane | None) -> None:
+def _send(screen: LanesScreen, lane: Lane | None) -> None:
     session, composer = screen.session, screen.composer
     lanes = session.lanes if lane is None else [lane]
     if not composer.prompt.strip():
@@ -69,7 +76,7 @@ def _send(screen: CommandScreen, lane: Lane | None) -> None:
         open_ballot(screen, lambda: _ask(screen, lane))
 
 
-def _refusal(screen: CommandScreen, lanes: Sequence[Lane]) -> str:
+def _refusal(screen: LanesScreen, lanes: Sequence[Lane]) -> str:
     """Return why none of these lanes would accept the prompt, and what to do; empty if a lane may accept it."""
     draft = screen.composer.draft
     if refusal := screen.composer.gauge.refusal(draft, lanes):
@@ -80,7 +87,7 @@ def _refusal(screen: CommandScreen, lanes: Sequence[Lane]) -> str:
     return ""
 
 
-def _ask(screen: CommandScreen, lane: Lane | None) -> Prompt | None:
+def _ask(screen: LanesScreen, lane: Lane | None) -> Prompt | None:
     """Send the text and the files in the composer, and return the sent prompt; None if it was not sent."""
     if screen.composer.edited is not None:
         return _send_edited(screen, screen.composer.edited)
@@ -90,7 +97,7 @@ def _ask(screen: CommandScreen, lane: Lane | None) -> Prompt | None:
     return screen.session.send(draft.text, draft.images, files=draft.files, lanes=lanes)
 
 
-def _send_edited(screen: CommandScreen, prompt: Prompt) -> Prompt | None:
+def _send_edited(screen: LanesScreen, prompt: Prompt) -> Prompt | None:
     session, composer = screen.session, screen.composer
     if screen.is_answering(lane for lane in session.lanes if lane.answer(prompt) is not None):
         return None
@@ -105,14 +112,14 @@ def _send_edited(screen: CommandScreen, prompt: Prompt) -> Prompt | None:
     return edited
 
 
-def _send_again(screen: CommandScreen, prompts: Sequence[QueuedPrompt]) -> None:
+def _send_again(screen: LanesScreen, prompts: Sequence[QueuedPrompt]) -> None:
     session = screen.session
     session.send_again(prompts)
     if prompts and not any(map(session.can_answer, session.lanes)):
         screen.say(f"No engine is running; {screen.key_of('restart-engine')} starts one again.")
 
 
-def queue(screen: CommandScreen) -> None:
+def queue(screen: LanesScreen) -> None:
     if not screen.session.queue.prompts:
         screen.say("No prompt waits. Prompts wait if their lane is busy.")
         return
@@ -134,7 +141,7 @@ def queue(screen: CommandScreen) -> None:
 
 
 @on_current_lane
-def edit_prompt(screen: CommandScreen, column: LaneColumn) -> None:
+def edit_prompt(screen: LanesScreen, column: LaneColumn) -> None:
     prompts = [run.prompt for run in column.lane.path if run.prompt is not None]
     if not prompts:
         screen.say("There is no prompt yet.")
@@ -146,17 +153,17 @@ def edit_prompt(screen: CommandScreen, column: LaneColumn) -> None:
     screen.composer.edit_prompt(prompts[at], _edit_title(screen, f"prompt {at + 1} of {len(prompts)}"))
 
 
-def _edit_title(screen: CommandScreen, which: str) -> Callable[[], str]:
+def _edit_title(screen: LanesScreen, which: str) -> Callable[[], str]:
     enter = _shown_key(screen, "send")
     return lambda: f"Editing {which} · {enter} starts a branch · {_end_of_edit(screen, 'cancels')}"
 
 
-def _end_of_edit(screen: CommandScreen, effect: str) -> str:
+def _end_of_edit(screen: LanesScreen, effect: str) -> str:
     """Describe the key that ends an edit. The key stops busy lanes first; without busy lanes, it has the effect `effect`."""
     return f"{_shown_key(screen, 'stop')} {'stops the lanes first' if can_stop(screen.session) else effect}"
 
 
-def resume_edit(screen: CommandScreen, prompt_id: str) -> None:
+def resume_edit(screen: LanesScreen, prompt_id: str) -> None:
     """Treat the composer's text as an edit of an earlier prompt. If that prompt's conversation is not open, show a message."""
     edited = next((prompt for prompt in screen.session.prompts if prompt.id == prompt_id), None)
     if edited is None:
@@ -166,14 +173,15 @@ def resume_edit(screen: CommandScreen, prompt_id: str) -> None:
         )
     else:
         screen.composer.resume_edit(edited, _edit_title(screen, "an earlier prompt"))
+        screen.drafts.changed()
 
 
-def _shown_key(screen: CommandScreen, command: str) -> str:
+def _shown_key(screen: LanesScreen, command: str) -> str:
     return screen.key_of(command).replace("^", "ctrl+")
 
 
 @on_current_lane
-def step(screen: CommandScreen, column: LaneColumn, by: int) -> None:
+def step(screen: LanesScreen, column: LaneColumn, by: int) -> None:
     """Show the previous (-1) or the next (1) variant in the current lane."""
     if screen.lane_is_answering(column.lane):
         return
@@ -191,12 +199,12 @@ def step(screen: CommandScreen, column: LaneColumn, by: int) -> None:
         )
 
 
-def write(screen: CommandScreen) -> None:
+def write(screen: LanesScreen) -> None:
     """Move the focus to the prompt before the next key is handled."""
     screen.set_focus(screen.composer)
 
 
-def attach_file(screen: CommandScreen) -> None:
+def attach_file(screen: LanesScreen) -> None:
     write(screen)
     composer = screen.composer
     row, column = composer.cursor_location
@@ -206,7 +214,7 @@ def attach_file(screen: CommandScreen) -> None:
     composer.insert("@")
 
 
-def search_prompts(screen: CommandScreen) -> None:
+def search_prompts(screen: LanesScreen) -> None:
     """Let the user find an earlier prompt, and replace the composer's text with it. Undo restores the old text."""
     from paragone_tui.screens.pickers import PromptPicker
 
@@ -214,13 +222,13 @@ def search_prompts(screen: CommandScreen) -> None:
     screen.show(PromptPicker(screen.history.history, here), lambda text: replace_prompt(screen, text))
 
 
-def editor(screen: CommandScreen) -> None:
+def editor(screen: LanesScreen) -> None:
     """Open the prompt in the user's editor, and replace the prompt with the edited text."""
     write(screen)
     screen.do(lambda: _edit_outside(screen))
 
 
-async def _edit_outside(screen: CommandScreen) -> None:
+async def _edit_outside(screen: LanesScreen) -> None:
     text = await screen.program.edit_text(screen.composer.prompt)
     if text is None:
         screen.say("The editor changed nothing.")
@@ -228,7 +236,7 @@ async def _edit_outside(screen: CommandScreen) -> None:
         screen.composer.load(text)
 
 
-def recall(screen: CommandScreen, by: int) -> None:
+def recall(screen: LanesScreen, by: int) -> None:
     """Recall an earlier (-1) or a later (1) prompt into the composer, also from earlier conversations."""
     write(screen)
     history = screen.history.history
@@ -238,26 +246,198 @@ def recall(screen: CommandScreen, by: int) -> None:
         _recall(screen, by)
 
 
-async def _recall_first(screen: CommandScreen, history: History, by: int) -> None:
+async def _recall_first(screen: LanesScreen, history: History, by: int) -> None:
     found = await history.call(lambda store: store.prompts("", _RECALLED))
     screen.earlier_prompts = [*reversed(found)]
     _recall(screen, by)
 
 
-def _recall(screen: CommandScreen, by: int) -> None:
+def _recall(screen: LanesScreen, by: int) -> None:
     here = (prompt.written for prompt in screen.session.prompts)
     screen.composer.recall([*screen.earlier_prompts, *here], by)
     _attach_again(screen)
 
 
-def replace_prompt(screen: CommandScreen, text: str) -> None:
+def replace_prompt(screen: LanesScreen, text: str) -> None:
     write(screen)
     screen.composer.load(text)
     _attach_again(screen)
 
 
-def _attach_again(screen: CommandScreen) -> None:
+def _attach_again(screen: LanesScreen) -> None:
     text = screen.composer.prompt
     prompts = screen.session.prompts
     if any(prompt.written == text and (prompt.files or prompt.images) for prompt in prompts):
         screen.composer.attach_mentions()
+
+
+_ORDER_SENTENCES: dict[Mode, str] = {
+    "parallel": "The lanes now answer all at once and share the machine.",
+    "sequential": "The lanes now answer one after the other, each with all of the machine.",
+    "swap": "The lanes now answer with one engine in memory at a time.",
+    "auto": "The lanes now answer all at once where their engines fit in memory.",
+}
+
+
+def stop(screen: LanesScreen) -> None:
+    """Stop all answers. If no lane is busy, stop loading engines. If no engine is loading, cancel the edit of a prompt.
+
+    Except after an edit, show the key that quits.
+    """
+    session, quits = screen.session, f"{screen.key_of('quit')} quits."
+    if session.is_busy:
+        screen.begin(session.stop)
+        loads = (
+            f"Models go on loading; {screen.key_of('stop')} again stops that. " if session.is_opening else ""
+        )
+        screen.say(f"All answers stop. {loads}{quits}")
+    elif session.is_opening:
+        session.stop_opening()
+        screen.say(f"Loading stops. {quits}")
+    elif screen.composer.editing is not None:
+        screen.composer.end_edit()
+    else:
+        screen.say(quits)
+
+
+def zoom(screen: LanesScreen) -> None:
+    screen.lanes.zoomed = not screen.lanes.zoomed
+    screen.lanes.lay_out()
+
+
+def toggle_link(screen: LanesScreen) -> None:
+    lanes = screen.lanes
+    lanes.linked = not lanes.linked
+    lanes.lay_out()
+    screen.show_keys()
+    screen.say(
+        "The lanes' turns are aligned, and the lanes scroll together."
+        if lanes.linked
+        else f"Each lane scrolls alone; {screen.key_of('toggle-link')} links them again."
+    )
+
+
+def toggle_mode(screen: LanesScreen) -> None:
+    """Switch between two schedules, usually between parallel and sequential answers."""
+    scheduler = screen.session.pool.scheduler
+    scheduler.mode, screen.other_mode = screen.other_mode, scheduler.mode
+    screen.session.open_engines()
+    screen.show_keys()
+    screen.say(_ORDER_SENTENCES[scheduler.mode])
+
+
+@on_current_lane
+def stop_lane(screen: LanesScreen, column: LaneColumn) -> None:
+    if column.lane.is_busy:
+        screen.begin(partial(screen.session.stop, [column.lane]))
+    else:
+        column.lane.engine.stop_opening()
+
+
+@on_current_lane
+def regenerate(screen: LanesScreen, column: LaneColumn) -> None:
+    """Let the current lane answer the selected or the last prompt again."""
+    if screen.lane_is_answering(column.lane):
+        return
+    selected = screen.lanes.selected_run
+    run = screen.session.regenerate(column.lane, None if selected is None else selected.prompt)
+    if run is None:
+        screen.say(
+            "There is no prompt yet."
+            if not screen.session.prompts
+            else f"This lane's engine is not running; {screen.key_of('restart-engine')} starts it."
+        )
+
+
+@on_current_lane
+def continue_answer(screen: LanesScreen, column: LaneColumn) -> None:
+    if screen.lane_is_answering(column.lane):
+        return
+    try:
+        continue_run(screen.session, column.lane)
+    except InputError as error:
+        screen.say(str(error))
+
+
+@on_current_lane
+def copy_answer(screen: LanesScreen, column: LaneColumn) -> None:
+    selected = screen.lanes.selected_run
+    text = column.lane.last_answer if selected is None else selected.text.strip("\r\n")
+    if text:
+        screen.program.copy(text)
+    else:
+        screen.say("There is no answer to copy yet.")
+
+
+@on_current_lane
+def copy(screen: LanesScreen, column: LaneColumn) -> None:
+    """Let the user pick a text to copy: a block of code, the answer, the turn of all lanes, or the conversation."""
+    run = screen.lanes.selected_run or column.lane.record.head
+    if run is None:
+        screen.say("There is nothing to copy yet.")
+        return
+    from paragone_tui.screens.pickers import CopyPicker
+    from paragone_workbench.lanes.variants import copies
+
+    def picked(result: tuple[Copy, bool]) -> None:
+        chosen, to_file = result
+        if to_file:
+            screen.program.copy_to_file(chosen.text)
+        else:
+            screen.program.copy(chosen.text)
+
+    screen.show(CopyPicker(list(copies(screen.session.lanes, run))), picked)
+
+
+@on_current_lane
+def about_lane(screen: LanesScreen, column: LaneColumn) -> None:
+    from paragone_tui.screens.sheets import AboutLane
+
+    screen.show(AboutLane(column.lane))
+
+
+@on_current_lane
+def costs(screen: LanesScreen, column: LaneColumn) -> None:
+    from paragone_tui.screens.sheets import CostsSheet
+    from paragone_workbench.runs.result import Costs
+
+    runs = [(run.result.definition.name, Costs.of(run.result)) for run in column.lane.record.runs]
+    names = dict.fromkeys(name for name, cost in runs if cost.runs)
+    if names:
+        engines = {name: Costs.total(cost for engine, cost in runs if engine == name) for name in names}
+        screen.show(CostsSheet(column.lane.name, engines))
+    else:
+        screen.say("This lane has no answer yet, so it has cost nothing.")
+
+
+def toggle_logs(screen: LanesScreen) -> None:
+    if not screen.lanes.toggle_logs():
+        screen.composer.unfold()
+
+
+def lane_mode(screen: LanesScreen) -> None:
+    """Leave the prompt. If a list of files is open at the prompt, close the list instead."""
+    if screen.composer.completion.is_open:
+        screen.composer.completion.close()
+    else:
+        screen.set_focus(screen.lanes)
+
+
+def scrolling(by: Callable[[Transcript], None]) -> Callable[[LanesScreen], None]:
+    """Return a command that scrolls the current lane's transcript."""
+
+    def scroll(screen: LanesScreen) -> None:
+        if screen.lanes.current is not None:
+            by(screen.lanes.current.transcript)
+
+    return scroll
+
+
+def in_prompt(edit: Callable[[Composer], object]) -> Callable[[LanesScreen], None]:
+    """Return a command that edits the prompt, and leads to it."""
+
+    def run(screen: LanesScreen) -> None:
+        write(screen)
+        edit(screen.composer)
+
+    return run

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from paragone import InputError
-from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from paragone_workbench.store.history import History
 
 
-def toggle_differences(screen: CommandScreen) -> None:
+def toggle_differences(screen: LanesScreen) -> None:
     shown = screen.lanes.differences.toggle()
     screen.lanes.lay_out()
     screen.say(
@@ -34,13 +34,13 @@ def toggle_differences(screen: CommandScreen) -> None:
 
 
 @on_current_lane
-def reference_lane(screen: CommandScreen, column: LaneColumn) -> None:
+def reference_lane(screen: LanesScreen, column: LaneColumn) -> None:
     screen.lanes.differences.compare_with(column.lane)
     screen.lanes.lay_out()
 
 
 @on_current_lane
-def toggle_heat(screen: CommandScreen, column: LaneColumn) -> None:
+def toggle_heat(screen: LanesScreen, column: LaneColumn) -> None:
     if not screen.lanes.differences.toggle_heat(column.lane):
         screen.say("The probabilities of the tokens are hidden.")
     elif not column.lane.engine.capabilities.logprobs:
@@ -57,13 +57,13 @@ def toggle_heat(screen: CommandScreen, column: LaneColumn) -> None:
         )
 
 
-def parity(screen: CommandScreen) -> None:
+def parity(screen: LanesScreen) -> None:
     from paragone_tui.screens.parity import ParitySheet
 
     screen.show(ParitySheet(screen.session, screen.do))
 
 
-def fidelity(screen: CommandScreen) -> None:
+def fidelity(screen: LanesScreen) -> None:
     session, reference = screen.session, screen.lanes.differences.reference
     if reference is None or len(session.lanes) < 2:
         screen.say(f"There is nothing to compare with; {screen.key_of('add-lane')} adds a lane.")
@@ -84,7 +84,7 @@ def fidelity(screen: CommandScreen) -> None:
     screen.show(FidelitySheet(lanes, screen.do, lambda found: _save_fidelity(screen, lanes, found)))
 
 
-async def _save_fidelity(screen: CommandScreen, lanes: Sequence[Lane], found: Fidelity) -> None:
+async def _save_fidelity(screen: LanesScreen, lanes: Sequence[Lane], found: Fidelity) -> None:
     from paragone_workbench.experiments.identity import measurement_of
     from paragone_workbench.measure.fidelity_verdict import fidelity_json
 
@@ -98,7 +98,7 @@ async def _save_fidelity(screen: CommandScreen, lanes: Sequence[Lane], found: Fi
 
 
 @on_current_lane
-def divergence(screen: CommandScreen, column: LaneColumn) -> None:
+def divergence(screen: LanesScreen, column: LaneColumn) -> None:
     """Show where the current lane's answer parts from the reference lane's answer, and how sure each engine was."""
     if len(screen.lanes.columns) < 2:
         screen.say(f"There is nothing to compare with; {screen.key_of('add-lane')} adds a lane.")
@@ -106,7 +106,7 @@ def divergence(screen: CommandScreen, column: LaneColumn) -> None:
         screen.do(lambda: _show_divergence(screen, column))
 
 
-async def _show_divergence(screen: CommandScreen, column: LaneColumn) -> None:
+async def _show_divergence(screen: LanesScreen, column: LaneColumn) -> None:
     from paragone_tui.screens.divergence import DivergenceSheet
     from paragone_workbench.compare.divergence import Divergence, fork_of
 
@@ -137,7 +137,7 @@ async def _show_divergence(screen: CommandScreen, column: LaneColumn) -> None:
     screen.show(sheet)
 
 
-def _go_on_from(screen: CommandScreen, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
+def _go_on_from(screen: LanesScreen, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
     from paragone_workbench.compare.divergence import prefix_with
     from paragone_workbench.lanes.session import continue_prefix
 
@@ -169,7 +169,7 @@ class _Answer(NamedTuple):
     """The place where the answer parts from the reference's answer; None for the reference's answer."""
 
 
-def _answers(screen: CommandScreen, current: Lane) -> list[_Answer] | None:
+def _answers(screen: LanesScreen, current: Lane) -> list[_Answer] | None:
     """Return the answers to the last prompt that the current lane and the reference have answered.
 
     The first item is the reference's answer. Returns None if no other answer can be compared with the reference's answer.
@@ -193,7 +193,7 @@ def _answers(screen: CommandScreen, current: Lane) -> list[_Answer] | None:
     return None
 
 
-def blind_vote(screen: CommandScreen) -> None:
+def blind_vote(screen: LanesScreen) -> None:
     _be_blind(screen, not screen.is_blind)
     screen.say(
         "The next answers are shuffled and without names until you have voted."
@@ -202,12 +202,12 @@ def blind_vote(screen: CommandScreen) -> None:
     )
 
 
-def _be_blind(screen: CommandScreen, blind: bool) -> None:
+def _be_blind(screen: LanesScreen, blind: bool) -> None:
     screen.is_blind = blind
     screen.show_keys()
 
 
-def can_vote(screen: CommandScreen, edited: Prompt | None) -> bool:
+def can_vote(screen: LanesScreen, edited: Prompt | None) -> bool:
     """Return whether a blind vote on the next answers is possible, and show why if the vote is not possible.
 
     `edited` is the earlier prompt that the user edits; None for a new prompt.
@@ -226,7 +226,7 @@ def can_vote(screen: CommandScreen, edited: Prompt | None) -> bool:
     return screen.history_or_say() is not None and not screen.is_answering(lanes)
 
 
-def open_ballot(screen: CommandScreen, ask: Callable[[], Prompt | None]) -> None:
+def open_ballot(screen: LanesScreen, ask: Callable[[], Prompt | None]) -> None:
     """Cover the lanes, then send a prompt with `ask`, and show the answers without the names of their engines."""
     from paragone_tui.screens.blind_turn import BlindTurn
     from paragone_workbench.experiments.voting import Ballot, shuffled
@@ -251,7 +251,7 @@ def open_ballot(screen: CommandScreen, ask: Callable[[], Prompt | None]) -> None
 
 
 @on_current_lane
-def prefer_answer(screen: CommandScreen, column: LaneColumn) -> None:
+def prefer_answer(screen: LanesScreen, column: LaneColumn) -> None:
     lane = column.lane
     run = lane.record.head
     prompt = run.prompt if run is not None else None
@@ -266,7 +266,7 @@ def prefer_answer(screen: CommandScreen, column: LaneColumn) -> None:
 
 
 async def _prefer(
-    screen: CommandScreen, history: History, lane: Lane, lanes: list[Lane], prompt: Prompt
+    screen: LanesScreen, history: History, lane: Lane, lanes: list[Lane], prompt: Prompt
 ) -> None:
     from paragone_workbench.experiments.voting import Ballot, save_vote
 
@@ -280,13 +280,13 @@ async def _prefer(
     )
 
 
-def undo_vote(screen: CommandScreen) -> None:
+def undo_vote(screen: LanesScreen) -> None:
     if (history := screen.history_or_say()) is not None:
         program = screen.program
         program.save(program.reported(lambda: _undo(screen, history)))
 
 
-async def _undo(screen: CommandScreen, history: History) -> None:
+async def _undo(screen: LanesScreen, history: History) -> None:
 
     prompts = [prompt.id for prompt in screen.session.prompts]
     taken_back = await history.call(lambda store: store.votes.delete_last(prompts))

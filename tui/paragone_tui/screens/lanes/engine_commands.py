@@ -1,0 +1,530 @@
+"""Commands on engines and conversations, and the table of all commands."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from paragone import InputError
+from paragone.options import describe
+from paragone.texts import counted, quoted
+from paragone_tui.screens.lanes import compare_commands, prompt_commands
+from paragone_tui.screens.lanes.composer import Composer
+from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
+from paragone_tui.terminal.text import one_line
+from paragone_tui.transcript import Transcript
+from paragone_workbench.config.settings import preset_of
+from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.reopening import defined_otherwise
+from paragone_workbench.lanes.settings import Origin, edited, lane_settings
+from paragone_workbench.lanes.variants import find_run, newest_after
+
+if TYPE_CHECKING:
+    from paragone_tui.screens.engine_picker import Picked
+    from paragone_tui.screens.lanes.column import LaneColumn
+    from paragone_tui.screens.settings import SettingsChange
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.settings import Carried
+    from paragone_workbench.runs.run import Run
+    from paragone_workbench.store.records import DraftRecord, Hit
+    from paragone_workbench.store.saving import DraftSaving
+
+
+@on_current_lane
+def settings(screen: LanesScreen, column: LaneColumn) -> None:
+    lane = column.lane
+    definition, backend = lane.engine.definition, lane.engine.backend
+    if backend is None:
+        screen.say(f"The backend {definition.backend} is not installed: it has no settings.")
+        return
+    from paragone_tui.screens.settings import SettingsForm
+
+    config = screen.engines.config
+    runs = (run for run in reversed(lane.path) if run.result.definition.is_called_like(definition))
+    reported = next((run.settings for run in runs if run.settings is not None), None)
+    sources: list[tuple[Origin, EngineDefinition | None]] = [
+        ("saved" if definition.name in config.added else "config.toml", config.engines.get(definition.name)),
+        ("conversation" if lane.is_reopened else "command line", lane.first_definition),
+    ]
+    in_force = reported.sampling if reported is not None else None
+    found = lane_settings(definition, backend, sources, in_force=in_force)
+
+    def check(edits: Mapping[str, str], all_lanes: bool) -> None:
+        for target in _targets(screen, lane, all_lanes):
+            _edited(target, edits)
+            if target.is_busy and _reloads(target, edits):
+                raise InputError(
+                    f"The lane {target.name!r} is still answering, and this change reloads its model.",
+                    hint=f"Close this form and stop the answer with {screen.key_of('stop-lane')} first.",
+                )
+
+    form = SettingsForm(
+        lane.name,
+        found,
+        _system(screen, lane),
+        presets=config.presets,
+        remove_preset=screen.engines.remove_preset,
+        several_lanes=len(screen.session.lanes) > 1,
+        check=check,
+    )
+    screen.show(form, lambda change: screen.do(lambda: _apply(screen, lane, change)))
+
+
+async def _apply(screen: LanesScreen, lane: Lane, change: SettingsChange) -> None:
+    session = screen.session
+    if change.system is not None:
+        session.system_prompt.change(change.system)
+    if change.edits:
+        for target in _targets(screen, lane, change.all_lanes):
+            if missing := _missing(target, change.edits):
+                screen.say(f"{target.name} has no option {', '.join(missing)}.")
+            definition = _edited(target, change.edits)
+            if definition != target.engine.definition:
+                await session.configure(target, definition)
+    backend = lane.engine.backend
+    if change.save_preset and backend is not None:
+        system = _system(screen, lane)
+        preset = preset_of(change.save_preset, lane.engine.definition, backend, system=system)
+        screen.say(f"Saved as the preset {screen.engines.save_preset(preset)}.")
+    if change.save_as:
+        saved = dataclasses.replace(lane.engine.definition, name=change.save_as)
+        saved = dataclasses.replace(saved, name=screen.engines.save(saved, lane.engine.backend))
+        await session.configure(lane, saved)
+        screen.engines.remember_lanes()
+        screen.say(f"Saved as {saved.name}.")
+    screen.show_state()
+    screen.lanes.lay_out()
+
+
+def _system(screen: LanesScreen, lane: Lane) -> str:
+    head = lane.record.head
+    return screen.session.system_prompt.after(head.prompt if head is not None else None)
+
+
+def _targets(screen: LanesScreen, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
+    return [other for other in screen.session.lanes if all_lanes or other is lane]
+
+
+def _edited(lane: Lane, edits: Mapping[str, str]) -> EngineDefinition:
+    """Return a lane's engine definition with the edits. Raises InputError if a value is invalid."""
+    backend = lane.engine.backend
+    if backend is None:
+        return lane.engine.definition
+    definition = edited(lane.engine.definition, backend, edits)
+    split_options(definition, backend)
+    return definition
+
+
+def _missing(lane: Lane, edits: Mapping[str, str]) -> Sequence[str]:
+    backend = lane.engine.backend
+    return [name for name in edits if backend is not None and name not in declared_options(backend)]
+
+
+def _reloads(lane: Lane, edits: Mapping[str, str]) -> bool:
+    backend = lane.engine.backend
+    return backend is not None and any(info.name in edits for info in describe(backend.load_options))
+
+
+MOST_LANES = 6
+"""Maximum number of lanes after adding a lane: more lanes are hard to read side by side."""
+
+
+def add_lane(screen: LanesScreen) -> None:
+    if not has_room(screen):
+        return
+    from paragone_tui.screens.engine_picker import EnginePicker
+
+    def chosen(picked: Sequence[Picked]) -> None:
+        engines = [(one.definition, one.is_new) for one in picked if one.definition is not None]
+        room = MOST_LANES - len(screen.session.lanes)
+        if len(engines) > room:
+            screen.say(f"There can be {MOST_LANES} lanes; the last {len(engines) - room} were not added.")
+        if engines:
+            screen.do(lambda: _add(screen, engines[:room]))
+        else:
+            add_demo(screen)
+
+    advice = (
+        "Pick an engine to chat with: enter opens it. tab ticks several, to compare their answers; "
+        f"{screen.key_of('add-lane')} adds others later."
+    )
+    screen.show(EnginePicker(screen.engines, advice="" if screen.session.lanes else advice), chosen)
+
+
+def has_room(screen: LanesScreen) -> bool:
+    if len(screen.session.lanes) < MOST_LANES:
+        return True
+    screen.say(f"There are {MOST_LANES} lanes already; {screen.key_of('close-lane')} closes one.")
+    return False
+
+
+async def _add(screen: LanesScreen, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
+    """Add a lane for each engine. New engines are saved once they are open."""
+    for definition, is_new in engines:
+        carried = screen.engines.for_new_lane(definition)
+        lane = screen.session.add_lane(carried.definition)
+        _show_option_changes(screen, carried)
+        if is_new:
+            screen.engines.keep_once_open(lane.engine, definition, carried.definition)
+    screen.lanes.position = len(screen.session.lanes) - 1
+    await show_added(screen)
+
+
+def add_demo(screen: LanesScreen) -> None:
+    screen.demo_is_coming = True
+    screen.lanes.welcome.update("Making the demo's second model, once …")
+    screen.begin(lambda: _add_demo(screen))
+
+
+async def _add_demo(screen: LanesScreen) -> None:
+    from paragone_workbench.models import demo_engines
+
+    try:
+        for definition in await demo_engines(screen.session.registry):
+            if len(screen.session.lanes) < MOST_LANES:
+                lane = screen.session.add_lane(definition)
+                if screen.engines.remembers:
+                    screen.engines.keep_once_open(lane.engine, definition, definition)
+    finally:
+        sends, screen.sends_after_demo = screen.sends_after_demo, False
+        screen.demo_is_coming = False
+        await show_added(screen)
+    if sends:
+        prompt_commands.send(screen)
+
+
+async def show_added(screen: LanesScreen) -> None:
+    await screen.rebuild()
+    screen.session.open_engines()
+
+
+@on_current_lane
+def close_lane(screen: LanesScreen, column: LaneColumn) -> None:
+    screen.do(lambda: _close(screen, column.lane))
+
+
+async def _close(screen: LanesScreen, lane: Lane) -> None:
+    await screen.session.close_lane(lane)
+    left = "" if lane.engine.left is None else f" {lane.engine.left.sentence}"
+    screen.say(
+        f"Closed {one_line(lane.name)}: {screen.key_of('add-lane')} adds its engine again, "
+        f"and its answers stay in the history.{left}"
+    )
+    await screen.rebuild()
+
+
+@on_current_lane
+def swap_engine(screen: LanesScreen, column: LaneColumn) -> None:
+    """Let the user pick another engine for the current lane. The options that the user set are kept."""
+    from paragone_tui.screens.engine_picker import EnginePicker
+
+    def chosen(picked: Sequence[Picked]) -> None:
+        definition = picked[0].definition
+        if definition is not None and column.lane in screen.session.lanes:
+            carried = screen.engines.for_lane_of(column.lane.engine.definition, definition)
+            if picked[0].is_new:
+                screen.engines.keep_once_open(column.lane.engine, definition, carried.definition)
+            _show_option_changes(screen, carried)
+            screen.do(lambda: _swap(screen, column, carried.definition))
+
+    screen.show(EnginePicker(screen.engines, single=True), chosen)
+
+
+def _show_option_changes(screen: LanesScreen, carried: Carried) -> None:
+    """Show which options a new engine has under other names, and which options it lacks."""
+    if carried.remark:
+        screen.say(one_line(carried.remark), warning=True)
+
+
+async def _swap(screen: LanesScreen, column: LaneColumn, definition: EngineDefinition) -> None:
+    await screen.session.swap(column.lane, definition)
+    if (left := column.lane.engine.left) is not None:
+        screen.say(left.sentence)
+    screen.show_state()
+    screen.lanes.lay_out()
+    screen.engines.remember_lanes()
+
+
+@on_current_lane
+def restart_engine(screen: LanesScreen, column: LaneColumn) -> None:
+    """Restart the current lane's engine. If that engine runs and others do not, restart the first of the others instead."""
+    session = screen.session
+    gone = [lane for lane in session.lanes if not session.can_answer(lane)]
+    lane = column.lane if column.lane in gone or not gone else gone[0]
+    screen.begin(lane.restart)
+
+
+async def resume_last(screen: LanesScreen, *, may_resume: bool) -> None:
+    """Reopen the last conversation with its options if the lanes have the same engines. If the lanes have other engines, and
+    the last answer was interrupted, tell the user how to reopen the conversation. Do nothing after a prompt was sent. If
+    another running instance of the program may have the conversation open, tell the user that the conversation is not resumed.
+    """
+    history, session = screen.history.history, screen.session
+    assert history is not None  # the caller waits until the history is open
+    last, is_shared = await history.call(lambda store: (store.last_open(), store.is_shared))
+    if last is None or session.prompts:
+        return
+    if is_shared:
+        if may_resume:
+            screen.say(
+                f"{quoted(last.title)} is not resumed, because another paragone has the history open. "
+                f"{screen.key_of('reopen')} lists it."
+            )
+        return
+    resumed = None
+    if may_resume:
+        resumed = await session.reopen(last.number, only_with_same_engines=True)
+    if resumed is not None:
+        await screen.rebuild()
+        session.open_engines()  # the options of the conversation may need a reload
+        again = f" {screen.key_of('regenerate')} writes the interrupted answer again."
+        screen.say(
+            f"Resumed: {quoted(last.title)}. {screen.key_of('new-conversation')} starts a new conversation."
+            f"{again if last.is_interrupted else ''}"
+        )
+    elif last.is_interrupted:
+        screen.say(
+            f"An answer in {quoted(last.title)} was interrupted. {screen.key_of('reopen')} lists the conversation."
+        )
+
+
+async def restore_draft(screen: LanesScreen, drafts: DraftSaving) -> DraftRecord | None:
+    """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt, if any."""
+    history = screen.history.history
+    assert history is not None  # the caller waits until the history is open
+    if (draft := await drafts.open(history)) is not None:
+        screen.composer.restore(draft)
+    return draft
+
+
+@on_current_lane
+def select(screen: LanesScreen, column: LaneColumn, step: int) -> None:
+    """Select the turn before (-1) or after (1) the selected turn.
+
+    If no turn is selected, step -1 selects the last turn. If the last turn is selected, step 1 ends the selection.
+    """
+    turns = [run.prompt for run in column.lane.path if run.prompt is not None]
+    if not turns:
+        screen.say("There is no turn yet.")
+        return
+    selected = screen.lanes.turn
+    place = max((turns.index(selected) if selected in turns else len(turns)) + step, 0)
+    screen.lanes.select_turn(turns[place] if place < len(turns) else None)
+    if selected is None and place < len(turns):
+        screen.say(
+            "A turn is selected (▶): variants, regenerating, copying, editing and forking apply to this turn."
+        )
+
+
+@on_current_lane
+def fork_lane(screen: LanesScreen, column: LaneColumn) -> None:
+    """Add a lane with the current lane's engine, and with the current lane's path up to the selected turn."""
+    if not has_room(screen):
+        return
+    run = screen.lanes.selected_run or column.lane.record.head
+    if run is None:
+        screen.say("There is no turn yet after which a lane could be forked.")
+    elif run.phase != "ended":
+        screen.lane_is_answering(column.lane)
+    else:
+        screen.session.add_lane(column.lane.engine.definition, fork=run)
+        screen.lanes.select_turn(None)
+        screen.lanes.position = len(screen.session.lanes) - 1
+        screen.do(lambda: show_added(screen))
+
+
+@on_current_lane
+def tree(screen: LanesScreen, column: LaneColumn) -> None:
+    if not column.lane.path:
+        screen.say("There is no turn yet.")
+        return
+    from paragone_tui.screens.pickers import TurnTree
+
+    screen.show(TurnTree(column.lane), lambda run: _go_to(screen, column, run))
+
+
+def _go_to(screen: LanesScreen, column: LaneColumn, run: Run) -> None:
+    lane = column.lane
+    if lane not in screen.session.lanes:
+        return
+    if run not in lane.path:
+        if screen.lane_is_answering(lane):
+            return
+        screen.session.select(lane, newest_after(lane, run))
+        screen.show_state()
+    screen.lanes.select_turn(run.prompt)
+
+
+def new_conversation(screen: LanesScreen) -> None:
+    """Start a new conversation in the same lanes. Answers in progress stop, and their text is kept."""
+    if screen.session.is_busy:
+        screen.do(lambda: _stop_and_begin(screen))
+    else:
+        _begin(screen)
+
+
+async def _stop_and_begin(screen: LanesScreen) -> None:
+    await screen.session.stop()
+    if screen.is_answering(screen.session.lanes):  # a prompt was sent meanwhile
+        return
+    _begin(screen)
+    screen.say(f"The answers were stopped. {screen.key_of('reopen')} finds their text.")
+
+
+def _begin(screen: LanesScreen) -> None:
+    screen.earlier_prompts += [prompt.written for prompt in screen.session.prompts]
+    screen.session.new_conversation()
+    screen.composer.leave_conversation()
+    screen.lanes.select_turn(None)
+    screen.lanes.lay_out()  # the headers show the system prompt
+    screen.show_state()
+    session, engines = screen.session, screen.engines.config.engines
+    if defined := defined_otherwise(session.lanes, engines, session.registry):
+        screen.do(lambda: _configure(screen, defined))
+
+
+async def _configure(screen: LanesScreen, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
+    """Give lanes their options of config.toml in place of the options of a reopened conversation."""
+    for lane, definition in defined:
+        await screen.session.configure(lane, definition)
+        lane.first_definition, lane.is_reopened = definition, False
+    screen.lanes.lay_out()
+
+
+def reopen(screen: LanesScreen) -> None:
+    """Let the user pick an earlier conversation, and reopen it. If the history is not open, show why.
+
+    When the user picks a conversation, answers in progress stop, and their text is kept.
+    """
+    history = screen.history_or_say()
+    if history is None:
+        return
+    from paragone_tui.screens.history import ConversationFiles, HistoryScreen
+
+    engines = screen.engines
+    files = ConversationFiles(screen.session.registry, engines.state, engines.config.models.folders)
+    screen.show(
+        HistoryScreen(history, screen.session, files),
+        lambda found: screen.do(lambda: _show(screen, *found)),
+    )
+
+
+async def _show(screen: LanesScreen, number: int, hit: Hit | None) -> None:
+    session, shown = screen.session, screen.lanes
+    await session.stop()
+    reopened = await session.reopen(number, hit=hit)
+    assert reopened is not None  # `reopen` returns None only with `only_with_same_engines`
+    screen.composer.leave_conversation()
+    shown.select_turn(None)
+    await screen.rebuild()
+    if reopened.shown_again is not None:
+        screen.say(
+            f"The lane {reopened.shown_again.name} was closed. It is shown again, because it has the text that was found. "
+            f"{screen.key_of('close-lane')} closes it."
+        )
+    elif reopened.closed_lanes:
+        lanes = counted(reopened.closed_lanes, "closed lane")
+        screen.say(f"Not shown: {lanes} of this conversation. A search finds the answers there.")
+    if hit is not None and not hit.is_title:
+        _reveal(screen, hit)
+    session.open_engines()
+
+
+def _reveal(screen: LanesScreen, hit: Hit) -> None:
+    """Make the lane with the match of a search current, and scroll to the match."""
+    session, shown = screen.session, screen.lanes
+    found = None if hit.prompt_id is None else find_run(session.lanes, hit.prompt_id, hit.run_id)
+    if found is None:
+        return
+    lane, run = found
+    if run not in lane.path:
+        if screen.lane_is_answering(lane):
+            return
+        session.select(lane, newest_after(lane, run))
+        screen.show_state()
+        screen.say(
+            f"{lane.name} shows another branch now, which has the text that was found. "
+            f"{screen.key_of('next-variant')} shows the next branch."
+        )
+    shown.position = session.lanes.index(lane)
+    shown.lay_out()
+    shown.columns[shown.position].reveal(run, hit)
+
+
+def find(screen: LanesScreen) -> None:
+    """Let the user find words in the open conversation, except during blind votes, as matches have the engines' names."""
+    if screen.is_blind:
+        screen.say(f"A search would show names; {screen.key_of('blind-vote')} ends blind voting.")
+        return
+    from paragone_tui.screens.pickers import FindScreen
+
+    screen.show(FindScreen(screen.session.lanes), lambda hit: _reveal(screen, hit))
+
+
+LANE_COMMANDS: Mapping[str, Callable[[LanesScreen], None]] = {
+    "send": prompt_commands.send,
+    "send-to-lane": on_current_lane(lambda screen, column: prompt_commands.send(screen, column.lane)),
+    "newline": prompt_commands.in_prompt(lambda composer: composer.insert("\n")),
+    "lane-mode": prompt_commands.lane_mode,
+    "editor": prompt_commands.editor,
+    "attach-file": prompt_commands.attach_file,
+    "recall-earlier": lambda screen: prompt_commands.recall(screen, -1),
+    "recall-later": lambda screen: prompt_commands.recall(screen, 1),
+    "search-prompts": prompt_commands.search_prompts,
+    "word-back": prompt_commands.in_prompt(Composer.action_cursor_word_left),
+    "word-forward": prompt_commands.in_prompt(Composer.action_cursor_word_right),
+    "delete-word": prompt_commands.in_prompt(Composer.action_delete_word_right),
+    "edit-prompt": prompt_commands.edit_prompt,
+    "queue": prompt_commands.queue,
+    "stop-lane": prompt_commands.stop_lane,
+    "regenerate": prompt_commands.regenerate,
+    "continue-answer": prompt_commands.continue_answer,
+    "fork-lane": fork_lane,
+    "tree": tree,
+    "swap-engine": swap_engine,
+    "restart-engine": restart_engine,
+    "copy-answer": prompt_commands.copy_answer,
+    "copy": prompt_commands.copy,
+    "about-lane": prompt_commands.about_lane,
+    "costs": prompt_commands.costs,
+    "settings": settings,
+    "reference-lane": compare_commands.reference_lane,
+    "divergence": compare_commands.divergence,
+    "toggle-heat": compare_commands.toggle_heat,
+    "zoom": prompt_commands.zoom,
+    "close-lane": close_lane,
+    "stop": prompt_commands.stop,
+    "add-lane": add_lane,
+    "toggle-differences": compare_commands.toggle_differences,
+    "toggle-link": prompt_commands.toggle_link,
+    "toggle-mode": prompt_commands.toggle_mode,
+    "parity": compare_commands.parity,
+    "fidelity": compare_commands.fidelity,
+    "blind-vote": compare_commands.blind_vote,
+    "prefer-answer": compare_commands.prefer_answer,
+    "undo-vote": compare_commands.undo_vote,
+    "new-conversation": new_conversation,
+    "reopen": reopen,
+    "find": find,
+    "write": prompt_commands.write,
+    "previous-variant": lambda screen: prompt_commands.step(screen, -1),
+    "next-variant": lambda screen: prompt_commands.step(screen, 1),
+    "previous-turn": lambda screen: select(screen, -1),
+    "next-turn": lambda screen: select(screen, 1),
+    "next-lane": lambda screen: screen.lanes.move(1),
+    "previous-lane": lambda screen: screen.lanes.move(-1),
+    "toggle-thinking": lambda screen: screen.lanes.toggle_thinking(),
+    "toggle-logs": prompt_commands.toggle_logs,
+    "scroll-down": prompt_commands.scrolling(lambda transcript: transcript.scroll_rows(1)),
+    "scroll-up": prompt_commands.scrolling(lambda transcript: transcript.scroll_rows(-1)),
+    "half-page-down": prompt_commands.scrolling(lambda transcript: transcript.scroll_pages(0.5)),
+    "half-page-up": prompt_commands.scrolling(lambda transcript: transcript.scroll_pages(-0.5)),
+    "page-down": prompt_commands.scrolling(lambda transcript: transcript.scroll_pages(1)),
+    "page-up": prompt_commands.scrolling(lambda transcript: transcript.scroll_pages(-1)),
+    "to-start": prompt_commands.scrolling(Transcript.to_start),
+    "to-end": prompt_commands.scrolling(Transcript.to_end),
+}
+"""The functions of the commands, by the ids of the commands."""
