@@ -114,7 +114,7 @@ def test_the_config_limits_requests_and_a_signal_completes_the_answers_in_progre
         head = {"authorization": "Bearer sesame"}
         twice = {**asked, "messages": [{"role": "user", "content": "hello"}] * 2}
         two = httpx.post(f"{address}/chat/completions", json=twice, headers=head)
-        assert two.json()["error"]["message"] == "messages must be a list of 1 to 1 messages."
+        assert two.json()["error"]["message"] == "messages must be at most 1 messages."
         with httpx.stream(
             "POST", f"{address}/chat/completions", json=asked, headers=head, timeout=60
         ) as reply:

@@ -117,7 +117,7 @@ async def test_too_many_connections_and_too_many_messages(server, client, until)
     assert await goes_on(client)
     messages = [{"role": "user", "content": "hi"}]
     wrong = await client.post("/v1/chat/completions", json={"model": "polite", "messages": messages * 4})
-    assert wrong.json()["error"]["message"] == "messages must be a list of 1 to 3 messages."
+    assert wrong.json()["error"]["message"] == "messages must be at most 3 messages."
 
 
 async def test_one_without_the_key_keeps_no_connection(server):
