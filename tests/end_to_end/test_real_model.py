@@ -12,7 +12,6 @@ README = Path(__file__).parents[2] / "README.md"
 pytestmark = pytest.mark.model
 
 
-@pytest.mark.usefixtures("new_interpreters")
 def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     program = start("demo")
     program.sees("smollm2-q4_1", "smollm2-q4_0")

@@ -215,7 +215,6 @@ def test_what_was_answered_and_written_survives_a_kill(start, home):
     assert again.leave() == 0
 
 
-@pytest.mark.usefixtures("new_interpreters")
 def test_little_work_is_left_when_the_program_is_told_to_quit(start, home):
     """An answer of many short lines is complete, and another one arrives."""
     config = home / "config.toml"

@@ -180,55 +180,37 @@ async def test_what_cannot_be_used_is_last_on_one_line_and_says_why_when_it_is_r
         assert not screen.lanes
 
 
-async def test_a_written_engine_is_listed_and_named_once_it_was_open(start, offers):
-    offers()
+async def test_a_written_engine_is_kept_and_listed_once_it_was_open_until_a_key_removes_it(start, offers):
+    offers("other")
     async with start(rogue("wide", "first")) as screen:
         await screen.press("f3")
         await picker(screen)
         await screen.type("rogue:steady")
         await screen.press("enter")
         await screen.until(lambda: "steady" in screen.app.engines.config.engines)
+        assert config.load().engines == {"steady": ADDED}
+        await screen.until(lambda: State(state_file()).saved.lanes == ("rogue:wide", "steady"))
         await screen.press("f3")
         await looked(screen)
         assert rows(screen)[:2] == ["Added here", "steady  rogue · steady"]
+        assert highlighted(screen) == "steady"
         assert "^x removes steady from this list." in screen.text
-        await screen.press("escape", "ctrl+q")
-    assert config.load().engines == {"steady": ADDED}
-    assert State(state_file()).saved.lanes == ("rogue:wide", "steady")
-
-
-async def test_an_engine_that_is_put_into_a_lane_is_kept_unless_it_does_not_open(start):
-    async with start(rogue("wide", "first")) as screen:
-        await screen.press("f4")
+        for _ in range(2):  # a model that was found is not removed
+            await screen.press("ctrl+x")
+            await looked(screen)
+            assert rows(screen) == ["Models found", "other  Rogue · other"]
+        assert config.load().engines == {}
+        await screen.press("escape", "f4")
         await picker(screen)
-        await screen.type("rogue:steady")
+        await screen.type("rogue:threads")
         await screen.press("enter")
-        await screen.until(lambda: "steady" in screen.app.engines.config.engines)
+        await screen.until(lambda: "threads" in screen.app.engines.config.engines, "it is put into a lane")
         await screen.press("f3")
         await picker(screen)
         await screen.type("rogue:nothing")
         await screen.press("enter")
-        await screen.until(lambda: len(screen.lanes) == 2 and screen.lanes[1].state == "failed")
-        assert [*screen.app.engines.config.engines] == ["steady"]
-        await screen.press("f4")
-        await looked(screen)
-        await screen.press("escape")
-
-
-async def test_an_added_engine_is_removed_with_a_key(start, offers):
-    offers("other")
-    State(state_file()).save_engine(ADDED)
-    async with start(rogue("wide", "first")) as screen:
-        await screen.press("f3")
-        await looked(screen)
-        assert highlighted(screen) == "steady"
-        await screen.press("ctrl+x")
-        await looked(screen)
-        assert rows(screen) == ["Models found", "other  Rogue · other"]
-        await screen.press("ctrl+x")  # a model that was found is none
-        await looked(screen)
-        assert rows(screen) == ["Models found", "other  Rogue · other"]
-    assert config.load().engines == {}
+        await screen.until(lambda: len(screen.lanes) == 3 and screen.lanes[2].state == "failed")
+        assert [*screen.app.engines.config.engines] == ["threads"]
 
 
 async def test_a_state_that_cannot_be_saved_is_told(start, monkeypatch):
