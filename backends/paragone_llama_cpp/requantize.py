@@ -9,21 +9,14 @@ from __future__ import annotations
 import ctypes
 import sys
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from paragone import EngineError, InputError
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api import GgufInitParams, Int64, Pointer, TypeTraits, UInt32, lib
 
-
-class Type(NamedTuple):
-    tensor: int
-    """ggml_type of the tensors."""
-    file: int
-    """llama_ftype of the whole file."""
-
-
-TYPES: Final = {"F16": Type(1, 1), "Q4_0": Type(2, 2), "Q8_0": Type(8, 7)}
+TYPES: Final = {"Q4_0": (2, 2), "Q8_0": (8, 7)}
+"""The numbers of each type for tensors (ggml_type) and for whole files (llama_ftype)."""
 
 _F32 = 0
 
@@ -40,7 +33,7 @@ def requantize(source: str, target: str, type_name: str) -> None:
     file = lib.gguf_init_from_file(source.encode(), GgufInitParams(False, ctypes.pointer(tensors)))
     if file is None:
         raise InputError(f"{source} cannot be read as a GGUF file.")
-    wanted = TYPES[type_name]
+    matrix, file_type = TYPES[type_name]
     weights = []
     for index in range(lib.gguf_get_n_tensors(file)):
         name, kind = (
@@ -48,10 +41,10 @@ def requantize(source: str, target: str, type_name: str) -> None:
             lib.gguf_get_tensor_type(file, Int64(index)),
         )
         tensor = lib.ggml_get_tensor(Pointer(tensors.value or 0), name)
-        new = wanted.tensor if name.startswith(b"blk.") and lib.ggml_nrows(tensor) > 1 else kind
+        new = matrix if name.startswith(b"blk.") and lib.ggml_nrows(tensor) > 1 else kind
         lib.gguf_set_tensor_type(file, name, new)
         weights.append((tensor, kind, new))
-    lib.gguf_set_val_u32(file, b"general.file_type", UInt32(wanted.file))
+    lib.gguf_set_val_u32(file, b"general.file_type", UInt32(file_type))
     if not lib.gguf_write_to_file(file, target.encode(), True):
         raise EngineError(f"{target} cannot be written.")
     with Path(target).open("ab") as content:

@@ -16,17 +16,7 @@ from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.texts import install_command
 from paragone.threads import in_daemon_thread
-from paragone_remote.options import (
-    CAPABILITIES,
-    DEFAULT_URL,
-    EndpointOptions,
-    LlamaServerLoadOptions,
-    OllamaLoadOptions,
-    OllamaSampling,
-    OpenAILoadOptions,
-    OpenAISampling,
-    reached,
-)
+from paragone_remote import options as remote_options
 
 if TYPE_CHECKING:
     from paragone_remote.transport import EndpointClient
@@ -94,7 +84,7 @@ class _ProtocolModule(Protocol):
 
 
 class EndpointBackend(_ServerBackend):
-    load_options: type[EndpointOptions]
+    load_options: type[remote_options.EndpointOptions]
 
     @abstractmethod
     def _protocol(self) -> _ProtocolModule:
@@ -134,7 +124,7 @@ class EndpointBackend(_ServerBackend):
     def reaches(self, model: str, options: Mapping[str, paragone.Json]) -> tuple[str, ...]:
         """Return the addresses of the server and of the proxy, if any; empty if the options are invalid."""
         try:
-            return reached(build(self.load_options, options))
+            return remote_options.reached(build(self.load_options, options))
         except paragone.InputError:
             return ()
 
@@ -155,8 +145,8 @@ _PATIENCE = 5.0
 class OllamaBackend(EndpointBackend):
     name = "ollama"
     title = "Ollama"
-    load_options = OllamaLoadOptions
-    sampling = OllamaSampling
+    load_options = remote_options.OllamaLoadOptions
+    sampling = remote_options.OllamaSampling
     capabilities = paragone.Capabilities(
         logprobs=True, plain_text=True, embeddings=True, seed=True, continues=True, loads=True
     )
@@ -177,7 +167,7 @@ class OllamaBackend(EndpointBackend):
                 report = await self.endpoint({"url": url})
         except TimeoutError:
             return ()
-        address = None if url == DEFAULT_URL else url
+        address = None if url == remote_options.DEFAULT_URL else url
         return [replace(model, address=address) for model in report.models]
 
     def _opener(self) -> _Opener:
@@ -191,8 +181,8 @@ class OpenAIBackend(EndpointBackend):
 
     name = "openai"
     title = "OpenAI-compatible"
-    load_options = OpenAILoadOptions
-    sampling = OpenAISampling
+    load_options = remote_options.OpenAILoadOptions
+    sampling = remote_options.OpenAISampling
     capabilities = paragone.Capabilities(
         logprobs=True,
         plain_text=True,
@@ -223,9 +213,9 @@ class OpenAIBackend(EndpointBackend):
 class LlamaServerBackend(_ServerBackend):
     name = "llama_server"
     title = "llama-server"
-    load_options = LlamaServerLoadOptions
-    sampling = OpenAISampling
-    capabilities = replace(CAPABILITIES, embeddings=True)
+    load_options = remote_options.LlamaServerLoadOptions
+    sampling = remote_options.OpenAISampling
+    capabilities = replace(remote_options.CAPABILITIES, embeddings=True)
 
     async def probe(self, python: str | None = None) -> paragone.Probe:
         """Find the llama-server that is used if the option `program` is not set, and call it for its version and devices."""
@@ -254,13 +244,13 @@ class LlamaServerBackend(_ServerBackend):
     def check(self, model: str, options: Mapping[str, paragone.Json]) -> None:
         from paragone_remote.llama_server.executable import check_arguments
 
-        check_arguments(build(LlamaServerLoadOptions, options).arguments)
+        check_arguments(build(remote_options.LlamaServerLoadOptions, options).arguments)
 
     def reaches(self, model: str, options: Mapping[str, paragone.Json]) -> tuple[str, ...]:
-        return build(LlamaServerLoadOptions, options).rpc_servers
+        return build(remote_options.LlamaServerLoadOptions, options).rpc_servers
 
     def sharing(self, model: str, options: Mapping[str, paragone.Json]) -> int:
-        return build(LlamaServerLoadOptions, options).n_parallel
+        return build(remote_options.LlamaServerLoadOptions, options).n_parallel
 
     def _opener(self) -> _Opener:
         from paragone_remote.llama_server.process import open_model

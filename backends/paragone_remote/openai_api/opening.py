@@ -1,26 +1,205 @@
-"""Open a model at an OpenAI-compatible server, and have LM Studio download one."""
+"""Open a model at an OpenAI-compatible server, and have servers load and download models on demand.
+
+These are llama-swap (see its internal/server/api.go), LM Studio, and llama-server's router.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import re
 import time
-import urllib.parse
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from typing import ClassVar
+from urllib.parse import quote
+
+from httpx_sse import EventSource
 
 import paragone
-from paragone.json_values import count_at, text_at
+from paragone import json_values
 from paragone.options import build
+from paragone_remote import faults
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, ModelLoader, RemoteModel
-from paragone_remote.faults import Loading, await_data, optional_data
 from paragone_remote.openai_api import servers
 from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
 from paragone_remote.openai_api.requests import RefusedFields
 from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
-from paragone_remote.transport import EndpointClient, connected
+from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Wait, connected
+
+
+class LlamaSwapLoader(ModelLoader):
+    """Asks llama-swap to start and end the servers of models. llama-swap reports no progress."""
+
+    async def loaded(self) -> frozenset[str]:
+        return frozenset(
+            json_values.text_at(entry, "model") for entry in await self._listed("/running", "running")
+        )
+
+    async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
+        """Start the server of a model, by a request to that server, whose reply is ignored."""
+        del on_progress
+        for entry in await self._listed("/running", "running"):
+            # older versions list only ready models, without a state
+            if json_values.text_at(entry, "model") == model and json_values.text_at(entry, "state") in (
+                "ready",
+                "",
+            ):
+                return
+        await faults.await_reply(
+            self.endpoint, self._wake(model), model=model, seconds=self.endpoint.options.load_timeout
+        )
+        if model not in await self.loaded():
+            raise paragone.EngineError(
+                f"llama-swap at {self.endpoint.origin} could not start the server of {plain(model)}.",
+                hint=f"llama-swap's log says why: {self.endpoint.origin}/logs",
+            )
+
+    async def unload(self, model: str) -> None:
+        await self._post(f"/api/models/unload/{quote(model, safe='')}", None, model)
+
+    async def _wake(self, model: str) -> None:
+        try:
+            await self.http.get(f"{servers.upstream(self.endpoint.root, model)}/health")
+        except InvalidReply:
+            pass  # the reply is a web page: the server runs
+        except Refusal as refusal:
+            if refusal.status >= 500:
+                raise
+
+
+_MODELS = "/api/v1/models"
+
+
+class LmStudioLoader(ModelLoader):
+    """Asks LM Studio to load and unload models. A model can be loaded several times; each instance has an id."""
+
+    downloads: ClassVar[bool] = True
+
+    async def loaded(self) -> frozenset[str]:
+        """Return the models that have an instance, and the ids of the instances: requests can name both."""
+        found: set[str] = set()
+        for entry in await self._listed(_MODELS, "models"):
+            if instances := _instances(entry):
+                found |= {json_values.text_at(entry, "key"), *instances}
+        return frozenset(found)
+
+    async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
+        """Load a model. LM Studio replies once the model is loaded, and reports no progress."""
+        del on_progress
+        if model not in await self.loaded():  # the server would load a loaded model a second time
+            seconds = self.endpoint.options.load_timeout
+            await self._post(f"{_MODELS}/load", {"model": model}, model, seconds=seconds)
+
+    async def unload(self, model: str) -> None:
+        """Unload the instance that has the model's name, else the model's first instance."""
+        instances = [
+            instance
+            for entry in await self._listed(_MODELS, "models")
+            if model in (json_values.text_at(entry, "key"), *_instances(entry))
+            for instance in _instances(entry)
+        ]
+        instance = model if model in instances else next(iter(instances), model)
+        await self._post(f"{_MODELS}/unload", {"instance_id": instance}, model)
+
+
+def _instances(entry: json_values.JsonObject) -> tuple[str, ...]:
+    return tuple(
+        json_values.text_at(instance, "id") for instance in json_values.objects_at(entry, "loaded_instances")
+    )
+
+
+_POLL_S = 0.2
+"""Seconds between two requests for the state of a model that is being loaded."""
+
+_NOT_NOW = re.compile(r"model limit|already running")
+"""Refusals for now: all models that --models-max allows are answering, or another client has begun to load the model."""
+
+_RUNNING = ("loading", "loaded", "sleeping")
+"""States in which a model has a process. A sleeping process has freed its memory, and reloads the model on request."""
+
+
+class RouterLoader(ModelLoader):
+    """Asks the router to load and unload models, also with `--no-models-autoload`."""
+
+    async def loaded(self) -> frozenset[str]:
+        listed = await self._listed("/models", "data")
+        return frozenset(name for entry in listed if _state(entry) in _RUNNING for name in _names(entry))
+
+    async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
+        until = time.monotonic() + self.endpoint.options.load_timeout
+        listening = asyncio.create_task(self._listen(model, on_progress))
+        try:
+            asked = False
+            while True:
+                listed = await self._listed("/models", "data")
+                entry = next((entry for entry in listed if model in _names(entry)), {})
+                match _state(entry):
+                    case "loaded" | "sleeping":
+                        return
+                    case "unloaded" if asked:
+                        code = json_values.count_at(entry, "status", "exit_code")
+                        why = f": its process ended with exit code {code}." if code else "."
+                        sentence = f"{self.endpoint.where} could not load {plain(model)}{why}"
+                        raise paragone.EngineError(sentence, hint="The server's log says why.")
+                    case "unloaded":
+                        asked = await self._ask(model, is_last=time.monotonic() >= until)
+                    case _ if time.monotonic() >= until:
+                        seconds = self.endpoint.options.load_timeout
+                        sentence = f"{self.endpoint.where} did not load {plain(model)} within {seconds:g} s."
+                        raise paragone.EngineError(sentence, hint="load_timeout sets how long to wait.")
+                await asyncio.sleep(_POLL_S)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def unload(self, model: str) -> None:
+        await self._post("/models/unload", {"model": model}, model)
+
+    async def _ask(self, model: str, *, is_last: bool) -> bool:
+        """Tell the router to load a model. Returns False if the router refused for now and must be asked again."""
+        seconds = self.endpoint.options.load_timeout
+        try:
+            load = self.http.post(f"{self.endpoint.root}/models/load", json={"model": model})
+            await Wait().within(seconds, load)
+        except faults.FAULTS as error:
+            if isinstance(error, Refusal) and _NOT_NOW.search(error.body) and not is_last:
+                return False
+            raise faults.explain(error, self.endpoint, model=model).error from error
+        return True
+
+    async def _listen(self, model: str, on_progress: paragone.OnProgress) -> None:
+        """Report the progress that the router sends. Older routers send no progress, and proxies may delay progress."""
+        most = 0.0
+        with contextlib.suppress(*faults.FAULTS):
+            async with self.http.stream("GET", f"{self.endpoint.root}/models/sse") as reply:
+                async for event in EventSource(reply).aiter_sse():
+                    found = faults.read_object(event.data, invalid="an event that is not JSON")
+                    fraction = _fraction(json_values.object_at(found, "data", "progress"))
+                    if (
+                        json_values.text_at(found, "model") == model
+                        and fraction is not None
+                        and fraction > most
+                    ):
+                        most = fraction
+                        on_progress(paragone.LoadProgress(fraction=most))
+
+
+def _state(entry: json_values.JsonObject) -> str:
+    return json_values.text_at(entry, "status", "value")
+
+
+def _names(entry: json_values.JsonObject) -> tuple[str, ...]:
+    return (json_values.text_at(entry, "id"), *json_values.texts_at(entry, "aliases"))
+
+
+def _fraction(progress: json_values.JsonObject) -> float | None:
+    stages, value = json_values.texts_at(progress, "stages"), json_values.number_at(progress, "value")
+    current = json_values.text_at(progress, "current")
+    if value is None or current not in stages or not 0 <= value <= 1:
+        return None
+    return (stages.index(current) + value) / len(stages)
 
 
 async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> ModelLoader | None:
@@ -29,7 +208,7 @@ async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> M
     if server.kind.name == "llama-swap":
         return LlamaSwapLoader(http)
     if server.kind.name == "LM Studio":
-        described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
+        described = await faults.optional_data(http, f"{http.endpoint.root}/api/v1/models")
         # LM Studio before 0.4.0 lacks this path, and loads a model with its first request.
         if isinstance(described.get("models"), list):
             return LmStudioLoader(http)
@@ -50,7 +229,8 @@ async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[parag
     return facts, models, loader is not None and loader.downloads
 
 
-_PAUSE_S = 0.5
+_PAUSE = 0.5
+"""Seconds between two requests to a server that downloads or loads a model."""
 
 
 async def pull(
@@ -69,15 +249,18 @@ async def pull(
                 hint="LM Studio from 0.4.0 on does, and so does Ollama (ollama:MODEL).",
             )
         url = f"{endpoint.root}/api/v1/models/download"
-        job = await await_data(endpoint, http.post(url, json={"model": model}), model=model)
-        name = urllib.parse.quote(plain(text_at(job, "job_id")), safe="")
-        while (status := plain(text_at(job, "status"))) in ("downloading", "paused"):
-            done, total = count_at(job, "downloaded_bytes"), count_at(job, "total_size_bytes")
+        job = await faults.await_data(endpoint, http.post(url, json={"model": model}), model=model)
+        name = quote(plain(json_values.text_at(job, "job_id")), safe="")
+        while (status := plain(json_values.text_at(job, "status"))) in ("downloading", "paused"):
+            done, total = (
+                json_values.count_at(job, "downloaded_bytes"),
+                json_values.count_at(job, "total_size_bytes"),
+            )
             yield paragone.PullProgress(status=status, done=done or 0, total=total or None)
             if not name:
                 raise paragone.EngineError(f"{at} does not report the progress of its download of {model!r}.")
-            await asyncio.sleep(_PAUSE_S)
-            job = await await_data(endpoint, http.get(f"{url}/status/{name}"))
+            await asyncio.sleep(_PAUSE)
+            job = await faults.await_data(endpoint, http.get(f"{url}/status/{name}"))
         if status not in ("completed", "already_downloaded"):
             raise paragone.EngineError(
                 f"{at} did not download {endpoint.quote(model)!r}: the download's status is "
@@ -86,9 +269,6 @@ async def pull(
             )
 
 
-_PAUSE = 0.5
-"""Seconds between two requests to a server that is loading its model."""
-
 _refused_fields: dict[str, RefusedFields] = {}
 """The refused fields of each endpoint, by URL. A running server always refuses the same fields."""
 
@@ -96,7 +276,7 @@ _refused_fields: dict[str, RefusedFields] = {}
 async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
     endpoint = await make_endpoint(options)
-    async with connected(endpoint) as http, AsyncExitStack() as loading:
+    async with connected(endpoint) as http, contextlib.AsyncExitStack() as loading:
         listed = await _models(http)
         model = _choose(listed, request.model, endpoint)
         server = await servers.identify(http)
@@ -189,7 +369,7 @@ async def _models(http: EndpointClient) -> tuple[paragone.ModelInfo, ...]:
     while True:
         try:
             return await servers.find_models(http)
-        except Loading:
+        except faults.Loading:
             if time.monotonic() >= until:
                 raise
         await asyncio.sleep(_PAUSE)

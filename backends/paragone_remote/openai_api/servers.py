@@ -13,11 +13,11 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+from urllib.parse import quote
 
 from paragone import Event, Json, ModelInfo, Queued, json_values
 from paragone.options import describe
 from paragone_remote.faults import await_data, await_reply, data_of, optional_data
-from paragone_remote.openai_api.loaders import context_of, upstream
 from paragone_remote.options import OpenAISampling, plain
 from paragone_remote.transport import EndpointClient, InvalidReply
 
@@ -246,6 +246,19 @@ async def identify_again(http: EndpointClient, server: ServerProperties) -> Serv
     return _llama_server(props) if _is_llama_server(props) else ServerProperties()
 
 
+def upstream(root: str, model: str) -> str:
+    return f"{root}/upstream/{quote(model)}"
+
+
+def _loaded_context(described: json_values.JsonObject, model: str) -> int | None:
+    """Return the context in tokens with which a model is loaded, from the list of all models; None if unknown."""
+    for entry in json_values.objects_at(described, "models"):
+        for instance in json_values.objects_at(entry, "loaded_instances"):
+            if model in (json_values.text_at(entry, "key"), json_values.text_at(instance, "id")):
+                return json_values.count_at(instance, "config", "context_length") or None
+    return None
+
+
 async def of_model(http: EndpointClient, server: ServerProperties, model: str) -> ServerProperties:
     """Return the server's properties, with the properties of the loaded model `model`. Raises ParagoneError."""
     if server.routes:
@@ -262,7 +275,7 @@ async def of_model(http: EndpointClient, server: ServerProperties, model: str) -
             return dataclasses.replace(server, **{name: getattr(behind, name) for name in certain})
     if server.kind.name == "LM Studio":
         described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
-        return dataclasses.replace(server, context=context_of(described, model))
+        return dataclasses.replace(server, context=_loaded_context(described, model))
     return server
 
 

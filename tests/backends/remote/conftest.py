@@ -289,7 +289,7 @@ def short_pauses(monkeypatch):
     """Shorten the pauses between requests that wait for a change at a server."""
     monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 0.01)
     monkeypatch.setattr("paragone_remote.engine._POLL_S", 0.01)
-    monkeypatch.setattr("paragone_remote.openai_api.loaders._POLL_S", 0.01)
+    monkeypatch.setattr("paragone_remote.openai_api.opening._POLL_S", 0.01)
     monkeypatch.setattr("paragone_remote.openai_api.opening._PAUSE", 0.01)
 
 

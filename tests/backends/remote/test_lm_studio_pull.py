@@ -8,7 +8,7 @@ from paragone import InputError, ParagoneError
 from paragone_remote.backend import OpenAIBackend
 from paragone_remote.endpoint import make_endpoint
 from paragone_remote.openai_api import opening as downloading
-from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
+from paragone_remote.openai_api.opening import LlamaSwapLoader, LmStudioLoader, RouterLoader
 from paragone_remote.options import OpenAILoadOptions
 from paragone_remote.transport import EndpointClient
 
@@ -17,7 +17,7 @@ JOB = {"job_id": "job_1", "status": "downloading", "total_size_bytes": 100, "dow
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(downloading, "_PAUSE_S", 0)
+    monkeypatch.setattr(downloading, "_PAUSE", 0)
 
 
 async def told(url):
