@@ -13,6 +13,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench as measure
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool
 from paragone_workbench.measure.bench_results import BenchTest, bench_tests, steps_of, users_tests
+from paragone_workbench.measure.sections import bench_sections
 from paragone_workbench.runs import execute
 from paragone_workbench.runs.scheduler import ScheduleDecision
 
@@ -153,7 +154,10 @@ async def test_engines_that_do_not_fit_together_are_opened_in_turn(too_large):
 async def test_what_a_reader_must_know_is_said(model, depth, note):
     test = BenchTest(prompt_tokens=12, depth=depth, tokens=5)
     found = await measured(bench(model, tests=[test]))
-    assert found["engines"][0]["tests"][0]["notes"] == [note]
+    (shown,) = found["engines"][0]["tests"]
+    assert (shown["notes"], shown["in_pieces"]) == ([note], model == "pieces")
+    latencies = next(iter(bench_sections(found))).tables[1]
+    assert latencies.lines[0].cells[-1].text.endswith(" (pieces)") is shown["in_pieces"]
 
 
 async def test_an_engine_without_a_tokenizer_says_how_many_tokens_it_counted():

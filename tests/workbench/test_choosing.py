@@ -33,7 +33,6 @@ def verdict(engine, low, high, prompts=60):
 def evidence(*verdicts, prompts=60, planned=0):
     """What answers of the engines in these verdicts show, which pass half of the prompts."""
     return Evidence(
-        values=(),
         comparison=SuiteComparison(engines=(), comparisons=(), same=(), not_worse=verdicts),
         rates=dict.fromkeys(["big", *(it.b for it in verdicts)], (0.5, prompts)),
         planned=max(prompts, planned),
@@ -53,7 +52,9 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     verdicts = evidence(verdict("middle", *NOT_WORSE), verdict("small", *OPEN))
     values = collect(rows(big="ABCDEFGHIJ", middle="abCDEfGHIJ"), ["big", "middle"])
     tags = {ord(letter): ["json"] if letter < "f" else ["sums"] for letter in "abcdefghij"}
-    decision = decide([BIG, MIDDLE, SMALL], "big", dataclasses.replace(verdicts, values=values), tags)
+    answered = dataclasses.replace(verdicts.comparison, engines=values)
+    verdicts = dataclasses.replace(verdicts, comparison=answered)
+    decision = decide([BIG, MIDDLE, SMALL], "big", verdicts, tags)
     assert decision.reasons[:4] == (
         "middle has 0.60 times the size and 1.50 times the decoding speed of big.",
         "The mean KLD of middle from big is 0.0200 ± 0.0010 (small).",

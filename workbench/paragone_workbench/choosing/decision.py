@@ -173,7 +173,7 @@ def decide(
     else:
         reasons += _price(chosen, by_name[reference])
         reasons.append(_shown(against[chosen.engine]))
-        reasons += worst_loss(evidence.values, reference, chosen.engine, tags)
+        reasons += worst_loss(evidence.comparison.engines, reference, chosen.engine, tags)
     known = [against.get(engine.engine) for engine in smaller if engine.engine in allowed]
     is_open = [verdict for verdict in known if verdict is not None and verdict.verdict == "open"]
     if is_open:

@@ -440,7 +440,6 @@ class Evidence:
         planned: Number of prompts that all engines will have answered in the end.
     """
 
-    values: tuple[EngineValues, ...]
     comparison: SuiteComparison
     rates: Mapping[str, tuple[float, int]]
     planned: int
@@ -468,7 +467,6 @@ def evidence_of(
     planned = answered if is_complete else max(checked, answered)
     about = [verdict for verdict in comparison.not_worse if verdict.a == reference]
     return Evidence(
-        values=values,
         comparison=replace(
             comparison, not_worse=tuple(verdict.as_one_of(len(about), planned) for verdict in about)
         ),
