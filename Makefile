@@ -34,8 +34,8 @@ CORES := $(shell getconf _NPROCESSORS_ONLN)
 DISTRIBUTED := --dist loadgroup --no-loadscope-reorder
 # $(1) processes, but at most eight: forks of one that has imported the tests, as $(2) restricts them.
 PROCESSES = --tx "$(shell echo $$(($(1) < 8 ? $(1) : 8)))*popen//python=$(BIN)/python tests/process_forks.py $(2)" $(DISTRIBUTED)
-# Tests wait for engines longer than they compute: four processes for each core keep the cores busy.
-PARALLEL = $(call PROCESSES,4 * $(CORES),$(1))
+# Tests also wait, for engines and screens: three processes for each core keep the cores busy.
+PARALLEL = $(call PROCESSES,3 * $(CORES),$(1))
 NATIVE := tests/backends/llama_cpp tests/backends/remote
 WITH_TOOLS := PATH="$(CURDIR)/.tools/bin:$$PATH"
 PYTEST := $(WITH_TOOLS) $(BIN)/pytest

@@ -37,10 +37,12 @@ def with_native_models(body: str) -> str:
     return BACKEND.format(base="NativeBackend", method=f"def find_models(self, folders): {body}")
 
 
-def install(folder: Path, plugin: str, code: str) -> None:
-    """Install a distribution with one plugin into a folder."""
+def install(folder: Path, plugin: str, code: str, **points: str) -> None:
+    """Install a distribution into a folder, with a module of this code, which is its plugin unless `points` name others."""
     info = folder / f"{plugin}_of_a_stranger-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {plugin}-of-a-stranger\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(f"[paragone]\n{plugin} = {plugin}_of_a_stranger\n")
+    points = points or {plugin: f"{plugin}_of_a_stranger"}
+    lines = (f"{name} = {target}\n" for name, target in points.items())
+    (info / "entry_points.txt").write_text("[paragone]\n" + "".join(lines))
     (folder / f"{plugin}_of_a_stranger.py").write_text(code)

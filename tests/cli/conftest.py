@@ -26,6 +26,7 @@ import pytest
 from hostile_server import OLLAMA, HostileServer
 from loopback_server import running_in_thread
 from tests import program_forks
+from tests.strangers import install
 
 from paragone_cli.main import main
 
@@ -77,11 +78,8 @@ def _in_event_loop() -> bool:
 @pytest.fixture
 def graded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Install the doubles of `graded_backend` for the program."""
-    info = tmp_path / "plugin" / "graded-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: graded\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[paragone]\ngraded = graded_backend\ntwin = graded_backend\n")
-    monkeypatch.setenv("PYTHONPATH", str(info.parent), prepend=":")
+    install(tmp_path / "plugin", "graded", "", graded="graded_backend", twin="graded_backend")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"), prepend=":")
 
 
 def said(done: subprocess.CompletedProcess[bytes]) -> str:

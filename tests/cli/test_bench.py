@@ -170,7 +170,7 @@ def test_on_a_terminal_are_a_table_and_a_plot_of_the_throughput_over_the_users(c
     assert "a: m" in written
 
 
-def test_more_users_than_an_engine_can_answer_are_refused_before_it_is_opened(smollm2, run_here):
+def test_more_users_than_an_engine_can_answer_are_refused_before_it_is_opened(smollm2):
     slots = (f"llama_server:{smollm2}", "--users", "8", "--set", "n_parallel=3")
     for argv, sentence in (
         (
@@ -179,7 +179,7 @@ def test_more_users_than_an_engine_can_answer_are_refused_before_it_is_opened(sm
         ),
         (slots, "answers 3 prompts at a time, so 8 users at once cannot be measured."),
     ):
-        done = run_here("bench", *argv)
+        done = paragone("bench", *argv)
         assert (done.returncode, done.stdout) == (2, b"")
         assert sentence in said(done)
 

@@ -196,6 +196,10 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path):
     assert (process.returncode, report.exists()) == (130, False), err
     assert out.startswith(b"Nothing is decided.\n")
     assert (
+        "  Repeat the command to continue with the suite, the speed of a and b and the fidelity of b.\n"
+        in out.decode()
+    )
+    assert (
         "Interrupted. The measurements so far are kept. To continue, run the same command again, without --fresh.\n"
         in err.decode()
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.strangers import install
 
 from .conftest import data, paragone, said
 
@@ -23,11 +24,8 @@ def test_doctor(settings):
 
 @pytest.mark.model
 def test_doctor_in_lines(settings, tmp_path, monkeypatch):
-    folder = tmp_path / "more" / "broken-1.0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("[paragone]\nbrokenplugin = sys:nothing\n")
-    monkeypatch.setenv("PYTHONPATH", f"{folder.parent}", prepend=":")
+    install(tmp_path / "more", "broken", "", brokenplugin="sys:nothing")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "more"), prepend=":")
     path = settings(LOCAL)
     done = paragone("doctor")
     lines = done.stdout.decode().splitlines()
@@ -37,11 +35,11 @@ def test_doctor_in_lines(settings, tmp_path, monkeypatch):
     assert "  ✓ llama_cpp: llama.cpp" in lines
     assert f"  ✗ {path}:1: There is no section [lane]. Did you mean 'lanes'?" in lines
     assert "at http" not in done.stdout.decode()
-    assert "✗ brokenplugin of broken: AttributeError" in done.stdout.decode()
+    assert "✗ brokenplugin of broken-of-a-stranger: AttributeError" in done.stdout.decode()
     settings("")
     done = paragone("ask", "brokenplugin:model", "hi")
     assert done.returncode == 2
-    assert "The plugin brokenplugin of broken cannot be used" in said(done)
+    assert "The plugin brokenplugin of broken-of-a-stranger cannot be used" in said(done)
 
 
 def test_one_backend():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.strangers import install
 
 from .conftest import data, paragone, said
 
@@ -30,11 +31,8 @@ def test_doctor(lost, engines, server):
     assert (done.returncode, said(done)) == (0, "")
     there, gone = data("doctor", done)["endpoints"]
     assert (there["backend"], there["address"]) == ("ollama", server.url)
-    assert (there["usable"], there["engines"], there["models"]) == (
-        True,
-        ["far", "lost", "wide"],
-        ["m:latest"],
-    )
+    assert there["usable"]
+    assert (there["engines"], there["models"]) == (["far", "lost", "wide"], ["m:latest"])
     assert there["facts"]["server"] == "Ollama 0.13.5"
     assert there["facts"]["loaded"] == "m:latest (2.1 GB, 100% in VRAM)"
     (problem,) = there["problems"]
@@ -102,12 +100,8 @@ def paragone_backends():
 @pytest.fixture
 def usual(tmp_path, monkeypatch, server):
     """A plugin that stands in for Ollama's, whose own usual port may be taken here: it goes to the double."""
-    folder = tmp_path / "more" / "here-1.0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: here\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("[paragone]\nhere = here_plugin\n")
-    (folder.parent / "here_plugin.py").write_text(PLUGIN.format(url=server.url))
-    monkeypatch.setenv("PYTHONPATH", f"{folder.parent}", prepend=":")
+    install(tmp_path / "more", "here", PLUGIN.format(url=server.url))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "more"), prepend=":")
 
 
 def test_models_of_the_usual_server_are_listed_once(usual, settings, server):

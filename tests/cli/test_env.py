@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.strangers import install
 from tests.wheels import quick_python, stand_in_python, write_wheel
 
 from .conftest import data, paragone, running, said, until
@@ -45,12 +46,8 @@ def paragone_backends():
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a wheel of the library, and its backend on the path: a double, in place of a real engine's."""
     plugin = tmp_path / "plugin"
-    info = plugin / "tiny-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[paragone]\ntiny = tiny_plugin\n")
-    (plugin / "tiny_plugin.py").write_text(PLUGIN)
-    (plugin / "tiny_plugin.txt").write_text("tinyengine==1.0\n")
+    install(plugin, "tiny", PLUGIN)
+    (plugin / "tiny_of_a_stranger.txt").write_text("tinyengine==1.0\n")
     monkeypatch.setenv("PYTHONPATH", str(plugin), prepend=":")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
     folder = tmp_path / "wheels"

@@ -61,34 +61,34 @@ def test_what_cannot_be_planned(arguments, sentence):
     assert sentence in said(done)
 
 
-def test_a_backend_that_says_nothing_of_its_parts_cannot_be_planned_for_another_gpu(run_here):
-    done = run_here("fit", "rogue:steady", "--vram", "24G")
+def test_a_backend_that_says_nothing_of_its_parts_cannot_be_planned_for_another_gpu():
+    done = paragone("fit", "rogue:steady", "--vram", "24G")
     assert done.returncode == 1
     assert "The backend does not say how a model can be divided" in said(done)
 
 
-def test_the_plan_as_json(run_here):
+def test_the_plan_as_json():
     free = 10 << 20
-    done = run_here("fit", "rogue:steady", "--ctx", "1000", "--set", f"free={free}", "--json")
+    done = paragone("fit", "rogue:steady", "--ctx", "1000", "--set", f"free={free}", "--json")
     assert (done.returncode, said(done)) == (0, "")
     found = data("fit", done)
     assert (found["model"], found["n_ctx"], found["largest_ctx"]) == ("steady", 1000, 1 << 16)
     sizes = {"weights": 1 << 20, "kv_cache": 16_000, "compute": 1 << 16, "free": free}
     assert found["devices"] == [{"device": "CPU", **sizes, "fits": True}]
-    assert data("fit", run_here("fit", "rogue:steady", "--json"))["devices"][0]["fits"] is None
+    assert data("fit", paragone("fit", "rogue:steady", "--json"))["devices"][0]["fits"] is None
 
 
-def test_the_plan_as_text(run_here):
-    done = run_here("fit", "rogue:steady", "--set", "free=1000000")
+def test_the_plan_as_text():
+    done = paragone("fit", "rogue:steady", "--set", "free=1000000")
     assert (done.returncode, said(done)) == (0, "")
     text = done.stdout.decode()
     assert "steady with a context of 4,096 tokens" in text
     assert "CPU     1 MB     66 kB     66 kB    1 MB   1 MB  does not fit" in text
     assert "It does not fit.\nNo context fits.\n" in text
-    tight = run_here("fit", "rogue:steady", "--set", "free=2000000").stdout.decode()
+    tight = paragone("fit", "rogue:steady", "--set", "free=2000000").stdout.decode()
     assert "It fits, but leaves less than 1.1 GB" in tight
     assert "Largest context that fits: 55,296 tokens." in tight
-    long = run_here("fit", "rogue:steady", "--ctx", "100000").stdout.decode()
+    long = paragone("fit", "rogue:steady", "--ctx", "100000").stdout.decode()
     assert "Whether it fits is unknown" in long
     assert "The model was trained for a context of 65,536 tokens only." in long
 

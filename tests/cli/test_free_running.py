@@ -65,11 +65,11 @@ def test_engines_without_distributions_still_answer_and_the_agreement_is_saved(p
         (["--prompts", "{folder}/prompts.txt", "--free-running"], "names no format of a suite"),
     ],
 )
-def test_bad_prompts_are_refused_before_anything_is_measured(argv, sentence, tmp_path, run_here):
+def test_bad_prompts_are_refused_before_anything_is_measured(argv, sentence, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"prompt": "Hi"}\n{"prompt": 3}\n')
     (tmp_path / "prompts.txt").write_text("Hi\n")
     words = [word.replace("{folder}", str(tmp_path)) for word in argv]
-    done = run_here("fidelity", "scripted:a", "scripted:b", *words)
+    done = paragone("fidelity", "scripted:a", "scripted:b", *words)
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
 

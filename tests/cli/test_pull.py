@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.strangers import install
 
 from .conftest import Terminal, paragone, running, said, until
 
@@ -59,13 +60,8 @@ REFUSED = "Nothing answers at http://127.0.0.1:1: the connection was refused."
 
 @pytest.fixture(autouse=True)
 def fetcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin = tmp_path / "plugin"
-    info = plugin / "fetcher-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fetcher\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[paragone]\nfetcher = fetcher_plugin\n")
-    (plugin / "fetcher_plugin.py").write_text(PLUGIN)
-    monkeypatch.setenv("PYTHONPATH", str(plugin), prepend=":")
+    install(tmp_path / "plugin", "fetcher", PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"), prepend=":")
 
 
 LINES = """\

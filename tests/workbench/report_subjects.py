@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tests.workbench.conversation_writer import LARGE, SMOL, result_of
 
 from paragone import Json, LoadedModel, Message, RunRequest, RunSettings
 from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult, manifest
@@ -56,9 +57,12 @@ def add_experiment(
     assertions: Mapping[int, Json] | None = None,
     tags: Mapping[int, tuple[str, ...]] | None = None,
     name: str = "colours.jsonl",
+    engines: Sequence[EngineDefinition] = ENGINES,
+    failed: Collection[tuple[int, int]] = (),
 ) -> Experiment:
-    """Save an experiment. `answers` has those of both engines to each prompt, by its index; all repetitions
-    have the same. `assertions` are the results at prompts, for the second engine."""
+    """Save an experiment. `answers` has those of the engines to each prompt, by its index; all repetitions
+    have the same. `assertions` are the results at prompts, for the second engine. `failed` has the indices
+    of prompts and engines."""
     messages = {index: (Message(role="user", text=f"Prompt at {index}"),) for index in answers}
     prompts = [
         SuitePrompt(index=index, line=index + 1, messages=asked, tags=(tags or {}).get(index, ()))
@@ -70,7 +74,7 @@ def add_experiment(
             fingerprint=name,
             schedule="sequential",
             repetitions=repetitions,
-            engines=ENGINES,
+            engines=tuple(engines),
             machine={"cores": 2},
             prompts=len(prompts),
             created=7.0,
@@ -78,9 +82,10 @@ def add_experiment(
         [(prompt.index, to_json(prompt)) for prompt in prompts],
     )
     for index, texts in answers.items():
-        for number, (engine, text) in enumerate(zip(ENGINES, texts, strict=True)):
+        for number, (engine, text) in enumerate(zip(engines, texts, strict=True)):
             for repetition in range(repetitions):
                 key = RunKey(prompt_index=index, engine_index=number, repetition=repetition)
                 results = [(assertions or {})[index]] if number and index in (assertions or {}) else []
-                store.experiments.save(new, key, ended(text, engine), results)
+                state = "failed" if (index, number) in failed else "done"
+                store.experiments.save(new, key, ended(text, engine, state=state), results)
     return store.experiments.get(new)

@@ -6,14 +6,13 @@ from collections import Counter
 import pytest
 from tests.workbench.conversation_writer import result_of
 from tests.workbench.history_file import open_store
+from tests.workbench.report_subjects import add_experiment
 
-from paragone import LoadedModel, Message
+from paragone import LoadedModel
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.experiments.voting import Ballot, ExperimentBallots
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import Experiment, RunKey
 from paragone_workbench.store.experiment_records import VotedAnswer
 
 ENGINES = tuple(
@@ -28,29 +27,7 @@ def ended(engine, text, state="done", **fields):
 
 def experiment(store, texts, *, engines=2, failed=()):
     """Save an experiment; `texts` has the answers of each prompt, one of each engine."""
-    prompts = [
-        SuitePrompt(index=index, line=index + 1, messages=(Message(role="user", text=f"Prompt {index}?"),))
-        for index in range(len(texts))
-    ]
-    new = store.experiments.create(
-        Experiment(
-            name="colours",
-            fingerprint="f",
-            schedule="parallel",
-            repetitions=1,
-            engines=ENGINES[:engines],
-            machine={},
-            prompts=len(texts),
-            created=1.0,
-        ),
-        [(prompt.index, to_json(prompt)) for prompt in prompts],
-    )
-    for index, answers in enumerate(texts):
-        for number, text in enumerate(answers):
-            state = "failed" if (index, number) in failed else "done"
-            key = RunKey(prompt_index=index, engine_index=number, repetition=0)
-            store.experiments.save(new, key, ended(ENGINES[number], text, state))
-    return new
+    return add_experiment(store, dict(enumerate(texts)), engines=ENGINES[:engines], failed=failed).number
 
 
 def test_a_vote_keeps_the_candidates_in_the_order_in_which_they_were_shown():
@@ -108,7 +85,7 @@ def test_identical_and_failed_answers_are_left_out(store):
     ballots = ExperimentBallots(store, experiment(store, texts, failed={(2, 1)}))
     assert ballots.total == 2
     ballot = ballots.take()
-    assert ballot.prompt == "Prompt 1?"
+    assert ballot.prompt == "Prompt at 1"
     ballots.vote(ballot, "tie")
     assert ballots.take() is None
     assert (ballots.identical, ballots.voted, ballots.total) == (1, 1, 1)

@@ -257,7 +257,7 @@ async def test_an_answer_that_differs_though_nothing_has_changed(history, run):
 
 
 async def test_only_whole_answers_with_a_manifest_are_repeated(history, record, rogue):
-    number = await record([rogue("steady", max_tokens=3)], ["One?", "Two?", "Three?"])
+    number = await record([rogue("steady", max_tokens=2)], ["One?", "Two?", "Three?"])
     first, second, third = await recorded_runs(history, f"e{number}")
     first = with_result(first, state="failed", error="It broke.")
     second = with_result(second, manifest={})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
-from paragone import DeviceMemory, Json, ModelInfo, ParagoneError
+from paragone import Json, ModelInfo, ParagoneError
 from paragone.json_values import number_at
 from paragone.texts import size_text
 from paragone_cli.command_line.command_arguments import FitArguments
@@ -29,11 +29,7 @@ from paragone_workbench.measure.fit import (
     rough_quantizations,
 )
 from paragone_workbench.measure.sections import estimate_at
-from paragone_workbench.store.experiment_records import Measurement
 from paragone_workbench.text import local_date
-
-Losses: TypeAlias = Sequence[tuple[str, tuple[Mapping[str, Json], Measurement]]]
-"""The names of quantizations with their measured losses, and the measurements."""
 
 _OUTPUT = " (the output counts as one)"
 
@@ -51,10 +47,14 @@ def put_fit(
             f"left free: about {size_text(DRIVER)} for its driver, and the margin of {size_text(MARGIN)} that "
             "llama.cpp keeps."
         )
+    table = [("DEVICE", "WEIGHTS", "KV CACHE", "COMPUTE", "TOTAL", "FREE", "")]
+    for it in plan.devices:
+        weights, cache, compute, needed = map(size_text, (it.weights, it.kv_cache, it.compute, it.needed))
+        free = "unknown" if it.free is None else size_text(it.free)
+        fits = {True: "fits", False: "does not fit", None: ""}[it.fits]
+        table.append((it.device, weights, cache, compute, needed, free, fits))
     put()
-    put_table(
-        [("DEVICE", "WEIGHTS", "KV CACHE", "COMPUTE", "TOTAL", "FREE", ""), *map(_device, plan.devices)]
-    )
+    put_table(table)
     put()
     for sentence in _sentences(plan, largest):
         put(sentence)
@@ -62,56 +62,37 @@ def put_fit(
 
 def put_quantizations(
     definition: EngineDefinition,
-    own: ModelInfo | None,
+    models: Sequence[ModelInfo],
     plan: MemoryPlan,
     siblings: Sequence[Quantization],
     rough: Sequence[Quantization],
-    losses: Losses,
 ) -> None:
-    """Print the other quantizations of the model on this machine, their measured losses, and estimates for further ones."""
+    """Print the other quantizations of the model on this machine, their measured losses, and estimates for further ones.
+
+    `models` are the files of all quantizations, that of the engine itself too.
+    """
     if siblings:
         put("\nOther quantizations of this model on this machine, with the same context:\n")
-        put_table(
-            [
-                ("QUANTIZATION", "FILE", "TOTAL", "FITS", "ENGINE"),
-                *(_row(sibling, _spec(definition, sibling.model)) for sibling in siblings),
-            ]
-        )
+        rows = (_row(sibling, _spec(definition, sibling.model)) for sibling in siblings)
+        put_table([("QUANTIZATION", "FILE", "TOTAL", "FITS", "ENGINE"), *rows])
         if not plan.fits_whole:
             put()
             fitting = " and ".join(sibling.name for sibling in siblings if sibling.plan.fits_whole)
             whole = " on the GPU as a whole" if len(plan.devices) > 1 else ""
             put_line(f"{f'Of these, {fitting}' if fitting else 'None of these'} would fit{whole}.")
-    if losses:
+    if losses := _losses(definition, models):
         put("\nLosses, by the newest measurements with `paragone fidelity`:\n")
-        put_table(
-            [
-                ("QUANTIZATION", "MEAN KLD", "SAME TOP TOKEN", "REFERENCE", "MEASURED"),
-                *(_loss(name, *found) for name, found in losses),
-            ]
-        )
+        put_table([("QUANTIZATION", "MEAN KLD", "SAME TOP TOKEN", "REFERENCE", "MEASURED"), *losses])
     if rough:
         put(
             "\nA rough estimate of other quantizations, from their usual bits per weight, with the same context:\n"
         )
-        put_table(
-            [("QUANTIZATION", "WEIGHTS", "TOTAL", "FITS"), *(_row(quantization) for quantization in rough)]
-        )
+        put_table([("QUANTIZATION", "WEIGHTS", "TOTAL", "FITS"), *map(_row, rough)])
     if siblings:
-        models = [sibling.model for sibling in siblings if sibling.model is not None]
-        reference, *_, candidate = sorted(
-            (*models, *filter(None, [own])), key=lambda model: -(model.size or 0)
-        )
+        reference, *_, candidate = sorted(models, key=lambda model: -(model.size or 0))
         measured = f"paragone fidelity {_spec(definition, reference)} {_spec(definition, candidate)}"
         put()
         put_line(f"To measure what a quantization loses: {measured}")
-
-
-def _device(device: DeviceMemory) -> tuple[str, ...]:
-    sizes = (device.weights, device.kv_cache, device.compute, device.needed)
-    free = "unknown" if device.free is None else size_text(device.free)
-    fits = {True: "fits", False: "does not fit", None: ""}[device.fits]
-    return (device.device, *map(size_text, sizes), free, fits)
 
 
 def _sentences(plan: MemoryPlan, largest: int | None) -> Iterator[str]:
@@ -158,28 +139,9 @@ def _experts(layers: int, option: str) -> str:
 
 
 def _row(quantization: Quantization, *engine: str) -> tuple[str, ...]:
-    plan = quantization.plan
     about = "" if quantization.model else "about "
-    return (
-        quantization.name,
-        f"{about}{size_text(quantization.size)}",
-        f"{about}{size_text(plan.needed)}",
-        _fits(plan),
-        *engine,
-    )
-
-
-def _loss(name: str, found: Mapping[str, Json], measurement: Measurement) -> tuple[str, ...]:
-    kld, same = estimate_at(found, "mean_kld"), number_at(found, "top1_agreement")
-    measured = local_date(measurement.created, "%Y-%m-%d")
-    reference = measurement.engines[0].name
-    return (
-        name,
-        "" if kld is None else kld_text(kld),
-        "" if same is None else f"{same:.1%}",
-        reference,
-        measured,
-    )
+    size, needed = size_text(quantization.size), size_text(quantization.plan.needed)
+    return (quantization.name, f"{about}{size}", f"{about}{needed}", _fits(quantization.plan), *engine)
 
 
 def _fits(plan: MemoryPlan) -> str:
@@ -222,40 +184,39 @@ def fit(args: FitArguments) -> int:
             known = [None if own is None else own.quantization, *(sibling.name for sibling in siblings)]
             rough = await rough_quantizations(planner, backend, plan, without=known)
         models = [] if own is None else [own, *models]
-        put_quantizations(definition, own, plan, siblings, rough, _losses(definition, models))
+        put_quantizations(definition, models, plan, siblings, rough)
 
     run(answer())
     return 0
 
 
-def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> Losses:
+def _losses(definition: EngineDefinition, models: Sequence[ModelInfo]) -> list[tuple[str, ...]]:
+    """Return the rows of the quantizations whose losses have been measured."""
     try:
         with opened_store() as store:
             measurements = store.measurements.all("fidelity")
     except ParagoneError:
         return []
-    return [
-        (model.quantization or model.name, found)
-        for model in models
-        if (found := saved_fidelity(measurements, definition.backend, model.model)) is not None
-    ]
+    rows: list[tuple[str, ...]] = []
+    for model in models:
+        if (saved := saved_fidelity(measurements, definition.backend, model.model)) is not None:
+            found, measurement = saved
+            kld, same = estimate_at(found, "mean_kld"), number_at(found, "top1_agreement")
+            figures = ("" if kld is None else kld_text(kld), "" if same is None else f"{same:.1%}")
+            measured = local_date(measurement.created, "%Y-%m-%d")
+            rows.append((model.quantization or model.name, *figures, measurement.engines[0].name, measured))
+    return rows
 
 
 def _json(model: str, plan: MemoryPlan, largest: int | None) -> dict[str, Json]:
+    devices: list[Json] = []
+    for it in plan.devices:
+        sizes = {name: value for name, value in asdict(it).items() if name != "total"}
+        devices.append({**sizes, "fits": it.fits})
     return {
         "model": model,
         "n_ctx": plan.context,
-        "devices": [
-            {
-                "device": device.device,
-                "weights": device.weights,
-                "kv_cache": device.kv_cache,
-                "compute": device.compute,
-                "free": device.free,
-                "fits": device.fits,
-            }
-            for device in plan.devices
-        ],
+        "devices": devices,
         "layers": plan.layers,
         "gpu_layers": plan.gpu_layers,
         "expert_layers": None if plan.hypothetical is None else plan.hypothetical.expert_layers,

@@ -20,18 +20,10 @@ from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.command_line.saved import opened_history, opened_store
 from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import replay as replays
 from paragone_workbench.experiments.document import read_document
 from paragone_workbench.experiments.executor import EngineProgress, seconds_left
 from paragone_workbench.experiments.recorded_runs import RecordedRun, recorded_runs
-from paragone_workbench.experiments.replay import (
-    EngineReport,
-    Replay,
-    ReplayedRun,
-    replay_json,
-    replay_verdict,
-    replayable,
-    weights_sentence,
-)
 from paragone_workbench.experiments.replay_engines import engines_to_replay
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.ids import parse_id
@@ -51,7 +43,7 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
     target = args.target
     async with opened_history() as history:
         found = await _find(history, target)
-        runs, skipped = replayable(found)
+        runs, skipped = replays.replayable(found)
         engines = await engines_to_replay(
             runs,
             context.config,
@@ -64,7 +56,32 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
         for engine in engines:
             if engine.definition.model != engine.recorded.model:
                 note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
-        return await _repeat(Replay(engines, context.registry, history), target, skipped, as_json=args.json)
+        replay = replays.Replay(engines, context.registry, history)
+        results: list[replays.ReplayedRun] = []
+        async with interruptible(replay) as interrupts:
+            with _Progress(replay.total) as progress:
+                async for result in replay.runs():
+                    results.append(result)
+                    if not args.json:
+                        progress.clear()
+                        _put_run(result)
+                    progress.repeated()
+        left = replay.total - len(results)
+        if args.json:
+            put_json(replays.replay_json(target, results, skipped, replay.reports, left=left))
+        else:
+            for number, reason in skipped.items():
+                put_line(f"{number}  left out: {reason}")
+            for report in replay.reports:
+                put()
+                put_line(f"{report.engine}: weights {replays.weights_sentence(report.weights)}")
+                for change in report.changes:
+                    put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
+            put()
+            put_line(replays.replay_verdict(results, replay.reports, left=left))
+        if interrupts.interrupted:
+            return INTERRUPTED
+        return int(not all(result.same for result in results))
 
 
 async def _find(history: History, target: str) -> Sequence[RecordedRun]:
@@ -78,31 +95,6 @@ async def _find(history: History, target: str) -> Sequence[RecordedRun]:
             "`paragone history` lists conversations.",
         )
     return read_document(path)
-
-
-async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_json: bool) -> int:
-    results: list[ReplayedRun] = []
-    async with interruptible(replay) as interrupts:
-        with _Progress(replay.total) as progress:
-            async for result in replay.runs():
-                results.append(result)
-                if not as_json:
-                    progress.clear()
-                    _put_run(result)
-                progress.repeated()
-    left = replay.total - len(results)
-    if as_json:
-        put_json(replay_json(target, results, skipped, replay.reports, left=left))
-    else:
-        for number, reason in skipped.items():
-            put_line(f"{number}  left out: {reason}")
-        for report in replay.reports:
-            _put_report(report)
-        put()
-        put_line(replay_verdict(results, replay.reports, left=left))
-    if interrupts.interrupted:
-        return INTERRUPTED
-    return int(not all(result.same for result in results))
 
 
 class _Progress(StatusLine):
@@ -132,7 +124,7 @@ class _Progress(StatusLine):
         return f"{self._runs.done:,} of {self._runs.total:,} runs{rest}"
 
 
-def _put_run(result: ReplayedRun) -> None:
+def _put_run(result: replays.ReplayedRun) -> None:
     heading = f"{result.id}  {result.engine}"
     prompt = f"  > {shortened(one_line(result.prompt), _PROMPT_WIDTH)}" if result.prompt else ""
     difference = result.difference
@@ -144,20 +136,9 @@ def _put_run(result: ReplayedRun) -> None:
         where = "" if difference.channel == "answer" else f" of the {difference.channel}"
         token = "" if difference.token is None else f" (token {difference.token:,})"
         put_line(f"{heading}  differs at character {difference.char:,}{where}{token}{prompt}")
-        put_line(f"  before: {_quoted(difference.before)}")
-        put_line(f"  now:    {_quoted(difference.now)}")
+        for when, text in (("before: ", difference.before), ("now:    ", difference.now)):
+            put_line(f"  {when}{f'“{text}”' if text else '(the end)'}")
     flush()
-
-
-def _quoted(text: str) -> str:
-    return f"“{text}”" if text else "(the end)"
-
-
-def _put_report(report: EngineReport) -> None:
-    put()
-    put_line(f"{report.engine}: weights {weights_sentence(report.weights)}")
-    for change in report.changes:
-        put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
 
 
 def report(args: ReportArguments) -> int:

@@ -214,14 +214,13 @@ async def _run(
     executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
     async with saved.opened_history() as history:
         experiment, resumed = await suites.find_or_create(history, request, registry)
+        name = f"e{experiment.number}"
         if resumed:
             finished = experiment.done + experiment.failed
-            note(
-                f"Going on with experiment e{experiment.number}: {finished:,} of {experiment.runs:,} runs are finished."
-            )
+            note(f"Going on with experiment {name}: {finished:,} of {experiment.runs:,} runs are finished.")
         elif unfinished := await history.call(lambda store: _unfinished(store, experiment)):
             note(
-                f"Beginning experiment e{experiment.number}: e{unfinished.number}, which is not finished, differs in its prompts, "
+                f"Beginning experiment {name}: e{unfinished.number}, which is not finished, differs in its prompts, "
                 "its engines or judges, their options, or the file of a model."
             )
         with SuiteTable() as table:
@@ -232,33 +231,32 @@ async def _run(
             async with interruptible(runner) as interrupts:
                 await runner.run()
         totals = await results.engine_totals(history, experiment, request.chosen)
+        total = sum(engine.total for engine in totals)
+        left = total - sum(engine.runs for engine in totals)
         if args.junit is not None:
             await results.write_junit(args.junit, history, experiment, totals, request.chosen)
         if args.json:
             runs = results.saved_runs(history, experiment, request.chosen)
             await put_runs(
-                {"id": f"e{experiment.number}", "resumed": resumed, "known": runner.taken},
+                {"id": name, "resumed": resumed, "known": runner.taken},
                 (it.to_json() async for it in runs),
             )
         else:
             put_totals(totals)
             if runner.taken:
                 put()
-                put(known_text(runner.taken, sum(engine.total for engine in totals)))
-            put(
-                f"\nSee more: paragone suite show e{experiment.number} · paragone report e{experiment.number} --to report.html"
-            )
+                put(known_text(runner.taken, total))
+            put(f"\nSee more: paragone suite show {name} · paragone report {name} --to report.html")
         for error in runner.given_up:
             print_error(error)
         again = to_continue(fresh=args.fresh)
-        left = sum(engine.total - engine.runs for engine in totals)
         if runner.failure is not None:
             raise ParagoneError(
                 f"The suite was stopped: {runner.failure.sentence}",
                 hint=f"{runner.failure.hint} Finished runs are kept. {again}".lstrip(),
             )
         if left:
-            note(f"Not finished: {left:,} of {sum(engine.total for engine in totals):,} runs. {again}")
+            note(f"Not finished: {left:,} of {total:,} runs. {again}")
         elif interrupts.interrupted:
             note(f"Interrupted after the last run, perhaps before all judges were asked. {again}")
         if interrupts.interrupted:

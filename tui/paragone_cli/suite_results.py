@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 
 from paragone import Json
 from paragone.options import value_text
 from paragone.texts import counted
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import (
-    PrintArguments,
-    SuiteCompareArguments,
-    SuiteShowArguments,
-)
+from paragone_cli.command_line import command_arguments, output
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, put_full_names, short_names
 from paragone_cli.command_line.saved import experiment_id, opened_history, opened_store
@@ -36,28 +31,21 @@ _SHARED = (
 def put_totals(totals: Sequence[EngineTotals]) -> None:
     """Print a line for each engine, and a note if speeds are shared. Raises OutputError."""
     short = short_names(engine.engine for engine in totals)
-    output.put_table([_HEADER, *(_row(engine, short[engine.engine]) for engine in totals)])
+    rows = []
+    for it in totals:
+        runs = f"{it.runs:,}" if it.runs == it.total else f"{it.runs:,} of {it.total:,}"
+        passed = f"{it.passed:,} of {it.asserted - it.undecided:,}" if it.asserted else "–"
+        if it.undecided:
+            passed += f", {it.undecided:,} undecided"
+        tokens = "–" if it.mean_tokens is None else f"{it.mean_tokens:.1f}"
+        speeds = (_speed(it, "ttft_s", 1000), _speed(it, "decode_tps"))
+        rows.append((short[it.engine], runs, f"{it.failed:,}", passed, tokens, *speeds))
+    output.put_table([_HEADER, *rows])
     put_full_names(short)
     if any(engine.are_times_shared for engine in totals):
         output.put()
         output.put(_SHARED)
     output.flush()
-
-
-def _row(engine: EngineTotals, name: str) -> tuple[str, ...]:
-    runs = f"{engine.runs:,}" if engine.runs == engine.total else f"{engine.runs:,} of {engine.total:,}"
-    passed = f"{engine.passed:,} of {engine.asserted - engine.undecided:,}" if engine.asserted else "–"
-    if engine.undecided:
-        passed += f", {engine.undecided:,} undecided"
-    return (
-        name,
-        runs,
-        f"{engine.failed:,}",
-        passed,
-        "–" if engine.mean_tokens is None else f"{engine.mean_tokens:.1f}",
-        _speed(engine, "ttft_s", 1000),
-        _speed(engine, "decode_tps"),
-    )
 
 
 def _speed(engine: EngineTotals, name: str, factor: float = 1) -> str:
@@ -84,49 +72,37 @@ async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
     output.flush()
 
 
-def suite_list(args: PrintArguments) -> int:
+def suite_list(args: command_arguments.PrintArguments) -> int:
     with opened_store() as store:
         experiments = store.experiments.all()
-    if args.json:
-        listed: list[Json] = [
-            {
-                "id": f"e{experiment.number}",
-                "name": experiment.name,
-                "engines": [engine.name for engine in experiment.engines],
-                "prompts": experiment.prompts,
-                "repetitions": experiment.repetitions,
-                "runs": experiment.runs,
-                "done": experiment.done,
-                "failed": experiment.failed,
-                "created": experiment.created,
-            }
-            for experiment in experiments
-        ]
-        output.put_json({"experiments": listed})
-    elif experiments:
-        output.put_table([("id", "name", "engines", "done", "failed", "begun", ""), *_rows(experiments)])
-    else:
-        output.note("There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one.")
-    return 0
-
-
-def _rows(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table. Experiments with the same name also show the settings in which they differ."""
-    settings = {experiment.number: _settings(experiment) for experiment in experiments}
-    for experiment in experiments:
-        alike = [settings[other.number] for other in experiments if other.name == experiment.name]
-        own = [
-            setting for setting in settings[experiment.number] if not all(setting in other for other in alike)
-        ]
-        yield (
-            f"e{experiment.number}",
-            experiment.name,
-            ", ".join(short_names(engine.name for engine in experiment.engines).values()),
-            f"{experiment.done + experiment.failed:,}/{experiment.runs:,}",
-            f"{experiment.failed:,}",
-            date(experiment.created),
-            ", ".join(own),
+    listed: list[Json] = [
+        {
+            "id": f"e{it.number}",
+            "name": it.name,
+            "engines": [engine.name for engine in it.engines],
+            "prompts": it.prompts,
+            "repetitions": it.repetitions,
+            "runs": it.runs,
+            "done": it.done,
+            "failed": it.failed,
+            "created": it.created,
+        }
+        for it in experiments
+    ]
+    settings = {it.number: _settings(it) for it in experiments}
+    rows = []
+    for it in experiments:  # those with the same name also show the settings in which they differ
+        alike = [settings[other.number] for other in experiments if other.name == it.name]
+        own = [setting for setting in settings[it.number] if not all(setting in other for other in alike)]
+        engines = ", ".join(short_names(engine.name for engine in it.engines).values())
+        done = f"{it.done + it.failed:,}/{it.runs:,}"
+        rows.append(
+            (f"e{it.number}", it.name, engines, done, f"{it.failed:,}", date(it.created), ", ".join(own))
         )
+    heading = ("id", "name", "engines", "done", "failed", "begun", "")
+    nothing = "There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one."
+    output.put_list({"experiments": listed}, rows, nothing, as_json=args.json, heading=heading)
+    return 0
 
 
 def _settings(experiment: Experiment) -> list[str]:
@@ -142,7 +118,7 @@ SHOWN = 20
 """Largest number of prompts that are shown on a terminal."""
 
 
-def suite_show(args: SuiteShowArguments) -> int:
+def suite_show(args: command_arguments.SuiteShowArguments) -> int:
     return run(_show(experiment_id(args.experiment), failed=args.failed, as_json=args.json))
 
 
@@ -164,23 +140,18 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
                     "engines": [engine.to_json() for engine in totals],
                 }
                 await put_runs(
-                    head, ({"run": _run_id(experiment, saved), **saved.to_json()} async for saved in chosen)
+                    head, ({"run": f"e{number}/{saved.number}", **saved.to_json()} async for saved in chosen)
                 )
             else:
-                output.put_line(
-                    f"e{experiment.number} · {experiment.name} · {_size(experiment)} · {date(experiment.created)}"
-                )
+                parts = [counted(experiment.prompts, "prompt"), counted(len(experiment.engines), "engine")]
+                if experiment.repetitions > 1:
+                    parts.append(counted(experiment.repetitions, "repetition"))
+                begun = date(experiment.created)
+                output.put_line(f"e{number} · {experiment.name} · {' × '.join(parts)} · {begun}")
                 output.put()
                 put_totals(totals)
                 await _put_prompts(history, experiment, chosen, failed=failed)
     return 0
-
-
-def _size(experiment: Experiment) -> str:
-    parts = [counted(experiment.prompts, "prompt"), counted(len(experiment.engines), "engine")]
-    if experiment.repetitions > 1:
-        parts.append(counted(experiment.repetitions, "repetition"))
-    return " × ".join(parts)
 
 
 async def _put_prompts(
@@ -206,7 +177,9 @@ async def _put_prompts(
             output.put("\n" + _cut(f"#{index} {(await history.call(read)).text}", width))
         engine = experiment.engines[saved.key.engine_index].name
         name = _name(names[engine], saved.key.repetition, experiment)
-        output.put(_cut(f"  {name.ljust(column)}  {_run_id(experiment, saved)}  {_result(saved)}", width))
+        output.put(
+            _cut(f"  {name.ljust(column)}  e{experiment.number}/{saved.number}  {_result(saved)}", width)
+        )
         for result in saved.checks:
             if result.passed is not True:
                 sign = "✗" if result.passed is False else "?"
@@ -231,10 +204,6 @@ def _result(saved: ExperimentRun) -> str:
     return f"{counted}{result.text.strip()}"
 
 
-def _run_id(experiment: Experiment, saved: ExperimentRun) -> str:
-    return f"e{experiment.number}/{saved.number}"
-
-
 def _cut(text: str, width: int | None) -> str:
     line = output.one_line(text)
     return line if width is None else output.shortened(line, width - 1)
@@ -249,7 +218,7 @@ _COLUMNS = {
 }
 
 
-def suite_compare(args: SuiteCompareArguments) -> int:
+def suite_compare(args: command_arguments.SuiteCompareArguments) -> int:
     margin = args.margin / 100
     numbers = dict.fromkeys(map(experiment_id, args.experiments)) or {experiment_id(None): None}
     with opened_store() as store:

@@ -11,7 +11,7 @@ import secrets
 import socket
 import stat
 import sys
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -247,75 +247,62 @@ Start = Callable[[paragone.OnProgress], Awaitable[ServerProcess]]
 
 
 class SharedServer:
-    """A server that runs or is being started, and the number of its engines. Releasing the last share ends the server."""
+    """A server that runs or is being started, and the number of its engines."""
 
     def __init__(self, key: Hashable, start: Start) -> None:
-        self._key = key
+        self.key = key
         self.engines = 0
         self.listeners: list[paragone.OnProgress] = []
         self.fraction = 0.0
         self.starting = asyncio.ensure_future(start(self._progressed))
 
-    @property
-    def _loaded(self) -> ServerProcess | None:
-        starting = self.starting
-        failed = not starting.done() or starting.cancelled() or starting.exception() is not None
-        return None if failed else starting.result()
-
-    @property
-    def is_usable(self) -> bool:
-        loaded = self._loaded
-        return not self.starting.done() if loaded is None else not loaded.process.has_ended
+    def has_room(self, slots: int) -> bool:
+        if not self.starting.done():
+            return self.engines < slots
+        failed = self.starting.cancelled() or self.starting.exception() is not None
+        return not failed and self.engines < slots and not self.starting.result().process.has_ended
 
     def _progressed(self, progress: paragone.LoadProgress) -> None:
         self.fraction = progress.fraction
         for listener in self.listeners:
             listener(progress)
 
-    async def release(self) -> None:
-        self.engines -= 1
-        if self.engines:
-            return
-        _shared[self._key].remove(self)
-        if not _shared[self._key]:
-            del _shared[self._key]
-        if not self.starting.done():
-            self.starting.cancel()
-            await asyncio.wait([self.starting])
-        elif (loaded := self._loaded) is not None:
-            await loaded.close()
+
+_shared: list[SharedServer] = []
+"""The servers with at least one engine."""
 
 
-_shared: dict[Hashable, list[SharedServer]] = {}
-"""The servers with at least one engine, by event loop and by the `key` of `take_share`."""
-
-
-async def take_share(
+@contextlib.asynccontextmanager
+async def shared_server(
     key: Hashable, slots: int, start: Start, on_progress: paragone.OnProgress
-) -> SharedServer:
-    """Return a loaded server, in which the caller has a share. Engines with the same `key` share servers.
+) -> AsyncIterator[ServerProcess]:
+    """Yield a loaded server. Engines with the same `key` share servers; the end of the last block ends the server.
 
-    A new server is started if all `slots` of each running server are taken. Raises what `start` raises. Cancelling
-    the task releases the share.
+    A new server is started if all `slots` of each running server are taken. Raises what `start` raises.
     """
     key = (asyncio.get_running_loop(), key)
-    servers = _shared.setdefault(key, [])
-    shared = next((server for server in servers if server.engines < slots and server.is_usable), None)
+    shared = next((server for server in _shared if server.key == key and server.has_room(slots)), None)
     if shared is None:
         shared = SharedServer(key, start)
-        servers.append(shared)
+        _shared.append(shared)
     shared.engines += 1
-    shared.listeners.append(on_progress)
     try:
-        on_progress(paragone.LoadProgress(fraction=shared.fraction))
-        await asyncio.shield(shared.starting)
-    except BaseException:
-        await shared.release()
-        raise
+        shared.listeners.append(on_progress)
+        try:
+            on_progress(paragone.LoadProgress(fraction=shared.fraction))
+            process = await asyncio.shield(shared.starting)
+        finally:
+            shared.listeners.remove(on_progress)
+        on_progress(paragone.LoadProgress(fraction=1.0))
+        yield process
     finally:
-        shared.listeners.remove(on_progress)
-    on_progress(paragone.LoadProgress(fraction=1.0))
-    return shared
+        shared.engines -= 1
+        if not shared.engines:
+            _shared.remove(shared)
+            shared.starting.cancel()
+            await asyncio.wait([shared.starting])
+            if not shared.starting.cancelled() and shared.starting.exception() is None:
+                await shared.starting.result().close()
 
 
 _END_S = 1.0
@@ -324,12 +311,17 @@ _END_S = 1.0
 
 class LlamaServerEngine(OpenAIEngine):
     def __init__(
-        self, model: RemoteModel, shared: SharedServer, *, server: ServerProperties, raw: bool
+        self,
+        model: RemoteModel,
+        process: ServerProcess,
+        share: contextlib.AsyncExitStack,
+        *,
+        server: ServerProperties,
+        raw: bool,
     ) -> None:
         super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
-        self._release = contextlib.AsyncExitStack()
-        self._release.push_async_callback(shared.release)
-        self._server_process = shared.starting.result()
+        self._server_process = process
+        self._share = share
 
     def _settings(self, request: paragone.RunRequest, sampling: OpenAISampling) -> paragone.RunSettings:
         return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
@@ -346,7 +338,7 @@ class LlamaServerEngine(OpenAIEngine):
 
     async def close(self) -> None:
         await super().close()
-        await self._release.aclose()
+        await self._share.aclose()
 
     def _require_open(self) -> None:
         super()._require_open()
@@ -387,16 +379,15 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             raise
         return process
 
-    shared = await take_share((program.key, path, options), options.n_parallel, start, on_progress)
-    try:
-        return await _engine(shared, path, header, program, options, alias, weights)
-    except BaseException:
-        await shared.release()
-        raise
+    async with contextlib.AsyncExitStack() as share:
+        server = shared_server((program.key, path, options), options.n_parallel, start, on_progress)
+        process = await share.enter_async_context(server)
+        return await _engine(process, share, path, header, program, options, alias, weights)
 
 
 async def _engine(
-    shared: SharedServer,
+    process: ServerProcess,
+    share: contextlib.AsyncExitStack,
     path: Path,
     header: Header,
     program: executable.LlamaServerProgram,
@@ -404,7 +395,6 @@ async def _engine(
     alias: str,
     weights: tuple[paragone.WeightsFile, ...],
 ) -> LlamaServerEngine:
-    process = shared.starting.result()
     async with connected(process.endpoint) as http:
         listed = await find_models(http)
         server = await identify(http)
@@ -443,7 +433,7 @@ async def _engine(
         )
         identity = identity_of(alias, listed, server)
         model = RemoteModel(http=http, model=alias, loaded=loaded, identity=identity)
-        return LlamaServerEngine(model, shared, server=server, raw=raw)
+        return LlamaServerEngine(model, process, share.pop_all(), server=server, raw=raw)
 
 
 def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[paragone.WeightsFile, ...]:

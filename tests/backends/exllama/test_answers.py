@@ -370,25 +370,21 @@ async def test_distributions_and_vocabulary(open_chat):
         assert await rows_of(chat.engine, [97], start=1) == await rows_of(chat.engine, []) == {}
 
 
-async def test_a_run_first_reports_the_settings_in_force(open_chat):
+async def test_settings_come_first_and_a_score_ends_with_a_finish(open_chat):
+    text = "é" * 150  # 300 tokens, each half a character
     async with open_chat("exllamav3") as chat:
         settings, *_ = await chat.events("Say it.", seed=7, max_tokens=2, top_k=3, stop=["x"])
         tokenized = await chat.engine.tokenize(paragone.TokenizeRequest(text="é<|im_end|>"))
+        events = [event async for event in chat.engine.score(paragone.ScoreRequest(text=text, top=1))]
+        for short in ("", "a"):  # no token follows another
+            none = [event async for event in chat.engine.score(paragone.ScoreRequest(text=short))]
+            assert [type(event) for event in none] == [paragone.PromptProgress, paragone.Finish]
     assert (settings.seed, settings.threads, settings.prompt_ids) == (7, None, None)
     assert settings.prompt == "<|im_start|>user\nSay it.<|im_end|>\n<|im_start|>assistant\n"
     sampling = dict(settings.sampling)
     assert (sampling["top_k"], sampling["seed"], sampling["stop"]) == (3, 7, ["x"])
     assert (sampling["temperature"], sampling["penalty_last_n"]) == (0.8, 64)  # default values
     assert tokenized.ids == (0xC3, 0xA9, 258)
-
-
-async def test_a_score_streams_progress_tokens_and_a_finish(open_chat):
-    text = "é" * 150  # 300 tokens, each half a character
-    async with open_chat("exllamav3") as chat:
-        events = [event async for event in chat.engine.score(paragone.ScoreRequest(text=text, top=1))]
-        for short in ("", "a"):  # no token follows another
-            none = [event async for event in chat.engine.score(paragone.ScoreRequest(text=short))]
-            assert [type(event) for event in none] == [paragone.PromptProgress, paragone.Finish]
     progress = [event for event in events if isinstance(event, paragone.PromptProgress)]
     assert [(one.done, one.total) for one in progress] == [(0, 299), (256, 299), (299, 299)]
     tokens = [event for event in events if isinstance(event, paragone.Token)]

@@ -37,7 +37,7 @@ def resident(worker):
     return psutil.Process(worker.pid).memory_info().rss
 
 
-async def test_an_estimate_agrees_with_the_memory_of_the_process(demo_cache, tmp_path):
+async def test_an_estimate_agrees_with_the_memory_of_the_process_and_is_divided(demo_cache, tmp_path):
     """Weights and KV cache are what the process grows by beside one that knows only the vocabulary.
 
     The compute buffers become resident only with a full context, so their size is taken from llama.cpp's log. The model
@@ -63,13 +63,10 @@ async def test_an_estimate_agrees_with_the_memory_of_the_process(demo_cache, tmp
     buffers = reported(log, "compute") + reported(log, "output")
     assert cpu.needed == pytest.approx(grown + buffers, rel=0.05)
 
-
-async def test_the_layout_divides_the_estimate(whole_model_path):
-    estimate = await LlamaCppBackend().estimate(OpenRequest(model=whole_model_path, options={"n_ctx": 1024}))
     layout = estimate.layout
     assert len(layout.parts) == 31
-    assert estimate.weights == sum(device.weights for device in estimate.devices)
-    assert {part.kv_cache for part in layout.parts[:30]} == {1024 * 3 * 64 * 2 * 2}
+    assert estimate.weights == cpu.weights
+    assert {part.kv_cache for part in layout.parts[:30]} == {4096 * 3 * 64 * 2 * 2}
     output = layout.parts[30]
     assert output.kv_cache == 0
     assert output.shared == layout.main_weights  # the embeddings are also the output

@@ -43,18 +43,30 @@ async def test_silence_from_the_start(hostile, open_lane):
     assert "load_timeout" in error.hint
 
 
-async def test_a_slow_drip(hostile, open_lane, text):
+async def test_a_slow_drip(hostile, open_lane, text, monkeypatch):
+    limits, timeout = [], asyncio.timeout
+
+    def noted(seconds):
+        if seconds != 77:
+            return timeout(seconds)
+        limits.append(timeout(None))
+        return limits[-1]
+
     async def chat(exchange):
+        monkeypatch.setattr(asyncio, "timeout", noted)
         await exchange.begin()
         await exchange.say("Once")
-        while True:  # a piece of text without an end
+        while not limits:  # the engine waits for the next piece
+            await asyncio.sleep(0)
+        for _ in range(20):  # a piece of text without an end
             await exchange.send(b" ")
-            await asyncio.sleep(0.01)
+        limits[-1].reschedule(asyncio.get_running_loop().time())
+        await exchange.gone()
 
     hostile.on_chat = chat
-    events, error = await (await open_lane(hostile, idle_timeout=2)).ask()
+    events, error = await (await open_lane(hostile, idle_timeout=77)).ask()
     assert text(events) == "Once"
-    assert "sent nothing for 2 seconds in the middle of the answer" in error.sentence
+    assert "sent nothing for 77 seconds in the middle of the answer" in error.sentence
 
 
 async def test_a_key_is_refused_and_not_shown(hostile, open_lane, monkeypatch):
@@ -134,10 +146,10 @@ async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks
     hostile, open_lane, pauses, monkeypatch
 ):
     """Neither for days, nor a thousand times a second."""
-    monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 20)
-    lane = await open_lane(hostile, load_timeout=60)
+    monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 2)
+    lane = await open_lane(hostile, load_timeout=6)
     body = {"error": {"message": "Loading model"}}
-    for asked, wanted in (("99999", [60]), ("nan", [1] * 60), ("-1", [20] * 3)):
+    for asked, wanted in (("99999", [6]), ("nan", [1] * 6), ("-1", [2] * 3)):
         hostile.on_chat = lambda exchange, asked=asked: exchange.refuse(503, body, retry_after=asked)
         pauses.clear()
         events, error = await lane.ask()

@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 _BAR = 30
 """Cells of a progress bar."""
 
-_LONGEST = 17
-"""Characters of a name in a table, so that two engines fit in 80 columns."""
-
-
-def short_name(name: str) -> str:
-    """Return a name for a column. A long name is shortened in the middle, because quantizations differ at the end."""
-    keep = _LONGEST // 3
-    return name if len(name) <= _LONGEST else f"{name[:keep]}…{name[len(name) + keep + 1 - _LONGEST :]}"
-
 
 def short_names(names: Iterable[str]) -> Mapping[str, str]:
     """Return a short name of at most 20 cells for each name, or the whole names if two short names would be equal."""
@@ -125,7 +116,7 @@ def problems_json(file: Path, problems: Iterable[ConfigProblem], permission_warn
 
 def put_sections(sections: Iterable[Section], engines: Iterable[str]) -> Mapping[str, str]:
     """Print the sections of a measurement. Returns short names of the engines, with which tables are printed."""
-    names = {name: short_name(name) for name in engines}
+    names = short_names(engines)
     shown = list(sections)
     if not shown:
         output.put("Nothing was measured.")

@@ -1,19 +1,23 @@
-"""The tables and charts of a report: metrics over a suite, pass rates, and ratings by votes."""
+"""The tables and charts of a report: metrics over a suite, pass rates, ratings, and earlier measurements of its engines."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Literal, TypeAlias
 
+from paragone.json_values import text_at
 from paragone.texts import counted
 from paragone_workbench import blocks
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.compare.ratings import rate
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues, Metric, in_order
+from paragone_workbench.experiments.known_measurements import SavedMeasurements, names_now
+from paragone_workbench.measure import sections
 from paragone_workbench.statistics import mean_interval, share_interval
-from paragone_workbench.store.experiment_records import Vote
+from paragone_workbench.store.experiment_records import Measurement, Vote
 
 MOST = 24
 """Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""
@@ -206,3 +210,40 @@ def _rates_table(first: str, engines: Sequence[str], rows: Sequence[_Rates]) -> 
     )
     columns = tuple(map(blocks.public, engines))
     return (blocks.Table(title=f"By {first}", first=first, columns=columns, lines=lines),) if lines else ()
+
+
+def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[blocks.Section, ...]:
+    """Return sections with the newest measurement of each kind and engine; for the fidelity, of each candidate.
+
+    Engines that differ only in sampling options have the same identity, and share a measurement.
+    """
+    found: list[blocks.Section] = []
+    for measured in saved.values():
+        shown: set[str] = set()
+        for measurement in measured:
+            named = names_now(measurement, identities)
+            names = {
+                engine.name: together
+                for engine in measurement.measured
+                if (together := ", ".join(named.get(engine.name, ()))) and together not in shown
+            }
+            if names and (made := list(_sections(measurement, names))):
+                shown |= set(names.values())
+                found += made
+    return tuple(found)
+
+
+def _sections(measurement: Measurement, names: Mapping[str, str]) -> Iterator[blocks.Section]:
+    data = measurement.data
+    about, of_kind, problems = "by paragone bench", sections.bench_sections, sections.bench_problems
+    if measurement.kind == "fidelity":
+        reference = measurement.engines[0]
+        text = text_at(data, "text") or "the text that comes with paragone"
+        about = f"against {reference.name} ({reference.backend}:{reference.model}), over {text}"
+        of_kind, problems = sections.fidelity_sections, sections.fidelity_problems
+    remarks = [blocks.Remark(blocks.public(f"Measured on {blocks.date_text(measurement.created)} {about}."))]
+    if data.get("partial"):
+        remarks.append(blocks.Remark("The measurement is incomplete.", stands_out=True))
+    for number, section in enumerate(of_kind(data, names)):
+        begin = (*remarks, *problems(data, names)) if not number else ()
+        yield replace(section, folded=True, remarks=(*begin, *section.remarks))

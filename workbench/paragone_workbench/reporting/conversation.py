@@ -19,8 +19,7 @@ from paragone_workbench.experiments.known_measurements import saved_measurements
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting import content
 from paragone_workbench.reporting.answers import NamedRun, answers_side_by_side, conditions_of, engine_view
-from paragone_workbench.reporting.charts import metric_charts, ratings_sections
-from paragone_workbench.reporting.measurements import measurements_of
+from paragone_workbench.reporting.charts import measurements_of, metric_charts, ratings_sections
 from paragone_workbench.reporting.verdict import overview_of
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult

@@ -22,7 +22,6 @@ from paragone_workbench.experiments.known_measurements import known_of, saved_me
 from paragone_workbench.experiments.suite import saved_prompt, saved_prompts
 from paragone_workbench.reporting import charts, content
 from paragone_workbench.reporting.answers import answers_side_by_side, conditions_of, engine_view
-from paragone_workbench.reporting.measurements import measurements_of
 from paragone_workbench.reporting.verdict import first_page
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
@@ -101,7 +100,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
             remarks=tuple(_notes(comparison, experiment)),
             folded=True,
         ),
-        *measurements_of(saved, identities),
+        *charts.measurements_of(saved, identities),
         *charts.ratings_sections(store.votes.all(experiment.number)),
     )
     numbers = selection.numbers

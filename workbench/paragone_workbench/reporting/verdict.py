@@ -73,9 +73,10 @@ def first_page(
     if any(backend is not None and not backend.capabilities.distributions for backend in backends):
         why = f"{reference} does not report distributions over its whole vocabulary"
         no_fidelity = dict.fromkeys((engine.engine for engine in figures), why)
-    missing = [*unfinished]
+    missing: list[str] = []
     if compared or experiment is not None:
-        missing = [*_not_measured(experiment, decision, known.no_speed, no_fidelity, no_memory), *unfinished]
+        missing += _not_measured(experiment, decision, known.no_speed, no_fidelity, no_memory)
+    missing += unfinished
     doubts = {
         "Not chosen, and why": tuple(others),
         "Read with care": cautions,
