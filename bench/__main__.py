@@ -1,7 +1,5 @@
 """Measures the figures in the README and prints them as one table: `make bench`, or `python -m bench NAME…`."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

@@ -1,7 +1,5 @@
 """Decode rate through paragone, compared with a plain loop over the library."""
 
-from __future__ import annotations
-
 import json
 import statistics
 import subprocess

@@ -1,7 +1,5 @@
 """The time that `paragone fidelity` takes, compared with the two passes of llama.cpp's llama-perplexity."""
 
-from __future__ import annotations
-
 import statistics
 import subprocess
 import tempfile

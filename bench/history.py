@@ -1,7 +1,5 @@
 """Opening, listing and searching a long history, compared with plain sqlite3 queries on the same file."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re

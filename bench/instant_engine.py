@@ -1,7 +1,5 @@
 """A test double: a backend whose engine answers at once, in the application's process, to measure the program alone."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

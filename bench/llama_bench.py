@@ -1,7 +1,5 @@
 """Decode rate of `ask`, compared with llama.cpp's own benchmark on the same file."""
 
-from __future__ import annotations
-
 import json
 import statistics
 import subprocess

@@ -1,7 +1,5 @@
 """Generates a history of a hundred thousand messages with a fixed seed, which is the same on every machine."""
 
-from __future__ import annotations
-
 import random
 from itertools import accumulate
 from pathlib import Path

@@ -7,8 +7,6 @@ seconds after the previous token. Nothing is computed, so any time that a client
 the client or lost to a busy machine. The server's only model is named m.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import contextlib

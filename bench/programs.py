@@ -1,7 +1,5 @@
 """Starts the programs to measure: paragone, and a minimal program for comparison."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

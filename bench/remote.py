@@ -1,7 +1,5 @@
 """Decode rate and time to first token of a server's answers, compared with a plain streaming client."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """A row of the table: a measured figure and its baseline."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 __all__ = ["HEADING", "Row", "line"]

@@ -6,8 +6,6 @@ double answers once, and every run is a copy of that answer with its own id, tex
 seed. The texts are as long as answers in a chat, so the history has a realistic size.
 """
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import itertools

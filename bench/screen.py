@@ -1,7 +1,5 @@
 """The cost of the screen: start time, output while idle, memory, and bytes and CPU time per streamed token."""
 
-from __future__ import annotations
-
 import statistics
 import sys
 import time

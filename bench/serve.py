@@ -1,7 +1,5 @@
 """Answers of `paragone serve`, compared with those of llama-server on the same file."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """The time to stop a run during decode and during prefill, through a real lane and its worker."""
 
-from __future__ import annotations
-
 import asyncio
 import statistics
 import time

@@ -7,8 +7,6 @@ the painting is measured. Each row runs a separate small program in a pty of 120
 so that the baselines are comparable.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -1,7 +1,5 @@
 """The cost of a suite without its engines: time per run, and memory over many runs."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

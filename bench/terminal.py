@@ -1,7 +1,5 @@
 """A terminal to measure programs in: a pty that counts bytes, answers queries and emulates the screen."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty

@@ -1,7 +1,5 @@
 """The figures of `paragone bench`, compared with llama-bench's on the same file, threads and context."""
 
-from __future__ import annotations
-
 import json
 import statistics
 import subprocess

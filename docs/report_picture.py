@@ -1,7 +1,5 @@
 """Makes the picture of a report's first page in the README: `python docs/report_picture.py e1`. It needs Chromium."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

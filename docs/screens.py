@@ -1,7 +1,5 @@
 """Makes the screenshots in the README from the real program with real models. Run it with `make screens`."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -4,8 +4,6 @@ The pages keep their places in the repository, so that their links work. The REA
 the order of the menu.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

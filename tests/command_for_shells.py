@@ -1,7 +1,5 @@
 """A command `paragone` for shells that tests start. The program runs in a fork: see `tests/program_forks.py`."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@ Its chat template, its tensor types, its first tokens and the weights of its fir
 does all that it does with the whole model, in a fraction of the time. Its answers make no sense.
 """
 
-from __future__ import annotations
-
 import mmap
 import re
 import struct

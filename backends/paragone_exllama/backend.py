@@ -1,14 +1,9 @@
 """The backends of ExLlamaV2 and ExLlamaV3. This module imports neither library."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from paragone import Backend, Capabilities, ModelInfo
-from paragone.files import snapshot_folders
-from paragone.hooks import hookimpl
-from paragone.worker import NativeBackend
+from paragone import Backend, Capabilities, ModelInfo, files, hooks, worker
 from paragone_exllama import exllama_options
 from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, StorageFormat
 
@@ -16,7 +11,7 @@ _BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
 """Usual bits per weight of quantized models."""
 
 
-class _ExLlamaBackend(NativeBackend):
+class _ExLlamaBackend(worker.NativeBackend):
     api_version = 2
     sampling = exllama_options.ExLlamaSampling
     capabilities = Capabilities(
@@ -33,13 +28,13 @@ class _ExLlamaBackend(NativeBackend):
     formats: ClassVar[Collection[StorageFormat]]
 
     @classmethod
-    @hookimpl
+    @hooks.hookimpl
     def paragone_backends(cls) -> Iterable[Backend]:
         """Return an instance of this backend: the class itself is the registered plugin."""
         return [cls()]
 
     def model_folders(self) -> Sequence[str]:
-        return snapshot_folders()
+        return files.snapshot_folders()
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         from paragone_exllama.model_folder import find_models

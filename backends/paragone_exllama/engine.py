@@ -1,7 +1,5 @@
 """The engines of ExLlamaV2 and ExLlamaV3, which open a model's folder and answer prompts."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys
@@ -11,26 +9,14 @@ from pkgutil import resolve_name
 from typing import ClassVar
 
 import paragone
-from paragone.answer_text import AnswerText
-from paragone.chat_prompt import PromptMaker
+from paragone import answer_text, chat_prompt, shared_options
 from paragone.options import as_values, build
-from paragone.shared_options import with_seed
-from paragone_exllama import inference
-from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
-from paragone_exllama.loading import (
-    check_request,
-    estimate,
-    is_out_of_memory,
-    prepare_process,
-    translate_failures,
-    weights_of,
-)
-from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, StorageFormat, read_tokenizer_files
+from paragone_exllama import exllama_options, inference, loading, model_folder
 from paragone_exllama.probe import extension_folder, probe, release_lock
 
 
 def cautions(
-    library: inference.Library, options: ExLlamaLoadOptions, *, owner: str, template: bool
+    library: inference.Library, options: exllama_options.ExLlamaLoadOptions, *, owner: str, template: bool
 ) -> Iterator[paragone.Caution]:
     if not template:
         sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
@@ -46,7 +32,7 @@ def cautions(
             "to fit in the VRAM."
         )
         yield paragone.Caution(code="context-reduced", sentence=sentence)
-    scaled = isinstance(options, ExLlamaV2LoadOptions) and any(
+    scaled = isinstance(options, exllama_options.ExLlamaV2LoadOptions) and any(
         (options.rope_scale, options.rope_alpha, options.rope_yarn)
     )
     if library.capacity > library.trained and not scaled:
@@ -63,11 +49,11 @@ _FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 """Texts of errors after which every later CUDA call in the same process fails."""
 
 
-class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
-    sampling = ExLlamaSampling
+class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama_options.ExLlamaSampling]):
+    sampling = exllama_options.ExLlamaSampling
     name: ClassVar[str]
     title: ClassVar[str]
-    formats: ClassVar[Collection[StorageFormat]]
+    formats: ClassVar[Collection[model_folder.StorageFormat]]
     library: ClassVar[str]
     """The class that opens a model, as `module:class`; its module imports the library."""
 
@@ -78,11 +64,11 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
     def load(
         self,
         request: paragone.OpenRequest,
-        options: ExLlamaLoadOptions,
+        options: exllama_options.ExLlamaLoadOptions,
         report: paragone.Report,
         cancelled: paragone.Cancelled,
     ) -> paragone.LoadedModel:
-        wanted = check_request(request, options, self.formats, self.title)
+        wanted = loading.check_request(request, options, self.formats, self.title)
         folder = wanted.model
         usable = self.probe()  # an import would fail with a less useful reason
         if not usable.usable:
@@ -91,21 +77,21 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
             release_lock(extension_folder(self.name, cuda))
         from paragone.chat_template import ChatTemplate
 
-        files = read_tokenizer_files(folder, options.chat_template)
+        files = model_folder.read_tokenizer_files(folder, options.chat_template)
         template = (
             ChatTemplate(files.template, bos=files.bos, eos=files.eos, owner=folder.name)
             if files.template is not None
             else None
         )
-        weights = weights_of(wanted)
+        weights = loading.weights_of(wanted)
         drafter = wanted.draft.name if wanted.draft else "n-grams" if options.draft_ngram else ""
-        prepare_process()
-        with translate_failures(self.title, wanted):
+        loading.prepare_process()
+        with loading.translate_failures(self.title, wanted):
             library: inference.Library = resolve_name(self.library)(wanted, options, report, cancelled)
             self._library = library
             self._vocab = inference.ExllamaVocab(library, files, folder.name)
         report(1.0)
-        self._prompts = PromptMaker(
+        self._prompts = chat_prompt.PromptMaker(
             library.tokenize,
             template,
             bos=self._vocab.bos,
@@ -138,10 +124,13 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
         )
 
     def generate(
-        self, request: paragone.RunRequest, sampling: ExLlamaSampling, cancelled: paragone.Cancelled
+        self,
+        request: paragone.RunRequest,
+        sampling: exllama_options.ExLlamaSampling,
+        cancelled: paragone.Cancelled,
     ) -> Iterator[paragone.Event]:
         """Answer a prompt. The first event has the settings in force."""
-        sampling = with_seed(sampling, request.drawn_seed)
+        sampling = shared_options.with_seed(sampling, request.drawn_seed)
         prompt = self._prompts.make(request.messages, sampling, text=request.text)
         yield paragone.RunSettings(
             seed=sampling.seed,
@@ -156,7 +145,7 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
                 self._library,
                 self._vocab,
                 prompt.tokens,
-                AnswerText(sampling.stop, inside=prompt.inside),
+                answer_text.AnswerText(sampling.stop, inside=prompt.inside),
                 cancelled,
                 self._cold_chunk_size if request.cold else self._chunk_size,
                 sampling=sampling,
@@ -185,8 +174,10 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
         return self._vocab.vocabulary
 
     @classmethod
-    def estimate(cls, request: paragone.OpenRequest, options: ExLlamaLoadOptions) -> paragone.MemoryEstimate:
-        return estimate(check_request(request, options, cls.formats, cls.title))
+    def estimate(
+        cls, request: paragone.OpenRequest, options: exllama_options.ExLlamaLoadOptions
+    ) -> paragone.MemoryEstimate:
+        return loading.estimate(loading.check_request(request, options, cls.formats, cls.title))
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
@@ -206,7 +197,7 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
         traceback.print_exception(error)
         lines = str(error).strip().splitlines()
         reason = lines[0][:300].rstrip(".") if lines else "no reason given"
-        full = is_out_of_memory(error)
+        full = loading.is_out_of_memory(error)
         if full or not any(sign in str(error) for sign in _FATAL_ERRORS):
             try:
                 self._library.rebuild()
@@ -228,16 +219,16 @@ class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
 
 
 class ExLlamaV2Engine(_ExLlamaEngine):
-    load_options = ExLlamaV2LoadOptions
+    load_options = exllama_options.ExLlamaV2LoadOptions
     name = "exllamav2"
     title = "ExLlamaV2"
-    formats = V2_FORMATS
+    formats = model_folder.V2_FORMATS
     library = "paragone_exllama.v2:V2"
 
 
 class ExLlamaV3Engine(_ExLlamaEngine):
-    load_options = ExLlamaLoadOptions
+    load_options = exllama_options.ExLlamaLoadOptions
     name = "exllamav3"
     title = "ExLlamaV3"
-    formats = V3_FORMATS
+    formats = model_folder.V3_FORMATS
     library = "paragone_exllama.v3:V3"

@@ -1,7 +1,5 @@
 """Check a request and estimate its memory before a library is imported, and convert errors during loading."""
 
-from __future__ import annotations
-
 import math
 import os
 import re
@@ -14,16 +12,7 @@ from typing import NamedTuple
 
 import paragone
 from paragone.texts import size_text
-from paragone_exllama.exllama_options import (
-    CHUNK,
-    OUTPUTS,
-    PAGE,
-    ExllamaCacheType,
-    ExLlamaLoadOptions,
-    ExLlamaV2LoadOptions,
-)
-from paragone_exllama.model_folder import ModelFolder, StorageFormat, check_folder
-from paragone_exllama.probe import visible_gpus
+from paragone_exllama import exllama_options, model_folder, probe
 
 _WARMING_UP = 0.05
 """The approximate fraction of the loading time that the first computation takes."""
@@ -34,19 +23,22 @@ _VOCABULARIES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    model: ModelFolder
-    draft: ModelFolder | None
+    model: model_folder.ModelFolder
+    draft: model_folder.ModelFolder | None
     lora: Path | None
-    options: ExLlamaLoadOptions
+    options: exllama_options.ExLlamaLoadOptions
     context: int
     """Size of the cache in tokens."""
 
 
 def check_request(
-    request: paragone.OpenRequest, options: ExLlamaLoadOptions, formats: Collection[StorageFormat], title: str
+    request: paragone.OpenRequest,
+    options: exllama_options.ExLlamaLoadOptions,
+    formats: Collection[model_folder.StorageFormat],
+    title: str,
 ) -> Request:
     """Check the files and options of a request, and return what to load. Raises InputError."""
-    folder = check_folder(Path(request.model).expanduser(), formats, title)
+    folder = model_folder.check_folder(Path(request.model).expanduser(), formats, title)
     draft = _draft(folder, options, formats, title)
     if options.chunk_size is not None and options.chunk_size % 256:
         raise paragone.InputError(
@@ -62,13 +54,16 @@ def check_request(
 
 
 def _draft(
-    folder: ModelFolder, options: ExLlamaLoadOptions, formats: Collection[StorageFormat], title: str
-) -> ModelFolder | None:
+    folder: model_folder.ModelFolder,
+    options: exllama_options.ExLlamaLoadOptions,
+    formats: Collection[model_folder.StorageFormat],
+    title: str,
+) -> model_folder.ModelFolder | None:
     if options.draft_model is None:
         return None
     if options.draft_ngram:
         raise paragone.InputError("Only one of the options 'draft_model' and 'draft_ngram' can be set.")
-    draft = check_folder(Path(options.draft_model).expanduser(), formats, title)
+    draft = model_folder.check_folder(Path(options.draft_model).expanduser(), formats, title)
     sizes = [one.number("vocab_size") or 0 for one in (folder, draft)]
     if abs(sizes[0] - sizes[1]) > _VOCABULARIES:
         raise paragone.InputError(
@@ -201,12 +196,14 @@ def estimate(request: Request) -> paragone.MemoryEstimate:
       size is assumed.
     """
     options, context = request.options, request.context
-    models: list[tuple[ModelFolder, ExllamaCacheType]] = [(request.model, options.cache_type)]
+    models: list[tuple[model_folder.ModelFolder, exllama_options.ExllamaCacheType]] = [
+        (request.model, options.cache_type)
+    ]
     if request.draft is not None:
         models.insert(0, (request.draft, "fp16"))  # the libraries load the draft model first
     buffers = [_buffers(folder, options, context) for folder, _ in models]
     # ExLlamaV2 keeps buffers for each model; ExLlamaV3 frees its buffers after each module.
-    compute = sum(buffers) if isinstance(options, ExLlamaV2LoadOptions) else max(buffers)
+    compute = sum(buffers) if isinstance(options, exllama_options.ExLlamaV2LoadOptions) else max(buffers)
     parts = [part for folder, kind in models for part in _parts(folder, kind, context)]
     found = [*_filled(_gpus(options.gpu_split, compute), parts)]
     embeddings = sum(_sizes(folder).embeddings for folder, _ in models)
@@ -236,7 +233,7 @@ class _Sizes(NamedTuple):
     """Bytes of the copy of the embeddings that `rest` includes; 0 if the model has a separate `lm_head`."""
 
 
-def _sizes(folder: ModelFolder) -> _Sizes:
+def _sizes(folder: model_folder.ModelFolder) -> _Sizes:
     embeddings = rest = 0
     layers: dict[int, int] = {}
     head = False
@@ -254,7 +251,9 @@ def _sizes(folder: ModelFolder) -> _Sizes:
     return _Sizes(embeddings, layers, rest + shared, shared)
 
 
-def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> Iterator[paragone.ModelPart]:
+def _parts(
+    folder: model_folder.ModelFolder, cache_type: exllama_options.ExllamaCacheType, context: int
+) -> Iterator[paragone.ModelPart]:
     sizes, layers = _sizes(folder), folder.layers or 0
     cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
     for layer in sorted({*range(layers), *sizes.layers}):
@@ -267,7 +266,7 @@ def _gpus(split: Sequence[float], compute: int) -> list[tuple[int | None, parago
 
     If no GPU is known, returns one GPU of unknown size.
     """
-    gpus = visible_gpus()
+    gpus = probe.visible_gpus()
     unknown = paragone.DeviceMemory(device="GPU", weights=0, kv_cache=0, compute=compute)
     found: list[tuple[int | None, paragone.DeviceMemory]] = []
     for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
@@ -299,7 +298,7 @@ def _filled(
     yield gpu
 
 
-_BITS: dict[ExllamaCacheType, float] = {"fp16": 16, "q8": 8.5, "q6": 6.5, "q4": 4.5}
+_BITS: dict[exllama_options.ExllamaCacheType, float] = {"fp16": 16, "q8": 8.5, "q6": 6.5, "q4": 4.5}
 """Bits per number in the cache. The quantized types have a 16-bit scale for each 32 numbers."""
 
 RESERVED = 1 << 30
@@ -310,21 +309,27 @@ _UNKNOWN = 8192
 """Largest default context in tokens if the amount of VRAM is unknown."""
 
 
-def cache_bytes(folder: ModelFolder, cache_type: ExllamaCacheType, tokens: int) -> int:
+def cache_bytes(
+    folder: model_folder.ModelFolder, cache_type: exllama_options.ExllamaCacheType, tokens: int
+) -> int:
     """Return the size of a KV cache in bytes; 0 if unknown."""
     return int(folder.cache_numbers * _BITS[cache_type] / 8 * tokens)
 
 
 def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
     """Return the free bytes of each GPU that may be used; empty if the driver does not report free memory."""
-    gpus = visible_gpus()
+    gpus = probe.visible_gpus()
     if not all(gpu.total for gpu in gpus):
         return ()
     limits = [int(limit * 2**30) for limit in split] or [gpu.free for gpu in gpus]
     return tuple(min(gpu.free, limit) for gpu, limit in zip(gpus, limits, strict=False))
 
 
-def choose_context(model: ModelFolder, draft: ModelFolder | None, options: ExLlamaLoadOptions) -> int:
+def choose_context(
+    model: model_folder.ModelFolder,
+    draft: model_folder.ModelFolder | None,
+    options: exllama_options.ExLlamaLoadOptions,
+) -> int:
     """Return the size of the cache in tokens, a multiple of PAGE."""
     trained = model.context or _UNKNOWN
     if options.max_seq_len is not None:
@@ -334,19 +339,21 @@ def choose_context(model: ModelFolder, draft: ModelFolder | None, options: ExLla
     if not free or not each:
         return _round_up(min(trained, _UNKNOWN))
     left = sum(free) - RESERVED * len(free) - model.size - (draft.size if draft else 0)
-    fitting = left // each // PAGE * PAGE
+    fitting = left // each // exllama_options.PAGE * exllama_options.PAGE
     return min(_round_up(trained), max(fitting, _round_up(min(trained, _SHORTEST))))
 
 
 def _round_up(tokens: int) -> int:
-    return -(-tokens // PAGE) * PAGE
+    return -(-tokens // exllama_options.PAGE) * exllama_options.PAGE
 
 
 _SLICE = 32768
 """Largest number of a matrix's columns converted to 16 bits at once: ExLlamaV3's `MAX_RECONSTRUCT_SLICE_N`."""
 
 
-def _buffers(folder: ModelFolder, options: ExLlamaLoadOptions, context: int) -> int:
+def _buffers(
+    folder: model_folder.ModelFolder, options: exllama_options.ExLlamaLoadOptions, context: int
+) -> int:
     """Return a lower bound for the bytes that a computation needs at once on each GPU.
 
     The bound is what the MLP or the head takes, whichever is more. The MLP takes the hidden state in 32 bits and two
@@ -354,8 +361,8 @@ def _buffers(folder: ModelFolder, options: ExLlamaLoadOptions, context: int) -> 
     weights, MLP and head also take one matrix in 16 bits each.
     """
     wide = folder.number("intermediate_size", "ffn_dim", "n_inner") or 0
-    chunk = min(options.chunk_size or CHUNK, context)
+    chunk = min(options.chunk_size or exllama_options.CHUNK, context)
     vocab = -(-(folder.number("vocab_size") or 0) // 128) * 128
     matrix = 0 if folder.stored.format == "plain" else 2 * folder.hidden
     mlp = chunk * 4 * (folder.hidden + wide) + matrix * min(wide, _SLICE)
-    return max(mlp, 2 * OUTPUTS * vocab + matrix * min(vocab, _SLICE))
+    return max(mlp, 2 * exllama_options.OUTPUTS * vocab + matrix * min(vocab, _SLICE))

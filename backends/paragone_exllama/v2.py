@@ -1,7 +1,5 @@
 """An open model in ExLlamaV2 0.3.2. Only this module imports ExLlamaV2."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,18 +11,16 @@ from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, 
 from exllamav2.util import cuda_sync_active
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama import inference
-from paragone_exllama.exllama_options import CHUNK, OUTPUTS, PAGE, ExLlamaSampling, ExLlamaV2LoadOptions
-from paragone_exllama.loading import Request, stages
-from paragone_exllama.model_folder import ModelFolder
-from paragone_exllama.probe import AMPERE, visible_gpus
+from paragone_exllama import exllama_options, inference, loading, model_folder, probe
 
 _block_diagonal = Params.get_block_diag_mask
 
 
-def choose_attention(config: exllamav2.ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
+def choose_attention(
+    config: exllamav2.ExLlamaV2Config, options: exllama_options.ExLlamaV2LoadOptions
+) -> bool:
     """Set up the attention of a model that will be loaded. Return whether the attention is paged. Raises InputError."""
-    if not all(gpu.capability >= AMPERE for gpu in visible_gpus()):
+    if not all(gpu.capability >= probe.AMPERE for gpu in probe.visible_gpus()):
         config.no_flash_attn = True  # by default, the library uses flash-attn even on older GPUs
     flash = bool(attn.has_flash_attn) and not config.no_flash_attn
     possible = flash and bool(attn.has_flash_attn_with_paged)
@@ -39,8 +35,8 @@ def choose_attention(config: exllamav2.ExLlamaV2Config, options: ExLlamaV2LoadOp
         setattr(Params, "get_block_diag_mask", _causal)  # noqa: B010
         if config.arch.lm.swa or config.arch.lm.alternating_swa:
             # For all tokens of a chunk, the library uses the sliding window of the last token, so chunks must be short.
-            config.max_input_len = PAGE
-            config.max_attention_size = PAGE**2
+            config.max_input_len = exllama_options.PAGE
+            config.max_attention_size = exllama_options.PAGE**2
     return possible if options.paged is None else options.paged
 
 
@@ -76,7 +72,11 @@ class V2(inference.Library):
     tokenizer: exllamav2.ExLlamaV2Tokenizer
 
     def __init__(
-        self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
+        self,
+        request: loading.Request,
+        options: exllama_options.ExLlamaV2LoadOptions,
+        report: Report,
+        cancelled: Cancelled,
     ) -> None:
         self._options = options
         self.wait = cuda_sync_active
@@ -85,7 +85,7 @@ class V2(inference.Library):
         attentions = [choose_attention(one, options) for one in configs]
         paged = all(attentions)
         self.largest_chunk = min(int(one.max_input_len) for one in configs)
-        draft_progress, progress = stages(request, report, cancelled)
+        draft_progress, progress = loading.stages(request, report, cancelled)
         draft = draft_cache = None
         if drafts:
             draft = exllamav2.ExLlamaV2(drafts[0])
@@ -136,7 +136,7 @@ class V2(inference.Library):
         self.facts = {**versions, "attention": "paged" if paged else "unpaged"}
 
     def _make_job(
-        self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
+        self, tokens: Sequence[int], sampling: exllama_options.ExLlamaSampling, *, limit: int, ends: list[int]
     ) -> inference.GeneratorJob:
         # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
         long = len(tokens) >= self.generator.max_ngram - 1
@@ -173,7 +173,9 @@ class V2(inference.Library):
         self.generator.reset_page_table()
 
 
-def _config(folder: ModelFolder, options: ExLlamaV2LoadOptions, context: int) -> exllamav2.ExLlamaV2Config:
+def _config(
+    folder: model_folder.ModelFolder, options: exllama_options.ExLlamaV2LoadOptions, context: int
+) -> exllamav2.ExLlamaV2Config:
     config = exllamav2.ExLlamaV2Config(str(folder.path))
     if options.rope_yarn is not None:
         if config.alt_rope_method != "yarn":
@@ -185,14 +187,14 @@ def _config(folder: ModelFolder, options: ExLlamaV2LoadOptions, context: int) ->
     if options.rope_alpha is not None:
         config.scale_alpha_value = options.rope_alpha
     config.max_seq_len = context
-    config.max_input_len = min(options.chunk_size or CHUNK, context)
+    config.max_input_len = min(options.chunk_size or exllama_options.CHUNK, context)
     config.max_attention_size = config.max_input_len**2
-    config.max_output_len = OUTPUTS
+    config.max_output_len = exllama_options.OUTPUTS
     config.arch_compat_overrides()
     return config
 
 
-def _settings(sampling: ExLlamaSampling) -> ExLlamaV2Sampler.Settings:
+def _settings(sampling: exllama_options.ExLlamaSampling) -> ExLlamaV2Sampler.Settings:
     greedy = sampling.temperature == 0 or sampling.top_p == 0
     penalties = sampling.penalty_last_n > 0
     return ExLlamaV2Sampler.Settings(

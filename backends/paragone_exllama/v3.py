@@ -1,7 +1,5 @@
 """An open model in ExLlamaV3 1.6. Only this module imports ExLlamaV3."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +10,7 @@ from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama import inference
-from paragone_exllama.exllama_options import CHUNK, OUTPUTS, ExLlamaLoadOptions, ExLlamaSampling
-from paragone_exllama.loading import Request, stages
+from paragone_exllama import exllama_options, inference, loading
 
 _CACHE_BITS = {"q8": 8, "q6": 6, "q4": 4}
 _NGRAM = 2
@@ -41,7 +37,11 @@ class V3(inference.Library):
     tokenizer: exllamav3.Tokenizer
 
     def __init__(
-        self, request: Request, options: ExLlamaLoadOptions, report: Report, cancelled: Cancelled
+        self,
+        request: loading.Request,
+        options: exllama_options.ExLlamaLoadOptions,
+        report: Report,
+        cancelled: Cancelled,
     ) -> None:
         if options.lora is not None and request.model.stored.format == "EXL3":
             # The fused kernels that compute the tokens of the answer ignore adapters.
@@ -53,8 +53,8 @@ class V3(inference.Library):
         self._context = request.context
         self._drafted = options.draft_tokens if request.draft is not None or options.draft_ngram else 0
         """The number of tokens that a draft proposes at a time; 0 without a draft."""
-        self.largest_chunk = min(options.chunk_size or CHUNK, request.context)
-        draft_progress, progress = stages(request, report, cancelled)
+        self.largest_chunk = min(options.chunk_size or exllama_options.CHUNK, request.context)
+        draft_progress, progress = loading.stages(request, report, cancelled)
         split = list(options.gpu_split) or None
         draft = draft_cache = None
         if request.draft is not None:
@@ -70,7 +70,7 @@ class V3(inference.Library):
         self._model.load(
             use_per_device=split,
             max_chunk_size=self.largest_chunk,
-            max_output_size=OUTPUTS,
+            max_output_size=exllama_options.OUTPUTS,
             callback=progress,
             draft_model=draft,
         )
@@ -103,7 +103,7 @@ class V3(inference.Library):
         self.facts = {"ExLlamaV3": __version__, "PyTorch": torch.__version__, "attention": "paged"}
 
     def _make_job(
-        self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
+        self, tokens: Sequence[int], sampling: exllama_options.ExLlamaSampling, *, limit: int, ends: list[int]
     ) -> inference.GeneratorJob:
         return _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
@@ -150,7 +150,7 @@ class V3(inference.Library):
         )
 
 
-def _sampler(sampling: ExLlamaSampling) -> exllamav3.ComboSampler:
+def _sampler(sampling: exllama_options.ExLlamaSampling) -> exllamav3.ComboSampler:
     greedy = sampling.temperature == 0 or sampling.top_p == 0
     return exllamav3.ComboSampler(
         rep_p=sampling.repeat_penalty,

@@ -1,7 +1,5 @@
 """The llama.cpp backend. This module does not import the library."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """The part of llama.cpp's C API that paragone uses, and the installed builds that can be loaded."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Literal, cast
 import paragone
 from paragone.answer_text import AnswerText
 from paragone.gguf import Header
+from paragone_llama_cpp import library, model, samplers
 from paragone_llama_cpp.context import Context, Vocab
-from paragone_llama_cpp.library import np
-from paragone_llama_cpp.model import OUTPUTS
-from paragone_llama_cpp.samplers import Sampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 def run(
     context: Context,
     vocab: Vocab,
-    sampler: Sampler,
+    sampler: samplers.Sampler,
     prompt: list[int],
     text: AnswerText,
     cancelled: paragone.Cancelled,
@@ -129,7 +127,7 @@ def score(
         yield paragone.PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
         while done < total:
             scoring = done >= start - 1
-            end = min(done + min(OUTPUTS, context.n_batch), total) if scoring else start - 1
+            end = min(done + min(model.OUTPUTS, context.n_batch), total) if scoring else start - 1
             part = tokens[done : min(end, done + context.n_batch)]
             if cancelled or not context.feed(part, outputs=len(part) if scoring else 0):
                 reason = "cancelled"
@@ -286,18 +284,18 @@ def _vector(
     context: Context, pooling: Pooling, tokens: Sequence[int], cancelled: paragone.Cancelled
 ) -> tuple[float, ...]:
     context.trim(0)
-    pooled: NDArray[np.float64] | None = None
+    pooled: NDArray[library.np.float64] | None = None
     for at in range(0, len(tokens), context.n_batch):
         part = tokens[at : at + context.n_batch]
         if cancelled or not context.feed(part, outputs=len(part)):
             raise paragone.EngineError("The computation of embeddings was stopped.")
         states = context.hidden_states(len(part))
         if pooling == "mean":
-            total = states.sum(axis=0, dtype=np.float64)
+            total = states.sum(axis=0, dtype=library.np.float64)
             pooled = total if pooled is None else pooled + total
         elif pooling == "last" or pooled is None:
-            pooled = states[-1 if pooling == "last" else 0].astype(np.float64)
+            pooled = states[-1 if pooling == "last" else 0].astype(library.np.float64)
     assert pooled is not None
     # The sum and the mean have the same direction, so the vector of length 1 is the same.
-    unit = pooled / (np.linalg.norm(pooled) or 1.0)
-    return tuple(unit.astype(np.float32).tolist())
+    unit = pooled / (library.np.linalg.norm(pooled) or 1.0)
+    return tuple(unit.astype(library.np.float32).tolist())

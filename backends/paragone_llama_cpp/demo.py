@@ -1,7 +1,5 @@
 """The two models of the demo: one from a package, and a smaller quantization of that model."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import importlib.util

@@ -1,27 +1,17 @@
 """The facts of an open model, under their standard names, and the cautions that apply to each of its runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 
 import paragone
-from paragone.answer_text import AnswerText
-from paragone.chat_prompt import PromptMaker
-from paragone.gguf import parts
+from paragone import answer_text, chat_prompt, gguf, shared_options
 from paragone.options import as_values, build
-from paragone.shared_options import thinking_choice, with_seed
-from paragone_llama_cpp import library
-from paragone_llama_cpp.c_api import lib
-from paragone_llama_cpp.context import Context
+from paragone_llama_cpp import c_api, context, library, llama_cpp_options, samplers, self_test
 from paragone_llama_cpp.decoding import ExtraContext, distributions, embed, pooling_of, run, score
 from paragone_llama_cpp.estimate import estimate
 from paragone_llama_cpp.library import features, instructions, other_build
-from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.model import OUTPUTS, OpenModel, apply_lora, load_lora, make_context, open_model
-from paragone_llama_cpp.samplers import make_sampler
-from paragone_llama_cpp.self_test import check_computation
 
 
 def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -> dict[str, str]:
@@ -29,7 +19,9 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
     lora = "none"
     if options.lora is not None:
         lora = f"{PurePath(options.lora).name}, strength {options.lora_scale:g}"
-    commit = lib.ggml_commit().decode().removesuffix("-dirty")  # llama-server does not report this suffix
+    commit = (
+        c_api.lib.ggml_commit().decode().removesuffix("-dirty")
+    )  # llama-server does not report this suffix
     facts = {
         "program": "llama.cpp",
         "origin": str(library.load()),
@@ -40,7 +32,7 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
         "GPU": found["GPU"],
         # A library that was built outside a git repository reports no commit.
         **({} if commit in ("", "unknown") else {"commit": commit}),
-        "parameters": str(lib.llama_model_n_params(model.pointer)),
+        "parameters": str(c_api.lib.llama_model_n_params(model.pointer)),
         "LoRA adapter": lora,
         "other samplers": "none",
         "layers on a GPU": model.on_gpu,
@@ -57,7 +49,7 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
 
 def cautions(model: OpenModel, size: int) -> Iterator[paragone.Caution]:
     options = model.options
-    trained = lib.llama_model_n_ctx_train(model.pointer)
+    trained = c_api.lib.llama_model_n_ctx_train(model.pointer)
     if model.template is None:
         sentence = (
             f"{model.path.name} has no chat template: the model continues the plain text of the messages."
@@ -84,9 +76,11 @@ _SHORTEST = 512
 """Smallest useful context in tokens. If even this context does not fit in memory, opening the model fails."""
 
 
-class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
-    load_options = LlamaCppLoadOptions
-    sampling = LlamaCppSampling
+class LlamaCppEngine(
+    paragone.Engine[llama_cpp_options.LlamaCppLoadOptions, llama_cpp_options.LlamaCppSampling]
+):
+    load_options = llama_cpp_options.LlamaCppLoadOptions
+    sampling = llama_cpp_options.LlamaCppSampling
 
     @classmethod
     def probe(cls) -> paragone.Probe:
@@ -100,7 +94,7 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             "another build": other_build(build, used),
         }
         try:
-            check_computation()
+            self_test.check_computation()
         except OSError as error:
             return paragone.Probe(
                 usable=True, facts={**facts, "self-test": f"skipped: {error.strerror or error}"}
@@ -110,13 +104,15 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return paragone.Probe(usable=True, facts={**facts, "self-test": "passed"})
 
     @classmethod
-    def estimate(cls, request: paragone.OpenRequest, options: LlamaCppLoadOptions) -> paragone.MemoryEstimate:
+    def estimate(
+        cls, request: paragone.OpenRequest, options: llama_cpp_options.LlamaCppLoadOptions
+    ) -> paragone.MemoryEstimate:
         return estimate(request, options)
 
     def load(
         self,
         request: paragone.OpenRequest,
-        options: LlamaCppLoadOptions,
+        options: llama_cpp_options.LlamaCppLoadOptions,
         report: paragone.Report,
         cancelled: paragone.Cancelled,
     ) -> paragone.LoadedModel:
@@ -127,7 +123,7 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self._lora = load_lora(model.pointer, model.options)
         self._context, flash_attn = self._make_context()
         owner = model.path.name
-        self._prompts = PromptMaker(
+        self._prompts = chat_prompt.PromptMaker(
             self._vocab.tokenize,
             model.template,
             bos=self._vocab.bos if self._vocab.adds_bos else None,
@@ -148,7 +144,7 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return paragone.LoadedModel(
             name=model.header.name or model.path.stem,
             context=self._context.size,
-            size=lib.llama_model_size(model.pointer),
+            size=c_api.lib.llama_model_size(model.pointer),
             quantization=model.header.quantization,
             architecture=model.header.architecture,
             cautions=tuple(cautions(model, self._context.size)),
@@ -159,14 +155,17 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         )
 
     def generate(
-        self, request: paragone.RunRequest, sampling: LlamaCppSampling, cancelled: paragone.Cancelled
+        self,
+        request: paragone.RunRequest,
+        sampling: llama_cpp_options.LlamaCppSampling,
+        cancelled: paragone.Cancelled,
     ) -> Iterator[paragone.Event]:
         self._extra.close()  # frees memory for other engines
         self._vocab.check(request.ids)
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
-        text = AnswerText(sampling.stop, inside=prompt.inside)
-        sampling = with_seed(sampling, request.drawn_seed)
-        sampler = make_sampler(sampling, self._vocab, text)
+        text = answer_text.AnswerText(sampling.stop, inside=prompt.inside)
+        sampling = shared_options.with_seed(sampling, request.drawn_seed)
+        sampler = samplers.make_sampler(sampling, self._vocab, text)
         try:
             self._share_cores(request.threads)
             yield paragone.RunSettings(
@@ -184,7 +183,7 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 text,
                 cancelled,
                 max_tokens=sampling.max_tokens,
-                budget=thinking_choice(sampling.thinking).budget,
+                budget=shared_options.thinking_choice(sampling.thinking).budget,
                 logprobs=request.logprobs,
                 cold=request.cold,
                 ignore_eos=sampling.ignore_eos,
@@ -193,7 +192,7 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             sampler.close()
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
-        return self._prompts.tokenized(request, build(LlamaCppSampling, request.sampling))
+        return self._prompts.tokenized(request, build(llama_cpp_options.LlamaCppSampling, request.sampling))
 
     def score(
         self, request: paragone.ScoreRequest, cancelled: paragone.Cancelled
@@ -227,9 +226,9 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     def close(self) -> None:
         self._extra.close()
         self._context.close()
-        lib.llama_model_free(self._model.pointer)
+        c_api.lib.llama_model_free(self._model.pointer)
 
-    def _make_context(self) -> tuple[Context, str]:
+    def _make_context(self) -> tuple[context.Context, str]:
         options, n_ctx = self._model.options, self._model.n_ctx
         while True:
             try:
@@ -242,7 +241,7 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     def _new_context(
         self, n_ctx: int, batch: int | None = None, outputs: int = OUTPUTS, embeddings: bool = False
-    ) -> tuple[Context, str]:
+    ) -> tuple[context.Context, str]:
         """Return a context with the engine's settings, except the arguments, and its flash attention."""
         model, options = self._model, self._model.options
         pointer, flash_attn = make_context(
@@ -255,7 +254,7 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             embeddings=embeddings,
         )
         apply_lora(self._lora, pointer, options)
-        return Context(pointer, self._vocab.size), flash_attn
+        return context.Context(pointer, self._vocab.size), flash_attn
 
     def _shortest_equivalent_context(self) -> int:
         """Return the size of the shortest context that gives the same results as the engine's context.
@@ -269,13 +268,15 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     def _share_cores(self, threads: int | None) -> None:
         wanted = self._model.options.n_threads or threads or self._model.threads
         if wanted != self._threads:
-            lib.llama_set_n_threads(self._context.pointer, wanted, wanted)
+            c_api.lib.llama_set_n_threads(self._context.pointer, wanted, wanted)
             self._threads = wanted
 
 
-def _weights(request: paragone.OpenRequest, options: LlamaCppLoadOptions) -> tuple[paragone.WeightsFile, ...]:
+def _weights(
+    request: paragone.OpenRequest, options: llama_cpp_options.LlamaCppLoadOptions
+) -> tuple[paragone.WeightsFile, ...]:
     """Return the files that will be loaded; empty if a file cannot be read: loading reports why."""
-    paths = [*parts(Path(request.model)), *([] if options.lora is None else [Path(options.lora)])]
+    paths = [*gguf.parts(Path(request.model)), *([] if options.lora is None else [Path(options.lora)])]
     try:
         return tuple(map(paragone.WeightsFile.of, paths))
     except (OSError, ValueError):  # ValueError: a path with a null character in it

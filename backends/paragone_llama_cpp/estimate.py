@@ -4,18 +4,14 @@ llama.cpp can plan the memory of a model without loading its weights. The plan i
 because `llama_get_memory_breakdown` has no C interface. llama.cpp's `common/fit.cpp` uses the same plan.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart, OpenRequest
 from paragone.gguf import Tensor, parts, read_tensors
-from paragone_llama_cpp import library
+from paragone_llama_cpp import c_api, library, llama_cpp_options
 from paragone_llama_cpp import model as models
-from paragone_llama_cpp.c_api import Int64, lib
-from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 
 _CPU = "CPU"
 _MIB = 1 << 20
@@ -27,7 +23,7 @@ _ASSIGNED = re.compile(r"layer +(\d+) assigned to device ([^\s,]+)")
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 
 
-def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:
+def estimate(request: OpenRequest, options: llama_cpp_options.LlamaCppLoadOptions) -> MemoryEstimate:
     """Return the memory that opening a model takes. Raises the same errors as opening the model."""
     model = models.open_model(request, options, lambda fraction: None, False, weights=False)
     places = _places(library.log_lines())
@@ -38,11 +34,11 @@ def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstima
     adapter = models.lora_file(options)
     lora = 0 if adapter is None else adapter.stat().st_size
     if set(places.values()) <= {_CPU}:
-        weights = Counter({_CPU: int(lib.llama_model_size(model.pointer))})
+        weights = Counter({_CPU: int(c_api.lib.llama_model_size(model.pointer))})
     else:
         weights = weights_by_device(tensors, places, cpu_moe=options.n_cpu_moe)
     weights[_CPU] += lora
-    layers: int = lib.llama_model_n_layer(model.pointer)
+    layers: int = c_api.lib.llama_model_n_layer(model.pointer)
     on_gpus = [size for device, size in plan.compute.items() if device != _CPU]
     if not on_gpus:  # the CPU's buffers for the same computations approximate a GPU's
         _, gpu_plan = _plan(model, models.with_defaults(options, on_gpu=True))
@@ -52,11 +48,11 @@ def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstima
         devices=tuple(_devices(weights, plan)),
         layers=layers,
         gpu_layers=sum(place != _CPU for at, place in places.items() if at < layers),
-        trained_context=lib.llama_model_n_ctx_train(model.pointer),
-        parameters=lib.llama_model_n_params(model.pointer),
+        trained_context=c_api.lib.llama_model_n_ctx_train(model.pointer),
+        parameters=c_api.lib.llama_model_n_params(model.pointer),
         layout=layout(tensors, plan.kv_by_layer, layers, extra=lora, compute=max(on_gpus, default=0)),
     )
-    lib.llama_model_free(model.pointer)
+    c_api.lib.llama_model_free(model.pointer)
     return found
 
 
@@ -137,14 +133,14 @@ def layout(
     )
 
 
-def _plan(model: models.OpenModel, options: LlamaCppLoadOptions) -> tuple[int, Plan]:
+def _plan(model: models.OpenModel, options: llama_cpp_options.LlamaCppLoadOptions) -> tuple[int, Plan]:
     """Return the size in tokens of a context with these options, and the memory of this context."""
     pointer, _ = models.make_context(
         model.pointer, options, n_ctx=model.n_ctx, threads=model.threads, owner=model.path.name
     )
     plan = Plan(library.log_lines(), [device.name for device in library.devices()])
-    context: int = lib.llama_n_ctx(pointer)
-    lib.llama_free(pointer)
+    context: int = c_api.lib.llama_n_ctx(pointer)
+    c_api.lib.llama_free(pointer)
     return context, plan
 
 
@@ -153,7 +149,7 @@ def _places(lines: Iterable[str]) -> dict[int, str]:
 
 
 def _bytes(tensor: Tensor) -> int:
-    row: int = lib.ggml_row_size(tensor.kind, Int64(tensor.shape[0] if tensor.shape else 1))
+    row: int = c_api.lib.ggml_row_size(tensor.kind, c_api.Int64(tensor.shape[0] if tensor.shape else 1))
     for length in tensor.shape[1:]:
         row *= length
     return row

@@ -1,7 +1,5 @@
 """The loaded llama.cpp library: its build, its devices, its log, and the processor's instruction sets that it uses."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

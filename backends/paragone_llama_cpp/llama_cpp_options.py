@@ -1,23 +1,17 @@
 """The options of llama.cpp, without pluggy: workers in any interpreter import them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
-from paragone import option
-from paragone.crash_causes import WITHOUT_AMX
-from paragone.gguf import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions
-from paragone.json_values import check_inline_schema
-from paragone.shared_options import IGNORE_EOS, JSON_SCHEMA, PENALTY_LAST_N, THINKING_BUDGET, SamplingOptions
+from paragone import crash_causes, gguf, json_values, option, shared_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaCppLoadOptions(GgufLoadOptions):
-    n_ctx: int | None = N_CTX(
+class LlamaCppLoadOptions(gguf.GgufLoadOptions):
+    n_ctx: int | None = gguf.N_CTX(
         None, "By default the model's own context, or as much of it as fits in a quarter of the free memory."
     )
-    n_gpu_layers: int | None = N_GPU_LAYERS(None, "By default all layers, if the library can use a GPU.")
+    n_gpu_layers: int | None = gguf.N_GPU_LAYERS(None, "By default all layers, if the library can use a GPU.")
     n_cpu_moe: int = option(
         0,
         "Number of first layers whose experts stay in main memory and are computed on the CPU, for mixtures of "
@@ -25,7 +19,7 @@ class LlamaCppLoadOptions(GgufLoadOptions):
         minimum=0,
         maximum=10_000,
     )
-    n_batch: int | None = N_BATCH(None, "By default 128 tokens, or 512 with layers on a GPU.")
+    n_batch: int | None = gguf.N_BATCH(None, "By default 128 tokens, or 512 with layers on a GPU.")
     rope_scaling: Literal["none", "linear", "yarn", "longrope"] | None = option(
         None, "Scaling of positions beyond the trained context; by default the model's."
     )
@@ -47,27 +41,29 @@ class LlamaCppLoadOptions(GgufLoadOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaCppSampling(SamplingOptions):
-    thinking: bool | Literal["low", "medium", "high"] | int | None = THINKING_BUDGET(  # type: ignore[assignment]
+class LlamaCppSampling(shared_options.SamplingOptions):
+    thinking: bool | Literal["low", "medium", "high"] | int | None = shared_options.THINKING_BUDGET(  # type: ignore[assignment]
         None, "By default the model's chat template decides."
     )
-    penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt do not count as recent tokens.")
-    ignore_eos: bool = IGNORE_EOS(False)
+    penalty_last_n: int = shared_options.PENALTY_LAST_N(
+        64, "Tokens of the prompt do not count as recent tokens."
+    )
+    ignore_eos: bool = shared_options.IGNORE_EOS(False)
     grammar: str | None = option(
         None,
         "GBNF grammar that the answer must follow: the text itself, or @PATH of a file.",
         metavar="text or @path",
         outside="text or file",
     )
-    json_schema: str | None = JSON_SCHEMA(
+    json_schema: str | None = shared_options.JSON_SCHEMA(
         None,
         "Objects may have properties that the schema does not name, unless it sets additionalProperties to false.",
     )
 
     def __post_init__(self) -> None:
         """Raise InputError for an invalid schema. A schema in a file is read when a run begins."""
-        check_inline_schema(self.json_schema)
+        json_values.check_inline_schema(self.json_schema)
 
 
-FLAGS_WITHOUT_AMX = f"CFLAGS={WITHOUT_AMX} CXXFLAGS={WITHOUT_AMX}"
+FLAGS_WITHOUT_AMX = f"CFLAGS={crash_causes.WITHOUT_AMX} CXXFLAGS={crash_causes.WITHOUT_AMX}"
 """Environment variables for compiling llama.cpp without ggml's AMX code."""

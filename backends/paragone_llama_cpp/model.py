@@ -1,7 +1,5 @@
 """Open a model in llama.cpp, with the parameters, adapters and RPC servers that the options name."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import re
@@ -11,9 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from paragone import Cancelled, EngineError, InputError, OpenRequest, Report, gguf
-from paragone.answer_text import THINKING_TAGS
-from paragone.chat_template import ChatTemplate
+from paragone import Cancelled, EngineError, InputError, OpenRequest, Report, answer_text, chat_template, gguf
 from paragone.files import option_text
 from paragone.threads import physical_cores
 from paragone_llama_cpp import c_api, library
@@ -370,7 +366,7 @@ class OpenModel:
     options: LlamaCppLoadOptions
     pointer: c_api.Pointer
     vocab: Vocab
-    template: ChatTemplate | None
+    template: chat_template.ChatTemplate | None
     on_gpu: str
     """How many layers of the model are on a GPU, such as `12 of 33`."""
     threads: int
@@ -398,7 +394,7 @@ def open_model(
     pointer, on_gpu = load_model(path, options, report, cancelled, weights=weights)
     if c_api.lib.llama_model_has_encoder(pointer):
         raise InputError(f"{path.name} is an encoder model, such as T5, which paragone does not support.")
-    vocab = Vocab(pointer, [text for tags in THINKING_TAGS for text in tags])
+    vocab = Vocab(pointer, [text for tags in answer_text.THINKING_TAGS for text in tags])
     return OpenModel(
         path=path,
         header=header,
@@ -414,11 +410,11 @@ def open_model(
 
 def _template(
     options: LlamaCppLoadOptions, header: gguf.Header, vocab: Vocab, owner: str
-) -> ChatTemplate | None:
+) -> chat_template.ChatTemplate | None:
     source = header.values.get("tokenizer.chat_template")
     if options.chat_template is not None:
         source = option_text(options.chat_template, "chat_template")
     if not source:
         return None
     bos, eos = map(vocab.text, vocab.marks)
-    return ChatTemplate(str(source), bos=bos, eos=eos, owner=owner)
+    return chat_template.ChatTemplate(str(source), bos=bos, eos=eos, owner=owner)

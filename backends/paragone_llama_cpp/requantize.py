@@ -4,8 +4,6 @@
 prints to the terminal and must not be loaded in the application.
 """
 
-from __future__ import annotations
-
 import ctypes
 import sys
 from pathlib import Path

@@ -9,16 +9,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from paragone import EngineError, InputError, Json
-from paragone.answer_text import AnswerText
-from paragone.files import option_text
-from paragone.json_values import read_schema
-from paragone.texts import install_command
-from paragone_llama_cpp import library
-from paragone_llama_cpp.c_api import Pointer, Size, TokenData, TokenDataArray, UInt32, lib
+from paragone import EngineError, InputError, Json, answer_text, files, json_values, texts
+from paragone_llama_cpp import c_api, library, llama_cpp_options
 from paragone_llama_cpp.context import Context, Vocab
 from paragone_llama_cpp.library import np
-from paragone_llama_cpp.llama_cpp_options import LlamaCppSampling
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -32,7 +26,7 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 class Candidates:
     def __init__(self, size: int) -> None:
         self._data = np.zeros(size, _CANDIDATE)
-        self._array = TokenDataArray(data=self._data.ctypes.data_as(ctypes.POINTER(TokenData)))
+        self._array = c_api.TokenDataArray(data=self._data.ctypes.data_as(ctypes.POINTER(c_api.TokenData)))
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -50,8 +44,8 @@ class Candidates:
         self._array.selected = -1
         self._array.sorted = False
 
-    def apply(self, sampler: Pointer) -> None:
-        lib.llama_sampler_apply(sampler, ctypes.byref(self._array))
+    def apply(self, sampler: c_api.Pointer) -> None:
+        c_api.lib.llama_sampler_apply(sampler, ctypes.byref(self._array))
 
 
 _LONGEST = 1 << 20
@@ -70,7 +64,7 @@ class Grammar:
         """Compile a grammar. Call `close` after use. Raises InputError."""
         _check(grammar)
         with library.captured_stderr() as lines:
-            made = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
+            made = c_api.lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
         if made is None:
             reason = next(iter(lines), "llama.cpp gives no reason").removeprefix(
                 "parse: error parsing grammar: "
@@ -88,10 +82,10 @@ class Grammar:
         candidates.apply(self._sampler)
 
     def accept(self, token: int) -> None:
-        lib.llama_sampler_accept(self._sampler, token)
+        c_api.lib.llama_sampler_accept(self._sampler, token)
 
     def close(self) -> None:
-        lib.llama_sampler_free(self._sampler)
+        c_api.lib.llama_sampler_free(self._sampler)
 
 
 def _check(grammar: str) -> None:
@@ -137,7 +131,7 @@ class JsonSchemaConstraint:
                 raise
             raise InputError(
                 "The option 'json_schema' needs the package llguidance, which is not installed.",
-                hint=f"Install it with: {install_command('json-schema')}",
+                hint=f"Install it with: {texts.install_command('json-schema')}",
             ) from error
         limits = LLParserLimits(max_grammar_size=_LARGEST, verbose_errors=False)
         # These options override options under `x-guidance` in the schema itself.
@@ -205,7 +199,9 @@ Constraint: TypeAlias = Grammar | JsonSchemaConstraint
 """The grammar or the JSON schema that an answer must follow."""
 
 
-def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> Sampler:
+def make_sampler(
+    options: llama_cpp_options.LlamaCppSampling, vocab: Vocab, text: answer_text.AnswerText
+) -> Sampler:
     """Return the sampler for these options, which must have a seed. Close the sampler after use.
 
     Raises InputError.
@@ -214,9 +210,9 @@ def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> S
         raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
     constraint: Constraint | None = None
     if options.json_schema is not None:
-        constraint = JsonSchemaConstraint(read_schema(options.json_schema), vocab)
+        constraint = JsonSchemaConstraint(json_values.read_schema(options.json_schema), vocab)
     elif options.grammar is not None:
-        constraint = Grammar(option_text(options.grammar, "grammar"), vocab)
+        constraint = Grammar(files.option_text(options.grammar, "grammar"), vocab)
     if constraint is not None:
         return ConstrainedSampler(options, vocab, constraint, text)
     is_greedy = options.temperature == 0 and not _penalizes(options)
@@ -224,17 +220,17 @@ def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> S
 
 
 class Sampler:
-    def __init__(self, options: LlamaCppSampling, vocab: Vocab) -> None:
-        self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+    def __init__(self, options: llama_cpp_options.LlamaCppSampling, vocab: Vocab) -> None:
+        self._chain = c_api.lib.llama_sampler_chain_init(c_api.lib.llama_sampler_chain_default_params())
         for sampler in _samplers(options, vocab):
-            lib.llama_sampler_chain_add(self._chain, sampler)
+            c_api.lib.llama_sampler_chain_add(self._chain, sampler)
 
     def pick(self, context: Context) -> int:
-        token: int = lib.llama_sampler_sample(self._chain, context.pointer, -1)
+        token: int = c_api.lib.llama_sampler_sample(self._chain, context.pointer, -1)
         return token
 
     def close(self) -> None:
-        lib.llama_sampler_free(self._chain)
+        c_api.lib.llama_sampler_free(self._chain)
 
 
 class GreedySampler(Sampler):
@@ -244,15 +240,15 @@ class GreedySampler(Sampler):
         return int(context.logits().argmax())
 
 
-def _penalizes(options: LlamaCppSampling) -> bool:
+def _penalizes(options: llama_cpp_options.LlamaCppSampling) -> bool:
     return (options.repeat_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0)
 
 
-def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
-    chain: list[Pointer] = []
+def _samplers(options: llama_cpp_options.LlamaCppSampling, vocab: Vocab) -> list[c_api.Pointer]:
+    chain: list[c_api.Pointer] = []
     if _penalizes(options):
         chain.append(
-            lib.llama_sampler_init_penalties(
+            c_api.lib.llama_sampler_init_penalties(
                 vocab.size,
                 options.penalty_last_n,
                 options.repeat_penalty,
@@ -261,21 +257,25 @@ def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
             )
         )
     if options.temperature == 0:
-        return [*chain, lib.llama_sampler_init_greedy()]
+        return [*chain, c_api.lib.llama_sampler_init_greedy()]
     if options.top_k:
-        chain.append(lib.llama_sampler_init_top_k(options.top_k))
+        chain.append(c_api.lib.llama_sampler_init_top_k(options.top_k))
     if options.top_p < 1:
-        chain.append(lib.llama_sampler_init_top_p(options.top_p, Size(1)))
+        chain.append(c_api.lib.llama_sampler_init_top_p(options.top_p, c_api.Size(1)))
     if options.min_p > 0:
-        chain.append(lib.llama_sampler_init_min_p(options.min_p, Size(1)))
-    temperature = lib.llama_sampler_init_temp(options.temperature)
+        chain.append(c_api.lib.llama_sampler_init_min_p(options.min_p, c_api.Size(1)))
+    temperature = c_api.lib.llama_sampler_init_temp(options.temperature)
     assert options.seed is not None, "the options have a seed: see make_sampler"
-    return [*chain, temperature, lib.llama_sampler_init_dist(UInt32(options.seed))]
+    return [*chain, temperature, c_api.lib.llama_sampler_init_dist(c_api.UInt32(options.seed))]
 
 
 class ConstrainedSampler(Sampler):
     def __init__(
-        self, options: LlamaCppSampling, vocab: Vocab, constraint: Constraint, text: AnswerText
+        self,
+        options: llama_cpp_options.LlamaCppSampling,
+        vocab: Vocab,
+        constraint: Constraint,
+        text: answer_text.AnswerText,
     ) -> None:
         super().__init__(options, vocab)
         self._constraint = constraint
@@ -292,7 +292,7 @@ class ConstrainedSampler(Sampler):
             if not self._constraint.allows(token):
                 token = self._pick(context, strictly=True)
             self._constraint.accept(token)
-        lib.llama_sampler_accept(self._chain, token)
+        c_api.lib.llama_sampler_accept(self._chain, token)
         return token
 
     def close(self) -> None:

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import EngineError
-from paragone_llama_cpp import library
-from paragone_llama_cpp.c_api import lib
+from paragone_llama_cpp import c_api, library, llama_cpp_options
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.library import np
-from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model import load_model, make_context, with_defaults
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ def check_computation() -> None:
     the process.
     """
     library.load()
-    options = with_defaults(LlamaCppLoadOptions(), on_gpu=library.offloads())
+    options = with_defaults(llama_cpp_options.LlamaCppLoadOptions(), on_gpu=library.offloads())
     with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
         file.write(tiny_model())
         file.flush()
@@ -59,7 +57,7 @@ def check_computation() -> None:
             error = _largest_error(context)
         finally:
             context.close()
-            lib.llama_model_free(model)
+            c_api.lib.llama_model_free(model)
     if not error < _TOLERANCE:  # the comparison is also false for NaN
         raise EngineError(
             f"llama.cpp computes wrongly on this machine: in a self-test, a logit is off by {error:.2g}.",

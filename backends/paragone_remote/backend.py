@@ -12,10 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import paragone
-from paragone.hooks import hookimpl
+from paragone import hooks, texts, threads
 from paragone.options import build
-from paragone.texts import install_command
-from paragone.threads import in_daemon_thread
 from paragone_remote import options as remote_options
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ _PACKAGES = {"httpx": "httpx", "httpx-sse": "httpx_sse"}
 
 
 def _install() -> str:
-    return f"Install it with: {install_command('remote')}"
+    return f"Install it with: {texts.install_command('remote')}"
 
 
 def find_http_library() -> paragone.Probe:
@@ -55,7 +53,7 @@ class _ServerBackend(paragone.Backend):
     api_version = 2
 
     @classmethod
-    @hookimpl
+    @hooks.hookimpl
     def paragone_backends(cls) -> Iterable[paragone.Backend]:
         """Return an instance of this backend: the class itself is the registered plugin."""
         return [cls()]
@@ -233,7 +231,7 @@ class LlamaServerBackend(_ServerBackend):
     async def models(self, folders: Sequence[str]) -> Sequence[paragone.ModelInfo]:
         from paragone.gguf import find_models
 
-        return await asyncio.wrap_future(in_daemon_thread(lambda: find_models(folders)))
+        return await asyncio.wrap_future(threads.in_daemon_thread(lambda: find_models(folders)))
 
     def model_folders(self) -> Sequence[str]:
         """Return the caches of llama.cpp and Hugging Face, and the folders of LM Studio."""

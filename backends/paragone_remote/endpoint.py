@@ -1,7 +1,5 @@
 """An endpoint: a server's checked address, its options, its key and its certificates. No error message contains a key."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

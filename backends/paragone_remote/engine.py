@@ -1,7 +1,5 @@
 """The base class of engines at servers: timeouts, retries before the first token, stop and close, and the models they keep loaded."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
@@ -14,11 +12,9 @@ from typing import ClassVar, Generic, TypeVar
 import paragone
 from paragone.json_values import JsonObject, objects_at
 from paragone.options import build
-from paragone_remote import answers
+from paragone_remote import answers, faults, transport
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer, Loading, await_data, await_reply, explain
 from paragone_remote.options import plain
-from paragone_remote.transport import EndpointClient, Refusal, ReplyTimeout, Stopped, Wait
 
 Identity = Mapping[str, str]
 """What identifies a server and its model, as far as the server reports it: names of properties and their values."""
@@ -45,19 +41,19 @@ class ModelLoader(ABC):
 
     downloads: ClassVar[bool] = False
 
-    def __init__(self, http: EndpointClient) -> None:
+    def __init__(self, http: transport.EndpointClient) -> None:
         self.http = http
         self.endpoint = http.endpoint
 
     async def _listed(self, path: str, name: str) -> list[JsonObject]:
         reply = self.http.get(f"{self.endpoint.root}{path}")
-        return objects_at(await await_data(self.endpoint, reply), name)
+        return objects_at(await faults.await_data(self.endpoint, reply), name)
 
     async def _post(
         self, path: str, body: JsonObject | None, model: str, *, seconds: float | None = None
     ) -> None:
         reply = self.http.post(f"{self.endpoint.root}{path}", json=body)
-        await await_reply(self.endpoint, reply, model=model, seconds=seconds)
+        await faults.await_reply(self.endpoint, reply, model=model, seconds=seconds)
 
     @abstractmethod
     async def loaded(self) -> frozenset[str]:
@@ -145,8 +141,8 @@ class Hold:
     async def _unload(self, use: _Use) -> paragone.Caution | None:
         name, at = plain(self._model), f"the server at {self._loader.endpoint.origin}"
         try:
-            stays = await Wait().within(UNLOAD_PATIENCE, self._stays(use))
-        except ReplyTimeout:
+            stays = await transport.Wait().within(UNLOAD_PATIENCE, self._stays(use))
+        except transport.ReplyTimeout:
             reason = f" within {UNLOAD_PATIENCE:g} seconds."
         except paragone.ParagoneError as error:
             reason = f". {error.sentence}"
@@ -185,7 +181,7 @@ _UNREAD = "The image may be the reason: check that the model supports images, an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteModel:
-    http: EndpointClient
+    http: transport.EndpointClient
     model: str
     loaded: paragone.LoadedModel
     identity: Identity
@@ -206,7 +202,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self._identity = model.identity
         self._hold = model.hold
         self._renew_alarm()
-        self._wait: Wait | None = None
+        self._wait: transport.Wait | None = None
 
     @abstractmethod
     def _answer(self, request: paragone.RunRequest, sampling: S) -> AsyncGenerator[paragone.Event, None]:
@@ -236,8 +232,10 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
     async def _identify(self) -> Identity:
         """Return what identifies the server and its model now. Raises ParagoneError or the exceptions in `FAULTS`."""
 
-    async def _fault(self, error: Exception, *, begun: bool) -> Fault:
-        return explain(error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun)
+    async def _fault(self, error: Exception, *, begun: bool) -> faults.Fault:
+        return faults.explain(
+            error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
+        )
 
     @abstractmethod
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
@@ -251,12 +249,12 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
             raise self._unable("computes no embeddings.")
-        wait = self._wait = Wait()
+        wait = self._wait = transport.Wait()
         try:
             return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
-        except Stopped as stopped:
+        except transport.Stopped as stopped:
             raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
-        except FAULTS as error:
+        except faults.FAULTS as error:
             raise (await self._fault(error, begun=False)).error from error
         finally:
             self._wait = None
@@ -270,7 +268,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
             sentence = f"{self._endpoint.where} does not report whether {self.loaded.name} sees images."
             yield paragone.Caution(code="may-not-see", sentence=sentence)
         options = self._endpoint.options
-        wait = self._wait = Wait()
+        wait = self._wait = transport.Wait()
         thinking = answers.InlineThinking()
         ask_prompt = None if request.bare else self._ask_prompt(request, sampling)
         report = answers.SettingsReport(lambda: self._settings(request, sampling), ask_prompt)
@@ -285,7 +283,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                             patience = options.idle_timeout if begun else options.load_timeout
                             event = await wait.within(patience, anext(events, None))
                             if event is None:
-                                raise IncompleteAnswer
+                                raise faults.IncompleteAnswer
                             begun = begun or isinstance(event, paragone.Token)
                             if not isinstance(event, paragone.Caution | paragone.Queued):
                                 settings = await report.due(wait, last=isinstance(event, paragone.Finish))
@@ -299,15 +297,15 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                                 yield settled
                             if isinstance(event, paragone.Finish):
                                 return
-                    except FAULTS as error:
+                    except faults.FAULTS as error:
                         if wait.stopped:  # the engine was closed during the run
-                            raise Stopped from error
+                            raise transport.Stopped from error
                         fault = await self._fault(error, begun=begun)
-                        loading = isinstance(fault.error, Loading)
+                        loading = isinstance(fault.error, faults.Loading)
                         tries += not loading
                         again = self._now() < until if loading else tries < _TRIES
                         if begun or fault.pause is None or not again:
-                            unread = isinstance(error, Refusal) and not begun
+                            unread = isinstance(error, transport.Refusal) and not begun
                             if unread and answers.has_images(request.messages):
                                 fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
                             raise fault.error from error
@@ -317,12 +315,12 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                 waited = waited or loading
                 left = until - self._now()
                 await wait.within(None, self._sleep(min(fault.pause, left) if loading else fault.pause))
-        except (Stopped, paragone.ParagoneError) as end:
+        except (transport.Stopped, paragone.ParagoneError) as end:
             if (rest := report.rest()) is not None:
                 yield rest
             for held in thinking.flush():
                 yield held
-            if not isinstance(end, Stopped):
+            if not isinstance(end, transport.Stopped):
                 raise
             yield paragone.Finish(reason="cancelled", time=time.monotonic())
         finally:
@@ -354,7 +352,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     async def _try(self, request: Awaitable[T]) -> T | None:
         assert self._wait is not None
-        with contextlib.suppress(*FAULTS, Stopped, paragone.ParagoneError):
+        with contextlib.suppress(*faults.FAULTS, transport.Stopped, paragone.ParagoneError):
             return await self._wait.within(_CHECK_PATIENCE, request)
         return None
 

@@ -1,7 +1,5 @@
 """Convert failures of servers and connections to error messages for the user, and read the JSON objects of replies."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket
@@ -13,17 +11,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from paragone import ContextOverflow, EngineError, InputError, ParagoneError
-from paragone.crash_causes import WITHOUT_AMX, find_cause
-from paragone.json_values import JsonObject, object_at
-from paragone.texts import without_keys
+from paragone import ContextOverflow, EngineError, InputError, ParagoneError, crash_causes, json_values, texts
 from paragone_remote.endpoint import Endpoint, check_url
 from paragone_remote.options import sentence_of
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, ReplyTimeout, Wait
 
 _AMX = (
     "on Intel CPUs with AMX, Ollama before 0.32.2 and llama.cpp compiled by GCC before 13.3 crash at the first prompt. "  # noqa: S608 (no SQL)
-    f"Update the server, or compile it with CFLAGS and CXXFLAGS set to {WITHOUT_AMX}."
+    f"Update the server, or compile it with CFLAGS and CXXFLAGS set to {crash_causes.WITHOUT_AMX}."
 )
 _DIED = (
     r"((runner|llama-server)( process)? has (terminated|unexpectedly stopped)"
@@ -51,7 +46,7 @@ def cure(words: str) -> str:
     for pattern, known in _CURES.items():
         if re.search(pattern, words, re.IGNORECASE):
             return known
-    cause = find_cause((), says=words)
+    cause = crash_causes.find_cause((), says=words)
     return "" if cause is None else cause.cure
 
 
@@ -207,7 +202,7 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, at: str, model: str, co
     reason = f": {sentence_of(words)}" if words else "."
     if status < 400:
         try:
-            target = without_keys(endpoint.quote(check_url(error.headers.get("location", ""))[0]))
+            target = texts.without_keys(endpoint.quote(check_url(error.headers.get("location", ""))[0]))
         except InputError:
             target = "another address"
         sentence = f"{at} redirects to {target} ({status}). Nothing was sent there."
@@ -307,7 +302,7 @@ T = TypeVar("T")
 _PATIENCE = 10.0
 
 
-def read_object(text: str, *, invalid: str) -> JsonObject:
+def read_object(text: str, *, invalid: str) -> json_values.JsonObject:
     """Return the object in a reply. Raises InvalidReply with the message `invalid`, or ReportedFailure for an error."""
     try:
         found = json.loads(text)
@@ -320,15 +315,15 @@ def read_object(text: str, *, invalid: str) -> JsonObject:
     return found
 
 
-def data_of(reply: httpx.Response, *, invalid: str = "a reply that is not JSON") -> JsonObject:
+def data_of(reply: httpx.Response, *, invalid: str = "a reply that is not JSON") -> json_values.JsonObject:
     """Return the JSON object of a reply. Raises InvalidReply with the message `invalid` if the reply is not JSON."""
     try:
-        return object_at(json.loads(reply.text))
+        return json_values.object_at(json.loads(reply.text))
     except (ValueError, RecursionError) as error:
         raise InvalidReply(invalid) from error
 
 
-async def optional_data(http: EndpointClient, url: str) -> JsonObject:
+async def optional_data(http: EndpointClient, url: str) -> json_values.JsonObject:
     """Return the JSON object at a URL that not every server has; an empty object if the request fails. Never raises."""
     try:
         return await await_data(http.endpoint, http.get(url), seconds=_PATIENCE)
@@ -349,10 +344,10 @@ async def await_reply(
 
 async def await_data(
     endpoint: Endpoint, answer: Awaitable[httpx.Response], *, model: str = "", seconds: float | None = None
-) -> JsonObject:
+) -> json_values.JsonObject:
     """Await a reply and return its JSON object. Raises ParagoneError if the request fails or the reply is not JSON."""
 
-    async def read() -> JsonObject:
+    async def read() -> json_values.JsonObject:
         return data_of(await answer)
 
     return await await_reply(endpoint, read(), model=model, seconds=seconds)

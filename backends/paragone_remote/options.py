@@ -1,7 +1,5 @@
 """The options of engines at servers. This module does not import the HTTP library."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Sequence
@@ -10,12 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from paragone import Capabilities, InputError, Options, option
+from paragone import Capabilities, InputError, Options, gguf, json_values, network, option, texts
 from paragone import shared_options as shared
-from paragone.gguf import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions, with_cpu_defaults
-from paragone.json_values import check_inline_schema
-from paragone.network import bracketed
-from paragone.texts import is_key, shortened
 
 
 def lines(text: str, *, kept: str = "\n\t") -> str:
@@ -46,7 +40,7 @@ _LONGEST = 300
 
 def plain(text: str) -> str:
     """Return `text` as one line of at most `_LONGEST` characters. Unprintable characters become `�`."""
-    return shortened(lines(" ".join(text[: _LONGEST * 4].split()), kept=""), _LONGEST)
+    return texts.shortened(lines(" ".join(text[: _LONGEST * 4].split()), kept=""), _LONGEST)
 
 
 def _url(default: str | None, example: str) -> Any:
@@ -166,7 +160,7 @@ class RemoteSampling(Options):
 
     def __post_init__(self) -> None:
         """Raise InputError for an invalid schema. A schema in a file is read when a run begins."""
-        check_inline_schema(self.json_schema)
+        json_values.check_inline_schema(self.json_schema)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +217,7 @@ CAPABILITIES = Capabilities(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaServerLoadOptions(GgufLoadOptions):
+class LlamaServerLoadOptions(gguf.GgufLoadOptions):
     """Options that take effect when a model is loaded. llama-server chooses the values of options that are not set."""
 
     program: str | None = option(
@@ -233,11 +227,11 @@ class LlamaServerLoadOptions(GgufLoadOptions):
         metavar="path",
         outside="program",
     )
-    n_ctx: int | None = N_CTX(
+    n_ctx: int | None = gguf.N_CTX(
         None, "By default the model's own context, or as much of it as fits on the GPU."
     )
-    n_gpu_layers: int | None = N_GPU_LAYERS(None, "By default as many layers as fit.")
-    n_batch: int | None = N_BATCH(
+    n_gpu_layers: int | None = gguf.N_GPU_LAYERS(None, "By default as many layers as fit.")
+    n_batch: int | None = gguf.N_BATCH(
         None, "By default 128 tokens, or llama-server's own number with layers on a GPU."
     )
     mmproj: str | None = _file(
@@ -294,7 +288,7 @@ def with_defaults(options: LlamaServerLoadOptions, devices: Sequence[str]) -> Ll
     )
     if options.n_gpu_layers != 0 and (devices or options.rpc_servers):
         return options
-    return with_cpu_defaults(options)
+    return gguf.with_cpu_defaults(options)
 
 
 def _absolute(path: str | None) -> str | None:
@@ -323,7 +317,7 @@ def url_of(options: EndpointOptions) -> str:
             "The address of the server is not set.", hint="Set url, such as http://127.0.0.1:8000."
         )
     path = re.split("[?#]", url.partition("://")[2])[0].partition("/")[2]
-    if any(map(is_key, path.split("/"))):
+    if any(map(texts.is_key, path.split("/"))):
         raise InputError(
             "A part of the url's path looks like a key, which would be recorded.", hint=_ELSEWHERE
         )
@@ -396,4 +390,4 @@ def _address(url: str) -> str:
 
 
 def _origin(scheme: str, host: str, port: int | None) -> str:
-    return f"{scheme}://{bracketed(host)}" + (f":{port}" if port else "")
+    return f"{scheme}://{network.bracketed(host)}" + (f":{port}" if port else "")

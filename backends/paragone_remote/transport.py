@@ -1,7 +1,5 @@
 """The HTTP client for servers, which contacts one endpoint only, validates replies, and waits with timeouts."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable

@@ -3,8 +3,6 @@
 docs/ratings.md, docs/fidelity.md and docs/choose.md have the tables. The simulations take about ten minutes on one core.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

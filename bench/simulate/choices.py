@@ -1,7 +1,5 @@
 """How often repeated looks at the data call an engine not worse although it loses as much as the margin."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How often the intervals of a fidelity measurement hold, if the positions of a window depend on each other."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

@@ -1,7 +1,5 @@
 """How often the intervals of differences between two engines, and of means, contain the true value."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How often ratings claim a difference between engines that are equally good."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """How often a suite claims a difference between engines that do not differ: the same engine under several names."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from paragone_workbench.experiments.comparison import SuiteComparison, compare_suite

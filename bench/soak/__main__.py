@@ -1,7 +1,5 @@
 """Runs the program for a given time while its workers, servers and history fail: `make soak MINUTES=10`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import signal

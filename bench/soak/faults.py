@@ -1,7 +1,5 @@
 """Causes random faults: kills or freezes workers and the server, and locks the store."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import sqlite3

@@ -1,7 +1,5 @@
 """The record of actions and broken promises: one file for all processes and threads of a soak."""
 
-from __future__ import annotations
-
 import json
 import sys
 import threading

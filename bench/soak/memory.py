@@ -1,7 +1,5 @@
 """The memory of a program over time, and whether it grows."""
 
-from __future__ import annotations
-
 import statistics
 from dataclasses import dataclass, field
 

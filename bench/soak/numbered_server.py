@@ -6,8 +6,6 @@ clock), the number of the request, and an event: `asked` and the first word of t
 sent now, `end` after the last token, or `gone` if the client has closed the connection.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

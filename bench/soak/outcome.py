@@ -1,7 +1,5 @@
 """The outcome of a soak, as a table and as JSON."""
 
-from __future__ import annotations
-
 import os
 import platform
 import statistics

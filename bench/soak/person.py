@@ -1,7 +1,5 @@
 """A simulated user of the program, who types prompts, stops answers, resizes the terminal, and restarts engines."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The plan of a soak, and the state that its processes and threads share: the end, and the lock of the store."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass

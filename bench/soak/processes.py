@@ -1,7 +1,5 @@
 """Records the processes that a program starts, to find those that outlive the program."""
 
-from __future__ import annotations
-
 import contextlib
 
 import psutil

@@ -1,7 +1,5 @@
 """Runs suites one after the other; kills some, and repeats each command until every prompt has an answer."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Writes the generated pages in docs/. Run it with `make reference`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from docs.reference import commands, keys, manual, settings

@@ -1,7 +1,5 @@
 """The page of all commands and options, from the declarations of the commands."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterable, Iterator
 

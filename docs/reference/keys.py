@@ -1,7 +1,5 @@
 """The page of all keys, from the declarations of the screen's commands."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from paragone_tui.commands import COMMANDS, GROUPS

@@ -1,7 +1,5 @@
 """The manual page of `paragone`, from the declarations of the commands."""
 
-from __future__ import annotations
-
 import os
 from importlib.metadata import metadata
 from unittest.mock import patch

@@ -1,7 +1,5 @@
 """The page of all settings of config.toml, from the declarations of the settings and of the backends' options."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from importlib.metadata import entry_points

@@ -1,7 +1,5 @@
 """Turn the bytes of tokens into the text of an answer: whole characters, stop sequences, thinking blocks."""
 
-from __future__ import annotations
-
 import codecs
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,15 +1,11 @@
 """The interface of an assertion: a check of an answer, brought by a plugin."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
-from paragone.errors import ParagoneError
-from paragone.events import FinishReason
+from paragone import errors, events, requests
 from paragone.options import Options
-from paragone.requests import Message
 
 __all__ = ["Answer", "AnyAssertion", "Assertion", "Judge", "NoVerdict", "Verdict"]
 
@@ -34,9 +30,9 @@ class Answer:
 
     text: str
     thinking: str = ""
-    messages: tuple[Message, ...] = ()
+    messages: tuple[requests.Message, ...] = ()
     expected: str | None = None
-    finish_reason: FinishReason | None = None
+    finish_reason: events.FinishReason | None = None
     completion_tokens: int | None = None
     ttft_s: float | None = None
     total_s: float | None = None
@@ -65,7 +61,7 @@ class Verdict:
     score: float | None = None
 
 
-class NoVerdict(ParagoneError):
+class NoVerdict(errors.ParagoneError):
     """An assertion cannot decide: a figure is unknown, or a judge's answer has no clear verdict.
 
     An assertion that raises NoVerdict has neither passed nor failed; the suite records an error.
@@ -75,7 +71,7 @@ class NoVerdict(ParagoneError):
 class Judge(Protocol):
     """Asks the engines that judge answers."""
 
-    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
+    async def ask(self, engine: str, messages: tuple[requests.Message, ...]) -> str:
         """Return the answer of an engine, without thinking. Raises NoVerdict if the engine cannot answer."""
         ...
 

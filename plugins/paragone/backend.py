@@ -1,25 +1,20 @@
 """The interface that the application uses: asynchronous, and the same for every backend."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
-from paragone import requests
-from paragone.errors import EngineError, InputError, ParagoneError
-from paragone.events import Alternative, Caution, Event, LoadProgress
+from paragone import errors, events, requests, wire
 from paragone.models import Capabilities, LoadedModel, MemoryEstimate, ModelInfo
 from paragone.options import Options
-from paragone.wire import Json
 
 __all__ = ["API_VERSION", "Backend", "EndpointReport", "OnProgress", "OpenEngine", "Probe", "PullProgress"]
 
 API_VERSION = 2
 """Version of this plugin interface. paragone refuses a backend for another version."""
 
-OnProgress: TypeAlias = Callable[[LoadProgress], None]
+OnProgress: TypeAlias = Callable[[events.LoadProgress], None]
 """Called with the progress of opening a model."""
 
 
@@ -82,7 +77,7 @@ class OpenEngine(ABC):
     loaded: LoadedModel
 
     @abstractmethod
-    def run(self, request: requests.RunRequest) -> AsyncGenerator[Event, None]:
+    def run(self, request: requests.RunRequest) -> AsyncGenerator[events.Event, None]:
         """Answer a prompt.
 
         Yields Queued, RunSettings, PromptProgress, Token and Caution events, and one Finish at the end.
@@ -104,16 +99,16 @@ class OpenEngine(ABC):
 
         Raises EngineError if the engine cannot tokenize.
         """
-        raise EngineError("This engine cannot tokenize text.")
+        raise errors.EngineError("This engine cannot tokenize text.")
 
-    def score(self, request: requests.ScoreRequest) -> AsyncGenerator[Event, None]:
+    def score(self, request: requests.ScoreRequest) -> AsyncGenerator[events.Event, None]:
         """Compute the log-probabilities of a given text.
 
         Yields PromptProgress over all tokens to compute, Token events with `logprob` and `n_bytes`, and
         one Finish. `stop` ends a score as it ends a run. Raises ContextOverflow if prompt and text exceed the
         context, and EngineError if the engine cannot score.
         """
-        raise EngineError("This engine cannot compute the log-probabilities of a given text.")
+        raise errors.EngineError("This engine cannot compute the log-probabilities of a given text.")
 
     def distributions(
         self, request: requests.DistributionsRequest
@@ -123,15 +118,19 @@ class OpenEngine(ABC):
         `stop` ends the sequence of blocks early. Raises InputError if the sequence exceeds the context or has a
         token that is not in the vocabulary, and EngineError if the engine cannot compute distributions.
         """
-        raise EngineError("This engine cannot compute distributions over its whole vocabulary.")
+        raise errors.EngineError("This engine cannot compute distributions over its whole vocabulary.")
 
-    def top_tokens(self, request: requests.TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+    def top_tokens(
+        self, request: requests.TopTokensRequest
+    ) -> AsyncGenerator[tuple[events.Alternative, ...], None]:
         """Report the likeliest next tokens after tokens of a sequence, the likeliest first, with their ids.
 
         Only engines that cannot compute distributions need this method. After `stop`, the generator ends early.
         Raises InputError if the sequence exceeds the context, and EngineError if the engine cannot report likeliest tokens.
         """
-        raise EngineError("This engine cannot report the likeliest tokens at the positions of a sequence.")
+        raise errors.EngineError(
+            "This engine cannot report the likeliest tokens at the positions of a sequence."
+        )
 
     async def embed(self, request: requests.EmbedRequest) -> requests.Embeddings:
         """Return a vector for each text.
@@ -139,13 +138,13 @@ class OpenEngine(ABC):
         Cancelling the awaiting task, or `stop`, ends the computation. Raises ContextOverflow if a text exceeds the
         context, and EngineError after `stop` or if the engine computes no embeddings.
         """
-        raise EngineError("This engine computes no embeddings.")
+        raise errors.EngineError("This engine computes no embeddings.")
 
     async def vocabulary(self) -> requests.Vocabulary:
         """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot list its tokens."""
-        raise EngineError("This engine cannot list its vocabulary.")
+        raise errors.EngineError("This engine cannot list its vocabulary.")
 
-    async def ended(self) -> ParagoneError:
+    async def ended(self) -> errors.ParagoneError:
         """Wait until the engine ends by itself, and return why: usually an EngineCrashed.
 
         The application awaits `ended` while the engine is open, to notice an end between two jobs. By default, `ended`
@@ -153,11 +152,11 @@ class OpenEngine(ABC):
         """
         import asyncio  # not for workers, which import this module for `Probe`: a fifth of their start
 
-        never: asyncio.Future[ParagoneError] = asyncio.get_running_loop().create_future()
+        never: asyncio.Future[errors.ParagoneError] = asyncio.get_running_loop().create_future()
         return await never
 
     @abstractmethod
-    async def close(self) -> Caution | None:
+    async def close(self) -> events.Caution | None:
         """Free everything the engine holds. Never raises; may be called more than once.
 
         Returns a caution if the server keeps the model in memory: because another program had loaded the model, or
@@ -204,7 +203,7 @@ class Backend(ABC):
         """
         return ()
 
-    def check(self, model: str, options: Mapping[str, Json]) -> None:
+    def check(self, model: str, options: Mapping[str, wire.Json]) -> None:
         """Check an engine's load options without reading files, servers or the environment.
 
         The caller has checked the type and the bounds of each value. Raises InputError if values
@@ -220,14 +219,14 @@ class Backend(ABC):
         fails.
         """
 
-    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+    def reaches(self, model: str, options: Mapping[str, wire.Json]) -> tuple[str, ...]:
         """Return the addresses that an engine with this model and these load options contacts.
 
         Each address has the form `SCHEME://HOST:PORT` or `HOST:PORT`. Empty for an engine that contacts no address.
         """
         return ()
 
-    def sharing(self, model: str, options: Mapping[str, Json]) -> int:
+    def sharing(self, model: str, options: Mapping[str, wire.Json]) -> int:
         """Return how many engines with this model and these load options can share one loaded model; 1 for no sharing.
 
         These engines answer at the same time. The application opens several such engines to execute many runs.
@@ -240,7 +239,7 @@ class Backend(ABC):
         Raises InputError if the model or an option is wrong, and EngineError if the backend cannot
         estimate memory.
         """
-        raise EngineError(f"{self.title} cannot estimate the memory that a model needs.")
+        raise errors.EngineError(f"{self.title} cannot estimate the memory that a model needs.")
 
     async def demo(self, cache: str, *, create: bool = True) -> Sequence[ModelInfo]:
         """Return models for the demo, the best model first; an empty list if the backend has no demo.
@@ -250,18 +249,18 @@ class Backend(ABC):
         """
         return ()
 
-    async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport | None:
+    async def endpoint(self, options: Mapping[str, wire.Json]) -> EndpointReport | None:
         """Describe the server that these load options name; None for a backend without servers.
 
         Never raises.
         """
         return None
 
-    def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
+    def pull(self, model: str, options: Mapping[str, wire.Json]) -> AsyncGenerator[PullProgress, None]:
         """Tell the server that these load options name to download a model, and yield its progress.
 
         Closing the generator, or cancelling the task that awaits it, ends the download if the server can end it. The
         server may keep what it has downloaded. Raises InputError if the server downloads no models, and EngineError if
         the download fails.
         """
-        raise InputError(f"{self.title} cannot download models.")
+        raise errors.InputError(f"{self.title} cannot download models.")

@@ -4,8 +4,6 @@ The library's call returns only when its work is done, but an engine must yield 
 `stream` runs the call in its own thread and yields the items that the callback receives.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import deque

@@ -1,7 +1,5 @@
 """Chat templates, which render messages as the text of a prompt, with limits of time and memory."""
 
-from __future__ import annotations
-
 import ctypes
 import json
 import resource

@@ -1,7 +1,5 @@
 """Known causes of crashes and failures of native libraries, and the cure for each."""
 
-from __future__ import annotations
-
 import re
 import signal
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Each plugin has its own plugin manager. A plugin that fails is reported by name 
 other plugins.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import sys
@@ -17,13 +15,10 @@ from typing import Protocol, TypeVar
 
 import pluggy
 
+from paragone import errors, hooks, models, texts
 from paragone.assertions import AnyAssertion, Assertion
 from paragone.backend import API_VERSION, Backend
-from paragone.errors import InterfaceViolation
-from paragone.hooks import ASSERTION_ENTRY_POINTS, ENTRY_POINTS, HookSpecs
-from paragone.models import Capabilities
 from paragone.options import Options
-from paragone.texts import shortened
 
 _LONGEST_NAME = 100
 """Longest name, and title, of a backend or an assertion, in characters."""
@@ -68,13 +63,13 @@ T = TypeVar("T", bound=_Named)
 
 def discover(only: str | None = None) -> Discovery:
     """Import plugins and return their backends: all, or those whose entry point is named `only`."""
-    backends, problems = _discover(ENTRY_POINTS, "backend", checked_backend, only)
+    backends, problems = _discover(hooks.ENTRY_POINTS, "backend", checked_backend, only)
     return Discovery(backends=backends, problems=problems)
 
 
 def discover_assertions() -> Discovery:
     """Import plugins and return their assertions."""
-    assertions, problems = _discover(ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion)
+    assertions, problems = _discover(hooks.ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion)
     return Discovery(assertions=assertions, problems=problems)
 
 
@@ -114,9 +109,9 @@ def _discover(
         try:
             for item in _load(plugin, noun, check):
                 if item.name in own and not plugin.is_ours:
-                    raise InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
+                    raise errors.InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
                 if item.name in found:
-                    raise InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
+                    raise errors.InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
                 found[item.name] = item
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
             problems.append(
@@ -131,7 +126,7 @@ def _discover(
 def _installed(path: tuple[object, ...]) -> tuple[EntryPoint, ...]:
     """Return the entry points of both kinds of plugins. `path` is the state of `sys.path`, of which all packages are read."""
     found = entry_points()
-    return (*found.select(group=ENTRY_POINTS), *found.select(group=ASSERTION_ENTRY_POINTS))
+    return (*found.select(group=hooks.ENTRY_POINTS), *found.select(group=hooks.ASSERTION_ENTRY_POINTS))
 
 
 def _name_of(distribution: Distribution | None) -> str:
@@ -154,35 +149,35 @@ def _state(folder: str) -> tuple[str, int, int]:
 def _load(plugin: _Plugin, noun: str, check: Callable[[object], T]) -> list[T]:
     name = plugin.point.name
     manager = pluggy.PluginManager("paragone")
-    manager.add_hookspecs(HookSpecs)
+    manager.add_hookspecs(hooks.HookSpecs)
     manager.register(plugin.point.load(), name=name)
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise InterfaceViolation(f"it implements a hook that does not exist ({error})") from error
+        raise errors.InterfaceViolation(f"it implements a hook that does not exist ({error})") from error
     hook = getattr(manager.hook, f"paragone_{noun}s")
     found = [check(item) for answer in hook() for item in answer]
     if not found:
-        raise InterfaceViolation(f"it has no {noun}; is its hook marked with paragone.hooks.hookimpl?")
+        raise errors.InterfaceViolation(f"it has no {noun}; is its hook marked with paragone.hooks.hookimpl?")
     return found
 
 
 def checked_backend(backend: object) -> Backend:
     """Return a backend. Raises InterfaceViolation unless the backend's name, title, version and options are valid."""
     if not isinstance(backend, Backend):
-        raise InterfaceViolation(f"{backend!r} is not a paragone.Backend")
+        raise errors.InterfaceViolation(f"{backend!r} is not a paragone.Backend")
     _check_name(backend.name, "backend")
     if backend.api_version != API_VERSION:
-        raise InterfaceViolation(
+        raise errors.InterfaceViolation(
             f"its backend {backend.name!r} was written for version {backend.api_version} of the plugin "
             f"interface, and this paragone has version {API_VERSION}; update the older of the two"
         )
     what = f"its backend {backend.name!r}"
-    for name, kind in (("title", str), ("capabilities", Capabilities)):
+    for name, kind in (("title", str), ("capabilities", models.Capabilities)):
         if not isinstance(getattr(backend, name), kind):
-            raise InterfaceViolation(f"the {name} of {what} is not a {kind.__name__}")
+            raise errors.InterfaceViolation(f"the {name} of {what} is not a {kind.__name__}")
     if len(backend.title) > _LONGEST_NAME:
-        raise InterfaceViolation(f"the title of {what} has {len(backend.title):,} characters")
+        raise errors.InterfaceViolation(f"the title of {what} has {len(backend.title):,} characters")
     for name in ("load_options", "sampling"):
         _check_options(getattr(backend, name), f"the {name} of {what}")
     return backend
@@ -190,19 +185,19 @@ def checked_backend(backend: object) -> Backend:
 
 def _checked_assertion(assertion: object) -> AnyAssertion:
     if not isinstance(assertion, Assertion):
-        raise InterfaceViolation(f"{assertion!r} is not a paragone.assertions.Assertion")
+        raise errors.InterfaceViolation(f"{assertion!r} is not a paragone.assertions.Assertion")
     _check_name(assertion.name, "assertion")
     what = f"its assertion {assertion.name!r}"
     if not isinstance(assertion.summary, str):
-        raise InterfaceViolation(f"the summary of {what} is not a str")
+        raise errors.InterfaceViolation(f"the summary of {what} is not a str")
     _check_options(assertion.options, f"the options of {what}")
     for option in dataclasses.fields(assertion.options):
         if option.name in RESERVED:
-            raise InterfaceViolation(
+            raise errors.InterfaceViolation(
                 f"{what} has an option named {option.name!r}, which suites use themselves"
             )
         if "doc" not in option.metadata:
-            raise InterfaceViolation(
+            raise errors.InterfaceViolation(
                 f"the option {option.name!r} of {what} is not declared with paragone.option"
             )
     return assertion
@@ -210,14 +205,16 @@ def _checked_assertion(assertion: object) -> AnyAssertion:
 
 def _check_name(name: str, noun: str) -> None:
     if len(name) > _LONGEST_NAME:
-        raise InterfaceViolation(f"a {noun} name has {len(name):,} characters")
+        raise errors.InterfaceViolation(f"a {noun} name has {len(name):,} characters")
     if not name.isidentifier():
-        raise InterfaceViolation(f"{name!r} is not a valid {noun} name; it must be a Python identifier")
+        raise errors.InterfaceViolation(
+            f"{name!r} is not a valid {noun} name; it must be a Python identifier"
+        )
 
 
 def _check_options(options: object, what: str) -> None:
     if not (isinstance(options, type) and issubclass(options, Options)):
-        raise InterfaceViolation(f"{what} is not a class of Options")
+        raise errors.InterfaceViolation(f"{what} is not a class of Options")
 
 
 def _reason(error: BaseException) -> str:
@@ -225,5 +222,9 @@ def _reason(error: BaseException) -> str:
         lines = str(error).strip().splitlines()
     except Exception:  # noqa: BLE001 (a plugin's exception can fail when it is shown)
         lines = []
-    first = shortened(lines[0], 300) if lines else ""
-    return first if isinstance(error, InterfaceViolation) else f"{type(error).__name__}: {first}".rstrip(": ")
+    first = texts.shortened(lines[0], 300) if lines else ""
+    return (
+        first
+        if isinstance(error, errors.InterfaceViolation)
+        else f"{type(error).__name__}: {first}".rstrip(": ")
+    )

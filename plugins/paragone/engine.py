@@ -6,9 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
-from paragone import requests
-from paragone.errors import EngineError
-from paragone.events import Event
+from paragone import errors, events, requests
 from paragone.options import Options
 
 if TYPE_CHECKING:  # each import would delay the start of a worker by a millisecond
@@ -73,7 +71,9 @@ class Engine(ABC, Generic[L, S]):
         """Open the model. Raises InputError if the file or an option is wrong, else EngineError."""
 
     @abstractmethod
-    def generate(self, request: requests.RunRequest, sampling: S, cancelled: Cancelled) -> Iterator[Event]:
+    def generate(
+        self, request: requests.RunRequest, sampling: S, cancelled: Cancelled
+    ) -> Iterator[events.Event]:
         """Answer a prompt, and yield events, the last of which is a Finish.
 
         Once `cancelled` is true, stop within 100 ms and yield a Finish with the reason `cancelled`.
@@ -81,11 +81,11 @@ class Engine(ABC, Generic[L, S]):
 
     def tokenize(self, request: requests.TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text."""
-        raise EngineError("This engine cannot tokenize text.")
+        raise errors.EngineError("This engine cannot tokenize text.")
 
-    def score(self, request: requests.ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
+    def score(self, request: requests.ScoreRequest, cancelled: Cancelled) -> Iterator[events.Event]:
         """Compute the log-probabilities of a given text. Yield PromptProgress, Token events, and one Finish."""
-        raise EngineError("This engine cannot compute the log-probabilities of a given text.")
+        raise errors.EngineError("This engine cannot compute the log-probabilities of a given text.")
 
     def distributions(
         self, request: requests.DistributionsRequest, cancelled: Cancelled
@@ -95,20 +95,20 @@ class Engine(ABC, Generic[L, S]):
         Return early once `cancelled` is true. The worker copies each block before it requests the next
         one, so blocks can share one buffer.
         """
-        raise EngineError("This engine cannot compute distributions over its whole vocabulary.")
+        raise errors.EngineError("This engine cannot compute distributions over its whole vocabulary.")
 
     def embed(self, request: requests.EmbedRequest, cancelled: Cancelled) -> Embeddings:
         """Return a vector for each text. Raises EngineError soon after `cancelled` is true."""
-        raise EngineError("This engine computes no embeddings.")
+        raise errors.EngineError("This engine computes no embeddings.")
 
     def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""
-        raise EngineError("This engine cannot list its vocabulary.")
+        raise errors.EngineError("This engine cannot list its vocabulary.")
 
     @classmethod
     def estimate(cls, request: requests.OpenRequest, options: L) -> MemoryEstimate:
         """Return the memory that opening a model would take, without loading it."""
-        raise EngineError("This engine cannot estimate the memory that a model needs.")
+        raise errors.EngineError("This engine cannot estimate the memory that a model needs.")
 
     def close(self) -> None:
         """Free resources that the end of the process does not free."""

@@ -7,8 +7,6 @@ the fact has the same form as the option's value, and the option is declared wit
 The facts of a build are compared only between engines that run on the same program.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

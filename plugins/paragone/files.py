@@ -1,7 +1,5 @@
 """Read files that the user names, and find models in folders and in Hugging Face's cache."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

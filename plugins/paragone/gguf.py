@@ -1,7 +1,5 @@
 """GGUF files: their headers, the files in folders, and the load options of all programs with llama.cpp."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import mmap

@@ -5,8 +5,6 @@ entry point the name of its backend. A plugin with assertions is named by an ent
 of the group `paragone.assertions`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import pluggy

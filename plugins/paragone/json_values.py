@@ -1,17 +1,13 @@
 """Read JSON of other programs, where a value can be missing or have another type, and the option `json_schema`."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from paragone.errors import InputError
-from paragone.files import option_text
-from paragone.wire import Json
+from paragone import errors, files, wire
 
-JsonObject: TypeAlias = Mapping[str, Json]
+JsonObject: TypeAlias = Mapping[str, wire.Json]
 
 _OBJECT, _LIST = (dict, Mapping), (list, Sequence)
 """Types of objects and lists. Python's own types come first, because `isinstance` is slower for abstract classes, and these checks run for each token of a server."""
@@ -21,31 +17,31 @@ _LONGEST_S = 1e9
 """Longest plausible duration in seconds: about 30 years."""
 
 
-def value_at(data: Json, *path: str) -> Json:
+def value_at(data: wire.Json, *path: str) -> wire.Json:
     """Return the value at a path; None without a value."""
     for name in path:
         data = data.get(name) if isinstance(data, _OBJECT) else None
     return data
 
 
-def text_at(data: Json, *path: str) -> str:
+def text_at(data: wire.Json, *path: str) -> str:
     """Return the text at a path; an empty text for any other value."""
     found = value_at(data, *path)
     return found if isinstance(found, str) else ""
 
 
-def texts_at(data: Json, *path: str) -> tuple[str, ...]:
+def texts_at(data: wire.Json, *path: str) -> tuple[str, ...]:
     """Return the texts in the list at a path."""
     return tuple(item for item in list_at(data, *path) if isinstance(item, str))
 
 
-def flag_at(data: Json, *path: str) -> bool | None:
+def flag_at(data: wire.Json, *path: str) -> bool | None:
     """Return the boolean at a path; None for any other value."""
     found = value_at(data, *path)
     return found if isinstance(found, bool) else None
 
 
-def number_at(data: Json, *path: str) -> float | None:
+def number_at(data: wire.Json, *path: str) -> float | None:
     """Return the finite number at a path; None for any other value, such as NaN and infinity, which Python's parser accepts."""
     found = value_at(data, *path)
     if not isinstance(found, int | float) or isinstance(found, bool):
@@ -57,7 +53,7 @@ def number_at(data: Json, *path: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def duration_at(data: Json, *path: str, unit: float) -> float | None:
+def duration_at(data: wire.Json, *path: str, unit: float) -> float | None:
     """Return the duration at a path in seconds, rounded to nanoseconds; None for any implausible value.
 
     `unit` is the unit of the value in seconds.
@@ -68,7 +64,7 @@ def duration_at(data: Json, *path: str, unit: float) -> float | None:
     return round(found * unit, 9)
 
 
-def count_at(data: Json, *path: str) -> int | None:
+def count_at(data: wire.Json, *path: str) -> int | None:
     """Return the whole number at a path, from 0 to 2⁵³; None for any other value."""
     found = value_at(data, *path)
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _LARGEST:
@@ -76,19 +72,19 @@ def count_at(data: Json, *path: str) -> int | None:
     return found
 
 
-def object_at(data: Json, *path: str) -> JsonObject:
+def object_at(data: wire.Json, *path: str) -> JsonObject:
     """Return the object at a path; an empty object for any other value."""
     found = value_at(data, *path)
     return found if isinstance(found, _OBJECT) else {}
 
 
-def list_at(data: Json, *path: str) -> Sequence[Json]:
+def list_at(data: wire.Json, *path: str) -> Sequence[wire.Json]:
     """Return the list at a path; an empty list for any other value."""
     found = value_at(data, *path)
     return found if isinstance(found, _LIST) and not isinstance(found, str) else ()
 
 
-def objects_at(data: Json, *path: str) -> list[JsonObject]:
+def objects_at(data: wire.Json, *path: str) -> list[JsonObject]:
     """Return the objects in the list at a path."""
     return [item for item in list_at(data, *path) if isinstance(item, _OBJECT)]
 
@@ -97,26 +93,26 @@ _LONGEST = 1 << 20
 """Largest number of characters of a schema. Engines compile the whole schema before they answer."""
 
 
-def read_schema(value: str) -> dict[str, Json]:
+def read_schema(value: str) -> dict[str, wire.Json]:
     """Return the schema that the option's value contains, or, for `@PATH`, that the file contains.
 
     Raises InputError if it is not a JSON object. The engine that compiles the schema checks the rest.
     """
-    text = option_text(value, "json_schema")
+    text = files.option_text(value, "json_schema")
     if len(text) > _LONGEST:
-        raise InputError(
+        raise errors.InputError(
             f"The JSON schema is {len(text):,} characters long.",
             hint="A schema may have at most a million characters.",
         )
     try:
-        schema: Json = json.loads(text)
+        schema: wire.Json = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(
+        raise errors.InputError(
             f"The option 'json_schema' is not JSON: {error}.",
             hint="Write the JSON itself, or @PATH of a file.",
         ) from error
     if not isinstance(schema, dict):
-        raise InputError(
+        raise errors.InputError(
             "The option 'json_schema' is not a JSON object.",
             hint='A schema looks like {"type": "object", "properties": {"name": {"type": "string"}}}.',
         )

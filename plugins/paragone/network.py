@@ -1,7 +1,5 @@
 """The guard of this process: it allows the addresses that engines name, and refuses all other addresses."""
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import os

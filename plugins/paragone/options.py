@@ -4,8 +4,6 @@ The checks of config files, `--set key=value` on the command line, the settings 
 documentation pages all use this declaration.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

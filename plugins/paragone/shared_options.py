@@ -1,7 +1,5 @@
 """Options that several backends have, each declared once, and the values of the option `thinking`."""
 
-from __future__ import annotations
-
 import dataclasses
 import secrets
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Texts of messages: counts, sizes and quotes, commands that install packages, and secrets that are removed."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Threads that do not keep the program from ending, and the CPU cores that compute threads can use."""
 
-from __future__ import annotations
-
 import functools
 import os
 import threading

@@ -3,8 +3,6 @@
 This module uses only the standard library, because a worker's interpreter may have no other packages.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

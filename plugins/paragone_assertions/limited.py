@@ -4,8 +4,6 @@ Python's `re` holds the GIL while it matches. In a thread, a match would stop th
 cannot be killed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import signal

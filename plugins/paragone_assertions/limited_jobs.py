@@ -4,8 +4,6 @@ Each job and each result is a line of JSON. A timer of the kernel kills the proc
 time, even if Python is inside a C function.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import signal

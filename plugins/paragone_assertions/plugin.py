@@ -1,16 +1,11 @@
 """The plugin: all assertions of this package, among them `latency` and `judge`."""
 
-from __future__ import annotations
-
 import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paragone import InputError, Message, Options, option
-from paragone.assertions import Answer, AnyAssertion, Assertion, Judge, NoVerdict, Verdict
-from paragone.hooks import hookimpl
-from paragone.texts import quoted
+from paragone import InputError, Message, Options, assertions, hooks, option, texts
 from paragone_assertions.texts import Contains, Equals, JsonSchema, Length, Number, Regex, ValidJson
 
 
@@ -30,12 +25,14 @@ class LatencyOptions(Options):
             )
 
 
-class Latency(Assertion[LatencyOptions]):
+class Latency(assertions.Assertion[LatencyOptions]):
     name = "latency"
     summary = "The answer came within these times, or at this rate at least."
     options = LatencyOptions
 
-    async def check(self, answer: Answer, options: LatencyOptions, judge: Judge) -> Verdict:
+    async def check(
+        self, answer: assertions.Answer, options: LatencyOptions, judge: assertions.Judge
+    ) -> assertions.Verdict:
         passed = True
         found: list[str] = []
         if options.max_ttft_s is not None:
@@ -50,12 +47,12 @@ class Latency(Assertion[LatencyOptions]):
             rate = _known(answer.decode_tps, "the decode rate")
             passed &= rate >= options.min_decode_tps
             found.append(f"{rate:.3g} tokens/s")
-        return Verdict(passed=passed, reason=f"Measured: {', '.join(found)}.")
+        return assertions.Verdict(passed=passed, reason=f"Measured: {', '.join(found)}.")
 
 
 def _known(value: float | None, what: str) -> float:
     if value is None:
-        raise NoVerdict(f"{what[0].upper()}{what[1:]} is unknown.")
+        raise assertions.NoVerdict(f"{what[0].upper()}{what[1:]} is unknown.")
     return value
 
 
@@ -88,7 +85,7 @@ class JudgeOptions(Options):
                 )
 
 
-class JudgeAssertion(Assertion[JudgeOptions]):
+class JudgeAssertion(assertions.Assertion[JudgeOptions]):
     """Asks an engine, whose answer must end with a verdict and have no other verdict."""
 
     name = "judge"
@@ -98,25 +95,27 @@ class JudgeAssertion(Assertion[JudgeOptions]):
     def engines(self, options: JudgeOptions) -> tuple[str, ...]:
         return (options.engine,)
 
-    async def check(self, answer: Answer, options: JudgeOptions, judge: Judge) -> Verdict:
+    async def check(
+        self, answer: assertions.Answer, options: JudgeOptions, judge: assertions.Judge
+    ) -> assertions.Verdict:
         """Ask the engine. Raises NoVerdict if the engine answers anything but a reason and a verdict."""
         question = Message(role="user", text=_question(answer, options.criterion))
         verdict_text = (await judge.ask(options.engine, (question,))).strip()
         lines = verdict_text.splitlines()
         verdicts = [found for line in lines if (found := _VERDICT.fullmatch(line.strip()))]
         if len(verdicts) != 1 or not _VERDICT.fullmatch(lines[-1].strip()):
-            raise NoVerdict(
-                f"The judge {options.engine} gave no clear verdict: its answer ends with {quoted(verdict_text[-50:])}.",
+            raise assertions.NoVerdict(
+                f"The judge {options.engine} gave no clear verdict: its answer ends with {texts.quoted(verdict_text[-50:])}.",
                 hint="The answer must end with one line VERDICT: PASS or VERDICT: FAIL. A larger model may follow this rule.",
             )
         passed = verdicts[0]["verdict"] == "PASS"
         relation = "meets" if passed else "does not meet"
         why = " ".join(" ".join(lines[:-1]).split())
         reason = f"The judge {options.engine} finds that the answer {relation} the criterion"
-        return Verdict(passed=passed, reason=f"{reason}: {why}" if why else f"{reason}.")
+        return assertions.Verdict(passed=passed, reason=f"{reason}: {why}" if why else f"{reason}.")
 
 
-def _question(answer: Answer, criterion: str) -> str:
+def _question(answer: assertions.Answer, criterion: str) -> str:
     """Return the request to the judge. Each request has a new random mark, so that no answer can contain the mark."""
     mark = secrets.token_hex(8)
     prompt = answer.prompt
@@ -131,8 +130,8 @@ def _question(answer: Answer, criterion: str) -> str:
     return QUESTION.format(mark=mark, parts=text)
 
 
-@hookimpl
-def paragone_assertions() -> Iterable[AnyAssertion]:
+@hooks.hookimpl
+def paragone_assertions() -> Iterable[assertions.AnyAssertion]:
     return [
         Equals(),
         Contains(),

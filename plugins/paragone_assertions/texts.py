@@ -1,7 +1,5 @@
 """Assertions about the text of an answer, JSON included."""
 
-from __future__ import annotations
-
 import functools
 import json
 import re

@@ -1,7 +1,5 @@
 """Fixtures that run the program as a process with arguments, pipes and terminals."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools

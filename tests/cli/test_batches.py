@@ -1,7 +1,5 @@
 """`paragone suite export` and `suite import`, with a test double for the batch service."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """`paragone bench`: over a double in real workers, and over the real SmolLM2."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import signal

@@ -1,7 +1,5 @@
 """`paragone choose`: the whole command with test doubles, whose engines answer in upper case."""
 
-from __future__ import annotations
-
 import json
 import signal
 from contextlib import closing

@@ -1,7 +1,5 @@
 """`paragone config completion`, in the bash that reads its script."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Commands that are given documents of somebody else. The server is a double that runs in a thread."""
 
-from __future__ import annotations
-
 import json
 import os
 

@@ -1,7 +1,5 @@
 """Commands that query the servers of config.toml. The servers are doubles that run in a thread."""
 
-from __future__ import annotations
-
 import pytest
 from tests.strangers import install
 

@@ -1,7 +1,5 @@
 """`paragone env`, with a backend whose library is a single module; its wheel is really installed."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """`paragone fidelity`: over doubles of two backends, and over the real SmolLM2."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

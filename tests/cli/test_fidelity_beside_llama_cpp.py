@@ -3,8 +3,6 @@
 Skipped unless `make llama-perplexity` has built it.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """`paragone fidelity --free-running`: greedy answers beside distributions, with doubles."""
 
-from __future__ import annotations
-
 import json
 from contextlib import closing
 from pathlib import Path

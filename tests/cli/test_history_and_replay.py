@@ -1,7 +1,5 @@
 """`paragone history` and `paragone replay`, as programs."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses

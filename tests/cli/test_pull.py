@@ -1,7 +1,5 @@
 """`paragone engines pull`, with a test double of a backend that only reports progress of downloads."""
 
-from __future__ import annotations
-
 import re
 import signal
 from pathlib import Path

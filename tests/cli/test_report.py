@@ -1,7 +1,5 @@
 """`paragone report`: from the history to a file."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sqlite3

@@ -1,7 +1,5 @@
 """The arguments that the command line passes to the screen; the screen itself is not opened."""
 
-from __future__ import annotations
-
 import json
 import os
 

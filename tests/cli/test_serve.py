@@ -1,7 +1,5 @@
 """`paragone serve` as a process, with the real model, asked over HTTP on loopback."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal

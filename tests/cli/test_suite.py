@@ -1,7 +1,5 @@
 """`paragone suite`: the whole command, with test doubles and with real engines."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Everything that a page may name: files, names in the sources, commands, and names declared elsewhere."""
 
-from __future__ import annotations
-
 import ast
 import re
 import shlex

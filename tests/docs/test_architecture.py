@@ -4,8 +4,6 @@ In architecture.md, glossary.md and CONTRIBUTING.md, each inline code span must 
 `tests.docs.existing` finds, or be listed in `ELSEWHERE`.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Links between pages work, and the README has a list of all pages."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Runs every command in the README, and checks every block of config in it."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

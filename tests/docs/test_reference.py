@@ -1,7 +1,5 @@
 """The pages that `make reference` writes are up to date, and complete."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 import re

@@ -1,7 +1,5 @@
 """The website has all pages, and all files to which they link. Zensical itself is not installed here: `make site` runs it."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 

@@ -1,7 +1,5 @@
 """docs/suites.md: its files are read, and all assertions with their options are on it."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """A terminal emulator for tests of widgets: it shows the output of an app."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple

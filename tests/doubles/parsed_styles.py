@@ -1,7 +1,5 @@
 """CSS of Textual's apps that all tests of a folder parse once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pauses of Textual's pilot that end once the program is at rest, on a busy machine too."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A test double: a well-behaved third-party plugin with an assertion."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

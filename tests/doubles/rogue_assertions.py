@@ -1,7 +1,5 @@
 """A test double: a third-party plugin with an assertion that breaks its promises on cue."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ opened, `frail` only once, and `exits` wants to end the program.
 Everything that happens is in `EVENTS`, and in the file of the option `log`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re

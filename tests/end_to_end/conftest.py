@@ -1,7 +1,5 @@
 """Fixtures that run the whole program in a pseudo-terminal and in tmux."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import subprocess

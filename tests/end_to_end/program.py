@@ -1,7 +1,5 @@
 """The program in a terminal, with methods that wait for text on the screen."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence

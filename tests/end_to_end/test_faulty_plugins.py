@@ -1,7 +1,5 @@
 """Plugins of strangers that are broken, and what a person sees of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 

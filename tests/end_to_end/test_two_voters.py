@@ -1,7 +1,5 @@
 """Two processes vote on one experiment and take votes back, and one of them is killed."""
 
-from __future__ import annotations
-
 import json
 import random
 import signal

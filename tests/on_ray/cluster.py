@@ -1,7 +1,5 @@
 """A real Ray cluster of two nodes on loopback, whose parts can be killed."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

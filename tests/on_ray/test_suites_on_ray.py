@@ -1,7 +1,5 @@
 """Suites on a real cluster of two nodes: the same results as alone, whatever is killed."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import signal

@@ -1,7 +1,5 @@
 """A package index on loopback, with the packages of this environment."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import http.server

@@ -1,7 +1,5 @@
 """Fixtures that run the whole screen under Textual's pilot, with rogue engines in real workers."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Keys that are typed fast have the same effect as the same keys typed slowly, on every screen."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import itertools

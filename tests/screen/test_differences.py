@@ -1,7 +1,5 @@
 """What differs between lanes is marked, and the place where answers part can be looked at."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -1,7 +1,5 @@
 """The engine picker, and the first screen, which it is part of."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import threading

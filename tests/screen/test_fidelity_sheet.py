@@ -1,7 +1,5 @@
 """The sheet that measures how far the lanes' models are from the reference lane's, with doubles."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -4,8 +4,6 @@ The engines are rogue doubles and the figures in the status lines are fixed, so 
 on every machine. `pytest --snapshot-update` updates them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import random

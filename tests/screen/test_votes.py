@@ -1,7 +1,5 @@
 """Votes on answers whose engines are not named, in a conversation and over an experiment."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import random

@@ -1,7 +1,5 @@
 """Copying through the terminal, and a prompt that is given to the user's editor."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """The prompt's field: readline's keys, undo, earlier prompts, pasted texts, and the gauge above it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from types import SimpleNamespace

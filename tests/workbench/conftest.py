@@ -1,7 +1,5 @@
 """Fixtures: a backend without engines, the history, and lanes and sessions with real workers."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Conversations that tests write to a store step by step, without lanes and engines."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 

@@ -1,7 +1,5 @@
 """Experiments and conversations with real runs, and their documents, for tests of reports and replay."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial

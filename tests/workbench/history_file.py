@@ -1,7 +1,5 @@
 """Access to the history's file as by another program."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools

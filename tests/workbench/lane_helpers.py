@@ -1,7 +1,5 @@
 """Helpers that open lanes, send prompts and give the expected answers of the rogue backend."""
 
-from __future__ import annotations
-
 import asyncio
 
 from paragone import Json

@@ -1,7 +1,5 @@
 """Conversations and experiments that tests write reports of."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Collection, Mapping, Sequence
 

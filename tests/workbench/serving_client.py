@@ -1,7 +1,5 @@
 """Clients of `paragone serve` without a socket."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 

@@ -1,7 +1,5 @@
 """Runs suites on the scripted backend, for tests."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

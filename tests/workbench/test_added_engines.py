@@ -1,7 +1,5 @@
 """Engines that are added on the screen are saved, and config.toml's are never replaced."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How greedy answers agree with those of a reference."""
 
-from __future__ import annotations
-
 import pytest
 from tests.workbench.conversation_writer import result_of
 

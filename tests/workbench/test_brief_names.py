@@ -1,7 +1,5 @@
 """Brief names of engines in sentences."""
 
-from __future__ import annotations
-
 import pytest
 
 from paragone_workbench.blocks import BriefNames

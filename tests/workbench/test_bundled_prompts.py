@@ -1,7 +1,5 @@
 """The suite of `paragone choose` without --suite."""
 
-from __future__ import annotations
-
 import pytest
 
 from paragone.assertions import Answer

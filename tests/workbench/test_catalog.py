@@ -1,7 +1,5 @@
 """The catalog: defined engines, models of backends and servers, the demo, and why an entry is unusable."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The measurements of a choice, on the scripted backend, which is a test double."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 

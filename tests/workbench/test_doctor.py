@@ -1,7 +1,5 @@
 """The report of `paragone doctor`: real probes in workers, a double of nvidia-smi, broken plugins."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

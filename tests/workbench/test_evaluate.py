@@ -1,7 +1,5 @@
 """Checking answers with assertions, those of broken plugins included."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

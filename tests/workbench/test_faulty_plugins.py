@@ -1,7 +1,5 @@
 """Plugins that break their promises: each is a sentence that names the backend, and stops nothing else."""
 
-from __future__ import annotations
-
 import pytest
 from rogue_backend.definitions import rogue
 from tests.workbench.conftest import Paper, wrong

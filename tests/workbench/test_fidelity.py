@@ -1,7 +1,5 @@
 """Fidelity measurements, over doubles of two backends and over the real SmolLM2."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import statistics

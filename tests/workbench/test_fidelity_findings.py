@@ -1,7 +1,5 @@
 """What is concluded from KL divergences: the scale, the depth in the context, and candidates beside each other."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The statistics of a measurement: held against the standard library, by hand, and against identities."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from array import array

@@ -1,7 +1,5 @@
 """Greedy answers of engines to prompts: with doubles, and with the real SmolLM2."""
 
-from __future__ import annotations
-
 import asyncio
 
 from graded_backend import GradedBackend, TwinBackend

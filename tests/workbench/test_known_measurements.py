@@ -1,7 +1,5 @@
 """Which measurements in the history are of the engines in question: one rule for decisions and for reports."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 

@@ -1,7 +1,5 @@
 """What was asked before is not asked again, with the scripted backend, which is a test double."""
 
-from __future__ import annotations
-
 import contextlib
 
 from tests.workbench.history_file import open_store

@@ -1,7 +1,5 @@
 """The memory planner, with a scripted backend whose memory is known."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Which models are other quantizations of an engine's model."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

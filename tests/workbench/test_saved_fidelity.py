@@ -1,7 +1,5 @@
 """Which measurement in the history tells what a model loses."""
 
-from __future__ import annotations
-
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.measure.fidelity_verdict import saved_fidelity
 from paragone_workbench.store.experiment_records import Measurement

@@ -1,7 +1,5 @@
 """The OpenAI-compatible server, asked in this process over test doubles of engines."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from dataclasses import dataclass

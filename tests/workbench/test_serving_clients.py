@@ -1,7 +1,5 @@
 """Clients that are slow, many, or send nonsense: the server ends them, and serves the others."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import socket

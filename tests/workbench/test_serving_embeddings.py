@@ -1,7 +1,5 @@
 """`/v1/embeddings` of the OpenAI-compatible server, asked in this process over test doubles of engines."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 from array import array

@@ -1,7 +1,5 @@
 """Suite files in all formats, good and bad."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """What to write instead of a path, or a name, that is no engine."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

@@ -1,16 +1,12 @@
 """`paragone ask` and `paragone compare`: send a prompt to engines, and print their answers."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 
 from paragone import InputError
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import AskArguments, CompareArguments
+from paragone_cli.command_line import command_arguments, formats, output
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import metrics_text
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
 from paragone_cli.command_line.prompt import prompt_spec
 from paragone_workbench.compare import divergence
@@ -22,7 +18,7 @@ from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
 
-def ask(args: AskArguments) -> int:
+def ask(args: command_arguments.AskArguments) -> int:
     context = CommandContext(args)
     (definition,) = context.engines([args.engine], args.settings, args.preset)
     if args.text is not None and args.prompt is not None:
@@ -54,7 +50,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
 _WIDTH = 72
 
 
-def compare(args: CompareArguments) -> int:
+def compare(args: command_arguments.CompareArguments) -> int:
     context = CommandContext(args)
     definitions = context.engines(args.engines, args.settings, args.preset)
     spec = prompt_spec(args, args.prompt, context)
@@ -118,7 +114,7 @@ def _print(answer: RunResult, reference: RunResult | None) -> None:
     elif answer.cut:
         output.put(answer.cut)
     if answer.metrics is not None:
-        output.put(metrics_text(answer.metrics))
+        output.put(formats.metrics_text(answer.metrics))
     if reference is not None and reference.text and answer.text:
         output.put_line(divergence.divergence_sentence(reference, answer))
     output.flush()

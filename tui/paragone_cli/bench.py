@@ -1,7 +1,5 @@
 """`paragone bench`: measures the speed of engines, and prints tables of speed and latency, plots, and notes."""
 
-from __future__ import annotations
-
 import functools
 import string
 from collections.abc import Mapping, Sequence
@@ -10,12 +8,8 @@ from types import ModuleType
 from paragone import InputError, Json
 from paragone.json_values import count_at, number_at, objects_at, text_at
 from paragone.texts import install_command
-from paragone_cli.command_line import output
-from paragone_cli.command_line.command_arguments import BenchArguments
+from paragone_cli.command_line import command_arguments, event_loop, formats, output, saved
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import put_sections
-from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress import BenchProgress
 from paragone_workbench.measure import bench_results as results
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
@@ -109,12 +103,12 @@ def _put(picture: str) -> None:
 def put_bench(data: Mapping[str, Json]) -> None:
     """Print a measurement; with plots if standard output is a terminal."""
     engines = objects_at(data, "engines")
-    names = put_sections(bench_sections(data), [text_at(engine, "engine") for engine in engines])
+    names = formats.put_sections(bench_sections(data), [text_at(engine, "engine") for engine in engines])
     if output.standard_output().isatty():
         put_plots(engines, names)
 
 
-def bench(args: BenchArguments) -> int:
+def bench(args: command_arguments.BenchArguments) -> int:
     tests = results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
     users = results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)
@@ -128,14 +122,14 @@ def bench(args: BenchArguments) -> int:
                 "such as llama-server or TabbyAPI.",
             )
     measurement = Bench(pool, tests, users=users, repeat=args.repeat)
-    status = run(_measure(measurement, as_json=args.json))
+    status = event_loop.run(_measure(measurement, as_json=args.json))
     if not all(benched.is_empty for benched in measurement.engines):
-        save_measurement("bench", definitions, bench_json(measurement), context.registry)
+        saved.save_measurement("bench", definitions, bench_json(measurement), context.registry)
     return status
 
 
 async def _measure(bench: Bench, *, as_json: bool) -> int:
-    async with interruptible(bench) as interrupts:
+    async with event_loop.interruptible(bench) as interrupts:
         with BenchProgress([benched.name for benched in bench.engines], bench.tests) as progress:
             await bench.measure(progress.begin)
     if bench.reason:

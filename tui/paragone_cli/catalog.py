@@ -1,7 +1,5 @@
 """`paragone engines`: what can be opened, with which options, and downloads."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import textwrap
@@ -14,30 +12,24 @@ from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
 from paragone.network import GUARD
 from paragone.options import Options, describe, value_text
 from paragone.texts import size_text
-from paragone_cli.command_line import command_arguments, output
+from paragone_cli.command_line import command_arguments, event_loop, formats, output
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import run
-from paragone_cli.command_line.formats import bar, for_shell, not_asked_text
 from paragone_cli.command_line.progress import StatusLine
-from paragone_workbench import models
-from paragone_workbench.doctor import probe_engines
-from paragone_workbench.engines import questions
+from paragone_workbench import doctor, models, paths
+from paragone_workbench.engines import failures, questions, registry
 from paragone_workbench.engines.definitions import (
     ContextOptions,
     EngineDefinition,
     shorten_home,
     split_options,
 )
-from paragone_workbench.engines.failures import as_paragone_error
 from paragone_workbench.engines.questions import NOTICE_S
-from paragone_workbench.engines.registry import Registry, name_reached
-from paragone_workbench.paths import accessible
 
 _WIDEST = 100
 
 
 def list_options(args: command_arguments.BackendArguments) -> int:
-    backend = Registry().get(args.backend)
+    backend = registry.Registry().get(args.backend)
     kinds: dict[str, tuple[str, type[Options]]] = {
         "load": ("Load options, which take effect when a model is opened", backend.load_options),
         "sampling": ("Sampling options, which take effect with each prompt", backend.sampling),
@@ -68,7 +60,9 @@ def list_engines(args: command_arguments.PrintArguments) -> int:
     context = CommandContext(args)
     definitions = list(context.config.engines.values())
     listed, rows = [], []
-    for it, probe in zip(definitions, run(probe_engines(definitions, context.registry)), strict=True):
+    for it, probe in zip(
+        definitions, event_loop.run(doctor.probe_engines(definitions, context.registry)), strict=True
+    ):
         # without the options: they may contain secrets
         listed.append(
             {
@@ -108,7 +102,7 @@ def list_models(args: command_arguments.OneBackendArguments) -> int:
     context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:
-        if not (accessible(folder) and Path(folder).is_dir()):
+        if not (paths.accessible(folder) and Path(folder).is_dir()):
             output.warn(
                 f"{folder}, named in {context.config.document.where('models', 'folders')}, is not a folder."
             )
@@ -117,7 +111,7 @@ def list_models(args: command_arguments.OneBackendArguments) -> int:
     else:
         backends = {args.backend: context.registry.get(args.backend)}
     asks = not GUARD.is_offline and (args.backend is not None or context.config.network.local_servers)
-    (listed, errors), endpoints = run(
+    (listed, errors), endpoints = event_loop.run(
         _found(backends, folders, context.config.engines.values(), asks_servers=asks, prints=not args.json)
     )
     not_asked = [] if asks else models.servers_not_asked(backends.values(), endpoints)
@@ -131,10 +125,10 @@ def list_models(args: command_arguments.OneBackendArguments) -> int:
         )
     else:
         if not_asked:
-            output.note(not_asked_text(not_asked))
+            output.note(formats.not_asked_text(not_asked))
         elif not listed and args.backend is not None and not errors:
-            name_reached(backends[args.backend], args.backend, "", {})
-            report = run(questions.endpoint(backends[args.backend], {}))
+            registry.name_reached(backends[args.backend], args.backend, "", {})
+            report = event_loop.run(questions.endpoint(backends[args.backend], {}))
             if report is not None and not report.probe.usable:  # the backend's default server lists no models
                 output.note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
         if not listed and any(backend.capabilities.local for backend in backends.values()):
@@ -229,7 +223,7 @@ def _json(listed: _Listed) -> dict[str, Json]:
 
 def _row(listed: _Listed) -> tuple[str, ...]:
     backend, model, url = listed
-    spec = for_shell(f"{backend}:{shorten_home(model.model)}" + (f"@{url}" if url else ""))
+    spec = formats.for_shell(f"{backend}:{shorten_home(model.model)}" + (f"@{url}" if url else ""))
     return (
         model.name,
         size_text(model.size),
@@ -247,8 +241,8 @@ def pull(args: command_arguments.PullArguments) -> int:
     (definition,) = context.engines([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
-    name_reached(backend, definition.name, definition.model, load)
-    run(_follow(backend, definition.model, load))
+    registry.name_reached(backend, definition.name, definition.model, load)
+    event_loop.run(_follow(backend, definition.model, load))
     output.put_line(f"{definition.model}: the server has the model")
     return 0
 
@@ -267,7 +261,7 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
                     if step != before and not status.on:
                         output.note(f"{size}{text}" if total else f"{text} …")
                     if step != before or status.due:
-                        status.show(f"{bar(percent, 100)} {size}{text}")
+                        status.show(f"{formats.bar(percent, 100)} {size}{text}")
         except asyncio.CancelledError:
             status.end()
             output.note(
@@ -275,4 +269,4 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
             )
             raise
         except Exception as error:
-            raise as_paragone_error(error, backend.name) from error
+            raise failures.as_paragone_error(error, backend.name) from error

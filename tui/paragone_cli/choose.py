@@ -1,7 +1,5 @@
 """`paragone choose`: measures engines, shows the progress, and prints which one to deploy."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib
@@ -15,22 +13,14 @@ from typing import TypeVar
 from paragone import InputError, ParagoneError
 from paragone.files import reading
 from paragone.texts import counted, size_text
-from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.command_arguments import ChooseArguments, parse_duration
+from paragone_cli.command_line import INTERRUPTED, command_arguments, event_loop, formats, output, saved
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import to_continue
-from paragone_cli.command_line.output import note, put, put_block, put_json, put_line
 from paragone_cli.command_line.progress import StatusLine
-from paragone_cli.command_line.saved import consented_judges, opened_history, opened_store
 from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable
 from paragone_workbench.choosing import choice as choices
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.comparison import too_few_prompts
-from paragone_workbench.experiments.executor import known_text
-from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments import assertions, comparison, executor, runner
 from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.measure.fidelity import MeasurementStep
@@ -61,7 +51,7 @@ def progress() -> Iterator[Callable[[choices.ChoiceEvent], None]]:
                 show(StatusLine()).show("estimating the memory")
             case choices.Note(sentence):
                 shown.close()
-                note(sentence)
+                output.note(sentence)
             case choices.Benching(engines, tests, left) if not left:
                 show(BenchProgress(engines, tests))
             case choices.Benching() if isinstance(line, BenchProgress):
@@ -70,7 +60,7 @@ def progress() -> Iterator[Callable[[choices.ChoiceEvent], None]]:
                 show(FidelityProgress())
             case MeasurementStep() if isinstance(line, FidelityProgress):
                 line.begin(event)
-            case SuiteRunner():
+            case runner.SuiteRunner():
                 chosen = event.request.chosen
                 if next(rounds) and chosen is not None:
                     on_event(choices.Note(f"The question is open: {counted(len(chosen), 'more prompt')}."))
@@ -91,7 +81,7 @@ def check_report(path: Path, request: SuiteRequest, *, force: bool) -> None:
         format_of(path, replaces=force)
     except FileExists:
         names = {engine.name for engine in request.engines}
-        with opened_store() as store:
+        with saved.opened_store() as store:
             own = [
                 store.experiments.choice(it.number)
                 for it in store.experiments.all()
@@ -104,11 +94,11 @@ def check_report(path: Path, request: SuiteRequest, *, force: bool) -> None:
 
 def write_choice(path: Path, experiment: int, registry: Registry) -> None:
     """Write the report of a choice, and save the digest of the file. Raises ParagoneError."""
-    with opened_store() as store:
+    with saved.opened_store() as store:
         size = write_report(store, f"e{experiment}", path, registry.find, replaces=True)
         if (choice := store.experiments.choice(experiment)) is not None:
             store.experiments.save_choice(experiment, replace(choice, report=_digest(path)))
-    note(f"{path} is written ({size_text(size)}).")
+    output.note(f"{path} is written ({size_text(size)}).")
 
 
 def _digest(path: Path) -> str:
@@ -118,22 +108,22 @@ def _digest(path: Path) -> str:
 
 def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
     for sentence in (page.headline, *page.reasons):
-        put_line(sentence)
+        output.put_line(sentence)
     if len(page.overview.lines) > 1:
-        put()
-        put_block(page.overview, marked=True)
+        output.put()
+        output.put_block(page.overview, marked=True)
     for title, sentences in page.doubts.items():
-        put(f"\n{title}:")
+        output.put(f"\n{title}:")
         for sentence in sentences:
-            put_line(f"  {sentence}")
+            output.put_line(f"  {sentence}")
     if choice.experiment is not None:
         if choice.taken:
-            put(f"\n{known_text(choice.taken, choice.experiment.runs)}")
+            output.put(f"\n{executor.known_text(choice.taken, choice.experiment.runs)}")
         name = f"e{choice.experiment.number}"
-        put(f"\nSee more: paragone suite compare {name} · paragone report {name} --to report.html")
+        output.put(f"\nSee more: paragone suite compare {name} · paragone report {name} --to report.html")
 
 
-def choose(args: ChooseArguments) -> int:
+def choose(args: command_arguments.ChooseArguments) -> int:
     if len(set(args.engines)) < 2:
         raise InputError(
             "One engine leaves nothing to choose.", hint="Name two or more: paragone choose ENGINE ENGINE…"
@@ -150,17 +140,19 @@ def choose(args: ChooseArguments) -> int:
             f"The reference {reference!r} is none of the engines.",
             hint=f"The engines are: {', '.join(names.values())}.",
         )
-    with closing(load_assertions()) as catalog:
+    with closing(assertions.load_assertions()) as catalog:
         suite = choices.deciding_suite(args.suite, catalog, context.system(args))
         prompts = counted(len(suite.prompts), "prompt")
         source = (
             f"of {suite.name}" if args.suite else "that come with paragone (your own, with --suite, say more)"
         )
         within = "" if args.time is None else f", in at most {args.time}"
-        note(f"{joined(names.values())} are compared by the {prompts} {source}{within}.")
-        if doubt := too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
-            note(doubt)
-        judges, foreign = consented_judges(context, args.suite or choices.QUESTIONS, suite, engines, catalog)
+        output.note(f"{joined(names.values())} are compared by the {prompts} {source}{within}.")
+        if doubt := comparison.too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
+            output.note(doubt)
+        judges, foreign = saved.consented_judges(
+            context, args.suite or choices.QUESTIONS, suite, engines, catalog
+        )
         request = SuiteRequest(
             suite=suite, engines=engines, judges=judges, foreign_judges=foreign, fresh=args.fresh
         )
@@ -173,24 +165,26 @@ def choose(args: ChooseArguments) -> int:
             request=request,
             margin=args.margin / 100,
             wanted=reference,
-            seconds=None if args.time is None else parse_duration(args.time),
+            seconds=None if args.time is None else command_arguments.parse_duration(args.time),
             vram=() if args.vram is None else parse_sizes(args.vram),
         )
-        status, experiment = run(_measure(args, make))
+        status, experiment = event_loop.run(_measure(args, make))
     if args.to is not None and experiment is not None:
         write_choice(args.to, experiment, context.registry)
     elif args.to is not None and status == INTERRUPTED:
-        note(f"{args.to} is not written: no prompt of the suite was answered.")
+        output.note(f"{args.to} is not written: no prompt of the suite was answered.")
     elif args.to is not None:
         raise ParagoneError("There is no report: nothing was measured.")
     return status
 
 
-async def _measure(args: ChooseArguments, make: Callable[..., choices.Choice]) -> tuple[int, int | None]:
-    async with opened_history() as history:
+async def _measure(
+    args: command_arguments.ChooseArguments, make: Callable[..., choices.Choice]
+) -> tuple[int, int | None]:
+    async with saved.opened_history() as history:
         choice = make(history=history)
         with progress() as choice.on_event:
-            async with interruptible(choice) as interrupts:
+            async with event_loop.interruptible(choice) as interrupts:
                 await choice.measure()
         await choice.save()
         decision, experiment = await choice.decide(), choice.experiment
@@ -213,11 +207,11 @@ async def _measure(args: ChooseArguments, make: Callable[..., choices.Choice]) -
             "left_out": list(choice.left_out),
             "not_measured": list(missing),
         }
-        put_json({**decision.to_json(), **found})
+        output.put_json({**decision.to_json(), **found})
     else:
         put_verdict(page.shown(), choice)
     if interrupts.interrupted:
-        note(f"Interrupted. The measurements so far are kept. {to_continue(fresh=args.fresh)}")
+        output.note(f"Interrupted. The measurements so far are kept. {formats.to_continue(fresh=args.fresh)}")
     elif args.fresh and missing:
-        note(to_continue(fresh=True))
+        output.note(formats.to_continue(fresh=True))
     return interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None), number

@@ -1,7 +1,5 @@
 """`paragone fidelity`: measures how far engines' distributions are from those of a reference."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -9,24 +7,18 @@ from pathlib import Path
 from paragone import InputError, Json, Message
 from paragone.files import read_regular_file
 from paragone.json_values import objects_at, text_at
-from paragone_cli.command_line.command_arguments import FidelityArguments
+from paragone_cli.command_line import command_arguments, event_loop, formats, output, saved
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import put_sections
-from paragone_cli.command_line.output import note, print_error, put_json, warn
-from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress import FidelityProgress
 from paragone_workbench.choosing.choice import questions
 from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.measure import fidelity_verdict, free_running, sections
 from paragone_workbench.measure.fidelity import sample_text
-from paragone_workbench.measure.fidelity_verdict import above_limit
-from paragone_workbench.measure.free_running import Comparison, kv_candidates
-from paragone_workbench.measure.sections import fidelity_sections
 
 
-async def _measure(args: FidelityArguments, comparison: Comparison) -> int:
+async def _measure(args: command_arguments.FidelityArguments, comparison: free_running.Comparison) -> int:
     fidelity, answers = comparison.fidelity, comparison.answers
-    async with interruptible(comparison) as interrupts:
+    async with event_loop.interruptible(comparison) as interrupts:
         with FidelityProgress() as progress:
             await comparison.measure(progress.begin)
         # an engine without distributions is compared by its answers: nothing failed
@@ -34,24 +26,26 @@ async def _measure(args: FidelityArguments, comparison: Comparison) -> int:
     if comparison.refused is not None:
         if not comparison.is_measured:
             raise comparison.refused
-        note(f"There is no comparison of distributions. {comparison.refused}")
+        output.note(f"There is no comparison of distributions. {comparison.refused}")
     data = _json(args, comparison)
     if args.json:
-        put_json(data)
+        output.put_json(data)
         for candidate in objects_at(data, "candidates"):
             if sentence := text_at(candidate, "warning"):
-                warn(sentence)
+                output.warn(sentence)
     else:
-        put_sections(fidelity_sections(data), [engine.definition.name for engine in answers.engines])
+        formats.put_sections(
+            sections.fidelity_sections(data), [engine.definition.name for engine in answers.engines]
+        )
     found = [*(one.error for one in (fidelity.reference, *fidelity.candidates)), *answers.errors.values()]
     errors = list({id(error): error for error in found if error is not None}.values())
     for error in errors:
-        print_error(error)
+        output.print_error(error)
     status = interrupts.exit_code(errors, nothing_done=bool(errors) and not comparison.is_measured)
     return status or int(has_failed)
 
 
-def _json(args: FidelityArguments, comparison: Comparison) -> dict[str, Json]:
+def _json(args: command_arguments.FidelityArguments, comparison: free_running.Comparison) -> dict[str, Json]:
     return comparison.to_json(
         text=None if args.text is None else args.text.name,
         prompts=None if args.prompts is None else args.prompts.name,
@@ -62,12 +56,12 @@ LARGEST_TEXT = 2**26
 """Largest size in bytes of a text. An engine computes for hours on a text of a hundredth of this size."""
 
 
-def fidelity(args: FidelityArguments) -> int:
+def fidelity(args: command_arguments.FidelityArguments) -> int:
     context = CommandContext(args)
     engines = context.engines([args.engine, *args.engines], args.settings)
     if args.kv is not None:
         backend = context.registry.get(engines[0].backend)
-        reference, candidates = kv_candidates(
+        reference, candidates = free_running.kv_candidates(
             engines[0], backend, list(filter(None, map(str.strip, args.kv.split(","))))
         )
         engines = (reference, *engines[1:], *candidates)
@@ -78,7 +72,7 @@ def fidelity(args: FidelityArguments) -> int:
         )
     if args.text is None:
         text = sample_text()
-        note("The text that comes with paragone is short, so the uncertainties are wide. See --text.")
+        output.note("The text that comes with paragone is short, so the uncertainties are wide. See --text.")
     else:
         text = _read(args.text)
     if args.prompts is not None and not args.free_running:
@@ -87,13 +81,13 @@ def fidelity(args: FidelityArguments) -> int:
     if args.free_running:
         with closing(load_assertions()) as catalog:
             prompts = [prompt.messages for prompt in questions(args.prompts, catalog).prompts]
-    comparison = Comparison(context.registry, engines, text, prompts, window=args.window)
-    status = run(_measure(args, comparison))
+    comparison = free_running.Comparison(context.registry, engines, text, prompts, window=args.window)
+    status = event_loop.run(_measure(args, comparison))
     if comparison.is_measured:
-        save_measurement("fidelity", engines, _json(args, comparison), context.registry)
-    exceeded = () if args.max_kld is None else above_limit(comparison.fidelity, args.max_kld)
+        saved.save_measurement("fidelity", engines, _json(args, comparison), context.registry)
+    exceeded = () if args.max_kld is None else fidelity_verdict.above_limit(comparison.fidelity, args.max_kld)
     for sentence in exceeded:
-        note(sentence)
+        output.note(sentence)
     return status or int(bool(exceeded))
 
 

@@ -1,18 +1,13 @@
 """`paragone fit`: how much memory an engine would take, whether the engine fits, and the largest context that fits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from paragone import Json, ModelInfo, ParagoneError
 from paragone.json_values import number_at
 from paragone.texts import size_text
-from paragone_cli.command_line.command_arguments import FitArguments
+from paragone_cli.command_line import command_arguments, event_loop, formats, output
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import run
-from paragone_cli.command_line.formats import for_shell
-from paragone_cli.command_line.output import put, put_json, put_line, put_table, warn
 from paragone_cli.command_line.saved import opened_store
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.machine import MARGIN
@@ -38,11 +33,13 @@ def put_fit(
     definition: EngineDefinition, plan: MemoryPlan, largest: int | None, *, vram: Sequence[int]
 ) -> None:
     """Print how much memory an engine would take, and whether it fits. `vram` has the sizes of hypothetical GPUs in bytes."""
-    put_line(f"{definition.name} with a context of {plan.context:,} tokens, estimated without loading it")
+    output.put_line(
+        f"{definition.name} with a context of {plan.context:,} tokens, estimated without loading it"
+    )
     if vram:
         sizes = " and ".join(map(size_text, vram))
         gpus = f"a hypothetical GPU with {sizes}" if len(vram) == 1 else f"hypothetical GPUs with {sizes}"
-        put(
+        output.put(
             f"Planned for {gpus} free, instead of the GPUs of this machine. Of each GPU, {size_text(KEPT_FREE)} are "
             f"left free: about {size_text(DRIVER)} for its driver, and the margin of {size_text(MARGIN)} that "
             "llama.cpp keeps."
@@ -53,11 +50,11 @@ def put_fit(
         free = "unknown" if it.free is None else size_text(it.free)
         fits = {True: "fits", False: "does not fit", None: ""}[it.fits]
         table.append((it.device, weights, cache, compute, needed, free, fits))
-    put()
-    put_table(table)
-    put()
+    output.put()
+    output.put_table(table)
+    output.put()
     for sentence in _sentences(plan, largest):
-        put(sentence)
+        output.put(sentence)
 
 
 def put_quantizations(
@@ -72,27 +69,27 @@ def put_quantizations(
     `models` are the files of all quantizations, that of the engine itself too.
     """
     if siblings:
-        put("\nOther quantizations of this model on this machine, with the same context:\n")
+        output.put("\nOther quantizations of this model on this machine, with the same context:\n")
         rows = (_row(sibling, _spec(definition, sibling.model)) for sibling in siblings)
-        put_table([("QUANTIZATION", "FILE", "TOTAL", "FITS", "ENGINE"), *rows])
+        output.put_table([("QUANTIZATION", "FILE", "TOTAL", "FITS", "ENGINE"), *rows])
         if not plan.fits_whole:
-            put()
+            output.put()
             fitting = " and ".join(sibling.name for sibling in siblings if sibling.plan.fits_whole)
             whole = " on the GPU as a whole" if len(plan.devices) > 1 else ""
-            put_line(f"{f'Of these, {fitting}' if fitting else 'None of these'} would fit{whole}.")
+            output.put_line(f"{f'Of these, {fitting}' if fitting else 'None of these'} would fit{whole}.")
     if losses := _losses(definition, models):
-        put("\nLosses, by the newest measurements with `paragone fidelity`:\n")
-        put_table([("QUANTIZATION", "MEAN KLD", "SAME TOP TOKEN", "REFERENCE", "MEASURED"), *losses])
+        output.put("\nLosses, by the newest measurements with `paragone fidelity`:\n")
+        output.put_table([("QUANTIZATION", "MEAN KLD", "SAME TOP TOKEN", "REFERENCE", "MEASURED"), *losses])
     if rough:
-        put(
+        output.put(
             "\nA rough estimate of other quantizations, from their usual bits per weight, with the same context:\n"
         )
-        put_table([("QUANTIZATION", "WEIGHTS", "TOTAL", "FITS"), *map(_row, rough)])
+        output.put_table([("QUANTIZATION", "WEIGHTS", "TOTAL", "FITS"), *map(_row, rough)])
     if siblings:
         reference, *_, candidate = sorted(models, key=lambda model: -(model.size or 0))
         measured = f"paragone fidelity {_spec(definition, reference)} {_spec(definition, candidate)}"
-        put()
-        put_line(f"To measure what a quantization loses: {measured}")
+        output.put()
+        output.put_line(f"To measure what a quantization loses: {measured}")
 
 
 def _sentences(plan: MemoryPlan, largest: int | None) -> Iterator[str]:
@@ -156,10 +153,10 @@ def _fits(plan: MemoryPlan) -> str:
 
 def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
     """Return the spec of an engine with this model and the backend of `definition`, quoted for a shell if necessary."""
-    return for_shell(f"{definition.backend}:{shorten_home(model.model) if model else ''}")
+    return formats.for_shell(f"{definition.backend}:{shorten_home(model.model) if model else ''}")
 
 
-def fit(args: FitArguments) -> int:
+def fit(args: command_arguments.FitArguments) -> int:
     context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)
     (definition,) = context.engines([args.engine], args.settings)
@@ -170,13 +167,13 @@ def fit(args: FitArguments) -> int:
         plan = await planner.plan(args.ctx)
         largest = await planner.largest_context(plan)
         if args.json:
-            put_json(_json(definition.model, plan, largest))
+            output.put_json(_json(definition.model, plan, largest))
             return
         put_fit(definition, plan, largest, vram=vram)
         try:
             own, models = await find_siblings(definition, backend, context.config.models.folders)
         except ParagoneError as error:
-            warn(f"Other quantizations were not searched. {error.sentence}")
+            output.warn(f"Other quantizations were not searched. {error.sentence}")
             own, models = None, []
         siblings = await plan_siblings(definition, backend, models, plan.context, vram)
         rough = []
@@ -186,7 +183,7 @@ def fit(args: FitArguments) -> int:
         models = [] if own is None else [own, *models]
         put_quantizations(definition, models, plan, siblings, rough)
 
-    run(answer())
+    event_loop.run(answer())
     return 0
 
 

@@ -1,7 +1,5 @@
 """`paragone history`: the conversations of the history, files with conversations, and the costs of runs."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -20,9 +18,7 @@ from paragone_workbench.compare.divergence import answer_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.files.exporting import export_conversations
-from paragone_workbench.files.from_experiment import add_prompt
-from paragone_workbench.files.importing import import_file, import_text
+from paragone_workbench.files import exporting, from_experiment, importing
 from paragone_workbench.ids import parse_id
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session, continue_run
@@ -165,7 +161,9 @@ def history_export(args: command_arguments.HistoryExportArguments) -> int:
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
     with opened_store() as store:
-        exported = export_conversations(store, args.to, numbers, Registry().find, replaces=args.force)
+        exported = exporting.export_conversations(
+            store, args.to, numbers, Registry().find, replaces=args.force
+        )
     for sentence in exported.left_out:
         output.warn(sentence)
     data: dict[str, Json] = {
@@ -182,13 +180,13 @@ def history_import(args: command_arguments.HistoryImportArguments) -> int:
     found = parse_id(args.source)
     if found is not None and found.kind == "e" and found.run is not None:
         with opened_store() as store:
-            imported = [add_prompt(store, found.number, found.run)]
+            imported = [from_experiment.add_prompt(store, found.number, found.run)]
         sentence = f"The prompt of {args.source} is the conversation c{imported[0].number}."
     else:
         path, context = Path(args.source), CommandContext(args)
         folders, require = context.config.models.folders, context.consent(path).require
-        imported = [*import_file(path, open_store, context.registry, folders, require)]
-        sentence = import_text(imported)
+        imported = [*importing.import_file(path, open_store, context.registry, folders, require)]
+        sentence = importing.import_text(imported)
     listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
     output.put_result({"imported": listed}, sentence, as_json=args.json)
     return 0

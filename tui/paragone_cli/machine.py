@@ -1,7 +1,5 @@
 """`paragone config`, `env` and `doctor`: this machine, and how the program is set up."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import dataclasses
@@ -9,15 +7,8 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 
-from paragone import EngineError, InputError, Json, Probe
-from paragone.network import GUARD, ONLINE_HINT
-from paragone.texts import size_text
-from paragone.wire import to_json
-from paragone_cli.command_line import command_arguments, output
-from paragone_cli.command_line.context import require_consent_to_config
-from paragone_cli.command_line.event_loop import run
-from paragone_cli.command_line.formats import not_asked_text, problems_json
-from paragone_cli.command_line.progress import StatusLine
+from paragone import EngineError, InputError, Json, Probe, network, texts, wire
+from paragone_cli.command_line import command_arguments, context, event_loop, formats, output, progress
 from paragone_tui import keys as screen_settings
 from paragone_workbench.config.read import init, load_with_problems
 from paragone_workbench.config.settings import permission_warning, template_problems
@@ -76,7 +67,7 @@ def config_check(args: command_arguments.PrintArguments) -> int:
     if exposed:
         output.warn(exposed)
     if args.json:
-        output.put_json(problems_json(path, problems, exposed))
+        output.put_json(formats.problems_json(path, problems, exposed))
     elif problems:
         for problem in problems:
             output.put_line(str(problem))
@@ -101,8 +92,8 @@ def doctor(args: command_arguments.OneBackendArguments) -> int:
         output.warn(state.warning)
     registry = Registry()
     if args.config is not None:
-        require_consent_to_config(args, load_with_problems(args.config, state)[0], state, registry)
-    diagnosis = run(_diagnosed(args, state, registry))
+        context.require_consent_to_config(args, load_with_problems(args.config, state)[0], state, registry)
+    diagnosis = event_loop.run(_diagnosed(args, state, registry))
     if args.json:
         output.put_json(_json(diagnosis))
     return 0
@@ -128,7 +119,7 @@ def _check_backend(name: str, *, as_json: bool) -> int:
     if as_json:
         raise InputError("`paragone doctor --json` describes all backends.", hint=f"Leave out {name}.")
     backend = Registry().get(name)
-    found = run(probe_backend(backend))
+    found = event_loop.run(probe_backend(backend))
     if found.usable:
         output.put_line(f"✓ {name}: {backend.title or name} works")
         return 0
@@ -140,13 +131,13 @@ def _json(diagnosis: Diagnosis) -> dict[str, Json]:
         "version": diagnosis.version,
         "machine": dataclasses.asdict(diagnosis.machine),
         "backends": [
-            {"backend": name, "title": title, **to_json(probe, complete=True)}
+            {"backend": name, "title": title, **wire.to_json(probe, complete=True)}
             for name, (title, probe) in diagnosis.backends.items()
         ],
         "endpoints": [_endpoint_json(endpoint) for endpoint in diagnosis.endpoints],
         "not_asked": list(diagnosis.not_asked),
         "broken_plugins": [dataclasses.asdict(problem) for problem in diagnosis.broken_plugins],
-        "config": problems_json(diagnosis.config, diagnosis.problems, diagnosis.permission_warning),
+        "config": formats.problems_json(diagnosis.config, diagnosis.problems, diagnosis.permission_warning),
     }
 
 
@@ -156,7 +147,7 @@ def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
         "backend": endpoint.backend,
         "address": report.address,
         "engines": list(endpoint.engines),
-        **to_json(report.probe, complete=True),
+        **wire.to_json(report.probe, complete=True),
         "models": [model.model for model in report.models],
         "problems": [
             {"engine": name, "usable": False, "reason": probe.reason, "remedy": probe.remedy}
@@ -229,7 +220,7 @@ def _endpoint_lines(diagnosis: Diagnosis) -> Iterator[str]:
         for name, problem in endpoint.problems.items() if report.probe.usable else ():
             yield f"      ✗ {name}: {problem.reason} {problem.remedy}"
     if diagnosis.not_asked:
-        yield f"  {not_asked_text(diagnosis.not_asked)}"
+        yield f"  {formats.not_asked_text(diagnosis.not_asked)}"
 
 
 def _probe_lines(name: str, probe: Probe) -> Iterator[str]:
@@ -239,15 +230,15 @@ def _probe_lines(name: str, probe: Probe) -> Iterator[str]:
 
 
 def _memory(size: int | None, free: int | None) -> str:
-    parts = [size_text(size) or "of unknown size"]
+    parts = [texts.size_text(size) or "of unknown size"]
     if free is not None:
-        parts.append(f"{size_text(free)} free")
+        parts.append(f"{texts.size_text(free)} free")
     return ", ".join(parts)
 
 
 def env_remove(args: command_arguments.EnvironmentArguments) -> int:
     freed = environments.remove(args.backend)  # the backend need not be installed
-    output.put(f"{output.one_line(args.backend)}: removed, {size_text(freed)} freed")
+    output.put(f"{output.one_line(args.backend)}: removed, {texts.size_text(freed)} freed")
     return 0
 
 
@@ -261,10 +252,10 @@ def env_check(args: command_arguments.EnvironmentArguments) -> int:
 def env_create(args: command_arguments.CreateArguments) -> int:
     """Create an environment, once the user has agreed. Returns the exit code."""
     backend = Registry().get(args.backend)
-    if GUARD.is_offline and not args.find_links:
+    if network.GUARD.is_offline and not args.find_links:
         raise InputError(
             "paragone is offline, and an environment is made of packages from the network.",
-            hint=f"{ONLINE_HINT} Or name a folder of wheels with --find-links.",
+            hint=f"{network.ONLINE_HINT} Or name a folder of wheels with --find-links.",
         )
     planned = environments.plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links)
     _print_plan(planned)
@@ -295,7 +286,7 @@ def env_list(args: command_arguments.PrintArguments) -> int:
     for it in found:
         state = "outdated" if it.outdated else "complete" if it.complete else "incomplete"
         cuda = f"CUDA {it.cuda}" if it.cuda else ""
-        rows.append((it.name, size_text(it.size), cuda, state, str(it.folder)))
+        rows.append((it.name, texts.size_text(it.size), cuda, state, str(it.folder)))
     nothing = "There are no environments; `paragone env create BACKEND` creates one."
     output.put_list({"environments": listed}, rows, nothing, as_json=args.json)
     return 0
@@ -303,13 +294,15 @@ def env_list(args: command_arguments.PrintArguments) -> int:
 
 def _print_plan(planned: environments.EnvironmentPlan) -> None:
     wheels = (
-        f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.build.download)}"
+        f"from {planned.find_links}"
+        if planned.find_links
+        else f"about {texts.size_text(planned.build.download)}"
     )
     output.note(f"Environment for {planned.backend.title}, CUDA {planned.build.cuda}, with {planned.python}:")
     rows = [
         f"  packages  {', '.join(environments.packages(planned.build))}",
         f"  download  {wheels}",
-        f"  disk      about {size_text(planned.build.disk)}; {size_text(planned.free)} are free",
+        f"  disk      about {texts.size_text(planned.build.disk)}; {texts.size_text(planned.free)} are free",
         f"  folder    {planned.folder}{', replacing the existing one' if planned.replaces else ''}",
     ]
     for row in rows:
@@ -325,7 +318,7 @@ def _follow(steps: Generator[environments.InstallStep]) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, lambda number, _: received.append(number))
     stage = ""
-    with StatusLine() as status, contextlib.closing(steps):
+    with progress.StatusLine() as status, contextlib.closing(steps):
         for step in steps:
             if received:
                 steps.close()

@@ -1,7 +1,5 @@
 """The program's entry point: runs a command line, prints errors without tracebacks, and returns an exit code."""
 
-from __future__ import annotations
-
 import gc
 import os
 import sys

@@ -1,7 +1,5 @@
 """The progress of benches, fidelity measurements and suites on standard error."""
 
-from __future__ import annotations
-
 import functools
 import time
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """`paragone replay` and `paragone report`: repeat recorded runs, and write reports of them."""
 
-from __future__ import annotations
-
 import gc
 import time
 from collections.abc import Sequence
@@ -10,21 +8,14 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone.texts import size_text
-from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.command_arguments import ReplayArguments, ReportArguments
+from paragone_cli.command_line import INTERRUPTED, command_arguments, event_loop, formats, output, saved
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import duration
-from paragone_cli.command_line.output import flush, note, one_line, put, put_json, put_line, shortened
 from paragone_cli.command_line.progress import StatusLine
-from paragone_cli.command_line.saved import opened_history, opened_store
 from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import document, executor, replay_engines
 from paragone_workbench.experiments import replay as replays
-from paragone_workbench.experiments.document import read_document
-from paragone_workbench.experiments.executor import EngineProgress, seconds_left
 from paragone_workbench.experiments.recorded_runs import RecordedRun, recorded_runs
-from paragone_workbench.experiments.replay_engines import engines_to_replay
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.ids import parse_id
 from paragone_workbench.paths import accessible
@@ -35,16 +26,16 @@ from paragone_workbench.store.store import Store
 _PROMPT_WIDTH = 40
 
 
-def replay(args: ReplayArguments) -> int:
-    return run(_replay(args, CommandContext(args)))
+def replay(args: command_arguments.ReplayArguments) -> int:
+    return event_loop.run(_replay(args, CommandContext(args)))
 
 
-async def _replay(args: ReplayArguments, context: CommandContext) -> int:
+async def _replay(args: command_arguments.ReplayArguments, context: CommandContext) -> int:
     target = args.target
-    async with opened_history() as history:
+    async with saved.opened_history() as history:
         found = await _find(history, target)
         runs, skipped = replays.replayable(found)
-        engines = await engines_to_replay(
+        engines = await replay_engines.engines_to_replay(
             runs,
             context.config,
             context.registry,
@@ -55,10 +46,10 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
         )
         for engine in engines:
             if engine.definition.model != engine.recorded.model:
-                note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
+                output.note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
         replay = replays.Replay(engines, context.registry, history)
         results: list[replays.ReplayedRun] = []
-        async with interruptible(replay) as interrupts:
+        async with event_loop.interruptible(replay) as interrupts:
             with _Progress(replay.total) as progress:
                 async for result in replay.runs():
                     results.append(result)
@@ -68,17 +59,19 @@ async def _replay(args: ReplayArguments, context: CommandContext) -> int:
                     progress.repeated()
         left = replay.total - len(results)
         if args.json:
-            put_json(replays.replay_json(target, results, skipped, replay.reports, left=left))
+            output.put_json(replays.replay_json(target, results, skipped, replay.reports, left=left))
         else:
             for number, reason in skipped.items():
-                put_line(f"{number}  left out: {reason}")
+                output.put_line(f"{number}  left out: {reason}")
             for report in replay.reports:
-                put()
-                put_line(f"{report.engine}: weights {replays.weights_sentence(report.weights)}")
+                output.put()
+                output.put_line(f"{report.engine}: weights {replays.weights_sentence(report.weights)}")
                 for change in report.changes:
-                    put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
-            put()
-            put_line(replays.replay_verdict(results, replay.reports, left=left))
+                    output.put_line(
+                        f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip()
+                    )
+            output.put()
+            output.put_line(replays.replay_verdict(results, replay.reports, left=left))
         if interrupts.interrupted:
             return INTERRUPTED
         return int(not all(result.same for result in results))
@@ -94,7 +87,7 @@ async def _find(history: History, target: str) -> Sequence[RecordedRun]:
             hint="Name a run (r45 or e3/17), a conversation (c7), an experiment (e3), or a document in JSON. "
             "`paragone history` lists conversations.",
         )
-    return read_document(path)
+    return document.read_document(path)
 
 
 class _Progress(StatusLine):
@@ -102,7 +95,7 @@ class _Progress(StatusLine):
 
     def __init__(self, total: int) -> None:
         super().__init__()
-        self._runs = EngineProgress(name="", total=total, began=time.monotonic())
+        self._runs = executor.EngineProgress(name="", total=total, began=time.monotonic())
         self._update()
 
     def repeated(self) -> None:
@@ -112,36 +105,36 @@ class _Progress(StatusLine):
         if self.on:
             self._update()
         elif self._runs.left and self.passes_step(percent):
-            note(f"{percent}%: {self._text}")
+            output.note(f"{percent}%: {self._text}")
 
     def _update(self) -> None:
         self.show(self._text if self._runs.left else "comparing the weights")
 
     @property
     def _text(self) -> str:
-        left = seconds_left([self._runs], at_once=False)
-        rest = "" if left is None else f", {duration(left)} left"
+        left = executor.seconds_left([self._runs], at_once=False)
+        rest = "" if left is None else f", {formats.duration(left)} left"
         return f"{self._runs.done:,} of {self._runs.total:,} runs{rest}"
 
 
 def _put_run(result: replays.ReplayedRun) -> None:
     heading = f"{result.id}  {result.engine}"
-    prompt = f"  > {shortened(one_line(result.prompt), _PROMPT_WIDTH)}" if result.prompt else ""
+    prompt = f"  > {output.shortened(output.one_line(result.prompt), _PROMPT_WIDTH)}" if result.prompt else ""
     difference = result.difference
     if result.error is not None:
-        put_line(f"{heading}  failed: {result.error}{prompt}")
+        output.put_line(f"{heading}  failed: {result.error}{prompt}")
     elif difference is None:
-        put_line(f"{heading}  the same{prompt}")
+        output.put_line(f"{heading}  the same{prompt}")
     else:
         where = "" if difference.channel == "answer" else f" of the {difference.channel}"
         token = "" if difference.token is None else f" (token {difference.token:,})"
-        put_line(f"{heading}  differs at character {difference.char:,}{where}{token}{prompt}")
+        output.put_line(f"{heading}  differs at character {difference.char:,}{where}{token}{prompt}")
         for when, text in (("before: ", difference.before), ("now:    ", difference.now)):
-            put_line(f"  {when}{f'“{text}”' if text else '(the end)'}")
-    flush()
+            output.put_line(f"  {when}{f'“{text}”' if text else '(the end)'}")
+    output.flush()
 
 
-def report(args: ReportArguments) -> int:
+def report(args: command_arguments.ReportArguments) -> int:
     if args.subject is None:
         raise _without_subject()
     if args.to is None:
@@ -151,9 +144,9 @@ def report(args: ReportArguments) -> int:
         )
     format_of(args.to, replaces=args.force)  # a wrong file name is reported before the history is opened
     gc.enable()  # `main` turned it off for the imports
-    with opened_store() as store:
+    with saved.opened_store() as store:
         size = write_report(store, args.subject, args.to, Registry().find, replaces=args.force)
-    note(f"{args.to} is written ({size_text(size)}).")
+    output.note(f"{args.to} is written ({size_text(size)}).")
     return 0
 
 

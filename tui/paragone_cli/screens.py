@@ -1,7 +1,5 @@
 """`paragone` and `paragone demo`: open the screen."""
 
-from __future__ import annotations
-
 from paragone import InputError
 from paragone_cli.command_line.command_arguments import RunArguments, ScreenArguments
 from paragone_cli.command_line.output import put

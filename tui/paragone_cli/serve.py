@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError, ParagoneError
 from paragone.texts import install_command
-from paragone_cli.command_line import INTERRUPTED
-from paragone_cli.command_line.command_arguments import ServeArguments
+from paragone_cli.command_line import INTERRUPTED, command_arguments, event_loop, output
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.output import flush, note, put_line, warn
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.served_engine import ServedEngines
 
@@ -28,7 +25,7 @@ KEY = "PARAGONE_SERVE_KEY"
 """The environment variable with the key that clients must send."""
 
 
-def serve(args: ServeArguments) -> int:
+def serve(args: command_arguments.ServeArguments) -> int:
     try:
         from paragone_workbench.serving.listening import address_of, is_private, listen
     except ModuleNotFoundError as error:
@@ -41,12 +38,12 @@ def serve(args: ServeArguments) -> int:
     key, is_new = _key()
     with listen(args.host, args.port) as listener:
         if not is_private(listener):
-            warn(
+            output.warn(
                 f"Whoever can reach this machine at {address_of(listener)} and knows the key can use these engines. "
                 "Requests and answers are not encrypted."
             )
         engines = ServedEngines(EnginePool(context.registry), definitions)
-        return run(_serve(engines, listener, key, context.config.serve, is_new=is_new))
+        return event_loop.run(_serve(engines, listener, key, context.config.serve, is_new=is_new))
 
 
 async def _serve(
@@ -56,18 +53,18 @@ async def _serve(
     from paragone_workbench.serving.listening import Server, address_of
 
     def started() -> None:
-        put_line(f"Listening at http://{address_of(listener)}/v1")
-        put_line(f"Key: {key}" if is_new else f"Key: the one in {KEY}")
-        flush()
+        output.put_line(f"Listening at http://{address_of(listener)}/v1")
+        output.put_line(f"Key: {key}" if is_new else f"Key: the one in {KEY}")
+        output.flush()
 
     server = Server(application(engines, key, limits), started)
     work = _Work(engines, server)
-    async with interruptible(work) as interrupts:
+    async with event_loop.interruptible(work) as interrupts:
         for number in (signal.SIGHUP, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
                 asyncio.get_running_loop().add_signal_handler(number, interrupts.stop)
         names = ", ".join(engine.name for engine in engines.all)
-        note(f"Opening {names}.")
+        output.note(f"Opening {names}.")
         try:
             await engines.open()
         except ParagoneError:

@@ -1,7 +1,5 @@
 """`paragone suite`: runs prompts from a file on several engines. Its actions run, new, export and import."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -9,45 +7,37 @@ from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError
 from paragone.texts import counted
-from paragone_cli.command_line import INTERRUPTED, command_arguments, saved
+from paragone_cli import command_line, measurement_progress, suite_results
+from paragone_cli.command_line import event_loop, formats, output
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import to_continue
-from paragone_cli.command_line.output import note, print_error, put, put_json, put_result, warn
 from paragone_cli.command_line.progress import StatusLine
-from paragone_cli.measurement_progress import SuiteTable
-from paragone_cli.suite_results import put_runs, put_totals
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import results
+from paragone_workbench.experiments import assertions, batches, executor, results, suite_file
 from paragone_workbench.experiments import suite as suites
-from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
-from paragone_workbench.experiments.executor import LocalExecutor, SuiteWork, known_text
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.files.exporting import write_suite
 from paragone_workbench.paths import check_target
 from paragone_workbench.store import Experiment, Store
 
 
 def suite_request(
-    args: command_arguments.SuiteArguments,
+    args: command_line.command_arguments.SuiteArguments,
     context: CommandContext,
-    catalog: AssertionCatalog,
+    catalog: assertions.AssertionCatalog,
     schedule: Mode = suites.SCHEDULE,
 ) -> suites.SuiteRequest:
     """Read the file of prompts, and return the request. Raises InputError, for example without consent to the judges."""
     path = args.file
     engines = context.engines(args.engines, args.settings, args.preset)
-    suite = read_suite(path, catalog, system=context.system(args))
+    suite = suite_file.read_suite(path, catalog, system=context.system(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
     chosen = None
     if args.filter is not None:
         chosen = frozenset(prompt.index for prompt in suites.filter_prompts(suite, args.filter).prompts)
         if not chosen:
             raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
-    judges, foreign = saved.consented_judges(context, path, suite, engines, catalog)
+    judges, foreign = command_line.saved.consented_judges(context, path, suite, engines, catalog)
     return suites.SuiteRequest(
         suite=suite,
         engines=engines,
@@ -67,33 +57,35 @@ def _refuse_problems(path: Path, suite: suites.Suite, *, skip: bool) -> None:
         return
     count = len({problem.line for problem in suite.problems})
     for line in suites.problem_text(path.name, suite.problems).splitlines():
-        warn(line) if skip else note(line)
+        output.warn(line) if skip else output.note(line)
     if not skip:
         raise InputError(
             f"{path.name} has mistakes in {counted(count, 'line')}; nothing was run.",
             hint="Correct them, or leave out these prompts with --skip-invalid.",
         )
-    note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
+    output.note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
 
 
-def suite_export(args: command_arguments.SuiteExportArguments) -> int:
+def suite_export(args: command_line.command_arguments.SuiteExportArguments) -> int:
     context = CommandContext(args)
-    with closing(load_assertions()) as catalog:
-        return run(_export(args, context.registry, suite_request(args, context, catalog), catalog))
+    with closing(assertions.load_assertions()) as catalog:
+        return event_loop.run(_export(args, context.registry, suite_request(args, context, catalog), catalog))
 
 
 async def _export(
-    args: command_arguments.SuiteExportArguments,
+    args: command_line.command_arguments.SuiteExportArguments,
     registry: Registry,
     request: suites.SuiteRequest,
-    catalog: AssertionCatalog,
+    catalog: assertions.AssertionCatalog,
 ) -> int:
     engines = []
     for definition in request.engines:
         if registry.get(definition.backend).capabilities.local:
-            note(f"{definition.name} loads its model on this machine, so `paragone suite run` runs it.")
+            output.note(
+                f"{definition.name} loads its model on this machine, so `paragone suite run` runs it."
+            )
         else:
-            engines.append(batch_engine(definition, registry))
+            engines.append(batches.batch_engine(definition, registry))
     if not engines:
         raise InputError(
             "All these engines load their models on this machine; a batch names a model of a server.",
@@ -109,126 +101,133 @@ async def _export(
     for path in paths:
         check_target(path, args.file, *([] if args.config is None else [args.config]), replaces=args.force)
     files: list[Json] = []
-    async with saved.opened_history() as history:
+    async with command_line.saved.opened_history() as history:
         experiment, _ = await suites.find_or_create(history, request, registry)
         taken = await results.take_known_runs(
             history, experiment, request, results.cell_digests(request, registry), catalog
         )
         if taken:
-            note(known_text(taken, experiment.runs))
+            output.note(executor.known_text(taken, experiment.runs))
         by_name = {definition.name: definition for definition in experiment.engines}
         for name, path in zip(names, paths, strict=True):
-            engine = batch_engine(by_name[name], registry)
-            requests = await write_batch(
+            engine = batches.batch_engine(by_name[name], registry)
+            requests = await batches.write_batch(
                 history, experiment, engine, path, chosen=request.chosen, retry_failed=args.retry_failed
             )
             if not requests:
-                note(f"{name} has no unfinished runs; no file is written.")
+                output.note(f"{name} has no unfinished runs; no file is written.")
                 continue
-            note(f"{path} is written: {counted(requests, 'request')} to {engine.definition.model}.")
+            output.note(f"{path} is written: {counted(requests, 'request')} to {engine.definition.model}.")
             left_out = engine.left_out
             if left_out:
-                warn(
+                output.warn(
                     f"A batch has no field for these options of {name}: {', '.join(left_out)}. These options do not apply."
                 )
             files.append(
                 {"file": str(path), "engine": name, "requests": requests, "left_out": list(left_out)}
             )
     if args.json:
-        put_json({"id": f"e{experiment.number}", "files": files})
+        output.put_json({"id": f"e{experiment.number}", "files": files})
     if files:
-        note(
+        output.note(
             f"Have the requests answered, then import the results: paragone suite import e{experiment.number} RESULTS"
         )
     return 0
 
 
-def suite_import(args: command_arguments.SuiteImportArguments) -> int:
-    number = saved.experiment_id(args.experiment)
+def suite_import(args: command_line.command_arguments.SuiteImportArguments) -> int:
+    number = command_line.saved.experiment_id(args.experiment)
     registry = CommandContext(args).registry
-    with closing(load_assertions()) as catalog:
-        return run(_import(number, args.files, registry, catalog, as_json=args.json))
+    with closing(assertions.load_assertions()) as catalog:
+        return event_loop.run(_import(number, args.files, registry, catalog, as_json=args.json))
 
 
 async def _import(
-    number: int, paths: Sequence[Path], registry: Registry, catalog: AssertionCatalog, *, as_json: bool
+    number: int,
+    paths: Sequence[Path],
+    registry: Registry,
+    catalog: assertions.AssertionCatalog,
+    *,
+    as_json: bool,
 ) -> int:
-    async with saved.opened_history() as history:
+    async with command_line.saved.opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
         await history.call(lambda store: store.experiments.claim(number))
         counts: Counter[str] = Counter()
         with StatusLine() as progress:
             for path in paths:
-                async for problem in read_batch(history, experiment, path, registry, catalog, counts):
+                async for problem in batches.read_batch(history, experiment, path, registry, catalog, counts):
                     if problem is not None and counts["refused"] <= suites.PROBLEMS_SHOWN:
                         progress.clear()
-                        warn(suites.problem_text(path.name, [problem]))
+                        output.warn(suites.problem_text(path.name, [problem]))
                     if progress.due:
                         progress.show(f"{counted(counts.total(), 'line')} read")
         totals = await results.engine_totals(history, experiment)
     left = sum(engine.total - engine.runs for engine in totals)
     if as_json:
         numbers = {name: counts[name] for name in ("answers", "errors", "known", "refused")}
-        put_json({"id": f"e{number}", **numbers, "left": left})
+        output.put_json({"id": f"e{number}", **numbers, "left": left})
     else:
-        put_totals(totals)
-        put(f"\nSee more: paragone suite show e{number} · paragone report e{number} --to report.html")
-    note(
+        suite_results.put_totals(totals)
+        output.put(f"\nSee more: paragone suite show e{number} · paragone report e{number} --to report.html")
+    output.note(
         f"Imported: {counted(counts['answers'], 'answer')}, {counted(counts['errors'], 'failed request')}. "
         f"Known before: {counts['known']:,}. Not imported: {counted(counts['refused'], 'line')}."
     )
     if left:
-        note(
+        output.note(
             f"Not finished: {counted(left, 'run')}. `paragone suite export FILE` writes the runs of servers again."
         )
     return 1 if counts["refused"] else 0
 
 
-def suite_new(args: command_arguments.SuiteNewArguments) -> int:
+def suite_new(args: command_line.command_arguments.SuiteNewArguments) -> int:
     path = args.file
-    number = saved.conversation_id(args.source)
-    with saved.opened_store() as store:
+    number = command_line.saved.conversation_id(args.source)
+    with command_line.saved.opened_store() as store:
         written = write_suite(store.load(number), path, replaces=args.force)
     if written.with_images:
-        warn(f"{counted(written.with_images, 'prompt')} with images left out: a suite has no images.")
+        output.warn(f"{counted(written.with_images, 'prompt')} with images left out: a suite has no images.")
     sentence = f"{path} has {counted(written.prompts, 'prompt')}; `paragone suite run {path}` asks them."
-    put_result({"file": str(path), "prompts": written.prompts}, sentence, as_json=args.json)
+    output.put_result({"file": str(path), "prompts": written.prompts}, sentence, as_json=args.json)
     return 0
 
 
-def suite_run(args: command_arguments.SuiteRunArguments) -> int:
+def suite_run(args: command_line.command_arguments.SuiteRunArguments) -> int:
     if args.junit is not None:
         check_target(args.junit, args.file, *([] if args.config is None else [args.config]), replaces=True)
     context = CommandContext(args)
-    with closing(load_assertions()) as catalog:
+    with closing(assertions.load_assertions()) as catalog:
         request = suite_request(args, context, catalog, args.schedule or suites.SCHEDULE)
-        return run(_run(request, context.registry, catalog, args))
+        return event_loop.run(_run(request, context.registry, catalog, args))
 
 
 async def _run(
     request: suites.SuiteRequest,
     registry: Registry,
-    catalog: AssertionCatalog,
-    args: command_arguments.SuiteRunArguments,
+    catalog: assertions.AssertionCatalog,
+    args: command_line.command_arguments.SuiteRunArguments,
 ) -> int:
-    executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
-    async with saved.opened_history() as history:
+    executor_of = executor.LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
+    async with command_line.saved.opened_history() as history:
         experiment, resumed = await suites.find_or_create(history, request, registry)
         name = f"e{experiment.number}"
         if resumed:
             finished = experiment.done + experiment.failed
-            note(f"Going on with experiment {name}: {finished:,} of {experiment.runs:,} runs are finished.")
+            output.note(
+                f"Going on with experiment {name}: {finished:,} of {experiment.runs:,} runs are finished."
+            )
         elif unfinished := await history.call(lambda store: _unfinished(store, experiment)):
-            note(
+            output.note(
                 f"Beginning experiment {name}: e{unfinished.number}, which is not finished, differs in its prompts, "
                 "its engines or judges, their options, or the file of a model."
             )
-        with SuiteTable() as table:
+        with measurement_progress.SuiteTable() as table:
             runner = SuiteRunner(
                 history, experiment, request, registry, catalog, observer=table, executor_of=executor_of
             )
             table.engines = runner.progress
-            async with interruptible(runner) as interrupts:
+            async with event_loop.interruptible(runner) as interrupts:
                 await runner.run()
         totals = await results.engine_totals(history, experiment, request.chosen)
         total = sum(engine.total for engine in totals)
@@ -237,41 +236,41 @@ async def _run(
             await results.write_junit(args.junit, history, experiment, totals, request.chosen)
         if args.json:
             runs = results.saved_runs(history, experiment, request.chosen)
-            await put_runs(
+            await suite_results.put_runs(
                 {"id": name, "resumed": resumed, "known": runner.taken},
                 (it.to_json() async for it in runs),
             )
         else:
-            put_totals(totals)
+            suite_results.put_totals(totals)
             if runner.taken:
-                put()
-                put(known_text(runner.taken, total))
-            put(f"\nSee more: paragone suite show {name} · paragone report {name} --to report.html")
+                output.put()
+                output.put(executor.known_text(runner.taken, total))
+            output.put(f"\nSee more: paragone suite show {name} · paragone report {name} --to report.html")
         for error in runner.given_up:
-            print_error(error)
-        again = to_continue(fresh=args.fresh)
+            output.print_error(error)
+        again = formats.to_continue(fresh=args.fresh)
         if runner.failure is not None:
             raise ParagoneError(
                 f"The suite was stopped: {runner.failure.sentence}",
                 hint=f"{runner.failure.hint} Finished runs are kept. {again}".lstrip(),
             )
         if left:
-            note(f"Not finished: {left:,} of {total:,} runs. {again}")
+            output.note(f"Not finished: {left:,} of {total:,} runs. {again}")
         elif interrupts.interrupted:
-            note(f"Interrupted after the last run, perhaps before all judges were asked. {again}")
+            output.note(f"Interrupted after the last run, perhaps before all judges were asked. {again}")
         if interrupts.interrupted:
-            return INTERRUPTED
+            return command_line.INTERRUPTED
         return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1
 
 
 async def _cluster(
     address: str, request: suites.SuiteRequest, registry: Registry
-) -> Callable[[SuiteWork], LocalExecutor]:
+) -> Callable[[executor.SuiteWork], executor.LocalExecutor]:
     """Return the function that creates the executor on a cluster. Raises InputError if the cluster cannot run the suite."""
     from paragone_workbench.experiments.ray_executor import RayExecutor, plan  # Ray takes a second to import
 
     planned = await plan(address, request, registry)
-    note(planned.sentence)
+    output.note(planned.sentence)
     return lambda work: RayExecutor(work, planned)
 
 

@@ -1,7 +1,5 @@
 """The actions list, show and compare of `paragone suite`."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
@@ -9,15 +7,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from paragone import Json
 from paragone.options import value_text
 from paragone.texts import counted
-from paragone_cli.command_line import command_arguments, output
-from paragone_cli.command_line.event_loop import run
-from paragone_cli.command_line.formats import date, put_full_names, short_names
+from paragone_cli.command_line import command_arguments, event_loop, formats, output
 from paragone_cli.command_line.saved import experiment_id, opened_history, opened_store
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import comparison_rows, results, suite
 from paragone_workbench.experiments.comparison import SuiteComparison, compare_suite
-from paragone_workbench.experiments.comparison_rows import collect_experiments, different_conditions
-from paragone_workbench.experiments.results import EngineTotals, engine_totals, saved_runs
-from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.store import Experiment, ExperimentRun, History
 
 _HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT p50 (ms)", "tokens/s p50")
@@ -28,9 +22,9 @@ _SHARED = (
 )
 
 
-def put_totals(totals: Sequence[EngineTotals]) -> None:
+def put_totals(totals: Sequence[results.EngineTotals]) -> None:
     """Print a line for each engine, and a note if speeds are shared. Raises OutputError."""
-    short = short_names(engine.engine for engine in totals)
+    short = formats.short_names(engine.engine for engine in totals)
     rows = []
     for it in totals:
         runs = f"{it.runs:,}" if it.runs == it.total else f"{it.runs:,} of {it.total:,}"
@@ -41,14 +35,14 @@ def put_totals(totals: Sequence[EngineTotals]) -> None:
         speeds = (_speed(it, "ttft_s", 1000), _speed(it, "decode_tps"))
         rows.append((short[it.engine], runs, f"{it.failed:,}", passed, tokens, *speeds))
     output.put_table([_HEADER, *rows])
-    put_full_names(short)
+    formats.put_full_names(short)
     if any(engine.are_times_shared for engine in totals):
         output.put()
         output.put(_SHARED)
     output.flush()
 
 
-def _speed(engine: EngineTotals, name: str, factor: float = 1) -> str:
+def _speed(engine: results.EngineTotals, name: str, factor: float = 1) -> str:
     median = engine.median(name)
     if median is None:
         return "–"
@@ -94,10 +88,18 @@ def suite_list(args: command_arguments.PrintArguments) -> int:
     for it in experiments:  # those with the same name also show the settings in which they differ
         alike = [settings[other.number] for other in experiments if other.name == it.name]
         own = [setting for setting in settings[it.number] if not all(setting in other for other in alike)]
-        engines = ", ".join(short_names(engine.name for engine in it.engines).values())
+        engines = ", ".join(formats.short_names(engine.name for engine in it.engines).values())
         done = f"{it.done + it.failed:,}/{it.runs:,}"
         rows.append(
-            (f"e{it.number}", it.name, engines, done, f"{it.failed:,}", date(it.created), ", ".join(own))
+            (
+                f"e{it.number}",
+                it.name,
+                engines,
+                done,
+                f"{it.failed:,}",
+                formats.date(it.created),
+                ", ".join(own),
+            )
         )
     heading = ("id", "name", "engines", "done", "failed", "begun", "")
     nothing = "There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one."
@@ -119,14 +121,14 @@ SHOWN = 20
 
 
 def suite_show(args: command_arguments.SuiteShowArguments) -> int:
-    return run(_show(experiment_id(args.experiment), failed=args.failed, as_json=args.json))
+    return event_loop.run(_show(experiment_id(args.experiment), failed=args.failed, as_json=args.json))
 
 
 async def _show(number: int, *, failed: bool, as_json: bool) -> int:
     async with opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
-        totals = await engine_totals(history, experiment)
-        runs = saved_runs(history, experiment)
+        totals = await results.engine_totals(history, experiment)
+        runs = results.saved_runs(history, experiment)
         chosen = (saved async for saved in runs if not failed or not saved.is_clean)
         async with contextlib.aclosing(runs):
             if as_json:
@@ -146,7 +148,7 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
                 parts = [counted(experiment.prompts, "prompt"), counted(len(experiment.engines), "engine")]
                 if experiment.repetitions > 1:
                     parts.append(counted(experiment.repetitions, "repetition"))
-                begun = date(experiment.created)
+                begun = formats.date(experiment.created)
                 output.put_line(f"e{number} · {experiment.name} · {' × '.join(parts)} · {begun}")
                 output.put()
                 put_totals(totals)
@@ -163,7 +165,7 @@ async def _put_prompts(
     """
     on_terminal = output.standard_output().isatty()
     width = output.terminal_width() if on_terminal else None
-    names = short_names(engine.name for engine in experiment.engines)
+    names = formats.short_names(engine.name for engine in experiment.engines)
     column = max(len(_name(name, experiment.repetitions - 1, experiment)) for name in names.values())
     shown, last, more = 0, None, False
     async for saved in runs:
@@ -173,7 +175,7 @@ async def _put_prompts(
                 more = True
                 break
             shown, last = shown + 1, index
-            read = functools.partial(saved_prompt, experiment_id=experiment.number, index=index)
+            read = functools.partial(suite.saved_prompt, experiment_id=experiment.number, index=index)
             output.put("\n" + _cut(f"#{index} {(await history.call(read)).text}", width))
         engine = experiment.engines[saved.key.engine_index].name
         name = _name(names[engine], saved.key.repetition, experiment)
@@ -223,8 +225,8 @@ def suite_compare(args: command_arguments.SuiteCompareArguments) -> int:
     numbers = dict.fromkeys(map(experiment_id, args.experiments)) or {experiment_id(None): None}
     with opened_store() as store:
         experiments = [store.experiments.get(number) for number in numbers]
-        collected = collect_experiments(store, experiments)
-        conditions = different_conditions(store, experiments, Registry().find)
+        collected = comparison_rows.collect_experiments(store, experiments)
+        conditions = comparison_rows.different_conditions(store, experiments, Registry().find)
     unfinished = [
         f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. To continue, run the command that began it again."
         for experiment in experiments
@@ -239,7 +241,7 @@ def suite_compare(args: command_arguments.SuiteCompareArguments) -> int:
         for sentence in conditions:
             output.put_line(f"≠ {sentence}")
         output.put()
-    short = short_names(values.engine for values in collected)
+    short = formats.short_names(values.engine for values in collected)
     for values in collected:
         values.engine = short[values.engine]
     put_comparison(compare_suite(collected, margin=margin), short)
@@ -266,7 +268,7 @@ def put_comparison(comparison: SuiteComparison, short: Mapping[str, str]) -> Non
     ]
     titles = [_COLUMNS.get(metric.name, metric.title) for metric in metrics]
     output.put_table([["engine", "runs", "failed", *titles], *rows])
-    put_full_names(short)
+    formats.put_full_names(short)
     output.put()
     for same in comparison.same:
         for result in comparison.comparisons:

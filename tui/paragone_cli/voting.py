@@ -1,12 +1,8 @@
 """`paragone vote`: votes blind on the answers of an experiment, and rates engines by the votes."""
 
-from __future__ import annotations
-
 from paragone import ParagoneError
-from paragone_cli.command_line.command_arguments import RatingsArguments, VoteArguments
+from paragone_cli.command_line import command_arguments, output, saved
 from paragone_cli.command_line.context import CommandContext, require_terminal
-from paragone_cli.command_line.output import put, put_json, put_section
-from paragone_cli.command_line.saved import experiment_id, opened_store
 from paragone_workbench.compare.ratings import Ratings, rate
 from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.store.experiment_records import Vote
@@ -35,32 +31,32 @@ def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
     )
 
 
-def ratings(args: RatingsArguments) -> int:
+def ratings(args: command_arguments.RatingsArguments) -> int:
     CommandContext(args)
     found = rate(_votes(args.experiment), include_unblind=args.all, include_named=not args.without_named)
     if not found.votes:
         raise nothing_to_rate(found, args.experiment)
     if args.json:
-        put_json(found.to_json())
+        output.put_json(found.to_json())
     else:
-        put_section(found.section())
+        output.put_section(found.section())
     return 0
 
 
 def _votes(experiment: str | None) -> tuple[Vote, ...]:
     """Return the votes of an experiment, or of all experiments. Raises InputError if the experiment does not exist."""
-    with opened_store() as store:
+    with saved.opened_store() as store:
         if experiment is None:
             return store.votes.all()
-        return store.votes.all(store.experiments.get(experiment_id(experiment)).number)
+        return store.votes.all(store.experiments.get(saved.experiment_id(experiment)).number)
 
 
-def vote(args: VoteArguments) -> int:
+def vote(args: command_arguments.VoteArguments) -> int:
     context = CommandContext(args, warns=False)
-    number = experiment_id(args.experiment)
+    number = saved.experiment_id(args.experiment)
     nothing = _nothing_to_vote_on(number)
     if nothing:
-        put(nothing)
+        output.put(nothing)
         return 0
     require_terminal("Voting needs a terminal.")
     from paragone_tui.vote_app import VoteApp
@@ -71,7 +67,7 @@ def vote(args: VoteArguments) -> int:
 
 def _nothing_to_vote_on(number: int) -> str:
     """Return why there is nothing to vote on; empty if there are ballots. Raises InputError if there is no experiment."""
-    with opened_store() as store:
+    with saved.opened_store() as store:
         ballots = ExperimentBallots(store, number)
         if len(ballots.experiment.engines) < 2:
             return f"e{number} has one engine only: there is nothing to compare."

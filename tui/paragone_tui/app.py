@@ -13,10 +13,7 @@ from textual.screen import Screen
 
 from paragone import ParagoneError
 from paragone.threads import run_in_thread
-from paragone_tui.engine_list import EngineList
-from paragone_tui.history_opening import HistoryOpening
-from paragone_tui.keys import problems
-from paragone_tui.program_app import ProgramApp
+from paragone_tui import engine_list, history_opening, keys, program_app
 from paragone_tui.screens.lanes import engine_commands, prompt_commands
 from paragone_tui.screens.lanes.lanes_screen import LanesScreen
 from paragone_workbench.config.settings import Config, Mode, permission_warning
@@ -37,7 +34,7 @@ def import_for_answers() -> None:
     import paragone_workbench.runs.execute  # noqa: F401
 
 
-class ParagoneApp(ProgramApp):
+class ParagoneApp(program_app.ProgramApp):
     """Owns the session, the history and the screens. `definitions` None means the engines of config.toml or of the last session."""
 
     def __init__(
@@ -67,7 +64,7 @@ class ParagoneApp(ProgramApp):
             on_problem=self.complain,
             on_saved_again=lambda: self.say("The history works again; everything is saved."),
         )
-        self.engines = EngineList(
+        self.engines = engine_list.EngineList(
             config,
             state,
             self._session,
@@ -77,11 +74,11 @@ class ParagoneApp(ProgramApp):
             given=given,
             preset=preset,
         )
-        self.history_opening = HistoryOpening(self._session, self)
+        self.history_opening = history_opening.HistoryOpening(self._session, self)
         self.lane_commands = engine_commands.LANE_COMMANDS
         self._has_warned = False
         """Whether the user has seen the warning that the unsent prompt cannot be saved."""
-        self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
+        self._problems: list[str] = [*config.warnings, *map(str, keys.problems(config))]
         for definition in self._starting_definitions(config, definitions):
             self._session.add_lane(definition)
 

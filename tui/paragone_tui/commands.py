@@ -1,7 +1,5 @@
 """The part of the application that its screens use, and the list of the commands of the screens."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, get_args

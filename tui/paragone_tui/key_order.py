@@ -1,7 +1,5 @@
 """Makes keys that are typed fast have the same effect as keys typed slowly: a key waits for what the key before it began."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Container, Sequence

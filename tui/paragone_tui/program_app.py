@@ -20,14 +20,9 @@ from textual.dom import DOMNode
 from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
-from paragone_tui.history_opening import LEAVING_S
-from paragone_tui.key_order import KeyOrder
-from paragone_tui.keys import key_map, keys_in_force
-from paragone_tui.terminal import clipboard
-from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
-from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
+from paragone_tui import history_opening, key_order, keys, textual_internals
+from paragone_tui.terminal import changed_rows_screen, clipboard, driver
 from paragone_tui.terminal.themes import ANSI, DEFAULT, themes
-from paragone_tui.textual_internals import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 
@@ -35,10 +30,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-_NOT_SAVED = f"Not everything was saved: the history could not be written to within {LEAVING_S:.0f} s."
+_NOT_SAVED = (
+    f"Not everything was saved: the history could not be written to within {history_opening.LEAVING_S:.0f} s."
+)
 
 
-class ProgramApp(OwnErrorsApp):
+class ProgramApp(textual_internals.OwnErrorsApp):
     """Shows a first screen, which a subclass creates, and begins the work once it is painted. Survives internal errors."""
 
     TITLE = "paragone"
@@ -51,7 +48,7 @@ class ProgramApp(OwnErrorsApp):
 
     def __init__(self, *, config: Config, state: State) -> None:
         # Without colours, Textual would write shades of grey.
-        super().__init__(driver_class=TerminalDriver, ansi_color="NO_COLOR" in os.environ or None)
+        super().__init__(driver_class=driver.TerminalDriver, ansi_color="NO_COLOR" in os.environ or None)
         self.exit_messages: list[str] = []
         """Messages to print after the screen is closed."""
         self.is_unmounted = False
@@ -61,15 +58,15 @@ class ProgramApp(OwnErrorsApp):
         self._set_theme(config)
         self._local_servers = config.network.local_servers
         self.state = state
-        self.keys = keys_in_force(config.keys)
+        self.keys = keys.keys_in_force(config.keys)
         self._saving: set[asyncio.Task[None]] = set()
         self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
         urgent = (*self.keys["stop"].both, *self.keys["quit"].both)
-        self.key_order = KeyOrder(
+        self.key_order = key_order.KeyOrder(
             self, self._key_target, super().on_event, lambda groups: self._saving | self.works(groups), urgent
         )
-        self.set_keymap(key_map(self.keys))
+        self.set_keymap(keys.key_map(self.keys))
 
     @abstractmethod
     def begin_work(self) -> None:
@@ -96,13 +93,13 @@ class ProgramApp(OwnErrorsApp):
 
     def run_until_quit(self) -> int:
         """Run until the user quits, and return the exit code. The last messages go to standard error."""
-        end_with_terminal(0)
+        driver.end_with_terminal(0)
         self.run()
         for sentence in self.exit_messages:
             sys.stderr.write(f"paragone: {sentence}\n")
         status = self.return_code or 0
-        if status < ENDED_BY_SIGNAL:  # after a signal, nobody may be there to answer questions
-            end_by_signals()
+        if status < driver.ENDED_BY_SIGNAL:  # after a signal, nobody may be there to answer questions
+            driver.end_by_signals()
             self.after_screen()
         return status
 
@@ -131,7 +128,7 @@ class ProgramApp(OwnErrorsApp):
 
     def _repaint(self, _: object) -> None:
         for screen in self.screen_stack:
-            if isinstance(screen, ChangedRowsScreen):
+            if isinstance(screen, changed_rows_screen.ChangedRowsScreen):
                 screen.repaint()
 
     async def on_event(self, event: events.Event) -> None:
@@ -198,7 +195,7 @@ class ProgramApp(OwnErrorsApp):
 
         self.say(switch(allows_loopback=self._local_servers))
         for screen in self.screen_stack:
-            if isinstance(screen, ChangedRowsScreen):
+            if isinstance(screen, changed_rows_screen.ChangedRowsScreen):
                 screen.network_changed()
 
     async def action_quit(self) -> None:
@@ -213,11 +210,11 @@ class ProgramApp(OwnErrorsApp):
         self.say(f"{self.keys['quit'].first} quits.")
 
     def action_suspend(self) -> None:
-        if not (isinstance(self.driver, TerminalDriver) and self.driver.suspend()):
+        if not (isinstance(self.driver, driver.TerminalDriver) and self.driver.suspend()):
             self.say("There is no shell to return to: no shell with job control started the program.")
 
     async def edit_text(self, text: str) -> str | None:
-        lent = self.driver.lent if isinstance(self.driver, TerminalDriver) else contextlib.nullcontext
+        lent = self.driver.lent if isinstance(self.driver, driver.TerminalDriver) else contextlib.nullcontext
         return await clipboard.edited(text, lent)
 
     def copy(self, text: str) -> None:
@@ -252,7 +249,7 @@ class ProgramApp(OwnErrorsApp):
 
     async def on_unmount(self) -> None:
         self.is_unmounted = True  # `is_exiting` stays False if an error ended the program
-        if self._saving and (await asyncio.wait(self._saving, timeout=LEAVING_S))[1]:
+        if self._saving and (await asyncio.wait(self._saving, timeout=history_opening.LEAVING_S))[1]:
             self.exit_messages.append(_NOT_SAVED)
         await self.close_all()
 

@@ -1,7 +1,5 @@
 """The undocumented parts of Textual and Rich that the screens use, and that can change in any release."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

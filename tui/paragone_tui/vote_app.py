@@ -1,7 +1,5 @@
 """The application of `paragone vote`: blind votes on the answers of an experiment, without lanes."""
 
-from __future__ import annotations
-
 from textual.screen import Screen
 
 from paragone import ParagoneError

@@ -3,8 +3,6 @@
 Texts can be given to others: `public` removes secrets, and `BriefNames` shortens names of engines.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

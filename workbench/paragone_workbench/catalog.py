@@ -1,7 +1,5 @@
 """The engines, models and demos that can be opened, and those that cannot, with the reason."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses
@@ -12,11 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from paragone import Backend, ModelInfo, ParagoneError, Probe
-from paragone.files import repository_of
-from paragone.network import GUARD
-from paragone.texts import size_text
-from paragone.threads import in_daemon_thread
+from paragone import Backend, ModelInfo, ParagoneError, Probe, files, network, texts, threads
 from paragone_workbench.config.settings import Config
 from paragone_workbench.doctor import probe
 from paragone_workbench.engines import definitions, questions
@@ -168,7 +162,7 @@ async def catalog_entries(
     `asks_servers`, servers here that no engine names are asked, too, unless paragone is offline."""
     catalog = _Catalog(config, asks_servers=asks_servers)
     yield catalog.entries()
-    backends = catalog.backends = await asyncio.wrap_future(in_daemon_thread(registry.all))
+    backends = catalog.backends = await asyncio.wrap_future(threads.in_daemon_thread(registry.all))
     defined = list(config.engines.values())
     wanted = {(name, None) for name in backends} | {(engine.backend, engine.python) for engine in defined}
     tasks = {
@@ -205,7 +199,7 @@ class _Catalog:
         self.backends: Mapping[str, Backend] | None = None
         """The backends by name; None until the plugins are imported."""
         self._config = config
-        self._asks_servers = asks_servers and not GUARD.is_offline
+        self._asks_servers = asks_servers and not network.GUARD.is_offline
         self._probes: dict[tuple[str, str | None], Probe] = {}
         self._at_servers: dict[str, Probe] = {}
         """The reasons why defined engines cannot be used at their servers, by the engine's name."""
@@ -371,7 +365,7 @@ def _unusable_backend(backend: Backend, problem: str, remedy: str) -> CatalogEnt
 def _model(backend: Backend, model: ModelInfo) -> CatalogEntry:
     definition = definitions.engine_for_model(backend.name, model.model, model.address)
     place = (
-        (repository_of(model.model) or definitions.shorten_home(model.model))
+        (files.repository_of(model.model) or definitions.shorten_home(model.model))
         if backend.capabilities.local
         else ""
     )
@@ -389,7 +383,7 @@ def _model(backend: Backend, model: ModelInfo) -> CatalogEntry:
 
 
 def _facts(model: ModelInfo) -> Iterator[str]:
-    yield from filter(None, (model.quantization, size_text(model.size)))
+    yield from filter(None, (model.quantization, texts.size_text(model.size)))
     yield from (word for word in model.capabilities if word != "completion")
     if memory := _memory(model):
         yield memory

@@ -1,7 +1,5 @@
 """The user's consent to what a document's engines do outside of its folder, in words such as `contacts http://gpu-box:8000`."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

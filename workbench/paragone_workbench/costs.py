@@ -1,7 +1,5 @@
 """The costs of runs by engine, and what the same tokens would cost at providers."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Read data from outside into typed values with msgspec: an error names the path in the data and what was expected."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Unique ids of saved data, and the ids that users type: `r45`, `c7`, `e3`, `e3/17`."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

@@ -1,7 +1,5 @@
 """This machine: its processor, memory, GPUs and operating system."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import platform

@@ -1,7 +1,5 @@
 """The models in folders on this machine and at servers, and the models of the demo."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import difflib

@@ -1,7 +1,5 @@
 """Text that is safe to show, text that grows by small pieces, and dates."""
 
-from __future__ import annotations
-
 import re
 import time
 

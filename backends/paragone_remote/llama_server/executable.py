@@ -1,7 +1,5 @@
 """Find the llama-server to start, the arguments that it knows, the devices that it can compute on, and its command line."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import importlib.util
@@ -14,10 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import EngineError, InputError, Json, ParagoneError
-from paragone.files import open_regular_file
-from paragone.gguf import check_file, check_load_options, check_model
-from paragone.texts import installed_version, pip_install
+from paragone import EngineError, InputError, Json, ParagoneError, files, gguf, texts
 from paragone.threads import OPENMP
 from paragone.worker.process import output_of, passed_variables
 from paragone_remote.llama_server.wheel import VERSION
@@ -141,13 +136,13 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
         raise InputError(
             "No llama-server was found.",
             hint="Put a llama-server on PATH, set the option program to its path, or install the one in xllamacpp "
-            f"with: {pip_install(_PACKAGE)}",
+            f"with: {texts.pip_install(_PACKAGE)}",
         )
-    installed = installed_version("xllamacpp") or "an unknown version"
+    installed = texts.installed_version("xllamacpp") or "an unknown version"
     if installed != VERSION:
         raise InputError(
             f"The llama-server of xllamacpp {VERSION} can be used, but {installed} is installed.",
-            hint=f"Install it with: {pip_install(_PACKAGE)}",
+            hint=f"Install it with: {texts.pip_install(_PACKAGE)}",
         )
     command = (sys.executable, "-P", "-m", "paragone_remote.llama_server.wheel")
     return command, f"xllamacpp {installed}"
@@ -308,7 +303,7 @@ def command_line(
     options: LlamaServerLoadOptions, program: LlamaServerProgram, *, model: Path, alias: str, threads: int
 ) -> list[str]:
     """Return the arguments of a server for these options, except the server's address. Raises InputError."""
-    check_load_options(options)
+    gguf.check_load_options(options)
     check_arguments(options.arguments)
     arguments = ["--model", str(model), "--alias", alias, "-t", str(threads), "-tb", str(threads)]
     # /slots reports whether a request waits
@@ -362,14 +357,14 @@ def _values(options: LlamaServerLoadOptions) -> dict[str, tuple[Json, *tuple[str
                 raise InputError(f"The option '{name}' is set, but not draft_model.")
     else:
         draft_model = _existing(options.draft_model, "draft_model")
-        check_model(draft_model)
+        gguf.check_model(draft_model)
         drafts["draft_model"] = (str(draft_model),)
     lora: tuple[Json, *tuple[str, ...]] = (None,)
     if options.lora is not None:
-        path = check_file(options.lora, "lora", "adapter", "a LoRA adapter")
+        path = gguf.check_file(options.lora, "lora", "adapter", "a LoRA adapter")
         scale = options.lora_scale
         lora = (str(path),) if scale == 1 else (f"{path}:{scale:g}", "--lora-scaled")
-    mmproj = options.mmproj and str(check_file(options.mmproj, "mmproj", "mmproj", "an image encoder"))
+    mmproj = options.mmproj and str(gguf.check_file(options.mmproj, "mmproj", "mmproj", "an image encoder"))
     template: tuple[Json, *tuple[str, ...]] = (options.chat_template,)
     if options.chat_template and options.chat_template.startswith("@"):
         file = _existing(options.chat_template[1:], "chat_template")
@@ -399,7 +394,7 @@ def _layers(number: int | None) -> int | None:
 def _existing(named: str, option: str) -> Path:
     try:
         path = Path(named).expanduser().absolute()
-        open_regular_file(path).close()
+        files.open_regular_file(path).close()
     except (OSError, RuntimeError, ValueError) as error:  # an unknown home folder, a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{option}: the file {named} cannot be read: {reason}.") from error

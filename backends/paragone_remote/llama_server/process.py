@@ -25,6 +25,7 @@ from paragone.network import GUARD
 from paragone.options import build
 from paragone.threads import physical_cores
 from paragone.worker.process import ProgramProcess
+from paragone_remote import options as remote_options
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteModel
 from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer
@@ -32,15 +33,6 @@ from paragone_remote.llama_server import executable
 from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
 from paragone_remote.openai_api.requests import RefusedFields
 from paragone_remote.openai_api.servers import ServerProperties, find_models, identify, identity_of
-from paragone_remote.options import (
-    CAPABILITIES,
-    EndpointOptions,
-    LlamaServerLoadOptions,
-    OpenAISampling,
-    lines,
-    plain,
-    with_defaults,
-)
 from paragone_remote.transport import EndpointClient, connected
 
 _LOOPBACK = "127.0.0.1"
@@ -139,7 +131,7 @@ def facts_in_log(log: str) -> dict[str, str]:
     """Return standard facts (`paragone.facts`) in a server's log. Lines about a draft model follow the model's own."""
     facts = {}
     if system := re.search(r"system_info: .*?\|(.*)", log):
-        facts["instructions"] = ", ".join(map(plain, re.findall(r"(\w+) = 1\b", system[1])))
+        facts["instructions"] = ", ".join(map(remote_options.plain, re.findall(r"(\w+) = 1\b", system[1])))
     if attention := re.search(_ATTENTION, log):
         facts["flash attention"] = "on" if "enabled" in attention[0] else "off"
     if batch := re.search(r"n_ubatch\s+= (\d+)", log):
@@ -187,7 +179,7 @@ class ServerProcess:
             url=f"{listening.origin}/v1",
             shown=f"{listening.origin}/v1",
             origin=listening.origin,
-            options=EndpointOptions(),
+            options=remote_options.EndpointOptions(),
             headers={"authorization": f"Bearer {key}"},
             socket=listening.socket,
         )
@@ -323,7 +315,9 @@ class LlamaServerEngine(OpenAIEngine):
         self._server_process = process
         self._share = share
 
-    def _settings(self, request: paragone.RunRequest, sampling: OpenAISampling) -> paragone.RunSettings:
+    def _settings(
+        self, request: paragone.RunRequest, sampling: remote_options.OpenAISampling
+    ) -> paragone.RunSettings:
         return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
 
     async def _fault(self, error: Exception, *, begun: bool) -> Fault:
@@ -347,11 +341,13 @@ class LlamaServerEngine(OpenAIEngine):
 
 
 async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
-    given = build(LlamaServerLoadOptions, request.options, owner="llama-server")
+    given = build(remote_options.LlamaServerLoadOptions, request.options, owner="llama-server")
     path = Path(request.model).expanduser().absolute()
     header = await asyncio.to_thread(check_model, path)
     program = await executable.with_flags(*executable.find_program(given.program))
-    options = with_defaults(given, await executable.devices_of(program) if given.n_gpu_layers != 0 else ())
+    options = remote_options.with_defaults(
+        given, await executable.devices_of(program) if given.n_gpu_layers != 0 else ()
+    )
     threads = options.n_threads or request.threads or physical_cores()
     alias = path.stem.replace(",", " ")  # llama-server reads a comma as the end of a name
     arguments = executable.command_line(options, program, model=path, alias=alias, threads=threads)
@@ -371,7 +367,9 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             differs = re.search(r"draft vocabs are not compatible|vocab.* must match", log)
             failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)
             if options.draft_model is not None and (differs or failed):
-                problem = "its vocabulary differs" if differs or not failed else plain(failed[0])
+                problem = (
+                    "its vocabulary differs" if differs or not failed else remote_options.plain(failed[0])
+                )
                 sentence = f"{Path(options.draft_model).name} cannot be the draft model: {problem}."
                 raise paragone.InputError(sentence, hint="Take a smaller model of the same family.")
         except BaseException:
@@ -391,7 +389,7 @@ async def _engine(
     path: Path,
     header: Header,
     program: executable.LlamaServerProgram,
-    options: LlamaServerLoadOptions,
+    options: remote_options.LlamaServerLoadOptions,
     alias: str,
     weights: tuple[paragone.WeightsFile, ...],
 ) -> LlamaServerEngine:
@@ -416,7 +414,7 @@ async def _engine(
         if options.draft_model is not None:
             facts["draft model"] = Path(options.draft_model).name
         if server.template and not raw:
-            facts["chat template"] = lines(server.template)
+            facts["chat template"] = remote_options.lines(server.template)
         name = header.name or path.stem
         sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
         loaded = paragone.LoadedModel(
@@ -427,7 +425,9 @@ async def _engine(
             architecture=header.architecture,
             vision=bool(server.vision) and not raw,
             cautions=(paragone.Caution(code="no-chat-template", sentence=sentence),) if raw else (),
-            capabilities=replace(CAPABILITIES, embeddings=await computes_embeddings(http, server, alias)),
+            capabilities=replace(
+                remote_options.CAPABILITIES, embeddings=await computes_embeddings(http, server, alias)
+            ),
             facts=facts,
             weights=weights,
         )
@@ -436,7 +436,7 @@ async def _engine(
         return LlamaServerEngine(model, process, share.pop_all(), server=server, raw=raw)
 
 
-def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[paragone.WeightsFile, ...]:
+def _weights(path: Path, options: remote_options.LlamaServerLoadOptions) -> tuple[paragone.WeightsFile, ...]:
     """Return the files to load, the model's files first. Raises InputError if a file cannot be read."""
     others = map(Path, filter(None, (options.lora, options.mmproj, options.draft_model)))
     try:

@@ -9,8 +9,6 @@ The parser writes into the C++ structure inside a `CommonParams`. The address an
 between builds. Therefore this module accepts exactly one version, and checks the address before the parser writes.
 """
 
-from __future__ import annotations
-
 import ctypes
 import signal
 import struct

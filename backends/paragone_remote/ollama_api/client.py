@@ -1,7 +1,5 @@
 """Requests of Ollama's protocol (https://docs.ollama.com/api): the server, its models, and downloads."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os
@@ -18,11 +16,9 @@ from paragone.json_values import JsonObject, count_at, list_at, object_at, objec
 from paragone.network import bracketed, is_loopback, spelled
 from paragone.options import build
 from paragone.texts import size_text
-from paragone_remote import faults
-from paragone_remote.answers import embeddings_of
+from paragone_remote import answers, faults, transport
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.options import DEFAULT_URL, OllamaLoadOptions, plain, sentence_of, without_surrogates
-from paragone_remote.transport import EndpointClient, InvalidReply, ReplyTimeout, Wait
 
 
 def find_model(models: Iterable[JsonObject], model: str) -> JsonObject | None:
@@ -60,7 +56,7 @@ _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 
 
 class OllamaClient:
-    def __init__(self, http: EndpointClient) -> None:
+    def __init__(self, http: transport.EndpointClient) -> None:
         self.http = http
         self.endpoint = http.endpoint
 
@@ -71,7 +67,7 @@ class OllamaClient:
             async for piece in parts:
                 message = {"content": piece.get("response")} if is_raw else piece.get("message")
                 if not isinstance(message, dict) or (is_raw and not isinstance(message["content"], str)):
-                    raise InvalidReply(_NOT_OLLAMA)
+                    raise transport.InvalidReply(_NOT_OLLAMA)
                 yield {**piece, "message": message}
 
     async def load(self, body: Mapping[str, paragone.Json]) -> None:
@@ -86,7 +82,7 @@ class OllamaClient:
         def read() -> paragone.Embeddings:
             data = faults.read_object(reply.text, invalid=_NOT_OLLAMA)
             vectors = list_at(data, "embeddings")
-            return embeddings_of(vectors, count_at(data, "prompt_eval_count"), texts=len(texts))
+            return answers.embeddings_of(vectors, count_at(data, "prompt_eval_count"), texts=len(texts))
 
         return await asyncio.to_thread(read)
 
@@ -109,13 +105,13 @@ class OllamaClient:
     async def version(self) -> str:
         reply = faults.read_object((await self.http.get("/api/version")).text, invalid=_NOT_OLLAMA)
         if not (version := text_at(reply, "version")):
-            raise InvalidReply(_NOT_OLLAMA)
+            raise transport.InvalidReply(_NOT_OLLAMA)
         return version
 
     async def _models(self, path: str) -> tuple[JsonObject, ...]:
         reply = faults.read_object((await self.http.get(path)).text, invalid=_NOT_OLLAMA)
         if not isinstance(reply.get("models"), list):
-            raise InvalidReply(_NOT_OLLAMA)
+            raise transport.InvalidReply(_NOT_OLLAMA)
         return tuple(objects_at(reply, "models"))
 
     async def _post(self, path: str, body: Mapping[str, paragone.Json]) -> JsonObject:
@@ -171,7 +167,9 @@ def read_version(version: str) -> tuple[int, ...]:
 _AT_ONCE = 4
 
 
-async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+async def describe(
+    http: transport.EndpointClient,
+) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
     """Return facts about a server, its models, and that it downloads models on request. Raises ParagoneError."""
     client = OllamaClient(http)
     version = await faults.await_reply(client.endpoint, client.version())
@@ -288,13 +286,13 @@ async def pull(
     done = total = 0
     begun = False
     async with (
-        EndpointClient(endpoint) as http,
+        transport.EndpointClient(endpoint) as http,
         contextlib.aclosing(OllamaClient(http).parts("/api/pull", {"model": model})) as parts,
     ):
         while True:
             try:
                 # a server sends nothing while it verifies the digest of a large file
-                part = await Wait().within(endpoint.options.load_timeout, anext(parts, None))
+                part = await transport.Wait().within(endpoint.options.load_timeout, anext(parts, None))
                 if part is None:
                     raise faults.IncompleteAnswer
             except faults.FAULTS as error:
@@ -335,7 +333,7 @@ def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool
             registry = "The server itself downloads the model: can it reach the registry?"
             hint = registry if _NO_REPLY.search(words) else ""
             return paragone.EngineError(f"{at} cancelled the download: {sentence_of(words)}", hint=hint)
-        case ReplyTimeout() if begun:
+        case transport.ReplyTimeout() if begun:
             sentence = f"{at} reported no progress of the download for {error.seconds:g} seconds."
             return paragone.EngineError(sentence, hint="load_timeout sets how long to wait.")
         case faults.IncompleteAnswer():

@@ -1,7 +1,5 @@
 """A model on an Ollama server: chats (https://docs.ollama.com/api/chat), loading and unloading."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import dataclasses
@@ -10,24 +8,12 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 import paragone
-from paragone import json_values
+from paragone import json_values, shared_options, texts
 from paragone.options import build, describe
-from paragone.shared_options import draw_seed
-from paragone.texts import size_text
-from paragone_remote import answers
+from paragone_remote import answers, engine, faults, transport
+from paragone_remote import options as remote_options
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.engine import Hold, Identity, ModelLoader, RemoteEngine, RemoteModel
-from paragone_remote.faults import await_reply
 from paragone_remote.ollama_api import client as api
-from paragone_remote.options import (
-    DEFAULT_CONTEXT,
-    OllamaLoadOptions,
-    OllamaSampling,
-    lines,
-    other_models,
-    plain,
-)
-from paragone_remote.transport import connected
 
 NANO = 1e-9
 
@@ -46,7 +32,7 @@ def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
 
 
 def make_body(
-    base: Mapping[str, paragone.Json], request: paragone.RunRequest, sampling: OllamaSampling
+    base: Mapping[str, paragone.Json], request: paragone.RunRequest, sampling: remote_options.OllamaSampling
 ) -> dict[str, paragone.Json]:
     """Return the body of a chat request. `base` has the fields that all requests of an engine share. Raises InputError."""
     messages: list[paragone.Json] = []
@@ -77,7 +63,7 @@ _NAMES = {"max_tokens": "num_predict"}
 
 _NUMBERS = {
     _NAMES.get(info.name, info.name): info
-    for info in describe(OllamaSampling)
+    for info in describe(remote_options.OllamaSampling)
     if info.kind in ("number", "whole number")
 }
 """The sampling options that are numbers, by Ollama's names."""
@@ -125,12 +111,12 @@ _SLOW_LOAD_S = 1.0
 """Seconds of loading within a run that cause a caution. The check of a loaded model takes 0.02 seconds."""
 
 
-class OllamaEngine(RemoteEngine[OllamaSampling]):
-    _sampling = OllamaSampling
+class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
+    _sampling = remote_options.OllamaSampling
 
     def __init__(
         self,
-        model: RemoteModel,
+        model: engine.RemoteModel,
         *,
         base: Mapping[str, paragone.Json],
         parameters: Mapping[str, paragone.Json],
@@ -145,7 +131,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         self._raw_prompt: str | None = None
 
     async def _answer(
-        self, request: paragone.RunRequest, sampling: OllamaSampling
+        self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
     ) -> AsyncGenerator[paragone.Event, None]:
         answers.refuse_unfinished_thinking(request, "Ollama")
         if request.cold:
@@ -193,16 +179,24 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                 yield read_finish(chunk, now)
                 return
 
-    def _with_seed(self, sampling: OllamaSampling, drawn_seed: int | None) -> OllamaSampling:
+    def _with_seed(
+        self, sampling: remote_options.OllamaSampling, drawn_seed: int | None
+    ) -> remote_options.OllamaSampling:
         if sampling.seed is not None or "seed" in self._parameters:
             return sampling
-        return dataclasses.replace(sampling, seed=draw_seed() if drawn_seed is None else drawn_seed)
+        return dataclasses.replace(
+            sampling, seed=shared_options.draw_seed() if drawn_seed is None else drawn_seed
+        )
 
-    def _settings(self, request: paragone.RunRequest, sampling: OllamaSampling) -> paragone.RunSettings:
+    def _settings(
+        self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
+    ) -> paragone.RunSettings:
         in_force = {**self._parameters, **answers.set_options(sampling)}
         return paragone.RunSettings(seed=json_values.count_at(in_force.get("seed")), sampling=in_force)
 
-    def _ask_prompt(self, request: paragone.RunRequest, sampling: OllamaSampling) -> answers.AskPrompt | None:
+    def _ask_prompt(
+        self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
+    ) -> answers.AskPrompt | None:
         if not self._renders or answers.has_images(request.messages):
             return None
 
@@ -223,12 +217,12 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             raise paragone.EngineError("Ollama takes no token ids.")
         return await self._client.embeddings(self._base, request.texts)
 
-    async def _identify(self) -> Identity:
+    async def _identify(self) -> engine.Identity:
         running = api.find_model(await self._client.running(), self._model)
         return api.identity_of(await self._client.version(), running)
 
 
-class OllamaLoader(ModelLoader):
+class OllamaLoader(engine.ModelLoader):
     """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
     def __init__(self, client: api.OllamaClient, base: Mapping[str, paragone.Json]) -> None:
@@ -237,16 +231,18 @@ class OllamaLoader(ModelLoader):
         self._base = base
 
     async def loaded(self) -> frozenset[str]:
-        running = await await_reply(self.endpoint, self._client.running())
+        running = await faults.await_reply(self.endpoint, self._client.running())
         return frozenset(api.full_name(json_values.text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
         del on_progress
         seconds = self.endpoint.options.load_timeout
-        await await_reply(self.endpoint, self._client.load(self._base), model=model, seconds=seconds)
+        await faults.await_reply(self.endpoint, self._client.load(self._base), model=model, seconds=seconds)
 
     async def unload(self, model: str) -> None:
-        await await_reply(self.endpoint, self._client.load({"model": model, "keep_alive": 0}), model=model)
+        await faults.await_reply(
+            self.endpoint, self._client.load({"model": model, "keep_alive": 0}), model=model
+        )
 
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
@@ -254,28 +250,30 @@ _BARE_TEMPLATE = "{{ .Prompt }}"
 
 async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
     """Load a model on a server. Cancelling closes the request, so that the server cancels the load too."""
-    options = build(OllamaLoadOptions, request.options, owner="Ollama")
+    options = build(remote_options.OllamaLoadOptions, request.options, owner="Ollama")
     endpoint = await make_endpoint(options)
-    async with connected(endpoint) as http:
+    async with transport.connected(endpoint) as http:
         client = api.OllamaClient(http)
-        version = await await_reply(endpoint, client.version())
+        version = await faults.await_reply(endpoint, client.version())
         details = await _details(client, request.model)
         size = await _size(client, request.model)
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
-        hold = Hold(
+        hold = engine.Hold(
             OllamaLoader(client, base),
             api.full_name(request.model),
             keeps_loaded=options.keep_alive is not None,
         )
         async with hold.taken(on_progress) as evictions:
             on_progress(paragone.LoadProgress(fraction=1.0))
-            running = api.find_model(await await_reply(endpoint, client.running()), request.model)
+            running = api.find_model(await faults.await_reply(endpoint, client.running()), request.model)
             loaded = _loaded(
                 request.model, endpoint, version, details, running, size, context, options, evictions
             )
             identity = api.identity_of(version, running)
-            model = RemoteModel(http=http, model=request.model, loaded=loaded, identity=identity, hold=hold)
+            model = engine.RemoteModel(
+                http=http, model=request.model, loaded=loaded, identity=identity, hold=hold
+            )
             return OllamaEngine(
                 model,
                 base=base,
@@ -287,27 +285,27 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
 async def _size(client: api.OllamaClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
     with contextlib.suppress(paragone.ParagoneError):  # some proxies pass on chats only
-        entry = api.find_model(await await_reply(client.endpoint, client.listed()), model)
+        entry = api.find_model(await faults.await_reply(client.endpoint, client.listed()), model)
         return json_values.count_at(entry, "size") or None
     return None
 
 
 async def _details(client: api.OllamaClient, model: str) -> json_values.JsonObject:
     try:
-        details = await await_reply(client.endpoint, client.details(model), model=model)
+        details = await faults.await_reply(client.endpoint, client.details(model), model=model)
     except paragone.InputError as error:
         if "no model" not in error.sentence:
             raise
-        listed = await await_reply(client.endpoint, client.listed())
-        names = [plain(json_values.text_at(entry, "model")) for entry in listed]
-        hint = other_models(model, names) if names else "The server has no models yet."
+        listed = await faults.await_reply(client.endpoint, client.listed())
+        names = [remote_options.plain(json_values.text_at(entry, "model")) for entry in listed]
+        hint = remote_options.other_models(model, names) if names else "The server has no models yet."
         if pull := api.pull_command(client.endpoint, model):
             hint = f"{hint} To download it: {pull}"
         raise paragone.InputError(error.sentence, hint=hint) from error
     able = json_values.texts_at(details, "capabilities")
     if able and "completion" not in able:
         raise paragone.InputError(
-            f"{plain(model)} does not generate text: its capabilities are {plain(', '.join(able))}."
+            f"{remote_options.plain(model)} does not generate text: its capabilities are {remote_options.plain(', '.join(able))}."
         )
     return details
 
@@ -317,10 +315,10 @@ def _usual_context(details: json_values.JsonObject) -> int:
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
             return int(wanted[1])
-    return min(api.trained_context(details) or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    return min(api.trained_context(details) or remote_options.DEFAULT_CONTEXT, remote_options.DEFAULT_CONTEXT)
 
 
-def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, paragone.Json]:
+def _base(model: str, options: remote_options.OllamaLoadOptions, context: int) -> dict[str, paragone.Json]:
     given = {name: getattr(options, name) for name in ("num_gpu", "num_thread", "num_batch")}
     load = {name: value for name, value in given.items() if value is not None}
     base: dict[str, paragone.Json] = {
@@ -346,14 +344,14 @@ def _loaded(
     running: json_values.JsonObject | None,
     size: int | None,
     context: int,
-    options: OllamaLoadOptions,
+    options: remote_options.OllamaLoadOptions,
     evictions: Sequence[paragone.Caution],
 ) -> paragone.LoadedModel:
     facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.shown}
     if able := json_values.texts_at(details, "capabilities"):
         facts["capabilities"] = endpoint.quote(", ".join(able))
     if template := json_values.text_at(details, "template"):
-        facts["chat template"] = lines(template)
+        facts["chat template"] = remote_options.lines(template)
     if weights := json_values.count_at(details, "model_info", "general.parameter_count"):
         facts["parameters"] = str(weights)
     for name, value in (("threads", options.num_thread), ("batch size", options.num_batch)):
@@ -361,11 +359,13 @@ def _loaded(
             facts[name] = str(value)
     in_memory, in_vram = json_values.count_at(running, "size"), json_values.count_at(running, "size_vram")
     if in_memory and in_vram is not None:
-        facts["in memory"] = f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
+        facts["in memory"] = (
+            f"{texts.size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
+        )
     in_force = json_values.count_at(running, "context_length")
     cautions: list[paragone.Caution] = []
     if json_values.text_at(details, "template").strip() == _BARE_TEMPLATE:
-        sentence = f"{plain(model)} has no chat template: the model continues the plain text of the messages."
+        sentence = f"{remote_options.plain(model)} has no chat template: the model continues the plain text of the messages."
         cautions.append(paragone.Caution(code="no-chat-template", sentence=sentence))
     trained = api.trained_context(details)
     if in_force and in_force < context:
@@ -381,15 +381,16 @@ def _loaded(
         cautions.append(paragone.Caution(code="beyond-trained-context", sentence=sentence))
     if (0,) < api.read_version(version) < api.SUPPORTS_TRUNCATE:
         sentence = (
-            f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
+            f"Ollama {remote_options.plain(version)} cuts a prompt that is too long without an error; "
             "paragone can infer this from the token count only."
         )
         cautions.append(paragone.Caution(code="may-truncate", sentence=sentence))
     return paragone.LoadedModel(
-        name=plain(model),
+        name=remote_options.plain(model),
         context=in_force or context,
         size=size,
-        quantization=plain(json_values.text_at(details, "details", "quantization_level")) or None,
+        quantization=remote_options.plain(json_values.text_at(details, "details", "quantization_level"))
+        or None,
         architecture=api.architecture(details),
         vision="vision" in able if able else None,
         capabilities=api.capabilities_of(version),

@@ -1,7 +1,5 @@
 """Identify an OpenAI-compatible server by the paths that only this kind of server has, and read what it reports."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses
@@ -17,11 +15,9 @@ from urllib.parse import quote
 
 from paragone import Event, Json, ModelInfo, Queued, json_values
 from paragone.options import describe
-from paragone_remote.faults import await_data, await_reply, data_of, optional_data
-from paragone_remote.options import OpenAISampling, plain
-from paragone_remote.transport import EndpointClient, InvalidReply
+from paragone_remote import faults, options, transport
 
-_NUMBERS = tuple(info.name for info in describe(OpenAISampling) if info.kind == "number")
+_NUMBERS = tuple(info.name for info in describe(options.OpenAISampling) if info.kind == "number")
 
 _OTHERS = {
     "mirostat": 0,
@@ -187,28 +183,28 @@ class ServerProperties:
         return self.kind.tokenize is not None and (raw or "chat tokens" in self.kind.can)
 
 
-async def identify(http: EndpointClient) -> ServerProperties:
+async def identify(http: transport.EndpointClient) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
     root = http.endpoint.root
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(optional_data(http, root + "/props"))  # llama-server
+        first = group.create_task(faults.optional_data(http, root + "/props"))  # llama-server
         # A llama-server would log the other requests as errors. A server that is silent is asked them all the same.
         await asyncio.wait([first], timeout=_ALONE_S)
         if first.done() and _is_llama_server(first.result()):
             return _llama_server(first.result())
         version, info, tabby, studio, swap, described = await asyncio.gather(
-            optional_data(http, root + "/version"),  # vLLM
-            optional_data(http, root + "/get_server_info"),  # SGLang
-            optional_data(http, root + "/v1/model"),  # TabbyAPI
-            optional_data(http, root + "/api/v0/models"),  # LM Studio
-            optional_data(http, root + "/running"),  # llama-swap
-            optional_data(http, root + "/openapi.json"),
+            faults.optional_data(http, root + "/version"),  # vLLM
+            faults.optional_data(http, root + "/get_server_info"),  # SGLang
+            faults.optional_data(http, root + "/v1/model"),  # TabbyAPI
+            faults.optional_data(http, root + "/api/v0/models"),  # LM Studio
+            faults.optional_data(http, root + "/running"),  # llama-swap
+            faults.optional_data(http, root + "/openapi.json"),
         )
     if _is_llama_server(props := first.result()):
         return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
         context = json_values.count_at(info, "context_length") or None
-        return _program("SGLang", plain(json_values.text_at(info, "version")), context)
+        return _program("SGLang", options.plain(json_values.text_at(info, "version")), context)
     about = json_values.object_at(described, "info")
     if "llama.cpp Python API" in json_values.text_at(about, "title"):
         # Chats and completions have the same fields for sampling (llama_cpp/server/types.py).
@@ -218,7 +214,7 @@ async def identify(http: EndpointClient) -> ServerProperties:
         values = {name: json_values.object_at(fields, name).get("default") for name in fields}
         return ServerProperties(
             kind=KINDS["llama-cpp-python"],
-            version=plain(json_values.text_at(about, "version")),
+            version=options.plain(json_values.text_at(about, "version")),
             defaults=sampling_defaults(values),
             facts={"program": "llama.cpp", **sampling_facts(values)},
         )
@@ -233,16 +229,16 @@ async def identify(http: EndpointClient) -> ServerProperties:
         return _program("LM Studio")
     if isinstance(swap.get("running"), list):
         return ServerProperties(kind=KINDS["llama-swap"])
-    if number := plain(json_values.text_at(version, "version")):
+    if number := options.plain(json_values.text_at(version, "version")):
         return _program("vLLM", number)
     return ServerProperties()
 
 
-async def identify_again(http: EndpointClient, server: ServerProperties) -> ServerProperties:
+async def identify_again(http: transport.EndpointClient, server: ServerProperties) -> ServerProperties:
     """Return the server's present properties. Servers other than llama-server are assumed unchanged."""
     if not server.kind.is_llama_server or server.routes:
         return server
-    props = await optional_data(http, f"{http.endpoint.root}/props")
+    props = await faults.optional_data(http, f"{http.endpoint.root}/props")
     return _llama_server(props) if _is_llama_server(props) else ServerProperties()
 
 
@@ -259,37 +255,37 @@ def _loaded_context(described: json_values.JsonObject, model: str) -> int | None
     return None
 
 
-async def of_model(http: EndpointClient, server: ServerProperties, model: str) -> ServerProperties:
+async def of_model(http: transport.EndpointClient, server: ServerProperties, model: str) -> ServerProperties:
     """Return the server's properties, with the properties of the loaded model `model`. Raises ParagoneError."""
     if server.routes:
         asked = http.get(f"{http.endpoint.root}/props", params={"model": model})
         seconds = http.endpoint.options.load_timeout
-        props = await await_data(http.endpoint, asked, model=model, seconds=seconds)
+        props = await faults.await_data(http.endpoint, asked, model=model, seconds=seconds)
         return dataclasses.replace(_llama_server(props), routes=True)
     if server.kind.name == "llama-swap":
-        props = await optional_data(http, f"{upstream(http.endpoint.root, model)}/props")
+        props = await faults.optional_data(http, f"{upstream(http.endpoint.root, model)}/props")
         if _is_llama_server(props):
             behind = _llama_server(props)
             # Requests pass through llama-swap, which can change the settings: only the model's properties are certain.
             certain = ("context", "vision", "template", "model_file")
             return dataclasses.replace(server, **{name: getattr(behind, name) for name in certain})
     if server.kind.name == "LM Studio":
-        described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
+        described = await faults.optional_data(http, f"{http.endpoint.root}/api/v1/models")
         return dataclasses.replace(server, context=_loaded_context(described, model))
     return server
 
 
-async def find_models(http: EndpointClient) -> tuple[ModelInfo, ...]:
+async def find_models(http: transport.EndpointClient) -> tuple[ModelInfo, ...]:
     """List the server's models. Raises ParagoneError."""
 
     async def list_them() -> Sequence[Json]:
         invalid = "a reply that is not a list of models"
-        listed = data_of(await http.get(f"{http.endpoint.url}/models"), invalid=invalid).get("data")
+        listed = faults.data_of(await http.get(f"{http.endpoint.url}/models"), invalid=invalid).get("data")
         if not isinstance(listed, list):
-            raise InvalidReply(invalid)
+            raise transport.InvalidReply(invalid)
         return listed
 
-    listed = await await_reply(http.endpoint, list_them())
+    listed = await faults.await_reply(http.endpoint, list_them())
     return tuple(
         _info(entry)
         for item in listed
@@ -299,7 +295,7 @@ async def find_models(http: EndpointClient) -> tuple[ModelInfo, ...]:
 
 def _info(entry: json_values.JsonObject) -> ModelInfo:
     model = entry["id"]
-    name = plain(json_values.text_at(entry, "id"))
+    name = options.plain(json_values.text_at(entry, "id"))
     meta = json_values.object_at(entry, "meta")  # llama-server's
     context = (
         json_values.count_at(entry, "max_model_len")  # vLLM, SGLang
@@ -312,10 +308,10 @@ def _info(entry: json_values.JsonObject) -> ModelInfo:
         model=name,
         name=name,
         size=json_values.count_at(meta, "size"),
-        quantization=plain(json_values.text_at(entry, "quantization"))
-        or _file_type(plain(json_values.text_at(meta, "ftype")))
+        quantization=options.plain(json_values.text_at(entry, "quantization"))
+        or _file_type(options.plain(json_values.text_at(meta, "ftype")))
         or None,
-        architecture=plain(json_values.text_at(entry, "arch")) or None,
+        architecture=options.plain(json_values.text_at(entry, "arch")) or None,
         parameters=json_values.count_at(meta, "n_params") or None,
         context=context,
         problem="" if name == model else "Its name has unprintable characters.",
@@ -350,7 +346,7 @@ def _llama_server(props: json_values.JsonObject) -> ServerProperties:
     values = json_values.object_at(
         settings, "params"
     )  # the token limit there is not the one that the server's argument -n sets
-    version = plain(json_values.text_at(props, "build_info"))
+    version = options.plain(json_values.text_at(props, "build_info"))
     build = _BUILD.fullmatch(version)
     facts = {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
     seed = json_values.count_at(values, "seed")
@@ -361,7 +357,7 @@ def _llama_server(props: json_values.JsonObject) -> ServerProperties:
         routes=json_values.text_at(props, "role") == "router",
         vision=json_values.flag_at(props, "modalities", "vision"),
         template=json_values.text_at(props, "chat_template") if "chat_template" in props else None,
-        model_file=plain(json_values.text_at(props, "model_path")),
+        model_file=options.plain(json_values.text_at(props, "model_path")),
         has_slots=json_values.flag_at(props, "endpoint_slots") is not False,
         seed=None if seed is None or seed >= _RANDOM else seed,
         defaults=sampling_defaults(values),
@@ -401,12 +397,12 @@ _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|to
 """Arguments that name the model or the address, or are secret."""
 
 
-async def find_launch(http: EndpointClient, model: str) -> tuple[tuple[str, ...], bool]:
+async def find_launch(http: transport.EndpointClient, model: str) -> tuple[tuple[str, ...], bool]:
     """Return the arguments of the server of a loaded model, without secrets, and whether it is behind llama-swap."""
-    listed = await optional_data(http, f"{http.endpoint.url}/models")
+    listed = await faults.optional_data(http, f"{http.endpoint.url}/models")
     entry = next((item for item in json_values.objects_at(listed, "data") if item.get("id") == model), {})
-    if plain(json_values.text_at(entry, "owned_by")) == "llama-swap":
-        running = await optional_data(http, f"{http.endpoint.root}/running")
+    if options.plain(json_values.text_at(entry, "owned_by")) == "llama-swap":
+        running = await faults.optional_data(http, f"{http.endpoint.root}/running")
         entry = next(
             (item for item in json_values.objects_at(running, "running") if item.get("model") == model), {}
         )
@@ -440,9 +436,9 @@ FINGERPRINT = "fp_ollama"
 """The `system_fingerprint` of Ollama's answers (openai/openai.go in its source)."""
 
 
-async def context_in_use(http: EndpointClient, model: str) -> int | None:
+async def context_in_use(http: transport.EndpointClient, model: str) -> int | None:
     """Return the size of a loaded model's context in tokens; None if unknown. Raises the exceptions in `faults.FAULTS`."""
-    found = data_of(await http.get(f"{http.endpoint.root}/api/ps"))
+    found = faults.data_of(await http.get(f"{http.endpoint.root}/api/ps"))
     for entry in json_values.objects_at(found, "models"):
         if json_values.text_at(entry, "name") in (model, f"{model}:latest"):
             return json_values.count_at(entry, "context_length")

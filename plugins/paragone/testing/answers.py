@@ -1,7 +1,5 @@
 """Checks of runs: events, counts, settings, ways to end a run early, and invalid input."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses
@@ -11,16 +9,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from paragone import errors, requests, wire
 from paragone.backend import Backend
-from paragone.errors import ContextOverflow, InputError, ParagoneError
 from paragone.events import Caution, Event, PromptProgress, RunSettings, Token
 from paragone.options import build, describe
-from paragone.requests import Message, OpenRequest, RunRequest
 from paragone.testing import runs
 from paragone.testing.opening import ignore
 from paragone.testing.runs import refused
 from paragone.testing.subject import CheckedRun, ConformanceFixtures, Subject
-from paragone.wire import Json
 
 LIMITS = (1, 2, 3, 4)
 """Values of max_tokens to test."""
@@ -108,7 +104,7 @@ class AnswerChecks(ConformanceFixtures):
         """The option `json_schema`, if any, makes answers follow the schema. An invalid schema raises InputError."""
         runs.needs(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
         for wrong in ("{", "[]", '{"type": "text"}'):
-            with pytest.raises(InputError) as refused:
+            with pytest.raises(errors.InputError) as refused:
                 await subject.run(subject.asked(also={"json_schema": wrong}))
             runs.check_error(refused.value)
         events = await subject.answer(
@@ -125,12 +121,12 @@ class AnswerChecks(ConformanceFixtures):
     async def test_every_kind_of_message_is_taken(self, subject: Subject) -> None:
         """A conversation can have a system message and earlier turns with thinking."""
         messages = (
-            Message(role="system", text="You are brief."),
-            Message(role="user", text="What is one and one?"),
-            Message(role="assistant", text="Two.", thinking="They want a sum."),
-            Message(role="user", text="And two and two?"),
+            requests.Message(role="system", text="You are brief."),
+            requests.Message(role="user", text="What is one and one?"),
+            requests.Message(role="assistant", text="Two.", thinking="They want a sum."),
+            requests.Message(role="user", text="And two and two?"),
         )
-        await subject.answer(RunRequest(messages=messages, sampling=subject.sampling))
+        await subject.answer(requests.RunRequest(messages=messages, sampling=subject.sampling))
 
     async def test_an_answer_is_continued(self, subject: Subject) -> None:
         """With the capability `continues`, the answer continues a final assistant message.
@@ -139,14 +135,14 @@ class AnswerChecks(ConformanceFixtures):
         """
         begun = "One, two, three,"
         messages = (
-            Message(role="user", text="Count from one to ten, in words."),
-            Message(role="assistant", text=begun),
+            requests.Message(role="user", text="Count from one to ten, in words."),
+            requests.Message(role="assistant", text=begun),
         )
-        run = subject.complete(RunRequest(messages=messages, sampling=subject.sampling))
+        run = subject.complete(requests.RunRequest(messages=messages, sampling=subject.sampling))
         if not subject.able.continues:
             try:
                 await run
-            except InputError as error:
+            except errors.InputError as error:
                 runs.check_error(error)
             return
         events = await run
@@ -266,7 +262,7 @@ class ReportChecks(ConformanceFixtures):
     async def test_a_plain_text_is_continued(self, subject: Subject) -> None:
         """A run without messages continues the plain text, without a chat template."""
         runs.needs(subject.able.plain_text, "the backend does not declare `plain_text`")
-        request = RunRequest(
+        request = requests.RunRequest(
             messages=(), text="The sea is deep, and", sampling=subject.sampling, prompt_ids=True
         )
         settings = settings_of(await subject.answer(request))
@@ -283,7 +279,7 @@ class ReportChecks(ConformanceFixtures):
             "the backend does not accept token ids, or does not tokenize",
         )
         ids = await subject.ids_of("The sea is deep, and")
-        request = RunRequest(messages=(), ids=ids, sampling=subject.sampling, prompt_ids=True)
+        request = requests.RunRequest(messages=(), ids=ids, sampling=subject.sampling, prompt_ids=True)
         events = await subject.answer(request)
         settings = settings_of(events)
         assert settings.prompt_ids in (None, ids), "the prompt is not the given tokens"
@@ -349,28 +345,30 @@ class StoppingChecks(ConformanceFixtures):
         await subject.interrupted(lambda: subject.engine.run(request), 3, cancel)
 
 
-NO_VALUE: Json = {"no": "option"}
+NO_VALUE: wire.Json = {"no": "option"}
 """A value that every option must refuse."""
 
 
 class RefusalChecks(ConformanceFixtures):
     """Invalid options, models and prompts."""
 
-    async def test_an_unknown_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_an_unknown_option_is_refused(
+        self, backend: Backend, opening: requests.OpenRequest
+    ) -> None:
         """The error for an unknown load option contains its name."""
         await self.refuses_to_open(backend, opening, "no_such_option", 1)
 
-    async def test_a_bad_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_a_bad_option_is_refused(self, backend: Backend, opening: requests.OpenRequest) -> None:
         """The error for an invalid value of a load option contains the option's name."""
         for info in describe(backend.load_options)[:1]:
             await self.refuses_to_open(backend, opening, info.name, NO_VALUE)
 
-    async def test_an_unknown_model_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_an_unknown_model_is_refused(self, backend: Backend, opening: requests.OpenRequest) -> None:
         """The error for an unknown model contains its name."""
         wrong = dataclasses.replace(opening, model="no-such-model")
         work = backend.open(wrong, ignore)
         await refused(
-            runs.within(self.patience, "refusing to open", work), "no-such-model", kind=ParagoneError
+            runs.within(self.patience, "refusing to open", work), "no-such-model", kind=errors.ParagoneError
         )
 
     async def test_an_unknown_sampling_option_is_refused(self, subject: Subject) -> None:
@@ -389,20 +387,22 @@ class RefusalChecks(ConformanceFixtures):
         context = subject.engine.loaded.context or 0
         runs.needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
         request = subject.asked(runs.words(context + 1))
-        error = await refused(subject.run(request, "refusing the prompt"), kind=ContextOverflow)
+        error = await refused(subject.run(request, "refusing the prompt"), kind=errors.ContextOverflow)
         assert error.context == context
         assert error.tokens >= context, f"ContextOverflow for {error.tokens} tokens, which fit in {context}"
         if subject.able.tokenize:
             assert error.tokens == len((await subject.prompt_of(request)).ids)
         await subject.still_answers()
 
-    async def refuses_to_open(self, backend: Backend, opening: OpenRequest, name: str, value: Json) -> None:
+    async def refuses_to_open(
+        self, backend: Backend, opening: requests.OpenRequest, name: str, value: wire.Json
+    ) -> None:
         """Check that opening with this value of an option raises an InputError that names the option."""
         wrong = dataclasses.replace(opening, options={**opening.options, name: value})
         work = backend.open(wrong, ignore)
-        await refused(runs.within(self.patience, "refusing to open", work), name, kind=InputError)
+        await refused(runs.within(self.patience, "refusing to open", work), name, kind=errors.InputError)
 
-    async def refuses_to_run(self, subject: Subject, name: str, value: Json) -> None:
+    async def refuses_to_run(self, subject: Subject, name: str, value: wire.Json) -> None:
         """Check that a run with this value of an option raises an InputError that names the option."""
         work = subject.run(subject.asked("Hello?", {name: value}), "refusing to run")
-        await refused(work, name, kind=InputError)
+        await refused(work, name, kind=errors.InputError)

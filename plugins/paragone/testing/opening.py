@@ -1,7 +1,5 @@
 """Checks of a backend's declarations, of opening and loading a model, of memory estimates, and of embeddings."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses
@@ -12,15 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from paragone import checks, discovery, errors, requests
 from paragone.backend import Backend, OpenEngine, Probe
-from paragone.checks import check_embeddings
-from paragone.discovery import checked_backend
-from paragone.errors import EngineError, InputError, ParagoneError
 from paragone.events import LoadProgress
 from paragone.facts import STANDARD_FACTS
 from paragone.models import WeightsFile
 from paragone.options import Options, build, describe, parse
-from paragone.requests import Embeddings, EmbedRequest, OpenRequest, TokenizeRequest
 from paragone.testing import runs
 from paragone.testing.subject import ConformanceFixtures, Opened, Subject
 
@@ -33,7 +28,7 @@ class DeclarationChecks(ConformanceFixtures):
 
     async def test_the_program_accepts_it(self, backend: Backend) -> None:
         """A backend has a name, a title and classes of options, and declares the current version of the plugin interface."""
-        checked_backend(backend)
+        discovery.checked_backend(backend)
         assert backend.title.strip(), "the title is empty"
 
     async def test_quantizations_have_plausible_sizes(self, backend: Backend) -> None:
@@ -54,7 +49,7 @@ class DeclarationChecks(ConformanceFixtures):
             built = build(options, {info.name: info.default})
             assert built == options(), f"the default of {info.name!r} changes when it is checked"
 
-    async def test_reached_addresses_are_valid(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_reached_addresses_are_valid(self, backend: Backend, opening: requests.OpenRequest) -> None:
         """`reaches` returns valid addresses, and none for a local engine without options."""
         addresses = backend.reaches(opening.model, opening.options)
         assert isinstance(addresses, tuple), f"{addresses!r} is not a tuple"
@@ -85,7 +80,7 @@ class DeclarationChecks(ConformanceFixtures):
             twice = {name for name in names if names.count(name) > 1}
             assert not twice, f"several options for {', '.join(sorted(twice))}"
 
-    async def test_the_probe_is_complete(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_the_probe_is_complete(self, backend: Backend, opening: requests.OpenRequest) -> None:
         """A probe returns facts, or the reason why the backend is not usable and a remedy."""
         probe = await runs.within(self.patience, "the probe", backend.probe(opening.python))
         check_probe(probe)
@@ -95,7 +90,9 @@ class DeclarationChecks(ConformanceFixtures):
         """A probe with an interpreter that does not exist also returns a result."""
         check_probe(await runs.within(self.patience, "the probe", backend.probe("/nowhere/bin/python")))
 
-    async def test_it_lists_models(self, backend: Backend, opening: OpenRequest, tmp_path: Path) -> None:
+    async def test_it_lists_models(
+        self, backend: Backend, opening: requests.OpenRequest, tmp_path: Path
+    ) -> None:
         """Empty and missing folders cause no error, and a model on disk is found in its folder."""
         folders = [str(tmp_path), str(tmp_path / "not there")]
         model = Path(opening.model)
@@ -111,7 +108,7 @@ class DeclarationChecks(ConformanceFixtures):
             found = [Path(info.model) for info in models]
             assert any(path.exists() and path.samefile(model) for path in found), f"{model} was not found"
 
-    async def test_its_server_is_described(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_its_server_is_described(self, backend: Backend, opening: requests.OpenRequest) -> None:
         """A backend with servers describes the server of the model to open."""
         report = await runs.within(self.patience, "describing the server", backend.endpoint(opening.options))
         if report is not None:
@@ -179,7 +176,9 @@ class OpeningChecks(ConformanceFixtures):
                 value = engine.loaded.facts[info.fact]
                 build(backend.load_options, {info.name: parse(backend.load_options, info.name, value)})
 
-    async def test_two_engines_are_open_side_by_side(self, opening: OpenRequest, subject: Subject) -> None:
+    async def test_two_engines_are_open_side_by_side(
+        self, opening: requests.OpenRequest, subject: Subject
+    ) -> None:
         """Two engines answer at the same time, and closing the second does not affect the first."""
         other = await subject.within("opening", subject.backend.open(opening, ignore))
         try:
@@ -194,7 +193,7 @@ class OpeningChecks(ConformanceFixtures):
         await subject.complete(request)
 
     async def test_opening_can_be_cancelled(
-        self, backend: Backend, opening: OpenRequest, sampling: runs.Sampling
+        self, backend: Backend, opening: requests.OpenRequest, sampling: runs.Sampling
     ) -> None:
         """A cancelled task that opens a model ends soon. The next task can open the model."""
         task = asyncio.create_task(opened_and_closed(backend, opening))
@@ -214,26 +213,28 @@ class OpeningChecks(ConformanceFixtures):
             await runs.within(self.patience, "closing", engine.close())
 
     async def test_a_closed_engine_cannot_be_used(
-        self, backend: Backend, opening: OpenRequest, sampling: runs.Sampling
+        self, backend: Backend, opening: requests.OpenRequest, sampling: runs.Sampling
     ) -> None:
         """An engine can be closed twice, and a closed engine raises errors."""
         engine = await runs.within(self.patience, "opening", backend.open(opening, ignore))
         await runs.within(self.patience, "closing", engine.close())
         await runs.within(self.patience, "closing again", engine.close())
         await runs.within(self.patience, "stopping a closed engine", engine.stop())
-        with pytest.raises(ParagoneError):
+        with pytest.raises(errors.ParagoneError):
             await runs.within(
                 self.patience,
                 "refusing to answer",
                 runs.events_of(engine.run(runs.asked("Hello?", sampling))),
             )
-        with pytest.raises(ParagoneError):
+        with pytest.raises(errors.ParagoneError):
             await runs.within(
-                self.patience, "refusing to tokenize", engine.tokenize(TokenizeRequest(text="Hello?"))
+                self.patience,
+                "refusing to tokenize",
+                engine.tokenize(requests.TokenizeRequest(text="Hello?")),
             )
 
 
-async def opened_and_closed(backend: Backend, opening: OpenRequest) -> None:
+async def opened_and_closed(backend: Backend, opening: requests.OpenRequest) -> None:
     """Open an engine, and close the engine if opening succeeds."""
     engine = await backend.open(opening, ignore)
     await engine.close()
@@ -247,14 +248,14 @@ class LoadingChecks(ConformanceFixtures):
     """The capability `loads`. No other program may use the model during these tests."""
 
     async def test_the_server_tells_that_the_model_is_loaded(
-        self, opening: OpenRequest, subject: Subject
+        self, opening: requests.OpenRequest, subject: Subject
     ) -> None:
         """While an engine is open, a server that loads models describes the model as loaded."""
         if subject.able.loads:
             assert await is_loaded(subject, opening), "the server does not say that the model is loaded"
 
     async def test_the_last_engine_to_be_closed_unloads_the_model(
-        self, opening: OpenRequest, opened: Opened, subject: Subject
+        self, opening: requests.OpenRequest, opened: Opened, subject: Subject
     ) -> None:
         """Closing one of two engines keeps the model loaded; closing the other engine unloads the model."""
         loads = subject.able.loads
@@ -270,7 +271,7 @@ class LoadingChecks(ConformanceFixtures):
             assert not await is_loaded(subject, opening), "no engine is open, but the model is loaded"
 
 
-async def is_loaded(subject: Subject, opening: OpenRequest) -> bool:
+async def is_loaded(subject: Subject, opening: requests.OpenRequest) -> bool:
     """Return whether the server describes the model as loaded."""
     report = await subject.within("describing the server", subject.backend.endpoint(opening.options))
     assert report is not None, "a backend that loads models must describe its server"
@@ -284,11 +285,11 @@ async def is_loaded(subject: Subject, opening: OpenRequest) -> bool:
 class EstimateChecks(ConformanceFixtures):
     """The method `estimate`."""
 
-    async def test_memory_is_estimated(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_memory_is_estimated(self, backend: Backend, opening: requests.OpenRequest) -> None:
         """An estimate lists the memory for each purpose. Backends without estimates raise an error."""
         if not backend.capabilities.estimate:
             work = runs.within(self.patience, "an estimate", backend.estimate(opening))
-            await runs.refused(work, kind=ParagoneError)
+            await runs.refused(work, kind=errors.ParagoneError)
             return
         estimate = await runs.within(self.patience, "an estimate", backend.estimate(opening))
         runs.check_plain(estimate)
@@ -304,7 +305,7 @@ class EstimateChecks(ConformanceFixtures):
         for number in (estimate.trained_context, estimate.parameters):
             assert number is None or number > 0, f"{estimate!r}"
 
-    async def test_the_parts_of_a_model_add_up(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_the_parts_of_a_model_add_up(self, backend: Backend, opening: requests.OpenRequest) -> None:
         """The parts of a layout have, in total, as many bytes of KV cache and of weights as the devices."""
         runs.needs(backend.capabilities.estimate, "the backend does not estimate")
         estimate = await runs.within(self.patience, "an estimate", backend.estimate(opening))
@@ -325,7 +326,9 @@ class EstimateChecks(ConformanceFixtures):
         weights = sum(device.weights for device in estimate.devices)
         assert 0.99 * least <= weights <= 1.01 * most, f"the parts have {least} bytes of weights"
 
-    async def test_an_estimate_fails_like_opening(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_an_estimate_fails_like_opening(
+        self, backend: Backend, opening: requests.OpenRequest
+    ) -> None:
         """The error for a missing model or an unknown option contains its name."""
         runs.needs(backend.capabilities.estimate, "the backend does not estimate")
         options = {**opening.options, "no_such_option": 1}
@@ -335,7 +338,7 @@ class EstimateChecks(ConformanceFixtures):
         ):
             work = backend.estimate(wrong)
             await runs.refused(
-                runs.within(self.patience, "refusing to estimate", work), name, kind=InputError
+                runs.within(self.patience, "refusing to estimate", work), name, kind=errors.InputError
             )
 
 
@@ -350,12 +353,12 @@ class EmbeddingChecks(ConformanceFixtures):
     async def test_texts_are_embedded(self, subject: Subject) -> None:
         """Each text has a vector, which does not depend on the other texts. Backends without embeddings raise an error."""
         if not subject.able.embeddings:
-            await runs.refused(embed(subject, EmbedRequest(texts=TEXTS)), kind=ParagoneError)
+            await runs.refused(embed(subject, requests.EmbedRequest(texts=TEXTS)), kind=errors.ParagoneError)
             return
-        vectors = check_vectors(await embed(subject, EmbedRequest(texts=(*TEXTS, TEXTS[0]))), 4)
+        vectors = check_vectors(await embed(subject, requests.EmbedRequest(texts=(*TEXTS, TEXTS[0]))), 4)
         assert cosine(vectors[0], vectors[3]) > SAME, "equal texts have different embeddings"
         for at, text in enumerate(TEXTS):
-            (alone,) = check_vectors(await embed(subject, EmbedRequest(texts=(text,))), 1)
+            (alone,) = check_vectors(await embed(subject, requests.EmbedRequest(texts=(text,))), 1)
             assert cosine(alone, vectors[at]) > SAME, f"the embedding of {text!r} depends on the other texts"
         assert cosine(vectors[0], vectors[1]) < SAME, "different texts have the same embedding"
 
@@ -367,7 +370,7 @@ class EmbeddingChecks(ConformanceFixtures):
             "the backend does not embed token ids, or does not tokenize",
         )
         ids = await subject.ids_of(TEXTS[0])
-        found = await embed(subject, EmbedRequest(ids=(ids, ids[:2], ids)))
+        found = await embed(subject, requests.EmbedRequest(ids=(ids, ids[:2], ids)))
         vectors = check_vectors(found, 3)
         assert cosine(vectors[0], vectors[2]) > SAME, "equal tokens have different embeddings"
         assert cosine(vectors[0], vectors[1]) < SAME, "different tokens have the same embedding"
@@ -376,24 +379,26 @@ class EmbeddingChecks(ConformanceFixtures):
     async def test_embedding_can_be_stopped(self, subject: Subject) -> None:
         """`stop` ends `embed` soon, with an EngineError unless all vectors are complete. The engine is then free."""
         runs.needs(subject.able.embeddings, "the backend computes no embeddings")
-        task = asyncio.ensure_future(subject.engine.embed(EmbedRequest(texts=(subject.long_text(500),) * 16)))
+        task = asyncio.ensure_future(
+            subject.engine.embed(requests.EmbedRequest(texts=(subject.long_text(500),) * 16))
+        )
         await asyncio.sleep(0.05)
         await runs.within(subject.grace, "`stop`", subject.engine.stop())
         try:
             await runs.within(subject.grace, "ending embeddings that were stopped", task)
-        except EngineError as error:
+        except errors.EngineError as error:
             runs.check_error(error)
         await subject.still_answers()
 
 
-async def embed(subject: Subject, request: EmbedRequest) -> Embeddings:
+async def embed(subject: Subject, request: requests.EmbedRequest) -> requests.Embeddings:
     """Return the embeddings of texts."""
     return await subject.within("embedding", subject.engine.embed(request))
 
 
-def check_vectors(found: Embeddings, count: int) -> tuple[tuple[float, ...], ...]:
+def check_vectors(found: requests.Embeddings, count: int) -> tuple[tuple[float, ...], ...]:
     """Check the embeddings of `count` texts, and return the vectors."""
-    check_embeddings(found, count)
+    checks.check_embeddings(found, count)
     assert all(any(vector) for vector in found.vectors), "an embedding is all zeros"
     assert found.prompt_tokens is None or found.prompt_tokens >= count, (
         f"{found.prompt_tokens} tokens of {count} texts"

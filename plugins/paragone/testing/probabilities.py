@@ -1,7 +1,5 @@
 """Checks of tokenization and of log-probabilities. Backends without these features must raise errors."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import math
@@ -10,9 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from paragone import requests
-from paragone.backend import OpenEngine
-from paragone.errors import InputError, ParagoneError
+from paragone import backend, errors, requests
 from paragone.events import Alternative, Event, PromptProgress, Token
 from paragone.testing import runs
 from paragone.testing.subject import ConformanceFixtures, Subject
@@ -31,7 +27,7 @@ class ProbabilityChecks(ConformanceFixtures):
         """`tokenize` counts as many tokens as the run's prompt has. Backends without `tokenize` raise an error."""
         request = subject.asked("How long is this prompt?")
         if not subject.able.tokenize:
-            await runs.refused(subject.prompt_of(request), kind=ParagoneError)
+            await runs.refused(subject.prompt_of(request), kind=errors.ParagoneError)
             return
         tokenized = await subject.prompt_of(request)
         runs.check_plain(tokenized)
@@ -69,7 +65,7 @@ class ProbabilityChecks(ConformanceFixtures):
         if not subject.able.logprobs:
             try:
                 check_bare(await subject.run(request), "the backend does not declare log-probabilities")
-            except ParagoneError as error:
+            except errors.ParagoneError as error:
                 runs.check_error(error)
             return
         events = await subject.run(request)
@@ -178,7 +174,7 @@ class ScoreChecks(ConformanceFixtures):
         messages = subject.asked("Tell me of the sea.").messages if answering else ()
         request = requests.ScoreRequest(text=TEXT, messages=messages, top=2)
         if not subject.able.score:
-            await runs.refused(subject.score(request), kind=ParagoneError)
+            await runs.refused(subject.score(request), kind=errors.ParagoneError)
             return
         events = await subject.score(request)
         runs.check_events(events, scoring=True)
@@ -259,7 +255,7 @@ class DistributionChecks(ConformanceFixtures):
         """Each token has a row as wide as the vocabulary. Backends without distributions raise an error."""
         if not subject.able.distributions:
             work = rows_of(subject.engine, requests.DistributionsRequest(ids=(0, 1)))
-            await runs.refused(subject.within("distributions", work), kind=ParagoneError)
+            await runs.refused(subject.within("distributions", work), kind=errors.ParagoneError)
             return
         ids = await subject.ids_of(DISTRIBUTIONS_TEXT)
         size = await subject.vocabulary_size()
@@ -311,14 +307,14 @@ class DistributionChecks(ConformanceFixtures):
         for sequence in wrong:
             request = requests.DistributionsRequest(ids=sequence, start=len(sequence) - 1)
             work = rows_of(subject.engine, request)
-            await runs.refused(subject.within("refusing a sequence", work), kind=InputError)
+            await runs.refused(subject.within("refusing a sequence", work), kind=errors.InputError)
         await subject.still_answers()
 
     async def test_the_vocabulary_stays_the_same(self, subject: Subject) -> None:
         """The vocabulary has a size and a fingerprint. Backends that cannot list their vocabulary raise an error."""
         try:
             vocabulary = await subject.within("the vocabulary", subject.engine.vocabulary())
-        except ParagoneError as error:
+        except errors.ParagoneError as error:
             assert not subject.able.distributions, "a backend with distributions must return its vocabulary"
             runs.check_error(error)
             return
@@ -331,7 +327,9 @@ class DistributionChecks(ConformanceFixtures):
         assert again == vocabulary, "a second request returns another vocabulary"
 
 
-async def rows_of(engine: OpenEngine, request: requests.DistributionsRequest) -> list[Sequence[float]]:
+async def rows_of(
+    engine: backend.OpenEngine, request: requests.DistributionsRequest
+) -> list[Sequence[float]]:
     """Check the positions of all rows and return the rows. Copy each block before the next block is requested."""
     rows: list[Sequence[float]] = []
     async with contextlib.aclosing(engine.distributions(request)) as blocks:
@@ -357,7 +355,7 @@ class TopTokensChecks(ConformanceFixtures):
         """Each position has its likeliest tokens in order. Backends without `top_tokens` raise an error."""
         if not subject.able.top_tokens:
             work = tops_of(subject.engine, requests.TopTokensRequest(ids=(0, 1)))
-            await runs.refused(subject.within("top tokens", work), kind=ParagoneError)
+            await runs.refused(subject.within("top tokens", work), kind=errors.ParagoneError)
             return
         ids = await subject.ids_of(TOP_TOKENS_TEXT)
         request = requests.TopTokensRequest(ids=ids, start=2, top=4)
@@ -404,6 +402,8 @@ def check_top(top: tuple[Alternative, ...], count: int, size: int) -> None:
     )
 
 
-async def tops_of(engine: OpenEngine, request: requests.TopTokensRequest) -> list[tuple[Alternative, ...]]:
+async def tops_of(
+    engine: backend.OpenEngine, request: requests.TopTokensRequest
+) -> list[tuple[Alternative, ...]]:
     """Return the top tokens of all positions."""
     return [top async for top in engine.top_tokens(request)]

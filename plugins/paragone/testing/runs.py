@@ -1,7 +1,5 @@
 """Helpers of the checks: deadlines, requests, checks of events, and the engine's numerical noise."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
@@ -12,16 +10,13 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 import pytest
 
-from paragone.backend import OpenEngine
-from paragone.errors import ParagoneError
+from paragone import backend, errors, requests, wire
 from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
-from paragone.requests import DistributionsRequest, Message, RunRequest
-from paragone.wire import Json, Value, from_json, to_json
 
 T = TypeVar("T")
-E = TypeVar("E", bound=ParagoneError)
+E = TypeVar("E", bound=errors.ParagoneError)
 
-Sampling: TypeAlias = Mapping[str, Json]
+Sampling: TypeAlias = Mapping[str, wire.Json]
 """Sampling options by name."""
 
 COUNTING = "Count from one to one thousand, in words. Do not stop before you are there."
@@ -56,10 +51,12 @@ async def refused(work: Awaitable[object], *names: str, kind: type[E]) -> E:
     return caught.value
 
 
-def asked(text: str, sampling: Sampling, *, cold: bool = False, logprobs: int | None = None) -> RunRequest:
+def asked(
+    text: str, sampling: Sampling, *, cold: bool = False, logprobs: int | None = None
+) -> requests.RunRequest:
     """Return the request for one user message."""
-    messages = (Message(role="user", text=text),)
-    return RunRequest(messages=messages, sampling=sampling, cold=cold, logprobs=logprobs)
+    messages = (requests.Message(role="user", text=text),)
+    return requests.RunRequest(messages=messages, sampling=sampling, cold=cold, logprobs=logprobs)
 
 
 def words(count: int) -> str:
@@ -92,7 +89,7 @@ def finish_of(events: Sequence[Event]) -> Finish:
     return last
 
 
-def check_error(error: ParagoneError, *names: str) -> None:
+def check_error(error: errors.ParagoneError, *names: str) -> None:
     """Check that an error is readable: a sentence without Python exceptions that contains `names`."""
     assert error.sentence.strip(), "the error has no sentence for the user"
     assert not re.search(r"Traceback|\b[A-Z]\w+(Error|Exception)\b", error.sentence), (
@@ -102,10 +99,10 @@ def check_error(error: ParagoneError, *names: str) -> None:
         assert name in str(error), f"the error does not name {name!r}: {str(error)!r}"
 
 
-def check_plain(value: Value) -> None:
+def check_plain(value: wire.Value) -> None:
     """Check that the fields of a value have their declared types and survive a round trip through JSON."""
     try:
-        again = from_json(type(value), json.loads(json.dumps(to_json(value))))
+        again = wire.from_json(type(value), json.loads(json.dumps(wire.to_json(value))))
     except (TypeError, ValueError) as error:
         raise AssertionError(f"{value!r} has a field of the wrong type: {error}") from error
     assert again == value, f"{value!r} becomes {again!r} when converted to JSON and back"
@@ -174,7 +171,7 @@ def noise_between(one: Sequence[float], other: Sequence[float]) -> Noise:
     return Noise(sum(differences) / len(differences), max(differences))
 
 
-async def noise_of(engine: OpenEngine, ids: Sequence[int]) -> Noise:
+async def noise_of(engine: backend.OpenEngine, ids: Sequence[int]) -> Noise:
     """Measure the noise of an engine with distributions, by computing a sequence in several batch sizes."""
     own = await log_probabilities(engine, ids)
     found = [noise_between(own, await log_probabilities(engine, ids, batch)) for batch in BATCHES]
@@ -182,10 +179,10 @@ async def noise_of(engine: OpenEngine, ids: Sequence[int]) -> Noise:
 
 
 async def log_probabilities(
-    engine: OpenEngine, ids: Sequence[int], batch: int | None = None, start: int = 0
+    engine: backend.OpenEngine, ids: Sequence[int], batch: int | None = None, start: int = 0
 ) -> list[float]:
     """Return the log-probabilities of the tokens after `start`, from the distributions before them."""
-    request = DistributionsRequest(ids=tuple(ids[:-1]), start=start, batch=batch)
+    request = requests.DistributionsRequest(ids=tuple(ids[:-1]), start=start, batch=batch)
     found: list[float] = []
     async with contextlib.aclosing(engine.distributions(request)) as blocks:
         async for block in blocks:

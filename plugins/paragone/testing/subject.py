@@ -11,11 +11,9 @@ from typing import ClassVar, TypeVar
 import pytest
 import pytest_asyncio
 
+from paragone import models, options, requests
 from paragone.backend import Backend, OpenEngine
 from paragone.events import Event, LoadProgress
-from paragone.models import Capabilities
-from paragone.options import describe
-from paragone.requests import OpenRequest, RunRequest, ScoreRequest, TokenizedText, TokenizeRequest
 from paragone.testing import runs
 
 T = TypeVar("T")
@@ -41,7 +39,7 @@ class Subject:
     grace: float
 
     @property
-    def able(self) -> Capabilities:
+    def able(self) -> models.Capabilities:
         """The capabilities of the engine."""
         return self.engine.loaded.capabilities or self.backend.capabilities
 
@@ -56,7 +54,7 @@ class Subject:
         *,
         cold: bool = False,
         logprobs: int | None = None,
-    ) -> RunRequest:
+    ) -> requests.RunRequest:
         """Return the request for a short answer to one user message. `also` has additional sampling options."""
         return runs.asked(text, {**self.sampling, **(also or {})}, cold=cold, logprobs=logprobs)
 
@@ -68,17 +66,17 @@ class Subject:
         """Return the result of a step; fail the test if the step takes too long."""
         return await runs.within(self.patience, what, work)
 
-    async def run(self, request: RunRequest, what: str = "an answer") -> list[Event]:
+    async def run(self, request: requests.RunRequest, what: str = "an answer") -> list[Event]:
         """Return the events of a run."""
         return await self.within(what, runs.events_of(self.engine.run(request)))
 
-    async def complete(self, request: RunRequest, what: str = "an answer") -> list[Event]:
+    async def complete(self, request: requests.RunRequest, what: str = "an answer") -> list[Event]:
         """Return the events of a run, which must be valid."""
         events = await self.run(request, what)
         runs.check_events(events)
         return events
 
-    async def answer(self, request: RunRequest) -> list[Event]:
+    async def answer(self, request: requests.RunRequest) -> list[Event]:
         """Return the events of a run, which must be valid and have a text."""
         events = await self.complete(request)
         assert runs.text_of(events), "the answer is empty"
@@ -88,22 +86,24 @@ class Subject:
         """Check that the engine is free and answers another prompt completely."""
         await self.complete(self.asked(), "the next answer")
 
-    async def score(self, request: ScoreRequest) -> list[Event]:
+    async def score(self, request: requests.ScoreRequest) -> list[Event]:
         """Return the events of a score."""
         return await self.within("scoring", runs.events_of(self.engine.score(request)))
 
-    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
         """Return the tokens of a conversation or a text."""
         return await self.within("tokenizing", self.engine.tokenize(request))
 
-    async def prompt_of(self, request: RunRequest) -> TokenizedText:
+    async def prompt_of(self, request: requests.RunRequest) -> requests.TokenizedText:
         """Return the tokens of a run's prompt."""
-        return await self.tokenize(TokenizeRequest(messages=request.messages, sampling=request.sampling))
+        return await self.tokenize(
+            requests.TokenizeRequest(messages=request.messages, sampling=request.sampling)
+        )
 
     async def ids_of(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a text."""
         assert self.able.tokenize, "a backend with distributions or top tokens must be able to tokenize"
-        return (await self.tokenize(TokenizeRequest(text=text))).ids
+        return (await self.tokenize(requests.TokenizeRequest(text=text))).ids
 
     async def vocabulary_size(self) -> int:
         """Return the number of tokens in the vocabulary."""
@@ -158,7 +158,7 @@ class Subject:
 
 def has_option(backend: Backend, name: str) -> bool:
     """Whether the backend has this sampling option."""
-    return any(info.name == name for info in describe(backend.sampling))
+    return any(info.name == name for info in options.describe(backend.sampling))
 
 
 class CheckedRun:
@@ -206,7 +206,7 @@ class Opened:
         self.progress: list[LoadProgress] = []
         """The progress reports while the engine was opened."""
 
-    async def get(self, backend: Backend, opening: OpenRequest, patience: float) -> OpenEngine:
+    async def get(self, backend: Backend, opening: requests.OpenRequest, patience: float) -> OpenEngine:
         """Return the engine. Open the engine if it is not open."""
         if self.engine is None:
             self.progress.clear()
@@ -234,7 +234,7 @@ class ConformanceFixtures:
         raise NotImplementedError("override the fixture `backend`: return the backend to test")
 
     @pytest.fixture
-    def opening(self) -> OpenRequest:
+    def opening(self) -> requests.OpenRequest:
         """Return the request to open: a model, and options that suit a test. Override this fixture."""
         raise NotImplementedError("override the fixture `opening`: return an OpenRequest for a small model")
 
@@ -265,7 +265,7 @@ class ConformanceFixtures:
 
     @pytest_asyncio.fixture(loop_scope="class")
     async def engine(
-        self, backend: Backend, opening: OpenRequest, opened: Opened, request: pytest.FixtureRequest
+        self, backend: Backend, opening: requests.OpenRequest, opened: Opened, request: pytest.FixtureRequest
     ) -> AsyncIterator[OpenEngine]:
         """Yield an open engine, and close the engine after a failed test."""
         failed_before = request.session.testsfailed

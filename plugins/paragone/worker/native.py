@@ -1,7 +1,5 @@
 """The base class of backends whose engine runs in a worker process, and the environment that its library needs."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses
@@ -12,19 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from paragone import requests
-from paragone.backend import Backend, OnProgress, OpenEngine, Probe
+from paragone import backend, errors, events, options, requests, threads, wire
 from paragone.crash_causes import CrashCause
-from paragone.errors import EngineError, ParagoneError
-from paragone.events import Event, LoadProgress
 from paragone.models import LoadedModel, MemoryEstimate, ModelInfo
 from paragone.network import GUARD
-from paragone.options import build
-from paragone.threads import in_daemon_thread
-from paragone.wire import Value
-from paragone.worker import protocol
-from paragone.worker.client import Worker
-from paragone.worker.process import start_worker
+from paragone.worker import client, process, protocol
 
 __all__ = ["Build", "Environment", "NativeBackend"]
 
@@ -64,10 +54,10 @@ class Environment:
     """
 
 
-R = TypeVar("R", bound=Value)
+R = TypeVar("R", bound=wire.Value)
 
 
-class NativeBackend(Backend):
+class NativeBackend(backend.Backend):
     """A backend that names an `Engine`, which runs in a worker process."""
 
     engine: ClassVar[str] = ""
@@ -83,48 +73,50 @@ class NativeBackend(Backend):
         """List the models in these folders and their subfolders. This method may block: it is called in a thread."""
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        return await asyncio.wrap_future(in_daemon_thread(lambda: self.find_models(folders)))
+        return await asyncio.wrap_future(threads.in_daemon_thread(lambda: self.find_models(folders)))
 
-    async def probe(self, python: str | None = None) -> Probe:
+    async def probe(self, python: str | None = None) -> backend.Probe:
         try:
             worker = await self._start(python, None)
-        except ParagoneError as error:
-            return Probe(usable=False, reason=error.sentence, remedy=error.hint)
+        except errors.ParagoneError as error:
+            return backend.Probe(usable=False, reason=error.sentence, remedy=error.hint)
         try:
             return await worker.answer(protocol.PROBE, protocol.Nothing())
-        except ParagoneError as error:
-            return Probe(usable=False, reason=error.sentence, remedy=error.hint or self.install)
+        except errors.ParagoneError as error:
+            return backend.Probe(usable=False, reason=error.sentence, remedy=error.hint or self.install)
         finally:
             await worker.close()
 
-    async def open(self, request: requests.OpenRequest, on_progress: OnProgress) -> OpenEngine:
-        build(self.load_options, request.options, owner=self.title)
+    async def open(
+        self, request: requests.OpenRequest, on_progress: backend.OnProgress
+    ) -> backend.OpenEngine:
+        options.build(self.load_options, request.options, owner=self.title)
         worker = await self._start_for(request)
         try:
             async with contextlib.aclosing(worker.job(protocol.LOAD, request)) as messages:
                 async for message in messages:
                     if isinstance(message, protocol.Progress):
-                        on_progress(LoadProgress(fraction=message.fraction))
+                        on_progress(events.LoadProgress(fraction=message.fraction))
                     elif isinstance(message, LoadedModel):
                         able = message.capabilities or self.capabilities
                         return WorkerEngine(worker, dataclasses.replace(message, capabilities=able))
         except BaseException:
             await worker.close()
             raise
-        raise EngineError("The engine's process did not answer.")
+        raise errors.EngineError("The engine's process did not answer.")
 
     async def estimate(self, request: requests.OpenRequest) -> MemoryEstimate:
         """Return the memory that opening a model would take, computed in a temporary worker."""
         if not self.capabilities.estimate:
             return await super().estimate(request)
-        build(self.load_options, request.options, owner=self.title)
+        options.build(self.load_options, request.options, owner=self.title)
         worker = await self._start_for(request)
         try:
             return await worker.answer(protocol.ESTIMATE, request)
         finally:
             await worker.close()
 
-    async def _start_for(self, request: requests.OpenRequest) -> Worker:
+    async def _start_for(self, request: requests.OpenRequest) -> client.Worker:
         """Start a worker, with the network if the request names an address.
 
         Raises InputError if the request names an address while paragone is offline.
@@ -134,19 +126,21 @@ class NativeBackend(Backend):
             GUARD.give_network(f"{self.title} with {', '.join(addresses)}")
         return await self._start(request.python, request.log, network=bool(addresses))
 
-    async def _start(self, python: str | None, log: str | None, *, network: bool = False) -> Worker:
+    async def _start(self, python: str | None, log: str | None, *, network: bool = False) -> client.Worker:
         packages = ("paragone", self.engine.partition(".")[0].partition(":")[0])
-        return await Worker.connect(
-            *await start_worker(self.engine, packages, python, log, self.crash_causes, network=network)
+        return await client.Worker.connect(
+            *await process.start_worker(
+                self.engine, packages, python, log, self.crash_causes, network=network
+            )
         )
 
 
-class WorkerEngine(OpenEngine):
-    def __init__(self, worker: Worker, loaded: LoadedModel) -> None:
+class WorkerEngine(backend.OpenEngine):
+    def __init__(self, worker: client.Worker, loaded: LoadedModel) -> None:
         self.loaded = loaded
         self.worker = worker
 
-    def run(self, request: requests.RunRequest) -> AsyncGenerator[Event, None]:
+    def run(self, request: requests.RunRequest) -> AsyncGenerator[events.Event, None]:
         return self._events(protocol.RUN, request)
 
     async def stop(self) -> None:
@@ -155,7 +149,7 @@ class WorkerEngine(OpenEngine):
     async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
         return await self.worker.answer(protocol.TOKENIZE, request)
 
-    def score(self, request: requests.ScoreRequest) -> AsyncGenerator[Event, None]:
+    def score(self, request: requests.ScoreRequest) -> AsyncGenerator[events.Event, None]:
         return self._events(protocol.SCORE, request)
 
     async def distributions(
@@ -165,7 +159,7 @@ class WorkerEngine(OpenEngine):
         try:
             buffer = protocol.SharedBuffer.create()
         except OSError as error:
-            raise EngineError(
+            raise errors.EngineError(
                 f"The shared memory for the engine's process cannot be allocated: {error.strerror}.",
                 hint=f"Free some space in {tempfile.gettempdir()}.",
             ) from error
@@ -191,7 +185,7 @@ class WorkerEngine(OpenEngine):
     async def vocabulary(self) -> requests.Vocabulary:
         return await self.worker.answer(protocol.VOCABULARY, protocol.Nothing())
 
-    async def ended(self) -> ParagoneError:
+    async def ended(self) -> errors.ParagoneError:
         return await self.worker.ended()
 
     async def close(self) -> None:
@@ -199,7 +193,7 @@ class WorkerEngine(OpenEngine):
 
     async def _events(
         self, kind: protocol.JobKind[R, protocol.Nothing], request: R
-    ) -> AsyncGenerator[Event, None]:
+    ) -> AsyncGenerator[events.Event, None]:
         async with contextlib.aclosing(self.worker.job(kind, request)) as messages:
             async for message in messages:
                 if isinstance(message, protocol.Events):

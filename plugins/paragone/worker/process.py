@@ -1,7 +1,5 @@
 """The processes of engines: a worker, or a foreign program such as a server; their start, their log, and the error for their end."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import importlib.util

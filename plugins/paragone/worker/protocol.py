@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
-from paragone import requests
-from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneError
+from paragone import errors, requests, wire
 from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
-from paragone.wire import Json, Value, from_json, to_json
 
 if TYPE_CHECKING:
     from paragone.backend import Probe
@@ -32,7 +30,7 @@ class WorkerCommand(NamedTuple):
 
     do: str
     job: int
-    request: Json = None
+    request: wire.Json = None
 
 
 class Hello(NamedTuple):
@@ -68,12 +66,12 @@ class FilledSlot(NamedTuple):
 
 class Completed(NamedTuple):
     job: int
-    answer: Json
+    answer: wire.Json
 
 
 class Failed(NamedTuple):
     job: int
-    error: ParagoneError
+    error: errors.ParagoneError
 
 
 WorkerMessage: TypeAlias = Hello | Pong | Progress | Events | FilledSlot | Completed | Failed
@@ -87,12 +85,12 @@ _EVENTS = {
     "finish": Finish,
 }
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
-_ERRORS = {"input": InputError, "engine": EngineError, "overflow": ContextOverflow}
+_ERRORS = {"input": errors.InputError, "engine": errors.EngineError, "overflow": errors.ContextOverflow}
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one encoder per message
 
 
-def _line(data: Mapping[str, Json]) -> bytes:
+def _line(data: Mapping[str, wire.Json]) -> bytes:
     return _encode(data).encode() + b"\n"
 
 
@@ -137,7 +135,7 @@ def load_message(line: bytes) -> WorkerMessage:
             raise ValueError(f"there is no message {name!r}")
 
 
-def dump_event(event: Event) -> Json:
+def dump_event(event: Event) -> wire.Json:
     """Return an event as JSON: its name and its fields, or a short list for a plain token.
 
     Most events are tokens, hence the short form `[time, text, channel, id]`. The channel is 0 for the
@@ -145,7 +143,7 @@ def dump_event(event: Event) -> Json:
     """
     if type(event) is Token and event.logprob is None and event.n_bytes is None and not event.top:
         return [event.time, event.text, int(event.channel == "thinking"), event.id]
-    return {"event": _NAMES[type(event)], **to_json(event)}
+    return {"event": _NAMES[type(event)], **wire.to_json(event)}
 
 
 def load_event(data: Any) -> Event:
@@ -153,27 +151,27 @@ def load_event(data: Any) -> Event:
     if isinstance(data, list):
         time, text, thinking, token = data
         return Token(text=text, channel="thinking" if thinking else "answer", id=token, time=time)
-    event: Event = from_json(_EVENTS[data["event"]], data)
+    event: Event = wire.from_json(_EVENTS[data["event"]], data)
     return event
 
 
-def dump_error(error: ParagoneError) -> Json:
-    data: dict[str, Json] = {"error": "engine", "sentence": error.sentence, "hint": error.hint}
-    if isinstance(error, ContextOverflow):
+def dump_error(error: errors.ParagoneError) -> wire.Json:
+    data: dict[str, wire.Json] = {"error": "engine", "sentence": error.sentence, "hint": error.hint}
+    if isinstance(error, errors.ContextOverflow):
         data |= {"error": "overflow", "tokens": error.tokens, "context": error.context}
-    elif isinstance(error, InputError):
+    elif isinstance(error, errors.InputError):
         data["error"] = "input"
     return data
 
 
-def load_error(data: Mapping[str, Any]) -> ParagoneError:
+def load_error(data: Mapping[str, Any]) -> errors.ParagoneError:
     details = {name: data[name] for name in ("tokens", "context") if name in data}
-    error: ParagoneError = _ERRORS[data["error"]](data["sentence"], hint=data["hint"], **details)
+    error: errors.ParagoneError = _ERRORS[data["error"]](data["sentence"], hint=data["hint"], **details)
     return error
 
 
-R = TypeVar("R", bound=Value)
-A_co = TypeVar("A_co", bound=Value, covariant=True)
+R = TypeVar("R", bound=wire.Value)
+A_co = TypeVar("A_co", bound=wire.Value, covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,10 +193,10 @@ class JobKind(NamedTuple, Generic[R, A_co]):
     answer: str
     """The type of the answer, as `module:Class`. The module is imported when an answer is read."""
 
-    def read_answer(self, data: Json) -> A_co:
+    def read_answer(self, data: wire.Json) -> A_co:
         """Return the answer in `data`. Raises TypeError or ValueError if `data` has another form."""
         module, _, name = self.answer.partition(":")
-        return from_json(cast("type[A_co]", getattr(importlib.import_module(module), name)), data)
+        return wire.from_json(cast("type[A_co]", getattr(importlib.import_module(module), name)), data)
 
 
 _NOTHING = f"{__name__}:Nothing"

@@ -1,7 +1,5 @@
 """Checks single answers with the assertions that come with paragone."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping
 

@@ -1,7 +1,5 @@
 """Judging by an engine, and the figures of a run."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

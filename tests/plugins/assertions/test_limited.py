@@ -1,7 +1,5 @@
 """What may compute forever: regular expressions and schemas, in processes with a limit."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 

@@ -1,7 +1,5 @@
 """The assertions about the text: equals, contains, length, number."""
 
-from __future__ import annotations
-
 from decimal import Decimal
 
 import pytest

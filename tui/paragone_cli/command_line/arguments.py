@@ -1,7 +1,5 @@
 """Declares the arguments of commands as fields of dataclasses, and parses command lines into their values."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import dataclasses

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_cli.command_line.arguments import Arguments
-from paragone_cli.command_line.command_arguments import RunArguments
-from paragone_cli.command_line.output import at_terminal, confirmed, note, one_line, standard_output, warn
+from paragone_cli.command_line import arguments, command_arguments, output
 from paragone_workbench.config.network import apply_network_settings
 from paragone_workbench.config.read import load
 from paragone_workbench.config.settings import Config, find_named, permission_warning, with_preset
@@ -37,15 +35,17 @@ def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
     from paragone_workbench.consent import Consent
 
     def ask(actions: Sequence[str]) -> bool:
-        note(f"{document} may come from somebody else. It would do the following beyond its folder:")
+        output.note(f"{document} may come from somebody else. It would do the following beyond its folder:")
         for action in actions:
-            print(one_line(f"  {action}"), file=sys.stderr)
-        return confirmed("Allow this? A yes is remembered for this file.")
+            print(output.one_line(f"  {action}"), file=sys.stderr)
+        return output.confirmed("Allow this? A yes is remembered for this file.")
 
-    return Consent(document=document, state=state, ask=ask if at_terminal() else None, trusted=trusted)
+    return Consent(document=document, state=state, ask=ask if output.at_terminal() else None, trusted=trusted)
 
 
-def require_consent_to_config(args: Arguments, config: Config, state: State, registry: Registry) -> None:
+def require_consent_to_config(
+    args: arguments.Arguments, config: Config, state: State, registry: Registry
+) -> None:
     """Raise InputError unless the config file is the user's own, or the user consents to the file's actions beyond its folder."""
     document = config.document.path
     named = Path(os.path.normpath(document.absolute()))  # a link in the folder for settings is the user's own
@@ -67,7 +67,7 @@ class CommandContext:
     command does not find the file.
     """
 
-    def __init__(self, args: Arguments, *, warns: bool = True) -> None:
+    def __init__(self, args: arguments.Arguments, *, warns: bool = True) -> None:
         self.state = State(state_file())
         self.config = load(args.config, self.state)
         if warning := apply_network_settings(self.config.network):
@@ -80,12 +80,12 @@ class CommandContext:
             return
         exposed = permission_warning(self.config.document, self.registry.find)
         for sentence in filter(None, (self.state.warning, exposed)):
-            warn(sentence)
+            output.warn(sentence)
 
     def consent(self, document: Path) -> Consent:
         return terminal_consent(document, self.state, trusted=self._trusted)
 
-    def system(self, args: RunArguments) -> str:
+    def system(self, args: command_arguments.RunArguments) -> str:
         """Return the system prompt in force: that of `--system`, of the preset, or of the settings.
 
         Raises InputError if the preset does not exist.
@@ -131,7 +131,11 @@ class CommandContext:
         return apply_settings(definition, backend, settings)
 
     def open_screen(
-        self, args: RunArguments, definitions: Sequence[EngineDefinition] | None, *, demo: bool = False
+        self,
+        args: command_arguments.RunArguments,
+        definitions: Sequence[EngineDefinition] | None,
+        *,
+        demo: bool = False,
     ) -> int:
         """Open the screen with these engines, or with the engines of the settings.
 
@@ -158,7 +162,7 @@ class CommandContext:
 def require_terminal(sentence: str, hint: str = "") -> None:
     """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal cannot move its cursor."""
     if not all(
-        stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
+        stream is not None and stream.isatty() for stream in (sys.stdin, output.standard_output(), sys.stderr)
     ):
         raise InputError(sentence, hint=hint)
     if os.environ.get("TERM") == "dumb":

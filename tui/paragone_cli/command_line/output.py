@@ -3,8 +3,6 @@
 Only this module writes to standard output: output of plugins and libraries goes to standard error.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Shows the progress of engines on standard error, and streams answers to standard output."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

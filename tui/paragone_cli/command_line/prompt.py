@@ -1,7 +1,5 @@
 """Reads the prompt and its files from the command line and standard input, and makes a request of them."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The history for commands, which read ids of its records and save measurements, and the judges that a suite names."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +9,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import warn
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.assertions import AssertionCatalog
-from paragone_workbench.experiments.identity import measurement_of
-from paragone_workbench.experiments.runner import foreign_judges, judge_actions
+from paragone_workbench.experiments import assertions, identity, runner
 from paragone_workbench.experiments.suite import Suite
 from paragone_workbench.ids import parse_id
 from paragone_workbench.store.experiment_records import MeasurementKind
@@ -26,7 +22,7 @@ def consented_judges(
     path: Path,
     suite: Suite,
     engines: Sequence[EngineDefinition],
-    catalog: AssertionCatalog,
+    catalog: assertions.AssertionCatalog,
 ) -> tuple[Mapping[str, EngineDefinition], frozenset[str]]:
     """Return the definitions of the judges of a suite by name, and the names of the judges that only the suite names.
 
@@ -37,9 +33,9 @@ def consented_judges(
     judges = {
         name: known.get(name) or context.engines([name], [])[0] for name in catalog.judges(suite.prompts)
     }
-    foreign = foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)
+    foreign = runner.foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)
     folders = context.config.models.folders
-    context.consent(path).require(judge_actions(judges, foreign, context.registry, path, folders))
+    context.consent(path).require(runner.judge_actions(judges, foreign, context.registry, path, folders))
     return judges, foreign
 
 
@@ -73,7 +69,7 @@ def save_measurement(
 ) -> None:
     try:
         with opened_store() as store:
-            store.measurements.add(measurement_of(kind, engines, data, registry))
+            store.measurements.add(identity.measurement_of(kind, engines, data, registry))
     except ParagoneError as error:
         warn(f"The measurement is not saved for reports. {error}")
 

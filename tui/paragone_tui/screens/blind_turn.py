@@ -1,7 +1,5 @@
 """A blind turn of a conversation: the lanes' answers to a prompt are shown without names until the user has voted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """The sheet of a fork: for each engine, the tokens that it could have chosen, and the rest of its answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest

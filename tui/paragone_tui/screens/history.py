@@ -1,7 +1,5 @@
 """The screen of earlier conversations: finds, opens, changes, exports and imports conversations."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time
@@ -21,9 +19,7 @@ from paragone.texts import counted, quoted
 from paragone.threads import run_in_thread
 from paragone_tui.key_order import ACT, LIST
 from paragone_tui.terminal.text import one_line
-from paragone_tui.widgets.fields import Act, Confirmation, Question
-from paragone_tui.widgets.modal import Sheet
-from paragone_tui.widgets.picker import Picker, marked
+from paragone_tui.widgets import fields, modal, picker
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
@@ -34,7 +30,7 @@ from paragone_workbench.store.store import Store
 from paragone_workbench.text import local_date
 
 
-class ConsentSheet(Sheet):
+class ConsentSheet(modal.Sheet):
     """Lists the actions that a file would cause. Once the sheet is closed, `is_allowed` has the user's answer."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("y", "allow", "Allow it"), ("n", "dismiss", "Do not")]
@@ -99,12 +95,12 @@ def option_of(entry: HistoryEntry, query: Query) -> Option:
     """Return the lines of an entry: its title and details, and below these the matching text with the words marked."""
     hit = entry.hit
     parts: list[tuple[str, str]] = [
-        *marked(entry.title, query.words, "bold"),
+        *picker.marked(entry.title, query.words, "bold"),
         (f"  {_details(entry)}", "dim"),
     ]
     if hit is not None and not hit.is_title:
         parts += [(f"\n  {one_line(hit.engine)}: " if hit.engine else "\n  ", "dim")]
-        parts += marked(hit.snippet, query.words)
+        parts += picker.marked(hit.snippet, query.words)
     return Option(Content.assemble(*parts), id=entry.id)
 
 
@@ -174,7 +170,7 @@ _ACTING = (
 """Key hints while the list has the focus."""
 
 
-class HistoryScreen(Picker[Found | None]):
+class HistoryScreen(picker.Picker[Found | None]):
     """The screen's result is the conversation to open, or None. Tab goes to the list, where letters are commands, and back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -280,7 +276,7 @@ class HistoryScreen(Picker[Found | None]):
                 self._do(lambda: self._delete(summary))
 
         question = f"Delete {quoted(summary.title)} with {counted(summary.prompts, 'prompt')} for good?"
-        self.app.push_screen(Confirmation(question), answered)
+        self.app.push_screen(fields.Confirmation(question), answered)
 
     async def _delete(self, summary: Summary) -> str:
         await self._session.recorder.delete(summary.number)
@@ -363,7 +359,7 @@ class HistoryScreen(Picker[Found | None]):
         return None if entry is None else entry.summary
 
     def _ask(
-        self, question: str, value: str, act: Act, meanwhile: str = "", *, takes_empty: bool = False
+        self, question: str, value: str, act: fields.Act, meanwhile: str = "", *, takes_empty: bool = False
     ) -> None:
         """Ask for a line of text, pass the line to an action, and list the conversations again."""
 
@@ -372,7 +368,7 @@ class HistoryScreen(Picker[Found | None]):
                 self.run_worker(self._search(self.words.value.strip(), done), group=ACT)
 
         self.app.push_screen(
-            Question(question, value, act, meanwhile=meanwhile, takes_empty=takes_empty), answered
+            fields.Question(question, value, act, meanwhile=meanwhile, takes_empty=takes_empty), answered
         )
 
     async def _changed(self, change: Callable[[Store], object]) -> str:

@@ -1,7 +1,5 @@
 """The sheet of the conditions that differed between the lanes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal

@@ -1,7 +1,5 @@
 """Pickers of the conversation: words, earlier prompts, texts to copy, queued prompts, and turns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

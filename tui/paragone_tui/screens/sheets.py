@@ -1,7 +1,5 @@
 """Sheets that show text: a lane's details, costs, and the help."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar

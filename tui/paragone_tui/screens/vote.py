@@ -1,7 +1,5 @@
 """Blind votes: a prompt and the answers side by side, with letters instead of the engines' names."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Terminal cells: their text and look, the escape sequences that produce a look, and names shortened to fit into cells."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache

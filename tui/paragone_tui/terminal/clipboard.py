@@ -1,7 +1,5 @@
 """Copies text to the clipboard of the user's terminal, also over SSH, and opens a text in the user's editor."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

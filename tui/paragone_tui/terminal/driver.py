@@ -1,7 +1,5 @@
 """The driver: turns any bytes that a terminal sends into messages, and follows the terminal's signals."""
 
-from __future__ import annotations
-
 import codecs
 import fcntl
 import os

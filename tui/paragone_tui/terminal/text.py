@@ -1,7 +1,5 @@
 """Text that is safe to print on the terminal, and bars as text."""
 
-from __future__ import annotations
-
 from paragone_workbench.text import visible
 
 __all__ = ["bar", "one_line", "visible"]

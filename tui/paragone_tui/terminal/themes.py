@@ -1,7 +1,5 @@
 """The themes that come with this program, and the user's own themes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """A Markdown text as rows. While the text grows, each complete section is typeset only once."""
 
-from __future__ import annotations
-
 import io
 import re
 from bisect import bisect_right

@@ -1,7 +1,5 @@
 """Texts of a transcript: word wrap by cell width, marks on parts of a text, and parts of a block as rows."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from bisect import bisect_left, bisect_right

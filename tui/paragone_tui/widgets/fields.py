@@ -1,7 +1,5 @@
 """Fields for text, and dialogs that ask for a line."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Container
 from typing import ClassVar, TypeAlias
 

@@ -1,7 +1,5 @@
 """Modal screens, which cover the lanes until the user closes them, sheets with text to read, and columns."""
 
-from __future__ import annotations
-
 import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence

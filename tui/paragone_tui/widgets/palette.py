@@ -1,7 +1,5 @@
 """The command palette: finds the commands of the screen below the palette, and shows their keys."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple

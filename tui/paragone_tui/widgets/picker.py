@@ -1,7 +1,5 @@
 """The base class of dialogs to pick an option, with the words that the user searched for marked."""
 
-from __future__ import annotations
-
 import sys
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence

@@ -1,7 +1,5 @@
 """A choice among engines: a bench, a fidelity and a suite, as far as the history lacks them, and a decision."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses
@@ -20,21 +18,20 @@ from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import (
+    assertions,
+    comparison_rows,
+    executor,
+    identity,
+    results,
+    suite_file,
+)
 from paragone_workbench.experiments import known_measurements as earlier
-from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.comparison import MARGIN
-from paragone_workbench.experiments.comparison_rows import EngineValues, collect_experiments
-from paragone_workbench.experiments.executor import known_text
-from paragone_workbench.experiments.identity import measured_identity, measurement_of
-from paragone_workbench.experiments.results import cell_digests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
-from paragone_workbench.experiments.suite_file import read_suite
+from paragone_workbench.measure import bench_results, fidelity, fit, free_running
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
-from paragone_workbench.measure.bench_results import BenchStep, BenchTest
-from paragone_workbench.measure.fidelity import MeasurementStep, sample_text
-from paragone_workbench.measure.fit import MemoryPlan, MemoryPlanner
-from paragone_workbench.measure.free_running import Comparison
 from paragone_workbench.runs.scheduler import decide
 from paragone_workbench.scheduling import EnginePool, Stoppable
 from paragone_workbench.store import Experiment, History, RunKey, Store
@@ -49,11 +46,13 @@ class Benching(NamedTuple):
     """The speed of engines is measured now by tests. `left` has the remaining steps from the current one; at first, it is empty."""
 
     engines: Sequence[str]
-    tests: Sequence[BenchTest]
-    left: Sequence[BenchStep] = ()
+    tests: Sequence[bench_results.BenchTest]
+    left: Sequence[bench_results.BenchStep] = ()
 
 
-ChoiceEvent: TypeAlias = Literal["memory", "fidelity"] | Note | Benching | MeasurementStep | SuiteRunner
+ChoiceEvent: TypeAlias = (
+    Literal["memory", "fidelity"] | Note | Benching | fidelity.MeasurementStep | SuiteRunner
+)
 """What happens now: a phase begins, or a step of a phase. A `SuiteRunner` runs the suite or a part of it, and takes an observer."""
 
 
@@ -65,9 +64,9 @@ SAMPLING: Mapping[str, Json] = {"max_tokens": 200, "temperature": 0}
 sampling would hide what a quantization loses."""
 
 
-def questions(path: Path | None, catalog: AssertionCatalog, system: str = "") -> Suite:
+def questions(path: Path | None, catalog: assertions.AssertionCatalog, system: str = "") -> Suite:
     """Return the suite in a file; by default, paragone's own suite. Raises InputError for mistakes in the file."""
-    suite = read_suite(path or QUESTIONS, catalog, system=system)
+    suite = suite_file.read_suite(path or QUESTIONS, catalog, system=system)
     if suite.problems:
         raise InputError(
             problem_text(str(path), suite.problems), hint="Correct the file; nothing was measured."
@@ -75,7 +74,7 @@ def questions(path: Path | None, catalog: AssertionCatalog, system: str = "") ->
     return suite
 
 
-def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
+def deciding_suite(path: Path | None, catalog: assertions.AssertionCatalog, system: str) -> Suite:
     """Return the suite in a file as `questions` does. Raises InputError for a suite without assertions."""
     suite = questions(path, catalog, system)
     if path is not None and not any(prompt.assertions for prompt in suite.prompts):
@@ -121,7 +120,7 @@ class Choice:
 
     history: History
     registry: Registry
-    catalog: AssertionCatalog
+    catalog: assertions.AssertionCatalog
     request: SuiteRequest
     margin: float = MARGIN
     wanted: str | None = None
@@ -138,7 +137,7 @@ class Choice:
         self.known = earlier.Known()
         self.no_memory: dict[str, str] = {}
         """Why the memory of an engine is unknown, by its name."""
-        self._plans: dict[str, MemoryPlan] = {}
+        self._plans: dict[str, fit.MemoryPlan] = {}
         self._unfit: dict[str, str] = {}
         self.left_out: list[str] = []
         """Sentences that say which engines are left out, and why."""
@@ -172,13 +171,15 @@ class Choice:
         await self._look_up()
         experiment, _ = await find_or_create(self.history, self.request, self.registry)
         self.experiment = experiment
-        digests = cell_digests(self.request, self.registry)
-        self.taken = await take_known_runs(self.history, experiment, self.request, digests, self.catalog)
+        digests = results.cell_digests(self.request, self.registry)
+        self.taken = await results.take_known_runs(
+            self.history, experiment, self.request, digests, self.catalog
+        )
         self._to_judge = bool(self.request.judges)
         await self._count(experiment)
         try:
             if self.taken:
-                self.on_event(Note(known_text(self.taken, experiment.runs)))
+                self.on_event(Note(executor.known_text(self.taken, experiment.runs)))
             await self._measure_throughputs()
             await self._compare()
             await self._look_up()
@@ -235,7 +236,7 @@ class Choice:
             if not backend.capabilities.estimate:
                 self.no_memory[engine.name] = f"{backend.title} cannot estimate memory."
                 continue
-            planner = MemoryPlanner(engine, backend, vram=self.vram, comparable=True)
+            planner = fit.MemoryPlanner(engine, backend, vram=self.vram, comparable=True)
             try:
                 self._plans[engine.name] = await planner.plan()
             except InputError as error:
@@ -280,7 +281,7 @@ class Choice:
         """Read what the history has of the engines, with --fresh since this choice began."""
         saved = await self.history.call(lambda store: earlier.saved_measurements(store, since=self._since))
         identities = {
-            engine.name: measured_identity(engine, self.registry.find(engine.backend))
+            engine.name: identity.measured_identity(engine, self.registry.find(engine.backend))
             for engine in self.request.engines
         }
         prompts = min(_GREEDY_PROMPTS, len(self.request.suite.prompts))
@@ -307,7 +308,7 @@ class Choice:
                 )
 
     async def _bench(
-        self, bench: Bench, engines: Sequence[EngineDefinition], tests: Sequence[BenchTest]
+        self, bench: Bench, engines: Sequence[EngineDefinition], tests: Sequence[bench_results.BenchTest]
     ) -> None:
         if not engines or self._is_over:
             return
@@ -326,10 +327,10 @@ class Choice:
         self.on_event("fidelity")
         suite = self.request.suite
         greedy = spread_out(range(len(suite.prompts)), _GREEDY_PROMPTS)
-        comparison = Comparison(
+        comparison = free_running.Comparison(
             self.registry,
             engines,
-            sample_text(),
+            fidelity.sample_text(),
             [suite.prompts[index].messages for index in sorted(greedy)],
             known=frozenset(self.known.fidelity)
             if self._has_distributions
@@ -349,7 +350,7 @@ class Choice:
     async def _save(
         self, kind: MeasurementKind, engines: Sequence[EngineDefinition], data: Mapping[str, Json]
     ) -> None:
-        measurement = measurement_of(kind, engines, data, self.registry)
+        measurement = identity.measurement_of(kind, engines, data, self.registry)
         await self.history.call(lambda store: store.measurements.add(measurement))
 
     @property
@@ -470,9 +471,9 @@ class Choice:
 
         def decided(store: Store) -> Decision:
             experiment = self.experiment
-            values: tuple[EngineValues, ...] = ()
+            values: tuple[comparison_rows.EngineValues, ...] = ()
             if experiment is not None:
-                values = collect_experiments(store, [experiment])
+                values = comparison_rows.collect_experiments(store, [experiment])
             engines = [engine.name for engine in self.request.engines]
             tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
             return decide_for(store, self.asked, engines, self.known, experiment, values, tags)

@@ -1,7 +1,5 @@
 """Which engine to deploy: the evidence of answers to the same prompts, the decision, and its reasons in sentences."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """How the greedy answers of engines agree with those of a reference to the same prompts, and which are degenerate."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

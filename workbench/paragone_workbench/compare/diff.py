@@ -1,7 +1,5 @@
 """Word differences between two texts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

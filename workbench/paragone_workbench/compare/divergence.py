@@ -1,7 +1,5 @@
 """Where answers to one prompt diverge, and the answers of several engines as JSON."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

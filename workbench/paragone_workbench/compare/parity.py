@@ -1,7 +1,5 @@
 """Compares all conditions of a parity check: builds, model facts, rendered prompts and sampling options."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Rates engines from votes by the Bradley–Terry model, with intervals and position bias."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from paragone import InputError
-from paragone.json_values import JsonObject, object_at, value_at
-from paragone.texts import without_keys
-from paragone.wire import from_json, to_json
+from paragone import InputError, json_values, texts, wire
 from paragone_workbench.config.settings import Config, Preset
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines import definitions
@@ -60,7 +57,7 @@ class State:
 
     def remember_lanes(self, names: Iterable[str]) -> None:
         """Save the names of the lanes' engines for the next start. Raises ParagoneError."""
-        lanes = tuple(without_keys(name) for name in names)
+        lanes = tuple(texts.without_keys(name) for name in names)
         self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
 
     def save_preset(self, preset: Preset) -> None:
@@ -150,19 +147,27 @@ def _without(saved: Mapping[str, T], name: str) -> dict[str, T]:
     return {key: value for key, value in saved.items() if key != name}
 
 
-def _load(data: JsonObject) -> Saved:
-    lists = {"lanes": value_at(data, "lanes", "start"), "consents": value_at(data, "consents", "given")}
-    plain = {name: value or [] for name, value in lists.items()} | {"theme": value_at(data, "ui", "theme")}
+def _load(data: json_values.JsonObject) -> Saved:
+    lists = {
+        "lanes": json_values.value_at(data, "lanes", "start"),
+        "consents": json_values.value_at(data, "consents", "given"),
+    }
+    plain = {name: value or [] for name, value in lists.items()} | {
+        "theme": json_values.value_at(data, "ui", "theme")
+    }
     return dataclasses.replace(
-        from_json(Saved, plain),
-        engines=_named(definitions.EngineDefinition, object_at(data, "engines")),
-        presets=_named(Preset, object_at(data, "presets")),
+        wire.from_json(Saved, plain),
+        engines=_named(definitions.EngineDefinition, json_values.object_at(data, "engines")),
+        presets=_named(Preset, json_values.object_at(data, "presets")),
     )
 
 
-def _named(kind: type[NamedT], tables: JsonObject) -> dict[str, NamedT]:
+def _named(kind: type[NamedT], tables: json_values.JsonObject) -> dict[str, NamedT]:
     """Return the values of tables, each of which has the name of its table."""
-    return {name: from_json(kind, {**object_at(table), "name": name}) for name, table in tables.items()}
+    return {
+        name: wire.from_json(kind, {**json_values.object_at(table), "name": name})
+        for name, table in tables.items()
+    }
 
 
 def _dump(saved: Saved) -> dict[str, object]:
@@ -178,7 +183,9 @@ def _dump(saved: Saved) -> dict[str, object]:
 
 def _saved_table(named: definitions.EngineDefinition | Preset) -> dict[str, object]:
     """Return an engine or a preset without its name. TOML has no null; None means the default, also among options."""
-    table = {key: value for key, value in to_json(named).items() if key != "name" and value not in (None, {})}
+    table = {
+        key: value for key, value in wire.to_json(named).items() if key != "name" and value not in (None, {})
+    }
     options = table.get("options")
     if not isinstance(options, dict):
         return {**table}

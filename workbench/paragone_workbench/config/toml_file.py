@@ -1,7 +1,5 @@
 """Read TOML files as JSON, and find the line of a key, so that an error can name its position."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import math

@@ -4,8 +4,6 @@ A small PDF can require gigabytes of memory and hours of CPU time. The program w
 output, or with `error` and, for a damaged PDF, `reason`. The kernel ends the program once its CPU time is used up.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -10,22 +10,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
-from paragone import EngineCrashed, EngineError, ParagoneError
+import paragone
 from paragone_workbench.engines import failures
 from paragone_workbench.engines.definitions import ContextOptions, split_context_options, split_options
 from paragone_workbench.engines.registry import Placement, name_reached, placement_of
 
 if TYPE_CHECKING:
-    from paragone import (
-        Backend,
-        Capabilities,
-        Caution,
-        Json,
-        LoadedModel,
-        LoadProgress,
-        OpenEngine,
-        Vocabulary,
-    )
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
 
@@ -38,7 +28,7 @@ EngineState: TypeAlias = Literal["closed", "opening", "ready", "running", "stopp
 """`stopped`: the user stopped the opening; `failed`: the engine could not be opened; `crashed`: the open engine ended."""
 
 
-class EngineStopped(EngineError):
+class EngineStopped(paragone.EngineError):
     """The opening or a job was stopped, or the engine was closed meanwhile."""
 
 
@@ -46,14 +36,16 @@ class _Job:
     """What one caller does with the open engine."""
 
     def __init__(
-        self, work: Callable[[OpenEngine], Coroutine[None, None, None]], stopping: asyncio.Event | None
+        self,
+        work: Callable[[paragone.OpenEngine], Coroutine[None, None, None]],
+        stopping: asyncio.Event | None,
     ) -> None:
         self.work = work
         self.stopping = stopping
         """Set when the job shall end early; None if only the closing of the engine ends it early."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def end(self, error: ParagoneError | None = None) -> None:
+    def end(self, error: paragone.ParagoneError | None = None) -> None:
         if self.ended.done():  # the caller has been cancelled
             return
         if error is None:
@@ -94,14 +86,14 @@ class EngineTask:
         self.definition = definition
         self.watchers: list[Callable[[EngineTask], None]] = []
         """Called on the event loop when the state, the error, the load progress or the options have changed."""
-        self.left: Caution | None = None
+        self.left: paragone.Caution | None = None
         """Why the server kept the model in memory when the engine was last closed; None if the server freed the model."""
-        self.error: ParagoneError | None = None
+        self.error: paragone.ParagoneError | None = None
         self.load_fraction: float | None = None
         """How much of the model is loaded, from 0 to 1, while the engine is being opened."""
         self.load_s: float | None = None
         """Seconds that opening took; None once `take_load_s` has returned the number."""
-        self.sampling: Mapping[str, Json] = {}
+        self.sampling: Mapping[str, paragone.Json] = {}
         self.context_options = ContextOptions()
         self._registry = registry
         self._task: asyncio.Task[None] | None = None
@@ -110,7 +102,7 @@ class EngineTask:
         """The present life, which may still wait for the end of an earlier one; None if the engine is to be closed."""
         self._led: _Life | None = None
         """The life that the task leads now."""
-        self._opened: OpenEngine | None = None
+        self._opened: paragone.OpenEngine | None = None
         self._jobs: deque[_Job] = deque()
         self._job: _Job | None = None
         """The job in progress."""
@@ -120,9 +112,9 @@ class EngineTask:
         """Set while no job is in progress."""
         self._unused.set()
         self._stopping: asyncio.Task[None] | None = None
-        self._unkept: tuple[Caution, ...] = ()
+        self._unkept: tuple[paragone.Caution, ...] = ()
         """A caution that says why there is no log; empty if there is a log."""
-        self._vocabulary: tuple[EngineDefinition | None, Vocabulary | None] = None, None
+        self._vocabulary: tuple[EngineDefinition | None, paragone.Vocabulary | None] = None, None
         self._placed: tuple[EngineDefinition, Placement] | None = None
         """The cached placement, with its definition: each run asks for the placement of each waiting engine."""
 
@@ -138,7 +130,7 @@ class EngineTask:
             return "closed"
         if isinstance(self.error, EngineStopped):
             return "stopped"
-        return "crashed" if isinstance(self.error, EngineCrashed) else "failed"
+        return "crashed" if isinstance(self.error, paragone.EngineCrashed) else "failed"
 
     @property
     def is_open(self) -> bool:
@@ -155,7 +147,7 @@ class EngineTask:
         return self._life is None and self._led is None
 
     @property
-    def loaded(self) -> LoadedModel | None:
+    def loaded(self) -> paragone.LoadedModel | None:
         """The loaded model, while the engine is open. The model has a caution if the engine has no log."""
         if self._opened is None:
             return None
@@ -165,16 +157,16 @@ class EngineTask:
         return dataclasses.replace(loaded, cautions=(*loaded.cautions, *self._unkept))
 
     @property
-    def backend(self) -> Backend | None:
+    def backend(self) -> paragone.Backend | None:
         return self._registry.find(self.definition.backend)
 
     @property
-    def capabilities(self) -> Capabilities:
+    def capabilities(self) -> paragone.Capabilities:
         """The capabilities of the open engine; of its backend if the engine is not open, or reports none of its own."""
-        from paragone import Capabilities  # not needed at start
+        import paragone
 
         own = self.loaded.capabilities if self.loaded is not None else None
-        return own or (self.backend.capabilities if self.backend is not None else Capabilities())
+        return own or (self.backend.capabilities if self.backend is not None else paragone.Capabilities())
 
     @property
     def placement(self) -> Placement:
@@ -192,15 +184,15 @@ class EngineTask:
         return self.placement.addresses
 
     @property
-    def known_vocabulary(self) -> Vocabulary | None:
+    def known_vocabulary(self) -> paragone.Vocabulary | None:
         """The vocabulary, if a call of `vocabulary` has found it; else None."""
         definition, vocabulary = self._vocabulary
         return vocabulary if definition == self.definition else None
 
-    def require_open(self) -> LoadedModel:
+    def require_open(self) -> paragone.LoadedModel:
         """Return the loaded model. Raises the reason if the engine is not open."""
         if (loaded := self.loaded) is None:
-            raise self.error or EngineError(f"The engine {self.definition.name} is not open.")
+            raise self.error or paragone.EngineError(f"The engine {self.definition.name} is not open.")
         return loaded
 
     def take_load_s(self) -> float | None:
@@ -226,14 +218,14 @@ class EngineTask:
 
     async def use(
         self,
-        work: Callable[[OpenEngine], Coroutine[None, None, T]],
+        work: Callable[[paragone.OpenEngine], Coroutine[None, None, T]],
         stopping: asyncio.Event | None = None,
     ) -> T:
         """Let `work` use the open engine after earlier jobs, and return its result. It is stopped once `stopping` is
         set or the caller is cancelled. Raises `EngineStopped`, the reason if the engine is not open, and its errors."""
         results: list[T] = []
 
-        async def execute(opened: OpenEngine) -> None:
+        async def execute(opened: paragone.OpenEngine) -> None:
             results.append(await work(opened))
 
         self.require_open()
@@ -248,11 +240,11 @@ class EngineTask:
             raise
         return results[0]
 
-    async def vocabulary(self) -> Vocabulary | None:
+    async def vocabulary(self) -> paragone.Vocabulary | None:
         """Return the vocabulary of the open engine, once no run uses it; None if the engine does not report it."""
         definition = self.definition
         if self._vocabulary[0] != definition and self.is_open and self.capabilities.distributions:
-            with contextlib.suppress(ParagoneError):  # runs do not depend on it
+            with contextlib.suppress(paragone.ParagoneError):  # runs do not depend on it
                 self._vocabulary = definition, await self.use(lambda opened: opened.vocabulary())
         return self.known_vocabulary
 
@@ -317,7 +309,7 @@ class EngineTask:
         if self.error is None:
             self._changed()
 
-    async def _open(self, life: _Life) -> OpenEngine | None:
+    async def _open(self, life: _Life) -> paragone.OpenEngine | None:
         """Return the open engine. Without one, `error` has the reason, unless the life was left meanwhile."""
         began = time.monotonic()
         try:
@@ -334,8 +326,8 @@ class EngineTask:
             self._changed()
         return opened
 
-    async def _request_engine(self, life: _Life) -> OpenEngine:
-        from paragone import OpenRequest  # these modules are not needed at start
+    async def _request_engine(self, life: _Life) -> paragone.OpenEngine:
+        import paragone
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
@@ -343,7 +335,7 @@ class EngineTask:
         load, sampling = split_options(definition, backend)
         self.context_options, self.sampling = split_context_options(sampling)
         name_reached(backend, definition.name, definition.model, load)
-        request = OpenRequest(
+        request = paragone.OpenRequest(
             model=definition.model,
             options=load,
             python=interpreter(backend, definition.python),
@@ -351,7 +343,7 @@ class EngineTask:
             log=self._log(),
         )
 
-        def on_progress(progress: LoadProgress) -> None:
+        def on_progress(progress: paragone.LoadProgress) -> None:
             if self._life is life:
                 self.load_fraction = progress.fraction
                 self._changed()
@@ -359,17 +351,17 @@ class EngineTask:
         return await backend.open(request, on_progress)
 
     def _log(self) -> str | None:
-        from paragone import Caution
+        import paragone
 
         self._unkept = ()
         try:
             return str(failures.engine_log(self.definition.name))
-        except ParagoneError as error:
+        except paragone.ParagoneError as error:
             sentence = f"What the engine prints is not saved. {error.sentence}"
-            self._unkept = (Caution(code="no-log", sentence=sentence),)
+            self._unkept = (paragone.Caution(code="no-log", sentence=sentence),)
             return None
 
-    async def _serve(self, opened: OpenEngine, life: _Life) -> None:
+    async def _serve(self, opened: paragone.OpenEngine, life: _Life) -> None:
         """Do one job after the other, until the life is left or the engine ends."""
         end = asyncio.create_task(self._end_of(opened))
         end.add_done_callback(lambda _: self._news.set())
@@ -386,14 +378,14 @@ class EngineTask:
             end.cancel()
             await asyncio.wait([end])
 
-    async def _end_of(self, opened: OpenEngine) -> ParagoneError | None:
+    async def _end_of(self, opened: paragone.OpenEngine) -> paragone.ParagoneError | None:
         try:
             return await opened.ended()
         except failures.PLUGIN_ERRORS as error:
             failures.report("A backend failed to watch an engine.", error)
             return None
 
-    async def _do(self, job: _Job, opened: OpenEngine, life: _Life) -> None:
+    async def _do(self, job: _Job, opened: paragone.OpenEngine, life: _Life) -> None:
         if job.ended.done():
             return
         if job.stopping is not None and job.stopping.is_set():
@@ -402,7 +394,7 @@ class EngineTask:
         self._job = job
         self._unused.clear()
         stop = asyncio.create_task(self._stop_when_asked(job, opened, life))
-        error: ParagoneError | None = EngineStopped("The engine was stopped.")
+        error: paragone.ParagoneError | None = EngineStopped("The engine was stopped.")
         try:
             async with life.limited() as limit:
                 await job.work(opened)
@@ -414,27 +406,27 @@ class EngineTask:
             stop.cancel()
             self._job = None
             self._unused.set()
-            if isinstance(error, EngineCrashed):
+            if isinstance(error, paragone.EngineCrashed):
                 self._fail(error)
             job.end(error)
 
-    async def _stop_when_asked(self, job: _Job, opened: OpenEngine, life: _Life) -> None:
+    async def _stop_when_asked(self, job: _Job, opened: paragone.OpenEngine, life: _Life) -> None:
         if job.stopping is not None:
             await job.stopping.wait()
             await self._stop(opened, life)
 
-    async def _stop(self, opened: OpenEngine, life: _Life) -> None:
+    async def _stop(self, opened: paragone.OpenEngine, life: _Life) -> None:
         """Ask the engine to end its job, which is cancelled if that takes too long."""
         life.cancel_after(STOP_S)
         try:
             await opened.stop()
-        except EngineCrashed:
+        except paragone.EngineCrashed:
             pass  # the job raises it, too
         except Exception as error:  # noqa: BLE001 (the job is cancelled instead)
             failures.report("A backend failed to stop a run.", error)
             life.cancel_after(0)
 
-    async def _close(self, opened: OpenEngine) -> None:
+    async def _close(self, opened: paragone.OpenEngine) -> None:
         try:
             self.left = await opened.close()
         except failures.PLUGIN_ERRORS as error:  # the engine is dropped in any case

@@ -1,7 +1,5 @@
 """The virtual environments of backends on this machine: which one an engine runs in, and how they are created and removed."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import fcntl
@@ -19,11 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import Backend, EngineError, InputError, Json, ParagoneError, Probe
-from paragone.checks import check_value
-from paragone.json_values import text_at, texts_at
-from paragone.texts import size_text
-from paragone.worker import Build, Environment
+import paragone
+from paragone import checks, json_values, texts, worker
 from paragone.worker.process import output_of
 from paragone_workbench.engines.failures import naming
 from paragone_workbench.paths import accessible, data_folder, private_folder
@@ -36,17 +31,17 @@ _HEARTBEAT_S = 0.1
 """Seconds between two steps, so that the caller can stop a silent program."""
 
 
-def declared_environment(backend: Backend) -> Environment | None:
+def declared_environment(backend: paragone.Backend) -> worker.Environment | None:
     """Return the environment that a backend declares; None if it needs none."""
     environment = getattr(backend, "environment", None)
-    return environment if isinstance(environment, Environment) else None
+    return environment if isinstance(environment, worker.Environment) else None
 
 
 def environment_folder(name: str) -> Path:
     return data_folder() / "environments" / name
 
 
-def interpreter(backend: Backend, chosen: str | None) -> str | None:
+def interpreter(backend: paragone.Backend, chosen: str | None) -> str | None:
     """Return the interpreter for a backend's worker: `chosen`, or the environment's, or None for paragone's own."""
     if chosen is not None or declared_environment(backend) is None:
         return chosen
@@ -59,7 +54,7 @@ def is_complete(folder: Path) -> bool:
     return accessible(folder / MARKER) and accessible(folder / "bin/python")
 
 
-def packages(build: Build) -> tuple[str, ...]:
+def packages(build: worker.Build) -> tuple[str, ...]:
     """Return the requirements in a build's file."""
     lines = (line.partition(" #")[0].strip() for line in build.requirements.read_text().splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))
@@ -78,7 +73,7 @@ class InstalledEnvironment:
     """Bytes on disk."""
 
 
-def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironment, ...]:
+def list_installed(backends: Mapping[str, paragone.Backend]) -> tuple[InstalledEnvironment, ...]:
     """Return the environments on this machine, sorted by name, also the environments of backends that are not installed."""
     try:
         paths = environment_folder("").iterdir()
@@ -88,8 +83,8 @@ def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironmen
     return tuple(_found(folder, backends.get(folder.name)) for folder in folders)
 
 
-def _found(folder: Path, backend: Backend | None) -> InstalledEnvironment:
-    marker: Json = None
+def _found(folder: Path, backend: paragone.Backend | None) -> InstalledEnvironment:
+    marker: paragone.Json = None
     with contextlib.suppress(OSError, ValueError):
         marker = json.loads((folder / MARKER).read_text())
     environment = None if backend is None else declared_environment(backend)
@@ -98,8 +93,8 @@ def _found(folder: Path, backend: Backend | None) -> InstalledEnvironment:
         name=folder.name,
         folder=folder,
         complete=isinstance(marker, dict) and is_complete(folder),
-        cuda=text_at(marker, "cuda"),
-        outdated=bool(marker and current) and {*texts_at(marker, "requirements")} not in current,
+        cuda=json_values.text_at(marker, "cuda"),
+        outdated=bool(marker and current) and {*json_values.texts_at(marker, "requirements")} not in current,
         size=_size_of(folder),
     )
 
@@ -119,9 +114,9 @@ def _size_of(folder: Path) -> int:
 class EnvironmentPlan:
     """How an environment would be created."""
 
-    backend: Backend
+    backend: paragone.Backend
     folder: Path
-    build: Build
+    build: worker.Build
     python: str
     """The interpreter to create the environment with."""
     find_links: Path | None
@@ -132,7 +127,11 @@ class EnvironmentPlan:
 
 
 def plan(
-    backend: Backend, *, cuda: str | None = None, python: str | None = None, find_links: str | None = None
+    backend: paragone.Backend,
+    *,
+    cuda: str | None = None,
+    python: str | None = None,
+    find_links: str | None = None,
 ) -> EnvironmentPlan:
     """Return how the environment of a backend would be created. Nothing is changed.
 
@@ -146,23 +145,27 @@ def plan(
     )
     if environment is None:
         hint = f"{title} uses the packages that are installed with paragone."
-        raise InputError(f"{title} needs no environment of its own.", hint=hint)
+        raise paragone.InputError(f"{title} needs no environment of its own.", hint=hint)
     driver = _driver()
     build = _build(environment, cuda, title, driver)
     links = None if find_links is None else Path(find_links).expanduser().absolute()
     if links is not None and not links.is_dir():
-        raise InputError(f"There is no folder {links}.", hint="--find-links needs a folder of wheels.")
+        raise paragone.InputError(
+            f"There is no folder {links}.", hint="--find-links needs a folder of wheels."
+        )
     if os.path.islink(folder):  # noqa: PTH114 (raises no error if access is denied)
         hint = "Delete the link. To run engines in another interpreter, set `python` in their definitions."
-        raise InputError(f"{folder} is a symbolic link, whose target would be deleted.", hint=hint)
+        raise paragone.InputError(f"{folder} is a symbolic link, whose target would be deleted.", hint=hint)
     replaces = is_complete(folder)
     free = shutil.disk_usage(next(path for path in folder.parents if os.access(path, os.F_OK))).free
     if free < build.disk:
         hint = "Free some space, or set XDG_DATA_HOME to a folder on a larger disk."
         if replaces:
             hint = f"Remove the existing environment first: paragone env remove {backend.name}. {hint}"
-        sizes = f"about {size_text(build.disk)}, but {size_text(free)} are free in {folder.parent}"
-        raise InputError(f"The environment of {title} needs {sizes}.", hint=hint)
+        sizes = (
+            f"about {texts.size_text(build.disk)}, but {texts.size_text(free)} are free in {folder.parent}"
+        )
+        raise paragone.InputError(f"The environment of {title} needs {sizes}.", hint=hint)
     return EnvironmentPlan(
         backend=backend,
         folder=folder,
@@ -175,7 +178,7 @@ def plan(
     )
 
 
-def _build(environment: Environment, cuda: str | None, title: str, driver: int | None) -> Build:
+def _build(environment: worker.Environment, cuda: str | None, title: str, driver: int | None) -> worker.Build:
     if cuda is None:
         # Without a driver, any build is allowed: the environment may be for another machine.
         able = (build for build in environment.builds if driver is None or build.driver <= driver)
@@ -184,10 +187,14 @@ def _build(environment: Environment, cuda: str | None, title: str, driver: int |
         if build.cuda == cuda:
             return build
     available = " or ".join(build.cuda for build in environment.builds)
-    raise InputError(f"There is no environment of {title} for CUDA {cuda}.", hint=f"Use CUDA {available}.")
+    raise paragone.InputError(
+        f"There is no environment of {title} for CUDA {cuda}.", hint=f"Use CUDA {available}."
+    )
 
 
-def _warnings(environment: Environment, build: Build, title: str, driver: int | None) -> Iterator[str]:
+def _warnings(
+    environment: worker.Environment, build: worker.Build, title: str, driver: int | None
+) -> Iterator[str]:
     if driver is None:
         yield f"There is no NVIDIA driver on this machine: {title} will find no GPU here."
     elif driver < build.driver:
@@ -223,16 +230,16 @@ def _driver() -> int | None:
     return int(found[1]) if found else None
 
 
-def _python(environment: Environment, chosen: str | None, title: str) -> str:
+def _python(environment: worker.Environment, chosen: str | None, title: str) -> str:
     """Return the interpreter that the user chose, or else the best one on this machine. Raises InputError."""
     wanted = " or ".join(environment.pythons)
     if chosen is not None:
         path = shutil.which(str(Path(chosen).expanduser().absolute()) if os.sep in chosen else chosen)
         if path is None or (version := _version(path)) is None:
             hint = "--python needs the path of an interpreter."
-            raise InputError(f"{chosen} is not a Python interpreter.", hint=hint)
+            raise paragone.InputError(f"{chosen} is not a Python interpreter.", hint=hint)
         if version not in environment.pythons:
-            raise InputError(f"{title} needs Python {wanted}, but {chosen} is Python {version}.")
+            raise paragone.InputError(f"{title} needs Python {wanted}, but {chosen} is Python {version}.")
         return path
     for version in environment.pythons:
         # The one on the path may be a script, as pyenv's, that starts another one slowly, or none.
@@ -241,7 +248,7 @@ def _python(environment: Environment, chosen: str | None, title: str) -> str:
             if path and _version(path) == version:
                 return path
     hint = "Name an interpreter with --python PATH."
-    raise InputError(f"{title} needs Python {wanted}, and no such interpreter was found.", hint=hint)
+    raise paragone.InputError(f"{title} needs Python {wanted}, and no such interpreter was found.", hint=hint)
 
 
 def _version(python: str) -> str | None:
@@ -307,9 +314,9 @@ def create(plan: EnvironmentPlan) -> Generator[InstallStep, None, None]:
             if plan.find_links is not None:
                 wheels = f"the wheels of {', '.join(requirements)} and of their dependencies"
                 hint = f"{plan.find_links} must contain {wheels}."
-            raise EngineError(f"{failed}: {error}", hint=hint) from error
+            raise paragone.EngineError(f"{failed}: {error}", hint=hint) from error
         except OSError as error:
-            raise EngineError(f"{failed}: {error.strerror or error}.") from error
+            raise paragone.EngineError(f"{failed}: {error.strerror or error}.") from error
         yield from check(plan.backend)
 
 
@@ -346,7 +353,7 @@ def _replacing(folder: Path) -> Iterator[None]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def check(backend: Backend) -> Generator[InstallStep, None, None]:
+def check(backend: paragone.Backend) -> Generator[InstallStep, None, None]:
     """Import the backend's library in its environment, yielding the steps as they happen.
 
     Raises InputError if there is no complete environment, and EngineError if a module cannot be imported.
@@ -358,14 +365,16 @@ def check(backend: Backend) -> Generator[InstallStep, None, None]:
     )
     if environment is None or not is_complete(folder):
         hint = f"Create it with: paragone env create {backend.name}."
-        raise InputError(f"{title} has no environment on this machine, or an incomplete one.", hint=hint)
+        raise paragone.InputError(
+            f"{title} has no environment on this machine, or an incomplete one.", hint=hint
+        )
     python = str(folder / "bin/python")
     for module in environment.modules:
         try:
             yield from _run("check", [python, "-I", "-c", f"import {module}"], folder)
         except _CommandFailed as error:
             with naming(backend.name):  # the backend knows the usual reasons and remedies
-                probe = check_value(Probe, asyncio.run(backend.probe(python)))
+                probe = checks.check_value(paragone.Probe, asyncio.run(backend.probe(python)))
             reason, remedy = probe.reason, probe.remedy
             if probe.usable:
                 reason = str(error)
@@ -373,7 +382,7 @@ def check(backend: Backend) -> Generator[InstallStep, None, None]:
             sentence = (
                 f"The environment of {title} is installed, but {module} cannot be imported in it: {reason}"
             )
-            raise EngineError(sentence, hint=remedy) from error
+            raise paragone.EngineError(sentence, hint=remedy) from error
 
 
 def remove(name: str) -> int:
@@ -386,7 +395,7 @@ def remove(name: str) -> int:
     installed = {environment.name: environment.size for environment in list_installed({})}
     if name not in installed:
         hint = suggest(name, installed) if installed else "There are no environments on this machine."
-        raise InputError(f"There is no environment {name!r}.", hint=hint)
+        raise paragone.InputError(f"There is no environment {name!r}.", hint=hint)
     folder = environment_folder(name)
     with _exclusive_lock(name):
         try:
@@ -397,7 +406,7 @@ def remove(name: str) -> int:
             (folder / MARKER).unlink(missing_ok=True)
             shutil.rmtree(folder)
         except OSError as error:
-            raise ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error
+            raise paragone.ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error
         shutil.rmtree(_beside(folder, "old"), ignore_errors=True)
     return installed[name]
 
@@ -414,13 +423,13 @@ def _exclusive_lock(name: str) -> Iterator[int]:
     except OSError as error:
         hint = "Check the permissions and the free space there, or set XDG_DATA_HOME to another folder."
         sentence = f"{folder.parent} cannot be written to: {error.strerror or error}."
-        raise ParagoneError(sentence, hint=hint) from error
+        raise paragone.ParagoneError(sentence, hint=hint) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             sentence = f"The environment {name} is already being created or removed."
-            raise InputError(sentence, hint="Try again later.") from error
+            raise paragone.InputError(sentence, hint="Try again later.") from error
         yield lock.fileno()
 
 

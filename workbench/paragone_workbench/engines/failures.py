@@ -1,7 +1,5 @@
 """Unexpected exceptions of plugins, crash reports, and log files of native engines."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import itertools

@@ -3,18 +3,13 @@
 No other module asks these questions, but for `environments`, which probes an environment that it has created.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import Backend, EndpointReport, Json, MemoryEstimate, ModelInfo, OpenRequest, Probe
 from paragone.checks import check_value
 from paragone.errors import InterfaceViolation
-from paragone_workbench.engines import definitions
-from paragone_workbench.engines.environments import interpreter
-from paragone_workbench.engines.failures import naming
-from paragone_workbench.engines.registry import name_reached
+from paragone_workbench.engines import definitions, environments, failures, registry
 from paragone_workbench.text import is_utf8
 
 MAX_MODELS = 10_000
@@ -26,20 +21,20 @@ NOTICE_S = 2.0
 
 async def probe(backend: Backend, python: str | None) -> Probe:
     """Return whether the backend is usable with an interpreter, by default its environment's. Raises ParagoneError."""
-    with naming(backend.name):
-        return check_value(Probe, await backend.probe(interpreter(backend, python)))
+    with failures.naming(backend.name):
+        return check_value(Probe, await backend.probe(environments.interpreter(backend, python)))
 
 
 async def models(backend: Backend, folders: Iterable[str], *, usual: bool = True) -> Sequence[ModelInfo]:
     """Return the models in these folders, and with `usual` also in the backend's folders. Raises ParagoneError."""
-    with naming(backend.name):
+    with failures.naming(backend.name):
         more = map(str, backend.model_folders()) if usual else ()
         return _checked_models(await backend.models([*map(definitions.expand_home, (*folders, *more))]))
 
 
 async def demo(backend: Backend, cache: str, *, create: bool) -> Sequence[ModelInfo]:
     """Return the models of the backend's demo, which it creates if `create` is set. Raises ParagoneError."""
-    with naming(backend.name):
+    with failures.naming(backend.name):
         return _checked_models(await backend.demo(cache, create=create))
 
 
@@ -51,16 +46,16 @@ async def estimate(
     request = OpenRequest(
         model=definition.model,
         options={**load, **(options or {})},
-        python=interpreter(backend, definition.python),
+        python=environments.interpreter(backend, definition.python),
     )
-    name_reached(backend, definition.name, request.model, request.options)
-    with naming(backend.name):
+    registry.name_reached(backend, definition.name, request.model, request.options)
+    with failures.naming(backend.name):
         return check_value(MemoryEstimate, await backend.estimate(request))
 
 
 async def endpoint(backend: Backend, options: Mapping[str, Json]) -> EndpointReport | None:
     """Return the backend's report on the server that these options name. Raises ParagoneError."""
-    with naming(backend.name):
+    with failures.naming(backend.name):
         report = await backend.endpoint(options)
         if report is None:
             return None

@@ -10,13 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone import InputError, Message, Options, ParagoneError
+from paragone import InputError, Message, Options, ParagoneError, checks, errors, texts, threads
 from paragone.assertions import Answer, AnyAssertion, Judge, NoVerdict, Verdict
-from paragone.checks import check_value
-from paragone.errors import InterfaceViolation
 from paragone.options import build
-from paragone.texts import shortened
-from paragone.threads import in_daemon_thread
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, described
 from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
@@ -73,7 +69,7 @@ class AssertionCatalog:
 
     def close(self) -> None:
         """Make all assertions release their resources, such as processes. The assertions can be used again."""
-        closings = [in_daemon_thread(assertion.close) for assertion in self.assertions.values()]
+        closings = [threads.in_daemon_thread(assertion.close) for assertion in self.assertions.values()]
         concurrent.futures.wait(closings, CLOSING_S)
 
 
@@ -110,9 +106,9 @@ async def _result(
     try:
         assertion, options = catalog.prepared(spec)
         async with limit:
-            verdict = check_value(Verdict, await assertion.check(answer, options, judge))
+            verdict = checks.check_value(Verdict, await assertion.check(answer, options, judge))
         if verdict.score is not None and not 0 <= verdict.score <= 1:
-            raise InterfaceViolation(f"its score {verdict.score} is not from 0 to 1")
+            raise errors.InterfaceViolation(f"its score {verdict.score} is not from 0 to 1")
     except ParagoneError as error:
         reason = str(error)
     except PLUGIN_ERRORS as error:
@@ -124,10 +120,10 @@ async def _result(
             index=index,
             type=title,
             passed=verdict.passed != spec.negated,
-            reason=shortened(" ".join(verdict.reason.split()), REASON_LENGTH),
+            reason=texts.shortened(" ".join(verdict.reason.split()), REASON_LENGTH),
             score=1 - score if spec.negated and score is not None else score,
         )
-    reason = shortened(" ".join(reason.split()), REASON_LENGTH)
+    reason = texts.shortened(" ".join(reason.split()), REASON_LENGTH)
     return AssertionResult(index=index, type=title, passed=None, reason=reason)
 
 
@@ -154,7 +150,7 @@ def _input_errors(name: str) -> Iterator[None]:
 
 
 def _unexpected(subject: str, error: BaseException) -> str:
-    if isinstance(error, InterfaceViolation):
+    if isinstance(error, errors.InterfaceViolation):
         what = f"{subject} breaks the plugin interface: {error}."
     else:
         what = f"{subject} raised an unexpected error ({described(error)})."

@@ -4,8 +4,6 @@ Both files have the form of OpenAI's batch API as vLLM has it: `BatchRequestInpu
 `vllm/entrypoints/openai/run_batch.py`. All requests of a file name one model, because `vllm run-batch` serves one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -15,18 +13,11 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import Backend, Caution, InputError, Json, LoadedModel, RunRequest
-from paragone.answer_text import AnswerText
-from paragone.files import reading
-from paragone.json_values import count_at, list_at, number_at, object_at, read_schema, text_at, value_at
-from paragone.shared_options import thinking_choice
-from paragone.texts import quoted, shortened, without_key_words
-from paragone.wire import json_text, parse_json, to_json
+import paragone
+from paragone import answer_text, files, json_values, shared_options, texts, wire
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import suite
-from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
-from paragone_workbench.experiments.results import answer_of
+from paragone_workbench.experiments import assertions, results, suite
 from paragone_workbench.ids import derived_id
 from paragone_workbench.paths import replacing
 from paragone_workbench.runs.metrics import RunMetrics
@@ -47,9 +38,9 @@ _OF_ACCESS = {"sent", "file", "command"}
 
 class BatchEngine(NamedTuple):
     definition: EngineDefinition
-    backend: Backend
-    sampling: Mapping[str, Json]
-    fields: Mapping[str, Json]
+    backend: paragone.Backend
+    sampling: Mapping[str, paragone.Json]
+    fields: Mapping[str, paragone.Json]
     left_out: tuple[str, ...]
 
 
@@ -57,7 +48,7 @@ def batch_engine(definition: EngineDefinition, registry: Registry) -> BatchEngin
     """Raise InputError if the model is loaded on this machine, an option is invalid, or the backend is missing."""
     backend = registry.get(definition.backend)
     if backend.capabilities.local:  # a server does not know a model of this machine by its name
-        raise InputError(
+        raise paragone.InputError(
             f"The engine {definition.name} loads its model on this machine; a batch names a model of a server.",
             hint="Use an engine such as openai:MODEL@URL.",
         )
@@ -77,17 +68,17 @@ def batch_engine(definition: EngineDefinition, registry: Registry) -> BatchEngin
     )
 
 
-def _fields(name: str, value: Json) -> dict[str, Json]:
+def _fields(name: str, value: paragone.Json) -> dict[str, paragone.Json]:
     """Return the fields of the body for an option; empty if there are none. Raises InputError for an invalid value."""
     if value is None or value in ([], ()):
         return {}
     if name in _SAME:
         return {name: value}
     if name == "json_schema" and isinstance(value, str):
-        named: Json = {"name": "answer", "schema": read_schema(value), "strict": True}
+        named: paragone.Json = {"name": "answer", "schema": json_values.read_schema(value), "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": named}}
     if name == "thinking" and isinstance(value, bool | int | str):
-        effort = thinking_choice(value).effort
+        effort = shared_options.thinking_choice(value).effort
         return {} if effort is None else {"reasoning_effort": effort}
     return {}
 
@@ -111,17 +102,17 @@ async def write_batch(
             return 0
         with replacing(path) as file:
             while cell is not None:
-                messages: list[Json] = [
+                messages: list[paragone.Json] = [
                     {"role": message.role, "content": message.text} for message in cell.prompt.messages
                 ]
                 seed = suite.seed_option(cell, engine.definition, engine.backend)
-                request: Json = {
+                request: paragone.Json = {
                     "custom_id": f"{experiment.id}-{index}-{cell.key.prompt_index}-{cell.key.repetition}",
                     "method": "POST",
                     "url": "/v1/chat/completions",
                     "body": {"model": engine.definition.model, "messages": messages, **engine.fields, **seed},
                 }
-                file.write(json_text(request) + "\n")
+                file.write(wire.json_text(request) + "\n")
                 requests += 1
                 cell = await anext(cells, None)
     return requests
@@ -132,7 +123,7 @@ async def read_batch(
     experiment: Experiment,
     path: Path,
     registry: Registry,
-    catalog: AssertionCatalog,
+    catalog: assertions.AssertionCatalog,
     counts: Counter[str],
 ) -> AsyncGenerator[suite.SuiteProblem | None, None]:
     """Save the results in a file as runs, one by one. Yield after each line why it is not imported; None if it is.
@@ -140,33 +131,39 @@ async def read_batch(
     Counts in `counts` "answers", "errors", "known" results and "refused" lines. Raises StoreError, and InputError if
     the file cannot be read.
     """
-    with reading(path, hint="Name the file of results.") as file:
+    with files.reading(path, hint="Name the file of results.") as file:
         for number, line in enumerate(file, start=1):
             problem = None
             if line.strip():
                 try:
                     counts[await _take(history, experiment, line, registry, catalog)] += 1
-                except InputError as error:
+                except paragone.InputError as error:
                     counts["refused"] += 1
                     problem = suite.SuiteProblem(line=number, sentence=str(error))
             yield problem
 
 
 async def _take(
-    history: History, experiment: Experiment, line: bytes, registry: Registry, catalog: AssertionCatalog
+    history: History,
+    experiment: Experiment,
+    line: bytes,
+    registry: Registry,
+    catalog: assertions.AssertionCatalog,
 ) -> str:
     """Save the result in a line, and return what to count. An answer replaces an error and never an answer."""
     try:
-        data = parse_json(line)
+        data = wire.parse_json(line)
     except ValueError as fault:
-        raise InputError(f"This is not valid JSON: {fault}.") from fault
-    if not isinstance(custom_id := value_at(data, "custom_id"), str):
-        raise InputError("This is not a result of a batch: there is no custom_id.")
+        raise paragone.InputError(f"This is not valid JSON: {fault}.") from fault
+    if not isinstance(custom_id := json_values.value_at(data, "custom_id"), str):
+        raise paragone.InputError("This is not a result of a batch: there is no custom_id.")
     match = _ID.fullmatch(custom_id)
     if match is None:
-        raise InputError(f"The custom_id {quoted(custom_id)} was not written by `paragone suite export`.")
+        raise paragone.InputError(
+            f"The custom_id {texts.quoted(custom_id)} was not written by `paragone suite export`."
+        )
     if match[1] != experiment.id:
-        raise InputError("The result belongs to another experiment.")
+        raise paragone.InputError("The result belongs to another experiment.")
     engine_index, prompt_index, repetition = map(int, match.groups()[1:])
     own, key = experiment.number, RunKey(prompt_index, engine_index, repetition)
     contents = await history.call(lambda store: dict(store.experiments.prompts(own, prompt_index, 1)))
@@ -175,7 +172,7 @@ async def _take(
         or repetition >= experiment.repetitions
         or prompt_index not in contents
     ):
-        raise InputError(f"e{own} has no run with the custom_id {quoted(custom_id)}.")
+        raise paragone.InputError(f"e{own} has no run with the custom_id {texts.quoted(custom_id)}.")
     cell = suite.Cell(key=key, prompt=suite.prompt_from(prompt_index, contents[prompt_index]))
     run = _run(data, custom_id, batch_engine(experiment.engines[engine_index], registry), cell)
     saved = await history.call(lambda store: store.experiments.run_at(own, key))
@@ -183,62 +180,76 @@ async def _take(
         if saved.result.id == run.id or (saved.result.state == "done" and run.state == "failed"):
             return "known"
         if saved.result.state == "done" or run.state == "failed":
-            raise InputError(f"The request has another result already, e{own}/{saved.number}, which is kept.")
+            raise paragone.InputError(
+                f"The request has another result already, e{own}/{saved.number}, which is kept."
+            )
     checks: tuple[AssertionResult, ...] = ()
     if run.state == "done":
-        checks = await evaluate(cell.prompt, answer_of(run), catalog)
-    found = [to_json(check) for check in checks]
+        checks = await assertions.evaluate(cell.prompt, results.answer_of(run), catalog)
+    found = [wire.to_json(check) for check in checks]
     await history.call(lambda store: store.experiments.save(own, key, run, found))
     return "answers" if run.state == "done" else "errors"
 
 
-def _run(data: Json, custom_id: str, engine: BatchEngine, cell: suite.Cell) -> RunResult:
+def _run(data: paragone.Json, custom_id: str, engine: BatchEngine, cell: suite.Cell) -> RunResult:
     """Return the run of a result, without durations. The same answer to the same request always has the same id.
 
     `error` is null, a text, or an object with `message` or with `error`; of a failed request, the response can have it.
     """
-    response, body = object_at(data, "response"), object_at(data, "response", "body")
-    status, fault = response.get("status_code"), value_at(data, "error") or body.get("error")
+    response, body = json_values.object_at(data, "response"), json_values.object_at(data, "response", "body")
+    status, fault = response.get("status_code"), json_values.value_at(data, "error") or body.get("error")
     error = text = thinking = ""
-    choice = next(iter(list_at(body, "choices")), None)
+    choice = next(iter(json_values.list_at(body, "choices")), None)
     if fault or status not in (None, 200):
         while isinstance(fault, Mapping):
             fault = fault.get("message") or fault.get("error") or fault.get("code")
         # services repeat a wrong key
-        reason = shortened(
-            without_key_words(" ".join(str(fault or "the result does not say why").split())), 500
+        reason = texts.shortened(
+            texts.without_key_words(" ".join(str(fault or "the result does not say why").split())), 500
         )
         code = f" (HTTP {status})" if isinstance(status, int) else ""
         error = f"The request failed in the batch{code}: {reason.rstrip('.')}."
     else:
-        message = object_at(choice, "message")
+        message = json_values.object_at(choice, "message")
         content = message.get("content")
         if not message or not isinstance(content, str | None):
-            raise InputError("The result has neither an error nor a text in choices[0].message.")
-        text, thinking = content or "", text_at(message, "reasoning_content") or text_at(message, "reasoning")
+            raise paragone.InputError("The result has neither an error nor a text in choices[0].message.")
+        text, thinking = (
+            content or "",
+            json_values.text_at(message, "reasoning_content") or json_values.text_at(message, "reasoning"),
+        )
         if not thinking:  # the server may have left it between tags before the answer
-            reader = AnswerText()
+            reader = answer_text.AnswerText()
             tokens = [*reader.push(text, None, 0.0), *reader.finish()]
             text = "".join(token.text for token in tokens if token.channel == "answer")
             thinking = "".join(token.text for token in tokens if token.channel == "thinking")
-        text = text or text_at(message, "refusal")
+        text = text or json_values.text_at(message, "refusal")
     seed = suite.seed_option(cell, engine.definition, engine.backend)
-    request = RunRequest(messages=cell.prompt.messages, sampling={**engine.sampling, **seed})
-    loaded = LoadedModel(name=text_at(body, "model") or engine.definition.model)
-    created, generated = number_at(body, "created"), count_at(body, "usage", "completion_tokens")
+    request = paragone.RunRequest(messages=cell.prompt.messages, sampling={**engine.sampling, **seed})
+    loaded = paragone.LoadedModel(name=json_values.text_at(body, "model") or engine.definition.model)
+    created, generated = (
+        json_values.number_at(body, "created"),
+        json_values.count_at(body, "usage", "completion_tokens"),
+    )
     cautions = [
-        Caution(code="option-refused", sentence=f"A batch has no field for {name}, so it was left out.")
+        paragone.Caution(
+            code="option-refused", sentence=f"A batch has no field for {name}, so it was left out."
+        )
         for name in engine.left_out
     ]
-    if text_at(choice, "finish_reason") == "content_filter":
-        cautions.append(Caution(code="filtered", sentence="The server's filter ended the answer."))
+    if json_values.text_at(choice, "finish_reason") == "content_filter":
+        cautions.append(paragone.Caution(code="filtered", sentence="The server's filter ended the answer."))
     return RunResult(
         # written as ASCII, because a text from JSON may have half a surrogate pair
         id=derived_id("batch", custom_id, json.dumps([error, text, thinking])),
         definition=engine.definition,
         started=float(created) if created is not None and is_date(created) else time.time(),
         state="failed" if error else "done",
-        finish=None if error else "length" if text_at(choice, "finish_reason") == "length" else "stop",
+        finish=None
+        if error
+        else "length"
+        if json_values.text_at(choice, "finish_reason") == "length"
+        else "stop",
         error=error,
         hint="`paragone suite export` with --retry-failed writes the request again." if error else "",
         text=text,
@@ -247,8 +258,8 @@ def _run(data: Json, custom_id: str, engine: BatchEngine, cell: suite.Cell) -> R
         metrics=None
         if generated is None
         else RunMetrics(
-            prompt_tokens=count_at(body, "usage", "prompt_tokens"),
-            cached_tokens=count_at(body, "usage", "prompt_tokens_details", "cached_tokens"),
+            prompt_tokens=json_values.count_at(body, "usage", "prompt_tokens"),
+            cached_tokens=json_values.count_at(body, "usage", "prompt_tokens_details", "cached_tokens"),
             completion_tokens=generated,
         ),
         manifest=manifest(engine.definition, engine.backend, loaded, request, schedule="batch"),

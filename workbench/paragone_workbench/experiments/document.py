@@ -4,8 +4,6 @@ docs/replay.md describes the format. A document has no secrets, because the hist
 other people, so nothing in a document is trusted.
 """
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import json
@@ -15,11 +13,8 @@ from typing import Annotated, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from msgspec import Meta, Struct
 
-from paragone import Image, InputError, Json, Message
+from paragone import Image, InputError, Json, Message, json_values, texts, wire
 from paragone.files import read_regular_file
-from paragone.json_values import JsonObject, list_at, object_at, objects_at, value_at
-from paragone.texts import shortened
-from paragone.wire import Value, from_json, json_text, parse_json, to_json
 from paragone_workbench import data
 from paragone_workbench.conversation.attachments import files_in
 from paragone_workbench.conversation.tree import Conversation, Prompt
@@ -56,8 +51,8 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
         "machine": experiment.machine,
         "schedule": experiment.schedule,
         "repetitions": experiment.repetitions,
-        "engines": [to_json(definition) for definition in experiment.engines],
-        "prompts": [{**object_at(content), "index": index} for index, content in prompts],
+        "engines": [wire.to_json(definition) for definition in experiment.engines],
+        "prompts": [{**json_values.object_at(content), "index": index} for index, content in prompts],
     }
 
     async def runs() -> AsyncIterator[ListedRun]:
@@ -101,7 +96,7 @@ async def conversation_document(
         "uuid": saved.conversation.id,
         "name": saved.title,
         "created": saved.conversation.created,
-        "engines": [to_json(definition) for definition in definitions],
+        "engines": [wire.to_json(definition) for definition in definitions],
         "lanes": [
             {
                 "name": lane_names[lane.id],
@@ -121,7 +116,7 @@ async def conversation_document(
                     {"name": file.name, "size": file.size, "length": len(file.section)}
                     for file in prompt.files
                 ],
-                "images": [to_json(image, complete=True) for image in prompt.images],
+                "images": [wire.to_json(image, complete=True) for image in prompt.images],
                 **{name: getattr(prompt, name) for name in _SAME},
             }
             for prompt, index in prompts.items()
@@ -184,22 +179,24 @@ async def _pieces(
     listed: list[Json] = []
     for manifest in manifests:
         weights = () if history is None else await digest_weights(history, weights_in(manifest))
-        listed.append({**manifest, "weights": [to_json(file) for file in weights]} if weights else manifest)
-    saved_votes: list[Json] = [{**to_json(vote), "choice": str(vote.choice)} for vote in votes]
+        listed.append(
+            {**manifest, "weights": [wire.to_json(file) for file in weights]} if weights else manifest
+        )
+    saved_votes: list[Json] = [{**wire.to_json(vote), "choice": str(vote.choice)} for vote in votes]
     yield f'],\n"manifests": {_dump(listed)},\n"votes": {_dump(saved_votes)}\n}}\n'
 
 
 def _result(run: RunResult) -> dict[str, Json]:
     """Return the fields of a run without engine and manifest. The `id` in a document is for people, so `uuid` is the run's id."""
     settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
-    fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
+    fields = wire.to_json(dataclasses.replace(run, settings=settings), complete=True)
     for name in ("id", "definition", "manifest"):  # the document lists engines and manifests separately
         del fields[name]
     return {"uuid": run.id, "request": run.request, **fields}
 
 
 def _dump(value: Json) -> str:
-    text = json_text(value)
+    text = wire.json_text(value)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -208,7 +205,7 @@ def _dump(value: Json) -> str:
 
 
 T = TypeVar("T")
-V = TypeVar("V", bound=Value)
+V = TypeVar("V", bound=wire.Value)
 D = TypeVar("D", bound="_Document")
 
 _Id: TypeAlias = Annotated[str, Meta(max_length=200, pattern="^[ -~]*$")]
@@ -301,7 +298,7 @@ class _Conversation(_Document, kw_only=True):
 def read_document(path: Path) -> tuple[RecordedRun, ...]:
     """Return the runs of a document, in the document's order. Raises InputError that names the wrong part."""
     given = read_json(path, hint=_WANTED)
-    if value_at(given, "kind") == "conversation":
+    if json_values.value_at(given, "kind") == "conversation":
         reader = _Reader(path, given, _Conversation)
         turns = reader.turns(reader.tree(reader.document))
         return tuple(
@@ -319,7 +316,7 @@ def read_document(path: Path) -> tuple[RecordedRun, ...]:
 
 def read_conversation(path: Path, given: Json) -> SavedConversation:
     """Return the conversation of a document whose JSON is `given`. Raises InputError that names the wrong part."""
-    if value_at(given, "kind") == "experiment":
+    if json_values.value_at(given, "kind") == "experiment":
         raise InputError(f"{path} is the document of an experiment.", hint="`paragone replay` reads it.")
     reader = _Reader(path, given, _Conversation)
     document = reader.document
@@ -357,7 +354,7 @@ def read_json(path: Path, *, hint: str) -> Json:
     """Raises InputError, with `hint`, if the file has no valid JSON."""
     content = read_regular_file(path, hint=hint)
     try:
-        return parse_json(content)
+        return wire.parse_json(content)
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}.", hint=hint) from error
 
@@ -378,7 +375,7 @@ class _Reader(Generic[D]):
         if version != FORMAT or isinstance(version, bool):
             newer = isinstance(version, int) and version > FORMAT
             raise InputError(
-                f"{path} has version {shortened(repr(version), 20)} of the format; this paragone reads version {FORMAT}.",
+                f"{path} has version {texts.shortened(repr(version), 20)} of the format; this paragone reads version {FORMAT}.",
                 hint="Update paragone." if newer else "Write the document again.",
             )
         self._given = given
@@ -399,24 +396,26 @@ class _Reader(Generic[D]):
 
     def results(self) -> Iterator[tuple[str, _Run, RunResult]]:
         """Yield the runs, each with a name for error messages and its place."""
-        engines, manifests = self.engines(), list_at(self._given, "manifests")
+        engines, manifests = self.engines(), json_values.list_at(self._given, "manifests")
         ids: set[str] = set()
         for number, (place, given) in enumerate(
-            zip(self.document.runs, objects_at(self._given, "runs"), strict=True)
+            zip(self.document.runs, json_values.objects_at(self._given, "runs"), strict=True)
         ):
             what = f"runs[{number}]"
             engine = self.item(engines, place.engine, f"{what} names engine")
-            manifest: JsonObject = {}
+            manifest: json_values.JsonObject = {}
             if place.manifest is not None:
-                manifest = object_at(self.item(manifests, place.manifest, f"{what} names manifest"))
-                if request := object_at(given, "request"):
+                manifest = json_values.object_at(
+                    self.item(manifests, place.manifest, f"{what} names manifest")
+                )
+                if request := json_values.object_at(given, "request"):
                     manifest = {**manifest, "request": request}
             if place.id in ids:
                 self.wrong(f"{what} has the id {place.id!r} of another run")
             ids.add(place.id)
-            own: JsonObject = {
+            own: json_values.JsonObject = {
                 "id": place.uuid or place.id,
-                "definition": to_json(engine),
+                "definition": wire.to_json(engine),
                 "manifest": manifest,
             }
             result = self._value(RunResult, {"started": 0.0, **given, **own}, what)
@@ -425,7 +424,7 @@ class _Reader(Generic[D]):
     def engines(self) -> list[EngineDefinition]:
         return [
             self._value(EngineDefinition, engine, f"engines[{number}]")
-            for number, engine in enumerate(list_at(self._given, "engines"))
+            for number, engine in enumerate(json_values.list_at(self._given, "engines"))
         ]
 
     def derived_id(self, kind: str, number: int) -> str:
@@ -465,9 +464,9 @@ class _Reader(Generic[D]):
 
     def _value(self, kind: type[V], given: Json, what: str) -> V:
         try:
-            return from_json(kind, given)
+            return wire.from_json(kind, given)
         except (TypeError, ValueError) as error:  # shortened, because the error quotes the value
-            self.wrong(f"{what}: {shortened(str(error), _LONGEST_REASON)}")
+            self.wrong(f"{what}: {texts.shortened(str(error), _LONGEST_REASON)}")
 
     def wrong(self, reason: str) -> NoReturn:
         raise InputError(f"{self._path} is not a valid document. {reason}.", hint="Write the document again.")

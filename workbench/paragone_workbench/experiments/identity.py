@@ -1,7 +1,5 @@
 """The identity of engines and of the models behind them, and the digests of weights."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses

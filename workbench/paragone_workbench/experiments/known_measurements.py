@@ -4,8 +4,6 @@ A measurement belongs to an engine if both have the same `measured_identity`, wh
 of older versions of paragone have no identities and are left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, get_args
 

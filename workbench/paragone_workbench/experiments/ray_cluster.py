@@ -16,15 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from paragone import Backend, InputError, MemoryEstimate, ParagoneError
-from paragone.network import GUARD, bracketed, host_and_port
-from paragone.texts import install_command
-from paragone.threads import in_daemon_thread
+from paragone import Backend, InputError, MemoryEstimate, ParagoneError, network, texts, threads
 from paragone_workbench.engines import definitions, questions
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.executor import Executed, ExecutedCell, SuiteEngine
-from paragone_workbench.experiments.suite import Cell
+from paragone_workbench.experiments import assertions, executor, suite
 from paragone_workbench.paths import accessible
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.scheduling import EnginePool
@@ -42,7 +37,7 @@ def cluster_address(text: str) -> str:
     if text.startswith("ray://"):
         head = f"HOST:{_USUAL_PORT}"
         with contextlib.suppress(ValueError):
-            head = f"{bracketed(host_and_port(text)[0])}:{_USUAL_PORT}"
+            head = f"{network.bracketed(network.host_and_port(text)[0])}:{_USUAL_PORT}"
         raise InputError(
             "ray:// is the address of Ray's client server, which ends all engines when a connection is broken for half a minute.",
             hint=f"Write --on {head} instead, with another port if the cluster's head has one. This machine must belong to the "
@@ -59,8 +54,8 @@ def cluster_address(text: str) -> str:
 
 def check_reachable(address: str) -> None:
     """Raise InputError if nothing accepts a connection at HOST:PORT. Blocks."""
-    host, port = host_and_port(address)
-    GUARD.name([address], "the cluster")
+    host, port = network.host_and_port(address)
+    network.GUARD.name([address], "the cluster")
     try:
         socket.create_connection((host, port), timeout=_ANSWER_S).close()
     except OSError as error:
@@ -90,7 +85,7 @@ def report(
     engines: Sequence[definitions.EngineDefinition], files: Sequence[str], *, offline: bool
 ) -> NodeReport:
     """Return the report of this machine: paragone, the files, and the memory that the engines would take. Blocks."""
-    GUARD.is_offline = GUARD.is_offline or offline
+    network.GUARD.is_offline = network.GUARD.is_offline or offline
     found = NodeReport(paragone=own_version(), files={path: size_of(path) for path in files})
     if None not in found.files.values():
         asyncio.run(_estimate(engines, found))
@@ -225,24 +220,24 @@ class CellActor:
 
     def __init__(self) -> None:
         self._pool: EnginePool
-        self._catalog: AssertionCatalog
-        self._engine: SuiteEngine
+        self._catalog: assertions.AssertionCatalog
+        self._engine: executor.SuiteEngine
 
     async def begin(
         self, definition: definitions.EngineDefinition, cores: int, *, offline: bool
     ) -> Sentences | None:
-        GUARD.is_offline = GUARD.is_offline or offline
+        network.GUARD.is_offline = network.GUARD.is_offline or offline
         self._pool = EnginePool(Registry(), cores=cores)
-        self._catalog = load_assertions()
-        self._engine = SuiteEngine(self._pool, definition, lambda: None)
+        self._catalog = assertions.load_assertions()
+        self._engine = executor.SuiteEngine(self._pool, definition, lambda: None)
         await self._pool.open_all()
         await self._engine.handle.opened()
         return _sentences(self._engine.given_up)
 
-    async def run(self, cell: Cell) -> RunReply[ExecutedCell]:
+    async def run(self, cell: suite.Cell) -> RunReply[executor.ExecutedCell]:
         return self._reply(await self._engine.execute_cell(cell, self._catalog))
 
-    async def ask(self, spec: RunSpec) -> RunReply[Executed]:
+    async def ask(self, spec: RunSpec) -> RunReply[executor.Executed]:
         return self._reply(await self._engine.execute(spec))
 
     async def end(self) -> None:
@@ -282,7 +277,7 @@ def _ray() -> Any:
     except ModuleNotFoundError as error:
         raise InputError(
             f"A cluster needs the package ray, and {error.name} is not installed.",
-            hint=f"Install it on this machine and on all nodes with: {install_command('ray')}",
+            hint=f"Install it on this machine and on all nodes with: {texts.install_command('ray')}",
         ) from error
     # Without this, Ray's warnings would be printed between the lines of the progress.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -310,10 +305,10 @@ class RemoteActor:
         """See `CellActor.begin`. Waits until the cluster has room for the process."""
         return await self._call(self._actor.begin.remote(definition, cores, offline=offline))
 
-    async def run(self, cell: Cell) -> RunReply[ExecutedCell]:
+    async def run(self, cell: suite.Cell) -> RunReply[executor.ExecutedCell]:
         return await self._call(self._actor.run.remote(cell))
 
-    async def ask(self, spec: RunSpec) -> RunReply[Executed]:
+    async def ask(self, spec: RunSpec) -> RunReply[executor.Executed]:
         return await self._call(self._actor.ask.remote(spec))
 
     async def end(self) -> None:
@@ -462,4 +457,4 @@ def _on_node(ray: Any, node: str) -> object:
 
 async def _in_thread(call: Callable[[], T]) -> T:
     """Run a blocking call in a thread, and return the result. Raises TimeoutError after `CONNECT_S` seconds."""
-    return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), CONNECT_S)
+    return await asyncio.wait_for(asyncio.wrap_future(threads.in_daemon_thread(call)), CONNECT_S)

@@ -14,9 +14,7 @@ from paragone.network import GUARD
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry, placement_of
-from paragone_workbench.experiments import executor, ray_cluster
-from paragone_workbench.experiments.assertions import AssertionCatalog
-from paragone_workbench.experiments.suite import Cell, SuiteRequest
+from paragone_workbench.experiments import assertions, executor, ray_cluster, suite
 from paragone_workbench.runs.run import RunSpec
 
 T = TypeVar("T")
@@ -81,7 +79,9 @@ class ClusterEngine:
         result = dataclasses.replace(executed.result, definition=self.definition)
         return dataclasses.replace(executed, result=result)
 
-    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> executor.ExecutedCell | None:
+    async def execute_cell(
+        self, cell: suite.Cell, catalog: assertions.AssertionCatalog
+    ) -> executor.ExecutedCell | None:
         """The node checks the assertions, with those that are installed there."""
         executed = await self._request(lambda actor: actor.run(cell))
         if executed is None:
@@ -320,7 +320,7 @@ class ClusterPlan:
         return f"Places on the cluster: {', '.join(listed)}."
 
 
-async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterPlan:
+async def plan(text: str, request: suite.SuiteRequest, registry: Registry) -> ClusterPlan:
     """Return the plan for a request on the cluster that `--on` names. Raises InputError if the cluster cannot run the suite."""
     if request.schedule not in ("swap", "parallel"):
         raise InputError(
@@ -335,7 +335,9 @@ async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterP
         raise
 
 
-async def _planned(cluster: ray_cluster.Cluster, request: SuiteRequest, registry: Registry) -> ClusterPlan:
+async def _planned(
+    cluster: ray_cluster.Cluster, request: suite.SuiteRequest, registry: Registry
+) -> ClusterPlan:
     def is_local(engine: EngineDefinition) -> bool:
         return registry.get(engine.backend).capabilities.local
 

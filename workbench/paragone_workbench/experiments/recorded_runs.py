@@ -1,7 +1,5 @@
 """Recorded runs with everything that a repetition needs, and the differences between a run and its repetition."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

@@ -1,26 +1,17 @@
 """Repeats recorded runs, compares the answers, and reports the results."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from paragone import InputError, Json, ParagoneError
-from paragone.options import describe
-from paragone.shared_options import without_effect
-from paragone.texts import counted, shortened
-from paragone.threads import physical_cores
-from paragone.wire import to_json
+from paragone import InputError, Json, ParagoneError, options, shared_options, texts, threads, wire
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import recorded_runs
-from paragone_workbench.experiments.identity import digest_until, known_weights, weights_in
-from paragone_workbench.experiments.replay_engines import ReplayEngine
+from paragone_workbench.experiments import identity, recorded_runs, replay_engines
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.scheduling import EnginePool
@@ -101,7 +92,9 @@ def replayable(
 class Replay:
     """Repeats runs with the recorded number of threads. One engine is open at a time, and no run reuses the KV cache."""
 
-    def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
+    def __init__(
+        self, engines: Sequence[replay_engines.ReplayEngine], registry: Registry, history: History
+    ) -> None:
         self.total = sum(len(engine.runs) for engine in engines)
         self.reports: list[EngineReport] = []
         """A report for each engine of which a run has been repeated."""
@@ -148,7 +141,7 @@ class Replay:
         await self._pool.close()
 
     async def _repeat(
-        self, handle: EngineTask, engine: ReplayEngine, recorded: recorded_runs.RecordedRun
+        self, handle: EngineTask, engine: replay_engines.ReplayEngine, recorded: recorded_runs.RecordedRun
     ) -> RunResult:
         if handle.error is None or handle.state == "crashed":
             handle.open(_threads_at_opening(recorded.result))
@@ -172,17 +165,17 @@ class Replay:
     async def _describe(
         self,
         report: EngineReport,
-        engine: ReplayEngine,
+        engine: replay_engines.ReplayEngine,
         repeated: Sequence[recorded_runs.RecordedRun],
         last: RunResult,
     ) -> None:
-        now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
-        per_run = {info.name for info in describe(engine.backend.sampling)}
+        now = await identity.digest_until(self._stopped, self._history, identity.weights_in(last.manifest))
+        per_run = {info.name for info in options.describe(engine.backend.sampling)}
         verdicts: list[recorded_runs.WeightsVerdict] = []
         # each different manifest once, as runs differ in their requests only
         distinct = {json.dumps(run.result.common_manifest): run for run in repeated}
         for before in (run.result.common_manifest for run in distinct.values()):
-            recorded = await known_weights(self._history, weights_in(before))
+            recorded = await identity.known_weights(self._history, identity.weights_in(before))
             verdict, changes = recorded_runs.compare_weights(recorded, now)
             verdicts.append(verdict)
             report.add(changes)
@@ -195,13 +188,17 @@ class Replay:
 def _threads_at_opening(run: RunResult) -> int:
     """Return the number of threads with which to open an engine: the recorded number, if that is known."""
     fact = run.loaded.facts.get("threads", "") if run.loaded is not None else ""
-    return min(int(fact), physical_cores()) if fact.isdecimal() else _threads(run) or physical_cores()
+    return (
+        min(int(fact), threads.physical_cores())
+        if fact.isdecimal()
+        else _threads(run) or threads.physical_cores()
+    )
 
 
 def _threads(run: RunResult) -> int | None:
     """Return the recorded number of threads, at most the number of this machine's cores; None if unknown."""
     recorded = run.settings.threads if run.settings is not None else None
-    return None if recorded is None else min(recorded, physical_cores())
+    return None if recorded is None else min(recorded, threads.physical_cores())
 
 
 def _seed_unknown(run: recorded_runs.RecordedRun) -> bool:
@@ -209,7 +206,7 @@ def _seed_unknown(run: recorded_runs.RecordedRun) -> bool:
     if settings is not None and settings.seed is not None:
         return False
     sampling = (settings.sampling if settings is not None else None) or {}
-    return "seed" not in without_effect({**sampling, "seed": None})
+    return "seed" not in shared_options.without_effect({**sampling, "seed": None})
 
 
 def _compared(recorded: recorded_runs.RecordedRun, again: RunResult) -> ReplayedRun:
@@ -231,8 +228,8 @@ def _compared(recorded: recorded_runs.RecordedRun, again: RunResult) -> Replayed
                 channel=channel,
                 char=at,
                 token=token,
-                before=shortened(one[at:], _QUOTED),
-                now=shortened(other[at:], _QUOTED),
+                before=texts.shortened(one[at:], _QUOTED),
+                now=texts.shortened(other[at:], _QUOTED),
             )
             return dataclasses.replace(result, difference=difference)
     return result
@@ -259,7 +256,7 @@ def replay_json(
                 "engine": run.engine,
                 "same": run.same,
                 "error": None if run.error is None else str(run.error),
-                "difference": None if run.difference is None else to_json(run.difference, complete=True),
+                "difference": None if run.difference is None else wire.to_json(run.difference, complete=True),
             }
             for run in runs
         ],
@@ -268,8 +265,8 @@ def replay_json(
             {
                 "engine": report.engine,
                 "model": report.model,
-                "weights": to_json(report.weights, complete=True),
-                "changes": [to_json(change, complete=True) for change in report.changes],
+                "weights": wire.to_json(report.weights, complete=True),
+                "changes": [wire.to_json(change, complete=True) for change in report.changes],
             }
             for report in reports
         ],
@@ -283,7 +280,7 @@ def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport],
     differing = {run.engine for run in runs if run.difference is not None}
     stopped = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
     if total:
-        answers = counted(same, "answer is", "answers are")
+        answers = texts.counted(same, "answer is", "answers are")
         stopped += f" {answers} the same, {total - same - failed:,} different."
     sentences = [
         stopped
@@ -295,7 +292,7 @@ def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport],
         else f"{same:,} of {total:,} answers are the same."
     ]
     if failed:
-        sentences.append(f"{counted(failed, 'run')} failed.")
+        sentences.append(f"{texts.counted(failed, 'run')} failed.")
     for report in reports:
         if report.engine in differing:
             sentences += _causes(report)
@@ -319,7 +316,7 @@ def _causes(report: EngineReport) -> list[str]:
     sentences: list[str] = []
     if report.reused_cache:
         sentences.append(
-            f"{report.engine}: {counted(report.reused_cache, 'recorded run')} had reused the KV cache. That cannot be repeated "
+            f"{report.engine}: {texts.counted(report.reused_cache, 'recorded run')} had reused the KV cache. That cannot be repeated "
             "exactly: the repetition is cold, and rounds differently."
         )
     changed = [

@@ -1,34 +1,27 @@
 """Finds a model on this machine if there is no file at the path in the manifest."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from paragone import Backend, InputError, Json, WeightsFile
-from paragone.json_values import object_at
+from paragone import Backend, InputError, Json, WeightsFile, json_values, threads, wire
 from paragone.options import describe
-from paragone.threads import run_in_thread
-from paragone.wire import json_text, to_json
+from paragone_workbench import models, paths, store
 from paragone_workbench.config.settings import Config
 from paragone_workbench.consent import Consent, engine_actions, option_actions
 from paragone_workbench.engines import definitions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.identity import digest_weights, known_weights, weights_in
 from paragone_workbench.experiments.recorded_runs import RecordedRun
-from paragone_workbench.models import find_models
-from paragone_workbench.paths import accessible
-from paragone_workbench.store import History
 
 
 async def find_model(
     definition: definitions.EngineDefinition,
     weights: Sequence[WeightsFile],
     backend: Backend,
-    history: History,
+    history: store.History,
     folders: Sequence[str],
 ) -> str:
     """Return the recorded model, or else a model here with the same content or file name. Raises StoreError and InputError."""
@@ -37,13 +30,13 @@ async def find_model(
     if not files:
         return definition.model
     first = files[0]
-    if accessible(first.path):
+    if paths.accessible(first.path):
         return _recorded(definition.model, Path(first.path))
     beside = ""  # the file's name in the model's folder; empty if the model is the file
     if Path(first.path).name != Path(definition.model).name:
         beside = Path(first.path).name
     named: list[str] = []
-    for model in await find_models(backend, folders) or ():
+    for model in await models.find_models(backend, folders) or ():
         path = Path(definitions.expand_home(model.model)) / beside
         try:
             found = WeightsFile.of(path)
@@ -83,7 +76,7 @@ class ReplayEngine:
     def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
         """Return the sampling options for a run: the options of the recorded request, and the seed that was in force."""
         declared = {info.name for info in describe(self.backend.sampling)}
-        wanted = dict(object_at(run.result.request, "sampling"))
+        wanted = dict(json_values.object_at(run.result.request, "sampling"))
         settings = run.result.settings
         if settings is not None and settings.seed is not None:
             wanted["seed"] = settings.seed
@@ -101,7 +94,7 @@ async def engines_to_replay(
     runs: Iterable[RecordedRun],
     config: Config,
     registry: Registry,
-    history: History,
+    history: store.History,
     *,
     settings: Sequence[str] = (),
     replacements: Sequence[str] = (),
@@ -114,7 +107,7 @@ async def engines_to_replay(
     """
     by_engine: dict[str, list[RecordedRun]] = {}
     for run in runs:
-        by_engine.setdefault(json_text(to_json(run.result.definition)), []).append(run)
+        by_engine.setdefault(wire.json_text(wire.to_json(run.result.definition)), []).append(run)
     groups = list(by_engine.values())
     names = list(dict.fromkeys(group[0].result.definition.name for group in groups))
     replaced = _replacements(replacements, names, config)
@@ -157,11 +150,11 @@ async def engines_to_replay(
         engines.append(engine)
         if consent is not None:
             naming = partial(_actions, engine, replacement, own, consent.document, folders)
-            actions += await run_in_thread(naming)
+            actions += await threads.run_in_thread(naming)
     if consent is not None:
         hint = "Name engines of yours instead, --engine NAME=BACKEND:MODEL, or write --trust to consent."
         asking = partial(consent.require, actions, hint=hint)  # waits for the user
-        await run_in_thread(asking)
+        await threads.run_in_thread(asking)
     return tuple(engines)
 
 

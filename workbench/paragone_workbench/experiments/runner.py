@@ -1,7 +1,5 @@
 """Runs an experiment: executes the unfinished runs of a suite, then lets judges check answers."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence

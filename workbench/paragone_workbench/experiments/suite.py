@@ -1,7 +1,5 @@
 """Suites: prompts with assertions, and the experiment of a suite with its prompts and its unfinished runs."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

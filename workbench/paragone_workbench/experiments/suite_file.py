@@ -1,7 +1,5 @@
 """Reads suites from files: JSONL, CSV and TOML."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -14,9 +12,7 @@ from typing import TypeAlias, cast
 
 from msgspec import Struct, field
 
-from paragone import InputError, Json, Message, ParagoneError, Role, wire
-from paragone.files import LARGEST
-from paragone.json_values import list_at, value_at
+from paragone import InputError, Json, Message, ParagoneError, Role, files, json_values, wire
 from paragone_workbench import data
 from paragone_workbench.config import toml_file
 from paragone_workbench.conversation.variables import fill
@@ -155,7 +151,7 @@ def csv_records(path: Path, text: str) -> Iterator[Record]:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """Yield the rows that are not empty, with the line where each begins."""
-    csv.field_size_limit(LARGEST)  # of the whole process
+    csv.field_size_limit(files.LARGEST)  # of the whole process
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = rows.line_num + 1
@@ -245,7 +241,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
             f"The ending of {path.name} names no format of a suite.",
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
-    largest = toml_file.LARGEST if ending == ".toml" else LARGEST
+    largest = toml_file.LARGEST if ending == ".toml" else files.LARGEST
     text = toml_file.text_of(path, hint="Name a file of prompts.", largest=largest)
     own: str | None = None
     shared: list[AssertionSpec] = []
@@ -262,8 +258,10 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
                 shared.append(spec)
             except ParagoneError as error:
                 problems.append(SuiteProblem(line=document.line("assertions", index), sentence=str(error)))
-        listed = enumerate(list_at(document.data, "prompts"))
-        records = ((document.line("prompts", index), partial(value_at, item)) for index, item in listed)
+        listed = enumerate(json_values.list_at(document.data, "prompts"))
+        records = (
+            (document.line("prompts", index), partial(json_values.value_at, item)) for index, item in listed
+        )
     elif ending == ".csv":
         records = csv_records(path, text)
     else:

@@ -1,7 +1,5 @@
 """Read the times, roles, images and trees of messages in the exports of other programs."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Write conversations, suites of their prompts, and reports into files."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -1,7 +1,5 @@
 """Save a prompt of an experiment as a conversation, with a lane for each engine, and the engine's answers as variants."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from paragone import Message

@@ -1,7 +1,5 @@
 """Import a file into the history: read the file, remove keys, ask for consent, and add new conversations."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import re
@@ -10,12 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import InputError, Json
-from paragone.files import open_regular_file
-from paragone.json_values import list_at, object_at
+from paragone import InputError, Json, files, json_values, texts, wire
 from paragone.options import OptionInfo, describe
-from paragone.texts import counted, quoted, without_key_words
-from paragone.wire import from_json, to_json
 from paragone_workbench.consent import named_actions, option_actions
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, without_secrets
 from paragone_workbench.engines.registry import Registry
@@ -46,7 +40,7 @@ def conversation_actions(
         definitions += (lane.definition for lane in saved.lanes)
         definitions += (run.result.definition for run in saved.runs)
         samplings += (prompt.sampling for prompt in saved.conversation.prompts if prompt.sampling)
-        samplings += (object_at(run.result.request, "sampling") for run in saved.runs)
+        samplings += (json_values.object_at(run.result.request, "sampling") for run in saved.runs)
     different = {repr(definition): definition for definition in definitions}
     actions = [*named_actions(different.values(), registry, path, folders)]
     for sampling in {repr(sampling): sampling for sampling in samplings}.values():
@@ -98,14 +92,14 @@ def _public_result(result: RunResult, registry: Registry) -> RunResult:
     if settings is not None and settings.sampling:
         settings = dataclasses.replace(settings, sampling=_public_sampling(settings.sampling, registry))
     cautions = tuple(
-        dataclasses.replace(caution, sentence=without_key_words(caution.sentence))
+        dataclasses.replace(caution, sentence=texts.without_key_words(caution.sentence))
         for caution in result.cautions
     )
     return dataclasses.replace(
         result,
         definition=_without_secrets(result.definition, registry),
-        error=without_key_words(result.error),
-        hint=without_key_words(result.hint),
+        error=texts.without_key_words(result.error),
+        hint=texts.without_key_words(result.hint),
         cautions=cautions,
         settings=settings,
         manifest=_public_manifest(result.manifest, registry),
@@ -115,18 +109,18 @@ def _public_result(result: RunResult, registry: Registry) -> RunResult:
 def _public_manifest(manifest: Mapping[str, Json], registry: Registry) -> dict[str, Json]:
     found = {name: _public(part) for name, part in manifest.items() if name not in ("engine", "request")}
     with contextlib.suppress(LookupError, TypeError, ValueError):  # another program may have written it
-        definition = from_json(EngineDefinition, object_at(manifest, "engine"))
-        found["engine"] = to_json(_without_secrets(definition, registry))
-    if request := object_at(manifest, "request"):
+        definition = wire.from_json(EngineDefinition, json_values.object_at(manifest, "engine"))
+        found["engine"] = wire.to_json(_without_secrets(definition, registry))
+    if request := json_values.object_at(manifest, "request"):
         rest = {name: _public(part) for name, part in request.items() if name != "sampling"}
-        sampling = object_at(request, "sampling")
+        sampling = json_values.object_at(request, "sampling")
         found["request"] = {**rest, "sampling": _public_sampling(sampling, registry)} if sampling else rest
     return found
 
 
 def _public(value: Json) -> Json:
     if isinstance(value, str):
-        return without_key_words(value)
+        return texts.without_key_words(value)
     if isinstance(value, Mapping):
         return {
             name: part if name in _DIGESTS and _DIGEST.fullmatch(str(part)) else _public(part)
@@ -203,7 +197,7 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
         known |= {run.id for run in here.runs if not _completes(imported.get(run.id), run)}
     if store.has_any(new_ids):
         raise InputError(
-            f"A part of the conversation {quoted(saved.title)} has the id of a part of another conversation in the history.",
+            f"A part of the conversation {texts.quoted(saved.title)} has the id of a part of another conversation in the history.",
             hint="Export the conversation again, where it was written.",
         )
     writes = whole_writes(saved, known)
@@ -226,7 +220,7 @@ def _completes(imported: Run | None, here: Run) -> bool:
 
 def _head(path: Path) -> bytes:
     try:
-        with open_regular_file(path) as file:
+        with files.open_regular_file(path) as file:
             return file.read(len(_SQLITE))
     except (OSError, ValueError):
         return b""  # the reader of JSON raises the error
@@ -234,7 +228,7 @@ def _head(path: Path) -> bytes:
 
 def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
     if isinstance(data, Mapping) and "paragone_document" in data:
-        for document in list_at(data, "conversations") or [data]:
+        for document in json_values.list_at(data, "conversations") or [data]:
             yield read_conversation(path, document)
         return
     for chats in _READERS:
@@ -278,7 +272,7 @@ def import_text(added: Sequence[Added]) -> str:
     completed = sum(one.is_completed for one in added)
     known = sum(not (one.is_new or one.is_completed) for one in added)
     return (
-        f"{counted(len(new), 'conversation')} imported{ids}."
-        + (f" {counted(completed, 'conversation')} completed." if completed else "")
-        + (f" The history had {counted(known, 'conversation')} already." if known else "")
+        f"{texts.counted(len(new), 'conversation')} imported{ids}."
+        + (f" {texts.counted(completed, 'conversation')} completed." if completed else "")
+        + (f" The history had {texts.counted(known, 'conversation')} already." if known else "")
     )

@@ -1,7 +1,5 @@
 """Conversations in the files of other programs: exports of chats, and databases."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import json

@@ -15,9 +15,7 @@ from paragone_workbench.lanes.lane import Lane, unique_name
 from paragone_workbench.lanes.queue import PromptQueue
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling import EnginePool
-from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.records import LaneRecord, QueuedPrompt
-from paragone_workbench.store.saving import Recorder
+from paragone_workbench.store import errors, records, saving
 
 if TYPE_CHECKING:
     from paragone import Image
@@ -81,7 +79,7 @@ class Session:
         system: str = "",
         mode: Mode = "parallel",
         engines: Mapping[str, EngineDefinition] | None = None,
-        on_problem: Callable[[StoreError], None] = lambda _: None,
+        on_problem: Callable[[errors.StoreError], None] = lambda _: None,
         on_saved_again: Callable[[], None] = lambda: None,
     ) -> None:
         """`engines` are the engines of config.toml, which have the secrets that the history lacks."""
@@ -93,12 +91,12 @@ class Session:
         self.system_prompt = SystemPrompt(system)
         self.wants_tokens = False
         """Whether all lanes keep the tokens of their answers besides the text; if not, `_logprobs` decides."""
-        self._saved_queue: tuple[QueuedPrompt, ...] = ()
+        self._saved_queue: tuple[records.QueuedPrompt, ...] = ()
         self.changed: set[Lane] = set()
         """The lanes whose state has changed since the set was last emptied by the screen, which reads their state."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when lanes were added to `changed`, and after each change of the queue."""
-        self.recorder = Recorder(
+        self.recorder = saving.Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._all_changed
         )
         """Saves the conversation in a history, after a call of `Recorder.open`."""
@@ -166,11 +164,11 @@ class Session:
         self,
         definition: EngineDefinition,
         others: Sequence[Lane],
-        record: LaneRecord | None = None,
+        record: records.LaneRecord | None = None,
         fork: Run | None = None,
     ) -> Lane:
         if record is None:
-            record = LaneRecord(definition=definition, position=self._positions, head=fork, fork=fork)
+            record = records.LaneRecord(definition=definition, position=self._positions, head=fork, fork=fork)
             self._positions += 1
         name = unique_name(definition, others, self.registry)
         lane = Lane(definition, self.pool, name=name, record=record)
@@ -216,7 +214,7 @@ class Session:
         has begun it."""
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         return self.queue.add(
-            QueuedPrompt(
+            records.QueuedPrompt(
                 text=text,
                 files=tuple(files),
                 images=tuple(images),
@@ -226,11 +224,11 @@ class Session:
             asked,
         )
 
-    def send_again(self, prompts: Iterable[QueuedPrompt]) -> None:
+    def send_again(self, prompts: Iterable[records.QueuedPrompt]) -> None:
         """Send prompts again that a stop has kept in the queue; see `PromptQueue.send_again`."""
         self.queue.send_again(prompts, self.lanes)
 
-    def _begin(self, queued: QueuedPrompt, lane: Lane) -> None:
+    def _begin(self, queued: records.QueuedPrompt, lane: Lane) -> None:
         if queued.prompt is None:
             parent = self._parent(queued.lanes)
             queued.prompt = Prompt(
@@ -321,7 +319,7 @@ class Session:
     async def answered(self) -> None:
         await asyncio.gather(*(lane.answered() for lane in self.lanes))
 
-    def _parent(self, lanes: Iterable[LaneRecord]) -> Prompt | None:
+    def _parent(self, lanes: Iterable[records.LaneRecord]) -> Prompt | None:
         """Return the parent of the next prompt: the newest of the last prompts on the paths of these lanes."""
         heads = {lane.head.prompt for lane in lanes if lane.head is not None}
         return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
@@ -330,7 +328,7 @@ class Session:
         """Wait until the conversation so far is saved. Raises StoreError if saving is impossible at present."""
         problem = await self.recorder.saved(self.conversation)
         if problem is not None:
-            raise StoreError(
+            raise errors.StoreError(
                 f"The conversation is not saved yet. {problem.sentence}",
                 hint="Try again once the history works.",
                 can_pass=True,
@@ -343,11 +341,11 @@ class Session:
         self.conversation = Conversation()
         self._positions = len(self.lanes)
         for position, lane in enumerate(self.lanes):
-            lane.resume(LaneRecord(definition=lane.engine.definition, position=position))
+            lane.resume(records.LaneRecord(definition=lane.engine.definition, position=position))
             self.recorder.lane_changed(self.conversation, lane.record)
         self._restore_queue(())
 
-    def _restore_queue(self, saved: tuple[QueuedPrompt, ...]) -> None:
+    def _restore_queue(self, saved: tuple[records.QueuedPrompt, ...]) -> None:
         self._saved_queue = saved
         self.queue.restore(saved, self.lanes)
 

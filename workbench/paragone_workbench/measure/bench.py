@@ -1,7 +1,5 @@
 """Measures the speed of engines one at a time, in a balanced order, and reports the figures."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import time
@@ -19,8 +17,7 @@ from paragone_workbench.engines.definitions import EngineDefinition, with_option
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench_results as results
-from paragone_workbench.measure.fidelity import sample_text
-from paragone_workbench.measure.free_running import greedy
+from paragone_workbench.measure import fidelity, free_running
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.metrics import RunMetrics, figures_json
 from paragone_workbench.runs.run import RunSpec
@@ -57,7 +54,7 @@ class PromptFitter:
     """Makes prompts for one engine. Without a tokenizer, their length is a guess that `learn` improves."""
 
     def __init__(self) -> None:
-        self._words = sample_text().split()
+        self._words = fidelity.sample_text().split()
         self._tokens_per_word = 1.35
         self._made: dict[results.BenchTest, BenchPrompt] = {}
 
@@ -353,7 +350,7 @@ class Bench:
             prompt = await self._prompt(benched, test)
             if prompt is None or self.stopped:
                 return
-            sampling = greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
+            sampling = free_running.greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
 
             def next_request() -> RunSpec:
                 messages = prompt.numbered(next(self._numbers))
@@ -390,7 +387,9 @@ class Bench:
         self, benched: results.BenchedEngine, messages: tuple[Message, ...], tokens: int, *, cold: bool
     ) -> RunMetrics | None:
         spec = RunSpec(
-            messages=messages, sampling=greedy(benched.engine, max_tokens=tokens, ignore_eos=True), cold=cold
+            messages=messages,
+            sampling=free_running.greedy(benched.engine, max_tokens=tokens, ignore_eos=True),
+            cold=cold,
         )
         execution = self._execution = self._pool.run(benched.engine, spec)
         try:

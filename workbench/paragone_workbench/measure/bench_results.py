@@ -1,7 +1,5 @@
 """What a bench measures, and its results: runs by test, figures, throughput with several users, and remarks."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Measures how much candidates differ from a reference over a text, distribution by distribution."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Verdicts on candidates, in sentences and as JSON, of new and of saved measurements."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math

@@ -1,7 +1,5 @@
 """The memory planner: how much memory an engine would take, whether that fits, and the largest context that fits."""
 
-from __future__ import annotations
-
 import math
 import re
 from bisect import bisect_right

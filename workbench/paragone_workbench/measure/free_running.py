@@ -1,7 +1,5 @@
 """Greedy answers of engines to the same prompts, and KV cache types as candidates."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,9 +11,7 @@ from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity import Fidelity, MeasurementStep
 from paragone_workbench.measure.fidelity_verdict import fidelity_json
-from paragone_workbench.runs.execute import Execution
-from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.runs import execute, result, run
 from paragone_workbench.scheduling import EnginePool
 
 
@@ -82,8 +78,8 @@ class FreeRunning:
         self.errors: dict[EngineTask, ParagoneError] = {}
         self.stopped = False
         self._pool = pool
-        self._answers: dict[EngineTask, dict[int, RunResult]] = {engine: {} for engine in self.engines}
-        self._execution: Execution | None = None
+        self._answers: dict[EngineTask, dict[int, result.RunResult]] = {engine: {} for engine in self.engines}
+        self._execution: execute.Execution | None = None
 
     @property
     def partial(self) -> bool:
@@ -118,12 +114,12 @@ class FreeRunning:
     def any(self) -> bool:
         return any(self._answers.values())
 
-    def answers(self, engine: EngineTask) -> Mapping[int, RunResult]:
+    def answers(self, engine: EngineTask) -> Mapping[int, result.RunResult]:
         return self._answers[engine]
 
     async def _ask(self, engine: EngineTask, number: int) -> None:
         longest = engine.definition.options.get("max_tokens", LONGEST)
-        spec = RunSpec(
+        spec = run.RunSpec(
             messages=self.prompts[number],
             sampling=greedy(engine, max_tokens=longest, seed=_SEED),
             logprobs=0 if engine.capabilities.logprobs else None,

@@ -3,8 +3,6 @@
 In all functions, `names` has the engines that are shown: their names by those in the JSON; None for all, as they are.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Runs as answers of a report, the conditions under which they ran, and the engines that gave them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -9,10 +7,7 @@ from paragone import Json
 from paragone.options import value_text
 from paragone.texts import size_text
 from paragone_workbench import blocks
-from paragone_workbench.compare.diff import Span, common_words, differing, words
-from paragone_workbench.compare.divergence import warnings_of
-from paragone_workbench.compare.parity import check_parity
-from paragone_workbench.compare.parity_findings import Side
+from paragone_workbench.compare import diff, divergence, parity, parity_findings
 from paragone_workbench.engines import definitions
 from paragone_workbench.reporting import content
 from paragone_workbench.runs.metrics import RunMetrics
@@ -39,7 +34,7 @@ def answers_side_by_side(
     for index, ((name, run), text) in enumerate(zip(answers, texts, strict=True)):
         is_compared = index > 0 and texts[0] != ""
         shown = text[:SHOWN]
-        spans = differing(texts[0][:SHOWN], shown) if is_compared else ()
+        spans = diff.differing(texts[0][:SHOWN], shown) if is_compared else ()
         views.append(
             content.AnswerView(
                 engine=visible(name),
@@ -72,7 +67,7 @@ def settings_in_force(run: RunResult) -> content.Facts:
     }
 
 
-def _segments(text: str, spans: Iterable[Span]) -> Iterator[content.Segment]:
+def _segments(text: str, spans: Iterable[diff.Span]) -> Iterator[content.Segment]:
     at = 0
     for span in spans:
         if span.start > at:
@@ -93,10 +88,10 @@ def _compared(reference: str, text: str, first: str) -> str:
     if reference == text:
         return f"The same text as {first}."
     reference_words, answer_words = (
-        [word.text for word in words(answer[:SHOWN])] for answer in (reference, text)
+        [word.text for word in diff.words(answer[:SHOWN])] for answer in (reference, text)
     )
     longer = max(len(reference_words), len(answer_words))
-    share = len(common_words(reference_words, answer_words)) / longer if longer else 1.0
+    share = len(diff.common_words(reference_words, answer_words)) / longer if longer else 1.0
     # rounded down, so that 100% means that all words are the same
     return f"{int(100 * share)}% of the words are the same as those of {first}."
 
@@ -110,7 +105,7 @@ def _remarks(run: RunResult) -> Iterator[blocks.Remark]:
         yield blocks.Remark(run.cut)
     if run.prefilled is not None:
         yield blocks.Remark(blocks.public(run.prefilled.sentence))
-    for caution in warnings_of(run):
+    for caution in divergence.warnings_of(run):
         yield blocks.Remark(blocks.public(caution.sentence))
 
 
@@ -130,13 +125,13 @@ def _figures(metrics: RunMetrics | None) -> str:
 def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) -> blocks.Section | None:
     """Return whether the engines answered under the same conditions; None for fewer than two begun runs."""
     sides = [
-        Side.of_run(run, find(run.definition.backend), name=name)
+        parity_findings.Side.of_run(run, find(run.definition.backend), name=name)
         for name, run in answers
         if run.loaded is not None and run.settings is not None
     ]
     if len(sides) < 2:
         return None
-    return check_parity(sides).section()
+    return parity.check_parity(sides).section()
 
 
 def engine_view(

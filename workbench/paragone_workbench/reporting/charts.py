@@ -1,7 +1,5 @@
 """The tables and charts of a report: metrics over a suite, pass rates, ratings, and earlier measurements of its engines."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The report of a conversation: its prompts with the answers on the lanes' paths."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -13,9 +11,7 @@ from paragone_workbench import blocks
 from paragone_workbench.choosing.figures import EngineFigures, with_speeds_of_answers
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.experiments.comparison_rows import EngineValues, SuiteRow, collect
-from paragone_workbench.experiments.identity import measured_identity
-from paragone_workbench.experiments.known_measurements import saved_measurements
+from paragone_workbench.experiments import comparison_rows, identity, known_measurements
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting import content
 from paragone_workbench.reporting.answers import NamedRun, answers_side_by_side, conditions_of, engine_view
@@ -85,10 +81,10 @@ def conversation_report(
         asked = {prompt.id for prompt in saved.conversation.prompts}
         sections += ratings_sections([vote for vote in store.votes.all() if vote.prompt_id in asked])
         identities = {
-            names[lane.id]: measured_identity(lane.definition, find(lane.definition.backend))
+            names[lane.id]: identity.measured_identity(lane.definition, find(lane.definition.backend))
             for lane in saved.lanes
         }
-        sections += measurements_of(saved_measurements(store), identities)
+        sections += measurements_of(known_measurements.saved_measurements(store), identities)
     return content.ReportContent(
         id="not saved" if saved.conversation.number is None else f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
@@ -134,9 +130,9 @@ def _variants(lane: LaneRecord) -> Mapping[tuple[Run | None, Prompt | None], Seq
     return found
 
 
-def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ...]:
+def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[comparison_rows.EngineValues, ...]:
     rows = [
-        SuiteRow(
+        comparison_rows.SuiteRow(
             prompt_index=index,
             repetition=0,
             engine=lane.name,
@@ -149,7 +145,7 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ..
         if (run := lane.path.get(prompt)) is not None
         and run.result.definition.has_model_of(lane.record.definition)
     ]
-    return collect(rows, [lane.name for lane in lanes])
+    return comparison_rows.collect(rows, [lane.name for lane in lanes])
 
 
 def _prompts(

@@ -15,14 +15,9 @@ from paragone_workbench import blocks
 from paragone_workbench.choosing.decision import decide_for
 from paragone_workbench.choosing.figures import largest, loaded_sizes
 from paragone_workbench.engines.definitions import BackendLookup
+from paragone_workbench.experiments import comparison_rows, identity, known_measurements, suite
 from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
-from paragone_workbench.experiments.comparison_rows import PASS_RATE, SuiteRow, collect, experiment_rows
-from paragone_workbench.experiments.identity import measured_identity
-from paragone_workbench.experiments.known_measurements import known_of, saved_measurements
-from paragone_workbench.experiments.suite import saved_prompt, saved_prompts
-from paragone_workbench.reporting import charts, content
-from paragone_workbench.reporting.answers import answers_side_by_side, conditions_of, engine_view
-from paragone_workbench.reporting.verdict import first_page
+from paragone_workbench.reporting import answers, charts, content, verdict
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
 from paragone_workbench.store.experiment_records import AssertionResult, SavedChoice
@@ -50,32 +45,36 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     """
     names = [engine.name for engine in experiment.engines]
     selection = _Selection()
-    values = collect(_watched(experiment_rows(store, [experiment]), selection), names)
-    prompts = [(prompt.index, prompt.tags) for prompt in saved_prompts(store, experiment.number)]
+    values = comparison_rows.collect(
+        _watched(comparison_rows.experiment_rows(store, [experiment]), selection), names
+    )
+    prompts = [(prompt.index, prompt.tags) for prompt in suite.saved_prompts(store, experiment.number)]
     tags = {number: tags for number, (_, tags) in enumerate(prompts)}
     examples, conditions = _first_answers(store, experiment, find)
     weights = {index: run.loaded.weights for index, run in examples.items() if run.loaded is not None}
     identities = {
-        engine.name: measured_identity(engine, find(engine.backend), tuple(weights.get(index, ())))
+        engine.name: identity.measured_identity(engine, find(engine.backend), tuple(weights.get(index, ())))
         for index, engine in enumerate(experiment.engines)
     }
-    saved = saved_measurements(store)
+    saved = known_measurements.saved_measurements(store)
     choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
     if choice.reference not in names:
         choice = replace(choice, reference=largest(names, loaded_sizes(store, experiment)))
     choice = replace(choice, checked=choice.checked or experiment.prompts)
-    known = known_of(saved, identities, choice.reference, experiment.prompts)
+    known = known_measurements.known_of(saved, identities, choice.reference, experiment.prompts)
     decision = decide_for(store, choice, names, known, experiment, values, tags)
     loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
-    page = first_page(decision, choice, known, experiment, experiment.engines, find, loaded=loaded).shown()
+    page = verdict.first_page(
+        decision, choice, known, experiment, experiment.engines, find, loaded=loaded
+    ).shown()
     comparison = decision.comparison
     assert comparison is not None  # `decide_for` compares engines, however few
     about = {decision.reference, decision.chosen or decision.reference}
-    checked = any(pair.metric == PASS_RATE for pair in comparison.comparisons)
+    checked = any(pair.metric == comparison_rows.PASS_RATE for pair in comparison.comparisons)
     concerned = [
         pair
         for pair in comparison.comparisons
-        if {pair.a, pair.b} & about and (not checked or pair.metric == PASS_RATE)
+        if {pair.a, pair.b} & about and (not checked or pair.metric == comparison_rows.PASS_RATE)
     ]
     sections = (
         blocks.Section(
@@ -130,7 +129,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
             page.brief.of(blocks.public(decision.chosen or "")),
         ),
         engines=tuple(
-            engine_view(engine.name, engine, examples.get(index), find)
+            answers.engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
         ),
         sections=tuple(section for section in sections if not section.is_empty),
@@ -150,7 +149,9 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     )
 
 
-def _watched(rows: Iterator[SuiteRow], selection: _Selection) -> Iterator[SuiteRow]:
+def _watched(
+    rows: Iterator[comparison_rows.SuiteRow], selection: _Selection
+) -> Iterator[comparison_rows.SuiteRow]:
     """Yield the runs, in the order of their prompts, and pass each prompt's runs to `selection`, which chooses prompts."""
     for number, group in groupby(rows, lambda row: row.prompt_index):
         of_prompt = list(group)
@@ -168,7 +169,9 @@ def _first_answers(
         began = {run.key.engine_index: run.result for run in group if run.result.loaded is not None}
         examples = {**began, **examples}
         if len(began) == len(names):
-            return examples, conditions_of([(names[index], began[index]) for index in sorted(began)], find)
+            return examples, answers.conditions_of(
+                [(names[index], began[index]) for index in sorted(began)], find
+            )
     return examples, None
 
 
@@ -216,7 +219,7 @@ def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[bloc
 def _prompt(
     store: Store, experiment: Experiment, index: int, *, folded: bool, sound: bool
 ) -> content.PromptView:
-    prompt = saved_prompt(store, experiment.number, index)
+    prompt = suite.saved_prompt(store, experiment.number, index)
     rounds: dict[int, list[ExperimentRun]] = {}
     for run in store.experiments.runs_of_prompt(experiment.number, index):
         if run.key.repetition < REPETITIONS_SHOWN:
@@ -232,7 +235,7 @@ def _prompt(
             if value
         },
         rounds=tuple(
-            answers_side_by_side(
+            answers.answers_side_by_side(
                 [(run.result.definition.name, run.result) for run in runs],
                 checks=[tuple(map(_public, run.checks)) for run in runs],
             )
@@ -259,7 +262,7 @@ class _Selection:
         """Number of chosen prompts at which no run and no assertion failed. These prompts are the last of the selection."""
         self._worst: list[tuple[float, float, int]] = []
 
-    def add(self, number: int, rows: Sequence[SuiteRow]) -> None:
+    def add(self, number: int, rows: Sequence[comparison_rows.SuiteRow]) -> None:
         self.count += 1
         failures = sum(row.failed or row.passed is False for row in rows) / len(rows)
         self.sound += not failures
@@ -272,7 +275,7 @@ class _Selection:
         return [-minus_number for _, _, minus_number in sorted(self._worst, reverse=True)]
 
 
-def _difference(rows: Sequence[SuiteRow]) -> float:
+def _difference(rows: Sequence[comparison_rows.SuiteRow]) -> float:
     """Return the greatest share of words of an engine's first answer that another's lacks, whatever their order.
 
     A longest common subsequence would take too long for many thousands of prompts.

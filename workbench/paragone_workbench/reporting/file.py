@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone import InputError
 from paragone.texts import install_command
-from paragone_workbench import blocks
+from paragone_workbench import blocks, ids, paths
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.suite import saved_prompt
-from paragone_workbench.ids import parse_id
 from paragone_workbench.lanes.lane import names_of
-from paragone_workbench.paths import check_target, replacing
 from paragone_workbench.reporting import content
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
@@ -88,7 +86,7 @@ def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
 
     `replaces` says that an existing file may be replaced.
     """
-    check_target(path, replaces=replaces)
+    paths.check_target(path, replaces=replaces)
     match path.suffix[1:].lower():
         case "html" | "md" | "csv" | "json" as found:
             return found
@@ -100,7 +98,7 @@ def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
 
 def write(path: Path, pieces: Iterable[str]) -> int:
     """Write the pieces into a file, replacing an existing one, and return the file's size in bytes. Raises ParagoneError."""
-    with replacing(path) as file:
+    with paths.replacing(path) as file:
         for piece in pieces:
             file.write(piece)
     return path.stat().st_size
@@ -108,7 +106,7 @@ def write(path: Path, pieces: Iterable[str]) -> int:
 
 def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
     """Return the experiment (`e3`) or conversation (`c7`) with this id. Raises InputError and StoreError."""
-    found = parse_id(text)
+    found = ids.parse_id(text)
     if found is None or found.kind == "r" or found.run is not None:
         raise InputError(
             f"{visible(text)!r} is not the id of an experiment or a conversation.", hint=newest(store)

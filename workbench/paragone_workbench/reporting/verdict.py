@@ -3,8 +3,6 @@
 `paragone_workbench.choosing` decides which engine is chosen.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -13,7 +11,7 @@ from typing import TypeAlias
 from paragone import LoadedModel
 from paragone.json_values import count_at
 from paragone.texts import counted, size_text
-from paragone_workbench import blocks
+from paragone_workbench import blocks, statistics, store
 from paragone_workbench.choosing.decision import Decision
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
@@ -22,8 +20,6 @@ from paragone_workbench.experiments.known_measurements import Known, Measurement
 from paragone_workbench.measure.fidelity_verdict import band_of
 from paragone_workbench.reporting import content
 from paragone_workbench.reporting.charts import pass_rate_cell
-from paragone_workbench.statistics import number, share_interval
-from paragone_workbench.store import Experiment
 from paragone_workbench.store.experiment_records import SavedChoice
 from paragone_workbench.text import local_date
 
@@ -37,7 +33,7 @@ def first_page(
     decision: Decision,
     choice: SavedChoice,
     known: Known,
-    experiment: Experiment | None,
+    experiment: store.Experiment | None,
     engines: Sequence[EngineDefinition],
     find: BackendLookup,
     *,
@@ -91,7 +87,7 @@ def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:
         return f"The answers of {engine.engine} were not checked.", [
             "No prompt has an assertion or an expected answer that was checked."
         ]
-    interval = share_interval(engine.pass_rate, engine.prompts)
+    interval = statistics.share_interval(engine.pass_rate, engine.prompts)
     return (
         f"{engine.engine} passes {PASS_RATE.shown(engine.pass_rate)}% of {counted(engine.prompts, 'prompt')}.",
         [
@@ -102,7 +98,7 @@ def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:
 
 
 def _not_measured(
-    experiment: Experiment | None,
+    experiment: store.Experiment | None,
     decision: Decision,
     no_speed: Mapping[str, str],
     no_fidelity: Mapping[str, str],
@@ -261,7 +257,7 @@ def _kld(engine: EngineFigures, reference: str | None, mark: str) -> blocks.Tabl
         return blocks.TableCell("0")
     if engine.kld is None:
         return blocks.TableCell()
-    value, _, error = number(engine.kld).partition(" ± ")
+    value, _, error = statistics.number(engine.kld).partition(" ± ")
     details = (band_of(engine.kld.value), error and f"± {error}", mark)
     return blocks.TableCell(value, ", ".join(filter(None, details)))
 

@@ -1,7 +1,5 @@
 """The metrics of a run, computed from the timestamps that the engine puts on its events."""
 
-from __future__ import annotations
-
 import random
 from array import array
 from bisect import bisect_right

@@ -1,7 +1,5 @@
 """The application of the server: its paths, its key, and its figures, as Prometheus reads them."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import hmac

@@ -1,7 +1,5 @@
 """Listens at an address, and serves the application there: bodies of requests, responses, and the server itself."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import errno

@@ -1,7 +1,5 @@
 """The replies to requests, whole and as the events of a stream."""
 
-from __future__ import annotations
-
 import base64
 import sys
 import time

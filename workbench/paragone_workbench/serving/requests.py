@@ -1,7 +1,5 @@
 """Reads requests of the OpenAI API into typed values. Wrong fields raise ApiError."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

@@ -1,7 +1,5 @@
 """Conversations in the file: their list, their labels, loading, and writing changes."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import dataclasses
@@ -16,19 +14,9 @@ from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import records
+from paragone_workbench.store import errors, outbox, records, search
+from paragone_workbench.store import runs as saved_runs
 from paragone_workbench.store.database import Database, Row, clean, saved_text
-from paragone_workbench.store.errors import DAMAGED, decoding
-from paragone_workbench.store.outbox import title_of
-from paragone_workbench.store.runs import (
-    COLUMNS,
-    MANIFEST,
-    list_in,
-    object_in,
-    result_of,
-    text_in,
-)
-from paragone_workbench.store.search import GRAM, fitting_conversation, phrase
 
 _UPDATE = "UPDATE conversation SET {} WHERE number = ? RETURNING id"
 
@@ -76,8 +64,8 @@ def _summary(database: Database, row: Row) -> records.Summary:
 
 
 def _name(definition: str) -> str:
-    with contextlib.suppress(*DAMAGED):
-        return str(object_in(definition)["name"])
+    with contextlib.suppress(*errors.DAMAGED):
+        return str(saved_runs.object_in(definition)["name"])
     return "?"
 
 
@@ -100,8 +88,8 @@ _LANES = """
     SELECT id, position, definition, closed, head_id, fork_id FROM lane WHERE conversation_id = ? ORDER BY position, number
 """
 _RUNS = f"""
-    SELECT run.number, prompt_id, lane_id, continues_id, {COLUMNS}
-    FROM prompt JOIN turn ON turn.prompt_id = prompt.id JOIN run ON run.id = turn.run_id {MANIFEST}
+    SELECT run.number, prompt_id, lane_id, continues_id, {saved_runs.COLUMNS}
+    FROM prompt JOIN turn ON turn.prompt_id = prompt.id JOIN run ON run.id = turn.run_id {saved_runs.MANIFEST}
     WHERE conversation_id = ? ORDER BY run.number
 """  # noqa: S608 (the names of columns)
 
@@ -114,7 +102,7 @@ def _loaded(database: Database, number: int, row: Row) -> records.SavedConversat
         lane_id: records.LaneRecord(
             id=lane_id,
             position=position,
-            definition=from_json(EngineDefinition, object_in(definition)),
+            definition=from_json(EngineDefinition, saved_runs.object_in(definition)),
             closed=bool(closed),
         )
         for lane_id, position, definition, closed, _, _ in rows
@@ -126,7 +114,7 @@ def _loaded(database: Database, number: int, row: Row) -> records.SavedConversat
         conversation=Conversation(
             prompts=list(prompts.values()), created=created, id=conversation_id, number=number
         ),
-        title=text_in(title),
+        title=saved_runs.text_in(title),
         updated=updated,
         lanes=tuple(lanes.values()),
         runs=tuple(runs.values()),
@@ -143,10 +131,12 @@ def _load_queue(
 ) -> Iterator[records.QueuedPrompt]:
     for text, files, images, waiting, for_all, prompt_id in database.rows(_QUEUED, conversation_id):
         yield records.QueuedPrompt(
-            text=text_in(text),
-            files=tuple(from_json(AttachedFile, file) for file in list_in(files)),
-            images=tuple(from_json(Image, image) for image in list_in(images)),
-            lanes=[lanes[lane] for lane in list_in(waiting) if isinstance(lane, str) and lane in lanes],
+            text=saved_runs.text_in(text),
+            files=tuple(from_json(AttachedFile, file) for file in saved_runs.list_in(files)),
+            images=tuple(from_json(Image, image) for image in saved_runs.list_in(images)),
+            lanes=[
+                lanes[lane] for lane in saved_runs.list_in(waiting) if isinstance(lane, str) and lane in lanes
+            ],
             for_all=bool(for_all),
             prompt=prompts.get(prompt_id),
         )
@@ -163,11 +153,11 @@ def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
         prompts[prompt_id] = Prompt(
             id=prompt_id,
             parent=None if parent_id is None else prompts[parent_id],
-            text=text_in(text),
-            files=files_in(text_in(text), described.get(prompt_id, ())),
+            text=saved_runs.text_in(text),
+            files=files_in(saved_runs.text_in(text), described.get(prompt_id, ())),
             images=images.get(prompt_id, ()),
-            system=None if system is None else text_in(system),
-            sampling=None if sampling is None else object_in(sampling),
+            system=None if system is None else saved_runs.text_in(system),
+            sampling=None if sampling is None else saved_runs.object_in(sampling),
             for_all=bool(for_all),
             created=created,
         )
@@ -201,7 +191,7 @@ def _runs(
     continued: dict[str, str | None] = {}
     running: set[str] = set()
     for number, prompt_id, lane_id, continues_id, *columns in database.rows(_RUNS, conversation_id):
-        result = result_of(tuple(columns))
+        result = saved_runs.result_of(tuple(columns))
         if result.state == "running":  # another instance executes the run
             running.add(result.id)
             text, thinking = saved_text(database, result.id)
@@ -247,7 +237,7 @@ _WITH_WORD = f"""
 
 
 def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
-    indexed = [phrase(term) for term in terms[:1] if len(term) >= GRAM]
+    indexed = [search.phrase(term) for term in terms[:1] if len(term) >= search.GRAM]
     rows = database.stream(_WITH_WORD if indexed else _ALL, *indexed)
     seen: set[str] = set()
     for (text,) in islice(rows, _READ):
@@ -272,7 +262,7 @@ class Conversations:
         most recently used first."""
         # a sort key: pinned, time of last use, number; without `before`, a key above the keys of all conversations
         last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
-        fits = fitting_conversation(query or records.Query())
+        fits = search.fitting_conversation(query or records.Query())
         rows = self._database.rows(_SELECT + _LIST.format(fits.sql), *last, *fits.values, limit)
         return tuple(_summary(self._database, row) for row in rows)
 
@@ -290,7 +280,7 @@ class Conversations:
     def load(self, number: int) -> records.SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
         sql = "SELECT id, title, created, used FROM conversation WHERE number = ?"
-        with self._database.snapshot(), decoding(f"Conversation c{number}"):
+        with self._database.snapshot(), errors.decoding(f"Conversation c{number}"):
             for row in self._database.rows(sql, number):
                 return _loaded(self._database, number, row)
         raise InputError(
@@ -305,7 +295,7 @@ class Conversations:
 
     def rename(self, number: int, title: str) -> None:
         with self._database.transaction():
-            self._update(number, "title = ?", title_of(clean(title)))
+            self._update(number, "title = ?", outbox.title_of(clean(title)))
 
     def pin(self, number: int, *, pinned: bool) -> None:
         """Pin or unpin a conversation. Pinned conversations come first in the list."""
@@ -377,11 +367,13 @@ def take_draft(database: Database, owner_id: int) -> records.DraftRecord | None:
     with database.transaction():
         rows = database.rows(sql, owner_id)
     for text, pasted, named, edits in rows:
-        with decoding("The prompt that was not sent"):
+        with errors.decoding("The prompt that was not sent"):
             return records.DraftRecord(
-                text=text_in(text),
-                pasted={mark: text_in(whole) for mark, whole in object_in(pasted).items()},
-                named=tuple(map(text_in, list_in(named))),
-                edits=text_in(edits),
+                text=saved_runs.text_in(text),
+                pasted={
+                    mark: saved_runs.text_in(whole) for mark, whole in saved_runs.object_in(pasted).items()
+                },
+                named=tuple(map(saved_runs.text_in, saved_runs.list_in(named))),
+                edits=saved_runs.text_in(edits),
             )
     return None

@@ -1,7 +1,5 @@
 """Errors of the store, with messages for the user."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The types of experiments, votes and measurements in the history."""
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Experiments and their runs, votes and measurements in the file."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence

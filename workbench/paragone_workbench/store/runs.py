@@ -1,7 +1,5 @@
 """The table of runs, their tokens and costs. Only this module writes and reads results of runs."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib

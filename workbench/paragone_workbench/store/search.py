@@ -1,7 +1,5 @@
 """Full-text search over prompts and answers, and its filters."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

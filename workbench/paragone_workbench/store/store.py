@@ -7,10 +7,7 @@ from pathlib import Path
 
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.result import Costs, RunResult
-from paragone_workbench.store import conversations, database, runs, search
-from paragone_workbench.store.experiments import Experiments, Measurements, Votes
-from paragone_workbench.store.outbox import RecordKey, Write
-from paragone_workbench.store.records import DraftRecord, Hit, Query, read_query
+from paragone_workbench.store import conversations, database, experiments, outbox, records, runs, search
 
 
 class Store(conversations.Conversations):
@@ -22,9 +19,9 @@ class Store(conversations.Conversations):
         self._is_closed = False
         self.warning = opened.warning
         """A message for the user if the file was damaged or too old and replaced, or can only be read; else empty."""
-        self.experiments = Experiments(opened)
-        self.votes = Votes(opened)
-        self.measurements = Measurements(opened)
+        self.experiments = experiments.Experiments(opened)
+        self.votes = experiments.Votes(opened)
+        self.measurements = experiments.Measurements(opened)
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
@@ -46,8 +43,8 @@ class Store(conversations.Conversations):
         self._database.rows(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
     def save(
-        self, writes: Mapping[RecordKey, Write], draft: DraftRecord | None = None
-    ) -> dict[RecordKey, int]:
+        self, writes: Mapping[outbox.RecordKey, outbox.Write], draft: records.DraftRecord | None = None
+    ) -> dict[outbox.RecordKey, int]:
         """Write all of a conversation's writes, and the draft unless it is None, or nothing. Returns the numbers of
         the conversation and of runs. Raises ConversationDeleted."""
         with self._database.transaction():
@@ -71,13 +68,13 @@ class Store(conversations.Conversations):
             "owner", conflict="OR IGNORE", id=self._database.owner_id, lock=self._database.owner.lock
         )
 
-    def keep_draft(self, draft: DraftRecord) -> None:
+    def keep_draft(self, draft: records.DraftRecord) -> None:
         """Save this instance's draft in place of any other. An empty draft only removes this instance's draft."""
         with self._database.transaction():
             self._keep_owner()
             conversations.keep_draft(self._database, draft, self._database.owner_id)
 
-    def take_draft(self) -> DraftRecord | None:
+    def take_draft(self) -> records.DraftRecord | None:
         """Assign the draft of an ended instance of the program to this instance, and return the draft, or None."""
         self._keep_owner()
         return conversations.take_draft(self._database, self._database.owner_id)
@@ -91,9 +88,11 @@ class Store(conversations.Conversations):
         """Return the costs of runs that started at `since` (seconds since 1970) or later, by the engines' names."""
         return runs.costs(self._database, since)
 
-    def search(self, text: str, limit: int = 50, *, one_each: bool = False) -> tuple[Hit, ...]:
+    def search(self, text: str, limit: int = 50, *, one_each: bool = False) -> tuple[records.Hit, ...]:
         """Return the prompts and finished answers that have all words of `text` in any case, also inside longer
         words, newest first; a title only without another hit. Words may be filters: see `read_query`. Raises
         InputError."""
-        query = read_query(text)
-        return search.search(self._database, query, limit, one_each=one_each) if query != Query() else ()
+        query = records.read_query(text)
+        return (
+            search.search(self._database, query, limit, one_each=one_each) if query != records.Query() else ()
+        )

@@ -16,13 +16,10 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
-from paragone.checks import check_event
+from paragone import checks, errors, requests, wire
 from paragone.engine import Cancelled, Engine
-from paragone.errors import EngineError, InterfaceViolation, ParagoneError
 from paragone.events import Event, Token
 from paragone.options import Options, build
-from paragone.requests import LogitsBlock, OpenRequest, RunRequest
-from paragone.wire import Json, Value, from_json, to_json
 from paragone.worker import protocol
 from paragone.worker import protocol as jobs
 
@@ -186,12 +183,12 @@ class Slots:
         self._buffer = protocol.SharedBuffer.open(buffer)
         self._next = 0
 
-    def send(self, block: LogitsBlock) -> bool:
+    def send(self, block: requests.LogitsBlock) -> bool:
         """Send a block, in parts if it exceeds a slot. Return False if the job was stopped."""
         row = 4 * block.vocab_size
         most = protocol.SLOT_BYTES // row
         if not most:
-            raise EngineError(f"A distribution over {block.vocab_size:,} tokens is too large to send.")
+            raise errors.EngineError(f"A distribution over {block.vocab_size:,} tokens is too large to send.")
         numbers = block.data.cast("B")
         for first in range(0, block.rows, most):
             rows = min(most, block.rows - first)
@@ -217,8 +214,8 @@ CLOSE_SECONDS = 1.0
 
 AnyEngine: TypeAlias = Engine[Options, Options]
 
-R = TypeVar("R", bound=Value)
-A = TypeVar("A", bound=Value)
+R = TypeVar("R", bound=wire.Value)
+A = TypeVar("A", bound=wire.Value)
 
 
 def serve(descriptor: int, engine: str) -> None:
@@ -262,7 +259,7 @@ class JobRunner:
         self._pipe = pipe
         self._name = engine
         self._engine: AnyEngine | None = None
-        self._handlers: dict[str, Callable[[Job], Json]] = dict(
+        self._handlers: dict[str, Callable[[Job], wire.Json]] = dict(
             (
                 _handler(jobs.PROBE, lambda job, request: self._kind().probe()),
                 _handler(jobs.LOAD, self._load),
@@ -282,22 +279,22 @@ class JobRunner:
     def do(self, job: Job) -> None:
         try:
             self._pipe.say(protocol.Completed(job=job.number, answer=self._handlers[job.do](job)))
-        except ParagoneError as error:
+        except errors.ParagoneError as error:
             self._fail(job, error)
-        except InterfaceViolation as error:
+        except errors.InterfaceViolation as error:
             sentence = f"The engine {self._name} breaks the plugin interface: {error}."
-            self._fail(job, EngineError(sentence, hint="Report it to the engine's author."))
+            self._fail(job, errors.EngineError(sentence, hint="Report it to the engine's author."))
         except ImportError as error:
-            self._fail(job, EngineError(f"{error.msg.rstrip('.')}, in {sys.executable}."))
+            self._fail(job, errors.EngineError(f"{error.msg.rstrip('.')}, in {sys.executable}."))
         except Exception as error:  # noqa: BLE001 (the outermost handler of a worker)
             sentence = f"The engine failed: {type(error).__name__}: {error}".strip(": \n").rstrip(".") + "."
-            self._fail(job, EngineError(sentence))
+            self._fail(job, errors.EngineError(sentence))
 
     def close(self) -> None:
         if self._engine is not None:
             self._engine.close()
 
-    def _fail(self, job: Job, error: ParagoneError) -> None:
+    def _fail(self, job: Job, error: errors.ParagoneError) -> None:
         import traceback  # imported here because most workers never need this import
 
         traceback.print_exc()
@@ -309,10 +306,10 @@ class JobRunner:
 
     def _open(self) -> AnyEngine:
         if self._engine is None:
-            raise EngineError("No model is open in this worker.")
+            raise errors.EngineError("No model is open in this worker.")
         return self._engine
 
-    def _load(self, job: Job, request: OpenRequest) -> LoadedModel:
+    def _load(self, job: Job, request: requests.OpenRequest) -> LoadedModel:
         engine = self._kind()()
         options = build(engine.load_options, request.options)
 
@@ -323,11 +320,11 @@ class JobRunner:
         self._engine = engine
         return loaded
 
-    def _estimate(self, job: Job, request: OpenRequest) -> MemoryEstimate:
+    def _estimate(self, job: Job, request: requests.OpenRequest) -> MemoryEstimate:
         kind = self._kind()
         return kind.estimate(request, build(kind.load_options, request.options))
 
-    def _run(self, job: Job, request: RunRequest) -> protocol.Nothing:
+    def _run(self, job: Job, request: requests.RunRequest) -> protocol.Nothing:
         engine = self._open()
         sampling = build(engine.sampling, request.sampling)
         return self._send_events(job, engine.generate(request, sampling, job.stop))
@@ -336,7 +333,7 @@ class JobRunner:
         frames = Frames(self._pipe, job.number)
         try:
             for event in events:
-                frames.add(check_event(event))
+                frames.add(checks.check_event(event))
         finally:
             frames.close()
         return protocol.Nothing()
@@ -351,11 +348,13 @@ class JobRunner:
         return protocol.Nothing()
 
 
-def _handler(kind: protocol.JobKind[R, A], run: Callable[[Job, R], A]) -> tuple[str, Callable[[Job], Json]]:
+def _handler(
+    kind: protocol.JobKind[R, A], run: Callable[[Job, R], A]
+) -> tuple[str, Callable[[Job], wire.Json]]:
     """Return the name of a kind of job, and a function that runs such a job and returns its answer as JSON."""
-    return kind.name, lambda job: to_json(run(job, from_json(kind.request, job.request)))
+    return kind.name, lambda job: wire.to_json(run(job, wire.from_json(kind.request, job.request)))
 
 
-def _generator(blocks: Iterator[LogitsBlock]) -> Generator[LogitsBlock, None, None]:
+def _generator(blocks: Iterator[requests.LogitsBlock]) -> Generator[requests.LogitsBlock, None, None]:
     """Return a generator over `blocks`. Closing the generator also closes `blocks`, if they have a `close` method."""
     yield from blocks

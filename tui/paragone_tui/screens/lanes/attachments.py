@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
     from paragone import Image
     from paragone_tui.commands import Program
-    from paragone_workbench.conversation.attached_files import FileState, PathCandidate
-    from paragone_workbench.conversation.attachments import AttachedFile
-    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.conversation import attached_files, attachments, tree
 
 
 _MOST_LINES = 10
@@ -65,7 +63,7 @@ def split_long(text: str) -> tuple[str, str]:
     return beginning, text[len(beginning) :].removeprefix(_NEW_LINE)
 
 
-def folded_prompt(prompt: Prompt, key: str) -> tuple[str, list[str], str]:
+def folded_prompt(prompt: tree.Prompt, key: str) -> tuple[str, list[str], str]:
     """Return the shown text of a prompt, the lines to fold, and a title to show while the lines are folded.
 
     The folded lines are the rest of a long prompt and the texts of its files. The title names `key`, which unfolds the lines.
@@ -142,7 +140,7 @@ class Completion(Static):
     def __init__(self, on_pick: Callable[[str], None]) -> None:
         super().__init__(markup=False)
         self._on_pick = on_pick
-        self._found: Sequence[PathCandidate] = ()
+        self._found: Sequence[attached_files.PathCandidate] = ()
         self._at = 0
         self._looking: asyncio.Task[None] | None = None
 
@@ -196,7 +194,7 @@ class Completion(Static):
             self._looking.cancel()
             self._looking = None
 
-    def _show(self, found: Sequence[PathCandidate]) -> None:
+    def _show(self, found: Sequence[attached_files.PathCandidate]) -> None:
         if found or self._found:
             self._found, self._at = found, 0
             self.display = bool(found)
@@ -231,7 +229,7 @@ class Draft:
     typed: str = ""
     """The text in the field, with a mark in place of each folded pasted text."""
     pasted: PastedTexts
-    files: tuple[AttachedFile, ...] = ()
+    files: tuple[attachments.AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
 
     @property
@@ -241,9 +239,9 @@ class Draft:
 
 @dataclass(slots=True, kw_only=True)
 class _Named:
-    files: tuple[AttachedFile, ...] = ()
+    files: tuple[attachments.AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
-    state: FileState = ()
+    state: attached_files.FileState = ()
     """The state of the files when they were read; empty until then, and if nothing is attached."""
     reading: asyncio.Task[None] | None = None
     error: InputError | None = None
@@ -261,13 +259,13 @@ class Attachments:
 
     program: Program
     on_change: Callable[[], None]
-    files: tuple[AttachedFile, ...] = ()
+    files: tuple[attachments.AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     _named: dict[str, _Named] = field(default_factory=dict)
     _is_awaited: bool = False
     """Whether `settle` is waiting for the files, before the prompt is sent."""
 
-    def take_over(self, files: tuple[AttachedFile, ...], images: tuple[Image, ...]) -> None:
+    def take_over(self, files: tuple[attachments.AttachedFile, ...], images: tuple[Image, ...]) -> None:
         self.files, self.images = files, images
         self.on_change()
 
@@ -293,7 +291,7 @@ class Attachments:
             self.images = self.images[:-1]
         self.on_change()
 
-    def of(self, text: str) -> tuple[tuple[AttachedFile, ...], tuple[Image, ...]]:
+    def of(self, text: str) -> tuple[tuple[attachments.AttachedFile, ...], tuple[Image, ...]]:
         """Return the files and images of a prompt with this text. Mentioned files replace files of the same name."""
         named = self._mentioned(text)
         files = [file for one in named for file in one.files]
@@ -381,7 +379,7 @@ class Attachments:
         return [self._named[path] for path in self.paths(text)]
 
 
-async def _is_unchanged(path: str, state: FileState) -> bool:
+async def _is_unchanged(path: str, state: attached_files.FileState) -> bool:
     from paragone_workbench.conversation.attached_files import state_of
 
     try:

@@ -1,7 +1,5 @@
 """The status line of a lane: engine, state, speed, and use of the context window."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
