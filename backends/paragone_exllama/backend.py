@@ -1,5 +1,7 @@
 """The backends of ExLlamaV2 and ExLlamaV3. This module imports neither library."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar
 

@@ -1,5 +1,7 @@
 """The engines of ExLlamaV2 and ExLlamaV3, which open a model's folder and answer prompts."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys

@@ -1,5 +1,7 @@
 """The options of both libraries and their pinned requirements, without pluggy: workers in any interpreter import them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias

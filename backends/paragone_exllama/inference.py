@@ -1,5 +1,7 @@
 """Runs of an open model: events of a run, log-probabilities of a text, and the vocabulary."""
 
+from __future__ import annotations
+
 import codecs
 import contextlib
 import time

@@ -1,5 +1,7 @@
 """Check a request and estimate its memory before a library is imported, and convert errors during loading."""
 
+from __future__ import annotations
+
 import math
 import os
 import re

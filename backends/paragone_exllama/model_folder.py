@@ -1,5 +1,7 @@
 """Find model folders, and describe models from their JSON files and the headers of their weights."""
 
+from __future__ import annotations
+
 import json
 import os
 import re

@@ -4,6 +4,8 @@ The probe checks only files and the driver. Importing PyTorch and the library wo
 minutes if the library has to be compiled.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import glob

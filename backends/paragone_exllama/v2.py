@@ -1,5 +1,7 @@
 """An open model in ExLlamaV2 0.3.2. Only this module imports ExLlamaV2."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

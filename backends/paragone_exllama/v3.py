@@ -1,5 +1,7 @@
 """An open model in ExLlamaV3 1.6. Only this module imports ExLlamaV3."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -220,7 +220,7 @@ async def test_runs_get_the_recorded_number_of_threads_as_far_as_there_are_cores
     history, record, rogue, monkeypatch
 ):
     """The engine answers with its number of threads."""
-    monkeypatch.setattr("paragone_workbench.experiments.replay.physical_cores", lambda: 4)
+    monkeypatch.setattr("paragone.threads.physical_cores", lambda: 4)
     number = await record([rogue("threads", max_tokens=1)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
 
