@@ -129,9 +129,8 @@ def pytest_collection(session: pytest.Session) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
-    gc.set_threshold(
-        50_000, 20, 100
-    )  # collections after every 700 objects take a fifteenth of the CPU time of screens
+    # Collections after every 700 objects take a fifteenth of the CPU time of screens.
+    gc.set_threshold(50_000, 20, 100)
     gc.enable()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import paragone_cli as cli
 from paragone import InputError
-from paragone_cli.command_line import command_arguments as its
+from paragone_cli.command_line import command_arguments
 from paragone_cli.command_line.arguments import (
     A,
     Arguments,
@@ -52,52 +52,232 @@ def command(kind: type[A], run: Callable[[A], int], summary: str) -> Command:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "": command(its.ScreenArguments, lambda args: cli.screens.open_lanes(args), "Run inference engines side by side and compare their answers."),
-    "demo": command(its.RunArguments, lambda args: cli.screens.open_demo(args), "Open the screen with two small demo models."),
-    "ask": command(its.AskArguments, lambda args: cli.asking.ask(args), "Send a prompt to an engine and print its answer as it arrives."),
-    "serve": command(its.ServeArguments, lambda args: cli.serve.serve(args), "Serve engines to other programs, with the protocol of OpenAI."),
-    "compare": command(its.CompareArguments, lambda args: cli.asking.compare(args), "Send a prompt to several engines and print their answers and metrics."),
-    "suite run": command(its.SuiteRunArguments, lambda args: cli.suite.suite_run(args), "Run the prompts in a file, or go on where an earlier run of the same command ended."),
-    "suite list": command(its.PrintArguments, lambda args: cli.suite_results.suite_list(args), "List the experiments."),
-    "suite show": command(its.SuiteShowArguments, lambda args: cli.suite_results.suite_show(args), "Show the results of an experiment."),
-    "suite compare": command(its.SuiteCompareArguments, lambda args: cli.suite_results.suite_compare(args), "Compare the engines of experiments."),
-    "suite new": command(its.SuiteNewArguments, lambda args: cli.suite.suite_new(args), "Write a file with the prompts of a conversation."),
-    "suite export": command(its.SuiteExportArguments, lambda args: cli.suite.suite_export(args), "Write unfinished runs into a batch file for another machine."),
-    "suite import": command(its.SuiteImportArguments, lambda args: cli.suite.suite_import(args), "Import the results of a batch file."),
-    "vote cast": command(its.VoteArguments, lambda args: cli.voting.vote(args), "Vote blind on the answers of an experiment."),
-    "vote ratings": command(its.RatingsArguments, lambda args: cli.voting.ratings(args), "Rate engines by the votes on their answers."),
-    "choose": command(its.ChooseArguments, lambda args: cli.choose.choose(args), "Measure engines, and say which one to deploy, and how much quality it loses."),
-    "fidelity": command(its.FidelityArguments, lambda args: cli.fidelity.fidelity(args), "Measure how far engines' distributions are from those of a reference."),
-    "bench": command(its.BenchArguments, lambda args: cli.bench.bench(args), "Measure the speed of engines: prefill, decode and latency."),
-    "fit": command(its.FitArguments, lambda args: cli.fit.fit(args), "Show how much memory an engine would take, whether that fits, and the largest context."),
-    "history list": command(its.FindArguments, lambda args: cli.history.history_list(args), "List the conversations, the newest first, or those that pass all filters."),
-    "history show": command(its.ConversationArguments, lambda args: cli.history.history_show(args), "Show a conversation."),
-    "history search": command(its.FindArguments, lambda args: cli.history.history_search(args), "Find the prompts, answers and titles with these words."),
-    "history continue": command(its.ContinueArguments, lambda args: cli.history.history_continue(args), "Let the engine of an answer write on."),
-    "history rename": command(its.LabelArguments, lambda args: cli.history.history_rename(args), "Give a conversation another title."),
-    "history tag": command(its.LabelArguments, lambda args: cli.history.history_tag(args), "Replace the tags of a conversation; without tags, remove them."),
-    "history pin": command(its.ConversationArguments, lambda args: cli.history.history_pin(args, pinned=True), "List a conversation before all others."),
-    "history unpin": command(its.ConversationArguments, lambda args: cli.history.history_pin(args, pinned=False), "List a conversation by its date again."),
-    "history delete": command(its.DeleteArguments, lambda args: cli.history.history_delete(args), "Delete conversations for good."),
-    "history export": command(its.HistoryExportArguments, lambda args: cli.history.history_export(args), "Write conversations into a file."),
-    "history import": command(its.HistoryImportArguments, lambda args: cli.history.history_import(args), "Add the conversations in a file, or the prompt of an experiment's answer."),
-    "history costs": command(its.CostsArguments, lambda args: cli.history.history_costs(args), "Add up the tokens and the time of all runs."),
-    "replay": command(its.ReplayArguments, lambda args: cli.recorded.replay(args), "Repeat recorded runs, and show which answers differ and what has changed since."),
-    "report": command(its.ReportArguments, lambda args: cli.recorded.report(args), "Write an experiment or a conversation into a file, to read or to share."),
-    "engines list": command(its.PrintArguments, lambda args: cli.catalog.list_engines(args), "List the defined engines, and whether they can be used."),
-    "engines models": command(its.OneBackendArguments, lambda args: cli.catalog.list_models(args), "List the models in the folders of config.toml and at endpoints."),
-    "engines options": command(its.BackendArguments, lambda args: cli.catalog.list_options(args), "List the options of a backend's engines."),
-    "engines pull": command(its.PullArguments, lambda args: cli.catalog.pull(args), "Download the model of an engine to its server."),
-    "config path": command(its.PrintArguments, lambda args: cli.machine.config_path(args), "Print the path of config.toml."),
-    "config check": command(its.PrintArguments, lambda args: cli.machine.config_check(args), "List the problems in config.toml."),
-    "config init": command(its.PrintArguments, lambda args: cli.machine.config_path(args, create=True), "Create a documented sample of config.toml."),
-    "config completion": command(its.CompletionArguments, lambda args: cli.machine.completion(args, program_parser(common=True)), "Print a script with which bash, zsh or fish complete the command line."),
-    "env list": command(its.PrintArguments, lambda args: cli.machine.env_list(args), "List the virtual environments of backends."),
-    "env create": command(its.CreateArguments, lambda args: cli.machine.env_create(args), "Install a backend's library in an environment of its own, after showing its size."),
-    "env check": command(its.EnvironmentArguments, lambda args: cli.machine.env_check(args), "Import the library in an environment."),
-    "env remove": command(its.EnvironmentArguments, lambda args: cli.machine.env_remove(args), "Delete an environment."),
-    "doctor": command(its.OneBackendArguments, lambda args: cli.machine.doctor(args), "Show what this machine can run, and what is missing for the rest."),
-}  # fmt: skip
+    "": command(
+        command_arguments.ScreenArguments,
+        lambda args: cli.screens.open_lanes(args),
+        "Run inference engines side by side and compare their answers.",
+    ),
+    "demo": command(
+        command_arguments.RunArguments,
+        lambda args: cli.screens.open_demo(args),
+        "Open the screen with two small demo models.",
+    ),
+    "ask": command(
+        command_arguments.AskArguments,
+        lambda args: cli.asking.ask(args),
+        "Send a prompt to an engine and print its answer as it arrives.",
+    ),
+    "serve": command(
+        command_arguments.ServeArguments,
+        lambda args: cli.serve.serve(args),
+        "Serve engines to other programs, with the protocol of OpenAI.",
+    ),
+    "compare": command(
+        command_arguments.CompareArguments,
+        lambda args: cli.asking.compare(args),
+        "Send a prompt to several engines and print their answers and metrics.",
+    ),
+    "suite run": command(
+        command_arguments.SuiteRunArguments,
+        lambda args: cli.suite.suite_run(args),
+        "Run the prompts in a file, or go on where an earlier run of the same command ended.",
+    ),
+    "suite list": command(
+        command_arguments.PrintArguments,
+        lambda args: cli.suite_results.suite_list(args),
+        "List the experiments.",
+    ),
+    "suite show": command(
+        command_arguments.SuiteShowArguments,
+        lambda args: cli.suite_results.suite_show(args),
+        "Show the results of an experiment.",
+    ),
+    "suite compare": command(
+        command_arguments.SuiteCompareArguments,
+        lambda args: cli.suite_results.suite_compare(args),
+        "Compare the engines of experiments.",
+    ),
+    "suite new": command(
+        command_arguments.SuiteNewArguments,
+        lambda args: cli.suite.suite_new(args),
+        "Write a file with the prompts of a conversation.",
+    ),
+    "suite export": command(
+        command_arguments.SuiteExportArguments,
+        lambda args: cli.suite.suite_export(args),
+        "Write unfinished runs into a batch file for another machine.",
+    ),
+    "suite import": command(
+        command_arguments.SuiteImportArguments,
+        lambda args: cli.suite.suite_import(args),
+        "Import the results of a batch file.",
+    ),
+    "vote cast": command(
+        command_arguments.VoteArguments,
+        lambda args: cli.voting.vote(args),
+        "Vote blind on the answers of an experiment.",
+    ),
+    "vote ratings": command(
+        command_arguments.RatingsArguments,
+        lambda args: cli.voting.ratings(args),
+        "Rate engines by the votes on their answers.",
+    ),
+    "choose": command(
+        command_arguments.ChooseArguments,
+        lambda args: cli.choose.choose(args),
+        "Measure engines, and say which one to deploy, and how much quality it loses.",
+    ),
+    "fidelity": command(
+        command_arguments.FidelityArguments,
+        lambda args: cli.fidelity.fidelity(args),
+        "Measure how far engines' distributions are from those of a reference.",
+    ),
+    "bench": command(
+        command_arguments.BenchArguments,
+        lambda args: cli.bench.bench(args),
+        "Measure the speed of engines: prefill, decode and latency.",
+    ),
+    "fit": command(
+        command_arguments.FitArguments,
+        lambda args: cli.fit.fit(args),
+        "Show how much memory an engine would take, whether that fits, and the largest context.",
+    ),
+    "history list": command(
+        command_arguments.FindArguments,
+        lambda args: cli.history.history_list(args),
+        "List the conversations, the newest first, or those that pass all filters.",
+    ),
+    "history show": command(
+        command_arguments.ConversationArguments,
+        lambda args: cli.history.history_show(args),
+        "Show a conversation.",
+    ),
+    "history search": command(
+        command_arguments.FindArguments,
+        lambda args: cli.history.history_search(args),
+        "Find the prompts, answers and titles with these words.",
+    ),
+    "history continue": command(
+        command_arguments.ContinueArguments,
+        lambda args: cli.history.history_continue(args),
+        "Let the engine of an answer write on.",
+    ),
+    "history rename": command(
+        command_arguments.LabelArguments,
+        lambda args: cli.history.history_rename(args),
+        "Give a conversation another title.",
+    ),
+    "history tag": command(
+        command_arguments.LabelArguments,
+        lambda args: cli.history.history_tag(args),
+        "Replace the tags of a conversation; without tags, remove them.",
+    ),
+    "history pin": command(
+        command_arguments.ConversationArguments,
+        lambda args: cli.history.history_pin(args, pinned=True),
+        "List a conversation before all others.",
+    ),
+    "history unpin": command(
+        command_arguments.ConversationArguments,
+        lambda args: cli.history.history_pin(args, pinned=False),
+        "List a conversation by its date again.",
+    ),
+    "history delete": command(
+        command_arguments.DeleteArguments,
+        lambda args: cli.history.history_delete(args),
+        "Delete conversations for good.",
+    ),
+    "history export": command(
+        command_arguments.HistoryExportArguments,
+        lambda args: cli.history.history_export(args),
+        "Write conversations into a file.",
+    ),
+    "history import": command(
+        command_arguments.HistoryImportArguments,
+        lambda args: cli.history.history_import(args),
+        "Add the conversations in a file, or the prompt of an experiment's answer.",
+    ),
+    "history costs": command(
+        command_arguments.CostsArguments,
+        lambda args: cli.history.history_costs(args),
+        "Add up the tokens and the time of all runs.",
+    ),
+    "replay": command(
+        command_arguments.ReplayArguments,
+        lambda args: cli.recorded.replay(args),
+        "Repeat recorded runs, and show which answers differ and what has changed since.",
+    ),
+    "report": command(
+        command_arguments.ReportArguments,
+        lambda args: cli.recorded.report(args),
+        "Write an experiment or a conversation into a file, to read or to share.",
+    ),
+    "engines list": command(
+        command_arguments.PrintArguments,
+        lambda args: cli.catalog.list_engines(args),
+        "List the defined engines, and whether they can be used.",
+    ),
+    "engines models": command(
+        command_arguments.OneBackendArguments,
+        lambda args: cli.catalog.list_models(args),
+        "List the models in the folders of config.toml and at endpoints.",
+    ),
+    "engines options": command(
+        command_arguments.BackendArguments,
+        lambda args: cli.catalog.list_options(args),
+        "List the options of a backend's engines.",
+    ),
+    "engines pull": command(
+        command_arguments.PullArguments,
+        lambda args: cli.catalog.pull(args),
+        "Download the model of an engine to its server.",
+    ),
+    "config path": command(
+        command_arguments.PrintArguments,
+        lambda args: cli.machine.config_path(args),
+        "Print the path of config.toml.",
+    ),
+    "config check": command(
+        command_arguments.PrintArguments,
+        lambda args: cli.machine.config_check(args),
+        "List the problems in config.toml.",
+    ),
+    "config init": command(
+        command_arguments.PrintArguments,
+        lambda args: cli.machine.config_path(args, create=True),
+        "Create a documented sample of config.toml.",
+    ),
+    "config completion": command(
+        command_arguments.CompletionArguments,
+        lambda args: cli.machine.completion(args, program_parser(common=True)),
+        "Print a script with which bash, zsh or fish complete the command line.",
+    ),
+    "env list": command(
+        command_arguments.PrintArguments,
+        lambda args: cli.machine.env_list(args),
+        "List the virtual environments of backends.",
+    ),
+    "env create": command(
+        command_arguments.CreateArguments,
+        lambda args: cli.machine.env_create(args),
+        "Install a backend's library in an environment of its own, after showing its size.",
+    ),
+    "env check": command(
+        command_arguments.EnvironmentArguments,
+        lambda args: cli.machine.env_check(args),
+        "Import the library in an environment.",
+    ),
+    "env remove": command(
+        command_arguments.EnvironmentArguments,
+        lambda args: cli.machine.env_remove(args),
+        "Delete an environment.",
+    ),
+    "doctor": command(
+        command_arguments.OneBackendArguments,
+        lambda args: cli.machine.doctor(args),
+        "Show what this machine can run, and what is missing for the rest.",
+    ),
+}
 """The commands by name, and those of a group by both names. The empty name opens the screen."""
 
 GROUPS: Mapping[str, str] = {
@@ -209,7 +389,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         return COMMANDS[name].run(args)
     except InputError as error:
-        words = args.engines if isinstance(args, its.ScreenArguments) else ()
+        words = args.engines if isinstance(args, command_arguments.ScreenArguments) else ()
         known = {name.split(" ")[-1]: name for name in COMMANDS if name} | {
             name: name for name in EXAMPLES if name
         }
@@ -228,7 +408,9 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments | None]:
     return name, None
 
 
-_VALUED = [flag for it in declared(its.RunArguments) if "metavar" in it.settings for flag in it.flags]
+_VALUED = [
+    flag for it in declared(command_arguments.RunArguments) if "metavar" in it.settings for flag in it.flags
+]
 """Options with a value that may precede the command's name."""
 
 
@@ -273,7 +455,7 @@ def help_of(name: str) -> str:
         return _parser(name).format_help()
     usage = "paragone [ENGINE ...] [options]\n       paragone COMMAND ..."
     parser = Parser("paragone", usage=usage, description=COMMANDS[""].summary, epilog=_epilog(""))
-    add_arguments(parser, (it for it in declared(its.ScreenArguments) if not it.is_common))
+    add_arguments(parser, (it for it in declared(command_arguments.ScreenArguments) if not it.is_common))
     add_arguments(parser.add_argument_group("options of every command"), declared(Arguments))
     return parser.format_help()
 
@@ -310,7 +492,7 @@ def program_parser(*, common: bool) -> Parser:
     The parser lacks the engines that `paragone ENGINE` opens: argparse would take a command's name for an engine.
     """
     parser = Parser("paragone", description=COMMANDS[""].summary)
-    add_arguments(parser, (it for it in declared(its.ScreenArguments) if it.flags))
+    add_arguments(parser, (it for it in declared(command_arguments.ScreenArguments) if it.flags))
     added = parser.add_subparsers(metavar="COMMAND", title="commands")
     for top in filter(None, EXAMPLES):
         _fill(added.add_parser(top, help=summary_of(top), description=summary_of(top)), top, common=common)

@@ -175,9 +175,7 @@ class ParagoneApp(program_app.ProgramApp):
     def after_screen(self) -> None:
         """Print how to reopen the conversation, or offer files for conversations that could not be saved."""
         if losses := self._session.recorder.losses():
-            from paragone_tui.history_opening import offer_files
-
-            offer_files(losses, self.registry.find)
+            history_opening.offer_files(losses, self.registry.find)
         elif (number := self._session.conversation.number) is not None:
             key = self.keys["reopen"].first.replace("^", "ctrl+")
             if self._demo:

@@ -88,9 +88,7 @@ class EnginePool:
 
     def execute(self, run: Run, engine: EngineTask, spec: RunSpec | Callable[[], RunSpec]) -> Execution:
         """Start to execute a run in its turn: see `Execution`. After `stop`, the run is cancelled."""
-        from paragone_workbench.runs.execute import (
-            Execution,  # imported here so that the program starts faster
-        )
+        from paragone_workbench.runs.execute import Execution  # not needed at start
 
         execution = Execution(run, engine, spec, self.scheduler)
         self._executions = [other for other in self._executions if other.run.phase != "ended"]

@@ -163,8 +163,6 @@ class EngineTask:
     @property
     def capabilities(self) -> paragone.Capabilities:
         """The capabilities of the open engine; of its backend if the engine is not open, or reports none of its own."""
-        import paragone
-
         own = self.loaded.capabilities if self.loaded is not None else None
         return own or (self.backend.capabilities if self.backend is not None else paragone.Capabilities())
 
@@ -327,7 +325,6 @@ class EngineTask:
         return opened
 
     async def _request_engine(self, life: _Life) -> paragone.OpenEngine:
-        import paragone
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
@@ -351,8 +348,6 @@ class EngineTask:
         return await backend.open(request, on_progress)
 
     def _log(self) -> str | None:
-        import paragone
-
         self._unkept = ()
         try:
             return str(failures.engine_log(self.definition.name))

@@ -14,7 +14,7 @@ from paragone import Json
 from paragone.texts import counted
 from paragone.wire import to_json
 from paragone_workbench import statistics
-from paragone_workbench.experiments import comparison_rows as rows_of
+from paragone_workbench.experiments import comparison_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class MetricComparison:
 
     a: str
     b: str
-    metric: rows_of.Metric
+    metric: comparison_rows.Metric
     paired: statistics.PairedDifference
     adjusted_p: float | None
     comparisons: int
@@ -91,7 +91,7 @@ class MetricComparison:
         return "no interval, as all prompts differ by the same amount"
 
     def _counts(self) -> str:
-        if self.metric != rows_of.PASS_RATE:
+        if self.metric != comparison_rows.PASS_RATE:
             return counted(self.paired.prompts, "prompt") if self.paired.prompts >= statistics.FEWEST else ""
         word = "more often" if self.repeated else "only"
         return (
@@ -218,11 +218,11 @@ class NonInferiority:
 
     @property
     def sentence(self) -> str:
-        claim = f"worse than {self.a} by more than {rows_of.PASS_RATE.shown(self.margin)} points"
+        claim = f"worse than {self.a} by more than {comparison_rows.PASS_RATE.shown(self.margin)} points"
         match self.verdict:
             case "not worse":
                 low = self.interval.low
-                amount = f"{rows_of.PASS_RATE.shown(abs(low))} points {'less' if low < 0 else 'more'} often"
+                amount = f"{comparison_rows.PASS_RATE.shown(abs(low))} points {'less' if low < 0 else 'more'} often"
                 return f"{self.b} is not {claim}: at worst, {self.b} passes {amount}."
             case "worse":
                 return f"{self.b} is {claim}."
@@ -253,7 +253,7 @@ def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
     if checked >= needed:
         return ""
     return (
-        f"{counted(checked, 'prompt')} cannot rule out a loss of {rows_of.PASS_RATE.shown(margin)} points: that takes {needed:,} or more, "
+        f"{counted(checked, 'prompt')} cannot rule out a loss of {comparison_rows.PASS_RATE.shown(margin)} points: that takes {needed:,} or more, "
         "even if all engines pass and fail alike. Name a larger suite (--suite), or a larger --margin."
     )
 
@@ -267,7 +267,7 @@ def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> I
     """Yield, for each pair of engines with an interval for the difference in pass rates, a verdict on each engine."""
     for pair in comparisons:
         interval = pair.paired.interval
-        if pair.metric != rows_of.PASS_RATE or interval is None:
+        if pair.metric != comparison_rows.PASS_RATE or interval is None:
             continue
         turned = statistics.Interval(low=-interval.high, high=-interval.low)
         for a, b, difference, own in (
@@ -293,7 +293,7 @@ class SuiteComparison:
     `apart` are the pairs whose times are not compared, since their runs did not alternate.
     """
 
-    engines: Sequence[rows_of.EngineValues]
+    engines: Sequence[comparison_rows.EngineValues]
     comparisons: tuple[MetricComparison, ...]
     same: tuple[SameAnswers, ...]
     apart: tuple[tuple[str, str], ...] = ()
@@ -333,14 +333,16 @@ class SuiteComparison:
                     "engine's speeds are uncertain."
                 )
 
-    def _left_out_note(self, of: Callable[[rows_of.EngineValues], set[int]], why: str) -> Iterator[str]:
+    def _left_out_note(
+        self, of: Callable[[comparison_rows.EngineValues], set[int]], why: str
+    ) -> Iterator[str]:
         """Yield a note on left out prompts. `why` ends it; its `{who}` becomes the names of engines, each with a number of prompts."""
         if count := self._count(of):
             who = ", ".join(f"{engine.engine}: {len(of(engine)):,}" for engine in self.engines if of(engine))
             prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
             yield f"{prompts} left out of all pass rates and scores{why.format(who=who)}"
 
-    def _count(self, of: Callable[[rows_of.EngineValues], set[int]]) -> int:
+    def _count(self, of: Callable[[comparison_rows.EngineValues], set[int]]) -> int:
         return len(set[int]().union(*map(of, self.engines)))
 
     def to_json(self) -> dict[str, Json]:
@@ -356,20 +358,22 @@ class SuiteComparison:
         }
 
 
-def compare_suite(collected: Sequence[rows_of.EngineValues], *, margin: float = MARGIN) -> SuiteComparison:
+def compare_suite(
+    collected: Sequence[comparison_rows.EngineValues], *, margin: float = MARGIN
+) -> SuiteComparison:
     """Compare engines over the prompts of a suite, by the values of runs.
 
     Times are compared only if the runs of two engines alternated. The p-values of all comparisons over `FEWEST` prompts or
     more are adjusted together by Holm's method: if no engines differ, at most 5% of suites show any difference.
     `margin` is the loss of the pass rate, from 0 to 1, up to which an engine counts as not worse.
     """
-    metrics = rows_of.in_order(metric for engine in collected for metric in engine.metrics)
+    metrics = comparison_rows.in_order(metric for engine in collected for metric in engine.metrics)
     pairs = [
         (one, other)
         for one, other in combinations(collected, 2)
         if one.group is None or one.group != other.group
     ]
-    apart = [(one, other) for one, other in pairs if not rows_of.alternate(*one.common_starts(other))]
+    apart = [(one, other) for one, other in pairs if not comparison_rows.alternate(*one.common_starts(other))]
     found = [
         (one, other, metric, paired)
         for one, other in pairs
@@ -403,7 +407,7 @@ def compare_suite(collected: Sequence[rows_of.EngineValues], *, margin: float = 
 
 
 def _paired(
-    one: rows_of.EngineValues, other: rows_of.EngineValues, metric: rows_of.Metric
+    one: comparison_rows.EngineValues, other: comparison_rows.EngineValues, metric: comparison_rows.Metric
 ) -> statistics.PairedDifference | None:
     prompts_a, a = one.means(metric)
     prompts_b, b = other.means(metric)
@@ -413,12 +417,14 @@ def _paired(
     if not common.size:
         return None
     kind: statistics.PairedKind = "numbers"
-    if metric == rows_of.PASS_RATE:
+    if metric == comparison_rows.PASS_RATE:
         kind = "shares" if one.repeated or other.repeated else "passes"
     return statistics.paired_difference(a[in_a], b[in_b], kind=kind)
 
 
-def _same_answers(one: rows_of.EngineValues, other: rows_of.EngineValues) -> SameAnswers | None:
+def _same_answers(
+    one: comparison_rows.EngineValues, other: comparison_rows.EngineValues
+) -> SameAnswers | None:
     shares = one.same_shares(other).tolist()
     if not shares:
         return None
@@ -446,7 +452,7 @@ class Evidence:
 
 
 def evidence_of(
-    collected: Sequence[rows_of.EngineValues],
+    collected: Sequence[comparison_rows.EngineValues],
     reference: str,
     margin: float,
     *,
@@ -460,9 +466,9 @@ def evidence_of(
     values = _on_common_prompts(collected)
     comparison = compare_suite(values, margin=margin)
     rates = {
-        summary.engine: summary.averages[rows_of.PASS_RATE]
+        summary.engine: summary.averages[comparison_rows.PASS_RATE]
         for summary in comparison.engines
-        if rows_of.PASS_RATE in summary.averages
+        if comparison_rows.PASS_RATE in summary.averages
     }
     answered = max((prompts for _, prompts in rates.values()), default=0)
     planned = answered if is_complete else max(checked, answered)
@@ -476,13 +482,15 @@ def evidence_of(
     )
 
 
-def _on_common_prompts(collected: Sequence[rows_of.EngineValues]) -> tuple[rows_of.EngineValues, ...]:
+def _on_common_prompts(
+    collected: Sequence[comparison_rows.EngineValues],
+) -> tuple[comparison_rows.EngineValues, ...]:
     """Return the values without the pass rates and scores of prompts that some engine did not answer.
 
     An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate, since few
     prompts would otherwise be common to all engines.
     """
-    answered = {values.engine: set(values.values(rows_of.PASS_RATE)) for values in collected}
+    answered = {values.engine: set(values.values(comparison_rows.PASS_RATE)) for values in collected}
     enough = max(map(len, answered.values()), default=0) / 2
     sufficient = [prompts for prompts in answered.values() if prompts and len(prompts) >= enough]
     common = set.intersection(*sufficient) if sufficient else set()

@@ -1,4 +1,4 @@
-"""Notice that an engine sends nothing during a run."""
+"""Execute a run on an engine: wait for its turn, make the request, take the events, and notice silences."""
 
 from __future__ import annotations
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from paragone_tui.screens.engine_picker import Picked
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_tui.screens.settings import SettingsChange
-    from paragone_workbench.engines.definitions import EngineDefinition
-    from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.settings import Carried
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import DraftRecord, Hit
