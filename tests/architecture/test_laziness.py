@@ -106,7 +106,7 @@ def test_the_first_screen_needs_no_runs_and_no_plugins():
         "import paragone_cli.command_line.context, paragone_cli.screens, paragone_tui.app"
     )
     plugins = {"paragone.discovery", "pluggy", "importlib.metadata"}
-    runs = {"paragone.backend", "paragone_workbench.runs.run"}
+    runs = {"paragone.backend", "paragone_workbench.runs.run", "paragone_workbench.runs.result"}
     executing = {"paragone_workbench.runs.execute", "paragone_workbench.compare.diff"}
     assert not modules & {*plugins, *runs, *executing, "sqlite3", "markdown_it"}
     assert not packages(modules) & ENGINES

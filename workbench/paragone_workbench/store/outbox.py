@@ -17,7 +17,6 @@ from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.store.database import Database, clean
 from paragone_workbench.store.errors import ConversationDeleted
 from paragone_workbench.store.records import SavedConversation
-from paragone_workbench.store.runs import save_run
 
 if TYPE_CHECKING:
     from paragone import RunSettings
@@ -198,6 +197,8 @@ class Outbox:
         turn = run.id, run.prompt.id, followed.lane.id, self._nearest(run.continues)
 
         def write(database: Database, owner_id: int) -> int:
+            from paragone_workbench.store.runs import save_run  # not needed at start
+
             number = save_run(database, result, owner_id=owner_id)
             database.run(_TURN, *turn)
             if result.ended is not None:
