@@ -6,7 +6,7 @@ import re
 import shlex
 
 import pytest
-from tests.cli.conftest import paragone
+from tests.cli.conftest import forked
 
 pytestmark = pytest.mark.model
 
@@ -18,7 +18,7 @@ async def compare(*engines, settings=(), options=()):
     """Run `paragone compare --json` and return what it printed, with its exit code."""
     command = ["compare", "--json", "--prompt", "What is the sea?", *options, *engines]
     command += [word for setting in settings for word in ("--set", setting)]
-    done = await asyncio.to_thread(paragone, *command)
+    done = await asyncio.to_thread(forked, *command)
     assert done.stdout, done.stderr.decode()
     return json.loads(done.stdout), done.returncode
 
