@@ -54,8 +54,8 @@ class _Job:
             self.ended.set_exception(error)
 
 
-class _Life:
-    """The time from the opening of an engine to its end."""
+class _Instance:
+    """One opening of the engine, until its memory is free."""
 
     def __init__(self, threads: int | None) -> None:
         self.threads = threads
@@ -98,15 +98,15 @@ class EngineTask:
         self._registry = registry
         self._task: asyncio.Task[None] | None = None
         """The one task that uses what the backend opens; it ends when the engine is closed."""
-        self._life: _Life | None = None
-        """The present life, which may still wait for the end of an earlier one; None if the engine is to be closed."""
-        self._led: _Life | None = None
-        """The life that the task leads now."""
+        self._wanted: _Instance | None = None
+        """The instance to open or to use, which may wait for the end of an earlier one; None if the engine is to be closed."""
+        self._present: _Instance | None = None
+        """The instance that the task opens, uses or closes now."""
         self._opened: paragone.OpenEngine | None = None
         self._jobs: deque[_Job] = deque()
         self._job: _Job | None = None
         """The job in progress."""
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
         """Set when the task has something to do."""
         self._unused = asyncio.Event()
         """Set while no job is in progress."""
@@ -122,7 +122,7 @@ class EngineTask:
 
     @property
     def state(self) -> EngineState:
-        if self._life is not None:
+        if self._wanted is not None:
             if self._opened is None:
                 return "opening"
             return "ready" if self._job is None else "running"
@@ -144,7 +144,7 @@ class EngineTask:
     @property
     def is_empty(self) -> bool:
         """Whether the engine uses no memory: it is not open, being opened, or being closed."""
-        return self._life is None and self._led is None
+        return self._wanted is None and self._present is None
 
     @property
     def loaded(self) -> paragone.LoadedModel | None:
@@ -201,17 +201,17 @@ class EngineTask:
     # Commands
 
     def open(self, threads: int | None = None) -> None:
-        if self._life is None:
-            self._life = _Life(threads)
+        if self._wanted is None:
+            self._wanted = _Instance(threads)
             self.load_fraction = self.load_s = self.error = None
             if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._live())
+                self._task = asyncio.create_task(self._work())
             self._changed()
 
     async def opened(self) -> bool:
         """Wait while the engine is being opened. Return whether it is open."""
-        while self._life is not None and self._opened is None:
-            await self._life.settled.wait()
+        while self._wanted is not None and self._opened is None:
+            await self._wanted.settled.wait()
         return self.is_open
 
     async def use(
@@ -229,7 +229,7 @@ class EngineTask:
         self.require_open()
         job = _Job(execute, stopping)
         self._jobs.append(job)
-        self._news.set()
+        self._wake.set()
         try:
             await job.ended
         except asyncio.CancelledError:
@@ -253,7 +253,7 @@ class EngineTask:
     def stop_opening(self) -> None:
         """Stop opening the engine, if it is being opened. A process that loads the model is ended."""
         if self.is_opening:
-            self._leave()
+            self._drop()
             self._fail(EngineStopped("Loading the model was stopped."))
 
     def configure(self, definition: EngineDefinition) -> bool:
@@ -274,15 +274,15 @@ class EngineTask:
     ) -> None:
         """Replace the engine, or open it again. Stops a job in progress, and returns once the old one is closed; with
         `opens` false, the new one stays closed."""
-        self._leave()
+        self._drop()
         self.definition = definition
-        led = self._led
+        present = self._present
         if opens:
             self.open(threads)
         else:
             self.error = None
-        if led is not None:
-            await led.ended.wait()
+        if present is not None:
+            await present.ended.wait()
         elif not opens:
             self._changed()
 
@@ -291,40 +291,40 @@ class EngineTask:
 
     # The task
 
-    async def _live(self) -> None:
-        """Lead one life after the other, until the engine is closed."""
-        while (life := self._life) is not None:
-            self._led = life
+    async def _work(self) -> None:
+        """Open, use and close one instance after the other, until the engine is closed."""
+        while (instance := self._wanted) is not None:
+            self._present = instance
             try:
-                if (opened := await self._open(life)) is not None:
-                    await self._serve(opened, life)
+                if (opened := await self._open(instance)) is not None:
+                    await self._serve(opened, instance)
                     await self._close(opened)
             finally:
-                if self._life is life:
-                    self._leave()
-                self._led = None
-                life.ended.set()
+                if self._wanted is instance:
+                    self._drop()
+                self._present = None
+                instance.ended.set()
         if self.error is None:
             self._changed()
 
-    async def _open(self, life: _Life) -> paragone.OpenEngine | None:
-        """Return the open engine. Without one, `error` has the reason, unless the life was left meanwhile."""
+    async def _open(self, instance: _Instance) -> paragone.OpenEngine | None:
+        """Return the open engine. Without one, `error` has the reason, unless the instance was dropped meanwhile."""
         began = time.monotonic()
         try:
-            async with life.limited():
-                opened = await self._request_engine(life)
+            async with instance.limited():
+                opened = await self._request_engine(instance)
         except failures.PLUGIN_ERRORS as error:
-            if self._life is life:
+            if self._wanted is instance:
                 self._fail(error)
             return None
-        if self._life is life:
+        if self._wanted is instance:
             self._opened = opened
             self.load_s = time.monotonic() - began
-            life.settled.set()
+            instance.settled.set()
             self._changed()
         return opened
 
-    async def _request_engine(self, life: _Life) -> paragone.OpenEngine:
+    async def _request_engine(self, instance: _Instance) -> paragone.OpenEngine:
         from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
@@ -336,12 +336,12 @@ class EngineTask:
             model=definition.model,
             options=load,
             python=interpreter(backend, definition.python),
-            threads=life.threads,
+            threads=instance.threads,
             log=self._log(),
         )
 
         def on_progress(progress: paragone.LoadProgress) -> None:
-            if self._life is life:
+            if self._wanted is instance:
                 self.load_fraction = progress.fraction
                 self._changed()
 
@@ -356,19 +356,19 @@ class EngineTask:
             self._unkept = (paragone.Caution(code="no-log", sentence=sentence),)
             return None
 
-    async def _serve(self, opened: paragone.OpenEngine, life: _Life) -> None:
-        """Do one job after the other, until the life is left or the engine ends."""
+    async def _serve(self, opened: paragone.OpenEngine, instance: _Instance) -> None:
+        """Do one job after the other, until the instance is dropped or the engine ends."""
         end = asyncio.create_task(self._end_of(opened))
-        end.add_done_callback(lambda _: self._news.set())
+        end.add_done_callback(lambda _: self._wake.set())
         try:
-            while self._life is life:
-                self._news.clear()
+            while self._wanted is instance:
+                self._wake.clear()
                 if self._jobs:
-                    await self._do(self._jobs.popleft(), opened, life)
+                    await self._do(self._jobs.popleft(), opened, instance)
                 elif end.done() and (error := end.result()) is not None:
                     self._fail(error)
                 else:
-                    await self._news.wait()
+                    await self._wake.wait()
         finally:
             end.cancel()
             await asyncio.wait([end])
@@ -380,7 +380,7 @@ class EngineTask:
             failures.report("A backend failed to watch an engine.", error)
             return None
 
-    async def _do(self, job: _Job, opened: paragone.OpenEngine, life: _Life) -> None:
+    async def _do(self, job: _Job, opened: paragone.OpenEngine, instance: _Instance) -> None:
         if job.ended.done():
             return
         if job.stopping is not None and job.stopping.is_set():
@@ -388,14 +388,14 @@ class EngineTask:
             return
         self._job = job
         self._unused.clear()
-        stop = asyncio.create_task(self._stop_when_asked(job, opened, life))
+        stop = asyncio.create_task(self._stop_when_asked(job, opened, instance))
         error: paragone.ParagoneError | None = EngineStopped("The engine was stopped.")
         try:
-            async with life.limited() as limit:
+            async with instance.limited() as limit:
                 await job.work(opened)
             error = None
         except failures.PLUGIN_ERRORS as failure:
-            if not limit.expired() and self._life is life:
+            if not limit.expired() and self._wanted is instance:
                 error = failures.as_paragone_error(failure, self.definition.backend)
         finally:
             stop.cancel()
@@ -405,21 +405,21 @@ class EngineTask:
                 self._fail(error)
             job.end(error)
 
-    async def _stop_when_asked(self, job: _Job, opened: paragone.OpenEngine, life: _Life) -> None:
+    async def _stop_when_asked(self, job: _Job, opened: paragone.OpenEngine, instance: _Instance) -> None:
         if job.stopping is not None:
             await job.stopping.wait()
-            await self._stop(opened, life)
+            await self._stop(opened, instance)
 
-    async def _stop(self, opened: paragone.OpenEngine, life: _Life) -> None:
+    async def _stop(self, opened: paragone.OpenEngine, instance: _Instance) -> None:
         """Ask the engine to end its job, which is cancelled if that takes too long."""
-        life.cancel_after(STOP_S)
+        instance.cancel_after(STOP_S)
         try:
             await opened.stop()
         except paragone.EngineCrashed:
             pass  # the job raises it, too
         except Exception as error:  # noqa: BLE001 (the job is cancelled instead)
             failures.report("A backend failed to stop a run.", error)
-            life.cancel_after(0)
+            instance.cancel_after(0)
 
     async def _close(self, opened: paragone.OpenEngine) -> None:
         try:
@@ -427,25 +427,25 @@ class EngineTask:
         except failures.PLUGIN_ERRORS as error:  # the engine is dropped in any case
             failures.report("A backend failed to close an engine.", error)
 
-    def _leave(self) -> None:
-        """End the present life: only the task still has the open engine, and closes it after the job in progress."""
-        life, self._life = self._life, None
+    def _drop(self) -> None:
+        """Drop the wanted instance: only the task still has the open engine, and closes it after the job in progress."""
+        instance, self._wanted = self._wanted, None
         opened, self._opened = self._opened, None
         self.left = None
-        if life is None:
+        if instance is None:
             return
-        life.settled.set()
-        self._news.set()
+        instance.settled.set()
+        self._wake.set()
         if opened is not None and self._job is not None and self._job.stopping is not None:
-            self._stopping = asyncio.create_task(self._stop(opened, life))
+            self._stopping = asyncio.create_task(self._stop(opened, instance))
         else:
-            life.cancel_after(0)
+            instance.cancel_after(0)
         for job in self._jobs:
             job.end(EngineStopped(f"The engine {self.definition.name} was closed."))
         self._jobs.clear()
 
     def _fail(self, error: BaseException) -> None:
-        self._leave()
+        self._drop()
         self.error = failures.as_paragone_error(error, self.definition.backend)
         self._changed()
 
