@@ -3,6 +3,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.pictures import picture
 from tests.processes import engines_of
@@ -230,11 +231,16 @@ def test_ctrl_c_that_the_starter_wants_ignored():
     assert len((start + rest).split()) == 20
 
 
-def test_ctrl_c_is_heard_though_nobody_reads():
-    with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
-        first(process, 1)
+def test_ctrl_c_is_heard_though_nobody_reads(tmp_path):
+    gate = tmp_path / "gate"
+    paused = ("--set", "at=1", "--set", f"gate={gate}")  # the program must not write while the pipe is filled
+    with running("ask", "rogue:steady", "hi", *ENDLESS, *paused) as process:
+        first(process, len("word0 "))
         fill(process.stdout.fileno())
         engines = engines_of(process.pid)
+        before = cpu_s(engines)
+        gate.touch()
+        until(lambda: cpu_s(engines) > before + 0.05, "the engine goes on")
         process.send_signal(signal.SIGINT)
         until(lambda: handles_by_default(process.pid, signal.SIGINT), "the first is taken")
         process.send_signal(signal.SIGINT)
@@ -249,6 +255,10 @@ def fill(pipe: int) -> None:
         for piece in (b"x" * 65536, b"x"):
             while writer.write(piece):
                 pass
+
+
+def cpu_s(processes: list[psutil.Process]) -> float:
+    return sum(process.cpu_times().user for process in processes)
 
 
 def handles_by_default(pid: int, number: int) -> bool:
