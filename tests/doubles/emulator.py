@@ -89,7 +89,9 @@ class OnEmulator(App[None]):
     def assert_painted_as_by_textual(self) -> None:
         """Compare the terminal with one on which Textual's own compositor has painted the screen."""
         wanted = self.as_textual_paints()
-        assert self.terminal.text == wanted.text
+        assert self.terminal.text == wanted.text, (
+            f"{self.terminal.text}\n--- as Textual paints ---\n{wanted.text}"
+        )
         for y, (row, wanted_row) in enumerate(zip(self.terminal.cells, wanted.cells, strict=True)):
             if row != wanted_row:  # what is equal looks the same
                 for x, cells in enumerate(zip(row, wanted_row, strict=True)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import secrets
@@ -21,6 +22,7 @@ import httpx
 import paragone
 from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
 from paragone.gguf import Header, check_model, parts
+from paragone.json_values import JsonObject, flag_at, objects_at
 from paragone.network import GUARD
 from paragone.options import build
 from paragone.threads import physical_cores
@@ -154,6 +156,8 @@ _CRASH_CAUSES = (
 )
 
 _POLL_S = 0.05
+_END_S = 1.0
+"""Seconds to wait for the end of a process whose connection broke, or for the log of one that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +207,28 @@ class ServerProcess:
                 if loaded > fraction:
                     fraction = loaded
                     on_progress(paragone.LoadProgress(fraction=fraction))
+
+    async def require_drafts(self, draft_model: str) -> None:
+        """Raise InputError if the server has dropped the draft model: it then runs without one."""
+        slots: list[JsonObject] = []
+        async with EndpointClient(self.endpoint) as http:
+            with contextlib.suppress(*FAULTS, ValueError):  # an older server has no /slots, but its log
+                slots = objects_at(json.loads((await http.get(f"{self.endpoint.origin}/slots")).text))
+        dropped = any(flag_at(slot, "speculative") is False for slot in slots)
+        problem = "llama-server does not use it"
+        for _ in range(round(_END_S / _POLL_S)):  # a thread of the server writes the log, perhaps later
+            log = self.process.output()
+            if re.search(r"draft vocabs are not compatible|vocab.* must match", log):
+                problem = "its vocabulary differs"
+                break
+            if failed := re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log):
+                problem = remote_options.plain(failed[0])
+                break
+            if not dropped:
+                return
+            await asyncio.sleep(_POLL_S)
+        sentence = f"{draft_model} cannot be the draft model: {problem}."
+        raise paragone.InputError(sentence, hint="Take a smaller model of the same family.")
 
     def error(self) -> paragone.EngineError:
         error = self.process.error()
@@ -297,10 +323,6 @@ async def shared_server(
                 await shared.starting.result().close()
 
 
-_END_S = 1.0
-"""Seconds to wait for the end of a process whose connection broke."""
-
-
 class LlamaServerEngine(OpenAIEngine):
     def __init__(
         self,
@@ -362,16 +384,8 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         )
         try:
             await process.loaded(on_progress, weights)
-            # Only the server's log shows that the server has dropped the draft model.
-            log = process.process.output()
-            differs = re.search(r"draft vocabs are not compatible|vocab.* must match", log)
-            failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)
-            if options.draft_model is not None and (differs or failed):
-                problem = (
-                    "its vocabulary differs" if differs or not failed else remote_options.plain(failed[0])
-                )
-                sentence = f"{Path(options.draft_model).name} cannot be the draft model: {problem}."
-                raise paragone.InputError(sentence, hint="Take a smaller model of the same family.")
+            if options.draft_model is not None:
+                await process.require_drafts(Path(options.draft_model).name)
         except BaseException:
             await process.close()
             raise

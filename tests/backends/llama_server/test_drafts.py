@@ -34,6 +34,20 @@ async def test_one_with_another_vocabulary_is_refused(program, open_lane, tmp_pa
         await open_lane(program, draft_model=str(other))
 
 
+async def test_one_that_the_server_does_not_use_is_refused_though_its_log_is_empty(
+    wheel, open_lane, tmp_path
+):
+    """The server writes its log in a thread, perhaps after it is ready."""
+    from paragone_llama_cpp.self_test import tiny_model
+
+    other, silent = tmp_path / "other.gguf", tmp_path / "llama-server"
+    other.write_bytes(tiny_model())
+    silent.write_text(f'#!/bin/sh\nexec {wheel} "$@" 2>/dev/null\n')
+    silent.chmod(0o755)
+    with pytest.raises(InputError, match=r"other\.gguf cannot be the draft model"):
+        await open_lane(str(silent), draft_model=str(other))
+
+
 # One pixel each, as PNG in base64.
 RED = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
 BLUE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mNgYPgPAAEDAQA2dBFAAAAAAElFTkSuQmCC"
