@@ -7,15 +7,14 @@ import select
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Self
 
-from paragone import Caution, Channel
+from paragone import Caution, Token
 from paragone_cli.command_line import output
 from paragone_tui.terminal.text import visible
 from paragone_workbench.compare.divergence import answer_json, warnings_of
 from paragone_workbench.engines.engine import EngineTask
-from paragone_workbench.runs.run import Run, RunObserver
+from paragone_workbench.runs.run import Run
 
 EVERY = 0.1
 """Minimum seconds between two updates."""
@@ -92,28 +91,22 @@ class StatusLine:
             sys.stderr.flush()
 
 
-class ProgressLine(StatusLine, RunObserver):
+class ProgressLine(StatusLine):
     def __init__(self, engines: Sequence[EngineTask]) -> None:
         super().__init__()
         self._engines = engines
         self._runs: dict[int, Run] = {}
         if self.on:
             for engine in engines:
-                engine.watchers.append(lambda _: self._update())
+                engine.watchers.append(self._update)
 
     def follow(self, number: int, run: Run) -> None:
         """Show the progress of this run for the engine with this index."""
         self._runs[number] = run
         if self.on:
-            run.subscribe(self)
+            run.watchers.append(self._update)
 
-    def run_changed(self, run: Run) -> None:
-        self._update()
-
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        self._update()
-
-    def _update(self) -> None:
+    def _update(self, _: Run | EngineTask) -> None:
         if not self.due:
             return
         doing = [_activity(engine, self._runs.get(number)) for number, engine in enumerate(self._engines)]
@@ -217,50 +210,47 @@ class Stream:
         return bool(poll.poll(0))
 
 
-@dataclass(eq=False)
-class AnswerPrinter(RunObserver):
-    """Prints the answer as it arrives, without the thinking before it."""
+async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) -> None:
+    """Print an answer as it arrives, without the thinking before it, or as JSON if there is no stream. Warnings that come
+    after its beginning follow it. Raises OutputError."""
+    text, has_begun = run.text, False
+    warned: int | None = None
+    deferred: list[str] = []
 
-    stream: Stream | None
-    """None for JSON, which is printed at the end."""
-    progress: ProgressLine
-    begun: bool = False
-    deferred_warnings: list[str] = field(default_factory=list)
+    def warn() -> None:
+        nonlocal warned
+        cautions = warnings_of(run.result)
+        sentences = [caution.sentence for caution in cautions[warned:]]
+        warned = len(cautions)
+        if has_begun:
+            deferred.extend(sentences)
+        elif sentences:
+            progress.clear()
+            for sentence in sentences:
+                output.warn(sentence)
 
-    def run_started(self, run: Run) -> None:
-        for caution in warnings_of(run.result):
-            self.cautioned(run, caution)
-        self.text_came(run, "answer", run.text)
-
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        if self.stream is not None and channel == "answer" and text:
-            if not self.begun:
-                self.begun = True
-                self.progress.end()
-            self.stream.write(text)
-
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        """Print the warning: at once, or after an answer that has begun."""
-        if self.begun:
-            self.deferred_warnings.append(caution.sentence)
-        else:
-            self.progress.clear()
-            output.warn(caution.sentence)
-
-    def run_ended(self, run: Run) -> None:
-        """Add a warning if the answer is cut, unless the engine has warned of a full context."""
-        cut = run.result.cut
-        if cut and not any(caution.code == "context-full" for caution in run.result.cautions):
-            self.deferred_warnings.append(cut)
-
-    async def finish(self, run: Run) -> None:
-        """Print the end of the answer, or the whole answer as JSON, and the deferred warnings. Raises OutputError."""
-        if self.stream is None:
-            output.put_json(answer_json(run.result))
-            output.flush()
-        else:
-            await self.stream.end()
-            if self.stream.error is not None:
-                raise output.OutputError(self.stream.error)
-        for sentence in self.deferred_warnings:
-            output.warn(sentence)
+    async for event in run:
+        if warned is None or isinstance(event, Caution):
+            warn()
+        if isinstance(event, Token) and event.channel == "answer":
+            text += event.text
+        if stream is not None and text:
+            if not has_begun:
+                has_begun = True
+                progress.end()
+            stream.write(text)
+            text = ""
+    warn()
+    progress.end()
+    if stream is None:
+        output.put_json(answer_json(run.result))
+        output.flush()
+    else:
+        await stream.end()
+        if stream.error is not None:
+            raise output.OutputError(stream.error)
+    cut = run.result.cut
+    if cut and not any(caution.code == "context-full" for caution in run.cautions):
+        deferred.append(cut)
+    for sentence in deferred:
+        output.warn(sentence)

@@ -84,6 +84,8 @@ class EngineTask:
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
         self.definition = definition
+        self.turn = asyncio.Lock()
+        """Held by the run that may use the engine; further runs wait in their order."""
         self.watchers: list[Callable[[EngineTask], None]] = []
         """Called on the event loop when the state, the error, the load progress or the options have changed."""
         self.left: paragone.Caution | None = None

@@ -17,11 +17,9 @@ from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
 from paragone_workbench.experiments.suite import Cell, SuiteRequest, seed_option, unfinished_cells
-from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.run import Run, RunObserver, RunSpec
-from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, Scheduler
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, EnginePool
 from paragone_workbench.store.experiment_records import AssertionResult, RunCount
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ class WorkingEngine(Protocol):
     def tokens_per_second(self, now: float) -> float | None:
         """Return the tokens per second at the time `now` (monotonic clock), or else of the last answer; None if unknown."""
 
-    async def execute(self, spec: RunSpec) -> Executed | None:
+    async def execute(self, spec: RunSpec) -> RunResult | None:
         """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
 
     async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> ExecutedCell | None:
@@ -169,7 +167,7 @@ class EngineProgress:
 
 
 class SuiteObserver:
-    def scheduled(self, scheduler: Scheduler) -> None:
+    def scheduled(self, pool: EnginePool) -> None:
         """The order of the runs is decided."""
 
     def progressed(self) -> None:
@@ -202,14 +200,7 @@ CRASHES = 3
 """Number of crashes in a row after which an engine is given up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Executed:
-    result: RunResult
-    total_s: float | None
-    """Seconds from sending the request to the end, on the monotonic clock; None if no request was sent."""
-
-
-class SuiteEngine(RunObserver):
+class SuiteEngine:
     """An engine of a suite, which is opened for the first run, and for the next run after a crash.
 
     A native engine has one run in progress and one that waits, a server several in progress. Engines that share one loaded
@@ -225,15 +216,13 @@ class SuiteEngine(RunObserver):
         self._on_progress = on_progress
         first = pool.add(definition)
         many = first.placement.most_at_once or pool.requests_per_server
-        if first.is_local and pool.scheduler.mode != "parallel":  # one engine answers at a time
+        if first.is_local and pool.mode != "parallel":  # one engine answers at a time
             many = 1
         self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
         self._free = self._handles * (2 if many == 1 else 1)
         self._has_free = asyncio.Semaphore(len(self._free))
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
-        self._waiting: dict[Run, Execution] = {}
-        self._sent: dict[Run, float] = {}
-        self._took: dict[Run, float] = {}
+        self._runs: set[Run] = set()
         self._last_rate: float | None = None
         self._crashes = 0
         self._stopped = False
@@ -257,11 +246,18 @@ class SuiteEngine(RunObserver):
         return "loading" if fraction is None else f"loading {fraction:.0%}"
 
     def tokens_per_second(self, now: float) -> float | None:
-        meters = [run.meter for run in self._sent if run.meter is not None]
-        rates = [rate for meter in meters if (rate := meter.rate(now)) is not None]
+        rates = [rate for run in self._sent if run.meter and (rate := run.meter.rate(now)) is not None]
         return sum(rates) if rates else self._last_rate
 
-    async def execute(self, spec: RunSpec) -> Executed | None:
+    @property
+    def _sent(self) -> list[Run]:
+        return [run for run in self._runs if run.phase not in ("waiting", "ended")]
+
+    @property
+    def _waiting(self) -> list[Run]:
+        return [run for run in self._runs if run.phase == "waiting"]
+
+    async def execute(self, spec: RunSpec) -> RunResult | None:
         async with self._has_free:
             # the handle that was used last, so that few requests open few connections
             handle = self._free.pop()
@@ -269,23 +265,25 @@ class SuiteEngine(RunObserver):
                 async with self._starting:
                     if not await self._is_ready(handle):
                         return None
-                    execution = self._pool.run(handle, spec, self)
-                    self._waiting[execution.run] = execution
-                return await self._result(execution)
+                    run = self._pool.run(handle, spec, self._run_changed)
+                    self._runs.add(run)
+                await run.ended()
+                self._runs.discard(run)
             finally:
                 self._free.append(handle)
+        if run.state not in ("done", "failed") or (run.meter is None and self.given_up is not None):
+            return None
+        return run.result
 
     async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> ExecutedCell | None:
         sampling = seed_option(cell, self.definition, self.handle.backend)
-        executed = await self.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
-        if executed is None:
+        result = await self.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
+        if result is None:
             return None
         results: tuple[AssertionResult, ...] = ()
-        if not executed.result.error:
-            results = await evaluate(
-                cell.prompt, answer_of(executed.result, total_s=executed.total_s), catalog
-            )
-        return ExecutedCell(cell, executed.result, results)
+        if not result.error:
+            results = await evaluate(cell.prompt, answer_of(result), catalog)
+        return ExecutedCell(cell, result, results)
 
     async def stop(self) -> None:
         """Stop executing runs, and do not wait for the engine to open. The pool stops runs in progress."""
@@ -296,24 +294,15 @@ class SuiteEngine(RunObserver):
         """Open the engine, unless the schedule opens engines in the turns of runs. Returns whether the engine can be asked."""
         if self._stopped or self.given_up is not None:
             return False
-        if self._pool.scheduler.opens_engines:
+        if self._pool.opens_engines:
             return True
         self._pool.start(handle)
         return await handle.opened()
 
-    async def _result(self, execution: Execution) -> Executed | None:
-        run = execution.run
-        await execution.ended()
-        self._waiting.pop(run, None)
-        total_s = self._took.pop(run, None)
-        if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
-            return None
-        return Executed(result=run.result, total_s=total_s)
-
     def give_up(self, error: ParagoneError) -> None:
         self.given_up = self.given_up or error
-        for execution in self._waiting.values():
-            execution.cancel_if_waiting()
+        for run in self._waiting:
+            run.stop()
 
     # Events of the engine and its runs
 
@@ -323,18 +312,11 @@ class SuiteEngine(RunObserver):
         if engine.error is not None and (engine.state != "crashed" or not self._sent):
             self.give_up(engine.error)
 
-    def run_started(self, run: Run) -> None:
-        self._waiting.pop(run, None)
-        self._sent[run] = time.monotonic()
-
-    def run_changed(self, run: Run) -> None:
-        self._on_progress()
-
-    def run_ended(self, run: Run) -> None:
+    def _run_changed(self, run: Run) -> None:
         """Count crashes, and reopen a crashed engine if a run waits."""
-        if run not in self._sent:
+        self._on_progress()
+        if run.phase != "ended" or run.meter is None:
             return
-        self._took[run] = time.monotonic() - self._sent.pop(run)
         if (metrics := run.result.metrics) is not None:
             self._last_rate = metrics.decode_tps or self._last_rate
         error = run.error
@@ -383,13 +365,12 @@ class LocalExecutor:
         for index, engine in opened.items():
             self._work.progress[index].engine = self._engines[index] = engine
         await self._pool.open_all()
-        scheduler = self._pool.scheduler
-        self._work.observer.scheduled(scheduler)
-        if scheduler.order == "parallel":
+        self._work.observer.scheduled(self._pool)
+        if self._pool.order == "parallel":
             async with asyncio.TaskGroup() as tasks:
                 for index in engines:
                     tasks.create_task(self._drain([index]))
-        elif scheduler.order == "sequential":
+        elif self._pool.order == "sequential":
             # Without this wait, the engine that opens first would answer first.
             await asyncio.gather(*(engine.handle.opened() for engine in opened.values()))
             await self._drain(engines)

@@ -49,10 +49,10 @@ async def saved_runs(
         last = page[-1].key
 
 
-def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
-    """Return what assertions check, without the prompt. `total_s` is the measured duration, by default that of the saved times."""
-    metrics = result.metrics
-    if total_s is None and result.waited_s is not None and result.ended is not None:
+def answer_of(result: RunResult) -> Answer:
+    """Return what assertions check, without the prompt."""
+    metrics, total_s = result.metrics, None
+    if result.waited_s is not None and result.ended is not None:
         total_s = max(0.0, result.ended - result.started - result.waited_s)
     return Answer(
         text=result.text,

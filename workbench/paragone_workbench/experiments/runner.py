@@ -200,20 +200,20 @@ class _OneAnswer:
         self._judges = judges
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        executed = await self._judges[engine].execute(RunSpec(messages=messages, cold=True))
-        if executed is None:
+        result = await self._judges[engine].execute(RunSpec(messages=messages, cold=True))
+        if result is None:
             self.unanswered = True
             raise NoVerdict(f"The judge {engine} was not asked.")
-        self.runs.append(executed.result)
-        loaded = executed.result.loaded
+        self.runs.append(result)
+        loaded = result.loaded
         definition = self._judges[engine].definition
         known_by = "" if loaded is None else identity_text(identity_of(loaded, loaded.weights))
         self.identities[engine] = ", ".join(
             filter(None, (f"{engine} = {definition.backend}:{definition.model}", known_by))
         )
-        if executed.result.error:
-            raise NoVerdict(f"The judge {engine} failed: {executed.result.error}")
-        return executed.result.text
+        if result.error:
+            raise NoVerdict(f"The judge {engine} failed: {result.error}")
+        return result.text
 
 
 @dataclass(eq=False)

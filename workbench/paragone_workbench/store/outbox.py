@@ -124,6 +124,8 @@ class FollowedRun:
     thinking: int = 0
     settings: RunSettings | None = None
     """The settings that the history has, or that wait to be saved."""
+    cautions: int = 0
+    """Number of warnings that the history has, or that wait to be saved."""
 
 
 def _text_write(run: Run, followed: FollowedRun) -> Write:
@@ -208,7 +210,7 @@ class Outbox:
         self.items["run", run.id] = write
         if is_new and followed.lane.head is run:
             self.put_lane(followed.lane)
-        followed.settings = run.settings
+        followed.settings, followed.cautions = run.settings, len(run.cautions)
 
     def drop_run(self, run: Run) -> None:
         """Forget a run that has ended without a start."""
