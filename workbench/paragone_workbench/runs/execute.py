@@ -124,7 +124,8 @@ async def _ask(
     cautions: tuple[paragone.Caution, ...],
 ) -> None:
     """Put the events of the engine into the run, and then into the queue of the run's reader."""
-    meter = run.meter = Meter(sent=time.monotonic(), load_s=engine.take_load_s())
+    meter = run.meter = Meter(sent=time.monotonic(), load_s=engine.load_s)
+    engine.load_s = None  # it belongs to the first run only
     run.phase = "prefill"
     run.changed()
 

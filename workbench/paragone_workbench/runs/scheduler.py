@@ -20,7 +20,7 @@ from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.engine import EngineTask
 
 if TYPE_CHECKING:
-    from paragone import MemoryEstimate
+    from paragone import MemoryEstimate, OpenEngine
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
@@ -289,8 +289,13 @@ class EnginePool:
 
 async def _close(engine: EngineTask) -> None:
     """Close an engine, once runs that got their turn under another schedule have ended."""
-    await engine.unused()
+    with contextlib.suppress(ParagoneError):  # it is not open
+        await engine.use(_nothing)
     await engine.close()
+
+
+async def _nothing(_: OpenEngine) -> None:
+    return
 
 
 async def decide(engines: Iterable[EngineTask]) -> ScheduleDecision:
