@@ -252,8 +252,9 @@ class Lane:
 
     def _run_changed(self, run: Run) -> None:
         """Show the change. Once the run has ended, let the session begin the next prompt."""
-        self.cautions += [(run, caution) for caution in run.cautions[self._warned :]]
-        self._warned = len(run.cautions)
+        if len(run.cautions) > self._warned:
+            self.cautions += [(run, caution) for caution in run.cautions[self._warned :]]
+            self._warned = len(run.cautions)
         if run.phase != "ended":
             self.changed()
             return

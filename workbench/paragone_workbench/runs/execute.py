@@ -128,14 +128,10 @@ async def _ask(
     engine.load_s = None  # it belongs to the first run only
     run.phase = "prefill"
     run.changed()
-
-    async def give(event: paragone.Event) -> None:
-        run.take(event)
-        if run.unread is not None:
-            await run.unread.put(event)
-
     for caution in cautions:
-        await give(caution)
+        run.take(caution)
+        if run.unread is not None:
+            await run.unread.put(caution)
     silence = asyncio.create_task(_note_silence(run, meter, NOTICE_S if engine.addresses else NOTICE_LOCAL_S))
     try:
         async with contextlib.aclosing(opened.run(request)) as events:
@@ -148,9 +144,11 @@ async def _ask(
                     since = time.monotonic()
                 meter.heard, run.silent_s = now, 0
                 meter.feed(event)
-                await give(
-                    _without_secrets(event, engine) if isinstance(event, paragone.RunSettings) else event
-                )
+                if isinstance(event, paragone.RunSettings):
+                    event = _without_secrets(event, engine)
+                run.take(event)
+                if run.unread is not None:
+                    await run.unread.put(event)
     finally:
         silence.cancel()
         run.silent_s = 0
