@@ -213,8 +213,8 @@ async def test_auto_is_parallel_if_the_needed_memory_is_unknown(check_nothing_le
 
 async def test_a_server_has_a_bounded_number_of_requests(check_nothing_left, monkeypatch):
     """The engines only pretend to reach a server; the test counts their turns."""
-    server = property(lambda engine: ("http://127.0.0.1:1",))
-    monkeypatch.setattr("paragone_workbench.engines.engine.EngineTask.addresses", server)
+    placement = property(lambda engine: Placement(addresses=("http://127.0.0.1:1",)))
+    monkeypatch.setattr("paragone_workbench.engines.engine.EngineTask.placement", placement)
     workbench, backend = bench()
     monkeypatch.setattr(workbench, "_servers", defaultdict(lambda: asyncio.Semaphore(2)))
     async with workbench:

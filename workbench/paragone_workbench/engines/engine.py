@@ -172,11 +172,6 @@ class EngineTask:
         return self.placement.is_local
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """The servers that the engine contacts; empty if there are none or the definition is invalid."""
-        return self.placement.addresses
-
-    @property
     def known_vocabulary(self) -> paragone.Vocabulary | None:
         """The vocabulary, if a call of `vocabulary` has found it; else None."""
         definition, vocabulary = self._vocabulary

@@ -203,8 +203,7 @@ CRASHES = 3
 class SuiteEngine:
     """An engine of a suite, which is opened for the first run, and for the next run after a crash.
 
-    A native engine has one run in progress and one that waits, a server several in progress. Engines that share one loaded
-    model are opened several times, since an open engine executes one run at a time.
+    A native engine has one run in progress and one that waits; see `EnginePool.add_for_all` for others.
     """
 
     def __init__(
@@ -214,12 +213,8 @@ class SuiteEngine:
         self.given_up: ParagoneError | None = None
         self._pool = pool
         self._on_progress = on_progress
-        first = pool.add(definition)
-        many = first.placement.most_at_once or pool.requests_per_server
-        if first.is_local and pool.mode != "parallel":  # one engine answers at a time
-            many = 1
-        self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
-        self._free = self._handles * (2 if many == 1 else 1)
+        self._handles = pool.add_for_all(definition)
+        self._free = self._handles * (2 if len(self._handles) == 1 else 1)
         self._has_free = asyncio.Semaphore(len(self._free))
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
         self._runs: set[Run] = set()

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from paragone import InputError, Message, ParagoneError, WeightsFile
 from paragone.assertions import NoVerdict
@@ -53,10 +53,8 @@ _Judges: TypeAlias = Mapping[str, WorkingEngine]
 """The judges of an assertion, by name."""
 
 
-class _OpenRun(NamedTuple):
-    run: ExperimentRun
-    prompt: SuitePrompt
-    indices: tuple[int, ...]
+_Unjudged: TypeAlias = tuple[ExperimentRun, SuitePrompt, tuple[int, ...]]
+"""A run, its prompt, and the indices of the assertions that have no result yet."""
 
 
 @dataclass(eq=False)
@@ -101,7 +99,7 @@ class Judging:
             await open_runs.close()
 
     async def _judge_all(
-        self, open_runs: SharedIterator[_OpenRun], judges: _Judges, first: _OpenRun | None
+        self, open_runs: SharedIterator[_Unjudged], judges: _Judges, first: _Unjudged | None
     ) -> None:
         try:
             run = first or await open_runs.take()
@@ -112,7 +110,7 @@ class Judging:
             self.failure = self.failure or error
             self._stopped = True
 
-    async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_OpenRun, None]:
+    async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_Unjudged, None]:
         """Yield the runs with assertions that these engines have yet to judge."""
         request, catalog = self.work.request, self.work.catalog
         prompts = {prompt.index: prompt for prompt in request.suite.prompts}
@@ -130,10 +128,10 @@ class Judging:
                 and catalog.asks_engines(spec) == names
             ]
             if indices and run.result.state == "done":
-                yield _OpenRun(run, prompt, tuple(indices))
+                yield run, prompt, tuple(indices)
 
-    async def _judge(self, open_run: _OpenRun, judges: _Judges) -> None:
-        run, prompt, indices = open_run
+    async def _judge(self, unjudged: _Unjudged, judges: _Judges) -> None:
+        run, prompt, indices = unjudged
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         request = self.work.request
         is_foreign = not request.foreign_judges.isdisjoint(judges)

@@ -132,7 +132,9 @@ async def _ask(
         run.take(caution)
         if run.unread is not None:
             await run.unread.put(caution)
-    silence = asyncio.create_task(_note_silence(run, meter, NOTICE_S if engine.addresses else NOTICE_LOCAL_S))
+    silence = asyncio.create_task(
+        _note_silence(run, meter, NOTICE_S if engine.placement.addresses else NOTICE_LOCAL_S)
+    )
     try:
         async with contextlib.aclosing(opened.run(request)) as events:
             since = time.monotonic()

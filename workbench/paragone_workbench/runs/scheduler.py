@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from paragone import Caution, EngineError, ParagoneError
 from paragone.network import host_and_port, is_loopback
@@ -100,6 +99,15 @@ class EnginePool:
         engine = EngineTask(definition, self.registry)
         self.engines.append(engine)
         return engine
+
+    def add_for_all(self, definition: EngineDefinition) -> list[EngineTask]:
+        """Add an engine as often as it may answer at the same time: an open engine executes one run at a time, but
+        a server several, and engines can share one loaded model."""
+        first = self.add(definition)
+        many = first.placement.most_at_once or self.requests_per_server
+        if first.is_local and self.mode != "parallel":  # one engine answers at a time
+            many = 1
+        return [first, *(self.add(definition) for _ in range(many - 1))]
 
     async def remove(self, engine: EngineTask) -> None:
         if engine in self.engines:
@@ -205,7 +213,7 @@ class EnginePool:
             if order != "parallel":
                 await held.enter_async_context(self._one)
             cautions = await self._swap_in(engine) if order == "swap" else ()
-            for address in sorted(servers_of(engine)):
+            for address in sorted(_servers_at(engine.placement.addresses)[0]):
                 await held.enter_async_context(self._servers[address])
             sharing = [engine]
             if order == "parallel":
@@ -221,7 +229,7 @@ class EnginePool:
         shared: list[EngineDefinition] = []
         for engine in engines:
             if not engine.is_local:
-                here |= servers_here(engine)
+                here |= _servers_at(engine.placement.addresses)[1]
             elif engine.placement.sharing == 1:
                 here.add(id(engine))
             elif engine.definition not in shared:
@@ -343,8 +351,8 @@ async def _estimate(engine: EngineTask) -> MemoryEstimate | ParagoneError:
 
 def resources_of(engine: EngineTask) -> frozenset[str]:
     """Return the resources that a run of an engine uses: its servers, and this machine if the engine computes here."""
-    here = {THIS_MACHINE} if engine.is_local or servers_here(engine) else set()
-    return servers_of(engine) | here
+    servers, here = _servers_at(engine.placement.addresses)
+    return servers | {THIS_MACHINE} if engine.is_local or here else servers
 
 
 def _memory_of(engine: EngineTask) -> frozenset[str]:
@@ -354,36 +362,24 @@ def _memory_of(engine: EngineTask) -> frozenset[str]:
 
 
 def _share_model(engine: EngineTask, other: EngineTask) -> bool:
-    return (
-        not engine.is_local
-        and engine.definition.has_model_of(other.definition)
-        and servers_of(engine) == servers_of(other)
-    )
-
-
-def servers_here(engine: EngineTask) -> frozenset[str]:
-    """Return the servers on loopback that an engine contacts, and tunnels to other machines, which look like servers."""
-    return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
-
-
-def servers_of(engine: EngineTask) -> frozenset[str]:
-    """Return the addresses that an engine contacts, with `localhost` for all spellings of loopback."""
-    return frozenset(_canonical(address) for address in engine.addresses)
+    is_same = engine.definition.has_model_of(other.definition)
+    return is_same and not engine.is_local and resources_of(engine) == resources_of(other)
 
 
 @functools.lru_cache(maxsize=1024)  # each run calls this for each waiting engine
-def _canonical(address: str) -> str:
-    if not _is_loopback(address):
-        return address
-    parts = urlsplit(address)
-    port = parts.netloc.rpartition(":")[2]
-    return urlunsplit((parts.scheme, f"localhost:{port}", "", "", ""))
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_loopback(address: str) -> bool:
-    try:
-        host, _ = host_and_port(address)
-    except ValueError:
-        return False
-    return is_loopback(host)
+def _servers_at(addresses: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the servers, with `localhost` for all spellings of loopback, and those on loopback, among which are tunnels
+    to other machines."""
+    here: set[str] = set()
+    others: set[str] = set()
+    for address in addresses:
+        try:
+            host, port = host_and_port(address)
+        except ValueError:
+            others.add(address)
+            continue
+        if is_loopback(host):
+            here.add(f"localhost:{port}")
+        else:
+            others.add(address)
+    return frozenset(here | others), frozenset(here)

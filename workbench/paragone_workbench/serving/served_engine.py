@@ -34,18 +34,15 @@ MOST_WAITING = 1024
 
 
 class ServedEngine:
-    """An engine that requests name as their model; they wait in order until it has room. It is opened as often as it,
-    a server or engines that share a model, may compute answers at once."""
+    """An engine that requests name as their model; they wait in order until it has room."""
 
     def __init__(self, pool: EnginePool, definition: EngineDefinition) -> None:
         self.pool = pool
         self.definition = definition
         self.name = definition.name
-        first = pool.add(definition)
-        many = first.placement.most_at_once or pool.requests_per_server
-        self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
+        self._handles = pool.add_for_all(definition)
         self._free = list(self._handles)
-        self._available = asyncio.Semaphore(many)
+        self._available = asyncio.Semaphore(len(self._handles))
         self.waiting = 0
         self.runs: set[Run] = set()
 
