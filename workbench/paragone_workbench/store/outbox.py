@@ -122,10 +122,8 @@ class FollowedRun:
     text: int = 0
     """Number of characters of the answer that have been saved."""
     thinking: int = 0
-    settings: RunSettings | None = None
-    """The settings that the history has, or that wait to be saved."""
-    cautions: int = 0
-    """Number of warnings that the history has, or that wait to be saved."""
+    known: tuple[RunSettings | None, int] = (None, 0)
+    """The settings, and the number of warnings, that the history has, or that wait to be saved."""
 
 
 def _text_write(run: Run, followed: FollowedRun) -> Write:
@@ -210,7 +208,7 @@ class Outbox:
         self.items["run", run.id] = write
         if is_new and followed.lane.head is run:
             self.put_lane(followed.lane)
-        followed.settings, followed.cautions = run.settings, len(run.cautions)
+        followed.known = run.settings, len(run.cautions)
 
     def drop_run(self, run: Run) -> None:
         """Forget a run that has ended without a start."""

@@ -329,11 +329,10 @@ class Recorder:
         outbox = next((outbox for outbox in self._outboxes.values() if run in outbox.runs), None)
         if run.phase == "waiting" or outbox is None or self._closing.is_set():
             return
-        followed, is_over = outbox.runs[run], run.phase == "ended"
-        known = followed.settings, followed.cautions
+        is_over = run.phase == "ended"
         if is_over and run.state != "failed" and not run.result.manifest and not outbox.has(run):
             outbox.drop_run(run)
-        elif is_over or not outbox.has(run) or known != (run.settings, len(run.cautions)):
+        elif is_over or not outbox.has(run) or outbox.runs[run].known != (run.settings, len(run.cautions)):
             outbox.put_run(run)
         self._put(outbox, urgent=is_over)
 
