@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.config.settings import Mode
@@ -47,12 +47,8 @@ class SharedIterator(Generic[T]):
             await self._items.aclose()
 
 
-class ExecutedCell(NamedTuple):
-    """A run that has ended by itself, with the results of its assertions, except assertions that ask engines."""
-
-    cell: Cell
-    result: RunResult
-    assertions: Sequence[AssertionResult]
+Checked: TypeAlias = tuple[RunResult, Sequence[AssertionResult]]
+"""The result of a run that has ended by itself, and of its assertions, except for those that ask engines."""
 
 
 @dataclass(eq=False)
@@ -81,7 +77,7 @@ class SuiteWork(ABC):
         )
 
     @abstractmethod
-    async def save(self, executed: ExecutedCell) -> None:
+    async def save(self, cell: Cell, result: RunResult, results: Sequence[AssertionResult]) -> None:
         """Save a run and count it. If another model answered than before, give the engine up instead. Raises StoreError."""
 
 
@@ -106,7 +102,7 @@ class WorkingEngine(Protocol):
     async def execute(self, spec: RunSpec) -> RunResult | None:
         """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
 
-    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> ExecutedCell | None:
+    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> Checked | None:
         """Execute a run of a suite, with the assertions that ask no engine. Returns None as `execute` does."""
 
     def give_up(self, error: ParagoneError) -> None:
@@ -270,7 +266,7 @@ class SuiteEngine:
             return None
         return run.result
 
-    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> ExecutedCell | None:
+    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> Checked | None:
         sampling = seed_option(cell, self.definition, self.handle.backend)
         result = await self.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
         if result is None:
@@ -278,7 +274,7 @@ class SuiteEngine:
         results: tuple[AssertionResult, ...] = ()
         if not result.error:
             results = await evaluate(cell.prompt, answer_of(result), catalog)
-        return ExecutedCell(cell, result, results)
+        return result, results
 
     async def stop(self) -> None:
         """Stop executing runs, and do not wait for the engine to open. The pool stops runs in progress."""
@@ -408,9 +404,9 @@ class LocalExecutor:
                 index = cell.key.engine_index
                 progress = self._work.progress[index]
                 progress.began = progress.began or time.monotonic()
-                executed = await self._engines[index].execute_cell(cell, self._work.catalog)
-                if executed is not None:
-                    await self._work.save(executed)
+                checked = await self._engines[index].execute_cell(cell, self._work.catalog)
+                if checked is not None:
+                    await self._work.save(cell, *checked)
         except ParagoneError as error:
             if self._failure is None:
                 self._failure = error

@@ -230,7 +230,7 @@ class CellActor:
         await self._engine.handle.opened()
         return _sentences(self._engine.given_up)
 
-    async def run(self, cell: suite.Cell) -> RunOutcome[executor.ExecutedCell]:
+    async def run(self, cell: suite.Cell) -> RunOutcome[executor.Checked]:
         return self._reply(await self._engine.execute_cell(cell, self._catalog))
 
     async def ask(self, spec: RunSpec) -> RunOutcome[RunResult]:
@@ -301,7 +301,7 @@ class RemoteActor:
         """See `CellActor.begin`. Waits until the cluster has room for the process."""
         return await self._call(self._actor.begin.remote(definition, cores, offline=offline))
 
-    async def run(self, cell: suite.Cell) -> RunOutcome[executor.ExecutedCell]:
+    async def run(self, cell: suite.Cell) -> RunOutcome[executor.Checked]:
         return await self._call(self._actor.run.remote(cell))
 
     async def ask(self, spec: RunSpec) -> RunOutcome[RunResult]:

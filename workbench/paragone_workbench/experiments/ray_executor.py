@@ -79,14 +79,13 @@ class ClusterEngine:
 
     async def execute_cell(
         self, cell: suite.Cell, catalog: assertions.AssertionCatalog
-    ) -> executor.ExecutedCell | None:
+    ) -> executor.Checked | None:
         """The node checks the assertions, with those that are installed there."""
-        executed = await self._request(lambda actor: actor.run(cell))
-        if executed is None:
+        checked = await self._request(lambda actor: actor.run(cell))
+        if checked is None:
             return None
-        return executed._replace(
-            cell=cell, result=dataclasses.replace(executed.result, definition=self.definition)
-        )
+        result, results = checked
+        return dataclasses.replace(result, definition=self.definition), results
 
     async def _request(
         self, send: Callable[[ray_cluster.RemoteActor], Awaitable[ray_cluster.RunOutcome[T]]]

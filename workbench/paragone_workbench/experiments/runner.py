@@ -18,11 +18,12 @@ from paragone_workbench.experiments.assertions import evaluate
 from paragone_workbench.experiments.executor import LocalExecutor, SharedIterator, SuiteWork, WorkingEngine
 from paragone_workbench.experiments.identity import identity_of, identity_text
 from paragone_workbench.experiments.results import answer_of, cell_digests, saved_runs, take_known_runs
-from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.experiments.suite import Cell, SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import ExperimentRun, History, Store
 from paragone_workbench.store.errors import HistoryLocked
+from paragone_workbench.store.experiment_records import AssertionResult
 
 
 def foreign_judges(
@@ -302,8 +303,7 @@ class SuiteRunner(executor.SuiteWork):
                 self.observer.follows(f"computing the SHA-256 of {PurePath(file.path).name}")
                 await identity.digest_until(self._stopped, self.history, [file])
 
-    async def save(self, executed: executor.ExecutedCell) -> None:
-        cell, result, results = executed
+    async def save(self, cell: Cell, result: RunResult, results: Sequence[AssertionResult]) -> None:
         if not await self._is_the_same(cell.key.engine_index, result):
             return
         number = self.experiment.number

@@ -77,17 +77,6 @@ class RunCount(NamedTuple):
     undecided: int
 
 
-class KnownRun(NamedTuple):
-    """A finished run of another experiment for the same request, with the key and digests of this one. Without
-    `result`, the assertions are the same; else they must be checked again."""
-
-    key: RunKey
-    digests: Digests
-    result: RunResult | None
-    run_id: str
-    assertions: tuple[Json, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionResult:
     """The result of one assertion of a prompt for an answer.

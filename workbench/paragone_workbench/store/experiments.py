@@ -409,14 +409,15 @@ class Experiments:
         number: int,
         wanted: Mapping[experiment_records.RunKey, experiment_records.Digests],
         since: float,
-    ) -> list[experiment_records.KnownRun]:
-        """Return finished runs of other experiments since a time that can serve as the wanted runs, with their keys."""
+    ) -> dict[experiment_records.RunKey, tuple[str, Sequence[Json], RunResult | None]]:
+        """Return finished runs of other experiments since a time that can serve as the wanted runs: their ids, the
+        results of their assertions, and their own results if the assertions differ and must be checked again."""
         found: dict[str, list[tuple[Row, str, str]]] = {}
         asked = json.dumps(sorted({digests.asked for digests in wanted.values()}))
         for digest, checked, assertions, *columns in self._database.rows(_KNOWN, asked, since, number):
             found.setdefault(digest, []).append((tuple(columns), checked, assertions))
         taken: set[str] = set()
-        answers = []
+        answers: dict[experiment_records.RunKey, tuple[str, Sequence[Json], RunResult | None]] = {}
         for key, digests in wanted.items():
             able = [row for row in found.get(digests.asked, ()) if row[0][0] not in taken]
             if not able:
@@ -425,16 +426,19 @@ class Experiments:
             taken.add(row[0])
             with contextlib.suppress(*DAMAGED):
                 result = None if checked == digests.checked else result_of(row)
-                answers.append(
-                    experiment_records.KnownRun(key, digests, result, row[0], tuple(list_in(assertions)))
-                )
+                answers[key] = str(row[0]), list_in(assertions), result
         return answers
 
-    def use_known(self, number: int, runs: Iterable[experiment_records.KnownRun]) -> None:
-        """Take over runs of other experiments into this experiment, with the results of their assertions."""
+    def use_known(
+        self,
+        number: int,
+        runs: Mapping[experiment_records.RunKey, tuple[str, Sequence[Json]]],
+        digests: Mapping[experiment_records.RunKey, experiment_records.Digests],
+    ) -> None:
+        """Take over runs of other experiments into this experiment: their ids, and the results of their assertions."""
         with self._database.transaction():
-            for run in runs:
-                self._put(number, run.key, run.run_id, run.assertions, run.digests)
+            for key, (run_id, assertions) in runs.items():
+                self._put(number, key, run_id, assertions, digests[key])
 
     def _put(
         self,
