@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.outbox import FollowedRun, Outbox, RecordKey, Write, begin
+from paragone_workbench.store.outbox import Outbox, RecordKey, Write, begin
 from paragone_workbench.store.records import NO_DRAFT
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ class Recorder:
         outbox = self._of(conversation)
         if outbox is None or run.prompt is None:
             return
-        outbox.runs[run] = FollowedRun(lane)
+        outbox.runs[run] = lane
         self.lane_changed(conversation, lane)
         run.watchers.append(self._run_changed)
         self._run_changed(run)
@@ -332,7 +332,7 @@ class Recorder:
         is_over = run.phase == "ended"
         if is_over and run.state != "failed" and not run.result.manifest and not outbox.has(run):
             outbox.drop_run(run)
-        elif is_over or not outbox.has(run) or outbox.runs[run].known != (run.settings, len(run.cautions)):
+        elif is_over or outbox.has_changed(run):
             outbox.put_run(run)
         self._put(outbox, urgent=is_over)
 
