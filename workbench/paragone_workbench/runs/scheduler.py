@@ -80,13 +80,11 @@ class EnginePool:
         """The runs that have not ended, in the order in which they were begun, with their engines."""
         self._is_stopped = False
         self._cores = cores
-        self._placing = asyncio.Lock()
-        """With `swap` and `auto`, later runs wait while a backend says where the engine of a run computes."""
         self._one = asyncio.Lock()
         self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(requests_per_server)
         )
-        self._present: list[tuple[Turn, frozenset[str]]] = []
+        self._present: dict[Turn, frozenset[str]] = {}
         """The turns in progress and the resources that they use."""
         self._deciding = asyncio.Lock()
         self._decided_for: frozenset[EngineTask] = frozenset()
@@ -201,10 +199,7 @@ class EnginePool:
         from paragone_workbench.runs.run import Turn  # not needed at start
 
         async with engine.turn, contextlib.AsyncExitStack() as held:
-            # With other modes, engines stay open, and a run need not wait for the backend of another engine.
-            may_swap = self.mode in ("swap", "auto")
-            async with self._placing if may_swap else contextlib.nullcontext():
-                await self.decide_order()
+            await self.decide_order()
             order = self.order
             if order != "swap":
                 if engine.state == "closed":  # the user sent a prompt before the session opened its engines
@@ -215,10 +210,10 @@ class EnginePool:
             cautions = await self._swap_in(engine) if order == "swap" else ()
             for address in sorted(_servers_at(engine.placement.addresses)[0]):
                 await held.enter_async_context(self._servers[address])
-            sharing = [engine]
+            busy = [engine]
             if order == "parallel":
-                sharing += (used for run, used in self._runs.items() if run.phase != "ended")
-            turn = Turn(threads=self.cores_for_each(sharing), schedule=order, cautions=cautions)
+                busy += (used for run, used in self._runs.items() if run.phase != "ended")
+            turn = Turn(threads=self.cores_for_each(busy), schedule=order, cautions=cautions)
             with self.sharing(turn, resources_of(engine)):
                 yield turn
 
@@ -240,16 +235,15 @@ class EnginePool:
     @contextlib.contextmanager
     def sharing(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
         """Mark the turns that use the same server or this machine at the same time: the speeds of their runs are not comparable."""
-        others = [other for other, used in self._present if used & resources]
+        others = [other for other, used in self._present.items() if used & resources]
         turn.shared = bool(others)
         for other in others:
             other.shared = True
-        entry = turn, resources
-        self._present.append(entry)
+        self._present[turn] = resources
         try:
             yield
         finally:
-            self._present.remove(entry)
+            del self._present[turn]
 
     async def _swap_in(self, engine: EngineTask) -> tuple[Caution, ...]:
         """Close the engines that use the same memory, of this machine or of a server that `loads`, and open this one.
