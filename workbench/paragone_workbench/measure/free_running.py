@@ -79,7 +79,6 @@ class FreeRunning:
         self.stopped = False
         self._pool = pool
         self._answers: dict[EngineTask, dict[int, result.RunResult]] = {engine: {} for engine in self.engines}
-        self._run_in_progress: run.Run | None = None
 
     @property
     def partial(self) -> bool:
@@ -107,8 +106,7 @@ class FreeRunning:
 
     async def stop(self) -> None:
         self.stopped = True
-        if self._run_in_progress is not None:
-            self._run_in_progress.stop()
+        await self._pool.stop()
 
     @property
     def any(self) -> bool:
@@ -125,15 +123,12 @@ class FreeRunning:
             logprobs=0 if engine.capabilities.logprobs else None,
             cold=True,  # an answer depends on no earlier one
         )
-        self._run_in_progress = self._pool.run(engine, spec)
         try:
-            answer = await self._run_in_progress
+            answer = await self._pool.run(engine, spec)
         except ParagoneError as error:
             if not self.stopped:
                 self.errors.setdefault(engine, error)
             return
-        finally:
-            self._run_in_progress = None
         if answer.state == "done":
             self._answers[engine][number] = answer
 
