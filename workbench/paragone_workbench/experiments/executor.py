@@ -20,7 +20,7 @@ from paragone_workbench.experiments.suite import Cell, SuiteRequest, seed_option
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run, RunSpec
 from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, EnginePool
-from paragone_workbench.store.experiment_records import AssertionResult, RunCount
+from paragone_workbench.store.experiment_records import AssertionResult
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry
@@ -145,12 +145,12 @@ class EngineProgress:
         self.failed += run.state == "failed"
         self.count_results(results)
 
-    def count_saved(self, saved: RunCount) -> None:
-        self.done += saved.runs
-        self.failed += saved.runs if saved.state == "failed" else 0
-        self.passed += saved.passed
-        self.not_passed += saved.not_passed
-        self.undecided += saved.undecided
+    def count_saved(self, done: int, failed: int, passed: int, not_passed: int, undecided: int) -> None:
+        self.done += done
+        self.failed += failed
+        self.passed += passed
+        self.not_passed += not_passed
+        self.undecided += undecided
 
     def count_results(
         self, results: Sequence[AssertionResult], *, instead_of: Sequence[AssertionResult] = ()

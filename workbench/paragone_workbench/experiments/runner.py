@@ -280,9 +280,12 @@ class SuiteRunner(executor.SuiteWork):
         for progress in self.progress:
             progress.total = prompts * request.repetitions
         number = self.experiment.number
-        for count in await self.history.call(lambda store: store.experiments.counts(number, request.chosen)):
-            if count.state == "done" or not request.retry_failed:
-                self.progress[count.engine_index].count_saved(count)
+        finished = ("done",) if request.retry_failed else ("done", "failed")
+        counts = await self.history.call(
+            lambda store: store.experiments.counts(number, request.chosen, finished=finished)
+        )
+        for index, saved in counts.items():
+            self.progress[index].count_saved(*saved)
         for index in range(len(self.progress)):
             await self._identify(number, index)
 

@@ -65,18 +65,6 @@ class Digests(NamedTuple):
     checked: str
 
 
-class RunCount(NamedTuple):
-    """The number of an engine's saved runs in one state, and of their assertions that passed, failed, and gave no
-    verdict."""
-
-    engine_index: int
-    state: str
-    runs: int
-    passed: int
-    not_passed: int
-    undecided: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionResult:
     """The result of one assertion of a prompt for an answer.

@@ -217,13 +217,14 @@ _UNFINISHED = f"""
 """  # noqa: S608 (the names of columns)
 # To count the cells, this counts the rows whose key is 0 (a cell's first result) or NULL (a cell without results).
 _COUNTS = f"""
-    SELECT engine_index, state, sum(place IS NULL OR place = 0),
+    SELECT engine_index, sum(ifnull(place, 0) = 0), sum(ifnull(place, 0) = 0 AND state = 'failed'),
       sum(passed IS 1), sum(passed IS 0), sum(place IS NOT NULL AND passed IS NULL)
     FROM (
       SELECT engine_index, state, result.key AS place, {_FIELD.format("passed")} AS passed
       FROM cell JOIN run ON run.id = run_id LEFT JOIN {_RESULTS}
       WHERE experiment_id = {_ID} AND (? IS NULL OR prompt_index IN (SELECT value FROM json_each(?)))
-    ) GROUP BY engine_index, state
+        AND state IN (SELECT value FROM json_each(?))
+    ) GROUP BY engine_index
 """  # noqa: S608 (the names of columns)
 
 
@@ -329,13 +330,17 @@ class Experiments:
             return tuple((at, None if content is None else object_in(content)) for at, content in rows)
 
     def counts(
-        self, number: int, prompts: Iterable[int] | None = None
-    ) -> tuple[experiment_records.RunCount, ...]:
-        """Count the saved runs of these prompts (None: of all prompts), and the results of their assertions."""
+        self,
+        number: int,
+        prompts: Iterable[int] | None = None,
+        *,
+        finished: Sequence[str] = ("done", "failed"),
+    ) -> dict[int, tuple[int, ...]]:
+        """Count, by the index of the engine, the saved runs of these prompts (None: of all) in a `finished` state, the
+        failed ones, and the assertions that passed, failed, and gave no verdict."""
         chosen = None if prompts is None else json.dumps(sorted(prompts))
-        return tuple(
-            experiment_records.RunCount(*row) for row in self._database.rows(_COUNTS, number, chosen, chosen)
-        )
+        rows = self._database.rows(_COUNTS, number, chosen, chosen, json.dumps([*finished]))
+        return {index: tuple(counts) for index, *counts in rows}
 
     def last_loaded(self, number: int, engine: int) -> experiment_records.ExperimentRun | None:
         """Return the engine's last run whose manifest describes the loaded model; None without such a run."""
