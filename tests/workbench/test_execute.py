@@ -52,7 +52,7 @@ async def test_the_engine_waits_for_a_reader_that_is_behind_but_not_for_one_that
     run = workbench.run(engine, HELLO)
     async with contextlib.aclosing(run.events(4)) as events:
         await anext(events)
-        while run.unread is None or not run.unread.full():
+        while not run.readers[0].full():
             await asyncio.sleep(0)
         for _ in range(200):
             await asyncio.sleep(0)

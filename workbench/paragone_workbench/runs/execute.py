@@ -123,15 +123,15 @@ async def _ask(
     request: paragone.RunRequest,
     cautions: tuple[paragone.Caution, ...],
 ) -> None:
-    """Put the events of the engine into the run, and then into the queue of the run's reader."""
+    """Put the events of the engine into the run, and then into the queues of the run's readers."""
     meter = run.meter = Meter(sent=time.monotonic(), load_s=engine.load_s)
     engine.load_s = None  # it belongs to the first run only
     run.phase = "prefill"
     run.changed()
     for caution in cautions:
         run.take(caution)
-        if run.unread is not None:
-            await run.unread.put(caution)
+        for unread in tuple(run.readers):
+            await unread.put(caution)
     silence = asyncio.create_task(
         _note_silence(run, meter, NOTICE_S if engine.placement.addresses else NOTICE_LOCAL_S)
     )
@@ -149,8 +149,8 @@ async def _ask(
                 if isinstance(event, paragone.RunSettings):
                     event = _without_secrets(event, engine)
                 run.take(event)
-                if run.unread is not None:
-                    await run.unread.put(event)
+                for unread in tuple(run.readers):
+                    await unread.put(event)
     finally:
         silence.cancel()
         run.silent_s = 0

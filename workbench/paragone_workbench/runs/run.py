@@ -104,8 +104,8 @@ class Run:
         self._has_grown = False
         self.stopping = asyncio.Event()
         """Set once the run shall end early."""
-        self.unread: asyncio.Queue[paragone.Event | None] | None = None
-        """The events for the reader that iterates over the run; None without a reader."""
+        self.readers: list[asyncio.Queue[paragone.Event | None]] = []
+        """The unread events of each reader that iterates over the run."""
         self._is_stopped = False
         self._task: asyncio.Task[None] | None = None
 
@@ -238,8 +238,9 @@ class Run:
         elif result.state == "running":  # the event loop was ended
             result = dataclasses.replace(result, state="interrupted")
         self.result = result
-        if self.unread is not None and self.unread.empty():
-            self.unread.put_nowait(None)
+        for unread in self.readers:
+            if unread.empty():
+                unread.put_nowait(None)
         self.changed()
 
     def stop(self) -> None:
@@ -267,17 +268,16 @@ class Run:
         return self.events()
 
     async def events(self, most_unread: int = 0) -> AsyncGenerator[paragone.Event, None]:
-        """Yield the events of the engine until the end of the run, to one reader. If not 0, the engine waits while
-        `most_unread` events are unread."""
-        assert self.unread is None, "A run has one reader at a time."
+        """Yield the events of the engine from now to the end of the run. If not 0, the engine waits while `most_unread`
+        events are unread."""
         unread: asyncio.Queue[paragone.Event | None] = asyncio.Queue(most_unread)
-        self.unread = unread
+        self.readers.append(unread)
         try:
             while self.phase != "ended" or not unread.empty():
                 if (event := await unread.get()) is not None:
                     yield event
         finally:
-            self.unread = None
+            self.readers.remove(unread)
             while not unread.empty():  # the engine may wait
                 unread.get_nowait()
 
