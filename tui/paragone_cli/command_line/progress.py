@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import queue
 import select
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from paragone import Caution, Token
+from paragone.threads import in_daemon_thread
 from paragone_cli.command_line import output
 from paragone_tui.terminal.text import visible
 from paragone_workbench.compare.divergence import answer_json, warnings_of
@@ -138,13 +140,14 @@ def _activity(engine: EngineTask, run: Run | None) -> str:
 
 
 class Stream:
-    """Writes text without blocking, batched per iteration of the event loop.
+    """Writes text in a thread, so that a reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C.
 
-    A reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C. On a terminal, control
-    characters are made visible; a pipe or a file gets the exact text. A newline that the last line lacks is added.
+    On a terminal, control characters are made visible; a pipe or a file gets the exact text. A newline that the last line
+    lacks is added.
     """
 
     def __init__(self, on_broken: Callable[[], None]) -> None:
+        """`on_broken` is called on the event loop if writing fails."""
         self.error: OSError | None = None
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
@@ -154,13 +157,10 @@ class Stream:
         self._terminal = stream.isatty()
         self._held = ""  # a CR whose LF may be in the next chunk
         self._in_line = False
-        self._pending = bytearray()
-        self._written = asyncio.Event()
-        """Set while no text is queued."""
-        self._written.set()
+        self._unwritten: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._written = asyncio.wrap_future(in_daemon_thread(self._write_all))
 
     def write(self, text: str) -> None:
-        """Queue a chunk of text. The chunk is written in the next iteration of the event loop."""
         if not text or self.error is not None:
             return
         if self._terminal:
@@ -170,44 +170,27 @@ class Stream:
         self._take(text)
 
     async def end(self) -> None:
-        """Write the queued text, and end the last line. Returns when all is written or writing failed."""
-        if self.error is None:
-            text = visible(self._held)
-            if self._in_line or text:
-                self._take(f"{text}\n")
-        await self._written.wait()
+        """End the last line. Returns when all is written or writing failed."""
+        text = visible(self._held)
+        if self._in_line or text:
+            self._take(f"{text}\n")
+        self._unwritten.put(None)
+        await self._written
 
     def _take(self, text: str) -> None:
         if text:
             self._in_line = not text.endswith("\n")
-            self._pending += text.encode(self._encoding, "replace")
-            if self._written.is_set():
-                self._written.clear()
-                self._loop.call_soon(self._write)
+            self._unwritten.put(text.encode(self._encoding, "replace"))
 
-    def _write(self) -> None:
+    def _write_all(self) -> None:
         try:
-            while self._pending and self._has_room():
-                # a pipe that is ready accepts this many bytes without blocking
-                written = os.write(self._descriptor, self._pending[: select.PIPE_BUF])
-                del self._pending[:written]
+            for data in iter(self._unwritten.get, None):
+                while data:
+                    select.select([], [self._descriptor], [])  # another program may have made it non-blocking
+                    data = data[os.write(self._descriptor, data) :]
         except OSError as error:
             self.error = error
-            self._pending.clear()
-            self._on_broken()
-        if self._pending:
-            self._loop.add_writer(self._descriptor, self._resume)
-        else:
-            self._written.set()
-
-    def _resume(self) -> None:
-        self._loop.remove_writer(self._descriptor)
-        self._write()
-
-    def _has_room(self) -> bool:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
-        return bool(poll.poll(0))
+            self._loop.call_soon_threadsafe(self._on_broken)
 
 
 async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) -> None:
