@@ -143,7 +143,7 @@ async def _merge(request: SuiteRequest) -> None:
     async with Workbench(registry) as workbench:
         engine = workbench.add(ENGINES[0])
         engine.open()
-        pattern = await workbench.run(engine, RunSpec(messages=request.suite.prompts[0].messages)).result()
+        pattern = await workbench.run(engine, RunSpec(messages=request.suite.prompts[0].messages))
     history = await History.open()
     experiment, _ = await find_or_create(history, request, registry)
     cells = _cells(pattern, experiment)

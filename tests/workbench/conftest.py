@@ -21,7 +21,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.store import StoreError, database, saving
 
 

@@ -35,10 +35,10 @@ async def run_prompts(
             handle = workbench.add(definition)
             handle.open(1)
             for index, text in enumerate(prompts):
-                execution = workbench.run(handle, dataclasses.replace(RunSpec.of_prompt(text), cold=True))
-                await execution.ended()
+                run = workbench.run(handle, dataclasses.replace(RunSpec.of_prompt(text), cold=True))
+                await run.ended()
                 key = RunKey(prompt_index=index, engine_index=number, repetition=0)
-                results[key] = execution.run.result
+                results[key] = run.result
     return results
 
 

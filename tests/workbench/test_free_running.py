@@ -9,7 +9,7 @@ from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.free_running import FreeRunning
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 
 PROMPTS = [(Message(role="user", text=f"Question {number}"),) for number in range(5)]
 

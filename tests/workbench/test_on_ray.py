@@ -233,10 +233,10 @@ async def test_an_engine_that_cannot_be_opened_is_given_up(history):
 class FailingRunner(SuiteRunner):
     """A test double of the history: it cannot be written after the first runs."""
 
-    async def save(self, executed):
+    async def save(self, cell, result, results):
         if any(progress.now for progress in self.progress):
             raise StoreError("The disk is full.")
-        await super().save(executed)
+        await super().save(cell, result, results)
 
 
 async def test_a_history_that_fails_ends_the_work_at_all_places(history):

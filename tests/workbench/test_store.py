@@ -23,7 +23,7 @@ from paragone_workbench.paths import history_file
 from paragone_workbench.runs.metrics import Percentiles, RunMetrics
 from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import ConversationDeleted, Store, StoreError
-from paragone_workbench.store.outbox import FollowedRun, Outbox
+from paragone_workbench.store.outbox import Outbox
 
 METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=3)
 MANIFEST = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol", context=8)), "seed": 1}
@@ -113,7 +113,7 @@ def test_writing_the_same_again_changes_nothing(store):
     lane = writer.lane()
     run = writer.start(prompt_of(writer), lane)
     outbox = Outbox(writer.conversation)
-    outbox.runs[run] = FollowedRun(lane)
+    outbox.runs[run] = lane
     outbox.put_prompt(prompt)
     outbox.put_run(run)
     run.add("answer", "so far")

@@ -71,12 +71,10 @@ def test_runs_and_verdicts_are_counted(store):
     store.experiments.save(new, key(0, 0, 1), ended("x"))
     store.experiments.save(new, key(2, 0), ended("x"), verdicts[:1])
     store.experiments.save(new, key(2, 1), ended("", state="failed", error="It broke."))
-    assert set(store.experiments.counts(new)) == {
-        (0, "done", 3, 3, 1, 1),
-        (1, "failed", 1, 0, 0, 0),
-    }
-    assert store.experiments.counts(new, [2, 5]) == ((0, "done", 1, 1, 0, 0), (1, "failed", 1, 0, 0, 0))
-    assert store.experiments.counts(new, []) == ()
+    assert store.experiments.counts(new) == {0: (3, 0, 3, 1, 1), 1: (1, 1, 0, 0, 0)}
+    assert store.experiments.counts(new, [2, 5]) == {0: (1, 0, 1, 0, 0), 1: (1, 1, 0, 0, 0)}
+    assert store.experiments.counts(new, finished=["done"]) == {0: (3, 0, 3, 1, 1)}
+    assert store.experiments.counts(new, []) == {}
 
 
 def test_the_last_run_that_says_which_model_was_loaded(store):

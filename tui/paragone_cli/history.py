@@ -12,7 +12,7 @@ from paragone_cli.command_line import command_arguments, output
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
-from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
+from paragone_cli.command_line.progress import ProgressLine, Stream, print_answer
 from paragone_cli.command_line.saved import conversation_id, open_store, opened_history, opened_store
 from paragone_workbench.compare.divergence import answer_json
 from paragone_workbench.conversation.tree import Prompt
@@ -52,12 +52,9 @@ async def _continue(context: CommandContext, number: int, *, as_json: bool) -> i
                 if not await lane.engine.opened():
                     raise lane.engine.error or InputError("The engine was closed while it was being opened.")
                 again = continue_run(session, lane, answer)
-                printer = AnswerPrinter(stream, progress)
-                again.subscribe(printer)
                 progress.follow(0, again)
-                await session.answered()
+                await print_answer(again, stream, progress)
             await session.saved()
-            await printer.finish(again)
         if again.error is not None:
             output.print_error(again.error)
         else:

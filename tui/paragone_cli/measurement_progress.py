@@ -12,7 +12,7 @@ from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.experiments.executor import EngineProgress, SuiteObserver, seconds_left
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import MeasurementStep
-from paragone_workbench.runs.scheduler import Scheduler
+from paragone_workbench.runs.scheduler import EnginePool
 
 
 class BenchProgress(StatusLine):
@@ -91,13 +91,13 @@ class SuiteTable(StatusLine, SuiteObserver):
         self._doing = ""
         self.count_from(None)
 
-    def scheduled(self, scheduler: Scheduler) -> None:
+    def scheduled(self, pool: EnginePool) -> None:
         """Print the reason for the schedule, if the mode `auto` chose the schedule."""
-        self._at_once = scheduler.order == "parallel"
+        self._at_once = pool.order == "parallel"
         self.count_from(self._percent)
-        if scheduler.decision is not None:
+        if pool.decision is not None:
             self.clear()
-            note(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
+            note(f"Schedule {pool.order}. {pool.decision.reason}")
 
     def remarked(self, sentence: str) -> None:
         self.clear()

@@ -32,8 +32,7 @@ from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
 from paragone_workbench.measure import bench_results, fidelity, fit, free_running
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
-from paragone_workbench.runs.scheduler import decide
-from paragone_workbench.scheduling import EnginePool, Stoppable
+from paragone_workbench.runs.scheduler import EnginePool, Stoppable, decide
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory, MeasurementKind, SavedChoice
 

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.config.settings import Mode
@@ -17,12 +17,10 @@ from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
 from paragone_workbench.experiments.suite import Cell, SuiteRequest, seed_option, unfinished_cells
-from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.run import Run, RunObserver, RunSpec
-from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, Scheduler
-from paragone_workbench.scheduling import EnginePool
-from paragone_workbench.store.experiment_records import AssertionResult, RunCount
+from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, EnginePool
+from paragone_workbench.store.experiment_records import AssertionResult
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry
@@ -49,12 +47,8 @@ class SharedIterator(Generic[T]):
             await self._items.aclose()
 
 
-class ExecutedCell(NamedTuple):
-    """A run that has ended by itself, with the results of its assertions, except assertions that ask engines."""
-
-    cell: Cell
-    result: RunResult
-    assertions: Sequence[AssertionResult]
+Checked: TypeAlias = tuple[RunResult, Sequence[AssertionResult]]
+"""The result of a run that has ended by itself, and of its assertions, except for those that ask engines."""
 
 
 @dataclass(eq=False)
@@ -83,7 +77,7 @@ class SuiteWork(ABC):
         )
 
     @abstractmethod
-    async def save(self, executed: ExecutedCell) -> None:
+    async def save(self, cell: Cell, result: RunResult, results: Sequence[AssertionResult]) -> None:
         """Save a run and count it. If another model answered than before, give the engine up instead. Raises StoreError."""
 
 
@@ -105,10 +99,10 @@ class WorkingEngine(Protocol):
     def tokens_per_second(self, now: float) -> float | None:
         """Return the tokens per second at the time `now` (monotonic clock), or else of the last answer; None if unknown."""
 
-    async def execute(self, spec: RunSpec) -> Executed | None:
+    async def execute(self, spec: RunSpec) -> RunResult | None:
         """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
 
-    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> ExecutedCell | None:
+    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> Checked | None:
         """Execute a run of a suite, with the assertions that ask no engine. Returns None as `execute` does."""
 
     def give_up(self, error: ParagoneError) -> None:
@@ -151,12 +145,12 @@ class EngineProgress:
         self.failed += run.state == "failed"
         self.count_results(results)
 
-    def count_saved(self, saved: RunCount) -> None:
-        self.done += saved.runs
-        self.failed += saved.runs if saved.state == "failed" else 0
-        self.passed += saved.passed
-        self.not_passed += saved.not_passed
-        self.undecided += saved.undecided
+    def count_saved(self, done: int, failed: int, passed: int, not_passed: int, undecided: int) -> None:
+        self.done += done
+        self.failed += failed
+        self.passed += passed
+        self.not_passed += not_passed
+        self.undecided += undecided
 
     def count_results(
         self, results: Sequence[AssertionResult], *, instead_of: Sequence[AssertionResult] = ()
@@ -169,7 +163,7 @@ class EngineProgress:
 
 
 class SuiteObserver:
-    def scheduled(self, scheduler: Scheduler) -> None:
+    def scheduled(self, pool: EnginePool) -> None:
         """The order of the runs is decided."""
 
     def progressed(self) -> None:
@@ -202,18 +196,10 @@ CRASHES = 3
 """Number of crashes in a row after which an engine is given up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Executed:
-    result: RunResult
-    total_s: float | None
-    """Seconds from sending the request to the end, on the monotonic clock; None if no request was sent."""
-
-
-class SuiteEngine(RunObserver):
+class SuiteEngine:
     """An engine of a suite, which is opened for the first run, and for the next run after a crash.
 
-    A native engine has one run in progress and one that waits, a server several in progress. Engines that share one loaded
-    model are opened several times, since an open engine executes one run at a time.
+    A native engine has one run in progress and one that waits; see `EnginePool.add_for_all` for others.
     """
 
     def __init__(
@@ -223,17 +209,11 @@ class SuiteEngine(RunObserver):
         self.given_up: ParagoneError | None = None
         self._pool = pool
         self._on_progress = on_progress
-        first = pool.add(definition)
-        many = first.placement.most_at_once or pool.requests_per_server
-        if first.is_local and pool.scheduler.mode != "parallel":  # one engine answers at a time
-            many = 1
-        self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
-        self._free = self._handles * (2 if many == 1 else 1)
+        self._handles = pool.add_for_all(definition)
+        self._free = self._handles * (2 if len(self._handles) == 1 else 1)
         self._has_free = asyncio.Semaphore(len(self._free))
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
-        self._waiting: dict[Run, Execution] = {}
-        self._sent: dict[Run, float] = {}
-        self._took: dict[Run, float] = {}
+        self._runs: set[Run] = set()
         self._last_rate: float | None = None
         self._crashes = 0
         self._stopped = False
@@ -257,11 +237,18 @@ class SuiteEngine(RunObserver):
         return "loading" if fraction is None else f"loading {fraction:.0%}"
 
     def tokens_per_second(self, now: float) -> float | None:
-        meters = [run.meter for run in self._sent if run.meter is not None]
-        rates = [rate for meter in meters if (rate := meter.rate(now)) is not None]
+        rates = [rate for run in self._sent if run.meter and (rate := run.meter.rate(now)) is not None]
         return sum(rates) if rates else self._last_rate
 
-    async def execute(self, spec: RunSpec) -> Executed | None:
+    @property
+    def _sent(self) -> list[Run]:
+        return [run for run in self._runs if run.phase not in ("waiting", "ended")]
+
+    @property
+    def _waiting(self) -> list[Run]:
+        return [run for run in self._runs if run.phase == "waiting"]
+
+    async def execute(self, spec: RunSpec) -> RunResult | None:
         async with self._has_free:
             # the handle that was used last, so that few requests open few connections
             handle = self._free.pop()
@@ -269,23 +256,25 @@ class SuiteEngine(RunObserver):
                 async with self._starting:
                     if not await self._is_ready(handle):
                         return None
-                    execution = self._pool.run(handle, spec, self)
-                    self._waiting[execution.run] = execution
-                return await self._result(execution)
+                    run = self._pool.run(handle, spec, self._run_changed)
+                    self._runs.add(run)
+                await run.ended()
+                self._runs.discard(run)
             finally:
                 self._free.append(handle)
+        if run.state not in ("done", "failed") or (run.meter is None and self.given_up is not None):
+            return None
+        return run.result
 
-    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> ExecutedCell | None:
+    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> Checked | None:
         sampling = seed_option(cell, self.definition, self.handle.backend)
-        executed = await self.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
-        if executed is None:
+        result = await self.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
+        if result is None:
             return None
         results: tuple[AssertionResult, ...] = ()
-        if not executed.result.error:
-            results = await evaluate(
-                cell.prompt, answer_of(executed.result, total_s=executed.total_s), catalog
-            )
-        return ExecutedCell(cell, executed.result, results)
+        if not result.error:
+            results = await evaluate(cell.prompt, answer_of(result), catalog)
+        return result, results
 
     async def stop(self) -> None:
         """Stop executing runs, and do not wait for the engine to open. The pool stops runs in progress."""
@@ -296,24 +285,15 @@ class SuiteEngine(RunObserver):
         """Open the engine, unless the schedule opens engines in the turns of runs. Returns whether the engine can be asked."""
         if self._stopped or self.given_up is not None:
             return False
-        if self._pool.scheduler.opens_engines:
+        if self._pool.opens_engines:
             return True
         self._pool.start(handle)
         return await handle.opened()
 
-    async def _result(self, execution: Execution) -> Executed | None:
-        run = execution.run
-        await execution.ended()
-        self._waiting.pop(run, None)
-        total_s = self._took.pop(run, None)
-        if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
-            return None
-        return Executed(result=run.result, total_s=total_s)
-
     def give_up(self, error: ParagoneError) -> None:
         self.given_up = self.given_up or error
-        for execution in self._waiting.values():
-            execution.cancel_if_waiting()
+        for run in self._waiting:
+            run.stop()
 
     # Events of the engine and its runs
 
@@ -323,18 +303,11 @@ class SuiteEngine(RunObserver):
         if engine.error is not None and (engine.state != "crashed" or not self._sent):
             self.give_up(engine.error)
 
-    def run_started(self, run: Run) -> None:
-        self._waiting.pop(run, None)
-        self._sent[run] = time.monotonic()
-
-    def run_changed(self, run: Run) -> None:
-        self._on_progress()
-
-    def run_ended(self, run: Run) -> None:
+    def _run_changed(self, run: Run) -> None:
         """Count crashes, and reopen a crashed engine if a run waits."""
-        if run not in self._sent:
+        self._on_progress()
+        if run.phase != "ended" or run.meter is None:
             return
-        self._took[run] = time.monotonic() - self._sent.pop(run)
         if (metrics := run.result.metrics) is not None:
             self._last_rate = metrics.decode_tps or self._last_rate
         error = run.error
@@ -383,13 +356,12 @@ class LocalExecutor:
         for index, engine in opened.items():
             self._work.progress[index].engine = self._engines[index] = engine
         await self._pool.open_all()
-        scheduler = self._pool.scheduler
-        self._work.observer.scheduled(scheduler)
-        if scheduler.order == "parallel":
+        self._work.observer.scheduled(self._pool)
+        if self._pool.order == "parallel":
             async with asyncio.TaskGroup() as tasks:
                 for index in engines:
                     tasks.create_task(self._drain([index]))
-        elif scheduler.order == "sequential":
+        elif self._pool.order == "sequential":
             # Without this wait, the engine that opens first would answer first.
             await asyncio.gather(*(engine.handle.opened() for engine in opened.values()))
             await self._drain(engines)
@@ -432,9 +404,9 @@ class LocalExecutor:
                 index = cell.key.engine_index
                 progress = self._work.progress[index]
                 progress.began = progress.began or time.monotonic()
-                executed = await self._engines[index].execute_cell(cell, self._work.catalog)
-                if executed is not None:
-                    await self._work.save(executed)
+                checked = await self._engines[index].execute_cell(cell, self._work.catalog)
+                if checked is not None:
+                    await self._work.save(cell, *checked)
         except ParagoneError as error:
             if self._failure is None:
                 self._failure = error

@@ -14,15 +14,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from paragone import Backend, InputError, MemoryEstimate, ParagoneError, network, texts, threads
 from paragone_workbench.engines import definitions, questions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, executor, suite
 from paragone_workbench.paths import accessible
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 
 _ANSWER_S = 5.0
 """Seconds within which the head of a cluster must accept a connection."""
@@ -206,13 +207,8 @@ Sentences: TypeAlias = tuple[str, str]
 """Why an engine was given up, and what to do. An error cannot be sent to another process."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunReply(Generic[T]):
-    """What became of a run, None if it did not end by itself, and the engine's tokens per second and end after it."""
-
-    executed: T | None
-    rate: float | None
-    given_up: Sentences | None
+RunOutcome: TypeAlias = tuple[T | None, float | None, Sentences | None]
+"""What became of a run, None if it did not end by itself; the engine's tokens per second; why the engine was given up."""
 
 
 class CellActor:
@@ -234,10 +230,10 @@ class CellActor:
         await self._engine.handle.opened()
         return _sentences(self._engine.given_up)
 
-    async def run(self, cell: suite.Cell) -> RunReply[executor.ExecutedCell]:
+    async def run(self, cell: suite.Cell) -> RunOutcome[executor.Checked]:
         return self._reply(await self._engine.execute_cell(cell, self._catalog))
 
-    async def ask(self, spec: RunSpec) -> RunReply[executor.Executed]:
+    async def ask(self, spec: RunSpec) -> RunOutcome[RunResult]:
         return self._reply(await self._engine.execute(spec))
 
     async def end(self) -> None:
@@ -246,9 +242,9 @@ class CellActor:
         await self._pool.close()
         self._catalog.close()
 
-    def _reply(self, executed: T | None) -> RunReply[T]:
+    def _reply(self, executed: T | None) -> RunOutcome[T]:
         rate = self._engine.tokens_per_second(time.monotonic())
-        return RunReply(executed, rate, _sentences(self._engine.given_up))
+        return executed, rate, _sentences(self._engine.given_up)
 
 
 def _sentences(error: ParagoneError | None) -> Sentences | None:
@@ -305,10 +301,10 @@ class RemoteActor:
         """See `CellActor.begin`. Waits until the cluster has room for the process."""
         return await self._call(self._actor.begin.remote(definition, cores, offline=offline))
 
-    async def run(self, cell: suite.Cell) -> RunReply[executor.ExecutedCell]:
+    async def run(self, cell: suite.Cell) -> RunOutcome[executor.Checked]:
         return await self._call(self._actor.run.remote(cell))
 
-    async def ask(self, spec: RunSpec) -> RunReply[executor.Executed]:
+    async def ask(self, spec: RunSpec) -> RunOutcome[RunResult]:
         return await self._call(self._actor.ask.remote(spec))
 
     async def end(self) -> None:

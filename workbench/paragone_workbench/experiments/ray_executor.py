@@ -15,6 +15,7 @@ from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry, placement_of
 from paragone_workbench.experiments import assertions, executor, ray_cluster, suite
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 
 T = TypeVar("T")
@@ -72,26 +73,22 @@ class ClusterEngine:
         rates = [process.rate for process in self._processes if process.rate is not None]
         return sum(rates) if rates else None
 
-    async def execute(self, spec: RunSpec) -> executor.Executed | None:
-        executed = await self._request(lambda actor: actor.ask(spec))
-        if executed is None:
-            return None
-        result = dataclasses.replace(executed.result, definition=self.definition)
-        return dataclasses.replace(executed, result=result)
+    async def execute(self, spec: RunSpec) -> RunResult | None:
+        result = await self._request(lambda actor: actor.ask(spec))
+        return None if result is None else dataclasses.replace(result, definition=self.definition)
 
     async def execute_cell(
         self, cell: suite.Cell, catalog: assertions.AssertionCatalog
-    ) -> executor.ExecutedCell | None:
+    ) -> executor.Checked | None:
         """The node checks the assertions, with those that are installed there."""
-        executed = await self._request(lambda actor: actor.run(cell))
-        if executed is None:
+        checked = await self._request(lambda actor: actor.run(cell))
+        if checked is None:
             return None
-        return executed._replace(
-            cell=cell, result=dataclasses.replace(executed.result, definition=self.definition)
-        )
+        result, results = checked
+        return dataclasses.replace(result, definition=self.definition), results
 
     async def _request(
-        self, send: Callable[[ray_cluster.RemoteActor], Awaitable[ray_cluster.RunReply[T]]]
+        self, send: Callable[[ray_cluster.RemoteActor], Awaitable[ray_cluster.RunOutcome[T]]]
     ) -> T | None:
         """Have a process execute a run. If the process is lost, another process gets the run."""
         if not (self._is_begun or self._stopped):
@@ -106,20 +103,19 @@ class ClusterEngine:
             request = asyncio.ensure_future(send(process.actor))
             process.requests.add(request)
             try:
-                reply = await request
+                executed, process.rate, given_up = await request
             except ray_cluster.ProcessLost as lost:
                 self._lose(process, lost)
                 continue
             finally:
                 process.requests.discard(request)
-            process.rate = reply.rate
-            if reply.executed is not None:
+            if executed is not None:
                 self._losses = 0
                 self._free.put_nowait(process)
-                return reply.executed
-            if reply.given_up is None:
+                return executed
+            if given_up is None:
                 return None
-            self._leave(process, _error_at(process.place, reply.given_up))
+            self._leave(process, _error_at(process.place, given_up))
         return None
 
     def give_up(self, error: ParagoneError) -> None:

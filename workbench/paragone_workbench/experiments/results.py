@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from array import array
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from paragone_workbench.experiments.identity import engine_identity, identity_di
 from paragone_workbench.paths import replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
-from paragone_workbench.store.experiment_records import Digests, KnownRun
+from paragone_workbench.store.experiment_records import Digests
 
 if TYPE_CHECKING:
     from paragone_workbench.experiments.suite import SuiteRequest
@@ -49,10 +49,10 @@ async def saved_runs(
         last = page[-1].key
 
 
-def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
-    """Return what assertions check, without the prompt. `total_s` is the measured duration, by default that of the saved times."""
-    metrics = result.metrics
-    if total_s is None and result.waited_s is not None and result.ended is not None:
+def answer_of(result: RunResult) -> Answer:
+    """Return what assertions check, without the prompt."""
+    metrics, total_s = result.metrics, None
+    if result.waited_s is not None and result.ended is not None:
         total_s = max(0.0, result.ended - result.started - result.waited_s)
     return Answer(
         text=result.text,
@@ -114,11 +114,16 @@ async def take_known_runs(
         wanted = {key: digests_of(cell) for key, cell in cells.items()}
         number = experiment.number
         found = await history.call(lambda store: store.experiments.known(number, wanted, since))
-        checked = [await _checked(run, cells, catalog) for run in found]
-        if checked:
-            await history.call(lambda store: store.experiments.use_known(number, checked))
+        runs: dict[RunKey, tuple[str, Sequence[Json]]] = {}
+        for key, (run_id, assertions, result) in found.items():
+            if result is not None:
+                results = await evaluate(cells[key].prompt, answer_of(result), catalog)
+                assertions = [to_json(one) for one in results]
+            runs[key] = run_id, assertions
+        if runs:
+            await history.call(lambda store: store.experiments.use_known(number, runs, wanted))
         cells.clear()
-        return len(checked)
+        return len(runs)
 
     every = range(len(request.engines))
     async for cell in suite.unfinished_cells(
@@ -128,13 +133,6 @@ async def take_known_runs(
         if len(cells) == _AT_ONCE:
             taken += await take()
     return taken + await take()
-
-
-async def _checked(run: KnownRun, cells: Mapping[RunKey, suite.Cell], catalog: AssertionCatalog) -> KnownRun:
-    if run.result is None:
-        return run
-    results = await evaluate(cells[run.key].prompt, answer_of(run.result), catalog)
-    return run._replace(result=None, assertions=tuple(to_json(result) for result in results))
 
 
 @dataclass(slots=True, kw_only=True)

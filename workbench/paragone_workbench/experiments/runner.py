@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from paragone import InputError, Message, ParagoneError, WeightsFile
 from paragone.assertions import NoVerdict
@@ -18,11 +18,12 @@ from paragone_workbench.experiments.assertions import evaluate
 from paragone_workbench.experiments.executor import LocalExecutor, SharedIterator, SuiteWork, WorkingEngine
 from paragone_workbench.experiments.identity import identity_of, identity_text
 from paragone_workbench.experiments.results import answer_of, cell_digests, saved_runs, take_known_runs
-from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.experiments.suite import Cell, SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import ExperimentRun, History, Store
 from paragone_workbench.store.errors import HistoryLocked
+from paragone_workbench.store.experiment_records import AssertionResult
 
 
 def foreign_judges(
@@ -53,10 +54,8 @@ _Judges: TypeAlias = Mapping[str, WorkingEngine]
 """The judges of an assertion, by name."""
 
 
-class _OpenRun(NamedTuple):
-    run: ExperimentRun
-    prompt: SuitePrompt
-    indices: tuple[int, ...]
+_Unjudged: TypeAlias = tuple[ExperimentRun, SuitePrompt, tuple[int, ...]]
+"""A run, its prompt, and the indices of the assertions that have no result yet."""
 
 
 @dataclass(eq=False)
@@ -101,7 +100,7 @@ class Judging:
             await open_runs.close()
 
     async def _judge_all(
-        self, open_runs: SharedIterator[_OpenRun], judges: _Judges, first: _OpenRun | None
+        self, open_runs: SharedIterator[_Unjudged], judges: _Judges, first: _Unjudged | None
     ) -> None:
         try:
             run = first or await open_runs.take()
@@ -112,7 +111,7 @@ class Judging:
             self.failure = self.failure or error
             self._stopped = True
 
-    async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_OpenRun, None]:
+    async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_Unjudged, None]:
         """Yield the runs with assertions that these engines have yet to judge."""
         request, catalog = self.work.request, self.work.catalog
         prompts = {prompt.index: prompt for prompt in request.suite.prompts}
@@ -130,10 +129,10 @@ class Judging:
                 and catalog.asks_engines(spec) == names
             ]
             if indices and run.result.state == "done":
-                yield _OpenRun(run, prompt, tuple(indices))
+                yield run, prompt, tuple(indices)
 
-    async def _judge(self, open_run: _OpenRun, judges: _Judges) -> None:
-        run, prompt, indices = open_run
+    async def _judge(self, unjudged: _Unjudged, judges: _Judges) -> None:
+        run, prompt, indices = unjudged
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         request = self.work.request
         is_foreign = not request.foreign_judges.isdisjoint(judges)
@@ -200,20 +199,20 @@ class _OneAnswer:
         self._judges = judges
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        executed = await self._judges[engine].execute(RunSpec(messages=messages, cold=True))
-        if executed is None:
+        result = await self._judges[engine].execute(RunSpec(messages=messages, cold=True))
+        if result is None:
             self.unanswered = True
             raise NoVerdict(f"The judge {engine} was not asked.")
-        self.runs.append(executed.result)
-        loaded = executed.result.loaded
+        self.runs.append(result)
+        loaded = result.loaded
         definition = self._judges[engine].definition
         known_by = "" if loaded is None else identity_text(identity_of(loaded, loaded.weights))
         self.identities[engine] = ", ".join(
             filter(None, (f"{engine} = {definition.backend}:{definition.model}", known_by))
         )
-        if executed.result.error:
-            raise NoVerdict(f"The judge {engine} failed: {executed.result.error}")
-        return executed.result.text
+        if result.error:
+            raise NoVerdict(f"The judge {engine} failed: {result.error}")
+        return result.text
 
 
 @dataclass(eq=False)
@@ -281,9 +280,12 @@ class SuiteRunner(executor.SuiteWork):
         for progress in self.progress:
             progress.total = prompts * request.repetitions
         number = self.experiment.number
-        for count in await self.history.call(lambda store: store.experiments.counts(number, request.chosen)):
-            if count.state == "done" or not request.retry_failed:
-                self.progress[count.engine_index].count_saved(count)
+        finished = ("done",) if request.retry_failed else ("done", "failed")
+        counts = await self.history.call(
+            lambda store: store.experiments.counts(number, request.chosen, finished=finished)
+        )
+        for index, saved in counts.items():
+            self.progress[index].count_saved(*saved)
         for index in range(len(self.progress)):
             await self._identify(number, index)
 
@@ -304,8 +306,7 @@ class SuiteRunner(executor.SuiteWork):
                 self.observer.follows(f"computing the SHA-256 of {PurePath(file.path).name}")
                 await identity.digest_until(self._stopped, self.history, [file])
 
-    async def save(self, executed: executor.ExecutedCell) -> None:
-        cell, result, results = executed
+    async def save(self, cell: Cell, result: RunResult, results: Sequence[AssertionResult]) -> None:
         if not await self._is_the_same(cell.key.engine_index, result):
             return
         number = self.experiment.number

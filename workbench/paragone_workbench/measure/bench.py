@@ -18,11 +18,9 @@ from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench_results as results
 from paragone_workbench.measure import fidelity, free_running
-from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.metrics import RunMetrics, figures_json
-from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, decide
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, EnginePool, decide
 
 _FILLERS = ("a", "the", ".", "x", "1")
 """Words that are one token in most vocabularies."""
@@ -155,7 +153,7 @@ class Users:
     def __init__(self, pool: EnginePool, first: EngineTask) -> None:
         self._pool = pool
         self._handles = [first]
-        self._executions: set[Execution] = set()
+        self._runs: set[Run] = set()
         self._stopped = False
 
     async def measure(
@@ -176,9 +174,9 @@ class Users:
         def is_done() -> bool:
             return bool(failures) or len(answers) == repeat * test.users or self._stopped
 
-        def count_answer(execution: Execution, *, is_first: bool) -> None:
+        def count_answer(run: Run, *, is_first: bool) -> None:
             nonlocal without_answer, began, ended
-            meter, metrics = execution.run.meter, execution.run.result.metrics
+            meter, metrics = run.meter, run.result.metrics
             if meter is None or metrics is None:
                 return
             ended = time.monotonic()
@@ -192,18 +190,18 @@ class Users:
         async def ask(handle: EngineTask) -> None:
             is_first = True
             while not is_done():
-                execution = self._pool.run(handle, next_request())
-                self._executions.add(execution)
+                run = self._pool.run(handle, next_request())
+                self._runs.add(run)
                 try:
-                    await execution.result()
+                    await run
                     if not is_done():
-                        count_answer(execution, is_first=is_first)
+                        count_answer(run, is_first=is_first)
                 except ParagoneError as error:
                     failures.append(error)
                 finally:
-                    self._executions.discard(execution)
+                    self._runs.discard(run)
                 is_first = False
-            await self._stop_runs()
+            self._stop_runs()
 
         async with asyncio.TaskGroup() as tasks:
             for handle in handles:
@@ -214,12 +212,13 @@ class Users:
             raise failures[0]
         return results.throughput(test, answers, gaps_ms, ended - began)
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         self._stopped = True
-        await self._stop_runs()
+        self._stop_runs()
 
-    async def _stop_runs(self) -> None:
-        await asyncio.gather(*(execution.stop() for execution in self._executions))
+    def _stop_runs(self) -> None:
+        for run in self._runs:
+            run.stop()
 
     async def _opened(self, count: int) -> list[EngineTask]:
         definition = self._handles[0].definition
@@ -262,13 +261,13 @@ class Bench:
         self.stopped = False
         self._pool = pool
         self._prompts = {engine: PromptFitter() for engine in self.engines}
-        self._execution: Execution | None = None
+        self._run_in_progress: Run | None = None
         self._users = {benched: Users(pool, benched.engine) for benched in self.engines}
         self._numbers = count()
 
     @property
     def schedule(self) -> str:
-        return self._pool.scheduler.order
+        return self._pool.order
 
     @property
     def partial(self) -> bool:
@@ -278,7 +277,7 @@ class Bench:
         """Open and measure the engines. An error of one engine is kept with that engine; other engines continue."""
         decision = await decide(self._pool.engines)
         if decision.mode == "swap":
-            self._pool.scheduler.mode, self.reason = "swap", decision.reason
+            self._pool.mode, self.reason = "swap", decision.reason
         else:
             await asyncio.gather(*map(self._open, self.engines))
         swap = decision.mode == "swap"
@@ -304,9 +303,10 @@ class Bench:
     async def stop(self) -> None:
         """End the measurement early. The run in progress is dropped."""
         self.stopped = True
-        await asyncio.gather(*(users.stop() for users in self._users.values()))
-        if self._execution is not None:
-            await self._execution.stop()
+        for users in self._users.values():
+            users.stop()
+        if self._run_in_progress is not None:
+            self._run_in_progress.stop()
         else:
             await self.close()
 
@@ -344,8 +344,7 @@ class Bench:
         if reason := refusal(benched.engine, test.users):
             benched.refused[test] = reason
             return
-        scheduler = self._pool.scheduler
-        mode = scheduler.mode
+        mode = self._pool.mode
         try:
             prompt = await self._prompt(benched, test)
             if prompt is None or self.stopped:
@@ -356,21 +355,21 @@ class Bench:
                 messages = prompt.numbered(next(self._numbers))
                 return RunSpec(messages=messages, sampling=sampling, cold=True, bare=True)
 
-            scheduler.mode = "parallel"
+            self._pool.mode = "parallel"
             found = await self._users[benched].measure(test, self.repeat, next_request)
         except ParagoneError as error:
             if not self.stopped:
                 benched.error = error
             return
         finally:
-            scheduler.mode = mode
+            self._pool.mode = mode
         if found is not None:
             benched.throughputs[test] = found
 
     async def _prompt(self, benched: results.BenchedEngine, test: results.BenchTest) -> BenchPrompt | None:
         """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
         handle = benched.engine
-        async with self._pool.scheduler.turn(handle):
+        async with self._pool.turn(handle):
             context = handle.require_open().context
             if context is not None and test.total > context:
                 benched.skipped[test] = (
@@ -391,12 +390,12 @@ class Bench:
             sampling=free_running.greedy(benched.engine, max_tokens=tokens, ignore_eos=True),
             cold=cold,
         )
-        execution = self._execution = self._pool.run(benched.engine, spec)
+        run = self._run_in_progress = self._pool.run(benched.engine, spec)
         try:
-            return (await execution.result()).metrics
+            return (await run).metrics
         finally:
-            self._execution = None
-            for caution in execution.run.result.cautions:
+            self._run_in_progress = None
+            for caution in run.cautions:
                 if caution.code != "context-full":  # a test may fill the context exactly
                     benched.warn(caution.sentence)
 

@@ -11,8 +11,8 @@ from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity import Fidelity, MeasurementStep
 from paragone_workbench.measure.fidelity_verdict import fidelity_json
-from paragone_workbench.runs import execute, result, run
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs import result, run
+from paragone_workbench.runs.scheduler import EnginePool
 
 
 def known_sampling(engine: EngineTask) -> frozenset[str]:
@@ -79,7 +79,6 @@ class FreeRunning:
         self.stopped = False
         self._pool = pool
         self._answers: dict[EngineTask, dict[int, result.RunResult]] = {engine: {} for engine in self.engines}
-        self._execution: execute.Execution | None = None
 
     @property
     def partial(self) -> bool:
@@ -107,8 +106,7 @@ class FreeRunning:
 
     async def stop(self) -> None:
         self.stopped = True
-        if self._execution is not None:
-            await self._execution.stop()
+        await self._pool.stop()
 
     @property
     def any(self) -> bool:
@@ -125,15 +123,12 @@ class FreeRunning:
             logprobs=0 if engine.capabilities.logprobs else None,
             cold=True,  # an answer depends on no earlier one
         )
-        execution = self._execution = self._pool.run(engine, spec)
         try:
-            answer = await execution.result()
+            answer = await self._pool.run(engine, spec)
         except ParagoneError as error:
             if not self.stopped:
                 self.errors.setdefault(engine, error)
             return
-        finally:
-            self._execution = None
         if answer.state == "done":
             self._answers[engine][number] = answer
 

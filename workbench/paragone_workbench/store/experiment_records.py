@@ -65,29 +65,6 @@ class Digests(NamedTuple):
     checked: str
 
 
-class RunCount(NamedTuple):
-    """The number of an engine's saved runs in one state, and of their assertions that passed, failed, and gave no
-    verdict."""
-
-    engine_index: int
-    state: str
-    runs: int
-    passed: int
-    not_passed: int
-    undecided: int
-
-
-class KnownRun(NamedTuple):
-    """A finished run of another experiment for the same request, with the key and digests of this one. Without
-    `result`, the assertions are the same; else they must be checked again."""
-
-    key: RunKey
-    digests: Digests
-    result: RunResult | None
-    run_id: str
-    assertions: tuple[Json, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionResult:
     """The result of one assertion of a prompt for an answer.

@@ -217,13 +217,14 @@ _UNFINISHED = f"""
 """  # noqa: S608 (the names of columns)
 # To count the cells, this counts the rows whose key is 0 (a cell's first result) or NULL (a cell without results).
 _COUNTS = f"""
-    SELECT engine_index, state, sum(place IS NULL OR place = 0),
+    SELECT engine_index, sum(ifnull(place, 0) = 0), sum(ifnull(place, 0) = 0 AND state = 'failed'),
       sum(passed IS 1), sum(passed IS 0), sum(place IS NOT NULL AND passed IS NULL)
     FROM (
       SELECT engine_index, state, result.key AS place, {_FIELD.format("passed")} AS passed
       FROM cell JOIN run ON run.id = run_id LEFT JOIN {_RESULTS}
       WHERE experiment_id = {_ID} AND (? IS NULL OR prompt_index IN (SELECT value FROM json_each(?)))
-    ) GROUP BY engine_index, state
+        AND state IN (SELECT value FROM json_each(?))
+    ) GROUP BY engine_index
 """  # noqa: S608 (the names of columns)
 
 
@@ -329,13 +330,17 @@ class Experiments:
             return tuple((at, None if content is None else object_in(content)) for at, content in rows)
 
     def counts(
-        self, number: int, prompts: Iterable[int] | None = None
-    ) -> tuple[experiment_records.RunCount, ...]:
-        """Count the saved runs of these prompts (None: of all prompts), and the results of their assertions."""
+        self,
+        number: int,
+        prompts: Iterable[int] | None = None,
+        *,
+        finished: Sequence[str] = ("done", "failed"),
+    ) -> dict[int, tuple[int, ...]]:
+        """Count, by the index of the engine, the saved runs of these prompts (None: of all) in a `finished` state, the
+        failed ones, and the assertions that passed, failed, and gave no verdict."""
         chosen = None if prompts is None else json.dumps(sorted(prompts))
-        return tuple(
-            experiment_records.RunCount(*row) for row in self._database.rows(_COUNTS, number, chosen, chosen)
-        )
+        rows = self._database.rows(_COUNTS, number, chosen, chosen, json.dumps([*finished]))
+        return {index: tuple(counts) for index, *counts in rows}
 
     def last_loaded(self, number: int, engine: int) -> experiment_records.ExperimentRun | None:
         """Return the engine's last run whose manifest describes the loaded model; None without such a run."""
@@ -409,14 +414,15 @@ class Experiments:
         number: int,
         wanted: Mapping[experiment_records.RunKey, experiment_records.Digests],
         since: float,
-    ) -> list[experiment_records.KnownRun]:
-        """Return finished runs of other experiments since a time that can serve as the wanted runs, with their keys."""
+    ) -> dict[experiment_records.RunKey, tuple[str, Sequence[Json], RunResult | None]]:
+        """Return finished runs of other experiments since a time that can serve as the wanted runs: their ids, the
+        results of their assertions, and their own results if the assertions differ and must be checked again."""
         found: dict[str, list[tuple[Row, str, str]]] = {}
         asked = json.dumps(sorted({digests.asked for digests in wanted.values()}))
         for digest, checked, assertions, *columns in self._database.rows(_KNOWN, asked, since, number):
             found.setdefault(digest, []).append((tuple(columns), checked, assertions))
         taken: set[str] = set()
-        answers = []
+        answers: dict[experiment_records.RunKey, tuple[str, Sequence[Json], RunResult | None]] = {}
         for key, digests in wanted.items():
             able = [row for row in found.get(digests.asked, ()) if row[0][0] not in taken]
             if not able:
@@ -425,16 +431,19 @@ class Experiments:
             taken.add(row[0])
             with contextlib.suppress(*DAMAGED):
                 result = None if checked == digests.checked else result_of(row)
-                answers.append(
-                    experiment_records.KnownRun(key, digests, result, row[0], tuple(list_in(assertions)))
-                )
+                answers[key] = str(row[0]), list_in(assertions), result
         return answers
 
-    def use_known(self, number: int, runs: Iterable[experiment_records.KnownRun]) -> None:
-        """Take over runs of other experiments into this experiment, with the results of their assertions."""
+    def use_known(
+        self,
+        number: int,
+        runs: Mapping[experiment_records.RunKey, tuple[str, Sequence[Json]]],
+        digests: Mapping[experiment_records.RunKey, experiment_records.Digests],
+    ) -> None:
+        """Take over runs of other experiments into this experiment: their ids, and the results of their assertions."""
         with self._database.transaction():
-            for run in runs:
-                self._put(number, run.key, run.run_id, run.assertions, run.digests)
+            for key, (run_id, assertions) in runs.items():
+                self._put(number, key, run_id, assertions, digests[key])
 
     def _put(
         self,

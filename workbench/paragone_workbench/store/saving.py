@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.outbox import FollowedRun, Outbox, RecordKey, Write, begin
+from paragone_workbench.store.outbox import Outbox, RecordKey, Write, begin
 from paragone_workbench.store.records import NO_DRAFT
 
 if TYPE_CHECKING:
-    from paragone import Caution, Channel, ParagoneError
+    from paragone import ParagoneError
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.history import History
@@ -149,7 +149,6 @@ class Recorder:
             return
         for outbox in self._outboxes.values():
             for run in outbox.runs:
-                run.unsubscribe(self)
                 if outbox.has(run):
                     outbox.put_run(run)
         self._begin()
@@ -250,8 +249,6 @@ class Recorder:
         # so that the other conversations are saved first
         self._outboxes[outbox.conversation.id] = self._outboxes.pop(outbox.conversation.id)
         if isinstance(error, ConversationDeleted):
-            for run in outbox.runs:
-                run.unsubscribe(self)
             outbox.clear()
         if not is_known:
             _call(partial(self._on_problem, error))
@@ -288,13 +285,10 @@ class Recorder:
         outbox = self._of(conversation)
         if outbox is None or run.prompt is None:
             return
-        outbox.runs[run] = FollowedRun(lane)
+        outbox.runs[run] = lane
         self.lane_changed(conversation, lane)
-        run.subscribe(self)
-        if run.phase == "ended":
-            self.run_ended(run)
-        elif run.phase != "waiting":
-            self.run_started(run)
+        run.watchers.append(self._run_changed)
+        self._run_changed(run)
 
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
         """Prepare to continue a conversation from the history, and save the time at which the conversation was opened."""
@@ -329,38 +323,18 @@ class Recorder:
                     can_pass=True,
                 )
 
-    # Events of the runs
-
-    def _outbox_with(self, run: Run) -> Outbox:
-        return next(outbox for outbox in self._outboxes.values() if run in outbox.runs)
-
-    def run_started(self, run: Run) -> None:
-        outbox = self._outbox_with(run)
-        outbox.put_run(run)
-        self._put(outbox)
-
-    def run_changed(self, run: Run) -> None:
-        """Save the settings in force once the engine has reported these settings."""
-        outbox = self._outbox_with(run)
-        if outbox.has(run) and outbox.runs[run].settings is not run.settings:
-            self.run_started(run)
-
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        self._put(self._outbox_with(run))
-
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        if self._outbox_with(run).has(run):
-            self.run_started(run)
-
-    def run_ended(self, run: Run) -> None:
-        """Save the result. Of the runs that never started, only failed ones are saved."""
-        run.unsubscribe(self)
-        outbox = self._outbox_with(run)
-        if run.state == "failed" or run.result.manifest or outbox.has(run):
-            outbox.put_run(run)
-        else:
+    def _run_changed(self, run: Run) -> None:
+        """Save a run that has begun, what changes in it, and its result. Of the runs that never began, only failed ones
+        are saved."""
+        outbox = next((outbox for outbox in self._outboxes.values() if run in outbox.runs), None)
+        if run.phase == "waiting" or outbox is None or self._closing.is_set():
+            return
+        is_over = run.phase == "ended"
+        if is_over and run.state != "failed" and not run.result.manifest and not outbox.has(run):
             outbox.drop_run(run)
-        self._put(outbox, urgent=True)
+        elif is_over or outbox.has_changed(run):
+            outbox.put_run(run)
+        self._put(outbox, urgent=is_over)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -146,7 +146,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.markdown = program.ui.markdown
         self._commands = program.lane_commands
         self._keys = keys = program.keys
-        self.other_mode: Mode = "parallel" if session.pool.scheduler.mode == "sequential" else "sequential"
+        self.other_mode: Mode = "parallel" if session.pool.mode == "sequential" else "sequential"
         self.is_blind = False
         """Whether the next answers are shown without the names of the lanes, for a blind vote."""
         self.demo_is_coming = False
@@ -294,7 +294,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             ("offline " if offline else "")
             + ("blind " if self.is_blind else "")
             + ("" if self.lanes.linked else "unlinked ")
-            + _ORDERS.get(self.session.pool.scheduler.mode, "")
+            + _ORDERS.get(self.session.pool.mode, "")
         )
         pairs = (
             (" ".join(map(self.lanes.key_of, commands.split())), label)
