@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from paragone import InputError
+from paragone import InputError, Json
 from paragone_workbench.paths import private_folder
 from paragone_workbench.store.errors import HistoryLocked, StoreError, store_error
 
@@ -205,6 +206,26 @@ class Database:
 def clean(text: str) -> str:
     """Return the text with each lone surrogate replaced by U+FFFD: JSON from an engine can contain surrogates, UTF-8 cannot."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def object_in(text: str) -> dict[str, Json]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
+
+
+def text_in(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def list_in(text: str) -> list[Json]:
+    value = json.loads(text)
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
 
 
 def _connect(path: Path, schema: Path) -> sqlite3.Connection:

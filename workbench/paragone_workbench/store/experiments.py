@@ -10,9 +10,9 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import experiment_records
-from paragone_workbench.store.database import Database, Row, clean
+from paragone_workbench.store.database import Database, Row, clean, list_in, object_in
 from paragone_workbench.store.errors import DAMAGED, StoreError, decoding
-from paragone_workbench.store.runs import COLUMNS, MANIFEST, list_in, object_in, result_of, save_run
+from paragone_workbench.store.runs import COLUMNS, MANIFEST, result_of, save_run
 from paragone_workbench.text import visible
 
 _VOTES = """
