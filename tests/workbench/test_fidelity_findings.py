@@ -21,7 +21,7 @@ def candidate(name, windows):
     found = Measured(engine)
     for kld in windows:
         values = np.full(50, kld)
-        found.difference.add(Scores(values, values, values, values < 1))
+        found.compare([Scores(values, values, values, values < 1)])
     return found
 
 

@@ -65,10 +65,6 @@ def compared(reference: Rows, candidate: Rows, targets: Targets) -> Scores:
     return Scores(loss, kld, delta_p, reference.argmax(axis=1) == candidate.argmax(axis=1))
 
 
-def joined(parts: Sequence[Scores]) -> Scores:
-    return Scores(*map(np.concatenate, zip(*parts, strict=True)))
-
-
 FEWEST_WINDOWS = 4
 """Number of windows below which the uncertainty is unknown: the standard error of so few windows is mostly chance."""
 
@@ -168,30 +164,6 @@ def top_agreement(
     )
 
 
-class Difference:
-    def __init__(self) -> None:
-        self._scores: list[Scores] = []
-
-    def add(self, scores: Scores) -> None:
-        self._scores.append(scores)
-
-    @property
-    def windows(self) -> int:
-        return len(self._scores)
-
-    @property
-    def kld(self) -> Values:
-        return stacked([scores.kld for scores in self._scores])
-
-    @property
-    def delta_p(self) -> Values:
-        return stacked([scores.delta_p for scores in self._scores])
-
-    @property
-    def same_top(self) -> NDArray[Any]:
-        return stacked([scores.same_top for scores in self._scores])
-
-
 class Measured:
     """The values of an engine, and, if it is a candidate, its difference from the reference."""
 
@@ -202,7 +174,10 @@ class Measured:
         self.size: int | None = None
         self.tokens = 0
         self.error: ParagoneError | None = None
-        self.difference = Difference()
+        self.width = 0
+        """Number of tokens of the vocabulary."""
+        self.scores: list[Scores] = []
+        """For each compared window, how the engine differs from the reference."""
         self.top: list[tuple[NDArray[Any], NDArray[Any]]] | None = None
         """For each window the `top_agreement`, if the engine reports no more than its likeliest tokens."""
         self.reason = ""
@@ -211,6 +186,24 @@ class Measured:
 
     def add(self, losses: Values) -> None:
         self._losses.append(losses)
+
+    def compare(self, parts: Sequence[Scores]) -> Scores:
+        """Add the scores of a window, and return them. `parts` are those of its blocks."""
+        scores = Scores(*map(np.concatenate, zip(*parts, strict=True)))
+        self.scores.append(scores)
+        return scores
+
+    @property
+    def kld(self) -> Values:
+        return stacked([scores.kld for scores in self.scores])
+
+    @property
+    def delta_p(self) -> Values:
+        return stacked([scores.delta_p for scores in self.scores])
+
+    @property
+    def same_top(self) -> NDArray[Any]:
+        return stacked([scores.same_top for scores in self.scores])
 
     @property
     def windows(self) -> int:
@@ -262,15 +255,15 @@ def root_mean_square_error(values: Values) -> float:
     return mean_error(squares) / (2 * root) if root else 0.0
 
 
-def difference_errors(difference: Difference) -> dict[str, Json]:
-    """Return the errors of a difference's figures, by name in JSON; None for each if no window was compared."""
-    if not difference.windows:
+def difference_errors(measured: Measured) -> dict[str, Json]:
+    """Return the errors of the differences from the reference, by name in JSON; None for each if no window was compared."""
+    if not measured.scores:
         return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
     return {
-        "mean_kld": mean_error(difference.kld),
-        "mean_dp": mean_error(difference.delta_p),
-        "rms_dp": root_mean_square_error(difference.delta_p),
-        "top1_agreement": mean_error(difference.same_top),
+        "mean_kld": mean_error(measured.kld),
+        "mean_dp": mean_error(measured.delta_p),
+        "rms_dp": root_mean_square_error(measured.delta_p),
+        "top1_agreement": mean_error(measured.same_top),
     }
 
 

@@ -9,7 +9,7 @@ from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine, with_options
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity import Fidelity, MeasurementStep
+from paragone_workbench.measure.fidelity import WINDOW, Fidelity, MeasurementStep
 from paragone_workbench.measure.fidelity_verdict import fidelity_json
 from paragone_workbench.runs import execute, result, run
 from paragone_workbench.scheduling import EnginePool
@@ -68,22 +68,34 @@ _SEED = 1
 """The seed for engines that sample although greedy answers are wanted, so that all use the same seed."""
 
 
-class FreeRunning:
-    """A measurement of greedy answers. The results so far can be read at any time, also after an error or `stop`."""
+class Comparison:
+    """A comparison of engines by distributions over a text and by greedy answers to prompts. The results so far can be
+    read at any time, also after an error or `stop`."""
 
-    def __init__(self, pool: EnginePool, prompts: Sequence[Sequence[Message]]) -> None:
-        """Prepare to ask the engines of a pool whose schedule is `sequential`. The first engine is the reference."""
-        self.engines = tuple(pool.engines)
+    def __init__(
+        self,
+        registry: Registry,
+        engines: Sequence[EngineDefinition],
+        text: str,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        known: frozenset[str] = frozenset(),
+        window: int = WINDOW,
+    ) -> None:
+        """Prepare to compare the first engine with the others. `known` has the names of the engines whose distributions
+        are known, and which therefore only answer the prompts."""
+        self._pool = EnginePool(registry, mode="sequential")
+        reference, *candidates = self.engines = tuple(map(self._pool.add, engines))
+        unknown = [candidate for candidate in candidates if candidate.definition.name not in known]
+        self.fidelity = Fidelity(reference, unknown, text, window=window)
+        self.refused: ParagoneError | None = None
+        """Why no distributions were compared."""
         self.prompts = tuple(tuple(messages) for messages in prompts)
-        self.errors: dict[EngineTask, ParagoneError] = {}
+        self.answers: dict[EngineTask, dict[int, result.RunResult]] = {engine: {} for engine in self.engines}
+        """The answers of each engine by the number of the prompt."""
+        self.answer_errors: dict[EngineTask, ParagoneError] = {}
         self.stopped = False
-        self._pool = pool
-        self._answers: dict[EngineTask, dict[int, result.RunResult]] = {engine: {} for engine in self.engines}
         self._execution: execute.Execution | None = None
-
-    @property
-    def partial(self) -> bool:
-        return self.stopped or bool(self.errors)
 
     @property
     def cautions(self) -> tuple[str, ...]:
@@ -93,8 +105,14 @@ class FreeRunning:
             if "temperature" not in known_sampling(engine)
         )
 
-    async def measure(self, on_step: Callable[[MeasurementStep], None] = lambda step: None) -> None:
-        """Ask prompt by prompt. An error of an engine is kept with that engine; other engines continue."""
+    async def measure(self, on_step: Callable[[MeasurementStep], None]) -> None:
+        """Measure the distributions, then ask prompt by prompt. An error of an engine is kept with that engine; other
+        engines continue."""
+        if self.fidelity.candidates:
+            try:
+                await self.fidelity.measure(on_step)
+            except ParagoneError as error:
+                self.refused = None if self.stopped else error
         total = len(self.prompts) * len(self.engines)
         for number in range(len(self.prompts)):
             for position, engine in enumerate(self.engines):
@@ -102,20 +120,8 @@ class FreeRunning:
                     return
                 done = number * len(self.engines) + position
                 on_step(MeasurementStep("prompt", done, total, number + 1, len(self.prompts)))
-                if engine not in self.errors or engine.is_open:
+                if engine not in self.answer_errors or engine.is_open:
                     await self._ask(engine, number)
-
-    async def stop(self) -> None:
-        self.stopped = True
-        if self._execution is not None:
-            await self._execution.stop()
-
-    @property
-    def any(self) -> bool:
-        return any(self._answers.values())
-
-    def answers(self, engine: EngineTask) -> Mapping[int, result.RunResult]:
-        return self._answers[engine]
 
     async def _ask(self, engine: EngineTask, number: int) -> None:
         longest = engine.definition.options.get("max_tokens", LONGEST)
@@ -130,53 +136,17 @@ class FreeRunning:
             answer = await execution.result()
         except ParagoneError as error:
             if not self.stopped:
-                self.errors.setdefault(engine, error)
+                self.answer_errors.setdefault(engine, error)
             return
         finally:
             self._execution = None
         if answer.state == "done":
-            self._answers[engine][number] = answer
-
-
-class Comparison:
-    """A comparison of engines. The results so far can be read at any time, also after an error or `stop`."""
-
-    def __init__(
-        self,
-        registry: Registry,
-        engines: Sequence[EngineDefinition],
-        text: str,
-        prompts: Sequence[Sequence[Message]],
-        *,
-        known: frozenset[str] = frozenset(),
-        window: int,
-    ) -> None:
-        """Prepare to compare the first engine with the others, by distributions over a text and by answers to prompts.
-
-        `known` has the names of the engines whose distributions are known, and which therefore only answer the prompts.
-        """
-        pool = EnginePool(registry, mode="sequential")
-        reference, *candidates = map(pool.add, engines)
-        unknown = [candidate for candidate in candidates if candidate.definition.name not in known]
-        self.fidelity = Fidelity(reference, unknown, text, window=window)
-        self.answers = FreeRunning(pool, prompts)
-        self.refused: ParagoneError | None = None
-        """Why no distributions were compared."""
-        self.stopped = False
-        self._pool = pool
-
-    async def measure(self, on_step: Callable[[MeasurementStep], None]) -> None:
-        if self.fidelity.candidates:
-            try:
-                await self.fidelity.measure(on_step)
-            except ParagoneError as error:
-                self.refused = None if self.stopped else error
-        if not self.stopped:
-            await self.answers.measure(on_step)
+            self.answers[engine][number] = answer
 
     async def stop(self) -> None:
         self.stopped = True
-        await self.answers.stop()
+        if self._execution is not None:
+            await self._execution.stop()
         await self.fidelity.stop()
 
     async def close(self) -> None:
@@ -184,25 +154,23 @@ class Comparison:
 
     @property
     def is_measured(self) -> bool:
-        return bool(self.fidelity.reference.windows) or self.answers.any
+        return bool(self.fidelity.reference.windows) or any(self.answers.values())
 
     def errors(self) -> dict[str, ParagoneError]:
         if self.stopped:
             return {}
-        found = {engine.definition.name: error for engine, error in self.answers.errors.items()}
-        measured = (self.fidelity.reference, *self.fidelity.candidates)
-        return found | {one.name: one.error for one in measured if one.error is not None}
+        found = {engine.definition.name: error for engine, error in self.answer_errors.items()}
+        return found | {one.name: one.error for one in self.fidelity.measured if one.error is not None}
 
     def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
         """Return what was measured. `text` and `prompts` name the files; None for those that come with paragone."""
-        answers = self.answers
         free_running: Json = None
-        if answers.any:
+        if any(self.answers.values()):
             free_running = {
                 "prompts": prompts,
-                "asked": len(answers.prompts),
-                "partial": answers.partial,
-                "notes": list(answers.cautions),
-                **summarize([(it.definition.name, answers.answers(it)) for it in answers.engines]),
+                "asked": len(self.prompts),
+                "partial": self.stopped or bool(self.answer_errors),
+                "notes": list(self.cautions),
+                **summarize([(engine.definition.name, own) for engine, own in self.answers.items()]),
             }
         return {"text": text, **fidelity_json(self.fidelity), "free_running": free_running}
