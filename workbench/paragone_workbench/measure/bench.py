@@ -149,92 +149,6 @@ def refusal(engine: EngineTask, users: int) -> str:
     )
 
 
-class Users:
-    """The users of one engine. Each user has a separate handle, since a handle executes one run at a time."""
-
-    def __init__(self, pool: EnginePool, first: EngineTask) -> None:
-        self._pool = pool
-        self._handles = [first]
-        self._executions: set[Execution] = set()
-        self._stopped = False
-
-    async def measure(
-        self, test: results.BenchTest, repeat: int, next_request: Callable[[], RunSpec]
-    ) -> Mapping[str, Json] | None:
-        """Return the figures of `repeat` answers for each user on average; None after `stop`.
-
-        The time begins when every user has had an answer that is not counted, and ends with the last counted
-        answer. Until then, all users have a request in progress. Raises the error of the first run that fails.
-        """
-        handles = await self._opened(test.users)
-        answers: list[RunMetrics] = []
-        gaps_ms = array("d")
-        failures: list[ParagoneError] = []
-        without_answer = test.users
-        began = ended = 0.0
-
-        def is_done() -> bool:
-            return bool(failures) or len(answers) == repeat * test.users or self._stopped
-
-        def count_answer(execution: Execution, *, is_first: bool) -> None:
-            nonlocal without_answer, began, ended
-            meter, metrics = execution.run.meter, execution.run.result.metrics
-            if meter is None or metrics is None:
-                return
-            ended = time.monotonic()
-            if is_first:
-                without_answer -= 1
-                began = ended
-            elif not without_answer:
-                answers.append(metrics)
-                gaps_ms.extend(meter.gaps_ms)
-
-        async def ask(handle: EngineTask) -> None:
-            is_first = True
-            while not is_done():
-                execution = self._pool.run(handle, next_request())
-                self._executions.add(execution)
-                try:
-                    await execution.result()
-                    if not is_done():
-                        count_answer(execution, is_first=is_first)
-                except ParagoneError as error:
-                    failures.append(error)
-                finally:
-                    self._executions.discard(execution)
-                is_first = False
-            await self._stop_runs()
-
-        async with asyncio.TaskGroup() as tasks:
-            for handle in handles:
-                tasks.create_task(ask(handle))
-        if self._stopped:
-            return None
-        if failures:
-            raise failures[0]
-        return results.throughput(test, answers, gaps_ms, ended - began)
-
-    async def stop(self) -> None:
-        self._stopped = True
-        await self._stop_runs()
-
-    async def _stop_runs(self) -> None:
-        await asyncio.gather(*(execution.stop() for execution in self._executions))
-
-    async def _opened(self, count: int) -> list[EngineTask]:
-        definition = self._handles[0].definition
-        while len(self._handles) < count:
-            self._handles.append(self._pool.add(definition))
-        handles = self._handles[:count]
-        for handle in handles:
-            handle.open(physical_cores())
-        await asyncio.gather(*(handle.opened() for handle in handles))
-        if not self._stopped:
-            for handle in handles:
-                handle.require_open()
-        return handles
-
-
 OnStep = Callable[[Sequence[results.BenchStep]], None]
 """Called before each step, with this step and all that remain."""
 
@@ -251,7 +165,7 @@ class Bench:
         repeat: int = 5,
     ) -> None:
         """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
-        self.engines = tuple(results.BenchedEngine(engine=engine) for engine in pool.engines)
+        self.engines = tuple(results.BenchedEngine(handles=[engine]) for engine in pool.engines)
         self.tests = tuple(tests)
         self.users = tuple(users)
         """The tests with several users at once, which come after the other tests."""
@@ -262,8 +176,7 @@ class Bench:
         self.stopped = False
         self._pool = pool
         self._prompts = {engine: PromptFitter() for engine in self.engines}
-        self._execution: Execution | None = None
-        self._users = {benched: Users(pool, benched.engine) for benched in self.engines}
+        self._executions: set[Execution] = set()
         self._numbers = count()
 
     @property
@@ -302,13 +215,15 @@ class Bench:
                 await self._do(benched, test)
 
     async def stop(self) -> None:
-        """End the measurement early. The run in progress is dropped."""
+        """End the measurement early. The runs in progress are dropped."""
         self.stopped = True
-        await asyncio.gather(*(users.stop() for users in self._users.values()))
-        if self._execution is not None:
-            await self._execution.stop()
+        if self._executions:
+            await self._stop_runs()
         else:
             await self.close()
+
+    async def _stop_runs(self) -> None:
+        await asyncio.gather(*(execution.stop() for execution in self._executions))
 
     async def close(self) -> None:
         await self._pool.close()
@@ -350,14 +265,9 @@ class Bench:
             prompt = await self._prompt(benched, test)
             if prompt is None or self.stopped:
                 return
-            sampling = free_running.greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
-
-            def next_request() -> RunSpec:
-                messages = prompt.numbered(next(self._numbers))
-                return RunSpec(messages=messages, sampling=sampling, cold=True, bare=True)
-
             scheduler.mode = "parallel"
-            found = await self._users[benched].measure(test, self.repeat, next_request)
+            await self._open_for_users(benched, test.users)
+            found = await self._throughput(benched, test, prompt)
         except ParagoneError as error:
             if not self.stopped:
                 benched.error = error
@@ -366,6 +276,75 @@ class Bench:
             scheduler.mode = mode
         if found is not None:
             benched.throughputs[test] = found
+
+    async def _open_for_users(self, benched: results.BenchedEngine, count: int) -> None:
+        """Open a handle for each user, since a handle executes one run at a time."""
+        while len(benched.handles) < count:
+            benched.handles.append(self._pool.add(benched.engine.definition))
+        for handle in benched.handles[:count]:
+            handle.open(physical_cores())
+        await asyncio.gather(*(handle.opened() for handle in benched.handles[:count]))
+        if not self.stopped:
+            for handle in benched.handles[:count]:
+                handle.require_open()
+
+    async def _throughput(
+        self, benched: results.BenchedEngine, test: results.BenchTest, prompt: BenchPrompt
+    ) -> Mapping[str, Json] | None:
+        """Return the figures of `repeat` answers for each user on average; None after `stop`.
+
+        The time begins when every user has had an answer that is not counted, and ends with the last counted
+        answer. Until then, all users have a request in progress. Raises the error of the first run that fails.
+        """
+        sampling = free_running.greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
+        answers: list[RunMetrics] = []
+        gaps_ms = array("d")
+        failures: list[ParagoneError] = []
+        without_answer = test.users
+        began = ended = 0.0
+
+        def is_done() -> bool:
+            return bool(failures) or len(answers) == self.repeat * test.users or self.stopped
+
+        def count_answer(execution: Execution, *, is_first: bool) -> None:
+            nonlocal without_answer, began, ended
+            meter, metrics = execution.run.meter, execution.run.result.metrics
+            if meter is None or metrics is None:
+                return
+            ended = time.monotonic()
+            if is_first:
+                without_answer -= 1
+                began = ended
+            elif not without_answer:
+                answers.append(metrics)
+                gaps_ms.extend(meter.gaps_ms)
+
+        async def ask(handle: EngineTask) -> None:
+            is_first = True
+            while not is_done():
+                messages = prompt.numbered(next(self._numbers))
+                spec = RunSpec(messages=messages, sampling=sampling, cold=True, bare=True)
+                execution = self._pool.run(handle, spec)
+                self._executions.add(execution)
+                try:
+                    await execution.result()
+                    if not is_done():
+                        count_answer(execution, is_first=is_first)
+                except ParagoneError as error:
+                    failures.append(error)
+                finally:
+                    self._executions.discard(execution)
+                is_first = False
+            await self._stop_runs()
+
+        async with asyncio.TaskGroup() as tasks:
+            for handle in benched.handles[: test.users]:
+                tasks.create_task(ask(handle))
+        if self.stopped:
+            return None
+        if failures:
+            raise failures[0]
+        return results.throughput(test, answers, gaps_ms, ended - began)
 
     async def _prompt(self, benched: results.BenchedEngine, test: results.BenchTest) -> BenchPrompt | None:
         """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
@@ -391,11 +370,12 @@ class Bench:
             sampling=free_running.greedy(benched.engine, max_tokens=tokens, ignore_eos=True),
             cold=cold,
         )
-        execution = self._execution = self._pool.run(benched.engine, spec)
+        execution = self._pool.run(benched.engine, spec)
+        self._executions.add(execution)
         try:
             return (await execution.result()).metrics
         finally:
-            self._execution = None
+            self._executions.discard(execution)
             for caution in execution.run.result.cautions:
                 if caution.code != "context-full":  # a test may fill the context exactly
                     benched.warn(caution.sentence)

@@ -172,7 +172,8 @@ def throughput(
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class BenchedEngine:
-    engine: EngineTask
+    handles: list[EngineTask]
+    """The engine; then, if several users were measured, a handle for each further user."""
     samples: dict[BenchTest, list[RunMetrics]] = field(default_factory=dict)
     """The measured runs of each test, oldest first, without warm-ups."""
     throughputs: dict[BenchTest, Mapping[str, Json]] = field(default_factory=dict)
@@ -181,6 +182,10 @@ class BenchedEngine:
     """Why tests with users were not measured: the engine cannot answer so many users at once."""
     warnings: list[str] = field(default_factory=list)
     error: ParagoneError | None = None
+
+    @property
+    def engine(self) -> EngineTask:
+        return self.handles[0]
 
     @property
     def is_empty(self) -> bool:
