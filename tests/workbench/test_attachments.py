@@ -222,13 +222,9 @@ async def test_files_are_kept_with_the_conversation(home, tmp_path):
     (again,) = saved.conversation.prompts
     assert (again.text, again.files, again.written) == (prompt.text, (file,), "Sum up @notes.md")
     assert again.written_with_names == "Sum up @notes.md\n[notes.md (3 B)]"
-    document = "".join(
-        [
-            piece
-            async for piece in document_of_conversations(
-                history, [saved.conversation.number], Registry().find
-            )
-        ]
+    number = saved.conversation.number
+    document = await history.call(
+        lambda store: "".join(document_of_conversations(store, [number], Registry().find))
     )
     (read,) = read_conversation(tmp_path, json.loads(document)).conversation.prompts
     assert read.files == (file,)

@@ -101,10 +101,12 @@ async def exported(tmp_path, change=lambda document: None):
     history = await open_history(path)
     try:
         number = before.conversation.number
-        pieces = [piece async for piece in document_of_conversations(history, [number], Registry().find)]
+        pieces = history.call(
+            lambda store: "".join(document_of_conversations(store, [number], Registry().find))
+        )
+        document = json.loads(await pieces)
     finally:
         await history.close()
-    document = json.loads("".join(pieces))
     change(document)
     return before, written(tmp_path, document)
 

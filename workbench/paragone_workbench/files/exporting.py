@@ -1,9 +1,8 @@
 """Write conversations, suites of their prompts, and reports into files."""
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.paths import check_target, replacing
 from paragone_workbench.reporting.file import ReportFormat, find_subject, format_of, write
 from paragone_workbench.runs.context import messages_for, path_to
-from paragone_workbench.store import History, StoreError
+from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
@@ -54,7 +53,12 @@ def export_conversations(
         numbers = [number for number in _all(store) if _is_whole(store, number, left_out)]
         if not numbers:
             raise InputError("The history has no conversations yet.")
-    pieces = documents(numbers, find) if file_format == "json" else _markdown(store, numbers, find)
+    if file_format == "json":
+        from paragone_workbench.experiments.document import document_of_conversations
+
+        pieces = document_of_conversations(store, numbers, find)
+    else:
+        pieces = _markdown(store, numbers, find)
     return Exported(path, tuple(numbers), tuple(left_out), write(path, pieces))
 
 
@@ -83,28 +87,6 @@ def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iter
         yield "\n" if position else ""
         report = conversation_report(store.load(number), find, store)
         yield from report_pieces(report, "md", time.time())
-
-
-def documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
-    from paragone_workbench.experiments.document import document_of_conversations
-
-    return document_pieces(lambda history: document_of_conversations(history, numbers, find))
-
-
-def document_pieces(make: Callable[[History], AsyncIterator[str]]) -> Iterator[str]:
-    """Yield the pieces of the document that `make` returns for the history. Call this outside of an event loop. Raises ParagoneError."""
-    with asyncio.Runner() as runner:
-        history = runner.run(History.open())
-        try:
-            pieces = make(history)
-            while (piece := runner.run(_next(pieces))) is not None:
-                yield piece
-        finally:
-            runner.run(history.close())
-
-
-async def _next(pieces: AsyncIterator[str]) -> str | None:
-    return await anext(pieces, None)
 
 
 class WrittenSuite(NamedTuple):
@@ -158,7 +140,14 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
     """Yield the content of the file. Only the modules and libraries of the file's format are imported."""
     subject = find_subject(store, subject_id)
     if file_format == "json":
-        yield from _document(subject, find)
+        from paragone_workbench.experiments import document
+
+        if isinstance(subject, Experiment):
+            yield from document.document_of_experiment(store, subject.number)
+        else:
+            yield from document.conversation_document(
+                subject, find, store, store.votes.all(skips_damaged=True)
+            )
         return
     from paragone_workbench.reporting import file
 
@@ -173,12 +162,3 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
     else:
         report = conversation_report(subject, find, store)
     yield from file.report_pieces(report, file_format, time.time())
-
-
-def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:
-    from paragone_workbench.experiments.document import document_of_experiment
-
-    if isinstance(subject, Experiment):
-        return document_pieces(lambda history: document_of_experiment(history, subject.number))
-    assert subject.conversation.number is not None  # a saved conversation has a number
-    return documents([subject.conversation.number], find)
