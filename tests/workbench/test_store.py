@@ -22,7 +22,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.metrics import Percentiles, RunMetrics
 from paragone_workbench.runs.result import manifest
-from paragone_workbench.store import ConversationDeleted, Store, StoreError
+from paragone_workbench.store import Store
+from paragone_workbench.store.errors import ConversationDeleted, StoreError
 from paragone_workbench.store.outbox import FollowedRun, Outbox
 
 METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=3)

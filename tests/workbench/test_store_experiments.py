@@ -7,8 +7,7 @@ from paragone import LoadedModel, RunRequest, Token, WeightsFile
 from paragone_workbench.ids import new_id
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import manifest
-from paragone_workbench.store import Experiment, RunKey, Vote
-from paragone_workbench.store.experiment_records import VotedAnswer
+from paragone_workbench.store.experiment_records import Experiment, RunKey, Vote, VotedAnswer
 
 EXPERIMENT = Experiment(
     name="colours.jsonl",

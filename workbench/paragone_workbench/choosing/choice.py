@@ -12,8 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
-from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide_for
-from paragone_workbench.choosing.figures import largest_file
+from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide_for, largest_file
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition

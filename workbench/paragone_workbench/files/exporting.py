@@ -89,15 +89,10 @@ def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iter
         yield from report_pieces(report, "md", time.time())
 
 
-class WrittenSuite(NamedTuple):
-    prompts: int
-    with_images: int
-    """Number of prompts that were left out because of their images, which a suite cannot contain."""
-
-
-def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False) -> WrittenSuite:
-    """Write the prompts on the path of the first open lane as lines of JSON, with the messages before each. Raises
-    InputError if there is none or the file may not be replaced, and ParagoneError."""
+def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False) -> tuple[int, int]:
+    """Write the prompts on the path of the first open lane as lines of JSON, with the messages before each, and return
+    how many were written, and how many left out because of images. Raises InputError if there is none or the file may
+    not be replaced, and ParagoneError."""
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")
     check_target(path, replaces=replaces)
@@ -118,7 +113,7 @@ def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False)
                 f"Conversation c{saved.conversation.number} has no prompt for a suite.",
                 hint="A suite is made of the prompts of the first open lane that come without images.",
             )
-    return WrittenSuite(written, with_images)
+    return written, with_images
 
 
 def _record(messages: tuple[Message, ...]) -> dict[str, Json]:

@@ -139,7 +139,7 @@ def engine_view(
     definition: definitions.EngineDefinition,
     run: RunResult | None,
     find: definitions.BackendLookup,
-) -> content.EngineView:
+) -> tuple[str, content.Facts]:
     backend = find(definition.backend)
     shown = definitions.without_secrets(definition, backend)
     loaded = None if run is None else run.loaded
@@ -160,7 +160,4 @@ def engine_view(
         "Options set": options or "none",
         "In force": ", ".join(f"{name}={value}" for name, value in settings.items() if name != "seed"),
     }
-    return content.EngineView(
-        blocks.public(name),
-        {key: blocks.public(value) for key, value in facts.items() if value},
-    )
+    return blocks.public(name), {key: blocks.public(value) for key, value in facts.items() if value}

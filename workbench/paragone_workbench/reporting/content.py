@@ -105,11 +105,6 @@ class PromptView:
         return shortened(" ".join(self.messages[-1].text.split()), _BEGINNING) if self.messages else ""
 
 
-class EngineView(NamedTuple):
-    name: str
-    facts: Facts
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportContent:
     """A report, whose answers are read from the history one prompt at a time.
@@ -128,7 +123,7 @@ class ReportContent:
     verdict: FirstPage | None = None
     overview: Table
     plots: tuple[Table, ...] = ()
-    engines: tuple[EngineView, ...]
+    engines: tuple[tuple[str, Facts], ...]
     sections: tuple[Section, ...]
     conditions: Section | None = None
     prompts: Callable[[], Iterator[PromptView]]

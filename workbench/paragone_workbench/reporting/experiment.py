@@ -12,8 +12,7 @@ from paragone import Message
 from paragone.json_values import count_at, objects_at, text_at
 from paragone.texts import counted, size_text
 from paragone_workbench import blocks
-from paragone_workbench.choosing.decision import decide_for
-from paragone_workbench.choosing.figures import largest, loaded_sizes
+from paragone_workbench.choosing.decision import decide_for, largest, loaded_sizes
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments import comparison_rows, identity, known_measurements, suite
 from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison

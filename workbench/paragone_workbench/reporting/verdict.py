@@ -12,8 +12,7 @@ from paragone import LoadedModel
 from paragone.json_values import count_at
 from paragone.texts import counted, size_text
 from paragone_workbench import blocks, statistics, store
-from paragone_workbench.choosing.decision import Decision
-from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.choosing.decision import Decision, EngineFigures
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
 from paragone_workbench.experiments.comparison_rows import PASS_RATE
 from paragone_workbench.experiments.known_measurements import Known, MeasurementJson

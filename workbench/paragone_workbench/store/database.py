@@ -291,34 +291,24 @@ def _readable(path: Path, failure: StoreError) -> sqlite3.Connection:
 
 def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int, Path]) -> None:
     """Execute the scripts after `version`, by the version to which each leads; 0 is the version of an empty file."""
-    with _transaction(connection):
-        for number in sorted(number for number in scripts if number > version):
-            for statement in _statements(scripts[number].read_text(encoding="utf-8")):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {max(scripts)}")
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a script into statements, each ending at the end of a line. `executescript` would commit the open
-    transaction."""
-    import sqlite3
-
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-    if statement.strip():
-        yield statement
+    later = (scripts[number].read_text(encoding="utf-8") for number in sorted(scripts) if number > version)
+    whole = "\n;\n".join(("BEGIN IMMEDIATE", *later, f"PRAGMA user_version = {max(scripts)}", "COMMIT;"))
+    with _rolling_back(connection):
+        connection.executescript(whole)
 
 
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
     connection.execute(begin)
-    try:
+    with _rolling_back(connection):
         yield
         connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def _rolling_back(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         if connection.in_transaction:  # SQLite rolls back by itself after some errors
             connection.execute("ROLLBACK")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,21 +24,10 @@ if TYPE_CHECKING:
     from paragone_workbench.store.store import Store
 
 
-FIRST_S = 0.2
-"""Seconds from a failed attempt to the next one; doubled after each further failure, up to `LONGEST_S`."""
-LONGEST_S = 5.0
+RETRY_S = 1.0
+"""Seconds from a failed attempt to the next one."""
 BUSY_S = 1.0
 """Seconds that a save waits for a lock; short, so that the user is told, and other calls are executed in between."""
-
-
-def pauses() -> Iterator[float]:
-    """Yield the seconds to wait after each failed attempt in a row."""
-    pause = FIRST_S
-    while True:
-        yield pause
-        pause = min(2 * pause, LONGEST_S)
-
-
 EVERY_S = 0.4
 """Seconds to collect text before a save. A kill loses at most 0.5 s of text, including the time of the save."""
 CLOSE_S = 4.0
@@ -190,7 +179,6 @@ class Recorder:
         return [outbox for outbox in self._outboxes.values() if outbox.is_due and not outbox.is_given_up]
 
     async def _save(self, history: History) -> None:
-        waits = pauses()
         while due := self._due():
             if not self._closing.is_set() and all(outbox.problem is None for outbox in due):
                 await _wait(self._urgent, EVERY_S)
@@ -198,11 +186,9 @@ class Recorder:
             for outbox in self._due():
                 await self._save_one(history, outbox)
                 if outbox.problem is not None and not outbox.is_given_up:
-                    if not await self._pause(next(waits)):
+                    if not await self._pause():
                         return
                     break
-            else:
-                waits = pauses()
 
     async def _save_one(self, history: History, outbox: Outbox) -> None:
         """Write all that an outbox has in one transaction, and delete from it what is committed."""
@@ -235,12 +221,12 @@ class Recorder:
             if outbox.problem is not None or not outbox.is_due:
                 outbox.wake(outbox.waiting)
 
-    async def _pause(self, seconds: float) -> bool:
-        """Wait before another attempt; only briefly if `close` was called. Returns False if no time is left for the attempt."""
+    async def _pause(self) -> bool:
+        """Wait before another attempt. Returns False if `close` was called, and no time is left for the attempt."""
         if self._closing.is_set():
-            await asyncio.sleep(min(seconds, LAST_TRY_S))
+            await asyncio.sleep(RETRY_S)
         else:
-            await _wait(self._closing, seconds)
+            await _wait(self._closing, RETRY_S)
         return not (self._closing.is_set() and asyncio.get_running_loop().time() > self._last_try)
 
     def _failed(self, outbox: Outbox, error: StoreError) -> None:
@@ -415,19 +401,16 @@ class DraftSaving:
         return await self._write(history) if has_draft or self._recorder.saved_draft.text else None
 
     async def _save(self, history: History) -> None:
-        waits = pauses()
         while (draft := self._read()) != self._recorder.saved_draft:
             if draft.text or self._recorder.has_sent:
                 await asyncio.sleep(EVERY_S)
             if self._recorder.has_sent:
                 continue
             problem = await self._write(history)
-            if problem is None:
-                waits = pauses()
-            elif problem.can_pass:
-                await asyncio.sleep(next(waits))
-            else:
-                return
+            if problem is not None:
+                if not problem.can_pass:
+                    return
+                await asyncio.sleep(RETRY_S)
 
     async def _write(self, history: History) -> StoreError | None:
         draft = self._read()
