@@ -36,12 +36,13 @@ def test_votes_are_read_as_they_were_saved(store):
 
 @pytest.mark.parametrize("candidates", ["[{}]", "[]", '["x", "y"]'])
 def test_a_damaged_vote_is_named(store, candidates):
-    number = store.votes.add(vote(0))
+    damaged = vote(0)
+    store.votes.add(damaged)
     with closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         database.execute("UPDATE vote SET candidates = ?", (candidates,))
     done = paragone("vote", "ratings")
     assert done.returncode == 1
-    assert f"Vote {number} cannot be read" in said(done)
+    assert f"Vote {damaged.id} cannot be read" in said(done)
 
 
 def test_ratings_are_printed(store):

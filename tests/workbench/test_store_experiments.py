@@ -125,11 +125,11 @@ def test_votes_outlive_their_experiment(store):
         experiment_id=new,
         prompt_index=2,
     )
-    vote_id = store.votes.add(vote)
+    assert store.votes.add(vote)
     assert store.votes.all(new) == (vote,)
     store.experiments.delete(new)
     assert store.votes.all() == (dataclasses.replace(vote, experiment_id=None),)
-    store.votes.delete(vote_id)
+    store.votes.delete(vote.id)
     assert store.votes.all() == ()
 
 

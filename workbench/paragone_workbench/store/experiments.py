@@ -39,31 +39,22 @@ class Votes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, vote: experiment_records.Vote) -> str:
-        """Save a vote and return the vote's id. A vote in a conversation is also a use of the conversation."""
-        with self._database.transaction():
-            self._add(vote)
-        return vote.id
-
-    def _add(self, vote: experiment_records.Vote) -> None:
+    def add(self, vote: experiment_records.Vote, *, only_first: bool = False) -> bool:
+        """Save a vote, with `only_first` unless an earlier blind vote is on the same ballot of an experiment. Returns
+        whether it was saved. A vote in a conversation is also a use of the conversation."""
         candidates = json.dumps([to_json(answer) for answer in vote.candidates])
         about = vote.experiment_id, vote.prompt_index, vote.prompt_id
-        values = vote.id, candidates, str(vote.choice), int(vote.blind), vote.created, *about
-        self._database.run(_ADD, *values)
-        if vote.prompt_id is not None:
-            self._database.run(_USED, vote.created, vote.prompt_id)
-
-    def add_first(self, vote: experiment_records.Vote) -> bool:
-        """Save a vote on an experiment's ballot, unless a blind vote was saved before. Returns whether it was saved."""
         with self._database.transaction():
-            assert vote.experiment_id is not None
-            assert vote.prompt_index is not None
-            is_first = vote.engines not in self.engines_voted(vote.experiment_id, vote.prompt_index)
-            if is_first:
-                self._add(vote)
-        return is_first
+            if only_first and vote.engines in self.engines_voted(vote.experiment_id, vote.prompt_index):
+                return False
+            self._database.run(
+                _ADD, vote.id, candidates, str(vote.choice), int(vote.blind), vote.created, *about
+            )
+            if vote.prompt_id is not None:
+                self._database.run(_USED, vote.created, vote.prompt_id)
+        return True
 
-    def engines_voted(self, experiment: int, prompt_index: int) -> set[frozenset[str]]:
+    def engines_voted(self, experiment: int | None, prompt_index: int | None) -> set[frozenset[str]]:
         where = "blind AND experiment.number = ? AND prompt_index = ?"
         return {vote.engines for vote in self._read(where, experiment, prompt_index, skips_damaged=True)}
 
