@@ -5,10 +5,9 @@ import asyncio
 from graded_backend import GradedBackend, TwinBackend
 
 from paragone import Message
-from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.free_running import Comparison
+from paragone_workbench.measure.free_running import Comparison, summarize
 
 PROMPTS = [(Message(role="user", text=f"Question {number}"),) for number in range(5)]
 

@@ -23,7 +23,6 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.document import read_conversation, read_json
 from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.files import other_programs
-from paragone_workbench.files.chat import Chat, conversation_of
 from paragone_workbench.ids import derived_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
@@ -141,7 +140,7 @@ def _public(value: Json) -> Json:
 
 
 # Each yields nothing if the JSON has another program's form.
-_READERS: tuple[Callable[[Json], Iterator[Chat]], ...] = (
+_READERS: tuple[Callable[[Json], Iterator[other_programs.Chat]], ...] = (
     other_programs.chatgpt_chats,
     other_programs.open_webui_chats,
     other_programs.llama_web_ui_chats,
@@ -247,13 +246,13 @@ def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
             return
 
 
-def _dated(chat: Chat, path: Path) -> SavedConversation:
+def _dated(chat: other_programs.Chat, path: Path) -> SavedConversation:
     """Return a chat as a conversation. A chat without a date gets the file's date, a message without a date its chat's date."""
     created = chat.created if chat.created and is_date(chat.created) else path.stat().st_mtime
     messages = [
         message if is_date(message.created) else replace(message, created=None) for message in chat.messages
     ]
-    return conversation_of(replace(chat, created=created, messages=messages))
+    return other_programs.conversation_of(replace(chat, created=created, messages=messages))
 
 
 def import_file(

@@ -16,7 +16,7 @@ from paragone_workbench.choosing.decision import decide_for, largest, loaded_siz
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments import comparison_rows, identity, known_measurements, suite
 from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
-from paragone_workbench.reporting import answers, charts, content, verdict
+from paragone_workbench.reporting import charts, content, verdict
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
 from paragone_workbench.store.experiment_records import AssertionResult, SavedChoice
@@ -128,7 +128,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
             page.brief.of(blocks.public(decision.chosen or "")),
         ),
         engines=tuple(
-            answers.engine_view(engine.name, engine, examples.get(index), find)
+            content.engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
         ),
         sections=tuple(section for section in sections if not section.is_empty),
@@ -168,7 +168,7 @@ def _first_answers(
         began = {run.key.engine_index: run.result for run in group if run.result.loaded is not None}
         examples = {**began, **examples}
         if len(began) == len(names):
-            return examples, answers.conditions_of(
+            return examples, content.conditions_of(
                 [(names[index], began[index]) for index in sorted(began)], find
             )
     return examples, None
@@ -234,7 +234,7 @@ def _prompt(
             if value
         },
         rounds=tuple(
-            answers.answers_side_by_side(
+            content.answers_side_by_side(
                 [(run.result.definition.name, run.result) for run in runs],
                 checks=[tuple(map(_public, run.checks)) for run in runs],
             )
