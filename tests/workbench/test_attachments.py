@@ -15,7 +15,7 @@ from tests.workbench.lane_helpers import opened
 from paragone import Image, InputError
 from paragone_workbench.conversation import attached_files
 from paragone_workbench.conversation.attached_files import candidates, read_file
-from paragone_workbench.conversation.attachments import (
+from paragone_workbench.conversation.tree import (
     AttachedFile,
     files_in,
     files_of,

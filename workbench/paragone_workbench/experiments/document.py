@@ -16,8 +16,7 @@ from msgspec import Meta, Struct
 from paragone import Image, InputError, Json, Message, json_values, texts, wire
 from paragone.files import read_regular_file
 from paragone_workbench import data
-from paragone_workbench.conversation.attachments import files_in
-from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.conversation.tree import Conversation, Prompt, files_in
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
 from paragone_workbench.experiments.identity import digested, weights_in
 from paragone_workbench.experiments.recorded_runs import RecordedRun

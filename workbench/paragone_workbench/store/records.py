@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from paragone import Image
-    from paragone_workbench.conversation.attachments import AttachedFile
-    from paragone_workbench.conversation.tree import Conversation, Prompt
+    from paragone_workbench.conversation.tree import AttachedFile, Conversation, Prompt
     from paragone_workbench.runs.run import Run
 
 

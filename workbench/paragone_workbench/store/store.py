@@ -13,8 +13,7 @@ from pathlib import Path
 
 from paragone import Image, InputError
 from paragone.wire import from_json
-from paragone_workbench.conversation.attachments import AttachedFile, files_in
-from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.conversation.tree import AttachedFile, Conversation, Prompt, files_in
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.result import Costs, RunResult
