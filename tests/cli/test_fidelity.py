@@ -11,7 +11,7 @@ import pytest
 
 from paragone_workbench.measure.fidelity import sample_text
 from paragone_workbench.store import Store
-from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store.votes import Measurement
 
 from .conftest import data, paragone, running, said, until
 

@@ -10,8 +10,8 @@ from tests.workbench.test_ballots import experiment
 
 from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.paths import history_file
-from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
 from paragone_workbench.store.store import Store
+from paragone_workbench.store.votes import Vote, VoteChoice, VotedAnswer
 
 
 def vote(choice, *, blind=True, engines=("small", "large\x1b[2J"), named=False, **of):

@@ -17,7 +17,7 @@ from paragone.wire import to_json
 from paragone_workbench.experiments.document import document_of_experiment, read_document
 from paragone_workbench.experiments.recorded_runs import recorded_runs
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store.experiment_records import Vote, VotedAnswer
+from paragone_workbench.store.votes import Vote, VotedAnswer
 
 PROMPTS = [
     (

@@ -14,7 +14,7 @@ from paragone_workbench.choosing.decision import EngineFigures
 from paragone_workbench.reporting.charts import plots_of
 from paragone_workbench.reporting.file import report_pieces
 from paragone_workbench.store import RunKey
-from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
+from paragone_workbench.store.experiments import EstimatedMemory, SavedChoice
 
 PROMPTS = range(20)
 

@@ -7,7 +7,8 @@ from paragone import LoadedModel, RunRequest, Token, WeightsFile
 from paragone_workbench.ids import new_id
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import manifest
-from paragone_workbench.store.experiment_records import Experiment, RunKey, Vote, VotedAnswer
+from paragone_workbench.store.experiments import Experiment, RunKey
+from paragone_workbench.store.votes import Vote, VotedAnswer
 
 EXPERIMENT = Experiment(
     name="colours.jsonl",

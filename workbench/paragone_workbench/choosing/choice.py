@@ -29,12 +29,13 @@ from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
-from paragone_workbench.measure import bench_results, fidelity, fit, free_running
-from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
+from paragone_workbench.measure import fidelity, fit, free_running
+from paragone_workbench.measure.bench import Bench, BenchStep, BenchTest, bench_json, bench_pool, refusal
 from paragone_workbench.runs.scheduler import decide
 from paragone_workbench.scheduling import EnginePool, Stoppable
 from paragone_workbench.store import Experiment, History, RunKey, Store
-from paragone_workbench.store.experiment_records import EstimatedMemory, MeasurementKind, SavedChoice
+from paragone_workbench.store.experiments import EstimatedMemory, SavedChoice
+from paragone_workbench.store.votes import MeasurementKind
 
 
 class Note(NamedTuple):
@@ -45,8 +46,8 @@ class Benching(NamedTuple):
     """The speed of engines is measured now by tests. `left` has the remaining steps from the current one; at first, it is empty."""
 
     engines: Sequence[str]
-    tests: Sequence[bench_results.BenchTest]
-    left: Sequence[bench_results.BenchStep] = ()
+    tests: Sequence[BenchTest]
+    left: Sequence[BenchStep] = ()
 
 
 ChoiceEvent: TypeAlias = (
@@ -307,7 +308,7 @@ class Choice:
                 )
 
     async def _bench(
-        self, bench: Bench, engines: Sequence[EngineDefinition], tests: Sequence[bench_results.BenchTest]
+        self, bench: Bench, engines: Sequence[EngineDefinition], tests: Sequence[BenchTest]
     ) -> None:
         if not engines or self._is_over:
             return

@@ -19,7 +19,7 @@ from paragone_workbench.measure.sections import estimate_at
 from paragone_workbench.paths import accessible
 from paragone_workbench.statistics import Estimate, rounded_up
 from paragone_workbench.store import Experiment, Store
-from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
+from paragone_workbench.store.experiments import EstimatedMemory, SavedChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from paragone import Json
 from paragone.texts import counted
 from paragone_workbench.blocks import Axis, Figure, Remark, Section, chart, public
 from paragone_workbench.statistics import Interval, Values, decimal, np, share_interval
-from paragone_workbench.store.experiment_records import Vote
+from paragone_workbench.store.votes import Vote
 
 POINTS = 400
 """Rating points for a step of 1 in ξ, which multiplies the odds of winning by 10, as in Elo's scale."""

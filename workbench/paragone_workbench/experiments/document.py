@@ -26,7 +26,7 @@ from paragone_workbench.runs.context import request_of
 from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, SavedConversation, Store
-from paragone_workbench.store.experiment_records import Vote
+from paragone_workbench.store.votes import Vote
 from paragone_workbench.text import END_OF_DATES
 
 FORMAT = 1

@@ -22,7 +22,7 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run, RunObserver, RunSpec
 from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, Scheduler
 from paragone_workbench.scheduling import EnginePool
-from paragone_workbench.store.experiment_records import AssertionResult, RunCount
+from paragone_workbench.store.experiments import AssertionResult, RunCount
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry

@@ -18,7 +18,7 @@ from paragone_workbench.engines import definitions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import accessible
 from paragone_workbench.store import History, Store
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+from paragone_workbench.store.votes import Measurement, MeasurementKind
 
 _BLOCK = 2**22
 

@@ -9,9 +9,9 @@ from typing import NamedTuple, TypeAlias, get_args
 
 from paragone import Json
 from paragone.json_values import objects_at, value_at
-from paragone_workbench.measure.bench_results import BenchTest
+from paragone_workbench.measure.bench import BenchTest
 from paragone_workbench.store import Store
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+from paragone_workbench.store.votes import Measurement, MeasurementKind
 
 MeasurementJson: TypeAlias = Mapping[str, Json]
 """The figures of an engine, as `bench` or `fidelity` prints them with --json. This module's functions add `created`, the

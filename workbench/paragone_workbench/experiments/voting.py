@@ -16,7 +16,7 @@ from paragone_workbench.engines.definitions import engine_for_model
 from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Store
-from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
+from paragone_workbench.store.votes import Vote, VoteChoice, VotedAnswer
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session

@@ -13,7 +13,7 @@ from paragone_workbench.paths import check_target, replacing
 from paragone_workbench.reporting.file import ReportFormat, find_subject, format_of, write
 from paragone_workbench.runs.context import messages_for, path_to
 from paragone_workbench.store import StoreError
-from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.experiments import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 

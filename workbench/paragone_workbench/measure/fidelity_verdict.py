@@ -16,7 +16,7 @@ from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.measure import fidelity_results as results
 from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
 from paragone_workbench.measure.fit import is_same_file
-from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store.votes import Measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

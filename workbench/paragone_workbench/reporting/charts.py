@@ -15,7 +15,7 @@ from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, En
 from paragone_workbench.experiments.known_measurements import SavedMeasurements, names_now
 from paragone_workbench.measure import sections
 from paragone_workbench.statistics import mean_interval, share_interval
-from paragone_workbench.store.experiment_records import Measurement, Vote
+from paragone_workbench.store.votes import Measurement, Vote
 
 MOST = 24
 """Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""

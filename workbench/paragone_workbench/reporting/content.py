@@ -15,7 +15,7 @@ from paragone_workbench.compare import diff, divergence, parity, parity_findings
 from paragone_workbench.engines import definitions
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiments import AssertionResult
 from paragone_workbench.text import visible
 
 _BEGINNING = 100

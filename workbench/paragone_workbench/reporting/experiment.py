@@ -19,7 +19,7 @@ from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, 
 from paragone_workbench.reporting import charts, content, verdict
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
-from paragone_workbench.store.experiment_records import AssertionResult, SavedChoice
+from paragone_workbench.store.experiments import AssertionResult, SavedChoice
 from paragone_workbench.text import visible
 
 PROMPTS_SHOWN = 100

@@ -19,7 +19,7 @@ from paragone_workbench.experiments.known_measurements import Known, Measurement
 from paragone_workbench.measure.fidelity_verdict import band_of
 from paragone_workbench.reporting import content
 from paragone_workbench.reporting.charts import pass_rate_cell
-from paragone_workbench.store.experiment_records import SavedChoice
+from paragone_workbench.store.experiments import SavedChoice
 from paragone_workbench.text import local_date
 
 _DIFFERENCES = 3

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paragone_workbench.store.errors import StoreError as StoreError
-    from paragone_workbench.store.experiment_records import Experiment as Experiment
-    from paragone_workbench.store.experiment_records import ExperimentRun as ExperimentRun
-    from paragone_workbench.store.experiment_records import RunKey as RunKey
+    from paragone_workbench.store.experiments import Experiment as Experiment
+    from paragone_workbench.store.experiments import ExperimentRun as ExperimentRun
+    from paragone_workbench.store.experiments import RunKey as RunKey
     from paragone_workbench.store.history import History as History
     from paragone_workbench.store.records import LaneRecord as LaneRecord
     from paragone_workbench.store.records import SavedConversation as SavedConversation
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "errors": ("StoreError",),
-    "experiment_records": ("Experiment", "ExperimentRun", "RunKey"),
+    "experiments": ("Experiment", "ExperimentRun", "RunKey"),
     "history": ("History",),
     "records": ("LaneRecord", "SavedConversation"),
     "store": ("Store",),

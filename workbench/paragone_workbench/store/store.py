@@ -18,7 +18,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.result import Costs, RunResult
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import database, errors, experiments, outbox, records, runs, search
+from paragone_workbench.store import database, errors, experiments, outbox, records, runs, search, votes
 from paragone_workbench.store.database import Database, Row, clean, list_in, object_in, saved_text, text_in
 
 _UPDATE = "UPDATE conversation SET {} WHERE number = ? RETURNING id"
@@ -258,8 +258,8 @@ class Store:
         self.warning = opened.warning
         """A message for the user if the file was damaged or too old and replaced, or can only be read; else empty."""
         self.experiments = experiments.Experiments(opened)
-        self.votes = experiments.Votes(opened)
-        self.measurements = experiments.Measurements(opened)
+        self.votes = votes.Votes(opened)
+        self.measurements = votes.Measurements(opened)
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
