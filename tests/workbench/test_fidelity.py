@@ -14,8 +14,7 @@ from paragone import InputError, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity import WINDOW, Fidelity, sample_text, windows_of
-from paragone_workbench.measure.fidelity_results import Scores, mean
+from paragone_workbench.measure.fidelity import WINDOW, Fidelity, Scores, mean, sample_text, windows_of
 from paragone_workbench.measure.fidelity_verdict import fidelity_json, unchanged, verdict
 from paragone_workbench.statistics import Estimate, number
 

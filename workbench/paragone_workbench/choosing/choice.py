@@ -335,7 +335,6 @@ class Choice:
             known=frozenset(self.known.fidelity)
             if self._has_distributions
             else frozenset(engine.name for engine in engines),
-            window=earlier.WINDOW,
         )
         async with self._limiting(comparison, _FIDELITY_SHARE):
             await comparison.measure(self.on_event)

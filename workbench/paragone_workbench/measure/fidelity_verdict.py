@@ -13,8 +13,8 @@ from paragone.wire import to_json
 from paragone_workbench import statistics
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.engine import EngineTask
-from paragone_workbench.measure import fidelity_results as results
-from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
+from paragone_workbench.measure import fidelity as results
+from paragone_workbench.measure.fidelity import Fidelity
 from paragone_workbench.measure.fit import is_same_file
 from paragone_workbench.store.votes import Measurement
 
@@ -196,6 +196,54 @@ def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelit
     return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
 
 
+PARTS = 4
+
+
+def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Json]]:
+    """Return the divergence of each candidate by depth, from the KL divergences. `window` is the size of a window.
+
+    `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus the
+    first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over windows, after
+    Holm's correction for all candidates.
+    """
+    found = [_depth(kld, window) for kld in klds]
+    tested = [(depth, p) for depth, p in found if p is not None]
+    adjusted = zip(tested, statistics.holm([p for _, p in tested]), strict=True)
+    for (depth, _), p in adjusted:
+        growth = number_at(depth, "growth")
+        depth |= {"adjusted_p": p, "grows": growth is not None and growth > 0 and p < statistics.LEVEL}
+    return [depth for depth, _ in found]
+
+
+def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], float | None]:
+    """Return the divergence by depth, and the p-value before any correction."""
+    depth: dict[str, Json] = {
+        "parts": [],
+        "growth": None,
+        "interval": None,
+        "adjusted_p": None,
+        "grows": False,
+    }
+    if not kld.size or kld.shape[1] < PARTS:
+        return depth, None
+    columns = statistics.np.array_split(statistics.np.arange(kld.shape[1]), PARTS)
+    before = window // 2 + 1  # tokens that precede the first scored position
+    parts: list[Json] = []
+    for part in columns:
+        estimate = results.mean(kld[:, part])
+        assert estimate is not None  # there are values
+        ends = {"first": before + int(part[0]), "last": before + int(part[-1])}
+        parts.append({**ends, "mean_kld": estimate.value, "mean_kld_se": estimate.error})
+    depth["parts"] = parts
+    growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
+    growth = results.mean(growths[:, None])
+    if growth is None or growth.error is None:
+        return depth, None
+    depth["growth"] = growth.value
+    depth["interval"] = statistics.t_interval(growth.value, growth.error, len(growths)).to_json()
+    return depth, statistics.t_test(growths)
+
+
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
 _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
 
@@ -204,7 +252,7 @@ _INDEPENDENT = "llama_perplexity_se"
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
-    depths = results.depths([it.kld for it in fidelity.candidates], fidelity.window)
+    by_depth = depths([it.kld for it in fidelity.candidates], fidelity.window)
     return {
         "window": fidelity.window,
         "windows": fidelity.reference.windows,
@@ -216,14 +264,14 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             _INDEPENDENT: _loss_errors(fidelity.reference),
         },
         "noise": {
-            "batch": NOISE_BATCH,
+            "batch": results.NOISE_BATCH,
             "windows": len(fidelity.noise.scores),
             **_difference_json(fidelity.noise),
             _INDEPENDENT: results.difference_errors(fidelity.noise),
         },
         "candidates": [
             {**_candidate_json(candidate, fidelity), "by_depth": depth}
-            for candidate, depth in zip(fidelity.candidates, depths, strict=True)
+            for candidate, depth in zip(fidelity.candidates, by_depth, strict=True)
         ],
         "pairs": [pair.to_json() for pair in kld_pairs(fidelity.candidates)],
     }
