@@ -20,10 +20,15 @@ from paragone_workbench.text import visible
 if TYPE_CHECKING:
     from paragone import Image
 
-_BACKTICKS = re.compile("`{3,}")
 _ENDS = "\r\n"
 _GAP = "\n\n"
 """The text before each section."""
+
+
+def fenced(text: str, kind: str = "") -> str:
+    """Return a text in a fence that is longer than any sequence of backticks in it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{kind}\n{text}\n{fence}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +42,7 @@ class AttachedFile:
 
     @classmethod
     def of(cls, name: str, size: int, text: str) -> AttachedFile:
-        fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
-        return cls(name=name, size=size, section=f"{name}:\n{fence}\n{text.rstrip(_ENDS)}\n{fence}")
+        return cls(name=name, size=size, section=f"{name}:\n{fenced(text.rstrip(_ENDS))}")
 
     @property
     def label(self) -> str:

@@ -210,10 +210,6 @@ class Outbox:
             self.put_lane(followed.lane)
         followed.settings = run.settings
 
-    def drop_run(self, run: Run) -> None:
-        """Forget a run that has ended without a start."""
-        self.put_lane(self.runs.pop(run).lane)
-
     def put_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
         own_id = self.conversation.id
         self.items.pop(("queue", ""), None)  # it is written after the prompts

@@ -396,7 +396,7 @@ class Recorder:
         if run.state == "failed" or run.result.manifest or outbox.has(run):
             outbox.put_run(run)
         else:
-            outbox.drop_run(run)
+            outbox.put_lane(outbox.runs.pop(run).lane)  # it ended without a start
         self._put(outbox, urgent=True)
 
 
