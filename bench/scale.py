@@ -38,7 +38,7 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import Experiment, History, RunKey
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiments import AssertionResult
 from paragone_workbench.workbench import Workbench
 
 ENGINES = tuple(EngineDefinition(name=f"engine-{n}", backend="instant", model=f"model-{n}") for n in range(8))

@@ -86,7 +86,7 @@ def short_waits(monkeypatch):
     """SQLite waits briefly for a lock, and a save that failed is soon tried again."""
     monkeypatch.setattr(database, "BUSY_S", 0.05)
     monkeypatch.setattr(saving, "BUSY_S", 0.05)
-    monkeypatch.setattr(saving, "FIRST_S", 0.05)
+    monkeypatch.setattr(saving, "RETRY_S", 0.05)
 
 
 @pytest.fixture

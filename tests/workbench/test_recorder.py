@@ -13,8 +13,9 @@ from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import ConversationDeleted, History, LaneRecord, StoreError
+from paragone_workbench.store import History, LaneRecord
 from paragone_workbench.store import saving as queue
+from paragone_workbench.store.errors import ConversationDeleted, StoreError
 from paragone_workbench.store.saving import Recorder
 
 

@@ -7,8 +7,8 @@ from paragone import LoadedModel, RunRequest, Token, WeightsFile
 from paragone_workbench.ids import new_id
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import manifest
-from paragone_workbench.store import Experiment, RunKey, Vote
-from paragone_workbench.store.experiment_records import VotedAnswer
+from paragone_workbench.store.experiments import Experiment, RunKey
+from paragone_workbench.store.votes import Vote, VotedAnswer
 
 EXPERIMENT = Experiment(
     name="colours.jsonl",
@@ -124,11 +124,11 @@ def test_votes_outlive_their_experiment(store):
         experiment_id=new,
         prompt_index=2,
     )
-    vote_id = store.votes.add(vote)
+    assert store.votes.add(vote)
     assert store.votes.all(new) == (vote,)
     store.experiments.delete(new)
     assert store.votes.all() == (dataclasses.replace(vote, experiment_id=None),)
-    store.votes.delete(vote_id)
+    store.votes.delete(vote.id)
     assert store.votes.all() == ()
 
 

@@ -18,7 +18,7 @@ from paragone_workbench.compare.divergence import answer_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.files import exporting, from_experiment, importing
+from paragone_workbench.files import exporting, importing
 from paragone_workbench.ids import parse_id
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session, continue_run
@@ -177,7 +177,7 @@ def history_import(args: command_arguments.HistoryImportArguments) -> int:
     found = parse_id(args.source)
     if found is not None and found.kind == "e" and found.run is not None:
         with opened_store() as store:
-            imported = [from_experiment.add_prompt(store, found.number, found.run)]
+            imported = [importing.add_prompt(store, found.number, found.run)]
         sentence = f"The prompt of {args.source} is the conversation c{imported[0].number}."
     else:
         path, context = Path(args.source), CommandContext(args)

@@ -10,7 +10,7 @@ from paragone_cli.command_line.formats import bar, duration, short_names
 from paragone_cli.command_line.output import note, table_lines
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.experiments.executor import EngineProgress, SuiteObserver, seconds_left
-from paragone_workbench.measure.bench_results import BenchStep, BenchTest
+from paragone_workbench.measure.bench import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import MeasurementStep
 from paragone_workbench.runs.scheduler import EnginePool
 

@@ -23,7 +23,7 @@ from paragone_workbench.paths import replacing
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult, manifest
 from paragone_workbench.store import Experiment, History, RunKey
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiments import AssertionResult
 from paragone_workbench.text import is_date
 
 _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,9})")

@@ -20,7 +20,7 @@ from paragone_workbench.experiments.suite import Cell, SuiteRequest, seed_option
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run, RunSpec
 from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, EnginePool
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiments import AssertionResult
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry

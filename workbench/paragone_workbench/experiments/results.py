@@ -23,7 +23,7 @@ from paragone_workbench.experiments.identity import engine_identity, identity_di
 from paragone_workbench.paths import replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
-from paragone_workbench.store.experiment_records import Digests
+from paragone_workbench.store.experiments import Digests
 
 if TYPE_CHECKING:
     from paragone_workbench.experiments.suite import SuiteRequest

@@ -23,7 +23,7 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import ExperimentRun, History, Store
 from paragone_workbench.store.errors import HistoryLocked
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiments import AssertionResult
 
 
 def foreign_judges(

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_workbench.conversation.attachments import with_sections
-from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
+from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt, with_sections
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.lanes import reopening
 from paragone_workbench.lanes.lane import Lane, unique_name
@@ -20,7 +19,7 @@ from paragone_workbench.store import errors, records, saving
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_workbench.config.settings import Mode
-    from paragone_workbench.conversation.attachments import AttachedFile
+    from paragone_workbench.conversation.tree import AttachedFile
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.result import Prefix, RunResult

@@ -173,7 +173,7 @@ def resume_edit(screen: LanesScreen, prompt_id: str) -> None:
         )
     else:
         screen.composer.resume_edit(edited, _edit_title(screen, "an earlier prompt"))
-        screen.drafts.changed()
+        screen.session.recorder.draft_changed()
 
 
 def _shown_key(screen: LanesScreen, command: str) -> str:
