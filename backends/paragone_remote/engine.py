@@ -46,8 +46,7 @@ class ModelLoader(ABC):
         self.endpoint = http.endpoint
 
     async def _listed(self, path: str, name: str) -> list[JsonObject]:
-        reply = self.http.get(f"{self.endpoint.root}{path}")
-        return objects_at(await faults.await_data(self.endpoint, reply), name)
+        return objects_at(await faults.ask(self.http, path), name)
 
     async def _post(
         self, path: str, body: JsonObject | None, model: str, *, seconds: float | None = None
@@ -232,7 +231,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
     async def _identify(self) -> Identity:
         """Return what identifies the server and its model now. Raises ParagoneError or the exceptions in `FAULTS`."""
 
-    async def _fault(self, error: Exception, *, begun: bool) -> faults.Fault:
+    async def _explained(self, error: Exception, *, begun: bool) -> paragone.ParagoneError:
         return faults.explain(
             error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
         )
@@ -255,7 +254,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         except transport.Stopped as stopped:
             raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
         except faults.FAULTS as error:
-            raise (await self._fault(error, begun=False)).error from error
+            raise await self._explained(error, begun=False) from error
         finally:
             self._wait = None
 
@@ -300,21 +299,21 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                     except faults.FAULTS as error:
                         if wait.stopped:  # the engine was closed during the run
                             raise transport.Stopped from error
-                        fault = await self._fault(error, begun=begun)
-                        loading = isinstance(fault.error, faults.Loading)
+                        failure = await self._explained(error, begun=begun)
+                        loading = isinstance(failure, faults.Passing) and failure.is_loading
                         tries += not loading
                         again = self._now() < until if loading else tries < _TRIES
-                        if begun or fault.pause is None or not again:
+                        if begun or not isinstance(failure, faults.Passing) or not again:
                             unread = isinstance(error, transport.Refusal) and not begun
                             if unread and answers.has_images(request.messages):
-                                fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
-                            raise fault.error from error
+                                failure.hint = f"{_UNREAD} {failure.hint}".rstrip()
+                            raise failure from error
                 if not (loading and waited):
-                    sentence = f"{fault.error.sentence} The request is repeated."
+                    sentence = f"{failure.sentence} The request is repeated."
                     yield paragone.Caution(code="retried", sentence=sentence)
                 waited = waited or loading
-                left = until - self._now()
-                await wait.within(None, self._sleep(min(fault.pause, left) if loading else fault.pause))
+                pause = min(failure.pause, until - self._now()) if loading else failure.pause
+                await wait.within(None, self._sleep(pause))
         except (transport.Stopped, paragone.ParagoneError) as end:
             if (rest := report.rest()) is not None:
                 yield rest

@@ -30,7 +30,7 @@ from paragone.worker.process import ProgramProcess
 from paragone_remote import options as remote_options
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteModel
-from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer
+from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
 from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
 from paragone_remote.openai_api.requests import RefusedFields
@@ -342,11 +342,11 @@ class LlamaServerEngine(OpenAIEngine):
     ) -> paragone.RunSettings:
         return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
 
-    async def _fault(self, error: Exception, *, begun: bool) -> Fault:
+    async def _explained(self, error: Exception, *, begun: bool) -> paragone.ParagoneError:
         broken = isinstance(error, httpx.TransportError | IncompleteAnswer)
         if broken and await self._server_process.process.ended(_END_S):
-            return Fault(self._server_process.error())
-        return await super()._fault(error, begun=begun)
+            return self._server_process.error()
+        return await super()._explained(error, begun=begun)
 
     async def ended(self) -> paragone.ParagoneError:
         await self._server_process.process.ended()

@@ -5,18 +5,18 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 import httpx
 
 import paragone
-from paragone.json_values import JsonObject, count_at, list_at, object_at, objects_at, text_at, texts_at
+from paragone.json_values import JsonObject, count_at, object_at, objects_at, text_at, texts_at
 from paragone.network import bracketed, is_loopback, spelled
 from paragone.options import build
 from paragone.texts import size_text
-from paragone_remote import answers, faults, transport
+from paragone_remote import faults, transport
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.options import DEFAULT_URL, OllamaLoadOptions, plain, sentence_of, without_surrogates
 
@@ -55,81 +55,73 @@ def weights_of(running: JsonObject | None) -> tuple[paragone.WeightsFile, ...]:
 _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 
 
-class OllamaClient:
-    def __init__(self, http: transport.EndpointClient) -> None:
-        self.http = http
-        self.endpoint = http.endpoint
+async def ask(
+    http: transport.EndpointClient,
+    path: str,
+    body: Mapping[str, paragone.Json] | None = None,
+    *,
+    model: str = "",
+    seconds: float | None = None,
+) -> JsonObject:
+    return await faults.ask(http, path, body, model=model, seconds=seconds, invalid=_NOT_OLLAMA)
 
-    async def answer_parts(self, body: Mapping[str, paragone.Json]) -> AsyncGenerator[JsonObject, None]:
-        """Yield the parts of a streamed answer to a chat, or to a plain text `prompt`, in the form of a chat's parts."""
-        is_raw = "prompt" in body
-        async with contextlib.aclosing(self.parts("/api/generate" if is_raw else "/api/chat", body)) as parts:
-            async for piece in parts:
-                message = {"content": piece.get("response")} if is_raw else piece.get("message")
-                if not isinstance(message, dict) or (is_raw and not isinstance(message["content"], str)):
-                    raise transport.InvalidReply(_NOT_OLLAMA)
-                yield {**piece, "message": message}
 
-    async def load(self, body: Mapping[str, paragone.Json]) -> None:
-        """Send a chat request without messages, which loads or unloads the model."""
-        await self._post("/api/chat", {**body, "messages": [], "stream": False})
+async def listed(http: transport.EndpointClient, path: str = "/api/tags") -> list[JsonObject]:
+    """Return the server's models, or, at `/api/ps`, those that are loaded. Raises ParagoneError."""
+    reply = await ask(http, path)
+    if not isinstance(reply.get("models"), list):
+        raise faults.explain(transport.InvalidReply(_NOT_OLLAMA), http.endpoint)
+    return objects_at(reply, "models")
 
-    async def embeddings(
-        self, body: Mapping[str, paragone.Json], texts: Sequence[str]
-    ) -> paragone.Embeddings:
-        reply = await self.http.post("/api/embed", json={**body, "input": texts})
 
-        def read() -> paragone.Embeddings:
-            data = faults.read_object(reply.text, invalid=_NOT_OLLAMA)
-            vectors = list_at(data, "embeddings")
-            return answers.embeddings_of(vectors, count_at(data, "prompt_eval_count"), texts=len(texts))
+async def running(http: transport.EndpointClient, model: str) -> JsonObject | None:
+    """Return the description of a loaded model; None if it is not loaded. Raises ParagoneError."""
+    return find_model(await listed(http, "/api/ps"), model)
 
-        return await asyncio.to_thread(read)
 
-    async def rendered(self, body: Mapping[str, paragone.Json]) -> str | None:
-        """Return a chat's rendered prompt; None if the server renders none: it then answers, with one token at most."""
-        options = {**object_at(body, "options"), "num_predict": 1}
-        body = {**body, "options": options, "stream": False, "_debug_render_only": True}
-        found = object_at(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
-        return without_surrogates(found) if isinstance(found, str) else None
+async def version_of(http: transport.EndpointClient) -> str:
+    if not (version := text_at(await ask(http, "/api/version"), "version")):
+        raise faults.explain(transport.InvalidReply(_NOT_OLLAMA), http.endpoint)
+    return version
 
-    async def listed(self) -> tuple[JsonObject, ...]:
-        return await self._models("/api/tags")
 
-    async def running(self) -> tuple[JsonObject, ...]:
-        return await self._models("/api/ps")
+async def rendered(http: transport.EndpointClient, body: Mapping[str, paragone.Json]) -> str | None:
+    """Return a chat's rendered prompt; None if the server renders none: it then answers, with one token at most."""
+    options = {**object_at(body, "options"), "num_predict": 1}
+    body = {**body, "options": options, "stream": False, "_debug_render_only": True}
+    found = object_at(await ask(http, "/api/chat", body), "_debug_info").get("rendered_template")
+    return without_surrogates(found) if isinstance(found, str) else None
 
-    async def details(self, model: str) -> JsonObject:
-        return await self._post("/api/show", {"model": model})
 
-    async def version(self) -> str:
-        reply = faults.read_object((await self.http.get("/api/version")).text, invalid=_NOT_OLLAMA)
-        if not (version := text_at(reply, "version")):
-            raise transport.InvalidReply(_NOT_OLLAMA)
-        return version
+async def answer_parts(
+    http: transport.EndpointClient, body: Mapping[str, paragone.Json]
+) -> AsyncGenerator[JsonObject, None]:
+    """Yield the parts of a streamed answer to a chat, or to a plain text `prompt`, in the form of a chat's parts."""
+    is_raw = "prompt" in body
+    async with contextlib.aclosing(parts(http, "/api/generate" if is_raw else "/api/chat", body)) as pieces:
+        async for piece in pieces:
+            message = {"content": piece.get("response")} if is_raw else piece.get("message")
+            if not isinstance(message, dict) or (is_raw and not isinstance(message["content"], str)):
+                raise transport.InvalidReply(_NOT_OLLAMA)
+            yield {**piece, "message": message}
 
-    async def _models(self, path: str) -> tuple[JsonObject, ...]:
-        reply = faults.read_object((await self.http.get(path)).text, invalid=_NOT_OLLAMA)
-        if not isinstance(reply.get("models"), list):
-            raise transport.InvalidReply(_NOT_OLLAMA)
-        return tuple(objects_at(reply, "models"))
 
-    async def _post(self, path: str, body: Mapping[str, paragone.Json]) -> JsonObject:
-        return faults.read_object((await self.http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
-
-    async def parts(self, path: str, body: Mapping[str, paragone.Json]) -> AsyncGenerator[JsonObject, None]:
-        """Yield the objects of a streamed reply, one in each line."""
-        async with self.http.stream("POST", path, json={**body, "stream": True}) as reply:
-            line: list[str] = []
-            async for text in reply.aiter_text():
-                # httpx's own lines end at U+0085 and U+2028 too, which JSON texts may contain
-                first, *others = text.split("\n")
-                line.append(first)
-                for other in others:
-                    yield faults.read_object("".join(line), invalid=_NOT_OLLAMA)
-                    line = [other]
-            if any(line):
+async def parts(
+    http: transport.EndpointClient, path: str, body: Mapping[str, paragone.Json]
+) -> AsyncGenerator[JsonObject, None]:
+    """Yield the objects of a streamed reply, one in each line. Raises the exceptions in `faults.FAULTS`."""
+    url = f"{http.endpoint.root}{path}"
+    async with http.stream("POST", url, json={**body, "stream": True}) as reply:
+        line: list[str] = []
+        async for text in reply.aiter_text():
+            # httpx's own lines end at U+0085 and U+2028 too, which JSON texts may contain
+            first, *others = text.split("\n")
+            line.append(first)
+            for other in others:
                 yield faults.read_object("".join(line), invalid=_NOT_OLLAMA)
+                line = [other]
+        if any(line):
+            yield faults.read_object("".join(line), invalid=_NOT_OLLAMA)
 
 
 SUPPORTS_TRUNCATE = (0, 12, 4)
@@ -171,25 +163,24 @@ async def describe(
     http: transport.EndpointClient,
 ) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
     """Return facts about a server, its models, and that it downloads models on request. Raises ParagoneError."""
-    client = OllamaClient(http)
-    version = await faults.await_reply(client.endpoint, client.version())
-    running = await faults.await_reply(client.endpoint, client.running())
-    listed = await faults.await_reply(client.endpoint, client.listed())
+    version = await version_of(http)
+    loaded = await listed(http, "/api/ps")
+    entries = await listed(http)
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(entry: JsonObject) -> paragone.ModelInfo:
         async with turn:
-            info = await _info(client, entry)
-            return replace(info, is_loaded=find_model(running, text_at(entry, "model")) is not None)
+            info = await _info(http, entry)
+            return replace(info, is_loaded=find_model(loaded, text_at(entry, "model")) is not None)
 
-    models = tuple(await asyncio.gather(*(one(entry) for entry in listed if text_at(entry, "model"))))
+    models = tuple(await asyncio.gather(*(one(entry) for entry in entries if text_at(entry, "model"))))
     facts = {"server": f"Ollama {http.endpoint.quote(version)}", "models": str(len(models))}
-    if running:
-        facts["loaded"] = ", ".join(_described(entry) for entry in running)
+    if loaded:
+        facts["loaded"] = ", ".join(_described(entry) for entry in loaded)
     return facts, models, True
 
 
-async def _info(client: OllamaClient, entry: JsonObject) -> paragone.ModelInfo:
+async def _info(http: transport.EndpointClient, entry: JsonObject) -> paragone.ModelInfo:
     model = text_at(entry, "model")
     name = plain(model)
     aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
@@ -199,7 +190,7 @@ async def _info(client: OllamaClient, entry: JsonObject) -> paragone.ModelInfo:
     if name != model:
         return replace(info, aliases=(), problem="Its name has unprintable characters.")
     try:
-        details = await faults.await_reply(client.endpoint, client.details(model), model=model)
+        details = await ask(http, "/api/show", {"model": model}, model=model)
     except paragone.ParagoneError as error:
         return replace(info, problem=error.sentence)
     able = texts_at(details, "capabilities")
@@ -287,12 +278,12 @@ async def pull(
     begun = False
     async with (
         transport.EndpointClient(endpoint) as http,
-        contextlib.aclosing(OllamaClient(http).parts("/api/pull", {"model": model})) as parts,
+        contextlib.aclosing(parts(http, "/api/pull", {"model": model})) as reports,
     ):
         while True:
             try:
                 # a server sends nothing while it verifies the digest of a large file
-                part = await transport.Wait().within(endpoint.options.load_timeout, anext(parts, None))
+                part = await transport.Wait().within(endpoint.options.load_timeout, anext(reports, None))
                 if part is None:
                     raise faults.IncompleteAnswer
             except faults.FAULTS as error:
@@ -341,4 +332,4 @@ def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool
         case httpx.HTTPError() | httpx.StreamError() if begun:
             sentence = f"{at} closed the connection in the middle of the download."
             return paragone.EngineError(sentence, hint=_AGAIN)
-    return faults.explain(error, endpoint, model=model).error
+    return faults.explain(error, endpoint, model=model)

@@ -1,6 +1,7 @@
 """A model on an Ollama server: chats (https://docs.ollama.com/api/chat), loading and unloading."""
 
 import ast
+import asyncio
 import contextlib
 import dataclasses
 import re
@@ -124,7 +125,6 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
     ) -> None:
         """`base` has the fields of all requests, `parameters` are those of the Modelfile, `renders`: it renders prompts."""
         super().__init__(model)
-        self._client = api.OllamaClient(model.http)
         self._base = base
         self._parameters = parameters
         self._renders = renders
@@ -140,11 +140,11 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         self._raw_prompt = None if request.messages else request.text
         if answers.continues_answer(request):
             answer = request.messages[-1]
-            whole = await self._client.rendered(body) if self._renders else None
+            whole = await api.rendered(self._http, body) if self._renders else None
             is_open = whole is not None and whole.endswith(answer.text)
             if not is_open and self._renders and not answers.has_images(request.messages):
                 earlier = json_values.list_at(body, "messages")[:-1]
-                before = await self._client.rendered({**body, "messages": earlier})
+                before = await api.rendered(self._http, {**body, "messages": earlier})
                 if before is not None:
                     self._raw_prompt = before + answers.unfinished_text(answer, before)
             if not is_open and self._raw_prompt is None:
@@ -153,7 +153,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
             shared = {name: value for name, value in body.items() if name not in ("messages", "think")}
             body = {**shared, "prompt": self._raw_prompt, "raw": True}
         scored = False
-        async with contextlib.aclosing(self._client.answer_parts(body)) as chunks:
+        async with contextlib.aclosing(api.answer_parts(self._http, body)) as chunks:
             async for chunk in chunks:
                 now = time.monotonic()
                 message = json_values.object_at(chunk, "message")
@@ -200,12 +200,12 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         if not self._renders or answers.has_images(request.messages):
             return None
 
-        async def ask() -> answers.RenderedPrompt:
+        async def ask() -> paragone.TokenizedText:
             if self._raw_prompt is not None:
-                return answers.RenderedPrompt(self._raw_prompt)
-            text = await self._client.rendered(make_body(self._base, request, sampling))
+                return paragone.TokenizedText(text=self._raw_prompt, ids=())
+            text = await api.rendered(self._http, make_body(self._base, request, sampling))
             self._renders = text is not None
-            return answers.RenderedPrompt(text)
+            return paragone.TokenizedText(text=text, ids=())
 
         return ask
 
@@ -215,34 +215,42 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         if request.ids:
             raise paragone.EngineError("Ollama takes no token ids.")
-        return await self._client.embeddings(self._base, request.texts)
+        texts = request.texts
+        reply = await self._http.post("/api/embed", json={**self._base, "input": texts})
+
+        def read() -> paragone.Embeddings:
+            data = faults.read_object(reply.text)
+            vectors = json_values.list_at(data, "embeddings")
+            tokens = json_values.count_at(data, "prompt_eval_count")
+            return answers.embeddings_of(vectors, tokens, texts=len(texts))
+
+        return await asyncio.to_thread(read)
 
     async def _identify(self) -> engine.Identity:
-        running = api.find_model(await self._client.running(), self._model)
-        return api.identity_of(await self._client.version(), running)
+        running = await api.running(self._http, self._model)
+        return api.identity_of(await api.version_of(self._http), running)
 
 
 class OllamaLoader(engine.ModelLoader):
     """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
-    def __init__(self, client: api.OllamaClient, base: Mapping[str, paragone.Json]) -> None:
-        super().__init__(client.http)
-        self._client = client
+    def __init__(self, http: transport.EndpointClient, base: Mapping[str, paragone.Json]) -> None:
+        super().__init__(http)
         self._base = base
 
     async def loaded(self) -> frozenset[str]:
-        running = await faults.await_reply(self.endpoint, self._client.running())
+        running = await api.listed(self.http, "/api/ps")
         return frozenset(api.full_name(json_values.text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
         del on_progress
         seconds = self.endpoint.options.load_timeout
-        await faults.await_reply(self.endpoint, self._client.load(self._base), model=model, seconds=seconds)
+        body = {**self._base, "messages": [], "stream": False}
+        await api.ask(self.http, "/api/chat", body, model=model, seconds=seconds)
 
     async def unload(self, model: str) -> None:
-        await faults.await_reply(
-            self.endpoint, self._client.load({"model": model, "keep_alive": 0}), model=model
-        )
+        body: dict[str, paragone.Json] = {"model": model, "keep_alive": 0, "messages": [], "stream": False}
+        await api.ask(self.http, "/api/chat", body, model=model)
 
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
@@ -253,20 +261,19 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     options = build(remote_options.OllamaLoadOptions, request.options, owner="Ollama")
     endpoint = await make_endpoint(options)
     async with transport.connected(endpoint) as http:
-        client = api.OllamaClient(http)
-        version = await faults.await_reply(endpoint, client.version())
-        details = await _details(client, request.model)
-        size = await _size(client, request.model)
+        version = await api.version_of(http)
+        details = await _details(http, request.model)
+        size = await _size(http, request.model)
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
         hold = engine.Hold(
-            OllamaLoader(client, base),
+            OllamaLoader(http, base),
             api.full_name(request.model),
             keeps_loaded=options.keep_alive is not None,
         )
         async with hold.taken(on_progress) as evictions:
             on_progress(paragone.LoadProgress(fraction=1.0))
-            running = api.find_model(await faults.await_reply(endpoint, client.running()), request.model)
+            running = await api.running(http, request.model)
             loaded = _loaded(
                 request.model, endpoint, version, details, running, size, context, options, evictions
             )
@@ -282,24 +289,24 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             )
 
 
-async def _size(client: api.OllamaClient, model: str) -> int | None:
+async def _size(http: transport.EndpointClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
     with contextlib.suppress(paragone.ParagoneError):  # some proxies pass on chats only
-        entry = api.find_model(await faults.await_reply(client.endpoint, client.listed()), model)
+        entry = api.find_model(await api.listed(http), model)
         return json_values.count_at(entry, "size") or None
     return None
 
 
-async def _details(client: api.OllamaClient, model: str) -> json_values.JsonObject:
+async def _details(http: transport.EndpointClient, model: str) -> json_values.JsonObject:
     try:
-        details = await faults.await_reply(client.endpoint, client.details(model), model=model)
+        details = await api.ask(http, "/api/show", {"model": model}, model=model)
     except paragone.InputError as error:
         if "no model" not in error.sentence:
             raise
-        listed = await faults.await_reply(client.endpoint, client.listed())
+        listed = await api.listed(http)
         names = [remote_options.plain(json_values.text_at(entry, "model")) for entry in listed]
         hint = remote_options.other_models(model, names) if names else "The server has no models yet."
-        if pull := api.pull_command(client.endpoint, model):
+        if pull := api.pull_command(http.endpoint, model):
             hint = f"{hint} To download it: {pull}"
         raise paragone.InputError(error.sentence, hint=hint) from error
     able = json_values.texts_at(details, "capabilities")
