@@ -164,11 +164,7 @@ class Reply:
         # The API counts a prompt once, however many answers it has.
         prompt = sum(end.prompt_tokens for end in self._ends if end.index % self._request.per_prompt == 0)
         completion = sum(end.completion_tokens for end in self._ends)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        }
+        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 _NAMES = {

@@ -21,11 +21,11 @@ from paragone import json_values as values
 from paragone.json_values import JsonObject
 from paragone.options import build
 from paragone_remote import faults
+from paragone_remote import openai_servers as servers
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, ModelLoader, RemoteModel
-from paragone_remote.openai_api import servers
-from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_api.requests import RefusedFields
+from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
+from paragone_remote.openai_requests import RefusedFields
 from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Wait, connected
 
@@ -239,10 +239,7 @@ async def pull(
         job = await faults.ask(http, f"{_MODELS}/download", {"model": model}, model=model)
         name = quote(plain(values.text_at(job, "job_id")), safe="")
         while (status := plain(values.text_at(job, "status"))) in ("downloading", "paused"):
-            done, total = (
-                values.count_at(job, "downloaded_bytes"),
-                values.count_at(job, "total_size_bytes"),
-            )
+            done, total = (values.count_at(job, "downloaded_bytes"), values.count_at(job, "total_size_bytes"))
             yield paragone.PullProgress(status=status, done=done or 0, total=total or None)
             if not name:
                 raise paragone.EngineError(f"{at} does not report the progress of its download of {model!r}.")

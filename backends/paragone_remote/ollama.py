@@ -5,16 +5,20 @@ import asyncio
 import contextlib
 import dataclasses
 import re
+import shlex
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
+import httpx
+
 import paragone
 from paragone import json_values, shared_options, texts
-from paragone.options import build, describe
+from paragone.options import build
+from paragone.options import describe as describe_options
 from paragone_remote import answers, engine, faults, transport
+from paragone_remote import ollama_api as api
 from paragone_remote import options as remote_options
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.ollama_api import client as api
 
 NANO = 1e-9
 
@@ -64,7 +68,7 @@ _NAMES = {"max_tokens": "num_predict"}
 
 _NUMBERS = {
     _NAMES.get(info.name, info.name): info
-    for info in describe(remote_options.OllamaSampling)
+    for info in describe_options(remote_options.OllamaSampling)
     if info.kind in ("number", "whole number")
 }
 """The sampling options that are numbers, by Ollama's names."""
@@ -285,7 +289,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
                 model,
                 base=base,
                 parameters=modelfile_parameters(json_values.text_at(details, "parameters")),
-                renders=api.read_version(version) >= api.RENDERS,
+                renders=api.has(version, api.RECENT, built=False),
             )
 
 
@@ -306,7 +310,7 @@ async def _details(http: transport.EndpointClient, model: str) -> json_values.Js
         listed = await api.listed(http)
         names = [remote_options.plain(json_values.text_at(entry, "model")) for entry in listed]
         hint = remote_options.other_models(model, names) if names else "The server has no models yet."
-        if pull := api.pull_command(http.endpoint, model):
+        if pull := pull_command(http.endpoint, model):
             hint = f"{hint} To download it: {pull}"
         raise paragone.InputError(error.sentence, hint=hint) from error
     able = json_values.texts_at(details, "capabilities")
@@ -386,7 +390,7 @@ def _loaded(
     elif trained and context > trained:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
         cautions.append(paragone.Caution(code="beyond-trained-context", sentence=sentence))
-    if (0,) < api.read_version(version) < api.SUPPORTS_TRUNCATE:
+    if not api.has(version, (0, 12, 4)):  # the first version with `truncate` and `shift` in a chat
         sentence = (
             f"Ollama {remote_options.plain(version)} cuts a prompt that is too long without an error; "
             "paragone can infer this from the token count only."
@@ -400,8 +404,155 @@ def _loaded(
         or None,
         architecture=api.architecture(details),
         vision="vision" in able if able else None,
-        capabilities=api.capabilities_of(version),
+        capabilities=paragone.Capabilities(
+            logprobs=api.has(version, api.RECENT),
+            plain_text=True,
+            embeddings=api.has(version, (0, 3)),
+            seed=True,
+            continues=api.has(version, api.RECENT),
+            loads=True,
+        ),
         cautions=(*cautions, *evictions),
         facts=facts,
         weights=api.weights_of(running),
     )
+
+
+_AT_ONCE = 4
+
+
+async def describe(
+    http: transport.EndpointClient,
+) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+    """Return facts about a server, its models, and that it downloads models on request. Raises ParagoneError."""
+    version = await api.version_of(http)
+    loaded = await api.listed(http, "/api/ps")
+    entries = await api.listed(http)
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(entry: json_values.JsonObject) -> paragone.ModelInfo:
+        async with turn:
+            info = await _info(http, entry)
+            return dataclasses.replace(
+                info, is_loaded=api.find_model(loaded, json_values.text_at(entry, "model")) is not None
+            )
+
+    models = tuple(
+        await asyncio.gather(*(one(entry) for entry in entries if json_values.text_at(entry, "model")))
+    )
+    facts = {"server": f"Ollama {http.endpoint.quote(version)}", "models": str(len(models))}
+    if loaded:
+        facts["loaded"] = ", ".join(_described(entry) for entry in loaded)
+    return facts, models, True
+
+
+async def _info(http: transport.EndpointClient, entry: json_values.JsonObject) -> paragone.ModelInfo:
+    model = json_values.text_at(entry, "model")
+    name = remote_options.plain(model)
+    aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
+    size = json_values.count_at(entry, "size")
+    quantization = remote_options.plain(json_values.text_at(entry, "details", "quantization_level")) or None
+    info = paragone.ModelInfo(model=name, name=name, size=size, quantization=quantization, aliases=aliases)
+    if name != model:
+        return dataclasses.replace(info, aliases=(), problem="Its name has unprintable characters.")
+    try:
+        details = await api.ask(http, "/api/show", {"model": model}, model=model)
+    except paragone.ParagoneError as error:
+        return dataclasses.replace(info, problem=error.sentence)
+    able = json_values.texts_at(details, "capabilities")
+    return dataclasses.replace(
+        info,
+        context=api.trained_context(details),
+        architecture=api.architecture(details),
+        capabilities=tuple(remote_options.plain(word) for word in able),
+        problem="It does not generate text." if able and "completion" not in able else "",
+    )
+
+
+def _described(entry: json_values.JsonObject) -> str:
+    name = remote_options.plain(json_values.text_at(entry, "model"))
+    size, in_vram = json_values.count_at(entry, "size"), json_values.count_at(entry, "size_vram")
+    if not size:
+        return name
+    return f"{name} ({texts.size_text(size)}, {(in_vram or 0) / size:.0%} in VRAM)"
+
+
+_NOT_THERE = re.compile(r"(^|: )file does not exist$")
+
+_NO_REPLY = re.compile(r"\b(Get|Head) \"")
+"""Start of the error of Go's HTTP client for a request without a reply."""
+
+_AGAIN = "Pull the model again when the server is running."
+
+
+async def pull(
+    model: str, options: Mapping[str, paragone.Json]
+) -> AsyncGenerator[paragone.PullProgress, None]:
+    """Yield the progress of the download. Closing the generator closes the request, which stops the download."""
+    endpoint = await make_endpoint(build(remote_options.OllamaLoadOptions, options, owner="Ollama"))
+    layers: dict[str, tuple[int, int]] = {}
+    done = total = 0
+    begun = False
+    async with (
+        transport.EndpointClient(endpoint) as http,
+        contextlib.aclosing(api.parts(http, "/api/pull", {"model": model})) as reports,
+    ):
+        while True:
+            try:
+                # a server sends nothing while it verifies the digest of a large file
+                part = await transport.Wait().within(endpoint.options.load_timeout, anext(reports, None))
+                if part is None:
+                    raise faults.IncompleteAnswer
+            except faults.FAULTS as error:
+                raise _pull_error(error, endpoint, model, begun=begun) from error
+            if part.get("status") == "success":
+                return
+            begun = True
+            digest, size = json_values.text_at(part, "digest"), json_values.count_at(part, "total")
+            if digest and size:
+                before = layers.get(digest, (0, 0))
+                now = layers[digest] = (min(json_values.count_at(part, "completed") or 0, size), size)
+                done, total = done + now[0] - before[0], total + now[1] - before[1]
+            yield paragone.PullProgress(
+                status=remote_options.plain(json_values.text_at(part, "status")),
+                done=done,
+                total=total or None,
+            )
+
+
+def pull_command(endpoint: Endpoint, model: str) -> str | None:
+    """Return the command that makes an engine's server download a model; None if the name has unprintable characters."""
+    if remote_options.plain(model) != model:
+        return None
+    options = endpoint.options
+    if endpoint.headers or options.ca_file or options.client_cert or options.use_proxy:
+        return (
+            "paragone engines pull ENGINE"  # BACKEND:MODEL@URL has no place for credentials or certificates
+        )
+    place = f"@{endpoint.shown}" if endpoint.shown != remote_options.DEFAULT_URL else ""
+    return f"paragone engines pull {shlex.quote(f'ollama:{model}{place}')}"
+
+
+def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> paragone.ParagoneError:
+    at = endpoint.where
+    match error:
+        case faults.ReportedFailure() if _NOT_THERE.search(str(error)):
+            sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
+            hint = "Check the name and tag of the model: the registry of the server does not have it."
+            return paragone.InputError(sentence, hint=hint)
+        case faults.ReportedFailure():
+            words = endpoint.quote_error(str(error))
+            registry = "The server itself downloads the model: can it reach the registry?"
+            hint = registry if _NO_REPLY.search(words) else ""
+            return paragone.EngineError(
+                f"{at} cancelled the download: {remote_options.sentence_of(words)}", hint=hint
+            )
+        case transport.ReplyTimeout() if begun:
+            sentence = f"{at} reported no progress of the download for {error.seconds:g} seconds."
+            return paragone.EngineError(sentence, hint="load_timeout sets how long to wait.")
+        case faults.IncompleteAnswer():
+            return paragone.EngineError(f"{at} ended the download before it was complete.", hint=_AGAIN)
+        case httpx.HTTPError() | httpx.StreamError() if begun:
+            sentence = f"{at} closed the connection in the middle of the download."
+            return paragone.EngineError(sentence, hint=_AGAIN)
+    return faults.explain(error, endpoint, model=model)

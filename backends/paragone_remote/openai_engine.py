@@ -16,8 +16,9 @@ from paragone.json_values import JsonObject, count_at, flag_at, list_at, object_
 from paragone.options import build
 from paragone.shared_options import draw_seed
 from paragone_remote import answers, faults
+from paragone_remote import openai_requests as requests
+from paragone_remote import openai_servers as servers
 from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
-from paragone_remote.openai_api import requests, servers
 from paragone_remote.options import OpenAISampling, without_surrogates
 from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
 

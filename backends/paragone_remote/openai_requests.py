@@ -17,8 +17,8 @@ from paragone.json_values import JsonObject
 from paragone.options import describe
 from paragone.shared_options import thinking_choice
 from paragone_remote import answers
+from paragone_remote import openai_servers as servers
 from paragone_remote.faults import FAULTS, read_object
-from paragone_remote.openai_api import servers
 from paragone_remote.options import OpenAISampling
 from paragone_remote.transport import Refusal
 
