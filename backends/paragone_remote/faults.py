@@ -4,7 +4,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -14,7 +14,6 @@ from paragone import (
     ContextOverflow,
     EngineError,
     InputError,
-    Json,
     ParagoneError,
     crash_causes,
     json_values,
@@ -331,7 +330,7 @@ async def await_reply(
 async def ask(
     http: EndpointClient,
     path: str,
-    body: Mapping[str, Json] | None = None,
+    body: json_values.JsonObject | None = None,
     *,
     model: str = "",
     seconds: float | None = None,

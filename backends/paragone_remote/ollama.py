@@ -12,7 +12,9 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 import httpx
 
 import paragone
-from paragone import json_values, shared_options, texts
+from paragone import json_values as values
+from paragone import shared_options, texts
+from paragone.json_values import JsonObject
 from paragone.options import build
 from paragone.options import describe as describe_options
 from paragone_remote import answers, engine, faults, transport
@@ -23,10 +25,10 @@ from paragone_remote.endpoint import Endpoint, make_endpoint
 NANO = 1e-9
 
 
-def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
-    read, written = (json_values.count_at(chunk, name) for name in ("prompt_eval_count", "eval_count"))
+def read_finish(chunk: JsonObject, now: float) -> paragone.Finish:
+    read, written = (values.count_at(chunk, name) for name in ("prompt_eval_count", "eval_count"))
     prefill, decode = (
-        json_values.duration_at(chunk, name, unit=NANO) for name in ("prompt_eval_duration", "eval_duration")
+        values.duration_at(chunk, name, unit=NANO) for name in ("prompt_eval_duration", "eval_duration")
     )
     return paragone.Finish(
         reason="length" if chunk.get("done_reason") == "length" else "stop",
@@ -37,7 +39,7 @@ def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
 
 
 def make_body(
-    base: Mapping[str, paragone.Json], request: paragone.RunRequest, sampling: remote_options.OllamaSampling
+    base: JsonObject, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
 ) -> dict[str, paragone.Json]:
     """Return the body of a chat request. `base` has the fields that all requests of an engine share. Raises InputError."""
     messages: list[paragone.Json] = []
@@ -49,7 +51,7 @@ def make_body(
             turn["images"] = [image.data for image in message.images]
         messages.append(turn)
     body: dict[str, paragone.Json] = {**base, "messages": messages}
-    options = dict(json_values.object_at(base, "options"))
+    options = dict(values.object_at(base, "options"))
     for name, value in answers.set_options(sampling).items():
         if name not in ("thinking", "json_schema"):
             options[_NAMES.get(name, name)] = value
@@ -57,7 +59,7 @@ def make_body(
     if sampling.thinking is not None:
         body["think"] = sampling.thinking
     if sampling.json_schema is not None:
-        body["format"] = json_values.read_schema(sampling.json_schema)
+        body["format"] = values.read_schema(sampling.json_schema)
     if request.logprobs is not None:
         body["logprobs"] = True
         body["top_logprobs"] = min(request.logprobs, 20)
@@ -123,8 +125,8 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         self,
         model: engine.RemoteModel,
         *,
-        base: Mapping[str, paragone.Json],
-        parameters: Mapping[str, paragone.Json],
+        base: JsonObject,
+        parameters: JsonObject,
         renders: bool,
     ) -> None:
         """`base` has the fields of all requests, `parameters` are those of the Modelfile, `renders`: it renders prompts."""
@@ -147,7 +149,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
             whole = await api.rendered(self._http, body) if self._renders else None
             is_open = whole is not None and whole.endswith(answer.text)
             if not is_open and self._renders and not answers.has_images(request.messages):
-                earlier = json_values.list_at(body, "messages")[:-1]
+                earlier = values.list_at(body, "messages")[:-1]
                 before = await api.rendered(self._http, {**body, "messages": earlier})
                 if before is not None:
                     self._raw_prompt = before + answers.unfinished_text(answer, before)
@@ -160,12 +162,12 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         async with contextlib.aclosing(api.answer_parts(self._http, body)) as chunks:
             async for chunk in chunks:
                 now = time.monotonic()
-                message = json_values.object_at(chunk, "message")
-                entries = () if request.logprobs is None else json_values.objects_at(chunk, "logprobs")
+                message = values.object_at(chunk, "message")
+                entries = () if request.logprobs is None else values.objects_at(chunk, "logprobs")
                 for token in answers.tokens_of(
-                    json_values.text_at(message, "content"),
+                    values.text_at(message, "content"),
                     tuple(answers.scored_tokens(entries)),
-                    thinking=json_values.text_at(message, "thinking"),
+                    thinking=values.text_at(message, "thinking"),
                     top=request.logprobs or 0,
                     time=now,
                 ):
@@ -173,10 +175,10 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
                     yield token
                 if not chunk.get("done"):
                     continue
-                if request.logprobs is not None and json_values.count_at(chunk, "eval_count") and not scored:
+                if request.logprobs is not None and values.count_at(chunk, "eval_count") and not scored:
                     sentence = "The server returned no log-probabilities; Ollama supports them from version 0.12.11 on."
                     yield paragone.Caution(code="no-logprobs", sentence=sentence)
-                load = json_values.duration_at(chunk, "load_duration", unit=NANO)
+                load = values.duration_at(chunk, "load_duration", unit=NANO)
                 if load is not None and load > _SLOW_LOAD_S:
                     sentence = f"The server loaded the model first, which took {load:.1f} s of the time to the first token."
                     yield paragone.Caution(code="reloaded", sentence=sentence)
@@ -196,7 +198,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
     ) -> paragone.RunSettings:
         in_force = {**self._parameters, **answers.set_options(sampling)}
-        return paragone.RunSettings(seed=json_values.count_at(in_force.get("seed")), sampling=in_force)
+        return paragone.RunSettings(seed=values.count_at(in_force.get("seed")), sampling=in_force)
 
     def _ask_prompt(
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
@@ -224,8 +226,8 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
 
         def read() -> paragone.Embeddings:
             data = faults.read_object(reply.text)
-            vectors = json_values.list_at(data, "embeddings")
-            tokens = json_values.count_at(data, "prompt_eval_count")
+            vectors = values.list_at(data, "embeddings")
+            tokens = values.count_at(data, "prompt_eval_count")
             return answers.embeddings_of(vectors, tokens, texts=len(texts))
 
         return await asyncio.to_thread(read)
@@ -238,13 +240,13 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
 class OllamaLoader(engine.ModelLoader):
     """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
-    def __init__(self, http: transport.EndpointClient, base: Mapping[str, paragone.Json]) -> None:
+    def __init__(self, http: transport.EndpointClient, base: JsonObject) -> None:
         super().__init__(http)
         self._base = base
 
     async def loaded(self) -> frozenset[str]:
         running = await api.listed(self.http, "/api/ps")
-        return frozenset(api.full_name(json_values.text_at(entry, "model")) for entry in running)
+        return frozenset(api.full_name(values.text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
         del on_progress
@@ -288,7 +290,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             return OllamaEngine(
                 model,
                 base=base,
-                parameters=modelfile_parameters(json_values.text_at(details, "parameters")),
+                parameters=modelfile_parameters(values.text_at(details, "parameters")),
                 renders=api.has(version, api.RECENT, built=False),
             )
 
@@ -297,23 +299,23 @@ async def _size(http: transport.EndpointClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
     with contextlib.suppress(paragone.ParagoneError):  # some proxies pass on chats only
         entry = api.find_model(await api.listed(http), model)
-        return json_values.count_at(entry, "size") or None
+        return values.count_at(entry, "size") or None
     return None
 
 
-async def _details(http: transport.EndpointClient, model: str) -> json_values.JsonObject:
+async def _details(http: transport.EndpointClient, model: str) -> JsonObject:
     try:
         details = await api.ask(http, "/api/show", {"model": model}, model=model)
     except paragone.InputError as error:
         if "no model" not in error.sentence:
             raise
         listed = await api.listed(http)
-        names = [remote_options.plain(json_values.text_at(entry, "model")) for entry in listed]
+        names = [remote_options.plain(values.text_at(entry, "model")) for entry in listed]
         hint = remote_options.other_models(model, names) if names else "The server has no models yet."
         if pull := pull_command(http.endpoint, model):
             hint = f"{hint} To download it: {pull}"
         raise paragone.InputError(error.sentence, hint=hint) from error
-    able = json_values.texts_at(details, "capabilities")
+    able = values.texts_at(details, "capabilities")
     if able and "completion" not in able:
         raise paragone.InputError(
             f"{remote_options.plain(model)} does not generate text: its capabilities are {remote_options.plain(', '.join(able))}."
@@ -321,8 +323,8 @@ async def _details(http: transport.EndpointClient, model: str) -> json_values.Js
     return details
 
 
-def _usual_context(details: json_values.JsonObject) -> int:
-    for line in json_values.text_at(details, "parameters").splitlines():
+def _usual_context(details: JsonObject) -> int:
+    for line in values.text_at(details, "parameters").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
             return int(wanted[1])
@@ -351,31 +353,31 @@ def _loaded(
     model: str,
     endpoint: Endpoint,
     version: str,
-    details: json_values.JsonObject,
-    running: json_values.JsonObject | None,
+    details: JsonObject,
+    running: JsonObject | None,
     size: int | None,
     context: int,
     options: remote_options.OllamaLoadOptions,
     evictions: Sequence[paragone.Caution],
 ) -> paragone.LoadedModel:
     facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.shown}
-    if able := json_values.texts_at(details, "capabilities"):
+    if able := values.texts_at(details, "capabilities"):
         facts["capabilities"] = endpoint.quote(", ".join(able))
-    if template := json_values.text_at(details, "template"):
+    if template := values.text_at(details, "template"):
         facts["chat template"] = remote_options.lines(template)
-    if weights := json_values.count_at(details, "model_info", "general.parameter_count"):
+    if weights := values.count_at(details, "model_info", "general.parameter_count"):
         facts["parameters"] = str(weights)
     for name, value in (("threads", options.num_thread), ("batch size", options.num_batch)):
         if value is not None:
             facts[name] = str(value)
-    in_memory, in_vram = json_values.count_at(running, "size"), json_values.count_at(running, "size_vram")
+    in_memory, in_vram = values.count_at(running, "size"), values.count_at(running, "size_vram")
     if in_memory and in_vram is not None:
         facts["in memory"] = (
             f"{texts.size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
         )
-    in_force = json_values.count_at(running, "context_length")
+    in_force = values.count_at(running, "context_length")
     cautions: list[paragone.Caution] = []
-    if json_values.text_at(details, "template").strip() == _BARE_TEMPLATE:
+    if values.text_at(details, "template").strip() == _BARE_TEMPLATE:
         sentence = f"{remote_options.plain(model)} has no chat template: the model continues the plain text of the messages."
         cautions.append(paragone.Caution(code="no-chat-template", sentence=sentence))
     trained = api.trained_context(details)
@@ -400,8 +402,7 @@ def _loaded(
         name=remote_options.plain(model),
         context=in_force or context,
         size=size,
-        quantization=remote_options.plain(json_values.text_at(details, "details", "quantization_level"))
-        or None,
+        quantization=remote_options.plain(values.text_at(details, "details", "quantization_level")) or None,
         architecture=api.architecture(details),
         vision="vision" in able if able else None,
         capabilities=paragone.Capabilities(
@@ -430,28 +431,26 @@ async def describe(
     entries = await api.listed(http)
     turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(entry: json_values.JsonObject) -> paragone.ModelInfo:
+    async def one(entry: JsonObject) -> paragone.ModelInfo:
         async with turn:
             info = await _info(http, entry)
             return dataclasses.replace(
-                info, is_loaded=api.find_model(loaded, json_values.text_at(entry, "model")) is not None
+                info, is_loaded=api.find_model(loaded, values.text_at(entry, "model")) is not None
             )
 
-    models = tuple(
-        await asyncio.gather(*(one(entry) for entry in entries if json_values.text_at(entry, "model")))
-    )
+    models = tuple(await asyncio.gather(*(one(entry) for entry in entries if values.text_at(entry, "model"))))
     facts = {"server": f"Ollama {http.endpoint.quote(version)}", "models": str(len(models))}
     if loaded:
         facts["loaded"] = ", ".join(_described(entry) for entry in loaded)
     return facts, models, True
 
 
-async def _info(http: transport.EndpointClient, entry: json_values.JsonObject) -> paragone.ModelInfo:
-    model = json_values.text_at(entry, "model")
+async def _info(http: transport.EndpointClient, entry: JsonObject) -> paragone.ModelInfo:
+    model = values.text_at(entry, "model")
     name = remote_options.plain(model)
     aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
-    size = json_values.count_at(entry, "size")
-    quantization = remote_options.plain(json_values.text_at(entry, "details", "quantization_level")) or None
+    size = values.count_at(entry, "size")
+    quantization = remote_options.plain(values.text_at(entry, "details", "quantization_level")) or None
     info = paragone.ModelInfo(model=name, name=name, size=size, quantization=quantization, aliases=aliases)
     if name != model:
         return dataclasses.replace(info, aliases=(), problem="Its name has unprintable characters.")
@@ -459,7 +458,7 @@ async def _info(http: transport.EndpointClient, entry: json_values.JsonObject) -
         details = await api.ask(http, "/api/show", {"model": model}, model=model)
     except paragone.ParagoneError as error:
         return dataclasses.replace(info, problem=error.sentence)
-    able = json_values.texts_at(details, "capabilities")
+    able = values.texts_at(details, "capabilities")
     return dataclasses.replace(
         info,
         context=api.trained_context(details),
@@ -469,9 +468,9 @@ async def _info(http: transport.EndpointClient, entry: json_values.JsonObject) -
     )
 
 
-def _described(entry: json_values.JsonObject) -> str:
-    name = remote_options.plain(json_values.text_at(entry, "model"))
-    size, in_vram = json_values.count_at(entry, "size"), json_values.count_at(entry, "size_vram")
+def _described(entry: JsonObject) -> str:
+    name = remote_options.plain(values.text_at(entry, "model"))
+    size, in_vram = values.count_at(entry, "size"), values.count_at(entry, "size_vram")
     if not size:
         return name
     return f"{name} ({texts.size_text(size)}, {(in_vram or 0) / size:.0%} in VRAM)"
@@ -485,9 +484,7 @@ _NO_REPLY = re.compile(r"\b(Get|Head) \"")
 _AGAIN = "Pull the model again when the server is running."
 
 
-async def pull(
-    model: str, options: Mapping[str, paragone.Json]
-) -> AsyncGenerator[paragone.PullProgress, None]:
+async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullProgress, None]:
     """Yield the progress of the download. Closing the generator closes the request, which stops the download."""
     endpoint = await make_endpoint(build(remote_options.OllamaLoadOptions, options, owner="Ollama"))
     layers: dict[str, tuple[int, int]] = {}
@@ -508,13 +505,13 @@ async def pull(
             if part.get("status") == "success":
                 return
             begun = True
-            digest, size = json_values.text_at(part, "digest"), json_values.count_at(part, "total")
+            digest, size = values.text_at(part, "digest"), values.count_at(part, "total")
             if digest and size:
                 before = layers.get(digest, (0, 0))
-                now = layers[digest] = (min(json_values.count_at(part, "completed") or 0, size), size)
+                now = layers[digest] = (min(values.count_at(part, "completed") or 0, size), size)
                 done, total = done + now[0] - before[0], total + now[1] - before[1]
             yield paragone.PullProgress(
-                status=remote_options.plain(json_values.text_at(part, "status")),
+                status=remote_options.plain(values.text_at(part, "status")),
                 done=done,
                 total=total or None,
             )

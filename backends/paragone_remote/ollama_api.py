@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from urllib.parse import urlsplit
 
 import paragone
@@ -51,7 +51,7 @@ _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 async def ask(
     http: transport.EndpointClient,
     path: str,
-    body: Mapping[str, paragone.Json] | None = None,
+    body: JsonObject | None = None,
     *,
     model: str = "",
     seconds: float | None = None,
@@ -78,7 +78,7 @@ async def version_of(http: transport.EndpointClient) -> str:
     return version
 
 
-async def rendered(http: transport.EndpointClient, body: Mapping[str, paragone.Json]) -> str | None:
+async def rendered(http: transport.EndpointClient, body: JsonObject) -> str | None:
     """Return a chat's rendered prompt; None if the server renders none: it then answers, with one token at most."""
     options = {**object_at(body, "options"), "num_predict": 1}
     body = {**body, "options": options, "stream": False, "_debug_render_only": True}
@@ -86,9 +86,7 @@ async def rendered(http: transport.EndpointClient, body: Mapping[str, paragone.J
     return without_surrogates(found) if isinstance(found, str) else None
 
 
-async def answer_parts(
-    http: transport.EndpointClient, body: Mapping[str, paragone.Json]
-) -> AsyncGenerator[JsonObject, None]:
+async def answer_parts(http: transport.EndpointClient, body: JsonObject) -> AsyncGenerator[JsonObject, None]:
     """Yield the parts of a streamed answer to a chat, or to a plain text `prompt`, in the form of a chat's parts."""
     is_raw = "prompt" in body
     async with contextlib.aclosing(parts(http, "/api/generate" if is_raw else "/api/chat", body)) as pieces:
@@ -100,7 +98,7 @@ async def answer_parts(
 
 
 async def parts(
-    http: transport.EndpointClient, path: str, body: Mapping[str, paragone.Json]
+    http: transport.EndpointClient, path: str, body: JsonObject
 ) -> AsyncGenerator[JsonObject, None]:
     """Yield the objects of a streamed reply, one in each line. Raises the exceptions in `faults.FAULTS`."""
     url = f"{http.endpoint.root}{path}"

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
 import httpx
 
@@ -225,7 +225,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             )
         if answers.has_images(request.messages):
             raise self._unable("does not report the tokens of images.")
-        body: Mapping[str, paragone.Json] = {"prompt": request.text}
+        body: JsonObject = {"prompt": request.text}
         if request.messages:
             body = self._accepted_body(paragone.RunRequest(messages=request.messages), sampling)
         rendered = self._rendered(body, ids=True)
@@ -280,7 +280,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         reply = await self._post("/tokenize", {"model": self._model, **every})
         return await asyncio.to_thread(_vocabulary_of, reply, size)
 
-    async def _rendered(self, body: Mapping[str, paragone.Json], *, ids: bool) -> paragone.TokenizedText:
+    async def _rendered(self, body: JsonObject, *, ids: bool) -> paragone.TokenizedText:
         if isinstance(text := body.get("prompt"), str):
             return paragone.TokenizedText(text=text, ids=await self._ids_of_text(text) if ids else ())
         wanted: dict[str, paragone.Json] = {name: body[name] for name in _RENDERED if name in body}
@@ -303,13 +303,13 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         path, field, others = self._server.kind.tokenize
         return _ids(await self._post(path, {"model": self._model, field: text, **others}))
 
-    async def _post(self, path: str, body: Mapping[str, paragone.Json]) -> JsonObject:
+    async def _post(self, path: str, body: JsonObject) -> JsonObject:
         reply = await self._http.post(self._endpoint.root + path, json=body)
         # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
         return await asyncio.to_thread(faults.read_object, reply.text)
 
     async def _events(
-        self, body: Mapping[str, paragone.Json], request: paragone.RunRequest
+        self, body: JsonObject, request: paragone.RunRequest
     ) -> AsyncGenerator[paragone.Event, None]:
         state = requests.StreamedAnswer(raw=self._is_raw(request), logprobs=request.logprobs)
         path = "/completions" if state.raw else "/chat/completions"
@@ -343,7 +343,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         yield paragone.Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 
     def _cautions_of_refused(
-        self, wanted: Mapping[str, paragone.Json], request: paragone.RunRequest
+        self, wanted: JsonObject, request: paragone.RunRequest
     ) -> Iterator[paragone.Caution]:
         for name in self._refused_fields.left_out(wanted):
             if name == "seed" and request.sampling.get("seed") is None:

@@ -221,9 +221,7 @@ _PAUSE = 0.5
 """Seconds between two requests to a server that downloads or loads a model."""
 
 
-async def pull(
-    model: str, options: Mapping[str, paragone.Json]
-) -> AsyncGenerator[paragone.PullProgress, None]:
+async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullProgress, None]:
     """Yield the progress of the download, which nothing can stop. Raises InputError if the server downloads no models."""
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
     at = endpoint.where

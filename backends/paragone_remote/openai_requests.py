@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field, replace
 
 import httpx
@@ -141,10 +141,10 @@ _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
 
 class RefusedFields(set[str]):
-    def without_refused(self, body: Mapping[str, paragone.Json]) -> dict[str, paragone.Json]:
+    def without_refused(self, body: JsonObject) -> dict[str, paragone.Json]:
         return {name: value for name, value in body.items() if name not in self}
 
-    def learn(self, refusal: Refusal, body: Mapping[str, paragone.Json]) -> bool:
+    def learn(self, refusal: Refusal, body: JsonObject) -> bool:
         if refusal.status not in _LEARNS_FROM:
             return False
         sent = [name for name in EXTRAS if name in body]
@@ -154,7 +154,7 @@ class RefusedFields(set[str]):
         self.update(named)
         return bool(named)
 
-    def left_out(self, body: Mapping[str, paragone.Json]) -> list[str]:
+    def left_out(self, body: JsonObject) -> list[str]:
         return sorted({EXTRAS[name] for name in body if name in self} - {""})
 
 
@@ -261,7 +261,7 @@ _END_PATIENCE = 1.0
 
 
 async def streamed(
-    http: httpx.AsyncClient, path: str, body: Mapping[str, paragone.Json], *, hangs_up: bool
+    http: httpx.AsyncClient, path: str, body: JsonObject, *, hangs_up: bool
 ) -> AsyncGenerator[JsonObject, None]:
     """Yield the parts of a streamed answer. `hangs_up`: the server closes the connection in spite of its keep-alive."""
     # A request is lost if it is sent on a connection that the server has closed unnoticed.
@@ -277,7 +277,7 @@ async def streamed(
                 yield read_object(event.data, invalid=_NOT_THE_PROTOCOL)
 
 
-async def repeat_for_error(http: httpx.AsyncClient, path: str, body: Mapping[str, paragone.Json]) -> None:
+async def repeat_for_error(http: httpx.AsyncClient, path: str, body: JsonObject) -> None:
     """Repeat a failed request without a stream and for one token, to get the error that the stream did not report."""
     short = {name: value for name, value in body.items() if name != "stream_options"} | {"max_tokens": 1}
     await http.post(path, json=short)

@@ -1,14 +1,13 @@
 """Identify an OpenAI-compatible server by the paths that only this kind of server has, and read what it reports."""
 
 import asyncio
-import contextlib
 import dataclasses
 import hashlib
 import json
 import re
 import shlex
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from urllib.parse import quote
@@ -93,7 +92,7 @@ class Kind:
     penalty: str = "repeat_penalty"
     schema_in_chat: SchemaFields = _strict_format
     schema_in_completion: SchemaFields | None = None
-    tokenize: tuple[str, str, Mapping[str, Json]] | None = None
+    tokenize: tuple[str, str, JsonObject] | None = None
     """The path that tokenizes a plain text, the field for the text, and other fields."""
 
     @property
@@ -171,7 +170,7 @@ class ServerProperties:
     has_slots: bool = False
     seed: int | None = None
     """The server's own seed for requests without a seed; None if the server reports none."""
-    defaults: Mapping[str, Json] = field(default_factory=dict)
+    defaults: JsonObject = field(default_factory=dict)
     """The server's default sampling options, as far as known, by paragone's option names."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Standard facts (`paragone.facts`) that the server reports about itself."""
@@ -269,8 +268,13 @@ async def of_model(http: transport.EndpointClient, server: ServerProperties, mod
         if _is_llama_server(props):
             behind = _llama_server(props)
             # Requests pass through llama-swap, which can change the settings: only the model's properties are certain.
-            certain = ("context", "vision", "template", "model_file")
-            return dataclasses.replace(server, **{name: getattr(behind, name) for name in certain})
+            return dataclasses.replace(
+                server,
+                context=behind.context,
+                vision=behind.vision,
+                template=behind.template,
+                model_file=behind.model_file,
+            )
     if server.kind.name == "LM Studio":
         described = await faults.optional_data(http, "/api/v1/models")
         return dataclasses.replace(server, context=_loaded_context(described, model))
@@ -359,9 +363,6 @@ def _llama_server(props: JsonObject) -> ServerProperties:
     )
 
 
-_NAMED = 5
-
-
 def identity_of(
     model: str, listed: Sequence[ModelInfo], server: ServerProperties, *, answered_as: str = ""
 ) -> dict[str, str]:
@@ -374,7 +375,7 @@ def identity_of(
     entry = next((info for info in listed if info.model == model), None)
     known: dict[str, object] = {"server": server.title}
     if entry is None:
-        known["model"] = f"missing now (the server has: {', '.join(names[:_NAMED]) or 'none'})"
+        known["model"] = f"missing now (the server has: {', '.join(names[:5]) or 'none'})"
     else:
         known["model"] = answered_as if answered_as in names else model
         size = f"{entry.size:,} bytes" if entry.size else None
@@ -411,19 +412,14 @@ async def find_launch(http: transport.EndpointClient, model: str) -> tuple[tuple
 
 def _shown(command: Sequence[str]) -> tuple[str, ...]:
     """Return the arguments after the program, without arguments that name the model or an address, or are secret."""
-    return tuple(shlex.join(group) for group in _groups(command[1:]) if not _OWN.fullmatch(group[0]))
-
-
-def _groups(arguments: Sequence[str]) -> Iterator[list[str]]:
-    group: list[str] = []
-    for argument in arguments:
-        if _FLAG.match(argument) and group:
-            yield group
-            group = []
+    groups: list[list[str]] = []
+    for argument in command[1:]:
+        is_name = _FLAG.match(argument)
+        if is_name or not groups:
+            groups.append([])
         name, equals, value = argument.partition("=")
-        group += [name, value] if equals and _FLAG.match(argument) else [argument]
-    if group:
-        yield group
+        groups[-1] += [name, value] if equals and is_name else [argument]
+    return tuple(shlex.join(group) for group in groups if not _OWN.fullmatch(group[0]))
 
 
 FINGERPRINT = "fp_ollama"
@@ -455,10 +451,8 @@ async def with_queue(
                 yield Queued(time=time.monotonic())
         event = first.result()
     finally:
-        if not first.done():
-            first.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await first
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
     while event is not None:
         yield event
         event = await anext(events, None)
