@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -13,9 +12,8 @@ import paragone
 from paragone.answer_text import THINKING_TAGS, AnswerText
 from paragone.json_values import JsonObject, count_at, number_at, objects_at, text_at
 from paragone.options import as_values
-from paragone_remote.faults import FAULTS
 from paragone_remote.options import without_surrogates
-from paragone_remote.transport import InvalidReply, Stopped, Wait
+from paragone_remote.transport import InvalidReply
 
 MAY_NOT_CONTINUE = paragone.Caution(
     code="may-not-continue", sentence="This server may start a new answer instead of continuing the last one."
@@ -54,9 +52,6 @@ def unfinished_text(answer: paragone.Message, before: str = "") -> str:
     return f"{opening}{answer.thinking}\n{tags.close}\n\n{answer.text}"
 
 
-_PATIENCE = 2.0
-
-
 def set_options(sampling: paragone.Options) -> dict[str, paragone.Json]:
     """Return the values of the options that are set. Other options are not sent: the server has defaults of its own."""
     return {name: value for name, value in as_values(sampling).items() if value is not None and value != []}
@@ -64,42 +59,6 @@ def set_options(sampling: paragone.Options) -> dict[str, paragone.Json]:
 
 AskPrompt: TypeAlias = Callable[[], Awaitable[paragone.TokenizedText]]
 """Requests a rendered prompt, perhaps without ids. Raises ParagoneError or the exceptions in `faults.FAULTS`."""
-
-
-class SettingsReport:
-    """Reports the settings of one run with the server's first event, or with the last if `ask` requests the prompt.
-
-    An earlier request for the prompt delayed the first token by 7 ms on llama-server, and by 60 ms on Ollama.
-    """
-
-    def __init__(self, known: Callable[[], paragone.RunSettings], ask: AskPrompt | None) -> None:
-        self._known = known
-        self._ask = ask
-        self._accepted: paragone.RunSettings | None = None
-        self._is_reported = False
-
-    async def due(self, wait: Wait, *, last: bool) -> paragone.RunSettings | None:
-        """Return the settings if they must be reported before the current event, which may be the last."""
-        if self._is_reported:
-            return None
-        if self._accepted is None:
-            self._accepted = self._known()
-        if self._ask is not None:
-            if not last:
-                return None
-            # the answer is complete without the prompt
-            with contextlib.suppress(*FAULTS, Stopped, paragone.ParagoneError):
-                prompt = await wait.within(_PATIENCE, self._ask())
-                text = prompt.text if prompt.text is not None else self._accepted.prompt
-                ids = prompt.ids or None
-                self._accepted = dataclasses.replace(self._accepted, prompt=text, prompt_ids=ids)
-        return self.rest()
-
-    def rest(self) -> paragone.RunSettings | None:
-        """Return the settings if the server has accepted the run and they are not reported yet."""
-        found = None if self._is_reported else self._accepted
-        self._is_reported = self._is_reported or found is not None
-        return found
 
 
 _TAG = re.compile("|".join(re.escape(tag) for tags in THINKING_TAGS for tag in tags))
