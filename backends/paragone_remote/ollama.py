@@ -222,7 +222,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         if request.ids:
             raise paragone.EngineError("Ollama takes no token ids.")
         texts = request.texts
-        reply = await self._http.post("/api/embed", json={**self._base, "input": texts})
+        reply = await self._http.post(f"{self._endpoint.root}/api/embed", json={**self._base, "input": texts})
 
         def read() -> paragone.Embeddings:
             data = faults.read_object(reply.text)
