@@ -95,7 +95,7 @@ async def test_requests_in_the_queue_of_llama_server_are_told_as_waiting_and_mar
             while answering.phase != "decode":
                 await asyncio.sleep(0.02)
             # from now on: the first answer would take its own prompt for another's
-            monkeypatch.setattr("paragone_remote.openai_api.servers._POLL_S", 0.01)
+            monkeypatch.setattr("paragone_remote.openai_servers._POLL_S", 0.01)
             third = asyncio.create_task(hello(await open_smollm2(one_slot)))
             waiting = second.ask(Prompt(text=STORY))
             while second.state != "queued" or not events:
