@@ -13,7 +13,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import document, executor, replay_engines
+from paragone_workbench.experiments import document, replay_engines, suite_engine
 from paragone_workbench.experiments import replay as replays
 from paragone_workbench.experiments.recorded_runs import RecordedRun, recorded_runs
 from paragone_workbench.files.exporting import write_report
@@ -95,7 +95,7 @@ class _Progress(StatusLine):
 
     def __init__(self, total: int) -> None:
         super().__init__()
-        self._runs = executor.EngineProgress(name="", total=total, began=time.monotonic())
+        self._runs = suite_engine.EngineProgress(name="", total=total, began=time.monotonic())
         self._update()
 
     def repeated(self) -> None:
@@ -112,7 +112,7 @@ class _Progress(StatusLine):
 
     @property
     def _text(self) -> str:
-        left = executor.seconds_left([self._runs], at_once=False)
+        left = suite_engine.seconds_left([self._runs], at_once=False)
         rest = "" if left is None else f", {formats.duration(left)} left"
         return f"{self._runs.done:,} of {self._runs.total:,} runs{rest}"
 

@@ -21,7 +21,6 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import (
     assertions,
     comparison_rows,
-    executor,
     identity,
     results,
     suite_file,
@@ -179,7 +178,7 @@ class Choice:
         await self._count(experiment)
         try:
             if self.taken:
-                self.on_event(Note(executor.known_text(self.taken, experiment.runs)))
+                self.on_event(Note(results.known_text(self.taken, experiment.runs)))
             await self._measure_throughputs()
             await self._compare()
             await self._look_up()

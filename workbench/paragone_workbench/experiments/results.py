@@ -130,6 +130,10 @@ async def take_known_runs(
     return taken + await take()
 
 
+def known_text(taken: int, total: int) -> str:
+    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
+
+
 async def _checked(run: KnownRun, cells: Mapping[RunKey, suite.Cell], catalog: AssertionCatalog) -> KnownRun:
     if run.result is None:
         return run
