@@ -111,9 +111,7 @@ async def _export(
         by_name = {definition.name: definition for definition in experiment.engines}
         for name, path in zip(names, paths, strict=True):
             engine = batches.batch_engine(by_name[name], registry)
-            requests = await batches.write_batch(
-                history, experiment, engine, path, chosen=request.chosen, retry_failed=args.retry_failed
-            )
+            requests = await batches.write_batch(history, experiment, request, engine, path)
             if not requests:
                 output.note(f"{name} has no unfinished runs; no file is written.")
                 continue

@@ -136,7 +136,11 @@ def known_fidelity(
     for measurement, name, item in greedy:
         prompts = item.get("prompts")
         if isinstance(prompts, int) and prompts >= fewest_answers:
-            about: dict[str, Json] = {"candidate": name, "reference": reference, "created": measurement.created}
+            about: dict[str, Json] = {
+                "candidate": name,
+                "reference": reference,
+                "created": measurement.created,
+            }
             answers.setdefault(name, {**item, **about})
     return _of_all(by_text, (None, WINDOW), candidates), answers
 

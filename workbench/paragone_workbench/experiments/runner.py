@@ -239,14 +239,7 @@ class SuiteRunner:
         return engine
 
     async def _drain(self, engines: Sequence[int]) -> None:
-        request = self.request
-        cells = suite.unfinished_cells(
-            self.history,
-            self.experiment,
-            engines,
-            chosen=request.chosen,
-            retry_failed=request.retry_failed,
-        )
+        cells = suite.unfinished_cells(self.history, self.experiment, self.request, engines)
         await self._for_each(cells, self._answer, max(self._engine(index).width for index in engines))
 
     async def _for_each(
