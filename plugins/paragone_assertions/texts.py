@@ -114,7 +114,7 @@ class Regex(LimitedAssertion[RegexOptions]):
 
     async def check(self, answer: Answer, options: RegexOptions, judge: Judge) -> Verdict:
         """Search the answer. Raises NoVerdict if the search takes too long."""
-        result = await self._process.run({"job": "search", "pattern": options.pattern, "text": answer.text})
+        result = await self.run({"job": "search", "pattern": options.pattern, "text": answer.text})
         found = result["found"]
         if not isinstance(found, str):
             return Verdict(passed=False, reason=f"{quoted(options.pattern)} matches nothing in the answer.")
@@ -295,7 +295,7 @@ class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
         text = json_part(answer.text)
         if fault := json_fault(text):
             return Verdict(passed=False, reason=f"The answer is not valid JSON: {fault}.")
-        result = await self._process.run({"job": "validate", "schema": options.schema, "text": text})
+        result = await self.run({"job": "validate", "schema": options.schema, "text": text})
         mismatch = result["fault"]
         if isinstance(mismatch, str):
             return Verdict(passed=False, reason=f"The answer does not match the schema: {mismatch}.")
