@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from paragone import InputError, Message, ParagoneError, WeightsFile
 from paragone.assertions import NoVerdict
 from paragone.wire import to_json
-from paragone_workbench.consent import engine_actions
-from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.experiments import assertions, identity, results, suite
 from paragone_workbench.experiments.suite_engine import EngineProgress, SuiteEngine, WorkingEngine
 from paragone_workbench.runs.run import RunSpec
@@ -24,36 +22,13 @@ from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store.errors import HistoryLocked
 
 if TYPE_CHECKING:
+    from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.experiments.ray_cluster import PlacedEngine
     from paragone_workbench.experiments.ray_engine import ClusterPlan
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.store import Experiment, ExperimentRun, History, Store
     from paragone_workbench.store.experiment_records import AssertionResult
-
-
-def foreign_judges(
-    judges: Mapping[str, EngineDefinition], own: Iterable[EngineDefinition], registry: Registry
-) -> frozenset[str]:
-    known = {to_spec(engine, registry.find(engine.backend)) for engine in own}
-    return frozenset(
-        name for name, judge in judges.items() if to_spec(judge, registry.find(judge.backend)) not in known
-    )
-
-
-def judge_actions(
-    judges: Mapping[str, EngineDefinition],
-    foreign: Iterable[str],
-    registry: Registry,
-    suite: Path,
-    folders: Sequence[str],
-) -> list[str]:
-    """Return what the foreign judges of a suite do outside of the suite's folder. Raises InputError and EngineError."""
-    return [
-        f"the judge {name} gets prompts and answers, and {action}"
-        for name in sorted(foreign)
-        for action in engine_actions(judges[name], registry.get(judges[name].backend), suite, folders)
-    ]
 
 
 T = TypeVar("T")
