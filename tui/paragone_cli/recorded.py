@@ -48,33 +48,30 @@ async def _replay(args: command_arguments.ReplayArguments, context: CommandConte
             if engine.definition.model != engine.recorded.model:
                 output.note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
         replay = replays.Replay(engines, context.registry, history)
-        results: list[replays.ReplayedRun] = []
         async with event_loop.interruptible(replay) as interrupts:
             with _Progress(replay.total) as progress:
                 async for result in replay.runs():
-                    results.append(result)
                     if not args.json:
                         progress.clear()
                         _put_run(result)
                     progress.repeated()
-        left = replay.total - len(results)
         if args.json:
-            output.put_json(replays.replay_json(target, results, skipped, replay.reports, left=left))
+            output.put_json(replay.to_json(target, skipped))
         else:
             for number, reason in skipped.items():
                 output.put_line(f"{number}  left out: {reason}")
-            for report in replay.reports:
+            for engine in replay.engines:
                 output.put()
-                output.put_line(f"{report.engine}: weights {replays.weights_sentence(report.weights)}")
-                for change in report.changes:
+                output.put_line(f"{engine.recorded.name}: weights {engine.weights.sentence}")
+                for change in engine.changes:
                     output.put_line(
                         f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip()
                     )
             output.put()
-            output.put_line(replays.replay_verdict(results, replay.reports, left=left))
+            output.put_line(replay.verdict)
         if interrupts.interrupted:
             return INTERRUPTED
-        return int(not all(result.same for result in results))
+        return int(not all(result.same for result in replay.results))
 
 
 async def _find(history: History, target: str) -> Sequence[RecordedRun]:
