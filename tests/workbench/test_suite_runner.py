@@ -208,7 +208,7 @@ async def test_judges_are_asked_after_all_runs_and_opened_once(suites):
     ]
     assert "no clear verdict" in next(it.reason for it in runs[-1].checks)
     progress = suites.runner.progress[0]
-    assert (progress.passed, progress.not_passed, progress.undecided) == (2, 3, 1)
+    assert progress.verdicts == {True: 2, False: 3, None: 1}
 
 
 async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(suites):
@@ -216,10 +216,10 @@ async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(s
     events = await suites.run(made, A, judges=[engine("judge")])
     assert asked(events)[2:] == ["judge: x X", "judge: nonsense z NONSENSE Z"]
     assert await suites.run(made, A, judges=[engine("judge")]) == []
-    assert suites.runner.progress[0].undecided == 1
+    assert suites.runner.progress[0].verdicts[None] == 1
     events = await suites.run(made, A, judges=[engine("judge")], retry_failed=True)
     assert asked(events) == ["judge: nonsense z NONSENSE Z"]
-    assert suites.runner.progress[0].undecided == 1
+    assert suites.runner.progress[0].verdicts[None] == 1
 
 
 async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(suites, monkeypatch):

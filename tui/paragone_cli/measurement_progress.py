@@ -157,11 +157,10 @@ class SuiteTable(StatusLine):
 
 
 def _passed(progress: EngineProgress) -> str:
-    verdicts = progress.passed + progress.not_passed
-    undecided = f"{progress.undecided:,} undecided" if progress.undecided else ""
-    return (
-        ", ".join(filter(None, (f"{progress.passed:,}/{verdicts:,}" if verdicts else "", undecided))) or "–"
-    )
+    passed, failed, unknown = (progress.verdicts[verdict] for verdict in (True, False, None))
+    shown = [f"{passed:,}/{passed + failed:,}"] if passed or failed else []
+    shown += [f"{unknown:,} undecided"] if unknown else []
+    return ", ".join(shown) or "–"
 
 
 def _state(progress: EngineProgress) -> str:

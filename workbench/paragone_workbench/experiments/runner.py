@@ -133,7 +133,10 @@ class SuiteRunner:
         number = self.experiment.number
         for count in await self.history.call(lambda store: store.experiments.counts(number, request.chosen)):
             if count.state == "done" or not request.retry_failed:
-                self.progress[count.engine_index].count_saved(count)
+                progress = self.progress[count.engine_index]
+                progress.done += count.runs
+                progress.failed += count.runs if count.state == "failed" else 0
+                progress.verdicts.update({True: count.passed, False: count.not_passed, None: count.undecided})
         for index in range(len(self.progress)):
             await self._identify(number, index)
 
@@ -261,7 +264,7 @@ class SuiteRunner:
         progress.done += 1
         progress.now += 1
         progress.failed += result.state == "failed"
-        progress.count_results(checks)
+        progress.verdicts.update(check.passed for check in checks)
 
     async def _write(self, call: Callable[[Store], object]) -> None:
         """Execute a call, again and again while another program keeps the history locked, until the runner is stopped."""
@@ -394,7 +397,9 @@ class SuiteRunner:
         await self._write(
             lambda store: store.experiments.save_judgement(run.number, run.result.id, checks, judge.runs)
         )
-        self.progress[run.key.engine_index].count_results(new, instead_of=old)
+        verdicts = self.progress[run.key.engine_index].verdicts
+        verdicts.update(check.passed for check in new)
+        verdicts.subtract(check.passed for check in old)
         self._progressed()
 
 

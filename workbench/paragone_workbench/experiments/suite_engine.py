@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import EngineCrashed, ParagoneError
@@ -15,7 +16,7 @@ from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
 from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.runs.run import Run, RunObserver, RunSpec
-from paragone_workbench.store.experiment_records import AssertionResult, RunCount
+from paragone_workbench.store.experiment_records import AssertionResult
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
@@ -67,16 +68,15 @@ class WorkingEngine(ABC):
 class EngineProgress:
     """The progress of an engine in runs and in results of assertions, including those of earlier commands.
 
-    `done` includes failed runs; `passed`, `not_passed` and `undecided` count results; `now` are the runs of this command.
+    `done` includes failed runs; `now` are the runs of this command.
     """
 
     name: str
     total: int = 0
     done: int = 0
     failed: int = 0
-    passed: int = 0
-    not_passed: int = 0
-    undecided: int = 0
+    verdicts: Counter[bool | None] = field(default_factory=Counter)
+    """Number of results that passed, did not pass, and gave no verdict."""
     now: int = 0
     began: float | None = None
     engine: WorkingEngine | None = None
@@ -89,22 +89,6 @@ class EngineProgress:
     @property
     def left(self) -> int:
         return 0 if self.given_up is not None else self.total - self.done
-
-    def count_saved(self, saved: RunCount) -> None:
-        self.done += saved.runs
-        self.failed += saved.runs if saved.state == "failed" else 0
-        self.passed += saved.passed
-        self.not_passed += saved.not_passed
-        self.undecided += saved.undecided
-
-    def count_results(
-        self, results: Sequence[AssertionResult], *, instead_of: Sequence[AssertionResult] = ()
-    ) -> None:
-        """Count results of assertions, and subtract the replaced results, `instead_of`."""
-        for sign, counted in ((1, results), (-1, instead_of)):
-            self.passed += sign * sum(result.passed is True for result in counted)
-            self.not_passed += sign * sum(result.passed is False for result in counted)
-            self.undecided += sign * sum(result.passed is None for result in counted)
 
 
 def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:
