@@ -251,7 +251,7 @@ async def write_junit(
     One test case is written at a time, so that memory does not grow with the number of runs.
     """
     with replacing(path) as file:
-        xml = XMLGenerator(cast("TextIOBase", file), "utf-8")
+        xml = XMLGenerator(cast("TextIOBase", file), "utf-8", short_empty_elements=True)
         xml.startDocument()
         with _element(xml, "testsuites", {"name": experiment.name}):
             for index, engine in enumerate(totals):
@@ -289,10 +289,14 @@ def _write_case(xml: XMLGenerator, run: ExperimentRun, prompt: suite.SuitePrompt
 
 @contextmanager
 def _element(xml: XMLGenerator, tag: str, attributes: Mapping[str, str]) -> Iterator[None]:
+    """Write an element. Suites and cases are on lines of their own."""
     xml.startElement(tag, AttributesImpl({name: _clean(value) for name, value in attributes.items()}))
+    if tag.startswith("testsuite"):
+        xml.ignorableWhitespace("\n")
     yield
     xml.endElement(tag)
-    xml.ignorableWhitespace("\n")
+    if tag.startswith("test"):
+        xml.ignorableWhitespace("\n")
 
 
 def _clean(text: str) -> str:
