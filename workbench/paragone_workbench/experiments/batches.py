@@ -219,10 +219,8 @@ def _run(data: paragone.Json, custom_id: str, engine: BatchEngine, cell: suite.C
 
 
 def _fault(data: paragone.Json) -> str:
-    """Return why a request failed; empty if it did not.
-
-    `error` is null, a text, or an object with `message` or with `error`; of a failed request, the response can have it.
-    """
+    """Return why a request failed; empty if it did not. `error` is null, a text, or an object with `message` or `error`;
+    the response of a failed request can have it."""
     status = json_values.value_at(data, "response", "status_code")
     fault = json_values.value_at(data, "error") or json_values.value_at(data, "response", "body", "error")
     if not fault and status in (None, 200):

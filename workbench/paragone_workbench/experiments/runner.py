@@ -310,8 +310,9 @@ class SuiteRunner:
         prompts = self.request.suite.prompts
         asked = (self.catalog.asks_engines(spec) for prompt in prompts for spec in prompt.assertions)
         for names in dict.fromkeys(names for names in asked if names):
-            open_runs = self._open_runs(names)
-            async with contextlib.aclosing(open_runs):
+            if self.stopped:
+                return
+            async with contextlib.aclosing(self._open_runs(names)) as open_runs:
                 first = await anext(open_runs, None)
                 if first is not None and not self.stopped:
                     await self._judge_all(names, first, open_runs)
