@@ -17,7 +17,6 @@ from paragone.wire import to_json
 from paragone_workbench.experiments import assertions, identity, results, suite
 from paragone_workbench.experiments.suite_engine import EngineProgress, SuiteEngine, WorkingEngine
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store.errors import HistoryLocked
 
@@ -86,7 +85,7 @@ class SuiteRunner:
     def _new_pool(self) -> EnginePool:
         if self.cluster is not None:
             return EnginePool(self.registry, mode="parallel", requests_per_server=_CLUSTER_REQUESTS)
-        return EnginePool(self.registry, mode=self.request.schedule, requests_per_server=REQUESTS_PER_SERVER)
+        return EnginePool(self.registry, mode=self.request.schedule)
 
     @property
     def stopped(self) -> bool:
@@ -167,15 +166,14 @@ class SuiteRunner:
 
     async def _execute(self, engines: Sequence[int]) -> None:
         """Execute the unfinished runs of the engines with these indices."""
-        request = self.request
         placed = self.cluster.engines if self.cluster is not None else {}
         for index in engines:
-            self.progress[index].engine = self._open(request.engines[index], placed.get(index))
-        there = [index for index in engines if index in placed]
+            self.progress[index].engine = self._open(self.request.engines[index], placed.get(index))
+        is_parallel = self.request.schedule == "parallel"
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._execute_here([index for index in engines if index not in placed]))
-            for group in [[index] for index in there] if request.schedule == "parallel" else [there]:
-                tasks.create_task(self._execute_at_places(group))
+            there = [index for index in engines if index in placed]
+            tasks.create_task(self._drain_all(there, is_parallel=is_parallel))
 
     def _open(self, definition: EngineDefinition, placed: PlacedEngine | None) -> WorkingEngine:
         engine: WorkingEngine
@@ -194,22 +192,24 @@ class SuiteRunner:
         self.at_once = scheduler.order == "parallel"
         if scheduler.decision is not None:
             self.notify(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
-        if scheduler.order == "parallel":
-            async with asyncio.TaskGroup() as tasks:
-                for index in engines:
-                    tasks.create_task(self._drain([index]))
-        elif scheduler.order == "sequential":
+        if scheduler.order == "sequential":
             # Without this wait, the engine that opens first would answer first.
             await asyncio.gather(*(handle.opened() for handle in self._pool.engines))
             await self._drain(engines)
         else:
-            for index in engines:
-                await self._drain([index])
+            await self._drain_all(engines, is_parallel=self.at_once)
 
-    async def _execute_at_places(self, engines: Sequence[int]) -> None:
-        for index in engines:
-            await self._drain([index])
-            await self._engine(index).stop()  # so that the next engine has room
+    async def _drain_all(self, engines: Sequence[int], *, is_parallel: bool) -> None:
+        """Execute the runs of one engine after the other, or of all at the same time."""
+
+        async def drain(group: Sequence[int]) -> None:
+            for index in group:
+                await self._drain([index])
+                await self._engine(index).stop()  # so that the next engine has room
+
+        async with asyncio.TaskGroup() as tasks:
+            for group in [[index] for index in engines] if is_parallel else [engines]:
+                tasks.create_task(drain(group))
 
     def _engine(self, index: int) -> WorkingEngine:
         engine = self.progress[index].engine
