@@ -33,27 +33,19 @@ class Latency(assertions.Assertion[LatencyOptions]):
     async def check(
         self, answer: assertions.Answer, options: LatencyOptions, judge: assertions.Judge
     ) -> assertions.Verdict:
-        passed = True
-        found: list[str] = []
-        if options.max_ttft_s is not None:
-            ttft = _known(answer.ttft_s, "the time to first token")
-            passed &= ttft <= options.max_ttft_s
-            found.append(f"the first token after {ttft:.3g} s")
-        if options.max_total_s is not None:
-            total = _known(answer.total_s, "the time of the whole answer")
-            passed &= total <= options.max_total_s
-            found.append(f"the end after {total:.3g} s")
-        if options.min_decode_tps is not None:
-            rate = _known(answer.decode_tps, "the decode rate")
-            passed &= rate >= options.min_decode_tps
-            found.append(f"{rate:.3g} tokens/s")
+        passed, found = True, []
+        for title, value, least, most, text in (
+            ("time to first token", answer.ttft_s, None, options.max_ttft_s, "the first token after {} s"),
+            ("time of the whole answer", answer.total_s, None, options.max_total_s, "the end after {} s"),
+            ("decode rate", answer.decode_tps, options.min_decode_tps, None, "{} tokens/s"),
+        ):
+            if least is None and most is None:
+                continue
+            if value is None:
+                raise assertions.NoVerdict(f"The {title} is unknown.")
+            passed &= (most is None or value <= most) and (least is None or value >= least)
+            found.append(text.format(f"{value:.3g}"))
         return assertions.Verdict(passed=passed, reason=f"Measured: {', '.join(found)}.")
-
-
-def _known(value: float | None, what: str) -> float:
-    if value is None:
-        raise assertions.NoVerdict(f"{what[0].upper()}{what[1:]} is unknown.")
-    return value
 
 
 _VERDICT = re.compile(r"(?P<marks>[*_`]{0,3})VERDICT: (?P<verdict>PASS|FAIL)(?P=marks)")
