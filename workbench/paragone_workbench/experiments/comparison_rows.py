@@ -26,7 +26,7 @@ from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.errors import StoreError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Metric:
     """A metric of runs. A `timed` one depends on the speed of the machine, and is compared if engines took turns.
 
@@ -36,10 +36,10 @@ class Metric:
 
     name: str
     title: str
+    unit: str
     sentence: str
     words: tuple[str, str] = ("more", "less")
     timed: bool = False
-    unit: str = ""
     factor: float = 1
     digits: int = 1
     where: str = ""
@@ -49,45 +49,36 @@ class Metric:
 
 
 PASS_RATE = Metric(
-    name="pass_rate",
-    title="pass rate",
-    unit="points",
-    factor=100,
-    sentence="{b} passes {amount} {word} often than {a}",
+    "pass_rate", "pass rate", "points", "{b} passes {amount} {word} often than {a}", factor=100
 )
 
 SPEEDS = (
+    Metric("completion_tokens", "completion tokens", "tokens", "{b} generates {amount} {word} than {a}"),
     Metric(
-        name="completion_tokens",
-        title="completion tokens",
-        unit="tokens",
-        sentence="{b} generates {amount} {word} than {a}",
-    ),
-    Metric(
-        name="ttft_s",
-        title="TTFT",
+        "ttft_s",
+        "TTFT",
+        "ms",
+        "{b} takes {amount} {word} to its first token than {a}",
+        words=("longer", "less"),
         timed=True,
-        unit="ms",
         factor=1000,
-        sentence="{b} takes {amount} {word} to its first token than {a}",
-        words=("longer", "less"),
     ),
     Metric(
-        name="decode_tps",
-        title="decode rate",
-        timed=True,
-        unit="tokens/s",
-        sentence="{b} decodes {amount} {word} than {a}",
+        "decode_tps",
+        "decode rate",
+        "tokens/s",
+        "{b} decodes {amount} {word} than {a}",
         words=("faster", "slower"),
+        timed=True,
     ),
     Metric(
-        name="total_s",
-        title="total time",
-        timed=True,
-        unit="s",
-        digits=2,
-        sentence="{b} takes {amount} {word} for an answer than {a}",
+        "total_s",
+        "total time",
+        "s",
+        "{b} takes {amount} {word} for an answer than {a}",
         words=("longer", "less"),
+        timed=True,
+        digits=2,
     ),
 )
 """The metrics of a run's tokens and times. `total_s` is the time to the last token."""
@@ -103,14 +94,9 @@ def in_order(metrics: Iterable[Metric]) -> list[Metric]:
 def score_metric(name: str) -> Metric:
     """Return the metric of a score: of a judge, or of an assertion that checks how many values of a list an answer has."""
     literal = name.replace("{", "{{").replace("}", "}}")
-    return Metric(
-        name=f"score {name}",
-        title=f"score of {name}",
-        digits=3,
-        where=" with this score",
-        sentence=f"{{b}} scores {{amount}} {{word}} than {{a}} in {literal}",
-        words=("higher", "lower"),
-    )
+    sentence = f"{{b}} scores {{amount}} {{word}} than {{a}} in {literal}"
+    words, where = ("higher", "lower"), " with this score"
+    return Metric(f"score {name}", f"score of {name}", "", sentence, words=words, digits=3, where=where)
 
 
 if TYPE_CHECKING:
