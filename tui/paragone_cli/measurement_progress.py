@@ -10,7 +10,7 @@ from paragone_cli.command_line.formats import bar, duration, short_names
 from paragone_cli.command_line.output import note, table_lines
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite_engine import EngineProgress, seconds_left
+from paragone_workbench.experiments.suite_engine import EngineProgress
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import MeasurementStep
 
@@ -140,8 +140,16 @@ class SuiteTable(StatusLine):
         """The time left, or the activity if no runs are executed."""
         if self._doing:
             return self._doing
-        left = seconds_left(self._runner.progress, at_once=self._runner.at_once)
-        return "" if left is None else f"{duration(left)} left"
+        now, engines = time.monotonic(), self._runner.progress
+        begun = [(it, now - it.began) for it in engines if it.began is not None and it.now]
+        if not begun:
+            return ""
+        if self._runner.at_once:
+            left = max(elapsed / engine.now * engine.left for engine, elapsed in begun)
+        else:
+            a_run = max(elapsed for _, elapsed in begun) / sum(engine.now for engine, _ in begun)
+            left = a_run * sum(engine.left for engine in engines)
+        return f"{duration(left)} left"
 
     def _row(self, progress: EngineProgress) -> tuple[str, ...]:
         engine = progress.engine

@@ -13,7 +13,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import document, replay_engines, suite_engine
+from paragone_workbench.experiments import document, replay_engines
 from paragone_workbench.experiments import replay as replays
 from paragone_workbench.experiments.recorded_runs import RecordedRun, recorded_runs
 from paragone_workbench.files.exporting import write_report
@@ -92,26 +92,27 @@ class _Progress(StatusLine):
 
     def __init__(self, total: int) -> None:
         super().__init__()
-        self._runs = suite_engine.EngineProgress(name="", total=total, began=time.monotonic())
+        self._done, self._total, self._began = 0, total, time.monotonic()
         self._update()
 
     def repeated(self) -> None:
-        self._runs.done += 1
-        self._runs.now += 1
-        percent = 100 * self._runs.done // self._runs.total
+        self._done += 1
+        percent = 100 * self._done // self._total
         if self.on:
             self._update()
-        elif self._runs.left and self.passes_step(percent):
+        elif self._done < self._total and self.passes_step(percent):
             output.note(f"{percent}%: {self._text}")
 
     def _update(self) -> None:
-        self.show(self._text if self._runs.left else "comparing the weights")
+        self.show(self._text if self._done < self._total else "comparing the weights")
 
     @property
     def _text(self) -> str:
-        left = suite_engine.seconds_left([self._runs], at_once=False)
-        rest = "" if left is None else f", {formats.duration(left)} left"
-        return f"{self._runs.done:,} of {self._runs.total:,} runs{rest}"
+        rest = ""
+        if self._done:
+            left = (time.monotonic() - self._began) / self._done * (self._total - self._done)
+            rest = f", {formats.duration(left)} left"
+        return f"{self._done:,} of {self._total:,} runs{rest}"
 
 
 def _put_run(result: replays.ReplayedRun) -> None:

@@ -91,18 +91,6 @@ class EngineProgress:
         return 0 if self.given_up is not None else self.total - self.done
 
 
-def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:
-    """Return the expected seconds for all runs, of engines that answer `at_once` or not; None before the first run is finished."""
-    now = time.monotonic()
-    begun = [(engine, now - engine.began) for engine in engines if engine.began is not None and engine.now]
-    if not begun:
-        return None
-    if at_once:
-        return max(elapsed / engine.now * engine.left for engine, elapsed in begun)
-    elapsed = max(elapsed for _, elapsed in begun)
-    return elapsed / sum(engine.now for engine, _ in begun) * sum(engine.left for engine in engines)
-
-
 CRASHES = 3
 """Number of crashes in a row after which an engine is given up."""
 
