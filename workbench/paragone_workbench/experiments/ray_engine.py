@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from paragone import InputError, ParagoneError
 from paragone.texts import counted
@@ -216,7 +216,6 @@ class ClusterPlan:
     cluster: ray_cluster.Cluster
     engines: Mapping[int, PlacedEngine]
     judges: Mapping[str, PlacedEngine]
-    opened: list[ClusterEngine] = field(default_factory=list)
 
     @property
     def sentence(self) -> str:
@@ -230,16 +229,7 @@ class ClusterPlan:
     def open(
         self, placed: PlacedEngine, recorded: EngineDefinition, notify: Callable[[str], object]
     ) -> ClusterEngine:
-        engine = ClusterEngine(self.cluster, placed, recorded, notify)
-        self.opened.append(engine)
-        return engine
-
-    async def close_engines(self) -> None:
-        await asyncio.gather(*(engine.close() for engine in self.opened))
-
-    async def close(self) -> None:
-        await self.close_engines()
-        await self.cluster.leave()
+        return ClusterEngine(self.cluster, placed, recorded, notify)
 
 
 async def plan(text: str, request: suite.SuiteRequest, registry: Registry) -> ClusterPlan:

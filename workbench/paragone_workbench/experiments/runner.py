@@ -108,7 +108,7 @@ class SuiteRunner:
             left = [index for index, progress in enumerate(self.progress) if progress.left]
             if left and not self.stopped:
                 await self._execute(left)
-                await self._pool.close()
+                await self._close_engines()
             await self._digest_weights()
             await self._ask_judges()
         except ParagoneError as error:
@@ -120,9 +120,12 @@ class SuiteRunner:
         await asyncio.gather(self._pool.stop(), *(engine.stop() for engine in self._opened))
 
     async def close(self) -> None:
-        await self._pool.close()
+        await self._close_engines()
         if self.cluster is not None:
-            await self.cluster.close()
+            await self.cluster.cluster.leave()
+
+    async def _close_engines(self) -> None:
+        await asyncio.gather(self._pool.close(), *(engine.close() for engine in self._opened))
 
     async def _count_finished(self) -> None:
         request = self.request
@@ -321,12 +324,9 @@ class SuiteRunner:
         self, names: tuple[str, ...], first: _OpenRun, others: AsyncGenerator[_OpenRun, None]
     ) -> None:
         self._follow(f"{' and '.join(names)} {'judges' if len(names) == 1 else 'judge'} the answers")
-        await self._pool.close()
+        await self._close_engines()
         self._pool = self._new_pool()
-        placed: Mapping[str, PlacedEngine] = {}
-        if self.cluster is not None:
-            await self.cluster.close_engines()
-            placed = self.cluster.judges
+        placed = self.cluster.judges if self.cluster is not None else {}
         judges = {name: self._open(self.request.judges[name], placed.get(name)) for name in names}
 
         def given_up() -> ParagoneError | None:

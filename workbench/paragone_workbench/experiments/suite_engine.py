@@ -63,6 +63,10 @@ class WorkingEngine(ABC):
     async def stop(self) -> None:
         """Stop executing runs."""
 
+    async def close(self) -> None:
+        """End the processes that the engine has started; a pool closes its engines itself."""
+        return
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class EngineProgress:
