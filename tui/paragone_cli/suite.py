@@ -103,9 +103,7 @@ async def _export(
     files: list[Json] = []
     async with command_line.saved.opened_history() as history:
         experiment, _ = await suites.find_or_create(history, request, registry)
-        taken = await results.take_known_runs(
-            history, experiment, request, results.cell_digests(request, registry), catalog
-        )
+        taken = await results.take_known_runs(history, experiment, request, registry, catalog)
         if taken:
             output.note(results.known_text(taken, experiment.runs))
         by_name = {definition.name: definition for definition in experiment.engines}

@@ -170,9 +170,8 @@ class Choice:
         await self._look_up()
         experiment, _ = await find_or_create(self.history, self.request, self.registry)
         self.experiment = experiment
-        digests = results.cell_digests(self.request, self.registry)
         self.taken = await results.take_known_runs(
-            self.history, experiment, self.request, digests, self.catalog
+            self.history, experiment, self.request, self.registry, self.catalog
         )
         self._to_judge = bool(self.request.judges)
         await self._count(experiment)

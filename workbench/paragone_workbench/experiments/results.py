@@ -102,7 +102,7 @@ async def take_known_runs(
     history: History,
     experiment: Experiment,
     request: SuiteRequest,
-    digests_of: Callable[[suite.Cell], Digests],
+    registry: Registry,
     catalog: AssertionCatalog,
 ) -> int:
     """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
@@ -111,6 +111,7 @@ async def take_known_runs(
     """
     begun = request.fresh or experiment.done or experiment.failed
     since = experiment.created if begun else 0.0
+    digests_of = cell_digests(request, registry)
     taken = 0
     cells: dict[RunKey, suite.Cell] = {}
 

@@ -99,7 +99,7 @@ class SuiteRunner:
     async def run(self) -> None:
         try:
             self.taken = await results.take_known_runs(
-                self.history, self.experiment, self.request, self._digests, self.catalog
+                self.history, self.experiment, self.request, self.registry, self.catalog
             )
             await self._count_finished()
             if self.taken:
