@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -404,25 +404,25 @@ class SuiteRunner:
         self._progressed()
 
 
+@dataclass(eq=False)
 class _OneAnswer:
     """Asks the judges of one answer."""
 
-    def __init__(self, judges: _Judges) -> None:
-        self.unanswered = False
-        """Whether a judge could not be asked, because the judge was given up or the work was stopped."""
-        self.identities: dict[str, str] = {}
-        """The identities of the judges that were asked, by name."""
-        self.runs: list[RunResult] = []
-        self._judges = judges
+    judges: _Judges
+    unanswered: bool = False
+    """Whether a judge could not be asked, because the judge was given up or the work was stopped."""
+    identities: dict[str, str] = field(default_factory=dict)
+    """The identities of the judges that were asked, by name."""
+    runs: list[RunResult] = field(default_factory=list)
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        executed = await self._judges[engine].execute(RunSpec(messages=messages, cold=True))
+        executed = await self.judges[engine].execute(RunSpec(messages=messages, cold=True))
         if executed is None:
             self.unanswered = True
             raise NoVerdict(f"The judge {engine} was not asked.")
         result, _ = executed
         self.runs.append(result)
-        definition, loaded = self._judges[engine].definition, result.loaded
+        definition, loaded = self.judges[engine].definition, result.loaded
         known_by = (
             "" if loaded is None else identity.identity_text(identity.identity_of(loaded, loaded.weights))
         )
