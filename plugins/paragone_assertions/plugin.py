@@ -5,8 +5,9 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paragone import InputError, Message, Options, assertions, hooks, option, texts
-from paragone_assertions.texts import Contains, Equals, JsonSchema, Length, Number, Regex, ValidJson
+from paragone import Message, Options, assertions, hooks, option
+from paragone.texts import quoted
+from paragone_assertions import texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +20,8 @@ class LatencyOptions(Options):
 
     def __post_init__(self) -> None:
         if self.max_ttft_s is None and self.max_total_s is None and self.min_decode_tps is None:
-            raise InputError(
-                "The assertion 'latency' has no bound.",
-                hint="Give it 'max_ttft_s', 'max_total_s' or 'min_decode_tps'.",
+            raise texts.lacking(
+                "latency", "no bound", "Give it 'max_ttft_s', 'max_total_s' or 'min_decode_tps'."
             )
 
 
@@ -43,7 +43,7 @@ class Latency(assertions.Assertion[LatencyOptions]):
                 continue
             if value is None:
                 raise assertions.NoVerdict(f"The {title} is unknown.")
-            passed &= (most is None or value <= most) and (least is None or value >= least)
+            passed &= texts.is_within(value, least, most)
             found.append(text.format(f"{value:.3g}"))
         return assertions.Verdict(passed=passed, reason=f"Measured: {', '.join(found)}.")
 
@@ -71,9 +71,8 @@ class JudgeOptions(Options):
     def __post_init__(self) -> None:
         for name in ("engine", "criterion"):
             if not getattr(self, name).strip():
-                raise InputError(
-                    f"The assertion 'judge' has no {name!r}.",
-                    hint="It needs the engine that judges, and a criterion.",
+                raise texts.lacking(
+                    "judge", f"no {name!r}", "It needs the engine that judges, and a criterion."
                 )
 
 
@@ -97,7 +96,7 @@ class JudgeAssertion(assertions.Assertion[JudgeOptions]):
         verdicts = [found for line in lines if (found := _VERDICT.fullmatch(line.strip()))]
         if len(verdicts) != 1 or not _VERDICT.fullmatch(lines[-1].strip()):
             raise assertions.NoVerdict(
-                f"The judge {options.engine} gave no clear verdict: its answer ends with {texts.quoted(verdict_text[-50:])}.",
+                f"The judge {options.engine} gave no clear verdict: its answer ends with {quoted(verdict_text[-50:])}.",
                 hint="The answer must end with one line VERDICT: PASS or VERDICT: FAIL. A larger model may follow this rule.",
             )
         passed = verdicts[0]["verdict"] == "PASS"
@@ -125,13 +124,13 @@ def _question(answer: assertions.Answer, criterion: str) -> str:
 @hooks.hookimpl
 def paragone_assertions() -> Iterable[assertions.AnyAssertion]:
     return [
-        Equals(),
-        Contains(),
-        Regex(),
-        ValidJson(),
-        JsonSchema(),
-        Number(),
-        Length(),
+        texts.Equals(),
+        texts.Contains(),
+        texts.Regex(),
+        texts.ValidJson(),
+        texts.JsonSchema(),
+        texts.Number(),
+        texts.Length(),
         Latency(),
         JudgeAssertion(),
     ]
