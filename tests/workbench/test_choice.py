@@ -17,7 +17,7 @@ from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest
 from paragone_workbench.measure.free_running import Comparison
 from paragone_workbench.store import History, StoreError
-from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store.votes import Measurement
 
 HAS_X = AssertionSpec(type="contains", options={"value": "X"})
 

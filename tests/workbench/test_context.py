@@ -10,7 +10,7 @@ from tests.workbench.lane_helpers import opened
 
 from paragone import InputError, Json, Message
 from paragone_workbench.config.read import load
-from paragone_workbench.conversation.attachments import AttachedFile
+from paragone_workbench.conversation.tree import AttachedFile
 from paragone_workbench.engines.definitions import ContextOptions, EngineDefinition, split_options
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry

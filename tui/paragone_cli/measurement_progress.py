@@ -11,7 +11,7 @@ from paragone_cli.command_line.output import note, table_lines
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite_engine import EngineProgress
-from paragone_workbench.measure.bench_results import BenchStep, BenchTest
+from paragone_workbench.measure.bench import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import MeasurementStep
 
 

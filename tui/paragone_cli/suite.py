@@ -181,11 +181,11 @@ def suite_new(args: command_line.command_arguments.SuiteNewArguments) -> int:
     path = args.file
     number = command_line.saved.conversation_id(args.source)
     with command_line.saved.opened_store() as store:
-        written = write_suite(store.load(number), path, replaces=args.force)
-    if written.with_images:
-        output.warn(f"{counted(written.with_images, 'prompt')} with images left out: a suite has no images.")
-    sentence = f"{path} has {counted(written.prompts, 'prompt')}; `paragone suite run {path}` asks them."
-    output.put_result({"file": str(path), "prompts": written.prompts}, sentence, as_json=args.json)
+        prompts, with_images = write_suite(store.load(number), path, replaces=args.force)
+    if with_images:
+        output.warn(f"{counted(with_images, 'prompt')} with images left out: a suite has no images.")
+    sentence = f"{path} has {counted(prompts, 'prompt')}; `paragone suite run {path}` asks them."
+    output.put_result({"file": str(path), "prompts": prompts}, sentence, as_json=args.json)
     return 0
 
 

@@ -16,7 +16,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.runs import execute
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 
 STORY = "Write a very long story, with many chapters."
 LONG = {"max_tokens": 30000, "ignore_eos": True}

@@ -9,9 +9,10 @@ from typing import NamedTuple, TypeAlias, get_args
 
 from paragone import Json
 from paragone.json_values import objects_at, text_at
-from paragone_workbench.measure.bench_results import BenchTest
+from paragone_workbench.measure.bench import BenchTest
+from paragone_workbench.measure.fidelity import FEWEST_WINDOWS, WINDOW
 from paragone_workbench.store import Store
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+from paragone_workbench.store.votes import Measurement, MeasurementKind
 
 MeasurementJson: TypeAlias = Mapping[str, Json]
 """The figures of an engine, as `bench` or `fidelity` prints them with --json. This module's functions add `created`, the
@@ -23,15 +24,8 @@ TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 USERS_TESTS = tuple(BenchTest(prompt_tokens=128, tokens=32, users=users) for users in (1, 4, 16))
 """The tests of users at once, of whose throughputs the last is compared."""
 
-WINDOW = 512
-"""Number of tokens of a window of the fidelity, the default of `paragone fidelity`."""
-
 FEWEST_ANSWERS = 10
 """Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
-
-FEWEST_WINDOWS = 4
-"""Smallest number of windows for which a fidelity is used: fewer windows give no uncertainty."""
-
 
 SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
 

@@ -21,7 +21,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, suite, suite_engine
 from paragone_workbench.paths import accessible
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 
 _ANSWER_S = 5.0
 """Seconds within which the head of a cluster must accept a connection."""

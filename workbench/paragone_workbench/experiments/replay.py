@@ -14,7 +14,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import identity, recorded_runs, replay_engines
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.store import History
 
 _QUOTED = 40
@@ -143,9 +143,9 @@ class Replay:
             threads=_threads(recorded.result),
             left_out=engine.left_out_of(recorded),
         )
-        execution = self._pool.run(handle, spec)
-        await execution.ended()
-        again = execution.run.result
+        run = self._pool.run(handle, spec)
+        await run.ended()
+        again = run.result
         if again.manifest:
             about = recorded.result.id
             await self._history.call(lambda store: store.save_run(again, purpose="replay", about_id=about))

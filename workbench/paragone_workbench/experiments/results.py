@@ -25,7 +25,7 @@ from paragone_workbench.experiments.identity import engine_identity, identity_di
 from paragone_workbench.paths import replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
-from paragone_workbench.store.experiment_records import Digests, KnownRun
+from paragone_workbench.store.experiments import Digests
 
 if TYPE_CHECKING:
     from io import TextIOBase
@@ -53,10 +53,10 @@ async def saved_runs(
         last = page[-1].key
 
 
-def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
-    """Return what assertions check, without the prompt. `total_s` is the measured duration, by default that of the saved times."""
-    metrics = result.metrics
-    if total_s is None and result.waited_s is not None and result.ended is not None:
+def answer_of(result: RunResult) -> Answer:
+    """Return what assertions check, without the prompt."""
+    metrics, total_s = result.metrics, None
+    if result.waited_s is not None and result.ended is not None:
         total_s = max(0.0, result.ended - result.started - result.waited_s)
     return Answer(
         text=result.text,
@@ -119,11 +119,16 @@ async def take_known_runs(
         wanted = {key: digests_of(cell) for key, cell in cells.items()}
         number = experiment.number
         found = await history.call(lambda store: store.experiments.known(number, wanted, since))
-        checked = [await _checked(run, cells, catalog) for run in found]
-        if checked:
-            await history.call(lambda store: store.experiments.use_known(number, checked))
+        runs: dict[RunKey, tuple[str, Sequence[Json]]] = {}
+        for key, (run_id, assertions, result) in found.items():
+            if result is not None:
+                results = await evaluate(cells[key].prompt, answer_of(result), catalog)
+                assertions = [to_json(one) for one in results]
+            runs[key] = run_id, assertions
+        if runs:
+            await history.call(lambda store: store.experiments.use_known(number, runs, wanted))
         cells.clear()
-        return len(checked)
+        return len(runs)
 
     every = range(len(request.engines))
     async for cell in suite.unfinished_cells(history, experiment, request, every):
@@ -135,13 +140,6 @@ async def take_known_runs(
 
 def known_text(taken: int, total: int) -> str:
     return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
-
-
-async def _checked(run: KnownRun, cells: Mapping[RunKey, suite.Cell], catalog: AssertionCatalog) -> KnownRun:
-    if run.result is None:
-        return run
-    results = await evaluate(cells[run.key].prompt, answer_of(run.result), catalog)
-    return run._replace(result=None, assertions=tuple(to_json(result) for result in results))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from paragone.wire import to_json
 from paragone_workbench.experiments import assertions, identity, results, suite
 from paragone_workbench.experiments.suite_engine import EngineProgress, SuiteEngine, WorkingEngine
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.store.errors import HistoryLocked
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from paragone_workbench.experiments.ray_engine import ClusterPlan
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.store import Experiment, ExperimentRun, History, Store
-    from paragone_workbench.store.experiment_records import AssertionResult
+    from paragone_workbench.store.experiments import AssertionResult
 
 
 T = TypeVar("T")
@@ -133,12 +133,15 @@ class SuiteRunner:
         for progress in self.progress:
             progress.total = prompts * request.repetitions
         number = self.experiment.number
-        for count in await self.history.call(lambda store: store.experiments.counts(number, request.chosen)):
-            if count.state == "done" or not request.retry_failed:
-                progress = self.progress[count.engine_index]
-                progress.done += count.runs
-                progress.failed += count.runs if count.state == "failed" else 0
-                progress.verdicts.update({True: count.passed, False: count.not_passed, None: count.undecided})
+        finished = ("done",) if request.retry_failed else ("done", "failed")
+        counts = await self.history.call(
+            lambda store: store.experiments.counts(number, request.chosen, finished=finished)
+        )
+        for index, (done, failed, passed, not_passed, undecided) in counts.items():
+            progress = self.progress[index]
+            progress.done += done
+            progress.failed += failed
+            progress.verdicts.update({True: passed, False: not_passed, None: undecided})
         for index in range(len(self.progress)):
             await self._identify(number, index)
 
@@ -191,13 +194,13 @@ class SuiteRunner:
         if not engines:
             return
         await self._pool.open_all()
-        scheduler = self._pool.scheduler
-        self.at_once = scheduler.order == "parallel"
-        if scheduler.decision is not None:
-            self.notify(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
-        if scheduler.order == "sequential":
+        pool = self._pool
+        self.at_once = pool.order == "parallel"
+        if pool.decision is not None:
+            self.notify(f"Schedule {pool.order}. {pool.decision.reason}")
+        if pool.order == "sequential":
             # Without this wait, the engine that opens first would answer first.
-            await asyncio.gather(*(handle.opened() for handle in self._pool.engines))
+            await asyncio.gather(*(handle.opened() for handle in pool.engines))
             await self._drain(engines)
         else:
             await self._drain_all(engines, is_parallel=self.at_once)

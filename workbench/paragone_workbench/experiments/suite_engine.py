@@ -15,14 +15,13 @@ from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
 from paragone_workbench.experiments.suite import SuitePrompt
-from paragone_workbench.runs.run import Run, RunObserver, RunSpec
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.store.experiments import AssertionResult
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
-    from paragone_workbench.runs.execute import Execution
     from paragone_workbench.runs.result import RunResult
-    from paragone_workbench.scheduling import EnginePool
+    from paragone_workbench.runs.scheduler import EnginePool
 
 
 Executed: TypeAlias = "tuple[RunResult, Sequence[AssertionResult]]"
@@ -99,11 +98,10 @@ CRASHES = 3
 """Number of crashes in a row after which an engine is given up."""
 
 
-class SuiteEngine(WorkingEngine, RunObserver):
+class SuiteEngine(WorkingEngine):
     """An engine that is opened by a pool for the first run, and for the next run after a crash.
 
-    A native engine has one run in progress and one that waits, a server several in progress. Engines that share one loaded
-    model are opened several times, since an open engine executes one run at a time.
+    A native engine has one run in progress and one that waits; see `EnginePool.add_for_all` for others.
     """
 
     def __init__(
@@ -117,18 +115,13 @@ class SuiteEngine(WorkingEngine, RunObserver):
         self._pool = pool
         self._catalog = catalog
         self._on_progress = on_progress
-        first = self.handle = pool.add(definition)
-        many = first.placement.most_at_once or pool.requests_per_server
-        if first.is_local and pool.scheduler.mode != "parallel":  # one engine answers at a time
-            many = 1
-        self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
-        self._free = self._handles * (2 if many == 1 else 1)
+        self._handles = pool.add_for_all(definition)
+        self.handle = self._handles[0]
+        self._free = self._handles * (2 if len(self._handles) == 1 else 1)
         self.width = len(self._free)
         self._has_free = asyncio.Semaphore(self.width)
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
-        self._waiting: dict[Run, Execution] = {}
-        self._sent: dict[Run, float] = {}
-        self._took: dict[Run, float] = {}
+        self._runs: set[Run] = set()
         self._last_rate: float | None = None
         self._crashes = 0
         self._stopped = False
@@ -145,9 +138,17 @@ class SuiteEngine(WorkingEngine, RunObserver):
 
     @property
     def tokens_per_second(self) -> float | None:
-        meters = [run.meter for run in self._sent if run.meter is not None]
-        rates = [rate for meter in meters if (rate := meter.rate(time.monotonic())) is not None]
+        now = time.monotonic()
+        rates = [rate for run in self._sent if run.meter and (rate := run.meter.rate(now)) is not None]
         return sum(rates) if rates else self._last_rate
+
+    @property
+    def _sent(self) -> list[Run]:
+        return [run for run in self._runs if run.phase not in ("waiting", "ended")]
+
+    @property
+    def _waiting(self) -> list[Run]:
+        return [run for run in self._runs if run.phase == "waiting"]
 
     async def execute(self, spec: RunSpec, prompt: SuitePrompt | None = None) -> Executed | None:
         async with self._has_free:
@@ -157,33 +158,31 @@ class SuiteEngine(WorkingEngine, RunObserver):
                 async with self._starting:
                     if not await self._is_ready(handle):
                         return None
-                    execution = self._pool.run(handle, spec, self)
-                    run = execution.run
-                    self._waiting[run] = execution
-                await execution.ended()
+                    run = self._pool.run(handle, spec, self._run_changed)
+                    self._runs.add(run)
+                await run.ended()
+                self._runs.discard(run)
             finally:
                 self._free.append(handle)
-        self._waiting.pop(run, None)
-        total_s = self._took.pop(run, None)
-        if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
+        if run.state not in ("done", "failed") or (run.meter is None and self.given_up is not None):
             return None
         if prompt is None or run.result.error:
             return run.result, ()
-        return run.result, await evaluate(prompt, answer_of(run.result, total_s=total_s), self._catalog)
+        return run.result, await evaluate(prompt, answer_of(run.result), self._catalog)
 
     async def _is_ready(self, handle: EngineTask) -> bool:
         """Open the engine, unless the schedule opens engines in the turns of runs. Returns whether the engine can be asked."""
         if self._stopped or self.given_up is not None:
             return False
-        if self._pool.scheduler.opens_engines:
+        if self._pool.opens_engines:
             return True
         self._pool.start(handle)
         return await handle.opened()
 
     def give_up(self, error: ParagoneError) -> None:
         super().give_up(error)
-        for execution in self._waiting.values():
-            execution.cancel_if_waiting()
+        for run in self._waiting:
+            run.stop()
 
     async def stop(self) -> None:
         """Stop executing runs, and do not wait for the engine to open. The pool stops runs in progress."""
@@ -198,18 +197,11 @@ class SuiteEngine(WorkingEngine, RunObserver):
         if engine.error is not None and (engine.state != "crashed" or not self._sent):
             self.give_up(engine.error)
 
-    def run_started(self, run: Run) -> None:
-        self._waiting.pop(run, None)
-        self._sent[run] = time.monotonic()
-
-    def run_changed(self, run: Run) -> None:
-        self._on_progress()
-
-    def run_ended(self, run: Run) -> None:
+    def _run_changed(self, run: Run) -> None:
         """Count crashes, and reopen a crashed engine if a run waits."""
-        if run not in self._sent:
+        self._on_progress()
+        if run.phase != "ended" or run.meter is None:
             return
-        self._took[run] = time.monotonic() - self._sent.pop(run)
         if (metrics := run.result.metrics) is not None:
             self._last_rate = metrics.decode_tps or self._last_rate
         error = run.error

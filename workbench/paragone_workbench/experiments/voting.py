@@ -16,7 +16,7 @@ from paragone_workbench.engines.definitions import engine_for_model
 from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Store
-from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
+from paragone_workbench.store.votes import Vote, VoteChoice, VotedAnswer
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
@@ -116,7 +116,9 @@ async def save_vote(
 ) -> str:
     """Save a vote on answers of a session's conversation, and return the id of the vote. Raises StoreError."""
     await session.saved()  # the vote refers to the prompt in the history
-    return await history.call(lambda store: store.votes.add(ballot.vote(choice, blind=blind)))
+    vote = ballot.vote(choice, blind=blind)
+    await history.call(lambda store: store.votes.add(vote))
+    return vote.id
 
 
 _BEYOND = 2**31
@@ -184,7 +186,7 @@ class ExperimentBallots:
     def vote(self, ballot: Ballot, choice: VoteChoice, *, blind: bool = True) -> bool:
         """Save a vote on a ballot. Returns False if another program has voted on the ballot meanwhile: that vote counts."""
         vote = ballot.vote(choice, blind=blind)
-        is_first = self._store.votes.add_first(vote)
+        is_first = self._store.votes.add(vote, only_first=True)
         self._votes[ballot.engines] += 1
         if is_first:
             self._cast.append((vote.id, ballot))
