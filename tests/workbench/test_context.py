@@ -142,7 +142,7 @@ async def test_a_real_engine_with_a_small_context(home, smollm2):
     engines = await engines_to_replay(recorded, load(None), Registry(), history)
     replay = Replay(engines, Registry(), history)
     (again,) = [run async for run in replay.runs()]
-    assert "messages" not in {change.what for change in replay.reports[0].changes}
+    assert "messages" not in {change.what for change in replay.engines[0].changes}
     assert again.error is None
     await replay.close()
     await history.close()

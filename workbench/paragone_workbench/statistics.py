@@ -39,9 +39,13 @@ class Estimate(NamedTuple):
         return Estimate(self.value * factor, None if self.error is None else self.error * factor)
 
 
+_ROUNDING = 1e-12
+"""The share of a value below which its error only comes from rounding, as that of many equal values does."""
+
+
 def number(estimate: Estimate) -> str:
     """Return a value with its uncertainty as text, without the digits that the uncertainty makes meaningless."""
-    if not estimate.error:
+    if not estimate.error or estimate.error < _ROUNDING * abs(estimate.value):
         return f"{estimate.value:.3g}"
     digits = max(0, 1 - math.floor(math.log10(estimate.error)))
     return f"{estimate.value:.{digits}f} ± {estimate.error:.{digits}f}"

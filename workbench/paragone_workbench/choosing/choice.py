@@ -20,7 +20,6 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import (
     assertions,
     comparison_rows,
-    executor,
     identity,
     results,
     suite_file,
@@ -170,15 +169,14 @@ class Choice:
         await self._look_up()
         experiment, _ = await find_or_create(self.history, self.request, self.registry)
         self.experiment = experiment
-        digests = results.cell_digests(self.request, self.registry)
         self.taken = await results.take_known_runs(
-            self.history, experiment, self.request, digests, self.catalog
+            self.history, experiment, self.request, self.registry, self.catalog
         )
         self._to_judge = bool(self.request.judges)
         await self._count(experiment)
         try:
             if self.taken:
-                self.on_event(Note(executor.known_text(self.taken, experiment.runs)))
+                self.on_event(Note(results.known_text(self.taken, experiment.runs)))
             await self._measure_throughputs()
             await self._compare()
             await self._look_up()
