@@ -71,9 +71,7 @@ def test_the_interface_imports_a_small_part_of_the_standard_library_only():
 
 
 def test_a_worker_imports_the_standard_library_only():
-    program = (
-        "import paragone.worker.child_process.serve\nfrom paragone import Probe"  # which every engine returns
-    )
+    program = "import paragone.worker.serve\nfrom paragone import Probe"  # which every engine returns
     modules = modules_of_a_bare_interpreter_after(program)
     assert packages(modules) <= sys.stdlib_module_names | {"paragone"}
     heavy = {"asyncio", "importlib.metadata", "logging", "pathlib", "subprocess", "tempfile", "traceback"}
