@@ -135,7 +135,13 @@ class ForkServer:
             command = [interpreter, __file__, str(number), str(Path(paragone.__path__[0]).parent)]
             if engine is not None and (spec := importlib.util.find_spec(engine)) and spec.origin:
                 command += [str(Path(spec.origin).parents[1]), engine]
-            process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, env=environment)
+            try:
+                process = subprocess.Popen(
+                    command, pass_fds=[number], stdin=subprocess.DEVNULL, env=environment
+                )
+            except OSError:  # there is no such interpreter
+                ours.close()
+                raise
             return cls(ours, process, interpreter, environment)
 
     @classmethod
