@@ -11,38 +11,10 @@ from pkgutil import resolve_name
 from typing import ClassVar
 
 import paragone
-from paragone import answer_text, chat_prompt, shared_options
+from paragone import answer_text, chat_prompt, engine_events, shared_options
 from paragone.options import as_values, build
-from paragone_exllama import exllama_options, inference, loading, model_folder
+from paragone_exllama import exllama_options, inference, loading, model_folder, open_model
 from paragone_exllama.probe import extension_folder, probe, release_lock
-
-
-def cautions(
-    library: inference.Library, options: exllama_options.ExLlamaLoadOptions, *, owner: str, template: bool
-) -> Iterator[paragone.Caution]:
-    if not template:
-        sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
-        yield paragone.Caution(code="no-chat-template", sentence=sentence)
-    if library.facts.get("attention") == "unpaged":
-        sentence = "Without paged attention (flash-attn), only the latest conversation is kept in the cache."
-        yield paragone.Caution(code="unpaged", sentence=sentence)
-    if library.trained is None:
-        return
-    if options.max_seq_len is None and library.capacity < library.trained - 256:
-        sentence = (
-            f"The context is {library.capacity:,} tokens instead of the model's {library.trained:,}, "
-            "to fit in the VRAM."
-        )
-        yield paragone.Caution(code="context-reduced", sentence=sentence)
-    scaled = isinstance(options, exllama_options.ExLlamaV2LoadOptions) and any(
-        (options.rope_scale, options.rope_alpha, options.rope_yarn)
-    )
-    if library.capacity > library.trained and not scaled:
-        sentence = (
-            f"The context is {library.capacity:,} tokens, but the model was trained for {library.trained:,}."
-        )
-        yield paragone.Caution(code="beyond-trained-context", sentence=sentence)
-
 
 BROKEN = 70
 """The exit code of a worker whose GPU context is no longer usable (EX_SOFTWARE)."""
@@ -56,7 +28,7 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
     name: ClassVar[str]
     title: ClassVar[str]
     formats: ClassVar[Collection[model_folder.StorageFormat]]
-    library: ClassVar[str]
+    adapter: ClassVar[str]
     """The class that opens a model, as `module:class`; its module imports the library."""
 
     @classmethod
@@ -86,43 +58,61 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
             else None
         )
         weights = loading.weights_of(wanted)
-        drafter = wanted.draft.name if wanted.draft else "n-grams" if options.draft_ngram else ""
         loading.prepare_process()
         with loading.translate_failures(self.title, wanted):
-            library: inference.Library = resolve_name(self.library)(wanted, options, report, cancelled)
-            self._library = library
-            self._vocab = inference.ExllamaVocab(library, files, folder.name)
+            model: open_model.ExLlamaModel = resolve_name(self.adapter)(
+                wanted, options, files, *loading.stages(wanted, report, cancelled)
+            )
         report(1.0)
+        self._model = model
         self._prompts = chat_prompt.PromptMaker(
-            library.tokenize,
+            model.tokenize,
             template,
-            bos=self._vocab.bos,
-            context=library.capacity,
+            bos=model.bos,
+            context=model.capacity,
             option="max_seq_len",
             owner=folder.name,
         )
-        fixed = options.chunk_size is not None
-        self._chunk_size = inference.ChunkSize(library.largest_chunk, fixed=fixed)
-        # Rounding depends on the chunk boundaries. Fixed boundaries make cold runs reproducible.
-        cold = library.largest_chunk if fixed else min(inference.FIRST, library.largest_chunk)
-        self._cold_chunk_size = inference.ChunkSize(cold, fixed=True)
+        drafter = wanted.draft.name if wanted.draft else "n-grams" if options.draft_ngram else ""
         return paragone.LoadedModel(
             name=folder.name,
-            context=library.capacity,
+            context=model.capacity,
             size=folder.size,
-            quantization=folder.stored.name,
+            quantization=folder.quantization,
             architecture=folder.architecture,
-            cautions=tuple(cautions(library, options, owner=folder.name, template=template is not None)),
+            cautions=tuple(self._cautions(options, folder.name, template=template is not None)),
             facts={
                 "program": self.title,
                 "origin": sys.prefix,
-                "version": f"{library.facts[self.title]}, PyTorch {library.facts['PyTorch']}",
-                **library.facts,
+                "version": f"{model.facts[self.title]}, PyTorch {model.facts['PyTorch']}",
+                **model.facts,
                 "KV cache": options.cache_type,
                 "drafts": f"{options.draft_tokens} tokens by {drafter}" if drafter else "none",
-                "prompt slice": f"up to {library.largest_chunk} tokens",
+                "prompt slice": f"up to {model.largest_chunk} tokens",
             },
             weights=weights,
+        )
+
+    def _cautions(
+        self, options: exllama_options.ExLlamaLoadOptions, owner: str, *, template: bool
+    ) -> Iterator[paragone.Caution]:
+        if self._model.facts.get("attention") == "unpaged":
+            sentence = (
+                "Without paged attention (flash-attn), only the latest conversation is kept in the cache."
+            )
+            yield paragone.Caution(code="unpaged", sentence=sentence)
+        context, trained = self._model.capacity, self._model.trained
+        scaled = isinstance(options, exllama_options.ExLlamaV2LoadOptions) and any(
+            (options.rope_scale, options.rope_alpha, options.rope_yarn)
+        )
+        reduced = options.max_seq_len is None and context < trained - exllama_options.PAGE
+        yield from engine_events.model_cautions(
+            owner,
+            template=template,
+            context=context,
+            trained=trained,
+            reduced_by="the VRAM" if reduced else "",
+            scaled=scaled,
         )
 
     def generate(
@@ -142,16 +132,15 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
         )
         with self._failures():
             if request.cold:
-                self._library.forget()
+                self._model.forget()
             yield from inference.run(
-                self._library,
-                self._vocab,
+                self._model,
                 prompt.tokens,
                 answer_text.AnswerText(sampling.stop, inside=prompt.inside),
                 cancelled,
-                self._cold_chunk_size if request.cold else self._chunk_size,
                 sampling=sampling,
                 logprobs=request.logprobs,
+                cold=request.cold,
             )
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
@@ -162,18 +151,17 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
     ) -> Iterator[paragone.Event]:
         tokens, start = self._prompts.to_score(request.messages, request.text)
         with self._failures():
-            yield from inference.score(self._library, self._vocab, tokens, start, cancelled, top=request.top)
+            yield from inference.score(self._model, tokens, start, cancelled, top=request.top)
 
     def distributions(
         self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.LogitsBlock]:
-        """Compute the logits after each token from `request.start` on, in chunks of at most OUTPUTS tokens."""
-        self._prompts.check_distributions(request, self._vocab.size)
+        self._prompts.check_distributions(request, self._model.vocab_size)
         with self._failures():
-            yield from inference.distributions(self._library, self._vocab, request, cancelled)
+            yield from inference.distributions(self._model, request, cancelled)
 
     def vocabulary(self) -> paragone.Vocabulary:
-        return self._vocab.vocabulary
+        return self._model.vocabulary
 
     @classmethod
     def estimate(
@@ -183,41 +171,38 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
-        """Convert exceptions that the library raises while it computes to errors for the user."""
+        """Convert exceptions that the library raises while it computes to errors for the user, and replace the generator.
+
+        Ends this process if the GPU context is no longer usable.
+        """
         try:
             yield
         except paragone.ParagoneError:
             raise
         except Exception as error:
-            raise self._recover(error) from error
-
-    def _recover(self, error: Exception) -> paragone.EngineError:
-        """Replace the generator after a failure, and return the error for the user.
-
-        Ends this process if the GPU context is no longer usable.
-        """
-        traceback.print_exception(error)
-        lines = str(error).strip().splitlines()
-        reason = lines[0][:300].rstrip(".") if lines else "no reason given"
-        full = loading.is_out_of_memory(error)
-        if full or not any(sign in str(error) for sign in _FATAL_ERRORS):
-            try:
-                self._library.rebuild()
-            except Exception:  # noqa: BLE001 (whatever the error is, this process is no longer usable)
-                traceback.print_exc()
-            else:
-                if full:
-                    return paragone.EngineError(
-                        "The GPU ran out of memory in the middle of the answer.",
-                        hint="Lower chunk_size or max_seq_len, or set cache_type to q8, q6 or q4.",
-                    )
-                return paragone.EngineError(
-                    f"{self.title} failed in the middle of the answer: {reason}.",
-                    hint="Send the prompt again.",
-                )
-        sys.stderr.write(f"{self.title} failed and cannot recover: {reason}\n")
-        sys.stderr.flush()
-        os._exit(BROKEN)
+            traceback.print_exception(error)
+            lines = str(error).strip().splitlines()
+            reason = lines[0][:300].rstrip(".") if lines else "no reason given"
+            full = loading.is_out_of_memory(error)
+            fatal = not full and any(sign in str(error) for sign in _FATAL_ERRORS)
+            if not fatal:
+                try:
+                    self._model.rebuild()
+                except Exception:  # noqa: BLE001 (whatever the error is, this process is no longer usable)
+                    traceback.print_exc()
+                    fatal = True
+            if fatal:
+                sys.stderr.write(f"{self.title} failed and cannot recover: {reason}\n")
+                sys.stderr.flush()
+                os._exit(BROKEN)
+            if full:
+                raise paragone.EngineError(
+                    "The GPU ran out of memory in the middle of the answer.",
+                    hint="Lower chunk_size or max_seq_len, or set cache_type to q8, q6 or q4.",
+                ) from error
+            raise paragone.EngineError(
+                f"{self.title} failed in the middle of the answer: {reason}.", hint="Send the prompt again."
+            ) from error
 
 
 class ExLlamaV2Engine(_ExLlamaEngine):
@@ -225,7 +210,7 @@ class ExLlamaV2Engine(_ExLlamaEngine):
     name = "exllamav2"
     title = "ExLlamaV2"
     formats = model_folder.V2_FORMATS
-    library = "paragone_exllama.v2:V2"
+    adapter = "paragone_exllama.v2:V2"
 
 
 class ExLlamaV3Engine(_ExLlamaEngine):
@@ -233,4 +218,4 @@ class ExLlamaV3Engine(_ExLlamaEngine):
     name = "exllamav3"
     title = "ExLlamaV3"
     formats = model_folder.V3_FORMATS
-    library = "paragone_exllama.v3:V3"
+    adapter = "paragone_exllama.v3:V3"
