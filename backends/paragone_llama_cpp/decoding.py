@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 import paragone
+from paragone import engine_events
 from paragone.answer_text import AnswerText
 from paragone.gguf import Header
 from paragone_llama_cpp import library, model, samplers
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(
     context: Context,
     vocab: Vocab,
-    sampler: samplers.Sampler,
+    pick: samplers.Pick,
     prompt: list[int],
     text: AnswerText,
     cancelled: paragone.Cancelled,
@@ -42,7 +42,7 @@ def run(
     limit = min(max_tokens or room, room)
     count = 0
     reason: paragone.FinishReason = "cancelled"
-    first = last = None
+    first = last = 0.0
     thought = 0
     ending = deque[int]()
     """Tokens that end the thinking, used in place of the tokens that the model would choose."""
@@ -52,7 +52,7 @@ def run(
         cached = context.keep(prompt, cold=cold)
         going = yield from _prefill(context, prompt, cached, cancelled)
         while going:
-            token = ending.popleft() if ending else sampler.pick(context)
+            token = ending.popleft() if ending else pick(context)
             now = time.monotonic()
             if vocab.ends(token) and not ignore_eos:
                 reason = "stop"
@@ -75,17 +75,9 @@ def run(
             going = not cancelled and context.decode(token)
         yield from text.finish()
 
-    if reason == "length" and limit != max_tokens:
-        sentence = f"The answer ends here because the context of {context.size:,} tokens is full."
-        yield paragone.Caution(code="context-full", sentence=sentence)
-    yield paragone.Finish(
-        reason=reason,
-        usage=paragone.Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count),
-        timings=paragone.Timings(
-            prefill_s=first - started if first else None, decode_s=last - first if first and last else None
-        ),
-        time=time.monotonic(),
-    )
+    usage = paragone.Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count)
+    full = None if limit == max_tokens else context.size
+    yield from engine_events.answer_end(reason, usage, full=full, started=started, first=first, last=last)
 
 
 def _prefill(
@@ -109,51 +101,27 @@ def _prefill(
 def score(
     context: Context, vocab: Vocab, tokens: list[int], start: int, cancelled: paragone.Cancelled, *, top: int
 ) -> Iterator[paragone.Event]:
-    """Yield the tokens from `start` on, each with its log-probability after the tokens before it.
+    def batches() -> engine_events.Batches[NDArray[library.np.float32]]:
+        first, total = max(start, 1), len(tokens) - 1
+        with context.aborted_by(cancelled):
+            done = context.keep(tokens[:first])
+            yield done, ()
+            while done < total:
+                scoring = done >= first - 1
+                end = min(done + model.OUTPUTS, total) if scoring else first - 1
+                part = tokens[done : min(end, done + context.n_batch)]
+                if cancelled or not context.feed(part, outputs=len(part) if scoring else 0):
+                    return
+                done += len(part)
+                yield done, context.all_logits(len(part)) if scoring else ()
 
-    The first token of the sequence has no log-probability.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    reason: paragone.FinishReason = "stop"
-    # A token's probability follows from the logits at the position before the token: the last token is not computed.
-    total = max(len(tokens) - 1, 0)
-    started = time.monotonic()
-    if start == 0:
-        piece = vocab.piece(tokens[0])
-        yield paragone.Token(text=decoder.decode(piece), id=tokens[0], n_bytes=len(piece), time=started)
-        start = 1
-    with context.aborted_by(cancelled):
-        done = cached = context.keep(tokens[:start])
-        yield paragone.PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
-        while done < total:
-            scoring = done >= start - 1
-            end = min(done + min(model.OUTPUTS, context.n_batch), total) if scoring else start - 1
-            part = tokens[done : min(end, done + context.n_batch)]
-            if cancelled or not context.feed(part, outputs=len(part) if scoring else 0):
-                reason = "cancelled"
-                break
-            done += len(part)
-            now = time.monotonic()
-            yield paragone.PromptProgress(done=done, total=total, cached=cached, time=now)
-            if not scoring:
-                continue
-            for index, token in enumerate(tokens[done + 1 - len(part) : done + 1]):
-                logprob, likeliest = vocab.log_probability(context.logits(index), token, top)
-                piece = vocab.piece(token)
-                yield paragone.Token(
-                    text=decoder.decode(piece),
-                    id=token,
-                    logprob=logprob,
-                    top=likeliest,
-                    n_bytes=len(piece),
-                    time=now,
-                )
-    now = time.monotonic()
-    yield paragone.Finish(
-        reason=reason,
-        usage=paragone.Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=cached),
-        timings=paragone.Timings(prefill_s=now - started),
-        time=now,
+    return engine_events.score(
+        tokens,
+        start,
+        batches(),
+        piece=vocab.piece,
+        log_probability=lambda row, token: vocab.log_probability(row, token, top),
+        cancelled=cancelled,
     )
 
 

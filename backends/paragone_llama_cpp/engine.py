@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 import paragone
-from paragone import answer_text, chat_prompt, gguf, shared_options
+from paragone import answer_text, chat_prompt, engine_events, gguf, shared_options
 from paragone.options import as_values, build
 from paragone_llama_cpp import c_api, context, library, llama_cpp_options, samplers, self_test
 from paragone_llama_cpp.decoding import ExtraContext, distributions, embed, pooling_of, run, score
@@ -50,17 +50,14 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
 def cautions(model: OpenModel, size: int) -> Iterator[paragone.Caution]:
     options = model.options
     trained = c_api.lib.llama_model_n_ctx_train(model.pointer)
-    if model.template is None:
-        sentence = (
-            f"{model.path.name} has no chat template: the model continues the plain text of the messages."
-        )
-        yield paragone.Caution(code="no-chat-template", sentence=sentence)
-    if options.n_ctx is None and size < trained:
-        sentence = f"The context is {size:,} tokens instead of the model's {trained:,}, to fit in memory."
-        yield paragone.Caution(code="context-reduced", sentence=sentence)
-    if size > trained and options.rope_scaling is None and options.rope_freq_scale is None:
-        sentence = f"The context is {size:,} tokens, but the model was trained for {trained:,}."
-        yield paragone.Caution(code="beyond-trained-context", sentence=sentence)
+    yield from engine_events.model_cautions(
+        model.path.name,
+        template=model.template is not None,
+        context=size,
+        trained=trained,
+        reduced_by="memory" if options.n_ctx is None and size < trained else "",
+        scaled=options.rope_scaling is not None or options.rope_freq_scale is not None,
+    )
     if options.n_gpu_layers != 0 and not library.offloads():
         if options.n_gpu_layers or options.tensor_split or options.main_gpu is not None:
             sentence = (
@@ -165,8 +162,7 @@ class LlamaCppEngine(
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
         text = answer_text.AnswerText(sampling.stop, inside=prompt.inside)
         sampling = shared_options.with_seed(sampling, request.drawn_seed)
-        sampler = samplers.make_sampler(sampling, self._vocab, text)
-        try:
+        with samplers.sampling(sampling, self._vocab, text) as pick:
             self._share_cores(request.threads)
             yield paragone.RunSettings(
                 seed=sampling.seed,
@@ -178,7 +174,7 @@ class LlamaCppEngine(
             yield from run(
                 self._context,
                 self._vocab,
-                sampler,
+                pick,
                 prompt.tokens,
                 text,
                 cancelled,
@@ -188,8 +184,6 @@ class LlamaCppEngine(
                 cold=request.cold,
                 ignore_eos=sampling.ignore_eos,
             )
-        finally:
-            sampler.close()
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         return self._prompts.tokenized(request, build(llama_cpp_options.LlamaCppSampling, request.sampling))

@@ -102,13 +102,13 @@ def load_model(
         return not cancelled
 
     params.progress_callback = c_api.ProgressCallback(progress)
-    log = library.Log()
+    library.clear_log()
     model = c_api.lib.llama_model_load_from_file(str(path).encode(), params)
     if model is None:
-        raise _failed(path, log, cancelled)
-    if weights and log.find(_COPIED):
+        raise _failed(path, cancelled)
+    if weights and library.find_in_log(_COPIED):
         release_pages(gguf.parts(path))
-    offloaded = log.find(r"offloaded (\d+)/(\d+) layers")
+    offloaded = library.find_in_log(r"offloaded (\d+)/(\d+) layers")
     return model, f"{offloaded[1]} of {offloaded[2]}" if offloaded else "none"
 
 
@@ -141,14 +141,14 @@ def make_context(
     params.yarn_orig_ctx = options.yarn_orig_ctx or 0
     if embeddings:
         params.embeddings, params.pooling_type = True, _POOLING_NONE
-    log = library.Log()
+    library.clear_log()
     context = c_api.lib.llama_init_from_model(model, params)
     if context is None:
         raise EngineError(
-            f"llama.cpp could not make a context of {n_ctx:,} tokens for {owner}: {log.error()}.",
+            f"llama.cpp could not make a context of {n_ctx:,} tokens for {owner}: {library.logged_error()}.",
             hint="Try a smaller n_ctx, or a smaller type for the KV cache.",
         )
-    refused = log.find(r"Flash Attention not supported") or options.flash_attn == "off"
+    refused = library.find_in_log(r"Flash Attention not supported") or options.flash_attn == "off"
     return context, "off" if refused else "on"
 
 
@@ -179,15 +179,15 @@ def _keep_experts(params: c_api.ModelParams, layers: int) -> None:
         )
 
 
-def _failed(path: Path, log: library.Log, cancelled: Cancelled | bool) -> Exception:
+def _failed(path: Path, cancelled: Cancelled | bool) -> Exception:
     if cancelled:
         return EngineError(f"Loading {path.name} was cancelled.")
-    if log.find(r"(failed|unable) to allocate|cannot allocate|out of memory|insufficient memory"):
+    if library.find_in_log(r"(failed|unable) to allocate|cannot allocate|out of memory|insufficient memory"):
         return EngineError(
-            f"{path.name} does not fit in memory: {log.error()}.",
+            f"{path.name} does not fit in memory: {library.logged_error()}.",
             hint="Close another engine, use a smaller quantization, or lower n_gpu_layers.",
         )
-    return InputError(f"llama.cpp could not load {path.name}: {log.error()}.")
+    return InputError(f"llama.cpp could not load {path.name}: {library.logged_error()}.")
 
 
 _SHARE = 4
@@ -296,10 +296,10 @@ def load_lora(model: c_api.Pointer, options: LlamaCppLoadOptions) -> c_api.Point
     path = lora_file(options)
     if path is None:
         return None
-    log = library.Log()
+    library.clear_log()
     adapter = c_api.lib.llama_adapter_lora_init(model, str(path).encode())
     if not adapter:
-        raise InputError(f"The LoRA adapter {path.name} cannot be applied: {log.error()}.")
+        raise InputError(f"The LoRA adapter {path.name} cannot be applied: {library.logged_error()}.")
     return adapter
 
 

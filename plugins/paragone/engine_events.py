@@ -118,6 +118,8 @@ def score(
         yield scored(tokens[0])
         start = 1
     cached = None
+    done = 0
+    reason: FinishReason = "stop"
     with contextlib.closing(batches):
         for done, rows in batches:
             cached = done if cached is None else cached
@@ -125,11 +127,12 @@ def score(
             scoring = [*rows]
             for token, row in zip(tokens[done - len(scoring) + 1 : done + 1], scoring, strict=True):
                 if cancelled:
+                    reason = "cancelled"
                     break
                 yield scored(token, *log_probability(row, token))
     now = time.monotonic()
     yield Finish(
-        reason="cancelled" if cancelled else "stop",
+        reason=reason if done == total else "cancelled",
         usage=Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=cached),
         timings=Timings(prefill_s=now - started),
         time=now,
