@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
 import paragone
@@ -131,62 +130,23 @@ _LOGITS = 256 << 20
 llama.cpp allocates memory of this size twice: for the result and for a copy.
 """
 
-_PAD = 256
-"""llama.cpp rounds the size of a context up to a multiple of this number of tokens."""
 
-
-@dataclass(slots=True, kw_only=True)
-class ExtraContext:
-    """A context that is made when it is needed, and kept for requests of the same shape until `close`.
-
-    Thus the engine's context keeps its conversation, and `close` frees the memory for many logits or hidden states. In
-    the engine's context, that memory would be allocated permanently.
-    """
-
-    make: Callable[[int, int, int, bool], Context]
-    """Makes a context. Arguments: context size, batch size, number of logits per batch, all in tokens, and whether the
-    context keeps hidden states."""
-    shortest: int
-    """Smallest size of a context in tokens: in a smaller context, the model's results differ."""
-    batch: int
-    """Size of the engine's batches in tokens."""
-    vocab_size: int
-    _shape: tuple[int, int, bool] = field(default=(0, 0, False), init=False)
-    _context: Context | None = field(default=None, init=False)
-
-    @property
-    def most_logits(self) -> int:
-        """Largest number of positions whose logits one batch may return."""
-        return max(1, _LOGITS // (4 * self.vocab_size))
-
-    def context_for(self, length: int, *, batch: int, outputs: int, embeddings: bool = False) -> Context:
-        """Return an empty context for `length` tokens. The arguments are those of `make`. Raises EngineError."""
-        size = (max(length, self.shortest) + _PAD - 1) // _PAD * _PAD
-        shape = (batch, outputs, embeddings)
-        if self._context is None or self._context.size < size or shape != self._shape:
-            self.close()
-            self._context, self._shape = self.make(size, *shape), shape
-        self._context.trim(0)
-        return self._context
-
-    def close(self) -> None:
-        """Free the context. The next request makes a new context."""
-        if self._context is not None:
-            self._context.close()
-            self._context = None
+def _most_logits(opened: model.OpenModel) -> int:
+    """Return the largest number of positions whose logits one batch may return."""
+    return max(1, _LOGITS // (4 * opened.vocab.size))
 
 
 def distributions(
-    extra: ExtraContext, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
+    opened: model.OpenModel, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
 ) -> Iterator[paragone.LogitsBlock]:
     """Yield the logits, one block per batch. Raises EngineError if the computation fails."""
     ids, start = request.ids, request.start
     if start >= len(ids):
         return
-    batch = min(request.batch or extra.batch, len(ids))
-    if _most(len(ids), start, batch) > extra.most_logits:
-        batch = extra.most_logits
-    context = extra.context_for(len(ids), batch=batch, outputs=_most(len(ids), start, batch))
+    batch = min(request.batch or opened.context.n_batch, len(ids))
+    if _most(len(ids), start, batch) > _most_logits(opened):
+        batch = _most_logits(opened)
+    context = opened.extra_context(len(ids), batch=batch, outputs=_most(len(ids), start, batch))
     with context.aborted_by(cancelled):
         for at in range(0, len(ids), batch):
             part = ids[at : at + batch]
@@ -197,7 +157,7 @@ def distributions(
                 yield paragone.LogitsBlock(
                     start=at + len(part) - rows,
                     rows=rows,
-                    vocab_size=extra.vocab_size,
+                    vocab_size=opened.vocab.size,
                     data=cast("memoryview[float]", context.all_logits(rows).data),
                 )
 
@@ -225,8 +185,7 @@ def pooling_of(header: Header) -> Pooling | None:
 
 
 def embed(
-    extra: ExtraContext,
-    pooling: Pooling | None,
+    opened: model.OpenModel,
     sequences: Sequence[Sequence[int]],
     cancelled: paragone.Cancelled,
 ) -> paragone.Embeddings:
@@ -235,14 +194,15 @@ def embed(
     llama.cpp's own pooling needs all tokens of a text in one batch; the pooling here accepts any number of batches.
     Raises InputError if the model or a text has no embedding, and EngineError if the computation fails or is stopped.
     """
+    pooling = pooling_of(opened.header)
     if pooling is None:
         raise paragone.InputError("This model ranks texts: it has no embeddings.")
     if not all(sequences):
         raise paragone.InputError("A text without tokens has no embedding.")
     # All tokens are outputs, so that llama.cpp keeps the hidden states of all tokens. llama.cpp also computes their logits.
-    batch = min(extra.batch, extra.most_logits)
+    batch = min(opened.context.n_batch, _most_logits(opened))
     longest = max(map(len, sequences), default=1)
-    context = extra.context_for(longest, batch=batch, outputs=batch, embeddings=True)
+    context = opened.extra_context(longest, batch=batch, outputs=batch, embeddings=True)
     with context.aborted_by(cancelled):
         vectors = [_vector(context, pooling, tokens, cancelled) for tokens in sequences]
     return paragone.Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))

@@ -1,20 +1,19 @@
 """The facts of an open model, under their standard names, and the cautions that apply to each of its runs."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path, PurePath
 
 import paragone
 from paragone import answer_text, chat_prompt, engine_events, gguf, shared_options
 from paragone.options import as_values, build
-from paragone_llama_cpp import c_api, context, library, llama_cpp_options, samplers, self_test
-from paragone_llama_cpp.decoding import ExtraContext, distributions, embed, pooling_of, run, score
+from paragone_llama_cpp import c_api, library, llama_cpp_options, samplers, self_test
+from paragone_llama_cpp.decoding import distributions, embed, run, score
 from paragone_llama_cpp.estimate import estimate
 from paragone_llama_cpp.library import features, instructions, other_build
-from paragone_llama_cpp.model import OUTPUTS, OpenModel, apply_lora, load_lora, make_context, open_model
+from paragone_llama_cpp.model import OpenModel, open_model
 
 
-def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -> dict[str, str]:
+def facts_of(model: OpenModel) -> dict[str, str]:
     found, options = library.facts(), model.options
     lora = "none"
     if options.lora is not None:
@@ -38,9 +37,9 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
         "layers on a GPU": model.on_gpu,
         "K cache": options.type_k,
         "V cache": options.type_v,
-        "flash attention": flash_attn,
-        "threads": str(threads),
-        "batch size": str(n_batch),
+        "flash attention": model.flash_attn,
+        "threads": str(model.threads),
+        "batch size": str(model.context.n_batch),
     }
     if model.template is not None:
         facts["chat template"] = model.template.source
@@ -67,10 +66,6 @@ def cautions(model: OpenModel, size: int) -> Iterator[paragone.Caution]:
         elif library.has_nvidia_gpu():
             sentence = "This machine has an NVIDIA GPU, but this build of llama.cpp is for the CPU only."
             yield paragone.Caution(code="no-gpu", sentence=sentence)
-
-
-_SHORTEST = 512
-"""Smallest useful context in tokens. If even this context does not fit in memory, opening the model fails."""
 
 
 class LlamaCppEngine(
@@ -115,39 +110,28 @@ class LlamaCppEngine(
     ) -> paragone.LoadedModel:
         weights = _weights(request, options)
         self._model = model = open_model(request, options, report, cancelled)
-        self._vocab = model.vocab
-        self._threads = model.threads
-        self._lora = load_lora(model.pointer, model.options)
-        self._context, flash_attn = self._make_context()
-        owner = model.path.name
+        model.open_context()
+        context, vocab, owner = model.context, model.vocab, model.path.name
+        self._own_threads = model.threads
         self._prompts = chat_prompt.PromptMaker(
-            self._vocab.tokenize,
+            vocab.tokenize,
             model.template,
-            bos=self._vocab.bos if self._vocab.adds_bos else None,
-            context=self._context.size,
+            bos=vocab.bos if vocab.adds_bos else None,
+            context=context.size,
             option="n_ctx",
             owner=owner,
         )
-        self._extra = ExtraContext(
-            make=lambda *shape: self._new_context(*shape)[0],
-            shortest=self._shortest_equivalent_context(),
-            batch=self._context.n_batch,
-            vocab_size=self._vocab.size,
-        )
-        self._pooling = pooling_of(model.header)
-        with self._context.aborted_by(cancelled):
-            if not self._context.warm_up(self._vocab.bos):
+        with context.aborted_by(cancelled):
+            if not context.warm_up(vocab.bos):
                 raise paragone.EngineError(f"Loading {owner} was cancelled.")
         return paragone.LoadedModel(
             name=model.header.name or model.path.stem,
-            context=self._context.size,
+            context=context.size,
             size=c_api.lib.llama_model_size(model.pointer),
             quantization=model.header.quantization,
             architecture=model.header.architecture,
-            cautions=tuple(cautions(model, self._context.size)),
-            facts=facts_of(
-                model, flash_attn=flash_attn, n_batch=self._context.n_batch, threads=self._threads
-            ),
+            cautions=tuple(cautions(model, context.size)),
+            facts=facts_of(model),
             weights=weights,
         )
 
@@ -157,23 +141,23 @@ class LlamaCppEngine(
         sampling: llama_cpp_options.LlamaCppSampling,
         cancelled: paragone.Cancelled,
     ) -> Iterator[paragone.Event]:
-        self._extra.close()  # frees memory for other engines
-        self._vocab.check(request.ids)
+        self._model.close_extra()  # frees memory for other engines
+        self._model.vocab.check(request.ids)
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
         text = answer_text.AnswerText(sampling.stop, inside=prompt.inside)
         sampling = shared_options.with_seed(sampling, request.drawn_seed)
-        with samplers.sampling(sampling, self._vocab, text) as pick:
+        with samplers.sampling(sampling, self._model.vocab, text) as pick:
             self._share_cores(request.threads)
             yield paragone.RunSettings(
                 seed=sampling.seed,
                 sampling=as_values(sampling),
                 prompt=prompt.text or None,
                 prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
-                threads=self._threads,
+                threads=self._model.threads,
             )
             yield from run(
-                self._context,
-                self._vocab,
+                self._model.context,
+                self._model.vocab,
                 pick,
                 prompt.tokens,
                 text,
@@ -192,78 +176,39 @@ class LlamaCppEngine(
         self, request: paragone.ScoreRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.Event]:
         if request.ids:
-            self._vocab.check(request.ids)
+            self._model.vocab.check(request.ids)
             self._prompts.check_length(request.ids)
             tokens, start = list(request.ids), 0
         else:
             tokens, start = self._prompts.to_score(request.messages, request.text)
-        return score(self._context, self._vocab, tokens, start, cancelled, top=request.top)
+        return score(self._model.context, self._model.vocab, tokens, start, cancelled, top=request.top)
 
     def distributions(
         self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.LogitsBlock]:
-        self._prompts.check_distributions(request, self._vocab.size)
-        return distributions(self._extra, request, cancelled)
+        self._prompts.check_distributions(request, self._model.vocab.size)
+        return distributions(self._model, request, cancelled)
 
     def embed(self, request: paragone.EmbedRequest, cancelled: paragone.Cancelled) -> paragone.Embeddings:
         for tokens in request.ids:
-            self._vocab.check(tokens)
-        end = self._vocab.marks[1:] if self._vocab.adds_eos else ()
+            self._model.vocab.check(tokens)
+        end = self._model.vocab.marks[1:] if self._model.vocab.adds_eos else ()
         sequences = list(request.ids) or [(*self._prompts.tokenize(text), *end) for text in request.texts]
         for tokens in sequences:
             self._prompts.check_length(tokens)
-        return embed(self._extra, self._pooling, sequences, cancelled)
+        return embed(self._model, sequences, cancelled)
 
     def vocabulary(self) -> paragone.Vocabulary:
-        return self._vocab.described
+        return self._model.vocab.described
 
     def close(self) -> None:
-        self._extra.close()
-        self._context.close()
-        c_api.lib.llama_model_free(self._model.pointer)
-
-    def _make_context(self) -> tuple[context.Context, str]:
-        options, n_ctx = self._model.options, self._model.n_ctx
-        while True:
-            try:
-                return self._new_context(n_ctx)
-            except paragone.EngineError:
-                # Whether the context fits in memory is known only after the allocation.
-                n_ctx //= 2
-                if options.n_ctx is not None or n_ctx < _SHORTEST:
-                    raise
-
-    def _new_context(
-        self, n_ctx: int, batch: int | None = None, outputs: int = OUTPUTS, embeddings: bool = False
-    ) -> tuple[context.Context, str]:
-        """Return a context with the engine's settings, except the arguments, and its flash attention."""
-        model, options = self._model, self._model.options
-        pointer, flash_attn = make_context(
-            model.pointer,
-            replace(options, n_batch=batch or options.n_batch),
-            n_ctx=n_ctx,
-            threads=self._threads,
-            owner=model.path.name,
-            outputs=outputs,
-            embeddings=embeddings,
-        )
-        apply_lora(self._lora, pointer, options)
-        return context.Context(pointer, self._vocab.size), flash_attn
-
-    def _shortest_equivalent_context(self) -> int:
-        """Return the size of the shortest context that gives the same results as the engine's context.
-
-        LongRoPE uses different factors for contexts that are longer than the model's original context.
-        """
-        header = self._model.header
-        first = header.values.get(f"{header.architecture}.rope.scaling.original_context_length")
-        return first + 1 if isinstance(first, int) and first < self._context.size else 1
+        self._model.close()
 
     def _share_cores(self, threads: int | None) -> None:
-        wanted = self._model.options.n_threads or threads or self._model.threads
-        if wanted != self._threads:
-            c_api.lib.llama_set_n_threads(self._context.pointer, wanted, wanted)
-            self._threads = wanted
+        wanted = self._model.options.n_threads or threads or self._own_threads
+        if wanted != self._model.threads:
+            c_api.lib.llama_set_n_threads(self._model.context.pointer, wanted, wanted)
+            self._model.threads = wanted
 
 
 def _weights(
