@@ -1,19 +1,20 @@
-"""The engines of ExLlamaV2 and ExLlamaV3, which open a model's folder and answer prompts."""
+"""The engines of ExLlamaV2 and ExLlamaV3: open a model's folder, and compute answers, scores and distributions."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import time
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pkgutil import resolve_name
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import paragone
 from paragone import answer_text, chat_prompt, engine_events, shared_options
 from paragone.options import as_values, build
-from paragone_exllama import exllama_options, inference, loading, model_folder, open_model
+from paragone_exllama import exllama_options, loading, model_folder, open_model
 from paragone_exllama.probe import extension_folder, probe, release_lock
 
 BROKEN = 70
@@ -21,6 +22,32 @@ BROKEN = 70
 
 _FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 """Texts of errors after which every later CUDA call in the same process fails."""
+
+
+_SECONDS = 0.06
+"""Largest duration of a chunk in seconds. A stop request at the start of a chunk takes effect within 100 ms."""
+
+_REASONS: Mapping[str, paragone.FinishReason] = {"stop_token": "stop", "max_new_tokens": "length"}
+"""The generator's reasons to end an answer, and their names in a Finish.
+
+AnswerText finds the stop sequences, because the generator would also end the answer at a stop sequence in the thinking.
+"""
+
+
+def next_chunk(chunk: int, largest: int, tokens: int, seconds: float) -> int:
+    """Return how many prompt tokens to process next: few enough to stop in time, many enough to be fast.
+
+    Computing `tokens` tokens, in a chunk of at most `chunk`, has taken `seconds`. `largest` is the largest size.
+    """
+    if tokens < exllama_options.PAGE or seconds <= 0:
+        return chunk
+    # The size at most doubles, because the first chunk after a pause is not typical.
+    fitting = min(int(tokens / seconds * _SECONDS), 2 * chunk, largest)
+    return max(fitting // exllama_options.PAGE * exllama_options.PAGE, exllama_options.PAGE)
+
+
+_ROWS = 32
+"""Number of rows of logits converted to 32-bit floats at once: 32 MiB for a vocabulary of 262,144 tokens."""
 
 
 class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama_options.ExLlamaSampling]):
@@ -133,15 +160,81 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
         with self._failures():
             if request.cold:
                 self._model.forget()
-            yield from inference.run(
-                self._model,
-                prompt.tokens,
-                answer_text.AnswerText(sampling.stop, inside=prompt.inside),
-                cancelled,
-                sampling=sampling,
-                logprobs=request.logprobs,
-                cold=request.cold,
-            )
+            text = answer_text.AnswerText(sampling.stop, inside=prompt.inside)
+            yield from self._answer(request, sampling, prompt.tokens, text, cancelled)
+
+    def _answer(
+        self,
+        request: paragone.RunRequest,
+        sampling: exllama_options.ExLlamaSampling,
+        tokens: list[int],
+        text: answer_text.AnswerText,
+        cancelled: paragone.Cancelled,
+    ) -> Iterator[paragone.Event]:
+        model = self._model
+        room = model.capacity - len(tokens)
+        limit = min(sampling.max_tokens or room, room)
+        adapts_chunk = model.adapts_chunk and not request.cold
+        started = time.monotonic()
+        first = last = 0.0
+        reason: paragone.FinishReason | None = None
+        count = done = 0
+        job = model.start(tokens, sampling, limit=limit, logits=request.logprobs is not None)
+        try:
+            yield paragone.PromptProgress(done=0, total=len(tokens), time=started)
+            while reason is None:
+                if cancelled:
+                    reason = "cancelled"
+                    break
+                if not first:
+                    model.generator.max_chunk_size = model.chunk if adapts_chunk else model.first_chunk
+                before = time.monotonic()
+                for result in model.iterate():
+                    if result["stage"] == "prefill":
+                        model.wait()  # the library queues work much faster than the GPU computes
+                        now = time.monotonic()
+                        cached = model.cached(job)
+                        if adapts_chunk:
+                            computed = result["curr_progress"] - max(done, cached)
+                            model.chunk = next_chunk(model.chunk, model.largest_chunk, computed, now - before)
+                        done = result["curr_progress"]
+                        yield paragone.PromptProgress(done=done, total=len(tokens), cached=cached, time=now)
+                    elif result["stage"] == "error":
+                        raise result["error"]
+                    elif result["stage"] == "streaming":
+                        now = time.monotonic()
+                        if not first:
+                            yield paragone.PromptProgress(
+                                done=len(tokens), total=len(tokens), cached=model.cached(job), time=now
+                            )
+                        for token, piece in _pieces(model, result):
+                            first, last, count = first or now, now, count + 1
+                            logprob: float | None = None
+                            top: tuple[paragone.Alternative, ...] = ()
+                            if request.logprobs is not None:
+                                logprob, top = model.log_probability(job.kept.pop(0), token, request.logprobs)
+                            yield from text.push(piece, token, now, logprob, top)
+                            if text.stopped:
+                                break
+                        if text.stopped:
+                            reason = "stop"
+                        elif result["eos"]:
+                            reason = _REASONS[result["eos_reason"]]
+                        if reason is not None:
+                            break
+            yield from text.finish()
+        finally:
+            model.generator.cancel(job)
+        accepted = job.accepted_draft_tokens if model.drafts else None
+        usage = paragone.Usage(
+            prompt_tokens=len(tokens),
+            cached_tokens=model.cached(job),
+            completion_tokens=count,
+            drafted_tokens=None if accepted is None else accepted + job.rejected_draft_tokens,
+            accepted_tokens=accepted,
+        )
+        full = None if limit == sampling.max_tokens else model.capacity
+        yield from engine_events.answer_end(reason, usage, full=full, started=started, first=first, last=last)
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         return self._prompts.tokenized(request, build(self.sampling, request.sampling, owner=self.title))
@@ -150,15 +243,46 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
         self, request: paragone.ScoreRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.Event]:
         tokens, start = self._prompts.to_score(request.messages, request.text)
+        model = self._model
+
+        def batches() -> engine_events.Batches[open_model.Logits]:
+            yield 0, ()
+            with contextlib.closing(model.compute(tokens[:-1], exllama_options.OUTPUTS, cancelled)) as chunks:
+                for at, logits in chunks:
+                    yield at + len(logits), logits[max(start - 1 - at, 0) :]
+
         with self._failures():
-            yield from inference.score(self._model, tokens, start, cancelled, top=request.top)
+            yield from engine_events.score(
+                tokens,
+                start,
+                batches(),
+                piece=model.piece,
+                log_probability=lambda row, token: model.log_probability(row, token, request.top),
+                cancelled=cancelled,
+                exact=model.exact,
+            )
 
     def distributions(
         self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.LogitsBlock]:
         self._prompts.check_distributions(request, self._model.vocab_size)
-        with self._failures():
-            yield from inference.distributions(self._model, request, cancelled)
+        chunk = min(request.batch or exllama_options.OUTPUTS, exllama_options.OUTPUTS)
+        with (
+            self._failures(),
+            contextlib.closing(self._model.compute(request.ids, chunk, cancelled)) as chunks,
+        ):
+            for at, logits in chunks:
+                for row in range(max(request.start - at, 0), len(logits), _ROWS):
+                    if cancelled:
+                        return
+                    # Convert the rows to 32-bit floats in CPU memory, without the columns that pad the model's head.
+                    rows = logits[row : row + _ROWS, : self._model.vocab_size].float().cpu().contiguous()
+                    yield paragone.LogitsBlock(
+                        start=at + row,
+                        rows=len(rows),
+                        vocab_size=self._model.vocab_size,
+                        data=memoryview(rows.numpy()),
+                    )
 
     def vocabulary(self) -> paragone.Vocabulary:
         return self._model.vocabulary
@@ -219,3 +343,24 @@ class ExLlamaV3Engine(_ExLlamaEngine):
     title = "ExLlamaV3"
     formats = model_folder.V3_FORMATS
     adapter = "paragone_exllama.v3:V3"
+
+
+def _pieces(model: open_model.ExLlamaModel, result: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Return the tokens of one result of the generator. If a character has several tokens, the last one has the text."""
+    tokens = _ids(result)
+    text = str(result.get("text", ""))
+    if not tokens and result["eos"]:
+        # At the end of the answer, the generator holds back the tokens of an incomplete character.
+        tokens, text = _ids(result.get("held", {})), ""
+    if result["eos"] and result["eos_reason"] == "stop_token":
+        tokens = tokens[:-1]
+    elif result["eos"]:
+        text = text.rstrip("\ufffd")  # a character cut by the token limit
+    # A result ends as soon as its characters are complete, so only its last token can be a thinking tag.
+    text += "".join(model.visible.get(token, "") for token in tokens)
+    return [(token, text if at == len(tokens) else "") for at, token in enumerate(tokens, 1)]
+
+
+def _ids(result: Mapping[str, Any]) -> list[int]:
+    tokens = result.get("token_ids")
+    return [] if tokens is None else list(tokens[0].tolist())

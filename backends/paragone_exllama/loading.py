@@ -69,15 +69,10 @@ def check_request(
 
 def weights_of(request: Request) -> tuple[paragone.WeightsFile, ...]:
     """Return the weight files of the model, the draft model and the adapter; empty if a folder is unreadable."""
-    draft = request.draft.path if request.draft is not None else None
-    try:
-        return tuple(
-            paragone.WeightsFile.of(file)
-            for folder in filter(None, (request.model.path, draft, request.lora))
-            for file in sorted(folder.glob("*.safetensors"))
-        )
-    except OSError:  # the library will report why the folder is unreadable
-        return ()
+    folders = (request.model.path, request.draft and request.draft.path, request.lora)
+    return paragone.WeightsFile.of_all(
+        file for folder in folders if folder for file in sorted(folder.glob("*.safetensors"))
+    )
 
 
 def prepare_process() -> None:

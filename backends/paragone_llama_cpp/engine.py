@@ -1,16 +1,24 @@
-"""The facts of an open model, under their standard names, and the cautions that apply to each of its runs."""
+"""The engine: opens a model, describes it, and computes answers, scores, distributions and embeddings."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Literal, cast
 
 import paragone
 from paragone import answer_text, chat_prompt, engine_events, gguf, shared_options
 from paragone.options import as_values, build
 from paragone_llama_cpp import c_api, library, llama_cpp_options, samplers, self_test
-from paragone_llama_cpp.decoding import distributions, embed, run, score
+from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.estimate import estimate
-from paragone_llama_cpp.library import features, instructions, other_build
-from paragone_llama_cpp.model import OpenModel, open_model
+from paragone_llama_cpp.library import features, instructions, np, other_build
+from paragone_llama_cpp.model import OUTPUTS, OpenModel, open_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def facts_of(model: OpenModel) -> dict[str, str]:
@@ -108,7 +116,8 @@ class LlamaCppEngine(
         report: paragone.Report,
         cancelled: paragone.Cancelled,
     ) -> paragone.LoadedModel:
-        weights = _weights(request, options)
+        lora = [] if options.lora is None else [options.lora]
+        weights = paragone.WeightsFile.of_all([*gguf.parts(Path(request.model)), *lora])
         self._model = model = open_model(request, options, report, cancelled)
         model.open_context()
         context, vocab, owner = model.context, model.vocab, model.path.name
@@ -155,19 +164,65 @@ class LlamaCppEngine(
                 prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
                 threads=self._model.threads,
             )
-            yield from run(
-                self._model.context,
-                self._model.vocab,
-                pick,
-                prompt.tokens,
-                text,
-                cancelled,
-                max_tokens=sampling.max_tokens,
-                budget=shared_options.thinking_choice(sampling.thinking).budget,
-                logprobs=request.logprobs,
-                cold=request.cold,
-                ignore_eos=sampling.ignore_eos,
-            )
+            yield from self._answer(request, sampling, prompt.tokens, text, pick, cancelled)
+
+    def _answer(
+        self,
+        request: paragone.RunRequest,
+        sampling: llama_cpp_options.LlamaCppSampling,
+        prompt: list[int],
+        text: answer_text.AnswerText,
+        pick: samplers.Pick,
+        cancelled: paragone.Cancelled,
+    ) -> Iterator[paragone.Event]:
+        context, vocab = self._model.context, self._model.vocab
+        room = context.size - len(prompt)
+        limit = min(sampling.max_tokens or room, room)
+        budget = shared_options.thinking_choice(sampling.thinking).budget
+        count = thought = 0
+        first = last = 0.0
+        reason: paragone.FinishReason = "cancelled"
+        ending = deque[int]()
+        """Tokens that end the thinking, used in place of the tokens that the model would choose."""
+
+        started = time.monotonic()
+        with context.aborted_by(cancelled):
+            done = cached = context.keep(prompt, cold=request.cold)
+            while True:
+                yield paragone.PromptProgress(
+                    done=done, total=len(prompt), cached=cached, time=time.monotonic()
+                )
+                part = prompt[done : done + context.n_batch]
+                going = not part or (not cancelled and context.feed(part))
+                if not part or not going:
+                    break
+                done += len(part)
+            while going:
+                token = ending.popleft() if ending else pick(context)
+                now = time.monotonic()
+                if vocab.ends(token) and not sampling.ignore_eos:
+                    reason = "stop"
+                    break
+                first, last, count = first or now, now, count + 1
+                logprob: float | None = None
+                top: tuple[paragone.Alternative, ...] = ()
+                if request.logprobs is not None:
+                    logprob, top = vocab.log_probability(context.logits(), token, request.logprobs)
+                thought += text.thinking
+                yield from text.push(vocab.piece(token), token, now, logprob, top)
+                if text.thinking and thought == budget:
+                    ending.extend(vocab.tokenize(f"\n{text.end_tag}"))
+                if text.stopped:
+                    reason = "stop"
+                    break
+                if count == limit:
+                    reason = "length"
+                    break
+                going = not cancelled and context.decode(token)
+            yield from text.finish()
+        usage = paragone.Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count)
+        full = None if limit == sampling.max_tokens else context.size
+        yield from engine_events.answer_end(reason, usage, full=full, started=started, first=first, last=last)
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         return self._prompts.tokenized(request, build(llama_cpp_options.LlamaCppSampling, request.sampling))
@@ -181,13 +236,57 @@ class LlamaCppEngine(
             tokens, start = list(request.ids), 0
         else:
             tokens, start = self._prompts.to_score(request.messages, request.text)
-        return score(self._model.context, self._model.vocab, tokens, start, cancelled, top=request.top)
+        vocab = self._model.vocab
+        return engine_events.score(
+            tokens,
+            start,
+            self._logits(tokens, max(start, 1), cancelled),
+            piece=vocab.piece,
+            log_probability=lambda row, token: vocab.log_probability(row, token, request.top),
+            cancelled=cancelled,
+        )
+
+    def _logits(
+        self, tokens: list[int], start: int, cancelled: paragone.Cancelled
+    ) -> engine_events.Batches[NDArray[np.float32]]:
+        context, total = self._model.context, len(tokens) - 1
+        with context.aborted_by(cancelled):
+            done = context.keep(tokens[:start])
+            yield done, ()
+            while done < total:
+                scoring = done >= start - 1
+                end = min(done + OUTPUTS, total) if scoring else start - 1
+                part = tokens[done : min(end, done + context.n_batch)]
+                if cancelled or not context.feed(part, outputs=len(part) if scoring else 0):
+                    return
+                done += len(part)
+                yield done, context.all_logits(len(part)) if scoring else ()
 
     def distributions(
         self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.LogitsBlock]:
         self._prompts.check_distributions(request, self._model.vocab.size)
-        return distributions(self._model, request, cancelled)
+        ids, start = request.ids, request.start
+        if start >= len(ids):
+            return
+        model = self._model
+        batch = min(request.batch or model.context.n_batch, len(ids))
+        if _most_rows(len(ids), start, batch) > model.most_logits:
+            batch = model.most_logits
+        context = model.extra_context(len(ids), batch=batch, outputs=_most_rows(len(ids), start, batch))
+        with context.aborted_by(cancelled):
+            for at in range(0, len(ids), batch):
+                part = ids[at : at + batch]
+                rows = max(0, at + len(part) - max(at, start))
+                if cancelled or not context.feed(part, outputs=rows):
+                    return
+                if rows:
+                    yield paragone.LogitsBlock(
+                        start=at + len(part) - rows,
+                        rows=rows,
+                        vocab_size=model.vocab.size,
+                        data=cast("memoryview[float]", context.all_logits(rows).data),
+                    )
 
     def embed(self, request: paragone.EmbedRequest, cancelled: paragone.Cancelled) -> paragone.Embeddings:
         for tokens in request.ids:
@@ -196,7 +295,18 @@ class LlamaCppEngine(
         sequences = list(request.ids) or [(*self._prompts.tokenize(text), *end) for text in request.texts]
         for tokens in sequences:
             self._prompts.check_length(tokens)
-        return embed(self._model, sequences, cancelled)
+        pooling = pooling_of(self._model.header)
+        if pooling is None:
+            raise paragone.InputError("This model ranks texts: it has no embeddings.")
+        if not all(sequences):
+            raise paragone.InputError("A text without tokens has no embedding.")
+        # All tokens are outputs, so that llama.cpp keeps the hidden states of all tokens. It also computes their logits.
+        batch = min(self._model.context.n_batch, self._model.most_logits)
+        longest = max(map(len, sequences), default=1)
+        context = self._model.extra_context(longest, batch=batch, outputs=batch, embeddings=True)
+        with context.aborted_by(cancelled):
+            vectors = [_vector(context, pooling, tokens, cancelled) for tokens in sequences]
+        return paragone.Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))
 
     def vocabulary(self) -> paragone.Vocabulary:
         return self._model.vocab.described
@@ -211,12 +321,41 @@ class LlamaCppEngine(
             self._model.threads = wanted
 
 
-def _weights(
-    request: paragone.OpenRequest, options: llama_cpp_options.LlamaCppLoadOptions
-) -> tuple[paragone.WeightsFile, ...]:
-    """Return the files that will be loaded; empty if a file cannot be read: loading reports why."""
-    paths = [*gguf.parts(Path(request.model)), *([] if options.lora is None else [Path(options.lora)])]
-    try:
-        return tuple(map(paragone.WeightsFile.of, paths))
-    except (OSError, ValueError):  # ValueError: a path with a null character in it
-        return ()
+def _most_rows(length: int, start: int, batch: int) -> int:
+    """Return the largest number of positions whose logits one batch must return."""
+    return max(min(at + batch, length) - max(at, start) for at in range(0, length, batch))
+
+
+Pooling = Literal["mean", "first", "last"]
+"""The vector of a text: the mean of the hidden states, or the state after the first or the last token."""
+
+_POOLINGS: dict[object, Pooling] = {1: "mean", 2: "first", 3: "last"}
+"""The kinds of pooling in a GGUF file (llama_pooling_type). 0 is none."""
+_RANK = 4
+
+
+def pooling_of(header: gguf.Header) -> Pooling | None:
+    """Return the pooling that a model's file names; the mean if the file names none; None for a model that ranks texts."""
+    named = header.values.get(f"{header.architecture}.pooling_type")
+    return None if named == _RANK else _POOLINGS.get(named, "mean")
+
+
+def _vector(
+    context: Context, pooling: Pooling, tokens: Sequence[int], cancelled: paragone.Cancelled
+) -> tuple[float, ...]:
+    context.trim(0)
+    pooled: NDArray[np.float64] | None = None
+    for at in range(0, len(tokens), context.n_batch):
+        part = tokens[at : at + context.n_batch]
+        if cancelled or not context.feed(part, outputs=len(part)):
+            raise paragone.EngineError("The computation of embeddings was stopped.")
+        states = context.hidden_states(len(part))
+        if pooling == "mean":
+            total = states.sum(axis=0, dtype=np.float64)
+            pooled = total if pooled is None else pooled + total
+        elif pooling == "last" or pooled is None:
+            pooled = states[-1 if pooling == "last" else 0].astype(np.float64)
+    assert pooled is not None
+    # The sum and the mean have the same direction, so the vector of length 1 is the same.
+    unit = pooled / (np.linalg.norm(pooled) or 1.0)
+    return tuple(unit.astype(np.float32).tolist())

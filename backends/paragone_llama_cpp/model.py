@@ -71,6 +71,13 @@ positions of a batch would take 1 GiB.
 """
 
 
+_LOGITS = 256 << 20
+"""Largest size of the logits of one batch in bytes.
+
+llama.cpp allocates memory of this size twice: for the result and for a copy.
+"""
+
+
 def with_defaults(options: LlamaCppLoadOptions, *, on_gpu: bool) -> LlamaCppLoadOptions:
     """Return the options with the device-dependent defaults filled in."""
     return replace(options, n_batch=options.n_batch or 512) if on_gpu else gguf.with_cpu_defaults(options)
@@ -360,6 +367,11 @@ class OpenModel:
     _lora: c_api.Pointer | None = field(default=None, init=False)
     _extra: Context | None = field(default=None, init=False)
     _extra_shape: tuple[int, int, bool] = field(default=(0, 0, False), init=False)
+
+    @property
+    def most_logits(self) -> int:
+        """Largest number of positions whose logits one batch may return."""
+        return max(1, _LOGITS // (4 * self.vocab.size))
 
     def open_context(self) -> None:
         """Load the adapter and make the context. Raises InputError and EngineError."""

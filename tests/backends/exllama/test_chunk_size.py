@@ -2,7 +2,7 @@
 
 import pytest
 
-from paragone_exllama.inference import next_chunk
+from paragone_exllama.engine import next_chunk
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,10 @@ def test_the_context_has_the_size_of_the_window_and_is_reused(chat, monkeypatch)
 
 
 def test_the_memory_of_the_logits_is_bounded(chat, monkeypatch):
-    from paragone_llama_cpp import decoding
+    from paragone_llama_cpp import model
 
     made = count_contexts(chat, monkeypatch)
-    monkeypatch.setattr(decoding, "_LOGITS", 16 * 4 * chat.engine.vocabulary().size)
+    monkeypatch.setattr(model, "_LOGITS", 16 * 4 * chat.engine.vocabulary().size)
     ids = ids_of(chat)[:100]
     assert chat.rows(ids, batch=64).shape[0] == 100
     assert made[-1] == (256, 16, 16)

@@ -5,7 +5,7 @@ import pytest
 
 from paragone import ContextOverflow, EmbedRequest, InputError, TokenizeRequest
 from paragone.gguf import Header
-from paragone_llama_cpp import decoding
+from paragone_llama_cpp import engine
 
 pytestmark = pytest.mark.model
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_embedded(small, make_stop):
 @pytest.mark.parametrize("pooling", ["mean", "first", "last"])
 def test_the_kinds_of_pooling(chat, make_stop, monkeypatch, pooling):
     """Over one token they are the same; the first state does not depend on later tokens, the last one does."""
-    monkeypatch.setattr(decoding, "pooling_of", lambda header: pooling)
+    monkeypatch.setattr(engine, "pooling_of", lambda header: pooling)
     found, _ = vectors_of(chat, ids=[(504,), (504, 3146), (504, 3146, 28)], stop=make_stop())
     same = found[0] @ found[1:].T > 0.9999
     assert same.tolist() == ([True, True] if pooling == "first" else [False, False])
@@ -67,7 +67,7 @@ def test_the_kinds_of_pooling(chat, make_stop, monkeypatch, pooling):
 
 def test_the_file_names_the_pooling():
     def pooling(**values):
-        return decoding.pooling_of(Header(architecture="qwen3", values=values))
+        return engine.pooling_of(Header(architecture="qwen3", values=values))
 
     assert pooling() == pooling(**{"qwen3.pooling_type": 0}) == "mean"
     assert pooling(**{"qwen3.pooling_type": 2}) == "first"
