@@ -1,48 +1,21 @@
-"""The engines of ExLlamaV2 and ExLlamaV3, which open a model's folder and answer prompts."""
+"""The engines of ExLlamaV2 and ExLlamaV3: open a model's folder, and compute answers, scores and distributions."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import time
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pkgutil import resolve_name
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import paragone
-from paragone import answer_text, chat_prompt, shared_options
+from paragone import answer_text, chat_prompt, engine_events, shared_options
 from paragone.options import as_values, build
-from paragone_exllama import exllama_options, inference, loading, model_folder
+from paragone_exllama import exllama_options, loading, model_folder, open_model
 from paragone_exllama.probe import extension_folder, probe, release_lock
-
-
-def cautions(
-    library: inference.Library, options: exllama_options.ExLlamaLoadOptions, *, owner: str, template: bool
-) -> Iterator[paragone.Caution]:
-    if not template:
-        sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
-        yield paragone.Caution(code="no-chat-template", sentence=sentence)
-    if library.facts.get("attention") == "unpaged":
-        sentence = "Without paged attention (flash-attn), only the latest conversation is kept in the cache."
-        yield paragone.Caution(code="unpaged", sentence=sentence)
-    if library.trained is None:
-        return
-    if options.max_seq_len is None and library.capacity < library.trained - 256:
-        sentence = (
-            f"The context is {library.capacity:,} tokens instead of the model's {library.trained:,}, "
-            "to fit in the VRAM."
-        )
-        yield paragone.Caution(code="context-reduced", sentence=sentence)
-    scaled = isinstance(options, exllama_options.ExLlamaV2LoadOptions) and any(
-        (options.rope_scale, options.rope_alpha, options.rope_yarn)
-    )
-    if library.capacity > library.trained and not scaled:
-        sentence = (
-            f"The context is {library.capacity:,} tokens, but the model was trained for {library.trained:,}."
-        )
-        yield paragone.Caution(code="beyond-trained-context", sentence=sentence)
-
 
 BROKEN = 70
 """The exit code of a worker whose GPU context is no longer usable (EX_SOFTWARE)."""
@@ -51,12 +24,38 @@ _FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 """Texts of errors after which every later CUDA call in the same process fails."""
 
 
+_SECONDS = 0.06
+"""Largest duration of a chunk in seconds. A stop request at the start of a chunk takes effect within 100 ms."""
+
+_REASONS: Mapping[str, paragone.FinishReason] = {"stop_token": "stop", "max_new_tokens": "length"}
+"""The generator's reasons to end an answer, and their names in a Finish.
+
+AnswerText finds the stop sequences, because the generator would also end the answer at a stop sequence in the thinking.
+"""
+
+
+def next_chunk(chunk: int, largest: int, tokens: int, seconds: float) -> int:
+    """Return how many prompt tokens to process next: few enough to stop in time, many enough to be fast.
+
+    Computing `tokens` tokens, in a chunk of at most `chunk`, has taken `seconds`. `largest` is the largest size.
+    """
+    if tokens < exllama_options.PAGE or seconds <= 0:
+        return chunk
+    # The size at most doubles, because the first chunk after a pause is not typical.
+    fitting = min(int(tokens / seconds * _SECONDS), 2 * chunk, largest)
+    return max(fitting // exllama_options.PAGE * exllama_options.PAGE, exllama_options.PAGE)
+
+
+_ROWS = 32
+"""Number of rows of logits converted to 32-bit floats at once: 32 MiB for a vocabulary of 262,144 tokens."""
+
+
 class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama_options.ExLlamaSampling]):
     sampling = exllama_options.ExLlamaSampling
     name: ClassVar[str]
     title: ClassVar[str]
     formats: ClassVar[Collection[model_folder.StorageFormat]]
-    library: ClassVar[str]
+    adapter: ClassVar[str]
     """The class that opens a model, as `module:class`; its module imports the library."""
 
     @classmethod
@@ -86,43 +85,61 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
             else None
         )
         weights = loading.weights_of(wanted)
-        drafter = wanted.draft.name if wanted.draft else "n-grams" if options.draft_ngram else ""
         loading.prepare_process()
         with loading.translate_failures(self.title, wanted):
-            library: inference.Library = resolve_name(self.library)(wanted, options, report, cancelled)
-            self._library = library
-            self._vocab = inference.ExllamaVocab(library, files, folder.name)
+            model: open_model.ExLlamaModel = resolve_name(self.adapter)(
+                wanted, options, files, *loading.stages(wanted, report, cancelled)
+            )
         report(1.0)
+        self._model = model
         self._prompts = chat_prompt.PromptMaker(
-            library.tokenize,
+            model.tokenize,
             template,
-            bos=self._vocab.bos,
-            context=library.capacity,
+            bos=model.bos,
+            context=model.capacity,
             option="max_seq_len",
             owner=folder.name,
         )
-        fixed = options.chunk_size is not None
-        self._chunk_size = inference.ChunkSize(library.largest_chunk, fixed=fixed)
-        # Rounding depends on the chunk boundaries. Fixed boundaries make cold runs reproducible.
-        cold = library.largest_chunk if fixed else min(inference.FIRST, library.largest_chunk)
-        self._cold_chunk_size = inference.ChunkSize(cold, fixed=True)
+        drafter = wanted.draft.name if wanted.draft else "n-grams" if options.draft_ngram else ""
         return paragone.LoadedModel(
             name=folder.name,
-            context=library.capacity,
+            context=model.capacity,
             size=folder.size,
-            quantization=folder.stored.name,
+            quantization=folder.quantization,
             architecture=folder.architecture,
-            cautions=tuple(cautions(library, options, owner=folder.name, template=template is not None)),
+            cautions=tuple(self._cautions(options, folder.name, template=template is not None)),
             facts={
                 "program": self.title,
                 "origin": sys.prefix,
-                "version": f"{library.facts[self.title]}, PyTorch {library.facts['PyTorch']}",
-                **library.facts,
+                "version": f"{model.facts[self.title]}, PyTorch {model.facts['PyTorch']}",
+                **model.facts,
                 "KV cache": options.cache_type,
                 "drafts": f"{options.draft_tokens} tokens by {drafter}" if drafter else "none",
-                "prompt slice": f"up to {library.largest_chunk} tokens",
+                "prompt slice": f"up to {model.largest_chunk} tokens",
             },
             weights=weights,
+        )
+
+    def _cautions(
+        self, options: exllama_options.ExLlamaLoadOptions, owner: str, *, template: bool
+    ) -> Iterator[paragone.Caution]:
+        if self._model.facts.get("attention") == "unpaged":
+            sentence = (
+                "Without paged attention (flash-attn), only the latest conversation is kept in the cache."
+            )
+            yield paragone.Caution(code="unpaged", sentence=sentence)
+        context, trained = self._model.capacity, self._model.trained
+        scaled = isinstance(options, exllama_options.ExLlamaV2LoadOptions) and any(
+            (options.rope_scale, options.rope_alpha, options.rope_yarn)
+        )
+        reduced = options.max_seq_len is None and context < trained - exllama_options.PAGE
+        yield from engine_events.model_cautions(
+            owner,
+            template=template,
+            context=context,
+            trained=trained,
+            reduced_by="the VRAM" if reduced else "",
+            scaled=scaled,
         )
 
     def generate(
@@ -142,17 +159,82 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
         )
         with self._failures():
             if request.cold:
-                self._library.forget()
-            yield from inference.run(
-                self._library,
-                self._vocab,
-                prompt.tokens,
-                answer_text.AnswerText(sampling.stop, inside=prompt.inside),
-                cancelled,
-                self._cold_chunk_size if request.cold else self._chunk_size,
-                sampling=sampling,
-                logprobs=request.logprobs,
-            )
+                self._model.forget()
+            text = answer_text.AnswerText(sampling.stop, inside=prompt.inside)
+            yield from self._answer(request, sampling, prompt.tokens, text, cancelled)
+
+    def _answer(
+        self,
+        request: paragone.RunRequest,
+        sampling: exllama_options.ExLlamaSampling,
+        tokens: list[int],
+        text: answer_text.AnswerText,
+        cancelled: paragone.Cancelled,
+    ) -> Iterator[paragone.Event]:
+        model = self._model
+        room = model.capacity - len(tokens)
+        limit = min(sampling.max_tokens or room, room)
+        adapts_chunk = model.adapts_chunk and not request.cold
+        started = time.monotonic()
+        first = last = 0.0
+        reason: paragone.FinishReason | None = None
+        count = done = 0
+        job = model.start(tokens, sampling, limit=limit, logits=request.logprobs is not None)
+        try:
+            yield paragone.PromptProgress(done=0, total=len(tokens), time=started)
+            while reason is None:
+                if cancelled:
+                    reason = "cancelled"
+                    break
+                if not first:
+                    model.generator.max_chunk_size = model.chunk if adapts_chunk else model.first_chunk
+                before = time.monotonic()
+                for result in model.iterate():
+                    if result["stage"] == "prefill":
+                        model.wait()  # the library queues work much faster than the GPU computes
+                        now = time.monotonic()
+                        cached = model.cached(job)
+                        if adapts_chunk:
+                            computed = result["curr_progress"] - max(done, cached)
+                            model.chunk = next_chunk(model.chunk, model.largest_chunk, computed, now - before)
+                        done = result["curr_progress"]
+                        yield paragone.PromptProgress(done=done, total=len(tokens), cached=cached, time=now)
+                    elif result["stage"] == "error":
+                        raise result["error"]
+                    elif result["stage"] == "streaming":
+                        now = time.monotonic()
+                        if not first:
+                            yield paragone.PromptProgress(
+                                done=len(tokens), total=len(tokens), cached=model.cached(job), time=now
+                            )
+                        for token, piece in _pieces(model, result):
+                            first, last, count = first or now, now, count + 1
+                            logprob: float | None = None
+                            top: tuple[paragone.Alternative, ...] = ()
+                            if request.logprobs is not None:
+                                logprob, top = model.log_probability(job.kept.pop(0), token, request.logprobs)
+                            yield from text.push(piece, token, now, logprob, top)
+                            if text.stopped:
+                                break
+                        if text.stopped:
+                            reason = "stop"
+                        elif result["eos"]:
+                            reason = _REASONS[result["eos_reason"]]
+                        if reason is not None:
+                            break
+            yield from text.finish()
+        finally:
+            model.generator.cancel(job)
+        accepted = job.accepted_draft_tokens if model.drafts else None
+        usage = paragone.Usage(
+            prompt_tokens=len(tokens),
+            cached_tokens=model.cached(job),
+            completion_tokens=count,
+            drafted_tokens=None if accepted is None else accepted + job.rejected_draft_tokens,
+            accepted_tokens=accepted,
+        )
+        full = None if limit == sampling.max_tokens else model.capacity
+        yield from engine_events.answer_end(reason, usage, full=full, started=started, first=first, last=last)
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         return self._prompts.tokenized(request, build(self.sampling, request.sampling, owner=self.title))
@@ -161,19 +243,49 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
         self, request: paragone.ScoreRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.Event]:
         tokens, start = self._prompts.to_score(request.messages, request.text)
+        model = self._model
+
+        def batches() -> engine_events.Batches[open_model.Logits]:
+            yield 0, ()
+            with contextlib.closing(model.compute(tokens[:-1], exllama_options.OUTPUTS, cancelled)) as chunks:
+                for at, logits in chunks:
+                    yield at + len(logits), logits[max(start - 1 - at, 0) :]
+
         with self._failures():
-            yield from inference.score(self._library, self._vocab, tokens, start, cancelled, top=request.top)
+            yield from engine_events.score(
+                tokens,
+                start,
+                batches(),
+                piece=model.piece,
+                log_probability=lambda row, token: model.log_probability(row, token, request.top),
+                cancelled=cancelled,
+                exact=model.exact,
+            )
 
     def distributions(
         self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.LogitsBlock]:
-        """Compute the logits after each token from `request.start` on, in chunks of at most OUTPUTS tokens."""
-        self._prompts.check_distributions(request, self._vocab.size)
-        with self._failures():
-            yield from inference.distributions(self._library, self._vocab, request, cancelled)
+        self._prompts.check_distributions(request, self._model.vocab_size)
+        chunk = min(request.batch or exllama_options.OUTPUTS, exllama_options.OUTPUTS)
+        with (
+            self._failures(),
+            contextlib.closing(self._model.compute(request.ids, chunk, cancelled)) as chunks,
+        ):
+            for at, logits in chunks:
+                for row in range(max(request.start - at, 0), len(logits), _ROWS):
+                    if cancelled:
+                        return
+                    # Convert the rows to 32-bit floats in CPU memory, without the columns that pad the model's head.
+                    rows = logits[row : row + _ROWS, : self._model.vocab_size].float().cpu().contiguous()
+                    yield paragone.LogitsBlock(
+                        start=at + row,
+                        rows=len(rows),
+                        vocab_size=self._model.vocab_size,
+                        data=memoryview(rows.numpy()),
+                    )
 
     def vocabulary(self) -> paragone.Vocabulary:
-        return self._vocab.vocabulary
+        return self._model.vocabulary
 
     @classmethod
     def estimate(
@@ -183,41 +295,38 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
-        """Convert exceptions that the library raises while it computes to errors for the user."""
+        """Convert exceptions that the library raises while it computes to errors for the user, and replace the generator.
+
+        Ends this process if the GPU context is no longer usable.
+        """
         try:
             yield
         except paragone.ParagoneError:
             raise
         except Exception as error:
-            raise self._recover(error) from error
-
-    def _recover(self, error: Exception) -> paragone.EngineError:
-        """Replace the generator after a failure, and return the error for the user.
-
-        Ends this process if the GPU context is no longer usable.
-        """
-        traceback.print_exception(error)
-        lines = str(error).strip().splitlines()
-        reason = lines[0][:300].rstrip(".") if lines else "no reason given"
-        full = loading.is_out_of_memory(error)
-        if full or not any(sign in str(error) for sign in _FATAL_ERRORS):
-            try:
-                self._library.rebuild()
-            except Exception:  # noqa: BLE001 (whatever the error is, this process is no longer usable)
-                traceback.print_exc()
-            else:
-                if full:
-                    return paragone.EngineError(
-                        "The GPU ran out of memory in the middle of the answer.",
-                        hint="Lower chunk_size or max_seq_len, or set cache_type to q8, q6 or q4.",
-                    )
-                return paragone.EngineError(
-                    f"{self.title} failed in the middle of the answer: {reason}.",
-                    hint="Send the prompt again.",
-                )
-        sys.stderr.write(f"{self.title} failed and cannot recover: {reason}\n")
-        sys.stderr.flush()
-        os._exit(BROKEN)
+            traceback.print_exception(error)
+            lines = str(error).strip().splitlines()
+            reason = lines[0][:300].rstrip(".") if lines else "no reason given"
+            full = loading.is_out_of_memory(error)
+            fatal = not full and any(sign in str(error) for sign in _FATAL_ERRORS)
+            if not fatal:
+                try:
+                    self._model.rebuild()
+                except Exception:  # noqa: BLE001 (whatever the error is, this process is no longer usable)
+                    traceback.print_exc()
+                    fatal = True
+            if fatal:
+                sys.stderr.write(f"{self.title} failed and cannot recover: {reason}\n")
+                sys.stderr.flush()
+                os._exit(BROKEN)
+            if full:
+                raise paragone.EngineError(
+                    "The GPU ran out of memory in the middle of the answer.",
+                    hint="Lower chunk_size or max_seq_len, or set cache_type to q8, q6 or q4.",
+                ) from error
+            raise paragone.EngineError(
+                f"{self.title} failed in the middle of the answer: {reason}.", hint="Send the prompt again."
+            ) from error
 
 
 class ExLlamaV2Engine(_ExLlamaEngine):
@@ -225,7 +334,7 @@ class ExLlamaV2Engine(_ExLlamaEngine):
     name = "exllamav2"
     title = "ExLlamaV2"
     formats = model_folder.V2_FORMATS
-    library = "paragone_exllama.v2:V2"
+    adapter = "paragone_exllama.v2:V2"
 
 
 class ExLlamaV3Engine(_ExLlamaEngine):
@@ -233,4 +342,25 @@ class ExLlamaV3Engine(_ExLlamaEngine):
     name = "exllamav3"
     title = "ExLlamaV3"
     formats = model_folder.V3_FORMATS
-    library = "paragone_exllama.v3:V3"
+    adapter = "paragone_exllama.v3:V3"
+
+
+def _pieces(model: open_model.ExLlamaModel, result: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Return the tokens of one result of the generator. If a character has several tokens, the last one has the text."""
+    tokens = _ids(result)
+    text = str(result.get("text", ""))
+    if not tokens and result["eos"]:
+        # At the end of the answer, the generator holds back the tokens of an incomplete character.
+        tokens, text = _ids(result.get("held", {})), ""
+    if result["eos"] and result["eos_reason"] == "stop_token":
+        tokens = tokens[:-1]
+    elif result["eos"]:
+        text = text.rstrip("\ufffd")  # a character cut by the token limit
+    # A result ends as soon as its characters are complete, so only its last token can be a thinking tag.
+    text += "".join(model.visible.get(token, "") for token in tokens)
+    return [(token, text if at == len(tokens) else "") for at, token in enumerate(tokens, 1)]
+
+
+def _ids(result: Mapping[str, Any]) -> list[int]:
+    tokens = result.get("token_ids")
+    return [] if tokens is None else list(tokens[0].tolist())

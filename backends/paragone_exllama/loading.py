@@ -6,11 +6,12 @@ import math
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias
 
 import paragone
 from paragone.texts import size_text
@@ -41,11 +42,22 @@ def check_request(
 ) -> Request:
     """Check the files and options of a request, and return what to load. Raises InputError."""
     folder = model_folder.check_folder(Path(request.model).expanduser(), formats, title)
-    draft = _draft(folder, options, formats, title)
-    if options.chunk_size is not None and options.chunk_size % 256:
+    draft = None
+    if options.draft_model is not None:
+        if options.draft_ngram:
+            raise paragone.InputError("Only one of the options 'draft_model' and 'draft_ngram' can be set.")
+        draft = model_folder.check_folder(Path(options.draft_model).expanduser(), formats, title)
+        sizes = [one.number("vocab_size") or 0 for one in (folder, draft)]
+        if abs(sizes[0] - sizes[1]) > _VOCABULARIES:
+            raise paragone.InputError(
+                f"{draft.name} cannot be the draft model of {folder.name}: its vocabulary is different "
+                f"({sizes[1]:,} tokens instead of {sizes[0]:,}).",
+                hint="Use a small model of the same family.",
+            )
+    if options.chunk_size is not None and options.chunk_size % exllama_options.PAGE:
         raise paragone.InputError(
             f"The option 'chunk_size' cannot be {options.chunk_size}.",
-            hint="The option takes a multiple of 256.",
+            hint=f"The option takes a multiple of {exllama_options.PAGE}.",
         )
     lora = Path(options.lora).expanduser() if options.lora is not None else None
     if lora is not None and not (lora / "adapter_config.json").exists():
@@ -55,42 +67,12 @@ def check_request(
     return Request(folder, draft, lora, options, choose_context(folder, draft, options))
 
 
-def _draft(
-    folder: model_folder.ModelFolder,
-    options: exllama_options.ExLlamaLoadOptions,
-    formats: Collection[model_folder.StorageFormat],
-    title: str,
-) -> model_folder.ModelFolder | None:
-    if options.draft_model is None:
-        return None
-    if options.draft_ngram:
-        raise paragone.InputError("Only one of the options 'draft_model' and 'draft_ngram' can be set.")
-    draft = model_folder.check_folder(Path(options.draft_model).expanduser(), formats, title)
-    sizes = [one.number("vocab_size") or 0 for one in (folder, draft)]
-    if abs(sizes[0] - sizes[1]) > _VOCABULARIES:
-        raise paragone.InputError(
-            f"{draft.name} cannot be the draft model of {folder.name}: its vocabulary is different "
-            f"({sizes[1]:,} tokens instead of {sizes[0]:,}).",
-            hint="Use a small model of the same family.",
-        )
-    return draft
-
-
 def weights_of(request: Request) -> tuple[paragone.WeightsFile, ...]:
     """Return the weight files of the model, the draft model and the adapter; empty if a folder is unreadable."""
-    draft = request.draft.path if request.draft is not None else None
-    try:
-        return tuple(
-            paragone.WeightsFile.of(file)
-            for folder in filter(None, (request.model.path, draft, request.lora))
-            for file in sorted(folder.glob("*.safetensors"))
-        )
-    except OSError:  # the library will report why the folder is unreadable
-        return ()
-
-
-class _CancelledError(Exception):
-    pass
+    folders = (request.model.path, request.draft and request.draft.path, request.lora)
+    return paragone.WeightsFile.of_all(
+        file for folder in folders if folder for file in sorted(folder.glob("*.safetensors"))
+    )
 
 
 def prepare_process() -> None:
@@ -101,22 +83,26 @@ def prepare_process() -> None:
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
+ModuleProgress: TypeAlias = Callable[[int, int], None]
+"""Called by a library with the number of loaded modules and the number of all modules."""
+
+
 def stages(
     request: Request, report: paragone.Report, cancelled: paragone.Cancelled
-) -> tuple[Callable[[int, int], None], ...]:
-    """Return the callbacks that report the loading progress of the draft model and of the model."""
+) -> tuple[ModuleProgress, ModuleProgress]:
+    """Return the callbacks that report the loading progress of the model, and before it of the draft model."""
     draft = request.draft.size if request.draft else 0
     share = (1 - _WARMING_UP) * draft / max(draft + request.model.size, 1)
 
-    def stage(start: float, length: float) -> Callable[[int, int], None]:
+    def stage(start: float, length: float) -> ModuleProgress:
         def callback(index: int, count: int) -> None:
             if cancelled:
-                raise _CancelledError
+                raise paragone.EngineError(f"Loading {request.model.name} was cancelled.")
             report(start + length * index / max(count, 1))
 
         return callback
 
-    return stage(0, share), stage(share, 1 - _WARMING_UP - share)
+    return stage(share, 1 - _WARMING_UP - share), stage(0, share)
 
 
 @contextmanager
@@ -128,8 +114,6 @@ def translate_failures(title: str, request: Request) -> Iterator[None]:
         yield
     except (paragone.ParagoneError, ImportError):
         raise
-    except _CancelledError:
-        raise paragone.EngineError(f"Loading {name} was cancelled.") from None
     except MemoryError as error:
         raise paragone.EngineError(f"The machine ran out of memory while loading {name}.") from error
     except Exception as error:
@@ -206,13 +190,13 @@ def estimate(request: Request) -> paragone.MemoryEstimate:
     buffers = [_buffers(folder, options, context) for folder, _ in models]
     # ExLlamaV2 keeps buffers for each model; ExLlamaV3 frees its buffers after each module.
     compute = sum(buffers) if isinstance(options, exllama_options.ExLlamaV2LoadOptions) else max(buffers)
-    parts = [part for folder, kind in models for part in _parts(folder, kind, context)]
+    sizes = [_parts(folder, kind, context) for folder, kind in models]
+    embeddings, parts = sum(size for size, _ in sizes), [part for _, parts in sizes for part in parts]
     found = [*_filled(_gpus(options.gpu_split, compute), parts)]
-    embeddings = sum(_sizes(folder).embeddings for folder, _ in models)
     if embeddings:
         found.append(paragone.DeviceMemory(device="CPU", weights=embeddings, kv_cache=0, compute=0))
     layers, count = request.model.layers, 0
-    if request.model.stored.format == "plain":  # quantized weights are packed
+    if request.model.format == "plain":  # quantized weights are packed
         count = sum(math.prod(tensor.shape) for tensor in request.model.tensors.values())
     return paragone.MemoryEstimate(
         context=context,
@@ -227,40 +211,31 @@ def estimate(request: Request) -> paragone.MemoryEstimate:
     )
 
 
-class _Sizes(NamedTuple):
-    embeddings: int
-    layers: dict[int, int]
-    rest: int
-    shared: int
-    """Bytes of the copy of the embeddings that `rest` includes; 0 if the model has a separate `lm_head`."""
-
-
-def _sizes(folder: model_folder.ModelFolder) -> _Sizes:
+def _parts(
+    folder: model_folder.ModelFolder, cache_type: exllama_options.ExllamaCacheType, context: int
+) -> tuple[int, list[paragone.ModelPart]]:
+    """Return the bytes of a model's embeddings, and its layers and the rest."""
     embeddings = rest = 0
-    layers: dict[int, int] = {}
+    weights: Counter[int] = Counter()
     head = False
     for name, tensor in folder.tensors.items():
         size = tensor.size // 2 if tensor.dtype == "F32" else tensor.size
         names = name.split(".")
         head = head or "lm_head" in names
         if found := _LAYER.search(name):
-            layers[int(found[1])] = layers.get(int(found[1]), 0) + size
+            weights[int(found[1])] += size
         elif _EMBEDDINGS.intersection(names):
             embeddings += size
         else:
             rest += size
-    shared = 0 if head else embeddings
-    return _Sizes(embeddings, layers, rest + shared, shared)
-
-
-def _parts(
-    folder: model_folder.ModelFolder, cache_type: exllama_options.ExllamaCacheType, context: int
-) -> Iterator[paragone.ModelPart]:
-    sizes, layers = _sizes(folder), folder.layers or 0
+    layers = folder.layers or 0
     cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
-    for layer in sorted({*range(layers), *sizes.layers}):
-        yield paragone.ModelPart(weights=sizes.layers.get(layer, 0), kv_cache=cache if layer < layers else 0)
-    yield paragone.ModelPart(weights=sizes.rest, shared=sizes.shared)
+    parts = [
+        paragone.ModelPart(weights=weights[layer], kv_cache=cache if layer < layers else 0)
+        for layer in sorted({*range(layers), *weights})
+    ]
+    shared = 0 if head else embeddings  # a copy of the embeddings
+    return embeddings, [*parts, paragone.ModelPart(weights=rest + shared, shared=shared)]
 
 
 def _gpus(split: Sequence[float], compute: int) -> list[tuple[int | None, paragone.DeviceMemory]]:
@@ -365,6 +340,6 @@ def _buffers(
     wide = folder.number("intermediate_size", "ffn_dim", "n_inner") or 0
     chunk = min(options.chunk_size or exllama_options.CHUNK, context)
     vocab = -(-(folder.number("vocab_size") or 0) // 128) * 128
-    matrix = 0 if folder.stored.format == "plain" else 2 * folder.hidden
+    matrix = 0 if folder.format == "plain" else 2 * folder.hidden
     mlp = chunk * 4 * (folder.hidden + wide) + matrix * min(wide, _SLICE)
     return max(mlp, 2 * exllama_options.OUTPUTS * vocab + matrix * min(vocab, _SLICE))

@@ -6,8 +6,9 @@ import json
 import os
 import re
 import struct
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -15,10 +16,6 @@ from paragone import InputError, Json, ModelInfo, files, json_values
 
 _LONGEST = 100_000_000
 """Largest size of a header in bytes, as in the reference implementation."""
-
-
-class _FolderError(Exception):
-    """The folder contains no loadable model. The message completes a sentence that begins with the folder's name."""
 
 
 class SafetensorsTensor(NamedTuple):
@@ -30,29 +27,30 @@ class SafetensorsTensor(NamedTuple):
 
 
 def _read_header(path: Path) -> dict[str, SafetensorsTensor]:
-    """Return the tensors of a file, by name. Raises OSError or _FolderError if the file cannot be read."""
+    """Return the tensors of a file, by name.
+
+    Raises OSError if the file cannot be read, and ValueError, with a message that completes "the model", if it is damaged.
+    """
     bad = f"cannot be loaded: {path.name}"
     try:
         file = files.open_regular_file(path)
     except files.NotRegularFileError as error:
-        raise _FolderError(f"{bad} is not a file") from error
+        raise ValueError(f"{bad} is not a file") from error
     with file:
         whole = os.fstat(file.fileno()).st_size
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= _LONGEST:
-            raise _FolderError(f"{bad} is not a safetensors file")
+            raise ValueError(f"{bad} is not a safetensors file")
         text = file.read(length)
-    if len(text) < length:
-        raise _FolderError(f"{bad} is truncated")
     try:
-        entries = json.loads(text)
+        entries = json.loads(text) if len(text) == length else {}
         tensors = {name: _tensor(entry) for name, entry in entries.items() if name != "__metadata__"}
         end = max((entry["data_offsets"][1] for name, entry in entries.items() if name in tensors), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise _FolderError(f"{bad} is damaged: its header cannot be read") from error
+        raise ValueError(f"{bad} is damaged: its header cannot be read") from error
     if whole < 8 + length + end:
-        raise _FolderError(f"{bad} is truncated")
+        raise ValueError(f"{bad} is truncated")
     return tensors
 
 
@@ -73,38 +71,30 @@ V3_FORMATS: Final[Collection[StorageFormat]] = ("EXL3", "plain")
 _PLAIN = ("F16", "BF16", "F32")
 
 
-class Stored(NamedTuple):
-    format: StorageFormat
-    name: str
-    """The standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
-    bits: float | None = None
-    """The bits per weight that the model's author requested; None if config.json does not state them."""
+def storage_format(
+    config: json_values.JsonObject, tensors: Mapping[str, SafetensorsTensor]
+) -> tuple[StorageFormat, str]:
+    """Return the format of these tensors, and its standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`.
 
-
-def storage_format(config: json_values.JsonObject, tensors: Mapping[str, SafetensorsTensor]) -> Stored:
-    """Return the format of these tensors. `config` is the model's config.json."""
+    `config` is the model's config.json.
+    """
     stated = json_values.object_at(config, "quantization_config")
     method = json_values.text_at(stated, "quant_method").lower()
     endings = {name.rpartition(".")[2] for name in tensors}
-    bits = _bits(stated)
+    bits = json_values.number_at(stated, "bits") or 0
+    bits = bits if 0 < bits <= 32 else 0
     exl: StorageFormat | None = "EXL2" if "q_weight" in endings else "EXL3" if "trellis" in endings else None
     if exl is not None:
-        return Stored(exl, f"{exl} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else exl, bits)
+        return exl, f"{exl} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else exl
     if "qweight" in endings and method == "gptq":
-        return Stored("GPTQ", f"GPTQ {bits:g}-bit" if bits else "GPTQ", bits)
+        return "GPTQ", f"GPTQ {bits:g}-bit" if bits else "GPTQ"
     if method or "qweight" in endings:
-        return Stored("other", method.upper() or "unknown")
-    sizes: dict[str, int] = {}
+        return "other", method.upper() or "unknown"
+    sizes: Counter[str] = Counter()
     for tensor in tensors.values():
-        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.size
-    most = max(sizes, key=lambda dtype: sizes[dtype], default="")
-    return Stored("plain", most) if most in _PLAIN else Stored("other", most or "unknown")
-
-
-def _bits(stated: json_values.JsonObject) -> float | None:
-    """Return the bits per weight in the model's config; None if the number is implausible."""
-    bits = json_values.number_at(stated, "bits")
-    return bits if bits is not None and 0 < bits <= 32 else None
+        sizes[tensor.dtype] += tensor.size
+    most = sizes.most_common(1)[0][0] if sizes else "unknown"
+    return ("plain" if most in _PLAIN else "other"), most
 
 
 _KINDS = ("ForCausalLM", "ForConditionalGeneration")
@@ -126,9 +116,13 @@ _CONTEXT = (
 class ModelFolder:
     path: Path
     config: json_values.JsonObject
-    stored: Stored
-    tensors: Mapping[str, SafetensorsTensor] = field(default_factory=dict)
-    """The tensors by name, from the headers of the safetensors files."""
+    tensors: Mapping[str, SafetensorsTensor]
+    """The tensors by name, from the headers of the safetensors files; none if a file is missing or damaged."""
+    format: StorageFormat
+    quantization: str
+    """The format's standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
+    problem: str
+    """Why the model cannot be loaded, to complete a sentence that begins with its name; empty without a known reason."""
 
     @property
     def size(self) -> int:
@@ -136,7 +130,7 @@ class ModelFolder:
 
     @property
     def name(self) -> str:
-        return files.repository_of(str(self.path)) or self.path.name
+        return files.repository_of(str(self.path)) or self.path.name or str(self.path)
 
     @property
     def architecture(self) -> str | None:
@@ -157,18 +151,13 @@ class ModelFolder:
         return self.number("hidden_size", "d_model", "n_embd") or 0
 
     @property
-    def cache_width(self) -> int:
-        """How many numbers a layer's keys have per token; 0 if unknown."""
+    def cache_numbers(self) -> int:
+        """How many numbers the KV cache has per token; 0 if unknown."""
         heads = self.number("num_attention_heads", "n_heads", "n_head")
         if not heads:
             return 0
         width = self.number("head_dim") or self.hidden // heads
-        return (self.number("num_key_value_heads") or heads) * width
-
-    @property
-    def cache_numbers(self) -> int:
-        """How many numbers the KV cache has per token; 0 if unknown."""
-        return 2 * (self.layers or 0) * self.cache_width
+        return 2 * (self.layers or 0) * (self.number("num_key_value_heads") or heads) * width
 
     def number(self, *keys: str) -> int | None:
         """Return the first positive integer in config.json under one of these keys."""
@@ -208,18 +197,17 @@ def check_folder(path: Path, formats: Collection[StorageFormat], title: str) -> 
         raise InputError(f"There is no folder {path}.", hint="Check the path.")
     try:
         folder = _read(path)
-        problem = _problem(folder)
-    except _FolderError as error:
-        raise InputError(f"{path.name or path} {error}.", hint="Download the model again.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if folder.stored.format not in formats:
+    if folder.problem and not folder.tensors:
+        raise InputError(f"{folder.name} {folder.problem}.", hint="Download the model again.")
+    if folder.format not in formats:
         raise InputError(
-            f"{folder.name} is stored as {folder.stored.name}, which {title} does not load.",
+            f"{folder.name} is stored as {folder.quantization}, which {title} does not load.",
             hint=f"{title} loads {', '.join(_NAMES[name] for name in _NAMES if name in formats)}.",
         )
-    if problem:
-        raise InputError(f"{folder.name} {problem}.")
+    if folder.problem:
+        raise InputError(f"{folder.name} {folder.problem}.")
     return folder
 
 
@@ -237,58 +225,58 @@ _NAMES: dict[StorageFormat, str] = {
 
 
 def _info(path: Path, formats: Collection[StorageFormat]) -> ModelInfo | None:
-    config = read_json(path / "config.json")
-    if not any(name.endswith(_KINDS) for name in json_values.texts_at(config, "architectures")[:1]):
-        return None
-    problem = ""
     try:
         folder = _read(path)
-        problem = _problem(folder)
-    except _FolderError as error:
-        problem = str(error)
-        folder = ModelFolder(path, config, storage_format(config, {}))
     except OSError:
         return None
-    if not problem and folder.stored.format not in formats:
+    if not (folder.architecture or "").endswith(_KINDS):
+        return None
+    if not folder.problem and folder.format not in formats:
         return None
     return ModelInfo(
         model=str(path),
         name=folder.name,
         size=folder.size or None,
-        quantization=None if problem else folder.stored.name,
+        quantization=None if folder.problem else folder.quantization,
         context=folder.context,
         architecture=folder.architecture,
-        problem=problem,
+        problem=folder.problem,
     )
 
 
 def _read(path: Path) -> ModelFolder:
+    """Describe a model. Raises OSError if a file of weights cannot be read."""
     config_file = path / "config.json"
     config = read_json(config_file)
-    if not config:
-        raise _FolderError("has a damaged config.json" if config_file.exists() else "has no config.json")
+    tensors: dict[str, SafetensorsTensor] = {}
+    problem = "" if config else "has a damaged config.json" if config_file.exists() else "has no config.json"
+    if not problem:
+        try:
+            tensors = _read_tensors(path)
+        except ValueError as error:
+            problem = str(error)
+    format_, quantization = storage_format(config, tensors)
+    if not problem:
+        if not (path / "tokenizer.json").exists():
+            problem = "has no tokenizer.json"
+        elif not json_values.texts_at(config, "architectures"):
+            problem = "does not name an architecture in its config.json"
+        elif format_ == "GPTQ" and quantization != "GPTQ 4-bit":
+            problem = f"is stored as {quantization}; only 4-bit GPTQ is supported"
+    return ModelFolder(path, config, tensors, format_, quantization, problem)
+
+
+def _read_tensors(path: Path) -> dict[str, SafetensorsTensor]:
+    """Return the tensors of all files. Raises the errors of `_read_header`."""
     files = sorted(path.glob("*.safetensors"))
     if not files:
-        raise _FolderError("has no weights in the safetensors format")
+        raise ValueError("has no weights in the safetensors format")
     index = read_json(path / "model.safetensors.index.json")
     wanted = {name for name in json_values.object_at(index, "weight_map").values() if isinstance(name, str)}
     missing = sorted(wanted - {file.name for file in files})
     if missing:
-        raise _FolderError(f"lacks {len(missing)} of its {len(wanted)} weight files, such as {missing[0]}")
-    tensors: dict[str, SafetensorsTensor] = {}
-    for file in files:
-        tensors |= _read_header(file)
-    return ModelFolder(path, config, storage_format(config, tensors), tensors)
-
-
-def _problem(folder: ModelFolder) -> str:
-    if not (folder.path / "tokenizer.json").exists():
-        return "has no tokenizer.json"
-    if folder.architecture is None:
-        return "does not name an architecture in its config.json"
-    if folder.stored.format == "GPTQ" and folder.stored.bits != 4:
-        return f"is stored as {folder.stored.name}; only 4-bit GPTQ is supported"
-    return ""
+        raise ValueError(f"lacks {len(missing)} of its {len(wanted)} weight files, such as {missing[0]}")
+    return {name: tensor for file in files for name, tensor in _read_header(file).items()}
 
 
 _SPACE = "▁"
@@ -299,11 +287,8 @@ _NAME = re.compile(r"<\|.*\|>|<｜.*｜>|<unused.*>", re.DOTALL)
 """Added tokens that llama.cpp's converter treats as control tokens even if they are not marked as special."""
 
 
-class TokenBytes(NamedTuple):
-    pieces: Mapping[int, bytes]
-    """The bytes of each token, or the name of a control token."""
-    control: frozenset[int]
-    """The ids of the control tokens, which have no text."""
+TokenBytes: TypeAlias = tuple[Mapping[int, bytes], frozenset[int]]
+"""The bytes of each token, or the name of a control token; and the ids of the control tokens, which have no text."""
 
 
 def token_bytes(tokenizer: json_values.JsonObject) -> TokenBytes | None:
@@ -322,16 +307,21 @@ def token_bytes(tokenizer: json_values.JsonObject) -> TokenBytes | None:
         return None
     found = {number: decode(piece) for piece, number in _pieces(tokenizer)}
     control: set[int] = set()
-    for token in json_values.objects_at(tokenizer, "added_tokens"):
-        name, number = json_values.text_at(token, "content"), json_values.count_at(token, "id")
-        if not name or number is None:
-            continue
-        if json_values.flag_at(token, "special") or _NAME.fullmatch(name):
+    for name, number, special in _added(tokenizer):
+        if special or _NAME.fullmatch(name):
             control.add(number)
             found[number] = _utf8(name)
         else:
             found[number] = _utf8(name.replace(_SPACE, " "))
-    return TokenBytes(found, frozenset(control))
+    return found, frozenset(control)
+
+
+def _added(tokenizer: json_values.JsonObject) -> Iterator[tuple[str, int, bool]]:
+    """Yield the text and the id of each token that tokenizer.json adds, and whether it is special."""
+    for token in json_values.objects_at(tokenizer, "added_tokens"):
+        text, number = json_values.text_at(token, "content"), json_values.count_at(token, "id")
+        if text and number is not None:
+            yield text, number, bool(json_values.flag_at(token, "special"))
 
 
 def _kinds(tokenizer: json_values.JsonObject) -> Iterator[str]:
@@ -413,12 +403,7 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
     path = folder.path
     settings = read_json(path / "tokenizer_config.json")
     tokenizer = read_json(path / "tokenizer.json")
-    known = {
-        content: number
-        for token in json_values.objects_at(tokenizer, "added_tokens")
-        if (content := json_values.text_at(token, "content"))
-        and (number := json_values.count_at(token, "id")) is not None
-    }
+    known = {text: number for text, number, _ in _added(tokenizer)}
     eos = _text(settings.get("eos_token"))
     ends = [text for text in _ENDS if text in known]
     if "<|end|>" in known and "<|channel|>" not in known:

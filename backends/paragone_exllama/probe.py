@@ -36,10 +36,6 @@ _UNINITIALIZED_REASONS = {
 }
 
 
-class NoDriver(Exception):
-    """There is no working NVIDIA driver. The message gives the reason."""
-
-
 class NvidiaGpu(NamedTuple):
     """One GPU, or one part (MIG) of a GPU. Memory is in bytes; 0 if the driver does not report it."""
 
@@ -58,19 +54,14 @@ class Driver(NamedTuple):
     gpus: tuple[NvidiaGpu, ...]
 
 
-class _Memory(ctypes.Structure):
-    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
-
-
 @contextmanager
 def _nvml() -> Iterator[ctypes.CDLL]:
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
-        raise NoDriver("there is no NVIDIA driver on this machine") from None
-    code = nvml.nvmlInit_v2()
-    if code:
-        raise NoDriver(
+        raise OSError("there is no NVIDIA driver on this machine") from None
+    if code := nvml.nvmlInit_v2():
+        raise OSError(
             _UNINITIALIZED_REASONS.get(code, f"the NVIDIA driver does not answer (NVML error {code})")
         )
     try:
@@ -80,11 +71,10 @@ def _nvml() -> Iterator[ctypes.CDLL]:
 
 
 def query_driver() -> Driver:
-    """Query the driver. Raises NoDriver."""
+    """Query the driver. Raises OSError, with the reason, if there is no working NVIDIA driver."""
     with _nvml() as nvml:
-        cuda = ctypes.c_int()
+        cuda, count = ctypes.c_int(), ctypes.c_uint()
         nvml.nvmlSystemGetCudaDriverVersion_v2(ctypes.byref(cuda))
-        count = ctypes.c_uint()
         nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
         handles = [ctypes.c_void_p() for _ in range(count.value)]
         for index, handle in enumerate(handles):
@@ -122,7 +112,7 @@ def visible_gpus() -> tuple[NvidiaGpu, ...]:
     """Return the NVIDIA GPUs that this process may use; none without a driver."""
     try:
         return visible(query_driver().gpus)
-    except NoDriver:
+    except OSError:
         return ()
 
 
@@ -137,7 +127,11 @@ def _part(uuid: str) -> NvidiaGpu | None:
 
 
 def _gpu(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> NvidiaGpu:
-    major, minor, memory = ctypes.c_int(), ctypes.c_int(), _Memory()
+    major, minor, memory = (
+        ctypes.c_int(),
+        ctypes.c_int(),
+        (ctypes.c_ulonglong * 3)(),
+    )  # total, free and used bytes
     nvml.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
     # For GPUs that share the machine's memory, the driver reports no memory.
     nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
@@ -145,8 +139,8 @@ def _gpu(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> NvidiaGpu:
         name=_text(nvml.nvmlDeviceGetName, handle),
         uuid=_text(nvml.nvmlDeviceGetUUID, handle),
         capability=(major.value, minor.value),
-        total=memory.total,
-        free=memory.free,
+        total=memory[0],
+        free=memory[1],
     )
 
 
@@ -195,31 +189,25 @@ _FLASH_ATTN = (2, 5, 7)
 """The first version of flash-attn with paged attention."""
 
 
-class _Torch(NamedTuple):
-    version: str
-    cuda: str | None
-    hip: str | None
-
-
 def probe(library: str, title: str) -> Probe:
     """Check for PyTorch, a GPU, the library and its compiled extension, in this order."""
     facts = {"interpreter": sys.executable}
     remedy = f"Run: paragone env create {library}."
     try:
-        torch = _torch(title, remedy)
-        facts["PyTorch"] = torch.version
+        version, cuda, hip = _torch(title, remedy)
+        facts["PyTorch"] = version
         if _folder(library) is None:
             raise EngineError(f"{title} is not installed in {sys.executable}.", hint=remedy)
         facts[title] = installed_version(library) or "unknown"
-        if torch.cuda is not None:
-            facts["CUDA of PyTorch"] = torch.cuda
-            driver = _driver(torch.cuda, library, title)
+        if cuda is not None:
+            facts["CUDA of PyTorch"] = cuda
+            driver = _driver(cuda, library, title)
             gpus = visible(driver.gpus)
             facts["driver"] = f"{driver.version}, for CUDA up to {_dotted(driver.cuda)}"
             facts["GPUs"] = ", ".join(
                 f"{gpu.name} ({size_text(gpu.total)})" if gpu.total else gpu.name for gpu in gpus
             )
-            facts["compiled part"] = _compiled(library, title, torch, driver.cuda[0])
+            facts["compiled part"] = _compiled(library, title, version, cuda, newest=driver.cuda[0])
             if library == "exllamav2":
                 facts["attention"] = _attention(min(gpu.capability for gpu in gpus))
         elif not Path("/dev/kfd").exists():
@@ -228,7 +216,7 @@ def probe(library: str, title: str) -> Probe:
                 hint="Open the model on a machine that has an AMD GPU.",
             )
         else:
-            facts["ROCm of PyTorch"] = str(torch.hip)
+            facts["ROCm of PyTorch"] = str(hip)
     except EngineError as error:
         return Probe(usable=False, reason=error.sentence, remedy=error.hint, facts=facts)
     return Probe(usable=True, facts=facts)
@@ -246,7 +234,8 @@ def _attention(capability: tuple[int, int]) -> str:
     return f"paged, by flash-attn {found}"
 
 
-def _torch(title: str, remedy: str) -> _Torch:
+def _torch(title: str, remedy: str) -> tuple[str, str | None, str | None]:
+    """Return the version of PyTorch, and of CUDA or ROCm that it was built for. Raises EngineError."""
     folder = _folder("torch")
     if folder is None:
         raise EngineError(f"{title} needs PyTorch, which is not installed in {sys.executable}.", hint=remedy)
@@ -255,21 +244,21 @@ def _torch(title: str, remedy: str) -> _Torch:
         text = (folder / "version.py").read_text("utf-8", "replace")
     # the strings that the module assigns to names at its top level
     stated = dict(re.findall(r"""^(\w+)(?:: [^=\n]+)? = ['"]([^'"\n]*)['"]""", text, re.MULTILINE))
-    torch = _Torch(stated.get("__version__") or "unknown", stated.get("cuda"), stated.get("hip"))
-    if torch.cuda is None and torch.hip is None:
+    version, cuda, hip = stated.get("__version__") or "unknown", stated.get("cuda"), stated.get("hip")
+    if cuda is None and hip is None:
         raise EngineError(
-            f"The PyTorch {torch.version} in {sys.executable} was built for the CPU only; "
+            f"The PyTorch {version} in {sys.executable} was built for the CPU only; "
             f"{title} needs a PyTorch with CUDA.",
             hint=remedy,
         )
-    return torch
+    return version, cuda, hip
 
 
 def _driver(cuda: str, library: str, title: str) -> Driver:
     elsewhere = f"{title} computes on NVIDIA GPUs only; open the model on a machine that has an NVIDIA GPU."
     try:
         driver = query_driver()
-    except NoDriver as error:
+    except OSError as error:
         raise EngineError(f"{title} finds no GPU: {error}.", hint=elsewhere) from error
     if not driver.gpus:
         raise EngineError(f"{title} finds no GPU: the NVIDIA driver lists none.", hint=elsewhere)
@@ -288,18 +277,18 @@ def _driver(cuda: str, library: str, title: str) -> Driver:
     return driver
 
 
-def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
+def _compiled(library: str, title: str, torch: str, cuda: str, *, newest: int) -> str:
     """Describe the origin of the library's CUDA and C++ extension.
 
-    `newest` is the newest major version of CUDA that the driver supports.
+    `torch` is PyTorch's version, `cuda` the version of CUDA that it was built for, and `newest` the newest major version
+    of CUDA that the driver supports.
     """
     extension = f"{library}_ext"
     if PathFinder.find_spec(extension) is not None:
         return "installed with the library"
-    cuda = torch.cuda or ""
     folder = extension_folder(library, cuda)
     compiler = _nvcc()
-    prebuilt = f"or a wheel of {title} that is compiled for PyTorch {torch.version.partition('+')[0]}"
+    prebuilt = f"or a wheel of {title} that is compiled for PyTorch {torch.partition('+')[0]}"
     part = f"The part of {title} that runs on the GPU"
     built = (folder / f"{extension}.so").exists()
     if compiler is None:

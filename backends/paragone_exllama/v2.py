@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
+from typing import Any, TypeAlias
 
 import exllamav2
 import torch
@@ -12,8 +12,8 @@ from exllamav2.attn_params import Params
 from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
 from exllamav2.util import cuda_sync_active
 
-from paragone import Cancelled, InputError, Report
-from paragone_exllama import exllama_options, inference, loading, model_folder, probe
+from paragone import InputError
+from paragone_exllama import exllama_options, loading, model_folder, open_model, probe
 
 _block_diagonal = Params.get_block_diag_mask
 
@@ -53,7 +53,8 @@ def _causal(params: Any, device: Any) -> Any:
     return params.causal
 
 
-_CACHES: dict[str, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]] = {
+_Cache: TypeAlias = ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4
+_CACHES: dict[str, type[_Cache]] = {
     "fp16": ExLlamaV2Cache, "q8": ExLlamaV2Cache_Q8, "q6": ExLlamaV2Cache_Q6, "q4": ExLlamaV2Cache_Q4,
 }  # fmt: skip
 
@@ -69,7 +70,7 @@ class _Job(ExLlamaV2DynamicJob):
         return super().receive_logits(logits)
 
 
-class V2(inference.Library):
+class V2(open_model.ExLlamaModel):
     generator: ExLlamaV2DynamicGenerator
     tokenizer: exllamav2.ExLlamaV2Tokenizer
 
@@ -77,30 +78,23 @@ class V2(inference.Library):
         self,
         request: loading.Request,
         options: exllama_options.ExLlamaV2LoadOptions,
-        report: Report,
-        cancelled: Cancelled,
+        files: model_folder.TokenizerFiles,
+        progress: loading.ModuleProgress,
+        draft_progress: loading.ModuleProgress,
     ) -> None:
-        self._options = options
         self.wait = cuda_sync_active
+        self._options = options
         folders = [request.model] + ([request.draft] if request.draft is not None else [])
         config, *drafts = configs = [_config(folder, options, request.context) for folder in folders]
         attentions = [choose_attention(one, options) for one in configs]
         paged = all(attentions)
         self.largest_chunk = min(int(one.max_input_len) for one in configs)
-        draft_progress, progress = loading.stages(request, report, cancelled)
         draft = draft_cache = None
         if drafts:
-            draft = exllamav2.ExLlamaV2(drafts[0])
-            draft_cache = ExLlamaV2Cache(draft, max_seq_len=request.context, lazy=True)
-            draft.load_autosplit(draft_cache, callback=draft_progress)
-        self._model = exllamav2.ExLlamaV2(config)
-        make_cache = _CACHES[options.cache_type]
-        if options.gpu_split:
-            self._model.load(list(options.gpu_split), callback=progress)
-            self._cache = make_cache(self._model, max_seq_len=request.context)
-        else:
-            self._cache = make_cache(self._model, max_seq_len=request.context, lazy=True)
-            self._model.load_autosplit(self._cache, callback=progress)
+            draft, draft_cache = _load(drafts[0], "fp16", request.context, (), draft_progress)
+        self._model, self._cache = _load(
+            config, options.cache_type, request.context, options.gpu_split, progress
+        )
         self._loras: list[exllamav2.ExLlamaV2Lora] = []
         if request.lora is not None:
             load = exllamav2.ExLlamaV2Lora.from_directory
@@ -136,10 +130,11 @@ class V2(inference.Library):
         self.trained = int(config.original_max_seq_len)
         versions = {"ExLlamaV2": exllamav2.__version__, "PyTorch": torch.__version__}
         self.facts = {**versions, "attention": "paged" if paged else "unpaged"}
+        super().__init__(files, request.model.name, options.chunk_size)
 
     def _make_job(
         self, tokens: Sequence[int], sampling: exllama_options.ExLlamaSampling, *, limit: int, ends: list[int]
-    ) -> inference.GeneratorJob:
+    ) -> _Job:
         # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
         long = len(tokens) >= self.generator.max_ngram - 1
         self.generator.use_ngram_draft = self._options.draft_ngram and long
@@ -160,7 +155,7 @@ class V2(inference.Library):
                 result["text"] = self.tokenizer.decode(result["token_ids"])[0]
         return results
 
-    def forward(self, tokens: Sequence[int], chunk: int) -> inference.Chunks:
+    def _forward(self, tokens: Sequence[int], chunk: int) -> Generator[open_model.Logits, None, None]:
         self._cache.current_seq_len = 0
         try:
             for at in range(0, len(tokens), chunk):
@@ -194,6 +189,22 @@ def _config(
     config.max_output_len = exllama_options.OUTPUTS
     config.arch_compat_overrides()
     return config
+
+
+def _load(
+    config: exllamav2.ExLlamaV2Config,
+    cache_type: str,
+    context: int,
+    split: Sequence[float],
+    progress: loading.ModuleProgress,
+) -> tuple[exllamav2.ExLlamaV2, _Cache]:
+    model, make_cache = exllamav2.ExLlamaV2(config), _CACHES[cache_type]
+    if split:
+        model.load(list(split), callback=progress)
+        return model, make_cache(model, max_seq_len=context)
+    cache = make_cache(model, max_seq_len=context, lazy=True)
+    model.load_autosplit(cache, callback=progress)
+    return model, cache
 
 
 def _settings(sampling: exllama_options.ExLlamaSampling) -> ExLlamaV2Sampler.Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import exllamav3
@@ -11,8 +11,8 @@ from exllamav3.model.lora import LoRA
 from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
-from paragone import Cancelled, InputError, Report
-from paragone_exllama import exllama_options, inference, loading
+from paragone import InputError
+from paragone_exllama import exllama_options, loading, model_folder, open_model
 
 _CACHE_BITS = {"q8": 8, "q6": 6, "q4": 4}
 _NGRAM = 2
@@ -34,7 +34,7 @@ class _Job(exllamav3.Job):
         return super().receive_sample(logits, *more, **named)
 
 
-class V3(inference.Library):
+class V3(open_model.ExLlamaModel):
     generator: exllamav3.Generator
     tokenizer: exllamav3.Tokenizer
 
@@ -42,10 +42,11 @@ class V3(inference.Library):
         self,
         request: loading.Request,
         options: exllama_options.ExLlamaLoadOptions,
-        report: Report,
-        cancelled: Cancelled,
+        files: model_folder.TokenizerFiles,
+        progress: loading.ModuleProgress,
+        draft_progress: loading.ModuleProgress,
     ) -> None:
-        if options.lora is not None and request.model.stored.format == "EXL3":
+        if options.lora is not None and request.model.format == "EXL3":
             # The fused kernels that compute the tokens of the answer ignore adapters.
             raise InputError(
                 "ExLlamaV3 applies a LoRA adapter to unquantized models only.",
@@ -56,19 +57,12 @@ class V3(inference.Library):
         self._drafted = options.draft_tokens if request.draft is not None or options.draft_ngram else 0
         """The number of tokens that a draft proposes at a time; 0 without a draft."""
         self.largest_chunk = min(options.chunk_size or exllama_options.CHUNK, request.context)
-        draft_progress, progress = loading.stages(request, report, cancelled)
         split = list(options.gpu_split) or None
         draft = draft_cache = None
         if request.draft is not None:
-            draft_config = exllamav3.Config.from_directory(str(request.draft.path))
-            draft_config.override_dynamic_seq_len(request.context)
-            draft = exllamav3.Model.from_config(draft_config)
-            draft_cache = self._make_cache(draft, "fp16")
+            _, draft, draft_cache = self._make_model(request.draft, "fp16")
             draft.load(use_per_device=split, max_chunk_size=self.largest_chunk, callback=draft_progress)
-        config = exllamav3.Config.from_directory(str(request.model.path))
-        config.override_dynamic_seq_len(request.context)
-        self._model: exllamav3.Model = exllamav3.Model.from_config(config)
-        self._cache = self._make_cache(self._model, options.cache_type)
+        config, self._model, self._cache = self._make_model(request.model, options.cache_type)
         self._model.load(
             use_per_device=split,
             max_chunk_size=self.largest_chunk,
@@ -103,10 +97,11 @@ class V3(inference.Library):
         self.vocab_size = int(config.vocab_size)
         self.trained = int(config.max_position_embeddings)
         self.facts = {"ExLlamaV3": __version__, "PyTorch": torch.__version__, "attention": "paged"}
+        super().__init__(files, request.model.name, options.chunk_size)
 
     def _make_job(
         self, tokens: Sequence[int], sampling: exllama_options.ExLlamaSampling, *, limit: int, ends: list[int]
-    ) -> inference.GeneratorJob:
+    ) -> _Job:
         return _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
             max_new_tokens=limit,
@@ -115,8 +110,7 @@ class V3(inference.Library):
             stop_conditions=ends,
         )
 
-    def forward(self, tokens: Sequence[int], chunk: int) -> inference.Chunks:
-        """Yield the logits after each token, in GPU memory."""
+    def _forward(self, tokens: Sequence[int], chunk: int) -> Generator[open_model.Logits, None, None]:
         self.forget()
         recurrent = [self._cache.get_new_state()] if self._model.get_recurrent_layers() else []
         try:
@@ -140,9 +134,14 @@ class V3(inference.Library):
         self.generator.close()
         super().rebuild()
 
-    def _make_cache(self, model: exllamav3.Model, cache_type: str) -> exllamav3.Cache:
+    def _make_model(
+        self, folder: model_folder.ModelFolder, cache_type: str
+    ) -> tuple[exllamav3.Config, exllamav3.Model, exllamav3.Cache]:
+        config = exllamav3.Config.from_directory(str(folder.path))
+        config.override_dynamic_seq_len(self._context)
+        model = exllamav3.Model.from_config(config)
         bits = _CACHE_BITS.get(cache_type)
-        return exllamav3.Cache(
+        cache = exllamav3.Cache(
             model,
             max_num_tokens=self._context,
             layer_type=exllamav3.CacheLayer_fp16 if bits is None else exllamav3.CacheLayer_quant,
@@ -150,6 +149,7 @@ class V3(inference.Library):
             max_history=self._drafted,
             **({} if bits is None else {"k_bits": bits, "v_bits": bits}),
         )
+        return config, model, cache
 
 
 def _sampler(sampling: exllama_options.ExLlamaSampling) -> exllamav3.ComboSampler:

@@ -106,21 +106,6 @@ class Batch(ctypes.Structure):
     ]
 
 
-class TokenData(ctypes.Structure):
-    """llama_token_data: a candidate of a sampler."""
-
-    _fields_: ClassVar = [("id", ctypes.c_int32), ("logit", ctypes.c_float), ("p", ctypes.c_float)]
-
-
-class TokenDataArray(ctypes.Structure):
-    _fields_: ClassVar = [
-        ("data", ctypes.POINTER(TokenData)),
-        ("size", ctypes.c_size_t),
-        ("selected", ctypes.c_int64),
-        ("sorted", ctypes.c_bool),
-    ]
-
-
 class GgufInitParams(ctypes.Structure):
     """gguf_init_params. `ctx` receives the ggml context that holds the tensors."""
 

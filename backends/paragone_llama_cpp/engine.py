@@ -1,20 +1,27 @@
-"""The facts of an open model, under their standard names, and the cautions that apply to each of its runs."""
+"""The engine: opens a model, describes it, and computes answers, scores, distributions and embeddings."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Literal, cast
 
 import paragone
-from paragone import answer_text, chat_prompt, gguf, shared_options
+from paragone import answer_text, chat_prompt, engine_events, gguf, shared_options
 from paragone.options import as_values, build
-from paragone_llama_cpp import c_api, context, library, llama_cpp_options, samplers, self_test
-from paragone_llama_cpp.decoding import ExtraContext, distributions, embed, pooling_of, run, score
+from paragone_llama_cpp import c_api, library, llama_cpp_options, samplers, self_test
+from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.estimate import estimate
-from paragone_llama_cpp.library import features, instructions, other_build
-from paragone_llama_cpp.model import OUTPUTS, OpenModel, apply_lora, load_lora, make_context, open_model
+from paragone_llama_cpp.library import features, instructions, np, other_build
+from paragone_llama_cpp.model import OUTPUTS, OpenModel, open_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
-def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -> dict[str, str]:
+def facts_of(model: OpenModel) -> dict[str, str]:
     found, options = library.facts(), model.options
     lora = "none"
     if options.lora is not None:
@@ -38,9 +45,9 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
         "layers on a GPU": model.on_gpu,
         "K cache": options.type_k,
         "V cache": options.type_v,
-        "flash attention": flash_attn,
-        "threads": str(threads),
-        "batch size": str(n_batch),
+        "flash attention": model.flash_attn,
+        "threads": str(model.threads),
+        "batch size": str(model.context.n_batch),
     }
     if model.template is not None:
         facts["chat template"] = model.template.source
@@ -50,17 +57,14 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
 def cautions(model: OpenModel, size: int) -> Iterator[paragone.Caution]:
     options = model.options
     trained = c_api.lib.llama_model_n_ctx_train(model.pointer)
-    if model.template is None:
-        sentence = (
-            f"{model.path.name} has no chat template: the model continues the plain text of the messages."
-        )
-        yield paragone.Caution(code="no-chat-template", sentence=sentence)
-    if options.n_ctx is None and size < trained:
-        sentence = f"The context is {size:,} tokens instead of the model's {trained:,}, to fit in memory."
-        yield paragone.Caution(code="context-reduced", sentence=sentence)
-    if size > trained and options.rope_scaling is None and options.rope_freq_scale is None:
-        sentence = f"The context is {size:,} tokens, but the model was trained for {trained:,}."
-        yield paragone.Caution(code="beyond-trained-context", sentence=sentence)
+    yield from engine_events.model_cautions(
+        model.path.name,
+        template=model.template is not None,
+        context=size,
+        trained=trained,
+        reduced_by="memory" if options.n_ctx is None and size < trained else "",
+        scaled=options.rope_scaling is not None or options.rope_freq_scale is not None,
+    )
     if options.n_gpu_layers != 0 and not library.offloads():
         if options.n_gpu_layers or options.tensor_split or options.main_gpu is not None:
             sentence = (
@@ -70,10 +74,6 @@ def cautions(model: OpenModel, size: int) -> Iterator[paragone.Caution]:
         elif library.has_nvidia_gpu():
             sentence = "This machine has an NVIDIA GPU, but this build of llama.cpp is for the CPU only."
             yield paragone.Caution(code="no-gpu", sentence=sentence)
-
-
-_SHORTEST = 512
-"""Smallest useful context in tokens. If even this context does not fit in memory, opening the model fails."""
 
 
 class LlamaCppEngine(
@@ -116,41 +116,31 @@ class LlamaCppEngine(
         report: paragone.Report,
         cancelled: paragone.Cancelled,
     ) -> paragone.LoadedModel:
-        weights = _weights(request, options)
+        lora = [] if options.lora is None else [options.lora]
+        weights = paragone.WeightsFile.of_all([*gguf.parts(Path(request.model)), *lora])
         self._model = model = open_model(request, options, report, cancelled)
-        self._vocab = model.vocab
-        self._threads = model.threads
-        self._lora = load_lora(model.pointer, model.options)
-        self._context, flash_attn = self._make_context()
-        owner = model.path.name
+        model.open_context()
+        context, vocab, owner = model.context, model.vocab, model.path.name
+        self._own_threads = model.threads
         self._prompts = chat_prompt.PromptMaker(
-            self._vocab.tokenize,
+            vocab.tokenize,
             model.template,
-            bos=self._vocab.bos if self._vocab.adds_bos else None,
-            context=self._context.size,
+            bos=vocab.bos if vocab.adds_bos else None,
+            context=context.size,
             option="n_ctx",
             owner=owner,
         )
-        self._extra = ExtraContext(
-            make=lambda *shape: self._new_context(*shape)[0],
-            shortest=self._shortest_equivalent_context(),
-            batch=self._context.n_batch,
-            vocab_size=self._vocab.size,
-        )
-        self._pooling = pooling_of(model.header)
-        with self._context.aborted_by(cancelled):
-            if not self._context.warm_up(self._vocab.bos):
+        with context.aborted_by(cancelled):
+            if not context.warm_up(vocab.bos):
                 raise paragone.EngineError(f"Loading {owner} was cancelled.")
         return paragone.LoadedModel(
             name=model.header.name or model.path.stem,
-            context=self._context.size,
+            context=context.size,
             size=c_api.lib.llama_model_size(model.pointer),
             quantization=model.header.quantization,
             architecture=model.header.architecture,
-            cautions=tuple(cautions(model, self._context.size)),
-            facts=facts_of(
-                model, flash_attn=flash_attn, n_batch=self._context.n_batch, threads=self._threads
-            ),
+            cautions=tuple(cautions(model, context.size)),
+            facts=facts_of(model),
             weights=weights,
         )
 
@@ -160,36 +150,79 @@ class LlamaCppEngine(
         sampling: llama_cpp_options.LlamaCppSampling,
         cancelled: paragone.Cancelled,
     ) -> Iterator[paragone.Event]:
-        self._extra.close()  # frees memory for other engines
-        self._vocab.check(request.ids)
+        self._model.close_extra()  # frees memory for other engines
+        self._model.vocab.check(request.ids)
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
         text = answer_text.AnswerText(sampling.stop, inside=prompt.inside)
         sampling = shared_options.with_seed(sampling, request.drawn_seed)
-        sampler = samplers.make_sampler(sampling, self._vocab, text)
-        try:
+        with samplers.sampling(sampling, self._model.vocab, text) as pick:
             self._share_cores(request.threads)
             yield paragone.RunSettings(
                 seed=sampling.seed,
                 sampling=as_values(sampling),
                 prompt=prompt.text or None,
                 prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
-                threads=self._threads,
+                threads=self._model.threads,
             )
-            yield from run(
-                self._context,
-                self._vocab,
-                sampler,
-                prompt.tokens,
-                text,
-                cancelled,
-                max_tokens=sampling.max_tokens,
-                budget=shared_options.thinking_choice(sampling.thinking).budget,
-                logprobs=request.logprobs,
-                cold=request.cold,
-                ignore_eos=sampling.ignore_eos,
-            )
-        finally:
-            sampler.close()
+            yield from self._answer(request, sampling, prompt.tokens, text, pick, cancelled)
+
+    def _answer(
+        self,
+        request: paragone.RunRequest,
+        sampling: llama_cpp_options.LlamaCppSampling,
+        prompt: list[int],
+        text: answer_text.AnswerText,
+        pick: samplers.Pick,
+        cancelled: paragone.Cancelled,
+    ) -> Iterator[paragone.Event]:
+        context, vocab = self._model.context, self._model.vocab
+        room = context.size - len(prompt)
+        limit = min(sampling.max_tokens or room, room)
+        budget = shared_options.thinking_choice(sampling.thinking).budget
+        count = thought = 0
+        first = last = 0.0
+        reason: paragone.FinishReason = "cancelled"
+        ending = deque[int]()
+        """Tokens that end the thinking, used in place of the tokens that the model would choose."""
+
+        started = time.monotonic()
+        with context.aborted_by(cancelled):
+            done = cached = context.keep(prompt, cold=request.cold)
+            while True:
+                yield paragone.PromptProgress(
+                    done=done, total=len(prompt), cached=cached, time=time.monotonic()
+                )
+                part = prompt[done : done + context.n_batch]
+                going = not part or (not cancelled and context.feed(part))
+                if not part or not going:
+                    break
+                done += len(part)
+            while going:
+                token = ending.popleft() if ending else pick(context)
+                now = time.monotonic()
+                if vocab.ends(token) and not sampling.ignore_eos:
+                    reason = "stop"
+                    break
+                first, last, count = first or now, now, count + 1
+                logprob: float | None = None
+                top: tuple[paragone.Alternative, ...] = ()
+                if request.logprobs is not None:
+                    logprob, top = vocab.log_probability(context.logits(), token, request.logprobs)
+                thought += text.thinking
+                yield from text.push(vocab.piece(token), token, now, logprob, top)
+                if text.thinking and thought == budget:
+                    ending.extend(vocab.tokenize(f"\n{text.end_tag}"))
+                if text.stopped:
+                    reason = "stop"
+                    break
+                if count == limit:
+                    reason = "length"
+                    break
+                going = not cancelled and context.decode(token)
+            yield from text.finish()
+        usage = paragone.Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count)
+        full = None if limit == sampling.max_tokens else context.size
+        yield from engine_events.answer_end(reason, usage, full=full, started=started, first=first, last=last)
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         return self._prompts.tokenized(request, build(llama_cpp_options.LlamaCppSampling, request.sampling))
@@ -198,86 +231,131 @@ class LlamaCppEngine(
         self, request: paragone.ScoreRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.Event]:
         if request.ids:
-            self._vocab.check(request.ids)
+            self._model.vocab.check(request.ids)
             self._prompts.check_length(request.ids)
             tokens, start = list(request.ids), 0
         else:
             tokens, start = self._prompts.to_score(request.messages, request.text)
-        return score(self._context, self._vocab, tokens, start, cancelled, top=request.top)
+        vocab = self._model.vocab
+        return engine_events.score(
+            tokens,
+            start,
+            self._logits(tokens, max(start, 1), cancelled),
+            piece=vocab.piece,
+            log_probability=lambda row, token: vocab.log_probability(row, token, request.top),
+            cancelled=cancelled,
+        )
+
+    def _logits(
+        self, tokens: list[int], start: int, cancelled: paragone.Cancelled
+    ) -> engine_events.Batches[NDArray[np.float32]]:
+        context, total = self._model.context, len(tokens) - 1
+        with context.aborted_by(cancelled):
+            done = context.keep(tokens[:start])
+            yield done, ()
+            while done < total:
+                scoring = done >= start - 1
+                end = min(done + OUTPUTS, total) if scoring else start - 1
+                part = tokens[done : min(end, done + context.n_batch)]
+                if cancelled or not context.feed(part, outputs=len(part) if scoring else 0):
+                    return
+                done += len(part)
+                yield done, context.all_logits(len(part)) if scoring else ()
 
     def distributions(
         self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.LogitsBlock]:
-        self._prompts.check_distributions(request, self._vocab.size)
-        return distributions(self._extra, request, cancelled)
+        self._prompts.check_distributions(request, self._model.vocab.size)
+        ids, start = request.ids, request.start
+        if start >= len(ids):
+            return
+        model = self._model
+        batch = min(request.batch or model.context.n_batch, len(ids))
+        if _most_rows(len(ids), start, batch) > model.most_logits:
+            batch = model.most_logits
+        context = model.extra_context(len(ids), batch=batch, outputs=_most_rows(len(ids), start, batch))
+        with context.aborted_by(cancelled):
+            for at in range(0, len(ids), batch):
+                part = ids[at : at + batch]
+                rows = max(0, at + len(part) - max(at, start))
+                if cancelled or not context.feed(part, outputs=rows):
+                    return
+                if rows:
+                    yield paragone.LogitsBlock(
+                        start=at + len(part) - rows,
+                        rows=rows,
+                        vocab_size=model.vocab.size,
+                        data=cast("memoryview[float]", context.all_logits(rows).data),
+                    )
 
     def embed(self, request: paragone.EmbedRequest, cancelled: paragone.Cancelled) -> paragone.Embeddings:
         for tokens in request.ids:
-            self._vocab.check(tokens)
-        end = self._vocab.marks[1:] if self._vocab.adds_eos else ()
+            self._model.vocab.check(tokens)
+        end = self._model.vocab.marks[1:] if self._model.vocab.adds_eos else ()
         sequences = list(request.ids) or [(*self._prompts.tokenize(text), *end) for text in request.texts]
         for tokens in sequences:
             self._prompts.check_length(tokens)
-        return embed(self._extra, self._pooling, sequences, cancelled)
+        pooling = pooling_of(self._model.header)
+        if pooling is None:
+            raise paragone.InputError("This model ranks texts: it has no embeddings.")
+        if not all(sequences):
+            raise paragone.InputError("A text without tokens has no embedding.")
+        # All tokens are outputs, so that llama.cpp keeps the hidden states of all tokens. It also computes their logits.
+        batch = min(self._model.context.n_batch, self._model.most_logits)
+        longest = max(map(len, sequences), default=1)
+        context = self._model.extra_context(longest, batch=batch, outputs=batch, embeddings=True)
+        with context.aborted_by(cancelled):
+            vectors = [_vector(context, pooling, tokens, cancelled) for tokens in sequences]
+        return paragone.Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))
 
     def vocabulary(self) -> paragone.Vocabulary:
-        return self._vocab.described
+        return self._model.vocab.described
 
     def close(self) -> None:
-        self._extra.close()
-        self._context.close()
-        c_api.lib.llama_model_free(self._model.pointer)
-
-    def _make_context(self) -> tuple[context.Context, str]:
-        options, n_ctx = self._model.options, self._model.n_ctx
-        while True:
-            try:
-                return self._new_context(n_ctx)
-            except paragone.EngineError:
-                # Whether the context fits in memory is known only after the allocation.
-                n_ctx //= 2
-                if options.n_ctx is not None or n_ctx < _SHORTEST:
-                    raise
-
-    def _new_context(
-        self, n_ctx: int, batch: int | None = None, outputs: int = OUTPUTS, embeddings: bool = False
-    ) -> tuple[context.Context, str]:
-        """Return a context with the engine's settings, except the arguments, and its flash attention."""
-        model, options = self._model, self._model.options
-        pointer, flash_attn = make_context(
-            model.pointer,
-            replace(options, n_batch=batch or options.n_batch),
-            n_ctx=n_ctx,
-            threads=self._threads,
-            owner=model.path.name,
-            outputs=outputs,
-            embeddings=embeddings,
-        )
-        apply_lora(self._lora, pointer, options)
-        return context.Context(pointer, self._vocab.size), flash_attn
-
-    def _shortest_equivalent_context(self) -> int:
-        """Return the size of the shortest context that gives the same results as the engine's context.
-
-        LongRoPE uses different factors for contexts that are longer than the model's original context.
-        """
-        header = self._model.header
-        first = header.values.get(f"{header.architecture}.rope.scaling.original_context_length")
-        return first + 1 if isinstance(first, int) and first < self._context.size else 1
+        self._model.close()
 
     def _share_cores(self, threads: int | None) -> None:
-        wanted = self._model.options.n_threads or threads or self._model.threads
-        if wanted != self._threads:
-            c_api.lib.llama_set_n_threads(self._context.pointer, wanted, wanted)
-            self._threads = wanted
+        wanted = self._model.options.n_threads or threads or self._own_threads
+        if wanted != self._model.threads:
+            c_api.lib.llama_set_n_threads(self._model.context.pointer, wanted, wanted)
+            self._model.threads = wanted
 
 
-def _weights(
-    request: paragone.OpenRequest, options: llama_cpp_options.LlamaCppLoadOptions
-) -> tuple[paragone.WeightsFile, ...]:
-    """Return the files that will be loaded; empty if a file cannot be read: loading reports why."""
-    paths = [*gguf.parts(Path(request.model)), *([] if options.lora is None else [Path(options.lora)])]
-    try:
-        return tuple(map(paragone.WeightsFile.of, paths))
-    except (OSError, ValueError):  # ValueError: a path with a null character in it
-        return ()
+def _most_rows(length: int, start: int, batch: int) -> int:
+    """Return the largest number of positions whose logits one batch must return."""
+    return max(min(at + batch, length) - max(at, start) for at in range(0, length, batch))
+
+
+Pooling = Literal["mean", "first", "last"]
+"""The vector of a text: the mean of the hidden states, or the state after the first or the last token."""
+
+_POOLINGS: dict[object, Pooling] = {1: "mean", 2: "first", 3: "last"}
+"""The kinds of pooling in a GGUF file (llama_pooling_type). 0 is none."""
+_RANK = 4
+
+
+def pooling_of(header: gguf.Header) -> Pooling | None:
+    """Return the pooling that a model's file names; the mean if the file names none; None for a model that ranks texts."""
+    named = header.values.get(f"{header.architecture}.pooling_type")
+    return None if named == _RANK else _POOLINGS.get(named, "mean")
+
+
+def _vector(
+    context: Context, pooling: Pooling, tokens: Sequence[int], cancelled: paragone.Cancelled
+) -> tuple[float, ...]:
+    context.trim(0)
+    pooled: NDArray[np.float64] | None = None
+    for at in range(0, len(tokens), context.n_batch):
+        part = tokens[at : at + context.n_batch]
+        if cancelled or not context.feed(part, outputs=len(part)):
+            raise paragone.EngineError("The computation of embeddings was stopped.")
+        states = context.hidden_states(len(part))
+        if pooling == "mean":
+            total = states.sum(axis=0, dtype=np.float64)
+            pooled = total if pooled is None else pooled + total
+        elif pooling == "last" or pooled is None:
+            pooled = states[-1 if pooling == "last" else 0].astype(np.float64)
+    assert pooled is not None
+    # The sum and the mean have the same direction, so the vector of length 1 is the same.
+    unit = pooled / (np.linalg.norm(pooled) or 1.0)
+    return tuple(unit.astype(np.float32).tolist())

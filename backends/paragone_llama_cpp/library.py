@@ -80,21 +80,23 @@ def _print_build(build: c_api.InstalledBuild) -> None:
     sys.stderr.write(f"{build}: {_system_info()}\n")
 
 
-class Log:
-    def __init__(self) -> None:
-        _lines.clear()
-
-    def error(self) -> str:
-        errors = (line for level, line in _lines if level == _ERROR and line)
-        return _LOG_PREFIX.sub("", next(errors, "no reason given")).rstrip(".")
-
-    def find(self, pattern: str) -> re.Match[str] | None:
-        return next((found for _, line in _lines if (found := re.search(pattern, line, re.IGNORECASE))), None)
+def clear_log() -> None:
+    _lines.clear()
 
 
 def log_lines() -> list[str]:
-    """Return the library's log lines since the last `Log` was created, at most 10,000."""
+    """Return the library's log lines since the last `clear_log`, at most 10,000."""
     return [line for _, line in _lines]
+
+
+def logged_error() -> str:
+    """Return the first error in the log."""
+    errors = (line for level, line in _lines if level == _ERROR and line)
+    return _LOG_PREFIX.sub("", next(errors, "no reason given")).rstrip(".")
+
+
+def find_in_log(pattern: str) -> re.Match[str] | None:
+    return next((found for line in log_lines() if (found := re.search(pattern, line, re.IGNORECASE))), None)
 
 
 @contextmanager

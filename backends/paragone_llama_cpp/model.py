@@ -6,14 +6,14 @@ import re
 import socket
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from paragone import Cancelled, EngineError, InputError, OpenRequest, Report, answer_text, chat_template, gguf
 from paragone.files import option_text
 from paragone.threads import physical_cores
 from paragone_llama_cpp import c_api, library
-from paragone_llama_cpp.context import Vocab
+from paragone_llama_cpp.context import Context, Vocab
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 
 _MADV_DONTNEED = 4
@@ -71,6 +71,13 @@ positions of a batch would take 1 GiB.
 """
 
 
+_LOGITS = 256 << 20
+"""Largest size of the logits of one batch in bytes.
+
+llama.cpp allocates memory of this size twice: for the result and for a copy.
+"""
+
+
 def with_defaults(options: LlamaCppLoadOptions, *, on_gpu: bool) -> LlamaCppLoadOptions:
     """Return the options with the device-dependent defaults filled in."""
     return replace(options, n_batch=options.n_batch or 512) if on_gpu else gguf.with_cpu_defaults(options)
@@ -102,13 +109,13 @@ def load_model(
         return not cancelled
 
     params.progress_callback = c_api.ProgressCallback(progress)
-    log = library.Log()
+    library.clear_log()
     model = c_api.lib.llama_model_load_from_file(str(path).encode(), params)
     if model is None:
-        raise _failed(path, log, cancelled)
-    if weights and log.find(_COPIED):
+        raise _failed(path, cancelled)
+    if weights and library.find_in_log(_COPIED):
         release_pages(gguf.parts(path))
-    offloaded = log.find(r"offloaded (\d+)/(\d+) layers")
+    offloaded = library.find_in_log(r"offloaded (\d+)/(\d+) layers")
     return model, f"{offloaded[1]} of {offloaded[2]}" if offloaded else "none"
 
 
@@ -141,14 +148,14 @@ def make_context(
     params.yarn_orig_ctx = options.yarn_orig_ctx or 0
     if embeddings:
         params.embeddings, params.pooling_type = True, _POOLING_NONE
-    log = library.Log()
+    library.clear_log()
     context = c_api.lib.llama_init_from_model(model, params)
     if context is None:
         raise EngineError(
-            f"llama.cpp could not make a context of {n_ctx:,} tokens for {owner}: {log.error()}.",
+            f"llama.cpp could not make a context of {n_ctx:,} tokens for {owner}: {library.logged_error()}.",
             hint="Try a smaller n_ctx, or a smaller type for the KV cache.",
         )
-    refused = log.find(r"Flash Attention not supported") or options.flash_attn == "off"
+    refused = library.find_in_log(r"Flash Attention not supported") or options.flash_attn == "off"
     return context, "off" if refused else "on"
 
 
@@ -179,15 +186,15 @@ def _keep_experts(params: c_api.ModelParams, layers: int) -> None:
         )
 
 
-def _failed(path: Path, log: library.Log, cancelled: Cancelled | bool) -> Exception:
+def _failed(path: Path, cancelled: Cancelled | bool) -> Exception:
     if cancelled:
         return EngineError(f"Loading {path.name} was cancelled.")
-    if log.find(r"(failed|unable) to allocate|cannot allocate|out of memory|insufficient memory"):
+    if library.find_in_log(r"(failed|unable) to allocate|cannot allocate|out of memory|insufficient memory"):
         return EngineError(
-            f"{path.name} does not fit in memory: {log.error()}.",
+            f"{path.name} does not fit in memory: {library.logged_error()}.",
             hint="Close another engine, use a smaller quantization, or lower n_gpu_layers.",
         )
-    return InputError(f"llama.cpp could not load {path.name}: {log.error()}.")
+    return InputError(f"llama.cpp could not load {path.name}: {library.logged_error()}.")
 
 
 _SHARE = 4
@@ -197,6 +204,9 @@ The rest is for computation, and for other engines that load at the same time.
 """
 
 _STEP = 256
+"""llama.cpp rounds the size of a context up to a multiple of this number of tokens."""
+_SHORTEST = 512
+"""Smallest useful context in tokens. If even this context does not fit in memory, opening the model fails."""
 _CONTEXT_STEP = 32
 """How many numbers the quantized types of a KV cache store together."""
 
@@ -220,7 +230,7 @@ def longest_context(
     if not token:
         return trained  # a recurrent model: its state has a constant size
     fits = int(_free(model, options, before, loaded) / _SHARE / token) // _STEP * _STEP
-    return min(trained, max(fits, 2 * _STEP))
+    return min(trained, max(fits, _SHORTEST))
 
 
 def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -291,29 +301,6 @@ def lora_file(options: LlamaCppLoadOptions) -> Path | None:
     return gguf.check_file(options.lora, "lora", "adapter", "a LoRA adapter")
 
 
-def load_lora(model: c_api.Pointer, options: LlamaCppLoadOptions) -> c_api.Pointer | None:
-    """Return a pointer to the adapter in the options, if any, which llama.cpp frees with its model. Raises InputError."""
-    path = lora_file(options)
-    if path is None:
-        return None
-    log = library.Log()
-    adapter = c_api.lib.llama_adapter_lora_init(model, str(path).encode())
-    if not adapter:
-        raise InputError(f"The LoRA adapter {path.name} cannot be applied: {log.error()}.")
-    return adapter
-
-
-def apply_lora(adapter: c_api.Pointer | None, context: c_api.Pointer, options: LlamaCppLoadOptions) -> None:
-    """Apply an adapter, if any, to a context. Raises InputError."""
-    if adapter is None:
-        return
-    adapters = (ctypes.c_void_p * 1)(adapter)
-    if c_api.lib.llama_set_adapters_lora(
-        context, adapters, c_api.Size(1), (ctypes.c_float * 1)(options.lora_scale)
-    ):
-        raise InputError(f"The LoRA adapter {options.lora} does not fit the model.")
-
-
 _PATIENCE = 5.0
 """Seconds to wait for a connection to a server."""
 
@@ -359,7 +346,7 @@ def _reach(address: str) -> None:
         raise EngineError(f"The RPC server {address} does not answer: {reason}.", hint=_HINT) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class OpenModel:
     path: Path
     header: gguf.Header
@@ -370,8 +357,87 @@ class OpenModel:
     on_gpu: str
     """How many layers of the model are on a GPU, such as `12 of 33`."""
     threads: int
+    """CPU threads that compute the current run; at first those of loading."""
     n_ctx: int
     """Size of the context window in tokens: the option's value, or what fits in memory."""
+    flash_attn: str = field(default="", init=False)
+    """Whether the context uses flash attention, `on` or `off`."""
+    context: Context = field(init=False)
+    """The context of answers and scores, which exists after `open_context`."""
+    _lora: c_api.Pointer | None = field(default=None, init=False)
+    _extra: Context | None = field(default=None, init=False)
+    _extra_shape: tuple[int, int, bool] = field(default=(0, 0, False), init=False)
+
+    @property
+    def most_logits(self) -> int:
+        """Largest number of positions whose logits one batch may return."""
+        return max(1, _LOGITS // (4 * self.vocab.size))
+
+    def open_context(self) -> None:
+        """Load the adapter and make the context. Raises InputError and EngineError."""
+        path = lora_file(self.options)
+        if path is not None:
+            library.clear_log()
+            self._lora = c_api.lib.llama_adapter_lora_init(self.pointer, str(path).encode())
+            if not self._lora:
+                raise InputError(f"The LoRA adapter {path.name} cannot be applied: {library.logged_error()}.")
+        while True:
+            try:
+                self.context, self.flash_attn = self._new_context(self.n_ctx, self.options)
+                return
+            except EngineError:
+                # Whether the context fits in memory is known only after the allocation.
+                self.n_ctx //= 2
+                if self.options.n_ctx is not None or self.n_ctx < _SHORTEST:
+                    raise
+
+    def extra_context(self, length: int, *, batch: int, outputs: int, embeddings: bool = False) -> Context:
+        """Return an empty context for `length` tokens, which is kept for requests of the same shape until `close_extra`.
+
+        Thus the conversation stays in `context`, and the memory for many logits or hidden states can be freed: a context
+        allocates it permanently. `batch` and `outputs` are the sizes of a batch and the number of its logits, in tokens.
+        Raises EngineError.
+        """
+        # LongRoPE uses different factors for contexts that are longer than the model's original context.
+        first = self.header.values.get(f"{self.header.architecture}.rope.scaling.original_context_length")
+        shortest = first + 1 if isinstance(first, int) and first < self.context.size else 1
+        size = (max(length, shortest) + _STEP - 1) // _STEP * _STEP
+        shape = (batch, outputs, embeddings)
+        if self._extra is None or self._extra.size < size or shape != self._extra_shape:
+            self.close_extra()
+            options = replace(self.options, n_batch=batch)
+            self._extra, _ = self._new_context(size, options, outputs=outputs, embeddings=embeddings)
+            self._extra_shape = shape
+        self._extra.trim(0)
+        return self._extra
+
+    def close_extra(self) -> None:
+        if self._extra is not None:
+            self._extra.close()
+            self._extra = None
+
+    def close(self) -> None:
+        self.close_extra()
+        self.context.close()
+        c_api.lib.llama_model_free(self.pointer)
+
+    def _new_context(
+        self, n_ctx: int, options: LlamaCppLoadOptions, *, outputs: int = OUTPUTS, embeddings: bool = False
+    ) -> tuple[Context, str]:
+        pointer, flash_attn = make_context(
+            self.pointer,
+            options,
+            n_ctx=n_ctx,
+            threads=self.threads,
+            owner=self.path.name,
+            outputs=outputs,
+            embeddings=embeddings,
+        )
+        if self._lora is not None:
+            adapters, scales = (ctypes.c_void_p * 1)(self._lora), (ctypes.c_float * 1)(options.lora_scale)
+            if c_api.lib.llama_set_adapters_lora(pointer, adapters, c_api.Size(1), scales):
+                raise InputError(f"The LoRA adapter {options.lora} does not fit the model.")
+        return Context(pointer, self.vocab.size), flash_attn
 
 
 def open_model(

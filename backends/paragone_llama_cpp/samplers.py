@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from paragone import EngineError, InputError, Json, answer_text, files, json_values, texts
 from paragone_llama_cpp import c_api, library, llama_cpp_options
@@ -23,29 +24,36 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 """The layout of the C structure llama_token_data."""
 
 
-class Candidates:
+class Candidates(ctypes.Structure):
+    """llama_token_data_array: tokens and their logits, from which samplers select."""
+
+    _fields_: ClassVar = [
+        ("data", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("selected", ctypes.c_int64),
+        ("sorted", ctypes.c_bool),
+    ]
+
     def __init__(self, size: int) -> None:
-        self._data = np.zeros(size, _CANDIDATE)
-        self._array = c_api.TokenDataArray(data=self._data.ctypes.data_as(ctypes.POINTER(c_api.TokenData)))
+        self._tokens = np.zeros(size, _CANDIDATE)
+        super().__init__(data=self._tokens.ctypes.data)
 
     @property
     def logits(self) -> NDArray[np.float32]:
         """A view of the logits, for reading and writing. A sampler may have sorted the logits."""
-        logits: NDArray[np.float32] = self._data["logit"]
+        logits: NDArray[np.float32] = self._tokens["logit"]
         return logits
 
     @property
-    def selected(self) -> int:
-        return int(self._data["id"][self._array.selected])
+    def selected_token(self) -> int:
+        return int(self._tokens["id"][self.selected])
 
     def fill(self, ids: NDArray[np.int32] | int, logits: NDArray[np.float32] | float) -> None:
-        self._data["id"], self._data["logit"] = ids, logits
-        self._array.size = len(self._data)
-        self._array.selected = -1
-        self._array.sorted = False
+        self._tokens["id"], self._tokens["logit"] = ids, logits
+        self.size, self.selected, self.sorted = len(self._tokens), -1, False
 
     def apply(self, sampler: c_api.Pointer) -> None:
-        c_api.lib.llama_sampler_apply(sampler, ctypes.byref(self._array))
+        c_api.lib.llama_sampler_apply(sampler, ctypes.byref(self))
 
 
 _LONGEST = 1 << 20
@@ -60,8 +68,8 @@ _PARTS = re.compile(
 
 
 class Grammar:
-    def __init__(self, grammar: str, vocab: Vocab) -> None:
-        """Compile a grammar. Call `close` after use. Raises InputError."""
+    def __init__(self, grammar: str, vocab: Vocab, closing: contextlib.ExitStack) -> None:
+        """Compile a grammar, which `closing` frees. Raises InputError."""
         _check(grammar)
         with library.captured_stderr() as lines:
             made = c_api.lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
@@ -70,6 +78,7 @@ class Grammar:
                 "parse: error parsing grammar: "
             )
             raise InputError(f"The grammar cannot be used: {reason[:200].rstrip('. ')}.")
+        closing.callback(c_api.lib.llama_sampler_free, made)
         self._sampler = made
         self._one = Candidates(1)
 
@@ -83,9 +92,6 @@ class Grammar:
 
     def accept(self, token: int) -> None:
         c_api.lib.llama_sampler_accept(self._sampler, token)
-
-    def close(self) -> None:
-        c_api.lib.llama_sampler_free(self._sampler)
 
 
 def _check(grammar: str) -> None:
@@ -162,9 +168,6 @@ class JsonSchemaConstraint:
     def accept(self, token: int) -> None:
         self._matcher.consume_token(token)
 
-    def close(self) -> None:
-        """Do nothing: Python frees the matcher."""
-
 
 class _Tokens:
     bos_token_id = None
@@ -195,116 +198,88 @@ def _reason(matcher: LLMatcher) -> str:
     return "no answer can follow it" if reason == "NoExtensionBias" else reason
 
 
-Constraint: TypeAlias = Grammar | JsonSchemaConstraint
-"""The grammar or the JSON schema that an answer must follow."""
+Pick: TypeAlias = Callable[[Context], int]
+"""Returns the next token after the last computation of a context. Raises EngineError if a constraint allows no token."""
 
 
-def make_sampler(
+@contextlib.contextmanager
+def sampling(
     options: llama_cpp_options.LlamaCppSampling, vocab: Vocab, text: answer_text.AnswerText
-) -> Sampler:
-    """Return the sampler for these options, which must have a seed. Close the sampler after use.
+) -> Iterator[Pick]:
+    """Yield the function that selects tokens with these options, which must have a seed. `text` is the answer so far.
 
     Raises InputError.
     """
     if options.grammar is not None and options.json_schema is not None:
         raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
-    constraint: Constraint | None = None
-    if options.json_schema is not None:
-        constraint = JsonSchemaConstraint(json_values.read_schema(options.json_schema), vocab)
-    elif options.grammar is not None:
-        constraint = Grammar(files.option_text(options.grammar, "grammar"), vocab)
-    if constraint is not None:
-        return ConstrainedSampler(options, vocab, constraint, text)
-    is_greedy = options.temperature == 0 and not _penalizes(options)
-    return GreedySampler(options, vocab) if is_greedy else Sampler(options, vocab)
-
-
-class Sampler:
-    def __init__(self, options: llama_cpp_options.LlamaCppSampling, vocab: Vocab) -> None:
-        self._chain = c_api.lib.llama_sampler_chain_init(c_api.lib.llama_sampler_chain_default_params())
+    with contextlib.ExitStack() as closing:
+        chain = c_api.lib.llama_sampler_chain_init(c_api.lib.llama_sampler_chain_default_params())
+        closing.callback(c_api.lib.llama_sampler_free, chain)
         for sampler in _samplers(options, vocab):
-            c_api.lib.llama_sampler_chain_add(self._chain, sampler)
+            c_api.lib.llama_sampler_chain_add(chain, sampler)
+        if options.json_schema is not None:
+            schema = JsonSchemaConstraint(json_values.read_schema(options.json_schema), vocab)
+            yield _constrained(schema, chain, vocab, text)
+        elif options.grammar is not None:
+            grammar = Grammar(files.option_text(options.grammar, "grammar"), vocab, closing)
+            yield _constrained(grammar, chain, vocab, text)
+        elif options.temperature == 0 and not _penalizes(options):
+            # The most likely token, without the copy of all logits that a chain would make.
+            yield lambda context: int(context.logits().argmax())
+        else:
+            yield lambda context: c_api.lib.llama_sampler_sample(chain, context.pointer, -1)
 
-    def pick(self, context: Context) -> int:
-        token: int = c_api.lib.llama_sampler_sample(self._chain, context.pointer, -1)
+
+def _constrained(
+    constraint: Grammar | JsonSchemaConstraint,
+    chain: c_api.Pointer,
+    vocab: Vocab,
+    text: answer_text.AnswerText,
+) -> Pick:
+    ids = np.arange(vocab.size, dtype=np.int32)
+    candidates = Candidates(vocab.size)
+
+    def select(context: Context, *, strictly: bool = False) -> int:
+        candidates.fill(ids, context.logits())
+        if strictly:
+            constraint.restrict(candidates)
+            if not np.isfinite(candidates.logits).any():
+                raise EngineError("The grammar or JSON schema allows no token of the model at this point.")
+        candidates.apply(chain)
+        return candidates.selected_token
+
+    def pick(context: Context) -> int:
+        # Checking the whole vocabulary takes far longer than checking one token. Only a freely selected token
+        # that the constraint rejects makes the full check necessary.
+        token = select(context)
+        if not text.thinking:
+            if not constraint.allows(token):
+                token = select(context, strictly=True)
+            constraint.accept(token)
+        c_api.lib.llama_sampler_accept(chain, token)
         return token
 
-    def close(self) -> None:
-        c_api.lib.llama_sampler_free(self._chain)
-
-
-class GreedySampler(Sampler):
-    """Selects the most likely token, without the copy of all logits that a chain would make."""
-
-    def pick(self, context: Context) -> int:
-        return int(context.logits().argmax())
+    return pick
 
 
 def _penalizes(options: llama_cpp_options.LlamaCppSampling) -> bool:
     return (options.repeat_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0)
 
 
-def _samplers(options: llama_cpp_options.LlamaCppSampling, vocab: Vocab) -> list[c_api.Pointer]:
-    chain: list[c_api.Pointer] = []
+def _samplers(options: llama_cpp_options.LlamaCppSampling, vocab: Vocab) -> Iterator[c_api.Pointer]:
+    lib = c_api.lib
     if _penalizes(options):
-        chain.append(
-            c_api.lib.llama_sampler_init_penalties(
-                vocab.size,
-                options.penalty_last_n,
-                options.repeat_penalty,
-                options.frequency_penalty,
-                options.presence_penalty,
-            )
-        )
+        penalties = options.repeat_penalty, options.frequency_penalty, options.presence_penalty
+        yield lib.llama_sampler_init_penalties(vocab.size, options.penalty_last_n, *penalties)
     if options.temperature == 0:
-        return [*chain, c_api.lib.llama_sampler_init_greedy()]
+        yield lib.llama_sampler_init_greedy()
+        return
     if options.top_k:
-        chain.append(c_api.lib.llama_sampler_init_top_k(options.top_k))
+        yield lib.llama_sampler_init_top_k(options.top_k)
     if options.top_p < 1:
-        chain.append(c_api.lib.llama_sampler_init_top_p(options.top_p, c_api.Size(1)))
+        yield lib.llama_sampler_init_top_p(options.top_p, c_api.Size(1))
     if options.min_p > 0:
-        chain.append(c_api.lib.llama_sampler_init_min_p(options.min_p, c_api.Size(1)))
-    temperature = c_api.lib.llama_sampler_init_temp(options.temperature)
-    assert options.seed is not None, "the options have a seed: see make_sampler"
-    return [*chain, temperature, c_api.lib.llama_sampler_init_dist(c_api.UInt32(options.seed))]
-
-
-class ConstrainedSampler(Sampler):
-    def __init__(
-        self,
-        options: llama_cpp_options.LlamaCppSampling,
-        vocab: Vocab,
-        constraint: Constraint,
-        text: answer_text.AnswerText,
-    ) -> None:
-        super().__init__(options, vocab)
-        self._constraint = constraint
-        self._text = text
-        self._ids = np.arange(vocab.size, dtype=np.int32)
-        self._candidates = Candidates(vocab.size)
-
-    def pick(self, context: Context) -> int:
-        """Return the next token after the last computation. Raises EngineError if the constraint allows no token."""
-        # Checking the whole vocabulary takes far longer than checking one token. Only a freely selected token
-        # that the constraint rejects makes the full check necessary.
-        token = self._pick(context)
-        if not self._text.thinking:
-            if not self._constraint.allows(token):
-                token = self._pick(context, strictly=True)
-            self._constraint.accept(token)
-        c_api.lib.llama_sampler_accept(self._chain, token)
-        return token
-
-    def close(self) -> None:
-        super().close()
-        self._constraint.close()
-
-    def _pick(self, context: Context, *, strictly: bool = False) -> int:
-        candidates = self._candidates
-        candidates.fill(self._ids, context.logits())
-        if strictly:
-            self._constraint.restrict(candidates)
-            if not np.isfinite(candidates.logits).any():
-                raise EngineError("The grammar or JSON schema allows no token of the model at this point.")
-        candidates.apply(self._chain)
-        return candidates.selected
+        yield lib.llama_sampler_init_min_p(options.min_p, c_api.Size(1))
+    yield lib.llama_sampler_init_temp(options.temperature)
+    assert options.seed is not None
+    yield lib.llama_sampler_init_dist(c_api.UInt32(options.seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from paragone.events import Caution
@@ -104,6 +104,14 @@ class WeightsFile:
         whole = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 (pathlib is slow to import)
         status = os.stat(whole)  # noqa: PTH116
         return cls(path=whole, size=status.st_size, modified_ns=status.st_mtime_ns)
+
+    @classmethod
+    def of_all(cls, paths: Iterable[str | os.PathLike[str]]) -> tuple[WeightsFile, ...]:
+        """Return the descriptions of files on this machine; none if one of them cannot be read: loading reports why."""
+        try:
+            return tuple(map(cls.of, paths))
+        except (OSError, ValueError):  # ValueError: a path with a null character in it
+            return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

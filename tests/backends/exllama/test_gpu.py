@@ -22,14 +22,14 @@ from exllama_model_folder import REAL
 from paragone import EngineCrashed, Finish, Message, OpenRequest, RunRequest, Token
 from paragone.testing import BackendConformance
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
-from paragone_exllama.probe import NoDriver, query_driver
+from paragone_exllama.probe import query_driver
 from paragone_workbench.paths import data_folder
 
 pytestmark = pytest.mark.gpu
 
 try:
     query_driver()
-except NoDriver as error:
+except OSError as error:
     pytest.skip(f"these tests need an NVIDIA GPU, and {error}", allow_module_level=True)
 
 BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}

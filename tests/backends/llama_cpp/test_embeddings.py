@@ -5,7 +5,7 @@ import pytest
 
 from paragone import ContextOverflow, EmbedRequest, InputError, TokenizeRequest
 from paragone.gguf import Header
-from paragone_llama_cpp.decoding import pooling_of
+from paragone_llama_cpp import engine
 
 pytestmark = pytest.mark.model
 
@@ -29,7 +29,9 @@ def test_each_text_has_its_own_vector_whatever_is_beside_it(chat, make_stop):
 
 def test_a_long_text_has_several_batches(chat, small, make_stop):
     text = " ".join([SEA] * 12)
-    assert small.engine._context.n_batch == 64 < len(small.engine.tokenize(TokenizeRequest(text=text)).ids)
+    assert (
+        small.engine._model.context.n_batch == 64 < len(small.engine.tokenize(TokenizeRequest(text=text)).ids)
+    )
     (one,), _ = vectors_of(chat, text, stop=make_stop())
     (other,), _ = vectors_of(small, text, stop=make_stop())
     assert one @ other > 0.999
@@ -38,9 +40,9 @@ def test_a_long_text_has_several_batches(chat, small, make_stop):
 def test_a_conversation_goes_on_as_if_there_were_no_embeddings(chat, make_stop):
     first = chat.ask("Say hello.", max_tokens=8, temperature=0)[0]
     vectors_of(chat, SEA, stop=make_stop())
-    assert chat.engine._extra._context is not None
+    assert chat.engine._model._extra is not None
     assert chat.ask("Say hello.", max_tokens=8, temperature=0, cold=True)[0] == first
-    assert chat.engine._extra._context is None  # its memory is free for other engines
+    assert chat.engine._model._extra is None  # its memory is free for other engines
 
 
 def test_what_cannot_be_embedded(small, make_stop):
@@ -57,7 +59,7 @@ def test_what_cannot_be_embedded(small, make_stop):
 @pytest.mark.parametrize("pooling", ["mean", "first", "last"])
 def test_the_kinds_of_pooling(chat, make_stop, monkeypatch, pooling):
     """Over one token they are the same; the first state does not depend on later tokens, the last one does."""
-    monkeypatch.setattr(chat.engine, "_pooling", pooling)
+    monkeypatch.setattr(engine, "pooling_of", lambda header: pooling)
     found, _ = vectors_of(chat, ids=[(504,), (504, 3146), (504, 3146, 28)], stop=make_stop())
     same = found[0] @ found[1:].T > 0.9999
     assert same.tolist() == ([True, True] if pooling == "first" else [False, False])
@@ -65,7 +67,7 @@ def test_the_kinds_of_pooling(chat, make_stop, monkeypatch, pooling):
 
 def test_the_file_names_the_pooling():
     def pooling(**values):
-        return pooling_of(Header(architecture="qwen3", values=values))
+        return engine.pooling_of(Header(architecture="qwen3", values=values))
 
     assert pooling() == pooling(**{"qwen3.pooling_type": 0}) == "mean"
     assert pooling(**{"qwen3.pooling_type": 2}) == "first"

@@ -103,7 +103,7 @@ def test_memory_limits_of_control_groups_are_respected(tmp_path):
 def test_a_run_uses_its_own_threads_or_those_of_loading(chat, open_chat):
     def used(chat, threads):
         chat.ask("Hello", max_tokens=1, threads=threads)
-        return lib.llama_n_threads(chat.engine._context.pointer)
+        return lib.llama_n_threads(chat.engine._model.context.pointer)
 
     assert [used(chat, 2), used(chat, None)] == [2, 1]
     assert used(open_chat(n_threads=1), 2) == 1  # the load option overrides those of a run
