@@ -5,7 +5,7 @@ from paragone_cli.command_line import command_arguments, output, saved
 from paragone_cli.command_line.context import CommandContext, require_terminal
 from paragone_workbench.compare.ratings import Ratings, rate
 from paragone_workbench.experiments.voting import ExperimentBallots
-from paragone_workbench.store.experiment_records import Vote
+from paragone_workbench.store.votes import Vote
 
 
 def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:

@@ -25,7 +25,7 @@ from paragone_workbench.config.state import State
 from paragone_workbench.experiments.voting import LETTERS, Ballot, ExperimentBallots
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
-from paragone_workbench.store.experiment_records import VoteChoice
+from paragone_workbench.store.votes import VoteChoice
 
 
 class AnswerColumn(Column):
