@@ -59,7 +59,7 @@ def vote(args: command_arguments.VoteArguments) -> int:
         output.put(nothing)
         return 0
     require_terminal("Voting needs a terminal.")
-    from paragone_tui.vote_app import VoteApp
+    from paragone_tui.screens.vote import VoteApp
 
     app = VoteApp(config=context.config, state=context.state, experiment_id=number)
     return app.run_until_quit()
