@@ -8,7 +8,8 @@ from types import ModuleType
 from paragone import InputError, Json
 from paragone.json_values import count_at, number_at, objects_at, text_at
 from paragone.texts import install_command
-from paragone_cli.command_line import command_arguments, event_loop, formats, output, saved
+from paragone_cli.command_line import event_loop, formats, output, saved
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.measurement_progress import BenchProgress
 from paragone_workbench.measure import bench_results as results
@@ -108,7 +109,7 @@ def put_bench(data: Mapping[str, Json]) -> None:
         put_plots(engines, names)
 
 
-def bench(args: command_arguments.BenchArguments) -> int:
+def bench(args: Arguments) -> int:
     tests = results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
     users = results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from paragone import InputError, Json
 from paragone.texts import counted, quoted
-from paragone_cli.command_line import command_arguments, output
+from paragone_cli.command_line import output
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
@@ -29,7 +30,7 @@ from paragone_workbench.store.history import History
 from paragone_workbench.store.records import FILTERS, read_query
 
 
-def history_continue(args: command_arguments.ContinueArguments) -> int:
+def history_continue(args: Arguments) -> int:
     found = parse_id(args.answer)
     if found is None or found.kind != "r":
         raise InputError(
@@ -80,7 +81,7 @@ async def _found(session: Session, history: History, number: int) -> tuple[Lane,
 _SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
 
 
-def history_costs(args: command_arguments.CostsArguments) -> int:
+def history_costs(args: Arguments) -> int:
     since = None if args.since is None else since_time(args.since, datetime.now())
     prices: tuple[Price, ...] = ()
     try:
@@ -137,7 +138,7 @@ def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
         output.put_line(sentence)
 
 
-def history_delete(args: command_arguments.DeleteArguments) -> int:
+def history_delete(args: Arguments) -> int:
     numbers = dict.fromkeys(map(conversation_id, args.conversations))
     with opened_store() as store:
         found = [store.load(number) for number in numbers]
@@ -156,13 +157,13 @@ def history_delete(args: command_arguments.DeleteArguments) -> int:
     return 0
 
 
-def history_export(args: command_arguments.HistoryExportArguments) -> int:
+def history_export(args: Arguments) -> int:
     if args.all == bool(args.conversations):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
     with opened_store() as store:
         exported = exporting.export_conversations(
-            store, args.to, numbers, Registry().find, replaces=args.force
+            store, args.file, numbers, Registry().find, replaces=args.force
         )
     for sentence in exported.left_out:
         output.warn(sentence)
@@ -175,7 +176,7 @@ def history_export(args: command_arguments.HistoryExportArguments) -> int:
     return int(bool(exported.left_out))
 
 
-def history_import(args: command_arguments.HistoryImportArguments) -> int:
+def history_import(args: Arguments) -> int:
     """Add the conversations, or none if one of them cannot be read. Returns the exit code."""
     found = parse_id(args.source)
     if found is not None and found.kind == "e" and found.run is not None:
@@ -192,7 +193,7 @@ def history_import(args: command_arguments.HistoryImportArguments) -> int:
     return 0
 
 
-def history_rename(args: command_arguments.LabelArguments) -> int:
+def history_rename(args: Arguments) -> int:
     number = conversation_id(args.conversation)
     title = " ".join(args.words).strip()
     if not title:
@@ -207,7 +208,7 @@ def history_rename(args: command_arguments.LabelArguments) -> int:
     return 0
 
 
-def history_tag(args: command_arguments.LabelArguments) -> int:
+def history_tag(args: Arguments) -> int:
     number = conversation_id(args.conversation)
     with opened_store() as store:
         store.tag(number, args.words)
@@ -217,7 +218,7 @@ def history_tag(args: command_arguments.LabelArguments) -> int:
     return 0
 
 
-def history_pin(args: command_arguments.ConversationArguments, *, pinned: bool) -> int:
+def history_pin(args: Arguments, *, pinned: bool) -> int:
     number = conversation_id(args.conversation)
     with opened_store() as store:
         store.pin(number, pinned=pinned)
@@ -229,7 +230,7 @@ def history_pin(args: command_arguments.ConversationArguments, *, pinned: bool) 
 _TEXT_WIDTH = 61
 
 
-def history_list(args: command_arguments.FindArguments) -> int:
+def history_list(args: Arguments) -> int:
     query = read_query(" ".join(args.words))
     if query.words:
         raise InputError(
@@ -272,7 +273,7 @@ def history_list(args: command_arguments.FindArguments) -> int:
     return 0
 
 
-def history_show(args: command_arguments.ConversationArguments) -> int:
+def history_show(args: Arguments) -> int:
     number = conversation_id(args.conversation)
     with opened_store() as store:
         saved = store.load(number)
@@ -320,7 +321,7 @@ def _first(text: str) -> str:
     return output.shortened(" ".join(text.split()), _TEXT_WIDTH)
 
 
-def history_search(args: command_arguments.FindArguments) -> int:
+def history_search(args: Arguments) -> int:
     text = " ".join(args.words)
     if not text.strip():
         raise InputError(

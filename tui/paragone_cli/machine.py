@@ -8,7 +8,8 @@ import sys
 from collections.abc import Generator, Iterator
 
 from paragone import EngineError, InputError, Json, Probe, network, texts, wire
-from paragone_cli.command_line import command_arguments, context, event_loop, formats, output, progress
+from paragone_cli.command_line import context, event_loop, formats, output, progress
+from paragone_cli.command_line.arguments import Arguments
 from paragone_tui import keys as screen_settings
 from paragone_workbench.config.read import init, load_with_problems
 from paragone_workbench.config.settings import permission_warning, template_problems
@@ -24,7 +25,7 @@ _ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
 """A command for the shell that prints the names of the engines in config.toml."""
 
 
-def completion(args: command_arguments.CompletionArguments, parser: argparse.ArgumentParser) -> int:
+def completion(args: Arguments, parser: argparse.ArgumentParser) -> int:
     """Print the script. `parser` has the whole command line."""
     import shtab  # only this command needs shtab
 
@@ -45,7 +46,7 @@ def _arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
                 yield from _arguments_of(subparser)
 
 
-def config_path(args: command_arguments.PrintArguments, *, create: bool = False) -> int:
+def config_path(args: Arguments, *, create: bool = False) -> int:
     path = init(args.config) if create else args.config or config_file()
     if args.json:
         output.put_json({"file": str(path), "exists": path.exists()})
@@ -54,7 +55,7 @@ def config_path(args: command_arguments.PrintArguments, *, create: bool = False)
     return 0
 
 
-def config_check(args: command_arguments.PrintArguments) -> int:
+def config_check(args: Arguments) -> int:
     path = args.config or config_file()
     state = State(state_file())
     if state.warning:
@@ -84,9 +85,9 @@ NAMED = 20
 """Maximum number of models to list per endpoint; `paragone engines models` lists all models."""
 
 
-def doctor(args: command_arguments.OneBackendArguments) -> int:
-    if args.backend is not None:
-        return _check_backend(args.backend, as_json=args.json)
+def doctor(args: Arguments) -> int:
+    if args.one_backend is not None:
+        return _check_backend(args.one_backend, as_json=args.json)
     state = State(state_file())
     if state.warning:
         output.warn(state.warning)
@@ -99,9 +100,7 @@ def doctor(args: command_arguments.OneBackendArguments) -> int:
     return 0
 
 
-async def _diagnosed(
-    args: command_arguments.OneBackendArguments, state: State, registry: Registry
-) -> Diagnosis:
+async def _diagnosed(args: Arguments, state: State, registry: Registry) -> Diagnosis:
     """Return the whole diagnosis. Unless JSON is wanted, print each part when it is known."""
     known: Diagnosis | None = None
     async for diagnosis in diagnose(args.config, state, registry):
@@ -236,20 +235,20 @@ def _memory(size: int | None, free: int | None) -> str:
     return ", ".join(parts)
 
 
-def env_remove(args: command_arguments.EnvironmentArguments) -> int:
+def env_remove(args: Arguments) -> int:
     freed = environments.remove(args.backend)  # the backend need not be installed
     output.put(f"{output.one_line(args.backend)}: removed, {texts.size_text(freed)} freed")
     return 0
 
 
-def env_check(args: command_arguments.EnvironmentArguments) -> int:
+def env_check(args: Arguments) -> int:
     backend = Registry().get(args.backend)
     _follow(environments.check(backend))
     output.put(f"{backend.name}: the environment works")
     return 0
 
 
-def env_create(args: command_arguments.CreateArguments) -> int:
+def env_create(args: Arguments) -> int:
     """Create an environment, once the user has agreed. Returns the exit code."""
     backend = Registry().get(args.backend)
     if network.GUARD.is_offline and not args.find_links:
@@ -269,7 +268,7 @@ def env_create(args: command_arguments.CreateArguments) -> int:
     return 0
 
 
-def env_list(args: command_arguments.PrintArguments) -> int:
+def env_list(args: Arguments) -> int:
     found = environments.list_installed(Registry().all())
     listed = [
         {

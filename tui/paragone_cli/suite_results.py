@@ -1,18 +1,23 @@
-"""The actions list, show and compare of `paragone suite`."""
+"""What came of experiments: list, show and compare of `paragone suite`, and `paragone vote`."""
 
 import contextlib
 import functools
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 
-from paragone import Json
+from paragone import Json, ParagoneError
 from paragone.options import value_text
 from paragone.texts import counted
-from paragone_cli.command_line import command_arguments, event_loop, formats, output
+from paragone_cli.command_line import event_loop, formats, output
+from paragone_cli.command_line.arguments import Arguments
+from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.saved import experiment_id, opened_history, opened_store
+from paragone_workbench.compare.ratings import Ratings, rate
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import comparison_rows, results, suite
 from paragone_workbench.experiments.comparison import SuiteComparison, compare_suite
+from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.store import Experiment, ExperimentRun, History
+from paragone_workbench.store.experiment_records import Vote
 
 _HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT p50 (ms)", "tokens/s p50")
 
@@ -66,7 +71,7 @@ async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
     output.flush()
 
 
-def suite_list(args: command_arguments.PrintArguments) -> int:
+def suite_list(args: Arguments) -> int:
     with opened_store() as store:
         experiments = store.experiments.all()
     listed: list[Json] = [
@@ -120,7 +125,7 @@ SHOWN = 20
 """Largest number of prompts that are shown on a terminal."""
 
 
-def suite_show(args: command_arguments.SuiteShowArguments) -> int:
+def suite_show(args: Arguments) -> int:
     return event_loop.run(_show(experiment_id(args.experiment), failed=args.failed, as_json=args.json))
 
 
@@ -220,7 +225,7 @@ _COLUMNS = {
 }
 
 
-def suite_compare(args: command_arguments.SuiteCompareArguments) -> int:
+def suite_compare(args: Arguments) -> int:
     margin = args.margin / 100
     numbers = dict.fromkeys(map(experiment_id, args.experiments)) or {experiment_id(None): None}
     with opened_store() as store:
@@ -283,3 +288,73 @@ def put_comparison(comparison: SuiteComparison, short: Mapping[str, str]) -> Non
         output.put("No two engines answered the same prompt, so there is nothing to compare.")
     for sentence in comparison.notes:
         output.put_line(sentence)
+
+
+def _nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
+    if found.named and not found.includes_named:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, an answer names its engine or model.",
+            hint="`paragone vote ratings` without `--without-named` counts these votes.",
+        )
+    if found.unblind:
+        return ParagoneError(
+            f"None of the {found.unblind:,} votes was blind, so there is nothing to rate.",
+            hint="`paragone vote ratings --all` counts votes that were not blind.",
+        )
+    if found.one_engine:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, all engines had the same name.",
+            hint="Ratings know engines by their names. Give one of them another name in config.toml.",
+        )
+    on = f" on the answers of {experiment}" if experiment is not None else ""
+    return ParagoneError(
+        f"There are no votes{on} to rate engines by.",
+        hint="Vote on the answers of an experiment first, with `paragone vote cast`; see docs/ratings.md.",
+    )
+
+
+def ratings(args: Arguments) -> int:
+    CommandContext(args)
+    found = rate(_votes(args.experiment), include_unblind=args.all, include_named=not args.without_named)
+    if not found.votes:
+        raise _nothing_to_rate(found, args.experiment)
+    if args.json:
+        output.put_json(found.to_json())
+    else:
+        output.put_section(found.section())
+    return 0
+
+
+def _votes(experiment: str | None) -> tuple[Vote, ...]:
+    """Return the votes of an experiment, or of all experiments. Raises InputError if the experiment does not exist."""
+    with opened_store() as store:
+        if experiment is None:
+            return store.votes.all()
+        return store.votes.all(store.experiments.get(experiment_id(experiment)).number)
+
+
+def vote(args: Arguments) -> int:
+    context = CommandContext(args, warns=False)
+    number = experiment_id(args.experiment)
+    nothing = _nothing_to_vote_on(number)
+    if nothing:
+        output.put(nothing)
+        return 0
+    output.require_terminal("Voting needs a terminal.")
+    from paragone_tui.vote_app import VoteApp
+
+    app = VoteApp(config=context.config, state=context.state, experiment_id=number)
+    return app.run_until_quit()
+
+
+def _nothing_to_vote_on(number: int) -> str:
+    """Return why there is nothing to vote on; empty if there are ballots. Raises InputError if there is no experiment."""
+    with opened_store() as store:
+        ballots = ExperimentBallots(store, number)
+        if len(ballots.experiment.engines) < 2:
+            return f"e{number} has one engine only: there is nothing to compare."
+        if not ballots.total:
+            return f"e{number} has no prompt that two engines have answered."
+        if ballots.voted == ballots.total:
+            return f"All {ballots.total:,} ballots of e{number} have been voted on."
+        return ""

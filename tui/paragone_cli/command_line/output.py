@@ -257,6 +257,19 @@ def at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
+def require_terminal(sentence: str, hint: str = "") -> None:
+    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal cannot move its cursor."""
+    if not all(
+        stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
+    ):
+        raise InputError(sentence, hint=hint)
+    if os.environ.get("TERM") == "dumb":
+        raise InputError(
+            f"{sentence} This terminal can only print lines: the variable TERM is `dumb`.",
+            hint=f"{hint} If the terminal can do more, set TERM to its type, such as xterm-256color.".lstrip(),
+        )
+
+
 def require_answer() -> None:
     """Raise InputError if the user cannot be asked. The error's hint names the option --yes."""
     if not at_terminal():
