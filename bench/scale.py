@@ -38,7 +38,7 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import Experiment, History, RunKey
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiments import AssertionResult
 from paragone_workbench.workbench import Workbench
 
 ENGINES = tuple(EngineDefinition(name=f"engine-{n}", backend="instant", model=f"model-{n}") for n in range(8))
@@ -143,7 +143,7 @@ async def _merge(request: SuiteRequest) -> None:
     async with Workbench(registry) as workbench:
         engine = workbench.add(ENGINES[0])
         engine.open()
-        pattern = await workbench.run(engine, RunSpec(messages=request.suite.prompts[0].messages)).result()
+        pattern = await workbench.run(engine, RunSpec(messages=request.suite.prompts[0].messages))
     history = await History.open()
     experiment, _ = await find_or_create(history, request, registry)
     cells = _cells(pattern, experiment)

@@ -1,6 +1,6 @@
 """Starts the workers of engines as forks of a process that has imported what workers import.
 
-A fork is a process of its own, a child of the process of the tests, with its own pipe, log and environment; `bootstrap.py` runs
+A fork is a process of its own, a child of the process of the tests, with its own pipe, log and environment; `start.py` runs
 in it as in a new interpreter. It does not import the standard library, numpy and the plugin interface again, which takes most
 of the CPU time of a short-lived worker. A `ForkServer` forks the workers of one interpreter; others are started as the program
 starts them. So are all workers of a test that uses the fixture `new_interpreters`, because it examines how a worker starts.
@@ -54,8 +54,8 @@ PRELOADED = (
     "paragone.requests",
     "paragone.models",
     "paragone.requests",
-    "paragone.worker.child_process.confinement",
-    "paragone.worker.child_process.serve",
+    "paragone.worker.confinement",
+    "paragone.worker.serve",
     "paragone.worker.native",
     "paragone_llama_cpp.engine",
     "rogue_backend.engine",
@@ -63,7 +63,7 @@ PRELOADED = (
 )
 """What most workers import, where their interpreter has them. No module here loads the library of an engine."""
 
-BOOTSTRAP = Path("paragone", "worker", "child_process", "bootstrap.py")
+START = Path("paragone", "worker", "start.py")
 PR_SET_CHILD_SUBREAPER = 36
 MADV_COLLAPSE = 25
 
@@ -135,7 +135,13 @@ class ForkServer:
             command = [interpreter, __file__, str(number), str(Path(paragone.__path__[0]).parent)]
             if engine is not None and (spec := importlib.util.find_spec(engine)) and spec.origin:
                 command += [str(Path(spec.origin).parents[1]), engine]
-            process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, env=environment)
+            try:
+                process = subprocess.Popen(
+                    command, pass_fds=[number], stdin=subprocess.DEVNULL, env=environment
+                )
+            except OSError:  # there is no such interpreter
+                ours.close()
+                raise
             return cls(ours, process, interpreter, environment)
 
     @classmethod
@@ -196,7 +202,7 @@ def can_fork_workers() -> bool:
 
 def is_worker(command: Sequence[str], interpreter: str) -> bool:
     """Whether this command starts a worker with this interpreter."""
-    return command[0] == interpreter and command[1].endswith(str(BOOTSTRAP))
+    return command[0] == interpreter and command[1].endswith(str(START))
 
 
 def for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
@@ -257,7 +263,7 @@ def become(request: Mapping[str, Any], log: int, pipe: int, *, defaults: Mapping
 
 
 def become_worker() -> NoReturn:
-    importlib.import_module("paragone.worker.child_process.bootstrap").main()
+    importlib.import_module("paragone.worker.start").main()
     os._exit(0)
 
 

@@ -37,6 +37,7 @@ class LlamaCppLoadOptions(gguf.GgufLoadOptions):
         None,
         "Build of llama.cpp: native (llama-cpp-python, compiled for this machine) or prebuilt (xllamacpp, for any "
         "machine); by default native if it is installed. Texts of two builds can differ.",
+        same_answers="What the engines report of their builds is compared.",
     )
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import paragone
 from paragone.answer_text import THINKING_TAGS, AnswerText
 from paragone.json_values import JsonObject, count_at, number_at, objects_at, text_at
 from paragone.options import as_values
-from paragone_remote.faults import FAULTS
 from paragone_remote.options import without_surrogates
-from paragone_remote.transport import InvalidReply, Stopped, Wait
+from paragone_remote.transport import InvalidReply
 
 MAY_NOT_CONTINUE = paragone.Caution(
     code="may-not-continue", sentence="This server may start a new answer instead of continuing the last one."
@@ -54,56 +52,13 @@ def unfinished_text(answer: paragone.Message, before: str = "") -> str:
     return f"{opening}{answer.thinking}\n{tags.close}\n\n{answer.text}"
 
 
-_PATIENCE = 2.0
-
-
 def set_options(sampling: paragone.Options) -> dict[str, paragone.Json]:
     """Return the values of the options that are set. Other options are not sent: the server has defaults of its own."""
     return {name: value for name, value in as_values(sampling).items() if value is not None and value != []}
 
 
-class RenderedPrompt(NamedTuple):
-    text: str | None = None
-    ids: tuple[int, ...] | None = None
-
-
-AskPrompt: TypeAlias = Callable[[], Awaitable[RenderedPrompt]]
-"""Requests a rendered prompt. Raises ParagoneError or the exceptions in `faults.FAULTS`."""
-
-
-class SettingsReport:
-    """Reports the settings of one run with the server's first event, or with the last if `ask` requests the prompt.
-
-    An earlier request for the prompt delayed the first token by 7 ms on llama-server, and by 60 ms on Ollama.
-    """
-
-    def __init__(self, known: Callable[[], paragone.RunSettings], ask: AskPrompt | None) -> None:
-        self._known = known
-        self._ask = ask
-        self._accepted: paragone.RunSettings | None = None
-        self._is_reported = False
-
-    async def due(self, wait: Wait, *, last: bool) -> paragone.RunSettings | None:
-        """Return the settings if they must be reported before the current event, which may be the last."""
-        if self._is_reported:
-            return None
-        if self._accepted is None:
-            self._accepted = self._known()
-        if self._ask is not None:
-            if not last:
-                return None
-            prompt = RenderedPrompt()  # the answer is complete without the prompt
-            with contextlib.suppress(*FAULTS, Stopped, paragone.ParagoneError):
-                prompt = await wait.within(_PATIENCE, self._ask())
-            text = prompt.text if prompt.text is not None else self._accepted.prompt
-            self._accepted = dataclasses.replace(self._accepted, prompt=text, prompt_ids=prompt.ids)
-        return self.rest()
-
-    def rest(self) -> paragone.RunSettings | None:
-        """Return the settings if the server has accepted the run and they are not reported yet."""
-        found = None if self._is_reported else self._accepted
-        self._is_reported = self._is_reported or found is not None
-        return found
+AskPrompt: TypeAlias = Callable[[], Awaitable[paragone.TokenizedText]]
+"""Requests a rendered prompt, perhaps without ids. Raises ParagoneError or the exceptions in `faults.FAULTS`."""
 
 
 _TAG = re.compile("|".join(re.escape(tag) for tags in THINKING_TAGS for tag in tags))
@@ -184,30 +139,31 @@ class InlineThinking:
             yield paragone.Caution(code="thinking-in-answer", sentence=sentence)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """A token's text with its log-probability, as the server reports it."""
+def scored_token(
+    text: str, logprob: float, top: Iterable[tuple[str, float | None, int | None]], number: int | None = None
+) -> paragone.Token:
+    """Return a token as the server scored it, with its alternatives, each with text, log-probability and id."""
+    found = [
+        paragone.Alternative(text=without_surrogates(other), id=its_id, logprob=likelihood)
+        for other, likelihood, its_id in top
+        if likelihood is not None
+    ]
+    ranked = tuple(sorted(found, key=lambda other: -other.logprob))
+    return paragone.Token(text=text, id=number, logprob=logprob, top=ranked, time=0)
 
-    text: str
-    logprob: float
-    id: int | None = None
-    top: Sequence[paragone.Alternative] = ()
 
-
-def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[Scored]:
+def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[paragone.Token]:
     for entry in entries:
-        if (logprob := number_at(entry, "logprob")) is None:
-            continue
-        top = [
-            paragone.Alternative(text=text_at(other, "token"), id=count_at(other, "id"), logprob=value)
-            for other in objects_at(entry, "top_logprobs")
-            if (value := number_at(other, "logprob")) is not None
-        ]
-        yield Scored(text=text_at(entry, "token"), id=count_at(entry, "id"), logprob=logprob, top=top)
+        if (logprob := number_at(entry, "logprob")) is not None:
+            top = (
+                (text_at(other, "token"), number_at(other, "logprob"), count_at(other, "id"))
+                for other in objects_at(entry, "top_logprobs")
+            )
+            yield scored_token(text_at(entry, "token"), logprob, top, count_at(entry, "id"))
 
 
 def tokens_of(
-    answer: str, scored: Sequence[Scored], *, thinking: str = "", top: int, time: float
+    answer: str, scored: Sequence[paragone.Token], *, thinking: str = "", top: int, time: float
 ) -> Iterator[paragone.Token]:
     """Yield tokens with at most `top` alternatives. `scored` belongs to the answer, or to the thinking if `answer` is empty."""
     if thinking:
@@ -217,7 +173,7 @@ def tokens_of(
 
 
 def _tokens(
-    text: str, scored: Sequence[Scored], channel: paragone.Channel, top: int, time: float
+    text: str, scored: Sequence[paragone.Token], channel: paragone.Channel, top: int, time: float
 ) -> Iterator[paragone.Token]:
     """Yield the tokens of one channel. The last one has the whole text if the entries' texts do not add up to it."""
     text = without_surrogates(text)
@@ -226,15 +182,8 @@ def _tokens(
         return
     exact = "".join(token.text for token in scored) == text
     for number, token in enumerate(scored, 1):
-        ranked = sorted(token.top, key=lambda other: -other.logprob)[:top]
-        yield paragone.Token(
-            text=token.text if exact else text if number == len(scored) else "",
-            channel=channel,
-            id=token.id,
-            logprob=token.logprob,
-            top=tuple(dataclasses.replace(other, text=without_surrogates(other.text)) for other in ranked),
-            time=time,
-        )
+        shown = token.text if exact else text if number == len(scored) else ""
+        yield dataclasses.replace(token, text=shown, channel=channel, top=token.top[:top], time=time)
 
 
 _LONGEST_CHECKED = 32

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import importlib
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import paragone
 from paragone import hooks, texts, threads
@@ -46,7 +46,20 @@ async def import_http_library() -> None:
             raise paragone.EngineError(sentence, hint=_install()) from error
 
 
-_Opener: TypeAlias = Callable[[paragone.OpenRequest, paragone.OnProgress], Awaitable[paragone.OpenEngine]]
+class _ProtocolModule(Protocol):
+    """The functions of a module that speaks a server's protocol, with the HTTP library. All raise ParagoneError."""
+
+    async def open_model(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine: ...
+
+    async def describe(
+        self, http: EndpointClient
+    ) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]: ...
+
+    def pull(
+        self, model: str, options: Mapping[str, paragone.Json]
+    ) -> AsyncGenerator[paragone.PullProgress, None]: ...
 
 
 class _ServerBackend(paragone.Backend):
@@ -58,28 +71,6 @@ class _ServerBackend(paragone.Backend):
         """Return an instance of this backend: the class itself is the registered plugin."""
         return [cls()]
 
-    @abstractmethod
-    def _opener(self) -> _Opener:
-        """Import the function that opens a model, once the HTTP library is imported."""
-
-    async def open(
-        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
-    ) -> paragone.OpenEngine:
-        await import_http_library()
-        return await self._opener()(request, on_progress)
-
-
-class _ProtocolModule(Protocol):
-    """The functions of a module that speaks a server's protocol, with the HTTP library. Both raise ParagoneError."""
-
-    async def describe(
-        self, http: EndpointClient
-    ) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]: ...
-
-    def pull(
-        self, model: str, options: Mapping[str, paragone.Json]
-    ) -> AsyncGenerator[paragone.PullProgress, None]: ...
-
 
 class EndpointBackend(_ServerBackend):
     load_options: type[remote_options.EndpointOptions]
@@ -87,6 +78,12 @@ class EndpointBackend(_ServerBackend):
     @abstractmethod
     def _protocol(self) -> _ProtocolModule:
         """Import the module of the server's protocol, once the HTTP library is imported."""
+
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
+        await import_http_library()
+        return await self._protocol().open_model(request, on_progress)
 
     async def probe(self, python: str | None = None) -> paragone.Probe:
         """Find out whether the HTTP library is installed. The method `endpoint` describes a server."""
@@ -150,12 +147,12 @@ class OllamaBackend(EndpointBackend):
     )
 
     def _protocol(self) -> _ProtocolModule:
-        from paragone_remote.ollama_api import client
+        from paragone_remote import ollama
 
-        return client
+        return ollama
 
     async def models(self, folders: Sequence[str]) -> Sequence[paragone.ModelInfo]:
-        from paragone_remote.ollama_api.client import listens, local_url
+        from paragone_remote.ollama_api import listens, local_url
 
         url = local_url()
         if not await listens(url):
@@ -167,11 +164,6 @@ class OllamaBackend(EndpointBackend):
             return ()
         address = None if url == remote_options.DEFAULT_URL else url
         return [replace(model, address=address) for model in report.models]
-
-    def _opener(self) -> _Opener:
-        from paragone_remote.ollama_api.engine import open_model
-
-        return open_model
 
 
 class OpenAIBackend(EndpointBackend):
@@ -194,18 +186,13 @@ class OpenAIBackend(EndpointBackend):
     )
 
     def _protocol(self) -> _ProtocolModule:
-        from paragone_remote.openai_api import opening
+        from paragone_remote import openai_opening
 
-        return opening
+        return openai_opening
 
     async def models(self, folders: Sequence[str]) -> Sequence[paragone.ModelInfo]:
         """Return an empty list: these servers have no default address."""
         return ()
-
-    def _opener(self) -> _Opener:
-        from paragone_remote.openai_api.opening import open_model
-
-        return open_model
 
 
 class LlamaServerBackend(_ServerBackend):
@@ -250,7 +237,10 @@ class LlamaServerBackend(_ServerBackend):
     def sharing(self, model: str, options: Mapping[str, paragone.Json]) -> int:
         return build(remote_options.LlamaServerLoadOptions, options).n_parallel
 
-    def _opener(self) -> _Opener:
+    async def open(
+        self, request: paragone.OpenRequest, on_progress: paragone.OnProgress
+    ) -> paragone.OpenEngine:
+        await import_http_library()
         from paragone_remote.llama_server.process import open_model
 
-        return open_model
+        return await open_model(request, on_progress)

@@ -49,6 +49,11 @@ class Endpoint:
         """The base URL of the server's paths outside of OpenAI's protocol."""
         return self.url.removesuffix("/v1")
 
+    @property
+    def base(self) -> str:
+        """The path of OpenAI's protocol below the root: `/v1`, or empty."""
+        return self.url.removeprefix(self.root)
+
     def quote(self, text: str) -> str:
         """Return a server's text for use in a message, with the secrets of this endpoint removed."""
         for value in (*self.headers.values(), *self.secrets):

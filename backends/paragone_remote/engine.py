@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import time
 from abc import ABC, abstractmethod
@@ -46,8 +47,7 @@ class ModelLoader(ABC):
         self.endpoint = http.endpoint
 
     async def _listed(self, path: str, name: str) -> list[JsonObject]:
-        reply = self.http.get(f"{self.endpoint.root}{path}")
-        return objects_at(await faults.await_data(self.endpoint, reply), name)
+        return objects_at(await faults.ask(self.http, path), name)
 
     async def _post(
         self, path: str, body: JsonObject | None, model: str, *, seconds: float | None = None
@@ -174,7 +174,7 @@ T = TypeVar("T")
 _TRIES = 3
 
 _CHECK_PATIENCE = 2.0
-"""Seconds to wait for the server's description of itself at the end of a run."""
+"""Seconds to wait for the prompt, and for the server's description of itself, at the end of a run."""
 
 _UNREAD = "The image may be the reason: check that the model supports images, and use PNG or JPEG."
 
@@ -232,7 +232,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
     async def _identify(self) -> Identity:
         """Return what identifies the server and its model now. Raises ParagoneError or the exceptions in `FAULTS`."""
 
-    async def _fault(self, error: Exception, *, begun: bool) -> faults.Fault:
+    async def _explained(self, error: Exception, *, begun: bool) -> paragone.ParagoneError:
         return faults.explain(
             error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
         )
@@ -255,7 +255,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         except transport.Stopped as stopped:
             raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
         except faults.FAULTS as error:
-            raise (await self._fault(error, begun=False)).error from error
+            raise await self._explained(error, begun=False) from error
         finally:
             self._wait = None
 
@@ -271,8 +271,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         wait = self._wait = transport.Wait()
         thinking = answers.InlineThinking()
         ask_prompt = None if request.bare else self._ask_prompt(request, sampling)
-        report = answers.SettingsReport(lambda: self._settings(request, sampling), ask_prompt)
-        begun = waited = False
+        settings: paragone.RunSettings | None = None
+        begun = waited = is_reported = False
         tries = 0
         until = self._now() + options.load_timeout
         try:
@@ -285,10 +285,12 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                             if event is None:
                                 raise faults.IncompleteAnswer
                             begun = begun or isinstance(event, paragone.Token)
-                            if not isinstance(event, paragone.Caution | paragone.Queued):
-                                settings = await report.due(wait, last=isinstance(event, paragone.Finish))
-                                if settings is not None:
-                                    yield settings
+                            if not (is_reported or isinstance(event, paragone.Caution | paragone.Queued)):
+                                settings = settings or self._settings(request, sampling)
+                                # An earlier request for the prompt would delay the first token: by 7 ms on
+                                # llama-server, by 60 ms on Ollama.
+                                if is_reported := ask_prompt is None or isinstance(event, paragone.Finish):
+                                    yield await self._with_prompt(settings, ask_prompt)
                             for settled in thinking.take(event):
                                 if isinstance(settled, paragone.Finish) and not request.bare:
                                     checks = self._final_cautions(request, sampling, settled, thinking.answer)
@@ -300,24 +302,24 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                     except faults.FAULTS as error:
                         if wait.stopped:  # the engine was closed during the run
                             raise transport.Stopped from error
-                        fault = await self._fault(error, begun=begun)
-                        loading = isinstance(fault.error, faults.Loading)
+                        failure = await self._explained(error, begun=begun)
+                        loading = isinstance(failure, faults.Passing) and failure.is_loading
                         tries += not loading
                         again = self._now() < until if loading else tries < _TRIES
-                        if begun or fault.pause is None or not again:
+                        if begun or not isinstance(failure, faults.Passing) or not again:
                             unread = isinstance(error, transport.Refusal) and not begun
                             if unread and answers.has_images(request.messages):
-                                fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
-                            raise fault.error from error
+                                failure.hint = f"{_UNREAD} {failure.hint}".rstrip()
+                            raise failure from error
                 if not (loading and waited):
-                    sentence = f"{fault.error.sentence} The request is repeated."
+                    sentence = f"{failure.sentence} The request is repeated."
                     yield paragone.Caution(code="retried", sentence=sentence)
                 waited = waited or loading
-                left = until - self._now()
-                await wait.within(None, self._sleep(min(fault.pause, left) if loading else fault.pause))
+                pause = min(failure.pause, until - self._now()) if loading else failure.pause
+                await wait.within(None, self._sleep(pause))
         except (transport.Stopped, paragone.ParagoneError) as end:
-            if (rest := report.rest()) is not None:
-                yield rest
+            if settings is not None and not is_reported:
+                yield settings
             for held in thinking.flush():
                 yield held
             if not isinstance(end, transport.Stopped):
@@ -325,6 +327,16 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
             yield paragone.Finish(reason="cancelled", time=time.monotonic())
         finally:
             self._wait = None
+
+    async def _with_prompt(
+        self, settings: paragone.RunSettings, ask: answers.AskPrompt | None
+    ) -> paragone.RunSettings:
+        """Return the settings with the rendered prompt, if the server renders it in time."""
+        prompt = None if ask is None else await self._try(ask())
+        if prompt is None:
+            return settings
+        text = settings.prompt if prompt.text is None else prompt.text
+        return dataclasses.replace(settings, prompt=text, prompt_ids=prompt.ids or None)
 
     async def _final_cautions(
         self, request: paragone.RunRequest, sampling: S, finish: paragone.Finish, answer: str | None

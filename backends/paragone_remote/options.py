@@ -43,15 +43,20 @@ def plain(text: str) -> str:
     return texts.shortened(lines(" ".join(text[: _LONGEST * 4].split()), kept=""), _LONGEST)
 
 
+_COMPARED = "It names what is compared."
+_CONNECTION = "It decides how a server is reached, not what it computes."
+_PATIENCE = "It decides how long to wait; an answer that ends sooner has an error."
+
+
 def _url(default: str | None, example: str) -> Any:
     doc = (
         f"Address of the server, such as {example}; $NAME in its path is replaced by an environment variable."
     )
-    return option(default, doc, metavar="URL", address=True, outside="sent")
+    return option(default, doc, metavar="URL", address=True, outside="sent", same_answers=_COMPARED)
 
 
-def _file(doc: str) -> Any:
-    return option(None, doc, metavar="path", outside="file")
+def _file(doc: str, same_answers: str = "") -> Any:
+    return option(None, doc, metavar="path", outside="file", same_answers=same_answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +70,14 @@ class EndpointOptions(Options):
         "Environment variable that holds the key; it is sent as a bearer token.",
         metavar="name",
         outside="sent",
+        same_answers=_CONNECTION,
     )
     key_keyring: str | None = option(
         None,
         "Entry of the system's keyring that holds the key, such as gpu-box/me for the user me of the service gpu-box.",
         metavar="service/user",
         outside="sent",
+        same_answers=_CONNECTION,
     )
     key_command: str | None = option(
         None,
@@ -78,6 +85,7 @@ class EndpointOptions(Options):
         metavar="command",
         secret=True,
         outside="command",
+        same_answers=_CONNECTION,
     )
     headers: tuple[str, ...] = option(
         (),
@@ -85,22 +93,34 @@ class EndpointOptions(Options):
         metavar="list of headers",
         secret=True,
         outside="sent",
+        same_answers="Headers are for keys and routes, and their values are never recorded.",
     )
-    ca_file: str | None = _file("PEM file with additional certificates to trust.")
-    client_cert: str | None = _file("PEM file with the client certificate; it may contain the key too.")
-    client_key: str | None = _file("PEM file with the client certificate's key.")
-    connect_timeout: float = option(10.0, "Seconds to wait for a connection.", minimum=0.1, maximum=3600)
+    ca_file: str | None = _file("PEM file with additional certificates to trust.", _CONNECTION)
+    client_cert: str | None = _file(
+        "PEM file with the client certificate; it may contain the key too.", _CONNECTION
+    )
+    client_key: str | None = _file("PEM file with the client certificate's key.", _CONNECTION)
+    connect_timeout: float = option(
+        10.0, "Seconds to wait for a connection.", minimum=0.1, maximum=3600, same_answers=_PATIENCE
+    )
     load_timeout: float = option(
         600.0,
         "Seconds to wait for the first token, while the server loads the model and processes the prompt.",
         minimum=0.1,
         maximum=86400,
+        same_answers=_PATIENCE,
     )
     idle_timeout: float = option(
-        60.0, "Seconds to wait for the next part of an answer.", minimum=0.1, maximum=86400
+        60.0,
+        "Seconds to wait for the next part of an answer.",
+        minimum=0.1,
+        maximum=86400,
+        same_answers=_PATIENCE,
     )
     use_proxy: bool = option(
-        False, "Whether to use the proxy of the environment variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."
+        False,
+        "Whether to use the proxy of the environment variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).",
+        same_answers=_CONNECTION,
     )
 
 
@@ -139,6 +159,7 @@ class OllamaLoadOptions(EndpointOptions):
         "How long the server keeps the model after a run, such as 30m, or -1 for no limit. By default the "
         "server decides, and closing the engine unloads the model if this engine loaded it.",
         metavar="duration",
+        same_answers="It decides how long the model stays in memory.",
     )
 
 
@@ -226,6 +247,7 @@ class LlamaServerLoadOptions(gguf.GgufLoadOptions):
         "Python package xllamacpp.",
         metavar="path",
         outside="program",
+        same_answers="What the engines report of their builds is compared.",
     )
     n_ctx: int | None = gguf.N_CTX(
         None, "By default the model's own context, or as much of it as fits on the GPU."
@@ -269,6 +291,7 @@ class LlamaServerLoadOptions(gguf.GgufLoadOptions):
         "Port on 127.0.0.1 for the server; by default it listens on a private Unix socket.",
         minimum=1,
         maximum=65535,
+        same_answers=_CONNECTION,
     )
     arguments: tuple[str, ...] = option(
         (),

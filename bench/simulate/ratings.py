@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 
 from paragone_workbench.compare.ratings import POINTS, rate
-from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
+from paragone_workbench.store.votes import Vote, VoteChoice, VotedAnswer
 
 __all__ = ["false_claims", "simulated_votes"]
 

@@ -1,5 +1,7 @@
 """Runs the program again and again with the same number of lanes; a simulated person uses each process."""
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import time

@@ -1,5 +1,7 @@
 """The whole soak: its processes and threads, and the checks at its end."""
 
+from __future__ import annotations
+
 import multiprocessing
 import resource
 import signal

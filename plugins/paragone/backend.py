@@ -9,8 +9,6 @@ from paragone import errors, events, requests, wire
 from paragone.models import Capabilities, LoadedModel, MemoryEstimate, ModelInfo
 from paragone.options import Options
 
-__all__ = ["API_VERSION", "Backend", "EndpointReport", "OnProgress", "OpenEngine", "Probe", "PullProgress"]
-
 API_VERSION = 2
 """Version of this plugin interface. paragone refuses a backend for another version."""
 

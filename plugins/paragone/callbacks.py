@@ -12,8 +12,6 @@ from typing import Generic, TypeAlias, TypeVar
 
 from paragone.engine import Cancelled
 
-__all__ = ["Emit", "stream"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 

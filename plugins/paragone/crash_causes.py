@@ -5,8 +5,6 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["COMMON_CAUSES", "WITHOUT_AMX", "CrashCause", "amx_miscompiled", "find_cause"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashCause:

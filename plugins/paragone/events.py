@@ -6,23 +6,6 @@ from typing import Literal, TypeAlias
 
 from paragone.wire import Json
 
-__all__ = [
-    "Alternative",
-    "Caution",
-    "Channel",
-    "Event",
-    "Finish",
-    "FinishReason",
-    "LoadProgress",
-    "PromptProgress",
-    "Queued",
-    "RunSettings",
-    "Timings",
-    "Token",
-    "Usage",
-]
-
-
 Channel: TypeAlias = Literal["answer", "thinking"]
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 

@@ -427,11 +427,16 @@ def _size(entry: os.DirEntry[str]) -> int:
 CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 # A subclass declares these three options again, with a note on the default.
+_REPORTED = "What the engines report of it is compared."
+
 N_CTX = SharedOption(
     "Context window in tokens, for prompt and answer.", minimum=16, maximum=1 << 24, fact="context"
 )
 N_GPU_LAYERS = SharedOption(
-    "Number of layers on the GPU: 0 for none, -1 for all.", minimum=-1, maximum=10_000
+    "Number of layers on the GPU: 0 for none, -1 for all.",
+    minimum=-1,
+    maximum=10_000,
+    same_answers=_REPORTED,
 )
 N_BATCH = SharedOption(
     "Number of prompt tokens processed at once. Fewer tokens give finer progress and, on a GPU, a quicker stop.",
@@ -480,9 +485,13 @@ class GgufLoadOptions(Options):
         maximum=1023,
     )
     lora: str | None = option(
-        None, "Path of a LoRA adapter in GGUF to apply to the model.", metavar="path", outside="file"
+        None,
+        "Path of a LoRA adapter in GGUF to apply to the model.",
+        metavar="path",
+        outside="file",
+        same_answers=_REPORTED,
     )
-    lora_scale: float = LORA_SCALE(1.0)
+    lora_scale: float = replace(LORA_SCALE, same_answers=_REPORTED)(1.0)
     chat_template: str | None = CHAT_TEMPLATE(None)
     rpc_servers: tuple[str, ...] = option(
         (), "Addresses (HOST:PORT) of llama.cpp RPC servers to use as additional devices."

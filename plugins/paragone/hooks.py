@@ -12,8 +12,6 @@ import pluggy
 from paragone.assertions import AnyAssertion
 from paragone.backend import Backend
 
-__all__ = ["ASSERTION_ENTRY_POINTS", "ENTRY_POINTS", "HookSpecs", "hookimpl", "hookspec"]
-
 ENTRY_POINTS = "paragone"
 ASSERTION_ENTRY_POINTS = "paragone.assertions"
 

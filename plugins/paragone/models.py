@@ -8,17 +8,6 @@ from dataclasses import dataclass, field
 
 from paragone.events import Caution
 
-__all__ = [
-    "Capabilities",
-    "DeviceMemory",
-    "LoadedModel",
-    "MemoryEstimate",
-    "ModelInfo",
-    "ModelLayout",
-    "ModelPart",
-    "WeightsFile",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:

@@ -152,7 +152,7 @@ def close_for_good() -> None:
     The process cannot undo the restriction. Raises OSError if the system cannot restrict the process.
     """
     # ctypes takes as long to import as a small command runs
-    from paragone.worker.child_process.confinement import LAYER, close_network
+    from paragone.worker.confinement import LAYER, close_network
 
     close_network()
     GUARD.layer = LAYER
@@ -190,7 +190,7 @@ def try_offline() -> Confinement | None:
     if not GUARD.layer:
         reason = "The system does not close the network; only paragone refuses to open engines that need it."
         return Confinement(layer="", holds=False, reason=reason)
-    from paragone.worker.child_process.confinement import what_opens
+    from paragone.worker.confinement import what_opens
 
     opened = " ".join(what_opens())
     reason = f"It could open these sockets: {opened}." if opened else ""

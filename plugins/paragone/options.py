@@ -68,6 +68,7 @@ def option(
     secret: bool = False,
     fact: str = "",
     outside: Outside = "",
+    same_answers: str = "",
 ) -> T:
     """Declare an option.
 
@@ -87,6 +88,8 @@ def option(
             backends, if that differs.
         outside: What the value names outside of paragone. If the value comes from somebody else's document,
             the user is asked for consent first.
+        same_answers: Why engines that differ in this option alone give the same answers, as a sentence. Empty if the option can
+            change an answer: paragone then names the option where two compared engines differ in it.
     """
     metadata = {
         "doc": doc,
@@ -98,6 +101,7 @@ def option(
         "secret": secret,
         "fact": fact,
         "outside": outside,
+        "same_answers": same_answers,
     }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
@@ -121,6 +125,7 @@ class OptionInfo:
         secret: Whether the value is a secret, or a command that prints a secret.
         fact: The standard name under which engines of different backends are compared; empty without such a name.
         outside: What the value names outside of paragone; empty if the value names nothing outside.
+        same_answers: Why engines that differ in this option alone give the same answers; empty if it can change an answer.
     """
 
     name: str
@@ -136,6 +141,7 @@ class OptionInfo:
     secret: bool = False
     fact: str = ""
     outside: Outside = ""
+    same_answers: str = ""
 
     @property
     def accepted(self) -> str:

@@ -8,25 +8,6 @@ from typing import Literal, TypeAlias
 
 from paragone.wire import Json
 
-__all__ = [
-    "DistributionsRequest",
-    "EmbedRequest",
-    "Embeddings",
-    "Image",
-    "LogitsBlock",
-    "Message",
-    "OpenRequest",
-    "Role",
-    "RunRequest",
-    "ScoreRequest",
-    "TokenizeRequest",
-    "TokenizedText",
-    "TopTokensRequest",
-    "Vocabulary",
-    "fingerprint",
-]
-
-
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
 

@@ -22,6 +22,7 @@ class SharedOption:
     metavar: str = ""
     fact: str = ""
     outside: Outside = ""
+    same_answers: str = ""
 
     def __call__(self, default: T, note: str = "") -> T:
         """Declare a field of a backend's options. `note` is a sentence to add to the doc."""
@@ -89,6 +90,7 @@ CHAT_TEMPLATE = SharedOption(
     "with an empty template the model continues the plain text of the messages.",
     metavar="text or @path",
     outside="text or file",
+    same_answers="The prompts that the templates make are compared.",
 )
 
 

@@ -23,8 +23,6 @@ from typing import (
     get_type_hints,
 )
 
-__all__ = ["Json", "from_json", "json_text", "parse_json", "to_json"]
-
 _DEEPEST = 100
 """Largest depth of nested lists and objects. Python's own limit depends on the depth of the call stack."""
 _MOST_DIGITS = 300

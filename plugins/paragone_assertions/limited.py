@@ -24,11 +24,12 @@ SECONDS = 2.0
 _SCRIPT = Path(__file__).with_name("limited_jobs.py")
 
 
-class LimitedProcess:
-    """A process that does one job after another. The first job starts the process, and so does the next job after a kill.
+class LimitedAssertion(Assertion[OptionsT]):
+    """An assertion that computes in a process, one job after another.
 
-    For each job, the process sets a timer, which kills the process: see `limited_jobs`. The process also ends when
-    its standard input is closed, so it does not outlive the application.
+    The first job starts the process, and so does the next job after a kill. For each job, the process sets a timer, which
+    kills the process: see `limited_jobs`. The process also ends when its standard input is closed, so it does not outlive
+    the application.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class LimitedProcess:
 
     def _do(self, line: bytes) -> Mapping[str, Json]:
         with self._lock:
-            process = self._process = self._process or self._started()
+            process = self._process = self._process or _started()
             assert process.stdin is not None
             assert process.stdout is not None
             try:
@@ -57,29 +58,16 @@ class LimitedProcess:
             if answer.endswith(b"\n"):
                 result: Mapping[str, Json] = json.loads(answer)
                 return result
-            status = self._end()
-        if status == -signal.SIGPROF:
+            self._end()
+        if process.returncode == -signal.SIGPROF:
             return {"error": f"The check took more than {SECONDS:g} seconds of CPU time and was stopped."}
-        return {"error": f"The process of the check ended unexpectedly, with status {status}."}
+        return {"error": f"The process of the check ended unexpectedly, with status {process.returncode}."}
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        # -P: the modules beside the script must not hide modules of the standard library.
-        # A process group of its own: only the application receives Ctrl+C.
-        return subprocess.Popen(
-            [sys.executable, "-P", str(_SCRIPT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-        )
-
-    def _end(self) -> int:
+    def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return 0
-        with suppress(BrokenPipeError), process:  # closes the pipes, which ends the process, and waits
-            pass
-        return process.returncode
+        if process is not None:
+            with suppress(BrokenPipeError), process:  # closes the pipes, which ends the process, and waits
+                pass
 
     def close(self) -> None:
         """End the process, even in the middle of a job. A later job starts a new process."""
@@ -92,11 +80,13 @@ class LimitedProcess:
             self._lock.release()
 
 
-class LimitedAssertion(Assertion[OptionsT]):
-    """An assertion that computes in a process, which is killed if the computation takes too long."""
-
-    def __init__(self) -> None:
-        self._process = LimitedProcess()
-
-    def close(self) -> None:
-        self._process.close()
+def _started() -> subprocess.Popen[bytes]:
+    # -P: the modules beside the script must not hide modules of the standard library.
+    # A process group of its own: only the application receives Ctrl+C.
+    return subprocess.Popen(
+        [sys.executable, "-P", str(_SCRIPT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )

@@ -5,8 +5,9 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paragone import InputError, Message, Options, assertions, hooks, option, texts
-from paragone_assertions.texts import Contains, Equals, JsonSchema, Length, Number, Regex, ValidJson
+from paragone import Message, Options, assertions, hooks, option
+from paragone.texts import quoted
+from paragone_assertions import texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +20,8 @@ class LatencyOptions(Options):
 
     def __post_init__(self) -> None:
         if self.max_ttft_s is None and self.max_total_s is None and self.min_decode_tps is None:
-            raise InputError(
-                "The assertion 'latency' has no bound.",
-                hint="Give it 'max_ttft_s', 'max_total_s' or 'min_decode_tps'.",
+            raise texts.lacking(
+                "latency", "no bound", "Give it 'max_ttft_s', 'max_total_s' or 'min_decode_tps'."
             )
 
 
@@ -33,27 +33,19 @@ class Latency(assertions.Assertion[LatencyOptions]):
     async def check(
         self, answer: assertions.Answer, options: LatencyOptions, judge: assertions.Judge
     ) -> assertions.Verdict:
-        passed = True
-        found: list[str] = []
-        if options.max_ttft_s is not None:
-            ttft = _known(answer.ttft_s, "the time to first token")
-            passed &= ttft <= options.max_ttft_s
-            found.append(f"the first token after {ttft:.3g} s")
-        if options.max_total_s is not None:
-            total = _known(answer.total_s, "the time of the whole answer")
-            passed &= total <= options.max_total_s
-            found.append(f"the end after {total:.3g} s")
-        if options.min_decode_tps is not None:
-            rate = _known(answer.decode_tps, "the decode rate")
-            passed &= rate >= options.min_decode_tps
-            found.append(f"{rate:.3g} tokens/s")
+        passed, found = True, []
+        for title, value, least, most, text in (
+            ("time to first token", answer.ttft_s, None, options.max_ttft_s, "the first token after {} s"),
+            ("time of the whole answer", answer.total_s, None, options.max_total_s, "the end after {} s"),
+            ("decode rate", answer.decode_tps, options.min_decode_tps, None, "{} tokens/s"),
+        ):
+            if least is None and most is None:
+                continue
+            if value is None:
+                raise assertions.NoVerdict(f"The {title} is unknown.")
+            passed &= texts.is_within(value, least, most)
+            found.append(text.format(f"{value:.3g}"))
         return assertions.Verdict(passed=passed, reason=f"Measured: {', '.join(found)}.")
-
-
-def _known(value: float | None, what: str) -> float:
-    if value is None:
-        raise assertions.NoVerdict(f"{what[0].upper()}{what[1:]} is unknown.")
-    return value
 
 
 _VERDICT = re.compile(r"(?P<marks>[*_`]{0,3})VERDICT: (?P<verdict>PASS|FAIL)(?P=marks)")
@@ -79,9 +71,8 @@ class JudgeOptions(Options):
     def __post_init__(self) -> None:
         for name in ("engine", "criterion"):
             if not getattr(self, name).strip():
-                raise InputError(
-                    f"The assertion 'judge' has no {name!r}.",
-                    hint="It needs the engine that judges, and a criterion.",
+                raise texts.lacking(
+                    "judge", f"no {name!r}", "It needs the engine that judges, and a criterion."
                 )
 
 
@@ -105,7 +96,7 @@ class JudgeAssertion(assertions.Assertion[JudgeOptions]):
         verdicts = [found for line in lines if (found := _VERDICT.fullmatch(line.strip()))]
         if len(verdicts) != 1 or not _VERDICT.fullmatch(lines[-1].strip()):
             raise assertions.NoVerdict(
-                f"The judge {options.engine} gave no clear verdict: its answer ends with {texts.quoted(verdict_text[-50:])}.",
+                f"The judge {options.engine} gave no clear verdict: its answer ends with {quoted(verdict_text[-50:])}.",
                 hint="The answer must end with one line VERDICT: PASS or VERDICT: FAIL. A larger model may follow this rule.",
             )
         passed = verdicts[0]["verdict"] == "PASS"
@@ -133,13 +124,13 @@ def _question(answer: assertions.Answer, criterion: str) -> str:
 @hooks.hookimpl
 def paragone_assertions() -> Iterable[assertions.AnyAssertion]:
     return [
-        Equals(),
-        Contains(),
-        Regex(),
-        ValidJson(),
-        JsonSchema(),
-        Number(),
-        Length(),
+        texts.Equals(),
+        texts.Contains(),
+        texts.Regex(),
+        texts.ValidJson(),
+        texts.JsonSchema(),
+        texts.Number(),
+        texts.Length(),
         Latency(),
         JudgeAssertion(),
     ]

@@ -14,6 +14,15 @@ from paragone.texts import install_command, quoted
 from paragone_assertions.limited import LimitedAssertion
 
 
+def lacking(assertion: str, what: str, hint: str) -> InputError:
+    """Return the error of an assertion that has nothing to check by."""
+    return InputError(f"The assertion {assertion!r} has {what}.", hint=hint)
+
+
+def is_within(value: float | Decimal, least: float | Decimal | None, most: float | Decimal | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainsOptions(Options):
     value: tuple[str, ...] = option(
@@ -40,9 +49,8 @@ class Contains(Assertion[ContainsOptions]):
 
     def check_expected(self, expected: str | None, options: ContainsOptions) -> None:
         if not options.value and not expected:
-            raise InputError(
-                "The assertion 'contains' has nothing to search for.",
-                hint="Give it a 'value', or the prompt an 'expected'.",
+            raise lacking(
+                "contains", "nothing to search for", "Give it a 'value', or the prompt an 'expected'."
             )
 
     async def check(self, answer: Answer, options: ContainsOptions, judge: Judge) -> Verdict:
@@ -74,9 +82,8 @@ class Equals(Assertion[EqualsOptions]):
 
     def check_expected(self, expected: str | None, options: EqualsOptions) -> None:
         if expected is None and options.value is None:
-            raise InputError(
-                "The assertion 'equals' has nothing to compare with.",
-                hint="Give it a 'value', or the prompt an 'expected'.",
+            raise lacking(
+                "equals", "nothing to compare with", "Give it a 'value', or the prompt an 'expected'."
             )
 
     async def check(self, answer: Answer, options: EqualsOptions, judge: Judge) -> Verdict:
@@ -95,7 +102,7 @@ class RegexOptions(Options):
 
     def __post_init__(self) -> None:
         if not self.pattern:
-            raise InputError("The assertion 'regex' has no 'pattern'.", hint="Give it one.")
+            raise lacking("regex", "no 'pattern'", "Give it one.")
         try:
             re.compile(self.pattern)
         except (re.error, OverflowError, RecursionError) as error:
@@ -114,7 +121,7 @@ class Regex(LimitedAssertion[RegexOptions]):
 
     async def check(self, answer: Answer, options: RegexOptions, judge: Judge) -> Verdict:
         """Search the answer. Raises NoVerdict if the search takes too long."""
-        result = await self._process.run({"job": "search", "pattern": options.pattern, "text": answer.text})
+        result = await self.run({"job": "search", "pattern": options.pattern, "text": answer.text})
         found = result["found"]
         if not isinstance(found, str):
             return Verdict(passed=False, reason=f"{quoted(options.pattern)} matches nothing in the answer.")
@@ -131,9 +138,7 @@ class LengthOptions(Options):
 
     def __post_init__(self) -> None:
         if self.minimum is None and self.maximum is None:
-            raise InputError(
-                "The assertion 'length' has no bound.", hint="Give it a 'minimum' or a 'maximum'."
-            )
+            raise lacking("length", "no bound", "Give it a 'minimum' or a 'maximum'.")
 
 
 class Length(Assertion[LengthOptions]):
@@ -143,9 +148,7 @@ class Length(Assertion[LengthOptions]):
 
     async def check(self, answer: Answer, options: LengthOptions, judge: Judge) -> Verdict:
         length = _length(answer, options.unit)
-        passed = (options.minimum is None or length >= options.minimum) and (
-            options.maximum is None or length <= options.maximum
-        )
+        passed = is_within(length, options.minimum, options.maximum)
         counted = options.unit.removesuffix("s") if length == 1 else options.unit
         return Verdict(passed=passed, reason=f"The answer has {length:,} {counted}.")
 
@@ -199,24 +202,20 @@ class Number(Assertion[NumberOptions]):
     def check_expected(self, expected: str | None, options: NumberOptions) -> None:
         """Raise InputError if the assertion needs an expected number and the expected answer has none."""
         if options.uses_expected and (expected is None or last_number(expected) is None):
-            raise InputError(
-                "The assertion 'number' has nothing to compare with.",
-                hint="Give the prompt an 'expected' with a number, or the assertion a 'minimum' or 'maximum'.",
-            )
+            hint = "Give the prompt an 'expected' with a number, or the assertion a 'minimum' or 'maximum'."
+            raise lacking("number", "nothing to compare with", hint)
 
     async def check(self, answer: Answer, options: NumberOptions, judge: Judge) -> Verdict:
         number = last_number(answer.text)
         if number is None:
             return Verdict(passed=False, reason="The answer has no number.")
-        passed = (options.minimum is None or number >= _exact(options.minimum)) and (
-            options.maximum is None or number <= _exact(options.maximum)
-        )
+        passed = is_within(number, _exact(options.minimum), _exact(options.maximum))
         reason = f"The last number in the answer is {number:,}"
         if options.uses_expected:
             wanted = last_number(answer.expected or "")
             if wanted is None:
                 raise NoVerdict("The prompt has no expected number.")
-            passed &= abs(number - wanted) <= _exact(options.tolerance or 0.0)
+            passed &= is_within(abs(number - wanted), None, _exact(options.tolerance or 0.0))
             reason += f", the expected one is {wanted:,}"
         return Verdict(passed=passed, reason=f"{reason}.")
 
@@ -226,9 +225,9 @@ def last_number(text: str) -> Decimal | None:
     return Decimal(numbers[-1].replace(",", "").replace("−", "-")) if numbers else None
 
 
-def _exact(bound: float) -> Decimal:
+def _exact(bound: float | None) -> Decimal | None:
     """Return a bound exactly as the user wrote it: 0.1, not the nearest binary fraction."""
-    return Decimal(repr(bound))
+    return None if bound is None else Decimal(repr(bound))
 
 
 FENCE = "```"
@@ -278,7 +277,7 @@ class JsonSchemaOptions(Options):
 
     def __post_init__(self) -> None:
         if self.schema is None:
-            raise InputError("The assertion 'json_schema' has no 'schema'.", hint="Give it one.")
+            raise lacking("json_schema", "no 'schema'", "Give it one.")
         if fault := _schema_fault(json.dumps(self.schema)):
             raise InputError(f"The schema is not valid: {fault}.", hint="See https://json-schema.org.")
 
@@ -295,7 +294,7 @@ class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
         text = json_part(answer.text)
         if fault := json_fault(text):
             return Verdict(passed=False, reason=f"The answer is not valid JSON: {fault}.")
-        result = await self._process.run({"job": "validate", "schema": options.schema, "text": text})
+        result = await self.run({"job": "validate", "schema": options.schema, "text": text})
         mismatch = result["fault"]
         if isinstance(mismatch, str):
             return Verdict(passed=False, reason=f"The answer does not match the schema: {mismatch}.")

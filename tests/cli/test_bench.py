@@ -9,8 +9,8 @@ import pytest
 from hostile_server import OPENAI, HostileServer
 from loopback_server import running_in_thread
 
-from paragone_workbench.store.experiment_records import Measurement
 from paragone_workbench.store.store import Store
+from paragone_workbench.store.votes import Measurement
 
 from .conftest import data, paragone, running, said, until
 

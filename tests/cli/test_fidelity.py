@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from paragone_workbench.measure.fidelity import sample_text
-from paragone_workbench.store import Measurement, Store
+from paragone_workbench.store import Store
+from paragone_workbench.store.votes import Measurement
 
 from .conftest import data, paragone, running, said, until
 

@@ -7,8 +7,8 @@ from large_model import write_large_model, write_large_moe
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.measure.fit import parse_size
-from paragone_workbench.store.experiment_records import Measurement
 from paragone_workbench.store.store import Store
+from paragone_workbench.store.votes import Measurement
 
 from .conftest import data, paragone, said
 

@@ -37,10 +37,10 @@ def asked(log: Path) -> Counter[str]:
     return Counter(line.removeprefix("ask ") for line in lines if line.startswith("ask "))
 
 
-def test_the_results_of_a_suite(prompts, tmp_path):
-    log = tmp_path / "log"
-    file = prompts("x", "y", assertions=[{"type": "contains", "value": "X"}])
-    done = paragone("suite", "run", file, *ENGINES, "--set", f"log={log}", "--json")
+def test_the_results_of_a_suite_and_after_adding_a_prompt_the_other_answers_are_known(prompts, tmp_path):
+    log, checks = tmp_path / "log", [{"type": "contains", "value": "X"}]
+    logged = (*ENGINES, "--set", f"log={log}")
+    done = paragone("suite", "run", prompts("x", "y", assertions=checks), *logged, "--json")
     assert done.returncode == 1
     assert [line for line in log.read_text().splitlines() if not line.startswith("end")] == [
         "open a", "ask a: x", "ask a: y", "close a", "open b", "ask b: x", "ask b: y", "close b",
@@ -52,12 +52,6 @@ def test_the_results_of_a_suite(prompts, tmp_path):
     ]  # fmt: skip
     assert [it["assertions"][0]["passed"] for it in found["runs"]] == [True, True, False, False]
     assert found["runs"][0]["usage"]["completion_tokens"] == 1
-
-
-def test_after_adding_a_prompt_the_other_answers_are_known(prompts, tmp_path):
-    log = tmp_path / "asked.txt"
-    logged = (*ENGINES, "--set", f"log={log}")
-    paragone("suite", "run", prompts("x", "y"), *logged)
     log.unlink()
     done = paragone("suite", "run", prompts("new", "x", "y"), *logged)
     assert asked(log) == {"a: new": 1, "b: new": 1}

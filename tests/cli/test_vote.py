@@ -10,8 +10,8 @@ from tests.workbench.test_ballots import experiment
 
 from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.paths import history_file
-from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
 from paragone_workbench.store.store import Store
+from paragone_workbench.store.votes import Vote, VoteChoice, VotedAnswer
 
 
 def vote(choice, *, blind=True, engines=("small", "large\x1b[2J"), named=False, **of):
@@ -36,12 +36,13 @@ def test_votes_are_read_as_they_were_saved(store):
 
 @pytest.mark.parametrize("candidates", ["[{}]", "[]", '["x", "y"]'])
 def test_a_damaged_vote_is_named(store, candidates):
-    number = store.votes.add(vote(0))
+    damaged = vote(0)
+    store.votes.add(damaged)
     with closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         database.execute("UPDATE vote SET candidates = ?", (candidates,))
     done = paragone("vote", "ratings")
     assert done.returncode == 1
-    assert f"Vote {number} cannot be read" in said(done)
+    assert f"Vote {damaged.id} cannot be read" in said(done)
 
 
 def test_ratings_are_printed(store):

@@ -107,11 +107,11 @@ found_by(
     DefaultOutOfBounds=backend(sampling=options(PoliteSampling, p=(float, option(2.0, "Share.", maximum=1)))),
 )
 found_by(
-    "no option is declared twice",
+    "options have their own names",
     OneOptionTwice=backend(sampling=options(PoliteSampling, context=(int, option(1024, "Context.")))),
 )
 found_by(
-    "options name standard facts",
+    "options have their own names",
     NamesNoStandardFact=backend(
         load_options=options(PoliteLoad, flash=(bool, option(True, "Flash attention.", fact="flashiness")))
     ),
@@ -127,13 +127,12 @@ found_by(
 )
 found_by(
     "the probe is complete",
-    "the probe never raises",
     ProbeWithoutFacts=results(PoliteBackend, probe=fields(facts={})),
     ProbeWithoutRemedy=results(PoliteBackend, probe=fields(usable=False, reason="It is broken.")),
 )
 
 
-@found_by("the probe never raises")
+@found_by("the probe is complete")
 class ProbeRaises(PoliteBackend):
     async def probe(self, python=None):
         if python is not None:
@@ -190,7 +189,7 @@ found_by(
 )
 THREADS = options(PoliteLoad, threads=(int, option(1, "Threads.", fact="threads")))
 found_by(
-    "facts are in the notation of their options",
+    "the loaded model is described",
     FactInOtherWords=loaded_with(backend(load_options=THREADS), facts={"threads": "one thread"}),
 )
 
@@ -249,14 +248,14 @@ found_by(
     CannotEstimateAndDoes=unable("estimate"),
 )
 found_by(
-    "the parts of a model add up",
+    "memory is estimated",
     SharesMoreThanThereIs=layout(lambda it: {"parts": (it.parts[0], replace(it.parts[1], shared=1025))}),
     ForgetsTheCache=layout(lambda it: {"parts": (replace(it.parts[0], kv_cache=0), it.parts[1])}),
     CountsTheEmbeddingsTwice=layout(lambda _: {"main_weights": 4096}),
 )
-found_by("quantizations have plausible sizes", QuantizesToNothing=backend(quantizations={"Q0": 0.0}))
+found_by("the program accepts it", QuantizesToNothing=backend(quantizations={"Q0": 0.0}))
 found_by(
-    "an estimate fails like opening",
+    "memory is estimated",
     EstimatesAnything=arguments(PoliteBackend, estimate=fields(model="words", options={})),
 )
 
@@ -300,7 +299,7 @@ class ClosesForAll(LoadingBackend.engine):
 
 CLOSING = "the last engine to be closed unloads the model"
 found_by(
-    "the server tells that the model is loaded",
+    "the last engine to be closed unloads the model",
     CLOSING,
     TellsNothing=results(LoadingBackend, is_loaded=lambda _: None),
     TellsTheContrary=results(LoadingBackend, is_loaded=lambda loaded: not loaded),
@@ -360,14 +359,14 @@ found_by(ORDER, USAGE, SaysNothing=results(token=fields(text="")))
 found_by(USAGE, LIMIT, CountsItsTokensWrong=counting("completion_tokens", 5))
 found_by(USAGE, TOKENS, CONTINUED, CountsItsPromptWrong=counting("prompt_tokens", 1))
 found_by(TOKENS, "a text is tokenized", TokenizesAnything=results(tokenize=fields(text=None, ids=(1, 2, 3))))
-found_by("timings fit in the run", Milliseconds=ending(late))
+found_by("events come in order", Milliseconds=ending(late))
 found_by(
     LIMIT,
     KeepsQuietAboutTheLimit=ending(lambda it: replace(it, reason="stop") if it.reason == "length" else it),
 )
-found_by("a seed reproduces an answer", SEED, IgnoresTheSeed=arguments(chooser=fields(seed=None)))
+found_by(SEED, IgnoresTheSeed=arguments(chooser=fields(seed=None)))
 found_by(SEED, ReportsAnotherSeed=arguments(settings=lambda it: replace(it, seed=it.seed + 1)))
-found_by(REPORT, SEED, ReportsNoSeed=reporting(fields(seed=None)))
+found_by(SEED, ReportsNoSeed=reporting(fields(seed=None)))
 found_by(REPORT, ReportsItsDefaults=arguments(settings=lambda it: PoliteSampling(seed=it.seed)))
 found_by(REPORT, CONTINUED, ReportsIdsUnasked=reporting(fields(prompt_ids=(1, 2))))
 found_by(

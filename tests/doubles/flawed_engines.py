@@ -18,7 +18,7 @@ __all__ = ["FLAWS", "NoisyEngine"]
 
 # ── Refusals ───────────────────────────────────────────────────────────────────────────────────
 
-UNKNOWN_OPTION, BAD_OPTION = "an unknown sampling option is refused", "a bad sampling option is refused"
+SAMPLING = "an invalid sampling option is refused"
 
 
 class AnyOption(PoliteEngine):
@@ -27,7 +27,7 @@ class AnyOption(PoliteEngine):
         return super().run(replace(request, sampling=known))
 
 
-@found_by("an unknown option is refused", UNKNOWN_OPTION)
+@found_by("what cannot be opened is refused", SAMPLING)
 class IgnoresUnknownOptions(PoliteBackend):
     engine = AnyOption
 
@@ -47,7 +47,7 @@ class RefusesWithoutAName(PoliteEngine):
             yield event
 
 
-@found_by("a bad option is refused", BAD_OPTION)
+@found_by("what cannot be opened is refused", SAMPLING)
 class NamesNoOption(PoliteBackend):
     engine = RefusesWithoutAName
 
@@ -67,7 +67,7 @@ def missing(error: type[Exception]) -> type:
     return arguments(PoliteBackend, open=check)
 
 
-found_by("an unknown model is refused", RaisesTheirError=missing(FileNotFoundError))
+found_by("what cannot be opened is refused", RaisesTheirError=missing(FileNotFoundError))
 found_by("a prompt beyond the context is refused", CutsThePrompt=results(words=lambda words: words[-100:]))
 
 
@@ -80,7 +80,7 @@ class OverflowWithoutNumbers(PoliteEngine):
             raise paragone.ContextOverflow("The prompt is too long.") from error
 
 
-@found_by(UNKNOWN_OPTION, BAD_OPTION)
+@found_by(SAMPLING)
 class NeverTheSameAfterAnError(PoliteEngine):
     wrecked = False
 
@@ -223,7 +223,7 @@ found_by(
     TooManyAlternatives=arguments(alternatives=lambda top: top + 1),
 )
 found_by(LOGPROBS, MakesThemUp=unable("logprobs"))
-found_by("no log probabilities unless requested", UnaskedLogprobs=asked_for(lambda top: top or 0))
+found_by("log probabilities come on request", UnaskedLogprobs=asked_for(lambda top: top or 0))
 found_by(
     AGREE,
     SAME,

@@ -69,7 +69,8 @@ class LlamaSwap(LoadingServer):
 
     def wake(self, model):
         async def reply(exchange):
-            await self.load(model)
+            if model not in self.loaded:
+                await self.load(model)
             if self.fails:
                 await exchange.refuse(502, "unable to start process: upstream command exited prematurely")
             else:

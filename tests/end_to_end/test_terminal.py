@@ -277,6 +277,7 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
     sees("done")
     tmux("send-keys", "M-y")
     sees("Copied")
+    until(lambda: tmux("list-buffers"), "tmux has a buffer")  # without one, show-buffer fails
     until(lambda: "word19" in tmux("show-buffer"), "tmux has the answer in its buffer")
     tmux("send-keys", "C-q")
     sees("shell>")

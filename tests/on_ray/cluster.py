@@ -63,7 +63,7 @@ class Node:
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 if "".join(process.cmdline()[:1]).startswith(
-                    "ray::CellActor"
+                    "ray::EngineActor"
                 ):  # a process that ends has no words
                     found.append(process)
         return found

@@ -14,7 +14,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import InputError, OpenRequest
 from paragone.network import GUARD, Confinement
-from paragone.worker.child_process.confinement import close_network, what_opens
+from paragone.worker.confinement import close_network, what_opens
 from paragone.worker.process import ProgramProcess, passed_variables, try_confinement
 
 HERE = what_opens()
@@ -22,7 +22,7 @@ HERE = what_opens()
 
 LOOK = """
 import subprocess, sys
-look = "from paragone.worker.child_process.confinement import what_opens; print('opens', *what_opens())"
+look = "from paragone.worker.confinement import what_opens; print('opens', *what_opens())"
 exec(look)
 sys.stdout.flush()
 subprocess.run([sys.executable, "-c", look])
@@ -74,7 +74,7 @@ def test_no_other_call_leads_to_a_socket():
     io_uring_setup, pidfd_getfd, x32_socket = 425, 438, 0x40000000 + 41
     code = f"""
 import ctypes
-from paragone.worker.child_process.confinement import close_network
+from paragone.worker.confinement import close_network
 libc = ctypes.CDLL(None, use_errno=True)
 close_network()
 for call in ({io_uring_setup}, {pidfd_getfd}, {x32_socket}):
@@ -90,7 +90,7 @@ for call in ({io_uring_setup}, {pidfd_getfd}, {x32_socket}):
 def test_threads_that_run_already_have_no_network_either():
     code = """
 import threading
-from paragone.worker.child_process.confinement import close_network, what_opens
+from paragone.worker.confinement import close_network, what_opens
 closed = threading.Event()
 thread = threading.Thread(target=lambda: closed.wait() and print(what_opens()))
 thread.start()

@@ -12,7 +12,7 @@ from flawed_engines import FLAWS
 
 from paragone import OpenRequest
 from paragone.testing import BackendConformance
-from paragone.testing.subject import Opened, Subject
+from paragone.testing.runs import Opened, Subject
 
 # Flawed engines leave coroutines and tasks.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -76,7 +76,7 @@ async def check(kind, name, parameters, opened, folder):
             raise Unopened from error
         values["long_sampling"] = value_of(suite, "long_sampling", backend, values["engine"])
         values["subject"] = Subject(
-            backend, values["engine"], values["sampling"], suite.patience, suite.grace
+            backend, OPENING, values["engine"], values["sampling"], suite.patience, suite.grace
         )
     await method(**{it: values[it] for it in needed - {"self"}})
 

@@ -119,8 +119,8 @@ class TestSupervised:
     """What the launcher does where the kernel does not end a process with its parent."""
 
     SUPERVISE = (
-        "import os, sys; from paragone.worker.child_process.launcher import supervise; "
-        "supervise(os.getppid(), ['sh', '-c', sys.argv[1]])"
+        "import os, sys; from paragone.worker.start import supervise; "
+        "supervise(['sh', '-c', sys.argv[1]], os.getppid())"
     )
 
     def run(self, script):

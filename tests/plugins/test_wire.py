@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import paragone
 from paragone.wire import from_json, json_text, to_json
-from paragone.worker.protocol import dump_error, dump_event, load_error, load_event
+from paragone.worker.protocol import dump_error, dump_item, load_error, load_item
 
 # All characters that JSON must escape, and lone surrogates, which occur in invalid file names.
 texts = st.text(st.characters(codec=None))
@@ -67,7 +67,7 @@ def test_a_value_is_the_same_after_conversion_to_json_and_back(kind, data):
     value = data.draw(values_of(kind))
     again = from_json(kind, through_json(to_json(value)))
     if kind in EVENTS:  # a form of their own on the pipe
-        assert load_event(through_json(dump_event(value))) == value
+        assert load_item(through_json(dump_item(value))) == value
     assert again == value
     assert type(again) is kind
 

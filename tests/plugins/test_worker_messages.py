@@ -6,28 +6,23 @@ from typing import get_args
 import pytest
 
 import paragone
-from paragone.worker import protocol
-from paragone.worker import protocol as jobs
-from paragone.worker.child_process import serve as pipe
-from paragone.worker.child_process.serve import JobRunner, Pipe
+from paragone.worker import protocol, serve
+from paragone.worker.serve import JobRunner, Pipe
 
-KINDS = [value for value in vars(jobs).values() if isinstance(value, protocol.JobKind)]
-
-MESSAGES: list[protocol.WorkerMessage] = [
-    protocol.Pong(job=4),
-    protocol.Hello(version=7),
-    protocol.Progress(job=1, fraction=0.5),
-    protocol.Events(
-        job=2, events=(paragone.Token(text="a", id=3, time=1.0), paragone.Finish(reason="stop", time=2.0))
+MESSAGES = [
+    protocol.WorkerMessage(version=7),
+    protocol.WorkerMessage(4),
+    protocol.WorkerMessage(1, items=(paragone.LoadProgress(fraction=0.5),)),
+    protocol.WorkerMessage(
+        2, items=(paragone.Token(text="a", id=3, time=1.0), paragone.Finish(reason="stop", time=2.0))
     ),
-    protocol.FilledSlot(job=3, slot=1, start=0, rows=2, vocab_size=16),
-    protocol.Completed(job=4, answer={"size": 16}),
+    protocol.WorkerMessage(3, items=(protocol.FilledSlot(slot=1, start=0, rows=2, vocab_size=16),)),
+    protocol.WorkerMessage(4, answer={"size": 16}),
+    protocol.WorkerMessage(4, answer={}),
 ]
 COMMANDS = [
     protocol.WorkerCommand(do="probe", job=1, request={}),
     protocol.WorkerCommand(do="stop", job=2),
-    protocol.WorkerCommand(do="taken", job=3),
-    protocol.WorkerCommand(do="ping", job=4),
 ]
 
 
@@ -38,28 +33,23 @@ def test_messages_and_commands_are_the_same_after_the_pipe():
         assert line.endswith(b"\n")
         assert protocol.load_message(line) == message
     failed = protocol.load_message(
-        protocol.dump_message(protocol.Failed(job=5, error=paragone.InputError("No.", hint="Yes.")))
+        protocol.dump_message(protocol.WorkerMessage(5, error=paragone.InputError("No.", hint="Yes.")))
     )
-    assert isinstance(failed, protocol.Failed)
     assert (failed.job, type(failed.error)) == (5, paragone.InputError)
     assert (failed.error.sentence, failed.error.hint) == ("No.", "Yes.")
     for command in COMMANDS:
         assert protocol.load_command(protocol.dump_command(command)) == command
 
 
-def test_these_are_all_messages():
-    assert {type(message) for message in MESSAGES} | {protocol.Failed} == set(
-        get_args(protocol.WorkerMessage)
-    )
-
-
 @pytest.mark.parametrize(
     "line",
     [
         b"",
-        b'{"say": "novel", "job": 1}',
-        b'{"say": "events", "job": 1, "events": [7]}',
-        b'{"say": "failed", "job": 1, "error": {"error": "odd"}}',
+        b"[]",
+        b'{"items": []}',
+        b'{"job": 1, "items": [7]}',
+        b'{"job": 1, "items": [{"item": "Novel"}]}',
+        b'{"job": 1, "error": {"kind": "odd"}}',
     ],
 )
 def test_what_is_no_message_is_refused(line):
@@ -67,16 +57,23 @@ def test_what_is_no_message_is_refused(line):
         protocol.load_message(line)
 
 
-def test_the_hello_of_an_older_worker_says_its_version():
-    line = b'{"say":"hello","version":2,"pid":7,"python":"3.11.2"}\n'
-    assert protocol.load_message(line) == protocol.Hello(version=2)
-
-
 def test_a_worker_does_every_kind_of_job():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert set(JobRunner(Pipe(ours), "none:None")._handlers) == {kind.name for kind in KINDS}
-    assert len({kind.name for kind in KINDS}) == len(KINDS)
+        assert set(JobRunner(Pipe(ours), "none:None")._handlers) == set(get_args(protocol.JobName))
+
+
+def test_commands_arrive_in_any_pieces():
+    ours, theirs = socket.socketpair()
+    line = protocol.dump_command(COMMANDS[0])
+    with ours:
+        commands = Pipe(ours).commands()
+        for piece in (line[:5], line[5:] + line, line[:9]):
+            theirs.sendall(piece)
+        assert [next(commands), next(commands)] == [COMMANDS[0]] * 2
+        theirs.sendall(line[9:])
+        theirs.close()
+        assert list(commands) == COMMANDS[:1]
 
 
 def test_the_first_token_is_sent_at_once_and_the_next_ones_together(monkeypatch):
@@ -87,13 +84,12 @@ def test_the_first_token_is_sent_at_once_and_the_next_ones_together(monkeypatch)
             self.said = []
 
         def say(self, message):
-            assert isinstance(message, protocol.Events)
-            self.said.append([type(event) for event in message.events])
+            self.said.append([type(item) for item in message.items])
 
-    monkeypatch.setattr(pipe, "FRAME", 3600)
-    monkeypatch.setattr(pipe, "LATE", 3600)
+    monkeypatch.setattr(serve, "FRAME", 3600)
+    monkeypatch.setattr(serve, "LATE", 3600)
     recorder = Recorder()
-    frames = pipe.Frames(recorder, 1)
+    frames = serve.Frames(recorder, 1)
     for event in (paragone.RunSettings(), paragone.PromptProgress(done=1, total=1, time=1.0)):
         frames.add(event)
     assert recorder.said == [[paragone.RunSettings]]

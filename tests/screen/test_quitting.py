@@ -69,13 +69,13 @@ async def test_an_answer_is_stopped_and_does_not_fail_while_leaving_waits_for_th
         await screen.ask("hello")
         await screen.until(lambda: lane.state == "writing")
 
-        async def slow(history):
+        async def slow():
             come = len(lane.record.head.text)
             async with asyncio.timeout(60):
                 while len(lane.record.head.text) == come:  # the answer goes on meanwhile
                     await asyncio.sleep(0.01)
 
-        monkeypatch.setattr(screen.app.lanes.drafts, "save_now", slow)
+        monkeypatch.setattr(screen.app.lanes.session.recorder, "save_draft_now", slow)
         screen.app.exit()
     assert rows("SELECT state FROM run") == [("stopped",)]
 

@@ -1,5 +1,6 @@
 """The files that are offered for conversations that could not be saved."""
 
+import dataclasses
 import io
 import json
 import sys
@@ -23,7 +24,7 @@ def conversation():
         prompt = tree.add(Prompt(text=text, parent=tree.prompts[-1] if tree.prompts else None))
         run = Run.of(lane.definition, prompt=prompt, continues=lane.head)
         run.add("answer", f"Because of {text}")
-        run.end_as("done", finish="stop")
+        run.result = dataclasses.replace(run.result, state="done", finish="stop")
         run.phase = "ended"
         lane.head = run
         lane.runs.append(run)

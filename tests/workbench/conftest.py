@@ -21,7 +21,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.store import StoreError, database, saving
 
 
@@ -86,7 +86,7 @@ def short_waits(monkeypatch):
     """SQLite waits briefly for a lock, and a save that failed is soon tried again."""
     monkeypatch.setattr(database, "BUSY_S", 0.05)
     monkeypatch.setattr(saving, "BUSY_S", 0.05)
-    monkeypatch.setattr(saving, "FIRST_S", 0.05)
+    monkeypatch.setattr(saving, "RETRY_S", 0.05)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from paragone_workbench.ids import new_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, SavedConversation, Store
-from paragone_workbench.store.outbox import FollowedRun, Outbox
+from paragone_workbench.store.outbox import Outbox
 
 SMOL = EngineDefinition(name="smol", backend="paper", model="/m/smol", options={"n_ctx": 8})
 LARGE = EngineDefinition(name="large", backend="paper", model="/m/large")
@@ -72,7 +72,7 @@ class ConversationWriter:
         return run
 
     def write(self, run: Run, lane: LaneRecord) -> None:
-        self._outbox.runs.setdefault(run, FollowedRun(lane))
+        self._outbox.runs.setdefault(run, lane)
         self._outbox.put_run(run)
         self.save()
 

@@ -35,10 +35,10 @@ async def run_prompts(
             handle = workbench.add(definition)
             handle.open(1)
             for index, text in enumerate(prompts):
-                execution = workbench.run(handle, dataclasses.replace(RunSpec.of_prompt(text), cold=True))
-                await execution.ended()
+                run = workbench.run(handle, dataclasses.replace(RunSpec.of_prompt(text), cold=True))
+                await run.ended()
                 key = RunKey(prompt_index=index, engine_index=number, repetition=0)
-                results[key] = execution.run.result
+                results[key] = run.result
     return results
 
 
@@ -91,9 +91,11 @@ async def chat(history: History, engine: EngineDefinition, prompts: Iterable[str
 
 async def write_document(history: History, number: str, path: Path) -> Path:
     """Write the document of `e3` or `c7`."""
-    if number[0] == "e":
-        pieces = document_of_experiment(history, int(number[1:]))
-    else:
-        pieces = document_of_conversations(history, [int(number[1:])], Registry().find)
-    path.write_text("".join([piece async for piece in pieces]))
+
+    def pieces(store: Store) -> list[str]:
+        if number[0] == "e":
+            return list(document_of_experiment(store, int(number[1:])))
+        return list(document_of_conversations(store, [int(number[1:])], Registry().find))
+
+    path.write_text("".join(await history.call(pieces)))
     return path

@@ -9,7 +9,6 @@ from paragone import Json, Message
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.results import saved_runs
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import (
@@ -50,7 +49,7 @@ class Suites:
     runner: SuiteRunner | None = None
 
     async def begin(
-        self, made: Suite, *engines: EngineDefinition, judges=(), observer=None, **more
+        self, made: Suite, *engines: EngineDefinition, judges=(), notify=lambda remark: None, **more
     ) -> SuiteRunner:
         """Prepare a command."""
         request = SuiteRequest(
@@ -63,7 +62,7 @@ class Suites:
             request,
             self.registry,
             load_assertions(),
-            observer=observer or SuiteObserver(),
+            notify=notify,
         )
         return self.runner
 

@@ -5,14 +5,14 @@ from tests.workbench.conversation_writer import result_of
 
 from paragone import Token
 from paragone.json_values import objects_at
-from paragone_workbench.compare.agreement import (
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.measure.free_running import (
     agreement,
     agreement_verdict,
     is_loop,
     prompts_needed,
     summarize,
 )
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.result import RunResult
 
 SENSE = tuple(f" word{number}" for number in range(100))

@@ -15,7 +15,7 @@ from tests.workbench.lane_helpers import opened
 from paragone import Image, InputError
 from paragone_workbench.conversation import attached_files
 from paragone_workbench.conversation.attached_files import candidates, read_file
-from paragone_workbench.conversation.attachments import (
+from paragone_workbench.conversation.tree import (
     AttachedFile,
     files_in,
     files_of,
@@ -222,13 +222,9 @@ async def test_files_are_kept_with_the_conversation(home, tmp_path):
     (again,) = saved.conversation.prompts
     assert (again.text, again.files, again.written) == (prompt.text, (file,), "Sum up @notes.md")
     assert again.written_with_names == "Sum up @notes.md\n[notes.md (3 B)]"
-    document = "".join(
-        [
-            piece
-            async for piece in document_of_conversations(
-                history, [saved.conversation.number], Registry().find
-            )
-        ]
+    number = saved.conversation.number
+    document = await history.call(
+        lambda store: "".join(document_of_conversations(store, [number], Registry().find))
     )
     (read,) = read_conversation(tmp_path, json.loads(document)).conversation.prompts
     assert read.files == (file,)

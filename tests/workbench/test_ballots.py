@@ -11,7 +11,7 @@ from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.voting import Ballot, ExperimentBallots
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store.experiment_records import VotedAnswer
+from paragone_workbench.store.votes import VotedAnswer
 
 ENGINES = tuple(
     EngineDefinition(name=name, backend="b", model=f"{name}.gguf") for name in ("ruby", "opal", "jade")

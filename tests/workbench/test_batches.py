@@ -64,7 +64,8 @@ def exported(suites, index=0):
 
 
 async def export(suites, path, index=0, **more):
-    return await write_batch(suites.history, suites.experiment, exported(suites, index), path, **more)
+    request = dataclasses.replace(suites.runner.request, **more)
+    return await write_batch(suites.history, suites.experiment, request, exported(suites, index), path)
 
 
 async def imported(suites, *paths):

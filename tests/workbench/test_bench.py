@@ -11,8 +11,15 @@ from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench as measure
-from paragone_workbench.measure.bench import Bench, bench_json, bench_pool
-from paragone_workbench.measure.bench_results import BenchTest, bench_tests, steps_of, users_tests
+from paragone_workbench.measure.bench import (
+    Bench,
+    BenchTest,
+    bench_json,
+    bench_pool,
+    bench_tests,
+    steps_of,
+    users_tests,
+)
 from paragone_workbench.measure.sections import bench_sections
 from paragone_workbench.runs import execute
 from paragone_workbench.runs.scheduler import ScheduleDecision

@@ -12,13 +12,12 @@ from paragone import Json
 from paragone_workbench.choosing.choice import Choice, ChoiceEvent, Note
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import known_fidelity
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest
 from paragone_workbench.measure.free_running import Comparison
 from paragone_workbench.store import History, StoreError
-from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store.votes import Measurement
 
 HAS_X = AssertionSpec(type="contains", options={"value": "X"})
 
@@ -144,7 +143,7 @@ async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_c
     assert decision.reasons == ("No other engine fits. Nothing was measured.",)
 
 
-class StopAt(SuiteObserver):
+class StopAt:
     """Stops a choice in a phase."""
 
     def __init__(self, phase: str, choice: Choice) -> None:
@@ -160,14 +159,12 @@ class StopAt(SuiteObserver):
         match event:
             case SuiteRunner():
                 self._runner = event
-                event.observer = self
+                event.notify = self._notified
 
-    def progressed(self) -> None:
+    def _notified(self, remark: str) -> None:
         if sum(progress.done for progress in self._runner.progress) >= 3:
             self._at("answered")
-
-    def follows(self, doing) -> None:
-        if "judge" in doing:
+        if "judge" in self._runner.doing:
             self._at("judging")
 
 

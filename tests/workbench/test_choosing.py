@@ -6,8 +6,7 @@ import pytest
 from bench.simulate.choices import RULES, false_claims
 
 from paragone_workbench.choosing.choice import for_questions
-from paragone_workbench.choosing.decision import decide
-from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.choosing.decision import EngineFigures, decide
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison import Evidence, NonInferiority, SuiteComparison, evidence_of

@@ -10,7 +10,7 @@ from tests.workbench.lane_helpers import opened
 
 from paragone import InputError, Json, Message
 from paragone_workbench.config.read import load
-from paragone_workbench.conversation.attachments import AttachedFile
+from paragone_workbench.conversation.tree import AttachedFile
 from paragone_workbench.engines.definitions import ContextOptions, EngineDefinition, split_options
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
@@ -142,7 +142,7 @@ async def test_a_real_engine_with_a_small_context(home, smollm2):
     engines = await engines_to_replay(recorded, load(None), Registry(), history)
     replay = Replay(engines, Registry(), history)
     (again,) = [run async for run in replay.runs()]
-    assert "messages" not in {change.what for change in replay.reports[0].changes}
+    assert "messages" not in {change.what for change in replay.engines[0].changes}
     assert again.error is None
     await replay.close()
     await history.close()

@@ -110,7 +110,7 @@ def test_the_tokens_of_an_answer_that_goes_on():
 async def test_a_request_that_ends_with_an_answer_goes_on_with_it(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=2))
     messages = Message(role="user", text="Count."), Message(role="assistant", text=words(3))
-    result = await session.pool.run(lane.engine, RunSpec(messages=messages, logprobs=0)).result()
+    result = await session.pool.run(lane.engine, RunSpec(messages=messages, logprobs=0))
     assert result.text == words(5)
     assert result.prefilled == Prefilled(text=len(words(3)))
     assert not result.keeps_tokens, "the tokens of the given text are unknown"

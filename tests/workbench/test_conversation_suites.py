@@ -12,7 +12,7 @@ from paragone import Image, InputError, Message
 from paragone.wire import to_json
 from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.files.exporting import write_suite
-from paragone_workbench.files.from_experiment import add_prompt
+from paragone_workbench.files.importing import add_prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Experiment, RunKey
 

@@ -17,8 +17,7 @@ from paragone.wire import to_json
 from paragone_workbench.experiments.document import document_of_experiment, read_document
 from paragone_workbench.experiments.recorded_runs import recorded_runs
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import Vote
-from paragone_workbench.store.experiment_records import VotedAnswer
+from paragone_workbench.store.votes import Vote, VotedAnswer
 
 PROMPTS = [
     (
@@ -92,7 +91,7 @@ async def test_a_document_has_all_of_an_experiment(history, tmp_path):
 
 async def test_a_document_is_written_run_by_run(history):
     new = await saved(history, runs=210)
-    pieces = [piece async for piece in document_of_experiment(history, new)]
+    pieces = await history.call(lambda store: list(document_of_experiment(store, new)))
     assert max(map(len, pieces)) < 2000
     assert len(json.loads("".join(pieces))["runs"]) == 210
 

@@ -11,13 +11,20 @@ from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import StoreError
 from paragone_workbench.store.records import NO_DRAFT, DraftRecord
-from paragone_workbench.store.saving import DraftSaving, Recorder
+from paragone_workbench.store.saving import Recorder
 
 DRAFT = DraftRecord(text="Why? [pasted text 1]", pasted={"[pasted text 1]": "long\n\ud800"}, named=("a.py",))
 
 
 def draft(text):
     return DraftRecord(text=text)
+
+
+def recording(read):
+    """A recorder of a program whose user writes the draft that `read` returns."""
+    recorder = Recorder()
+    recorder.read_draft = read
+    return recorder
 
 
 def test_the_draft_that_was_written_last_is_kept(store):
@@ -44,11 +51,10 @@ async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(ho
     """After each transaction of the history, it is looked at as it would be found after a kill."""
     history = await open_history()
     written = draft("hello")
-    recorder = Recorder()
-    saving = DraftSaving(lambda: written, recorder)
+    recorder = recording(lambda: written)
     recorder.open(history)
-    await saving.open(history)
-    assert await saving.save_now(history) is None
+    await recorder.take_draft()
+    assert await recorder.save_draft_now() is None
     found: list[tuple[list[str], list[str]]] = []
     call = history.call
 
@@ -68,7 +74,7 @@ async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(ho
     conversation = Conversation()
     recorder.prompt_added(conversation, conversation.add(Prompt(text="hello")))
     written = stays
-    saving.changed()
+    recorder.draft_changed()
     async with asyncio.timeout(60):
         while conversation.number is None or recorder.saved_draft != stays:
             await asyncio.sleep(0.01)
@@ -83,17 +89,16 @@ TABLES = ("draft", "prompt")
 async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home, short_waits):
     history = await open_history()
     written = draft("hello")
-    recorder = Recorder()
-    saving = DraftSaving(lambda: written, recorder)
+    recorder = recording(lambda: written)
     recorder.open(history)
-    await saving.open(history)
-    assert await saving.save_now(history) is None
+    await recorder.take_draft()
+    assert await recorder.save_draft_now() is None
     conversation = Conversation()
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as blocker:
         blocker.execute("BEGIN IMMEDIATE")
         recorder.prompt_added(conversation, conversation.add(Prompt(text="hello")))
         written = NO_DRAFT
-        saving.changed()
+        recorder.draft_changed()
         while recorder.problem is None:
             await asyncio.sleep(0.01)
         assert blocker.execute("SELECT text FROM draft").fetchall() == [("hello",)]
@@ -108,13 +113,14 @@ async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home, short_w
 
 async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home, short_waits):
     history = await open_history()
-    saving = DraftSaving(lambda: DRAFT, Recorder())
-    assert "not open" in str(await saving.save_now(None))
-    await saving.open(history)
+    recorder = recording(lambda: DRAFT)
+    assert "not open" in str(await recorder.save_draft_now())
+    recorder.open(history)
+    await recorder.take_draft()
     blocker = sqlite3.connect(history_file(), isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    assert "locked" in str(await saving.save_now(history))
-    saving.changed()
+    assert "locked" in str(await recorder.save_draft_now())
+    recorder.draft_changed()
     blocker.execute("COMMIT")
     blocker.close()
     async with asyncio.timeout(60):
@@ -125,12 +131,13 @@ async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home, 
 
 async def test_an_instance_that_ends_keeps_its_draft_although_another_has_replaced_it(home):
     history = await open_history()
-    saving = DraftSaving(lambda: DRAFT, Recorder())
-    await saving.open(history)
-    assert await saving.save_now(history) is None
+    recorder = recording(lambda: DRAFT)
+    recorder.open(history)
+    await recorder.take_draft()
+    assert await recorder.save_draft_now() is None
     with contextlib.closing(open_store()) as other:
         other.keep_draft(draft("theirs"))
-    assert await saving.save_now(history) is None
+    assert await recorder.save_draft_now() is None
     await history.close()
     with contextlib.closing(open_store()) as store:
         assert store.take_draft() == DRAFT

@@ -15,7 +15,7 @@ from paragone_workbench.experiments.assertions import (
     load_assertions,
 )
 from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiments import AssertionResult
 
 
 class Critic:

@@ -1,45 +1,18 @@
 """Runs without a lane: one request to one engine, and its record."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
 from rogue_backend.definitions import rogue
 
-from paragone import Image, InputError
+from paragone import Finish, Image, InputError, Token
 from paragone.worker import protocol
-from paragone_workbench.runs.run import RunObserver, RunSpec
+from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")
-
-
-class Heard(RunObserver):
-    """Records the events of a run, in order."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.text = ""
-        self.phases: list[str] = []
-        """The phases that the observer was told, without those that `run_started` and `run_ended` tell."""
-
-    def run_changed(self, run):
-        self.phases.append(run.phase)
-
-    def run_started(self, run):
-        assert run.result.manifest
-        self.said.append("started")
-
-    def text_came(self, run, channel, text):
-        self.text += text
-        assert run.text == self.text, "the run already contains the text"
-
-    def cautioned(self, run, caution):
-        self.said.append(caution.code)
-
-    def run_ended(self, run):
-        assert run.phase == "ended"
-        self.said.append(run.state)
 
 
 @pytest.fixture
@@ -48,33 +21,55 @@ async def workbench(check_nothing_left):
         yield made
 
 
-async def test_a_run_is_executed_without_a_lane(workbench):
+async def test_a_run_tells_each_change_and_yields_the_events_of_its_engine(workbench):
     engine = workbench.add(rogue("steady", max_tokens=3))
     engine.open()
-    heard = Heard()
-    execution = workbench.run(engine, HELLO, heard)
-    result = await execution.result()
-    assert heard.said == ["started", "done"]
-    assert heard.text == result.text == "word0 word1 word2 "
-    assert heard.phases.count("decode") == 1, "text tells the figures"
+    seen: list[tuple[str, str]] = []
+
+    def look(run):
+        assert run.phase == "waiting" or run.state == "failed" or run.result.manifest
+        seen.append((run.phase, run.text))
+
+    run = workbench.run(engine, HELLO, look)
+    events = [event async for event in run]
+    result = await run
+    assert "".join(it.text for it in events if isinstance(it, Token)) == result.text == "word0 word1 word2 "
+    assert isinstance(events[-1], Finish)
+    assert len(seen) == len(events) + 2, "one for each event, the start and the end"
+    assert (seen[0], seen[-1]) == (("prefill", ""), ("ended", result.text))
+    assert ("decode", "word0 ") in seen
     assert (result.state, result.finish) == ("done", "length")
     assert result.loaded is not None
     assert result.metrics is not None
     assert result.metrics.completion_tokens == 3
-    assert execution.run.result is result
-    assert (execution.run.phase, execution.run.spec, execution.run.prompt) == ("ended", HELLO, None)
+    assert run.result is result
+    assert (run.phase, run.spec, run.prompt) == ("ended", HELLO, None)
+    assert [event async for event in run] == []
+
+
+async def test_the_engine_waits_for_a_reader_that_is_behind_but_not_for_one_that_left(workbench):
+    engine = await workbench.open("rogue:steady", max_tokens=500, rate=10**6)
+    run = workbench.run(engine, HELLO)
+    async with contextlib.aclosing(run.events(4)) as events:
+        await anext(events)
+        while not run.readers[0].full():
+            await asyncio.sleep(0)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert run.meter.tokens <= 6
+    assert (await run).metrics.completion_tokens == 500
 
 
 async def test_the_text_streams(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=5, rate=1000)
-    pieces = [text async for text in workbench.ask(engine, "hello").text()]
+    pieces = [text async for text in workbench.ask(engine, "hello").stream()]
     assert len(pieces) > 1
     assert "".join(pieces) == "".join(f"word{number} " for number in range(5))
 
 
 async def test_settings_in_force_are_in_the_record(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=3)
-    run = await workbench.ask(engine, "hello", rate=500).result()
+    run = await workbench.ask(engine, "hello", rate=500)
     assert run.settings is not None
     assert run.settings.sampling == {"max_tokens": 3, "rate": 500, "prefill_s": 0.0, "at": 5}
 
@@ -83,21 +78,20 @@ async def test_an_engine_has_one_run_at_a_time(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=20, rate=5000)
     first, second = workbench.ask(engine, "one"), workbench.ask(engine, "two")
     await asyncio.gather(first.ended(), second.ended())
-    one, two = first.run, second.run
-    assert one.meter is not None
-    assert two.meter is not None
-    assert one.meter._recent[-1] <= two.meter._recent[0]
+    assert first.meter is not None
+    assert second.meter is not None
+    assert first.meter._recent[-1] <= second.meter._recent[0]
 
 
 async def test_errors_are_in_the_record_and_are_raised_on_request(workbench):
     engine = await workbench.open("rogue:steady")
-    execution = workbench.ask(engine, "hello", rate=-1)
+    run = workbench.ask(engine, "hello", rate=-1)
     with pytest.raises(InputError, match="rate"):
-        await execution.result()
-    assert execution.run.state == "failed"
+        await run
+    assert run.state == "failed"
     with pytest.raises(InputError, match="rate"):
-        [text async for text in workbench.ask(engine, "hello", rate=-1).text()]
-    assert (await workbench.ask(engine, "hello", max_tokens=1).result()).text == "word0 "
+        [text async for text in workbench.ask(engine, "hello", rate=-1).stream()]
+    assert (await workbench.ask(engine, "hello", max_tokens=1)).text == "word0 "
 
 
 async def test_an_engine_that_cannot_be_opened_is_reported(workbench):
@@ -108,15 +102,14 @@ async def test_an_engine_that_cannot_be_opened_is_reported(workbench):
 
 async def test_closing_stops_running_and_waiting_runs(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=10**6, rate=100)
-    heard = Heard()
-    running = workbench.run(engine, HELLO, heard)
+    running = workbench.run(engine, HELLO)
     waiting = workbench.run(engine, HELLO)
-    async for _ in running.text():
+    async for _ in running.stream():
         break
     await workbench.close()
-    assert (running.run.state, waiting.run.state) == ("stopped", "stopped")
-    assert heard.text
-    assert (waiting.run.text, waiting.run.result.manifest) == ("", {})
+    assert (running.state, waiting.state) == ("stopped", "stopped")
+    assert running.text
+    assert (waiting.text, waiting.result.manifest) == ("", {})
 
 
 async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypatch):
@@ -130,7 +123,7 @@ async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypat
         return dumped[-1]
 
     monkeypatch.setattr(protocol, "_encode", noted)
-    run = await workbench.run(engine, RunSpec.of_prompt("Which?", images=[image])).result()
+    run = await workbench.run(engine, RunSpec.of_prompt("Which?", images=[image]))
     assert run.text == "it.png "
     assert sum(text.count(image.data) for text in dumped) == 1
     assert image.data not in json.dumps(run.manifest)
@@ -140,14 +133,14 @@ async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypat
 async def test_runs_after_the_stop_are_not_executed(workbench):
     engine = await workbench.open("rogue:steady")
     await workbench.stop()
-    execution = workbench.run(engine, HELLO)
-    await execution.ended()
-    assert (execution.run.state, execution.run.text) == ("stopped", "")
+    run = workbench.run(engine, HELLO)
+    await run.ended()
+    assert (run.state, run.text) == ("stopped", "")
 
 
 async def test_engines_that_were_closed_take_no_cores(workbench):
     first = await workbench.open("rogue:threads", max_tokens=1)
-    alone = (await workbench.ask(first, "hello").result()).text
+    alone = (await workbench.ask(first, "hello")).text
     await first.close()
     second = await workbench.open("rogue:threads", max_tokens=1)
-    assert (await workbench.ask(second, "hello").result()).text == alone
+    assert (await workbench.ask(second, "hello")).text == alone

@@ -83,10 +83,10 @@ async def test_a_worker_s_wrong_event(check_nothing_left, model, mistake):
     async with Workbench() as workbench:
         engine = workbench.add(rogue(model))
         engine.open()
-        execution = workbench.ask(engine, "hello")
-        await execution.ended()
-        result = execution.run.result
+        run = workbench.ask(engine, "hello")
+        await run.ended()
+        result = run.result
         assert mistake in result.error
         assert "rogue" in result.error
         assert result.text == "word0 word1 word2 word3 word4 "
-        assert (await workbench.ask(engine, "again", max_tokens=2).result()).text == "word0 word1 "
+        assert (await workbench.ask(engine, "again", max_tokens=2)).text == "word0 word1 "

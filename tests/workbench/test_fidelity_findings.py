@@ -10,8 +10,8 @@ from paragone.json_values import number_at, objects_at
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity_results import Measured, Scores, depths
-from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, kld_pairs
+from paragone_workbench.measure.fidelity import Measured, Scores
+from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, depths, kld_pairs
 from paragone_workbench.statistics import rounded_up, smallest_shown, values_needed
 
 
@@ -21,7 +21,7 @@ def candidate(name, windows):
     found = Measured(engine)
     for kld in windows:
         values = np.full(50, kld)
-        found.difference.add(Scores(values, values, values, values < 1))
+        found.compare([Scores(values, values, values, values < 1)])
     return found
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import EngineError, LogitsBlock
-from paragone_workbench.measure import fidelity_results as ours
-from paragone_workbench.measure.fidelity_results import compared, log_probabilities, losses
+from paragone_workbench.measure import fidelity as ours
+from paragone_workbench.measure.fidelity import compared, log_probabilities, losses
 from paragone_workbench.statistics import Estimate
 
 windows = st.lists(

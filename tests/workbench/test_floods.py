@@ -10,8 +10,7 @@ from bench.instant_engine import InstantRegistry
 from paragone import Caution, Finish, Token
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs import execute
-from paragone_workbench.runs.execute import MOST_CAUTIONS
-from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.runs.run import MOST_CAUTIONS, RunSpec
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")
@@ -28,10 +27,10 @@ async def flood(events, meanwhile=None):
         engine = workbench.add(EngineDefinition(name="flood", backend="instant", model="flood"))
         engine.open()
         assert await engine.opened()
-        execution = workbench.run(engine, HELLO)
+        run = workbench.run(engine, HELLO)
         if meanwhile is not None:
-            await meanwhile(execution.run)
-        return await execution.result()
+            await meanwhile(run)
+        return await run
 
 
 async def test_other_tasks_get_their_turns_while_events_come_without_a_pause(monkeypatch):

@@ -5,11 +5,9 @@ import asyncio
 from graded_backend import GradedBackend, TwinBackend
 
 from paragone import Message
-from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.free_running import FreeRunning
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.measure.free_running import Comparison, summarize
 
 PROMPTS = [(Message(role="user", text=f"Question {number}"),) for number in range(5)]
 
@@ -22,21 +20,21 @@ class Doubles(Registry):
 
 
 def free_running(*engines, prompts=PROMPTS, registry=None):
-    pool = EnginePool(registry or Doubles(), mode="sequential")
-    for engine in engines:
-        if isinstance(engine, str):
-            engine = EngineDefinition(name=engine, backend="graded", model=engine)
-        pool.add(engine)
-    return pool, FreeRunning(pool, prompts)
+    """Prepare a comparison by answers alone."""
+    definitions = [
+        EngineDefinition(name=it, backend="graded", model=it) if isinstance(it, str) else it for it in engines
+    ]
+    known = frozenset(it.name for it in definitions)
+    return Comparison(registry or Doubles(), definitions, "", prompts, known=known)
 
 
 async def measured(*engines, on_step=lambda step: None, **more):
-    pool, found = free_running(*engines, **more)
+    found = free_running(*engines, **more)
     try:
         await found.measure(on_step)
     finally:
-        await pool.close()
-    return found, summarize([(it.definition.name, found.answers(it)) for it in found.engines])
+        await found.close()
+    return found, summarize([(it.definition.name, answers) for it, answers in found.answers.items()])
 
 
 async def test_a_collapse_is_seen_that_distributions_do_not_show():
@@ -62,7 +60,7 @@ async def test_whether_answers_are_greedy_is_said_to_be_unknown_without_the_opti
 
 
 async def test_stop_keeps_the_answers_so_far():
-    pool, found = free_running("exact", "rough")
+    found = free_running("exact", "rough")
     tasks: list[asyncio.Task[None]] = []
 
     def on_step(step):
@@ -71,6 +69,6 @@ async def test_stop_keeps_the_answers_so_far():
 
     await found.measure(on_step)
     await tasks[0]
-    await pool.close()
-    assert found.partial
-    assert 1 <= len(found.answers(found.engines[1])) <= len(found.answers(found.engines[0])) <= 2
+    await found.close()
+    assert found.stopped
+    assert 1 <= len(found.answers[found.engines[1]]) <= len(found.answers[found.engines[0]]) <= 2

@@ -16,7 +16,6 @@ from tests.workbench.history_file import open_history, open_store
 from paragone import Image, InputError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.document import document_of_conversations
-from paragone_workbench.files import chat
 from paragone_workbench.files import other_programs as databases
 from paragone_workbench.files.importing import (
     Added,
@@ -101,10 +100,12 @@ async def exported(tmp_path, change=lambda document: None):
     history = await open_history(path)
     try:
         number = before.conversation.number
-        pieces = [piece async for piece in document_of_conversations(history, [number], Registry().find)]
+        pieces = history.call(
+            lambda store: "".join(document_of_conversations(store, [number], Registry().find))
+        )
+        document = json.loads(await pieces)
     finally:
         await history.close()
-    document = json.loads("".join(pieces))
     change(document)
     return before, written(tmp_path, document)
 
@@ -524,7 +525,7 @@ def test_an_answer_in_so_many_messages_that_it_would_take_gigabytes(imported):
 
 
 def test_more_models_side_by_side_than_anybody_compares(imported, monkeypatch):
-    monkeypatch.setattr(chat, "MOST_LANES", 20)
+    monkeypatch.setattr(databases, "MOST_LANES", 20)
     answers = {str(n): node("first", "assistant", "x", metadata={"model_slug": f"m{n}"}) for n in range(21)}
     with pytest.raises(InputError, match="has answers of more than 20 models side by side"):
         imported(chatgpt(answers))

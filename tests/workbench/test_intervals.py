@@ -9,11 +9,25 @@ from bench.simulate.intervals import PASSES, numbers_coverage, passes_coverage
 
 from paragone_workbench.statistics import (
     FEWEST,
+    Estimate,
     mean_interval,
+    number,
     paired_share_interval,
     share_interval,
     t_interval,
 )
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        (80.0, 2.3e-15, "80"),
+        (0.1234, 0.0023, "0.1234 ± 0.0023"),
+        (1.5e-14, 2.3e-15, "0.0000000000000150 ± 0.0000000000000023"),
+    ],
+)
+def test_a_number_has_the_digits_that_its_error_allows_and_no_error_from_rounding(value, error, expected):
+    assert number(Estimate(value, error)) == expected
 
 
 def test_values_that_are_not_skewed_have_students_interval():

@@ -17,7 +17,8 @@ from paragone_workbench.reporting.file import report_pieces
 from paragone_workbench.reporting.verdict import cautions_of
 from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import RunKey
-from paragone_workbench.store.experiment_records import Measurement, SavedChoice
+from paragone_workbench.store.experiments import SavedChoice
+from paragone_workbench.store.votes import Measurement
 from paragone_workbench.text import local_date
 
 

@@ -27,7 +27,7 @@ async def test_other_assertions_check_the_known_answer(suites):
     await suites.run(suite("x", assertions=[contains("X")]), A)
     assert asked(await suites.run(suite("x", assertions=[contains("Z")]), A)) == []
     assert [run.passed for run in await suites.saved()] == [False]
-    assert [progress.not_passed for progress in suites.runner.progress] == [1]
+    assert [progress.verdicts[False] for progress in suites.runner.progress] == [1]
 
 
 async def test_verdicts_of_the_same_judge_are_taken_over_and_another_is_asked(suites):

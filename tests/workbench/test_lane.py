@@ -8,7 +8,7 @@ from tests.workbench.lane_helpers import LONG, ask, words
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 
 
 async def test_a_lane_tells_each_change_of_its_state(make_lane, record_events):

@@ -5,7 +5,7 @@ import pytest
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane, unique_name
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 
 SMOL = EngineDefinition(name="smol", backend="llama_cpp", model="/m/smol.gguf")
 HERE = EngineDefinition(name="smol", backend="ollama", model="smol")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from paragone.worker.child_process.confinement import what_opens
+from paragone.worker.confinement import what_opens
 
 
 def printed(code):
@@ -17,12 +17,12 @@ def printed(code):
 OFFLINE = """
 import subprocess, sys
 from paragone.network import GUARD
-from paragone.worker.child_process.confinement import what_opens
+from paragone.worker.confinement import what_opens
 from paragone_workbench.config.settings import NetworkSettings
 from paragone_workbench.config.network import apply_network_settings
 print("warning", apply_network_settings(NetworkSettings(offline={offline}, local_servers={local})))
 print("opens", *what_opens())
-code = "from paragone.worker.child_process.confinement import what_opens; print('opens', *what_opens())"
+code = "from paragone.worker.confinement import what_opens; print('opens', *what_opens())"
 sys.stdout.flush()
 subprocess.run([sys.executable, "-c", code])
 """

@@ -13,9 +13,8 @@ from tests.workbench.suites import Suites, asked, engine, suite
 from paragone import DeviceMemory, InputError, MemoryEstimate
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.ray_cluster import (
-    CellActor,
+    EngineActor,
     Node,
     NodeReport,
     Place,
@@ -25,7 +24,7 @@ from paragone_workbench.experiments.ray_cluster import (
     own_version,
     places_on,
 )
-from paragone_workbench.experiments.ray_executor import ClusterPlan, RayExecutor, check_nodes
+from paragone_workbench.experiments.ray_engine import ClusterPlan, check_nodes
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest, find_or_create
 from paragone_workbench.store.errors import StoreError
@@ -85,33 +84,32 @@ def test_addresses_that_are_refused(text, hint):
     assert refused.value.hint.startswith(hint)
 
 
-class ActorHere(CellActor):
-    """A test double of `RemoteActor`: it runs in this process, and is lost after `dies_after` runs."""
+class ProcessHere:
+    """A test double of `NodeProcess`: its engine runs in this process, and is lost after `dies_after` runs."""
 
-    def __init__(self, cluster, dies_after):
-        super().__init__()
+    def __init__(self, cluster, place, dies_after):
+        self.place, self.is_open, self.tokens_per_second, self.requests = place, False, None, set()
+        self.actor = EngineActor()
+        self.killed = False
         self._cluster = cluster
         self._dies_after = dies_after
-        self.killed = False
 
-    async def begin(self, definition, cores, *, offline):
-        why = await super().begin(definition, cores, offline=offline)
+    async def begin(self, definition):
+        why = await self.actor.begin(definition, self.place.cores, offline=False)
         if self._cluster.begins_together is not None:
             await self._cluster.begins_together.wait()
         return why
 
-    async def run(self, cell):
-        return self._live(await super().run(cell))
-
-    async def ask(self, spec):
-        return self._live(await super().ask(spec))
-
-    def _live(self, reply):
+    async def execute(self, spec, prompt):
+        reply = await self.actor.execute(spec, prompt)
         if self._dies_after is not None:
             self._dies_after -= 1
             if self._dies_after < 0:
                 raise ProcessLost("It was killed.")
         return reply
+
+    async def end(self):
+        await self.actor.end()
 
     def kill(self):
         self.killed = True
@@ -127,28 +125,20 @@ class ClusterHere:
         self.lives = [*lives]
         self.alive = alive
         self.begins_together = asyncio.Barrier(together) if together else None
-        self.actors = []
+        self.processes = []
         self.left = False
 
     def has(self, node):
         return node in self.alive
 
     def start(self, place):
-        if self.begins_together and len(self.actors) == self.begins_together.parties:
+        if self.begins_together and len(self.processes) == self.begins_together.parties:
             self.begins_together = None
-        self.actors.append(ActorHere(self, self.lives.pop(0) if self.lives else None))
-        return self.actors[-1]
+        self.processes.append(ProcessHere(self, place, self.lives.pop(0) if self.lives else None))
+        return self.processes[-1]
 
     async def leave(self):
         self.left = True
-
-
-class Remarks(SuiteObserver):
-    def __init__(self):
-        self.sentences = []
-
-    def remarked(self, sentence):
-        self.sentences.append(sentence)
 
 
 def placed(one):
@@ -164,20 +154,23 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
         {index: placed(one) for index, one in enumerate(engines) if one.backend == "scripted"},
         {name: placed(one) for name, one in request.judges.items()},
     )
+    remarks: list[str] = []
     runner = runner_kind(
         history,
         experiment,
         request,
         registry,
         load_assertions(),
-        observer=Remarks(),
-        executor_of=lambda work: RayExecutor(work, planned),
+        notify=remarks.append,
+        cluster=planned,
     )
     before = len(scripted_backend.EVENTS)
     await asyncio.wait_for(runner.run(), 60)
     await runner.close()
-    await asyncio.gather(*(actor.end() for actor in cluster.actors))  # those that were lost live on here
-    return runner, asked(scripted_backend.EVENTS[before:])
+    await asyncio.gather(
+        *(process.end() for process in cluster.processes)
+    )  # those that were lost live on here
+    return runner, asked(scripted_backend.EVENTS[before:]), [*filter(None, remarks)]
 
 
 PROMPTS = [f"prompt {number}" for number in range(12)]
@@ -188,7 +181,7 @@ PROMPTS = [f"prompt {number}" for number in range(12)]
 async def test_all_runs_are_executed_and_saved_once(history, schedule):
     cluster = ClusterHere()
     servers = dataclasses.replace(engine("far"), backend="scripted_server")
-    runner, events = await run_on(
+    runner, events, _ = await run_on(
         cluster, history, suite(*PROMPTS), engine("one"), engine("two"), servers, schedule=schedule
     )
     assert not runner.failure
@@ -198,32 +191,32 @@ async def test_all_runs_are_executed_and_saved_once(history, schedule):
         f"{name}: {prompt}" for name in ("one", "two", "far") for prompt in PROMPTS
     )
     assert cluster.left
-    assert all(actor.killed for actor in cluster.actors)
+    assert all(process.killed for process in cluster.processes)
 
 
 @pytest.mark.parametrize(
-    ("alive", "lost", "actors"),
+    ("alive", "lost", "processes"),
     [(NODES, "A process of one on the node node 1", 3), (NODES[1:], "The node node 1", 2)],
 )
-async def test_the_runs_of_a_lost_process_or_node_are_executed_elsewhere(history, alive, lost, actors):
+async def test_the_runs_of_a_lost_process_or_node_are_executed_elsewhere(history, alive, lost, processes):
     cluster = ClusterHere(1, alive=alive, together=2)
-    runner, events = await run_on(cluster, history, suite(*PROMPTS), engine("one"))
+    runner, events, remarks = await run_on(cluster, history, suite(*PROMPTS), engine("one"))
     assert (runner.failure, runner.given_up, runner.progress[0].done) == (None, (), 12)
     assert set(events) == {f"one: {prompt}" for prompt in PROMPTS}
-    (sentence,) = runner.observer.sentences
+    (sentence,) = remarks
     assert sentence.startswith(f"{lost} was lost: It was killed.")
     assert "executed again" in sentence
-    assert len(cluster.actors) == actors
+    assert len(cluster.processes) == processes
 
 
 async def test_an_engine_whose_processes_are_always_lost_is_given_up(history):
-    runner, _ = await run_on(ClusterHere(*[0] * 20), history, suite(*PROMPTS), engine("one"))
+    runner, *_ = await run_on(ClusterHere(*[0] * 20), history, suite(*PROMPTS), engine("one"))
     (error,) = runner.given_up
     assert "were lost 3 times in a row, the last one on the node node" in error.sentence
 
 
 async def test_an_engine_that_cannot_be_opened_is_given_up(history):
-    runner, _ = await run_on(ClusterHere(), history, suite("one"), engine("gone"))
+    runner, *_ = await run_on(ClusterHere(), history, suite("one"), engine("gone"))
     (error,) = runner.given_up
     assert error.sentence.startswith("On the node node")
     assert "The model gone is gone." in error.sentence
@@ -233,14 +226,14 @@ async def test_an_engine_that_cannot_be_opened_is_given_up(history):
 class FailingRunner(SuiteRunner):
     """A test double of the history: it cannot be written after the first runs."""
 
-    async def save(self, executed):
+    async def save(self, *executed):
         if any(progress.now for progress in self.progress):
             raise StoreError("The disk is full.")
-        await super().save(executed)
+        await super().save(*executed)
 
 
 async def test_a_history_that_fails_ends_the_work_at_all_places(history):
-    runner, _ = await run_on(
+    runner, *_ = await run_on(
         ClusterHere(), history, suite(*PROMPTS), engine("one"), runner_kind=FailingRunner
     )
     assert runner.failure.sentence == "The disk is full."
@@ -259,13 +252,13 @@ async def verdicts(history, runner):
 async def test_a_judge_is_opened_at_its_places_and_a_lost_process_loses_no_verdict(history):
     cluster = ClusterHere(None, None, 3, together=2)  # the third process is the judge's first
     judge = engine("judge", password="hunter2")
-    runner, events = await run_on(cluster, history, JUDGED, engine("one"), judges={"judge": judge})
+    runner, events, remarks = await run_on(cluster, history, JUDGED, engine("one"), judges={"judge": judge})
     assert (runner.failure, runner.given_up) == (None, ())
     assert len({event for event in events if event.startswith("judge: ")}) == 12
-    (sentence,) = runner.observer.sentences
+    (sentence,) = remarks
     assert sentence.startswith("A process of judge on the node node 1 was lost: It was killed.")
-    assert len(cluster.actors) == 5
-    assert all(actor.killed for actor in cluster.actors)
+    assert len(cluster.processes) == 5
+    assert all(process.killed for process in cluster.processes)
     there = await verdicts(history, runner)
     assert [passed for passed, *_ in there] == [True] * 12
     suites = Suites(history)

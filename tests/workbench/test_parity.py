@@ -7,10 +7,12 @@ from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import result_of
 
 from paragone import Capabilities, Caution, LoadedModel, Message, Options, RunSettings, option
+from paragone.options import describe
 from paragone.wire import to_json
 from paragone_workbench.compare.parity import check_parity
 from paragone_workbench.compare.parity_findings import Side
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import ContextOptions, EngineDefinition
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.runs.metrics import RunMetrics
 
 SAMPLING = {"temperature": 0.0, "top_k": 40, "repeat_penalty": 1.0}
@@ -120,7 +122,7 @@ def only(sides):
 def test_the_same_conditions_are_fair():
     parity = check_parity([side("a"), side("b")])
     assert (parity.findings, parity.unknown) == ((), ())
-    assert parity.verdict == "The comparison was fair: the conditions were the same."
+    assert parity.verdict == "The comparison is fair: the conditions are the same."
     assert parity.remark == ""
     same = check_parity([built("a"), built("b")])
     assert (same.findings, same.unknown) == ((), ()), "the same build at two places"
@@ -163,7 +165,7 @@ def test_what_an_engine_does_not_tell_is_unknown_and_can_be_set():
     assert (unknown.what, unknown.names) == ("b", ("repeat_penalty",))
     assert unknown.sentence == "b does not report: repeat_penalty."
     assert unknown.advice == "To set it: --set repeat_penalty=1"
-    assert parity.verdict.startswith("The comparison was fair in all that the engines report: ")
+    assert parity.verdict == ("Asked alike as far as is known; not known: repeat_penalty.")
 
 
 def test_seeds_that_were_drawn_are_no_alarm_and_are_levelled_in_all_engines():
@@ -178,7 +180,7 @@ def test_seeds_that_were_drawn_are_no_alarm_and_are_levelled_in_all_engines():
         "·",
     )
     assert parity.alarms == 0
-    assert parity.verdict == "The comparison was fair. These differences were expected:"
+    assert parity.verdict == "Asked alike. These differences are expected:"
     assert [(it.engine, it.value) for it in finding.levelling.changes] == [("a", 5), ("b", 5)]
     chosen = side("b", sampling={**SAMPLING, "temperature": 1.0, "seed": 7}, options={"seed": 7})
     parity = check_parity([drawn[0], chosen])
@@ -194,7 +196,7 @@ def test_what_the_user_compares_is_no_alarm_and_comes_last():
         ("quantization", "·"),
         ("cached tokens", "·"),
     ]
-    assert parity.verdict == "1 condition was not the same:"
+    assert parity.verdict == "Asked differently: 1 condition differs."
 
 
 def test_the_own_answers_of_each_lane_are_no_alarm():
@@ -343,3 +345,48 @@ def test_before_a_run_the_options_and_defaults_count():
 
     finding = only([waiting("a", temperature=0.0), waiting("b", temperature=0.7)])
     assert (finding.what, finding.values) == ("temperature", {"a": 0.0, "b": 0.7})
+    assert finding.is_alarm, "setting an option in all engines does not make its values the same"
+
+
+def values_of(info):
+    """Return two values of an option, other than its default."""
+    if info.choices:
+        values = info.choices
+    elif "true or false" in info.kind:
+        values = (True, False)
+    elif "number" in info.kind:
+        low = info.minimum if info.minimum is not None else 1
+        values = (
+            (low + 256, low + 512)
+            if info.maximum is None or info.maximum > low + 512
+            else (low, info.maximum)
+        )
+    else:
+        values = ("one", "two")
+    return values[:2]
+
+
+OURS = [name for name, it in Registry().all().items() if type(it).__module__.startswith("paragone_")]
+
+
+@pytest.mark.parametrize("backend", OURS)
+def test_every_option_of_every_backend_is_a_condition_or_says_why_not(backend):
+    found = Registry().get(backend)
+    options = [*describe(found.load_options), *describe(found.sampling), *describe(ContextOptions)]
+    for info in options:
+        sides = [
+            Side(
+                name=name,
+                definition=EngineDefinition(
+                    name=name,
+                    backend=backend,
+                    model="m",
+                    options={"temperature": 1.0, "repeat_penalty": 1.1, info.name: value},
+                ),
+                backend=found,
+                loaded=None,
+            )
+            for name, value in zip("ab", values_of(info), strict=True)
+        ]
+        alarms = [it.what for it in check_parity(sides).findings if it.is_alarm]
+        assert alarms == ([] if info.same_answers else [info.name]), info.name

@@ -8,7 +8,7 @@ import pytest
 from bench.simulate.ratings import false_claims, simulated_votes
 
 from paragone_workbench.compare.ratings import MEAN, POINTS, PRIOR_SD, rate
-from paragone_workbench.store.experiment_records import Vote, VotedAnswer
+from paragone_workbench.store.votes import Vote, VotedAnswer
 
 
 def candidate(engine, model="m", *, names_itself=False):

@@ -7,14 +7,15 @@ import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, change_result, facts
 from tests.workbench.history_file import locked, rows, slow
 
-from paragone import Caution, ParagoneError, RunSettings
+from paragone import Caution, Channel, ParagoneError, RunSettings, Token
 from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import ConversationDeleted, History, LaneRecord, StoreError
+from paragone_workbench.store import History, LaneRecord
 from paragone_workbench.store import saving as queue
+from paragone_workbench.store.errors import ConversationDeleted, StoreError
 from paragone_workbench.store.saving import Recorder
 
 
@@ -60,14 +61,18 @@ class RecordedConversation:
 def began(run: Run) -> Run:
     run.phase = "prefill"
     change_result(run, manifest={"engine": to_json(run.result.definition)})
-    run.notify(lambda it: it.run_started(run))
+    run.changed()
     return run
+
+
+def write(run: Run, text: str, channel: Channel = "answer") -> None:
+    run.take(Token(text=text, channel=channel, time=0.0))
 
 
 def end(run: Run, state="done", **fields) -> Run:
     run.phase = "ended"
     change_result(run, state=state, ended=time.time(), **fields)
-    run.notify(lambda it: it.run_ended(run))
+    run.changed()
     return run
 
 
@@ -109,7 +114,7 @@ async def test_a_prompt_and_the_end_of_a_run_are_saved_immediately(recorded, mon
     while not rows("SELECT 1 FROM prompt"):
         await asyncio.sleep(0.01)
     run = recorded.start(prompt, lane)
-    run.add("answer", "hi")
+    write(run, "hi")
     end(run)
     while rows(RUNS) != [("smol", "done", "hi")]:
         await asyncio.sleep(0.01)
@@ -122,9 +127,8 @@ async def test_settings_and_cautions_are_saved_during_the_run(recorded, history)
     change_result(run, settings=RunSettings(seed=7))
     run.changed()
     caution = Caution(code="turns-dropped", sentence="Some.")
-    change_result(run, cautions=(caution,))
-    run.notify(lambda it: it.cautioned(run, caution))
-    run.add("answer", "so far")
+    run.take(caution)
+    write(run, "so far")
     assert await recorded.saved()
     (saved,) = (await history.load(recorded.conversation.number)).runs
     assert (saved.settings, saved.result.cautions, saved.text) == (RunSettings(seed=7), (caution,), "so far")
@@ -182,10 +186,10 @@ async def test_a_run_that_starts_during_a_save_is_saved_before_closing(recorded,
     async with slow(history):
         await is_saving(history, until)
         run = recorded.start(prompt, lane)
-        run.add("answer", "so far")
+        write(run, "so far")
         closing = asyncio.create_task(recorded.recorder.close())
         await asyncio.sleep(0)
-        run.add("answer", ", and more")
+        write(run, ", and more")
     await closing
     assert (recorded.problems, recorded.recorder.problem) == ([], None)
     await history.close()
@@ -215,9 +219,9 @@ async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(r
     lane = recorded.lane()
     run = recorded.start(recorded.prompt("x"), lane)
     recorded.recorder.left(recorded.conversation)
-    run.add("answer", "so far")
+    write(run, "so far")
     await until(lambda: rows("SELECT text FROM piece") == [("so far",)])
-    run.add("answer", ", and more")
+    write(run, ", and more")
     assert unsaved(recorded)
     end(run)
     await until(lambda: not unsaved(recorded))
@@ -229,10 +233,10 @@ def unsaved(recorded):
     return recorded.recorder._outboxes
 
 
-def write(run: Run, count: int = 200) -> None:
+def write_pieces(run: Run, count: int = 200) -> None:
     """Add `count` pieces of 24 characters to a run."""
     for number in range(count):
-        run.add("answer", f"{number:23} ")
+        write(run, f"{number:23} ")
 
 
 async def test_a_locked_file_loses_nothing(recorded, history, until):
@@ -240,7 +244,7 @@ async def test_a_locked_file_loses_nothing(recorded, history, until):
     run = recorded.start(recorded.prompt("go on"), lane)
     assert await recorded.saved()
     with locked():
-        write(run)
+        write_pieces(run)
         await until(lambda: recorded.problems)
         assert [str(recorded.recorder.problem)] == list(map(str, recorded.problems))
         later = recorded.prompt("meanwhile", run.prompt)
@@ -269,10 +273,10 @@ async def test_a_full_disk_and_a_read_only_file_lose_nothing(recorded, history, 
     runs = [recorded.start(prompt, lane) for lane in lanes]
     assert await recorded.saved()
     await pragma(history, break_)
-    write(runs[0])
+    write_pieces(runs[0])
     while await recorded.saved():
         for run in runs:
-            write(run)
+            write_pieces(run)
     end(runs[0])
     added = recorded.lane(SMOL, 2)
     last = recorded.start(recorded.prompt("y" * 10_000, prompt), added)
@@ -296,11 +300,11 @@ async def test_a_recorder_that_cannot_save_reports_what_was_lost(recorded, histo
     lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
     prompt = recorded.prompt("go on")
     runs = [recorded.start(prompt, lane) for lane in lanes]
-    runs[0].add("answer", "saved")
+    write(runs[0], "saved")
     assert await recorded.saved()
     with locked():
-        runs[0].add("answer", "x" * 1000)
-        runs[1].add("thinking", "y" * 234)
+        write(runs[0], "x" * 1000)
+        write(runs[1], "y" * 234, "thinking")
         end(runs[1], "stopped")
         recorded.prompt("also lost", prompt)
         await recorded.recorder.close()
@@ -317,7 +321,7 @@ async def test_closing_waits_until_a_lock_is_released(recorded, history, until, 
     run = recorded.start(recorded.prompt("go on"), recorded.lane())
     assert await recorded.saved()
     with locked():
-        run.add("answer", "kept")
+        write(run, "kept")
         end(run)
         closing = asyncio.create_task(recorded.recorder.close())
         await until(lambda: recorded.problems)
@@ -333,7 +337,7 @@ async def test_a_conversation_that_another_program_deleted(recorded, history):
     run = recorded.start(first, lane)
     assert await recorded.saved()
     await history.call(lambda store: store.delete_conversation(recorded.conversation.number))
-    run.add("answer", "hi")
+    write(run, "hi")
     assert not await recorded.saved()
     assert isinstance(recorded.recorder.problem, ConversationDeleted)
     end(run)
@@ -354,7 +358,7 @@ async def test_a_failing_callback_does_not_end_saving(history, check_nothing_lef
     run = recorded.start(recorded.prompt("x"), recorded.lane())
     assert await recorded.saved()
     with locked():
-        run.add("answer", "kept")
+        write(run, "kept")
         assert not await recorded.saved()
     await until(lambda: recorded.saved_again)
     end(run)
@@ -369,10 +373,10 @@ async def test_a_programming_error_is_reported_and_affects_only_the_history(
 ):
     run = recorded.start(recorded.prompt("x"), recorded.lane())
     change_result(run, manifest={"no": object()})  # JSON cannot represent it
-    run.notify(lambda it: it.run_started(run))
+    run.take(RunSettings(seed=7))
     assert not await recorded.saved()
     assert "TypeError" in recorded.recorder.problem.sentence
-    run.add("answer", "four")
+    write(run, "four")
     end(run)
     await recorded.recorder.close()
     assert len(recorded.problems) == 2

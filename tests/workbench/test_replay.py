@@ -30,10 +30,7 @@ from paragone_workbench.experiments.recorded_runs import (
 )
 from paragone_workbench.experiments.replay import (
     Replay,
-    replay_json,
-    replay_verdict,
     replayable,
-    weights_sentence,
 )
 from paragone_workbench.experiments.replay_engines import engines_to_replay
 
@@ -94,17 +91,22 @@ def smol(model):
 
 
 async def replayed(history, runs, **choices):
-    """Repeat runs; return the results and the reports."""
+    """Repeat runs; return the results and the engines."""
+    replay = await repeat(history, runs, **choices)
+    return replay.results, replay.engines
+
+
+async def repeat(history, runs, **choices):
     able, skipped = replayable(runs)
     registry = Registry()
     engines = await engines_to_replay(able, load(None), registry, history, **choices)
     replay = Replay(engines, registry, history)
     try:
-        results = [result async for result in replay.runs()]
+        assert [result async for result in replay.runs()] == replay.results
     finally:
         await replay.close()
-    assert replay_json("x", results, skipped, replay.reports)["total"] == len(results)
-    return results, replay.reports
+    assert replay.to_json("x", skipped)["total"] == len(replay.results)
+    return replay
 
 
 def consent_to(document, **fields):
@@ -144,7 +146,7 @@ def test_without_digests_sizes_and_times_are_compared(now, same, by, sentence):
     file = WeightsFile(path="/m.gguf", size=7, modified_ns=1)
     verdict, _ = compare_weights([file], [dataclasses.replace(file, **now)])
     assert (verdict.same, verdict.by) == (same, by)
-    assert sentence in weights_sentence(verdict)
+    assert sentence in verdict.sentence
 
 
 @pytest.mark.model
@@ -159,19 +161,20 @@ async def test_weights_that_are_gone_are_found_elsewhere_and_other_ones_are_name
     model.rename(elsewhere)
     (result,), (report,) = await replayed(history, runs)  # ~/models is searched
     assert result.same
-    assert report.model.endswith("renamed.gguf")
+    assert report.definition.model.endswith("renamed.gguf")
     assert (report.weights.same, report.weights.by) == (True, "sha256")
     elsewhere.unlink()
     with pytest.raises(InputError, match=r"The weights of smol are gone: there is no file .*smol\.gguf"):
         await replayed(history, runs)
     shutil.copy(smaller_smollm2, model)
-    results, (report,) = await replayed(history, runs)
+    replay = await repeat(history, runs)
+    results, (report,) = replay.results, replay.engines
     assert (report.weights.same, report.weights.by) == (False, "sha256")
     before, now = changed(report)["weights"]
     assert before != now
     assert "SHA-256" in before
     assert changed(report)["quantization"] == ("Q4_1", "Q4_0")
-    assert "weights" in replay_verdict(results, [report]) or results[0].same
+    assert "weights" in replay.verdict or results[0].same
 
 
 def with_result(run, **fields):
@@ -189,10 +192,11 @@ async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history,
     number = await record([engine], ["One?", "Two?"])
     runs = await recorded_runs(history, f"e{number}")
     crashing = [with_engine(run, model="exit") for run in runs]
-    results, (report,) = await replayed(history, crashing)
+    replay = await repeat(history, crashing)
+    results, (report,) = replay.results, replay.engines
     assert all("ended" in str(result.error) or "crash" in str(result.error) for result in results)
     assert report.weights.same is None
-    assert replay_verdict(results, [report]) == "0 of 2 answers are the same. 2 runs failed."
+    assert replay.verdict == "0 of 2 answers are the same. 2 runs failed."
 
 
 async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogue):
@@ -201,16 +205,14 @@ async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogu
     registry = Registry()
     engines = await engines_to_replay(able, load(None), registry, history, settings=["max_tokens=3"])
     replay = Replay(engines, registry, history)
-    results = []
-    async for result in replay.runs():
-        results.append(result)
+    async for _ in replay.runs():
         await replay.stop()
     await replay.close()
-    (report,) = replay.reports
-    assert [result.id for result in results] == [able[0].id]
+    (report,) = replay.engines
+    assert [result.id for result in replay.results] == [able[0].id]
     assert changed(report)["max_tokens"] == ("2", "3")
-    assert replay_json("x", results, {}, replay.reports, left=2)["left"] == replay.total - len(results) == 2
-    assert replay_verdict(results, replay.reports, left=2).startswith(
+    assert replay.to_json("x", {})["left"] == replay.left == 2
+    assert replay.verdict.startswith(
         "Stopped: 1 of 3 runs were repeated, 2 not. 0 answers are the same, 1 different. "
         "steady: these changes may be the reason ("
     )
@@ -236,24 +238,26 @@ async def test_runs_get_the_recorded_number_of_threads_as_far_as_there_are_cores
 
     (same,), (report,) = await replayed(history, [of(3)])
     assert (same.same, "threads" in changed(report)) == (True, False)
-    (other,), (report,) = await replayed(history, [of(8)])
+    replay = await repeat(history, [of(8)])
+    (other,), (report,) = replay.results, replay.engines
     assert other.difference.now == "4 "
     effect = "It changes the speed, and can change rounding."
     assert Change(what="threads", before="8", now="4", effect=effect) in report.changes
-    assert "these changes may be the reason (threads)" in replay_verdict([other], [report])
+    assert "these changes may be the reason (threads)" in replay.verdict
 
 
 async def test_an_answer_that_differs_though_nothing_has_changed(history, run):
     """The engine answers with its number of threads, which a schedule changes, but no option."""
     run = with_result(run, text="word0 other ")
-    results, (report,) = await replayed(history, [run])
+    replay = await repeat(history, [run])
+    results, (report,) = replay.results, replay.engines
     assert (results[0].difference.char, results[0].difference.before) == (6, "other ")
     assert results[0].difference.now == "word1 word2 "
-    assert "the seed of 1 recorded runs is not known" in replay_verdict(results, [report])
+    assert "the seed of 1 recorded runs is not known" in replay.verdict
     report.unknown_seeds = 0
-    assert "does not promise the same answer" in replay_verdict(results, [report])
+    assert "does not promise the same answer" in replay.verdict
     report.promises = True
-    assert "does not reproduce itself" in replay_verdict(results, [report])
+    assert "does not reproduce itself" in replay.verdict
 
 
 async def test_only_whole_answers_with_a_manifest_are_repeated(history, record, rogue):

@@ -84,7 +84,7 @@ def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():
     saved.lanes[2].definition = dataclasses.replace(SMOL, backend="ollama")
     names = names_of(saved.lanes, Registry().find)
     assert [names[lane.id] for lane in saved.lanes] == ["smol (paper)", "smol", "smol (ollama)"]
-    assert [it.name for it in report(saved).engines] == ["smol", "smol (ollama)"]
+    assert [name for name, _ in report(saved).engines] == ["smol", "smol (ollama)"]
     assert {row["engine"] for row in conversation_rows(saved, Registry().find)} >= {"smol (paper)"}
 
 

@@ -10,8 +10,8 @@ from paragone import Json
 from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.reporting import experiment as experiments
 from paragone_workbench.reporting.file import report_pieces
-from paragone_workbench.store import Measurement, RunKey, Vote
-from paragone_workbench.store.experiment_records import VotedAnswer
+from paragone_workbench.store.experiments import RunKey
+from paragone_workbench.store.votes import Measurement, Vote, VotedAnswer
 
 
 def find(name):

@@ -2,7 +2,7 @@
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.measure.fidelity_verdict import saved_fidelity
-from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store.votes import Measurement
 
 
 def engine(name, *, model=None, backend="paper"):

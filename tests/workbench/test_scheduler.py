@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import itertools
 import threading
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from tests.workbench.conftest import Backends
 from paragone.worker import client, process
 from paragone_workbench import machine
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Placement
+from paragone_workbench.engines.registry import Placement, Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs import scheduler as scheduling
-from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.runs.run import RunSpec, Turn
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")
@@ -75,10 +76,10 @@ async def steps(count=200):
         await asyncio.sleep(0)
 
 
-async def ended(executions):
-    for execution in executions:
-        await execution.result()
-    return [execution.run for execution in executions]
+async def ended(runs):
+    for run in runs:
+        await run
+    return runs
 
 
 async def answered(workbench, *engines):
@@ -101,15 +102,15 @@ async def test_the_mode_decides_how_many_answers_are_computed_and_can_change(che
         engines = held(workbench, "a", "b", "c")
         await workbench.open_all()
         for mode, computing in (("parallel", 3), ("sequential", 1)):
-            workbench.scheduler.mode = mode
+            workbench.mode = mode
             backend.go.clear()
-            executions = [workbench.run(engine, HELLO) for engine in engines]
-            while sum(it.run.meter is not None for it in executions) < computing:
+            runs = [workbench.run(engine, HELLO) for engine in engines]
+            while sum(run.meter is not None for run in runs) < computing:
                 await asyncio.sleep(0)
             await steps()
-            assert sum(execution.run.meter is not None for execution in executions) == computing
+            assert sum(run.meter is not None for run in runs) == computing
             backend.go.set()
-            runs = await ended(executions)
+            await ended(runs)
             assert {run.result.manifest["schedule"] for run in runs} == {mode}
             assert [run.result.metrics.shared for run in runs] == [mode == "parallel"] * 3
         assert are_apart(*runs)
@@ -165,7 +166,7 @@ async def test_lanes_are_answered_that_open_their_engines_when_prompted(check_no
         await session.answered()
     assert [[run.state for run in lane.path] for lane in session.lanes] == [["done"] * 2] * 2
     assert backend.most == (1 if mode == "swap" else 2)
-    assert (session.pool.scheduler.decision is None) == (mode == "swap")
+    assert (session.pool.decision is None) == (mode == "swap")
     await session.close()
 
 
@@ -181,8 +182,8 @@ async def test_auto_decides_by_the_needed_memory(check_nothing_left, free, order
     async with workbench:
         held(workbench, "a", "b")
         await workbench.open_all()
-        assert workbench.scheduler.decision is not None
-        assert (workbench.scheduler.order, workbench.scheduler.decision.reason[: len(why)]) == (order, why)
+        assert workbench.decision is not None
+        assert (workbench.order, workbench.decision.reason[: len(why)]) == (order, why)
         assert [engine.is_opening for engine in workbench.engines] == [order == "parallel"] * 2
 
 
@@ -194,40 +195,40 @@ async def test_auto_counts_the_memory_of_engines_that_are_not_open_yet(check_not
         await workbench.open_all()
         for engine in workbench.engines:
             await engine.opened()
-        assert workbench.scheduler.order == "parallel"
+        assert workbench.order == "parallel"
         backend.free = (1 << 30) + 5184
         await answered(workbench, *held(workbench, "c"))
-        assert workbench.scheduler.order == "parallel"
+        assert workbench.order == "parallel"
 
 
 async def test_auto_is_parallel_if_the_needed_memory_is_unknown(check_nothing_left):
     async with Workbench(Backends(PoliteBackend()), mode="auto") as workbench:
         for model in ("words", "nonsense"):
             workbench.add(dataclasses.replace(words("polite"), model=model))
-        await workbench.scheduler.decide_order()
-        assert workbench.scheduler.order == "parallel"
-        assert workbench.scheduler.decision is not None
-        assert "is unknown: There is no model 'nonsense'." in workbench.scheduler.decision.reason
+        await workbench.decide_order()
+        assert workbench.order == "parallel"
+        assert workbench.decision is not None
+        assert "is unknown: There is no model 'nonsense'." in workbench.decision.reason
 
 
 async def test_a_server_has_a_bounded_number_of_requests(check_nothing_left, monkeypatch):
     """The engines only pretend to reach a server; the test counts their turns."""
-    server = property(lambda engine: ("http://127.0.0.1:1",))
-    monkeypatch.setattr("paragone_workbench.engines.engine.EngineTask.addresses", server)
+    placement = property(lambda engine: Placement(addresses=("http://127.0.0.1:1",)))
+    monkeypatch.setattr("paragone_workbench.engines.engine.EngineTask.placement", placement)
     workbench, backend = bench()
-    workbench.scheduler = scheduling.Scheduler(requests_per_server=2)
+    monkeypatch.setattr(workbench, "_servers", defaultdict(lambda: asyncio.Semaphore(2)))
     async with workbench:
         engines = held(workbench, "a", "b", "c", "d")
         await workbench.open_all()
         for engine in engines:
             await engine.opened()
-        executions = [workbench.run(engine, HELLO) for engine in engines]
-        while sum(execution.run.meter is not None for execution in executions) < 2:
+        runs = [workbench.run(engine, HELLO) for engine in engines]
+        while sum(run.meter is not None for run in runs) < 2:
             await asyncio.sleep(0)
         await steps()
-        assert [execution.run.meter is not None for execution in executions] == [True, True, False, False]
+        assert [run.meter is not None for run in runs] == [True, True, False, False]
         backend.go.set()
-        assert [run.state for run in await ended(executions)] == ["done"] * 4
+        assert [run.state for run in await ended(runs)] == ["done"] * 4
 
 
 async def test_swap_closes_engines_that_are_loading(check_nothing_left, workers, until, monkeypatch):
@@ -238,7 +239,7 @@ async def test_swap_closes_engines_that_are_loading(check_nothing_left, workers,
         quick = workbench.add(rogue("steady", "quick", max_tokens=1))
         stopped = workbench.run(slow, HELLO)
         await until(lambda: slow.is_opening and workers())
-        await stopped.stop()
+        stopped.stop()
         await stopped.ended()
         (run,) = await answered(workbench, quick)
         assert run.text == "word0 "
@@ -251,11 +252,11 @@ async def test_swap_waits_for_runs_of_the_previous_schedule(check_nothing_left, 
         first, second, idle = held(workbench, "a", "b", "c")
         await workbench.open_all()
         running = workbench.run(first, HELLO)
-        await until(lambda: running.run.phase == "prefill")
-        workbench.scheduler.mode = "swap"
+        await until(lambda: running.phase == "prefill")
+        workbench.mode = "swap"
         waiting = workbench.run(second, HELLO)
         await steps()
-        assert (running.run.phase, waiting.run.phase) == ("prefill", "waiting")
+        assert (running.phase, waiting.phase) == ("prefill", "waiting")
         backend.go.set()
         runs = await ended([running, waiting])
         assert [run.state for run in runs] == ["done"] * 2
@@ -297,14 +298,14 @@ SLOT = Engine(is_local=True, sharing=4, definition="a")
     ],
 )
 def test_turns_are_marked_that_share_a_server_or_this_machine(one, other, shared):
-    scheduler = scheduling.Scheduler()
-    first, second, later = scheduling.Turn(), scheduling.Turn(), scheduling.Turn()
+    pool = scheduling.EnginePool(Registry())
+    first, second, later = Turn(), Turn(), Turn()
     with (
-        scheduler.sharing(first, scheduling.resources_of(one)),
-        scheduler.sharing(second, scheduling.resources_of(other)),
+        pool.sharing(first, scheduling.resources_of(one)),
+        pool.sharing(second, scheduling.resources_of(other)),
     ):
         pass
-    with scheduler.sharing(later, scheduling.resources_of(one)):
+    with pool.sharing(later, scheduling.resources_of(one)):
         pass
     assert (first.shared, second.shared, later.shared) == (shared, shared, False)
 
@@ -322,4 +323,4 @@ def test_turns_are_marked_that_share_a_server_or_this_machine(one, other, shared
     ],
 )
 def test_a_server_on_this_machine_has_a_share_of_the_cores(engines, cores):
-    assert scheduling.Scheduler(cores=8).cores_for_each(engines) == cores
+    assert scheduling.EnginePool(Registry(), cores=8).cores_for_each(engines) == cores

@@ -15,7 +15,7 @@ from paragone.worker import client as worker_client
 from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs import execute
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.requests import ApiError, chat_request
 from paragone_workbench.serving.served_engine import ServedEngines

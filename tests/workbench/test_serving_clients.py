@@ -11,7 +11,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.listening import Server, listen
 from paragone_workbench.serving.served_engine import ServedEngines
@@ -96,7 +96,7 @@ async def test_the_engine_waits_for_a_client_that_does_not_read_its_answer(
         await loop.sock_connect(deaf, server.address)
         body = json.dumps(FLOOD).encode()
         await loop.sock_sendall(deaf, HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
-        await until(lambda: any(run.room is not None and not run.room.is_set() for run in flood.runs))
+        await until(lambda: any(unread.full() for run in flood.runs for unread in run.readers))
         if end == "leaves":
             deaf.close()
         await until(lambda: flood.computing == 0)

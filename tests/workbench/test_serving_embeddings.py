@@ -11,7 +11,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import Capabilities, EngineError, LoadedModel
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.served_engine import ServedEngines
 

@@ -36,7 +36,7 @@ async def test_stopping_and_closing_lanes_in_any_state(session, rogue, until, wo
 
 
 async def test_a_sequence_continues_after_a_failure_and_a_stop(session, rogue, until):
-    session.pool.scheduler.mode = "sequential"
+    session.pool.mode = "sequential"
     lanes = await opened(session, rogue("killed"), rogue(max_tokens=10**6, rate=50), rogue(max_tokens=2))
     session.send("hello")
     await until(lambda: lanes[1].state == "writing")
@@ -54,9 +54,9 @@ async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatc
     assert first.engine.loaded.facts["threads"] == "8"
     await opened(session, threads)
     assert await answers(session, "two") == ["4 ", "4 "]
-    session.pool.scheduler.mode = "sequential"
+    session.pool.mode = "sequential"
     assert await answers(session, "one after the other") == ["8 ", "8 "]
-    session.pool.scheduler.mode = "parallel"
+    session.pool.mode = "parallel"
     session.regenerate(first)
     await session.answered()
     assert first.answer(session.prompts[-1]).text == "8 ", "the other engines are idle"

@@ -22,8 +22,9 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.metrics import Percentiles, RunMetrics
 from paragone_workbench.runs.result import manifest
-from paragone_workbench.store import ConversationDeleted, Store, StoreError
-from paragone_workbench.store.outbox import FollowedRun, Outbox
+from paragone_workbench.store import Store
+from paragone_workbench.store.errors import ConversationDeleted, StoreError
+from paragone_workbench.store.outbox import Outbox
 
 METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=3)
 MANIFEST = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol", context=8)), "seed": 1}
@@ -113,7 +114,7 @@ def test_writing_the_same_again_changes_nothing(store):
     lane = writer.lane()
     run = writer.start(prompt_of(writer), lane)
     outbox = Outbox(writer.conversation)
-    outbox.runs[run] = FollowedRun(lane)
+    outbox.runs[run] = lane
     outbox.put_prompt(prompt)
     outbox.put_run(run)
     run.add("answer", "so far")
@@ -275,18 +276,17 @@ def test_half_a_surrogate_pair_does_no_harm(store):
 
 
 def test_large_histories_are_read_by_index(store):
-    from paragone_workbench.store import conversations as listing
-    from paragone_workbench.store import conversations as loading
     from paragone_workbench.store import search
+    from paragone_workbench.store import store as reading
 
     def plan(sql, *values):
         return [row[3] for row in store._database.rows(f"EXPLAIN QUERY PLAN {sql}", *values)]
 
     piece = "SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY position"
-    for sql in (listing._OPEN_LANES, loading._PROMPTS, loading._IMAGES, loading._LANES, piece):
+    for sql in (reading._OPEN_LANES, reading._PROMPTS, reading._IMAGES, reading._LANES, piece):
         assert not [line for line in plan(sql, 1) if line.startswith("SCAN")], sql
-    assert not [line for line in plan(loading._RUNS, 1) if line.startswith("SCAN")]
-    listed = listing._SELECT + listing._LIST.format("1")
+    assert not [line for line in plan(reading._RUNS, 1) if line.startswith("SCAN")]
+    listed = reading._SELECT + reading._LIST.format("1")
     lines = plan(listed, 2, 0.0, 0, 50)
     assert any("INDEX conversation_used ((pinned,used)" in line for line in lines), lines
     assert not any("USE TEMP B-TREE" in line for line in lines), lines

@@ -14,7 +14,7 @@ from paragone import Json, ParagoneError
 from paragone_workbench.experiments.suite import saved_prompts
 from paragone_workbench.paths import history_file, private_folder
 from paragone_workbench.store import Store, StoreError
-from paragone_workbench.store.experiment_records import Measurement, Vote, VotedAnswer
+from paragone_workbench.store.votes import Measurement, Vote, VotedAnswer
 
 GARBAGE = ["{", '[{"name": 1}]', "[" * 2000, "9" * 6000]
 

@@ -7,8 +7,8 @@ from paragone import LoadedModel, RunRequest, Token, WeightsFile
 from paragone_workbench.ids import new_id
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import manifest
-from paragone_workbench.store import Experiment, RunKey, Vote
-from paragone_workbench.store.experiment_records import VotedAnswer
+from paragone_workbench.store.experiments import Experiment, RunKey
+from paragone_workbench.store.votes import Vote, VotedAnswer
 
 EXPERIMENT = Experiment(
     name="colours.jsonl",
@@ -71,12 +71,10 @@ def test_runs_and_verdicts_are_counted(store):
     store.experiments.save(new, key(0, 0, 1), ended("x"))
     store.experiments.save(new, key(2, 0), ended("x"), verdicts[:1])
     store.experiments.save(new, key(2, 1), ended("", state="failed", error="It broke."))
-    assert set(store.experiments.counts(new)) == {
-        (0, "done", 3, 3, 1, 1),
-        (1, "failed", 1, 0, 0, 0),
-    }
-    assert store.experiments.counts(new, [2, 5]) == ((0, "done", 1, 1, 0, 0), (1, "failed", 1, 0, 0, 0))
-    assert store.experiments.counts(new, []) == ()
+    assert store.experiments.counts(new) == {0: (3, 0, 3, 1, 1), 1: (1, 1, 0, 0, 0)}
+    assert store.experiments.counts(new, [2, 5]) == {0: (1, 0, 1, 0, 0), 1: (1, 1, 0, 0, 0)}
+    assert store.experiments.counts(new, finished=["done"]) == {0: (3, 0, 3, 1, 1)}
+    assert store.experiments.counts(new, []) == {}
 
 
 def test_the_last_run_that_says_which_model_was_loaded(store):
@@ -126,11 +124,11 @@ def test_votes_outlive_their_experiment(store):
         experiment_id=new,
         prompt_index=2,
     )
-    vote_id = store.votes.add(vote)
+    assert store.votes.add(vote)
     assert store.votes.all(new) == (vote,)
     store.experiments.delete(new)
     assert store.votes.all() == (dataclasses.replace(vote, experiment_id=None),)
-    store.votes.delete(vote_id)
+    store.votes.delete(vote.id)
     assert store.votes.all() == ()
 
 

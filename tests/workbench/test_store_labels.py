@@ -13,10 +13,10 @@ from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
 from paragone import InputError
 from paragone_workbench.files.importing import add_conversation
 from paragone_workbench.paths import history_file
-from paragone_workbench.store.experiment_records import Vote, VotedAnswer
 from paragone_workbench.store.outbox import Outbox, whole_writes
 from paragone_workbench.store.records import read_query
 from paragone_workbench.store.store import Store
+from paragone_workbench.store.votes import Vote, VotedAnswer
 
 
 def written(store, text, definition=SMOL, answer="An answer.", state="done"):

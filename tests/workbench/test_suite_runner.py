@@ -16,8 +16,8 @@ from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments import suite as running_request
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.executor import SuiteEngine, SuiteObserver
 from paragone_workbench.experiments.suite import AssertionSpec
+from paragone_workbench.experiments.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.machine import describe_machine
 from paragone_workbench.paths import history_file
@@ -32,14 +32,6 @@ def keys(runs):
     return [(it.result.definition.name, it.key.prompt_index) for it in runs]
 
 
-class Remarks(SuiteObserver):
-    def __init__(self):
-        self.sentences = []
-
-    def remarked(self, sentence):
-        self.sentences.append(sentence)
-
-
 async def test_sequential_begins_each_prompt_with_another_engine(suites):
     events = await suites.run(THREE, A, B, schedule="sequential")
     assert asked(events) == ["a: x", "b: x", "b: y", "a: y", "a: z", "b: z"]
@@ -52,7 +44,7 @@ async def test_engines_that_share_a_model_are_opened_together(mode, handles):
         name="a", backend="llama_server", model="/m.gguf", options={"n_parallel": 3}
     )
     async with Workbench(mode=mode) as workbench:
-        SuiteEngine(workbench, definition, lambda: None)
+        SuiteEngine(workbench, definition, load_assertions(), lambda: None)
         assert len(workbench.engines) == handles
 
 
@@ -180,12 +172,12 @@ async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites):
 @pytest.mark.parametrize("stops", [False, True])
 async def test_a_lock_that_passes_stops_nothing_and_a_stop_ends_the_wait(suites, until, monkeypatch, stops):
     monkeypatch.setattr(database, "BUSY_S", 0.05)
-    remarks = Remarks()
-    await suites.begin(THREE, A, observer=remarks)
+    remarks: list[str] = []
+    await suites.begin(THREE, A, notify=remarks.append)
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         running = asyncio.create_task(suites.runner.run())
-        await until(lambda: remarks.sentences)
+        await until(lambda: any(remarks))
         assert not running.done()
         if stops:
             await suites.runner.stop()
@@ -193,7 +185,7 @@ async def test_a_lock_that_passes_stops_nothing_and_a_stop_ends_the_wait(suites,
             other.execute("ROLLBACK")
         await running
     await suites.runner.close()
-    assert remarks.sentences == [
+    assert [*filter(None, remarks)] == [
         "Another program keeps the history locked: the suite waits until it can save its runs."
     ]
     if stops:
@@ -216,7 +208,7 @@ async def test_judges_are_asked_after_all_runs_and_opened_once(suites):
     ]
     assert "no clear verdict" in next(it.reason for it in runs[-1].checks)
     progress = suites.runner.progress[0]
-    assert (progress.passed, progress.not_passed, progress.undecided) == (2, 3, 1)
+    assert progress.verdicts == {True: 2, False: 3, None: 1}
 
 
 async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(suites):
@@ -224,10 +216,10 @@ async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(s
     events = await suites.run(made, A, judges=[engine("judge")])
     assert asked(events)[2:] == ["judge: x X", "judge: nonsense z NONSENSE Z"]
     assert await suites.run(made, A, judges=[engine("judge")]) == []
-    assert suites.runner.progress[0].undecided == 1
+    assert suites.runner.progress[0].verdicts[None] == 1
     events = await suites.run(made, A, judges=[engine("judge")], retry_failed=True)
     assert asked(events) == ["judge: nonsense z NONSENSE Z"]
-    assert suites.runner.progress[0].undecided == 1
+    assert suites.runner.progress[0].verdicts[None] == 1
 
 
 async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(suites, monkeypatch):

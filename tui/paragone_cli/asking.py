@@ -8,7 +8,7 @@ from paragone_cli.command_line import formats, output
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
+from paragone_cli.command_line.progress import ProgressLine, Stream, print_answer
 from paragone_cli.command_line.prompt import prompt_spec
 from paragone_workbench.compare import divergence
 from paragone_workbench.compare.parity import parity_of_runs
@@ -35,13 +35,10 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
     async with interruptible(workbench) as interrupts:
         stream = None if as_json else Stream(interrupts.stop)
         with ProgressLine(workbench.engines) as progress:
-            printer = AnswerPrinter(stream, progress)
             await workbench.open_all()
-            execution = workbench.run(engine, spec, printer)
-            progress.follow(0, execution.run)
-            await execution.ended()
-        answer = execution.run
-        await printer.finish(answer)
+            answer = workbench.run(engine, spec)
+            progress.follow(0, answer)
+            await print_answer(answer, stream, progress)
     if answer.error is not None:
         output.print_error(answer.error)
     errors = [] if answer.error is None else [answer.error]
@@ -70,17 +67,16 @@ async def _compare(
     async with interruptible(workbench) as interrupts:
         with ProgressLine(engines) as progress:
             await workbench.open_all()
-            if workbench.scheduler.decision is not None:
-                output.note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.reason}")
-            executions = [workbench.run(engine, spec) for engine in engines]
-            for number, execution in enumerate(executions):
-                progress.follow(number, execution.run)
-            for number, execution in enumerate(executions):
-                await execution.ended()
+            if workbench.decision is not None:
+                output.note(f"Schedule {workbench.order}. {workbench.decision.reason}")
+            runs = [workbench.run(engine, spec) for engine in engines]
+            for number, answer in enumerate(runs):
+                progress.follow(number, answer)
+            for number, answer in enumerate(runs):
+                await answer.ended()
                 if not as_json:
                     progress.clear()
-                    _print(execution.run.result, None if number == 0 else executions[0].run.result)
-        runs = [execution.run for execution in executions]
+                    _print(answer.result, None if number == 0 else runs[0].result)
         parity = parity_of_runs(runs, workbench.registry.find)
         if as_json:
             results = [run.result for run in runs]

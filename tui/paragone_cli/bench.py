@@ -12,8 +12,7 @@ from paragone_cli.command_line import event_loop, formats, output, saved
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.measurement_progress import BenchProgress
-from paragone_workbench.measure import bench_results as results
-from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
+from paragone_workbench.measure import bench as measure
 from paragone_workbench.measure.sections import bench_sections
 
 _WIDEST, _HEIGHT = 100, 12
@@ -110,35 +109,35 @@ def put_bench(data: Mapping[str, Json]) -> None:
 
 
 def bench(args: Arguments) -> int:
-    tests = results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
-    users = results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
+    tests = measure.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
+    users = measure.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)
     definitions = context.engines(args.engines, args.settings)
-    pool = bench_pool(context.registry, definitions, args.users)
+    pool = measure.bench_pool(context.registry, definitions, args.users)
     for engine in pool.engines:
-        if reason := refusal(engine, max(args.users, default=1)):
+        if reason := measure.refusal(engine, max(args.users, default=1)):
             raise InputError(
                 reason,
                 hint="Measure the engine without --users, or its model at a server that answers several prompts at once, "
                 "such as llama-server or TabbyAPI.",
             )
-    measurement = Bench(pool, tests, users=users, repeat=args.repeat)
+    measurement = measure.Bench(pool, tests, users=users, repeat=args.repeat)
     status = event_loop.run(_measure(measurement, as_json=args.json))
     if not all(benched.is_empty for benched in measurement.engines):
-        saved.save_measurement("bench", definitions, bench_json(measurement), context.registry)
+        saved.save_measurement("bench", definitions, measure.bench_json(measurement), context.registry)
     return status
 
 
-async def _measure(bench: Bench, *, as_json: bool) -> int:
+async def _measure(bench: measure.Bench, *, as_json: bool) -> int:
     async with event_loop.interruptible(bench) as interrupts:
         with BenchProgress([benched.name for benched in bench.engines], bench.tests) as progress:
             await bench.measure(progress.begin)
     if bench.reason:
         output.note(f"One engine at a time was in memory. {bench.reason}")
     if as_json:
-        output.put_json(bench_json(bench))
+        output.put_json(measure.bench_json(bench))
     else:
-        put_bench(bench_json(bench))
+        put_bench(measure.bench_json(bench))
     for benched in bench.engines:
         for sentence in (*benched.warnings, *benched.skipped.values()):
             output.warn(sentence)

@@ -22,7 +22,8 @@ from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, S
 from paragone_workbench.choosing import choice as choices
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import assertions, comparison, executor, runner
+from paragone_workbench.experiments import assertions, comparison, runner
+from paragone_workbench.experiments.results import known_text
 from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.measure.fidelity import MeasurementStep
@@ -77,8 +78,7 @@ def progress() -> Iterator[Callable[[choices.ChoiceEvent], None]]:
                 chosen = event.request.chosen
                 if next(rounds) and chosen is not None:
                     on_event(choices.Note(f"The question is open: {counted(len(chosen), 'more prompt')}."))
-                event.observer = table = show(SuiteTable())
-                table.engines = event.progress
+                show(SuiteTable(event))
 
     with shown:
         yield on_event
@@ -131,7 +131,7 @@ def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
             output.put_line(f"  {sentence}")
     if choice.experiment is not None:
         if choice.taken:
-            output.put(f"\n{executor.known_text(choice.taken, choice.experiment.runs)}")
+            output.put(f"\n{known_text(choice.taken, choice.experiment.runs)}")
         name = f"e{choice.experiment.number}"
         output.put(f"\nSee more: paragone suite compare {name} · paragone report {name} --to report.html")
 

@@ -18,7 +18,7 @@ from paragone_workbench.measure.fidelity import sample_text
 
 
 async def _measure(args: Arguments, comparison: free_running.Comparison) -> int:
-    fidelity, answers = comparison.fidelity, comparison.answers
+    fidelity = comparison.fidelity
     async with event_loop.interruptible(comparison) as interrupts:
         with FidelityProgress() as progress:
             await comparison.measure(progress.begin)
@@ -36,9 +36,9 @@ async def _measure(args: Arguments, comparison: free_running.Comparison) -> int:
                 output.warn(sentence)
     else:
         formats.put_sections(
-            sections.fidelity_sections(data), [engine.definition.name for engine in answers.engines]
+            sections.fidelity_sections(data), [engine.definition.name for engine in comparison.engines]
         )
-    found = [*(one.error for one in (fidelity.reference, *fidelity.candidates)), *answers.errors.values()]
+    found = [*(one.error for one in fidelity.measured), *comparison.answer_errors.values()]
     errors = list({id(error): error for error in found if error is not None}.values())
     for error in errors:
         output.print_error(error)

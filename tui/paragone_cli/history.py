@@ -13,13 +13,13 @@ from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
-from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
+from paragone_cli.command_line.progress import ProgressLine, Stream, print_answer
 from paragone_cli.command_line.saved import conversation_id, open_store, opened_history, opened_store
 from paragone_workbench.compare.divergence import answer_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.files import exporting, from_experiment, importing
+from paragone_workbench.files import exporting, importing
 from paragone_workbench.ids import parse_id
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session, continue_run
@@ -53,12 +53,9 @@ async def _continue(context: CommandContext, number: int, *, as_json: bool) -> i
                 if not await lane.engine.opened():
                     raise lane.engine.error or InputError("The engine was closed while it was being opened.")
                 again = continue_run(session, lane, answer)
-                printer = AnswerPrinter(stream, progress)
-                again.subscribe(printer)
                 progress.follow(0, again)
-                await session.answered()
+                await print_answer(again, stream, progress)
             await session.saved()
-            await printer.finish(again)
         if again.error is not None:
             output.print_error(again.error)
         else:
@@ -181,7 +178,7 @@ def history_import(args: Arguments) -> int:
     found = parse_id(args.source)
     if found is not None and found.kind == "e" and found.run is not None:
         with opened_store() as store:
-            imported = [from_experiment.add_prompt(store, found.number, found.run)]
+            imported = [importing.add_prompt(store, found.number, found.run)]
         sentence = f"The prompt of {args.source} is the conversation c{imported[0].number}."
     else:
         path, context = Path(args.source), CommandContext(args)

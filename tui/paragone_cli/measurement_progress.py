@@ -9,10 +9,10 @@ from paragone.texts import counted
 from paragone_cli.command_line.formats import bar, duration, short_names
 from paragone_cli.command_line.output import note, table_lines
 from paragone_cli.command_line.progress import StatusLine
-from paragone_workbench.experiments.executor import EngineProgress, SuiteObserver, seconds_left
-from paragone_workbench.measure.bench_results import BenchStep, BenchTest
+from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments.suite_engine import EngineProgress
+from paragone_workbench.measure.bench import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import MeasurementStep
-from paragone_workbench.runs.scheduler import Scheduler
 
 
 class BenchProgress(StatusLine):
@@ -81,41 +81,34 @@ class FidelityProgress(StatusLine):
 _HEADER = ("engine", "done", "failed", "passed", "tokens/s", "")
 
 
-class SuiteTable(StatusLine, SuiteObserver):
-    """A table of the engines, which is updated in place."""
+class SuiteTable(StatusLine):
+    """A table of the engines of a suite, which is updated in place."""
 
-    def __init__(self) -> None:
+    def __init__(self, runner: SuiteRunner) -> None:
         super().__init__()
-        self.engines: Sequence[EngineProgress] = ()
-        self._at_once = False
+        runner.notify = self._notified
+        self._runner = runner
         self._doing = ""
         self.count_from(None)
 
-    def scheduled(self, scheduler: Scheduler) -> None:
-        """Print the reason for the schedule, if the mode `auto` chose the schedule."""
-        self._at_once = scheduler.order == "parallel"
-        self.count_from(self._percent)
-        if scheduler.decision is not None:
+    def _notified(self, remark: str) -> None:
+        """Print a remark; or update the table, at a limited rate, or print a line."""
+        if remark:
             self.clear()
-            note(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
-
-    def remarked(self, sentence: str) -> None:
-        self.clear()
-        note(sentence)
-
-    def follows(self, doing: str) -> None:
-        self._doing = doing
-        if self.on:
-            self._update()
-        else:
-            note(f"{doing}.")
-
-    def progressed(self) -> None:
-        """Update the table, at a limited rate, or print a line."""
-        if self.due:
+            note(remark)
+            return
+        if self._step_done is None:
+            self.count_from(self._percent)
+        if self._doing != self._runner.doing:
+            self._doing = self._runner.doing
+            if self.on:
+                self._update()
+            else:
+                note(f"{self._doing}.")
+        elif self.due:
             self._update()
         elif self.passes_step(self._percent):
-            failed = sum(engine.failed for engine in self.engines)
+            failed = sum(engine.failed for engine in self._runner.progress)
             parts = [
                 f"{self._percent}%: {self._done:,} of {self._total:,} runs",
                 f"{failed:,} failed",
@@ -124,19 +117,19 @@ class SuiteTable(StatusLine, SuiteObserver):
             note(", ".join(filter(None, parts)))
 
     def _update(self) -> None:
-        self.show(*table_lines([_HEADER, *map(self._row, self.engines)]), self._rest)
+        self.show(*table_lines([_HEADER, *map(self._row, self._runner.progress)]), self._rest)
 
     @functools.cached_property
     def _names(self) -> Mapping[str, str]:
-        return short_names(engine.name for engine in self.engines)
+        return short_names(engine.name for engine in self._runner.progress)
 
     @property
     def _done(self) -> int:
-        return sum(engine.done for engine in self.engines)
+        return sum(engine.done for engine in self._runner.progress)
 
     @property
     def _total(self) -> int:
-        return sum(engine.total for engine in self.engines)
+        return sum(engine.total for engine in self._runner.progress)
 
     @property
     def _percent(self) -> int:
@@ -147,12 +140,20 @@ class SuiteTable(StatusLine, SuiteObserver):
         """The time left, or the activity if no runs are executed."""
         if self._doing:
             return self._doing
-        left = seconds_left(self.engines, at_once=self._at_once)
-        return "" if left is None else f"{duration(left)} left"
+        now, engines = time.monotonic(), self._runner.progress
+        begun = [(it, now - it.began) for it in engines if it.began is not None and it.now]
+        if not begun:
+            return ""
+        if self._runner.at_once:
+            left = max(elapsed / engine.now * engine.left for engine, elapsed in begun)
+        else:
+            a_run = max(elapsed for _, elapsed in begun) / sum(engine.now for engine, _ in begun)
+            left = a_run * sum(engine.left for engine in engines)
+        return f"{duration(left)} left"
 
     def _row(self, progress: EngineProgress) -> tuple[str, ...]:
         engine = progress.engine
-        rate = None if engine is None else engine.tokens_per_second(time.monotonic())
+        rate = None if engine is None else engine.tokens_per_second
         return (
             self._names[progress.name],
             f"{progress.done:,}/{progress.total:,}",
@@ -164,11 +165,10 @@ class SuiteTable(StatusLine, SuiteObserver):
 
 
 def _passed(progress: EngineProgress) -> str:
-    verdicts = progress.passed + progress.not_passed
-    undecided = f"{progress.undecided:,} undecided" if progress.undecided else ""
-    return (
-        ", ".join(filter(None, (f"{progress.passed:,}/{verdicts:,}" if verdicts else "", undecided))) or "–"
-    )
+    passed, failed, unknown = (progress.verdicts[verdict] for verdict in (True, False, None))
+    shown = [f"{passed:,}/{passed + failed:,}"] if passed or failed else []
+    shown += [f"{unknown:,} undecided"] if unknown else []
+    return ", ".join(shown) or "–"
 
 
 def _state(progress: EngineProgress) -> str:

@@ -14,7 +14,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import document, executor, replay_engines
+from paragone_workbench.experiments import document, replay_engines
 from paragone_workbench.experiments import replay as replays
 from paragone_workbench.experiments.recorded_runs import RecordedRun, recorded_runs
 from paragone_workbench.files.exporting import write_report
@@ -49,33 +49,30 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
             if engine.definition.model != engine.recorded.model:
                 output.note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
         replay = replays.Replay(engines, context.registry, history)
-        results: list[replays.ReplayedRun] = []
         async with event_loop.interruptible(replay) as interrupts:
             with _Progress(replay.total) as progress:
                 async for result in replay.runs():
-                    results.append(result)
                     if not args.json:
                         progress.clear()
                         _put_run(result)
                     progress.repeated()
-        left = replay.total - len(results)
         if args.json:
-            output.put_json(replays.replay_json(target, results, skipped, replay.reports, left=left))
+            output.put_json(replay.to_json(target, skipped))
         else:
             for number, reason in skipped.items():
                 output.put_line(f"{number}  left out: {reason}")
-            for report in replay.reports:
+            for engine in replay.engines:
                 output.put()
-                output.put_line(f"{report.engine}: weights {replays.weights_sentence(report.weights)}")
-                for change in report.changes:
+                output.put_line(f"{engine.recorded.name}: weights {engine.weights.sentence}")
+                for change in engine.changes:
                     output.put_line(
                         f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip()
                     )
             output.put()
-            output.put_line(replays.replay_verdict(results, replay.reports, left=left))
+            output.put_line(replay.verdict)
         if interrupts.interrupted:
             return INTERRUPTED
-        return int(not all(result.same for result in results))
+        return int(not all(result.same for result in replay.results))
 
 
 async def _find(history: History, target: str) -> Sequence[RecordedRun]:
@@ -96,26 +93,27 @@ class _Progress(StatusLine):
 
     def __init__(self, total: int) -> None:
         super().__init__()
-        self._runs = executor.EngineProgress(name="", total=total, began=time.monotonic())
+        self._done, self._total, self._began = 0, total, time.monotonic()
         self._update()
 
     def repeated(self) -> None:
-        self._runs.done += 1
-        self._runs.now += 1
-        percent = 100 * self._runs.done // self._runs.total
+        self._done += 1
+        percent = 100 * self._done // self._total
         if self.on:
             self._update()
-        elif self._runs.left and self.passes_step(percent):
+        elif self._done < self._total and self.passes_step(percent):
             output.note(f"{percent}%: {self._text}")
 
     def _update(self) -> None:
-        self.show(self._text if self._runs.left else "comparing the weights")
+        self.show(self._text if self._done < self._total else "comparing the weights")
 
     @property
     def _text(self) -> str:
-        left = executor.seconds_left([self._runs], at_once=False)
-        rest = "" if left is None else f", {formats.duration(left)} left"
-        return f"{self._runs.done:,} of {self._runs.total:,} runs{rest}"
+        rest = ""
+        if self._done:
+            left = (time.monotonic() - self._began) / self._done * (self._total - self._done)
+            rest = f", {formats.duration(left)} left"
+        return f"{self._done:,} of {self._total:,} runs{rest}"
 
 
 def _put_run(result: replays.ReplayedRun) -> None:

@@ -14,7 +14,7 @@ from paragone.texts import install_command
 from paragone_cli.command_line import INTERRUPTED, event_loop, output
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.serving.served_engine import ServedEngines
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """`paragone suite`: runs prompts from a file on several engines. Its actions run, new, export and import."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import assertions, batches, executor, results, suite_file
+from paragone_workbench.experiments import assertions, batches, results, suite_file
 from paragone_workbench.experiments import suite as suites
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.files.exporting import write_suite
@@ -104,17 +104,13 @@ async def _export(
     files: list[Json] = []
     async with command_line.saved.opened_history() as history:
         experiment, _ = await suites.find_or_create(history, request, registry)
-        taken = await results.take_known_runs(
-            history, experiment, request, results.cell_digests(request, registry), catalog
-        )
+        taken = await results.take_known_runs(history, experiment, request, registry, catalog)
         if taken:
-            output.note(executor.known_text(taken, experiment.runs))
+            output.note(results.known_text(taken, experiment.runs))
         by_name = {definition.name: definition for definition in experiment.engines}
         for name, path in zip(names, paths, strict=True):
             engine = batches.batch_engine(by_name[name], registry)
-            requests = await batches.write_batch(
-                history, experiment, engine, path, chosen=request.chosen, retry_failed=args.retry_failed
-            )
+            requests = await batches.write_batch(history, experiment, request, engine, path)
             if not requests:
                 output.note(f"{name} has no unfinished runs; no file is written.")
                 continue
@@ -186,11 +182,11 @@ def suite_new(args: Arguments) -> int:
     path = args.file
     number = command_line.saved.conversation_id(args.source)
     with command_line.saved.opened_store() as store:
-        written = write_suite(store.load(number), path, replaces=args.force)
-    if written.with_images:
-        output.warn(f"{counted(written.with_images, 'prompt')} with images left out: a suite has no images.")
-    sentence = f"{path} has {counted(written.prompts, 'prompt')}; `paragone suite run {path}` asks them."
-    output.put_result({"file": str(path), "prompts": written.prompts}, sentence, as_json=args.json)
+        prompts, with_images = write_suite(store.load(number), path, replaces=args.force)
+    if with_images:
+        output.warn(f"{counted(with_images, 'prompt')} with images left out: a suite has no images.")
+    sentence = f"{path} has {counted(prompts, 'prompt')}; `paragone suite run {path}` asks them."
+    output.put_result({"file": str(path), "prompts": prompts}, sentence, as_json=args.json)
     return 0
 
 
@@ -209,7 +205,12 @@ async def _run(
     catalog: assertions.AssertionCatalog,
     args: Arguments,
 ) -> int:
-    executor_of = executor.LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
+    cluster = None
+    if args.on is not None:
+        from paragone_workbench.experiments.ray_engine import plan  # Ray takes a second to import
+
+        cluster = await plan(args.on, request, registry)
+        output.note(cluster.sentence)
     async with command_line.saved.opened_history() as history:
         experiment, resumed = await suites.find_or_create(history, request, registry)
         name = f"e{experiment.number}"
@@ -223,11 +224,8 @@ async def _run(
                 f"Beginning experiment {name}: e{unfinished.number}, which is not finished, differs in its prompts, "
                 "its engines or judges, their options, or the file of a model."
             )
-        with measurement_progress.SuiteTable() as table:
-            runner = SuiteRunner(
-                history, experiment, request, registry, catalog, observer=table, executor_of=executor_of
-            )
-            table.engines = runner.progress
+        runner = SuiteRunner(history, experiment, request, registry, catalog, cluster=cluster)
+        with measurement_progress.SuiteTable(runner):
             async with event_loop.interruptible(runner) as interrupts:
                 await runner.run()
         totals = await results.engine_totals(history, experiment, request.chosen)
@@ -245,7 +243,7 @@ async def _run(
             suite_results.put_totals(totals)
             if runner.taken:
                 output.put()
-                output.put(executor.known_text(runner.taken, total))
+                output.put(results.known_text(runner.taken, total))
             output.put(f"\nSee more: paragone suite show {name} · paragone report {name} --to report.html")
         for error in runner.given_up:
             output.print_error(error)
@@ -262,17 +260,6 @@ async def _run(
         if interrupts.interrupted:
             return command_line.INTERRUPTED
         return 0 if all(engine.is_clean for engine in totals) and not runner.given_up else 1
-
-
-async def _cluster(
-    address: str, request: suites.SuiteRequest, registry: Registry
-) -> Callable[[executor.SuiteWork], executor.LocalExecutor]:
-    """Return the function that creates the executor on a cluster. Raises InputError if the cluster cannot run the suite."""
-    from paragone_workbench.experiments.ray_executor import RayExecutor, plan  # Ray takes a second to import
-
-    planned = await plan(address, request, registry)
-    output.note(planned.sentence)
-    return lambda work: RayExecutor(work, planned)
 
 
 def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:

@@ -17,7 +17,7 @@ from paragone_workbench.experiments import comparison_rows, results, suite
 from paragone_workbench.experiments.comparison import SuiteComparison, compare_suite
 from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.store import Experiment, ExperimentRun, History
-from paragone_workbench.store.experiment_records import Vote
+from paragone_workbench.store.votes import Vote
 
 _HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT p50 (ms)", "tokens/s p50")
 

@@ -123,7 +123,7 @@ class ParagoneApp(program_app.ProgramApp):
 
     async def _resume(self) -> None:
         """Put the unsent prompt back, then resume the last conversation, or offer one that was interrupted."""
-        draft = await engine_commands.restore_draft(self.lanes, self.lanes.drafts)
+        draft = await engine_commands.restore_draft(self.lanes)
         await self.registry.load(self._session.backends)
         await engine_commands.resume_last(self.lanes, may_resume=self._may_resume)
         if draft is not None and draft.edits:
@@ -146,7 +146,7 @@ class ParagoneApp(program_app.ProgramApp):
         if self._has_warned or self.is_closing:
             return True
         await self.history_opening.wait_for_first_attempt()
-        problem = await self.lanes.drafts.save_now(self.history)
+        problem = await self._session.recorder.save_draft_now()
         if problem is not None:
             self._has_warned = True
             self.say(
@@ -193,7 +193,8 @@ class ParagoneApp(program_app.ProgramApp):
 
         self.engines.remember_lanes()
         await self.history_opening.end()
-        if (problem := await self.lanes.drafts.save_now(self.history)) is not None and not self._has_warned:
+        problem = await self._session.recorder.save_draft_now()
+        if problem is not None and not self._has_warned:
             self.complain(StoreError(f"The unsent prompt could not be saved. {problem}"))
         with killing_processes_late():
             await self._session.close()

@@ -150,15 +150,12 @@ def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, 
     from paragone_workbench.reporting.conversation import conversation_report
     from paragone_workbench.reporting.file import report_pieces, write
 
-    async def document() -> list[str]:
-        return [piece async for piece in conversation_document(conversation, find)]
-
     suffix = path.suffix.lower()
     if suffix not in (".json", ".md"):
         raise InputError(f"The name of {path} must end in .json or .md.")
     check_target(path, replaces=replaces)
     if suffix == ".json":
-        return write(path, asyncio.run(document()))
+        return write(path, conversation_document(conversation, find))
     return write(path, report_pieces(conversation_report(conversation, find), "md", time.time()))
 
 

@@ -9,13 +9,13 @@ _NAMESPACE = "5d0f7c1e-6f0a-4a55-9d3c-0b6c1d2e7a41"
 """The namespace of the derived ids, a UUID drawn at random."""
 
 
-def new_id(seconds: float | None = None, random: bytes | None = None) -> str:
+def new_id(seconds: float | None = None) -> str:
     """Return a UUID of version 7 (RFC 9562, section 5.7). Such ids sort by the time of their creation.
 
-    `seconds` is the time of creation in seconds since 1970, by default now. `random` has ten bytes that replace the random part.
+    `seconds` is the time of creation in seconds since 1970, by default now.
     """
     milliseconds = int((time.time() if seconds is None else seconds) * 1000)
-    tail = int.from_bytes(os.urandom(10) if random is None else random)
+    tail = int.from_bytes(os.urandom(10))
     value = (max(0, milliseconds) & (1 << 48) - 1) << 80 | tail
     value = value & ~(0xF << 76) | 7 << 76  # the version
     value = value & ~(0b11 << 62) | 0b10 << 62  # the variant

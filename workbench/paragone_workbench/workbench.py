@@ -10,9 +10,8 @@ from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import resolve, with_options
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.runs.execute import Execution
-from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.runs.scheduler import EnginePool
 
 
 class Workbench(EnginePool):
@@ -39,7 +38,7 @@ class Workbench(EnginePool):
         definition = resolve(engine, load(config).engines)
         definition = with_options(definition, options, self.registry.find(definition.backend))
         handle = self.add(definition)
-        async with self.scheduler.turn(handle):  # with some schedules, the turn opens the engine
+        async with self.turn(handle):  # with some schedules, the turn opens the engine
             self.start(handle)
             if await handle.opened():
                 return handle
@@ -48,5 +47,5 @@ class Workbench(EnginePool):
             f"The engine {definition.name} was closed while it was being opened."
         )
 
-    def ask(self, engine: EngineTask, prompt: str, *, system: str = "", **sampling: Json) -> Execution:
+    def ask(self, engine: EngineTask, prompt: str, *, system: str = "", **sampling: Json) -> Run:
         return self.run(engine, RunSpec.of_prompt(prompt, system=system, sampling=sampling))

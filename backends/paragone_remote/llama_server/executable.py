@@ -158,8 +158,7 @@ async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
     missing = [flag for flag in _NEEDED if flag not in flags]
     if len(missing) == len(_NEEDED):
         raise InputError(
-            f"{name} is not a llama-server: its --help lists none of its arguments.",
-            hint=_SET_PROGRAM,
+            f"{name} is not a llama-server: its --help lists none of its arguments.", hint=_SET_PROGRAM
         )
     if missing:
         raise InputError(
@@ -207,10 +206,7 @@ async def described(command: tuple[str, ...], name: str) -> dict[str, str]:
     """Return a program, its version and its devices, as facts for the user. Raises the same errors as `printed_by`."""
     listed = await printed_by(command, name, "--list-devices")
     if _HEADING not in listed:
-        raise InputError(
-            f"{name} is not a llama-server: it lists no devices.",
-            hint=_SET_PROGRAM,
-        )
+        raise InputError(f"{name} is not a llama-server: it lists no devices.", hint=_SET_PROGRAM)
     version = _VERSION.search(await printed_by(command, name, "--version"))
     return {
         "program": name,

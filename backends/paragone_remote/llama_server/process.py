@@ -21,7 +21,7 @@ import httpx
 
 import paragone
 from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
-from paragone.gguf import Header, check_model, parts
+from paragone.gguf import check_model, parts
 from paragone.json_values import JsonObject, flag_at, objects_at
 from paragone.network import GUARD
 from paragone.options import build
@@ -30,11 +30,11 @@ from paragone.worker.process import ProgramProcess
 from paragone_remote import options as remote_options
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteModel
-from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer
+from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
-from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_api.requests import RefusedFields
-from paragone_remote.openai_api.servers import ServerProperties, find_models, identify, identity_of
+from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
+from paragone_remote.openai_requests import RefusedFields
+from paragone_remote.openai_servers import ServerProperties, find_models, identify, identity_of
 from paragone_remote.transport import EndpointClient, connected
 
 _LOOPBACK = "127.0.0.1"
@@ -43,28 +43,33 @@ _LONGEST = 103 if sys.platform == "darwin" else 107
 """Largest length of a socket's path in bytes: sun_path of sockaddr_un, without the final null byte."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
-    origin: str
-    arguments: tuple[str, ...]
-    socket: str | None = None
+def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Endpoint:
+    """Return the address for a new server, with a key of its own: nobody else on this machine can use the server then.
+
+    The address is `port` on loopback if it is set, else a Unix socket. Raises EngineError, and InputError offline.
+    """
+    path = _socket_path() if port is None and "socket" in program.flags.get("--host", "").lower() else None
+    origin = "http://llama-server"
+    if path is None:
+        why = "a llama-server that cannot listen at a Unix socket"
+        GUARD.give_network(why if port is None else f"llama-server with port = {port}")
+        origin = f"http://{_LOOPBACK}:{_free_port(port or 0)}"
+        GUARD.name([origin])
+    url, key = f"{origin}/v1", secrets.token_urlsafe(32)
+    headers = {"authorization": f"Bearer {key}"}
+    options = remote_options.EndpointOptions()
+    return Endpoint(
+        url=url, shown=url, origin=origin, options=options, headers=headers, secrets=(key,), socket=path
+    )
 
 
-def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Listening:
-    """Return the address for a new server: `port` on loopback if it is set. Raises EngineError, and InputError offline."""
-    if port is None and "socket" in program.flags.get("--host", "").lower():
-        for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), gettempdir())):
-            path = Path(folder, f"paragone-{os.geteuid()}", f"{os.getpid()}-{secrets.token_hex(4)}.sock")
-            if len(os.fsencode(path)) <= _LONGEST and _is_private(path.parent):
-                return Listening("http://llama-server", ("--host", str(path)), str(path))
-    if port is None:
-        GUARD.give_network("a llama-server that cannot listen at a Unix socket")
-    else:
-        GUARD.give_network(f"llama-server with port = {port}")
-    port = _free_port(port or 0)
-    origin = f"http://{_LOOPBACK}:{port}"
-    GUARD.name([origin])
-    return Listening(origin, ("--host", _LOOPBACK, "--port", str(port)))
+def _socket_path() -> str | None:
+    """Return a new path in a folder for the user only; None if there is no such folder with a short path."""
+    for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), gettempdir())):
+        path = Path(folder, f"paragone-{os.geteuid()}", f"{os.getpid()}-{secrets.token_hex(4)}.sock")
+        if len(os.fsencode(path)) <= _LONGEST and _is_private(path.parent):
+            return str(path)
+    return None
 
 
 def _free_port(port: int) -> int:
@@ -171,49 +176,59 @@ class ServerProcess:
         cls,
         program: executable.LlamaServerProgram,
         arguments: Sequence[str],
-        listening: Listening,
+        options: remote_options.LlamaServerLoadOptions,
+        weights: Sequence[paragone.WeightsFile],
+        on_progress: paragone.OnProgress,
         *,
         threads: int,
         log: str | None,
-        network: bool,
     ) -> ServerProcess:
-        """Start a server. Without `network`, it can use its Unix socket only, if the system enforces that. Raises EngineError."""
-        key = secrets.token_urlsafe(32)  # with a key, nobody else on this machine can use the server
-        endpoint = Endpoint(
-            url=f"{listening.origin}/v1",
-            shown=f"{listening.origin}/v1",
-            origin=listening.origin,
-            options=remote_options.EndpointOptions(),
-            headers={"authorization": f"Bearer {key}"},
-            socket=listening.socket,
-        )
+        """Start a server, and wait until it has loaded these files. Raises EngineError, EngineCrashed or InputError.
+
+        It can use its Unix socket only, if it needs nothing else and if the system enforces that.
+        """
+        if options.rpc_servers:
+            GUARD.give_network("llama-server with rpc_servers")
+        endpoint = listen_at(program, options.port)
+        place = ["--host", endpoint.socket or _LOOPBACK]
+        if endpoint.socket is None:
+            place += ["--port", endpoint.origin.rpartition(":")[2]]
         # Other users cannot read the environment of a process, but can read its arguments.
-        environment = {**executable.child_environment(), "LLAMA_API_KEY": key}
-        command = [*program.command, *arguments, *listening.arguments]
+        environment = {**executable.child_environment(), "LLAMA_API_KEY": endpoint.secrets[0]}
         process = await ProgramProcess.start(
-            command, environment, log=log, causes=_CRASH_CAUSES, network=network or listening.socket is None
+            [*program.command, *arguments, *place],
+            environment,
+            log=log,
+            causes=_CRASH_CAUSES,
+            network=bool(options.rpc_servers) or endpoint.socket is None,
         )
-        return cls(process, endpoint, threads)
+        server = cls(process, endpoint, threads)
+        try:
+            async with EndpointClient(endpoint) as http:
+                await server._load(http, sum(file.size or 0 for file in weights), on_progress)
+                if options.draft_model is not None:
+                    await server._require_drafts(http, Path(options.draft_model).name)
+        except BaseException:
+            await server.close()
+            raise
+        return server
 
-    async def loaded(self, on_progress: paragone.OnProgress, weights: Sequence[paragone.WeightsFile]) -> None:
-        """Wait until the server has loaded these files. Raises EngineError or EngineCrashed if the server ends before."""
-        size = sum(file.size or 0 for file in weights)
+    async def _load(self, http: EndpointClient, size: int, on_progress: paragone.OnProgress) -> None:
+        """Wait until the server has loaded files of `size` bytes. Raises the error of a server that ends before."""
         fraction = 0.0
-        async with EndpointClient(self.endpoint) as http:
-            while not await self._is_ready(http):
-                if await self.process.ended(_POLL_S):
-                    raise self.error()
-                loaded = min(0.99, self._peak_memory() / max(size, 1))
-                if loaded > fraction:
-                    fraction = loaded
-                    on_progress(paragone.LoadProgress(fraction=fraction))
+        while not await self._is_ready(http):
+            if await self.process.ended(_POLL_S):
+                raise self.error()
+            loaded = min(0.99, self._peak_memory() / max(size, 1))
+            if loaded > fraction:
+                fraction = loaded
+                on_progress(paragone.LoadProgress(fraction=fraction))
 
-    async def require_drafts(self, draft_model: str) -> None:
+    async def _require_drafts(self, http: EndpointClient, draft_model: str) -> None:
         """Raise InputError if the server has dropped the draft model: it then runs without one."""
         slots: list[JsonObject] = []
-        async with EndpointClient(self.endpoint) as http:
-            with contextlib.suppress(*FAULTS, ValueError):  # an older server has no /slots, but its log
-                slots = objects_at(json.loads((await http.get(f"{self.endpoint.origin}/slots")).text))
+        with contextlib.suppress(*FAULTS, ValueError):  # an older server has no /slots, but its log
+            slots = objects_at(json.loads((await http.get(f"{self.endpoint.origin}/slots")).text))
         dropped = any(flag_at(slot, "speculative") is False for slot in slots)
         problem = "llama-server does not use it"
         for _ in range(round(_END_S / _POLL_S)):  # a thread of the server writes the log, perhaps later
@@ -342,11 +357,11 @@ class LlamaServerEngine(OpenAIEngine):
     ) -> paragone.RunSettings:
         return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
 
-    async def _fault(self, error: Exception, *, begun: bool) -> Fault:
+    async def _explained(self, error: Exception, *, begun: bool) -> paragone.ParagoneError:
         broken = isinstance(error, httpx.TransportError | IncompleteAnswer)
         if broken and await self._server_process.process.ended(_END_S):
-            return Fault(self._server_process.error())
-        return await super()._fault(error, begun=begun)
+            return self._server_process.error()
+        return await super()._explained(error, begun=begun)
 
     async def ended(self) -> paragone.ParagoneError:
         await self._server_process.process.ended()
@@ -375,60 +390,21 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     arguments = executable.command_line(options, program, model=path, alias=alias, threads=threads)
     weights = _weights(path, options)
 
-    async def start(on_progress: paragone.OnProgress) -> ServerProcess:
-        if options.rpc_servers:
-            GUARD.give_network("llama-server with rpc_servers")
-        listening = listen_at(program, options.port)
-        process = await ServerProcess.start(
-            program, arguments, listening, threads=threads, log=request.log, network=bool(options.rpc_servers)
+    def start(on_progress: paragone.OnProgress) -> Awaitable[ServerProcess]:
+        return ServerProcess.start(
+            program, arguments, options, weights, on_progress, threads=threads, log=request.log
         )
-        try:
-            await process.loaded(on_progress, weights)
-            if options.draft_model is not None:
-                await process.require_drafts(Path(options.draft_model).name)
-        except BaseException:
-            await process.close()
-            raise
-        return process
 
     async with contextlib.AsyncExitStack() as share:
-        server = shared_server((program.key, path, options), options.n_parallel, start, on_progress)
-        process = await share.enter_async_context(server)
-        return await _engine(process, share, path, header, program, options, alias, weights)
-
-
-async def _engine(
-    process: ServerProcess,
-    share: contextlib.AsyncExitStack,
-    path: Path,
-    header: Header,
-    program: executable.LlamaServerProgram,
-    options: remote_options.LlamaServerLoadOptions,
-    alias: str,
-    weights: tuple[paragone.WeightsFile, ...],
-) -> LlamaServerEngine:
-    async with connected(process.endpoint) as http:
+        shared = shared_server((program.key, path, options), options.n_parallel, start, on_progress)
+        process = await share.enter_async_context(shared)
+        http = await share.enter_async_context(connected(process.endpoint))
         listed = await find_models(http)
         server = await identify(http)
         # The model continues plain text if it has no chat template, or if the options set an empty one.
         template = options.chat_template
         raw = not (header.values.get("tokenizer.chat_template") if template is None else template)
-        facts = {
-            "server": server.title,
-            "origin": program.name,
-            **server.facts,
-            **executable.build_in_version(await executable.printed(program, "--version")),
-        }
-        if (parameters := next((info.parameters for info in listed), None)) is not None:
-            facts["parameters"] = str(parameters)
-        facts |= facts_in_log(process.process.output())
-        facts |= {"LoRA adapter": "none", "threads": str(process.threads)}
-        if options.lora is not None:
-            facts["LoRA adapter"] = f"{Path(options.lora).name}, strength {options.lora_scale:g}"
-        if options.draft_model is not None:
-            facts["draft model"] = Path(options.draft_model).name
-        if server.template and not raw:
-            facts["chat template"] = remote_options.lines(server.template)
+        parameters = next((info.parameters for info in listed), None)
         name = header.name or path.stem
         sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
         loaded = paragone.LoadedModel(
@@ -442,12 +418,35 @@ async def _engine(
             capabilities=replace(
                 remote_options.CAPABILITIES, embeddings=await computes_embeddings(http, server, alias)
             ),
-            facts=facts,
+            facts={
+                "server": server.title,
+                "origin": program.name,
+                **server.facts,
+                **executable.build_in_version(await executable.printed(program, "--version")),
+                **({} if parameters is None else {"parameters": str(parameters)}),
+                **facts_in_log(process.process.output()),
+                **_facts_of_options(options, threads),
+                **(
+                    {"chat template": remote_options.lines(server.template)}
+                    if server.template and not raw
+                    else {}
+                ),
+            },
             weights=weights,
         )
-        identity = identity_of(alias, listed, server)
-        model = RemoteModel(http=http, model=alias, loaded=loaded, identity=identity)
+        model = RemoteModel(
+            http=http, model=alias, loaded=loaded, identity=identity_of(alias, listed, server)
+        )
         return LlamaServerEngine(model, process, share.pop_all(), server=server, raw=raw)
+
+
+def _facts_of_options(options: remote_options.LlamaServerLoadOptions, threads: int) -> dict[str, str]:
+    facts = {"LoRA adapter": "none", "threads": str(threads)}
+    if options.lora is not None:
+        facts["LoRA adapter"] = f"{Path(options.lora).name}, strength {options.lora_scale:g}"
+    if options.draft_model is not None:
+        facts["draft model"] = Path(options.draft_model).name
+    return facts
 
 
 def _weights(path: Path, options: remote_options.LlamaServerLoadOptions) -> tuple[paragone.WeightsFile, ...]:

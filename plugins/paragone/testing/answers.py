@@ -5,18 +5,13 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 
 import pytest
 
 from paragone import errors, requests, wire
-from paragone.backend import Backend
 from paragone.events import Caution, Event, PromptProgress, RunSettings, Token
 from paragone.options import build, describe
 from paragone.testing import runs
-from paragone.testing.opening import ignore
-from paragone.testing.runs import refused
-from paragone.testing.subject import CheckedRun, ConformanceFixtures, Subject
 
 LIMITS = (1, 2, 3, 4)
 """Values of max_tokens to test."""
@@ -32,55 +27,52 @@ SCHEMA = json.dumps(
 )
 """A JSON schema that short answers follow."""
 
+NO_VALUE: wire.Json = {"no": "option"}
+"""A value that every option must refuse."""
 
-class AnswerChecks(ConformanceFixtures):
-    """Runs that are not stopped."""
 
-    async def test_events_come_in_order(self, subject: Subject) -> None:
-        """A run yields prompt progress, then tokens, then one Finish, each with its time."""
+class AnswerChecks(runs.ConformanceFixtures):
+    """Runs: complete ones, the settings that they report, ways to end them, and what must be refused."""
+
+    async def test_events_come_in_order(self, subject: runs.Subject) -> None:
+        """A run yields prompt progress, then tokens, then one Finish, each with its time.
+
+        The durations that the engine reports are in seconds and not longer than the run.
+        """
         started = time.monotonic()
         events = await subject.answer(subject.asked())
+        ended = time.monotonic()
         times = [event.time for event in events if not isinstance(event, Caution | RunSettings)]
-        assert started <= times[0] <= times[-1] <= time.monotonic(), (
+        assert started <= times[0] <= times[-1] <= ended, (
             "event times must be values of time.monotonic() when the event happens"
         )
+        timings = runs.finish_of(events).timings
+        durations = (timings.prefill_s or 0) + (timings.decode_s or 0)
+        assert durations <= 1.1 * (ended - started) + 0.1, (
+            f"{timings}, but the run took {ended - started:.3f} s"
+        )
 
-    async def test_usage_agrees_with_the_events(self, subject: Subject) -> None:
+    async def test_usage_agrees_with_the_events(self, subject: runs.Subject) -> None:
         """The token counts of the prompt, the cache and the answer agree with the events."""
         events = await subject.answer(subject.asked("Say hello to everyone."))
         usage = runs.finish_of(events).usage
         prompt, cached, completion = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
         assert prompt is None or prompt > 0, f"{prompt} prompt tokens"
-        assert cached is None or 0 <= cached <= (prompt or cached), (
-            f"{cached} cached tokens, but {prompt} prompt tokens"
-        )
+        assert cached is None or cached <= (prompt or cached), f"{cached} cached tokens of {prompt}"
         for event in events:
             if isinstance(event, PromptProgress) and prompt is not None:
-                assert event.total == prompt, (
-                    f"prompt progress counts {event.total} tokens, usage counts {prompt}"
-                )
+                assert event.total == prompt, f"prompt progress counts {event.total} tokens, usage {prompt}"
         if completion is not None:
             tokens = runs.tokens_of(events)
-            whole = [token for token in tokens if token.id is not None]
-            if whole:  # some engines count the token that ends the answer
-                assert completion - len(whole) in (0, 1), (
-                    f"{len(whole)} tokens were sent, usage counts {completion}"
-                )
-            pieces = [token for token in tokens if token.text]
-            assert whole or completion >= len(pieces), (
-                f"{len(pieces)} pieces were sent, usage counts {completion} tokens"
+            whole = len([token for token in tokens if token.id is not None])
+            pieces = len([token for token in tokens if token.text])
+            # Some engines count the token that ends the answer.
+            assert not whole or completion - whole in (0, 1), (
+                f"{whole} tokens sent, usage counts {completion}"
             )
+            assert whole or completion >= pieces, f"{pieces} pieces sent, usage counts {completion} tokens"
 
-    async def test_timings_fit_in_the_run(self, subject: Subject) -> None:
-        """The durations that the engine reports are in seconds and not longer than the run."""
-        started = time.monotonic()
-        timings = runs.finish_of(await subject.answer(subject.asked())).timings
-        took = time.monotonic() - started
-        durations = [seconds for seconds in (timings.prefill_s, timings.decode_s) if seconds is not None]
-        assert all(seconds >= 0 for seconds in durations), f"a negative duration: {timings}"
-        assert sum(durations) <= 1.1 * took + 0.1, f"{timings}, but the run took {took:.3f} s"
-
-    async def test_an_answer_can_be_limited(self, subject: Subject) -> None:
+    async def test_an_answer_can_be_limited(self, subject: runs.Subject) -> None:
         """The option `max_tokens`, if any, ends the answer, and the reason of the Finish is `length`."""
         runs.needs(subject.has_option("max_tokens"), "the backend has no sampling option max_tokens")
         cut = False
@@ -100,17 +92,14 @@ class AnswerChecks(ConformanceFixtures):
         assert full < len(LIMITS), "answers that reach max_tokens end with 'stop' instead of 'length'"
         runs.needs(cut, "the model ends its answers before max_tokens is reached")
 
-    async def test_a_json_schema_is_followed(self, subject: Subject) -> None:
+    async def test_a_json_schema_is_followed(self, subject: runs.Subject) -> None:
         """The option `json_schema`, if any, makes answers follow the schema. An invalid schema raises InputError."""
         runs.needs(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
         for wrong in ("{", "[]", '{"type": "text"}'):
-            with pytest.raises(errors.InputError) as refused:
-                await subject.run(subject.asked(also={"json_schema": wrong}))
-            runs.check_error(refused.value)
-        events = await subject.answer(
-            subject.asked("Describe a woman.", {"json_schema": SCHEMA, "max_tokens": 100})
-        )
-        answer = runs.text_of(events)
+            work = subject.run(subject.asked(also={"json_schema": wrong}))
+            await runs.refused(work, kind=errors.InputError)
+        also: runs.Sampling = {"json_schema": SCHEMA, "max_tokens": 100}
+        answer = runs.text_of(await subject.answer(subject.asked("Describe a woman.", also)))
         try:
             found = json.loads(answer)
         except ValueError:
@@ -118,7 +107,7 @@ class AnswerChecks(ConformanceFixtures):
         fits = isinstance(found, dict) and found.get("name") in NAMES and found.get("age") in AGES
         assert fits, f"the answer does not follow the JSON schema: {answer!r}"
 
-    async def test_every_kind_of_message_is_taken(self, subject: Subject) -> None:
+    async def test_every_kind_of_message_is_taken(self, subject: runs.Subject) -> None:
         """A conversation can have a system message and earlier turns with thinking."""
         messages = (
             requests.Message(role="system", text="You are brief."),
@@ -128,7 +117,7 @@ class AnswerChecks(ConformanceFixtures):
         )
         await subject.answer(requests.RunRequest(messages=messages, sampling=subject.sampling))
 
-    async def test_an_answer_is_continued(self, subject: Subject) -> None:
+    async def test_an_answer_is_continued(self, subject: runs.Subject) -> None:
         """With the capability `continues`, the answer continues a final assistant message.
 
         Without this capability, the run raises an InputError, or begins a new answer.
@@ -148,10 +137,8 @@ class AnswerChecks(ConformanceFixtures):
         events = await run
         codes = [event.code for event in events if isinstance(event, Caution)]
         assert "may-not-continue" not in codes, "the backend declares `continues`, and warns"
-        prompts = [event.prompt for event in events if isinstance(event, RunSettings) and event.prompt]
-        assert all(prompt.endswith(begun) for prompt in prompts), (
-            f"the prompt ends with {prompts[0][-40:]!r}, and not with the text to continue"
-        )
+        prompt = runs.settings_of(events).prompt or begun
+        assert prompt.endswith(begun), f"the prompt ends with {prompt[-40:]!r}, not {begun!r}"
 
     @pytest.mark.parametrize(
         "text",
@@ -162,20 +149,11 @@ class AnswerChecks(ConformanceFixtures):
         ],
         ids=["languages", "clusters", "markup"],
     )
-    async def test_any_text_is_accepted(self, subject: Subject, text: str) -> None:
+    async def test_any_text_is_accepted(self, subject: runs.Subject, text: str) -> None:
         """A prompt can contain any script, and text that looks like markup or control tokens."""
         await subject.answer(subject.asked(text))
 
-    async def test_a_seed_reproduces_an_answer(self, subject: Subject) -> None:
-        """With the capability `seed`, two cold runs with the same seed give the same answer."""
-        runs.needs(subject.able.seed and subject.has_option("seed"), "the backend does not declare `seed`")
-        request = subject.asked("Tell me of the sea.", {"seed": 7}, cold=True)
-        first = await subject.answer(request)
-        await subject.answer(subject.asked("And now of the sky.", {"seed": 8}))
-        again = await subject.answer(request)
-        assert runs.text_of(again) == runs.text_of(first)
-
-    async def test_a_cold_run_reuses_nothing(self, subject: Subject) -> None:
+    async def test_a_cold_run_reuses_nothing(self, subject: runs.Subject) -> None:
         """A cold run of a local engine processes its whole prompt."""
         runs.needs(subject.able.local, "the backend is not local")
         await subject.answer(subject.asked())
@@ -183,7 +161,7 @@ class AnswerChecks(ConformanceFixtures):
         assert runs.finish_of(events).usage.cached_tokens in (None, 0)
         assert all(event.cached == 0 for event in events if isinstance(event, PromptProgress))
 
-    async def test_the_event_loop_is_not_blocked(self, subject: Subject) -> None:
+    async def test_the_event_loop_is_not_blocked(self, subject: runs.Subject) -> None:
         """A run does not block the event loop while it waits for the model."""
         turns = 0
 
@@ -205,16 +183,9 @@ class AnswerChecks(ConformanceFixtures):
             task.cancel()
         assert taken, "the backend blocks the event loop during the answer"
 
-
-class ReportChecks(ConformanceFixtures):
-    """The RunSettings event, for engines that report it."""
-
-    async def test_a_run_reports_its_settings(self, subject: Subject) -> None:
+    async def test_a_run_reports_its_settings(self, subject: runs.Subject) -> None:
         """A run reports values of the backend's options, including the values that the request sets."""
-        settings = settings_of(await subject.answer(subject.asked()))
-        assert not subject.able.seed or settings.seed is not None, (
-            "the backend declares `seed`, but reports none"
-        )
+        settings = runs.settings_of(await subject.answer(subject.asked()))
         assert settings.prompt_ids is None, "prompt_ids were not requested"
         assert settings.threads is None or settings.threads > 0, f"{settings.threads} threads"
         reported = settings.sampling or {}
@@ -223,16 +194,12 @@ class ReportChecks(ConformanceFixtures):
         assert reported.keys() <= names, f"unknown options: {sorted(reported.keys() - names)}"
         values, wanted = build(options, reported), build(options, subject.sampling)
         for name in subject.sampling.keys() & reported.keys():
-            assert getattr(values, name) == getattr(wanted, name), (
-                f"{name!r} was requested with another value"
-            )
+            assert getattr(values, name) == getattr(wanted, name), f"another value of {name!r} was requested"
         if "seed" in reported and settings.seed is not None:
-            assert reported["seed"] == settings.seed, (
-                f"different seeds: {reported['seed']} in sampling, {settings.seed} in seed"
-            )
+            assert reported["seed"] == settings.seed, f"two seeds: {reported['seed']} and {settings.seed}"
 
-    async def test_the_reported_seed_reproduces_the_answer(self, subject: Subject) -> None:
-        """A cold run with the reported seed gives the same answer."""
+    async def test_the_reported_seed_reproduces_the_answer(self, subject: runs.Subject) -> None:
+        """With the capability `seed`, a cold run with the reported seed gives the same answer, whatever ran in between."""
         runs.needs(subject.able.seed, "the backend does not declare `seed`")
         assert subject.has_option("seed"), (
             "a backend that declares `seed` needs a sampling option of that name"
@@ -240,39 +207,33 @@ class ReportChecks(ConformanceFixtures):
         free = {name: value for name, value in subject.sampling.items() if name != "seed"}
         request = dataclasses.replace(subject.asked("Tell me of the sea.", cold=True), sampling=free)
         first = await subject.answer(request)
-        seed = settings_of(first).seed
+        seed = runs.settings_of(first).seed
         assert seed is not None, "the backend declares `seed`, but reports none"
-        again = dataclasses.replace(request, sampling={**free, "seed": seed})
-        assert runs.text_of(await subject.answer(again)) == runs.text_of(first), (
-            f"the seed {seed} does not reproduce the answer"
-        )
+        await subject.answer(subject.asked("And now of the sky.", {"seed": 8}))
+        again = await subject.answer(dataclasses.replace(request, sampling={**free, "seed": seed}))
+        assert runs.text_of(again) == runs.text_of(first), f"the seed {seed} does not reproduce the answer"
 
-    async def test_prompt_ids_come_on_request(self, subject: Subject) -> None:
+    async def test_prompt_ids_come_on_request(self, subject: runs.Subject) -> None:
         """The reported text and ids of the prompt, if any, equal the results of `tokenize`."""
         request = dataclasses.replace(subject.asked(), prompt_ids=True)
-        settings = settings_of(await subject.answer(request))
-        if not subject.able.tokenize:
-            return
-        tokenized = await subject.prompt_of(request)
-        if settings.prompt is not None and tokenized.text is not None:
-            assert settings.prompt == tokenized.text
-        if settings.prompt_ids is not None:
-            assert settings.prompt_ids == tokenized.ids
+        settings = runs.settings_of(await subject.answer(request))
+        if subject.able.tokenize:
+            tokenized = await subject.prompt_of(request)
+            assert settings.prompt in (None, tokenized.text) or tokenized.text is None
+            assert settings.prompt_ids in (None, tokenized.ids)
 
-    async def test_a_plain_text_is_continued(self, subject: Subject) -> None:
+    async def test_a_plain_text_is_continued(self, subject: runs.Subject) -> None:
         """A run without messages continues the plain text, without a chat template."""
         runs.needs(subject.able.plain_text, "the backend does not declare `plain_text`")
         request = requests.RunRequest(
             messages=(), text="The sea is deep, and", sampling=subject.sampling, prompt_ids=True
         )
-        settings = settings_of(await subject.answer(request))
-        if settings.prompt is not None:
-            assert settings.prompt == request.text, f"the prompt is {settings.prompt!r}"
+        settings = runs.settings_of(await subject.answer(request))
+        assert settings.prompt in (None, request.text), f"the prompt is {settings.prompt!r}"
         if settings.prompt_ids is not None and subject.able.tokenize:
-            ids = await subject.ids_of(request.text)
-            assert settings.prompt_ids == ids, "the prompt is not the plain text"
+            assert settings.prompt_ids == await subject.ids_of(request.text), "the prompt is another text"
 
-    async def test_tokens_are_continued(self, subject: Subject) -> None:
+    async def test_tokens_are_continued(self, subject: runs.Subject) -> None:
         """A run without messages and text continues the given tokens, and the engine adds no tokens."""
         runs.needs(
             subject.able.token_ids and subject.able.tokenize,
@@ -281,44 +242,34 @@ class ReportChecks(ConformanceFixtures):
         ids = await subject.ids_of("The sea is deep, and")
         request = requests.RunRequest(messages=(), ids=ids, sampling=subject.sampling, prompt_ids=True)
         events = await subject.answer(request)
-        settings = settings_of(events)
-        assert settings.prompt_ids in (None, ids), "the prompt is not the given tokens"
+        assert runs.settings_of(events).prompt_ids in (None, ids), "the prompt is not the given tokens"
         assert runs.finish_of(events).usage.prompt_tokens in (None, len(ids))
 
-
-def settings_of(events: Sequence[Event]) -> RunSettings:
-    """Return the settings that a run reported; empty settings if it reported none."""
-    return next((event for event in events if isinstance(event, RunSettings)), RunSettings())
-
-
-class StoppingChecks(ConformanceFixtures):
-    """Calling `stop`, closing the stream, and cancelling the task."""
-
-    async def test_stop_ends_a_run(self, subject: Subject, long_sampling: runs.Sampling) -> None:
+    async def test_stop_ends_a_run(self, subject: runs.Subject, long_sampling: runs.Sampling) -> None:
         """A run that is stopped during its answer ends with a Finish whose reason is `cancelled`."""
         await subject.stops(lambda: subject.engine.run(runs.asked(runs.COUNTING, long_sampling)), tokens=3)
 
-    async def test_stop_ends_a_run_at_its_start(self, subject: Subject, long_sampling: runs.Sampling) -> None:
+    async def test_stop_ends_a_run_at_its_start(
+        self, subject: runs.Subject, long_sampling: runs.Sampling
+    ) -> None:
         """A run that is stopped at its first event, during a long prompt, ends with the reason `cancelled`."""
-        room = subject.engine.loaded.context if subject.able.local else None
-        text = runs.words(min(3000, room // 3) if room else 100)
+        text = subject.long_text(3000) if subject.able.local else runs.words(100)
         request = runs.asked(f"{runs.COUNTING} {text}", long_sampling)
         await subject.stops(lambda: subject.engine.run(request), tokens=0)
 
-    async def test_stop_without_a_run_does_nothing(self, subject: Subject) -> None:
+    async def test_stop_without_a_run_does_nothing(self, subject: runs.Subject) -> None:
         """`stop` without a run has no effect on the next run."""
         await runs.within(self.grace, "stopping nothing", subject.engine.stop())
         await subject.still_answers()
 
     async def test_closing_the_stream_stops_the_engine(
-        self, subject: Subject, long_sampling: runs.Sampling
+        self, subject: runs.Subject, long_sampling: runs.Sampling
     ) -> None:
         """Closing the generator of a run stops the run."""
 
         async def leave() -> float:
-            async with contextlib.aclosing(
-                subject.engine.run(runs.asked(runs.COUNTING, long_sampling))
-            ) as stream:
+            stream = subject.engine.run(runs.asked(runs.COUNTING, long_sampling))
+            async with contextlib.aclosing(stream):
                 async for event in stream:
                     if isinstance(event, Token):
                         break
@@ -330,79 +281,64 @@ class StoppingChecks(ConformanceFixtures):
         await subject.still_answers()
 
     async def test_cancelling_the_task_stops_the_engine(
-        self, subject: Subject, long_sampling: runs.Sampling
+        self, subject: runs.Subject, long_sampling: runs.Sampling
     ) -> None:
         """A task that is cancelled while it waits for an event of a run ends soon with CancelledError."""
 
-        async def cancel(run: CheckedRun) -> bool:
-            run.task.cancel()
+        async def cancel(events: list[Event], task: asyncio.Task[None]) -> bool:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await runs.within(self.grace, "ending a cancelled run", run.task)
-            assert run.task.cancelled(), "run() did not pass on CancelledError"
+                await runs.within(self.grace, "ending a cancelled run", task)
+            assert task.cancelled(), "run() did not pass on CancelledError"
             return True
 
         request = runs.asked(runs.COUNTING, long_sampling)
         await subject.interrupted(lambda: subject.engine.run(request), 3, cancel)
 
-
-NO_VALUE: wire.Json = {"no": "option"}
-"""A value that every option must refuse."""
-
-
-class RefusalChecks(ConformanceFixtures):
-    """Invalid options, models and prompts."""
-
-    async def test_an_unknown_option_is_refused(
-        self, backend: Backend, opening: requests.OpenRequest
-    ) -> None:
-        """The error for an unknown load option contains its name."""
-        await self.refuses_to_open(backend, opening, "no_such_option", 1)
-
-    async def test_a_bad_option_is_refused(self, backend: Backend, opening: requests.OpenRequest) -> None:
-        """The error for an invalid value of a load option contains the option's name."""
-        for info in describe(backend.load_options)[:1]:
-            await self.refuses_to_open(backend, opening, info.name, NO_VALUE)
-
-    async def test_an_unknown_model_is_refused(self, backend: Backend, opening: requests.OpenRequest) -> None:
-        """The error for an unknown model contains its name."""
-        wrong = dataclasses.replace(opening, model="no-such-model")
-        work = backend.open(wrong, ignore)
-        await refused(
-            runs.within(self.patience, "refusing to open", work), "no-such-model", kind=errors.ParagoneError
+    async def test_what_cannot_be_opened_is_refused(self, subject: runs.Subject) -> None:
+        """The error for an unknown model, an unknown load option or an invalid value contains its name."""
+        opening = subject.opening
+        await self.refuses_to_open(
+            subject,
+            dataclasses.replace(opening, model="no-such-model"),
+            "no-such-model",
+            errors.ParagoneError,
         )
+        wrong = {"no_such_option": 1} | {
+            info.name: NO_VALUE for info in describe(subject.backend.load_options)[:1]
+        }
+        for name, value in wrong.items():
+            request = dataclasses.replace(opening, options={**opening.options, name: value})
+            await self.refuses_to_open(subject, request, name, errors.InputError)
 
-    async def test_an_unknown_sampling_option_is_refused(self, subject: Subject) -> None:
-        """The error for an unknown sampling option contains its name, and the engine still works."""
-        await self.refuses_to_run(subject, "no_such_option", 1)
+    async def refuses_to_open(
+        self,
+        subject: runs.Subject,
+        request: requests.OpenRequest,
+        name: str,
+        kind: type[errors.ParagoneError],
+    ) -> None:
+        """Check that opening raises an error of this kind that contains this name."""
+        work = subject.backend.open(request, lambda progress: None)
+        await runs.refused(subject.within("refusing to open", work), name, kind=kind)
+
+    async def test_an_invalid_sampling_option_is_refused(self, subject: runs.Subject) -> None:
+        """The error for an unknown sampling option or an invalid value contains its name, and the engine still works."""
+        wrong = {"no_such_option": 1} | {info.name: NO_VALUE for info in describe(subject.backend.sampling)}
+        for name, value in wrong.items():
+            work = subject.run(subject.asked("Hello?", {name: value}), "refusing to run")
+            await runs.refused(work, name, kind=errors.InputError)
         await subject.still_answers()
 
-    async def test_a_bad_sampling_option_is_refused(self, subject: Subject) -> None:
-        """The error for an invalid sampling value contains the option's name, and the engine still works."""
-        for info in describe(subject.backend.sampling):
-            await self.refuses_to_run(subject, info.name, NO_VALUE)
-        await subject.still_answers()
-
-    async def test_a_prompt_beyond_the_context_is_refused(self, subject: Subject) -> None:
+    async def test_a_prompt_beyond_the_context_is_refused(self, subject: runs.Subject) -> None:
         """A local engine refuses a prompt that is too long, and does not cut it. The error reports the prompt's length."""
         context = subject.engine.loaded.context or 0
         runs.needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
         request = subject.asked(runs.words(context + 1))
-        error = await refused(subject.run(request, "refusing the prompt"), kind=errors.ContextOverflow)
+        work = subject.run(request, "refusing the prompt")
+        error = await runs.refused(work, kind=errors.ContextOverflow)
         assert error.context == context
         assert error.tokens >= context, f"ContextOverflow for {error.tokens} tokens, which fit in {context}"
         if subject.able.tokenize:
             assert error.tokens == len((await subject.prompt_of(request)).ids)
         await subject.still_answers()
-
-    async def refuses_to_open(
-        self, backend: Backend, opening: requests.OpenRequest, name: str, value: wire.Json
-    ) -> None:
-        """Check that opening with this value of an option raises an InputError that names the option."""
-        wrong = dataclasses.replace(opening, options={**opening.options, name: value})
-        work = backend.open(wrong, ignore)
-        await refused(runs.within(self.patience, "refusing to open", work), name, kind=errors.InputError)
-
-    async def refuses_to_run(self, subject: Subject, name: str, value: wire.Json) -> None:
-        """Check that a run with this value of an option raises an InputError that names the option."""
-        work = subject.run(subject.asked("Hello?", {name: value}), "refusing to run")
-        await refused(work, name, kind=errors.InputError)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from paragone import backend, errors, requests
+from paragone import errors, requests
 from paragone.events import Alternative, Event, PromptProgress, Token
 from paragone.testing import runs
-from paragone.testing.subject import ConformanceFixtures, Subject
 
 SLACK = runs.FLOOR
 """Allowed error of a log-probability in nats, because engines compute in single precision."""
@@ -19,18 +18,20 @@ SLACK = runs.FLOOR
 FIXED = {"max_tokens": 32, "seed": 7}
 """Options of an answer that is scored."""
 
+TEXT = "The sea is deep, 海は深い, and the sky is high above it."
 
-class ProbabilityChecks(ConformanceFixtures):
-    """The method `tokenize`, and log-probabilities of runs."""
 
-    async def test_tokens_agree_with_the_run(self, subject: Subject) -> None:
+class ProbabilityChecks(runs.ConformanceFixtures):
+    """Tokens, log-probabilities of runs, scores, distributions, and likeliest tokens."""
+
+    async def test_tokens_agree_with_the_run(self, subject: runs.Subject) -> None:
         """`tokenize` counts as many tokens as the run's prompt has. Backends without `tokenize` raise an error."""
         request = subject.asked("How long is this prompt?")
         if not subject.able.tokenize:
             await runs.refused(subject.prompt_of(request), kind=errors.ParagoneError)
             return
         tokenized = await subject.prompt_of(request)
-        runs.check_plain(tokenized)
+        runs.check_value(tokenized)
         assert tokenized.ids, "the prompt has no tokens"
         counted = await subject.tokenize(requests.TokenizeRequest(messages=request.messages, count_only=True))
         assert counted.length == len(tokenized.ids), (
@@ -44,7 +45,7 @@ class ProbabilityChecks(ConformanceFixtures):
             f"{len(tokenized.ids)} tokens when tokenized, {usage.prompt_tokens} in the run"
         )
 
-    async def test_a_text_is_tokenized(self, subject: Subject) -> None:
+    async def test_a_text_is_tokenized(self, subject: runs.Subject) -> None:
         """A plain text has the same tokens each time, and a longer text has more tokens."""
         runs.needs(subject.able.tokenize, "the backend does not tokenize")
         text = "The sea is deep."
@@ -58,29 +59,30 @@ class ProbabilityChecks(ConformanceFixtures):
         if once.text is not None:
             assert text in once.text, f"the tokenized text is {once.text!r}"
 
-    @pytest.mark.parametrize("top", [0, 3])
-    async def test_log_probabilities_come_on_request(self, subject: Subject, top: int) -> None:
+    @pytest.mark.parametrize("top", [None, 0, 3])
+    async def test_log_probabilities_come_on_request(self, subject: runs.Subject, top: int | None) -> None:
         """Tokens have log-probabilities and alternatives on request, if the backend has the capability `logprobs`."""
-        request = subject.asked(logprobs=top)
-        if not subject.able.logprobs:
-            try:
-                check_bare(await subject.run(request), "the backend does not declare log-probabilities")
-            except errors.ParagoneError as error:
-                runs.check_error(error)
+        try:
+            events = await subject.run(subject.asked(logprobs=top))
+        except errors.ParagoneError as error:
+            if top is None or subject.able.logprobs:
+                raise
+            runs.check_error(error)
             return
-        events = await subject.run(request)
+        tokens = runs.tokens_of(events)
+        if top is None or not subject.able.logprobs:
+            for token in tokens:
+                bare = token.logprob is None and not token.top
+                assert bare, f"not requested, or not declared, but this was sent: {token!r}"
+            return
         runs.check_events(events)
-        known = [token for token in runs.tokens_of(events) if token.logprob is not None]
+        known = [token for token in tokens if token.logprob is not None]
         assert known, "no token has a log-probability"
-        for token in runs.tokens_of(events):
+        for token in tokens:
             assert token.logprob is not None or token.id is None, f"no log-probability: {token!r}"
         check_probabilities(known, top)
 
-    async def test_no_log_probabilities_unless_requested(self, subject: Subject) -> None:
-        """A run whose request asks for no log-probabilities reports none."""
-        check_bare(await subject.run(subject.asked()), "nobody asked for log-probabilities")
-
-    async def test_a_score_agrees_with_the_run(self, subject: Subject) -> None:
+    async def test_a_score_agrees_with_the_run(self, subject: runs.Subject) -> None:
         """The score of an answer has the log-probabilities that the run reported.
 
         Equal log-probabilities show that masks, caches and the positions of logits are right. The allowed difference is the
@@ -113,63 +115,8 @@ class ProbabilityChecks(ConformanceFixtures):
         assert len(ones) == len(others) == len(pairs), "a token has no log-probability"
         runs.check_agreement(ones, others, noise, "writing and scoring")
 
-
-async def noise_in(
-    subject: Subject, request: requests.RunRequest, written: Sequence[Token], wanted: requests.ScoreRequest
-) -> runs.Noise:
-    """Measure the engine's own noise on the tokens of an answer."""
-    if subject.able.distributions and subject.able.tokenize:
-        prompt = await subject.prompt_of(request)
-        ids = [*prompt.ids, *(token.id for token in written if token.id is not None)]
-        return await subject.within("distributions", runs.noise_of(subject.engine, ids))
-    # Score the same text with its prompt in the cache and without the cache.
-    warm = runs.tokens_of(await subject.score(wanted))
-    await subject.run(subject.asked("And now of the sky.", request.sampling, cold=True))
-    cold = runs.tokens_of(await subject.score(wanted))
-    return runs.noise_between(
-        [token.logprob or 0.0 for token in warm], [token.logprob or 0.0 for token in cold]
-    )
-
-
-def check_bare(events: Sequence[Event], why: str) -> None:
-    """Check that the tokens of a run have no log-probabilities and no alternatives."""
-    for token in runs.tokens_of(events):
-        assert token.logprob is None, f"{why}, but this was sent: {token!r}"
-        assert not token.top, f"{why}, but this was sent: {token!r}"
-
-
-def check_probabilities(tokens: Sequence[Token], top: int) -> None:
-    """Check that log-probabilities and alternatives are consistent."""
-    for token in tokens:
-        assert token.logprob is not None
-        assert token.logprob <= SLACK, f"probability above 1: {token!r}"
-        assert len(token.top) <= top, f"{len(token.top)} alternatives, requested were {top}"
-        likely = [alternative.logprob for alternative in token.top]
-        assert likely == sorted(likely, reverse=True), (
-            f"alternatives are not sorted by probability: {token.top!r}"
-        )
-        assert sum(map(math.exp, likely)) <= 1 + SLACK, f"probabilities add up to more than 1: {token.top!r}"
-        if likely:
-            assert token.logprob <= likely[0] + SLACK, (
-                f"the token is more likely than all alternatives: {token!r}"
-            )
-        for alternative in token.top:
-            if token.id is not None and alternative.id == token.id:
-                assert abs(alternative.logprob - token.logprob) <= SLACK, (
-                    f"the token has another probability among the alternatives: {token!r}"
-                )
-    if top:
-        assert any(token.top for token in tokens), "no token has alternatives"
-
-
-TEXT = "The sea is deep, 海は深い, and the sky is high above it."
-
-
-class ScoreChecks(ConformanceFixtures):
-    """`score`: its tokens, its events, and an early end."""
-
     @pytest.mark.parametrize("answering", [False, True], ids=["alone", "as an answer"])
-    async def test_a_text_is_scored(self, subject: Subject, answering: bool) -> None:
+    async def test_a_text_is_scored(self, subject: runs.Subject, answering: bool) -> None:
         """The tokens of a given text have log-probabilities and numbers of bytes. Backends without `score` raise an error."""
         messages = subject.asked("Tell me of the sea.").messages if answering else ()
         request = requests.ScoreRequest(text=TEXT, messages=messages, top=2)
@@ -197,7 +144,7 @@ class ScoreChecks(ConformanceFixtures):
             f"n_bytes add up to {n_bytes}, but the text has {len(text.encode())} bytes"
         )
 
-    async def test_tokens_are_scored_as_their_text(self, subject: Subject) -> None:
+    async def test_tokens_are_scored_as_their_text(self, subject: runs.Subject) -> None:
         """The tokens of a text have the same scores as the text itself. The first token has no log-probability."""
         able = subject.able
         runs.needs(
@@ -210,7 +157,7 @@ class ScoreChecks(ConformanceFixtures):
         assert given[0].logprob is None
         later = given[len(given) - len(scored) :]
         assert [token.id for token in later] == [token.id for token in scored]
-        noise = await subject.within("distributions", runs.noise_of(subject.engine, ids))
+        noise = await subject.noise(ids)
         runs.check_agreement(
             [token.logprob or 0.0 for token in later],
             [token.logprob or 0.0 for token in scored],
@@ -219,16 +166,164 @@ class ScoreChecks(ConformanceFixtures):
         )
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
-    async def test_a_score_can_be_stopped(self, subject: Subject, how: str) -> None:
+    async def test_a_score_can_be_stopped(self, subject: runs.Subject, how: str) -> None:
         """`stop` ends a score as it ends a run, and the engine is free for the next job."""
         runs.needs(subject.able.score, "the backend does not score")
         request = requests.ScoreRequest(text=subject.long_text(3000))
         if how == "left":
-            stream = subject.engine.score(request)
-            await subject.within("leaving a score", subject.ended(stream, stop=False))
-            await subject.still_answers()
+            await subject.ended(subject.engine.score(request), stop=False)
         else:
             await subject.stops(lambda: subject.engine.score(request), tokens=0)
+
+    async def test_distributions_are_complete(self, subject: runs.Subject) -> None:
+        """Each token has a row as wide as the vocabulary. Backends without distributions raise an error."""
+        if not subject.able.distributions:
+            work = rows_of(subject, requests.DistributionsRequest(ids=(0, 1)))
+            await runs.refused(work, kind=errors.ParagoneError)
+            return
+        ids = await subject.ids_of(TEXT)
+        size = await subject.vocabulary_size()
+        whole = await rows_of(subject, requests.DistributionsRequest(ids=ids))
+        assert len(whole) == len(ids), f"{len(whole)} rows for {len(ids)} tokens"
+        for row in whole:
+            assert len(row) == size, f"a row of {len(row)} numbers for a vocabulary of {size} tokens"
+            assert all(map(math.isfinite, row)), "a row contains numbers that are not finite"
+        request = requests.DistributionsRequest(ids=ids, start=len(ids) - 2, batch=3)
+        assert len(await rows_of(subject, request)) == 2
+
+    async def test_distributions_agree_with_the_score(self, subject: runs.Subject) -> None:
+        """A softmax of the rows equals the score of the same text, except for the engine's own noise."""
+        engine, able = subject.engine, subject.able
+        runs.needs(able.distributions and able.score, "the backend has no distributions or no scores")
+        ids = await subject.ids_of(TEXT)
+        scored = runs.tokens_of(await subject.score(requests.ScoreRequest(text=TEXT)))
+        start = len(ids) - len(scored)
+        scored_ids = tuple(token.id for token in scored)
+        assert start > 0, f"{len(scored)} scored tokens, but the text has {len(ids)}"
+        assert scored_ids == ids[start:], "the scored tokens are not the tokens of the text"
+        noise = await subject.noise(ids)
+        found = await subject.within("distributions", runs.log_probabilities(engine, ids, start=start - 1))
+        runs.check_agreement(
+            found, [token.logprob or 0.0 for token in scored], noise, "distributions and score"
+        )
+
+    @pytest.mark.parametrize("how", ["stopped", "left"])
+    async def test_distributions_can_be_stopped(self, subject: runs.Subject, how: str) -> None:
+        """`stop`, or closing the generator, ends distributions early without an error, and the engine is free for a run."""
+        runs.needs(subject.able.distributions, "the backend has no distributions")
+        ids = await subject.ids_of(subject.long_text(500))
+        stream = subject.engine.distributions(requests.DistributionsRequest(ids=ids, batch=1))
+        rows = await subject.ended(stream, stop=how == "stopped", size=lambda block: block.rows)
+        assert rows < len(ids), "all rows were sent, although the stop came after the first"
+
+    async def test_invalid_sequences_are_refused(self, subject: runs.Subject) -> None:
+        """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""
+        runs.needs(subject.able.distributions, "the backend has no distributions")
+        ids = await subject.ids_of(TEXT)
+        size = await subject.vocabulary_size()
+        wrong = [(*ids[:3], size), (*ids[:3], -1)]
+        if (context := subject.engine.loaded.context) is not None:
+            wrong.append((ids * (context // len(ids) + 1))[: context + 1])
+        for sequence in wrong:
+            request = requests.DistributionsRequest(ids=sequence, start=len(sequence) - 1)
+            await runs.refused(rows_of(subject, request), kind=errors.InputError)
+        await subject.still_answers()
+
+    async def test_the_vocabulary_stays_the_same(self, subject: runs.Subject) -> None:
+        """The vocabulary has a size and a fingerprint. Backends that cannot list their vocabulary raise an error."""
+        try:
+            vocabulary = await subject.within("the vocabulary", subject.engine.vocabulary())
+        except errors.ParagoneError as error:
+            assert not subject.able.distributions, "a backend with distributions must return its vocabulary"
+            runs.check_error(error)
+            return
+        runs.check_value(vocabulary)
+        assert vocabulary.size > 0, f"a vocabulary of {vocabulary.size} tokens"
+        assert len(vocabulary.fingerprint) == 64, (
+            f"{vocabulary.fingerprint!r} was not made by paragone.fingerprint"
+        )
+        again = await subject.within("the vocabulary", subject.engine.vocabulary())
+        assert again == vocabulary, "a second request returns another vocabulary"
+
+    async def test_top_tokens_are_ranked(self, subject: runs.Subject) -> None:
+        """Each position has its likeliest tokens in order. Backends without `top_tokens` raise an error."""
+        if not subject.able.top_tokens:
+            work = tops_of(subject, requests.TopTokensRequest(ids=(0, 1)))
+            await runs.refused(work, kind=errors.ParagoneError)
+            return
+        ids = await subject.ids_of(TEXT)
+        request = requests.TopTokensRequest(ids=ids, start=2, top=4)
+        found = await tops_of(subject, request)
+        assert len(found) == len(ids) - 2, f"{len(found)} positions were reported instead of {len(ids) - 2}"
+        size = await subject.vocabulary_size()
+        for top in found:
+            check_top(top, 4, size)
+
+    async def test_top_tokens_follow_the_sequence(self, subject: runs.Subject) -> None:
+        """The likeliest tokens depend on the tokens before a position, and not on later tokens or on earlier requests."""
+        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
+        whole = await subject.ids_of(TEXT)
+        likeliest = []
+        for ids in (whole, whole, whole[:-1]):
+            request = requests.TopTokensRequest(ids=ids, start=1)
+            found = await tops_of(subject, request)
+            likeliest.append([top[0].id for top in found])
+        first, again, shorter = likeliest
+        assert first == again, "the same sequence gave other tokens"
+        assert first[:-1] == shorter, "a later token changed an earlier position"
+        assert len(set(first)) > 1, "the same token is the likeliest everywhere"
+
+    async def test_top_tokens_can_be_ended(self, subject: runs.Subject) -> None:
+        """`stop` ends `top_tokens` early without an error, and the engine is free for the next run."""
+        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
+        ids = await subject.ids_of(subject.long_text(500))
+        stream = subject.engine.top_tokens(requests.TopTokensRequest(ids=ids))
+        tops = await subject.ended(stream, stop=True)
+        assert tops < len(ids), "all positions were sent, although the stop came after the first"
+
+
+async def noise_in(
+    subject: runs.Subject,
+    request: requests.RunRequest,
+    written: Sequence[Token],
+    wanted: requests.ScoreRequest,
+) -> runs.Noise:
+    """Measure the engine's own noise on the tokens of an answer."""
+    if subject.able.distributions and subject.able.tokenize:
+        prompt = await subject.prompt_of(request)
+        ids = [*prompt.ids, *(token.id for token in written if token.id is not None)]
+        return await subject.noise(ids)
+    # Score the same text with its prompt in the cache and without the cache.
+    warm = runs.tokens_of(await subject.score(wanted))
+    await subject.run(subject.asked("And now of the sky.", request.sampling, cold=True))
+    cold = runs.tokens_of(await subject.score(wanted))
+    return runs.noise_between(
+        [token.logprob or 0.0 for token in warm], [token.logprob or 0.0 for token in cold]
+    )
+
+
+def check_probabilities(tokens: Sequence[Token], top: int) -> None:
+    """Check that log-probabilities and alternatives are consistent."""
+    for token in tokens:
+        assert token.logprob is not None
+        assert token.logprob <= SLACK, f"probability above 1: {token!r}"
+        assert len(token.top) <= top, f"{len(token.top)} alternatives, requested were {top}"
+        likely = [alternative.logprob for alternative in token.top]
+        assert likely == sorted(likely, reverse=True), (
+            f"alternatives are not sorted by probability: {token.top!r}"
+        )
+        assert sum(map(math.exp, likely)) <= 1 + SLACK, f"probabilities add up to more than 1: {token.top!r}"
+        if likely:
+            assert token.logprob <= likely[0] + SLACK, (
+                f"the token is more likely than all alternatives: {token!r}"
+            )
+        for alternative in token.top:
+            if token.id is not None and alternative.id == token.id:
+                assert abs(alternative.logprob - token.logprob) <= SLACK, (
+                    f"the token has another probability among the alternatives: {token!r}"
+                )
+    if top:
+        assert any(token.top for token in tokens), "no token has alternatives"
 
 
 def check_progress(events: Sequence[Event]) -> None:
@@ -243,150 +338,22 @@ def check_progress(events: Sequence[Event]) -> None:
     assert scored <= progress[-1].total, f"{scored} tokens were scored, but the progress counts {totals}"
 
 
-DISTRIBUTIONS_TEXT = (
-    "The sea is deep, and the sky is high above it. Nobody knows what lies between the two of them."
-)
-
-
-class DistributionChecks(ConformanceFixtures):
-    """`distributions` and `vocabulary`."""
-
-    async def test_distributions_are_complete(self, subject: Subject) -> None:
-        """Each token has a row as wide as the vocabulary. Backends without distributions raise an error."""
-        if not subject.able.distributions:
-            work = rows_of(subject.engine, requests.DistributionsRequest(ids=(0, 1)))
-            await runs.refused(subject.within("distributions", work), kind=errors.ParagoneError)
-            return
-        ids = await subject.ids_of(DISTRIBUTIONS_TEXT)
-        size = await subject.vocabulary_size()
-        whole = await subject.within(
-            "distributions", rows_of(subject.engine, requests.DistributionsRequest(ids=ids))
-        )
-        assert len(whole) == len(ids), f"{len(whole)} rows for {len(ids)} tokens"
-        for row in whole:
-            assert len(row) == size, f"a row of {len(row)} numbers for a vocabulary of {size} tokens"
-            assert all(map(math.isfinite, row)), "a row contains numbers that are not finite"
-        request = requests.DistributionsRequest(ids=ids, start=len(ids) - 2, batch=3)
-        assert len(await subject.within("distributions", rows_of(subject.engine, request))) == 2
-
-    async def test_distributions_agree_with_the_score(self, subject: Subject) -> None:
-        """A softmax of the rows equals the score of the same text, except for the engine's own noise."""
-        engine, able = subject.engine, subject.able
-        runs.needs(able.distributions and able.score, "the backend has no distributions or no scores")
-        ids = await subject.ids_of(DISTRIBUTIONS_TEXT)
-        scored = runs.tokens_of(await subject.score(requests.ScoreRequest(text=DISTRIBUTIONS_TEXT)))
-        start = len(ids) - len(scored)
-        scored_ids = tuple(token.id for token in scored)
-        assert start > 0, f"{len(scored)} scored tokens, but the text has {len(ids)}"
-        assert scored_ids == ids[start:], "the scored tokens are not the tokens of the text"
-        noise = await subject.within("distributions", runs.noise_of(engine, ids))
-        found = await subject.within("distributions", runs.log_probabilities(engine, ids, start=start - 1))
-        runs.check_agreement(
-            found, [token.logprob or 0.0 for token in scored], noise, "distributions and score"
-        )
-
-    @pytest.mark.parametrize("how", ["stopped", "left"])
-    async def test_distributions_can_be_stopped(self, subject: Subject, how: str) -> None:
-        """`stop`, or closing the generator, ends distributions early without an error, and the engine is free for a run."""
-        runs.needs(subject.able.distributions, "the backend has no distributions")
-        ids = await subject.ids_of(subject.long_text(500))
-        stream = subject.engine.distributions(requests.DistributionsRequest(ids=ids, batch=1))
-        ended = subject.ended(stream, stop=how == "stopped", size=lambda block: block.rows)
-        rows = await subject.within("ending distributions", ended)
-        assert rows < len(ids), "all rows were sent, although the stop came after the first"
-        await subject.still_answers()
-
-    async def test_invalid_sequences_are_refused(self, subject: Subject) -> None:
-        """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""
-        runs.needs(subject.able.distributions, "the backend has no distributions")
-        ids = await subject.ids_of(DISTRIBUTIONS_TEXT)
-        size = await subject.vocabulary_size()
-        wrong = [(*ids[:3], size), (*ids[:3], -1)]
-        if (context := subject.engine.loaded.context) is not None:
-            wrong.append((ids * (context // len(ids) + 1))[: context + 1])
-        for sequence in wrong:
-            request = requests.DistributionsRequest(ids=sequence, start=len(sequence) - 1)
-            work = rows_of(subject.engine, request)
-            await runs.refused(subject.within("refusing a sequence", work), kind=errors.InputError)
-        await subject.still_answers()
-
-    async def test_the_vocabulary_stays_the_same(self, subject: Subject) -> None:
-        """The vocabulary has a size and a fingerprint. Backends that cannot list their vocabulary raise an error."""
-        try:
-            vocabulary = await subject.within("the vocabulary", subject.engine.vocabulary())
-        except errors.ParagoneError as error:
-            assert not subject.able.distributions, "a backend with distributions must return its vocabulary"
-            runs.check_error(error)
-            return
-        runs.check_plain(vocabulary)
-        assert vocabulary.size > 0, f"a vocabulary of {vocabulary.size} tokens"
-        assert len(vocabulary.fingerprint) == 64, (
-            f"{vocabulary.fingerprint!r} was not made by paragone.fingerprint"
-        )
-        again = await subject.within("the vocabulary", subject.engine.vocabulary())
-        assert again == vocabulary, "a second request returns another vocabulary"
-
-
-async def rows_of(
-    engine: backend.OpenEngine, request: requests.DistributionsRequest
-) -> list[Sequence[float]]:
-    """Check the positions of all rows and return the rows. Copy each block before the next block is requested."""
+async def rows_of(subject: runs.Subject, request: requests.DistributionsRequest) -> list[Sequence[float]]:
+    """Check the positions of all rows and return the rows."""
     rows: list[Sequence[float]] = []
-    async with contextlib.aclosing(engine.distributions(request)) as blocks:
-        async for block in blocks:
-            expected = request.start + len(rows)
-            assert block.start == expected, f"a block starts at token {block.start} instead of {expected}"
-            numbers = array("f", block.data.tobytes())
-            assert len(numbers) == block.rows * block.vocab_size, (
-                "the data of a block does not have rows * vocab_size numbers"
-            )
-            width = block.vocab_size
-            rows += [numbers[at * width : (at + 1) * width] for at in range(block.rows)]
+
+    async def collect() -> None:
+        async with contextlib.aclosing(subject.engine.distributions(request)) as blocks:
+            async for block in blocks:
+                expected = request.start + len(rows)
+                assert block.start == expected, f"a block starts at token {block.start} instead of {expected}"
+                numbers = array("f", block.data.tobytes())  # a copy, before the next block is requested
+                width = block.vocab_size
+                assert len(numbers) == block.rows * width, "a block does not have rows * vocab_size numbers"
+                rows.extend(numbers[at * width : (at + 1) * width] for at in range(block.rows))
+
+    await subject.within("distributions", collect())
     return rows
-
-
-TOP_TOKENS_TEXT = "The sea is deep, and the sky is high above it."
-
-
-class TopTokensChecks(ConformanceFixtures):
-    """The method `top_tokens`."""
-
-    async def test_top_tokens_are_ranked(self, subject: Subject) -> None:
-        """Each position has its likeliest tokens in order. Backends without `top_tokens` raise an error."""
-        if not subject.able.top_tokens:
-            work = tops_of(subject.engine, requests.TopTokensRequest(ids=(0, 1)))
-            await runs.refused(subject.within("top tokens", work), kind=errors.ParagoneError)
-            return
-        ids = await subject.ids_of(TOP_TOKENS_TEXT)
-        request = requests.TopTokensRequest(ids=ids, start=2, top=4)
-        found = await subject.within("top tokens", tops_of(subject.engine, request))
-        assert len(found) == len(ids) - 2, f"{len(found)} positions were reported instead of {len(ids) - 2}"
-        size = await subject.vocabulary_size()
-        for top in found:
-            check_top(top, 4, size)
-
-    async def test_top_tokens_follow_the_sequence(self, subject: Subject) -> None:
-        """The likeliest tokens depend on the tokens before a position, and not on later tokens or on earlier requests."""
-        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
-        whole = await subject.ids_of(TOP_TOKENS_TEXT)
-        likeliest = []
-        for ids in (whole, whole, whole[:-1]):
-            request = requests.TopTokensRequest(ids=ids, start=1)
-            found = await subject.within("top tokens", tops_of(subject.engine, request))
-            likeliest.append([top[0].id for top in found])
-        first, again, shorter = likeliest
-        assert first == again, "the same sequence gave other tokens"
-        assert first[:-1] == shorter, "a later token changed an earlier position"
-        assert len(set(first)) > 1, "the same token is the likeliest everywhere"
-
-    async def test_top_tokens_can_be_ended(self, subject: Subject) -> None:
-        """`stop` ends `top_tokens` early without an error, and the engine is free for the next run."""
-        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
-        ids = await subject.ids_of(subject.long_text(500))
-        stream = subject.engine.top_tokens(requests.TopTokensRequest(ids=ids))
-        tops = await subject.within("ending top tokens", subject.ended(stream, stop=True))
-        assert tops < len(ids), "all positions were sent, although the stop came after the first"
-        await subject.still_answers()
 
 
 def check_top(top: tuple[Alternative, ...], count: int, size: int) -> None:
@@ -402,8 +369,10 @@ def check_top(top: tuple[Alternative, ...], count: int, size: int) -> None:
     )
 
 
-async def tops_of(
-    engine: backend.OpenEngine, request: requests.TopTokensRequest
-) -> list[tuple[Alternative, ...]]:
+async def tops_of(subject: runs.Subject, request: requests.TopTokensRequest) -> list[tuple[Alternative, ...]]:
     """Return the top tokens of all positions."""
-    return [top async for top in engine.top_tokens(request)]
+
+    async def collect() -> list[tuple[Alternative, ...]]:
+        return [top async for top in subject.engine.top_tokens(request)]
+
+    return await subject.within("top tokens", collect())

@@ -1,17 +1,21 @@
-"""Helpers of the checks: deadlines, requests, checks of events, and the engine's numerical noise."""
+"""What the checks share: the open engine, deadlines, checks of events, the engine's numerical noise, and the fixtures."""
+
+from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import re
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import pytest
+import pytest_asyncio
 
-from paragone import backend, errors, requests, wire
-from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
+from paragone import checks, errors, models, options, requests, wire
+from paragone.backend import Backend, OpenEngine
+from paragone.events import Caution, Event, Finish, LoadProgress, PromptProgress, Queued, RunSettings, Token
 
 T = TypeVar("T")
 E = TypeVar("E", bound=errors.ParagoneError)
@@ -21,6 +25,9 @@ Sampling: TypeAlias = Mapping[str, wire.Json]
 
 COUNTING = "Count from one to one thousand, in words. Do not stop before you are there."
 """A prompt with a long answer."""
+
+ATTEMPTS = 3
+"""Number of attempts with a model that ends its answers too early."""
 
 
 async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
@@ -80,6 +87,11 @@ def text_of(events: Sequence[Event]) -> str:
     return "".join(token.text for token in tokens_of(events))
 
 
+def settings_of(events: Sequence[Event]) -> RunSettings:
+    """Return the settings that a run reported; empty settings if it reported none."""
+    return next((event for event in events if isinstance(event, RunSettings)), RunSettings())
+
+
 def finish_of(events: Sequence[Event]) -> Finish:
     """Return the Finish event, after a check that it is the only Finish event and the last event."""
     kinds = [type(event).__name__ for event in events]
@@ -99,12 +111,9 @@ def check_error(error: errors.ParagoneError, *names: str) -> None:
         assert name in str(error), f"the error does not name {name!r}: {str(error)!r}"
 
 
-def check_plain(value: wire.Value) -> None:
-    """Check that the fields of a value have their declared types and survive a round trip through JSON."""
-    try:
-        again = wire.from_json(type(value), json.loads(json.dumps(wire.to_json(value))))
-    except (TypeError, ValueError) as error:
-        raise AssertionError(f"{value!r} has a field of the wrong type: {error}") from error
+def check_value(value: wire.Value) -> None:
+    """Check the types and ranges of a value's fields, and that the value is the same after conversion to JSON and back."""
+    again = checks.check_value(type(value), value)
     assert again == value, f"{value!r} becomes {again!r} when converted to JSON and back"
 
 
@@ -119,10 +128,8 @@ def check_events(events: Sequence[Event], *, scoring: bool = False) -> None:
     done = -1
     answering = reported = False
     for event in events:
-        assert isinstance(event, Queued | RunSettings | PromptProgress | Token | Caution | Finish), (
-            f"{event!r} is not an event"
-        )
-        check_plain(event)
+        assert isinstance(event, Event), f"{event!r} is not an event"
+        check_value(event)
         if isinstance(event, Caution):
             assert event.code, f"{event!r} has no code"
             assert event.sentence.strip(), f"{event!r} has no sentence for the user"
@@ -139,9 +146,7 @@ def check_events(events: Sequence[Event], *, scoring: bool = False) -> None:
         elif isinstance(event, PromptProgress):
             assert scoring or not answering, "PromptProgress was sent after a token"
             assert event.done >= done, f"prompt progress fell from {done} to {event.done}"
-            assert 0 <= event.cached <= event.done <= event.total, (
-                f"{event!r}: expected 0 <= cached <= done <= total"
-            )
+            assert event.cached <= event.done <= event.total, f"{event!r}: expected cached <= done <= total"
             done = event.done
         elif isinstance(event, Token):
             answering = True
@@ -171,7 +176,7 @@ def noise_between(one: Sequence[float], other: Sequence[float]) -> Noise:
     return Noise(sum(differences) / len(differences), max(differences))
 
 
-async def noise_of(engine: backend.OpenEngine, ids: Sequence[int]) -> Noise:
+async def noise_of(engine: OpenEngine, ids: Sequence[int]) -> Noise:
     """Measure the noise of an engine with distributions, by computing a sequence in several batch sizes."""
     own = await log_probabilities(engine, ids)
     found = [noise_between(own, await log_probabilities(engine, ids, batch)) for batch in BATCHES]
@@ -179,7 +184,7 @@ async def noise_of(engine: backend.OpenEngine, ids: Sequence[int]) -> Noise:
 
 
 async def log_probabilities(
-    engine: backend.OpenEngine, ids: Sequence[int], batch: int | None = None, start: int = 0
+    engine: OpenEngine, ids: Sequence[int], batch: int | None = None, start: int = 0
 ) -> list[float]:
     """Return the log-probabilities of the tokens after `start`, from the distributions before them."""
     request = requests.DistributionsRequest(ids=tuple(ids[:-1]), start=start, batch=batch)
@@ -199,9 +204,264 @@ def check_agreement(one: Sequence[float], other: Sequence[float], noise: Noise, 
     """Check that two computations of the same log-probabilities differ only by noise."""
     found = noise_between(one, other)
     limit = Noise(FACTOR * noise.mean + FLOOR, FACTOR * noise.largest + FLOOR)
-    assert found.mean <= limit.mean, (
-        f"{what} differ by {found.mean:.4f} nats per token; the noise allows {limit}"
+    assert found.mean <= limit.mean and found.largest <= limit.largest, (  # noqa: PT018 (one finding)
+        f"{what} differ by {found} nats; the noise allows {limit}"
     )
-    assert found.largest <= limit.largest, (
-        f"{what} differ by {found.largest:.4f} nats; the noise allows {limit}"
-    )
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An open engine, its capabilities, and the limits of its tests.
+
+    Attributes:
+        opening: The request with which the engine was opened.
+        sampling: Options for short answers.
+        patience: Largest number of seconds for one step, such as an answer.
+        grace: Largest number of seconds for stopping.
+    """
+
+    backend: Backend
+    opening: requests.OpenRequest
+    engine: OpenEngine
+    sampling: Sampling
+    patience: float
+    grace: float
+
+    @property
+    def able(self) -> models.Capabilities:
+        """The capabilities of the engine."""
+        return self.engine.loaded.capabilities or self.backend.capabilities
+
+    def has_option(self, name: str) -> bool:
+        """Whether the backend has this sampling option."""
+        return has_option(self.backend, name)
+
+    def asked(
+        self,
+        text: str = "Say hello.",
+        also: Sampling | None = None,
+        *,
+        cold: bool = False,
+        logprobs: int | None = None,
+    ) -> requests.RunRequest:
+        """Return the request for a short answer to one user message. `also` has additional sampling options."""
+        return asked(text, {**self.sampling, **(also or {})}, cold=cold, logprobs=logprobs)
+
+    def long_text(self, tokens: int) -> str:
+        """Return a text of `tokens` words, but of at most a third as many words as the context has tokens."""
+        return words(min(tokens, (self.engine.loaded.context or 3000) // 3))
+
+    async def within(self, what: str, work: Awaitable[T]) -> T:
+        """Return the result of a step; fail the test if the step takes too long."""
+        return await within(self.patience, what, work)
+
+    async def open(self) -> OpenEngine:
+        """Open another engine like this one."""
+        return await self.within("opening", self.backend.open(self.opening, lambda progress: None))
+
+    async def run(self, request: requests.RunRequest, what: str = "an answer") -> list[Event]:
+        """Return the events of a run."""
+        return await self.within(what, events_of(self.engine.run(request)))
+
+    async def complete(self, request: requests.RunRequest, what: str = "an answer") -> list[Event]:
+        """Return the events of a run, which must be valid."""
+        events = await self.run(request, what)
+        check_events(events)
+        return events
+
+    async def answer(self, request: requests.RunRequest) -> list[Event]:
+        """Return the events of a run, which must be valid and have a text."""
+        events = await self.complete(request)
+        assert text_of(events), "the answer is empty"
+        return events
+
+    async def still_answers(self) -> None:
+        """Check that the engine is free and answers another prompt completely."""
+        await self.complete(self.asked(), "the next answer")
+
+    async def score(self, request: requests.ScoreRequest) -> list[Event]:
+        """Return the events of a score."""
+        return await self.within("scoring", events_of(self.engine.score(request)))
+
+    async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
+        """Return the tokens of a conversation or a text."""
+        return await self.within("tokenizing", self.engine.tokenize(request))
+
+    async def prompt_of(self, request: requests.RunRequest) -> requests.TokenizedText:
+        """Return the tokens of a run's prompt."""
+        return await self.tokenize(
+            requests.TokenizeRequest(messages=request.messages, sampling=request.sampling)
+        )
+
+    async def ids_of(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a text."""
+        assert self.able.tokenize, "a backend with distributions or top tokens must be able to tokenize"
+        return (await self.tokenize(requests.TokenizeRequest(text=text))).ids
+
+    async def noise(self, ids: Sequence[int]) -> Noise:
+        """Measure the noise of an engine with distributions."""
+        return await self.within("distributions", noise_of(self.engine, ids))
+
+    async def vocabulary_size(self) -> int:
+        """Return the number of tokens in the vocabulary."""
+        return (await self.within("the vocabulary", self.engine.vocabulary())).size
+
+    async def ended(
+        self, stream: AsyncGenerator[T, None], *, stop: bool, size: Callable[[T], int] = lambda item: 1
+    ) -> int:
+        """End a stream after its first item, by `stop` or by closing the stream. Return the total size of the items.
+
+        The engine must then be free.
+        """
+
+        async def end() -> int:
+            total = 0
+            async with contextlib.aclosing(stream):
+                async for item in stream:
+                    first, total = not total, total + size(item)
+                    if not stop:
+                        break
+                    if first:
+                        await self.engine.stop()
+            return total
+
+        total = await self.within("ending early", end())
+        await self.still_answers()
+        return total
+
+    async def stops(self, start: Callable[[], AsyncGenerator[Event, None]], tokens: int) -> None:
+        """Check that a run or a score can be stopped after this many tokens, and that the engine is then free."""
+
+        async def stop(events: list[Event], task: asyncio.Task[None]) -> bool:
+            await within(self.grace, "`stop`", self.engine.stop())
+            await within(self.grace, "ending a run that was stopped", task)
+            reason = finish_of(events).reason
+            assert reason in ("cancelled", "stop", "length"), f"a run ends with {reason!r}"
+            return reason == "cancelled"
+
+        await self.interrupted(start, tokens, stop)
+
+    async def interrupted(
+        self,
+        start: Callable[[], AsyncGenerator[Event, None]],
+        tokens: int,
+        interrupt: Callable[[list[Event], asyncio.Task[None]], Awaitable[bool]],
+    ) -> None:
+        """Interrupt a run after this many tokens (0: at the first event), and check that the engine is then free.
+
+        `interrupt` gets the events so far and the task that consumes the run, and returns whether it has interrupted the
+        run. If the model ends its answer too early, the run is repeated.
+        """
+        for _ in range(ATTEMPTS):
+            events: list[Event] = []
+            begun = asyncio.Event()
+
+            async def consume(events: list[Event] = events, begun: asyncio.Event = begun) -> None:
+                async with contextlib.aclosing(start()) as stream:
+                    async for event in stream:
+                        events.append(event)
+                        if len(tokens_of(events)) >= tokens:
+                            begun.set()
+
+            task, waiting = asyncio.create_task(consume()), asyncio.create_task(begun.wait())
+            try:
+                await asyncio.wait(
+                    {waiting, task}, timeout=self.patience, return_when=asyncio.FIRST_COMPLETED
+                )
+                if task.done():
+                    task.result()
+                    continue
+                assert begun.is_set(), f"no event within {self.patience:g} seconds"
+                if await interrupt(events, task):
+                    return await self.still_answers()
+            finally:
+                waiting.cancel()
+                task.cancel()
+                await asyncio.wait({task}, timeout=1)
+        pytest.fail("every answer ended before it could be stopped: set `long_sampling` for longer answers")
+
+
+def has_option(backend: Backend, name: str) -> bool:
+    """Whether the backend has this sampling option."""
+    return any(info.name == name for info in options.describe(backend.sampling))
+
+
+class Opened:
+    """The engine that the tests of a class share.
+
+    The first test opens the engine, and so does the next test after a failed test.
+    """
+
+    def __init__(self) -> None:
+        self.engine: OpenEngine | None = None
+        self.progress: list[LoadProgress] = []
+        """The progress reports while the engine was opened."""
+
+    async def get(self, backend: Backend, opening: requests.OpenRequest, patience: float) -> OpenEngine:
+        """Return the engine. Open the engine if it is not open."""
+        if self.engine is None:
+            self.progress.clear()
+            self.engine = await within(patience, "opening", backend.open(opening, self.progress.append))
+        return self.engine
+
+    async def drop(self, patience: float) -> None:
+        """Close the engine, so that the next test opens a new one."""
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            await within(patience, "closing", engine.close())
+
+
+class ConformanceFixtures:
+    """The fixtures and limits that a backend's author sets."""
+
+    patience: ClassVar[float] = 60.0
+    """Largest number of seconds for opening, and for an answer."""
+    grace: ClassVar[float] = 5.0
+    """Largest number of seconds for stopping."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return the backend to test. Override this fixture."""
+        raise NotImplementedError("override the fixture `backend`: return the backend to test")
+
+    @pytest.fixture
+    def opening(self) -> requests.OpenRequest:
+        """Return the request to open: a model, and options that suit a test. Override this fixture."""
+        raise NotImplementedError("override the fixture `opening`: return an OpenRequest for a small model")
+
+    @pytest.fixture
+    def sampling(self, backend: Backend) -> Sampling:
+        """Return sampling options for short answers."""
+        return {"max_tokens": 24} if has_option(backend, "max_tokens") else {}
+
+    @pytest.fixture
+    def long_sampling(self, backend: Backend, engine: OpenEngine) -> Sampling:
+        """Return sampling options for answers that are long enough to be stopped halfway."""
+        if not has_option(backend, "max_tokens"):
+            return {}
+        return {"max_tokens": min(1000, (engine.loaded.context or 3000) // 3)}
+
+    @pytest.fixture
+    def subject(
+        self, backend: Backend, opening: requests.OpenRequest, engine: OpenEngine, sampling: Sampling
+    ) -> Subject:
+        """Return the open engine, with its backend and the limits for the tests."""
+        return Subject(backend, opening, engine, sampling, self.patience, self.grace)
+
+    @pytest_asyncio.fixture(loop_scope="class", scope="class")
+    @classmethod  # each test has its own instance, so pytest 10 refuses an instance method here
+    async def opened(cls) -> AsyncIterator[Opened]:
+        """Yield the shared engine, and close it after the last test."""
+        opened = Opened()
+        yield opened
+        await opened.drop(cls.patience)
+
+    @pytest_asyncio.fixture(loop_scope="class")
+    async def engine(
+        self, backend: Backend, opening: requests.OpenRequest, opened: Opened, request: pytest.FixtureRequest
+    ) -> AsyncIterator[OpenEngine]:
+        """Yield an open engine, and close the engine after a failed test."""
+        failed_before = request.session.testsfailed
+        yield await opened.get(backend, opening, self.patience)
+        if request.session.testsfailed > failed_before:
+            await opened.drop(self.patience)

@@ -1,4 +1,4 @@
-"""Send messages to a worker so that a failed write loses no received messages."""
+"""The application's end of a worker: its jobs, their messages, and the end of its process."""
 
 from __future__ import annotations
 
@@ -8,46 +8,18 @@ import signal
 import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from paragone.errors import EngineError, ParagoneError
-from paragone.wire import Value, to_json
+from paragone.events import LoadProgress
+from paragone.wire import Json, Value, from_json, to_json
 from paragone.worker import protocol
 from paragone.worker.process import GRACE, EngineProcess
 
+if TYPE_CHECKING:
+    from paragone.backend import OnProgress
 
-class Sender:
-    """The application's socket for sending.
-
-    If a write fails because the process has just ended, an asyncio transport drops all received data,
-    which may contain the worker's last messages. The sender therefore has its own descriptor.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection.dup()
-        self._socket.setblocking(False)
-        self._waiting: asyncio.Queue[bytes] = asyncio.Queue()
-        self._task = asyncio.create_task(self._send())
-        self._task.add_done_callback(lambda task: self._socket.close())
-
-    def send(self, message: bytes) -> None:
-        """Queue a message for sending. Has no effect if the process has ended."""
-        self._waiting.put_nowait(message)
-
-    def close(self) -> None:
-        self._task.cancel()
-
-    async def _send(self) -> None:
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError):  # the reader reports the end of the process
-            while True:
-                await loop.sock_sendall(self._socket, await self._waiting.get())
-
-
-R = TypeVar("R", bound=Value)
 A = TypeVar("A", bound=Value)
-
-Update: TypeAlias = protocol.Progress | protocol.Events | protocol.FilledSlot
 
 HANDSHAKE = 60.0
 """Seconds that an interpreter may take to start, which is slow from a cold disk on a busy server."""
@@ -72,36 +44,42 @@ class _Job:
     """A running job and its unread messages."""
 
     number: int
-    inbox: asyncio.Queue[Update | protocol.Completed | ParagoneError] = field(default_factory=asyncio.Queue)
+    inbox: asyncio.Queue[protocol.WorkerMessage | ParagoneError] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    is_ending: bool = False
-    """Whether the job was asked to stop, so that the pipe is read regardless of unread messages."""
     limit: asyncio.TimerHandle | None = None
-    """The timer that kills the process, once the job was asked to stop."""
+    """The timer that kills the process, once the job was asked to stop. The pipe is then read regardless of unread messages."""
 
 
-@dataclass(eq=False)
 class Worker:
     """A process that runs one native engine. The process does one job at a time; other jobs wait."""
 
-    _process: EngineProcess
-    _sender: Sender
-    _reader: asyncio.StreamReader
-    _writer: asyncio.StreamWriter
-    """Used only to close the reader: nothing is written to this writer."""
-    _reads: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while the application reads the pipe."""
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _job: _Job | None = None
-    _numbers: int = 0
-    _death: ParagoneError | None = None
-    _dead: asyncio.Event = field(default_factory=asyncio.Event)
-    _heard: int = 0
-    """Number of messages that were received."""
-    _killed: str = ""
-    """Why the application killed the process; empty unless the application killed it."""
-    _closing: bool = False
-    _tasks: tuple[asyncio.Task[None], ...] = ()
+    def __init__(
+        self,
+        process: EngineProcess,
+        connection: socket.socket,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        """Used only to close the reader, see `_send_all`."""
+        self._connection = connection
+        self._commands: asyncio.Queue[bytes] = asyncio.Queue()
+        self._reads = asyncio.Event()
+        """Set while the application reads the pipe."""
+        self._reads.set()
+        self._turn = asyncio.Lock()
+        self._job: _Job | None = None
+        self._numbers = 0
+        self._death: asyncio.Future[ParagoneError] = asyncio.get_running_loop().create_future()
+        self._heard = 0
+        """Number of messages that were received."""
+        self._killed = ""
+        """Why the application killed the process; empty unless the application killed it."""
+        self._closing = False
+        self._sending: asyncio.Task[None] | None = None
+        self._reading: tuple[asyncio.Task[None], ...] = ()
 
     @classmethod
     async def connect(cls, process: EngineProcess, ours: socket.socket) -> Worker:
@@ -112,29 +90,37 @@ class Worker:
         async with contextlib.AsyncExitStack() as started:
             started.push_async_callback(process.end)
             started.callback(ours.close)
-            sender = Sender(ours)
-            started.callback(sender.close)
+            sending = ours.dup()
+            started.callback(sending.close)
+            sending.setblocking(False)
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
             started.callback(writer.close)
-            worker = cls(process, sender, reader, writer)
-            worker._reads.set()
+            worker = cls(process, sending, reader, writer)
             await worker._greet()
             started.pop_all()
-        worker._tasks = (asyncio.create_task(worker._listen()), asyncio.create_task(worker._watch()))
+        worker._sending = asyncio.create_task(worker._send_all())
+        worker._sending.add_done_callback(lambda task: sending.close())
+        worker._reading = asyncio.create_task(worker._listen()), asyncio.create_task(worker._watch())
         return worker
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    async def job(self, kind: protocol.JobKind[R, A], request: R) -> AsyncGenerator[Update | A, None]:
-        """Run a job and yield the worker's messages; the last item is the answer.
+    async def job(
+        self, do: protocol.JobName, request: Value | None
+    ) -> AsyncGenerator[protocol.WorkerMessage, None]:
+        """Run a job and yield the worker's messages, the last of which has the answer.
 
         Raises the job's error, or EngineCrashed if the process ends during the job. Closing the generator early stops the
         job.
         """
         async with self._turn:
-            job = self._begin(kind, request)
+            if self._death.done():
+                raise self._death.result()
+            self._numbers += 1
+            job = self._job = _Job(self._numbers)
+            self._send(do, job, None if request is None else to_json(request))
             watch = asyncio.create_task(self._kill_if_frozen(job))
             try:
                 while True:
@@ -143,59 +129,71 @@ class Worker:
                         self._read_on()
                     if isinstance(message, ParagoneError):
                         raise message
-                    if isinstance(message, protocol.Completed):
-                        yield kind.read_answer(message.answer)
-                        return
                     yield message
+                    if message.answer is not None:
+                        return
             finally:
                 watch.cancel()
                 await self._end(job)
 
-    async def answer(self, kind: protocol.JobKind[R, A], request: R) -> A:
-        async with contextlib.aclosing(self.job(kind, request)) as messages:
+    async def answer(
+        self,
+        do: protocol.JobName,
+        request: Value | None,
+        kind: type[A],
+        on_progress: OnProgress = lambda progress: None,
+    ) -> A:
+        """Run a job and return its answer, of this type."""
+        async with contextlib.aclosing(self.job(do, request)) as messages:
             async for message in messages:
-                if not isinstance(message, protocol.Progress | protocol.Events | protocol.FilledSlot):
-                    return message
+                for item in message.items:
+                    if isinstance(item, LoadProgress):
+                        on_progress(item)
+                if message.answer is not None:
+                    return from_json(kind, message.answer)
         raise AssertionError("a job ends with an answer or an error")
 
     def stop(self) -> None:
         """Ask the running job to end. The process is killed if the job has not ended after `GRACE` seconds."""
         job = self._job
-        if job is not None and job.limit is None and self._death is None:
-            job.is_ending = True
-            self._read_on()
-            self._send(protocol.WorkerCommand(do="stop", job=job.number))
+        if job is not None and job.limit is None and not self._death.done():
+            self._send("stop", job)
             job.limit = asyncio.get_running_loop().call_later(GRACE, self._kill_deaf)
+            self._read_on()
 
     async def ended(self) -> ParagoneError:
-        await self._dead.wait()
-        assert self._death is not None
-        return self._death
+        """Wait until the process has ended, and return why."""
+        return await asyncio.shield(self._death)
 
     def free_slot(self) -> None:
         """Tell the worker that the application has read a slot of the shared buffer."""
-        if self._job is not None and self._death is None:
-            self._send(protocol.WorkerCommand(do="taken", job=self._job.number))
+        if self._job is not None:
+            self._send("taken", self._job)
 
     async def close(self) -> None:
         self._closing = True
-        self._sender.close()
+        if self._sending is not None:
+            self._sending.cancel()
         self._writer.close()
         await self._process.end()
-        for task in self._tasks:
+        for task in self._reading:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._reading, return_exceptions=True)
 
-    def _begin(self, kind: protocol.JobKind[R, A], request: R) -> _Job:
-        if self._death is not None:
-            raise self._death
-        self._numbers += 1
-        self._job = job = _Job(self._numbers)
-        self._send(protocol.WorkerCommand(do=kind.name, job=job.number, request=to_json(request)))
-        return job
+    def _send(self, do: protocol.CommandName, job: _Job, request: Json = None) -> None:
+        """Queue a message for sending. Has no effect if the process has ended."""
+        self._commands.put_nowait(protocol.dump_command(protocol.WorkerCommand(do, job.number, request)))
 
-    def _send(self, command: protocol.WorkerCommand) -> None:
-        self._sender.send(protocol.dump_command(command))
+    async def _send_all(self) -> None:
+        """Send the queued messages.
+
+        If a write fails because the process has just ended, an asyncio transport drops all received data, which may contain
+        the worker's last messages. Messages are therefore sent by a descriptor of their own.
+        """
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # the reader reports the end of the process
+            while True:
+                await loop.sock_sendall(self._connection, await self._commands.get())
 
     async def _end(self, job: _Job) -> None:
         """Wait for the end of a job, which is stopped if it still runs."""
@@ -227,7 +225,7 @@ class Worker:
             silent_checks = silent_checks + 1 if now == before and self._reads.is_set() else 0
             before = now
             if silent_checks == 1:
-                self._send(protocol.WorkerCommand(do="ping", job=job.number))
+                self._send("ping", job)
             elif silent_checks >= FROZEN_CHECKS:
                 seconds = FREEZE_CHECK_S * FROZEN_CHECKS
                 self._kill(f"The engine's process did nothing for {seconds:.0f} seconds, so it was killed.")
@@ -243,8 +241,8 @@ class Worker:
             ) from error
         if not line.endswith(b"\n"):
             raise await self._ended()
-        hello = self._parse(line)
-        spoken = hello.version if isinstance(hello, protocol.Hello) else None
+        hello = _parsed(line)
+        spoken = hello.version if hello is not None else None
         if spoken != protocol.VERSION:
             raise EngineError(
                 f"The engine's process uses version {spoken or 'unknown'} of the worker protocol, and this "
@@ -258,8 +256,7 @@ class Worker:
         try:
             death = await self._deliver()
         finally:
-            self._death = death
-            self._dead.set()
+            self._death.set_result(death)
             if self._job is not None:
                 self._job.inbox.put_nowait(death)
                 self._job.ended.set()
@@ -270,31 +267,23 @@ class Worker:
                 line = await self._reader.readline()
             except (ValueError, ConnectionError):
                 line = b""  # a line that is too long, or a broken pipe: treated like the end of the process
-            message = self._parse(line)
+            message = _parsed(line)
             if message is None:
                 return await self._ended(unreadable=line.endswith(b"\n"))
             self._heard += 1
             job = self._job
-            if (
-                job is None
-                or job.number != message.job
-                or isinstance(message, protocol.Hello | protocol.Pong)
-            ):
+            if job is None or job.number != message.job:
                 continue  # a late message of a job that was abandoned
-            if isinstance(message, protocol.Failed):
+            if message.error is not None:
                 job.inbox.put_nowait(self._process.with_cure(message.error))
             else:
                 job.inbox.put_nowait(message)
-            if isinstance(message, protocol.Completed | protocol.Failed):
+            if message.error is not None or message.answer is not None:
                 job.ended.set()
-            await self._when_read(job)
-
-    async def _when_read(self, job: _Job) -> None:
-        """Pause reading from the pipe while a job has many unread messages."""
-        if job.inbox.qsize() >= UNREAD and not job.is_ending:
-            self._reads.clear()
-            self._transport.pause_reading()
-            await self._reads.wait()
+            if job.inbox.qsize() >= UNREAD and job.limit is None:
+                self._reads.clear()
+                self._transport.pause_reading()
+                await self._reads.wait()
 
     @property
     def _transport(self) -> asyncio.Transport:
@@ -315,14 +304,6 @@ class Worker:
             await self._reads.wait()
         self._reader.feed_eof()
 
-    def _parse(self, line: bytes) -> protocol.WorkerMessage | None:
-        if not line.endswith(b"\n"):
-            return None
-        try:
-            return protocol.load_message(line)
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return None
-
     async def _ended(self, unreadable: bool = False) -> ParagoneError:
         """End the process if it still runs, and return the error for its end."""
         why = self._killed
@@ -333,3 +314,10 @@ class Worker:
         if self._closing:
             return EngineError("The engine was closed.")
         return self._process.crash(why)
+
+
+def _parsed(line: bytes) -> protocol.WorkerMessage | None:
+    """Return the message in a line; None for an incomplete line, and for a line that is not a message."""
+    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+        return protocol.load_message(line) if line.endswith(b"\n") else None
+    return None

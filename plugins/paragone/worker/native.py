@@ -1,6 +1,5 @@
 """The base class of backends whose engine runs in a worker process, and the environment that its library needs."""
 
-import asyncio
 import contextlib
 import dataclasses
 import tempfile
@@ -8,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from paragone import backend, errors, events, options, requests, threads, wire
 from paragone.crash_causes import CrashCause
@@ -49,9 +48,6 @@ class Environment:
     """Modules that are imported in this order to check the finished environment."""
 
 
-R = TypeVar("R", bound=wire.Value)
-
-
 class NativeBackend(backend.Backend):
     """A backend that names an `Engine`, which runs in a worker process."""
 
@@ -68,7 +64,7 @@ class NativeBackend(backend.Backend):
         """List the models in these folders and their subfolders. This method may block: it is called in a thread."""
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        return await asyncio.wrap_future(threads.in_daemon_thread(lambda: self.find_models(folders)))
+        return await threads.run_in_thread(lambda: self.find_models(folders))
 
     async def probe(self, python: str | None = None) -> backend.Probe:
         try:
@@ -76,7 +72,7 @@ class NativeBackend(backend.Backend):
         except errors.ParagoneError as error:
             return backend.Probe(usable=False, reason=error.sentence, remedy=error.hint)
         try:
-            return await worker.answer(protocol.PROBE, protocol.Nothing())
+            return await worker.answer("probe", None, backend.Probe)
         except errors.ParagoneError as error:
             return backend.Probe(usable=False, reason=error.sentence, remedy=error.hint or self.install)
         finally:
@@ -88,17 +84,12 @@ class NativeBackend(backend.Backend):
         options.build(self.load_options, request.options, owner=self.title)
         worker = await self._start_for(request)
         try:
-            async with contextlib.aclosing(worker.job(protocol.LOAD, request)) as messages:
-                async for message in messages:
-                    if isinstance(message, protocol.Progress):
-                        on_progress(events.LoadProgress(fraction=message.fraction))
-                    elif isinstance(message, LoadedModel):
-                        able = message.capabilities or self.capabilities
-                        return WorkerEngine(worker, dataclasses.replace(message, capabilities=able))
+            loaded = await worker.answer("load", request, LoadedModel, on_progress)
         except BaseException:
             await worker.close()
             raise
-        raise errors.EngineError("The engine's process did not answer.")
+        able = loaded.capabilities or self.capabilities
+        return WorkerEngine(worker, dataclasses.replace(loaded, capabilities=able))
 
     async def estimate(self, request: requests.OpenRequest) -> MemoryEstimate:
         """Return the memory that opening a model would take, computed in a temporary worker."""
@@ -107,7 +98,7 @@ class NativeBackend(backend.Backend):
         options.build(self.load_options, request.options, owner=self.title)
         worker = await self._start_for(request)
         try:
-            return await worker.answer(protocol.ESTIMATE, request)
+            return await worker.answer("estimate", request, MemoryEstimate)
         finally:
             await worker.close()
 
@@ -122,12 +113,8 @@ class NativeBackend(backend.Backend):
         return await self._start(request.python, request.log, network=bool(addresses))
 
     async def _start(self, python: str | None, log: str | None, *, network: bool = False) -> client.Worker:
-        packages = ("paragone", self.engine.partition(".")[0].partition(":")[0])
-        return await client.Worker.connect(
-            *await process.start_worker(
-                self.engine, packages, python, log, self.crash_causes, network=network
-            )
-        )
+        started = await process.start_worker(self.engine, python, log, self.crash_causes, network=network)
+        return await client.Worker.connect(*started)
 
 
 class WorkerEngine(backend.OpenEngine):
@@ -136,16 +123,16 @@ class WorkerEngine(backend.OpenEngine):
         self.worker = worker
 
     def run(self, request: requests.RunRequest) -> AsyncGenerator[events.Event, None]:
-        return self._events(protocol.RUN, request)
+        return self._events("run", request)
 
     async def stop(self) -> None:
         self.worker.stop()
 
     async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
-        return await self.worker.answer(protocol.TOKENIZE, request)
+        return await self.worker.answer("tokenize", request, requests.TokenizedText)
 
     def score(self, request: requests.ScoreRequest) -> AsyncGenerator[events.Event, None]:
-        return self._events(protocol.SCORE, request)
+        return self._events("score", request)
 
     async def distributions(
         self, request: requests.DistributionsRequest
@@ -159,26 +146,26 @@ class WorkerEngine(backend.OpenEngine):
                 hint=f"Free some space in {tempfile.gettempdir()}.",
             ) from error
         try:
-            job = self.worker.job(
-                protocol.DISTRIBUTIONS, protocol.SharedDistributions(request=request, buffer=buffer.path)
-            )
-            async with contextlib.aclosing(job) as messages:
+            shared = protocol.SharedDistributions(request=request, buffer=buffer.path)
+            async with contextlib.aclosing(self.worker.job("distributions", shared)) as messages:
                 async for message in messages:
                     buffer.unlink()  # the worker has already mapped the buffer
-                    if not isinstance(message, protocol.FilledSlot):
-                        continue
-                    rows, size = message.rows, message.vocab_size
-                    data = buffer.slot(message.slot, rows * size * 4).cast("f", (rows, size))
-                    yield requests.LogitsBlock(start=message.start, rows=rows, vocab_size=size, data=data)
-                    self.worker.free_slot()
+                    for item in message.items:
+                        if isinstance(item, protocol.FilledSlot):
+                            rows, size = item.rows, item.vocab_size
+                            data = buffer.slot(item.slot, rows * size * 4).cast("f", (rows, size))
+                            yield requests.LogitsBlock(
+                                start=item.start, rows=rows, vocab_size=size, data=data
+                            )
+                            self.worker.free_slot()
         finally:
             buffer.unlink()
 
     async def embed(self, request: requests.EmbedRequest) -> requests.Embeddings:
-        return await self.worker.answer(protocol.EMBED, request)
+        return await self.worker.answer("embed", request, requests.Embeddings)
 
     async def vocabulary(self) -> requests.Vocabulary:
-        return await self.worker.answer(protocol.VOCABULARY, protocol.Nothing())
+        return await self.worker.answer("vocabulary", None, requests.Vocabulary)
 
     async def ended(self) -> errors.ParagoneError:
         return await self.worker.ended()
@@ -186,11 +173,9 @@ class WorkerEngine(backend.OpenEngine):
     async def close(self) -> None:
         await self.worker.close()
 
-    async def _events(
-        self, kind: protocol.JobKind[R, protocol.Nothing], request: R
-    ) -> AsyncGenerator[events.Event, None]:
-        async with contextlib.aclosing(self.worker.job(kind, request)) as messages:
+    async def _events(self, do: protocol.JobName, request: wire.Value) -> AsyncGenerator[events.Event, None]:
+        async with contextlib.aclosing(self.worker.job(do, request)) as messages:
             async for message in messages:
-                if isinstance(message, protocol.Events):
-                    for event in message.events:
-                        yield event
+                for item in message.items:
+                    if not isinstance(item, events.LoadProgress | protocol.FilledSlot):
+                        yield item

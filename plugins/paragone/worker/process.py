@@ -18,7 +18,7 @@ from weakref import WeakSet
 from paragone.crash_causes import CrashCause, find_cause
 from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneError
 from paragone.network import GUARD, Confinement
-from paragone.worker.child_process.confinement import LAYER
+from paragone.worker.confinement import LAYER
 
 _ADDED = "PARAGONE_PASS_ENV"
 """The variable in which users list more variables to inherit, separated by commas.
@@ -65,7 +65,7 @@ GRACE = 2.0
 """Seconds that a process has to stop its job or to end before it is killed."""
 
 TOO_OLD = 78
-"""The exit code of `bootstrap.py` in an interpreter that is too old."""
+"""The exit code of `start.py` in an interpreter that is too old."""
 
 TAIL_LINES = 12
 TAIL_BYTES = 8192
@@ -233,7 +233,6 @@ def kill_processes() -> None:
 
 async def start_worker(
     engine: str,
-    packages: Sequence[str],
     python: str | None,
     log: str | None,
     causes: Sequence[CrashCause],
@@ -242,48 +241,51 @@ async def start_worker(
 ) -> tuple[EngineProcess, socket.socket]:
     """Start a worker for `engine` (`module:Class`). Return the process and the application's end of the pipe.
 
-    The worker can import `packages` in addition to the packages of its interpreter. Without `network`, the worker can open
-    only Unix sockets, if the system supports this restriction. Raises InputError if the interpreter cannot be started.
+    The worker can import this package and the engine's in addition to the packages of its interpreter. Without `network`, the
+    worker can open only Unix sockets, if the system supports this restriction. Raises InputError if the interpreter cannot be
+    started.
     """
     interpreter = str(Path(python).expanduser()) if python else sys.executable
-    folders = [f"{name}={_folder_of(name)}" for name in packages]
+    folder = _folder_of(engine.partition(":")[0].partition(".")[0])
+    environment = passed_variables() | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    if python is not None:  # variables for this program's interpreter would break another interpreter
+        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
+            environment.pop(name, None)
     try:
         own_end, worker_end = socket.socketpair()
     except OSError as error:
         raise EngineError(f"The connection to a new process failed: {error.strerror}.") from error
-    script, descriptor = Path(__file__).with_name("child_process") / "bootstrap.py", worker_end.fileno()
-    command = [interpreter, str(script), str(descriptor), str(os.getpid())]
-    command += [network_word(network), engine, *folders]
-    environment = _environment(foreign=python is not None)
-    try:
-        process = await EngineProcess.launch(
-            command, environment, log=log, causes=causes, connection=[descriptor]
-        )
-    except OSError as error:
-        own_end.close()
-        raise InputError(
-            f"The interpreter {interpreter} cannot be started: {error.strerror}.",
-            hint="Check the engine's `python` setting.",
-        ) from error
-    except BaseException:
-        own_end.close()
-        raise
-    finally:
-        worker_end.close()
+    with worker_end:
+        descriptor = worker_end.fileno()
+        command = [interpreter, _START, *_start_arguments(str(descriptor), network=network), engine, folder]
+        try:
+            process = await EngineProcess.launch(
+                command, environment, log=log, causes=causes, connection=[descriptor]
+            )
+        except OSError as error:
+            own_end.close()
+            raise InputError(
+                f"The interpreter {interpreter} cannot be started: {error.strerror}.",
+                hint="Check the engine's `python` setting.",
+            ) from error
+        except BaseException:
+            own_end.close()
+            raise
     return process, own_end
 
 
-def network_word(network: bool) -> str:
-    """Return the argument `open` or `closed`, which opens or closes the network to a process; offline always `closed`."""
-    return "open" if network and not GUARD.is_offline else "closed"
+_START = str(Path(__file__).with_name("start.py"))
 
 
-def _environment(*, foreign: bool) -> dict[str, str]:
-    environment = passed_variables() | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-    if foreign:  # variables for this program's interpreter would break another interpreter
-        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
-            environment.pop(name, None)
-    return environment
+def _start_arguments(pipe: str, *, network: bool) -> list[str]:
+    """Return the first arguments of `start.py`, which close the network to a process, unless it may use it; offline always."""
+    return [pipe, str(os.getpid()), "open" if network and not GUARD.is_offline else "closed"]
+
+
+def _program_start(command: Sequence[str], *, network: bool) -> list[str]:
+    """Return the command that starts a program, with or without the network, and makes the program end with this process."""
+    # -S: the script imports only the standard library
+    return [sys.executable, "-S", _START, *_start_arguments("-", network=network), *command]
 
 
 def _tail(log: IO[bytes]) -> tuple[str, ...]:
@@ -310,14 +312,6 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-def _start_launcher(command: Sequence[str], *, network: bool) -> list[str]:
-    """Return the command that starts a program, with or without the network, and makes the program end with this process."""
-    launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
-    # -S: the launcher imports only the standard library
-    start = [sys.executable, "-S", launcher, str(os.getpid())]
-    return [*start, network_word(network), *command]
-
-
 _LEFT = 0.2
 """Seconds to read the output of a program that has ended: a child process of the program may keep the pipe open."""
 
@@ -337,42 +331,39 @@ async def output_of(
     writes `longest` bytes or runs for `seconds`. Raises OSError if it cannot be started, and TimeoutError.
     """
     if GUARD.is_offline:
-        command = _start_launcher(command, network=False)
+        command = _program_start(command, network=False)
+    loop, reader, output = asyncio.get_running_loop(), asyncio.StreamReader(), bytearray()
     read, write = os.pipe()  # asyncio's own pipe would wait for children that the program leaves running
-    with os.fdopen(read, "rb") as pipe:
-        try:
+    with os.fdopen(read, "rb") as pipe, os.fdopen(write, "wb") as program_end:
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        with contextlib.closing(transport):
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=write,
+                stdout=program_end,
                 stderr=errors,
                 start_new_session=True,
                 env=environment,
             )
-        finally:
-            os.close(write)
-        reader, output = asyncio.StreamReader(), bytearray()
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+            program_end.close()
 
-        async def drain() -> None:
-            while len(output) < longest and (more := await reader.read(longest - len(output))):
-                output.extend(more)
+            async def drain() -> None:
+                while len(output) < longest and (more := await reader.read(longest - len(output))):
+                    output.extend(more)
 
-        draining, ending = asyncio.create_task(drain()), asyncio.create_task(process.wait())
-        try:
-            async with asyncio.timeout(seconds):
-                await asyncio.wait([draining, ending], return_when=asyncio.FIRST_COMPLETED)
-                if len(output) < longest:
-                    await ending
-                    await asyncio.wait([draining], timeout=_LEFT)
-        finally:
-            draining.cancel()
-            transport.close()
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            await ending
+            draining, ending = asyncio.create_task(drain()), asyncio.create_task(process.wait())
+            try:
+                async with asyncio.timeout(seconds):
+                    await asyncio.wait([draining, ending], return_when=asyncio.FIRST_COMPLETED)
+                    if len(output) < longest:
+                        await ending
+                        await asyncio.wait([draining], timeout=_LEFT)
+            finally:
+                draining.cancel()
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                await ending
     return ending.result(), output.decode(errors="replace")
 
 
@@ -397,7 +388,7 @@ class ProgramProcess(EngineProcess):
         """
         try:
             return await cls.launch(
-                _start_launcher(command, network=network), environment, log=log, causes=causes
+                _program_start(command, network=network), environment, log=log, causes=causes
             )
         except OSError as error:
             raise EngineError(f"A new process cannot be started: {error.strerror}.") from error
@@ -432,34 +423,24 @@ _PATIENCE = 30.0
 
 async def try_confinement() -> Confinement:
     """Start a process that closes the network to itself as workers do, and then tries to open sockets."""
-    script = Path(__file__).with_name("child_process") / "confinement.py"
+    trial = str(Path(__file__).with_name("confinement.py"))
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-IS",
-            str(script),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        status, output = await output_of(
+            [sys.executable, "-IS", trial],
+            seconds=_PATIENCE,
+            longest=TAIL_BYTES,
+            errors=asyncio.subprocess.STDOUT,
         )
-    except OSError as error:
-        return _failed(f"The trial could not be started: {error.strerror}.")
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            opened, errors = await process.communicate()
-    except TimeoutError:
-        return _failed(f"The trial gave no answer within {_PATIENCE:g} seconds.")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        last = (errors.decode(errors="replace").strip() or f"exit code {process.returncode}").splitlines()[-1]
-        return _failed(f"The system refuses it: {last}.")
-    if opened := opened.strip():
-        return _failed(f"The trial could open these sockets: {opened.decode()}.")
-    return Confinement(layer=LAYER, holds=True)
-
-
-def _failed(reason: str) -> Confinement:
-    return Confinement(layer=LAYER, holds=False, reason=reason)
+    except OSError as error:  # this includes TimeoutError
+        timed_out = isinstance(error, TimeoutError)
+        reason = (
+            f"gave no answer within {_PATIENCE:g} seconds"
+            if timed_out
+            else f"could not be started: {error.strerror}"
+        )
+        return Confinement(layer=LAYER, holds=False, reason=f"The trial {reason}.")
+    last = (output.splitlines() or [f"exit code {status}"])[-1].strip()
+    if status != 0:
+        return Confinement(layer=LAYER, holds=False, reason=f"The system refuses it: {last}.")
+    reason = f"The trial could open these sockets: {last}." if output.strip() else ""
+    return Confinement(layer=LAYER, holds=not reason, reason=reason)

@@ -16,9 +16,8 @@ from large_model import (
     write_large_moe,
 )
 
-from paragone import Json, OpenRequest
+from paragone import Json, MemoryEstimate, OpenRequest
 from paragone.worker.native import WorkerEngine
-from paragone.worker.protocol import ESTIMATE
 from paragone_llama_cpp import demo
 from paragone_llama_cpp.backend import LlamaCppBackend
 
@@ -49,7 +48,7 @@ async def test_an_estimate_agrees_with_the_memory_of_the_process_and_is_divided(
     backend = LlamaCppBackend()
     worker = await backend._start(None, None)
     try:
-        estimate = await worker.answer(ESTIMATE, request)
+        estimate = await worker.answer("estimate", request, MemoryEstimate)
         without_weights = resident(worker)
     finally:
         await worker.close()

@@ -13,8 +13,7 @@ from paragone_remote.backend import LlamaServerBackend
 from paragone_remote.llama_server.process import LlamaServerEngine, ServerProcess
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.bench import Bench, bench_pool
-from paragone_workbench.measure.bench_results import users_tests
+from paragone_workbench.measure.bench import Bench, bench_pool, users_tests
 
 
 async def test_two_engines_have_one_server(program, open_lane, text):

@@ -289,8 +289,8 @@ def short_pauses(monkeypatch):
     """Shorten the pauses between requests that wait for a change at a server."""
     monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 0.01)
     monkeypatch.setattr("paragone_remote.engine._POLL_S", 0.01)
-    monkeypatch.setattr("paragone_remote.openai_api.opening._POLL_S", 0.01)
-    monkeypatch.setattr("paragone_remote.openai_api.opening._PAUSE", 0.01)
+    monkeypatch.setattr("paragone_remote.openai_opening._POLL_S", 0.01)
+    monkeypatch.setattr("paragone_remote.openai_opening._PAUSE", 0.01)
 
 
 @pytest.fixture

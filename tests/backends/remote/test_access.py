@@ -437,6 +437,6 @@ async def test_without_the_package_keyring(backend, hostile, monkeypatch):
 @pytest.mark.parametrize("offline", [False, True])
 async def test_offline_a_key_command_has_no_network(offline, monkeypatch):
     monkeypatch.setattr(GUARD, "is_offline", offline)
-    look = "from paragone.worker.child_process.confinement import what_opens; print(what_opens() == ())"
+    look = "from paragone.worker.confinement import what_opens; print(what_opens() == ())"
     options = EndpointOptions(key_command=shlex.join([sys.executable, "-c", look]))
     assert await find_key(options) == str(offline)

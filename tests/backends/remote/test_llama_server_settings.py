@@ -61,7 +61,7 @@ async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2
         refusals.set()
         await sleep(seconds)
 
-    monkeypatch.setattr("paragone_remote.openai_api.opening.asyncio.sleep", pause)
+    monkeypatch.setattr("paragone_remote.openai_opening.asyncio.sleep", pause)
     with run_llama_server("-c", "256", *gate.options, status=503) as url:
         report = await OpenAIBackend().endpoint({"url": url})
         assert report.probe.reason == f"The server at {url} is still loading its model (503)."

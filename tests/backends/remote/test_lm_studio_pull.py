@@ -5,10 +5,10 @@ from hostile_server import OPENAI
 from loading_servers import LlamaSwap, LmStudio
 
 from paragone import InputError, ParagoneError
+from paragone_remote import openai_opening as downloading
 from paragone_remote.backend import OpenAIBackend
 from paragone_remote.endpoint import make_endpoint
-from paragone_remote.openai_api import opening as downloading
-from paragone_remote.openai_api.opening import LlamaSwapLoader, LmStudioLoader, RouterLoader
+from paragone_remote.openai_opening import LlamaSwapLoader, LmStudioLoader, RouterLoader
 from paragone_remote.options import OpenAILoadOptions
 from paragone_remote.transport import EndpointClient
 

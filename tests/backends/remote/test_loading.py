@@ -162,7 +162,7 @@ async def test_swap_has_one_model_of_a_server_in_memory(start):
         await workbench.open_all()
         assert server.loads == [], "no engine is opened before its turn"
         for engine, loaded in ((m, ["n", "m"]), (again, ["n", "m"]), (n, ["n"]), (m, ["n", "m"])):
-            result = await workbench.run(engine, RunSpec.of_prompt("Hello?")).result()
+            result = await workbench.run(engine, RunSpec.of_prompt("Hello?"))
             assert result.state == "done"
             assert server.loaded == loaded
         codes = [caution.code for caution in result.cautions]

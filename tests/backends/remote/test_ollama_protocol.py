@@ -7,7 +7,7 @@ from loopback_server import LoopbackServer
 
 from paragone import Image, InputError, Message, OpenRequest
 from paragone_remote.backend import OllamaBackend
-from paragone_remote.ollama_api.client import listens, local_url
+from paragone_remote.ollama_api import listens, local_url
 
 from .conftest import cautions, free_port
 

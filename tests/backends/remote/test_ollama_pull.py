@@ -10,7 +10,7 @@ from paragone import EngineError, InputError, OpenRequest, ParagoneError
 from paragone.options import build
 from paragone_remote.backend import OllamaBackend
 from paragone_remote.endpoint import make_endpoint
-from paragone_remote.ollama_api.client import pull_command
+from paragone_remote.ollama import pull_command
 from paragone_remote.options import DEFAULT_URL, OllamaLoadOptions
 
 LAYER = {"status": "pulling aa", "digest": "aa", "total": 100}

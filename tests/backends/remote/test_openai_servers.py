@@ -87,7 +87,7 @@ async def test_events_under_another_media_type(server, answered, text, media_typ
 
 
 async def test_a_reply_that_does_not_end_with_the_answer(server, answered, text, monkeypatch):
-    monkeypatch.setattr("paragone_remote.openai_api.requests._END_PATIENCE", 0.01)
+    monkeypatch.setattr("paragone_remote.openai_requests._END_PATIENCE", 0.01)
     closed = asyncio.Event()
 
     async def chat(exchange):

@@ -68,7 +68,7 @@ async def test_a_prompt_that_is_not_told_costs_nothing_else(
     serve, answered, text, protocol, reply, monkeypatch
 ):
     if reply is never:
-        monkeypatch.setattr("paragone_remote.answers._PATIENCE", 0.01)
+        monkeypatch.setattr("paragone_remote.engine._CHECK_PATIENCE", 0.01)
 
     async def chat(exchange):
         if "_debug_render_only" in exchange.request.body:

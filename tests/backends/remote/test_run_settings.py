@@ -3,7 +3,7 @@
 from hostile_server import OLLAMA, OPENAI
 
 from paragone import RunSettings
-from paragone_remote.openai_api.servers import sampling_facts
+from paragone_remote.openai_servers import sampling_facts
 
 from .conftest import PROPS, SERVERS, codes, settings_of
 

@@ -16,7 +16,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.runs import execute
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 
 STORY = "Write a very long story, with many chapters."
 LONG = {"max_tokens": 30000, "ignore_eos": True}
@@ -95,7 +95,7 @@ async def test_requests_in_the_queue_of_llama_server_are_told_as_waiting_and_mar
             while answering.phase != "decode":
                 await asyncio.sleep(0.02)
             # from now on: the first answer would take its own prompt for another's
-            monkeypatch.setattr("paragone_remote.openai_api.servers._POLL_S", 0.01)
+            monkeypatch.setattr("paragone_remote.openai_servers._POLL_S", 0.01)
             third = asyncio.create_task(hello(await open_smollm2(one_slot)))
             waiting = second.ask(Prompt(text=STORY))
             while second.state != "queued" or not events:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import paragone
 from paragone.options import as_values
-from paragone.worker.child_process.confinement import what_opens
+from paragone.worker.confinement import what_opens
 from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
@@ -262,7 +262,7 @@ class RogueEngine(paragone.Engine[RogueLoad, RogueSampling]):
 
 def _pried() -> dict[str, str]:
     """Return what this process and a program that it starts can get at: sockets and variables."""
-    look = "from paragone.worker.child_process.confinement import what_opens; print(*what_opens())"
+    look = "from paragone.worker.confinement import what_opens; print(*what_opens())"
     child = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {look}"],
         capture_output=True,

@@ -8,7 +8,8 @@ import pytest
 
 from paragone import InputError
 from paragone.assertions import NoVerdict
-from paragone_assertions.limited import SECONDS, LimitedProcess
+from paragone_assertions.limited import SECONDS
+from paragone_assertions.texts import Regex
 
 HOPELESS = {"job": "search", "pattern": "(a+)+$", "text": "a" * 40 + "!"}
 """Takes years."""
@@ -18,7 +19,7 @@ QUICK = {"job": "search", "pattern": "a", "text": "a"}
 @pytest.fixture
 def limited(monkeypatch):
     monkeypatch.setattr("paragone_assertions.limited.SECONDS", 0.1)
-    process = LimitedProcess()
+    process = Regex()
     yield process
     process.close()
 
@@ -73,7 +74,7 @@ async def test_a_process_that_was_killed_is_replaced(limited, new_children):
 
 async def test_the_end_does_not_wait_for_a_job(new_children, monkeypatch):
     monkeypatch.setattr("paragone_assertions.limited.SECONDS", 3600)
-    patient = LimitedProcess()
+    patient = Regex()
     job = asyncio.create_task(patient.run(HOPELESS))
     while not new_children():
         await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ from paragone import InputError, ParagoneError
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.output import note
 from paragone_workbench.engines.failures import crash_report
-from paragone_workbench.scheduling import Stoppable
+from paragone_workbench.runs.scheduler import Stoppable
 
 T = TypeVar("T")
 

@@ -3,19 +3,20 @@
 import asyncio
 import contextlib
 import os
+import queue
 import select
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Self
 
-from paragone import Caution, Channel
+from paragone import Caution, Token
+from paragone.threads import in_daemon_thread
 from paragone_cli.command_line import output
 from paragone_tui.terminal.text import visible
 from paragone_workbench.compare.divergence import answer_json, warnings_of
 from paragone_workbench.engines.engine import EngineTask
-from paragone_workbench.runs.run import Run, RunObserver
+from paragone_workbench.runs.run import Run
 
 EVERY = 0.1
 """Minimum seconds between two updates."""
@@ -92,28 +93,22 @@ class StatusLine:
             sys.stderr.flush()
 
 
-class ProgressLine(StatusLine, RunObserver):
+class ProgressLine(StatusLine):
     def __init__(self, engines: Sequence[EngineTask]) -> None:
         super().__init__()
         self._engines = engines
         self._runs: dict[int, Run] = {}
         if self.on:
             for engine in engines:
-                engine.watchers.append(lambda _: self._update())
+                engine.watchers.append(self._update)
 
     def follow(self, number: int, run: Run) -> None:
         """Show the progress of this run for the engine with this index."""
         self._runs[number] = run
         if self.on:
-            run.subscribe(self)
+            run.watchers.append(self._update)
 
-    def run_changed(self, run: Run) -> None:
-        self._update()
-
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        self._update()
-
-    def _update(self) -> None:
+    def _update(self, _: Run | EngineTask) -> None:
         if not self.due:
             return
         doing = [_activity(engine, self._runs.get(number)) for number, engine in enumerate(self._engines)]
@@ -145,13 +140,14 @@ def _activity(engine: EngineTask, run: Run | None) -> str:
 
 
 class Stream:
-    """Writes text without blocking, batched per iteration of the event loop.
+    """Writes text in a thread, so that a reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C.
 
-    A reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C. On a terminal, control
-    characters are made visible; a pipe or a file gets the exact text. A newline that the last line lacks is added.
+    On a terminal, control characters are made visible; a pipe or a file gets the exact text. A newline that the last line
+    lacks is added.
     """
 
     def __init__(self, on_broken: Callable[[], None]) -> None:
+        """`on_broken` is called on the event loop if writing fails."""
         self.error: OSError | None = None
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
@@ -161,13 +157,10 @@ class Stream:
         self._terminal = stream.isatty()
         self._held = ""  # a CR whose LF may be in the next chunk
         self._in_line = False
-        self._pending = bytearray()
-        self._written = asyncio.Event()
-        """Set while no text is queued."""
-        self._written.set()
+        self._unwritten: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._written = asyncio.wrap_future(in_daemon_thread(self._write_all))
 
     def write(self, text: str) -> None:
-        """Queue a chunk of text. The chunk is written in the next iteration of the event loop."""
         if not text or self.error is not None:
             return
         if self._terminal:
@@ -177,90 +170,70 @@ class Stream:
         self._take(text)
 
     async def end(self) -> None:
-        """Write the queued text, and end the last line. Returns when all is written or writing failed."""
-        if self.error is None:
-            text = visible(self._held)
-            if self._in_line or text:
-                self._take(f"{text}\n")
-        await self._written.wait()
+        """End the last line. Returns when all is written or writing failed."""
+        text = visible(self._held)
+        if self._in_line or text:
+            self._take(f"{text}\n")
+        self._unwritten.put(None)
+        await self._written
 
     def _take(self, text: str) -> None:
         if text:
             self._in_line = not text.endswith("\n")
-            self._pending += text.encode(self._encoding, "replace")
-            if self._written.is_set():
-                self._written.clear()
-                self._loop.call_soon(self._write)
+            self._unwritten.put(text.encode(self._encoding, "replace"))
 
-    def _write(self) -> None:
+    def _write_all(self) -> None:
         try:
-            while self._pending and self._has_room():
-                # a pipe that is ready accepts this many bytes without blocking
-                written = os.write(self._descriptor, self._pending[: select.PIPE_BUF])
-                del self._pending[:written]
+            for data in iter(self._unwritten.get, None):
+                while data:
+                    select.select([], [self._descriptor], [])  # another program may have made it non-blocking
+                    data = data[os.write(self._descriptor, data) :]
         except OSError as error:
             self.error = error
-            self._pending.clear()
-            self._on_broken()
-        if self._pending:
-            self._loop.add_writer(self._descriptor, self._resume)
-        else:
-            self._written.set()
-
-    def _resume(self) -> None:
-        self._loop.remove_writer(self._descriptor)
-        self._write()
-
-    def _has_room(self) -> bool:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
-        return bool(poll.poll(0))
+            self._loop.call_soon_threadsafe(self._on_broken)
 
 
-@dataclass(eq=False)
-class AnswerPrinter(RunObserver):
-    """Prints the answer as it arrives, without the thinking before it."""
+async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) -> None:
+    """Print an answer as it arrives, without the thinking before it, or as JSON if there is no stream. Warnings that come
+    after its beginning follow it. Raises OutputError."""
+    text, has_begun = run.text, False
+    warned: int | None = None
+    deferred: list[str] = []
 
-    stream: Stream | None
-    """None for JSON, which is printed at the end."""
-    progress: ProgressLine
-    begun: bool = False
-    deferred_warnings: list[str] = field(default_factory=list)
+    def warn() -> None:
+        nonlocal warned
+        cautions = warnings_of(run.result)
+        sentences = [caution.sentence for caution in cautions[warned:]]
+        warned = len(cautions)
+        if has_begun:
+            deferred.extend(sentences)
+        elif sentences:
+            progress.clear()
+            for sentence in sentences:
+                output.warn(sentence)
 
-    def run_started(self, run: Run) -> None:
-        for caution in warnings_of(run.result):
-            self.cautioned(run, caution)
-        self.text_came(run, "answer", run.text)
-
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        if self.stream is not None and channel == "answer" and text:
-            if not self.begun:
-                self.begun = True
-                self.progress.end()
-            self.stream.write(text)
-
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        """Print the warning: at once, or after an answer that has begun."""
-        if self.begun:
-            self.deferred_warnings.append(caution.sentence)
-        else:
-            self.progress.clear()
-            output.warn(caution.sentence)
-
-    def run_ended(self, run: Run) -> None:
-        """Add a warning if the answer is cut, unless the engine has warned of a full context."""
-        cut = run.result.cut
-        if cut and not any(caution.code == "context-full" for caution in run.result.cautions):
-            self.deferred_warnings.append(cut)
-
-    async def finish(self, run: Run) -> None:
-        """Print the end of the answer, or the whole answer as JSON, and the deferred warnings. Raises OutputError."""
-        if self.stream is None:
-            output.put_json(answer_json(run.result))
-            output.flush()
-        else:
-            await self.stream.end()
-            if self.stream.error is not None:
-                raise output.OutputError(self.stream.error)
-        for sentence in self.deferred_warnings:
-            output.warn(sentence)
+    async for event in run:
+        if warned is None or isinstance(event, Caution):
+            warn()
+        if isinstance(event, Token) and event.channel == "answer":
+            text += event.text
+        if stream is not None and text:
+            if not has_begun:
+                has_begun = True
+                progress.end()
+            stream.write(text)
+            text = ""
+    warn()
+    progress.end()
+    if stream is None:
+        output.put_json(answer_json(run.result))
+        output.flush()
+    else:
+        await stream.end()
+        if stream.error is not None:
+            raise output.OutputError(stream.error)
+    cut = run.result.cut
+    if cut and not any(caution.code == "context-full" for caution in run.cautions):
+        deferred.append(cut)
+    for sentence in deferred:
+        output.warn(sentence)

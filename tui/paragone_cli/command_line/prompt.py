@@ -9,7 +9,7 @@ from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import at_terminal, warn
 from paragone_workbench.conversation.attached_files import read_files
-from paragone_workbench.conversation.attachments import with_sections
+from paragone_workbench.conversation.tree import with_sections
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.text import is_utf8
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from paragone import InputError, Json, ParagoneError
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import warn
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.consent import engine_actions
+from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import assertions, identity, runner
+from paragone_workbench.experiments import assertions, identity
 from paragone_workbench.experiments.suite import Suite
 from paragone_workbench.ids import parse_id
-from paragone_workbench.store.experiment_records import MeasurementKind
 from paragone_workbench.store.history import History
 from paragone_workbench.store.store import Store
+from paragone_workbench.store.votes import MeasurementKind
 
 
 def consented_judges(
@@ -33,10 +34,21 @@ def consented_judges(
     judges = {
         name: known.get(name) or context.engines([name], [])[0] for name in catalog.judges(suite.prompts)
     }
-    foreign = runner.foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)
-    folders = context.config.models.folders
-    context.consent(path).require(runner.judge_actions(judges, foreign, context.registry, path, folders))
-    return judges, foreign
+    registry, folders = context.registry, context.config.models.folders
+    own = {
+        to_spec(engine, registry.find(engine.backend))
+        for engine in (*engines, *context.config.engines.values())
+    }
+    foreign = [
+        name for name, judge in judges.items() if to_spec(judge, registry.find(judge.backend)) not in own
+    ]
+    actions = [
+        f"the judge {name} gets prompts and answers, and {action}"
+        for name in sorted(foreign)
+        for action in engine_actions(judges[name], registry.get(judges[name].backend), path, folders)
+    ]
+    context.consent(path).require(actions)
+    return judges, frozenset(foreign)
 
 
 def open_store() -> Store:

@@ -13,7 +13,7 @@ from paragone_workbench.experiments.voting import Ballot, save_vote
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
-from paragone_workbench.store.experiment_records import VoteChoice
+from paragone_workbench.store.votes import VoteChoice
 
 
 class BlindTurn(VoteScreen[bool | None]):

@@ -247,7 +247,7 @@ class HistoryScreen(picker.Picker[Found | None]):
             self._do(lambda: self._open_prompt(entry.id))
 
     async def _open_prompt(self, place: str) -> str:
-        from paragone_workbench.files.from_experiment import add_prompt
+        from paragone_workbench.files.importing import add_prompt
 
         experiment, _, run = place.removeprefix("e").partition("/")
         added = await self._history.call(lambda store: add_prompt(store, int(experiment), int(run)))

@@ -15,7 +15,7 @@ from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.modal import Sheet
 from paragone_workbench.compare.parity import check_parity
 from paragone_workbench.compare.parity_findings import Levelling, Parity, Side, joined
-from paragone_workbench.engines.definitions import EngineDefinition, with_options
+from paragone_workbench.engines.definitions import with_options
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
@@ -49,19 +49,11 @@ def _side(lane: Lane, run: Run | None = None) -> Side:
     return Side(
         name=lane.name,
         definition=source.definition,
-        chosen=_chosen(lane.first_definition, source.definition),
         backend=lane.engine.backend,
         loaded=source.loaded,
         run=None if run is None else run.result,
         messages=None if run is None or run.spec is None else run.spec.messages,
     )
-
-
-def _chosen(first: EngineDefinition, definition: EngineDefinition) -> frozenset[str]:
-    """Return the names of options that the user set on the screen since `first`; none if `definition` is another engine."""
-    if not first.is_called_like(definition):
-        return frozenset()
-    return frozenset(name for name, value in definition.options.items() if value != first.options.get(name))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

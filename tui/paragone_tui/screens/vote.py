@@ -21,7 +21,7 @@ from paragone_tui.widgets.modal import SCROLL_BINDINGS, Column, Modal, columns_t
 from paragone_workbench.experiments.voting import LETTERS, Ballot, ExperimentBallots
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
-from paragone_workbench.store.experiment_records import VoteChoice
+from paragone_workbench.store.votes import VoteChoice
 
 
 class AnswerColumn(Column):

@@ -12,8 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
-from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide_for
-from paragone_workbench.choosing.figures import largest_file
+from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide_for, largest_file
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -21,7 +20,6 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import (
     assertions,
     comparison_rows,
-    executor,
     identity,
     results,
     suite_file,
@@ -30,12 +28,12 @@ from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
-from paragone_workbench.measure import bench_results, fidelity, fit, free_running
-from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, refusal
-from paragone_workbench.runs.scheduler import decide
-from paragone_workbench.scheduling import EnginePool, Stoppable
+from paragone_workbench.measure import fidelity, fit, free_running
+from paragone_workbench.measure.bench import Bench, BenchStep, BenchTest, bench_json, bench_pool, refusal
+from paragone_workbench.runs.scheduler import EnginePool, Stoppable, decide
 from paragone_workbench.store import Experiment, History, RunKey, Store
-from paragone_workbench.store.experiment_records import EstimatedMemory, MeasurementKind, SavedChoice
+from paragone_workbench.store.experiments import EstimatedMemory, SavedChoice
+from paragone_workbench.store.votes import MeasurementKind
 
 
 class Note(NamedTuple):
@@ -46,8 +44,8 @@ class Benching(NamedTuple):
     """The speed of engines is measured now by tests. `left` has the remaining steps from the current one; at first, it is empty."""
 
     engines: Sequence[str]
-    tests: Sequence[bench_results.BenchTest]
-    left: Sequence[bench_results.BenchStep] = ()
+    tests: Sequence[BenchTest]
+    left: Sequence[BenchStep] = ()
 
 
 ChoiceEvent: TypeAlias = (
@@ -171,15 +169,14 @@ class Choice:
         await self._look_up()
         experiment, _ = await find_or_create(self.history, self.request, self.registry)
         self.experiment = experiment
-        digests = results.cell_digests(self.request, self.registry)
         self.taken = await results.take_known_runs(
-            self.history, experiment, self.request, digests, self.catalog
+            self.history, experiment, self.request, self.registry, self.catalog
         )
         self._to_judge = bool(self.request.judges)
         await self._count(experiment)
         try:
             if self.taken:
-                self.on_event(Note(executor.known_text(self.taken, experiment.runs)))
+                self.on_event(Note(results.known_text(self.taken, experiment.runs)))
             await self._measure_throughputs()
             await self._compare()
             await self._look_up()
@@ -308,7 +305,7 @@ class Choice:
                 )
 
     async def _bench(
-        self, bench: Bench, engines: Sequence[EngineDefinition], tests: Sequence[bench_results.BenchTest]
+        self, bench: Bench, engines: Sequence[EngineDefinition], tests: Sequence[BenchTest]
     ) -> None:
         if not engines or self._is_over:
             return
@@ -335,7 +332,6 @@ class Choice:
             known=frozenset(self.known.fidelity)
             if self._has_distributions
             else frozenset(engine.name for engine in engines),
-            window=earlier.WINDOW,
         )
         async with self._limiting(comparison, _FIDELITY_SHARE):
             await comparison.measure(self.on_event)

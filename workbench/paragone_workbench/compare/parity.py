@@ -14,7 +14,6 @@ from paragone_workbench.compare.parity_findings import (
     Parity,
     Side,
     enumeration,
-    is_chosen,
     joined,
     level,
     quoted,
@@ -44,7 +43,7 @@ def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> l
             f"The programs that compute differ: {enumeration(programs, silent=silent)}. "
             f"Different programs round differently, {_DRIFTS}. No option removes this difference."
         )
-        findings.append(Finding(what=PROGRAM.name, values=programs, sentence=sentence))
+        findings.append(Finding(what=PROGRAM.name, values=programs, sentence=sentence, is_expected=True))
     for program in known:
         same = [side for side in sides if programs[side.name] == program]
         if len({side.fact(ORIGIN) or side.name for side in same}) > 1:
@@ -89,7 +88,7 @@ def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str
         side.name: ", ".join(text for fact in reported.values() if (text := fact[side.name])) or None
         for side in sides
     }
-    return [Finding(what="build", values=values, sentence=sentence)]
+    return [Finding(what="build", values=values, sentence=sentence, is_expected=True)]
 
 
 def _differences(lists: Mapping[str, Sequence[str]]) -> str:
@@ -157,8 +156,34 @@ def _finding(
         values=values,
         sentence=f"{sentence[0].upper()}{sentence[1:]} {fact.effect}",
         levelling=levelling,
-        is_expected=fact.name in _OF_THE_MODEL or is_chosen(sides, options),
+        is_expected=fact.name in _OF_THE_MODEL,
     )
+
+
+def compare_options(sides: Sequence[Side]) -> list[Finding]:
+    """Return the load options that differ, but for facts that the sides report, and for options that change no answer."""
+    findings: list[Finding] = []
+    declared = {side.name: side.load_options() for side in sides}
+    facts = {fact.name: fact for fact in STANDARD_FACTS}
+    for name in dict.fromkeys(name for own in declared.values() for name in own):
+        reported = [_value(side, facts[name]) for side in sides] if name in facts else [None]
+        if None not in reported or len(set(reported) - {None}) > 1:
+            continue  # compared as a fact
+        options = {side.name: declared[side.name].get(name) for side in sides}
+        having = [(side, info) for side in sides if (info := options[side.name]) is not None]
+        if any(info.same_answers for _, info in having):
+            continue
+        values: dict[str, Json | None] = dict.fromkeys(options)
+        for side, info in having:
+            value = side.definition.options.get(info.name, info.default)
+            values[side.name] = _UNSET if _is_unset(value) else value
+        known = [value for value in values.values() if value is not None]
+        is_set = any(
+            value not in (info.default, _UNSET) for value, (_, info) in zip(known, having, strict=True)
+        )
+        if any(not same(known[0], value) for value in known) or (is_set and len(known) < len(sides)):
+            findings.append(_option_finding(_name(name, options), sides, values, options, reloads=True))
+    return findings
 
 
 PROMPT = "prompt"
@@ -316,11 +341,10 @@ def compare_sampling(
             # Engines without the option behave like engines that have it at its default.
             values = {name: value for name, value in values.items() if options[name] is not None}
         silent = [name for name, value in values.items() if value is None]
-        settable = {name: None if value == _UNSET else value for name, value in values.items()}
-        levelling = level(sides, settable, options, reloads=False)
         if differs or any(options[name] is None for name in silent):
-            findings.append(_sampling_finding(_name(option, options), sides, values, options, levelling))
-        else:
+            findings.append(_option_finding(_name(option, options), sides, values, options, reloads=False))
+        elif silent:
+            levelling = _levelling(sides, values, options, reloads=False)
             for name in silent:
                 unknown[name].append(_name(option, {name: options[name]}))
                 own = tuple(change for change in levelling.changes if change.engine == name)
@@ -344,12 +368,24 @@ def _name(option: str, options: Mapping[str, OptionInfo | None]) -> str:
     return next((info.name for info in options.values() if info is not None), option)
 
 
-def _sampling_finding(
+def _levelling(
+    sides: Sequence[Side],
+    values: Mapping[str, Json | None],
+    options: Mapping[str, OptionInfo | None],
+    *,
+    reloads: bool,
+) -> Levelling:
+    settable = {name: None if value == _UNSET else value for name, value in values.items()}
+    return level(sides, settable, options, reloads=reloads)
+
+
+def _option_finding(
     name: str,
     sides: Sequence[Side],
     values: Mapping[str, Json | None],
     options: Mapping[str, OptionInfo | None],
-    levelling: Levelling,
+    *,
+    reloads: bool,
 ) -> Finding:
     without = [side for side, value in values.items() if value is None and options[side] is None]
     silent = [side for side, value in values.items() if value is None and options[side] is not None]
@@ -364,8 +400,8 @@ def _sampling_finding(
         what=name,
         values=values,
         sentence=sentence,
-        levelling=levelling,
-        is_expected=drawn or is_chosen(sides, options),
+        levelling=_levelling(sides, values, options, reloads=reloads),
+        is_expected=drawn,
     )
 
 
@@ -413,6 +449,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
         *_seeds(sides),
         *_changed(sides),
         *compare_facts(sides, unknown, without_prompt=without_prompt),
+        *compare_options(sides),
         *compare_builds(sides, unknown),
         *compare_launches(sides),
         *_cached(sides),

@@ -19,6 +19,8 @@ from paragone_workbench.runs.result import RunResult
 
 _LONGEST_QUOTE = 120
 _LONGEST_VALUE = 60
+_MOST_NAMES = 3
+"""Number of unknown conditions that the verdict names; it counts more."""
 
 
 class OptionChange(NamedTuple):
@@ -64,8 +66,8 @@ class Finding:
         values: The value of each engine by its name; None where the engine does not report it.
         levelling: Options that make the condition equal, or that give the engine the values of the other engines.
         system: The system prompt that a chat template added in one engine. Giving it to all engines makes the prompts equal.
-        is_expected: Whether the difference is no alarm: because the user has set the option for all engines, or for one engine
-            during the comparison; or because of the compared models, the engines' earlier answers, a cache, or a drawn seed.
+        is_expected: Whether the difference is no alarm, because the comparison is about it (models, programs, builds), or because
+            the engines' earlier answers, a cache, or a drawn seed have caused it.
     """
 
     what: str
@@ -126,13 +128,15 @@ class Parity:
     @property
     def verdict(self) -> str:
         if self.alarms:
-            return f"{counted(self.alarms, 'condition was', 'conditions were')} not the same:"
-        if self.findings:
-            known = " in all that the engines report" if self.unknown else ""
-            return f"The comparison was fair{known}. These differences were expected:"
+            return f"Asked differently: {counted(self.alarms, 'condition differs', 'conditions differ')}."
+        expected = " These differences are expected:" if self.findings else ""
         if self.unknown:
-            return "The comparison was fair in all that the engines report: nothing differs."
-        return "The comparison was fair: the conditions were the same."
+            names = list(dict.fromkeys(name for unknown in self.unknown for name in unknown.names))
+            known = joined(names) if len(names) <= _MOST_NAMES else counted(len(names), "condition")
+            return f"Asked alike as far as is known; not known: {known}.{expected}"
+        if self.findings:
+            return f"Asked alike.{expected}"
+        return "The comparison is fair: the conditions are the same."
 
     def section(self) -> Section:
         found = (*self.findings, *self.unknown)
@@ -180,8 +184,6 @@ class Side:
     loaded: LoadedModel | None
     run: RunResult | None = None
     messages: tuple[Message, ...] | None = None
-    chosen: frozenset[str] = frozenset()
-    """Options that the user has set for this engine alone while comparing."""
 
     @classmethod
     def of_run(
@@ -253,19 +255,12 @@ class Side:
         return {info.fact or info.name: info for info in describe(self.backend.sampling) if not info.secret}
 
     def load_options(self) -> Mapping[str, OptionInfo]:
-        """Return the load options that set a standard fact, by the fact's name."""
+        """Return the load options by the names of the standard facts that they set, or else by their own names."""
         if self.backend is None:
             return {}
-        return {info.fact: info for info in describe(self.backend.load_options) if info.fact}
-
-
-def is_chosen(sides: Sequence[Side], options: Mapping[str, OptionInfo | None]) -> bool:
-    """Whether the user set an option for all sides, or for one side while comparing. `options` has each side's option."""
-    named = [(side, option.name) for side in sides if (option := options[side.name]) is not None]
-    for_all = len(named) == len(sides) and all(
-        side.definition.options.get(name) is not None for side, name in named
-    )
-    return for_all or any(name in side.chosen for side, name in named)
+        return {
+            info.fact or info.name: info for info in describe(self.backend.load_options) if not info.secret
+        }
 
 
 def same(first: Json, second: Json) -> bool:

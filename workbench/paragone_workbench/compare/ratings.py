@@ -11,7 +11,7 @@ from paragone import Json
 from paragone.texts import counted
 from paragone_workbench.blocks import Axis, Figure, Remark, Section, chart, public
 from paragone_workbench.statistics import Interval, Values, decimal, np, share_interval
-from paragone_workbench.store.experiment_records import Vote
+from paragone_workbench.store.votes import Vote
 
 POINTS = 400
 """Rating points for a step of 1 in ξ, which multiplies the odds of winning by 10, as in Elo's scale."""
@@ -55,62 +55,56 @@ def fit(
     counts = np.array(list(kinds.values()), np.int64)
     comparisons = [contest for kind in kinds for contest in kind]
     kind_of = np.repeat(np.arange(len(kinds)), [len(kind) for kind in kinds])
-    model = _Model(comparisons, engines)
-    nothing = np.zeros((1, model.size))
-    best = model.maximum(counts[kind_of][None].astype(float), nothing, start=nothing)
+    design = np.zeros((len(comparisons), len(engines)))
+    for row, contest in enumerate(comparisons):
+        design[row, engines.index(contest.first)] = math.log(10)
+        design[row, engines.index(contest.second)] = -math.log(10)
+    outcomes = np.array([contest.outcome for contest in comparisons])
+    nothing = np.zeros((1, len(engines)))
+    best = _maximum(design, outcomes, counts[kind_of][None].astype(float), nothing, start=nothing)
     rng = np.random.default_rng(seed)
     at_once = max(1, _CELLS // max(1, len(comparisons)))
     samples = []
     for begin in range(0, resamples, at_once):
         number = min(at_once, resamples - begin)
         drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=number)
-        centres = rng.normal(0, _SD, (number, model.size))
-        samples.append(model.maximum(drawn[:, kind_of].astype(float), centres, start=best))
+        centres = rng.normal(0, _SD, (number, len(engines)))
+        samples.append(_maximum(design, outcomes, drawn[:, kind_of].astype(float), centres, start=best))
     return best[0], np.concatenate(samples)
 
 
-class _Model:
-    """The logistic regression for given comparisons. Weights, and centres of the prior, have a row for each resample."""
+def _maximum(design: Values, outcomes: Values, weights: Values, centres: Values, *, start: Values) -> Values:
+    """Return the most probable parameters of the logistic regression, by Newton's method with halved steps. Weights of
+    the comparisons, and centres of the prior, have a row for each resample."""
 
-    def __init__(self, comparisons: Sequence[Contest], engines: Sequence[str]) -> None:
-        self.size = len(engines)
-        self._design = np.zeros((len(comparisons), self.size))
-        for row, contest in enumerate(comparisons):
-            self._design[row, engines.index(contest.first)] = math.log(10)
-            self._design[row, engines.index(contest.second)] = -math.log(10)
-        self._outcomes = np.array([contest.outcome for contest in comparisons])
-        products = self._design[:, :, None] * self._design[:, None, :]
-        self._products = products.reshape(len(comparisons), -1)
-
-    def maximum(self, weights: Values, centres: Values, *, start: Values) -> Values:
-        """Return the most probable parameters of each resample, by Newton's method with halved steps."""
-        parameters = np.broadcast_to(start, centres.shape)
-        loss, p = self._evaluate(parameters, weights, centres)
-        for _ in range(100):
-            gradient = (weights * (p - self._outcomes)) @ self._design + (parameters - centres) / _SD**2
-            curvature = ((weights * p * (1 - p)) @ self._products).reshape(-1, self.size, self.size)
-            curvature += np.eye(self.size) / _SD**2
-            step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
-            fraction = np.ones((len(step), 1))
-            for _ in range(30):
-                tried, p = self._evaluate(parameters - fraction * step, weights, centres)
-                worse = tried > loss + 1e-9 * np.abs(loss)
-                if not worse.any():
-                    break
-                fraction[worse] /= 2
-            parameters = parameters - fraction * step
-            loss = tried
-            if np.abs(fraction * step).max() < _TOLERANCE:
-                break
-        return parameters
-
-    def _evaluate(self, parameters: Values, weights: Values, centres: Values) -> tuple[Values, Values]:
+    def evaluate(parameters: Values) -> tuple[Values, Values]:
         """Return the negative logarithm of the posterior, up to a constant, and the probability of each outcome 1."""
-        logits = np.clip(parameters @ self._design.T, -500, 500)  # no overflow in e^x
+        logits = np.clip(parameters @ design.T, -500, 500)  # no overflow in e^x
         odds = np.exp(logits)
-        likelihood = (weights * (np.log1p(odds) - self._outcomes * logits)).sum(axis=1)
+        likelihood = (weights * (np.log1p(odds) - outcomes * logits)).sum(axis=1)
         loss = likelihood + ((parameters - centres) ** 2).sum(axis=1) / (2 * _SD**2)
         return np.asarray(loss), np.asarray(odds / (1 + odds))
+
+    size = design.shape[1]
+    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    parameters = np.broadcast_to(start, centres.shape)
+    loss, p = evaluate(parameters)
+    for _ in range(100):
+        gradient = (weights * (p - outcomes)) @ design + (parameters - centres) / _SD**2
+        curvature = ((weights * p * (1 - p)) @ products).reshape(-1, size, size) + np.eye(size) / _SD**2
+        step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
+        fraction = np.ones((len(step), 1))
+        for _ in range(30):
+            tried, p = evaluate(parameters - fraction * step)
+            worse = tried > loss + 1e-9 * np.abs(loss)
+            if not worse.any():
+                break
+            fraction[worse] /= 2
+        parameters = parameters - fraction * step
+        loss = tried
+        if np.abs(fraction * step).max() < _TOLERANCE:
+            break
+    return parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

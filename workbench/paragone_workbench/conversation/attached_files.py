@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from paragone import Caution, Image, InputError
 from paragone.files import NotRegularFileError, is_folder, open_regular_file
 from paragone.texts import counted, install_command, shortened, size_text
-from paragone_workbench.conversation.attachments import AttachedFile, files_of
+from paragone_workbench.conversation.tree import AttachedFile, files_of
 from paragone_workbench.text import visible
 
 if TYPE_CHECKING:

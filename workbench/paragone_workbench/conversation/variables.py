@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from paragone import InputError, Json
 from paragone.texts import install_command, shortened
@@ -75,7 +75,7 @@ def names_in(text: str) -> list[str]:
     expressions = dict.fromkeys(_EXPRESSION.findall(text, 0, text.rfind("}}") + 2))
     if len(expressions) > MOST_EXPRESSIONS:
         raise InputError(f"The text has more than {MOST_EXPRESSIONS} variables.", hint="Divide the text.")
-    return list(dict.fromkeys(name for expression in expressions for name in _parsed(expression).names))
+    return list(dict.fromkeys(name for expression in expressions for name in _parsed(expression)[1]))
 
 
 def _filled(text: str, variables: Mapping[str, Json]) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _filled(text: str, variables: Mapping[str, Json]) -> Iterator[str]:
 
 def _value(expression: str, variables: Mapping[str, Json]) -> str:
     shown = shortened(expression, 100)
-    template = _parsed(expression).template
+    template, _ = _parsed(expression)
     from jinja2 import UndefinedError  # imported after `_parsed`, which reports if jinja2 is missing
 
     try:
@@ -104,15 +104,9 @@ def _value(expression: str, variables: Mapping[str, Json]) -> str:
         raise InputError(f"{shown} has no value: {type(error).__name__}: {error}.") from error
 
 
-class _Expression(NamedTuple):
-    template: Template
-    names: tuple[str, ...]
-    """The names of the variables in the expression."""
-
-
 @functools.lru_cache(maxsize=1024)  # thousands of prompts usually have the same expressions
-def _parsed(expression: str) -> _Expression:
-    """Return a parsed expression. Raises InputError for a long expression, and for wrong or forbidden syntax."""
+def _parsed(expression: str) -> tuple[Template, tuple[str, ...]]:
+    """Return a parsed expression, and the names of the variables in it. Raises InputError for a long expression, and for wrong or forbidden syntax."""
     if len(expression) > LONGEST_EXPRESSION:
         raise InputError(f"{shortened(expression, 100)} is longer than {LONGEST_EXPRESSION:,} characters.")
     environment = _environment()
@@ -127,7 +121,7 @@ def _parsed(expression: str) -> _Expression:
                     f"Jinja's {getattr(node, 'operator', type(node).__name__)} is not allowed"
                 )
         names = tuple(node.name for node in tree.find_all(Name))
-        return _Expression(environment.from_string(tree), names)
+        return environment.from_string(tree), names
     except (TemplateError, RecursionError) as error:
         raise InputError(
             f"{shortened(expression, 100)} cannot be read: {str(error).rstrip('.')}.",

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from paragone import Backend
 
 
+_PROMPTS = "The prompts that were sent are compared."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextOptions(Options):
     """Options that the application applies before it sends a prompt. These options need an engine that counts tokens."""
@@ -32,9 +35,14 @@ class ContextOptions(Options):
         "error",
         "If the conversation exceeds the context: refuse the prompt, leave out the oldest turns, or keep only the last "
         "turns. The system prompt is always kept. An engine that cannot count tokens beforehand gets all turns.",
+        same_answers=_PROMPTS,
     )
     keep_turns: int = option(
-        4, "Number of earlier turns that overflow = keep_last keeps.", minimum=0, maximum=10_000
+        4,
+        "Number of earlier turns that overflow = keep_last keeps.",
+        minimum=0,
+        maximum=10_000,
+        same_answers=_PROMPTS,
     )
 
 

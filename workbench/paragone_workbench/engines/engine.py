@@ -42,16 +42,13 @@ class _Job:
     ) -> None:
         self.work = work
         self.stopping = stopping
-        """Set when the job shall end early; None if only the closing of the engine ends it early."""
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Set when the job shall end early; None for a job that is cancelled if the engine is closed."""
+        self.ended: asyncio.Future[paragone.ParagoneError | None] = asyncio.get_running_loop().create_future()
+        """The error of the job, or None. Cancelled if the caller has been."""
 
-    def end(self, error: paragone.ParagoneError | None = None) -> None:
-        if self.ended.done():  # the caller has been cancelled
-            return
-        if error is None:
-            self.ended.set_result(None)
-        else:
-            self.ended.set_exception(error)
+    def end(self, error: paragone.ParagoneError | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(error)
 
 
 class _Instance:
@@ -84,6 +81,8 @@ class EngineTask:
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
         self.definition = definition
+        self.turn = asyncio.Lock()
+        """Held by the run that may use the engine; further runs wait in their order."""
         self.watchers: list[Callable[[EngineTask], None]] = []
         """Called on the event loop when the state, the error, the load progress or the options have changed."""
         self.left: paragone.Caution | None = None
@@ -92,7 +91,7 @@ class EngineTask:
         self.load_fraction: float | None = None
         """How much of the model is loaded, from 0 to 1, while the engine is being opened."""
         self.load_s: float | None = None
-        """Seconds that opening took; None once `take_load_s` has returned the number."""
+        """Seconds that opening took; None once the first run has taken the number."""
         self.sampling: Mapping[str, paragone.Json] = {}
         self.context_options = ContextOptions()
         self._registry = registry
@@ -108,10 +107,6 @@ class EngineTask:
         """The job in progress."""
         self._wake = asyncio.Event()
         """Set when the task has something to do."""
-        self._unused = asyncio.Event()
-        """Set while no job is in progress."""
-        self._unused.set()
-        self._stopping: asyncio.Task[None] | None = None
         self._unkept: tuple[paragone.Caution, ...] = ()
         """A caution that says why there is no log; empty if there is a log."""
         self._vocabulary: tuple[EngineDefinition | None, paragone.Vocabulary | None] = None, None
@@ -177,11 +172,6 @@ class EngineTask:
         return self.placement.is_local
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """The servers that the engine contacts; empty if there are none or the definition is invalid."""
-        return self.placement.addresses
-
-    @property
     def known_vocabulary(self) -> paragone.Vocabulary | None:
         """The vocabulary, if a call of `vocabulary` has found it; else None."""
         definition, vocabulary = self._vocabulary
@@ -192,11 +182,6 @@ class EngineTask:
         if (loaded := self.loaded) is None:
             raise self.error or paragone.EngineError(f"The engine {self.definition.name} is not open.")
         return loaded
-
-    def take_load_s(self) -> float | None:
-        """Return the seconds that opening took, on the first call after the opening; None on later calls."""
-        seconds, self.load_s = self.load_s, None
-        return seconds
 
     # Commands
 
@@ -231,11 +216,13 @@ class EngineTask:
         self._jobs.append(job)
         self._wake.set()
         try:
-            await job.ended
+            error = await job.ended
         except asyncio.CancelledError:
             if stopping is not None:
                 stopping.set()
             raise
+        if error is not None:
+            raise error
         return results[0]
 
     async def vocabulary(self) -> paragone.Vocabulary | None:
@@ -245,10 +232,6 @@ class EngineTask:
             with contextlib.suppress(paragone.ParagoneError):  # runs do not depend on it
                 self._vocabulary = definition, await self.use(lambda opened: opened.vocabulary())
         return self.known_vocabulary
-
-    async def unused(self) -> None:
-        """Wait until no job is in progress."""
-        await self._unused.wait()
 
     def stop_opening(self) -> None:
         """Stop opening the engine, if it is being opened. A process that loads the model is ended."""
@@ -309,10 +292,28 @@ class EngineTask:
 
     async def _open(self, instance: _Instance) -> paragone.OpenEngine | None:
         """Return the open engine. Without one, `error` has the reason, unless the instance was dropped meanwhile."""
-        began = time.monotonic()
+        from paragone_workbench.engines.environments import interpreter
+
+        def on_progress(progress: paragone.LoadProgress) -> None:
+            if self._wanted is instance:
+                self.load_fraction = progress.fraction
+                self._changed()
+
+        began, definition = time.monotonic(), self.definition
         try:
+            backend = self._registry.get(definition.backend)
+            load, sampling = split_options(definition, backend)
+            self.context_options, self.sampling = split_context_options(sampling)
+            name_reached(backend, definition.name, definition.model, load)
+            request = paragone.OpenRequest(
+                model=definition.model,
+                options=load,
+                python=interpreter(backend, definition.python),
+                threads=instance.threads,
+                log=self._log(),
+            )
             async with instance.limited():
-                opened = await self._request_engine(instance)
+                opened = await backend.open(request, on_progress)
         except failures.PLUGIN_ERRORS as error:
             if self._wanted is instance:
                 self._fail(error)
@@ -323,29 +324,6 @@ class EngineTask:
             instance.settled.set()
             self._changed()
         return opened
-
-    async def _request_engine(self, instance: _Instance) -> paragone.OpenEngine:
-        from paragone_workbench.engines.environments import interpreter
-
-        definition = self.definition
-        backend = self._registry.get(definition.backend)
-        load, sampling = split_options(definition, backend)
-        self.context_options, self.sampling = split_context_options(sampling)
-        name_reached(backend, definition.name, definition.model, load)
-        request = paragone.OpenRequest(
-            model=definition.model,
-            options=load,
-            python=interpreter(backend, definition.python),
-            threads=instance.threads,
-            log=self._log(),
-        )
-
-        def on_progress(progress: paragone.LoadProgress) -> None:
-            if self._wanted is instance:
-                self.load_fraction = progress.fraction
-                self._changed()
-
-        return await backend.open(request, on_progress)
 
     def _log(self) -> str | None:
         self._unkept = ()
@@ -387,7 +365,6 @@ class EngineTask:
             job.end(EngineStopped("The engine was stopped."))
             return
         self._job = job
-        self._unused.clear()
         stop = asyncio.create_task(self._stop_when_asked(job, opened, instance))
         error: paragone.ParagoneError | None = EngineStopped("The engine was stopped.")
         try:
@@ -400,18 +377,15 @@ class EngineTask:
         finally:
             stop.cancel()
             self._job = None
-            self._unused.set()
             if isinstance(error, paragone.EngineCrashed):
                 self._fail(error)
             job.end(error)
 
     async def _stop_when_asked(self, job: _Job, opened: paragone.OpenEngine, instance: _Instance) -> None:
-        if job.stopping is not None:
-            await job.stopping.wait()
-            await self._stop(opened, instance)
-
-    async def _stop(self, opened: paragone.OpenEngine, instance: _Instance) -> None:
-        """Ask the engine to end its job, which is cancelled if that takes too long."""
+        """Ask the engine to end its job once that shall stop. The job is cancelled if that takes too long."""
+        if job.stopping is None:
+            return
+        await job.stopping.wait()
         instance.cancel_after(STOP_S)
         try:
             await opened.stop()
@@ -430,14 +404,13 @@ class EngineTask:
     def _drop(self) -> None:
         """Drop the wanted instance: only the task still has the open engine, and closes it after the job in progress."""
         instance, self._wanted = self._wanted, None
-        opened, self._opened = self._opened, None
-        self.left = None
+        self._opened = self.left = None
         if instance is None:
             return
         instance.settled.set()
         self._wake.set()
-        if opened is not None and self._job is not None and self._job.stopping is not None:
-            self._stopping = asyncio.create_task(self._stop(opened, instance))
+        if self._job is not None and self._job.stopping is not None:
+            self._job.stopping.set()
         else:
             instance.cancel_after(0)
         for job in self._jobs:

@@ -63,7 +63,6 @@ def crash_report(text: str) -> str:
 PLUGIN_ERRORS = (Exception, SystemExit)
 """Exceptions of a plugin. A KeyboardInterrupt is the user's."""
 
-_Observer = TypeVar("_Observer")
 T = TypeVar("T")
 
 _SHOWN = 300
@@ -104,17 +103,6 @@ def described(error: BaseException) -> str:
         message = ""
     lines = f"{type(error).__name__}: {message}".rstrip(": ").splitlines()
     return lines[0][:_SHOWN]
-
-
-def notify_observers(
-    observers: Iterable[_Observer], call: Callable[[_Observer], None], observed: str
-) -> None:
-    """Call a method of each observer. An observer's exception is reported, and stops neither the other observers nor the `observed` object."""
-    for observer in tuple(observers):
-        try:
-            call(observer)
-        except Exception as error:  # noqa: BLE001 (a faulty observer must not affect what it observes)
-            report(f"An observer of {observed} failed.", error)
 
 
 def notify(watchers: Iterable[Callable[[T], None]], changed: T) -> None:

@@ -16,7 +16,7 @@ from paragone.options import build
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, described
 from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
-from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.experiments import AssertionResult
 
 if TYPE_CHECKING:
     from paragone.discovery import PluginProblem

@@ -5,6 +5,7 @@ Both files have the form of OpenAI's batch API as vLLM has it: `BatchRequestInpu
 """
 
 import contextlib
+import dataclasses
 import json
 import re
 import time
@@ -23,7 +24,6 @@ from paragone_workbench.paths import replacing
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult, manifest
 from paragone_workbench.store import Experiment, History, RunKey
-from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.text import is_date
 
 _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,9})")
@@ -86,35 +86,29 @@ def _fields(name: str, value: paragone.Json) -> dict[str, paragone.Json]:
 async def write_batch(
     history: History,
     experiment: Experiment,
+    request: suite.SuiteRequest,
     engine: BatchEngine,
     path: Path,
-    *,
-    chosen: frozenset[int] | None = None,
-    retry_failed: bool = False,
 ) -> int:
-    """Write the unfinished runs of an engine, of the chosen prompts, as requests, if any. Returns their number. Raises ParagoneError."""
+    """Write the unfinished runs of an engine as requests, if any. Returns their number. Raises ParagoneError."""
     index = experiment.engines.index(engine.definition)
-    cells = suite.unfinished_cells(history, experiment, [index], chosen=chosen, retry_failed=retry_failed)
     requests = 0
-    async with contextlib.aclosing(cells):
-        cell = await anext(cells, None)
-        if cell is None:
-            return 0
-        with replacing(path) as file:
-            while cell is not None:
-                messages: list[paragone.Json] = [
-                    {"role": message.role, "content": message.text} for message in cell.prompt.messages
-                ]
-                seed = suite.seed_option(cell, engine.definition, engine.backend)
-                request: paragone.Json = {
-                    "custom_id": f"{experiment.id}-{index}-{cell.key.prompt_index}-{cell.key.repetition}",
-                    "method": "POST",
-                    "url": "/v1/chat/completions",
-                    "body": {"model": engine.definition.model, "messages": messages, **engine.fields, **seed},
-                }
-                file.write(wire.json_text(request) + "\n")
-                requests += 1
-                cell = await anext(cells, None)
+    with contextlib.ExitStack() as opened:
+        async for cell in suite.unfinished_cells(history, experiment, request, [index]):
+            if not requests:
+                file = opened.enter_context(replacing(path))
+            messages: list[paragone.Json] = [
+                {"role": message.role, "content": message.text} for message in cell.prompt.messages
+            ]
+            seed = suite.seed_option(cell, engine.definition, engine.backend)
+            line: paragone.Json = {
+                "custom_id": f"{experiment.id}-{index}-{cell.key.prompt_index}-{cell.key.repetition}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": engine.definition.model, "messages": messages, **engine.fields, **seed},
+            }
+            file.write(wire.json_text(line) + "\n")
+            requests += 1
     return requests
 
 
@@ -167,11 +161,8 @@ async def _take(
     engine_index, prompt_index, repetition = map(int, match.groups()[1:])
     own, key = experiment.number, RunKey(prompt_index, engine_index, repetition)
     contents = await history.call(lambda store: dict(store.experiments.prompts(own, prompt_index, 1)))
-    if (
-        engine_index >= len(experiment.engines)
-        or repetition >= experiment.repetitions
-        or prompt_index not in contents
-    ):
+    is_known = engine_index < len(experiment.engines) and repetition < experiment.repetitions
+    if not is_known or prompt_index not in contents:
         raise paragone.InputError(f"e{own} has no run with the custom_id {texts.quoted(custom_id)}.")
     cell = suite.Cell(key=key, prompt=suite.prompt_from(prompt_index, contents[prompt_index]))
     run = _run(data, custom_id, batch_engine(experiment.engines[engine_index], registry), cell)
@@ -183,84 +174,76 @@ async def _take(
             raise paragone.InputError(
                 f"The request has another result already, e{own}/{saved.number}, which is kept."
             )
-    checks: tuple[AssertionResult, ...] = ()
-    if run.state == "done":
-        checks = await assertions.evaluate(cell.prompt, results.answer_of(run), catalog)
+    prompt = cell.prompt if run.state == "done" else dataclasses.replace(cell.prompt, assertions=())
+    checks = await assertions.evaluate(prompt, results.answer_of(run), catalog)
     found = [wire.to_json(check) for check in checks]
     await history.call(lambda store: store.experiments.save(own, key, run, found))
     return "answers" if run.state == "done" else "errors"
 
 
 def _run(data: paragone.Json, custom_id: str, engine: BatchEngine, cell: suite.Cell) -> RunResult:
-    """Return the run of a result, without durations. The same answer to the same request always has the same id.
-
-    `error` is null, a text, or an object with `message` or with `error`; of a failed request, the response can have it.
-    """
-    response, body = json_values.object_at(data, "response"), json_values.object_at(data, "response", "body")
-    status, fault = response.get("status_code"), json_values.value_at(data, "error") or body.get("error")
-    error = text = thinking = ""
+    """Return the run of a result, without durations. The same answer to the same request always has the same id."""
+    body = json_values.object_at(data, "response", "body")
     choice = next(iter(json_values.list_at(body, "choices")), None)
-    if fault or status not in (None, 200):
-        while isinstance(fault, Mapping):
-            fault = fault.get("message") or fault.get("error") or fault.get("code")
-        # services repeat a wrong key
-        reason = texts.shortened(
-            texts.without_key_words(" ".join(str(fault or "the result does not say why").split())), 500
-        )
-        code = f" (HTTP {status})" if isinstance(status, int) else ""
-        error = f"The request failed in the batch{code}: {reason.rstrip('.')}."
-    else:
-        message = json_values.object_at(choice, "message")
-        content = message.get("content")
-        if not message or not isinstance(content, str | None):
-            raise paragone.InputError("The result has neither an error nor a text in choices[0].message.")
-        text, thinking = (
-            content or "",
-            json_values.text_at(message, "reasoning_content") or json_values.text_at(message, "reasoning"),
-        )
-        if not thinking:  # the server may have left it between tags before the answer
-            reader = answer_text.AnswerText()
-            tokens = [*reader.push(text, None, 0.0), *reader.finish()]
-            text = "".join(token.text for token in tokens if token.channel == "answer")
-            thinking = "".join(token.text for token in tokens if token.channel == "thinking")
-        text = text or json_values.text_at(message, "refusal")
+    error = _fault(data)
+    text, thinking = ("", "") if error else _texts(choice)
+    reason = json_values.text_at(choice, "finish_reason")
     seed = suite.seed_option(cell, engine.definition, engine.backend)
     request = paragone.RunRequest(messages=cell.prompt.messages, sampling={**engine.sampling, **seed})
     loaded = paragone.LoadedModel(name=json_values.text_at(body, "model") or engine.definition.model)
-    created, generated = (
-        json_values.number_at(body, "created"),
-        json_values.count_at(body, "usage", "completion_tokens"),
-    )
-    cautions = [
-        paragone.Caution(
-            code="option-refused", sentence=f"A batch has no field for {name}, so it was left out."
-        )
-        for name in engine.left_out
-    ]
-    if json_values.text_at(choice, "finish_reason") == "content_filter":
+    refused = (f"A batch has no field for {name}, so it was left out." for name in engine.left_out)
+    cautions = [paragone.Caution(code="option-refused", sentence=sentence) for sentence in refused]
+    if reason == "content_filter":
         cautions.append(paragone.Caution(code="filtered", sentence="The server's filter ended the answer."))
+    metrics, usage = None, json_values.object_at(body, "usage")
+    if (generated := json_values.count_at(usage, "completion_tokens")) is not None:
+        cached = json_values.count_at(usage, "prompt_tokens_details", "cached_tokens")
+        prompt = json_values.count_at(usage, "prompt_tokens")
+        metrics = RunMetrics(prompt_tokens=prompt, cached_tokens=cached, completion_tokens=generated)
+    created = json_values.number_at(body, "created")
     return RunResult(
         # written as ASCII, because a text from JSON may have half a surrogate pair
         id=derived_id("batch", custom_id, json.dumps([error, text, thinking])),
         definition=engine.definition,
         started=float(created) if created is not None and is_date(created) else time.time(),
         state="failed" if error else "done",
-        finish=None
-        if error
-        else "length"
-        if json_values.text_at(choice, "finish_reason") == "length"
-        else "stop",
+        finish=None if error else "length" if reason == "length" else "stop",
         error=error,
         hint="`paragone suite export` with --retry-failed writes the request again." if error else "",
         text=text,
         thinking=thinking,
         cautions=tuple(cautions),
-        metrics=None
-        if generated is None
-        else RunMetrics(
-            prompt_tokens=json_values.count_at(body, "usage", "prompt_tokens"),
-            cached_tokens=json_values.count_at(body, "usage", "prompt_tokens_details", "cached_tokens"),
-            completion_tokens=generated,
-        ),
+        metrics=metrics,
         manifest=manifest(engine.definition, engine.backend, loaded, request, schedule="batch"),
     )
+
+
+def _fault(data: paragone.Json) -> str:
+    """Return why a request failed; empty if it did not. `error` is null, a text, or an object with `message` or `error`;
+    the response of a failed request can have it."""
+    status = json_values.value_at(data, "response", "status_code")
+    fault = json_values.value_at(data, "error") or json_values.value_at(data, "response", "body", "error")
+    if not fault and status in (None, 200):
+        return ""
+    while isinstance(fault, Mapping):
+        fault = fault.get("message") or fault.get("error") or fault.get("code")
+    why = " ".join(str(fault or "the result does not say why").split())
+    why = texts.shortened(texts.without_key_words(why), 500)  # services repeat a wrong key
+    code = f" (HTTP {status})" if isinstance(status, int) else ""
+    return f"The request failed in the batch{code}: {why.rstrip('.')}."
+
+
+def _texts(choice: paragone.Json) -> tuple[str, str]:
+    """Return the answer and the thinking of a choice. Raises InputError."""
+    message = json_values.object_at(choice, "message")
+    content = message.get("content")
+    if not message or not isinstance(content, str | None):
+        raise paragone.InputError("The result has neither an error nor a text in choices[0].message.")
+    text, names = content or "", ("reasoning_content", "reasoning")
+    thinking = next(filter(None, (json_values.text_at(message, name) for name in names)), "")
+    if not thinking:  # the server may have left it between tags before the answer
+        reader = answer_text.AnswerText()
+        tokens = [*reader.push(text, None, 0.0), *reader.finish()]
+        text = "".join(token.text for token in tokens if token.channel == "answer")
+        thinking = "".join(token.text for token in tokens if token.channel == "thinking")
+    return text or json_values.text_at(message, "refusal"), thinking

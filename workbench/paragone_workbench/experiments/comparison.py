@@ -54,9 +54,9 @@ class MetricComparison:
         metric, paired = self.metric, self.paired
         details = "; ".join(filter(None, (self._interval(), self._counts(), self._p())))
         if self.shown:
-            template = metric.more if paired.difference > 0 else metric.less
             amount = f"{metric.shown(abs(paired.difference))} {metric.unit}".rstrip()
-            return f"{template.format(a=self.a, b=self.b, amount=amount)} ({details})."
+            word = metric.words[paired.difference < 0]
+            return f"{metric.sentence.format(a=self.a, b=self.b, amount=amount, word=word)} ({details})."
         if not (paired.more_a or paired.more_b):
             return f"{self.b} and {self.a} do not differ in {metric.title} at any of {counted(paired.prompts, 'prompt')}{metric.where}."
         amount = f"{self.b} − {self.a} = {metric.shown(paired.difference)} {metric.unit}".rstrip()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -26,22 +26,22 @@ from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.errors import StoreError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Metric:
     """A metric of runs. A `timed` one depends on the speed of the machine, and is compared if engines took turns.
 
-    `more` is a sentence on an engine `b` whose value is larger than that of `a`. `where` follows a number of prompts, and
-    says which prompts have a value, if not almost all.
+    `sentence` is about an engine `b` whose value is larger or smaller than that of `a`, by the first or second of `words`.
+    `where` follows a number of prompts, and says which prompts have a value, if not almost all.
     """
 
     name: str
     title: str
+    unit: str
+    sentence: str
+    words: tuple[str, str] = ("more", "less")
     timed: bool = False
-    unit: str = ""
     factor: float = 1
     digits: int = 1
-    more: str
-    less: str
     where: str = ""
 
     def shown(self, value: float) -> str:
@@ -49,47 +49,36 @@ class Metric:
 
 
 PASS_RATE = Metric(
-    name="pass_rate",
-    title="pass rate",
-    unit="points",
-    factor=100,
-    more="{b} passes {amount} more often than {a}",
-    less="{b} passes {amount} less often than {a}",
+    "pass_rate", "pass rate", "points", "{b} passes {amount} {word} often than {a}", factor=100
 )
 
 SPEEDS = (
+    Metric("completion_tokens", "completion tokens", "tokens", "{b} generates {amount} {word} than {a}"),
     Metric(
-        name="completion_tokens",
-        title="completion tokens",
-        unit="tokens",
-        more="{b} generates {amount} more than {a}",
-        less="{b} generates {amount} less than {a}",
-    ),
-    Metric(
-        name="ttft_s",
-        title="TTFT",
+        "ttft_s",
+        "TTFT",
+        "ms",
+        "{b} takes {amount} {word} to its first token than {a}",
+        words=("longer", "less"),
         timed=True,
-        unit="ms",
         factor=1000,
-        more="{b} takes {amount} longer to its first token than {a}",
-        less="{b} takes {amount} less to its first token than {a}",
     ),
     Metric(
-        name="decode_tps",
-        title="decode rate",
+        "decode_tps",
+        "decode rate",
+        "tokens/s",
+        "{b} decodes {amount} {word} than {a}",
+        words=("faster", "slower"),
         timed=True,
-        unit="tokens/s",
-        more="{b} decodes {amount} faster than {a}",
-        less="{b} decodes {amount} slower than {a}",
     ),
     Metric(
-        name="total_s",
-        title="total time",
+        "total_s",
+        "total time",
+        "s",
+        "{b} takes {amount} {word} for an answer than {a}",
+        words=("longer", "less"),
         timed=True,
-        unit="s",
         digits=2,
-        more="{b} takes {amount} longer for an answer than {a}",
-        less="{b} takes {amount} less for an answer than {a}",
     ),
 )
 """The metrics of a run's tokens and times. `total_s` is the time to the last token."""
@@ -105,42 +94,15 @@ def in_order(metrics: Iterable[Metric]) -> list[Metric]:
 def score_metric(name: str) -> Metric:
     """Return the metric of a score: of a judge, or of an assertion that checks how many values of a list an answer has."""
     literal = name.replace("{", "{{").replace("}", "}}")
-    return Metric(
-        name=f"score {name}",
-        title=f"score of {name}",
-        digits=3,
-        where=" with this score",
-        more=f"{{b}} scores {{amount}} higher than {{a}} in {literal}",
-        less=f"{{b}} scores {{amount}} lower than {{a}} in {literal}",
-    )
+    sentence = f"{{b}} scores {{amount}} {{word}} than {{a}} in {literal}"
+    words, where = ("higher", "lower"), " with this score"
+    return Metric(f"score {name}", f"score of {name}", "", sentence, words=words, digits=3, where=where)
 
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.int64]
-
-
-class PromptMeans:
-    """The means of a metric over the repetitions of each prompt, in 12 bytes a prompt."""
-
-    def __init__(self) -> None:
-        self._sums = array("d")
-        self._counts = array("I")
-
-    def add(self, prompt: int, value: float) -> None:
-        missing = prompt + 1 - len(self._sums)
-        if missing > 0:
-            self._sums.extend([0.0] * missing)
-            self._counts.extend([0] * missing)
-        self._sums[prompt] += value
-        self._counts[prompt] += 1
-
-    def means(self) -> tuple[Numbers, Values]:
-        """Return the numbers of the prompts that have a value, in ascending order, and the mean of each prompt."""
-        counts = np.array(self._counts)
-        prompts = np.flatnonzero(counts)
-        return prompts, np.array(self._sums)[prompts] / counts[prompts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +127,7 @@ class SuiteRow:
 
 
 class EngineValues:
-    """The values of an engine's runs: means over the repetitions of each prompt, and columns with 32 bytes a run."""
+    """The values of an engine's runs in columns, with up to 56 bytes a run and 8 bytes for each score."""
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
@@ -184,11 +146,12 @@ class EngineValues:
         self.left_out: Collection[int] = ()
         """The prompts that are undecided or unjudged for any engine, which pass rates and scores leave out."""
         self.sampled = False
-        self._means: defaultdict[Metric, PromptMeans] = defaultdict(PromptMeans)
         self._keys = array("Q")
         self._digests = array("Q")
         self._starts = array("d")
-        self._rates = array("d")
+        """The starts of runs whose times are compared; else NaN."""
+        self._columns: dict[Metric, array[float]] = {}
+        """The values of each metric, up to the last run that has one; else NaN."""
 
     def add(self, row: SuiteRow) -> None:
         self.runs += 1
@@ -197,45 +160,66 @@ class EngineValues:
             return
         self.sampled |= row.sampled
         self.repeated |= row.repetition > 0
-        self._keys.append(row.prompt_index << 32 | row.repetition)
-        digest = blake2b(row.text.encode(errors="surrogatepass"), digest_size=8).digest()
-        self._digests.append(int.from_bytes(digest, "little"))
-        # times that are not compared are NaN
-        measured = row.metrics if row.metrics is not None and not row.metrics.shared else None
-        self._starts.append(np.nan if measured is None or row.started is None else row.started)
-        self._rates.append(np.nan if measured is None or measured.decode_tps is None else measured.decode_tps)
         if row.undecided:
             self.undecided.add(row.prompt_index)
         if row.unjudged:
             self.unjudged.add(row.prompt_index)
+        values: dict[Metric, float | None] = {score_metric(name): it for name, it in row.scores.items()}
         if row.passed is not None and not row.unjudged:
-            self._add(PASS_RATE, row.prompt_index, float(row.passed))
-        for name, score in row.scores.items():
-            self._add(score_metric(name), row.prompt_index, score)
-        if row.metrics is None:
-            return
-        self.shared += bool(row.metrics.shared)
-        known = _speeds(row.metrics)
-        for metric in SPEEDS:
-            if (value := known.get(metric.name)) is not None:
-                self._add(metric, row.prompt_index, value)
+            values[PASS_RATE] = row.passed
+        started = None
+        if row.metrics is not None:
+            values |= zip(SPEEDS, _speeds(row.metrics), strict=True)
+            self.shared += bool(row.metrics.shared)
+            started = None if row.metrics.shared else row.started
+        for metric, value in values.items():
+            if value is not None and math.isfinite(value):
+                column = self._columns.setdefault(metric, array("d"))
+                column.extend([math.nan] * (len(self._keys) - len(column)))
+                column.append(value)
+        self._keys.append(row.prompt_index << 32 | row.repetition)
+        digest = blake2b(row.text.encode(errors="surrogatepass"), digest_size=8).digest()
+        self._digests.append(int.from_bytes(digest, "little"))
+        self._starts.append(math.nan if started is None else started)
+
+    def _column(self, metric: Metric) -> Values:
+        found: Values = np.full(len(self._keys), np.nan)
+        known = self._columns.get(metric, array("d"))
+        found[: len(known)] = known
+        return found
+
+    def means(self, metric: Metric) -> tuple[Numbers, Values]:
+        """Return the prompts that have a value and are not left out, in ascending order, and the mean of each prompt."""
+        values = self._column(metric)
+        known = ~np.isnan(values)
+        numbers = (np.array(self._keys)[known] >> np.uint64(32)).astype(np.int64)
+        prompts, runs, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+        means: Values = np.bincount(runs, weights=values[known]) / counts
+        if metric in SPEEDS or not self.left_out:
+            return prompts, means
+        kept = ~np.isin(prompts, list(self.left_out))
+        return prompts[kept], means[kept]
+
+    def values(self, metric: Metric) -> dict[int, float]:
+        prompts, means = self.means(metric)
+        return dict(zip(prompts.tolist(), means.tolist(), strict=True))
 
     @property
-    def metrics(self) -> tuple[Metric, ...]:
-        return tuple(self._means)
+    def metrics(self) -> Collection[Metric]:
+        return self._columns
 
     @property
     def averages(self) -> dict[Metric, tuple[float, int]]:
         """For each metric the mean over the prompts that have a value, and the number of these prompts."""
         return {
             metric: (math.fsum(known) / len(known), len(known))
-            for metric in in_order(self._means)
+            for metric in in_order(self._columns)
             if (known := self.means(metric)[1].tolist())
         }
 
     @property
     def drift(self) -> float | None:
-        starts, rates = np.array(self._starts), np.array(self._rates)
+        starts, rates = np.array(self._starts), self._column(SPEEDS[2])
         known = ~(np.isnan(starts) | np.isnan(rates))
         return drift(rates[known][np.lexsort((rates[known], starts[known]))])
 
@@ -244,31 +228,27 @@ class EngineValues:
         return not bool(np.isnan(np.array(self._starts)).all())
 
     def common_starts(self, other: EngineValues) -> tuple[Values, Values]:
-        here, there = self._common(other)
+        _, here, there = self._common(other)
         starts, others = np.array(self._starts)[here], np.array(other._starts)[there]
         known = ~(np.isnan(starts) | np.isnan(others))
         return starts[known], others[known]
 
     def same_shares(self, other: EngineValues) -> Values:
         """Return, for each prompt that both engines answered, the share of repetitions with equal answers."""
-        here, there = self._common(other)
+        keys, here, there = self._common(other)
         equal = np.array(self._digests)[here] == np.array(other._digests)[there]
-        _, prompts = np.unique(np.array(self._keys)[here] >> np.uint64(32), return_inverse=True)
+        _, prompts = np.unique(keys >> np.uint64(32), return_inverse=True)
         counts = np.bincount(prompts)
         shares: Values = np.bincount(prompts, weights=equal) / counts
         return shares
 
-    def _common(self, other: EngineValues) -> tuple[Numbers, Numbers]:
-        """Return the indices, here and in `other`, of the runs whose keys both engines have, by ascending prompts."""
-        own_keys, own_runs = self._last_runs()
-        other_keys, other_runs = other._last_runs()
-        _, own, others = np.intersect1d(own_keys, other_keys, assume_unique=True, return_indices=True)
-        return own_runs[own], other_runs[others]
-
-    def _last_runs(self) -> tuple[NDArray[np.uint64], Numbers]:
-        keys = np.array(self._keys)
-        found, last = np.unique(keys[::-1], return_index=True)
-        return found, len(keys) - 1 - last
+    def _common(self, other: EngineValues) -> tuple[NDArray[np.uint64], Numbers, Numbers]:
+        """Return the keys of the runs of both engines, in ascending order, and the indices of these runs here and there."""
+        own, others = np.array(self._keys), np.array(other._keys)
+        found: tuple[NDArray[np.uint64], Numbers, Numbers] = np.intersect1d(
+            own, others, assume_unique=True, return_indices=True
+        )
+        return found
 
     def to_json(self) -> dict[str, Json]:
         means: list[Json] = [
@@ -285,22 +265,6 @@ class EngineValues:
             "drift": self.drift,
             "means": means,
         }
-
-    def means(self, metric: Metric) -> tuple[Numbers, Values]:
-        """Return the prompts that have a value and are not left out, in ascending order, and the mean of each prompt."""
-        prompts, means = self._means.get(metric, PromptMeans()).means()
-        if metric in SPEEDS or not self.left_out:
-            return prompts, means
-        kept = ~np.isin(prompts, list(self.left_out))
-        return prompts[kept], means[kept]
-
-    def values(self, metric: Metric) -> dict[int, float]:
-        prompts, means = self.means(metric)
-        return dict(zip(prompts.tolist(), means.tolist(), strict=True))
-
-    def _add(self, metric: Metric, prompt: int, value: float) -> None:
-        if math.isfinite(value):
-            self._means[metric].add(prompt, value)
 
 
 def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
@@ -319,22 +283,17 @@ def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineVal
     return tuple(found.values())
 
 
-def _speeds(metrics: RunMetrics) -> dict[str, float | None]:
+def _speeds(metrics: RunMetrics) -> tuple[float | None, ...]:
     """Return a run's values of the metrics `SPEEDS`, without times if the run shared the machine or its server."""
-    tokens = metrics.completion_tokens
+    tokens, ttft, rate = metrics.completion_tokens, metrics.ttft_s, metrics.decode_tps
     if metrics.shared:
-        return {"completion_tokens": tokens}
+        return tokens, None, None, None
     total = None
-    if metrics.ttft_s is not None and tokens <= 1:
-        total = metrics.ttft_s
-    elif metrics.ttft_s is not None and metrics.decode_tps:
-        total = metrics.ttft_s + (tokens - 1) / metrics.decode_tps
-    return {
-        "completion_tokens": tokens,
-        "ttft_s": metrics.ttft_s,
-        "decode_tps": metrics.decode_tps,
-        "total_s": total,
-    }
+    if ttft is not None and tokens <= 1:
+        total = ttft
+    elif ttft is not None and rate:
+        total = ttft + (tokens - 1) / rate
+    return tokens, ttft, rate, total
 
 
 def collect_experiments(store: Store, experiments: Sequence[Experiment]) -> tuple[EngineValues, ...]:

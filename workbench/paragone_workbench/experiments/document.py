@@ -7,7 +7,7 @@ other people, so nothing in a document is trusted.
 import base64
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
@@ -16,19 +16,17 @@ from msgspec import Meta, Struct
 from paragone import Image, InputError, Json, Message, json_values, texts, wire
 from paragone.files import read_regular_file
 from paragone_workbench import data
-from paragone_workbench.conversation.attachments import files_in
-from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.conversation.tree import Conversation, Prompt, files_in
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
-from paragone_workbench.experiments.identity import digest_weights, weights_in
+from paragone_workbench.experiments.identity import digested, weights_in
 from paragone_workbench.experiments.recorded_runs import RecordedRun
-from paragone_workbench.experiments.results import saved_runs
 from paragone_workbench.ids import derived_id
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.runs.context import request_of
 from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import History, LaneRecord, SavedConversation
-from paragone_workbench.store.experiment_records import Vote
+from paragone_workbench.store import LaneRecord, SavedConversation, Store
+from paragone_workbench.store.votes import Vote
 from paragone_workbench.text import END_OF_DATES
 
 FORMAT = 1
@@ -38,11 +36,10 @@ ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
 """The fields that say where a run belongs in the document, and the run."""
 
 
-async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
+def document_of_experiment(store: Store, experiment_id: int) -> Iterator[str]:
     """Yield the document of an experiment in pieces. Raises StoreError, and InputError for an unknown experiment."""
-    experiment = await history.call(lambda store: store.experiments.get(experiment_id))
-    prompts = await history.call(lambda store: store.experiments.prompts(experiment_id))
-    votes = await history.call(lambda store: store.votes.all(experiment_id, skips_damaged=True))
+    experiment = store.experiments.get(experiment_id)
+    prompts = store.experiments.prompts(experiment_id)
     head: dict[str, Json] = {
         "kind": "experiment",
         "id": f"e{experiment_id}",
@@ -55,8 +52,8 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
         "prompts": [{**json_values.object_at(content), "index": index} for index, content in prompts],
     }
 
-    async def runs() -> AsyncIterator[ListedRun]:
-        async for run in saved_runs(history, experiment):
+    def runs() -> Iterator[ListedRun]:
+        for run in store.experiments.runs(experiment_id):
             place: dict[str, Json] = {
                 "id": f"e{experiment_id}/{run.number}",
                 "prompt": run.key.prompt_index,
@@ -66,14 +63,13 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
             }
             yield place, run.result
 
-    async for piece in _pieces(history, head, runs(), votes):
-        yield piece
+    return _pieces(store, head, runs(), store.votes.all(experiment_id, skips_damaged=True))
 
 
-async def conversation_document(
-    saved: SavedConversation, find: BackendLookup, history: History | None = None, votes: Iterable[Vote] = ()
-) -> AsyncIterator[str]:
-    """Yield the document of a loaded conversation in pieces. Without a history, weights have no digests."""
+def conversation_document(
+    saved: SavedConversation, find: BackendLookup, store: Store | None = None, votes: Iterable[Vote] = ()
+) -> Iterator[str]:
+    """Yield the document of a loaded conversation in pieces. Without a store, weights have no digests."""
     prompts = {prompt: number for number, prompt in enumerate(saved.conversation.prompts)}
     ids = {prompt.id for prompt in prompts}
     names = {
@@ -123,7 +119,7 @@ async def conversation_document(
         ],
     }
 
-    async def runs() -> AsyncIterator[ListedRun]:
+    def runs() -> Iterator[ListedRun]:
         for run in saved.runs:
             place: dict[str, Json] = {
                 "id": names[run],
@@ -134,33 +130,29 @@ async def conversation_document(
             }
             yield place, run.result
 
-    async for piece in _pieces(history, head, runs(), [vote for vote in votes if vote.prompt_id in ids]):
-        yield piece
+    return _pieces(store, head, runs(), [vote for vote in votes if vote.prompt_id in ids])
 
 
-async def document_of_conversations(
-    history: History, numbers: Sequence[int], find: BackendLookup
-) -> AsyncIterator[str]:
+def document_of_conversations(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
     """Yield the document of a conversation, or one document with several, in pieces.
 
     Digests of weights are computed where they are unknown. Raises StoreError, and InputError for an unknown conversation.
     """
-    votes = await history.call(lambda store: store.votes.all(skips_damaged=True))
+    votes = store.votes.all(skips_damaged=True)
     several = len(numbers) > 1
     if several:
         yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": [\n'
     for position, number in enumerate(numbers):
         yield ",\n" if position else ""
-        async for piece in conversation_document(await history.load(number), find, history, votes):
-            yield piece
+        yield from conversation_document(store.load(number), find, store, votes)
     if several:
         yield "]}\n"
 
 
-async def _pieces(
-    history: History | None, head: dict[str, Json], runs: AsyncIterator[ListedRun], votes: Iterable[Vote]
-) -> AsyncIterator[str]:
-    """Yield the document in pieces: the runs determine which manifests are listed. Without a history, weights have no digests."""
+def _pieces(
+    store: Store | None, head: dict[str, Json], runs: Iterable[ListedRun], votes: Iterable[Vote]
+) -> Iterator[str]:
+    """Yield the document in pieces: the runs determine which manifests are listed. Without a store, weights have no digests."""
     yield f'{{"paragone_document": {FORMAT},\n'
     for name, value in head.items():
         yield f"{json.dumps(name)}: {_dump(value)},\n"
@@ -168,7 +160,7 @@ async def _pieces(
     separator = "\n"
     manifests: list[dict[str, Json]] = []
     indices: dict[str, int] = {}
-    async for place, result in runs:
+    for place, result in runs:
         common = result.common_manifest
         key = json.dumps(common, sort_keys=True)
         if common and key not in indices:
@@ -178,7 +170,7 @@ async def _pieces(
         separator = ",\n"
     listed: list[Json] = []
     for manifest in manifests:
-        weights = () if history is None else await digest_weights(history, weights_in(manifest))
+        weights = () if store is None else [digested(store, file) for file in weights_in(manifest)]
         listed.append(
             {**manifest, "weights": [wire.to_json(file) for file in weights]} if weights else manifest
         )

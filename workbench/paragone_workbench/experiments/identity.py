@@ -17,8 +17,8 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.engines import definitions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import accessible
-from paragone_workbench.store import History
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+from paragone_workbench.store import History, Store
+from paragone_workbench.store.votes import Measurement, MeasurementKind
 
 _BLOCK = 2**22
 
@@ -60,6 +60,17 @@ async def digest_until(
     finally:
         digesting.cancel()
         stopping.cancel()
+
+
+def digested(store: Store, file: WeightsFile) -> WeightsFile:
+    """Return a file as `digest_weights` does, computing in this thread."""
+    if file.sha256 is not None or file.size is None or file.modified_ns is None:
+        return file
+    digest = store.measurements.weights_digest(file) or _sha256(file, threading.Event())
+    found = dataclasses.replace(file, sha256=digest)
+    if digest is not None:
+        store.measurements.save_weights_digest(found)
+    return found
 
 
 async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -> WeightsFile:

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, get_args
 
 from paragone import Json
-from paragone.json_values import objects_at, value_at
-from paragone_workbench.measure.bench_results import BenchTest
+from paragone.json_values import objects_at, text_at
+from paragone_workbench.measure.bench import BenchTest
+from paragone_workbench.measure.fidelity import FEWEST_WINDOWS, WINDOW
 from paragone_workbench.store import Store
-from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+from paragone_workbench.store.votes import Measurement, MeasurementKind
 
 MeasurementJson: TypeAlias = Mapping[str, Json]
 """The figures of an engine, as `bench` or `fidelity` prints them with --json. This module's functions add `created`, the
@@ -23,15 +24,8 @@ TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 USERS_TESTS = tuple(BenchTest(prompt_tokens=128, tokens=32, users=users) for users in (1, 4, 16))
 """The tests of users at once, of whose throughputs the last is compared."""
 
-WINDOW = 512
-"""Number of tokens of a window of the fidelity, the default of `paragone fidelity`."""
-
 FEWEST_ANSWERS = 10
 """Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
-
-FEWEST_WINDOWS = 4
-"""Smallest number of windows for which a fidelity is used: fewer windows give no uncertainty."""
-
 
 SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
 
@@ -67,9 +61,9 @@ def known_of(saved: SavedMeasurements, identities: Mapping[str, str], reference:
     return Known(
         known_speeds(benches, identities),
         *_throughputs(benches, identities),
-        *known_fidelity(against, identities, reference, min(FEWEST_ANSWERS, prompts)),
-        known_errors(benches, identities, "engines"),
-        known_errors(against, identities, "candidates"),
+        *known_fidelity(fidelities, identities, reference, min(FEWEST_ANSWERS, prompts)),
+        _errors(benches, identities, "engines"),
+        _errors(against, identities, "candidates"),
     )
 
 
@@ -81,92 +75,75 @@ def known_speeds(
     `measurements` are in order, newest first. `identities` has the identity of each engine by the engine's name.
     """
     by_test: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
-    for measurement in measurements:
-        for name, item in _items(measurement, identities, measurement.data.get("engines")):
-            for found in objects_at(item, "tests"):
-                if found.get("repetitions"):
-                    key = tuple(found.get(field) for field in ("prompt_tokens", "depth", "tokens"))
-                    speed = {**found, "created": measurement.created}
-                    by_test.setdefault(key, {}).setdefault(name, speed)
+    for measurement, name, item in _items(measurements, identities, "engines"):
+        for found in objects_at(item, "tests"):
+            if found.get("repetitions"):
+                test = tuple(found.get(field) for field in ("prompt_tokens", "depth", "tokens"))
+                speed = {**found, "created": measurement.created}
+                by_test.setdefault(test, {}).setdefault(name, speed)
     return _of_all(by_test, (TEST.prompt_tokens, TEST.depth, TEST.tokens), identities)
-
-
-def known_throughputs(
-    measurements: Iterable[Measurement], identities: Mapping[str, str]
-) -> dict[tuple[int, int, int], dict[str, MeasurementJson]]:
-    """Return the newest throughputs by engine, for each number of users, tokens of a prompt, and tokens of an answer."""
-    found: dict[tuple[int, int, int], dict[str, MeasurementJson]] = {}
-    for measurement in measurements:
-        for name, item in _items(measurement, identities, measurement.data.get("engines")):
-            for level in objects_at(item, "users"):
-                match level:
-                    case {"users": int(users), "prompt_tokens": int(prompt), "tokens": int(tokens)} if (
-                        level.get("tokens_per_s")
-                    ):
-                        levels = found.setdefault((users, prompt, tokens), {})
-                        levels.setdefault(name, {**level, "created": measurement.created})
-    return found
 
 
 def _throughputs(
     measurements: Iterable[Measurement], identities: Mapping[str, str]
 ) -> tuple[int, Mapping[str, MeasurementJson]]:
-    """Return a number of users at once, and the throughputs with it; 0 without any.
+    """Return a number of users at once, and the newest throughputs with it; 0 without any.
 
     They are those that `choose` measures, if known of an engine, else those with the most users that are known of all.
     """
-    known = known_throughputs(measurements, identities)
+    known: dict[tuple[int, int, int], dict[str, MeasurementJson]] = {}
+    for measurement, name, item in _items(measurements, identities, "engines"):
+        for level in objects_at(item, "users"):
+            match level:
+                case {"users": int(users), "prompt_tokens": int(prompt), "tokens": int(tokens)} if level.get(
+                    "tokens_per_s"
+                ):
+                    levels = known.setdefault((users, prompt, tokens), {})
+                    levels.setdefault(name, {**level, "created": measurement.created})
     most = USERS_TESTS[-1]
-    level = (most.users, most.prompt_tokens, most.tokens)
-    if level not in known:
+    wanted = (most.users, most.prompt_tokens, most.tokens)
+    if wanted not in known:
         whole = (level for level, found in known.items() if len(found) == len(identities))
-        level = max(whole, key=lambda level: level[0], default=(0, 0, 0))
-    return level[0], known.get(level, {})
+        wanted = max(whole, key=lambda level: level[0], default=(0, 0, 0))
+    return wanted[0], known.get(wanted, {})
 
 
 def known_fidelity(
-    measurements: Iterable[Measurement], identities: Mapping[str, str], reference: str, fewest_answers: int
+    measurements: Sequence[Measurement], identities: Mapping[str, str], reference: str, fewest_answers: int
 ) -> tuple[dict[str, MeasurementJson], dict[str, MeasurementJson]]:
     """Return the newest fidelity of each candidate to the reference, and the newest comparison of their greedy answers.
 
     All fidelities are over one text in windows of one size: paragone's sample text, or another text if only measurements
     with that text cover all candidates. Comparisons of fewer greedy answers than `fewest_answers` are left out.
     """
+    against = [found for found in measurements if found.identities[:1] == (identities[reference],)]
+    candidates = {name: identity for name, identity in identities.items() if name != reference}
     by_text: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
+    for measurement, name, item in _items(against, candidates, "candidates"):
+        windows, data = item.get("windows"), measurement.data
+        # fewer windows may have a reason
+        if (isinstance(windows, int) and windows >= FEWEST_WINDOWS) or item.get("reason") is not None:
+            found = {**item, "engine": name, "partial": data.get("partial"), "created": measurement.created}
+            by_text.setdefault((data.get("text"), data.get("window")), {}).setdefault(name, found)
     answers: dict[str, MeasurementJson] = {}
-    for measurement in measurements:
-        data, created = measurement.data, measurement.created
-        if measurement.identities[:1] != (identities[reference],):
-            continue
-        for name, item in _items(measurement, identities, data.get("candidates")):
-            if name != reference and is_enough(item):
-                found = {**item, "engine": name, "partial": data.get("partial"), "created": created}
-                by_text.setdefault((data.get("text"), data.get("window")), {}).setdefault(name, found)
-        greedy = value_at(data, "free_running", "candidates")
-        for name, item in _items(measurement, identities, greedy, "candidate"):
-            prompts = item.get("prompts")
-            if name != reference and isinstance(prompts, int) and prompts >= fewest_answers:
-                found = {**item, "candidate": name, "reference": reference, "created": created}
-                answers.setdefault(name, found)
-    return _of_all(by_text, (None, WINDOW), identities.keys() - {reference}), answers
+    greedy = _items(against, candidates, "free_running", "candidates", name_field="candidate")
+    for measurement, name, item in greedy:
+        prompts = item.get("prompts")
+        if isinstance(prompts, int) and prompts >= fewest_answers:
+            about: dict[str, Json] = {
+                "candidate": name,
+                "reference": reference,
+                "created": measurement.created,
+            }
+            answers.setdefault(name, {**item, **about})
+    return _of_all(by_text, (None, WINDOW), candidates), answers
 
 
-def is_enough(fidelity: MeasurementJson) -> bool:
-    """Return whether the fidelity of a candidate can be used: whether it has enough windows, or a reason why it has none."""
-    windows = fidelity.get("windows")
-    whole = isinstance(windows, int) and windows >= FEWEST_WINDOWS
-    return whole or fidelity.get("reason") is not None
-
-
-def known_errors(
-    measurements: Iterable[Measurement], identities: Mapping[str, str], field: str
-) -> dict[str, str]:
+def _errors(measurements: Iterable[Measurement], identities: Mapping[str, str], field: str) -> dict[str, str]:
     """Return why the newest measurement of an engine has no result, by engine. `field` names the list of engines."""
     found: dict[str, str] = {}
-    for measurement in measurements:
-        for name, item in _items(measurement, identities, measurement.data.get(field)):
-            why = [item.get(key) for key in ("error", "reason")]
-            found.setdefault(name, next((text for text in why if isinstance(text, str)), ""))
+    for _, name, item in _items(measurements, identities, field):
+        found.setdefault(name, text_at(item, "error") or text_at(item, "reason"))
     return {name: why for name, why in found.items() if why}
 
 
@@ -189,13 +166,11 @@ def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[s
 
 
 def _items(
-    measurement: Measurement, identities: Mapping[str, str], found: Json, name_field: str = "engine"
-) -> Iterator[tuple[str, MeasurementJson]]:
-    items = by_engine(found, name_field)
-    for old, names in names_now(measurement, identities).items():
-        if old in items:
-            yield from ((name, items[old]) for name in names)
-
-
-def by_engine(items: Json, field: str) -> dict[str, MeasurementJson]:
-    return {str(item[field]): item for item in objects_at(items) if field in item}
+    measurements: Iterable[Measurement], identities: Mapping[str, str], *path: str, name_field: str = "engine"
+) -> Iterator[tuple[Measurement, str, MeasurementJson]]:
+    """Yield each item in the list at `path` of each measurement, once for each present name of the item's engine."""
+    for measurement in measurements:
+        items = {str(item.get(name_field)): item for item in objects_at(measurement.data, *path)}
+        for old, names in names_now(measurement, identities).items():
+            for name in names if old in items else ():
+                yield measurement, name, items[old]

@@ -9,20 +9,19 @@ import logging
 import math
 import os
 import socket
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from paragone import Backend, InputError, MemoryEstimate, ParagoneError, network, texts, threads
 from paragone_workbench.engines import definitions, questions
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import assertions, executor, suite
+from paragone_workbench.experiments import assertions, suite, suite_engine
 from paragone_workbench.paths import accessible
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 
 _ANSWER_S = 5.0
 """Seconds within which the head of a cluster must accept a connection."""
@@ -204,24 +203,17 @@ def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> S
 T = TypeVar("T")
 Sentences: TypeAlias = tuple[str, str]
 """Why an engine was given up, and what to do. An error cannot be sent to another process."""
+ActorReply: TypeAlias = "tuple[suite_engine.Executed | None, float | None, Sentences | None]"
+"""What became of a run, None if it did not end by itself, and the engine's tokens per second and end after it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunReply(Generic[T]):
-    """What became of a run, None if it did not end by itself, and the engine's tokens per second and end after it."""
-
-    executed: T | None
-    rate: float | None
-    given_up: Sentences | None
-
-
-class CellActor:
+class EngineActor:
     """An engine that executes runs in a process of its own. Call `begin` before the other methods."""
 
     def __init__(self) -> None:
         self._pool: EnginePool
         self._catalog: assertions.AssertionCatalog
-        self._engine: executor.SuiteEngine
+        self._engine: suite_engine.SuiteEngine
 
     async def begin(
         self, definition: definitions.EngineDefinition, cores: int, *, offline: bool
@@ -229,16 +221,14 @@ class CellActor:
         network.GUARD.is_offline = network.GUARD.is_offline or offline
         self._pool = EnginePool(Registry(), cores=cores)
         self._catalog = assertions.load_assertions()
-        self._engine = executor.SuiteEngine(self._pool, definition, lambda: None)
+        self._engine = suite_engine.SuiteEngine(self._pool, definition, self._catalog, lambda: None)
         await self._pool.open_all()
         await self._engine.handle.opened()
-        return _sentences(self._engine.given_up)
+        return self._given_up
 
-    async def run(self, cell: suite.Cell) -> RunReply[executor.ExecutedCell]:
-        return self._reply(await self._engine.execute_cell(cell, self._catalog))
-
-    async def ask(self, spec: RunSpec) -> RunReply[executor.Executed]:
-        return self._reply(await self._engine.execute(spec))
+    async def execute(self, spec: RunSpec, prompt: suite.SuitePrompt | None) -> ActorReply:
+        executed = await self._engine.execute(spec, prompt)
+        return executed, self._engine.tokens_per_second, self._given_up
 
     async def end(self) -> None:
         """Stop the runs in progress, and close the engine."""
@@ -246,13 +236,10 @@ class CellActor:
         await self._pool.close()
         self._catalog.close()
 
-    def _reply(self, executed: T | None) -> RunReply[T]:
-        rate = self._engine.tokens_per_second(time.monotonic())
-        return RunReply(executed, rate, _sentences(self._engine.given_up))
-
-
-def _sentences(error: ParagoneError | None) -> Sentences | None:
-    return None if error is None else (error.sentence, error.hint)
+    @property
+    def _given_up(self) -> Sentences | None:
+        error = self._engine.given_up
+        return None if error is None else (error.sentence, error.hint)
 
 
 CONNECT_S = 40.0
@@ -284,10 +271,15 @@ def _ray() -> Any:
     return ray
 
 
-class RemoteActor:
-    """A `CellActor` in a process on a node. Calls raise ProcessLost if the process is gone."""
+class NodeProcess:
+    """A process with an `EngineActor` on a node. Calls raise ProcessLost if the process is gone."""
 
     def __init__(self, ray: Any, place: Place) -> None:
+        self.place = place
+        self.is_open = False
+        self.tokens_per_second: float | None = None
+        self.requests: set[asyncio.Future[ActorReply]] = set()
+        """The requests in progress."""
         self._ray = ray
         options = {
             "num_cpus": place.cpus,
@@ -297,19 +289,15 @@ class RemoteActor:
             "max_task_retries": 0,
             "scheduling_strategy": _on_node(ray, place.node.id),
         }
-        self._actor = ray.remote(CellActor).options(**options).remote()
+        self._actor = ray.remote(EngineActor).options(**options).remote()
 
-    async def begin(
-        self, definition: definitions.EngineDefinition, cores: int, *, offline: bool
-    ) -> Sentences | None:
-        """See `CellActor.begin`. Waits until the cluster has room for the process."""
-        return await self._call(self._actor.begin.remote(definition, cores, offline=offline))
+    async def begin(self, definition: definitions.EngineDefinition) -> Sentences | None:
+        """See `EngineActor.begin`. Waits until the cluster has room for the process."""
+        is_offline = network.GUARD.is_offline
+        return await self._call(self._actor.begin.remote(definition, self.place.cores, offline=is_offline))
 
-    async def run(self, cell: suite.Cell) -> RunReply[executor.ExecutedCell]:
-        return await self._call(self._actor.run.remote(cell))
-
-    async def ask(self, spec: RunSpec) -> RunReply[executor.Executed]:
-        return await self._call(self._actor.ask.remote(spec))
+    async def execute(self, spec: RunSpec, prompt: suite.SuitePrompt | None) -> ActorReply:
+        return await self._call(self._actor.execute.remote(spec, prompt))
 
     async def end(self) -> None:
         await self._call(self._actor.end.remote())
@@ -358,35 +346,28 @@ class Cluster:
         return any(alive.id == node.id for alive in self.nodes())
 
     async def reports(
-        self,
-        nodes: Sequence[Node],
-        engines: Sequence[definitions.EngineDefinition],
-        files: Sequence[str],
-        *,
-        offline: bool,
+        self, nodes: Sequence[Node], engines: Sequence[definitions.EngineDefinition], files: Sequence[str]
     ) -> Mapping[str, NodeReport]:
         """Return the report of each node, by the node's id. Raises InputError if a node sends no report."""
-        ray = self._ray
-        asked = {}
-        for node in nodes:
-            options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _on_node(ray, node.id)}
-            remote = ray.remote(report).options(**options)
-            asked[node] = asyncio.wait_for(
-                remote.remote(list(engines), list(files), offline=offline), REPORT_S
-            )
-        answers = await asyncio.gather(*asked.values(), return_exceptions=True)
-        found: dict[str, NodeReport] = {}
-        for node, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, NodeReport):
-                found[node.id] = answer
-            elif isinstance(answer, BaseException) and not isinstance(answer, Exception):
-                raise answer
-            else:
-                raise InputError(_no_report(node, answer), hint="Nothing was run.")
-        return found
 
-    def start(self, place: Place) -> RemoteActor:
-        return RemoteActor(self._ray, place)
+        async def ask(node: Node) -> NodeReport:
+            strategy = _on_node(self._ray, node.id)
+            remote = self._ray.remote(report)
+            asked = remote.options(num_cpus=0, max_retries=0, scheduling_strategy=strategy).remote(
+                list(engines), list(files), offline=network.GUARD.is_offline
+            )
+            try:
+                async with asyncio.timeout(REPORT_S):
+                    found: NodeReport = await asked
+            except Exception as error:  # Ray's errors have no common base
+                raise InputError(_no_report(node, error), hint="Nothing was run.") from error
+            return found
+
+        found = await asyncio.gather(*map(ask, nodes))
+        return {node.id: answer for node, answer in zip(nodes, found, strict=True)}
+
+    def start(self, place: Place) -> NodeProcess:
+        return NodeProcess(self._ray, place)
 
     async def leave(self) -> None:
         """Leave the cluster. This ends the processes that this program has started on the nodes."""
@@ -457,4 +438,5 @@ def _on_node(ray: Any, node: str) -> object:
 
 async def _in_thread(call: Callable[[], T]) -> T:
     """Run a blocking call in a thread, and return the result. Raises TimeoutError after `CONNECT_S` seconds."""
-    return await asyncio.wait_for(asyncio.wrap_future(threads.in_daemon_thread(call)), CONNECT_S)
+    async with asyncio.timeout(CONNECT_S):
+        return await asyncio.wrap_future(threads.in_daemon_thread(call))

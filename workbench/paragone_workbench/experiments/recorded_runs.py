@@ -99,6 +99,19 @@ class WeightsVerdict:
     by: Literal["sha256", "modified", "size"] | None = None
     """What was compared: the SHA-256 of all files, else sizes and times of modification, else only sizes."""
 
+    @property
+    def sentence(self) -> str:
+        match self.same, self.by:
+            case True, "sha256":
+                return "the same (by SHA-256)"
+            case True, _:
+                return "the same file, by its size and time of modification; no SHA-256 was recorded"
+            case False, _:
+                return "different"
+            case None, "size":
+                return "of the same size; whether they are the same is not known: there is no SHA-256 of both"
+        return "not known: the engine or the recorded run does not name them"
+
 
 def compare_weights(
     before: Sequence[WeightsFile], now: Sequence[WeightsFile]
@@ -116,10 +129,9 @@ def compare_weights(
         for one, other in pairs
         if _differ(one, other)
     ]
-    if all(one.sha256 is not None and other.sha256 is not None for one, other in pairs):
-        return WeightsVerdict(same=not changes, by="sha256"), changes
-    if changes:
-        return WeightsVerdict(same=False, by="size"), changes
+    is_digested = all(one.sha256 is not None and other.sha256 is not None for one, other in pairs)
+    if is_digested or changes:
+        return WeightsVerdict(same=not changes, by="sha256" if is_digested else "size"), changes
     if all(_same_file(one, other) for one, other in pairs):
         return WeightsVerdict(same=True, by="modified"), []
     return WeightsVerdict(same=None, by="size"), []

@@ -3,8 +3,8 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from paragone import InputError, Json, ParagoneError, options, shared_options, texts, threads, wire
 from paragone_workbench.compare.diff import common_length
@@ -14,7 +14,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import identity, recorded_runs, replay_engines
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.store import History
 
 _QUOTED = 40
@@ -48,23 +48,6 @@ class ReplayedRun:
         return self.error is None and self.difference is None
 
 
-@dataclass(slots=True, kw_only=True)
-class EngineReport:
-    engine: str
-    model: str
-    weights: recorded_runs.WeightsVerdict = field(default_factory=recorded_runs.WeightsVerdict)
-    changes: list[recorded_runs.Change] = field(default_factory=list)
-    promises: bool = True
-    """Whether the engine promises the same answer for the same seed."""
-    unknown_seeds: int = 0
-    """Number of runs with an unknown seed on which the sampling depends."""
-    reused_cache: int = 0
-    """Number of recorded runs that reused the KV cache. The repetition is cold, and so cannot be exact."""
-
-    def add(self, changes: Iterable[recorded_runs.Change]) -> None:
-        self.changes += [change for change in changes if change not in self.changes]
-
-
 def replayable(
     runs: Sequence[recorded_runs.RecordedRun],
 ) -> tuple[list[recorded_runs.RecordedRun], dict[str, str]]:
@@ -96,42 +79,48 @@ class Replay:
         self, engines: Sequence[replay_engines.ReplayEngine], registry: Registry, history: History
     ) -> None:
         self.total = sum(len(engine.runs) for engine in engines)
-        self.reports: list[EngineReport] = []
-        """A report for each engine of which a run has been repeated."""
+        self.results: list[ReplayedRun] = []
         self._engines = engines
         self._pool = EnginePool(registry, mode="sequential")
         self._history = history
         self._stopped = asyncio.Event()
 
+    @property
+    def engines(self) -> list[replay_engines.ReplayEngine]:
+        """The engines that have repeated a run."""
+        return [engine for engine in self._engines if engine.repeated]
+
+    @property
+    def left(self) -> int:
+        """Number of runs that were not repeated, because of a stop."""
+        return self.total - len(self.results)
+
     async def runs(self) -> AsyncIterator[ReplayedRun]:
-        """Repeat the runs, and yield each repeated run, until `stop`. The reports cover the repeated runs. Raises StoreError."""
+        """Repeat the runs, and yield each repeated run, until `stop`. Raises StoreError."""
         for engine in self._engines:
             if self._stopped.is_set():
                 return
             handle = self._pool.add(engine.definition)
-            report = EngineReport(engine=engine.recorded.name, model=engine.definition.model)
             last: RunResult | None = None
-            repeated: list[recorded_runs.RecordedRun] = []
             for recorded in engine.runs:
                 if self._stopped.is_set():
                     break
                 again = await self._repeat(handle, engine, recorded)
                 if again.state != "done" and self._stopped.is_set():
                     break
-                if not repeated:
-                    self.reports.append(report)
-                repeated.append(recorded)
+                engine.repeated.append(recorded)
                 if again.manifest:
                     last = again
-                    report.add(recorded_runs.changes_of_run(recorded.result, again))
-                    report.unknown_seeds += _seed_unknown(recorded)
+                    engine.add(recorded_runs.changes_of_run(recorded.result, again))
+                    engine.unknown_seeds += _seed_unknown(recorded)
                     metrics = recorded.result.metrics
-                    report.reused_cache += metrics is not None and bool(metrics.cached_tokens)
-                yield _compared(recorded, again)
-            report.promises = handle.capabilities.seed
+                    engine.reused_cache += metrics is not None and bool(metrics.cached_tokens)
+                self.results.append(_compared(recorded, again))
+                yield self.results[-1]
+            engine.promises = handle.capabilities.seed
             await self._pool.remove(handle)
             if last is not None:
-                await self._describe(report, engine, repeated, last)
+                await self._describe(engine, last)
 
     async def stop(self) -> None:
         self._stopped.set()
@@ -154,45 +143,93 @@ class Replay:
             threads=_threads(recorded.result),
             left_out=engine.left_out_of(recorded),
         )
-        execution = self._pool.run(handle, spec)
-        await execution.ended()
-        again = execution.run.result
+        run = self._pool.run(handle, spec)
+        await run.ended()
+        again = run.result
         if again.manifest:
             about = recorded.result.id
             await self._history.call(lambda store: store.save_run(again, purpose="replay", about_id=about))
         return again
 
-    async def _describe(
-        self,
-        report: EngineReport,
-        engine: replay_engines.ReplayEngine,
-        repeated: Sequence[recorded_runs.RecordedRun],
-        last: RunResult,
-    ) -> None:
+    async def _describe(self, engine: replay_engines.ReplayEngine, last: RunResult) -> None:
         now = await identity.digest_until(self._stopped, self._history, identity.weights_in(last.manifest))
         per_run = {info.name for info in options.describe(engine.backend.sampling)}
         verdicts: list[recorded_runs.WeightsVerdict] = []
         # each different manifest once, as runs differ in their requests only
-        distinct = {json.dumps(run.result.common_manifest): run for run in repeated}
-        for before in (run.result.common_manifest for run in distinct.values()):
+        manifests = (run.result.common_manifest for run in engine.repeated)
+        for before in {json.dumps(manifest): manifest for manifest in manifests}.values():
             recorded = await identity.known_weights(self._history, identity.weights_in(before))
             verdict, changes = recorded_runs.compare_weights(recorded, now)
             verdicts.append(verdict)
-            report.add(changes)
-            report.add(
+            engine.add(changes)
+            engine.add(
                 recorded_runs.changes_of_engine(before, last.manifest, per_run=per_run, weights=verdict)
             )
-        report.weights = min(verdicts, key=lambda verdict: (False, None, True).index(verdict.same))
+        engine.weights = min(verdicts, key=lambda verdict: (False, None, True).index(verdict.same))
+
+    @property
+    def verdict(self) -> str:
+        """Sentences on how many answers are the same, what may have changed the others, and on the runs after a stop."""
+        same, total = sum(run.same for run in self.results), len(self.results)
+        failed = sum(run.error is not None for run in self.results)
+        differing = {run.engine for run in self.results if run.difference is not None}
+        if self.left:
+            sentence = f"Stopped: {total:,} of {self.total:,} runs were repeated, {self.left:,} not."
+            if total:
+                answers = texts.counted(same, "answer is", "answers are")
+                sentence += f" {answers} the same, {total - same - failed:,} different."
+        elif same == total == 1:
+            sentence = "The answer is the same."
+        elif total == 1 and differing:
+            sentence = "The answer differs."
+        else:
+            sentence = f"{same:,} of {total:,} answers are the same."
+        sentences = [sentence]
+        if failed:
+            sentences.append(f"{texts.counted(failed, 'run')} failed.")
+        for engine in self.engines:
+            if engine.recorded.name in differing:
+                sentences += [f"{engine.recorded.name}: {cause}" for cause in _causes(engine)]
+        return " ".join(sentences)
+
+    def to_json(self, target: str, skipped: Mapping[str, str]) -> dict[str, Json]:
+        """Return the result of a replay. docs/command-line.schema.json has the schema."""
+        return {
+            "replay": target,
+            "same": sum(run.same for run in self.results),
+            "total": len(self.results),
+            "left": self.left,
+            "verdict": self.verdict,
+            "runs": [
+                {
+                    "id": run.id,
+                    "engine": run.engine,
+                    "same": run.same,
+                    "error": None if run.error is None else str(run.error),
+                    "difference": None
+                    if run.difference is None
+                    else wire.to_json(run.difference, complete=True),
+                }
+                for run in self.results
+            ],
+            "skipped": [{"id": number, "reason": reason} for number, reason in skipped.items()],
+            "engines": [
+                {
+                    "engine": engine.recorded.name,
+                    "model": engine.definition.model,
+                    "weights": wire.to_json(engine.weights, complete=True),
+                    "changes": [wire.to_json(change, complete=True) for change in engine.changes],
+                }
+                for engine in self.engines
+            ],
+        }
 
 
 def _threads_at_opening(run: RunResult) -> int:
     """Return the number of threads with which to open an engine: the recorded number, if that is known."""
     fact = run.loaded.facts.get("threads", "") if run.loaded is not None else ""
-    return (
-        min(int(fact), threads.physical_cores())
-        if fact.isdecimal()
-        else _threads(run) or threads.physical_cores()
-    )
+    cores = threads.physical_cores()
+    return min(int(fact), cores) if fact.isdecimal() else _threads(run) or cores
 
 
 def _threads(run: RunResult) -> int | None:
@@ -235,106 +272,25 @@ def _compared(recorded: recorded_runs.RecordedRun, again: RunResult) -> Replayed
     return result
 
 
-def replay_json(
-    target: str,
-    runs: Sequence[ReplayedRun],
-    skipped: Mapping[str, str],
-    reports: Sequence[EngineReport],
-    *,
-    left: int = 0,
-) -> dict[str, Json]:
-    """Return the result of a replay; `left` runs were not repeated. docs/command-line.schema.json has the schema."""
-    return {
-        "replay": target,
-        "same": sum(run.same for run in runs),
-        "total": len(runs),
-        "left": left,
-        "verdict": replay_verdict(runs, reports, left=left),
-        "runs": [
-            {
-                "id": run.id,
-                "engine": run.engine,
-                "same": run.same,
-                "error": None if run.error is None else str(run.error),
-                "difference": None if run.difference is None else wire.to_json(run.difference, complete=True),
-            }
-            for run in runs
-        ],
-        "skipped": [{"id": number, "reason": reason} for number, reason in skipped.items()],
-        "engines": [
-            {
-                "engine": report.engine,
-                "model": report.model,
-                "weights": wire.to_json(report.weights, complete=True),
-                "changes": [wire.to_json(change, complete=True) for change in report.changes],
-            }
-            for report in reports
-        ],
-    }
-
-
-def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport], *, left: int = 0) -> str:
-    """Return sentences on how many answers are the same, what may have changed the others, and the `left` runs of a stop."""
-    same, total = sum(run.same for run in runs), len(runs)
-    failed = sum(run.error is not None for run in runs)
-    differing = {run.engine for run in runs if run.difference is not None}
-    stopped = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
-    if total:
-        answers = texts.counted(same, "answer is", "answers are")
-        stopped += f" {answers} the same, {total - same - failed:,} different."
-    sentences = [
-        stopped
-        if left
-        else "The answer is the same."
-        if same == total == 1
-        else "The answer differs."
-        if total == 1 and differing
-        else f"{same:,} of {total:,} answers are the same."
-    ]
-    if failed:
-        sentences.append(f"{texts.counted(failed, 'run')} failed.")
-    for report in reports:
-        if report.engine in differing:
-            sentences += _causes(report)
-    return " ".join(sentences)
-
-
-def weights_sentence(verdict: recorded_runs.WeightsVerdict) -> str:
-    match verdict.same, verdict.by:
-        case True, "sha256":
-            return "the same (by SHA-256)"
-        case True, _:
-            return "the same file, by its size and time of modification; no SHA-256 was recorded"
-        case False, _:
-            return "different"
-        case None, "size":
-            return "of the same size; whether they are the same is not known: there is no SHA-256 of both"
-    return "not known: the engine or the recorded run does not name them"
-
-
-def _causes(report: EngineReport) -> list[str]:
+def _causes(engine: replay_engines.ReplayEngine) -> list[str]:
     sentences: list[str] = []
-    if report.reused_cache:
+    if engine.reused_cache:
         sentences.append(
-            f"{report.engine}: {texts.counted(report.reused_cache, 'recorded run')} had reused the KV cache. That cannot be repeated "
+            f"{texts.counted(engine.reused_cache, 'recorded run')} had reused the KV cache. That cannot be repeated "
             "exactly: the repetition is cold, and rounds differently."
         )
-    changed = [
-        what
-        for what in dict.fromkeys(change.what for change in report.changes if change.may_change_answers)
-        if what != "KV cache"
-    ]
+    changed = dict.fromkeys(change.what for change in engine.changes if change.may_change_answers)
+    changed.pop("KV cache", None)
     if changed:
-        sentences.append(f"{report.engine}: these changes may be the reason ({', '.join(changed)}).")
-    if report.unknown_seeds:
+        sentences.append(f"these changes may be the reason ({', '.join(changed)}).")
+    if engine.unknown_seeds:
         sentences.append(
-            f"{report.engine}: the seed of {report.unknown_seeds:,} recorded runs is not known, so chance differs."
+            f"the seed of {engine.unknown_seeds:,} recorded runs is not known, so chance differs."
         )
     if sentences:
         return sentences
-    if not report.promises:
-        return [
-            f"{report.engine}: nothing that is known has changed; its server does not promise the same answer "
-            "for the same seed."
-        ]
-    return [f"{report.engine}: nothing that is known has changed, so the engine does not reproduce itself."]
+    if engine.promises:
+        return ["nothing that is known has changed, so the engine does not reproduce itself."]
+    return [
+        "nothing that is known has changed; its server does not promise the same answer for the same seed."
+    ]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from paragone_workbench.config.settings import Config
 from paragone_workbench.consent import Consent, engine_actions, option_actions
 from paragone_workbench.engines import definitions
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import recorded_runs
 from paragone_workbench.experiments.identity import digest_weights, known_weights, weights_in
-from paragone_workbench.experiments.recorded_runs import RecordedRun
 
 
 async def find_model(
@@ -65,15 +65,29 @@ def _recorded(model: str, file: Path) -> str:
     return model if path.absolute() in found or path.is_absolute() or not found else str(found[0])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class ReplayEngine:
+    """An engine that repeats runs, and what is known of the runs that it has repeated."""
+
     recorded: definitions.EngineDefinition
     definition: definitions.EngineDefinition
     backend: Backend
-    runs: Sequence[RecordedRun]
+    runs: Sequence[recorded_runs.RecordedRun]
     overridden: frozenset[str]
+    repeated: list[recorded_runs.RecordedRun] = field(default_factory=list)
+    weights: recorded_runs.WeightsVerdict = field(default_factory=recorded_runs.WeightsVerdict)
+    changes: list[recorded_runs.Change] = field(default_factory=list)
+    promises: bool = True
+    """Whether the engine promises the same answer for the same seed."""
+    unknown_seeds: int = 0
+    """Number of runs with an unknown seed on which the sampling depends."""
+    reused_cache: int = 0
+    """Number of recorded runs that reused the KV cache. The repetition is cold, and so cannot be exact."""
 
-    def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
+    def add(self, changes: Iterable[recorded_runs.Change]) -> None:
+        self.changes += [change for change in changes if change not in self.changes]
+
+    def sampling_of(self, run: recorded_runs.RecordedRun) -> dict[str, Json]:
         """Return the sampling options for a run: the options of the recorded request, and the seed that was in force."""
         declared = {info.name for info in describe(self.backend.sampling)}
         wanted = dict(json_values.object_at(run.result.request, "sampling"))
@@ -83,7 +97,7 @@ class ReplayEngine:
         left_out = self.overridden | definitions.secret_options(self.backend)
         return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
 
-    def left_out_of(self, run: RecordedRun) -> int | None:
+    def left_out_of(self, run: recorded_runs.RecordedRun) -> int | None:
         """Return how many of the oldest messages a run left out; None if unknown, or if the user set a context option."""
         left_out = run.result.request.get("left_out")
         is_chosen = any(info.name in self.overridden for info in describe(definitions.ContextOptions))
@@ -91,7 +105,7 @@ class ReplayEngine:
 
 
 async def engines_to_replay(
-    runs: Iterable[RecordedRun],
+    runs: Iterable[recorded_runs.RecordedRun],
     config: Config,
     registry: Registry,
     history: store.History,
@@ -105,7 +119,7 @@ async def engines_to_replay(
     `settings` (`KEY=VALUE` or `NAME.KEY=VALUE`) replace recorded options, `replacements` (`NAME=SPEC`) recorded engines.
     `consent` is the user's to the actions that a document names; None for runs of the user's own history.
     """
-    by_engine: dict[str, list[RecordedRun]] = {}
+    by_engine: dict[str, list[recorded_runs.RecordedRun]] = {}
     for run in runs:
         by_engine.setdefault(wire.json_text(wire.to_json(run.result.definition)), []).append(run)
     groups = list(by_engine.values())

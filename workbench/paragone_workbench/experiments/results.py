@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import statistics
 from array import array
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element, SubElement, tostring
+from typing import TYPE_CHECKING, cast
+from xml.sax.saxutils import XMLGenerator
+from xml.sax.xmlreader import AttributesImpl
 
 from paragone import Json
 from paragone.assertions import Answer
@@ -23,9 +25,11 @@ from paragone_workbench.experiments.identity import engine_identity, identity_di
 from paragone_workbench.paths import replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
-from paragone_workbench.store.experiment_records import Digests, KnownRun
+from paragone_workbench.store.experiments import Digests
 
 if TYPE_CHECKING:
+    from io import TextIOBase
+
     from paragone_workbench.experiments.suite import SuiteRequest
 
 
@@ -49,10 +53,10 @@ async def saved_runs(
         last = page[-1].key
 
 
-def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
-    """Return what assertions check, without the prompt. `total_s` is the measured duration, by default that of the saved times."""
-    metrics = result.metrics
-    if total_s is None and result.waited_s is not None and result.ended is not None:
+def answer_of(result: RunResult) -> Answer:
+    """Return what assertions check, without the prompt."""
+    metrics, total_s = result.metrics, None
+    if result.waited_s is not None and result.ended is not None:
         total_s = max(0.0, result.ended - result.started - result.waited_s)
     return Answer(
         text=result.text,
@@ -98,7 +102,7 @@ async def take_known_runs(
     history: History,
     experiment: Experiment,
     request: SuiteRequest,
-    digests_of: Callable[[suite.Cell], Digests],
+    registry: Registry,
     catalog: AssertionCatalog,
 ) -> int:
     """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
@@ -107,6 +111,7 @@ async def take_known_runs(
     """
     begun = request.fresh or experiment.done or experiment.failed
     since = experiment.created if begun else 0.0
+    digests_of = cell_digests(request, registry)
     taken = 0
     cells: dict[RunKey, suite.Cell] = {}
 
@@ -114,27 +119,27 @@ async def take_known_runs(
         wanted = {key: digests_of(cell) for key, cell in cells.items()}
         number = experiment.number
         found = await history.call(lambda store: store.experiments.known(number, wanted, since))
-        checked = [await _checked(run, cells, catalog) for run in found]
-        if checked:
-            await history.call(lambda store: store.experiments.use_known(number, checked))
+        runs: dict[RunKey, tuple[str, Sequence[Json]]] = {}
+        for key, (run_id, assertions, result) in found.items():
+            if result is not None:
+                results = await evaluate(cells[key].prompt, answer_of(result), catalog)
+                assertions = [to_json(one) for one in results]
+            runs[key] = run_id, assertions
+        if runs:
+            await history.call(lambda store: store.experiments.use_known(number, runs, wanted))
         cells.clear()
-        return len(checked)
+        return len(runs)
 
     every = range(len(request.engines))
-    async for cell in suite.unfinished_cells(
-        history, experiment, every, chosen=request.chosen, retry_failed=request.retry_failed
-    ):
+    async for cell in suite.unfinished_cells(history, experiment, request, every):
         cells[cell.key] = cell
         if len(cells) == _AT_ONCE:
             taken += await take()
     return taken + await take()
 
 
-async def _checked(run: KnownRun, cells: Mapping[RunKey, suite.Cell], catalog: AssertionCatalog) -> KnownRun:
-    if run.result is None:
-        return run
-    results = await evaluate(cells[run.key].prompt, answer_of(run.result), catalog)
-    return run._replace(result=None, assertions=tuple(to_json(result) for result in results))
+def known_text(taken: int, total: int) -> str:
+    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -245,55 +250,52 @@ async def write_junit(
     One test case is written at a time, so that memory does not grow with the number of runs.
     """
     with replacing(path) as file:
-        file.write('<?xml version="1.0" encoding="utf-8"?>\n')
-        file.write(_opening("testsuites", {"name": experiment.name}))
-        for index, engine in enumerate(totals):
-            counts = {"tests": engine.runs, "failures": engine.not_passed, "errors": engine.errors}
-            attributes = {name: str(count) for name, count in counts.items()}
-            file.write(
-                _opening("testsuite", {"name": engine.engine, **attributes, "time": f"{engine.seconds:.3f}"})
-            )
-            async for run in saved_runs(history, experiment, chosen):
-                if run.key.engine_index == index:
-                    read = partial(
-                        suite.saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index
-                    )
-                    case = _case(run, await history.call(read), experiment.repetitions)
-                    file.write(tostring(case, encoding="unicode") + "\n")
-            file.write("</testsuite>\n")
-        file.write("</testsuites>\n")
+        xml = XMLGenerator(cast("TextIOBase", file), "utf-8", short_empty_elements=True)
+        xml.startDocument()
+        with _element(xml, "testsuites", {"name": experiment.name}):
+            for index, engine in enumerate(totals):
+                counts = {"tests": engine.runs, "failures": engine.not_passed, "errors": engine.errors}
+                attributes = {name: str(count) for name, count in counts.items()}
+                seconds = {"time": f"{engine.seconds:.3f}"}
+                with _element(xml, "testsuite", {"name": engine.engine, **attributes, **seconds}):
+                    async for run in saved_runs(history, experiment, chosen):
+                        if run.key.engine_index == index:
+                            number = run.key.prompt_index
+                            read = partial(suite.saved_prompt, experiment_id=experiment.number, index=number)
+                            _write_case(xml, run, await history.call(read), experiment.repetitions)
 
 
-def _case(run: ExperimentRun, prompt: suite.SuitePrompt, repetitions: int) -> Element:
-    title = shortened(" ".join(prompt.text.split()), _TITLE)
-    name = f"{run.key.prompt_index}: {title}"
+def _write_case(xml: XMLGenerator, run: ExperimentRun, prompt: suite.SuitePrompt, repetitions: int) -> None:
+    name = f"{run.key.prompt_index}: {shortened(' '.join(prompt.text.split()), _TITLE)}"
     if repetitions > 1:
         name += f" (repetition {run.key.repetition})"
-    case = Element(
-        "testcase",
-        {"classname": _clean(run.result.definition.name), "name": _clean(name), "time": f"{run.seconds:.3f}"},
-    )
+    kind, cause, text = "", "", ""
     if run.result.error:
-        _add(case, "error", run.result.message, "failed run")
-        return case
-    failed, undecided = run.reasons(passed=False), run.reasons(passed=None)
-    if failed:
-        _add(case, "failure", "\n".join(failed), "assertion")
-    elif undecided:
-        _add(case, "error", "\n".join(undecided), "no verdict")
-    if failed or undecided:
-        SubElement(case, "system-out").text = _clean(run.result.text)
-    return case
+        kind, cause, text = "error", "failed run", run.result.message
+    elif failed := run.reasons(passed=False):
+        kind, cause, text = "failure", "assertion", "\n".join(failed)
+    elif undecided := run.reasons(passed=None):
+        kind, cause, text = "error", "no verdict", "\n".join(undecided)
+    attributes = {"classname": run.result.definition.name, "name": name, "time": f"{run.seconds:.3f}"}
+    with _element(xml, "testcase", attributes):
+        if kind:
+            with _element(xml, kind, {"message": text.partition("\n")[0], "type": cause}):
+                xml.characters(_clean(text))
+        if kind and not run.result.error:
+            with _element(xml, "system-out", {}):
+                xml.characters(_clean(run.result.text))
 
 
-def _add(case: Element, kind: str, text: str, cause: str) -> None:
-    attributes = {"message": _clean(text.partition("\n")[0]), "type": cause}
-    SubElement(case, kind, attributes).text = _clean(text)
-
-
-def _opening(tag: str, attributes: dict[str, str]) -> str:
-    element = Element(tag, {name: _clean(value) for name, value in attributes.items()})
-    return tostring(element, encoding="unicode").removesuffix(" />") + ">\n"
+@contextmanager
+def _element(xml: XMLGenerator, tag: str, attributes: Mapping[str, str]) -> Iterator[None]:
+    """Write an element. Suites and cases are on lines of their own."""
+    xml.startElement(tag, AttributesImpl({name: _clean(value) for name, value in attributes.items()}))
+    if tag.startswith("testsuite"):
+        xml.ignorableWhitespace("\n")
+    yield
+    xml.endElement(tag)
+    if tag.startswith("test"):
+        xml.ignorableWhitespace("\n")
 
 
 def _clean(text: str) -> str:

@@ -1,243 +1,91 @@
 """Runs an experiment: executes the unfinished runs of a suite, then lets judges check answers."""
 
+from __future__ import annotations
+
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
-from typing import NamedTuple, TypeAlias
+from pathlib import PurePath
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from paragone import InputError, Message, ParagoneError, WeightsFile
 from paragone.assertions import NoVerdict
 from paragone.wire import to_json
-from paragone_workbench.consent import engine_actions
-from paragone_workbench.engines.definitions import EngineDefinition, to_spec
-from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import executor, identity
-from paragone_workbench.experiments.assertions import evaluate
-from paragone_workbench.experiments.executor import LocalExecutor, SharedIterator, SuiteWork, WorkingEngine
-from paragone_workbench.experiments.identity import identity_of, identity_text
-from paragone_workbench.experiments.results import answer_of, cell_digests, saved_runs, take_known_runs
-from paragone_workbench.experiments.suite import SuitePrompt
-from paragone_workbench.runs.result import RunResult
+from paragone_workbench.experiments import assertions, identity, results, suite
+from paragone_workbench.experiments.suite_engine import EngineProgress, SuiteEngine, WorkingEngine
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.store import ExperimentRun, History, Store
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.store.errors import HistoryLocked
 
+if TYPE_CHECKING:
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.experiments.ray_cluster import PlacedEngine
+    from paragone_workbench.experiments.ray_engine import ClusterPlan
+    from paragone_workbench.runs.result import RunResult
+    from paragone_workbench.store import Experiment, ExperimentRun, History, Store
+    from paragone_workbench.store.experiments import AssertionResult
 
-def foreign_judges(
-    judges: Mapping[str, EngineDefinition], own: Iterable[EngineDefinition], registry: Registry
-) -> frozenset[str]:
-    known = {to_spec(engine, registry.find(engine.backend)) for engine in own}
-    return frozenset(
-        name for name, judge in judges.items() if to_spec(judge, registry.find(judge.backend)) not in known
-    )
 
+T = TypeVar("T")
 
-def judge_actions(
-    judges: Mapping[str, EngineDefinition],
-    foreign: Iterable[str],
-    registry: Registry,
-    suite: Path,
-    folders: Sequence[str],
-) -> list[str]:
-    """Return what the foreign judges of a suite do outside of the suite's folder. Raises InputError and EngineError."""
-    return [
-        f"the judge {name} gets prompts and answers, and {action}"
-        for name in sorted(foreign)
-        for action in engine_actions(judges[name], registry.get(judges[name].backend), suite, folders)
-    ]
-
+_CLUSTER_REQUESTS = 64
+"""Largest number of requests in progress at one server while a cluster executes the runs of other engines."""
 
 _Judges: TypeAlias = Mapping[str, WorkingEngine]
 """The judges of an assertion, by name."""
 
-
-class _OpenRun(NamedTuple):
-    run: ExperimentRun
-    prompt: SuitePrompt
-    indices: tuple[int, ...]
+_OpenRun: TypeAlias = "tuple[ExperimentRun, suite.SuitePrompt, Sequence[int]]"
+"""A run, its prompt, and the indices of the assertions that have yet to be judged."""
 
 
 @dataclass(eq=False)
-class Judging:
-    """Checks the assertions that ask an engine and have no result yet, those with the same judges together."""
+class SuiteRunner:
+    """Executes the unfinished runs of an experiment, and lets assertions check the answers. Use a runner once, on one
+    event loop."""
 
-    work: SuiteWork
-    executor: LocalExecutor
-    given_up: list[ParagoneError] = field(default_factory=list)
-    failure: ParagoneError | None = None
-    """Why the judging ended early: the history could not be read or written."""
-    _identities: dict[tuple[str, ...], str] = field(default_factory=dict)
-    """The identities of the judges of saved results, by the judges' names."""
-    _stopped: bool = False
-
-    async def run(self) -> None:
-        prompts = self.work.request.suite.prompts
-        asked = (self.work.catalog.asks_engines(spec) for prompt in prompts for spec in prompt.assertions)
-        for names in dict.fromkeys(names for names in asked if names):
-            if not self._stopped:
-                await self._ask(names)
-
-    def stop(self) -> None:
-        self._stopped = True
-
-    async def _ask(self, names: tuple[str, ...]) -> None:
-        open_runs = SharedIterator(self._open_runs(names))
-        try:
-            first = await open_runs.take()
-            if first is None or self._stopped:
-                return
-            judge = "judges" if len(names) == 1 else "judge"
-            self.work.observer.follows(f"{' and '.join(names)} {judge} the answers")
-            judges = await self.executor.judges(names)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._judge_all(open_runs, judges, first))
-                for _ in range(min(engine.width for engine in judges.values()) - 1):
-                    tasks.create_task(self._judge_all(open_runs, judges, None))
-            if (error := _given_up(judges)) is not None:
-                self.given_up.append(error)
-        finally:
-            await open_runs.close()
-
-    async def _judge_all(
-        self, open_runs: SharedIterator[_OpenRun], judges: _Judges, first: _OpenRun | None
-    ) -> None:
-        try:
-            run = first or await open_runs.take()
-            while run is not None and not self._stopped and _given_up(judges) is None:
-                await self._judge(run, judges)
-                run = await open_runs.take()
-        except ParagoneError as error:
-            self.failure = self.failure or error
-            self._stopped = True
-
-    async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_OpenRun, None]:
-        """Yield the runs with assertions that these engines have yet to judge."""
-        request, catalog = self.work.request, self.work.catalog
-        prompts = {prompt.index: prompt for prompt in request.suite.prompts}
-        async for run in saved_runs(self.work.history, self.work.experiment, request.chosen):
-            prompt = prompts[run.key.prompt_index]
-            known = {check.index: check.passed for check in run.checks}
-            for result in run.checks:
-                spec = prompt.assertions[result.index]
-                if result.judges and catalog.asks_engines(spec) == names:
-                    self._identities.setdefault(names, result.judges)
-            indices = [
-                index
-                for index, spec in enumerate(prompt.assertions)
-                if (index not in known or (request.retry_failed and known[index] is None))
-                and catalog.asks_engines(spec) == names
-            ]
-            if indices and run.result.state == "done":
-                yield _OpenRun(run, prompt, tuple(indices))
-
-    async def _judge(self, open_run: _OpenRun, judges: _Judges) -> None:
-        run, prompt, indices = open_run
-        prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
-        request = self.work.request
-        is_foreign = not request.foreign_judges.isdisjoint(judges)
-        if is_foreign and (own := request.suite.given_system):
-            shown = tuple(it for it in prompt.messages if (it.role, it.text) != ("system", own))
-            prompt = dataclasses.replace(prompt, messages=shown)
-        judge = _OneAnswer(judges)
-        found = await evaluate(prompt, answer_of(run.result), self.work.catalog, judge)
-        if judge.unanswered:
-            return
-        identity = "; ".join(judge.identities.values())
-        known = self._identities.setdefault(tuple(judges), identity)
-        if known != identity:
-            error = InputError(
-                f"Another judge judged before in e{self.work.experiment.number}: the judge was {known}, and is now "
-                f"{identity}. No verdict of the new judge was added.",
-                hint="Begin a new experiment with --fresh, or restore the judge as it was.",
-            )
-            for engine in judges.values():
-                engine.give_up(error)
-            return
-        new = [
-            dataclasses.replace(result, index=index, judges=identity)
-            for result, index in zip(found, indices, strict=True)
-        ]
-        old = [check for check in run.checks if check.index in indices]
-        others = [check for check in run.checks if check not in old]
-        checks = sorted((*others, *new), key=lambda result: result.index)
-        saved = [to_json(check) for check in checks]
-        await _once_unlocked(
-            self.work.history,
-            lambda store: store.experiments.save_judgement(run.number, run.result.id, saved, judge.runs),
-            waits=lambda: not self._stopped,
-        )
-        self.work.progress[run.key.engine_index].count_results(new, instead_of=old)
-        self.work.observer.progressed()
-
-
-async def _once_unlocked(
-    history: History, call: Callable[[Store], object], *, waits: Callable[[], bool]
-) -> None:
-    """Execute a call, again and again while another program keeps the history locked and `waits` returns true."""
-    while True:
-        try:
-            await history.call(call)
-        except HistoryLocked:
-            if not waits():
-                raise
-        else:
-            return
-
-
-def _given_up(judges: _Judges) -> ParagoneError | None:
-    return next(filter(None, (engine.given_up for engine in judges.values())), None)
-
-
-class _OneAnswer:
-    def __init__(self, judges: _Judges) -> None:
-        self.unanswered = False
-        """Whether a judge could not be asked, because the judge was given up or the work was stopped."""
-        self.identities: dict[str, str] = {}
-        """The identities of the judges that were asked, by name."""
-        self.runs: list[RunResult] = []
-        self._judges = judges
-
-    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        executed = await self._judges[engine].execute(RunSpec(messages=messages, cold=True))
-        if executed is None:
-            self.unanswered = True
-            raise NoVerdict(f"The judge {engine} was not asked.")
-        self.runs.append(executed.result)
-        loaded = executed.result.loaded
-        definition = self._judges[engine].definition
-        known_by = "" if loaded is None else identity_text(identity_of(loaded, loaded.weights))
-        self.identities[engine] = ", ".join(
-            filter(None, (f"{engine} = {definition.backend}:{definition.model}", known_by))
-        )
-        if executed.result.error:
-            raise NoVerdict(f"The judge {engine} failed: {executed.result.error}")
-        return executed.result.text
-
-
-@dataclass(eq=False)
-class SuiteRunner(executor.SuiteWork):
-    """Executes the unfinished runs of an experiment, and lets assertions check the answers. Use a runner once."""
-
-    executor_of: Callable[[executor.SuiteWork], executor.LocalExecutor] = executor.LocalExecutor
+    history: History
+    experiment: Experiment
+    request: suite.SuiteRequest
+    registry: Registry
+    catalog: assertions.AssertionCatalog
+    notify: Callable[[str], object] = lambda remark: None
+    """Called often, with an empty text when an engine or a run has progressed, and with a sentence about what does not
+    keep the runs from being finished, such as the loss of a node."""
+    cluster: ClusterPlan | None = None
+    """Where engines are open on a cluster. Servers are asked from this machine, which has their keys."""
     failure: ParagoneError | None = None
     """Why the suite ended early: the history could not be read or written."""
     taken: int = 0
     """Number of runs that were taken over from other experiments instead of being executed."""
+    at_once: bool = False
+    """Whether engines on this machine answer at the same time."""
+    doing: str = ""
+    """What is done after the runs, such as `big judges the answers`."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self._executor = self.executor_of(self)
-        self._judging = Judging(self, self._executor)
+        self.progress = tuple(EngineProgress(name=engine.name) for engine in self.request.engines)
+        self._pool = self._new_pool()
+        self._opened: list[WorkingEngine] = []
         self._identities: dict[int, identity.Identity] = {}
         """The identities of the models that have answered, by the index of the engine."""
+        self._judge_identities: dict[tuple[str, ...], str] = {}
+        """The identities of the judges of saved results, by the judges' names."""
+        self._judges_given_up: list[ParagoneError] = []
         self._weights: dict[str, WeightsFile] = {}
         """The files of weights of the models that answered, by path."""
-        self._digests = cell_digests(self.request, self.registry)
+        self._digests = results.cell_digests(self.request, self.registry)
         self._stopped = asyncio.Event()
         self._is_waiting = False
         """Whether finished runs wait for a program that locks the history."""
+
+    def _new_pool(self) -> EnginePool:
+        if self.cluster is not None:
+            return EnginePool(self.registry, mode="parallel", requests_per_server=_CLUSTER_REQUESTS)
+        return EnginePool(self.registry, mode=self.request.schedule)
 
     @property
     def stopped(self) -> bool:
@@ -246,34 +94,38 @@ class SuiteRunner(executor.SuiteWork):
     @property
     def given_up(self) -> tuple[ParagoneError, ...]:
         engines = filter(None, (progress.given_up for progress in self.progress))
-        return (*engines, *self._judging.given_up)
+        return (*engines, *self._judges_given_up)
 
     async def run(self) -> None:
         try:
-            self.taken = await take_known_runs(
-                self.history, self.experiment, self.request, self._digests, self.catalog
+            self.taken = await results.take_known_runs(
+                self.history, self.experiment, self.request, self.registry, self.catalog
             )
             await self._count_finished()
             if self.taken:
                 total = sum(progress.total for progress in self.progress)
-                self.observer.remarked(executor.known_text(self.taken, total))
+                self.notify(results.known_text(self.taken, total))
             left = [index for index, progress in enumerate(self.progress) if progress.left]
-            if left and not self._stopped.is_set():
-                await self._executor.execute(left)
-            if not self._stopped.is_set():
-                await self._digest_weights()
-                await self._judging.run()
-                self.failure = self._judging.failure
+            if left and not self.stopped:
+                await self._execute(left)
+                await self._close_engines()
+            await self._digest_weights()
+            await self._ask_judges()
         except ParagoneError as error:
-            self.failure = error
+            self.failure = self.failure or error
 
     async def stop(self) -> None:
+        """Stop the runs in progress, including the runs of judges, and start no further runs."""
         self._stopped.set()
-        self._judging.stop()
-        await self._executor.stop()
+        await asyncio.gather(self._pool.stop(), *(engine.stop() for engine in self._opened))
 
     async def close(self) -> None:
-        await self._executor.close()
+        await self._close_engines()
+        if self.cluster is not None:
+            await self.cluster.cluster.leave()
+
+    async def _close_engines(self) -> None:
+        await asyncio.gather(self._pool.close(), *(engine.close() for engine in self._opened))
 
     async def _count_finished(self) -> None:
         request = self.request
@@ -281,9 +133,15 @@ class SuiteRunner(executor.SuiteWork):
         for progress in self.progress:
             progress.total = prompts * request.repetitions
         number = self.experiment.number
-        for count in await self.history.call(lambda store: store.experiments.counts(number, request.chosen)):
-            if count.state == "done" or not request.retry_failed:
-                self.progress[count.engine_index].count_saved(count)
+        finished = ("done",) if request.retry_failed else ("done", "failed")
+        counts = await self.history.call(
+            lambda store: store.experiments.counts(number, request.chosen, finished=finished)
+        )
+        for index, (done, failed, passed, not_passed, undecided) in counts.items():
+            progress = self.progress[index]
+            progress.done += done
+            progress.failed += failed
+            progress.verdicts.update({True: passed, False: not_passed, None: undecided})
         for index in range(len(self.progress)):
             await self._identify(number, index)
 
@@ -297,40 +155,139 @@ class SuiteRunner(executor.SuiteWork):
     async def _digest_weights(self) -> None:
         """Compute the digests by which a replay recognizes weights. Call this after the runs, since hashing takes a core."""
         for file in self._weights.values():
-            if (
-                not self._stopped.is_set()
-                and (await identity.known_weights(self.history, [file]))[0].sha256 is None
-            ):
-                self.observer.follows(f"computing the SHA-256 of {PurePath(file.path).name}")
+            if self.stopped:
+                return
+            if (await identity.known_weights(self.history, [file]))[0].sha256 is None:
+                self._follow(f"computing the SHA-256 of {PurePath(file.path).name}")
                 await identity.digest_until(self._stopped, self.history, [file])
 
-    async def save(self, executed: executor.ExecutedCell) -> None:
-        cell, result, results = executed
-        if not await self._is_the_same(cell.key.engine_index, result):
-            return
-        number = self.experiment.number
-        found, digests = [to_json(one) for one in results], self._digests(cell)
-        await _once_unlocked(
-            self.history,
-            lambda store: store.experiments.save(number, cell.key, result, found, digests),
-            waits=self._waits,
-        )
-        self._is_waiting = False
-        if result.loaded is not None and not self._executor.elsewhere:
-            self._weights |= {file.path: file for file in result.loaded.weights}
-        self.progress[cell.key.engine_index].count(result, results)
-        self.observer.progressed()
+    def _follow(self, doing: str) -> None:
+        self.doing = doing
+        self._progressed()
 
-    def _waits(self) -> bool:
-        """Return whether to wait for the program that locks the history. Notify the observer when a wait begins."""
-        if self.stopped:
-            return False
-        if not self._is_waiting:
-            self._is_waiting = True
-            self.observer.remarked(
-                "Another program keeps the history locked: the suite waits until it can save its runs."
-            )
-        return True
+    def _progressed(self) -> None:
+        self.notify("")
+
+    # The runs
+
+    async def _execute(self, engines: Sequence[int]) -> None:
+        """Execute the unfinished runs of the engines with these indices."""
+        placed = self.cluster.engines if self.cluster is not None else {}
+        for index in engines:
+            self.progress[index].engine = self._open(self.request.engines[index], placed.get(index))
+        is_parallel = self.request.schedule == "parallel"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._execute_here([index for index in engines if index not in placed]))
+            there = [index for index in engines if index in placed]
+            tasks.create_task(self._drain_all(there, is_parallel=is_parallel))
+
+    def _open(self, definition: EngineDefinition, placed: PlacedEngine | None) -> WorkingEngine:
+        engine: WorkingEngine
+        if self.cluster is not None and placed is not None:
+            engine = self.cluster.open(placed, self.registry.public(definition), self.notify)
+        else:
+            engine = SuiteEngine(self._pool, definition, self.catalog, self._progressed)
+        self._opened.append(engine)
+        return engine
+
+    async def _execute_here(self, engines: Sequence[int]) -> None:
+        if not engines:
+            return
+        await self._pool.open_all()
+        pool = self._pool
+        self.at_once = pool.order == "parallel"
+        if pool.decision is not None:
+            self.notify(f"Schedule {pool.order}. {pool.decision.reason}")
+        if pool.order == "sequential":
+            # Without this wait, the engine that opens first would answer first.
+            await asyncio.gather(*(handle.opened() for handle in pool.engines))
+            await self._drain(engines)
+        else:
+            await self._drain_all(engines, is_parallel=self.at_once)
+
+    async def _drain_all(self, engines: Sequence[int], *, is_parallel: bool) -> None:
+        """Execute the runs of one engine after the other, or of all at the same time."""
+
+        async def drain(group: Sequence[int]) -> None:
+            for index in group:
+                await self._drain([index])
+                await self._engine(index).stop()  # so that the next engine has room
+
+        async with asyncio.TaskGroup() as tasks:
+            for group in [[index] for index in engines] if is_parallel else [engines]:
+                tasks.create_task(drain(group))
+
+    def _engine(self, index: int) -> WorkingEngine:
+        engine = self.progress[index].engine
+        assert engine is not None, "the engine was opened"
+        return engine
+
+    async def _drain(self, engines: Sequence[int]) -> None:
+        cells = suite.unfinished_cells(self.history, self.experiment, self.request, engines)
+        await self._for_each(cells, self._answer, max(self._engine(index).width for index in engines))
+
+    async def _for_each(
+        self, items: AsyncGenerator[T, None], work: Callable[[T], Awaitable[None]], tasks: int
+    ) -> None:
+        """Give each item to one of several tasks, until the runner is stopped. The first error stops the runner."""
+        taking = asyncio.Lock()  # a generator cannot make two steps at the same time
+
+        async def take() -> None:
+            try:
+                while not self.stopped:
+                    async with taking:
+                        item = await anext(items, None)
+                    if item is None:
+                        return
+                    await work(item)
+            except ParagoneError as error:
+                self.failure = self.failure or error
+                await self.stop()
+
+        async with contextlib.aclosing(items), asyncio.TaskGroup() as group:
+            for _ in range(tasks):
+                group.create_task(take())
+
+    async def _answer(self, cell: suite.Cell) -> None:
+        index, definition = cell.key.engine_index, self.request.engines[cell.key.engine_index]
+        progress = self.progress[index]
+        progress.began = progress.began or time.monotonic()
+        seed = suite.seed_option(cell, definition, self.registry.find(definition.backend))
+        spec = RunSpec(messages=cell.prompt.messages, sampling=seed, cold=True)
+        executed = await self._engine(index).execute(spec, cell.prompt)
+        if executed is not None and await self._is_the_same(index, executed[0]):
+            await self.save(cell, *executed)
+            self._progressed()
+
+    async def save(self, cell: suite.Cell, result: RunResult, checks: Sequence[AssertionResult]) -> None:
+        """Save a run and count it. Raises StoreError."""
+        number, index = self.experiment.number, cell.key.engine_index
+        found, digests = [to_json(check) for check in checks], self._digests(cell)
+        await self._write(lambda store: store.experiments.save(number, cell.key, result, found, digests))
+        if result.loaded is not None and self.cluster is None:  # on nodes, files have other paths
+            self._weights |= {file.path: file for file in result.loaded.weights}
+        progress = self.progress[index]
+        progress.done += 1
+        progress.now += 1
+        progress.failed += result.state == "failed"
+        progress.verdicts.update(check.passed for check in checks)
+
+    async def _write(self, call: Callable[[Store], object]) -> None:
+        """Execute a call, again and again while another program keeps the history locked, until the runner is stopped."""
+        while True:
+            try:
+                await self.history.call(call)
+            except HistoryLocked:
+                if self.stopped:
+                    raise
+                if not self._is_waiting:
+                    self._is_waiting = True
+                    self.notify(
+                        "Another program keeps the history locked: the suite waits until it can save its runs."
+                    )
+            else:
+                self._is_waiting = False
+                return
 
     async def _is_the_same(self, index: int, result: RunResult) -> bool:
         """Return whether the same model answered as in the engine's earlier runs; if not, give the engine up."""
@@ -339,13 +296,11 @@ class SuiteRunner(executor.SuiteWork):
         now = identity.identity_of(
             result.loaded, await identity.known_weights(self.history, result.loaded.weights)
         )
-        if self._executor.elsewhere:
+        if self.cluster is not None:
             now = identity.without_times(now)
         found = identity.changes(self._identities.setdefault(index, now), now)
         if found:
-            engine = self.progress[index].engine
-            assert engine is not None, "the engine has answered"
-            engine.give_up(
+            self._engine(index).give_up(
                 InputError(
                     f"{self.request.engines[index].name} is not what it was in the earlier runs of e{self.experiment.number}: "
                     f"{', '.join(found)}. No run of this engine was added.",
@@ -353,3 +308,130 @@ class SuiteRunner(executor.SuiteWork):
                 )
             )
         return not found
+
+    # The judges
+
+    async def _ask_judges(self) -> None:
+        """Check the assertions that ask an engine and have no result yet, those with the same judges together."""
+        prompts = self.request.suite.prompts
+        asked = (self.catalog.asks_engines(spec) for prompt in prompts for spec in prompt.assertions)
+        for names in dict.fromkeys(names for names in asked if names):
+            if self.stopped:
+                return
+            async with contextlib.aclosing(self._open_runs(names)) as open_runs:
+                first = await anext(open_runs, None)
+                if first is not None and not self.stopped:
+                    await self._judge_all(names, first, open_runs)
+
+    async def _judge_all(
+        self, names: tuple[str, ...], first: _OpenRun, others: AsyncGenerator[_OpenRun, None]
+    ) -> None:
+        self._follow(f"{' and '.join(names)} {'judges' if len(names) == 1 else 'judge'} the answers")
+        await self._close_engines()
+        self._pool = self._new_pool()
+        placed = self.cluster.judges if self.cluster is not None else {}
+        judges = {name: self._open(self.request.judges[name], placed.get(name)) for name in names}
+
+        def given_up() -> ParagoneError | None:
+            return next(filter(None, (engine.given_up for engine in judges.values())), None)
+
+        async def left() -> AsyncGenerator[_OpenRun, None]:
+            yield first
+            async for open_run in others:
+                if given_up() is not None:
+                    return
+                yield open_run
+
+        async def judge(open_run: _OpenRun) -> None:
+            await self._judge(open_run, judges)
+
+        await self._for_each(left(), judge, min(engine.width for engine in judges.values()))
+        if (error := given_up()) is not None:
+            self._judges_given_up.append(error)
+
+    async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_OpenRun, None]:
+        """Yield the runs with assertions that these engines have yet to judge."""
+        request, catalog = self.request, self.catalog
+        prompts = {prompt.index: prompt for prompt in request.suite.prompts}
+        async for run in results.saved_runs(self.history, self.experiment, request.chosen):
+            prompt = prompts[run.key.prompt_index]
+            known = {check.index: check for check in run.checks}
+            indices = []
+            for index, spec in enumerate(prompt.assertions):
+                if catalog.asks_engines(spec) != names:
+                    continue
+                check = known.get(index)
+                if check is not None and check.judges:
+                    self._judge_identities.setdefault(names, check.judges)
+                if check is None or (request.retry_failed and check.passed is None):
+                    indices.append(index)
+            if indices and run.result.state == "done":
+                yield run, prompt, indices
+
+    async def _judge(self, open_run: _OpenRun, judges: _Judges) -> None:
+        run, prompt, indices = open_run
+        prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
+        request = self.request
+        is_foreign = not request.foreign_judges.isdisjoint(judges)
+        if is_foreign and (own := request.suite.given_system):
+            shown = tuple(it for it in prompt.messages if (it.role, it.text) != ("system", own))
+            prompt = dataclasses.replace(prompt, messages=shown)
+        judge = _OneAnswer(judges)
+        found = await assertions.evaluate(prompt, results.answer_of(run.result), self.catalog, judge)
+        if judge.unanswered:
+            return
+        identified = "; ".join(judge.identities.values())
+        known = self._judge_identities.setdefault(tuple(judges), identified)
+        if known != identified:
+            error = InputError(
+                f"Another judge judged before in e{self.experiment.number}: the judge was {known}, and is now "
+                f"{identified}. No verdict of the new judge was added.",
+                hint="Begin a new experiment with --fresh, or restore the judge as it was.",
+            )
+            for engine in judges.values():
+                engine.give_up(error)
+            return
+        new = [
+            dataclasses.replace(result, index=index, judges=identified)
+            for result, index in zip(found, indices, strict=True)
+        ]
+        old = [check for check in run.checks if check.index in indices]
+        others = [check for check in run.checks if check not in old]
+        checks = [to_json(check) for check in sorted((*others, *new), key=lambda result: result.index)]
+        await self._write(
+            lambda store: store.experiments.save_judgement(run.number, run.result.id, checks, judge.runs)
+        )
+        verdicts = self.progress[run.key.engine_index].verdicts
+        verdicts.update(check.passed for check in new)
+        verdicts.subtract(check.passed for check in old)
+        self._progressed()
+
+
+@dataclass(eq=False)
+class _OneAnswer:
+    """Asks the judges of one answer."""
+
+    judges: _Judges
+    unanswered: bool = False
+    """Whether a judge could not be asked, because the judge was given up or the work was stopped."""
+    identities: dict[str, str] = field(default_factory=dict)
+    """The identities of the judges that were asked, by name."""
+    runs: list[RunResult] = field(default_factory=list)
+
+    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
+        executed = await self.judges[engine].execute(RunSpec(messages=messages, cold=True))
+        if executed is None:
+            self.unanswered = True
+            raise NoVerdict(f"The judge {engine} was not asked.")
+        result, _ = executed
+        self.runs.append(result)
+        definition, loaded = self.judges[engine].definition, result.loaded
+        known_by = (
+            "" if loaded is None else identity.identity_text(identity.identity_of(loaded, loaded.weights))
+        )
+        self.identities[engine] = ", ".join(
+            filter(None, (f"{engine} = {definition.backend}:{definition.model}", known_by))
+        )
+        if result.error:
+            raise NoVerdict(f"The judge {engine} failed: {result.error}")
+        return result.text

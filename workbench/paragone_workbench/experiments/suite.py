@@ -132,6 +132,26 @@ def prompt_from(index: int, content: Json) -> SuitePrompt:
         ) from error
 
 
+SCHEDULE: Mode = "swap"
+"""The default schedule of a suite: each engine is loaded once, and has the machine to itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteRequest:
+    suite: Suite
+    engines: Sequence[EngineDefinition]
+    judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
+    foreign_judges: frozenset[str] = frozenset()
+    """The names of the judges that only the suite names, which do not get the user's own system prompt."""
+    repetitions: int = 1
+    schedule: Mode = SCHEDULE
+    chosen: frozenset[int] | None = None
+    retry_failed: bool = False
+    """Whether failed runs are repeated, and judges that gave no verdict are asked again."""
+    fresh: bool = False
+    """Whether to begin a new experiment even if there is one with the same prompts, engines and settings."""
+
+
 _LARGEST_SEED = 2**31 - 1
 """The largest seed, since some servers store seeds as signed integers of 32 bits."""
 
@@ -145,13 +165,11 @@ class Cell:
 async def unfinished_cells(
     history: History,
     experiment: Experiment,
+    request: SuiteRequest,
     engines: Sequence[int],
-    *,
-    chosen: frozenset[int] | None = None,
-    retry_failed: bool = False,
 ) -> AsyncGenerator[Cell, None]:
-    """Yield the unfinished runs of some engines, of which another one begins each prompt. Raises StoreError."""
-    finished = ("done",) if retry_failed else ("done", "failed")
+    """Yield the unfinished runs of a request on some engines, of which another one begins each prompt. Raises StoreError."""
+    finished = ("done",) if request.retry_failed else ("done", "failed")
     size = max(1, PAGE // (len(experiment.engines) * experiment.repetitions))
     experiment_id, runs = experiment.number, len(engines) * experiment.repetitions
     first = number = 0
@@ -164,7 +182,7 @@ async def unfinished_cells(
     while (page := await history.call(read))[0]:
         rows, states = page
         for prompt in (prompt_from(index, content) for index, content in rows if content is not None):
-            if chosen is not None and prompt.index not in chosen:
+            if request.chosen is not None and prompt.index not in request.chosen:
                 continue
             for repetition in range(experiment.repetitions):
                 turn = (number + repetition) % len(engines)
@@ -193,26 +211,6 @@ def seed_option(cell: Cell, engine: EngineDefinition, backend: Backend | None) -
     content = [cell.key.repetition, *map(to_json, cell.prompt.messages)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
     return {"seed": int.from_bytes(digest[:4], "big") & _LARGEST_SEED}
-
-
-SCHEDULE: Mode = "swap"
-"""The default schedule of a suite: each engine is loaded once, and has the machine to itself."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuiteRequest:
-    suite: Suite
-    engines: Sequence[EngineDefinition]
-    judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
-    foreign_judges: frozenset[str] = frozenset()
-    """The names of the judges that only the suite names, which do not get the user's own system prompt."""
-    repetitions: int = 1
-    schedule: Mode = SCHEDULE
-    chosen: frozenset[int] | None = None
-    retry_failed: bool = False
-    """Whether failed runs are repeated, and judges that gave no verdict are asked again."""
-    fresh: bool = False
-    """Whether to begin a new experiment even if there is one with the same prompts, engines and settings."""
 
 
 async def find_or_create(

@@ -140,30 +140,27 @@ _JSON_COLUMNS = ("messages", "variables", "assertions")
 
 
 def csv_records(path: Path, text: str) -> Iterator[Record]:
-    """Yield the records of a text without empty rows. Raises InputError if the header is wrong."""
-    header: list[str] | None = None
-    for line, row in _rows(text):
-        if header is None and not isinstance(row, csv.Error):
-            header = _header(path, line, row)
-        else:
-            yield line, partial(_values, header or [], row)
-
-
-def _rows(text: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
-    """Yield the rows that are not empty, with the line where each begins."""
+    """Yield the records of a text without empty rows, each with the line where it begins. Raises InputError if the header
+    is wrong."""
     csv.field_size_limit(files.LARGEST)  # of the whole process
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    row: list[str] | csv.Error | None
     while True:
         line = rows.line_num + 1
         try:
-            row = next(rows)
-        except StopIteration:
-            return
+            row = next(rows, None)
         except csv.Error as error:
-            yield line, error
-            continue
-        if any(cell.strip() for cell in row):
-            yield line, row
+            row = error
+        if row is None:
+            return
+        if isinstance(row, csv.Error):
+            yield line, partial(_values, header or [], row)
+        elif any(cell.strip() for cell in row):
+            if header is None:
+                header = _header(path, line, row)
+            else:
+                yield line, partial(_values, header, row)
 
 
 def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:

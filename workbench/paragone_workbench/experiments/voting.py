@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from paragone_workbench.engines.definitions import engine_for_model
 from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Store
-from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
+from paragone_workbench.store.votes import Vote, VoteChoice, VotedAnswer
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
@@ -43,9 +43,13 @@ class Ballot:
         return tuple(run for run in self.answers if run.state != "failed")
 
     @property
+    def engines(self) -> frozenset[str]:
+        return frozenset(run.result.definition.name for run in self.candidates)
+
+    @property
     def is_rated(self) -> bool:
         """Whether a vote counts in ratings: whether the candidates have different names, by which ratings identify engines."""
-        return len({run.result.definition.name for run in self.candidates}) > 1
+        return len(self.engines) > 1
 
     def vote(self, choice: VoteChoice, *, blind: bool) -> Vote:
         """Return a vote without the failed answers. `choice` is the index of an answer in `answers`, or `tie` or `bad`."""
@@ -112,20 +116,13 @@ async def save_vote(
 ) -> str:
     """Save a vote on answers of a session's conversation, and return the id of the vote. Raises StoreError."""
     await session.saved()  # the vote refers to the prompt in the history
-    return await history.call(lambda store: store.votes.add(ballot.vote(choice, blind=blind)))
+    vote = ballot.vote(choice, blind=blind)
+    await history.call(lambda store: store.votes.add(vote))
+    return vote.id
 
 
 _BEYOND = 2**31
 """An index that is larger than the index of any prompt."""
-
-
-@dataclass(slots=True)
-class _Pair:
-    """Two engines, by their names, with the indices of the prompts that are still to be voted on."""
-
-    engines: frozenset[str]
-    votes: int = 0
-    prompts: list[int] = field(default_factory=list)
 
 
 class ExperimentBallots:
@@ -140,30 +137,28 @@ class ExperimentBallots:
         self._chance = chance or random.SystemRandom()
         self._cast: list[tuple[str, Ballot]] = []
         """The ids and ballots of the votes that this object has saved, oldest first."""
-        self._names = [engine.name for engine in self.experiment.engines]
-        pairs = map(frozenset, combinations(self._names, 2))
-        self._pairs = {engines: _Pair(engines) for engines in pairs}
-        self._find_ballots()
-        self.total = self.voted + sum(len(pair.prompts) for pair in self._pairs.values())
+        self._votes: Counter[frozenset[str]] = Counter()
+        """Number of ballots of each pair of engines, by their names, that were voted on blind, now and earlier."""
+        self._left: dict[frozenset[str], list[int]] = {}
+        """The prompts that are still to be voted on for each pair."""
+        votes = store.votes.all(experiment_id, skips_damaged=True)
+        voted = {(vote.engines, vote.prompt_index) for vote in votes if vote.blind}
+        names = [engine.name for engine in self.experiment.engines]
+        answered: defaultdict[int, set[str]] = defaultdict(set)
+        for key, state in store.experiments.states(experiment_id, 0, _BEYOND).items():
+            if state == "done":
+                answered[key.prompt_index].add(names[key.engine_index])
+        for pair in map(frozenset, combinations(names, 2)):
+            both = [prompt for prompt, engines in answered.items() if pair <= engines]
+            left = self._left[pair] = [prompt for prompt in both if (pair, prompt) not in voted]
+            self._votes[pair] = len(both) - len(left)
+            self._chance.shuffle(left)
+        self.total = self.voted + sum(map(len, self._left.values()))
         """Number of ballots, without ballots whose answers turned out to be identical."""
 
     @property
     def voted(self) -> int:
-        """Number of ballots that were voted on blind, now and earlier."""
-        return sum(pair.votes for pair in self._pairs.values())
-
-    def _find_ballots(self) -> None:
-        votes = self._store.votes.all(self.experiment.number, skips_damaged=True)
-        voted = {(vote.engines, vote.prompt_index) for vote in votes if vote.blind}
-        answered: defaultdict[int, set[str]] = defaultdict(set)
-        for key, state in self._store.experiments.states(self.experiment.number, 0, _BEYOND).items():
-            if state == "done":
-                answered[key.prompt_index].add(self._names[key.engine_index])
-        for pair in self._pairs.values():
-            both = [prompt for prompt, engines in answered.items() if pair.engines <= engines]
-            pair.prompts = [prompt for prompt in both if (pair.engines, prompt) not in voted]
-            pair.votes = len(both) - len(pair.prompts)
-            self._chance.shuffle(pair.prompts)
+        return self._votes.total()
 
     def take(self) -> Ballot | None:
         """Return the next ballot, or None if none is left.
@@ -171,15 +166,15 @@ class ExperimentBallots:
         Identical answers, and votes of other programs meanwhile, are left out. Raises InputError after a deletion.
         """
         self._store.experiments.get(self.experiment.number)
-        while left := [pair for pair in self._pairs.values() if pair.prompts]:
-            fewest = min(pair.votes for pair in left)
-            pair = self._chance.choice([pair for pair in left if pair.votes == fewest])
-            prompt = pair.prompts[-1]
-            is_voted = pair.engines in self._store.votes.engines_voted(self.experiment.number, prompt)
+        while left := [pair for pair, prompts in self._left.items() if prompts]:
+            fewest = min(self._votes[pair] for pair in left)
+            pair = self._chance.choice([pair for pair in left if self._votes[pair] == fewest])
+            prompt = self._left[pair][-1]
+            is_voted = pair in self._store.votes.engines_voted(self.experiment.number, prompt)
             ballot = None if is_voted else self._ballot(pair, prompt)
-            pair.prompts.pop()  # not earlier: after an error of the store, the same ballot comes again
+            self._left[pair].pop()  # not earlier: after an error of the store, the same ballot comes again
             if ballot is None:
-                pair.votes += 1
+                self._votes[pair] += 1
                 continue
             first, second = (run.text.strip() for run in ballot.answers)
             if first != second:
@@ -191,8 +186,8 @@ class ExperimentBallots:
     def vote(self, ballot: Ballot, choice: VoteChoice, *, blind: bool = True) -> bool:
         """Save a vote on a ballot. Returns False if another program has voted on the ballot meanwhile: that vote counts."""
         vote = ballot.vote(choice, blind=blind)
-        is_first = self._store.votes.add_first(vote)
-        self._pair_of(ballot).votes += 1
+        is_first = self._store.votes.add(vote, only_first=True)
+        self._votes[ballot.engines] += 1
         if is_first:
             self._cast.append((vote.id, ballot))
         return is_first
@@ -204,17 +199,16 @@ class ExperimentBallots:
         vote_id, ballot = self._cast[-1]
         self._store.votes.delete(vote_id)
         self._cast.pop()
-        self._pair_of(ballot).votes -= 1
+        self._votes[ballot.engines] -= 1
         if current is not None and current.prompt_index is not None:
-            self._pair_of(current).prompts.append(current.prompt_index)
+            self._left[current.engines].append(current.prompt_index)
         return ballot
 
-    def _pair_of(self, ballot: Ballot) -> _Pair:
-        return self._pairs[frozenset(run.result.definition.name for run in ballot.answers)]
-
-    def _ballot(self, pair: _Pair, prompt_index: int) -> Ballot:
+    def _ballot(self, pair: frozenset[str], prompt_index: int) -> Ballot:
         prompt = saved_prompt(self._store, self.experiment.number, prompt_index)
-        done: dict[str, list[Run]] = {name: [] for name in self._names if name in pair.engines}
+        done: dict[str, list[Run]] = {
+            engine.name: [] for engine in self.experiment.engines if engine.name in pair
+        }
         for run in self._store.experiments.runs_of_prompt(self.experiment.number, prompt_index):
             if run.result.state == "done" and (name := run.result.definition.name) in done:
                 done[name].append(Run(run.result))

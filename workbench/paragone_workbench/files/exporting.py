@@ -1,9 +1,8 @@
 """Write conversations, suites of their prompts, and reports into files."""
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +12,8 @@ from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.paths import check_target, replacing
 from paragone_workbench.reporting.file import ReportFormat, find_subject, format_of, write
 from paragone_workbench.runs.context import messages_for, path_to
-from paragone_workbench.store import History, StoreError
-from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store import StoreError
+from paragone_workbench.store.experiments import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
@@ -54,7 +53,12 @@ def export_conversations(
         numbers = [number for number in _all(store) if _is_whole(store, number, left_out)]
         if not numbers:
             raise InputError("The history has no conversations yet.")
-    pieces = documents(numbers, find) if file_format == "json" else _markdown(store, numbers, find)
+    if file_format == "json":
+        from paragone_workbench.experiments.document import document_of_conversations
+
+        pieces = document_of_conversations(store, numbers, find)
+    else:
+        pieces = _markdown(store, numbers, find)
     return Exported(path, tuple(numbers), tuple(left_out), write(path, pieces))
 
 
@@ -85,37 +89,10 @@ def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iter
         yield from report_pieces(report, "md", time.time())
 
 
-def documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
-    from paragone_workbench.experiments.document import document_of_conversations
-
-    return document_pieces(lambda history: document_of_conversations(history, numbers, find))
-
-
-def document_pieces(make: Callable[[History], AsyncIterator[str]]) -> Iterator[str]:
-    """Yield the pieces of the document that `make` returns for the history. Call this outside of an event loop. Raises ParagoneError."""
-    with asyncio.Runner() as runner:
-        history = runner.run(History.open())
-        try:
-            pieces = make(history)
-            while (piece := runner.run(_next(pieces))) is not None:
-                yield piece
-        finally:
-            runner.run(history.close())
-
-
-async def _next(pieces: AsyncIterator[str]) -> str | None:
-    return await anext(pieces, None)
-
-
-class WrittenSuite(NamedTuple):
-    prompts: int
-    with_images: int
-    """Number of prompts that were left out because of their images, which a suite cannot contain."""
-
-
-def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False) -> WrittenSuite:
-    """Write the prompts on the path of the first open lane as lines of JSON, with the messages before each. Raises
-    InputError if there is none or the file may not be replaced, and ParagoneError."""
+def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False) -> tuple[int, int]:
+    """Write the prompts on the path of the first open lane as lines of JSON, with the messages before each, and return
+    how many were written, and how many left out because of images. Raises InputError if there is none or the file may
+    not be replaced, and ParagoneError."""
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")
     check_target(path, replaces=replaces)
@@ -136,7 +113,7 @@ def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False)
                 f"Conversation c{saved.conversation.number} has no prompt for a suite.",
                 hint="A suite is made of the prompts of the first open lane that come without images.",
             )
-    return WrittenSuite(written, with_images)
+    return written, with_images
 
 
 def _record(messages: tuple[Message, ...]) -> dict[str, Json]:
@@ -158,7 +135,14 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
     """Yield the content of the file. Only the modules and libraries of the file's format are imported."""
     subject = find_subject(store, subject_id)
     if file_format == "json":
-        yield from _document(subject, find)
+        from paragone_workbench.experiments import document
+
+        if isinstance(subject, Experiment):
+            yield from document.document_of_experiment(store, subject.number)
+        else:
+            yield from document.conversation_document(
+                subject, find, store, store.votes.all(skips_damaged=True)
+            )
         return
     from paragone_workbench.reporting import file
 
@@ -173,12 +157,3 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
     else:
         report = conversation_report(subject, find, store)
     yield from file.report_pieces(report, file_format, time.time())
-
-
-def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:
-    from paragone_workbench.experiments.document import document_of_experiment
-
-    if isinstance(subject, Experiment):
-        return document_pieces(lambda history: document_of_experiment(history, subject.number))
-    assert subject.conversation.number is not None  # a saved conversation has a number
-    return documents([subject.conversation.number], find)

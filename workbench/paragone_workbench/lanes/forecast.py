@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paragone.texts import counted
-from paragone_workbench.conversation.attachments import with_sections
-from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.conversation.tree import Prompt, with_sections
 from paragone_workbench.engines.engine import EngineStopped
 from paragone_workbench.runs.context import fitted_to, messages_for, oldest
 
 if TYPE_CHECKING:
     from paragone import Image
-    from paragone_workbench.conversation.attachments import AttachedFile
+    from paragone_workbench.conversation.tree import AttachedFile
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 

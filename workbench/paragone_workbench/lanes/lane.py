@@ -13,13 +13,12 @@ from paragone_workbench.runs.context import path_to, request_of
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
-    from paragone import Caution, Channel, ParagoneError
+    from paragone import Caution, ParagoneError
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.registry import Registry
-    from paragone_workbench.runs.execute import Execution
     from paragone_workbench.runs.result import Prefix
     from paragone_workbench.runs.run import Run, RunSpec
-    from paragone_workbench.scheduling import EnginePool
+    from paragone_workbench.runs.scheduler import EnginePool
 
 
 def unique_name(definition: definitions.EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
@@ -109,7 +108,8 @@ class Lane:
         """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self.when_free: Callable[[Lane, Run], None] = lambda lane, run: None
         """Called when a run has ended. The lane can then begin the next prompt."""
-        self._execution: Execution | None = None
+        self._warned = 0
+        """The number of warnings about the current run that `cautions` has."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -122,7 +122,7 @@ class Lane:
 
     @property
     def is_busy(self) -> bool:
-        return self._execution is not None
+        return self.present is not None
 
     @property
     def last(self) -> Run | None:
@@ -186,10 +186,10 @@ class Lane:
                 drawn_seed=seed,
             )
 
-        run.subscribe(self)
+        run.watchers.append(self._run_changed)
         self._idle.clear()
-        self._execution = self._pool.execute(run, self.engine, spec)
-        self.present = run
+        self.present, self._warned = run, 0
+        self._pool.execute(run, self.engine, spec)
         self.changed()
         return run
 
@@ -214,9 +214,9 @@ class Lane:
 
     async def stop(self) -> None:
         """Stop the current run, or cancel it if it still waits, and wait for its end."""
-        if (execution := self._execution) is not None:
-            await execution.stop()
-            await execution.ended()
+        if (run := self.present) is not None:
+            run.stop()
+            await run.ended()
 
     async def answered(self) -> None:
         """Wait until no run is in progress or waiting, and no further prompt follows."""
@@ -245,27 +245,20 @@ class Lane:
         self.record.definition = definitions.without_secrets(self.engine.definition, self.engine.backend)
 
     def _cancel_waiting(self) -> None:
-        if self._execution is not None:
-            self._execution.cancel_if_waiting()
+        if self.present is not None and self.present.phase == "waiting":
+            self.present.stop()
 
     # Events of the lane's runs and engine
 
-    def run_changed(self, run: Run) -> None:
-        self.changed()
-
-    def run_started(self, run: Run) -> None:
-        self.changed()
-
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        self.changed()
-
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        self.cautions.append((run, caution))
-        self.changed()
-
-    def run_ended(self, run: Run) -> None:
-        """Let the session begin the next prompt."""
-        self._execution = self.present = None
+    def _run_changed(self, run: Run) -> None:
+        """Show the change. Once the run has ended, let the session begin the next prompt."""
+        if len(run.cautions) > self._warned:
+            self.cautions += [(run, caution) for caution in run.cautions[self._warned :]]
+            self._warned = len(run.cautions)
+        if run.phase != "ended":
+            self.changed()
+            return
+        self.present = None
         self.changed()
         self.when_free(self, run)
         if not self.is_busy:

@@ -10,8 +10,7 @@ from paragone_workbench.store.records import QueuedPrompt
 
 if TYPE_CHECKING:
     from paragone import Image
-    from paragone_workbench.conversation.attachments import AttachedFile
-    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.conversation.tree import AttachedFile, Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import LaneRecord

@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_workbench.conversation.attachments import with_sections
-from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
+from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt, with_sections
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.lanes import reopening
 from paragone_workbench.lanes.lane import Lane, unique_name
 from paragone_workbench.lanes.queue import PromptQueue
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.store import errors, records, saving
 
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_workbench.config.settings import Mode
-    from paragone_workbench.conversation.attachments import AttachedFile
+    from paragone_workbench.conversation.tree import AttachedFile
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.result import Prefix, RunResult
@@ -114,7 +113,7 @@ class Session:
 
     def open_engines(self) -> None:
         """Start to open all closed engines, unless runs open theirs. Only `Lane.restart` reopens engines that failed."""
-        if self.pool.scheduler.mode == "auto":
+        if self.pool.mode == "auto":
             self.open_engines_soon()
         elif self._opening is None or self._opening.done():
             self.pool.start_all()
@@ -198,7 +197,7 @@ class Session:
     def can_answer(self, lane: Lane) -> bool:
         """Whether a lane's engine is open, is being opened, or will be opened by its next run."""
         engine = lane.engine
-        on_demand = self.pool.scheduler.opens_engines and engine.state in ("closed", "ready", "running")
+        on_demand = self.pool.opens_engines and engine.state in ("closed", "ready", "running")
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
         return engine.is_open or engine.is_opening or on_demand or deciding
 

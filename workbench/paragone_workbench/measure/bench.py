@@ -1,28 +1,195 @@
-"""Measures the speed of engines one at a time, in a balanced order, and reports the figures."""
+"""Measures the speed of engines one at a time, in a balanced order: tests, figures, throughput with several users."""
 
 import asyncio
 import itertools
+import statistics
 import time
 from array import array
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from itertools import count
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
-from paragone import Json, Message, OpenEngine, ParagoneError, TokenizeRequest
+from paragone import InputError, Json, Message, OpenEngine, ParagoneError, TokenizeRequest
 from paragone.options import slots_option
 from paragone.texts import counted
 from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import EngineDefinition, with_options
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure import bench_results as results
 from paragone_workbench.measure import fidelity, free_running
-from paragone_workbench.runs.execute import Execution
-from paragone_workbench.runs.metrics import RunMetrics, figures_json
-from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, decide
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.metrics import RunMetrics, figures_json, percentile
+from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, EnginePool, decide
+
+MOST_RUNS = 10_000
+"""Largest number of runs of an engine, since all runs are planned before the first run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchTest:
+    """Single runs, or, with `users`, a throughput: each user sends a request as soon as the last one is answered."""
+
+    prompt_tokens: int
+    """Number of tokens to process after the cached tokens, including the tokens of the chat template."""
+    depth: int = 0
+    tokens: int
+    users: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.depth + self.prompt_tokens + self.tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchStep:
+    """One run of one engine, or all runs of several users. A step without a test is a warm-up."""
+
+    engine: int
+    test: BenchTest | None
+    repetition: int
+
+
+def bench_tests(
+    prompt_tokens: Sequence[int], depths: Sequence[int], tokens: int, repeat: int
+) -> tuple[BenchTest, ...]:
+    """Return a test for each prompt length at each depth. Raises InputError for more than `MOST_RUNS` runs."""
+    lengths, depths = dict.fromkeys(prompt_tokens), tuple(dict.fromkeys(depths))
+    if (runs := len(lengths) * len(depths) * repeat) > MOST_RUNS:
+        raise InputError(
+            f"The bench would have {runs:,} runs of each engine.",
+            hint=f"{MOST_RUNS:,} are enough: repeat the tests less often, or name fewer lengths or depths.",
+        )
+    tests = itertools.product(depths, lengths)
+    return tuple(BenchTest(prompt_tokens=length, depth=depth, tokens=tokens) for depth, length in tests)
+
+
+def users_tests(
+    prompt_tokens: Sequence[int], users: Sequence[int], tokens: int, repeat: int
+) -> tuple[BenchTest, ...]:
+    """Return a test for each number of users with each prompt length. Raises InputError for more than `MOST_RUNS` runs."""
+    lengths, users = dict.fromkeys(prompt_tokens), tuple(dict.fromkeys(users))
+    if (runs := len(lengths) * sum(users) * (repeat + 1)) > MOST_RUNS:
+        raise InputError(
+            f"The users would send {runs:,} requests to each engine.",
+            hint=f"{MOST_RUNS:,} are enough: repeat the requests less often, or name fewer users or lengths.",
+        )
+    tests = itertools.product(lengths, users)
+    return tuple(BenchTest(prompt_tokens=length, tokens=tokens, users=number) for length, number in tests)
+
+
+def rotated(count: int, by: int) -> tuple[int, ...]:
+    """Return 0 … count − 1, rotated so that `by` is first: in `count` rounds, each number is once at each position."""
+    return tuple((number + by) % count for number in range(count))
+
+
+def steps_of(
+    engines: int, tests: Sequence[BenchTest], repeat: int, *, users: Sequence[BenchTest] = (), swap: bool
+) -> Iterator[BenchStep]:
+    """Yield the steps in an order that is balanced between the engines. Steps with several users come last.
+
+    If all engines are open, they alternate within each test, and take turns at each test of users. With `swap`, each opening
+    is followed by a warm-up and by all tests once, or by all of users, because opening takes longer than most tests.
+    """
+    turns = [(repetition, engine) for repetition in range(repeat) for engine in rotated(engines, repetition)]
+    if swap:
+        opened = None
+        for repetition, engine in turns:
+            if engine != opened:
+                yield BenchStep(engine=engine, test=None, repetition=repetition)
+                opened = engine
+            for test in tests:
+                yield BenchStep(engine=engine, test=test, repetition=repetition)
+        order = [(test, engine) for engine in range(engines) for test in users]
+    else:
+        for engine in range(engines):
+            yield BenchStep(engine=engine, test=None, repetition=0)
+        for test in tests:
+            for repetition, engine in turns:
+                yield BenchStep(engine=engine, test=test, repetition=repetition)
+        order = [(test, engine) for first, test in enumerate(users) for engine in rotated(engines, first)]
+    for users_test, engine in order:
+        yield BenchStep(engine=engine, test=users_test, repetition=0)
+
+
+def spread(values: Sequence[float]) -> Json:
+    """Return the mean, and the standard deviation of a sample (divided by n − 1), as llama-bench does; 0 for one value."""
+    if not values:
+        return None
+    return {
+        "mean": statistics.fmean(values),
+        "stdev": statistics.stdev(values) if len(values) > 1 else 0.0,
+    }
+
+
+def distribution(values: Sequence[float]) -> Json:
+    if not values:
+        return None
+    ordered = sorted(values)
+    percentiles = {f"p{percent}": percentile(ordered, percent) for percent in (50, 95, 99)}
+    return {"mean": statistics.fmean(ordered), **percentiles}
+
+
+def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
+    if not runs:
+        return ()
+    notes: list[str] = []
+    prompts = {run.prompt_tokens for run in runs if run.prompt_tokens is not None}
+    wanted = test.depth + test.prompt_tokens
+    if prompts - {wanted}:
+        counted = " to ".join(f"{number:,}" for number in sorted({min(prompts), max(prompts)}))
+        notes.append(f"The engine counted {counted} tokens in the prompt instead of {wanted:,}.")
+    cached = {run.cached_tokens for run in runs}
+    if None in cached:
+        notes.append(
+            "The engine does not say how much of the prompt came from its cache, so there is no prefill rate."
+            if not test.users
+            else "The engine does not say how much of the prompts came from its cache."
+        )
+    elif cached != {test.depth}:
+        most = max(number for number in cached if number is not None)
+        notes.append(f"{most:,} tokens of the prompt came from the cache; the depth is {test.depth:,}.")
+    fewest = min(run.completion_tokens for run in runs)
+    if fewest < test.tokens:
+        notes.append(f"Answers ended early: the shortest has {fewest:,} of {test.tokens:,} tokens.")
+    if any(run.is_in_pieces for run in runs):
+        notes.append("The engine sends several tokens in a piece: ITL is the time between pieces.")
+    if any(run.estimated for run in runs):
+        notes.append("The engine does not count its tokens: each piece counts as one.")
+    if not test.users and any(run.shared for run in runs):
+        notes.append("Another run used the same server or machine meanwhile.")
+    return tuple(notes)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class BenchedEngine:
+    handles: list[EngineTask]
+    """The engine; then, if several users were measured, a handle for each further user."""
+    samples: dict[BenchTest, list[RunMetrics]] = field(default_factory=dict)
+    """The measured runs of each test, oldest first, without warm-ups."""
+    throughputs: dict[BenchTest, Mapping[str, Json]] = field(default_factory=dict)
+    skipped: dict[BenchTest, str] = field(default_factory=dict)
+    refused: dict[BenchTest, str] = field(default_factory=dict)
+    """Why tests with users were not measured: the engine cannot answer so many users at once."""
+    warnings: list[str] = field(default_factory=list)
+    error: ParagoneError | None = None
+
+    @property
+    def engine(self) -> EngineTask:
+        return self.handles[0]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.samples and not self.throughputs
+
+    @property
+    def name(self) -> str:
+        return self.engine.definition.name
+
+    def warn(self, sentence: str) -> None:
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+
 
 _FILLERS = ("a", "the", ".", "x", "1")
 """Words that are one token in most vocabularies."""
@@ -56,10 +223,10 @@ class PromptFitter:
     def __init__(self) -> None:
         self._words = fidelity.sample_text().split()
         self._tokens_per_word = 1.35
-        self._made: dict[results.BenchTest, BenchPrompt] = {}
+        self._made: dict[BenchTest, BenchPrompt] = {}
 
     async def fit(
-        self, test: results.BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
+        self, test: BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
     ) -> BenchPrompt:
         """Return the prompt of a test. `engine` is None for an engine that cannot tokenize. Raises ParagoneError."""
         if engine is None:
@@ -71,15 +238,13 @@ class PromptFitter:
     def learn(self, prompt: BenchPrompt, counted: int) -> None:
         self._tokens_per_word = counted / max(1, len(prompt.text.split()))
 
-    def _guess(self, test: results.BenchTest) -> BenchPrompt:
+    def _guess(self, test: BenchTest) -> BenchPrompt:
         start = max(0, round(test.depth / self._tokens_per_word))
         count = max(1, round(test.prompt_tokens / self._tokens_per_word))
         text = [*self._beginning(test), *self._text(start + count)]
         return BenchPrompt(text=" ".join(text), start=" ".join(text[:start]))
 
-    async def _fit(
-        self, test: results.BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]
-    ) -> BenchPrompt:
+    async def _fit(self, test: BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]) -> BenchPrompt:
         async def ids(words: _Words) -> Sequence[int]:
             request = TokenizeRequest(messages=_asked(" ".join(words)), sampling=sampling)
             return (await engine.tokenize(request)).ids
@@ -115,7 +280,7 @@ class PromptFitter:
                     return filled
         return words
 
-    def _beginning(self, test: results.BenchTest) -> _Words:
+    def _beginning(self, test: BenchTest) -> _Words:
         return [str(_FIRST)] if test.users else []
 
     def _text(self, count: int) -> _Words:
@@ -149,93 +314,7 @@ def refusal(engine: EngineTask, users: int) -> str:
     )
 
 
-class Users:
-    """The users of one engine. Each user has a separate handle, since a handle executes one run at a time."""
-
-    def __init__(self, pool: EnginePool, first: EngineTask) -> None:
-        self._pool = pool
-        self._handles = [first]
-        self._executions: set[Execution] = set()
-        self._stopped = False
-
-    async def measure(
-        self, test: results.BenchTest, repeat: int, next_request: Callable[[], RunSpec]
-    ) -> Mapping[str, Json] | None:
-        """Return the figures of `repeat` answers for each user on average; None after `stop`.
-
-        The time begins when every user has had an answer that is not counted, and ends with the last counted
-        answer. Until then, all users have a request in progress. Raises the error of the first run that fails.
-        """
-        handles = await self._opened(test.users)
-        answers: list[RunMetrics] = []
-        gaps_ms = array("d")
-        failures: list[ParagoneError] = []
-        without_answer = test.users
-        began = ended = 0.0
-
-        def is_done() -> bool:
-            return bool(failures) or len(answers) == repeat * test.users or self._stopped
-
-        def count_answer(execution: Execution, *, is_first: bool) -> None:
-            nonlocal without_answer, began, ended
-            meter, metrics = execution.run.meter, execution.run.result.metrics
-            if meter is None or metrics is None:
-                return
-            ended = time.monotonic()
-            if is_first:
-                without_answer -= 1
-                began = ended
-            elif not without_answer:
-                answers.append(metrics)
-                gaps_ms.extend(meter.gaps_ms)
-
-        async def ask(handle: EngineTask) -> None:
-            is_first = True
-            while not is_done():
-                execution = self._pool.run(handle, next_request())
-                self._executions.add(execution)
-                try:
-                    await execution.result()
-                    if not is_done():
-                        count_answer(execution, is_first=is_first)
-                except ParagoneError as error:
-                    failures.append(error)
-                finally:
-                    self._executions.discard(execution)
-                is_first = False
-            await self._stop_runs()
-
-        async with asyncio.TaskGroup() as tasks:
-            for handle in handles:
-                tasks.create_task(ask(handle))
-        if self._stopped:
-            return None
-        if failures:
-            raise failures[0]
-        return results.throughput(test, answers, gaps_ms, ended - began)
-
-    async def stop(self) -> None:
-        self._stopped = True
-        await self._stop_runs()
-
-    async def _stop_runs(self) -> None:
-        await asyncio.gather(*(execution.stop() for execution in self._executions))
-
-    async def _opened(self, count: int) -> list[EngineTask]:
-        definition = self._handles[0].definition
-        while len(self._handles) < count:
-            self._handles.append(self._pool.add(definition))
-        handles = self._handles[:count]
-        for handle in handles:
-            handle.open(physical_cores())
-        await asyncio.gather(*(handle.opened() for handle in handles))
-        if not self._stopped:
-            for handle in handles:
-                handle.require_open()
-        return handles
-
-
-OnStep = Callable[[Sequence[results.BenchStep]], None]
+OnStep = Callable[[Sequence[BenchStep]], None]
 """Called before each step, with this step and all that remain."""
 
 
@@ -245,13 +324,13 @@ class Bench:
     def __init__(
         self,
         pool: EnginePool,
-        tests: Sequence[results.BenchTest],
+        tests: Sequence[BenchTest],
         *,
-        users: Sequence[results.BenchTest] = (),
+        users: Sequence[BenchTest] = (),
         repeat: int = 5,
     ) -> None:
         """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
-        self.engines = tuple(results.BenchedEngine(engine=engine) for engine in pool.engines)
+        self.engines = tuple(BenchedEngine(handles=[engine]) for engine in pool.engines)
         self.tests = tuple(tests)
         self.users = tuple(users)
         """The tests with several users at once, which come after the other tests."""
@@ -262,13 +341,12 @@ class Bench:
         self.stopped = False
         self._pool = pool
         self._prompts = {engine: PromptFitter() for engine in self.engines}
-        self._execution: Execution | None = None
-        self._users = {benched: Users(pool, benched.engine) for benched in self.engines}
-        self._numbers = count()
+        self._runs: set[Run] = set()
+        self._numbers = itertools.count()
 
     @property
     def schedule(self) -> str:
-        return self._pool.scheduler.order
+        return self._pool.order
 
     @property
     def partial(self) -> bool:
@@ -278,13 +356,11 @@ class Bench:
         """Open and measure the engines. An error of one engine is kept with that engine; other engines continue."""
         decision = await decide(self._pool.engines)
         if decision.mode == "swap":
-            self._pool.scheduler.mode, self.reason = "swap", decision.reason
+            self._pool.mode, self.reason = "swap", decision.reason
         else:
             await asyncio.gather(*map(self._open, self.engines))
         swap = decision.mode == "swap"
-        steps = list(
-            results.steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap)
-        )
+        steps = list(steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap))
         while steps:
             left = [
                 step
@@ -302,23 +378,26 @@ class Bench:
                 await self._do(benched, test)
 
     async def stop(self) -> None:
-        """End the measurement early. The run in progress is dropped."""
+        """End the measurement early. The runs in progress are dropped."""
         self.stopped = True
-        await asyncio.gather(*(users.stop() for users in self._users.values()))
-        if self._execution is not None:
-            await self._execution.stop()
+        if self._runs:
+            self._stop_runs()
         else:
             await self.close()
+
+    def _stop_runs(self) -> None:
+        for run in self._runs:
+            run.stop()
 
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _open(self, benched: results.BenchedEngine) -> None:
+    async def _open(self, benched: BenchedEngine) -> None:
         benched.engine.open(physical_cores())  # engines compute one after the other
         if not await benched.engine.opened() and not self.stopped:
             benched.error = benched.engine.error
 
-    async def _do(self, benched: results.BenchedEngine, test: results.BenchTest | None) -> None:
+    async def _do(self, benched: BenchedEngine, test: BenchTest | None) -> None:
         try:
             wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
             if wanted is None:
@@ -340,37 +419,111 @@ class Bench:
         if test is not None:
             benched.samples.setdefault(wanted, []).append(metrics)
 
-    async def _measure_users(self, benched: results.BenchedEngine, test: results.BenchTest) -> None:
+    async def _measure_users(self, benched: BenchedEngine, test: BenchTest) -> None:
         if reason := refusal(benched.engine, test.users):
             benched.refused[test] = reason
             return
-        scheduler = self._pool.scheduler
-        mode = scheduler.mode
+        mode = self._pool.mode
         try:
             prompt = await self._prompt(benched, test)
             if prompt is None or self.stopped:
                 return
-            sampling = free_running.greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
-
-            def next_request() -> RunSpec:
-                messages = prompt.numbered(next(self._numbers))
-                return RunSpec(messages=messages, sampling=sampling, cold=True, bare=True)
-
-            scheduler.mode = "parallel"
-            found = await self._users[benched].measure(test, self.repeat, next_request)
+            self._pool.mode = "parallel"
+            await self._open_for_users(benched, test.users)
+            found = await self._throughput(benched, test, prompt)
         except ParagoneError as error:
             if not self.stopped:
                 benched.error = error
             return
         finally:
-            scheduler.mode = mode
+            self._pool.mode = mode
         if found is not None:
             benched.throughputs[test] = found
 
-    async def _prompt(self, benched: results.BenchedEngine, test: results.BenchTest) -> BenchPrompt | None:
+    async def _open_for_users(self, benched: BenchedEngine, count: int) -> None:
+        """Open a handle for each user, since a handle executes one run at a time."""
+        while len(benched.handles) < count:
+            benched.handles.append(self._pool.add(benched.engine.definition))
+        for handle in benched.handles[:count]:
+            handle.open(physical_cores())
+        await asyncio.gather(*(handle.opened() for handle in benched.handles[:count]))
+        if not self.stopped:
+            for handle in benched.handles[:count]:
+                handle.require_open()
+
+    async def _throughput(
+        self, benched: BenchedEngine, test: BenchTest, prompt: BenchPrompt
+    ) -> Mapping[str, Json] | None:
+        """Return the figures of `repeat` answers for each user on average, as docs/bench.md defines them; None after `stop`.
+
+        The time begins when every user has had an answer that is not counted, and ends with the last counted
+        answer. Until then, all users have a request in progress. Raises the error of the first run that fails.
+        """
+        sampling = free_running.greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
+        answers: list[RunMetrics] = []
+        gaps_ms = array("d")
+        failures: list[ParagoneError] = []
+        without_answer = test.users
+        began = ended = 0.0
+
+        def is_done() -> bool:
+            return bool(failures) or len(answers) == self.repeat * test.users or self.stopped
+
+        def count_answer(run: Run, *, is_first: bool) -> None:
+            nonlocal without_answer, began, ended
+            meter, metrics = run.meter, run.result.metrics
+            if meter is None or metrics is None:
+                return
+            ended = time.monotonic()
+            if is_first:
+                without_answer -= 1
+                began = ended
+            elif not without_answer:
+                answers.append(metrics)
+                gaps_ms.extend(meter.gaps_ms)
+
+        async def ask(handle: EngineTask) -> None:
+            is_first = True
+            while not is_done():
+                messages = prompt.numbered(next(self._numbers))
+                spec = RunSpec(messages=messages, sampling=sampling, cold=True, bare=True)
+                run = self._pool.run(handle, spec)
+                self._runs.add(run)
+                try:
+                    await run
+                    if not is_done():
+                        count_answer(run, is_first=is_first)
+                except ParagoneError as error:
+                    failures.append(error)
+                finally:
+                    self._runs.discard(run)
+                is_first = False
+            self._stop_runs()
+
+        async with asyncio.TaskGroup() as tasks:
+            for handle in benched.handles[: test.users]:
+                tasks.create_task(ask(handle))
+        if self.stopped:
+            return None
+        if failures:
+            raise failures[0]
+        each, seconds = [answer.tpot_ms for answer in answers if answer.tpot_ms], ended - began
+        return {
+            "answers": len(answers),
+            "seconds": seconds,
+            "tokens_per_s": sum(answer.completion_tokens for answer in answers) / seconds,
+            "user_tps": spread([1000 / tpot_ms for tpot_ms in each]),
+            "ttft_s": distribution([answer.ttft_s for answer in answers if answer.ttft_s is not None]),
+            "tpot_ms": distribution(each),
+            "itl_ms": distribution(gaps_ms),
+            "notes": list(notes_of(test, answers)),
+            "in_pieces": any(answer.is_in_pieces for answer in answers),
+        }
+
+    async def _prompt(self, benched: BenchedEngine, test: BenchTest) -> BenchPrompt | None:
         """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
         handle = benched.engine
-        async with self._pool.scheduler.turn(handle):
+        async with self._pool.turn(handle):
             context = handle.require_open().context
             if context is not None and test.total > context:
                 benched.skipped[test] = (
@@ -384,19 +537,20 @@ class Bench:
             return await handle.use(lambda opened: fitter.fit(test, opened, sampling))
 
     async def _run(
-        self, benched: results.BenchedEngine, messages: tuple[Message, ...], tokens: int, *, cold: bool
+        self, benched: BenchedEngine, messages: tuple[Message, ...], tokens: int, *, cold: bool
     ) -> RunMetrics | None:
         spec = RunSpec(
             messages=messages,
             sampling=free_running.greedy(benched.engine, max_tokens=tokens, ignore_eos=True),
             cold=cold,
         )
-        execution = self._execution = self._pool.run(benched.engine, spec)
+        run = self._pool.run(benched.engine, spec)
+        self._runs.add(run)
         try:
-            return (await execution.result()).metrics
+            return (await run).metrics
         finally:
-            self._execution = None
-            for caution in execution.run.result.cautions:
+            self._runs.discard(run)
+            for caution in run.cautions:
                 if caution.code != "context-full":  # a test may fill the context exactly
                     benched.warn(caution.sentence)
 
@@ -428,7 +582,7 @@ def bench_json(bench: Bench) -> dict[str, Json]:
     }
 
 
-def _test(benched: results.BenchedEngine, test: results.BenchTest) -> dict[str, Json]:
+def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
     samples = benched.samples.get(test, [])
     figures = {
         name: [value for sample in samples if (value := figure(sample)) is not None]
@@ -440,10 +594,10 @@ def _test(benched: results.BenchedEngine, test: results.BenchTest) -> dict[str, 
         "tokens": test.tokens,
         "repetitions": len(samples),
         "skipped": benched.skipped.get(test),
-        "notes": list(results.notes_of(test, samples)),
+        "notes": list(notes_of(test, samples)),
         "in_pieces": any(sample.is_in_pieces for sample in samples),
         "usage": [figures_json(sample)["usage"] for sample in samples],
-        **{name: results.spread(values) for name, values in figures.items()},
+        **{name: spread(values) for name, values in figures.items()},
     }
 
 
@@ -455,7 +609,7 @@ _NO_THROUGHPUT: Mapping[str, Json] = {
 }
 
 
-def _users(benched: results.BenchedEngine, test: results.BenchTest) -> dict[str, Json]:
+def _users(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
     return {
         "users": test.users,
         "prompt_tokens": test.prompt_tokens,

@@ -1,17 +1,275 @@
-"""Measures how much candidates differ from a reference over a text, distribution by distribution."""
+"""Measures how much candidates differ from a reference over a text, distribution by distribution: the values at each scored
+position, and the figures that follow from them."""
+
+from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import paragone
 from paragone.threads import physical_cores
 from paragone_workbench.engines.engine import EngineStopped, EngineTask
-from paragone_workbench.measure import fidelity_results as results
-from paragone_workbench.statistics import Values, np
+from paragone_workbench.statistics import Estimate, Values, np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+Rows: TypeAlias = "NDArray[np.float32]"
+"""Log-probabilities: one row for each position, one column for each token of the vocabulary."""
+
+Targets: TypeAlias = "NDArray[np.int64]"
+"""The token that really follows, for each position."""
+
+
+class Scores(NamedTuple):
+    """Figures of a candidate's distributions q beside the reference's p, at each position."""
+
+    loss: NDArray[np.float64]
+    """Log-loss −ln q of the token that really follows, in nats."""
+    kld: NDArray[np.float64]
+    """KL divergence Σ p·(ln p − ln q), in nats."""
+    delta_p: NDArray[np.float64]
+    """The probability under q minus that under p, of the token that really follows."""
+    same_top: NDArray[np.bool_]
+
+
+def log_probabilities(block: paragone.LogitsBlock) -> Rows:
+    """Return the logarithm of the softmax of each row, in new memory. Raises paragone.EngineError if a logit is not finite.
+
+    Single precision is exact to about 1e-6 nats, far below the differences of an engine from itself.
+    """
+    logits = np.asarray(block.data, dtype=np.float32).reshape(block.rows, block.vocab_size)
+    with np.errstate(invalid="ignore"):  # numbers that are not finite are an error below
+        rows: Rows = logits - logits.max(axis=1, keepdims=True)
+        rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
+    if not np.isfinite(rows).all():
+        raise paragone.EngineError(
+            "The engine computed logits that are not finite numbers.",
+            hint="The model's file may be damaged, or the quantization too coarse.",
+        )
+    return rows
+
+
+def losses(rows: Rows, targets: Targets) -> NDArray[np.float64]:
+    return -rows[np.arange(len(targets)), targets].astype(np.float64)
+
+
+def compared(reference: Rows, candidate: Rows, targets: Targets) -> Scores:
+    terms = np.exp(reference)
+    terms *= reference - candidate
+    # A KL divergence is never negative, but the rounded sum can be.
+    kld = np.maximum(terms.sum(axis=1, dtype=np.float64), 0)
+    loss = losses(candidate, targets)
+    delta_p = np.exp(-loss) - np.exp(-losses(reference, targets))
+    return Scores(loss, kld, delta_p, reference.argmax(axis=1) == candidate.argmax(axis=1))
+
+
+FEWEST_WINDOWS = 4
+"""Number of windows below which the uncertainty is unknown: the standard error of so few windows is mostly chance."""
+
+_FEWEST_POSITIONS = 100
+
+DECADES = range(-6, 2)
+"""Exponents of the powers of ten, in nats, between which `shares` counts positions."""
+
+_PER_DECADE = 6
+
+
+def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.stack(windows) if windows else np.empty((0, 0))
+
+
+def mean(values: NDArray[Any]) -> Estimate | None:
+    """Return the mean of numbers, or the share of true values. None without values."""
+    if not values.size:
+        return None
+    windows = values.mean(axis=1)
+    count = len(windows)
+    error = float(windows.std(ddof=1)) / math.sqrt(count) if count >= FEWEST_WINDOWS else None
+    return Estimate(float(windows.mean()), error)
+
+
+def perplexity(losses: Values) -> Estimate | None:
+    """Return the perplexity e^mean of log-losses in nats. Its uncertainty is e^mean times the uncertainty of the mean."""
+    loss = mean(losses)
+    if loss is None:
+        return None
+    value = math.exp(loss.value)
+    return Estimate(value, loss.scaled(value).error)
+
+
+def root_mean_square(values: Values) -> Estimate | None:
+    """Return √E[x²]. The uncertainty of √E[x²] is the uncertainty of E[x²] divided by 2·√E[x²]."""
+    squares = mean(values**2)
+    if squares is None:
+        return None
+    root = math.sqrt(squares.value)
+    return Estimate(root, squares.scaled(1 / (2 * root)).error if root else squares.error)
+
+
+def percentile(values: Values, fraction: float) -> float | None:
+    """Return a percentile by linear interpolation at fraction·(n − 1). None for fewer than 100 values."""
+    return float(np.quantile(values, fraction)) if values.size >= _FEWEST_POSITIONS else None
+
+
+def shares(kld: Values) -> list[float]:
+    """Return the share of KL divergences in each sixth of a decade. Values outside of `DECADES` count at the nearest end."""
+    first, last = DECADES[0], DECADES[-1]
+    edges = np.linspace(first, last, (last - first) * _PER_DECADE + 1)
+    logarithms = np.log10(np.clip(kld, 10.0**first, 10.0**last))
+    counts, _ = np.histogram(logarithms, edges)
+    return [float(count) / max(kld.size, 1) for count in counts]
+
+
+def ratio_error(many: Values, few: Values) -> float | None:
+    """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
+
+    The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each window is divided by the mean of its
+    group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that `many`
+    and `few` vary by the same share from window to window, so that `few` may be a single window, from which no variance
+    can be estimated.
+    """
+    if len(many) < FEWEST_WINDOWS:
+        return None
+    relative = [values.mean(axis=1) / values.mean() for values in (many, few)]
+    variance = sum(float(((part - 1) ** 2).sum()) for part in relative) / (len(many) + len(few) - 2)
+    return math.sqrt(variance * (1 / len(many) + 1 / len(few)))
+
+
+TOP = 10
+
+Tops: TypeAlias = "NDArray[np.int64]"
+"""The ids of the likeliest tokens, the likeliest first: one row for each position."""
+
+
+def top_of(rows: Rows) -> Tops:
+    count = min(TOP, rows.shape[1])
+    found = np.argpartition(rows, -count, axis=1)[:, -count:]
+    order = np.argsort(-np.take_along_axis(rows, found, axis=1), axis=1)
+    return np.take_along_axis(found, order, axis=1)
+
+
+def top_agreement(
+    reference: Tops, candidate: Sequence[Sequence[paragone.Alternative]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return whether the likeliest tokens are the same, and the share of the reference's likeliest that the candidate has."""
+    pairs = [
+        (expected, [token.id for token in found])
+        for expected, found in zip(reference.tolist(), candidate, strict=True)
+    ]
+    return (
+        np.array([ids[:1] == expected[:1] for expected, ids in pairs]),
+        np.array([len(set(ids) & set(expected)) / len(expected) for expected, ids in pairs]),
+    )
+
+
+class Measured:
+    """The values of an engine, and, if it is a candidate, its difference from the reference."""
+
+    def __init__(self, engine: EngineTask) -> None:
+        self.engine = engine
+        self.name = engine.definition.name
+        """The name of the engine's lane, if the engine belongs to a lane; else the engine's name."""
+        self.size: int | None = None
+        self.tokens = 0
+        self.error: paragone.ParagoneError | None = None
+        self.width = 0
+        """Number of tokens of the vocabulary."""
+        self.scores: list[Scores] = []
+        """For each compared window, how the engine differs from the reference."""
+        self.top: list[tuple[NDArray[Any], NDArray[Any]]] | None = None
+        """For each window the `top_agreement`, if the engine reports no more than its likeliest tokens."""
+        self.reason = ""
+        """A sentence that says why the candidate is not compared over the whole vocabulary; empty if it is compared."""
+        self._losses: list[Values] = []
+
+    def add(self, losses: Values) -> None:
+        self._losses.append(losses)
+
+    def compare(self, parts: Sequence[Scores]) -> Scores:
+        """Add the scores of a window, and return them. `parts` are those of its blocks."""
+        scores = Scores(*map(np.concatenate, zip(*parts, strict=True)))
+        self.scores.append(scores)
+        return scores
+
+    @property
+    def kld(self) -> Values:
+        return stacked([scores.kld for scores in self.scores])
+
+    @property
+    def delta_p(self) -> Values:
+        return stacked([scores.delta_p for scores in self.scores])
+
+    @property
+    def same_top(self) -> NDArray[Any]:
+        return stacked([scores.same_top for scores in self.scores])
+
+    @property
+    def windows(self) -> int:
+        return len(self._losses)
+
+    @property
+    def losses(self) -> Values:
+        return stacked(self._losses)
+
+    @property
+    def perplexity(self) -> Estimate | None:
+        return perplexity(self.losses)
+
+    def bits_per_byte(self, size: int) -> Estimate | None:
+        """Return the bits that the model needs for a byte of the text, whose UTF-8 has `size` bytes.
+
+        It is the mean log-loss times the tokens per byte, which is comparable between vocabularies.
+        """
+        loss = mean(self.losses)
+        return None if loss is None else loss.scaled(self.tokens / size / math.log(2))
+
+    @property
+    def top_estimates(self) -> tuple[Estimate | None, Estimate | None]:
+        """How often the likeliest token is the same, and the mean share of the reference's likeliest tokens."""
+        same, common = zip(*self.top, strict=True) if self.top else ((), ())
+        return mean(stacked(same)), mean(stacked(common))
+
+
+_FEWEST = 11
+"""Number of values below which llama-perplexity gives the uncertainty of a mean as 0."""
+
+
+def mean_error(values: NDArray[Any]) -> float:
+    """Return the error of a mean, √((E[x²] − E[x]²)/(n − 1)), which for a share is √(p·(1 − p)/(n − 1)).
+
+    For the differences of two models' log-losses, this is the error of ln(PPL ratio), √(σq² + σp² − 2·c) with the covariance c.
+    """
+    return float(values.std()) / math.sqrt(values.size - 1) if values.size >= _FEWEST else 0.0
+
+
+def perplexity_error(losses: Values) -> float:
+    return math.exp(float(losses.mean())) * mean_error(losses)
+
+
+def root_mean_square_error(values: Values) -> float:
+    """Return the error of a root mean square, σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]."""
+    squares = values**2
+    root = math.sqrt(float(squares.mean()))
+    return mean_error(squares) / (2 * root) if root else 0.0
+
+
+def difference_errors(measured: Measured) -> dict[str, paragone.Json]:
+    """Return the errors of the differences from the reference, by name in JSON; None for each if no window was compared."""
+    if not measured.scores:
+        return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
+    return {
+        "mean_kld": mean_error(measured.kld),
+        "mean_dp": mean_error(measured.delta_p),
+        "rms_dp": root_mean_square_error(measured.delta_p),
+        "top1_agreement": mean_error(measured.same_top),
+    }
 
 
 def sample_text() -> str:
@@ -30,151 +288,34 @@ class Window:
     """The tokens to compute: all but the last, with BOS in place of the first if the model adds a BOS token."""
     start: int
     """Index in `ids` of the first token whose successor is scored."""
-    targets: results.Targets
+    targets: Targets
 
 
-class Windows:
-    """The windows of a text. The tokens that are left at the end of the text are dropped."""
-
-    def __init__(self, ids: Sequence[int], size: int, *, bos: int | None, owner: str) -> None:
-        """Cut `ids`, the tokens of the text for the model `owner`. Raises InputError if the tokens are too few."""
-        if size < SMALLEST:
-            raise paragone.InputError(
-                f"A window of {size} tokens is too small.", hint=f"The smallest is {SMALLEST}."
-            )
-        if len(ids) < 2 * size:
-            raise paragone.InputError(
-                f"The text is too short: it has {len(ids):,} tokens for {owner}, and two windows of {size:,} "
-                f"need {2 * size:,}.",
-                hint="Use a longer text or a smaller window.",
-            )
-        self._ids = ids
-        self._size = size
-        self._bos = bos
-
-    def __len__(self) -> int:
-        return len(self._ids) // self._size
-
-    def __getitem__(self, index: int) -> Window:
-        tokens = tuple(self._ids[index * self._size : (index + 1) * self._size])
-        start = self._size // 2
-        first = tokens[0] if self._bos is None else self._bos
-        return Window(
-            ids=(first, *tokens[1:-1]), start=start, targets=np.array(tokens[start + 1 :], dtype=np.int64)
+def windows_of(ids: Sequence[int], size: int, *, bos: int | None, owner: str) -> list[Window]:
+    """Cut the tokens of a text for the model `owner` into windows, without those that are left at the end. Raises
+    InputError if the tokens are too few."""
+    if size < SMALLEST:
+        raise paragone.InputError(
+            f"A window of {size} tokens is too small.", hint=f"The smallest is {SMALLEST}."
         )
-
-    @property
-    def tokens(self) -> int:
-        return len(self._ids) - (self._bos is not None and self._ids[0] == self._bos)
-
-    @property
-    def positions(self) -> int:
-        return self._size - 1 - self._size // 2
+    if len(ids) < 2 * size:
+        raise paragone.InputError(
+            f"The text is too short: it has {len(ids):,} tokens for {owner}, and two windows of {size:,} "
+            f"need {2 * size:,}.",
+            hint="Use a longer text or a smaller window.",
+        )
+    start, windows = size // 2, []
+    for at in range(0, len(ids) - size + 1, size):
+        first = ids[at] if bos is None else bos
+        targets = np.array(ids[at + start + 1 : at + size], dtype=np.int64)
+        windows.append(Window(ids=(first, *ids[at + 1 : at + size - 1]), start=start, targets=targets))
+    return windows
 
 
 T = TypeVar("T")
 
 Take: TypeAlias = Callable[[paragone.LogitsBlock, slice], T]
 """A function that gets a block, valid only during the call, and a slice with the scored positions of the block's rows."""
-
-
-class DistributionReader:
-    """Reads the distributions of one engine. All methods raise ParagoneError."""
-
-    def __init__(self, engine: EngineTask) -> None:
-        self._engine = engine
-        self._name = engine.definition.name
-        self._width = 0
-        self._stopped = asyncio.Event()
-
-    @property
-    def is_full(self) -> bool:
-        return self._engine.capabilities.distributions
-
-    async def vocabulary(self) -> paragone.Vocabulary:
-        engine = self._engine
-        await engine.opened()
-        engine.require_open()
-        if not (engine.capabilities.distributions or engine.capabilities.top_tokens):
-            raise paragone.InputError(
-                f"{self._name} reports neither distributions over its vocabulary nor the likeliest tokens at "
-                "the positions of a given text, so its fidelity cannot be measured.",
-                hint="Use an engine that computes on this machine.",
-            )
-        vocabulary = await engine.use(lambda opened: opened.vocabulary())
-        self._width = vocabulary.size
-        return vocabulary
-
-    async def windows(self, text: str, size: int) -> Windows:
-        async def tokenize(opened: paragone.OpenEngine) -> tuple[Sequence[int], Sequence[int]]:
-            bos = await opened.tokenize(paragone.TokenizeRequest(text=""))
-            return bos.ids, (await opened.tokenize(paragone.TokenizeRequest(text=text))).ids
-
-        bos, ids = await self._engine.use(tokenize)
-        return Windows(ids, size, bos=bos[0] if bos else None, owner=self._name)
-
-    async def read(self, window: Window, take: Take[T], *, batch: int | None = None) -> list[T] | None:
-        """Call `take` in a thread for each block of a window's rows, and return the results.
-
-        `batch` is the largest number of tokens to compute at once. Returns None after `stop`.
-        """
-        request = paragone.DistributionsRequest(ids=window.ids, start=window.start, batch=batch)
-        taken: list[T] = []
-
-        async def read(opened: paragone.OpenEngine) -> int:
-            rows = 0
-            async with contextlib.aclosing(opened.distributions(request)) as blocks:
-                async for block in blocks:
-                    part = slice(rows, rows + block.rows)
-                    if block.start != window.start + rows or block.vocab_size != self._width:
-                        raise paragone.EngineError(
-                            f"{self._name} returned distributions of an unexpected shape."
-                        )
-                    taken.append(await asyncio.to_thread(take, block, part))
-                    rows += block.rows
-            return rows
-
-        return taken if await self._read(read, window) else None
-
-    async def read_top(self, window: Window, top: int) -> list[tuple[paragone.Alternative, ...]] | None:
-        """Return the likeliest tokens at each scored position of a window; None after `stop`."""
-        request = paragone.TopTokensRequest(ids=window.ids, start=window.start, top=top)
-        found: list[tuple[paragone.Alternative, ...]] = []
-
-        async def read(opened: paragone.OpenEngine) -> int:
-            async with contextlib.aclosing(opened.top_tokens(request)) as positions:
-                found.extend([tokens async for tokens in positions])
-            return len(found)
-
-        return found if await self._read(read, window) else None
-
-    async def stop(self) -> None:
-        """Stop reading the present window, and read no further windows. An engine that is being opened is closed."""
-        self._stopped.set()
-        if self._engine.is_opening:
-            await self._engine.close()
-
-    async def _read(
-        self, read: Callable[[paragone.OpenEngine], Coroutine[None, None, int]], window: Window
-    ) -> bool:
-        """Return whether a window was read, which `stop` prevents. `read` returns the number of its positions."""
-        if self._stopped.is_set():
-            return False
-        try:
-            count = await self._engine.use(read, self._stopped)
-        except EngineStopped:
-            if self._stopped.is_set():
-                return False
-            raise
-        if self._stopped.is_set():
-            return False
-        expected = len(window.targets)
-        if count != expected:
-            raise paragone.EngineError(
-                f"{self._name} returned {count:,} of the {expected:,} positions of a window."
-            )
-        return True
-
 
 WINDOW = 512
 
@@ -207,22 +348,24 @@ class Fidelity:
     def __init__(
         self, reference: EngineTask, candidates: Sequence[EngineTask], text: str, *, window: int = WINDOW
     ) -> None:
-        self.reference = results.Measured(reference)
-        self.noise = results.Difference()
-        """How the reference differs from itself with another batch size."""
-        self.candidates = tuple(results.Measured(engine) for engine in candidates)
+        self.reference = Measured(reference)
+        self.noise = Measured(reference)
+        """The reference, compared with itself in another batch size."""
+        self.candidates = tuple(Measured(engine) for engine in candidates)
         self.window = window
         self.windows = 0
         """Number of windows of the text, in the reference's tokens; 0 before the text is tokenized."""
         self.text_bytes = len(text.encode())
-        self.stopped = False
         self._text = text
-        engines = (self.reference, *self.candidates)
-        self._readers = {measured: DistributionReader(measured.engine) for measured in engines}
+        self._stopped = asyncio.Event()
+
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        return self.reference, *self.candidates
 
     @property
     def partial(self) -> bool:
-        return self.stopped or any(measured.error is not None for measured in self._readers)
+        return self._stopped.is_set() or any(measured.error is not None for measured in self.measured)
 
     async def measure(self, on_step: Callable[[MeasurementStep], None] = lambda step: None) -> None:
         """Open the engines, and measure window by window.
@@ -230,10 +373,10 @@ class Fidelity:
         An error of one engine is kept with that engine; other engines continue. Raises ParagoneError if nothing can be
         measured because of the reference.
         """
-        for measured in self._readers:
+        for measured in self.measured:
             measured.engine.open(physical_cores())  # engines compute one after the other
         vocabulary = await self._vocabulary(self.reference)
-        if not self._readers[self.reference].is_full:
+        if not self.reference.engine.capabilities.distributions:
             raise paragone.InputError(
                 f"{self.reference.name} reports the likeliest tokens only: the reference must report "
                 "distributions over its whole vocabulary.",
@@ -241,7 +384,7 @@ class Fidelity:
             )
         windows = await self._windows(self.reference)
         self.windows = len(windows)
-        able: dict[results.Measured, Windows] = {}
+        able: dict[Measured, list[Window]] = {}
         for candidate in self.candidates:
             own = await self._attempt(candidate, self._prepared(candidate, vocabulary, windows))
             if own is not None:
@@ -250,26 +393,41 @@ class Fidelity:
             await self._measure(windows, vocabulary.size, able, on_step)
 
     async def stop(self) -> None:
-        """End the measurement early. The results of the present window are dropped."""
-        self.stopped = True
-        await asyncio.gather(*(reader.stop() for reader in self._readers.values()))
+        """End the measurement early. The results of the present window are dropped, and opening engines are closed."""
+        self._stopped.set()
+        engines = (measured.engine for measured in self.measured)
+        await asyncio.gather(*(engine.close() for engine in engines if engine.is_opening))
 
-    async def _vocabulary(self, measured: results.Measured) -> paragone.Vocabulary:
-        vocabulary = await self._readers[measured].vocabulary()
-        loaded = measured.engine.loaded
-        measured.size = loaded.size if loaded is not None else None
+    async def _vocabulary(self, measured: Measured) -> paragone.Vocabulary:
+        engine = measured.engine
+        await engine.opened()
+        measured.size = engine.require_open().size
+        if not (engine.capabilities.distributions or engine.capabilities.top_tokens):
+            raise paragone.InputError(
+                f"{measured.name} reports neither distributions over its vocabulary nor the likeliest tokens at "
+                "the positions of a given text, so its fidelity cannot be measured.",
+                hint="Use an engine that computes on this machine.",
+            )
+        vocabulary = await engine.use(lambda opened: opened.vocabulary())
+        measured.width = vocabulary.size
         return vocabulary
 
-    async def _windows(self, measured: results.Measured) -> Windows:
-        windows = await self._readers[measured].windows(self._text, self.window)
-        measured.tokens = windows.tokens
+    async def _windows(self, measured: Measured) -> list[Window]:
+        async def tokenize(opened: paragone.OpenEngine) -> tuple[Sequence[int], Sequence[int]]:
+            bos = await opened.tokenize(paragone.TokenizeRequest(text=""))
+            return bos.ids, (await opened.tokenize(paragone.TokenizeRequest(text=self._text))).ids
+
+        start, ids = await measured.engine.use(tokenize)
+        bos = start[0] if start else None
+        windows = windows_of(ids, self.window, bos=bos, owner=measured.name)
+        measured.tokens = len(ids) - (bos is not None and ids[0] == bos)
         return windows
 
     async def _prepared(
-        self, candidate: results.Measured, vocabulary: paragone.Vocabulary, windows: Windows
-    ) -> Windows:
+        self, candidate: Measured, vocabulary: paragone.Vocabulary, windows: list[Window]
+    ) -> list[Window]:
         same = await self._vocabulary(candidate) == vocabulary
-        full = self._readers[candidate].is_full
+        full = candidate.engine.capabilities.distributions
         different = f"{candidate.name} and {self.reference.name} have different vocabularies"
         if not full and not same:
             raise paragone.InputError(
@@ -279,10 +437,10 @@ class Fidelity:
             candidate.top = []
             candidate.reason = (
                 f"{candidate.name} reports no more than its likeliest tokens, so there is neither a perplexity "
-                f"nor a KL divergence. Compared are the top {results.TOP}."
+                f"nor a KL divergence. Compared are the top {TOP}."
             )
         if same:
-            candidate.tokens = windows.tokens
+            candidate.tokens = self.reference.tokens
             return windows
         candidate.reason = (
             f"{different}, so there is no KL divergence between them. Compare their bits per byte."
@@ -291,12 +449,12 @@ class Fidelity:
 
     async def _measure(
         self,
-        windows: Windows,
+        windows: list[Window],
         width: int,
-        prepared: Mapping[results.Measured, Windows],
+        prepared: Mapping[Measured, list[Window]],
         on_step: Callable[[MeasurementStep], None],
     ) -> None:
-        kept = np.empty((windows.positions, width), np.float32)
+        kept = np.empty((len(windows[0].targets), width), np.float32)
         noisy = noise_windows(len(windows))
         count = max(map(len, (windows, *prepared.values())))
         total = len(windows) + len(noisy) + sum(map(len, prepared.values()))
@@ -323,50 +481,93 @@ class Fidelity:
             if self._over(prepared):
                 return
 
-    def _over(self, candidates: Iterable[results.Measured]) -> bool:
+    def _over(self, candidates: Iterable[Measured]) -> bool:
         """Whether the comparison is over: because of `stop`, or because the reference or all candidates failed."""
         all_failed = all(candidate.error is not None for candidate in candidates)
-        return self.stopped or self.reference.error is not None or all_failed
+        return self._stopped.is_set() or self.reference.error is not None or all_failed
 
-    async def _measure_reference(self, window: Window, kept: results.Rows) -> None:
+    async def _measure_reference(self, window: Window, kept: Rows) -> None:
         def keep(block: paragone.LogitsBlock, part: slice) -> Values:
-            kept[part] = results.log_probabilities(block)
-            return results.losses(kept[part], window.targets[part])
+            kept[part] = log_probabilities(block)
+            return losses(kept[part], window.targets[part])
 
         if found := await self._read(self.reference, window, keep):
             self.reference.add(np.concatenate(found))
 
-    async def _measure_noise(self, window: Window, kept: results.Rows) -> None:
-        if found := await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH):
-            self.noise.add(results.joined(found))
+    async def _measure_noise(self, window: Window, kept: Rows) -> None:
+        found = await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH)
+        if found:
+            self.noise.compare(found)
 
-    async def _measure_candidate(
-        self, candidate: results.Measured, window: Window, kept: results.Rows
-    ) -> None:
+    async def _measure_candidate(self, candidate: Measured, window: Window, kept: Rows) -> None:
         if candidate.top is not None:
-            tokens = await self._attempt(candidate, self._readers[candidate].read_top(window, results.TOP))
-            if tokens is not None:
-                candidate.top.append(
-                    results.top_agreement(await asyncio.to_thread(results.top_of, kept), tokens)
-                )
+            request = paragone.TopTokensRequest(ids=window.ids, start=window.start, top=TOP)
+            tokens: list[tuple[paragone.Alternative, ...]] = []
+
+            async def read(opened: paragone.OpenEngine) -> int:
+                async with contextlib.aclosing(opened.top_tokens(request)) as positions:
+                    tokens.extend([at async for at in positions])
+                return len(tokens)
+
+            if await self._attempt(candidate, self._read_whole(candidate, window, read)):
+                expected = await asyncio.to_thread(top_of, kept)
+                candidate.top.append(top_agreement(expected, tokens))
         elif candidate.reason:
 
             def loss(block: paragone.LogitsBlock, part: slice) -> Values:
-                return results.losses(results.log_probabilities(block), window.targets[part])
+                return losses(log_probabilities(block), window.targets[part])
 
             if lost := await self._read(candidate, window, loss):
                 candidate.add(np.concatenate(lost))
         elif found := await self._read(candidate, window, _comparing(window, kept)):
-            scores = results.joined(found)
-            candidate.add(scores.loss)
-            candidate.difference.add(scores)
+            candidate.add(candidate.compare(found).loss)
 
     async def _read(
-        self, measured: results.Measured, window: Window, take: Take[T], *, batch: int | None = None
-    ) -> list[T] | None:
-        return await self._attempt(measured, self._readers[measured].read(window, take, batch=batch))
+        self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None
+    ) -> list[T]:
+        """Call `take` in a thread for each block of a window's rows, and return the results; empty after `stop` and
+        after an error. `batch` is the largest number of tokens to compute at once."""
+        request = paragone.DistributionsRequest(ids=window.ids, start=window.start, batch=batch)
+        taken: list[T] = []
 
-    async def _attempt(self, measured: results.Measured, work: Awaitable[T]) -> T | None:
+        async def read(opened: paragone.OpenEngine) -> int:
+            rows = 0
+            async with contextlib.aclosing(opened.distributions(request)) as blocks:
+                async for block in blocks:
+                    part = slice(rows, rows + block.rows)
+                    if block.start != window.start + rows or block.vocab_size != measured.width:
+                        raise paragone.EngineError(
+                            f"{measured.name} returned distributions of an unexpected shape."
+                        )
+                    taken.append(await asyncio.to_thread(take, block, part))
+                    rows += block.rows
+            return rows
+
+        return taken if await self._attempt(measured, self._read_whole(measured, window, read)) else []
+
+    async def _read_whole(
+        self,
+        measured: Measured,
+        window: Window,
+        read: Callable[[paragone.OpenEngine], Coroutine[None, None, int]],
+    ) -> bool:
+        """Return whether a window was read, which `stop` prevents. `read` returns the number of its positions."""
+        if self._stopped.is_set():
+            return False
+        try:
+            count = await measured.engine.use(read, self._stopped)
+        except EngineStopped:
+            if self._stopped.is_set():
+                return False
+            raise
+        expected = len(window.targets)
+        if count != expected and not self._stopped.is_set():
+            raise paragone.EngineError(
+                f"{measured.name} returned {count:,} of the {expected:,} positions of a window."
+            )
+        return not self._stopped.is_set()
+
+    async def _attempt(self, measured: Measured, work: Awaitable[T]) -> T | None:
         try:
             return await work
         except paragone.ParagoneError as error:
@@ -374,12 +575,8 @@ class Fidelity:
             return None
 
 
-def _comparing(window: Window, kept: results.Rows) -> Take[results.Scores]:
-
-    def compare(block: paragone.LogitsBlock, part: slice) -> results.Scores:
-        return results.compared(kept[part], results.log_probabilities(block), window.targets[part])
-
-    return compare
+def _comparing(window: Window, kept: Rows) -> Take[Scores]:
+    return lambda block, part: compared(kept[part], log_probabilities(block), window.targets[part])
 
 
 def noise_windows(count: int) -> frozenset[int]:

@@ -13,10 +13,10 @@ from paragone.wire import to_json
 from paragone_workbench import statistics
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.engine import EngineTask
-from paragone_workbench.measure import fidelity_results as results
-from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
+from paragone_workbench.measure import fidelity as results
+from paragone_workbench.measure.fidelity import Fidelity
 from paragone_workbench.measure.fit import is_same_file
-from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store.votes import Measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +73,10 @@ def kld_pairs(candidates: Sequence[results.Measured]) -> tuple[KldPair, ...]:
 
 def _pair(a: results.Measured, b: results.Measured) -> KldPair | None:
     """Compare two candidates, before any correction; None with too few common windows, or without a difference."""
-    count = min(a.difference.windows, b.difference.windows)
+    count = min(len(a.scores), len(b.scores))
     if count < results.FEWEST_WINDOWS:
         return None
-    differences = b.difference.kld[:count].mean(axis=1) - a.difference.kld[:count].mean(axis=1)
+    differences = b.kld[:count].mean(axis=1) - a.kld[:count].mean(axis=1)
     if not differences.any():
         return None
     difference, deviation = float(differences.mean()), float(differences.std(ddof=1))
@@ -134,7 +134,7 @@ def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
         if candidate_bits is None or reference_bits is None:
             return ""
         return f"{candidate.name}: {statistics.number(candidate_bits)} bits per byte, {reference.name} {statistics.number(reference_bits)}."
-    kld, same = (results.mean(candidate.difference.kld), results.mean(candidate.difference.same_top))
+    kld, same = (results.mean(candidate.kld), results.mean(candidate.same_top))
     if kld is None or same is None:
         return ""
     return (
@@ -145,7 +145,7 @@ def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
 
 def unchanged(candidate: results.Measured, fidelity: Fidelity) -> str:
     """Return a warning, with the options that differ, if a candidate equals the reference bit by bit; else empty."""
-    if not candidate.difference.windows or candidate.difference.kld.any():
+    if not candidate.scores or candidate.kld.any():
         return ""
     first, second = fidelity.reference.engine, candidate.engine
     found = f"{candidate.name} does not differ from {fidelity.reference.name} at any position"
@@ -164,7 +164,7 @@ def unchanged(candidate: results.Measured, fidelity: Fidelity) -> str:
 def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
     found: list[str] = []
     for candidate in fidelity.candidates:
-        kld = results.mean(candidate.difference.kld)
+        kld = results.mean(candidate.kld)
         if kld is None:
             found.append(f"{candidate.name}: the mean KLD is unknown, so the limit {limit:g} is not met.")
         elif kld.value > limit:
@@ -188,12 +188,60 @@ def _beside_noise(kld: statistics.Estimate, candidate: results.Measured, fidelit
     floor, times = f"the noise floor of {name}", kld.value / noise.value
     if times <= 1:
         return f", within {floor} ({statistics.number(noise)})"
-    error = results.ratio_error(candidate.difference.kld, fidelity.noise.kld)
+    error = results.ratio_error(candidate.kld, fidelity.noise.kld)
     if error is None:
         return f", where {floor} is {statistics.number(noise)} (it takes {results.FEWEST_WINDOWS} windows to tell the KLD from the noise)"
     if math.log(times) <= CLEAR * error:
         return f", within {floor} ({statistics.number(noise)})"
     return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
+
+
+PARTS = 4
+
+
+def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Json]]:
+    """Return the divergence of each candidate by depth, from the KL divergences. `window` is the size of a window.
+
+    `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus the
+    first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over windows, after
+    Holm's correction for all candidates.
+    """
+    found = [_depth(kld, window) for kld in klds]
+    tested = [(depth, p) for depth, p in found if p is not None]
+    adjusted = zip(tested, statistics.holm([p for _, p in tested]), strict=True)
+    for (depth, _), p in adjusted:
+        growth = number_at(depth, "growth")
+        depth |= {"adjusted_p": p, "grows": growth is not None and growth > 0 and p < statistics.LEVEL}
+    return [depth for depth, _ in found]
+
+
+def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], float | None]:
+    """Return the divergence by depth, and the p-value before any correction."""
+    depth: dict[str, Json] = {
+        "parts": [],
+        "growth": None,
+        "interval": None,
+        "adjusted_p": None,
+        "grows": False,
+    }
+    if not kld.size or kld.shape[1] < PARTS:
+        return depth, None
+    columns = statistics.np.array_split(statistics.np.arange(kld.shape[1]), PARTS)
+    before = window // 2 + 1  # tokens that precede the first scored position
+    parts: list[Json] = []
+    for part in columns:
+        estimate = results.mean(kld[:, part])
+        assert estimate is not None  # there are values
+        ends = {"first": before + int(part[0]), "last": before + int(part[-1])}
+        parts.append({**ends, "mean_kld": estimate.value, "mean_kld_se": estimate.error})
+    depth["parts"] = parts
+    growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
+    growth = results.mean(growths[:, None])
+    if growth is None or growth.error is None:
+        return depth, None
+    depth["growth"] = growth.value
+    depth["interval"] = statistics.t_interval(growth.value, growth.error, len(growths)).to_json()
+    return depth, statistics.t_test(growths)
 
 
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
@@ -204,7 +252,7 @@ _INDEPENDENT = "llama_perplexity_se"
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
-    depths = results.depths([it.difference.kld for it in fidelity.candidates], fidelity.window)
+    by_depth = depths([it.kld for it in fidelity.candidates], fidelity.window)
     return {
         "window": fidelity.window,
         "windows": fidelity.reference.windows,
@@ -216,14 +264,14 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             _INDEPENDENT: _loss_errors(fidelity.reference),
         },
         "noise": {
-            "batch": NOISE_BATCH,
-            "windows": fidelity.noise.windows,
+            "batch": results.NOISE_BATCH,
+            "windows": len(fidelity.noise.scores),
             **_difference_json(fidelity.noise),
             _INDEPENDENT: results.difference_errors(fidelity.noise),
         },
         "candidates": [
             {**_candidate_json(candidate, fidelity), "by_depth": depth}
-            for candidate, depth in zip(fidelity.candidates, depths, strict=True)
+            for candidate, depth in zip(fidelity.candidates, by_depth, strict=True)
         ],
         "pairs": [pair.to_json() for pair in kld_pairs(fidelity.candidates)],
     }
@@ -242,18 +290,18 @@ def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, 
 
 def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
     ratio = log_ratio(candidate, fidelity.reference)
-    kld = results.mean(candidate.difference.kld)
+    kld = results.mean(candidate.kld)
     same, common = candidate.top_estimates
     return {
         **_measured_json(candidate, fidelity),
         **_estimate_json("log_ppl_ratio", ratio),
-        **_difference_json(candidate.difference),
+        **_difference_json(candidate),
         _INDEPENDENT: {
             **_loss_errors(candidate),
             "log_ppl_ratio": None
             if ratio is None
             else results.mean_error(_excess(candidate, fidelity.reference)),
-            **results.difference_errors(candidate.difference),
+            **results.difference_errors(candidate),
         },
         "band": None if kld is None else band_of(kld.value),
         "warning": unchanged(candidate, fidelity) or None,
@@ -290,8 +338,8 @@ def _loss_errors(measured: results.Measured) -> dict[str, Json]:
     return {"ppl": results.perplexity_error(measured.losses) if measured.windows else None}
 
 
-def _difference_json(difference: results.Difference) -> dict[str, Json]:
-    kld, delta_p, same_top = difference.kld, difference.delta_p, results.mean(difference.same_top)
+def _difference_json(measured: results.Measured) -> dict[str, Json]:
+    kld, delta_p, same_top = measured.kld, measured.delta_p, results.mean(measured.same_top)
     percentiles = _percentiles(kld, _KLD_PERCENTILES)
     return {
         **_estimate_json("mean_kld", results.mean(kld)),

@@ -14,7 +14,7 @@ from paragone.json_values import count_at, list_at, number_at, object_at, object
 from paragone.texts import counted, size_text
 from paragone_workbench import statistics
 from paragone_workbench.blocks import Figure, Remark, Section, Table, TableCell, TableLine, chart, public
-from paragone_workbench.measure.fidelity_results import DECADES, FEWEST_WINDOWS
+from paragone_workbench.measure.fidelity import DECADES, FEWEST_WINDOWS
 from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
 
 Names: TypeAlias = Mapping[str, str] | None
@@ -214,44 +214,38 @@ def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mappi
     """Return the figures: a column for the reference, one for its noise, and one for each candidate."""
     items = [reference, noise, *(candidate for _, candidate in candidates)]
 
-    def row(title: str, show: Callable[[Mapping[str, Json]], str]) -> TableLine:
-        return _line(title, *map(show, items))
+    def shown(key: str) -> Callable[[Mapping[str, Json]], str]:
+        return lambda item: _shown(item, key)
 
-    def percent(item: Json, key: str, error: str) -> str:
-        found = estimate_at(item, key, error)
-        return "" if found is None else f"{statistics.number(found.scaled(100))} %"
+    def plain(key: str) -> Callable[[Mapping[str, Json]], str]:
+        return lambda item: "" if (value := number_at(item, key)) is None else f"{value:.3g}"
 
-    def plain(item: Json, key: str) -> str:
-        return "" if (value := number_at(item, key)) is None else f"{value:.3g}"
+    def percent(key: str, error: str, *path: str) -> Callable[[Mapping[str, Json]], str]:
+        def show(item: Mapping[str, Json]) -> str:
+            found = estimate_at(object_at(item, *path), key, error)
+            return "" if found is None else f"{statistics.number(found.scaled(100))} %"
 
-    top = next((count for _, it in candidates if (count := count_at(it, "top_k", "k"))), None)
-    lines = [
-        row("weights", lambda item: size_text(count_at(item, "size"))),
-        row("perplexity", lambda item: _shown(item, "ppl")),
-        row("ln(PPL / reference's)", lambda item: _shown(item, "log_ppl_ratio")),
-        row("bits per byte", lambda item: _shown(item, "bits_per_byte")),
-        row("mean KLD", lambda item: _shown(item, "mean_kld")),
-        row(
-            "on the scale", lambda item: "" if (kld := number_at(item, "mean_kld")) is None else band_of(kld)
-        ),
-        row("median KLD", lambda item: plain(item, "median_kld")),
-        row("90% KLD", lambda item: plain(item, "p90_kld")),
-        row("99% KLD", lambda item: plain(item, "p99_kld")),
-        row("maximum KLD", lambda item: plain(item, "max_kld")),
-        row("mean Δp", lambda item: percent(item, "mean_dp", "mean_dp_se")),
-        row("RMS Δp", lambda item: percent(item, "rms_dp", "rms_dp_se")),
-        row("same top token", lambda item: percent(item, "top1_agreement", "top1_se")),
-    ]
-    if top is not None:
-        lines += [
-            row(
-                f"same first of the top {top}",
-                lambda item: percent(item.get("top_k"), "top1_agreement", "top1_se"),
-            ),
-            row(
-                f"in common of the top {top}", lambda item: percent(item.get("top_k"), "common", "common_se")
-            ),
-        ]
+        return show
+
+    figures = {
+        "weights": lambda item: size_text(count_at(item, "size")),
+        "perplexity": shown("ppl"),
+        "ln(PPL / reference's)": shown("log_ppl_ratio"),
+        "bits per byte": shown("bits_per_byte"),
+        "mean KLD": shown("mean_kld"),
+        "on the scale": lambda item: "" if (kld := number_at(item, "mean_kld")) is None else band_of(kld),
+        "median KLD": plain("median_kld"),
+        "90% KLD": plain("p90_kld"),
+        "99% KLD": plain("p99_kld"),
+        "maximum KLD": plain("max_kld"),
+        "mean Δp": percent("mean_dp", "mean_dp_se"),
+        "RMS Δp": percent("rms_dp", "rms_dp_se"),
+        "same top token": percent("top1_agreement", "top1_se"),
+    }
+    if top := next((count for _, it in candidates if (count := count_at(it, "top_k", "k"))), None):
+        figures[f"same first of the top {top}"] = percent("top1_agreement", "top1_se", "top_k")
+        figures[f"in common of the top {top}"] = percent("common", "common_se", "top_k")
+    lines = [_line(title, *map(show, items)) for title, show in figures.items()]
     columns = (text_at(reference, "engine"), NOISE, *(name for name, _ in candidates))
     return Table(first="", columns=tuple(map(public, columns)), lines=tuple(lines))
 

@@ -9,13 +9,13 @@ from typing import Literal, TypeAlias
 from paragone.json_values import text_at
 from paragone.texts import counted
 from paragone_workbench import blocks
-from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.choosing.decision import EngineFigures
 from paragone_workbench.compare.ratings import rate
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues, Metric, in_order
 from paragone_workbench.experiments.known_measurements import SavedMeasurements, names_now
 from paragone_workbench.measure import sections
 from paragone_workbench.statistics import mean_interval, share_interval
-from paragone_workbench.store.experiment_records import Measurement, Vote
+from paragone_workbench.store.votes import Measurement, Vote
 
 MOST = 24
 """Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""

@@ -8,13 +8,12 @@ from paragone import Message
 from paragone.options import value_text
 from paragone.texts import counted
 from paragone_workbench import blocks
-from paragone_workbench.choosing.figures import EngineFigures, with_speeds_of_answers
+from paragone_workbench.choosing.decision import EngineFigures, with_speeds_of_answers
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments import comparison_rows, identity, known_measurements
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting import content
-from paragone_workbench.reporting.answers import NamedRun, answers_side_by_side, conditions_of, engine_view
 from paragone_workbench.reporting.charts import measurements_of, metric_charts, ratings_sections
 from paragone_workbench.reporting.verdict import overview_of
 from paragone_workbench.runs.context import path_to
@@ -91,7 +90,9 @@ def conversation_report(
         summary=f"{counted(len(lanes), 'lane')} · {counted(len(prompts), 'prompt')}",
         facts=facts,
         overview=overview_of(with_speeds_of_answers(figures, values)),
-        engines=tuple(engine_view(lane.name, lane.record.definition, lane.begun, find) for lane in lanes),
+        engines=tuple(
+            content.engine_view(lane.name, lane.record.definition, lane.begun, find) for lane in lanes
+        ),
         sections=tuple(sections),
         prompts=lambda: _prompts(saved, lanes, prompts, find),
         left_out=" ".join(_left_out(len(saved.conversation.prompts) - len(prompts), lanes)),
@@ -164,7 +165,7 @@ def _prompts(
                 0, Message(role="system", text=visible(system) or "(no system prompt from here on)")
             )
         answering = [(lane, lane.path[prompt]) for lane in lanes if prompt in lane.path]
-        answers: list[NamedRun] = [(lane.name, run.result) for lane, run in answering]
+        answers: list[content.NamedRun] = [(lane.name, run.result) for lane, run in answering]
         yield content.PromptView(
             number=number,
             title=f"Prompt {number}",
@@ -172,13 +173,13 @@ def _prompts(
             facts=_facts(prompt),
             remarks=tuple(_remarks(siblings[prompt.parent], everywhere=len(answering) == len(lanes))),
             rounds=(
-                answers_side_by_side(
+                content.answers_side_by_side(
                     answers,
                     remarks=[tuple(_variant(lane, run)) for lane, run in answering],
                     with_settings=True,
                 ),
             ),
-            conditions=conditions_of(answers, find),
+            conditions=content.conditions_of(answers, find),
         )
 
 

@@ -12,15 +12,14 @@ from paragone import Message
 from paragone.json_values import count_at, objects_at, text_at
 from paragone.texts import counted, size_text
 from paragone_workbench import blocks
-from paragone_workbench.choosing.decision import decide_for
-from paragone_workbench.choosing.figures import largest, loaded_sizes
+from paragone_workbench.choosing.decision import decide_for, largest, loaded_sizes
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments import comparison_rows, identity, known_measurements, suite
 from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
-from paragone_workbench.reporting import answers, charts, content, verdict
+from paragone_workbench.reporting import charts, content, verdict
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
-from paragone_workbench.store.experiment_records import AssertionResult, SavedChoice
+from paragone_workbench.store.experiments import AssertionResult, SavedChoice
 from paragone_workbench.text import visible
 
 PROMPTS_SHOWN = 100
@@ -44,9 +43,9 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     Raises StoreError, and InputError if a package for the figures is missing.
     """
     names = [engine.name for engine in experiment.engines]
-    selection = _Selection()
+    asked: list[tuple[float, float, int]] = []
     values = comparison_rows.collect(
-        _watched(comparison_rows.experiment_rows(store, [experiment]), selection), names
+        _watched(comparison_rows.experiment_rows(store, [experiment]), asked), names
     )
     prompts = [(prompt.index, prompt.tags) for prompt in suite.saved_prompts(store, experiment.number)]
     tags = {number: tags for number, (_, tags) in enumerate(prompts)}
@@ -102,15 +101,14 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         *charts.measurements_of(saved, identities),
         *charts.ratings_sections(store.votes.all(experiment.number)),
     )
-    numbers = selection.numbers
-    order = ["Prompts with failures come first, then those whose answers differ most."] * (
-        selection.count > 1
-    )
-    if left_out := selection.count - len(numbers):
+    shown = heapq.nlargest(PROMPTS_SHOWN, asked)
+    numbers = [-minus_number for _, _, minus_number in shown]
+    order = ["Prompts with failures come first, then those whose answers differ most."] * (len(asked) > 1)
+    if left_out := len(asked) - len(numbers):
         order.append(
-            f"{left_out:,} of {selection.count:,} prompts are not shown. The CSV and JSON files have all."
+            f"{left_out:,} of {len(asked):,} prompts are not shown. The CSV and JSON files have all."
         )
-    first_sound = max(PROMPTS_OPEN, len(numbers) - selection.sound)
+    first_sound = max(PROMPTS_OPEN, sum(failures > 0 for failures, _, _ in shown))
     return content.ReportContent(
         id=f"e{experiment.number}",
         title=blocks.public(experiment.name),
@@ -129,7 +127,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
             page.brief.of(blocks.public(decision.chosen or "")),
         ),
         engines=tuple(
-            answers.engine_view(engine.name, engine, examples.get(index), find)
+            content.engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
         ),
         sections=tuple(section for section in sections if not section.is_empty),
@@ -150,12 +148,14 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
 
 
 def _watched(
-    rows: Iterator[comparison_rows.SuiteRow], selection: _Selection
+    rows: Iterator[comparison_rows.SuiteRow], found: list[tuple[float, float, int]]
 ) -> Iterator[comparison_rows.SuiteRow]:
-    """Yield the runs, in the order of their prompts, and pass each prompt's runs to `selection`, which chooses prompts."""
+    """Yield the runs, in the order of their prompts, and add a sort key of each prompt to `found`: the share of runs
+    that failed, how much the answers differ, and the number of the prompt, which is negative so that earlier come first."""
     for number, group in groupby(rows, lambda row: row.prompt_index):
         of_prompt = list(group)
-        selection.add(number, of_prompt)
+        failures = sum(row.failed or row.passed is False for row in of_prompt) / len(of_prompt)
+        found.append((failures, _difference(of_prompt), -number))
         yield from of_prompt
 
 
@@ -169,7 +169,7 @@ def _first_answers(
         began = {run.key.engine_index: run.result for run in group if run.result.loaded is not None}
         examples = {**began, **examples}
         if len(began) == len(names):
-            return examples, answers.conditions_of(
+            return examples, content.conditions_of(
                 [(names[index], began[index]) for index in sorted(began)], find
             )
     return examples, None
@@ -235,7 +235,7 @@ def _prompt(
             if value
         },
         rounds=tuple(
-            answers.answers_side_by_side(
+            content.answers_side_by_side(
                 [(run.result.definition.name, run.result) for run in runs],
                 checks=[tuple(map(_public, run.checks)) for run in runs],
             )
@@ -251,28 +251,6 @@ def _prompt(
 
 def _public(check: AssertionResult) -> AssertionResult:
     return replace(check, type=blocks.public(check.type), reason=blocks.public(check.reason))
-
-
-class _Selection:
-    """Chooses prompts by their runs: prompts with failures first, then prompts whose answers differ most, then earlier ones."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sound = 0
-        """Number of chosen prompts at which no run and no assertion failed. These prompts are the last of the selection."""
-        self._worst: list[tuple[float, float, int]] = []
-
-    def add(self, number: int, rows: Sequence[comparison_rows.SuiteRow]) -> None:
-        self.count += 1
-        failures = sum(row.failed or row.passed is False for row in rows) / len(rows)
-        self.sound += not failures
-        heapq.heappush(self._worst, (failures, _difference(rows), -number))
-        if len(self._worst) > PROMPTS_SHOWN:
-            self.sound -= not heapq.heappop(self._worst)[0]
-
-    @property
-    def numbers(self) -> list[int]:
-        return [-minus_number for _, _, minus_number in sorted(self._worst, reverse=True)]
 
 
 def _difference(rows: Sequence[comparison_rows.SuiteRow]) -> float:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from paragone import InputError
 from paragone.texts import install_command
 from paragone_workbench import blocks, ids, paths
-from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.conversation.tree import Prompt, fenced
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.lanes.lane import names_of
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 """Characters that may begin markup in Markdown."""
-
-
-def _fenced(text: str) -> str:
-    """Return a text in a fence that is longer than any sequence of backticks in it."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}text\n{text}\n{fence}"
 
 
 def _inline(text: str) -> str:
@@ -73,7 +67,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"inline": _inline, "fenced": _fenced}
+    environment.filters |= {"inline": _inline, "fenced": lambda text: fenced(text, "text")}
     return environment
 
 

@@ -12,15 +12,14 @@ from paragone import LoadedModel
 from paragone.json_values import count_at
 from paragone.texts import counted, size_text
 from paragone_workbench import blocks, statistics, store
-from paragone_workbench.choosing.decision import Decision
-from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.choosing.decision import Decision, EngineFigures
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
 from paragone_workbench.experiments.comparison_rows import PASS_RATE
 from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
 from paragone_workbench.measure.fidelity_verdict import band_of
 from paragone_workbench.reporting import content
 from paragone_workbench.reporting.charts import pass_rate_cell
-from paragone_workbench.store.experiment_records import SavedChoice
+from paragone_workbench.store.experiments import SavedChoice
 from paragone_workbench.text import local_date
 
 _DIFFERENCES = 3

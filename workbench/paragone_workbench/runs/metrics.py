@@ -102,7 +102,9 @@ class Meter:
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
         self.shared: bool | None = None
-        """Whether another run used the same server or this machine. `Execution` sets this at the end of the run."""
+        """Whether another run used the same server or this machine. `execute` sets this at the end of the run."""
+        self.heard = sent
+        """When the last event came, on the monotonic clock. `execute` sets this."""
         self._sent = sent
         self._load_s = load_s
         self._pieces = 0

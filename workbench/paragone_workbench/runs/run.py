@@ -5,27 +5,26 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import Json, Message, ParagoneError, RunRequest
+import paragone
 from paragone.texts import without_keys
-from paragone_workbench.engines.failures import notify_observers
+from paragone_workbench.engines.failures import notify
 from paragone_workbench.ids import new_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.text import GrowingText
 
 if TYPE_CHECKING:
-    from paragone import Caution, Channel, FinishReason, Image, PromptProgress, RunSettings, Token
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.runs.metrics import Meter
-    from paragone_workbench.runs.result import EndState, Prefix, RunState
+    from paragone_workbench.runs.result import Prefix, RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSpec(RunRequest):
+class RunSpec(paragone.RunRequest):
     """One request to an engine. The engine's sampling options apply where `sampling` has none, and the turn's number
     of threads if `threads` is None. With `logprobs`, the result keeps the tokens."""
 
@@ -37,14 +36,26 @@ class RunSpec(RunRequest):
         cls,
         text: str,
         *,
-        images: Sequence[Image] = (),
+        images: Sequence[paragone.Image] = (),
         system: str = "",
-        sampling: Mapping[str, Json] | None = None,
+        sampling: Mapping[str, paragone.Json] | None = None,
         logprobs: int | None = None,
     ) -> RunSpec:
-        messages = [Message(role="system", text=system)] if system else []
-        messages.append(Message(role="user", text=text, images=tuple(images)))
+        messages = [paragone.Message(role="system", text=system)] if system else []
+        messages.append(paragone.Message(role="user", text=text, images=tuple(images)))
         return cls(messages=tuple(messages), sampling=sampling or {}, logprobs=logprobs)
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    threads: int | None = None
+    """Number of CPU threads; None if the engine chooses the number."""
+    schedule: str = ""
+    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
+    cautions: tuple[paragone.Caution, ...] = ()
+    """Warnings for the user that arose before the turn."""
+    shared: bool | None = None
+    """Whether another run has used the same server or this machine during the turn; None if unknown."""
 
 
 RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
@@ -52,8 +63,16 @@ RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
 `prefill`: the engine processes the prompt; `decode`: the engine generates the answer."""
 
 
+MOST_CAUTIONS = 100
+"""Number of warnings of an engine that a run keeps."""
+
+
 class Run:
-    """A run that waits, is in progress, or has ended. The run has the only copy of its text, which screens and files show."""
+    """A run that waits, is in progress, or has ended. The run has the only copy of its text, which screens and files show.
+
+    `watchers` are called after each change of its state. Iterating over a run yields the events of its engine as they
+    come; awaiting a run returns its result, or raises its error.
+    """
 
     def __init__(
         self, result: RunResult, *, prompt: Prompt | None = None, continues: Run | None = None
@@ -65,23 +84,30 @@ class Run:
         """The number by which users name the run: 45 in `r45`; None before the run is saved in a conversation."""
         self.spec: RunSpec | None = None
         self.phase: RunPhase = "ended"
-        self.progress: PromptProgress | None = None
+        self.progress: paragone.PromptProgress | None = None
         """How much of the prompt has been processed."""
         self.silent_s = 0
         """Seconds for which a silent engine has sent nothing; 0 while the engine sends events."""
-        self.room: asyncio.Event | None = None
-        """The engine waits while this is not set: the reader of the answer is behind."""
         self.meter: Meter | None = None
         """Computes the metrics so far; None before the request is sent, and for runs read from the history."""
+        self.watchers: list[Callable[[Run], None]] = []
+        """Called on the event loop after each change. A watcher's exception is reported, and the run continues."""
+        self.begun = time.monotonic()
+        """When the run was made, which a change of the wall clock does not affect."""
         self._result = result
-        self.error = ParagoneError(result.error, hint=result.hint) if result.error else None
-        self._texts: dict[Channel, GrowingText] = {
+        self.error = paragone.ParagoneError(result.error, hint=result.hint) if result.error else None
+        self._texts: dict[paragone.Channel, GrowingText] = {
             "answer": GrowingText(result.text),
             "thinking": GrowingText(result.thinking),
         }
         self._tokens = list(result.tokens)
         self._has_grown = False
-        self._observers: list[RunObserver] = []
+        self.stopping = asyncio.Event()
+        """Set once the run shall end early."""
+        self.readers: list[asyncio.Queue[paragone.Event | None]] = []
+        """The unread events of each reader that iterates over the run."""
+        self._is_stopped = False
+        self._task: asyncio.Task[None] | None = None
 
     @classmethod
     def of(
@@ -128,8 +154,12 @@ class Run:
         return self._result.state
 
     @property
-    def settings(self) -> RunSettings | None:
+    def settings(self) -> paragone.RunSettings | None:
         return self._result.settings
+
+    @property
+    def cautions(self) -> tuple[paragone.Caution, ...]:
+        return self._result.cautions
 
     @property
     def text(self) -> str:
@@ -144,63 +174,122 @@ class Run:
         """Number of characters of the answer and the thinking."""
         return sum(map(len, self._texts.values()))
 
-    def keep(self, token: Token) -> None:
+    # Changes
+
+    def take(self, event: paragone.Event) -> None:
+        """Change the state as an event of the engine says."""
+        match event:
+            case paragone.Token():
+                self.phase = "decode"
+                if self.spec is not None and self.spec.logprobs is not None:
+                    self.keep(event)
+                if event.text:
+                    self.add(event.channel, event.text)
+            case paragone.Queued():
+                self.phase = "queued"
+            case paragone.PromptProgress():
+                self.phase, self.progress = "prefill", event
+            case paragone.RunSettings():
+                self.result = dataclasses.replace(self.result, settings=event)
+            case paragone.Caution() if len(self.cautions) <= MOST_CAUTIONS:
+                if len(self.cautions) == MOST_CAUTIONS:
+                    sentence = f"The engine sent more than {MOST_CAUTIONS} warnings. The others are not kept."
+                    event = paragone.Caution(code="many-cautions", sentence=sentence)
+                self.result = dataclasses.replace(self.result, cautions=(*self.cautions, event))
+            case paragone.Finish():
+                self.result = dataclasses.replace(self.result, finish=event.reason)
+        self.changed()
+
+    def keep(self, token: paragone.Token) -> None:
         """Add a token with its log-probability to the result, but not its text, which `add` appends."""
         self._tokens.append(token)
         self._has_grown = True
 
-    def tokens_from(self, index: int) -> tuple[Token, ...]:
-        return tuple(self._tokens[index:])
-
-    def add(self, channel: Channel, text: str) -> None:
+    def add(self, channel: paragone.Channel, text: str) -> None:
         self._texts[channel].append(text)
         self._has_grown = True
-        self.notify(lambda observer: observer.text_came(self, channel, text))
 
-    def end_as(self, state: EndState, *, finish: FinishReason | None = None) -> None:
-        """Record how the run ends. Without `finish`, keep the finish reason that the engine gave."""
-        kept = self._result.finish if finish is None else finish
-        self.result = dataclasses.replace(self.result, state=state, finish=kept)
-
-    def fail(self, error: ParagoneError) -> None:
+    def fail(self, error: paragone.ParagoneError) -> None:
         """Record that the run failed, and the message of the error without secret keys."""
         self.error = error
         sentence, hint = without_keys(error.sentence), without_keys(error.hint)
         self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)
 
-    def subscribe(self, observer: RunObserver) -> None:
-        self._observers.append(observer)
-
-    def unsubscribe(self, observer: RunObserver) -> None:
-        if observer in self._observers:
-            self._observers.remove(observer)
-
-    def notify(self, call: Callable[[RunObserver], None]) -> None:
-        notify_observers(self._observers, call, "a run")
-
     def changed(self) -> None:
-        self.notify(lambda observer: observer.run_changed(self))
+        notify(self.watchers, self)
 
+    # Execution
 
-class RunObserver(Protocol):  # each method returns explicitly, since none is abstract
-    """Receives the events of a run, on the event loop. An exception goes to the loop's exception handler; the run
-    continues."""
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Start the task that executes the run and calls `end`."""
+        self._task = asyncio.create_task(work)
+        # A task that is cancelled before its first step executes none of its own code.
+        self._task.add_done_callback(lambda _: self.end())
 
-    def run_changed(self, run: Run) -> None:
-        """The run's phase, its settings or a figure changed, without new text; `text_came` reports new text."""
-        return
+    def end(self) -> None:
+        """Note that the run has ended, as its result says. A run whose result says nothing was cancelled."""
+        if self.phase == "ended":
+            return
+        self.phase = "ended"
+        ended = self.result.started + time.monotonic() - self.begun
+        result = dataclasses.replace(self.result, ended=ended)
+        if result.state == "running" and self._is_stopped:
+            result = dataclasses.replace(result, state="stopped", finish="cancelled")
+        elif result.state == "running":  # the event loop was ended
+            result = dataclasses.replace(result, state="interrupted")
+        self.result = result
+        for unread in self.readers:
+            if unread.empty():
+                unread.put_nowait(None)
+        self.changed()
 
-    def run_started(self, run: Run) -> None:
-        """The request was sent to the engine; the run's manifest is complete."""
-        return
+    def stop(self) -> None:
+        """Ask the run to end: immediately if it waits for its engine or its turn, else the engine ends it in time."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self.stopping.set()
+            if self.phase == "waiting" and self._task is not None:
+                self._task.cancel()
 
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        """New text of the answer or of the thinking was added to the run, and the figures changed."""
-        return
+    async def ended(self) -> None:
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        return
+    def __await__(self) -> Generator[None, None, RunResult]:
+        return self._result_or_error().__await__()
 
-    def run_ended(self, run: Run) -> None:
-        """The run ended; its result is complete."""
-        return
+    async def _result_or_error(self) -> RunResult:
+        await self.ended()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def __aiter__(self) -> AsyncGenerator[paragone.Event, None]:
+        return self.events()
+
+    async def events(self, most_unread: int = 0) -> AsyncGenerator[paragone.Event, None]:
+        """Yield the events of the engine from now to the end of the run. If not 0, the engine waits while `most_unread`
+        events are unread."""
+        unread: asyncio.Queue[paragone.Event | None] = asyncio.Queue(most_unread)
+        self.readers.append(unread)
+        try:
+            while self.phase != "ended" or not unread.empty():
+                if (event := await unread.get()) is not None:
+                    yield event
+        finally:
+            self.readers.remove(unread)
+            while not unread.empty():  # the engine may wait
+                unread.get_nowait()
+
+    async def stream(self) -> AsyncGenerator[str, None]:
+        """Yield the text of the answer as it comes. Raises the error of the run."""
+        text = self.text
+        async for event in self:
+            if isinstance(event, paragone.Token) and event.channel == "answer":
+                text += event.text
+            if text:
+                yield text
+                text = ""
+        if text:
+            yield text
+        await self

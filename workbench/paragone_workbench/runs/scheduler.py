@@ -1,4 +1,4 @@
-"""The scheduler: when each run may use its engine, and which engines are in memory together."""
+"""The pool of engines: when each run may use its engine, and which engines are in memory together."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import contextlib
 import functools
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit, urlunsplit
-from weakref import WeakKeyDictionary, WeakSet
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from paragone import Caution, EngineError, ParagoneError
 from paragone.network import host_and_port, is_loopback
 from paragone.texts import size_text
 from paragone.threads import physical_cores
+from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.engine import EngineTask
 
 if TYPE_CHECKING:
-    from paragone import MemoryEstimate
+    from paragone import MemoryEstimate, OpenEngine
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.run import Run, RunSpec, Turn
 
 REQUESTS_PER_SERVER = 4
 """Largest number of simultaneous runs on one server. Further runs wait in paragone, which can show and cancel them."""
@@ -42,47 +43,134 @@ class ScheduleDecision:
     reason: str
 
 
-@dataclass(slots=True, eq=False)
-class Turn:
-    threads: int | None = None
-    """Number of CPU threads; None if the engine chooses the number."""
-    schedule: str = ""
-    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
-    cautions: tuple[Caution, ...] = ()
-    """Warnings for the user that arose before the turn."""
-    shared: bool | None = None
-    """Whether another run has used the same server or this machine during the turn; None if unknown."""
+class Stoppable(Protocol):
+    """Work on engines, such as an `EnginePool`."""
+
+    async def stop(self) -> None:
+        """Request the work to end early. The results so far are kept."""
+
+    async def close(self) -> None:
+        pass
 
 
-class Scheduler:
+class EnginePool:
+    """Engines that share this machine by a schedule, each opened with its share of the cores. Call it on the event
+    loop."""
+
     def __init__(
         self,
-        mode: Mode = "parallel",
+        registry: Registry,
         *,
+        mode: Mode = "parallel",
         requests_per_server: int = REQUESTS_PER_SERVER,
         cores: int | None = None,
     ) -> None:
+        """`requests_per_server` limits simultaneous requests to a server; `cores` is None for all cores of this
+        machine."""
+        self.registry = registry
+        self.requests_per_server = requests_per_server
         self.mode: Mode = mode
         """The mode, which may be changed at any time. A change does not affect a turn in progress."""
         self.decision: ScheduleDecision | None = None
         """The decision of the mode `auto`; None before the first decision."""
+        self.engines: list[EngineTask] = []
+        self._closing: set[EngineTask] = set()
+        """The removed engines that are still being closed."""
+        self._runs: dict[Run, EngineTask] = {}
+        """The runs that have not ended, in the order in which they were begun, with their engines."""
+        self._is_stopped = False
         self._cores = cores
-        self._placing = asyncio.Lock()
-        """With `swap` and `auto`, later runs wait while a backend says where the engine of a run computes."""
         self._one = asyncio.Lock()
-        self._turns: WeakKeyDictionary[EngineTask, asyncio.Lock] = WeakKeyDictionary()
-        """The lock of each engine: one run at a time, in the order of arrival."""
         self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(requests_per_server)
         )
-        self._present: list[tuple[Turn, frozenset[str]]] = []
+        self._present: dict[Turn, frozenset[str]] = {}
         """The turns in progress and the resources that they use."""
-        self._wanting: list[EngineTask] = []
-        self._known: WeakSet[EngineTask] = WeakSet()
         self._deciding = asyncio.Lock()
         self._decided_for: frozenset[EngineTask] = frozenset()
         self._free_before: dict[str, int] = {}
         """The free memory before the last engine was opened, with `swap`."""
+
+    # Engines
+
+    def add(self, definition: EngineDefinition) -> EngineTask:
+        engine = EngineTask(definition, self.registry)
+        self.engines.append(engine)
+        return engine
+
+    def add_for_all(self, definition: EngineDefinition) -> list[EngineTask]:
+        """Add an engine as often as it may answer at the same time: an open engine executes one run at a time, but
+        a server several, and engines can share one loaded model."""
+        first = self.add(definition)
+        many = first.placement.most_at_once or self.requests_per_server
+        if first.is_local and self.mode != "parallel":  # one engine answers at a time
+            many = 1
+        return [first, *(self.add(definition) for _ in range(many - 1))]
+
+    async def remove(self, engine: EngineTask) -> None:
+        if engine in self.engines:
+            self.engines.remove(engine)
+        self._closing.add(engine)
+        await engine.close()
+        self._closing.discard(engine)
+
+    def start(self, engine: EngineTask) -> None:
+        """Start to open an engine, unless it is open or the schedule opens engines for each run."""
+        if not self.opens_engines:
+            engine.open(self.cores_for_each(self.engines))
+
+    def start_all(self) -> None:
+        """Start to open all closed engines, but not engines that failed or crashed."""
+        for engine in self.engines:
+            if engine.state == "closed":
+                self.start(engine)
+
+    async def open_all(self) -> None:
+        """Start to open all closed engines, once their backends are imported in a thread and `auto` has decided."""
+        await self.registry.load([engine.definition.backend for engine in self.engines])
+        await self.decide_order()
+        self.start_all()
+
+    async def replace(self, engine: EngineTask, definition: EngineDefinition) -> None:
+        """Replace an engine, or open it again. Stops a run in progress; returns once the previous engine is closed."""
+        await engine.replace(definition, self.cores_for_each(self.engines), opens=not self.opens_engines)
+
+    async def close(self) -> None:
+        for run in self._runs:
+            if run.phase == "waiting":
+                run.stop()
+        await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._closing}))
+
+    # Runs
+
+    def execute(self, run: Run, engine: EngineTask, spec: RunSpec | Callable[[], RunSpec]) -> None:
+        """Start to execute a run in its turn: see `runs.execute`. After `stop`, the run ends immediately."""
+        from paragone_workbench.runs.execute import execute  # not needed at start
+
+        self._runs = {other: used for other, used in self._runs.items() if other.phase != "ended"}
+        self._runs[run] = engine
+        run.begin(execute(run, engine, spec, self.turn(engine)))
+        if self._is_stopped:
+            run.stop()
+
+    def run(self, engine: EngineTask, spec: RunSpec, *watchers: Callable[[Run], None]) -> Run:
+        """Start to execute a new run. An engine executes one run at a time; further runs wait."""
+        from paragone_workbench.runs.result import Prefix
+        from paragone_workbench.runs.run import Run
+
+        definition = without_secrets(engine.definition, engine.backend)
+        run = Run.of(definition, prefix=Prefix.of_request(spec.messages))
+        run.watchers += watchers
+        self.execute(run, engine, spec)
+        return run
+
+    async def stop(self) -> None:
+        """Ask all runs to end, those that have begun and those that begin later."""
+        self._is_stopped = True
+        for run in self._runs:
+            run.stop()
+
+    # Schedule
 
     @property
     def order(self) -> Literal["parallel", "sequential", "swap"]:
@@ -94,49 +182,38 @@ class Scheduler:
     def opens_engines(self) -> bool:
         return self.order == "swap"
 
-    def add(self, engine: EngineTask) -> None:
-        self._known.add(engine)
-
     async def decide_order(self) -> None:
-        """With `auto`, decide whether the registered engines are open together or one at a time; else do nothing."""
+        """With `auto`, decide whether the engines are open together or one at a time; else do nothing."""
         if self.mode != "auto":
             return
         async with self._deciding:
-            engines = frozenset(self._known)
+            engines = frozenset(self.engines)
             if self.decision is None or engines != self._decided_for:
                 self.decision = await decide(engines)
                 self._decided_for = engines
-
-    def join(self, engine: EngineTask) -> None:
-        """Register a waiting run of this engine. The engine gets a share of the cores from now on."""
-        self._wanting.append(engine)
-        self._known.add(engine)
-
-    def leave(self, engine: EngineTask) -> None:
-        self._wanting.remove(engine)
 
     @contextlib.asynccontextmanager
     async def turn(self, engine: EngineTask) -> AsyncIterator[Turn]:
         """Wait, in the order of calls, until a run may use the engine; the turn ends with the context. Except with
         `swap`, waiting for an engine to be opened delays no later call."""
-        lock = self._turns.setdefault(engine, asyncio.Lock())
-        async with lock, contextlib.AsyncExitStack() as held:
-            # With other modes, engines stay open, and a run need not wait for the backend of another engine.
-            may_swap = self.mode in ("swap", "auto")
-            async with self._placing if may_swap else contextlib.nullcontext():
-                await self.decide_order()
+        from paragone_workbench.runs.run import Turn  # not needed at start
+
+        async with engine.turn, contextlib.AsyncExitStack() as held:
+            await self.decide_order()
             order = self.order
             if order != "swap":
                 if engine.state == "closed":  # the user sent a prompt before the session opened its engines
-                    engine.open(self.cores_for_each(self._known))
+                    engine.open(self.cores_for_each(self.engines))
                 await engine.opened()  # before the turn, so that loading a model delays no other run
             if order != "parallel":
                 await held.enter_async_context(self._one)
             cautions = await self._swap_in(engine) if order == "swap" else ()
-            for address in sorted(servers_of(engine)):
+            for address in sorted(_servers_at(engine.placement.addresses)[0]):
                 await held.enter_async_context(self._servers[address])
-            wanting = self._wanting if order == "parallel" else [engine]
-            turn = Turn(threads=self.cores_for_each(wanting), schedule=order, cautions=cautions)
+            busy = [engine]
+            if order == "parallel":
+                busy += (used for run, used in self._runs.items() if run.phase != "ended")
+            turn = Turn(threads=self.cores_for_each(busy), schedule=order, cautions=cautions)
             with self.sharing(turn, resources_of(engine)):
                 yield turn
 
@@ -147,7 +224,7 @@ class Scheduler:
         shared: list[EngineDefinition] = []
         for engine in engines:
             if not engine.is_local:
-                here |= servers_here(engine)
+                here |= _servers_at(engine.placement.addresses)[1]
             elif engine.placement.sharing == 1:
                 here.add(id(engine))
             elif engine.definition not in shared:
@@ -158,16 +235,15 @@ class Scheduler:
     @contextlib.contextmanager
     def sharing(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
         """Mark the turns that use the same server or this machine at the same time: the speeds of their runs are not comparable."""
-        others = [other for other, used in self._present if used & resources]
+        others = [other for other, used in self._present.items() if used & resources]
         turn.shared = bool(others)
         for other in others:
             other.shared = True
-        entry = turn, resources
-        self._present.append(entry)
+        self._present[turn] = resources
         try:
             yield
         finally:
-            self._present.remove(entry)
+            del self._present[turn]
 
     async def _swap_in(self, engine: EngineTask) -> tuple[Caution, ...]:
         """Close the engines that use the same memory, of this machine or of a server that `loads`, and open this one.
@@ -177,7 +253,7 @@ class Scheduler:
         places = _memory_of(engine)
         others = [
             other
-            for other in self._known
+            for other in (*self.engines, *self._closing)
             if other is not engine
             and not other.is_empty
             and _memory_of(other) & places
@@ -215,8 +291,13 @@ class Scheduler:
 
 async def _close(engine: EngineTask) -> None:
     """Close an engine, once runs that got their turn under another schedule have ended."""
-    await engine.unused()
+    with contextlib.suppress(ParagoneError):  # it is not open
+        await engine.use(_nothing)
     await engine.close()
+
+
+async def _nothing(_: OpenEngine) -> None:
+    return
 
 
 async def decide(engines: Iterable[EngineTask]) -> ScheduleDecision:
@@ -264,8 +345,8 @@ async def _estimate(engine: EngineTask) -> MemoryEstimate | ParagoneError:
 
 def resources_of(engine: EngineTask) -> frozenset[str]:
     """Return the resources that a run of an engine uses: its servers, and this machine if the engine computes here."""
-    here = {THIS_MACHINE} if engine.is_local or servers_here(engine) else set()
-    return servers_of(engine) | here
+    servers, here = _servers_at(engine.placement.addresses)
+    return servers | {THIS_MACHINE} if engine.is_local or here else servers
 
 
 def _memory_of(engine: EngineTask) -> frozenset[str]:
@@ -275,36 +356,24 @@ def _memory_of(engine: EngineTask) -> frozenset[str]:
 
 
 def _share_model(engine: EngineTask, other: EngineTask) -> bool:
-    return (
-        not engine.is_local
-        and engine.definition.has_model_of(other.definition)
-        and servers_of(engine) == servers_of(other)
-    )
-
-
-def servers_here(engine: EngineTask) -> frozenset[str]:
-    """Return the servers on loopback that an engine contacts, and tunnels to other machines, which look like servers."""
-    return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
-
-
-def servers_of(engine: EngineTask) -> frozenset[str]:
-    """Return the addresses that an engine contacts, with `localhost` for all spellings of loopback."""
-    return frozenset(_canonical(address) for address in engine.addresses)
+    is_same = engine.definition.has_model_of(other.definition)
+    return is_same and not engine.is_local and resources_of(engine) == resources_of(other)
 
 
 @functools.lru_cache(maxsize=1024)  # each run calls this for each waiting engine
-def _canonical(address: str) -> str:
-    if not _is_loopback(address):
-        return address
-    parts = urlsplit(address)
-    port = parts.netloc.rpartition(":")[2]
-    return urlunsplit((parts.scheme, f"localhost:{port}", "", "", ""))
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_loopback(address: str) -> bool:
-    try:
-        host, _ = host_and_port(address)
-    except ValueError:
-        return False
-    return is_loopback(host)
+def _servers_at(addresses: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the servers, with `localhost` for all spellings of loopback, and those on loopback, among which are tunnels
+    to other machines."""
+    here: set[str] = set()
+    others: set[str] = set()
+    for address in addresses:
+        try:
+            host, port = host_and_port(address)
+        except ValueError:
+            others.add(address)
+            continue
+        if is_loopback(host):
+            here.add(f"localhost:{port}")
+        else:
+            others.add(address)
+    return frozenset(here | others), frozenset(here)

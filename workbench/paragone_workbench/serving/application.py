@@ -13,16 +13,16 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from paragone import Embeddings, Json, Options, ParagoneError
+from paragone import Json, Options, ParagoneError
 from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.failures import report
 from paragone_workbench.serving import replies, requests
-from paragone_workbench.serving.listening import ClientLeft, EventStream, JsonResponse, read_body, unless_left
+from paragone_workbench.serving.listening import EventStream, json_response, read_body, unless_left
 from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines, embedded, parts_of
 
 _STATES: tuple[tuple[str, str, Callable[[ServedEngine], float]], ...] = (
@@ -39,45 +39,36 @@ _STATES: tuple[tuple[str, str, Callable[[ServedEngine], float]], ...] = (
 
 
 class Figures:
+    """Counts requests, and the tokens of prompts and answers."""
+
     def __init__(self, engines: ServedEngines) -> None:
         # Export no times at which each combination of labels first occurred.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._registry = registry = prometheus_client.CollectorRegistry()
-        self._requests = prometheus_client.Counter(
+        self.registry = registry = prometheus_client.CollectorRegistry()
+        model = ["model"]
+        self.requests = prometheus_client.Counter(
             "paragone_requests", "Requests, by path and status.", ["path", "status"], registry=registry
         )
-        self._prompt = prometheus_client.Counter(
-            "paragone_prompt_tokens", "Tokens of prompts.", ["model"], registry=registry
+        self.prompt = prometheus_client.Counter(
+            "paragone_prompt_tokens", "Tokens of prompts.", model, registry=registry
         )
-        self._completion = prometheus_client.Counter(
-            "paragone_completion_tokens", "Tokens of answers.", ["model"], registry=registry
+        self.completion = prometheus_client.Counter(
+            "paragone_completion_tokens", "Tokens of answers.", model, registry=registry
         )
-        self._ttft = prometheus_client.Histogram(
-            "paragone_time_to_first_token_seconds",
-            "Seconds from sending a request to the engine to its first token.",
-            ["model"],
-            registry=registry,
+        about = "Seconds from sending a request to the engine to its first token."
+        self.ttft = prometheus_client.Histogram(
+            "paragone_time_to_first_token_seconds", about, model, registry=registry
         )
         for name, about, value in _STATES:
-            gauge = prometheus_client.Gauge(name, about, ["model"], registry=registry)
+            gauge = prometheus_client.Gauge(name, about, model, registry=registry)
             for engine in engines.all:
                 gauge.labels(engine.name).set_function(partial(value, engine))
 
-    def requested(self, path: str, status: int) -> None:
-        """Count a request by the status of its response; 499 if the client left before the response."""
-        self._requests.labels(path, str(status)).inc()
-
     def answered(self, model: str, end: replies.End) -> None:
-        self._prompt.labels(model).inc(end.prompt_tokens)
-        self._completion.labels(model).inc(end.completion_tokens)
+        self.prompt.labels(model).inc(end.prompt_tokens)
+        self.completion.labels(model).inc(end.completion_tokens)
         if end.ttft_s is not None:
-            self._ttft.labels(model).observe(end.ttft_s)
-
-    def embedded(self, model: str, found: Embeddings) -> None:
-        self._prompt.labels(model).inc(found.prompt_tokens or 0)
-
-    def text(self) -> bytes:
-        return prometheus_client.generate_latest(self._registry)
+            self.ttft.labels(model).observe(end.ttft_s)
 
 
 class KeyMiddleware:
@@ -105,7 +96,8 @@ class KeyMiddleware:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                self._figures.requested(path if path in self._known else "other", message["status"])
+                shown = path if path in self._known else "other"
+                self._figures.requests.labels(shown, str(message["status"])).inc()
                 if not has_key:  # one who does not know the key keeps no connection
                     message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
@@ -116,7 +108,7 @@ class KeyMiddleware:
                     await self._app(scope, receive, counted)
                     return
                 # Many clients read the refusal only after they have sent the whole body, which is discarded here.
-                with contextlib.suppress(requests.ApiError, ClientLeft):
+                with contextlib.suppress(requests.ApiError, ClientDisconnect):
                     await read_body(receive, largest=0)
                 sentence = (
                     "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
@@ -127,7 +119,7 @@ class KeyMiddleware:
                 return  # the server then closes the connection, which the client takes for an error
             sentence = f"The request was not answered within {self._seconds} seconds."
             error = requests.ApiError(408, sentence, code="request_timeout")
-        await JsonResponse(error.to_json(), error.status)(scope, receive, counted)
+        await json_response(error.to_json(), error.status)(scope, receive, counted)
 
 
 _Asked = TypeVar("_Asked")
@@ -158,7 +150,9 @@ def application(
     return Starlette(
         routes=routes,
         middleware=[Middleware(KeyMiddleware, key=key, figures=paths.figures, known=known, limits=limits)],
-        exception_handlers=dict.fromkeys((requests.ApiError, ClientLeft, HTTPException, Exception), _refused),
+        exception_handlers=dict.fromkeys(
+            (requests.ApiError, ClientDisconnect, HTTPException, Exception), _refused
+        ),
     )
 
 
@@ -174,16 +168,17 @@ class _Paths:
         is_open = any(engine.is_open for engine in self._engines.all)
         silent = sum(engine.silent_s > 0 for engine in self._engines.all)
         status = "ok" if is_open else "no engine is open"
-        return JsonResponse({"status": status, "silent_engines": silent}, 200 if is_open else 503)
+        return json_response({"status": status, "silent_engines": silent}, 200 if is_open else 503)
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self.figures.text(), headers={"content-type": prometheus_client.CONTENT_TYPE_LATEST})
+        text = prometheus_client.generate_latest(self.figures.registry)
+        return Response(text, headers={"content-type": prometheus_client.CONTENT_TYPE_LATEST})
 
     async def models(self, request: Request) -> Response:
-        return JsonResponse({"object": "list", "data": list(map(self._described, self._engines.all))})
+        return json_response({"object": "list", "data": list(map(self._described, self._engines.all))})
 
     async def model(self, request: Request) -> Response:
-        return JsonResponse(self._described(self._engines.find(request.path_params["name"])))
+        return json_response(self._described(self._engines.find(request.path_params["name"])))
 
     async def chat(self, request: Request) -> Response:
         read = partial(requests.chat_request, most_messages=self._limits.messages)
@@ -198,10 +193,10 @@ class _Paths:
             found = await unless_left(request.receive, embedded(engine, asked.inputs))
         except ParagoneError as error:
             raise requests.api_error(error) from error
-        self.figures.embedded(engine.name, found)
+        self.figures.prompt.labels(engine.name).inc(found.prompt_tokens or 0)
         # writing many vectors takes so long that other answers would wait
         return await asyncio.to_thread(
-            lambda: JsonResponse(replies.embeddings_reply(asked, found, engine.name))
+            lambda: json_response(replies.embeddings_reply(asked, found, engine.name))
         )
 
     def _described(self, engine: ServedEngine) -> Json:
@@ -224,7 +219,7 @@ class _Paths:
         reply = replies.Reply(asked, engine.name)
         parts = self._counted(engine, asked)
         if not asked.stream:
-            return JsonResponse(reply.whole(await unless_left(request.receive, _all(parts))))
+            return json_response(reply.whole(await unless_left(request.receive, _all(parts))))
         # An error before the first part can still set the status of the response.
         first = await unless_left(request.receive, anext(parts))
         return EventStream(_events(first, parts, reply))
@@ -269,7 +264,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     match error:
         case requests.ApiError():
             refusal = error
-        case ClientLeft():
+        case ClientDisconnect():
             return Response(status_code=499)  # nobody reads this response, but it is counted
         case HTTPException():
             sentence = f"{request.method} {request.url.path} is not part of this server."
@@ -277,4 +272,4 @@ async def _refused(request: Request, error: Exception) -> Response:
         case _:
             report("A request failed.", error)
             refusal = requests.ApiError(500, _INTERNAL)
-    return JsonResponse(refusal.to_json(), refusal.status)
+    return json_response(refusal.to_json(), refusal.status)

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from paragone import InputError, Json
@@ -28,54 +29,43 @@ _MOST_DROPPED = 64 << 20
 """Bytes of a refused body that are read: many clients send the whole body before they read a response."""
 
 
-class ClientLeft(Exception):
-    """The client closed the connection before it had its response."""
+def json_response(data: Json, status: int = 200) -> Response:
+    return Response(_encoded(data), status, media_type="application/json")
 
 
-class JsonResponse(Response):
-    media_type = "application/json"
-
-    def __init__(self, data: Json, status: int = 200) -> None:
-        super().__init__(_encoded(data), status)
-
-
-class EventStream(Response):
-    """A response with server-sent events. If the client leaves, the generator of the events is closed."""
+class EventStream(StreamingResponse):
+    """A response with server-sent events and `[DONE]` at their end. If the client leaves, the generator is closed."""
 
     media_type = "text/event-stream"
 
     def __init__(self, events: AsyncGenerator[Json, None]) -> None:
-        super().__init__(headers={"cache-control": "no-cache"})
-        del self.headers["content-length"]
+        super().__init__(_lines(events), headers={"cache-control": "no-cache"})
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events, and `[DONE]` at their end."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with contextlib.aclosing(self._events):
-            with contextlib.suppress(ClientLeft):
-                await unless_left(receive, self._send(send))
+            await super().__call__(scope, receive, send)
 
-    async def _send(self, send: Send) -> None:
-        since = time.monotonic()
-        async for event in self._events:
-            # Other tasks get a turn here, since `send` may never suspend this task, for example if the client has left.
-            if time.monotonic() - since > _SPELL_S:
-                await asyncio.sleep(0)
-                since = time.monotonic()
-            data = b"data: " + _encoded(event) + b"\n\n"
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+async def _lines(events: AsyncGenerator[Json, None]) -> AsyncGenerator[bytes, None]:
+    since = time.monotonic()
+    async for event in events:
+        # Other tasks get a turn here, since sending may never suspend this task, for example if the client has left.
+        if time.monotonic() - since > _SPELL_S:
+            await asyncio.sleep(0)
+            since = time.monotonic()
+        yield b"data: " + _encoded(event) + b"\n\n"
+    yield b"data: [DONE]\n\n"
 
 
 async def read_body(receive: Receive, largest: int) -> bytes:
-    """Return the body of a request. Raises ApiError if the body is larger, and ClientLeft if the client leaves."""
+    """Return the body of a request. Raises ApiError if the body is larger, and ClientDisconnect if the client leaves."""
     body = bytearray()
     size, more = 0, True
     while more and size <= _MOST_DROPPED:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientLeft
+            raise ClientDisconnect
         part: bytes = message.get("body", b"")
         size += len(part)
         if size <= largest:
@@ -87,13 +77,13 @@ async def read_body(receive: Receive, largest: int) -> bytes:
 
 
 async def unless_left(receive: Receive, work: Awaitable[T]) -> T:
-    """Return the result of some work. If the client leaves meanwhile, cancel the work and raise ClientLeft."""
+    """Return the result of some work. If the client leaves meanwhile, cancel the work and raise ClientDisconnect."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ClientLeft
+        raise ClientDisconnect
     finally:
         working.cancel()
         leaving.cancel()

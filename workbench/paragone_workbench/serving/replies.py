@@ -164,11 +164,7 @@ class Reply:
         # The API counts a prompt once, however many answers it has.
         prompt = sum(end.prompt_tokens for end in self._ends if end.index % self._request.per_prompt == 0)
         completion = sum(end.completion_tokens for end in self._ends)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        }
+        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 _NAMES = {
@@ -182,33 +178,30 @@ _MOST_INPUTS = 2048
 """Largest number of texts in a request, as OpenAI defines it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskedEmbeddings:
-    inputs: Sequence[Given]
-    encoding: Literal["float", "base64"]
-
-
-class _Embeddings(Struct):
+class EmbeddingsRequest(Struct):
     input: requests.Inputs
     encoding_format: Literal["float", "base64"] = "float"
 
+    @property
+    def inputs(self) -> Sequence[Given]:
+        return requests.given_in(self.input, "input")
 
-def embeddings_request(values: Mapping[str, Json], options: type[Options]) -> AskedEmbeddings:
+
+def embeddings_request(values: Mapping[str, Json], options: type[Options]) -> EmbeddingsRequest:
     """Read a client's request for embeddings, on which the engine's options have no effect. Raises ApiError."""
     del options
-    body = requests.read(_Embeddings, values)
-    inputs = requests.given_in(body.input, "input")
-    if len(inputs) > _MOST_INPUTS:
+    body = requests.read(EmbeddingsRequest, values)
+    if len(body.inputs) > _MOST_INPUTS:
         raise requests.wrong("input", f"at most {_MOST_INPUTS:,} texts")
     if values.get("dimensions") is not None:
         raise ApiError(
             400, "dimensions is not supported: a vector has the model's length.", param="dimensions"
         )
-    return AskedEmbeddings(inputs=inputs, encoding=body.encoding_format)
+    return body
 
 
-def embeddings_reply(asked: AskedEmbeddings, found: Embeddings, model: str) -> Json:
-    encode = _in_base64 if asked.encoding == "base64" else list
+def embeddings_reply(asked: EmbeddingsRequest, found: Embeddings, model: str) -> Json:
+    encode = _in_base64 if asked.encoding_format == "base64" else list
     tokens = found.prompt_tokens or 0
     return {
         "object": "list",

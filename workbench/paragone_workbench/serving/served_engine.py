@@ -7,14 +7,14 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import TypeAlias, TypeVar
 
 import paragone
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.engine import EngineTask
-from paragone_workbench.runs.run import Run, RunObserver, RunSpec
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.serving.replies import End, Part, Piece
 from paragone_workbench.serving.requests import ApiError, Given, RequestedAnswer
 
@@ -25,7 +25,7 @@ async def use(
     pool: EnginePool, engine: EngineTask, work: Callable[[paragone.OpenEngine], Coroutine[None, None, T]]
 ) -> T:
     """Let `work` use an engine in its turn, and return its result. Cancelling stops the engine. Raises ParagoneError."""
-    async with pool.scheduler.turn(engine):
+    async with pool.turn(engine):
         return await engine.use(work, asyncio.Event())
 
 
@@ -34,18 +34,15 @@ MOST_WAITING = 1024
 
 
 class ServedEngine:
-    """An engine that requests name as their model; they wait in order until it has room. It is opened as often as it,
-    a server or engines that share a model, may compute answers at once."""
+    """An engine that requests name as their model; they wait in order until it has room."""
 
     def __init__(self, pool: EnginePool, definition: EngineDefinition) -> None:
         self.pool = pool
         self.definition = definition
         self.name = definition.name
-        first = pool.add(definition)
-        many = first.placement.most_at_once or pool.requests_per_server
-        self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
+        self._handles = pool.add_for_all(definition)
         self._free = list(self._handles)
-        self._available = asyncio.Semaphore(many)
+        self._available = asyncio.Semaphore(len(self._handles))
         self.waiting = 0
         self.runs: set[Run] = set()
 
@@ -236,39 +233,29 @@ def _with_beginning(text: str, tokens: list[paragone.Token]) -> tuple[paragone.T
     return (first, *(dataclasses.replace(token, channel="answer") for token in tokens))
 
 
+_Put: TypeAlias = Callable[[Part], Awaitable[None]]
+"""Gives a part to the client, once the client has read earlier ones."""
+
 _MOST_UNREAD = 64
-"""Number of parts that wait for the client's reading from which on the engine waits, too."""
+"""Number of parts, and of events of each run, that wait for the client's reading. Then the engine waits, too."""
 
 
 async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> AsyncGenerator[Part, None]:
     """Yield the pieces and the ends of all answers. Closing this stops the runs. Raises the error of the first that fails."""
-    queue: asyncio.Queue[Part | BaseException] = asyncio.Queue()
-    room = asyncio.Event()
-    room.set()
+    queue: asyncio.Queue[Part | Exception] = asyncio.Queue(_MOST_UNREAD)
 
-    def put(part: Part) -> None:
-        queue.put_nowait(part)
-        if queue.qsize() >= _MOST_UNREAD:
-            room.clear()
+    async def compute(index: int, choice: RequestedAnswer) -> None:
+        try:
+            await _compute(engine, index, choice, queue.put)
+        except Exception as error:  # noqa: BLE001 (it is raised below)
+            await queue.put(error)
 
-    def failed(task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            queue.put_nowait(error)
-
-    tasks = [
-        asyncio.create_task(_compute(engine, choice, _Pieces(index, put, room)))
-        for index, choice in enumerate(choices)
-    ]
-    for task in tasks:
-        task.add_done_callback(failed)
+    tasks = [asyncio.create_task(compute(index, choice)) for index, choice in enumerate(choices)]
     left = len(tasks)
     try:
         while left:
             part = await queue.get()
-            if queue.empty():
-                room.set()
-            if isinstance(part, BaseException):
+            if isinstance(part, Exception):
                 raise part
             left -= isinstance(part, End)
             yield part
@@ -278,7 +265,7 @@ async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> 
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _compute(engine: ServedEngine, choice: RequestedAnswer, pieces: _Pieces) -> None:
+async def _compute(engine: ServedEngine, index: int, choice: RequestedAnswer, put: _Put) -> None:
     """Compute one answer once the engine has room for it. Raises the same errors as `parts_of`."""
     async with engine.reserved() as handle:
         given: tuple[paragone.Token, ...] = ()
@@ -292,53 +279,45 @@ async def _compute(engine: ServedEngine, choice: RequestedAnswer, pieces: _Piece
                 )
             if not isinstance(text, str):
                 text = "".join(token.text for token in given)
-            pieces.put(Piece(index=pieces.index, text=text, tokens=given))
+            await put(Piece(index=index, text=text, tokens=given))
         if choice.run is None:
-            pieces.put(End(index=pieces.index, reason="length", prompt_tokens=len(given)))
+            await put(End(index=index, reason="length", prompt_tokens=len(given)))
         else:
-            pieces.put(await _executed(engine, handle, choice.run, pieces))
+            await _execute(engine, handle, index, choice.run, put)
 
 
-async def _executed(engine: ServedEngine, handle: EngineTask, spec: RunSpec, pieces: _Pieces) -> End:
+async def _execute(engine: ServedEngine, handle: EngineTask, index: int, spec: RunSpec, put: _Put) -> None:
     """Execute a run to its end. Raises the same errors as `parts_of`."""
     if spec.logprobs is not None and not handle.capabilities.logprobs:
         raise ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")
-    execution = engine.pool.run(handle, spec, pieces)
-    execution.run.room = pieces.room
-    engine.runs.add(execution.run)
+    run = engine.pool.run(handle, spec)
+    engine.runs.add(run)
+    tokens: list[paragone.Token] = []
     try:
-        result = await execution.result()
+        async with contextlib.aclosing(run.events(_MOST_UNREAD)) as events:
+            async for event in events:
+                if isinstance(event, paragone.Token):
+                    tokens += [event] if spec.logprobs is not None else []
+                    if event.text:
+                        await put(
+                            Piece(index=index, text=event.text, channel=event.channel, tokens=tuple(tokens))
+                        )
+                        tokens.clear()
+        result = await run
     finally:  # a client that leaves cancels this task
-        execution.run.room = None
-        pieces.room.set()  # so that the engine does not wait for a reader while it is stopped
-        await execution.stop()
-        await execution.ended()
-        engine.runs.discard(execution.run)
+        run.stop()
+        await run.ended()
+        engine.runs.discard(run)
+    if tokens:
+        await put(Piece(index=index, text="", tokens=tuple(tokens)))
     if result.finish not in ("stop", "length"):
         raise ApiError(503, "The server is ending.")
     metrics = result.metrics
-    return End(
-        index=pieces.index,
+    end = End(
+        index=index,
         reason=result.finish,
         prompt_tokens=(metrics.prompt_tokens if metrics else None) or 0,
         completion_tokens=metrics.completion_tokens if metrics else 0,
         ttft_s=metrics.ttft_s if metrics else None,
     )
-
-
-class _Pieces(RunObserver):
-    def __init__(self, index: int, put: Callable[[Part], None], room: asyncio.Event) -> None:
-        self.index = index
-        self.put = put
-        self.room = room
-        """Set while the client reads the answer as fast as it comes."""
-        self._passed = 0
-
-    def text_came(self, run: Run, channel: paragone.Channel, text: str) -> None:
-        tokens = run.tokens_from(self._passed)
-        self._passed += len(tokens)
-        self.put(Piece(index=self.index, text=text, channel=channel, tokens=tokens))
-
-    def run_ended(self, run: Run) -> None:
-        if tokens := run.tokens_from(self._passed):
-            self.put(Piece(index=self.index, text="", tokens=tokens))
+    await put(end)

@@ -10,24 +10,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paragone_workbench.store.errors import ConversationDeleted as ConversationDeleted
     from paragone_workbench.store.errors import StoreError as StoreError
-    from paragone_workbench.store.experiment_records import Experiment as Experiment
-    from paragone_workbench.store.experiment_records import ExperimentRun as ExperimentRun
-    from paragone_workbench.store.experiment_records import Measurement as Measurement
-    from paragone_workbench.store.experiment_records import RunKey as RunKey
-    from paragone_workbench.store.experiment_records import Vote as Vote
+    from paragone_workbench.store.experiments import Experiment as Experiment
+    from paragone_workbench.store.experiments import ExperimentRun as ExperimentRun
+    from paragone_workbench.store.experiments import RunKey as RunKey
     from paragone_workbench.store.history import History as History
     from paragone_workbench.store.records import LaneRecord as LaneRecord
     from paragone_workbench.store.records import SavedConversation as SavedConversation
-    from paragone_workbench.store.records import Summary as Summary
     from paragone_workbench.store.store import Store as Store
 
 _NAMES = {
-    "errors": ("ConversationDeleted", "StoreError"),
-    "experiment_records": ("Experiment", "ExperimentRun", "Measurement", "RunKey", "Vote"),
+    "errors": ("StoreError",),
+    "experiments": ("Experiment", "ExperimentRun", "RunKey"),
     "history": ("History",),
-    "records": ("LaneRecord", "SavedConversation", "Summary"),
+    "records": ("LaneRecord", "SavedConversation"),
     "store": ("Store",),
 }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from paragone import InputError
+from paragone import InputError, Json
 from paragone_workbench.paths import private_folder
 from paragone_workbench.store.errors import HistoryLocked, StoreError, store_error
 
@@ -207,6 +208,26 @@ def clean(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def object_in(text: str) -> dict[str, Json]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
+
+
+def text_in(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def list_in(text: str) -> list[Json]:
+    value = json.loads(text)
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
 def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     import sqlite3
 
@@ -270,34 +291,24 @@ def _readable(path: Path, failure: StoreError) -> sqlite3.Connection:
 
 def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int, Path]) -> None:
     """Execute the scripts after `version`, by the version to which each leads; 0 is the version of an empty file."""
-    with _transaction(connection):
-        for number in sorted(number for number in scripts if number > version):
-            for statement in _statements(scripts[number].read_text(encoding="utf-8")):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {max(scripts)}")
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a script into statements, each ending at the end of a line. `executescript` would commit the open
-    transaction."""
-    import sqlite3
-
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-    if statement.strip():
-        yield statement
+    later = (scripts[number].read_text(encoding="utf-8") for number in sorted(scripts) if number > version)
+    whole = "\n;\n".join(("BEGIN IMMEDIATE", *later, f"PRAGMA user_version = {max(scripts)}", "COMMIT;"))
+    with _rolling_back(connection):
+        connection.executescript(whole)
 
 
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
     connection.execute(begin)
-    try:
+    with _rolling_back(connection):
         yield
         connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def _rolling_back(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         if connection.in_transaction:  # SQLite rolls back by itself after some errors
             connection.execute("ROLLBACK")

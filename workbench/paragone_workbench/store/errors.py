@@ -4,7 +4,6 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from paragone import ParagoneError
 
@@ -48,38 +47,35 @@ def decoding(what: str) -> Iterator[None]:
         ) from error
 
 
-class _Reason(NamedTuple):
-    reason: str
-    hint: str
-    can_pass: bool
-
-
-_LOCKED = _Reason("another program keeps it locked", "Close the program that has it open.", True)
+_LOCKED = "another program keeps it locked", "Close the program that has it open.", True
 _PERMISSIONS = "Check the permissions of the file and its folder."
 
 # Keys are the names of SQLite's primary error codes; the name of an extended code starts with its primary code.
+# The values are the reason, a hint, and whether the error can pass.
 # An error that is not listed is treated as temporary: a useless retry costs little, a missing retry loses a conversation.
-_REASONS = {
-    "SQLITE_FULL": _Reason("the disk is full", "Free some space; until then answers are not saved.", True),
-    "SQLITE_READONLY": _Reason("it may not be written to", _PERMISSIONS, True),
-    "SQLITE_CANTOPEN": _Reason("it cannot be opened", _PERMISSIONS, True),
-    "SQLITE_CORRUPT": _Reason(
+_REASONS: dict[str, tuple[str, str, bool]] = {
+    "SQLITE_FULL": ("the disk is full", "Free some space; until then answers are not saved.", True),
+    "SQLITE_READONLY": ("it may not be written to", _PERMISSIONS, True),
+    "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSIONS, True),
+    "SQLITE_CORRUPT": (
         "the file is damaged",
         "Move the file away and restart: a new history is created. `sqlite3 FILE .recover` may repair the old one.",
         False,
     ),
-    "SQLITE_NOTADB": _Reason(
-        "the file is not a database", "Move the file away and restart: a new history is created.", False
+    "SQLITE_NOTADB": (
+        "the file is not a database",
+        "Move the file away and restart: a new history is created.",
+        False,
     ),
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
-    "SQLITE_IOERR": _Reason("reading or writing failed", "Check the disk and the space on it.", True),
-    "SQLITE_TOOBIG": _Reason(
+    "SQLITE_IOERR": ("reading or writing failed", "Check the disk and the space on it.", True),
+    "SQLITE_TOOBIG": (
         "a text exceeds SQLite's size limit",
         "Begin a new conversation: this one is no longer saved.",
         False,
     ),
-    "SQLITE_CONSTRAINT": _Reason(
+    "SQLITE_CONSTRAINT": (
         "the conversation no longer exists",
         "Another instance of paragone deleted it; begin a new conversation.",
         False,

@@ -1,171 +1,200 @@
-"""Experiments and their runs, votes and measurements in the file."""
+"""Experiments and their runs in the file."""
 
 import contextlib
+import functools
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal, NamedTuple
 
-from paragone import InputError, Json, WeightsFile
+from paragone import InputError, Json
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
+from paragone_workbench.ids import new_id
+from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import experiment_records
-from paragone_workbench.store.database import Database, Row, clean
+from paragone_workbench.store.database import Database, Row, clean, list_in, object_in
 from paragone_workbench.store.errors import DAMAGED, StoreError, decoding
-from paragone_workbench.store.runs import COLUMNS, MANIFEST, list_in, object_in, result_of, save_run
+from paragone_workbench.store.runs import COLUMNS, MANIFEST, result_of, save_run
 from paragone_workbench.text import visible
 
-_VOTES = """
-    SELECT vote.id, candidates, choice, blind, vote.created, experiment.number, prompt_index, prompt_id
-    FROM vote LEFT JOIN experiment ON experiment.id = experiment_id
-"""
-_ADD = """
-    INSERT INTO vote (id, candidates, choice, blind, created, experiment_id, prompt_index, prompt_id)
-    VALUES (?, ?, ?, ?, ?, (SELECT id FROM experiment WHERE number = ?), ?, ?)
-"""
-_USED = """
-    UPDATE conversation SET updated = max(used, ?) WHERE id = (SELECT conversation_id FROM prompt WHERE id = ?)
-"""
-_DELETE_LAST = """
-    DELETE FROM vote WHERE number = (
-      SELECT max(number) FROM vote WHERE prompt_id IN (SELECT value FROM json_each(?))
-    ) RETURNING number
-"""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    name: str
+    fingerprint: str
+    """A digest of the prompts, engines and settings. The same command gives the same digest."""
+    schedule: str
+    repetitions: int
+    engines: tuple[EngineDefinition, ...]
+    """The definitions of the engines, without secret options."""
+    machine: Mapping[str, Json]
+    prompts: int
+    created: float
+    """When the experiment began, in seconds since 1970."""
+    id: str = field(default_factory=new_id)
+    """A UUID of version 7."""
+    number: int = 0
+    """The 3 in the id `e3` that people type; 0 before the experiment is saved."""
+    done: int = 0
+    """Number of saved runs that finished, without a failure or a stop."""
+    failed: int = 0
+    """Number of saved runs that have failed."""
+
+    @property
+    def runs(self) -> int:
+        return self.prompts * len(self.engines) * self.repetitions
+
+    @property
+    def left(self) -> int:
+        """Number of runs that have neither finished nor failed."""
+        return self.runs - self.done - self.failed
 
 
-class Votes:
-    """The votes of the history. All methods block, and may raise StoreError."""
+class RunKey(NamedTuple):
+    """The indices, from 0, that identify a run within an experiment."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def add(self, vote: experiment_records.Vote) -> str:
-        """Save a vote and return the vote's id. A vote in a conversation is also a use of the conversation."""
-        with self._database.transaction():
-            self._add(vote)
-        return vote.id
-
-    def _add(self, vote: experiment_records.Vote) -> None:
-        candidates = json.dumps([to_json(answer) for answer in vote.candidates])
-        about = vote.experiment_id, vote.prompt_index, vote.prompt_id
-        values = vote.id, candidates, str(vote.choice), int(vote.blind), vote.created, *about
-        self._database.run(_ADD, *values)
-        if vote.prompt_id is not None:
-            self._database.run(_USED, vote.created, vote.prompt_id)
-
-    def add_first(self, vote: experiment_records.Vote) -> bool:
-        """Save a vote on an experiment's ballot, unless a blind vote was saved before. Returns whether it was saved."""
-        with self._database.transaction():
-            assert vote.experiment_id is not None
-            assert vote.prompt_index is not None
-            is_first = vote.engines not in self.engines_voted(vote.experiment_id, vote.prompt_index)
-            if is_first:
-                self._add(vote)
-        return is_first
-
-    def engines_voted(self, experiment: int, prompt_index: int) -> set[frozenset[str]]:
-        where = "blind AND experiment.number = ? AND prompt_index = ?"
-        return {vote.engines for vote in self._read(where, experiment, prompt_index, skips_damaged=True)}
-
-    def all(
-        self, experiment: int | None = None, *, skips_damaged: bool = False
-    ) -> tuple[experiment_records.Vote, ...]:
-        """Return all votes, or an experiment's, oldest first. Raises StoreError at a damaged record, unless these are
-        skipped."""
-        where = "? IS NULL OR experiment.number = ?"
-        return tuple(self._read(where, experiment, experiment, skips_damaged=skips_damaged))
-
-    def _read(
-        self, where: str, *values: int | None, skips_damaged: bool
-    ) -> Iterator[experiment_records.Vote]:
-        rows = self._database.rows(f"{_VOTES} WHERE {where} ORDER BY vote.number", *values)
-        for row in rows:
-            try:
-                yield _vote(row)
-            except StoreError:
-                if not skips_damaged:
-                    raise
-
-    def delete(self, vote_id: str) -> None:
-        self._database.run("DELETE FROM vote WHERE id = ?", vote_id)
-
-    def delete_last(self, prompts: Iterable[str]) -> bool:
-        """Delete the last vote on answers to prompts with these ids. Returns whether a vote was deleted."""
-        with self._database.transaction():
-            return bool(self._database.rows(_DELETE_LAST, json.dumps([*prompts])))
+    prompt_index: int
+    engine_index: int
+    repetition: int
 
 
-def _vote(row: Row) -> experiment_records.Vote:
-    vote_id, candidates, choice, blind, created, *about = row
-    with decoding(f"Vote {vote_id}"):
-        return experiment_records.Vote(
-            id=vote_id,
-            candidates=tuple(
-                from_json(experiment_records.VotedAnswer, answer) for answer in list_in(candidates)
-            ),
-            choice=choice if choice in ("tie", "bad") else int(choice),
-            blind=bool(blind),
-            created=created,
-            **dict(zip(("experiment_id", "prompt_index", "prompt_id"), about, strict=True)),
-        )
+class Digests(NamedTuple):
+    """The digests by which a run of an earlier experiment is found: `asked` of the engine, its file, messages and
+    seed; `checked` of the assertions, the expected answer and the judges."""
+
+    asked: str
+    checked: str
 
 
-class Measurements:
-    """The measurements of engines outside of experiments. All methods block, and may raise StoreError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssertionResult:
+    """The result of one assertion of a prompt for an answer.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    Attributes:
+        index: The index of the assertion in `SuitePrompt.assertions`.
+        type: The name of the assertion. The name of a negated assertion begins with `not `.
+        passed: Whether the assertion passed; None if the assertion gave no verdict.
+        reason: One sentence with the reason for the verdict, or for the missing verdict.
+        score: How well the assertion holds, from 0 to 1; None if the assertion has no scores. The score of a negated
+            assertion says how well the negation holds.
+        judges: An identification of the judges by definition, version and weights; empty if no judge was asked.
+    """
 
-    def add(self, measurement: experiment_records.Measurement) -> None:
-        self._database.insert(
-            "measurement",
-            id=measurement.id,
-            kind=measurement.kind,
-            engines=json.dumps([to_json(without_literal_keys(engine)) for engine in measurement.engines]),
-            data=json.dumps(measurement.data),
-            created=measurement.created,
-            identities=json.dumps(measurement.identities) if measurement.identities else None,
-        )
+    index: int
+    type: str
+    passed: bool | None
+    reason: str
+    score: float | None = None
+    judges: str = ""
 
-    def all(self, kind: experiment_records.MeasurementKind) -> tuple[experiment_records.Measurement, ...]:
-        rows = self._database.rows(
-            "SELECT id, kind, engines, data, created, identities FROM measurement WHERE kind = ? ORDER BY number DESC",
-            kind,
-        )
-        found = []
-        for measurement_id, saved_kind, engines, data, created, identities in rows:
-            with contextlib.suppress(*DAMAGED):
-                measurement = experiment_records.Measurement(
-                    id=measurement_id,
-                    kind=saved_kind,
-                    engines=tuple(from_json(EngineDefinition, engine) for engine in list_in(engines)),
-                    data=object_in(data),
-                    created=created,
-                    identities=() if identities is None else tuple(map(str, list_in(identities))),
-                )
-                found.append(measurement)
-        return tuple(found)
+    @property
+    def verdict(self) -> Literal["passed", "failed", "unknown"]:
+        return "unknown" if self.passed is None else "passed" if self.passed else "failed"
 
-    def weights_digest(self, file: WeightsFile) -> str | None:
-        """Return the saved SHA-256 of a file, if size and time of modification are still the same; else None."""
-        rows = self._database.rows(
-            "SELECT sha256 FROM weights WHERE path = ? AND size = ? AND modified_ns = ?",
-            file.path,
-            file.size,
-            file.modified_ns,
-        )
-        return rows[0][0] if rows else None
 
-    def save_weights_digest(self, file: WeightsFile) -> None:
-        """Save the SHA-256 of a file. All fields of `file` must be set."""
-        self._database.insert(
-            "weights",
-            conflict="OR REPLACE",
-            path=file.path,
-            size=file.size,
-            modified_ns=file.modified_ns,
-            sha256=file.sha256,
-        )
+@dataclass(frozen=True, kw_only=True)  # no slots: `checks` is cached in `__dict__`
+class ExperimentRun:
+    key: RunKey
+    number: int
+    """The 17 in `e3/17`, which people type; unique among the runs of all experiments."""
+    result: RunResult
+    assertions: tuple[Json, ...] = ()
+
+    @functools.cached_property
+    def checks(self) -> tuple[AssertionResult, ...]:
+        """The results of the assertions. Raises StoreError if the saved results are damaged."""
+        with decoding(f"The result of the assertions of run {self.number}"):
+            return tuple(from_json(AssertionResult, saved) for saved in self.assertions)
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether all assertions passed; None without assertions, or if an assertion gave no verdict."""
+        return all(check.passed for check in self.checks) if self.checks and not self.is_undecided else None
+
+    @property
+    def is_undecided(self) -> bool:
+        return any(check.passed is None for check in self.checks)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores of the assertions by type. The second assertion of a type has the suffix `-2`, and so on."""
+        scores: dict[str, float] = {}
+        count: Counter[str] = Counter()
+        for check in self.checks:
+            count[check.type] += 1
+            name = check.type if count[check.type] == 1 else f"{check.type}-{count[check.type]}"
+            if check.score is not None:
+                scores[name] = check.score
+        return scores
+
+    def reasons(self, *, passed: bool | None) -> list[str]:
+        """Return the type and the reason of each assertion with this result; with None, of each assertion without a verdict."""
+        return [f"{check.type}: {check.reason}" for check in self.checks if check.passed is passed]
+
+    @property
+    def is_clean(self) -> bool:
+        return self.result.state == "done" and all(check.passed is True for check in self.checks)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from handing the run to the engine until the end of the run."""
+        return max(0.0, (self.result.ended or 0.0) - self.result.started)
+
+    def to_json(self) -> dict[str, Json]:
+        result = self.result
+        return {
+            "prompt_index": self.key.prompt_index,
+            "engine": result.definition.name,
+            "repetition": self.key.repetition,
+            "text": result.text,
+            "error": result.message if result.error else None,
+            "assertions": [
+                {
+                    "type": check.type,
+                    "passed": check.passed,
+                    "reason": check.reason,
+                    "score": check.score,
+                    "judges": check.judges or None,
+                }
+                for check in self.checks
+            ],
+            **figures_json(result.metrics),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatedMemory:
+    """The bytes that an engine takes on all devices together, with a context window of this many tokens."""
+
+    engine: str
+    size: int
+    context: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedChoice:
+    """The parameters of a `paragone choose`. The decision itself is computed from the runs of the experiment.
+
+    Attributes:
+        reference: The name of the engine whose quality the chosen engine should reach.
+        margin: The largest acceptable loss of the pass rate, from 0 to 1.
+        memory: The memory of each engine whose memory is known.
+        left_out: Sentences that say why other engines were left out.
+        unfit: The names of compared engines that cannot be chosen, because they do not fit in memory.
+        checked: Number of prompts whose answers are checked; 0 if unknown.
+        report: The SHA-256 of the report that the command wrote; empty without a report.
+    """
+
+    reference: str
+    margin: float
+    memory: tuple[EstimatedMemory, ...] = ()
+    left_out: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
+    checked: int = 0
+    report: str = ""
 
 
 _PLAIN = ("number", "id", "name", "fingerprint", "schedule", "repetitions", "prompts", "created")
@@ -217,13 +246,14 @@ _UNFINISHED = f"""
 """  # noqa: S608 (the names of columns)
 # To count the cells, this counts the rows whose key is 0 (a cell's first result) or NULL (a cell without results).
 _COUNTS = f"""
-    SELECT engine_index, state, sum(place IS NULL OR place = 0),
+    SELECT engine_index, sum(ifnull(place, 0) = 0), sum(ifnull(place, 0) = 0 AND state = 'failed'),
       sum(passed IS 1), sum(passed IS 0), sum(place IS NOT NULL AND passed IS NULL)
     FROM (
       SELECT engine_index, state, result.key AS place, {_FIELD.format("passed")} AS passed
       FROM cell JOIN run ON run.id = run_id LEFT JOIN {_RESULTS}
       WHERE experiment_id = {_ID} AND (? IS NULL OR prompt_index IN (SELECT value FROM json_each(?)))
-    ) GROUP BY engine_index, state
+        AND state IN (SELECT value FROM json_each(?))
+    ) GROUP BY engine_index
 """  # noqa: S608 (the names of columns)
 
 
@@ -235,7 +265,7 @@ class Experiments:
 
     def create(
         self,
-        experiment: experiment_records.Experiment,
+        experiment: Experiment,
         prompts: Iterable[tuple[int, Json]],
         *,
         fresh: bool = True,
@@ -279,19 +309,19 @@ class Experiments:
                 "UPDATE experiment SET owner_id = ? WHERE number = ?", self._database.owner_id, number
             )
 
-    def find(self, fingerprint: str) -> experiment_records.Experiment | None:
+    def find(self, fingerprint: str) -> Experiment | None:
         rows = self._database.rows(
             f"{_EXPERIMENT} WHERE fingerprint = ? ORDER BY number DESC LIMIT 1", fingerprint
         )
         return _experiment(rows[0]) if rows else None
 
-    def get(self, number: int) -> experiment_records.Experiment:
+    def get(self, number: int) -> Experiment:
         rows = self._database.rows(f"{_EXPERIMENT} WHERE number = ?", number)
         if not rows:
             raise InputError(f"There is no experiment e{number}.", hint=self.newest())
         return _experiment(rows[0])
 
-    def all(self) -> tuple[experiment_records.Experiment, ...]:
+    def all(self) -> tuple[Experiment, ...]:
         """Return all experiments, newest first; an experiment whose record is damaged has no engines."""
         return tuple(map(_listed, self._database.rows(f"{_EXPERIMENT} ORDER BY number DESC")))
 
@@ -329,15 +359,19 @@ class Experiments:
             return tuple((at, None if content is None else object_in(content)) for at, content in rows)
 
     def counts(
-        self, number: int, prompts: Iterable[int] | None = None
-    ) -> tuple[experiment_records.RunCount, ...]:
-        """Count the saved runs of these prompts (None: of all prompts), and the results of their assertions."""
+        self,
+        number: int,
+        prompts: Iterable[int] | None = None,
+        *,
+        finished: Sequence[str] = ("done", "failed"),
+    ) -> dict[int, tuple[int, ...]]:
+        """Count, by the index of the engine, the saved runs of these prompts (None: of all) in a `finished` state, the
+        failed ones, and the assertions that passed, failed, and gave no verdict."""
         chosen = None if prompts is None else json.dumps(sorted(prompts))
-        return tuple(
-            experiment_records.RunCount(*row) for row in self._database.rows(_COUNTS, number, chosen, chosen)
-        )
+        rows = self._database.rows(_COUNTS, number, chosen, chosen, json.dumps([*finished]))
+        return {index: tuple(counts) for index, *counts in rows}
 
-    def last_loaded(self, number: int, engine: int) -> experiment_records.ExperimentRun | None:
+    def last_loaded(self, number: int, engine: int) -> ExperimentRun | None:
         """Return the engine's last run whose manifest describes the loaded model; None without such a run."""
         which = "engine_index = ? AND json_type(iif(json_valid(data), data, '{}'), '$.loaded') = 'object'"
         return next(self._runs(which, number, engine, limit=1, order=_LAST_FIRST), None)
@@ -350,14 +384,14 @@ class Experiments:
         )
         return tuple(judges for (judges,) in rows)
 
-    def choice(self, number: int) -> experiment_records.SavedChoice | None:
+    def choice(self, number: int) -> SavedChoice | None:
         sql = f"SELECT asked FROM choice WHERE experiment_id = {_ID}"  # noqa: S608 (the names of columns)
         for (asked,) in self._database.rows(sql, number):
             with contextlib.suppress(*DAMAGED):
-                return from_json(experiment_records.SavedChoice, object_in(asked))
+                return from_json(SavedChoice, object_in(asked))
         return None
 
-    def save_choice(self, number: int, choice: experiment_records.SavedChoice) -> None:
+    def save_choice(self, number: int, choice: SavedChoice) -> None:
         self._database.run(
             f"INSERT OR REPLACE INTO choice (experiment_id, asked) VALUES ({_ID}, ?)",  # noqa: S608 (the names of columns)
             number,
@@ -386,10 +420,10 @@ class Experiments:
     def save(
         self,
         number: int,
-        key: experiment_records.RunKey,
+        key: RunKey,
         result: RunResult,
         assertions: Sequence[Json] = (),
-        digests: experiment_records.Digests | None = None,
+        digests: Digests | None = None,
     ) -> int:
         """Write an ended run in place of one with the same key, and return its number. Writing it again changes
         nothing. With `digests`, `known` finds it for other experiments."""
@@ -407,16 +441,17 @@ class Experiments:
     def known(
         self,
         number: int,
-        wanted: Mapping[experiment_records.RunKey, experiment_records.Digests],
+        wanted: Mapping[RunKey, Digests],
         since: float,
-    ) -> list[experiment_records.KnownRun]:
-        """Return finished runs of other experiments since a time that can serve as the wanted runs, with their keys."""
+    ) -> dict[RunKey, tuple[str, Sequence[Json], RunResult | None]]:
+        """Return finished runs of other experiments since a time that can serve as the wanted runs: their ids, the
+        results of their assertions, and their own results if the assertions differ and must be checked again."""
         found: dict[str, list[tuple[Row, str, str]]] = {}
         asked = json.dumps(sorted({digests.asked for digests in wanted.values()}))
         for digest, checked, assertions, *columns in self._database.rows(_KNOWN, asked, since, number):
             found.setdefault(digest, []).append((tuple(columns), checked, assertions))
         taken: set[str] = set()
-        answers = []
+        answers: dict[RunKey, tuple[str, Sequence[Json], RunResult | None]] = {}
         for key, digests in wanted.items():
             able = [row for row in found.get(digests.asked, ()) if row[0][0] not in taken]
             if not able:
@@ -425,24 +460,27 @@ class Experiments:
             taken.add(row[0])
             with contextlib.suppress(*DAMAGED):
                 result = None if checked == digests.checked else result_of(row)
-                answers.append(
-                    experiment_records.KnownRun(key, digests, result, row[0], tuple(list_in(assertions)))
-                )
+                answers[key] = str(row[0]), list_in(assertions), result
         return answers
 
-    def use_known(self, number: int, runs: Iterable[experiment_records.KnownRun]) -> None:
-        """Take over runs of other experiments into this experiment, with the results of their assertions."""
+    def use_known(
+        self,
+        number: int,
+        runs: Mapping[RunKey, tuple[str, Sequence[Json]]],
+        digests: Mapping[RunKey, Digests],
+    ) -> None:
+        """Take over runs of other experiments into this experiment: their ids, and the results of their assertions."""
         with self._database.transaction():
-            for run in runs:
-                self._put(number, run.key, run.run_id, run.assertions, run.digests)
+            for key, (run_id, assertions) in runs.items():
+                self._put(number, key, run_id, assertions, digests[key])
 
     def _put(
         self,
         number: int,
-        key: experiment_records.RunKey,
+        key: RunKey,
         run_id: str,
         assertions: Sequence[Json],
-        digests: experiment_records.Digests | None,
+        digests: Digests | None,
     ) -> int:
         """Give a saved run this key in the experiment, in place of an earlier run. Must be called in a transaction."""
         self._database.run(
@@ -464,7 +502,7 @@ class Experiments:
             for judge in judges:
                 save_run(self._database, judge, purpose="judge", about_id=run_id)
 
-    def states(self, number: int, first: int, last: int) -> Mapping[experiment_records.RunKey, str]:
+    def states(self, number: int, first: int, last: int) -> Mapping[RunKey, str]:
         rows = self._database.rows(
             f"SELECT {_KEY}, state FROM cell JOIN run ON run.id = run_id"  # noqa: S608 (the names of columns)
             f" WHERE experiment_id = {_ID} AND prompt_index BETWEEN ? AND ?",
@@ -472,21 +510,19 @@ class Experiments:
             first,
             last,
         )
-        return {experiment_records.RunKey(*key): state for *key, state in rows}
+        return {RunKey(*key): state for *key, state in rows}
 
-    def runs(
-        self, number: int, *, after: experiment_records.RunKey | None = None, limit: int = -1
-    ) -> Iterator[experiment_records.ExperimentRun]:
+    def runs(self, number: int, *, after: RunKey | None = None, limit: int = -1) -> Iterator[ExperimentRun]:
         """Yield up to `limit` saved runs with keys greater than `after`, in the order of their keys. -1 is no limit."""
         return self._runs(f"({_KEY}) > (?, ?, ?)", number, *(after or (-1, -1, -1)), limit=limit)
 
-    def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[experiment_records.ExperimentRun]:
+    def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[ExperimentRun]:
         return self._runs("prompt_index = ?", number, prompt_index)
 
-    def run_at(self, number: int, key: experiment_records.RunKey) -> experiment_records.ExperimentRun | None:
+    def run_at(self, number: int, key: RunKey) -> ExperimentRun | None:
         return next(self._runs(f"({_KEY}) = (?, ?, ?)", number, *key), None)
 
-    def run(self, number: int, run: int) -> experiment_records.ExperimentRun:
+    def run(self, number: int, run: int) -> ExperimentRun:
         """Return the run with the number `run`. Raises InputError if the run does not exist."""
         for found in self._runs("cell.number = ?", number, run):
             return found
@@ -494,15 +530,15 @@ class Experiments:
 
     def _runs(
         self, which: str, number: int, *values: object, limit: int = -1, order: str = _KEY
-    ) -> Iterator[experiment_records.ExperimentRun]:
+    ) -> Iterator[ExperimentRun]:
         """Yield the saved runs of an experiment that fulfil the condition `which`, ordered by their keys or by `order`."""
         sql = f"{_CELL} WHERE experiment_id = {_ID} AND {which} ORDER BY {order} LIMIT ?"
         for cell, prompt, engine, repetition, assertions, *columns in self._database.stream(
             sql, number, *values, limit
         ):
             with decoding(f"The run e{number}/{cell}"):
-                run = experiment_records.ExperimentRun(
-                    key=experiment_records.RunKey(prompt, engine, repetition),
+                run = ExperimentRun(
+                    key=RunKey(prompt, engine, repetition),
                     number=cell,
                     result=result_of(tuple(columns)),
                     assertions=tuple(list_in(assertions)),
@@ -510,17 +546,17 @@ class Experiments:
             yield run
 
 
-def _listed(row: Row) -> experiment_records.Experiment:
+def _listed(row: Row) -> Experiment:
     *plain, _engines, _machine, done, failed = row
     with contextlib.suppress(StoreError):
         return _experiment(row)
     return _experiment((*plain, "[]", "{}", done, failed))
 
 
-def _experiment(row: Row) -> experiment_records.Experiment:
+def _experiment(row: Row) -> Experiment:
     *columns, engines, machine, done, failed = row
     with decoding(f"Experiment e{columns[0]}"):
-        return experiment_records.Experiment(
+        return Experiment(
             **dict(zip(_PLAIN, columns, strict=True)),
             engines=tuple(from_json(EngineDefinition, engine) for engine in list_in(engines)),
             machine=object_in(machine),

@@ -10,7 +10,6 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from paragone_workbench.store import database
 from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class History:
 
     def call(self, call: Callable[[Store], T], *, busy_s: float | None = None) -> Awaitable[T]:
         """Execute a call in the thread. While another program keeps the file locked, it waits for `busy_s` seconds,
-        by default `database.BUSY_S`."""
+        by default `BUSY_S` of the database."""
         if self._is_closing:
             raise StoreError("The history is closed.")
         result: Future[T] = Future()
@@ -73,7 +72,7 @@ class History:
             if not result.set_running_or_notify_cancel():  # the caller has cancelled the call
                 return
             try:
-                store.wait_for_locks(database.BUSY_S if busy_s is None else busy_s)
+                store.wait_for_locks(busy_s)
                 result.set_result(call(store))
             except BaseException as error:  # noqa: BLE001 (the error is raised in the caller, on the event loop)
                 result.set_exception(error)

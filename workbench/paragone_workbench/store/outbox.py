@@ -7,7 +7,6 @@ import base64
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -116,19 +115,9 @@ def title_of(text: str) -> str:
     return shortened(line, _TITLE)
 
 
-@dataclass(slots=True, eq=False)
-class FollowedRun:
-    lane: LaneRecord
-    text: int = 0
-    """Number of characters of the answer that have been saved."""
-    thinking: int = 0
-    settings: RunSettings | None = None
-    """The settings that the history has, or that wait to be saved."""
-
-
-def _text_write(run: Run, followed: FollowedRun) -> Write:
-    text, thinking = run.text[followed.text :], run.thinking[followed.thinking :]
-    row = followed.text + followed.thinking, clean(text), clean(thinking), run.id
+def _text_write(run: Run, saved: tuple[int, int]) -> Write:
+    text, thinking = run.text[saved[0] :], run.thinking[saved[1] :]
+    row = sum(saved), clean(text), clean(thinking), run.id
     return lambda database, _: database.run(_TEXT, *row)
 
 
@@ -143,7 +132,12 @@ class Outbox:
         self.waiting: list[asyncio.Future[StoreError | None]] = []
         """One future for each caller that waits for a save."""
         self.items: dict[RecordKey, Write] = {}
-        self.runs: dict[Run, FollowedRun] = {}
+        self.runs: dict[Run, LaneRecord] = {}
+        """The runs that are followed, with their lanes."""
+        self._lengths: dict[Run, tuple[int, int]] = {}
+        """How many characters of the answer and the thinking of followed runs have been saved."""
+        self._known: dict[Run, tuple[RunSettings | None, int]] = {}
+        """The settings, and the number of warnings, of followed runs that are saved or wait to be saved."""
         self.lanes: dict[LaneRecord, None] = {}
         self._saved = {*saved}
 
@@ -174,7 +168,7 @@ class Outbox:
     def put_lane(self, lane: LaneRecord) -> None:
         """Save a lane, but not a new one that is closed without a run. A head that has not started is ignored."""
         self.lanes[lane] = None
-        is_used = lane.id in self._saved or any(followed.lane is lane for followed in self.runs.values())
+        is_used = lane.id in self._saved or any(other is lane for other in self.runs.values())
         if lane.closed and not is_used:
             self.items.pop(("lane", lane.id), None)
             self.items.pop(("head", lane.id), None)
@@ -192,9 +186,9 @@ class Outbox:
     def put_run(self, run: Run) -> None:
         """Save a followed run that is new, has ended, or has changed in more than the text."""
         assert run.prompt is not None  # others are not followed
-        followed, is_new = self.runs[run], not self.has(run)
+        lane, is_new = self.runs[run], not self.has(run)
         own_id, result = self.conversation.id, run.result
-        turn = run.id, run.prompt.id, followed.lane.id, self._nearest(run.continues)
+        turn = run.id, run.prompt.id, lane.id, self._nearest(run.continues)
 
         def write(database: Database, owner_id: int) -> int:
             from paragone_workbench.store.runs import save_run  # not needed at start
@@ -206,13 +200,17 @@ class Outbox:
             return number
 
         self.items["run", run.id] = write
-        if is_new and followed.lane.head is run:
-            self.put_lane(followed.lane)
-        followed.settings = run.settings
+        if is_new and lane.head is run:
+            self.put_lane(lane)
+        self._known[run] = run.settings, len(run.cautions)
+
+    def has_changed(self, run: Run) -> bool:
+        """Return whether a followed run is new, or has changed in more than the text since `put_run`."""
+        return self._known.get(run) != (run.settings, len(run.cautions))
 
     def drop_run(self, run: Run) -> None:
         """Forget a run that has ended without a start."""
-        self.put_lane(self.runs.pop(run).lane)
+        self.put_lane(self.runs.pop(run))
 
     def put_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
         own_id = self.conversation.id
@@ -241,10 +239,10 @@ class Outbox:
         first = begin(self.conversation, is_saved=self.conversation.number is not None)
         writes: dict[RecordKey, Write] = {("conversation", self.conversation.id): first, **self.items}
         lengths: dict[Run, tuple[int, int]] = {}
-        for run, followed in self.runs.items():
+        for run in self.runs:
             if run.state == "running" and self._new_text(run):
                 lengths[run] = len(run.text), len(run.thinking)
-                writes["text", run.id] = _text_write(run, followed)
+                writes["text", run.id] = _text_write(run, self._lengths.get(run, (0, 0)))
         return writes, lengths
 
     def committed(
@@ -259,11 +257,13 @@ class Outbox:
         for key, write in writes.items():
             if self.items.get(key) is write:
                 del self.items[key]
-        for run, followed in [*self.runs.items()]:
-            followed.text, followed.thinking = lengths.get(run, (followed.text, followed.thinking))
+        self._lengths.update(lengths)
+        for run in [*self.runs]:
             run.number = numbers.get(("run", run.id), run.number)
             if run.state != "running" and run.number is not None and ("run", run.id) not in self.items:
                 del self.runs[run]
+                self._known.pop(run, None)
+                self._lengths.pop(run, None)
 
     def wake(self, waiting: list[asyncio.Future[StoreError | None]]) -> None:
         """Tell callers that wait for a save how the save ended."""
@@ -301,8 +301,7 @@ class Outbox:
 
     def _new_text(self, run: Run) -> int:
         """Return the number of unsaved characters of a run's answer and thinking; 0 before its start."""
-        followed = self.runs[run]
-        return run.length - followed.text - followed.thinking if self.has(run) else 0
+        return run.length - sum(self._lengths.get(run, (0, 0))) if self.has(run) else 0
 
     def _nearest(self, run: Run | None) -> str | None:
         """Return the id of the first run that the history will have, from `run` back along the path; else None."""
@@ -314,7 +313,7 @@ class Outbox:
 def whole_writes(saved: SavedConversation, known: Collection[str] = ()) -> dict[RecordKey, Write]:
     """Return the writes of a whole conversation, except for the prompts, lanes and runs whose ids are `known`."""
     outbox = Outbox(saved.conversation, known)
-    outbox.runs = {run: FollowedRun(lane) for lane in saved.lanes for run in lane.runs}
+    outbox.runs = {run: lane for lane in saved.lanes for run in lane.runs}
     lanes = [lane for lane in saved.lanes if lane.id not in known]
     for prompt in saved.conversation.prompts:
         if prompt.id not in known:

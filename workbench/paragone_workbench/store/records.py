@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from paragone import Image
-    from paragone_workbench.conversation.attachments import AttachedFile
-    from paragone_workbench.conversation.tree import Conversation, Prompt
+    from paragone_workbench.conversation.tree import AttachedFile, Conversation, Prompt
     from paragone_workbench.runs.run import Run
 
 
@@ -77,19 +76,16 @@ def tag_name(text: str) -> str:
 
 def _period(text: str) -> tuple[float, float]:
     """Return the beginning and the end of a day, a month or a year in local time, in seconds since 1970."""
-    found = _DATE.fullmatch(text)
     try:
-        if found is None:
+        if (found := _DATE.fullmatch(text)) is None:
             raise ValueError(text)
-        year, month, day = (int(part) if part else None for part in found.groups())
-        assert year is not None
-        begin = datetime(year, 1 if month is None else month, 1 if day is None else day)
-        if day is not None:
+        year, month, day = (int(part or 0) for part in found.groups())
+        begin = datetime(year, 1 if found[2] is None else month, 1 if found[3] is None else day)
+        if found[3] is not None:
             end = datetime.fromordinal(begin.toordinal() + 1)
-        elif month is not None:
-            end = datetime(year + month // 12, month % 12 + 1, 1)
         else:
-            end = datetime(year + 1, 1, 1)
+            months = 12 * year + (begin.month if found[2] is not None else 12)  # since the year 0
+            end = datetime(months // 12, months % 12 + 1, 1)
         return begin.timestamp(), end.timestamp()
     except (ValueError, OverflowError) as error:
         raise InputError(

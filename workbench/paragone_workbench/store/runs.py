@@ -13,28 +13,7 @@ from paragone.texts import without_keys
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.runs.result import MOST_TOKENS, Costs, RunResult
-from paragone_workbench.store.database import Database, Row, clean
-
-
-def object_in(text: str) -> dict[str, Json]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise TypeError("not an object")
-    return value
-
-
-def text_in(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value
-
-
-def list_in(text: str) -> list[Json]:
-    value = json.loads(text)
-    if not isinstance(value, list):
-        raise TypeError("not a list")
-    return value
-
+from paragone_workbench.store.database import Database, Row, clean, object_in
 
 _LINE = 200
 """Number of tokens of a line: a call of the JSON encoder or decoder blocks all other threads, so each must be short."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.outbox import FollowedRun, Outbox, RecordKey, Write, begin
+from paragone_workbench.store.outbox import Outbox, RecordKey, Write, begin
 from paragone_workbench.store.records import NO_DRAFT
 
 if TYPE_CHECKING:
-    from paragone import Caution, Channel, ParagoneError
+    from paragone import ParagoneError
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.history import History
@@ -24,21 +24,10 @@ if TYPE_CHECKING:
     from paragone_workbench.store.store import Store
 
 
-FIRST_S = 0.2
-"""Seconds from a failed attempt to the next one; doubled after each further failure, up to `LONGEST_S`."""
-LONGEST_S = 5.0
+RETRY_S = 1.0
+"""Seconds from a failed attempt to the next one."""
 BUSY_S = 1.0
 """Seconds that a save waits for a lock; short, so that the user is told, and other calls are executed in between."""
-
-
-def pauses() -> Iterator[float]:
-    """Yield the seconds to wait after each failed attempt in a row."""
-    pause = FIRST_S
-    while True:
-        yield pause
-        pause = min(2 * pause, LONGEST_S)
-
-
 EVERY_S = 0.4
 """Seconds to collect text before a save. A kill loses at most 0.5 s of text, including the time of the save."""
 CLOSE_S = 4.0
@@ -64,6 +53,7 @@ class Recorder:
         self.read_draft: Callable[[], DraftRecord] = lambda: NO_DRAFT
         """Returns the prompt that is written and not sent, which is saved together with each prompt that is sent."""
         self.saved_draft = NO_DRAFT
+        self._took_draft = self._draft_changed = False
         self._changes: Counter[int | None] = Counter()
         """The number of changes of each conversation, by the conversation's number."""
         self._on_problem = on_problem
@@ -149,7 +139,6 @@ class Recorder:
             return
         for outbox in self._outboxes.values():
             for run in outbox.runs:
-                run.unsubscribe(self)
                 if outbox.has(run):
                     outbox.put_run(run)
         self._begin()
@@ -183,26 +172,29 @@ class Recorder:
 
     def _begin(self) -> None:
         is_saving = self._saving is not None and not self._saving.done()
-        if self.history is not None and not is_saving and not self._closing.is_set() and self._due():
+        is_due = self._due() or self._draft_is_due
+        if self.history is not None and not is_saving and not self._closing.is_set() and is_due:
             self._saving = asyncio.create_task(self._save(self.history))
 
     def _due(self) -> list[Outbox]:
         return [outbox for outbox in self._outboxes.values() if outbox.is_due and not outbox.is_given_up]
 
     async def _save(self, history: History) -> None:
-        waits = pauses()
-        while due := self._due():
+        while (due := self._due()) or self._draft_is_due:
             if not self._closing.is_set() and all(outbox.problem is None for outbox in due):
                 await _wait(self._urgent, EVERY_S)
             self._urgent.clear()
+            has_failed = False
             for outbox in self._due():
                 await self._save_one(history, outbox)
-                if outbox.problem is not None and not outbox.is_given_up:
-                    if not await self._pause(next(waits)):
-                        return
+                if has_failed := outbox.problem is not None and not outbox.is_given_up:
                     break
-            else:
-                waits = pauses()
+            if self._draft_is_due and not (has_failed or self.has_sent):
+                problem = await self._save_draft(history)
+                self._draft_changed = problem is None or problem.can_pass
+                has_failed = problem is not None and problem.can_pass
+            if has_failed and not await self._pause():
+                return
 
     async def _save_one(self, history: History, outbox: Outbox) -> None:
         """Write all that an outbox has in one transaction, and delete from it what is committed."""
@@ -235,12 +227,12 @@ class Recorder:
             if outbox.problem is not None or not outbox.is_due:
                 outbox.wake(outbox.waiting)
 
-    async def _pause(self, seconds: float) -> bool:
-        """Wait before another attempt; only briefly if `close` was called. Returns False if no time is left for the attempt."""
+    async def _pause(self) -> bool:
+        """Wait before another attempt. Returns False if `close` was called, and no time is left for the attempt."""
         if self._closing.is_set():
-            await asyncio.sleep(min(seconds, LAST_TRY_S))
+            await asyncio.sleep(RETRY_S)
         else:
-            await _wait(self._closing, seconds)
+            await _wait(self._closing, RETRY_S)
         return not (self._closing.is_set() and asyncio.get_running_loop().time() > self._last_try)
 
     def _failed(self, outbox: Outbox, error: StoreError) -> None:
@@ -250,8 +242,6 @@ class Recorder:
         # so that the other conversations are saved first
         self._outboxes[outbox.conversation.id] = self._outboxes.pop(outbox.conversation.id)
         if isinstance(error, ConversationDeleted):
-            for run in outbox.runs:
-                run.unsubscribe(self)
             outbox.clear()
         if not is_known:
             _call(partial(self._on_problem, error))
@@ -263,6 +253,50 @@ class Recorder:
             self._outboxes.pop(outbox.conversation.id, None)
             if outbox.problem is not None:
                 _call(self._on_changed)
+
+    # The draft
+
+    @property
+    def _draft_is_due(self) -> bool:
+        is_kept = self._draft_changed and not self._closing.is_set()
+        return is_kept and self.read_draft() != self.saved_draft
+
+    async def take_draft(self) -> DraftRecord | None:
+        """Keep this instance's draft in the history from now on. Returns the draft that an ended instance left, or None.
+        Raises StoreError."""
+        assert self.history is not None
+        try:
+            left = await self.history.call(lambda store: store.take_draft())
+        finally:
+            self._took_draft = True
+        if left is not None:
+            self.saved_draft = left
+        else:
+            self.draft_changed()
+        return left
+
+    def draft_changed(self) -> None:
+        """Save the draft, once that of an ended instance is taken."""
+        if self._took_draft:
+            self._draft_changed = True
+            self._begin()
+
+    async def save_draft_now(self) -> StoreError | None:
+        """Save the draft immediately. Returns an error if it cannot be saved, for example without a history; else None."""
+        has_draft = bool(self.read_draft().text)
+        if self.history is None:
+            return StoreError("The history is not open.") if has_draft else None
+        # also a saved draft, since another instance may have replaced it
+        return await self._save_draft(self.history) if has_draft or self.saved_draft.text else None
+
+    async def _save_draft(self, history: History) -> StoreError | None:
+        draft = self.read_draft()
+        try:
+            await history.call(lambda store: store.keep_draft(draft), busy_s=BUSY_S)
+        except StoreError as error:
+            return error
+        self.saved_draft = draft
+        return None
 
     # Changes
 
@@ -288,13 +322,10 @@ class Recorder:
         outbox = self._of(conversation)
         if outbox is None or run.prompt is None:
             return
-        outbox.runs[run] = FollowedRun(lane)
+        outbox.runs[run] = lane
         self.lane_changed(conversation, lane)
-        run.subscribe(self)
-        if run.phase == "ended":
-            self.run_ended(run)
-        elif run.phase != "waiting":
-            self.run_started(run)
+        run.watchers.append(self._run_changed)
+        self._run_changed(run)
 
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
         """Prepare to continue a conversation from the history, and save the time at which the conversation was opened."""
@@ -329,38 +360,18 @@ class Recorder:
                     can_pass=True,
                 )
 
-    # Events of the runs
-
-    def _outbox_with(self, run: Run) -> Outbox:
-        return next(outbox for outbox in self._outboxes.values() if run in outbox.runs)
-
-    def run_started(self, run: Run) -> None:
-        outbox = self._outbox_with(run)
-        outbox.put_run(run)
-        self._put(outbox)
-
-    def run_changed(self, run: Run) -> None:
-        """Save the settings in force once the engine has reported these settings."""
-        outbox = self._outbox_with(run)
-        if outbox.has(run) and outbox.runs[run].settings is not run.settings:
-            self.run_started(run)
-
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        self._put(self._outbox_with(run))
-
-    def cautioned(self, run: Run, caution: Caution) -> None:
-        if self._outbox_with(run).has(run):
-            self.run_started(run)
-
-    def run_ended(self, run: Run) -> None:
-        """Save the result. Of the runs that never started, only failed ones are saved."""
-        run.unsubscribe(self)
-        outbox = self._outbox_with(run)
-        if run.state == "failed" or run.result.manifest or outbox.has(run):
-            outbox.put_run(run)
-        else:
+    def _run_changed(self, run: Run) -> None:
+        """Save a run that has begun, what changes in it, and its result. Of the runs that never began, only failed ones
+        are saved."""
+        outbox = next((outbox for outbox in self._outboxes.values() if run in outbox.runs), None)
+        if run.phase == "waiting" or outbox is None or self._closing.is_set():
+            return
+        is_over = run.phase == "ended"
+        if is_over and run.state != "failed" and not run.result.manifest and not outbox.has(run):
             outbox.drop_run(run)
-        self._put(outbox, urgent=True)
+        elif is_over or outbox.has_changed(run):
+            outbox.put_run(run)
+        self._put(outbox, urgent=is_over)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -374,69 +385,6 @@ def _call(callback: Callable[[], None]) -> None:
         callback()
     except Exception as error:  # noqa: BLE001 (the error is reported)
         report("A callback of the recorder failed.", error)
-
-
-class DraftSaving:
-    """Keeps this instance's draft in the history. The recorder saves what remains of it with each prompt that is sent."""
-
-    def __init__(self, read: Callable[[], DraftRecord], recorder: Recorder) -> None:
-        self._read = read
-        self._recorder = recorder
-        recorder.read_draft = read
-        self._history: History | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self, history: History) -> DraftRecord | None:
-        """Save the draft in this history from now on. Returns the draft that an ended instance left, or None. Raises
-        StoreError."""
-        try:
-            left = await history.call(lambda store: store.take_draft())
-        finally:
-            self._history = history
-        if left is not None:
-            self._recorder.saved_draft = left
-        elif self._read().text:
-            self.changed()
-        return left
-
-    def changed(self) -> None:
-        if self._history is not None and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._save(self._history))
-
-    async def save_now(self, history: History | None) -> StoreError | None:
-        """Save the draft immediately. Returns an error if it cannot be saved, for example without a history; else None."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        has_draft = bool(self._read().text)
-        if history is None:
-            return StoreError("The history is not open.") if has_draft else None
-        # also a saved draft, since another instance may have replaced it
-        return await self._write(history) if has_draft or self._recorder.saved_draft.text else None
-
-    async def _save(self, history: History) -> None:
-        waits = pauses()
-        while (draft := self._read()) != self._recorder.saved_draft:
-            if draft.text or self._recorder.has_sent:
-                await asyncio.sleep(EVERY_S)
-            if self._recorder.has_sent:
-                continue
-            problem = await self._write(history)
-            if problem is None:
-                waits = pauses()
-            elif problem.can_pass:
-                await asyncio.sleep(next(waits))
-            else:
-                return
-
-    async def _write(self, history: History) -> StoreError | None:
-        draft = self._read()
-        try:
-            await history.call(lambda store: store.keep_draft(draft), busy_s=BUSY_S)
-        except StoreError as error:
-            return error
-        self._recorder.saved_draft = draft
-        return None
 
 
 _WHOLE_BUSY_S = 60.0

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -50,10 +50,8 @@ def _dates(query: Query, last: str, first: str) -> Iterator[Condition]:
 
 def fitting_run(query: Query) -> Condition:
     """Return the condition of the runs that fit the engines and models of a query. The condition names the table `run`."""
-    columns = [("run.engine", part) for part in query.engines] + [
-        ("run.model", part) for part in query.models
-    ]
-    return all_of(*[Condition(_like(column), (_containing(part),)) for column, part in columns])
+    parts = [("run.engine", part) for part in query.engines] + [("run.model", part) for part in query.models]
+    return all_of(*[_like(column, map(_escaped, part)) for column, part in parts])
 
 
 def fitting_experiment_run(query: Query) -> Condition:
@@ -69,7 +67,7 @@ def fitting_text(column: str, word: str) -> Condition:
     letters = (
         _escaped(letter) if exact else "_" for letter, exact in zip(word[:_LONGEST], is_exact, strict=False)
     )
-    return Condition(_like(column), (f"%{''.join(letters)}%",))
+    return _like(column, letters)
 
 
 def all_of(*parts: Condition) -> Condition:
@@ -77,20 +75,13 @@ def all_of(*parts: Condition) -> Condition:
     return Condition(sql, tuple(value for part in parts for value in part.values))
 
 
-def either(one: Condition, other: Condition) -> Condition:
-    return Condition(f"(({one.sql}) OR ({other.sql}))", one.values + other.values)
-
-
 def phrase(word: str) -> str:
     return '"' + word.replace('"', '""') + '"'
 
 
-def _like(column: str) -> str:
-    return f"{column} LIKE ? ESCAPE '\\'"
-
-
-def _containing(part: str) -> str:
-    return f"%{''.join(map(_escaped, part))}%"
+def _like(column: str, letters: Iterable[str]) -> Condition:
+    """Return the condition of the columns that contain these letters, some of them escaped."""
+    return Condition(f"{column} LIKE ? ESCAPE '\\'", (f"%{''.join(letters)}%",))
 
 
 def _escaped(letter: str) -> str:
@@ -140,7 +131,8 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
         turns = all_of(_OF_CONVERSATION, fitting_tags_and_dates(query))
         cells = all_of(_OF_EXPERIMENT, fitting_experiment_run(query))
         texts = found(_PROMPTS, "prompt", "text", conversation)
-        texts += found(_ANSWERS, "run", "text", all_of(fitting_run(query), either(turns, cells)))
+        either = Condition(f"(({turns.sql}) OR ({cells.sql}))", turns.values + cells.values)
+        texts += found(_ANSWERS, "run", "text", all_of(fitting_run(query), either))
         elsewhere = {hit.conversation for hit in texts}
         hits = [hit for hit in hits if hit.conversation not in elsewhere]
         hits += texts

@@ -19,14 +19,14 @@ from paragone.texts import counted, size_text
 from paragone.threads import in_daemon_thread
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.fields import is_editable, size_of
-from paragone_workbench.conversation.attachments import looks_like_path, mentions
+from paragone_workbench.conversation.tree import looks_like_path, mentions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from paragone import Image
     from paragone_tui.commands import Program
-    from paragone_workbench.conversation import attached_files, attachments, tree
+    from paragone_workbench.conversation import attached_files, tree
 
 
 _MOST_LINES = 10
@@ -229,7 +229,7 @@ class Draft:
     typed: str = ""
     """The text in the field, with a mark in place of each folded pasted text."""
     pasted: PastedTexts
-    files: tuple[attachments.AttachedFile, ...] = ()
+    files: tuple[tree.AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
 
     @property
@@ -239,7 +239,7 @@ class Draft:
 
 @dataclass(slots=True, kw_only=True)
 class _Named:
-    files: tuple[attachments.AttachedFile, ...] = ()
+    files: tuple[tree.AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     state: attached_files.FileState = ()
     """The state of the files when they were read; empty until then, and if nothing is attached."""
@@ -259,13 +259,13 @@ class Attachments:
 
     program: Program
     on_change: Callable[[], None]
-    files: tuple[attachments.AttachedFile, ...] = ()
+    files: tuple[tree.AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     _named: dict[str, _Named] = field(default_factory=dict)
     _is_awaited: bool = False
     """Whether `settle` is waiting for the files, before the prompt is sent."""
 
-    def take_over(self, files: tuple[attachments.AttachedFile, ...], images: tuple[Image, ...]) -> None:
+    def take_over(self, files: tuple[tree.AttachedFile, ...], images: tuple[Image, ...]) -> None:
         self.files, self.images = files, images
         self.on_change()
 
@@ -291,7 +291,7 @@ class Attachments:
             self.images = self.images[:-1]
         self.on_change()
 
-    def of(self, text: str) -> tuple[tuple[attachments.AttachedFile, ...], tuple[Image, ...]]:
+    def of(self, text: str) -> tuple[tuple[tree.AttachedFile, ...], tuple[Image, ...]]:
         """Return the files and images of a prompt with this text. Mentioned files replace files of the same name."""
         named = self._mentioned(text)
         files = [file for one in named for file in one.files]

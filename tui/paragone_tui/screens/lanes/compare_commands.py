@@ -68,7 +68,7 @@ def fidelity(screen: LanesScreen) -> None:
     if reference is None or len(session.lanes) < 2:
         screen.say(f"There is nothing to compare with; {screen.key_of('add-lane')} adds a lane.")
         return
-    if session.pool.scheduler.opens_engines:
+    if session.pool.opens_engines:
         screen.say(
             "The comparison needs all engines in memory, but here only one engine is in memory at a time."
         )

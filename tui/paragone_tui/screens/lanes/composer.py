@@ -17,8 +17,7 @@ from paragone_tui.screens.lanes.attachments import Attachments, Completion, Draf
 from paragone_tui.terminal.cells import shortened
 from paragone_tui.terminal.text import bar, one_line, visible
 from paragone_tui.widgets.fields import TextField, is_editable
-from paragone_workbench.conversation.attachments import mention_at, mentions, written
-from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.conversation.tree import Prompt, mention_at, mentions, written
 from paragone_workbench.store.records import NO_DRAFT, DraftRecord
 
 if TYPE_CHECKING:

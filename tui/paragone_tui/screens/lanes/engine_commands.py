@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.settings import Carried
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import DraftRecord, Hit
-    from paragone_workbench.store.saving import DraftSaving
 
 
 @on_current_lane
@@ -289,11 +288,9 @@ async def resume_last(screen: LanesScreen, *, may_resume: bool) -> None:
         )
 
 
-async def restore_draft(screen: LanesScreen, drafts: DraftSaving) -> DraftRecord | None:
+async def restore_draft(screen: LanesScreen) -> DraftRecord | None:
     """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt, if any."""
-    history = screen.history.history
-    assert history is not None  # the caller waits until the history is open
-    if (draft := await drafts.open(history)) is not None:
+    if (draft := await screen.session.recorder.take_draft()) is not None:
         screen.composer.restore(draft)
     return draft
 

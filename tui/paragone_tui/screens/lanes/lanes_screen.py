@@ -24,7 +24,6 @@ from paragone_tui.widgets.modal import hints
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.records import QueuedPrompt
-from paragone_workbench.store.saving import DraftSaving
 
 if TYPE_CHECKING:
     from textual.notifications import Notification
@@ -146,7 +145,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.markdown = program.ui.markdown
         self._commands = program.lane_commands
         self._keys = keys = program.keys
-        self.other_mode: Mode = "parallel" if session.pool.scheduler.mode == "sequential" else "sequential"
+        self.other_mode: Mode = "parallel" if session.pool.mode == "sequential" else "sequential"
         self.is_blind = False
         """Whether the next answers are shown without the names of the lanes, for a blind vote."""
         self.demo_is_coming = False
@@ -169,7 +168,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             program=program,
             session=session,
         )
-        self.drafts = DraftSaving(lambda: self.composer.unsent, session.recorder)
+        session.recorder.read_draft = lambda: self.composer.unsent
         self._queue = Static(id="queue", markup=False)
         self._queued = Content()
         self._idle: frozenset[str] = _STOPPING
@@ -258,7 +257,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.show_keys(event.size.width)
 
     def on_text_area_changed(self) -> None:
-        self.drafts.changed()
+        self.session.recorder.draft_changed()
 
     def on_paste(self, event: events.Paste) -> None:
         if self.lanes.in_lane_mode:
@@ -294,7 +293,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             ("offline " if offline else "")
             + ("blind " if self.is_blind else "")
             + ("" if self.lanes.linked else "unlinked ")
-            + _ORDERS.get(self.session.pool.scheduler.mode, "")
+            + _ORDERS.get(self.session.pool.mode, "")
         )
         pairs = (
             (" ".join(map(self.lanes.key_of, commands.split())), label)

@@ -173,7 +173,7 @@ def resume_edit(screen: LanesScreen, prompt_id: str) -> None:
         )
     else:
         screen.composer.resume_edit(edited, _edit_title(screen, "an earlier prompt"))
-        screen.drafts.changed()
+        screen.session.recorder.draft_changed()
 
 
 def _shown_key(screen: LanesScreen, command: str) -> str:
@@ -319,11 +319,11 @@ def toggle_link(screen: LanesScreen) -> None:
 
 def toggle_mode(screen: LanesScreen) -> None:
     """Switch between two schedules, usually between parallel and sequential answers."""
-    scheduler = screen.session.pool.scheduler
-    scheduler.mode, screen.other_mode = screen.other_mode, scheduler.mode
+    pool = screen.session.pool
+    pool.mode, screen.other_mode = screen.other_mode, pool.mode
     screen.session.open_engines()
     screen.show_keys()
-    screen.say(_ORDER_SENTENCES[scheduler.mode])
+    screen.say(_ORDER_SENTENCES[pool.mode])
 
 
 @on_current_lane

@@ -1,19 +1,20 @@
 """Identify an OpenAI-compatible server by the paths that only this kind of server has, and read what it reports."""
 
 import asyncio
-import contextlib
 import dataclasses
 import hashlib
 import json
 import re
 import shlex
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
-from paragone import Event, Json, ModelInfo, Queued, json_values
+from paragone import Event, Json, ModelInfo, Queued
+from paragone import json_values as values
+from paragone.json_values import JsonObject
 from paragone.options import describe
 from paragone_remote import faults, options, transport
 
@@ -37,25 +38,25 @@ _RANDOM = 2**32 - 1
 """LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new seed for each request."""
 
 
-def sampling_defaults(values: json_values.JsonObject) -> dict[str, Json]:
+def sampling_defaults(samplers: JsonObject) -> dict[str, Json]:
     # llama.cpp uses single precision, and reports 0.8 as 0.800000011920929
     found: dict[str, Json] = {
         name: float(f"{value:.7g}")
         for name in _NUMBERS
-        if (value := json_values.number_at(values, name)) is not None
+        if (value := values.number_at(samplers, name)) is not None
     }
-    if (top_k := json_values.number_at(values, "top_k")) is not None:
+    if (top_k := values.number_at(samplers, "top_k")) is not None:
         found["top_k"] = max(int(top_k), 0)
-    if values:
+    if samplers:
         found["stop"] = []  # these servers add no stop sequences of their own
     return found
 
 
-def sampling_facts(values: json_values.JsonObject) -> dict[str, str]:
-    known = {name: value for name in _OTHERS if (value := json_values.number_at(values, name)) is not None}
+def sampling_facts(samplers: JsonObject) -> dict[str, str]:
+    known = {name: value for name in _OTHERS if (value := values.number_at(samplers, name)) is not None}
     active = [f"{name} {value:g}" for name, value in known.items() if value != _OTHERS[name]]
     facts = {"other samplers": ", ".join(active) or "none"} if known else {}
-    if isinstance(lora := values.get("lora"), list):
+    if isinstance(lora := samplers.get("lora"), list):
         facts["LoRA adapter"] = f"{len(lora)} of the server's" if lora else "none"
     return facts
 
@@ -91,7 +92,7 @@ class Kind:
     penalty: str = "repeat_penalty"
     schema_in_chat: SchemaFields = _strict_format
     schema_in_completion: SchemaFields | None = None
-    tokenize: tuple[str, str, Mapping[str, Json]] | None = None
+    tokenize: tuple[str, str, JsonObject] | None = None
     """The path that tokenizes a plain text, the field for the text, and other fields."""
 
     @property
@@ -169,7 +170,7 @@ class ServerProperties:
     has_slots: bool = False
     seed: int | None = None
     """The server's own seed for requests without a seed; None if the server reports none."""
-    defaults: Mapping[str, Json] = field(default_factory=dict)
+    defaults: JsonObject = field(default_factory=dict)
     """The server's default sampling options, as far as known, by paragone's option names."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Standard facts (`paragone.facts`) that the server reports about itself."""
@@ -185,51 +186,50 @@ class ServerProperties:
 
 async def identify(http: transport.EndpointClient) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
-    root = http.endpoint.root
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(faults.optional_data(http, root + "/props"))  # llama-server
+        first = group.create_task(faults.optional_data(http, "/props"))  # llama-server
         # A llama-server would log the other requests as errors. A server that is silent is asked them all the same.
         await asyncio.wait([first], timeout=_ALONE_S)
         if first.done() and _is_llama_server(first.result()):
             return _llama_server(first.result())
         version, info, tabby, studio, swap, described = await asyncio.gather(
-            faults.optional_data(http, root + "/version"),  # vLLM
-            faults.optional_data(http, root + "/get_server_info"),  # SGLang
-            faults.optional_data(http, root + "/v1/model"),  # TabbyAPI
-            faults.optional_data(http, root + "/api/v0/models"),  # LM Studio
-            faults.optional_data(http, root + "/running"),  # llama-swap
-            faults.optional_data(http, root + "/openapi.json"),
+            faults.optional_data(http, "/version"),  # vLLM
+            faults.optional_data(http, "/get_server_info"),  # SGLang
+            faults.optional_data(http, "/v1/model"),  # TabbyAPI
+            faults.optional_data(http, "/api/v0/models"),  # LM Studio
+            faults.optional_data(http, "/running"),  # llama-swap
+            faults.optional_data(http, "/openapi.json"),
         )
     if _is_llama_server(props := first.result()):
         return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
-        context = json_values.count_at(info, "context_length") or None
-        return _program("SGLang", options.plain(json_values.text_at(info, "version")), context)
-    about = json_values.object_at(described, "info")
-    if "llama.cpp Python API" in json_values.text_at(about, "title"):
+        context = values.count_at(info, "context_length") or None
+        return _program("SGLang", options.plain(values.text_at(info, "version")), context)
+    about = values.object_at(described, "info")
+    if "llama.cpp Python API" in values.text_at(about, "title"):
         # Chats and completions have the same fields for sampling (llama_cpp/server/types.py).
-        fields = json_values.object_at(
+        fields = values.object_at(
             described, "components", "schemas", "CreateChatCompletionRequest", "properties"
         )
-        values = {name: json_values.object_at(fields, name).get("default") for name in fields}
+        samplers = {name: values.object_at(fields, name).get("default") for name in fields}
         return ServerProperties(
             kind=KINDS["llama-cpp-python"],
-            version=options.plain(json_values.text_at(about, "version")),
-            defaults=sampling_defaults(values),
-            facts={"program": "llama.cpp", **sampling_facts(values)},
+            version=options.plain(values.text_at(about, "version")),
+            defaults=sampling_defaults(samplers),
+            facts={"program": "llama.cpp", **sampling_facts(samplers)},
         )
-    if "TabbyAPI" in json_values.text_at(about, "title") or "parameters" in tabby:
-        parameters = json_values.object_at(tabby, "parameters")
+    if "TabbyAPI" in values.text_at(about, "title") or "parameters" in tabby:
+        parameters = values.object_at(tabby, "parameters")
         return ServerProperties(
             kind=KINDS["TabbyAPI"],
-            context=json_values.count_at(parameters, "max_seq_len") or None,
-            vision=json_values.flag_at(parameters, "use_vision"),
+            context=values.count_at(parameters, "max_seq_len") or None,
+            vision=values.flag_at(parameters, "use_vision"),
         )
     if isinstance(studio.get("data"), list):
         return _program("LM Studio")
     if isinstance(swap.get("running"), list):
         return ServerProperties(kind=KINDS["llama-swap"])
-    if number := options.plain(json_values.text_at(version, "version")):
+    if number := options.plain(values.text_at(version, "version")):
         return _program("vLLM", number)
     return ServerProperties()
 
@@ -238,81 +238,79 @@ async def identify_again(http: transport.EndpointClient, server: ServerPropertie
     """Return the server's present properties. Servers other than llama-server are assumed unchanged."""
     if not server.kind.is_llama_server or server.routes:
         return server
-    props = await faults.optional_data(http, f"{http.endpoint.root}/props")
+    props = await faults.optional_data(http, "/props")
     return _llama_server(props) if _is_llama_server(props) else ServerProperties()
 
 
-def upstream(root: str, model: str) -> str:
-    return f"{root}/upstream/{quote(model)}"
+def upstream(model: str) -> str:
+    """Return llama-swap's path of the server of a model."""
+    return f"/upstream/{quote(model)}"
 
 
-def _loaded_context(described: json_values.JsonObject, model: str) -> int | None:
+def _loaded_context(described: JsonObject, model: str) -> int | None:
     """Return the context in tokens with which a model is loaded, from the list of all models; None if unknown."""
-    for entry in json_values.objects_at(described, "models"):
-        for instance in json_values.objects_at(entry, "loaded_instances"):
-            if model in (json_values.text_at(entry, "key"), json_values.text_at(instance, "id")):
-                return json_values.count_at(instance, "config", "context_length") or None
+    for entry in values.objects_at(described, "models"):
+        for instance in values.objects_at(entry, "loaded_instances"):
+            if model in (values.text_at(entry, "key"), values.text_at(instance, "id")):
+                return values.count_at(instance, "config", "context_length") or None
     return None
 
 
 async def of_model(http: transport.EndpointClient, server: ServerProperties, model: str) -> ServerProperties:
     """Return the server's properties, with the properties of the loaded model `model`. Raises ParagoneError."""
     if server.routes:
-        asked = http.get(f"{http.endpoint.root}/props", params={"model": model})
         seconds = http.endpoint.options.load_timeout
-        props = await faults.await_data(http.endpoint, asked, model=model, seconds=seconds)
+        path = f"/props?model={quote(model, safe='')}"
+        props = await faults.ask(http, path, model=model, seconds=seconds)
         return dataclasses.replace(_llama_server(props), routes=True)
     if server.kind.name == "llama-swap":
-        props = await faults.optional_data(http, f"{upstream(http.endpoint.root, model)}/props")
+        props = await faults.optional_data(http, f"{upstream(model)}/props")
         if _is_llama_server(props):
             behind = _llama_server(props)
             # Requests pass through llama-swap, which can change the settings: only the model's properties are certain.
-            certain = ("context", "vision", "template", "model_file")
-            return dataclasses.replace(server, **{name: getattr(behind, name) for name in certain})
+            return dataclasses.replace(
+                server,
+                context=behind.context,
+                vision=behind.vision,
+                template=behind.template,
+                model_file=behind.model_file,
+            )
     if server.kind.name == "LM Studio":
-        described = await faults.optional_data(http, f"{http.endpoint.root}/api/v1/models")
+        described = await faults.optional_data(http, "/api/v1/models")
         return dataclasses.replace(server, context=_loaded_context(described, model))
     return server
 
 
 async def find_models(http: transport.EndpointClient) -> tuple[ModelInfo, ...]:
     """List the server's models. Raises ParagoneError."""
-
-    async def list_them() -> Sequence[Json]:
-        invalid = "a reply that is not a list of models"
-        listed = faults.data_of(await http.get(f"{http.endpoint.url}/models"), invalid=invalid).get("data")
-        if not isinstance(listed, list):
-            raise transport.InvalidReply(invalid)
-        return listed
-
-    listed = await faults.await_reply(http.endpoint, list_them())
-    return tuple(
-        _info(entry)
-        for item in listed
-        if json_values.text_at(entry := json_values.object_at(item), "id").strip()
-    )
+    invalid = "a reply that is not a list of models"
+    found = await faults.ask(http, f"{http.endpoint.base}/models", invalid=invalid)
+    if not isinstance(found.get("data"), list):
+        raise faults.explain(transport.InvalidReply(invalid), http.endpoint)
+    listed = values.objects_at(found, "data")
+    return tuple(_info(entry) for entry in listed if values.text_at(entry, "id").strip())
 
 
-def _info(entry: json_values.JsonObject) -> ModelInfo:
+def _info(entry: JsonObject) -> ModelInfo:
     model = entry["id"]
-    name = options.plain(json_values.text_at(entry, "id"))
-    meta = json_values.object_at(entry, "meta")  # llama-server's
+    name = options.plain(values.text_at(entry, "id"))
+    meta = values.object_at(entry, "meta")  # llama-server's
     context = (
-        json_values.count_at(entry, "max_model_len")  # vLLM, SGLang
-        or json_values.count_at(entry, "loaded_context_length")  # LM Studio
-        or json_values.count_at(entry, "max_context_length")
-        or json_values.count_at(meta, "n_ctx_train")
+        values.count_at(entry, "max_model_len")  # vLLM, SGLang
+        or values.count_at(entry, "loaded_context_length")  # LM Studio
+        or values.count_at(entry, "max_context_length")
+        or values.count_at(meta, "n_ctx_train")
         or None
     )
     return ModelInfo(
         model=name,
         name=name,
-        size=json_values.count_at(meta, "size"),
-        quantization=options.plain(json_values.text_at(entry, "quantization"))
-        or _file_type(options.plain(json_values.text_at(meta, "ftype")))
+        size=values.count_at(meta, "size"),
+        quantization=options.plain(values.text_at(entry, "quantization"))
+        or _file_type(options.plain(values.text_at(meta, "ftype")))
         or None,
-        architecture=options.plain(json_values.text_at(entry, "arch")) or None,
-        parameters=json_values.count_at(meta, "n_params") or None,
+        architecture=options.plain(values.text_at(entry, "arch")) or None,
+        parameters=values.count_at(meta, "n_params") or None,
         context=context,
         problem="" if name == model else "Its name has unprintable characters.",
     )
@@ -337,35 +335,32 @@ def _program(name: str, version: str = "", context: int | None = None) -> Server
     return ServerProperties(kind=KINDS[name], version=version, context=context, facts=facts)
 
 
-def _is_llama_server(props: json_values.JsonObject) -> bool:
+def _is_llama_server(props: JsonObject) -> bool:
     return "default_generation_settings" in props or "total_slots" in props
 
 
-def _llama_server(props: json_values.JsonObject) -> ServerProperties:
-    settings = json_values.object_at(props, "default_generation_settings")
-    values = json_values.object_at(
+def _llama_server(props: JsonObject) -> ServerProperties:
+    settings = values.object_at(props, "default_generation_settings")
+    samplers = values.object_at(
         settings, "params"
     )  # the token limit there is not the one that the server's argument -n sets
-    version = options.plain(json_values.text_at(props, "build_info"))
+    version = options.plain(values.text_at(props, "build_info"))
     build = _BUILD.fullmatch(version)
     facts = {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
-    seed = json_values.count_at(values, "seed")
+    seed = values.count_at(samplers, "seed")
     return ServerProperties(
         kind=KINDS["llama-server"],
         version=version,
-        context=json_values.count_at(settings, "n_ctx") or json_values.count_at(props, "n_ctx") or None,
-        routes=json_values.text_at(props, "role") == "router",
-        vision=json_values.flag_at(props, "modalities", "vision"),
-        template=json_values.text_at(props, "chat_template") if "chat_template" in props else None,
-        model_file=options.plain(json_values.text_at(props, "model_path")),
-        has_slots=json_values.flag_at(props, "endpoint_slots") is not False,
+        context=values.count_at(settings, "n_ctx") or values.count_at(props, "n_ctx") or None,
+        routes=values.text_at(props, "role") == "router",
+        vision=values.flag_at(props, "modalities", "vision"),
+        template=values.text_at(props, "chat_template") if "chat_template" in props else None,
+        model_file=options.plain(values.text_at(props, "model_path")),
+        has_slots=values.flag_at(props, "endpoint_slots") is not False,
         seed=None if seed is None or seed >= _RANDOM else seed,
-        defaults=sampling_defaults(values),
-        facts={**facts, **sampling_facts(values)},
+        defaults=sampling_defaults(samplers),
+        facts={**facts, **sampling_facts(samplers)},
     )
-
-
-_NAMED = 5
 
 
 def identity_of(
@@ -380,7 +375,7 @@ def identity_of(
     entry = next((info for info in listed if info.model == model), None)
     known: dict[str, object] = {"server": server.title}
     if entry is None:
-        known["model"] = f"missing now (the server has: {', '.join(names[:_NAMED]) or 'none'})"
+        known["model"] = f"missing now (the server has: {', '.join(names[:5]) or 'none'})"
     else:
         known["model"] = answered_as if answered_as in names else model
         size = f"{entry.size:,} bytes" if entry.size else None
@@ -399,37 +394,32 @@ _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|to
 
 async def find_launch(http: transport.EndpointClient, model: str) -> tuple[tuple[str, ...], bool]:
     """Return the arguments of the server of a loaded model, without secrets, and whether it is behind llama-swap."""
-    listed = await faults.optional_data(http, f"{http.endpoint.url}/models")
-    entry = next((item for item in json_values.objects_at(listed, "data") if item.get("id") == model), {})
-    if options.plain(json_values.text_at(entry, "owned_by")) == "llama-swap":
-        running = await faults.optional_data(http, f"{http.endpoint.root}/running")
+    listed = await faults.optional_data(http, f"{http.endpoint.base}/models")
+    entry = next((item for item in values.objects_at(listed, "data") if item.get("id") == model), {})
+    if options.plain(values.text_at(entry, "owned_by")) == "llama-swap":
+        running = await faults.optional_data(http, "/running")
         entry = next(
-            (item for item in json_values.objects_at(running, "running") if item.get("model") == model), {}
+            (item for item in values.objects_at(running, "running") if item.get("model") == model), {}
         )
-        command = json_values.text_at(entry, "cmd")
+        command = values.text_at(entry, "cmd")
         try:
             words = shlex.split(command, comments=True)
         except ValueError:
             words = command.split()
         return _shown(words), True
-    return _shown(json_values.texts_at(entry, "status", "args")), False
+    return _shown(values.texts_at(entry, "status", "args")), False
 
 
 def _shown(command: Sequence[str]) -> tuple[str, ...]:
     """Return the arguments after the program, without arguments that name the model or an address, or are secret."""
-    return tuple(shlex.join(group) for group in _groups(command[1:]) if not _OWN.fullmatch(group[0]))
-
-
-def _groups(arguments: Sequence[str]) -> Iterator[list[str]]:
-    group: list[str] = []
-    for argument in arguments:
-        if _FLAG.match(argument) and group:
-            yield group
-            group = []
+    groups: list[list[str]] = []
+    for argument in command[1:]:
+        is_name = _FLAG.match(argument)
+        if is_name or not groups:
+            groups.append([])
         name, equals, value = argument.partition("=")
-        group += [name, value] if equals and _FLAG.match(argument) else [argument]
-    if group:
-        yield group
+        groups[-1] += [name, value] if equals and is_name else [argument]
+    return tuple(shlex.join(group) for group in groups if not _OWN.fullmatch(group[0]))
 
 
 FINGERPRINT = "fp_ollama"
@@ -437,11 +427,11 @@ FINGERPRINT = "fp_ollama"
 
 
 async def context_in_use(http: transport.EndpointClient, model: str) -> int | None:
-    """Return the size of a loaded model's context in tokens; None if unknown. Raises the exceptions in `faults.FAULTS`."""
-    found = faults.data_of(await http.get(f"{http.endpoint.root}/api/ps"))
-    for entry in json_values.objects_at(found, "models"):
-        if json_values.text_at(entry, "name") in (model, f"{model}:latest"):
-            return json_values.count_at(entry, "context_length")
+    """Return the size of a loaded model's context in tokens; None if unknown. Raises ParagoneError."""
+    found = await faults.ask(http, "/api/ps")
+    for entry in values.objects_at(found, "models"):
+        if values.text_at(entry, "name") in (model, f"{model}:latest"):
+            return values.count_at(entry, "context_length")
     return None
 
 
@@ -461,10 +451,8 @@ async def with_queue(
                 yield Queued(time=time.monotonic())
         event = first.result()
     finally:
-        if not first.done():
-            first.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await first
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
     while event is not None:
         yield event
         event = await anext(events, None)

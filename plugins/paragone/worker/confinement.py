@@ -3,7 +3,7 @@
 Linux: a seccomp filter (seccomp(2), kernel 3.17 and later) that needs no privileges and cannot be removed. macOS: a sandbox
 profile (sandbox_init(3)). Unix sockets stay open, because they reach only programs on this machine.
 
-`launcher.py` imports this module by its path, so the module needs only the standard library. Run as a script, the module
+Run as a script, the module
 closes the network and prints which sockets its process and a child process can still open.
 """
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
 import paragone
-from paragone import json_values
+from paragone import json_values as values
+from paragone.json_values import JsonObject
 from paragone.options import describe
 from paragone.shared_options import thinking_choice
-from paragone_remote.answers import Scored, continues_answer, scored_tokens, set_options, unfinished_text
+from paragone_remote import answers
+from paragone_remote import openai_servers as servers
 from paragone_remote.faults import FAULTS, read_object
-from paragone_remote.openai_api import servers
 from paragone_remote.options import OpenAISampling
 from paragone_remote.transport import Refusal
 
@@ -41,7 +41,7 @@ def make_body(
         if sampling.max_tokens is not None:
             body["max_tokens"] = sampling.max_tokens
         body |= _thinking(sampling, kind)
-    for name, value in set_options(sampling).items():
+    for name, value in answers.set_options(sampling).items():
         if name not in _DIFFERENT_IN_COMPLETIONS:
             body[kind.penalty if name == "repeat_penalty" else name] = value
     body["stream_options"] = {"include_usage": True}
@@ -54,7 +54,7 @@ def make_body(
                 f"{kind.subject} takes no JSON schema for plain text.",
                 hint="Leave out the option json_schema, or raw.",
             )
-        body |= write(json_values.read_schema(sampling.json_schema))
+        body |= write(values.read_schema(sampling.json_schema))
     if request.logprobs is not None:
         # For 0 alternatives, llama-server omits the token's own log-probability.
         count = min(max(request.logprobs, int(kind.is_llama_server)), _MOST_ALTERNATIVES)
@@ -63,7 +63,7 @@ def make_body(
 
 
 def _conversation(request: paragone.RunRequest, kind: servers.Kind) -> dict[str, paragone.Json]:
-    given = request.messages[-1] if continues_answer(request) else None
+    given = request.messages[-1] if answers.continues_answer(request) else None
     begins = given is not None and kind.name == "TabbyAPI"
     messages: list[paragone.Json] = []
     for message in request.messages[:-1] if begins else request.messages:
@@ -73,7 +73,7 @@ def _conversation(request: paragone.RunRequest, kind: servers.Kind) -> dict[str,
         messages.append(turn)
     body: dict[str, paragone.Json] = {"messages": messages}
     if given is not None and begins:
-        body["response_prefix"] = unfinished_text(given)
+        body["response_prefix"] = answers.unfinished_text(given)
     elif given is not None and "continues" in kind.can:
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     return body
@@ -141,10 +141,10 @@ _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
 
 class RefusedFields(set[str]):
-    def without_refused(self, body: Mapping[str, paragone.Json]) -> dict[str, paragone.Json]:
+    def without_refused(self, body: JsonObject) -> dict[str, paragone.Json]:
         return {name: value for name, value in body.items() if name not in self}
 
-    def learn(self, refusal: Refusal, body: Mapping[str, paragone.Json]) -> bool:
+    def learn(self, refusal: Refusal, body: JsonObject) -> bool:
         if refusal.status not in _LEARNS_FROM:
             return False
         sent = [name for name in EXTRAS if name in body]
@@ -154,14 +154,14 @@ class RefusedFields(set[str]):
         self.update(named)
         return bool(named)
 
-    def left_out(self, body: Mapping[str, paragone.Json]) -> list[str]:
+    def left_out(self, body: JsonObject) -> list[str]:
         return sorted({EXTRAS[name] for name in body if name in self} - {""})
 
 
 def settings_of(
     sampling: OpenAISampling, server: servers.ServerProperties, refused_fields: RefusedFields, *, raw: bool
 ) -> paragone.RunSettings:
-    sent = set_options(sampling)
+    sent = answers.set_options(sampling)
     for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):
         sent.pop(name, None)
     if raw:
@@ -171,99 +171,88 @@ def settings_of(
     return paragone.RunSettings(seed=seed, sampling={**server.defaults, **sent} or None)
 
 
-class StreamPart(NamedTuple):
-    answer: str
-    thinking: str = ""
-    scored: tuple[Scored, ...] = ()
-
-
 @dataclass(slots=True)
 class StreamedAnswer:
+    raw: bool
+    """Whether the answer is a completion, not a chat."""
+    logprobs: int | None
+    """Number of alternatives to each token; None for no log-probabilities."""
     model: str = ""
     fingerprint: str = ""
     began: bool = False
     scored: bool = False
-    held: tuple[Scored, ...] = ()
-    """Log-probabilities whose text has not arrived yet."""
     reason: str = ""
     """The `finish_reason` of the protocol; empty while the answer continues."""
     timings: paragone.Timings = field(default_factory=paragone.Timings)
     usage: paragone.Usage = field(default_factory=paragone.Usage)
+    _held: tuple[paragone.Token, ...] = ()
+    """Log-probabilities whose text has not arrived yet."""
 
-    def take(self, chunk: json_values.JsonObject, *, raw: bool) -> StreamPart:
-        choice = next(iter(json_values.objects_at(chunk, "choices")), {})
-        part = _completion_part(choice) if raw else _chat_part(choice)
-        self.model = json_values.text_at(chunk, "model") or self.model
-        self.fingerprint = json_values.text_at(chunk, "system_fingerprint") or self.fingerprint
-        self.began = self.began or bool(part.answer or part.thinking)
-        self.scored = self.scored or bool(part.scored)
-        self.reason = json_values.text_at(choice, "finish_reason") or self.reason
-        if usage := json_values.object_at(chunk, "usage"):
+    def take(self, chunk: JsonObject, now: float) -> Iterator[paragone.Token]:
+        """Add the next part of the answer, and yield its tokens."""
+        choice = next(iter(values.objects_at(chunk, "choices")), {})
+        delta = values.object_at(choice, "delta")
+        answer = values.text_at(choice, "text") if self.raw else values.text_at(delta, "content")
+        # vLLM and SGLang have used both of these names; llama-server, TabbyAPI and DeepSeek use reasoning_content
+        thinking = values.text_at(delta, "reasoning_content") or values.text_at(delta, "reasoning")
+        self.model = values.text_at(chunk, "model") or self.model
+        self.fingerprint = values.text_at(chunk, "system_fingerprint") or self.fingerprint
+        self.began = self.began or bool(answer or thinking)
+        self.reason = values.text_at(choice, "finish_reason") or self.reason
+        self._count(chunk)
+        if self.logprobs is not None:
+            scored = tuple(_scored(values.object_at(choice, "logprobs")))
+            self.scored = self.scored or bool(scored)
+            self._held += scored
+        # A token without text belongs to the next text, in whichever channel that is.
+        if answer or thinking:
+            yield from self.rest(now, answer, thinking)
+
+    def rest(self, now: float, answer: str = "", thinking: str = "") -> Iterator[paragone.Token]:
+        """Yield the tokens of a text, with the log-probabilities that are held back for it; without a text, only these."""
+        held, self._held = self._held, ()
+        yield from answers.tokens_of(answer, held, thinking=thinking, top=self.logprobs or 0, time=now)
+
+    def _count(self, chunk: JsonObject) -> None:
+        if usage := values.object_at(chunk, "usage"):
             self.usage = replace(
                 self.usage,
-                prompt_tokens=json_values.count_at(usage, "prompt_tokens"),
-                cached_tokens=json_values.count_at(usage, "prompt_tokens_details", "cached_tokens"),
-                completion_tokens=json_values.count_at(usage, "completion_tokens"),
+                prompt_tokens=values.count_at(usage, "prompt_tokens"),
+                cached_tokens=values.count_at(usage, "prompt_tokens_details", "cached_tokens"),
+                completion_tokens=values.count_at(usage, "completion_tokens"),
             )
-        if timings := json_values.object_at(chunk, "timings"):
+        if timings := values.object_at(chunk, "timings"):
             self.timings = paragone.Timings(
-                prefill_s=json_values.duration_at(timings, "prompt_ms", unit=1e-3),
-                decode_s=json_values.duration_at(timings, "predicted_ms", unit=1e-3),
+                prefill_s=values.duration_at(timings, "prompt_ms", unit=1e-3),
+                decode_s=values.duration_at(timings, "predicted_ms", unit=1e-3),
             )
             # The counts of speculative decoding may arrive in another chunk than the other counts.
-            if (drafted := json_values.count_at(timings, "draft_n")) is not None:
-                accepted = json_values.count_at(timings, "draft_n_accepted")
+            if (drafted := values.count_at(timings, "draft_n")) is not None:
+                accepted = values.count_at(timings, "draft_n_accepted")
                 self.usage = replace(self.usage, drafted_tokens=drafted, accepted_tokens=accepted)
-        return part
 
 
-def progress_in(chunk: json_values.JsonObject, now: float) -> paragone.PromptProgress | None:
-    progress = json_values.object_at(chunk, "prompt_progress")
-    done, total, cached = (json_values.count_at(progress, name) for name in ("processed", "total", "cache"))
+def progress_in(chunk: JsonObject, now: float) -> paragone.PromptProgress | None:
+    progress = values.object_at(chunk, "prompt_progress")
+    done, total, cached = (values.count_at(progress, name) for name in ("processed", "total", "cache"))
     if done is None or total is None:
         return None
     return paragone.PromptProgress(done=done, total=total, cached=cached or 0, time=now)
 
 
-def _chat_part(choice: json_values.JsonObject) -> StreamPart:
-    """Parse the text of an answer in a chunk of a chat: https://platform.openai.com/docs/api-reference/chat-streaming."""
-    delta = json_values.object_at(choice, "delta")
-    return StreamPart(
-        answer=json_values.text_at(delta, "content"),
-        # vLLM and SGLang have used both of these names; llama-server, TabbyAPI and DeepSeek use reasoning_content
-        thinking=json_values.text_at(delta, "reasoning_content") or json_values.text_at(delta, "reasoning"),
-        scored=tuple(scored_tokens(json_values.objects_at(choice, "logprobs", "content")))
-        if "logprobs" in choice
-        else (),
-    )
-
-
-def _completion_part(choice: json_values.JsonObject) -> StreamPart:
-    """Parse the text of a completion's chunk: https://platform.openai.com/docs/api-reference/completions."""
-    logprobs = json_values.object_at(choice, "logprobs")
-    # llama-server uses the format of a chat in completions too
-    scored = (
-        scored_tokens(json_values.objects_at(logprobs, "content"))
-        if "content" in logprobs
-        else _scored_in_columns(logprobs)
-    )
-    return StreamPart(answer=json_values.text_at(choice, "text"), scored=tuple(scored))
-
-
-def _scored_in_columns(logprobs: json_values.JsonObject) -> Iterator[Scored]:
-    columns = [logprobs.get(name) for name in ("tokens", "token_logprobs", "top_logprobs")]
-    tokens, values, others = (column if isinstance(column, list) else [] for column in columns)
-    for place, (token, value) in enumerate(zip(tokens, values, strict=False)):
-        logprob = json_values.number_at(value)
-        if not isinstance(token, str) or logprob is None:
-            continue  # the first token of a text has no log-probability
-        row = others[place] if place < len(others) else None
-        top = [
-            paragone.Alternative(text=other, logprob=likelihood)
-            for other, found in (row.items() if isinstance(row, dict) else ())
-            if (likelihood := json_values.number_at(found)) is not None
-        ]
-        yield Scored(text=token, logprob=logprob, top=top)
+def _scored(logprobs: JsonObject) -> Iterator[paragone.Token]:
+    """Yield a chunk's tokens with log-probabilities: entries in chats and at llama-server, else parallel lists."""
+    if "content" in logprobs:
+        yield from answers.scored_tokens(values.objects_at(logprobs, "content"))
+        return
+    tables = values.list_at(logprobs, "top_logprobs")
+    columns = values.list_at(logprobs, "tokens"), values.list_at(logprobs, "token_logprobs")
+    for place, (token, value) in enumerate(zip(*columns, strict=False)):
+        logprob = values.number_at(value)
+        if isinstance(token, str) and logprob is not None:  # the first token of a text has no log-probability
+            table = values.object_at(tables[place]) if place < len(tables) else {}
+            top = ((other, values.number_at(found), None) for other, found in table.items())
+            yield answers.scored_token(token, logprob, top)
 
 
 _NOT_THE_PROTOCOL = "data that is not valid in OpenAI's protocol"
@@ -272,8 +261,8 @@ _END_PATIENCE = 1.0
 
 
 async def streamed(
-    http: httpx.AsyncClient, path: str, body: Mapping[str, paragone.Json], *, hangs_up: bool
-) -> AsyncGenerator[json_values.JsonObject, None]:
+    http: httpx.AsyncClient, path: str, body: JsonObject, *, hangs_up: bool
+) -> AsyncGenerator[JsonObject, None]:
     """Yield the parts of a streamed answer. `hangs_up`: the server closes the connection in spite of its keep-alive."""
     # A request is lost if it is sent on a connection that the server has closed unnoticed.
     headers = {"Connection": "close"} if hangs_up else {}
@@ -288,14 +277,10 @@ async def streamed(
                 yield read_object(event.data, invalid=_NOT_THE_PROTOCOL)
 
 
-async def repeat_for_error(http: httpx.AsyncClient, path: str, body: Mapping[str, paragone.Json]) -> None:
+async def repeat_for_error(http: httpx.AsyncClient, path: str, body: JsonObject) -> None:
     """Repeat a failed request without a stream and for one token, to get the error that the stream did not report."""
     short = {name: value for name, value in body.items() if name != "stream_options"} | {"max_tokens": 1}
-    try:
-        await http.post(path, json=short)
-    except (httpx.ReadError, httpx.RemoteProtocolError):
-        # the server was about to close the connection of the failed stream
-        await http.post(path, json=short)
+    await http.post(path, json=short)
 
 
 async def _read_to_end(events: AsyncGenerator[ServerSentEvent, None]) -> None:

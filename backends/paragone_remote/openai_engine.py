@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
 import httpx
 
@@ -15,10 +15,10 @@ import paragone
 from paragone.json_values import JsonObject, count_at, flag_at, list_at, object_at, objects_at, text_at
 from paragone.options import build
 from paragone.shared_options import draw_seed
-from paragone_remote import answers
+from paragone_remote import answers, faults
+from paragone_remote import openai_requests as requests
+from paragone_remote import openai_servers as servers
 from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
-from paragone_remote.faults import FAULTS, IncompleteAnswer, await_reply, data_of, explain
-from paragone_remote.openai_api import requests, servers
 from paragone_remote.options import OpenAISampling, without_surrogates
 from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
 
@@ -40,7 +40,7 @@ async def computes_embeddings(http: httpx.AsyncClient, server: servers.ServerPro
         await Wait().within(_PATIENCE, http.post(_PATH, json={"model": model}))
     except Refusal as refusal:
         return refusal.status == httpx.codes.BAD_REQUEST and "must be provided" in refusal.body
-    except FAULTS:
+    except faults.FAULTS:
         pass
     return False
 
@@ -70,25 +70,21 @@ def _ids(reply: JsonObject) -> tuple[int, ...]:
 
 def _vocabulary_of(reply: JsonObject, size: int) -> paragone.Vocabulary:
     found = list_at(reply, "tokens")
-    if len(found) != size:
+    if [count_at(entry, "id") for entry in found] != list(range(size)):
         raise InvalidReply("a reply that is not its whole vocabulary")
-    return paragone.Vocabulary(size=size, fingerprint=paragone.fingerprint(_pieces(found)))
+    return paragone.Vocabulary(size=size, fingerprint=paragone.fingerprint(map(_piece, found)))
 
 
-def _pieces(found: Sequence[paragone.Json]) -> Iterator[bytes]:
-    for token, entry in enumerate(found):
-        piece = object_at(entry).get("piece")
-        if count_at(entry, "id") != token:
-            raise InvalidReply("tokens in a different order than requested")
-        if isinstance(piece, str):
-            yield piece.encode("utf-8", "surrogatepass")
-        elif isinstance(piece, list):  # the bytes of a token that is not valid UTF-8
-            numbers = [number for number in piece if isinstance(number, int) and 0 <= number < 256]
-            if len(numbers) != len(piece):
-                raise InvalidReply("a token with invalid bytes")
-            yield bytes(numbers)
-        else:
-            raise InvalidReply("a token without its bytes")
+def _piece(entry: paragone.Json) -> bytes:
+    """Return the bytes of a token, which are a list of numbers if they are not valid UTF-8."""
+    piece = object_at(entry).get("piece")
+    if isinstance(piece, str):
+        return piece.encode("utf-8", "surrogatepass")
+    numbers = [count_at(number) for number in list_at(piece)] or [None]
+    try:
+        return bytes(256 if number is None else number for number in numbers)
+    except ValueError as error:
+        raise InvalidReply("a token with invalid bytes") from error
 
 
 class OpenAIEngine(RemoteEngine[OpenAISampling]):
@@ -148,7 +144,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return False
         try:
             slots = objects_at(json.loads((await self._http.get(f"{self._endpoint.root}/slots")).text))
-        except FAULTS as error:
+        except faults.FAULTS as error:
             self._has_slots = not isinstance(error, Refusal)
             return False
         except (ValueError, RecursionError):
@@ -189,7 +185,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if not self._tokenizes or answers.has_images(request.messages):
             return None
         prompt = await self._rendered(self._accepted_body(request, sampling), ids=True)
-        return len(prompt.ids or ()) or None
+        return len(prompt.ids) or None
 
     async def _context(self) -> int | None:
         if not self._is_ollama:
@@ -202,7 +198,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         reply = await self._http.post(_PATH, json=body)
 
         def read() -> paragone.Embeddings:
-            data = data_of(reply)
+            data = faults.read_object(reply.text)
             by_index = {
                 count_at(entry, "index"): entry.get("embedding") for entry in objects_at(data, "data")
             }
@@ -229,15 +225,14 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             )
         if answers.has_images(request.messages):
             raise self._unable("does not report the tokens of images.")
-        body: Mapping[str, paragone.Json] = {"prompt": request.text}
+        body: JsonObject = {"prompt": request.text}
         if request.messages:
             body = self._accepted_body(paragone.RunRequest(messages=request.messages), sampling)
         rendered = self._rendered(body, ids=True)
-        prompt = await await_reply(self._endpoint, rendered, model=self._model)
-        assert prompt.ids is not None
+        prompt = await faults.await_reply(self._endpoint, rendered, model=self._model)
         if request.count_only:
             return paragone.TokenizedText(text=None, ids=(), count=len(prompt.ids))
-        return paragone.TokenizedText(text=prompt.text, ids=prompt.ids)
+        return prompt
 
     async def top_tokens(
         self, request: paragone.TopTokensRequest
@@ -253,28 +248,28 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 yield await wait.within(self._endpoint.options.idle_timeout, asked)
         except Stopped:
             return
-        except FAULTS as error:
-            raise explain(error, self._endpoint, model=self._model).error from error
+        except faults.FAULTS as error:
+            raise faults.explain(error, self._endpoint, model=self._model) from error
         finally:
             self._wait = None
 
     async def _top_tokens_after(self, ids: Sequence[int], top: int) -> tuple[paragone.Alternative, ...]:
-        body = {"model": self._model, "prompt": ids, "n_predict": 1, "n_probs": top}
-        body |= {"temperature": 0, "cache_prompt": True}
-        reply = await self._http.post(f"{self._endpoint.root}/completion", json=body)
-        generated = next(answers.scored_tokens(objects_at(data_of(reply), "completion_probabilities")), None)
+        body: dict[str, paragone.Json] = {"prompt": list(ids), "n_predict": 1, "n_probs": top}
+        body |= {"model": self._model, "temperature": 0, "cache_prompt": True}
+        scored = objects_at(await self._post("/completion", body), "completion_probabilities")
+        generated = next(answers.scored_tokens(scored), None)
         if generated is None or not generated.top:
             raise self._unable("returned no log-probabilities.")
-        return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])
+        return generated.top[:top]
 
     async def vocabulary(self) -> paragone.Vocabulary:
         self._require_open()
-        return await await_reply(self._endpoint, self._vocabulary(), model=self._model)
+        return await faults.await_reply(self._endpoint, self._vocabulary(), model=self._model)
 
     async def _vocabulary(self) -> paragone.Vocabulary:
         if not self._server.kind.is_llama_server:
             raise self._unable("does not report its vocabulary.")
-        listed = objects_at(data_of(await self._http.get(f"{self._endpoint.root}/v1/models")), "data")
+        listed = objects_at(await faults.ask(self._http, f"{self._endpoint.base}/models"), "data")
         sizes = (
             count_at(entry, "meta", "n_vocab") for entry in listed if text_at(entry, "id") == self._model
         )
@@ -285,68 +280,58 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         reply = await self._post("/tokenize", {"model": self._model, **every})
         return await asyncio.to_thread(_vocabulary_of, reply, size)
 
-    async def _rendered(self, body: Mapping[str, paragone.Json], *, ids: bool) -> answers.RenderedPrompt:
+    async def _rendered(self, body: JsonObject, *, ids: bool) -> paragone.TokenizedText:
         if isinstance(text := body.get("prompt"), str):
-            return answers.RenderedPrompt(text, await self._ids_of_text(text) if ids else None)
+            return paragone.TokenizedText(text=text, ids=await self._ids_of_text(text) if ids else ())
         wanted: dict[str, paragone.Json] = {name: body[name] for name in _RENDERED if name in body}
         if self._server.kind.is_llama_server:
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):
                 raise InvalidReply("no prompt in the reply to a request for a prompt")
-            return answers.RenderedPrompt(
-                without_surrogates(rendered), await self._ids_of_text(rendered) if ids else None
-            )
+            tokens = await self._ids_of_text(rendered) if ids else ()
+            return paragone.TokenizedText(text=without_surrogates(rendered), ids=tokens)
         if self._server.kind.name == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise paragone.EngineError(
                     f"vLLM's /tokenize at {self._endpoint.origin} does not take the effort of thinking, which affects the prompt."
                 )
-            return answers.RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
-        return answers.RenderedPrompt()
+            return paragone.TokenizedText(text=None, ids=_ids(await self._post("/tokenize", wanted)))
+        return paragone.TokenizedText(text=None, ids=())
 
     async def _ids_of_text(self, text: str) -> tuple[int, ...]:
         assert self._server.kind.tokenize is not None
         path, field, others = self._server.kind.tokenize
         return _ids(await self._post(path, {"model": self._model, field: text, **others}))
 
-    async def _post(self, path: str, body: Mapping[str, paragone.Json]) -> JsonObject:
+    async def _post(self, path: str, body: JsonObject) -> JsonObject:
         reply = await self._http.post(self._endpoint.root + path, json=body)
         # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
-        return await asyncio.to_thread(data_of, reply)
+        return await asyncio.to_thread(faults.read_object, reply.text)
 
     async def _events(
-        self, body: Mapping[str, paragone.Json], request: paragone.RunRequest
+        self, body: JsonObject, request: paragone.RunRequest
     ) -> AsyncGenerator[paragone.Event, None]:
-        state = requests.StreamedAnswer()
-        is_raw = self._is_raw(request)
-        path = "/completions" if is_raw else "/chat/completions"
-        top = request.logprobs or 0
+        state = requests.StreamedAnswer(raw=self._is_raw(request), logprobs=request.logprobs)
+        path = "/completions" if state.raw else "/chat/completions"
         stream = requests.streamed(self._http, path, body, hangs_up=self._server.kind.is_llama_server)
         async with contextlib.aclosing(stream) as chunks:
             try:
                 async for chunk in chunks:
                     now = time.monotonic()
-                    part = state.take(chunk, raw=is_raw)
                     if (progress := requests.progress_in(chunk, now)) is not None:
                         yield progress
-                    scored = (*state.held, *part.scored) if request.logprobs is not None else ()
-                    # A token without text belongs to the next text, in whichever channel that is.
-                    state.held = () if part.answer or part.thinking else scored
-                    if not state.held:
-                        for token in answers.tokens_of(
-                            part.answer, scored, thinking=part.thinking, top=top, time=now
-                        ):
-                            yield token
+                    for token in state.take(chunk, now):
+                        yield token
             except httpx.TransportError:
                 if not state.reason:  # with a reason, the answer is complete
                     raise
-        for token in answers.tokens_of("", state.held, top=top, time=time.monotonic()):
+        for token in state.rest(time.monotonic()):
             yield token
         if not state.reason and not state.began:
             # A server may have started the stream before it fails at the first token.
             await requests.repeat_for_error(self._http, path, body)
         if not state.reason:
-            raise IncompleteAnswer(_INTERRUPTS if self._server.kind.name == "llama-cpp-python" else "")
+            raise faults.IncompleteAnswer(_INTERRUPTS if self._server.kind.name == "llama-cpp-python" else "")
         scores_missing = request.logprobs is not None and state.began and not state.scored
         if scores_missing and "logprobs" not in self._refused_fields:
             sentence = f"{self._endpoint.where} returned no log-probabilities."
@@ -358,7 +343,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         yield paragone.Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 
     def _cautions_of_refused(
-        self, wanted: Mapping[str, paragone.Json], request: paragone.RunRequest
+        self, wanted: JsonObject, request: paragone.RunRequest
     ) -> Iterator[paragone.Caution]:
         for name in self._refused_fields.left_out(wanted):
             if name == "seed" and request.sampling.get("seed") is None:

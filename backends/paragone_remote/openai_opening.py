@@ -17,14 +17,15 @@ from urllib.parse import quote
 from httpx_sse import EventSource
 
 import paragone
-from paragone import json_values
+from paragone import json_values as values
+from paragone.json_values import JsonObject
 from paragone.options import build
 from paragone_remote import faults
+from paragone_remote import openai_servers as servers
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, ModelLoader, RemoteModel
-from paragone_remote.openai_api import servers
-from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_api.requests import RefusedFields
+from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
+from paragone_remote.openai_requests import RefusedFields
 from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Wait, connected
 
@@ -34,19 +35,12 @@ class LlamaSwapLoader(ModelLoader):
 
     async def loaded(self) -> frozenset[str]:
         return frozenset(
-            json_values.text_at(entry, "model") for entry in await self._listed("/running", "running")
+            values.text_at(entry, "model") for entry in await self._listed("/running", "running")
         )
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
-        """Start the server of a model, by a request to that server, whose reply is ignored."""
+        """Start the server of a model unless it runs, by a request to that server, whose reply is ignored."""
         del on_progress
-        for entry in await self._listed("/running", "running"):
-            # older versions list only ready models, without a state
-            if json_values.text_at(entry, "model") == model and json_values.text_at(entry, "state") in (
-                "ready",
-                "",
-            ):
-                return
         await faults.await_reply(
             self.endpoint, self._wake(model), model=model, seconds=self.endpoint.options.load_timeout
         )
@@ -61,7 +55,7 @@ class LlamaSwapLoader(ModelLoader):
 
     async def _wake(self, model: str) -> None:
         try:
-            await self.http.get(f"{servers.upstream(self.endpoint.root, model)}/health")
+            await self.http.get(f"{self.endpoint.root}{servers.upstream(model)}/health")
         except InvalidReply:
             pass  # the reply is a web page: the server runs
         except Refusal as refusal:
@@ -82,7 +76,7 @@ class LmStudioLoader(ModelLoader):
         found: set[str] = set()
         for entry in await self._listed(_MODELS, "models"):
             if instances := _instances(entry):
-                found |= {json_values.text_at(entry, "key"), *instances}
+                found |= {values.text_at(entry, "key"), *instances}
         return frozenset(found)
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
@@ -97,17 +91,15 @@ class LmStudioLoader(ModelLoader):
         instances = [
             instance
             for entry in await self._listed(_MODELS, "models")
-            if model in (json_values.text_at(entry, "key"), *_instances(entry))
+            if model in (values.text_at(entry, "key"), *_instances(entry))
             for instance in _instances(entry)
         ]
         instance = model if model in instances else next(iter(instances), model)
         await self._post(f"{_MODELS}/unload", {"instance_id": instance}, model)
 
 
-def _instances(entry: json_values.JsonObject) -> tuple[str, ...]:
-    return tuple(
-        json_values.text_at(instance, "id") for instance in json_values.objects_at(entry, "loaded_instances")
-    )
+def _instances(entry: JsonObject) -> tuple[str, ...]:
+    return tuple(values.text_at(instance, "id") for instance in values.objects_at(entry, "loaded_instances"))
 
 
 _POLL_S = 0.2
@@ -139,7 +131,7 @@ class RouterLoader(ModelLoader):
                     case "loaded" | "sleeping":
                         return
                     case "unloaded" if asked:
-                        code = json_values.count_at(entry, "status", "exit_code")
+                        code = values.count_at(entry, "status", "exit_code")
                         why = f": its process ended with exit code {code}." if code else "."
                         sentence = f"{self.endpoint.where} could not load {plain(model)}{why}"
                         raise paragone.EngineError(sentence, hint="The server's log says why.")
@@ -166,7 +158,7 @@ class RouterLoader(ModelLoader):
         except faults.FAULTS as error:
             if isinstance(error, Refusal) and _NOT_NOW.search(error.body) and not is_last:
                 return False
-            raise faults.explain(error, self.endpoint, model=model).error from error
+            raise faults.explain(error, self.endpoint, model=model) from error
         return True
 
     async def _listen(self, model: str, on_progress: paragone.OnProgress) -> None:
@@ -176,27 +168,23 @@ class RouterLoader(ModelLoader):
             async with self.http.stream("GET", f"{self.endpoint.root}/models/sse") as reply:
                 async for event in EventSource(reply).aiter_sse():
                     found = faults.read_object(event.data, invalid="an event that is not JSON")
-                    fraction = _fraction(json_values.object_at(found, "data", "progress"))
-                    if (
-                        json_values.text_at(found, "model") == model
-                        and fraction is not None
-                        and fraction > most
-                    ):
+                    fraction = _fraction(values.object_at(found, "data", "progress"))
+                    if values.text_at(found, "model") == model and fraction is not None and fraction > most:
                         most = fraction
                         on_progress(paragone.LoadProgress(fraction=most))
 
 
-def _state(entry: json_values.JsonObject) -> str:
-    return json_values.text_at(entry, "status", "value")
+def _state(entry: JsonObject) -> str:
+    return values.text_at(entry, "status", "value")
 
 
-def _names(entry: json_values.JsonObject) -> tuple[str, ...]:
-    return (json_values.text_at(entry, "id"), *json_values.texts_at(entry, "aliases"))
+def _names(entry: JsonObject) -> tuple[str, ...]:
+    return (values.text_at(entry, "id"), *values.texts_at(entry, "aliases"))
 
 
-def _fraction(progress: json_values.JsonObject) -> float | None:
-    stages, value = json_values.texts_at(progress, "stages"), json_values.number_at(progress, "value")
-    current = json_values.text_at(progress, "current")
+def _fraction(progress: JsonObject) -> float | None:
+    stages, value = values.texts_at(progress, "stages"), values.number_at(progress, "value")
+    current = values.text_at(progress, "current")
     if value is None or current not in stages or not 0 <= value <= 1:
         return None
     return (stages.index(current) + value) / len(stages)
@@ -208,7 +196,7 @@ async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> M
     if server.kind.name == "llama-swap":
         return LlamaSwapLoader(http)
     if server.kind.name == "LM Studio":
-        described = await faults.optional_data(http, f"{http.endpoint.root}/api/v1/models")
+        described = await faults.optional_data(http, _MODELS)
         # LM Studio before 0.4.0 lacks this path, and loads a model with its first request.
         if isinstance(described.get("models"), list):
             return LmStudioLoader(http)
@@ -233,9 +221,7 @@ _PAUSE = 0.5
 """Seconds between two requests to a server that downloads or loads a model."""
 
 
-async def pull(
-    model: str, options: Mapping[str, paragone.Json]
-) -> AsyncGenerator[paragone.PullProgress, None]:
+async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullProgress, None]:
     """Yield the progress of the download, which nothing can stop. Raises InputError if the server downloads no models."""
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
     at = endpoint.where
@@ -248,19 +234,15 @@ async def pull(
                 f"{at} downloads no models on request.",
                 hint="LM Studio from 0.4.0 on does, and so does Ollama (ollama:MODEL).",
             )
-        url = f"{endpoint.root}/api/v1/models/download"
-        job = await faults.await_data(endpoint, http.post(url, json={"model": model}), model=model)
-        name = quote(plain(json_values.text_at(job, "job_id")), safe="")
-        while (status := plain(json_values.text_at(job, "status"))) in ("downloading", "paused"):
-            done, total = (
-                json_values.count_at(job, "downloaded_bytes"),
-                json_values.count_at(job, "total_size_bytes"),
-            )
+        job = await faults.ask(http, f"{_MODELS}/download", {"model": model}, model=model)
+        name = quote(plain(values.text_at(job, "job_id")), safe="")
+        while (status := plain(values.text_at(job, "status"))) in ("downloading", "paused"):
+            done, total = (values.count_at(job, "downloaded_bytes"), values.count_at(job, "total_size_bytes"))
             yield paragone.PullProgress(status=status, done=done or 0, total=total or None)
             if not name:
                 raise paragone.EngineError(f"{at} does not report the progress of its download of {model!r}.")
             await asyncio.sleep(_PAUSE)
-            job = await faults.await_data(endpoint, http.get(f"{url}/status/{name}"))
+            job = await faults.ask(http, f"{_MODELS}/download/status/{name}")
         if status not in ("completed", "already_downloaded"):
             raise paragone.EngineError(
                 f"{at} did not download {endpoint.quote(model)!r}: the download's status is "
@@ -369,8 +351,8 @@ async def _models(http: EndpointClient) -> tuple[paragone.ModelInfo, ...]:
     while True:
         try:
             return await servers.find_models(http)
-        except faults.Loading:
-            if time.monotonic() >= until:
+        except faults.Passing as failure:
+            if not failure.is_loading or time.monotonic() >= until:
                 raise
         await asyncio.sleep(_PAUSE)
 

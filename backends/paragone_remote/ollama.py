@@ -1,27 +1,34 @@
 """A model on an Ollama server: chats (https://docs.ollama.com/api/chat), loading and unloading."""
 
 import ast
+import asyncio
 import contextlib
 import dataclasses
 import re
+import shlex
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
+import httpx
+
 import paragone
-from paragone import json_values, shared_options, texts
-from paragone.options import build, describe
+from paragone import json_values as values
+from paragone import shared_options, texts
+from paragone.json_values import JsonObject
+from paragone.options import build
+from paragone.options import describe as describe_options
 from paragone_remote import answers, engine, faults, transport
+from paragone_remote import ollama_api as api
 from paragone_remote import options as remote_options
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.ollama_api import client as api
 
 NANO = 1e-9
 
 
-def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
-    read, written = (json_values.count_at(chunk, name) for name in ("prompt_eval_count", "eval_count"))
+def read_finish(chunk: JsonObject, now: float) -> paragone.Finish:
+    read, written = (values.count_at(chunk, name) for name in ("prompt_eval_count", "eval_count"))
     prefill, decode = (
-        json_values.duration_at(chunk, name, unit=NANO) for name in ("prompt_eval_duration", "eval_duration")
+        values.duration_at(chunk, name, unit=NANO) for name in ("prompt_eval_duration", "eval_duration")
     )
     return paragone.Finish(
         reason="length" if chunk.get("done_reason") == "length" else "stop",
@@ -32,7 +39,7 @@ def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
 
 
 def make_body(
-    base: Mapping[str, paragone.Json], request: paragone.RunRequest, sampling: remote_options.OllamaSampling
+    base: JsonObject, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
 ) -> dict[str, paragone.Json]:
     """Return the body of a chat request. `base` has the fields that all requests of an engine share. Raises InputError."""
     messages: list[paragone.Json] = []
@@ -44,7 +51,7 @@ def make_body(
             turn["images"] = [image.data for image in message.images]
         messages.append(turn)
     body: dict[str, paragone.Json] = {**base, "messages": messages}
-    options = dict(json_values.object_at(base, "options"))
+    options = dict(values.object_at(base, "options"))
     for name, value in answers.set_options(sampling).items():
         if name not in ("thinking", "json_schema"):
             options[_NAMES.get(name, name)] = value
@@ -52,7 +59,7 @@ def make_body(
     if sampling.thinking is not None:
         body["think"] = sampling.thinking
     if sampling.json_schema is not None:
-        body["format"] = json_values.read_schema(sampling.json_schema)
+        body["format"] = values.read_schema(sampling.json_schema)
     if request.logprobs is not None:
         body["logprobs"] = True
         body["top_logprobs"] = min(request.logprobs, 20)
@@ -63,7 +70,7 @@ _NAMES = {"max_tokens": "num_predict"}
 
 _NUMBERS = {
     _NAMES.get(info.name, info.name): info
-    for info in describe(remote_options.OllamaSampling)
+    for info in describe_options(remote_options.OllamaSampling)
     if info.kind in ("number", "whole number")
 }
 """The sampling options that are numbers, by Ollama's names."""
@@ -118,13 +125,12 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         self,
         model: engine.RemoteModel,
         *,
-        base: Mapping[str, paragone.Json],
-        parameters: Mapping[str, paragone.Json],
+        base: JsonObject,
+        parameters: JsonObject,
         renders: bool,
     ) -> None:
         """`base` has the fields of all requests, `parameters` are those of the Modelfile, `renders`: it renders prompts."""
         super().__init__(model)
-        self._client = api.OllamaClient(model.http)
         self._base = base
         self._parameters = parameters
         self._renders = renders
@@ -140,11 +146,11 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         self._raw_prompt = None if request.messages else request.text
         if answers.continues_answer(request):
             answer = request.messages[-1]
-            whole = await self._client.rendered(body) if self._renders else None
+            whole = await api.rendered(self._http, body) if self._renders else None
             is_open = whole is not None and whole.endswith(answer.text)
             if not is_open and self._renders and not answers.has_images(request.messages):
-                earlier = json_values.list_at(body, "messages")[:-1]
-                before = await self._client.rendered({**body, "messages": earlier})
+                earlier = values.list_at(body, "messages")[:-1]
+                before = await api.rendered(self._http, {**body, "messages": earlier})
                 if before is not None:
                     self._raw_prompt = before + answers.unfinished_text(answer, before)
             if not is_open and self._raw_prompt is None:
@@ -153,15 +159,15 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
             shared = {name: value for name, value in body.items() if name not in ("messages", "think")}
             body = {**shared, "prompt": self._raw_prompt, "raw": True}
         scored = False
-        async with contextlib.aclosing(self._client.answer_parts(body)) as chunks:
+        async with contextlib.aclosing(api.answer_parts(self._http, body)) as chunks:
             async for chunk in chunks:
                 now = time.monotonic()
-                message = json_values.object_at(chunk, "message")
-                entries = () if request.logprobs is None else json_values.objects_at(chunk, "logprobs")
+                message = values.object_at(chunk, "message")
+                entries = () if request.logprobs is None else values.objects_at(chunk, "logprobs")
                 for token in answers.tokens_of(
-                    json_values.text_at(message, "content"),
+                    values.text_at(message, "content"),
                     tuple(answers.scored_tokens(entries)),
-                    thinking=json_values.text_at(message, "thinking"),
+                    thinking=values.text_at(message, "thinking"),
                     top=request.logprobs or 0,
                     time=now,
                 ):
@@ -169,10 +175,10 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
                     yield token
                 if not chunk.get("done"):
                     continue
-                if request.logprobs is not None and json_values.count_at(chunk, "eval_count") and not scored:
+                if request.logprobs is not None and values.count_at(chunk, "eval_count") and not scored:
                     sentence = "The server returned no log-probabilities; Ollama supports them from version 0.12.11 on."
                     yield paragone.Caution(code="no-logprobs", sentence=sentence)
-                load = json_values.duration_at(chunk, "load_duration", unit=NANO)
+                load = values.duration_at(chunk, "load_duration", unit=NANO)
                 if load is not None and load > _SLOW_LOAD_S:
                     sentence = f"The server loaded the model first, which took {load:.1f} s of the time to the first token."
                     yield paragone.Caution(code="reloaded", sentence=sentence)
@@ -192,7 +198,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
     ) -> paragone.RunSettings:
         in_force = {**self._parameters, **answers.set_options(sampling)}
-        return paragone.RunSettings(seed=json_values.count_at(in_force.get("seed")), sampling=in_force)
+        return paragone.RunSettings(seed=values.count_at(in_force.get("seed")), sampling=in_force)
 
     def _ask_prompt(
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
@@ -200,12 +206,12 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         if not self._renders or answers.has_images(request.messages):
             return None
 
-        async def ask() -> answers.RenderedPrompt:
+        async def ask() -> paragone.TokenizedText:
             if self._raw_prompt is not None:
-                return answers.RenderedPrompt(self._raw_prompt)
-            text = await self._client.rendered(make_body(self._base, request, sampling))
+                return paragone.TokenizedText(text=self._raw_prompt, ids=())
+            text = await api.rendered(self._http, make_body(self._base, request, sampling))
             self._renders = text is not None
-            return answers.RenderedPrompt(text)
+            return paragone.TokenizedText(text=text, ids=())
 
         return ask
 
@@ -215,34 +221,42 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         if request.ids:
             raise paragone.EngineError("Ollama takes no token ids.")
-        return await self._client.embeddings(self._base, request.texts)
+        texts = request.texts
+        reply = await self._http.post(f"{self._endpoint.root}/api/embed", json={**self._base, "input": texts})
+
+        def read() -> paragone.Embeddings:
+            data = faults.read_object(reply.text)
+            vectors = values.list_at(data, "embeddings")
+            tokens = values.count_at(data, "prompt_eval_count")
+            return answers.embeddings_of(vectors, tokens, texts=len(texts))
+
+        return await asyncio.to_thread(read)
 
     async def _identify(self) -> engine.Identity:
-        running = api.find_model(await self._client.running(), self._model)
-        return api.identity_of(await self._client.version(), running)
+        running = await api.running(self._http, self._model)
+        return api.identity_of(await api.version_of(self._http), running)
 
 
 class OllamaLoader(engine.ModelLoader):
     """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
-    def __init__(self, client: api.OllamaClient, base: Mapping[str, paragone.Json]) -> None:
-        super().__init__(client.http)
-        self._client = client
+    def __init__(self, http: transport.EndpointClient, base: JsonObject) -> None:
+        super().__init__(http)
         self._base = base
 
     async def loaded(self) -> frozenset[str]:
-        running = await faults.await_reply(self.endpoint, self._client.running())
-        return frozenset(api.full_name(json_values.text_at(entry, "model")) for entry in running)
+        running = await api.listed(self.http, "/api/ps")
+        return frozenset(api.full_name(values.text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
         del on_progress
         seconds = self.endpoint.options.load_timeout
-        await faults.await_reply(self.endpoint, self._client.load(self._base), model=model, seconds=seconds)
+        body = {**self._base, "messages": [], "stream": False}
+        await api.ask(self.http, "/api/chat", body, model=model, seconds=seconds)
 
     async def unload(self, model: str) -> None:
-        await faults.await_reply(
-            self.endpoint, self._client.load({"model": model, "keep_alive": 0}), model=model
-        )
+        body: dict[str, paragone.Json] = {"model": model, "keep_alive": 0, "messages": [], "stream": False}
+        await api.ask(self.http, "/api/chat", body, model=model)
 
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
@@ -253,20 +267,19 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     options = build(remote_options.OllamaLoadOptions, request.options, owner="Ollama")
     endpoint = await make_endpoint(options)
     async with transport.connected(endpoint) as http:
-        client = api.OllamaClient(http)
-        version = await faults.await_reply(endpoint, client.version())
-        details = await _details(client, request.model)
-        size = await _size(client, request.model)
+        version = await api.version_of(http)
+        details = await _details(http, request.model)
+        size = await _size(http, request.model)
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
         hold = engine.Hold(
-            OllamaLoader(client, base),
+            OllamaLoader(http, base),
             api.full_name(request.model),
             keeps_loaded=options.keep_alive is not None,
         )
         async with hold.taken(on_progress) as evictions:
             on_progress(paragone.LoadProgress(fraction=1.0))
-            running = api.find_model(await faults.await_reply(endpoint, client.running()), request.model)
+            running = await api.running(http, request.model)
             loaded = _loaded(
                 request.model, endpoint, version, details, running, size, context, options, evictions
             )
@@ -277,32 +290,32 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             return OllamaEngine(
                 model,
                 base=base,
-                parameters=modelfile_parameters(json_values.text_at(details, "parameters")),
-                renders=api.read_version(version) >= api.RENDERS,
+                parameters=modelfile_parameters(values.text_at(details, "parameters")),
+                renders=api.has(version, api.RECENT, built=False),
             )
 
 
-async def _size(client: api.OllamaClient, model: str) -> int | None:
+async def _size(http: transport.EndpointClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
     with contextlib.suppress(paragone.ParagoneError):  # some proxies pass on chats only
-        entry = api.find_model(await faults.await_reply(client.endpoint, client.listed()), model)
-        return json_values.count_at(entry, "size") or None
+        entry = api.find_model(await api.listed(http), model)
+        return values.count_at(entry, "size") or None
     return None
 
 
-async def _details(client: api.OllamaClient, model: str) -> json_values.JsonObject:
+async def _details(http: transport.EndpointClient, model: str) -> JsonObject:
     try:
-        details = await faults.await_reply(client.endpoint, client.details(model), model=model)
+        details = await api.ask(http, "/api/show", {"model": model}, model=model)
     except paragone.InputError as error:
         if "no model" not in error.sentence:
             raise
-        listed = await faults.await_reply(client.endpoint, client.listed())
-        names = [remote_options.plain(json_values.text_at(entry, "model")) for entry in listed]
+        listed = await api.listed(http)
+        names = [remote_options.plain(values.text_at(entry, "model")) for entry in listed]
         hint = remote_options.other_models(model, names) if names else "The server has no models yet."
-        if pull := api.pull_command(client.endpoint, model):
+        if pull := pull_command(http.endpoint, model):
             hint = f"{hint} To download it: {pull}"
         raise paragone.InputError(error.sentence, hint=hint) from error
-    able = json_values.texts_at(details, "capabilities")
+    able = values.texts_at(details, "capabilities")
     if able and "completion" not in able:
         raise paragone.InputError(
             f"{remote_options.plain(model)} does not generate text: its capabilities are {remote_options.plain(', '.join(able))}."
@@ -310,8 +323,8 @@ async def _details(client: api.OllamaClient, model: str) -> json_values.JsonObje
     return details
 
 
-def _usual_context(details: json_values.JsonObject) -> int:
-    for line in json_values.text_at(details, "parameters").splitlines():
+def _usual_context(details: JsonObject) -> int:
+    for line in values.text_at(details, "parameters").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
             return int(wanted[1])
@@ -340,31 +353,31 @@ def _loaded(
     model: str,
     endpoint: Endpoint,
     version: str,
-    details: json_values.JsonObject,
-    running: json_values.JsonObject | None,
+    details: JsonObject,
+    running: JsonObject | None,
     size: int | None,
     context: int,
     options: remote_options.OllamaLoadOptions,
     evictions: Sequence[paragone.Caution],
 ) -> paragone.LoadedModel:
     facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.shown}
-    if able := json_values.texts_at(details, "capabilities"):
+    if able := values.texts_at(details, "capabilities"):
         facts["capabilities"] = endpoint.quote(", ".join(able))
-    if template := json_values.text_at(details, "template"):
+    if template := values.text_at(details, "template"):
         facts["chat template"] = remote_options.lines(template)
-    if weights := json_values.count_at(details, "model_info", "general.parameter_count"):
+    if weights := values.count_at(details, "model_info", "general.parameter_count"):
         facts["parameters"] = str(weights)
     for name, value in (("threads", options.num_thread), ("batch size", options.num_batch)):
         if value is not None:
             facts[name] = str(value)
-    in_memory, in_vram = json_values.count_at(running, "size"), json_values.count_at(running, "size_vram")
+    in_memory, in_vram = values.count_at(running, "size"), values.count_at(running, "size_vram")
     if in_memory and in_vram is not None:
         facts["in memory"] = (
             f"{texts.size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
         )
-    in_force = json_values.count_at(running, "context_length")
+    in_force = values.count_at(running, "context_length")
     cautions: list[paragone.Caution] = []
-    if json_values.text_at(details, "template").strip() == _BARE_TEMPLATE:
+    if values.text_at(details, "template").strip() == _BARE_TEMPLATE:
         sentence = f"{remote_options.plain(model)} has no chat template: the model continues the plain text of the messages."
         cautions.append(paragone.Caution(code="no-chat-template", sentence=sentence))
     trained = api.trained_context(details)
@@ -379,7 +392,7 @@ def _loaded(
     elif trained and context > trained:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
         cautions.append(paragone.Caution(code="beyond-trained-context", sentence=sentence))
-    if (0,) < api.read_version(version) < api.SUPPORTS_TRUNCATE:
+    if not api.has(version, (0, 12, 4)):  # the first version with `truncate` and `shift` in a chat
         sentence = (
             f"Ollama {remote_options.plain(version)} cuts a prompt that is too long without an error; "
             "paragone can infer this from the token count only."
@@ -389,12 +402,154 @@ def _loaded(
         name=remote_options.plain(model),
         context=in_force or context,
         size=size,
-        quantization=remote_options.plain(json_values.text_at(details, "details", "quantization_level"))
-        or None,
+        quantization=remote_options.plain(values.text_at(details, "details", "quantization_level")) or None,
         architecture=api.architecture(details),
         vision="vision" in able if able else None,
-        capabilities=api.capabilities_of(version),
+        capabilities=paragone.Capabilities(
+            logprobs=api.has(version, api.RECENT),
+            plain_text=True,
+            embeddings=api.has(version, (0, 3)),
+            seed=True,
+            continues=api.has(version, api.RECENT),
+            loads=True,
+        ),
         cautions=(*cautions, *evictions),
         facts=facts,
         weights=api.weights_of(running),
     )
+
+
+_AT_ONCE = 4
+
+
+async def describe(
+    http: transport.EndpointClient,
+) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+    """Return facts about a server, its models, and that it downloads models on request. Raises ParagoneError."""
+    version = await api.version_of(http)
+    loaded = await api.listed(http, "/api/ps")
+    entries = await api.listed(http)
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(entry: JsonObject) -> paragone.ModelInfo:
+        async with turn:
+            info = await _info(http, entry)
+            return dataclasses.replace(
+                info, is_loaded=api.find_model(loaded, values.text_at(entry, "model")) is not None
+            )
+
+    models = tuple(await asyncio.gather(*(one(entry) for entry in entries if values.text_at(entry, "model"))))
+    facts = {"server": f"Ollama {http.endpoint.quote(version)}", "models": str(len(models))}
+    if loaded:
+        facts["loaded"] = ", ".join(_described(entry) for entry in loaded)
+    return facts, models, True
+
+
+async def _info(http: transport.EndpointClient, entry: JsonObject) -> paragone.ModelInfo:
+    model = values.text_at(entry, "model")
+    name = remote_options.plain(model)
+    aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
+    size = values.count_at(entry, "size")
+    quantization = remote_options.plain(values.text_at(entry, "details", "quantization_level")) or None
+    info = paragone.ModelInfo(model=name, name=name, size=size, quantization=quantization, aliases=aliases)
+    if name != model:
+        return dataclasses.replace(info, aliases=(), problem="Its name has unprintable characters.")
+    try:
+        details = await api.ask(http, "/api/show", {"model": model}, model=model)
+    except paragone.ParagoneError as error:
+        return dataclasses.replace(info, problem=error.sentence)
+    able = values.texts_at(details, "capabilities")
+    return dataclasses.replace(
+        info,
+        context=api.trained_context(details),
+        architecture=api.architecture(details),
+        capabilities=tuple(remote_options.plain(word) for word in able),
+        problem="It does not generate text." if able and "completion" not in able else "",
+    )
+
+
+def _described(entry: JsonObject) -> str:
+    name = remote_options.plain(values.text_at(entry, "model"))
+    size, in_vram = values.count_at(entry, "size"), values.count_at(entry, "size_vram")
+    if not size:
+        return name
+    return f"{name} ({texts.size_text(size)}, {(in_vram or 0) / size:.0%} in VRAM)"
+
+
+_NOT_THERE = re.compile(r"(^|: )file does not exist$")
+
+_NO_REPLY = re.compile(r"\b(Get|Head) \"")
+"""Start of the error of Go's HTTP client for a request without a reply."""
+
+_AGAIN = "Pull the model again when the server is running."
+
+
+async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullProgress, None]:
+    """Yield the progress of the download. Closing the generator closes the request, which stops the download."""
+    endpoint = await make_endpoint(build(remote_options.OllamaLoadOptions, options, owner="Ollama"))
+    layers: dict[str, tuple[int, int]] = {}
+    done = total = 0
+    begun = False
+    async with (
+        transport.EndpointClient(endpoint) as http,
+        contextlib.aclosing(api.parts(http, "/api/pull", {"model": model})) as reports,
+    ):
+        while True:
+            try:
+                # a server sends nothing while it verifies the digest of a large file
+                part = await transport.Wait().within(endpoint.options.load_timeout, anext(reports, None))
+                if part is None:
+                    raise faults.IncompleteAnswer
+            except faults.FAULTS as error:
+                raise _pull_error(error, endpoint, model, begun=begun) from error
+            if part.get("status") == "success":
+                return
+            begun = True
+            digest, size = values.text_at(part, "digest"), values.count_at(part, "total")
+            if digest and size:
+                before = layers.get(digest, (0, 0))
+                now = layers[digest] = (min(values.count_at(part, "completed") or 0, size), size)
+                done, total = done + now[0] - before[0], total + now[1] - before[1]
+            yield paragone.PullProgress(
+                status=remote_options.plain(values.text_at(part, "status")),
+                done=done,
+                total=total or None,
+            )
+
+
+def pull_command(endpoint: Endpoint, model: str) -> str | None:
+    """Return the command that makes an engine's server download a model; None if the name has unprintable characters."""
+    if remote_options.plain(model) != model:
+        return None
+    options = endpoint.options
+    if endpoint.headers or options.ca_file or options.client_cert or options.use_proxy:
+        return (
+            "paragone engines pull ENGINE"  # BACKEND:MODEL@URL has no place for credentials or certificates
+        )
+    place = f"@{endpoint.shown}" if endpoint.shown != remote_options.DEFAULT_URL else ""
+    return f"paragone engines pull {shlex.quote(f'ollama:{model}{place}')}"
+
+
+def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> paragone.ParagoneError:
+    at = endpoint.where
+    match error:
+        case faults.ReportedFailure() if _NOT_THERE.search(str(error)):
+            sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
+            hint = "Check the name and tag of the model: the registry of the server does not have it."
+            return paragone.InputError(sentence, hint=hint)
+        case faults.ReportedFailure():
+            words = endpoint.quote_error(str(error))
+            registry = "The server itself downloads the model: can it reach the registry?"
+            hint = registry if _NO_REPLY.search(words) else ""
+            return paragone.EngineError(
+                f"{at} cancelled the download: {remote_options.sentence_of(words)}", hint=hint
+            )
+        case transport.ReplyTimeout() if begun:
+            sentence = f"{at} reported no progress of the download for {error.seconds:g} seconds."
+            return paragone.EngineError(sentence, hint="load_timeout sets how long to wait.")
+        case faults.IncompleteAnswer():
+            return paragone.EngineError(f"{at} ended the download before it was complete.", hint=_AGAIN)
+        case httpx.HTTPError() | httpx.StreamError() if begun:
+            sentence = f"{at} closed the connection in the middle of the download."
+            return paragone.EngineError(sentence, hint=_AGAIN)
+    return faults.explain(error, endpoint, model=model)

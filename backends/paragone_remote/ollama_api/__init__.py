@@ -1,1 +1,0 @@
-"""Ollama servers. Protocol: https://docs.ollama.com/api."""

@@ -1,1 +1,0 @@
-"""OpenAI-compatible servers. Protocol: https://platform.openai.com/docs/api-reference."""
