@@ -124,7 +124,7 @@ def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
         output.put_line(sentence)
     if len(page.overview.lines) > 1:
         output.put()
-        output.put_block(page.overview, marked=True)
+        output.put("\n".join(output.block_lines(page.overview, marked=True)))
     for title, sentences in page.doubts.items():
         output.put(f"\n{title}:")
         for sentence in sentences:

@@ -7,10 +7,11 @@ from pathlib import Path
 from paragone import InputError, Json, Message
 from paragone.files import read_regular_file
 from paragone.json_values import objects_at, text_at
-from paragone_cli.command_line import event_loop, formats, output, saved
+from paragone_cli.command_line import event_loop, output, saved
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.measurement_progress import FidelityProgress
+from paragone_workbench.blocks import brief_names
 from paragone_workbench.choosing.choice import questions
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.measure import fidelity_verdict, free_running, sections
@@ -35,9 +36,9 @@ async def _measure(args: Arguments, comparison: free_running.Comparison) -> int:
             if sentence := text_at(candidate, "warning"):
                 output.warn(sentence)
     else:
-        formats.put_sections(
-            sections.fidelity_sections(data), [engine.definition.name for engine in comparison.engines]
-        )
+        brief = brief_names(engine.definition.name for engine in comparison.engines)
+        output.put_sections(sections.fidelity_sections(data, brief))
+        output.put_whole_names(brief)
     found = [*(one.error for one in fidelity.measured), *comparison.answer_errors.values()]
     errors = list({id(error): error for error in found if error is not None}.values())
     for error in errors:

@@ -12,9 +12,10 @@ from paragone_cli.command_line import output
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
+from paragone_cli.command_line.formats import date, duration, metrics_text
 from paragone_cli.command_line.progress import ProgressLine, Stream, print_answer
 from paragone_cli.command_line.saved import conversation_id, open_store, opened_history, opened_store
+from paragone_workbench.blocks import brief_names
 from paragone_workbench.compare.divergence import answer_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
@@ -117,7 +118,7 @@ def since_time(text: str, now: datetime) -> float:
 
 
 def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
-    total, short = Costs.total(engines.values()), short_names(engines)
+    total, short = Costs.total(engines.values()), brief_names(engines)
     rows = [(short.get(engine, engine), costs) for engine, costs in (*engines.items(), ("total", total))]
     table = [["ENGINE", "RUNS", "TOKENS IN", "FROM CACHE", "TOKENS OUT", "TIME"]]
     for name, it in rows:
@@ -129,7 +130,7 @@ def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
         output.put("The same tokens at providers:")
         at_providers = [[name, *(usd_text(price.of(costs)) for price in prices)] for name, costs in rows]
         output.put_table([["ENGINE", *(price.name for price in prices)], *at_providers])
-    put_full_names(short)
+    output.put_whole_names(short)
     output.put()
     for sentence in cost_notes(total, prices):
         output.put_line(sentence)
