@@ -324,6 +324,8 @@ MAY_CHANGE = (Caution(code="may-change-requests", sentence="It can."),)
         (side("a"), side("b", facts={**FACTS, "flash attention": None}), ("flash attention",)),
         # a commit determines the version
         (built("a"), built("b", version=None, compiler=None), ("compiler",)),
+        # an option that is set in one engine does not tell what the other one does
+        (side("a", options={"n_ctx": 512}), side("b", Served, context=None), ("context",)),
         (side("a"), side("b", cautions_of_model=MAY_CHANGE), ("changes to requests",)),
         # numbers in single precision are the same
         (side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.00000002}), ()),

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from paragone import Json
 from paragone.facts import BUILD_FACTS, LAUNCH, ORIGIN, PROGRAM, STANDARD_FACTS, StandardFact
-from paragone.options import OptionInfo
+from paragone.options import OptionInfo, value_text
 from paragone.shared_options import without_effect
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.parity_findings import (
@@ -116,12 +116,18 @@ def compare_facts(
 ) -> list[Finding]:
     """Return the facts that differ, and add to `unknown` the facts that a side does not report, by the side's name.
 
+    Where no reported facts differ, the values that options set count as well: engines that report nothing may have been
+    asked for different values.
     `without_prompt` has the names of the sides whose prompts are unknown: only for these sides, the chat template matters.
     """
     findings: list[Finding] = []
     for fact in STANDARD_FACTS:
         values = {side.name: _value(side, fact) for side in sides}
-        known = {value for value in values.values() if value is not None}
+        known = _known(values)
+        if len(known) < 2:
+            asked = {side.name: values[side.name] or _asked(side, fact) for side in sides}
+            if len(_known(asked)) > 1:
+                values, known = asked, _known(asked)
         silent = [name for name, value in values.items() if value is None]
         matters = True
         if fact.name == _TEMPLATE:
@@ -133,6 +139,17 @@ def compare_facts(
             for name in silent:
                 unknown[name].append(fact.name)
     return findings
+
+
+def _known(values: Mapping[str, str | None]) -> set[str]:
+    return {value for value in values.values() if value is not None}
+
+
+def _asked(side: Side, fact: StandardFact) -> str | None:
+    """Return the value of the option that sets a fact; None if the engine has no such option, or the user has not set it."""
+    info = side.load_options().get(fact.name)
+    value = None if info is None else side.definition.options.get(info.name)
+    return None if value is None else value_text(value)
 
 
 def _value(side: Side, fact: StandardFact) -> str | None:
@@ -161,17 +178,13 @@ def _finding(
 
 
 def compare_options(sides: Sequence[Side]) -> list[Finding]:
-    """Return the load options that differ, but for facts that the sides report, and for options that change no answer."""
+    """Return the load options that differ, apart from those that set a fact or change no answer."""
     findings: list[Finding] = []
     declared = {side.name: side.load_options() for side in sides}
-    facts = {fact.name: fact for fact in STANDARD_FACTS}
     for name in dict.fromkeys(name for own in declared.values() for name in own):
-        reported = [_value(side, facts[name]) for side in sides] if name in facts else [None]
-        if None not in reported or len(set(reported) - {None}) > 1:
-            continue  # compared as a fact
         options = {side.name: declared[side.name].get(name) for side in sides}
         having = [(side, info) for side in sides if (info := options[side.name]) is not None]
-        if any(info.same_answers for _, info in having):
+        if any(info.fact or info.same_answers for _, info in having):
             continue
         values: dict[str, Json | None] = dict.fromkeys(options)
         for side, info in having:
