@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 
@@ -143,7 +142,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if not self._has_slots:
             return False
         try:
-            slots = objects_at(json.loads((await self._http.get(f"{self._endpoint.root}/slots")).text))
+            slots = await servers.read_slots(self._http)
         except faults.FAULTS as error:
             self._has_slots = not isinstance(error, Refusal)
             return False

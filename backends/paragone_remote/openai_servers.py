@@ -426,6 +426,11 @@ FINGERPRINT = "fp_ollama"
 """The `system_fingerprint` of Ollama's answers (openai/openai.go in its source)."""
 
 
+async def read_slots(http: transport.EndpointClient) -> list[JsonObject]:
+    """Return what a llama-server reports of its slots. Raises `FAULTS`, and ValueError or RecursionError for other replies."""
+    return values.objects_at(json.loads((await http.get(f"{http.endpoint.root}/slots")).text))
+
+
 async def context_in_use(http: transport.EndpointClient, model: str) -> int | None:
     """Return the size of a loaded model's context in tokens; None if unknown. Raises ParagoneError."""
     found = await faults.ask(http, "/api/ps")

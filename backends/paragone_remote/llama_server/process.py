@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import secrets
@@ -22,7 +21,7 @@ import httpx
 import paragone
 from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
 from paragone.gguf import check_model, parts
-from paragone.json_values import JsonObject, flag_at, objects_at
+from paragone.json_values import JsonObject, flag_at
 from paragone.network import GUARD
 from paragone.options import build
 from paragone.threads import physical_cores
@@ -34,7 +33,7 @@ from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
 from paragone_remote.openai_requests import RefusedFields
-from paragone_remote.openai_servers import ServerProperties, find_models, identify, identity_of
+from paragone_remote.openai_servers import ServerProperties, find_models, identify, identity_of, read_slots
 from paragone_remote.transport import EndpointClient, connected
 
 _LOOPBACK = "127.0.0.1"
@@ -228,7 +227,7 @@ class ServerProcess:
         """Raise InputError if the server has dropped the draft model: it then runs without one."""
         slots: list[JsonObject] = []
         with contextlib.suppress(*FAULTS, ValueError):  # an older server has no /slots, but its log
-            slots = objects_at(json.loads((await http.get(f"{self.endpoint.origin}/slots")).text))
+            slots = await read_slots(http)
         dropped = any(flag_at(slot, "speculative") is False for slot in slots)
         problem = "llama-server does not use it"
         for _ in range(round(_END_S / _POLL_S)):  # a thread of the server writes the log, perhaps later
