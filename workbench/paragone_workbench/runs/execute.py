@@ -123,15 +123,13 @@ async def _ask(
     request: paragone.RunRequest,
     cautions: tuple[paragone.Caution, ...],
 ) -> None:
-    """Put the events of the engine into the run, and then into the queues of the run's readers."""
+    """Put the events of the engine into the run."""
     meter = run.meter = Meter(sent=time.monotonic(), load_s=engine.load_s)
     engine.load_s = None  # it belongs to the first run only
     run.phase = "prefill"
     run.changed()
     for caution in cautions:
-        run.take(caution)
-        for unread in tuple(run.readers):
-            await unread.put(caution)
+        await _take(run, caution)
     silence = asyncio.create_task(
         _note_silence(run, meter, NOTICE_S if engine.placement.addresses else NOTICE_LOCAL_S)
     )
@@ -148,12 +146,17 @@ async def _ask(
                 meter.feed(event)
                 if isinstance(event, paragone.RunSettings):
                     event = _without_secrets(event, engine)
-                run.take(event)
-                for unread in tuple(run.readers):
-                    await unread.put(event)
+                await _take(run, event)
     finally:
         silence.cancel()
         run.silent_s = 0
+
+
+async def _take(run: Run, event: paragone.Event) -> None:
+    """Give an event to the run and then to its readers; a reader with too many unread events makes the engine wait."""
+    run.take(event)
+    for unread in tuple(run.readers):
+        await unread.put(event)
 
 
 async def _note_silence(run: Run, meter: Meter, notice_s: float) -> None:
