@@ -1,4 +1,5 @@
 import argparse
+import ast
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from typing import get_args
 
 import pytest
 
+import paragone_cli as cli
 from paragone import InputError
 from paragone_cli.command_line.arguments import COMMON, utf8_text
 from paragone_cli.commands import COMMANDS, EXAMPLES, HEADINGS, help_of, names_in
@@ -180,6 +182,35 @@ def test_help_shows_examples_and_the_options_of_every_command_once():
         assert name.split(" ")[0] in overview
     assert len(EXAMPLES) - 1 <= 17
     assert re.findall(r"^([A-Z][a-z ]+):$", overview, re.MULTILINE) == [*HEADINGS]
+
+
+def read_by(functions, module, name, seen=frozenset()):
+    """The arguments that a function reads from `args`, itself or in a function that it passes `args` to."""
+    places = [key for key in functions if key[1] == name]
+    found = set()
+    for key in {(module, name)} & {*places} or places:
+        attributes, called = functions[key]
+        found |= attributes
+        for other in called - seen:
+            found |= read_by(functions, key[0], other, seen | {name})
+    return found
+
+
+def test_a_command_reads_the_arguments_that_it_declares():
+    """`Arguments` has those of all commands, so type checkers do not see this."""
+    functions = {}
+    for path in Path(cli.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found = re.findall(r"\bargs\.(\w+)", ast.unparse(node))
+                called = re.findall(r"(\w+)\((?:[\w.]+, )*args\b", ast.unparse(node))
+                functions[path.stem, node.name] = {*found}, {*called}
+    for name, command in COMMANDS.items():
+        _, module, *following = command.run.__code__.co_names  # of `lambda args: cli.module.function(args)`
+        names = {it.name for it in (*command.arguments, *COMMON)}
+        assert read_by(functions, module, (following or [module])[0]) | {it.name for it in COMMON} == names, (
+            name
+        )
 
 
 @pytest.mark.parametrize("top", EXAMPLES)
