@@ -86,7 +86,11 @@ class KeyParser:
         if not rest:
             return [Key("escape", token)]
         if len(rest) > 1:
-            return () if rest[0] in _ANSWERS else self._translated(token)
+            known = [] if rest[0] in _ANSWERS else self._translated(token)
+            is_typed = not known and re.fullmatch(r"[O\[][a-z]", rest)  # after Escape, in one burst
+            return (
+                [message for key in ("\x1b", *rest) for message in self._messages(key)] if is_typed else known
+            )
         if token == _END:
             return self._translated(rest)
         if rest == "\r":
