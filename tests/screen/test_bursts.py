@@ -255,10 +255,8 @@ async def test_a_burst_does_the_same_as_its_keys_one_by_one(start, tmp_path, mon
             for kind in ("CONFIG", "DATA", "CACHE", "STATE"):
                 monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))
             ends.append(await run(start, case, sequences[at : at + size], pause))
-        for keys, one_by_one, *others in zip(sequences[at : at + size], *ends, strict=True):
-            differ += [
-                (keys, pause, one_by_one, end)
-                for pause, end in zip(SPEEDS[1:], others, strict=True)
-                if end != one_by_one
-            ]
-    assert not differ, f"{len(differ)} in {name}"
+        for keys, slow, *others in zip(sequences[at : at + size], *ends, strict=True):
+            for pause, end in zip(SPEEDS[1:], others, strict=True):
+                what = {key: (slow[key], end[key]) for key in end if end[key] != slow[key]}
+                differ += [f"{keys!r} at {pause} s: {what}"] if what else []
+    assert not differ, "\n".join(differ)
