@@ -67,7 +67,7 @@ async def queued(screen: Screen) -> None:
     for text in ("first", "second one", "third one"):
         await screen.ask(text)
     await screen.until(lambda: all(lane.state == "writing" for lane in screen.lanes))
-    await screen.press("alt+Q")
+    await screen.press("escape")
 
 
 CASES = {
@@ -91,10 +91,10 @@ CASES = {
     "help": Case(("f1",), "jkdugGq?\r\x1b/i", sequences=("qi?",)),
     "queue": Case(
         (),
-        "\r\x1b↓↑sto⌫",
+        "Q\r\x1b↓↑sto⌫",
         prepare=queued,
         options={"rate": 20, "max_tokens": 10**6},
-        sequences=("second\r!",),
+        sequences=("Qsecond\r!", "srj"),
     ),
 }
 TURNS = 200
@@ -189,6 +189,8 @@ async def end_state(screen: Screen) -> dict[str, object]:
         "lane": (lanes.in_lane_mode, lanes.position, lanes.zoomed, lanes.linked),
         "options": [dict(lane.engine.definition.options) for lane in screen.lanes],
         "queue": [it.text for it in app.lanes.session.queue.prompts],
+        "answers": [len(lane.path) for lane in screen.lanes],
+        "variants": [len(lane.record.runs) for lane in screen.lanes],
         "theme": app.theme,
         "stored": stored,
         "votes": votes,
