@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -36,14 +35,11 @@ _PAUSE = 0.3
 """Seconds that an entry must be highlighted before a process starts to estimate the entry's memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
-    definition: EngineDefinition | None
-    is_new: bool = False
-    """Whether to save the engine once it is open: the user wrote the engine, or ticked a model found on this machine."""
+Picked: TypeAlias = "tuple[EngineDefinition | None, bool]"
+"""An engine, None for the demo, and whether to save it once it is open: the user wrote it, or ticked a model found here."""
 
 
-class EnginePicker(Picker[Sequence[Picked] | None]):
+class EnginePicker(Picker["Sequence[Picked] | None"]):
     """The dialog to pick engines. The result of the picker is the list of engines that the user picked, or None.
 
     `engines` are the defined engines. `single` is whether the user picks one engine only: then no entry can be ticked, and the
@@ -149,11 +145,11 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         ticked = [entry for entry in self._entries.values() if entry.key in self._ticked]
         entry = self._entries.get(option_id)
         if option_id == _WRITTEN:
-            self.dismiss([Picked(self._written, is_new=True)])
+            self.dismiss([(self._written, True)])
         elif ticked:
-            self.dismiss([Picked(one.definition, is_new=one.group is Group.FOUND) for one in ticked])
+            self.dismiss([(one.definition, one.group is Group.FOUND) for one in ticked])
         elif entry is not None and self.is_offered(option_id):
-            self.dismiss([Picked(entry.definition)])
+            self.dismiss([(entry.definition, False)])
 
     def action_tick(self) -> None:
         entry = self._highlighted
