@@ -293,7 +293,7 @@ def _c_type(hint: object) -> Any:
 
 
 lib: Final = Functions()
-"""The functions of the library that this process has loaded: see `c_api.loading`."""
+"""The functions of the library that this process has loaded: see `load_build`."""
 
 
 BuildName: TypeAlias = Literal["native", "prebuilt"]
