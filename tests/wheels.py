@@ -1,57 +1,33 @@
-"""Wheels with one module, for tests that create real environments."""
+"""Wheels with one module, and a stand-in for uv, for tests that create environments."""
 
-import sys
-import sysconfig
+import os
+import shlex
 import zipfile
 from pathlib import Path
 
-# `python -m venv` spends seconds on installing pip. This interpreter lets the environment import pip from another folder.
-QUICK_PYTHON = """\
-#!/bin/sh
-[ "$1 $2" = "-m venv" ] || exec {python} "$@"
-{python} -m venv --without-pip "$3"
-echo {pip} > "$3"/lib/python{version}/site-packages/pip.pth
-"""
-
-
-def quick_python(folder: Path) -> str:
-    """Write an interpreter that creates environments quickly, and return its path; this interpreter if there is no pip."""
-    import ensurepip
-
-    packages = Path(sysconfig.get_path("purelib", vars={"base": sys.base_prefix}))
-    wheels = Path(ensurepip.__file__).with_name("_bundled").glob("pip-*.whl")
-    pip = packages if (packages / "pip").is_dir() else next(wheels, None)
-    if pip is None:
-        return sys.executable
-    script = folder / "quick-python"
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    script.write_text(QUICK_PYTHON.format(python=sys.executable, version=version, pip=pip))
-    script.chmod(0o755)
-    return str(script)
-
-
 STAND_IN = """\
 #!/bin/sh
-case "$*" in
-*version_info*) echo {version};;
-"-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; {create};;
-"-m pip install "*) {install};;
-*) {check};;
+case "$1" in
+venv)
+for new; do :; done
+mkdir -p "$new/bin" "$new/lib/python3.11/site-packages"
+printf '#!/bin/sh\\n%s\\n' {check} > "$new/bin/python"
+chmod +x "$new/bin/python"
+{create};;
+*) {install};;
 esac
 """
 
 
-def stand_in_python(
-    path: Path, *, create: str = ":", install: str = ":", check: str = "echo this is Python"
-) -> str:
-    """Write a script that creates environments in no time and installs nothing, and return its path.
+def stand_in_uv(folder: Path, *, create: str = ":", install: str = ":", check: str = "echo Hello.") -> str:
+    """Write a script `uv` that creates environments in no time and installs nothing, and return a PATH with it.
 
-    `create`, `install` and `check` are what it does at these stages.
+    `create` and `install` are what it does at these stages; `check` is what the interpreter of the environment does.
     """
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    path.write_text(STAND_IN.format(version=version, create=create, install=install, check=check))
-    path.chmod(0o755)
-    return str(path)
+    folder.mkdir(exist_ok=True)
+    (folder / "uv").write_text(STAND_IN.format(create=create, install=install, check=shlex.quote(check)))
+    (folder / "uv").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.defpath}"
 
 
 def write_wheel(folder: Path, name: str, version: str, source: str) -> Path:

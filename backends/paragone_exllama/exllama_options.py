@@ -117,9 +117,8 @@ def _environment(library: str, *pythons: str) -> Environment:
         ),
         pythons=pythons,
         modules=("torch", library),
-        compiles=True,
     )
 
 
-EXLLAMAV2 = _environment("exllamav2", "3.12", "3.11")  # the newest Python for which numpy 1.26 has wheels
-EXLLAMAV3 = _environment("exllamav3", "3.12", "3.13", "3.11")
+EXLLAMAV2 = _environment("exllamav2", "3.11", "3.12")  # the newest Python for which numpy 1.26 has wheels
+EXLLAMAV3 = _environment("exllamav3", "3.11", "3.12", "3.13")

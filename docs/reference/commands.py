@@ -1,9 +1,9 @@
 """The page of all commands and options, from the declarations of the commands."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from paragone_cli.command_line.arguments import Arguments, Declared, declared
+from paragone_cli.command_line.arguments import COMMON, Argument
 from paragone_cli.commands import COMMANDS, EXAMPLES, GROUPS, names_in
 
 HEAD = """# All commands and options
@@ -33,13 +33,12 @@ def section(top: str) -> Iterator[str]:
         yield from table(name, COMMANDS[name].arguments)
     if not top:
         yield "\n## Options of every command\n"
-        yield from rows(declared(Arguments))
+        yield from rows(COMMON)
 
 
-def table(name: str, kind: type[Arguments]) -> Iterator[str]:
+def table(name: str, own: Sequence[Argument]) -> Iterator[str]:
     """Yield the usage line of a command, and the rows of its arguments."""
     words, options = [], []
-    own = [it for it in declared(kind) if not it.is_common]
     for it in own:
         metavar = it.settings.get("metavar", "")
         if it.flags:
@@ -52,7 +51,7 @@ def table(name: str, kind: type[Arguments]) -> Iterator[str]:
         yield from rows(own)
 
 
-def rows(found: Iterable[Declared]) -> Iterator[str]:
+def rows(found: Iterable[Argument]) -> Iterator[str]:
     """Yield the table of arguments, positional ones first."""
     yield "| argument | meaning |"
     yield "| --- | --- |"

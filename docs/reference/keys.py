@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from paragone_tui.commands import COMMANDS, GROUPS
 from paragone_tui.keys import keys_in_force, readable
-from paragone_tui.screens.sheets import ELSEWHERE
+from paragone_tui.widgets.palette import ELSEWHERE
 
 HEAD = """# All keys
 

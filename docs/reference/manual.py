@@ -18,4 +18,4 @@ def page() -> str:
         "date": " ",  # the page is as old as the version that it comes with
     }
     with patch.dict(os.environ, {"COLUMNS": "80"}):  # argparse breaks lines at the width of the terminal
-        return str(Manpage(program_parser(common=False), about, format="single-commands-section"))
+        return str(Manpage(program_parser(), about, format="single-commands-section"))

@@ -82,7 +82,7 @@ def test_the_text_begins_with_the_answer(suite):
 
 
 def test_a_time_too_short_for_anything_says_so(monkeypatch):
-    monkeypatch.setattr("paragone_cli.command_line.command_arguments.parse_duration", lambda _: 0)
+    monkeypatch.setattr("paragone_cli.choose.parse_duration", lambda _: 0)
     done = paragone("choose", *ENGINES, "--time", "2s")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, b"Nothing is decided.")
     assert "a and b are compared by the 120 prompts that come with paragone" in said(done)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paragone_cli.command_line.command_arguments import SHELLS
+from paragone_cli.command_line.arguments import SHELLS
 from paragone_cli.commands import EXAMPLES
 
 from .conftest import paragone, said

@@ -105,7 +105,7 @@ async def mistaken() -> None:
 
 async def test_each_mistake_of_the_program_is_told_and_ends_nothing(start, home, monkeypatch):
     async with start(rogue("steady")) as screen:
-        monkeypatch.setitem(screen.app.lane_commands, "next-lane", lambda screen: 1 / 0)
+        monkeypatch.setitem(screen.app.lanes._commands, "next-lane", lambda screen: 1 / 0)
         loop = asyncio.get_running_loop()
         for fail in (
             lambda: screen.app.run_action("screen.command('next-lane')"),

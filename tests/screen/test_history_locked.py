@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from rogue_backend.definitions import rogue
 
-from paragone_tui import history_opening
+from paragone_tui import history_opening, program_app
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, database
 from paragone_workbench.store import saving as queue
@@ -77,7 +77,7 @@ async def test_leaving_waits_for_the_lock(start, opening):
 
 
 async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, monkeypatch):
-    monkeypatch.setattr(history_opening, "LEAVING_S", 0.5)
+    monkeypatch.setattr(program_app, "LEAVING_S", 0.5)
     async with start(rogue("steady"), with_history=False) as screen:
         await screen.until(lambda: "another instance of paragone" in screen.told, "the problem is told")
         await screen.ask("lost")
@@ -112,7 +112,7 @@ async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch):
 
 
 async def test_leaving_waits_for_nothing_where_nothing_was_asked(start, opening, monkeypatch):
-    monkeypatch.setattr(history_opening, "LEAVING_S", 3600)
+    monkeypatch.setattr(program_app, "LEAVING_S", 3600)
     async with start(rogue("steady"), with_history=False) as screen:
         assert screen.app.history is None
     assert screen.app.exit_messages == []

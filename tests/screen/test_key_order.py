@@ -110,7 +110,7 @@ async def typed(screen, *pieces: bytes) -> None:
     parser = KeyParser()
     for piece in pieces:
         messages = [*parser.feed(piece)]
-        if parser._parser.is_waiting:
+        if parser._parser._timeout_time is not None:
             parser._parser._timeout_time = 0.0
         for message in [*messages, *parser.tick()]:
             screen.app.post_message(message)

@@ -228,7 +228,7 @@ async def test_help_lists_the_keys_in_force_and_the_palette_every_command(start)
         await screen.press("ctrl+p")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Palette")
         ids = {command.id for command in COMMANDS if command.group != "Program"}
-        assert set(screen.app.lane_commands) == ids
+        assert set(screen.app.lanes._commands) == ids
 
 
 async def test_two_quick_enters_in_a_picker_are_one(start):

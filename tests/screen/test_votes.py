@@ -12,9 +12,8 @@ from tests.screen.conftest import Screen
 from tests.workbench.test_ballots import ENGINES, experiment
 from textual import events
 
-from paragone_tui import history_opening
-from paragone_tui.screens.vote import ExperimentVote
-from paragone_tui.vote_app import VoteApp
+from paragone_tui import program_app
+from paragone_tui.screens.vote import ExperimentVote, VoteApp
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.lanes.session import Session
@@ -311,7 +310,7 @@ async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_s
 
 
 async def test_quitting_says_that_a_vote_was_not_saved(start, monkeypatch):
-    monkeypatch.setattr(history_opening, "LEAVING_S", 0.1)
+    monkeypatch.setattr(program_app, "LEAVING_S", 0.1)
     async with voting([("red", "blue"), ("green", "yellow")]) as screen:
         other = sqlite3.connect(history_file(), isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")

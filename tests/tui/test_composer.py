@@ -9,7 +9,7 @@ import pytest
 from textual import events
 from textual.app import App, ComposeResult
 
-from paragone_tui.commands import Program
+from paragone_tui.program_app import ProgramApp
 from paragone_tui.screens.lanes import composer as context_gauge
 from paragone_tui.screens.lanes.attachments import Draft, PastedTexts, size_shown
 from paragone_tui.screens.lanes.composer import Composer, ContextGauge, _content
@@ -31,7 +31,7 @@ class Prompting(App[None]):
         self.said: list[str] = []
         self.prompts = ["first", "second\nof two lines", "third"]
         recall = {"up": "app.recall(-1)", "down": "app.recall(1)", "ctrl+up": "app.recall(-1)"}
-        program = cast("Program", self)  # the composer uses `say` only
+        program = cast("ProgramApp", self)  # the composer uses `say` only
         session = cast("Session", self)
         self.composer = Composer(
             recall,

@@ -9,11 +9,11 @@ from textual.color import Color
 from textual.filter import NoColor
 
 from paragone_tui.screens.lanes import status
+from paragone_tui.screens.vote import VoteApp
 from paragone_tui.terminal.cells import styles_of
 from paragone_tui.terminal.themes import themes
 from paragone_tui.transcript import Transcript
 from paragone_tui.transcript.text import Mark, palette_of
-from paragone_tui.vote_app import VoteApp
 from paragone_workbench.config.read import load
 from paragone_workbench.config.settings import ThemeSettings
 from paragone_workbench.config.state import State

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paragone_workbench.blocks import BriefNames
+from paragone_workbench.blocks import brief_names, briefly
 
 FILE = "SmolLM2-135M-Instruct-with-a-long-name"
 
@@ -19,6 +19,6 @@ FILE = "SmolLM2-135M-Instruct-with-a-long-name"
     ],
 )
 def test_what_all_names_share_is_left_out_where_names_are_long(names, brief):
-    found = BriefNames(names)
-    assert [found.of(name) for name in names] == brief
-    assert found.within(f"Deploy {names[-1]}, not {names[0]}.") == f"Deploy {brief[-1]}, not {brief[0]}."
+    found = brief_names(names)
+    assert found == dict(zip(names, brief, strict=True))
+    assert briefly(f"Deploy {names[-1]}, not {names[0]}.", found) == f"Deploy {brief[-1]}, not {brief[0]}."

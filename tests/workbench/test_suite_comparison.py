@@ -7,7 +7,7 @@ import fastjsonschema
 import pytest
 from tests.docs.existing import ROOT
 
-from paragone_cli.suite_results import put_comparison
+from paragone_cli.command_line.output import put_sections
 from paragone_workbench.experiments.comparison import (
     MetricComparison,
     compare_suite,
@@ -132,7 +132,7 @@ def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
         "3 prompts are left out of all pass rates and scores, for every engine: an assertion gave no verdict about an "
         "answer (B: 3, C: 2)."
     )
-    put_comparison(found, {})
+    put_sections(found.sections())
     assert found.notes == (
         sentence,
         "1 prompt is left out of all pass rates and scores: their judges have not been asked yet (B: 1). Repeat the "
@@ -185,7 +185,7 @@ def test_all_comparisons_are_corrected_together_in_the_table_and_in_json(capsys)
     assert {it.comparisons for it in found.comparisons} == {21}
     smallest = min(found.comparisons, key=lambda it: it.paired.p)
     assert smallest.adjusted_p == pytest.approx(min(1, 21 * smallest.paired.p))
-    put_comparison(found, {})
+    put_sections(found.sections())
     out = capsys.readouterr().out
     assert out.startswith("engine  ")
     assert "tokens  TTFT (ms)  tokens/s  total (s)" in out

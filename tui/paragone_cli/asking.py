@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from paragone import InputError
-from paragone_cli.command_line import command_arguments, formats, output
+from paragone_cli.command_line import formats, output
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.progress import ProgressLine, Stream, print_answer
@@ -18,7 +19,7 @@ from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
 
-def ask(args: command_arguments.AskArguments) -> int:
+def ask(args: Arguments) -> int:
     context = CommandContext(args)
     (definition,) = context.engines([args.engine], args.settings, args.preset)
     if args.text is not None and args.prompt is not None:
@@ -47,7 +48,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
 _WIDTH = 72
 
 
-def compare(args: command_arguments.CompareArguments) -> int:
+def compare(args: Arguments) -> int:
     context = CommandContext(args)
     definitions = context.engines(args.engines, args.settings, args.preset)
     spec = prompt_spec(args, args.prompt, context)

@@ -8,9 +8,11 @@ from types import ModuleType
 from paragone import InputError, Json
 from paragone.json_values import count_at, number_at, objects_at, text_at
 from paragone.texts import install_command
-from paragone_cli.command_line import command_arguments, event_loop, formats, output, saved
+from paragone_cli.command_line import event_loop, output, saved
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.measurement_progress import BenchProgress
+from paragone_workbench.blocks import brief_names
 from paragone_workbench.measure import bench as measure
 from paragone_workbench.measure.sections import bench_sections
 
@@ -102,12 +104,14 @@ def _put(picture: str) -> None:
 def put_bench(data: Mapping[str, Json]) -> None:
     """Print a measurement; with plots if standard output is a terminal."""
     engines = objects_at(data, "engines")
-    names = formats.put_sections(bench_sections(data), [text_at(engine, "engine") for engine in engines])
+    names = brief_names(text_at(engine, "engine") for engine in engines)
+    output.put_sections(bench_sections(data, names))
+    output.put_whole_names(names)
     if output.standard_output().isatty():
         put_plots(engines, names)
 
 
-def bench(args: command_arguments.BenchArguments) -> int:
+def bench(args: Arguments) -> int:
     tests = measure.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
     users = measure.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)

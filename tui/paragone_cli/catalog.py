@@ -12,7 +12,8 @@ from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
 from paragone.network import GUARD
 from paragone.options import Options, describe, value_text
 from paragone.texts import size_text
-from paragone_cli.command_line import command_arguments, event_loop, formats, output
+from paragone_cli.command_line import event_loop, formats, output
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench import doctor, models, paths
@@ -28,7 +29,7 @@ from paragone_workbench.engines.questions import NOTICE_S
 _WIDEST = 100
 
 
-def list_options(args: command_arguments.BackendArguments) -> int:
+def list_options(args: Arguments) -> int:
     backend = registry.Registry().get(args.backend)
     kinds: dict[str, tuple[str, type[Options]]] = {
         "load": ("Load options, which take effect when a model is opened", backend.load_options),
@@ -56,7 +57,7 @@ def list_options(args: command_arguments.BackendArguments) -> int:
     return 0
 
 
-def list_engines(args: command_arguments.PrintArguments) -> int:
+def list_engines(args: Arguments) -> int:
     context = CommandContext(args)
     definitions = list(context.config.engines.values())
     listed, rows = [], []
@@ -98,7 +99,7 @@ _Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
 """Models, and the errors of backends and servers that list no models, each with the name of its backend."""
 
 
-def list_models(args: command_arguments.OneBackendArguments) -> int:
+def list_models(args: Arguments) -> int:
     context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:
@@ -106,11 +107,11 @@ def list_models(args: command_arguments.OneBackendArguments) -> int:
             output.warn(
                 f"{folder}, named in {context.config.document.where('models', 'folders')}, is not a folder."
             )
-    if args.backend is None:
+    if args.one_backend is None:
         backends = context.registry.all()
     else:
-        backends = {args.backend: context.registry.get(args.backend)}
-    asks = not GUARD.is_offline and (args.backend is not None or context.config.network.local_servers)
+        backends = {args.one_backend: context.registry.get(args.one_backend)}
+    asks = not GUARD.is_offline and (args.one_backend is not None or context.config.network.local_servers)
     (listed, errors), endpoints = event_loop.run(
         _found(backends, folders, context.config.engines.values(), asks_servers=asks, prints=not args.json)
     )
@@ -126,9 +127,9 @@ def list_models(args: command_arguments.OneBackendArguments) -> int:
     else:
         if not_asked:
             output.note(formats.not_asked_text(not_asked))
-        elif not listed and args.backend is not None and not errors:
-            registry.name_reached(backends[args.backend], args.backend, "", {})
-            report = event_loop.run(questions.endpoint(backends[args.backend], {}))
+        elif not listed and args.one_backend is not None and not errors:
+            registry.name_reached(backends[args.one_backend], args.one_backend, "", {})
+            report = event_loop.run(questions.endpoint(backends[args.one_backend], {}))
             if report is not None and not report.probe.usable:  # the backend's default server lists no models
                 output.note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
         if not listed and any(backend.capabilities.local for backend in backends.values()):
@@ -137,7 +138,7 @@ def list_models(args: command_arguments.OneBackendArguments) -> int:
                 f"No model was found in {searched}, or where other programs keep models; set `folders` under "
                 f"[models] in {context.config.document.path}."
             )
-    for problem in context.registry.problems if args.backend is None else ():
+    for problem in context.registry.problems if args.one_backend is None else ():
         output.warn(problem.sentence)
     for _, error in errors:
         output.print_error(error)
@@ -236,7 +237,7 @@ def _row(listed: _Listed) -> tuple[str, ...]:
     )
 
 
-def pull(args: command_arguments.PullArguments) -> int:
+def pull(args: Arguments) -> int:
     context = CommandContext(args)
     (definition,) = context.engines([args.engine], [])
     backend = context.registry.get(definition.backend)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -13,7 +14,8 @@ from typing import TypeVar
 from paragone import InputError, ParagoneError
 from paragone.files import reading
 from paragone.texts import counted, size_text
-from paragone_cli.command_line import INTERRUPTED, command_arguments, event_loop, formats, output, saved
+from paragone_cli.command_line import INTERRUPTED, event_loop, formats, output, saved
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable
@@ -32,6 +34,17 @@ from paragone_workbench.reporting.file import format_of
 from paragone_workbench.reporting.verdict import first_page
 
 L = TypeVar("L", bound=StatusLine)
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_LONGEST_S = 30 * 24 * 3600
+
+
+def parse_duration(text: str) -> int:
+    """Return a duration such as `90s`, `30m` or `2h` in seconds. Raises InputError."""
+    found = re.fullmatch(r"([0-9]{1,7})\s*([smh]?)", text.strip())
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 1 <= seconds <= _LONGEST_S:
+        raise InputError(f"{text!r} is no duration.", hint="Write for example 90s, 30m or 2h.")
+    return seconds
 
 
 @contextlib.contextmanager
@@ -111,7 +124,7 @@ def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
         output.put_line(sentence)
     if len(page.overview.lines) > 1:
         output.put()
-        output.put_block(page.overview, marked=True)
+        output.put("\n".join(output.block_lines(page.overview, marked=True)))
     for title, sentences in page.doubts.items():
         output.put(f"\n{title}:")
         for sentence in sentences:
@@ -123,7 +136,7 @@ def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
         output.put(f"\nSee more: paragone suite compare {name} · paragone report {name} --to report.html")
 
 
-def choose(args: command_arguments.ChooseArguments) -> int:
+def choose(args: Arguments) -> int:
     if len(set(args.engines)) < 2:
         raise InputError(
             "One engine leaves nothing to choose.", hint="Name two or more: paragone choose ENGINE ENGINE…"
@@ -165,7 +178,7 @@ def choose(args: command_arguments.ChooseArguments) -> int:
             request=request,
             margin=args.margin / 100,
             wanted=reference,
-            seconds=None if args.time is None else command_arguments.parse_duration(args.time),
+            seconds=None if args.time is None else parse_duration(args.time),
             vram=() if args.vram is None else parse_sizes(args.vram),
         )
         status, experiment = event_loop.run(_measure(args, make))
@@ -178,9 +191,7 @@ def choose(args: command_arguments.ChooseArguments) -> int:
     return status
 
 
-async def _measure(
-    args: command_arguments.ChooseArguments, make: Callable[..., choices.Choice]
-) -> tuple[int, int | None]:
+async def _measure(args: Arguments, make: Callable[..., choices.Choice]) -> tuple[int, int | None]:
     async with saved.opened_history() as history:
         choice = make(history=history)
         with progress() as choice.on_event:

@@ -7,16 +7,18 @@ from pathlib import Path
 from paragone import InputError, Json, Message
 from paragone.files import read_regular_file
 from paragone.json_values import objects_at, text_at
-from paragone_cli.command_line import command_arguments, event_loop, formats, output, saved
+from paragone_cli.command_line import event_loop, output, saved
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.measurement_progress import FidelityProgress
+from paragone_workbench.blocks import brief_names
 from paragone_workbench.choosing.choice import questions
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.measure import fidelity_verdict, free_running, sections
 from paragone_workbench.measure.fidelity import sample_text
 
 
-async def _measure(args: command_arguments.FidelityArguments, comparison: free_running.Comparison) -> int:
+async def _measure(args: Arguments, comparison: free_running.Comparison) -> int:
     fidelity = comparison.fidelity
     async with event_loop.interruptible(comparison) as interrupts:
         with FidelityProgress() as progress:
@@ -34,9 +36,9 @@ async def _measure(args: command_arguments.FidelityArguments, comparison: free_r
             if sentence := text_at(candidate, "warning"):
                 output.warn(sentence)
     else:
-        formats.put_sections(
-            sections.fidelity_sections(data), [engine.definition.name for engine in comparison.engines]
-        )
+        brief = brief_names(engine.definition.name for engine in comparison.engines)
+        output.put_sections(sections.fidelity_sections(data, brief))
+        output.put_whole_names(brief)
     found = [*(one.error for one in fidelity.measured), *comparison.answer_errors.values()]
     errors = list({id(error): error for error in found if error is not None}.values())
     for error in errors:
@@ -45,9 +47,9 @@ async def _measure(args: command_arguments.FidelityArguments, comparison: free_r
     return status or int(has_failed)
 
 
-def _json(args: command_arguments.FidelityArguments, comparison: free_running.Comparison) -> dict[str, Json]:
+def _json(args: Arguments, comparison: free_running.Comparison) -> dict[str, Json]:
     return comparison.to_json(
-        text=None if args.text is None else args.text.name,
+        text=None if args.text_file is None else args.text_file.name,
         prompts=None if args.prompts is None else args.prompts.name,
     )
 
@@ -56,7 +58,7 @@ LARGEST_TEXT = 2**26
 """Largest size in bytes of a text. An engine computes for hours on a text of a hundredth of this size."""
 
 
-def fidelity(args: command_arguments.FidelityArguments) -> int:
+def fidelity(args: Arguments) -> int:
     context = CommandContext(args)
     engines = context.engines([args.engine, *args.engines], args.settings)
     if args.kv is not None:
@@ -70,11 +72,11 @@ def fidelity(args: command_arguments.FidelityArguments) -> int:
             "There is nothing to compare the reference with.",
             hint="Name a candidate as well, or types of the KV cache with --kv.",
         )
-    if args.text is None:
+    if args.text_file is None:
         text = sample_text()
         output.note("The text that comes with paragone is short, so the uncertainties are wide. See --text.")
     else:
-        text = _read(args.text)
+        text = _read(args.text_file)
     if args.prompts is not None and not args.free_running:
         raise InputError("--prompts needs --free-running: only free-running engines answer prompts.")
     prompts: Sequence[Sequence[Message]] = ()

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from paragone import Json, ModelInfo, ParagoneError
 from paragone.json_values import number_at
 from paragone.texts import size_text
-from paragone_cli.command_line import command_arguments, event_loop, formats, output
+from paragone_cli.command_line import event_loop, formats, output
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.saved import opened_store
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
@@ -156,7 +157,7 @@ def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
     return formats.for_shell(f"{definition.backend}:{shorten_home(model.model) if model else ''}")
 
 
-def fit(args: command_arguments.FitArguments) -> int:
+def fit(args: Arguments) -> int:
     context = CommandContext(args)
     vram = () if args.vram is None else parse_sizes(args.vram)
     (definition,) = context.engines([args.engine], args.settings)

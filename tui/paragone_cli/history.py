@@ -8,12 +8,14 @@ from pathlib import Path
 
 from paragone import InputError, Json
 from paragone.texts import counted, quoted
-from paragone_cli.command_line import command_arguments, output
+from paragone_cli.command_line import output
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
+from paragone_cli.command_line.formats import date, duration, metrics_text
 from paragone_cli.command_line.progress import ProgressLine, Stream, print_answer
 from paragone_cli.command_line.saved import conversation_id, open_store, opened_history, opened_store
+from paragone_workbench.blocks import brief_names
 from paragone_workbench.compare.divergence import answer_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
@@ -29,7 +31,7 @@ from paragone_workbench.store.history import History
 from paragone_workbench.store.records import FILTERS, read_query
 
 
-def history_continue(args: command_arguments.ContinueArguments) -> int:
+def history_continue(args: Arguments) -> int:
     found = parse_id(args.answer)
     if found is None or found.kind != "r":
         raise InputError(
@@ -77,7 +79,7 @@ async def _found(session: Session, history: History, number: int) -> tuple[Lane,
 _SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
 
 
-def history_costs(args: command_arguments.CostsArguments) -> int:
+def history_costs(args: Arguments) -> int:
     since = None if args.since is None else since_time(args.since, datetime.now())
     prices: tuple[Price, ...] = ()
     try:
@@ -116,7 +118,7 @@ def since_time(text: str, now: datetime) -> float:
 
 
 def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
-    total, short = Costs.total(engines.values()), short_names(engines)
+    total, short = Costs.total(engines.values()), brief_names(engines)
     rows = [(short.get(engine, engine), costs) for engine, costs in (*engines.items(), ("total", total))]
     table = [["ENGINE", "RUNS", "TOKENS IN", "FROM CACHE", "TOKENS OUT", "TIME"]]
     for name, it in rows:
@@ -128,13 +130,13 @@ def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
         output.put("The same tokens at providers:")
         at_providers = [[name, *(usd_text(price.of(costs)) for price in prices)] for name, costs in rows]
         output.put_table([["ENGINE", *(price.name for price in prices)], *at_providers])
-    put_full_names(short)
+    output.put_whole_names(short)
     output.put()
     for sentence in cost_notes(total, prices):
         output.put_line(sentence)
 
 
-def history_delete(args: command_arguments.DeleteArguments) -> int:
+def history_delete(args: Arguments) -> int:
     numbers = dict.fromkeys(map(conversation_id, args.conversations))
     with opened_store() as store:
         found = [store.load(number) for number in numbers]
@@ -153,13 +155,13 @@ def history_delete(args: command_arguments.DeleteArguments) -> int:
     return 0
 
 
-def history_export(args: command_arguments.HistoryExportArguments) -> int:
+def history_export(args: Arguments) -> int:
     if args.all == bool(args.conversations):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
     with opened_store() as store:
         exported = exporting.export_conversations(
-            store, args.to, numbers, Registry().find, replaces=args.force
+            store, args.file, numbers, Registry().find, replaces=args.force
         )
     for sentence in exported.left_out:
         output.warn(sentence)
@@ -172,7 +174,7 @@ def history_export(args: command_arguments.HistoryExportArguments) -> int:
     return int(bool(exported.left_out))
 
 
-def history_import(args: command_arguments.HistoryImportArguments) -> int:
+def history_import(args: Arguments) -> int:
     """Add the conversations, or none if one of them cannot be read. Returns the exit code."""
     found = parse_id(args.source)
     if found is not None and found.kind == "e" and found.run is not None:
@@ -189,7 +191,7 @@ def history_import(args: command_arguments.HistoryImportArguments) -> int:
     return 0
 
 
-def history_rename(args: command_arguments.LabelArguments) -> int:
+def history_rename(args: Arguments) -> int:
     number = conversation_id(args.conversation)
     title = " ".join(args.words).strip()
     if not title:
@@ -204,7 +206,7 @@ def history_rename(args: command_arguments.LabelArguments) -> int:
     return 0
 
 
-def history_tag(args: command_arguments.LabelArguments) -> int:
+def history_tag(args: Arguments) -> int:
     number = conversation_id(args.conversation)
     with opened_store() as store:
         store.tag(number, args.words)
@@ -214,7 +216,7 @@ def history_tag(args: command_arguments.LabelArguments) -> int:
     return 0
 
 
-def history_pin(args: command_arguments.ConversationArguments, *, pinned: bool) -> int:
+def history_pin(args: Arguments, *, pinned: bool) -> int:
     number = conversation_id(args.conversation)
     with opened_store() as store:
         store.pin(number, pinned=pinned)
@@ -226,7 +228,7 @@ def history_pin(args: command_arguments.ConversationArguments, *, pinned: bool) 
 _TEXT_WIDTH = 61
 
 
-def history_list(args: command_arguments.FindArguments) -> int:
+def history_list(args: Arguments) -> int:
     query = read_query(" ".join(args.words))
     if query.words:
         raise InputError(
@@ -269,7 +271,7 @@ def history_list(args: command_arguments.FindArguments) -> int:
     return 0
 
 
-def history_show(args: command_arguments.ConversationArguments) -> int:
+def history_show(args: Arguments) -> int:
     number = conversation_id(args.conversation)
     with opened_store() as store:
         saved = store.load(number)
@@ -317,7 +319,7 @@ def _first(text: str) -> str:
     return output.shortened(" ".join(text.split()), _TEXT_WIDTH)
 
 
-def history_search(args: command_arguments.FindArguments) -> int:
+def history_search(args: Arguments) -> int:
     text = " ".join(args.words)
     if not text.strip():
         raise InputError(

@@ -5,10 +5,11 @@ import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 from paragone import EngineError, InputError, Json, Probe, network, texts, wire
-from paragone_cli.command_line import command_arguments, context, event_loop, formats, output, progress
+from paragone_cli.command_line import context, event_loop, formats, output
+from paragone_cli.command_line.arguments import Arguments
 from paragone_tui import keys as screen_settings
 from paragone_workbench.config.read import init, load_with_problems
 from paragone_workbench.config.settings import permission_warning, template_problems
@@ -24,7 +25,7 @@ _ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
 """A command for the shell that prints the names of the engines in config.toml."""
 
 
-def completion(args: command_arguments.CompletionArguments, parser: argparse.ArgumentParser) -> int:
+def completion(args: Arguments, parser: argparse.ArgumentParser) -> int:
     """Print the script. `parser` has the whole command line."""
     import shtab  # only this command needs shtab
 
@@ -45,7 +46,7 @@ def _arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
                 yield from _arguments_of(subparser)
 
 
-def config_path(args: command_arguments.PrintArguments, *, create: bool = False) -> int:
+def config_path(args: Arguments, *, create: bool = False) -> int:
     path = init(args.config) if create else args.config or config_file()
     if args.json:
         output.put_json({"file": str(path), "exists": path.exists()})
@@ -54,7 +55,7 @@ def config_path(args: command_arguments.PrintArguments, *, create: bool = False)
     return 0
 
 
-def config_check(args: command_arguments.PrintArguments) -> int:
+def config_check(args: Arguments) -> int:
     path = args.config or config_file()
     state = State(state_file())
     if state.warning:
@@ -84,9 +85,9 @@ NAMED = 20
 """Maximum number of models to list per endpoint; `paragone engines models` lists all models."""
 
 
-def doctor(args: command_arguments.OneBackendArguments) -> int:
-    if args.backend is not None:
-        return _check_backend(args.backend, as_json=args.json)
+def doctor(args: Arguments) -> int:
+    if args.one_backend is not None:
+        return _check_backend(args.one_backend, as_json=args.json)
     state = State(state_file())
     if state.warning:
         output.warn(state.warning)
@@ -99,9 +100,7 @@ def doctor(args: command_arguments.OneBackendArguments) -> int:
     return 0
 
 
-async def _diagnosed(
-    args: command_arguments.OneBackendArguments, state: State, registry: Registry
-) -> Diagnosis:
+async def _diagnosed(args: Arguments, state: State, registry: Registry) -> Diagnosis:
     """Return the whole diagnosis. Unless JSON is wanted, print each part when it is known."""
     known: Diagnosis | None = None
     async for diagnosis in diagnose(args.config, state, registry):
@@ -236,20 +235,21 @@ def _memory(size: int | None, free: int | None) -> str:
     return ", ".join(parts)
 
 
-def env_remove(args: command_arguments.EnvironmentArguments) -> int:
+def env_remove(args: Arguments) -> int:
     freed = environments.remove(args.backend)  # the backend need not be installed
     output.put(f"{output.one_line(args.backend)}: removed, {texts.size_text(freed)} freed")
     return 0
 
 
-def env_check(args: command_arguments.EnvironmentArguments) -> int:
+def env_check(args: Arguments) -> int:
     backend = Registry().get(args.backend)
-    _follow(environments.check(backend))
+    with _cancelling():
+        environments.check(backend)
     output.put(f"{backend.name}: the environment works")
     return 0
 
 
-def env_create(args: command_arguments.CreateArguments) -> int:
+def env_create(args: Arguments) -> int:
     """Create an environment, once the user has agreed. Returns the exit code."""
     backend = Registry().get(args.backend)
     if network.GUARD.is_offline and not args.find_links:
@@ -257,76 +257,69 @@ def env_create(args: command_arguments.CreateArguments) -> int:
             "paragone is offline, and an environment is made of packages from the network.",
             hint=f"{network.ONLINE_HINT} Or name a folder of wheels with --find-links.",
         )
-    planned = environments.plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links)
-    _print_plan(planned)
+    plan = environments.plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links)
+    build, size = plan.build, texts.size_text
+    replaces = ", replacing the existing one" if plan.folder.exists() else ""
+    output.note(f"Environment for {backend.title}, CUDA {build.cuda}, with Python {plan.python}:")
+    for row in (
+        f"  packages  {', '.join(environments.packages(build))}",
+        f"  download  {f'from {plan.find_links}' if plan.find_links else f'about {size(build.download)}'}",
+        f"  disk      about {size(build.disk)}; {size(plan.free)} are free",
+        f"  folder    {plan.folder}{replaces}",
+    ):
+        print(output.one_line(row), file=sys.stderr)
+    if plan.warning:
+        output.warn(plan.warning)
     if not args.yes:
         output.require_answer()
         if not output.confirmed("Create it?"):
             output.note("Nothing was created.")
             return 1
-    _follow(environments.create(planned))
+    with _cancelling():
+        environments.create(plan)
     output.put(f"{backend.name}: created; its engines run in it unless they set another `python`")
     return 0
 
 
-def env_list(args: command_arguments.PrintArguments) -> int:
-    found = environments.list_installed(Registry().all())
-    listed = [
-        {
-            "backend": it.name,
-            "folder": str(it.folder),
-            "whole": it.complete,
-            "outdated": it.outdated,
-            "cuda": it.cuda or None,
-            "size": it.size,
-        }
-        for it in found
+@contextlib.contextmanager
+def _cancelling() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP end the block, which ends its programs and deletes what is unfinished."""
+
+    def cancel(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    # nohup ignores SIGHUP
+    numbers = [
+        it for it in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM) if signal.getsignal(it) != signal.SIG_IGN
     ]
+    before = {number: signal.signal(number, cancel) for number in numbers}
+    try:
+        yield
+    except SystemExit:
+        output.note("Cancelled; nothing unfinished is left.")
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def env_list(args: Arguments) -> int:
+    listed: list[Json] = []
     rows = []
-    for it in found:
+    for it in environments.list_installed(Registry().all()):
+        listed.append(
+            {
+                "backend": it.name,
+                "folder": str(it.folder),
+                "whole": it.complete,
+                "outdated": it.outdated,
+                "cuda": it.cuda or None,
+                "size": it.size,
+            }
+        )
         state = "outdated" if it.outdated else "complete" if it.complete else "incomplete"
         cuda = f"CUDA {it.cuda}" if it.cuda else ""
         rows.append((it.name, texts.size_text(it.size), cuda, state, str(it.folder)))
     nothing = "There are no environments; `paragone env create BACKEND` creates one."
     output.put_list({"environments": listed}, rows, nothing, as_json=args.json)
     return 0
-
-
-def _print_plan(planned: environments.EnvironmentPlan) -> None:
-    wheels = (
-        f"from {planned.find_links}"
-        if planned.find_links
-        else f"about {texts.size_text(planned.build.download)}"
-    )
-    output.note(f"Environment for {planned.backend.title}, CUDA {planned.build.cuda}, with {planned.python}:")
-    rows = [
-        f"  packages  {', '.join(environments.packages(planned.build))}",
-        f"  download  {wheels}",
-        f"  disk      about {texts.size_text(planned.build.disk)}; {texts.size_text(planned.free)} are free",
-        f"  folder    {planned.folder}{', replacing the existing one' if planned.replaces else ''}",
-    ]
-    for row in rows:
-        print(output.one_line(row), file=sys.stderr)
-    for warning in planned.warnings:
-        output.warn(warning)
-
-
-def _follow(steps: Generator[environments.InstallStep]) -> None:
-    """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP end the steps."""
-    received: list[int] = []
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
-            signal.signal(number, lambda number, _: received.append(number))
-    stage = ""
-    with progress.StatusLine() as status, contextlib.closing(steps):
-        for step in steps:
-            if received:
-                steps.close()
-                status.end()
-                output.note("Cancelled; the incomplete environment was deleted.")
-                raise SystemExit(128 + received[0])
-            if step.stage != stage and not status.on:
-                output.note(f"{step.stage} …")
-            if step.stage != stage or status.due:
-                stage = step.stage
-                status.show(f"{stage} {step.seconds:.0f} s: {step.line}")

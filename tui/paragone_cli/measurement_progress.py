@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from paragone.texts import counted
-from paragone_cli.command_line.formats import bar, duration, short_names
+from paragone_cli.command_line.formats import bar, duration
 from paragone_cli.command_line.output import note, table_lines
 from paragone_cli.command_line.progress import StatusLine
+from paragone_workbench.blocks import brief_names
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite_engine import EngineProgress
 from paragone_workbench.measure.bench import BenchStep, BenchTest
@@ -121,7 +122,7 @@ class SuiteTable(StatusLine):
 
     @functools.cached_property
     def _names(self) -> Mapping[str, str]:
-        return short_names(engine.name for engine in self._runner.progress)
+        return brief_names(engine.name for engine in self._runner.progress)
 
     @property
     def _done(self) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone.texts import size_text
-from paragone_cli.command_line import INTERRUPTED, command_arguments, event_loop, formats, output, saved
+from paragone_cli.command_line import INTERRUPTED, event_loop, formats, output, saved
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.engines.definitions import expand_home
@@ -26,11 +27,11 @@ from paragone_workbench.store.store import Store
 _PROMPT_WIDTH = 40
 
 
-def replay(args: command_arguments.ReplayArguments) -> int:
+def replay(args: Arguments) -> int:
     return event_loop.run(_replay(args, CommandContext(args)))
 
 
-async def _replay(args: command_arguments.ReplayArguments, context: CommandContext) -> int:
+async def _replay(args: Arguments, context: CommandContext) -> int:
     target = args.target
     async with saved.opened_history() as history:
         found = await _find(history, target)
@@ -132,7 +133,7 @@ def _put_run(result: replays.ReplayedRun) -> None:
     output.flush()
 
 
-def report(args: command_arguments.ReportArguments) -> int:
+def report(args: Arguments) -> int:
     if args.subject is None:
         raise _without_subject()
     if args.to is None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError, ParagoneError
 from paragone.texts import install_command
-from paragone_cli.command_line import INTERRUPTED, command_arguments, event_loop, output
+from paragone_cli.command_line import INTERRUPTED, event_loop, output
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.serving.served_engine import ServedEngines
@@ -25,7 +26,7 @@ KEY = "PARAGONE_SERVE_KEY"
 """The environment variable with the key that clients must send."""
 
 
-def serve(args: command_arguments.ServeArguments) -> int:
+def serve(args: Arguments) -> int:
     try:
         from paragone_workbench.serving.listening import address_of, is_private, listen
     except ModuleNotFoundError as error:

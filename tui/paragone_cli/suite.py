@@ -9,6 +9,7 @@ from paragone import InputError, Json, ParagoneError
 from paragone.texts import counted
 from paragone_cli import command_line, measurement_progress, suite_results
 from paragone_cli.command_line import event_loop, formats, output
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.config.settings import Mode
@@ -22,7 +23,7 @@ from paragone_workbench.store import Experiment, Store
 
 
 def suite_request(
-    args: command_line.command_arguments.SuiteArguments,
+    args: Arguments,
     context: CommandContext,
     catalog: assertions.AssertionCatalog,
     schedule: Mode = suites.SCHEDULE,
@@ -43,7 +44,7 @@ def suite_request(
         engines=engines,
         judges=judges,
         foreign_judges=foreign,
-        repetitions=args.repetitions,
+        repetitions=args.repeat,
         schedule=schedule,
         chosen=chosen,
         retry_failed=args.retry_failed,
@@ -66,14 +67,14 @@ def _refuse_problems(path: Path, suite: suites.Suite, *, skip: bool) -> None:
     output.note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
 
 
-def suite_export(args: command_line.command_arguments.SuiteExportArguments) -> int:
+def suite_export(args: Arguments) -> int:
     context = CommandContext(args)
     with closing(assertions.load_assertions()) as catalog:
         return event_loop.run(_export(args, context.registry, suite_request(args, context, catalog), catalog))
 
 
 async def _export(
-    args: command_line.command_arguments.SuiteExportArguments,
+    args: Arguments,
     registry: Registry,
     request: suites.SuiteRequest,
     catalog: assertions.AssertionCatalog,
@@ -92,10 +93,10 @@ async def _export(
             hint="Name an engine such as openai:MODEL@URL.",
         )
     names = [engine.definition.name for engine in engines]
-    paths = [args.to]
+    paths = [args.batch]
     if len(names) > 1:
         words = ["".join(it if it.isalnum() or it in "+-._" else "-" for it in name) for name in names]
-        paths = [args.to.with_name(f"{args.to.stem}.{word}{args.to.suffix}") for word in words]
+        paths = [args.batch.with_name(f"{args.batch.stem}.{word}{args.batch.suffix}") for word in words]
     if len(set(paths)) < len(paths):
         raise InputError("Two engines would have the same file.", hint="Give them other names.")
     for path in paths:
@@ -131,7 +132,7 @@ async def _export(
     return 0
 
 
-def suite_import(args: command_line.command_arguments.SuiteImportArguments) -> int:
+def suite_import(args: Arguments) -> int:
     number = command_line.saved.experiment_id(args.experiment)
     registry = CommandContext(args).registry
     with closing(assertions.load_assertions()) as catalog:
@@ -177,7 +178,7 @@ async def _import(
     return 1 if counts["refused"] else 0
 
 
-def suite_new(args: command_line.command_arguments.SuiteNewArguments) -> int:
+def suite_new(args: Arguments) -> int:
     path = args.file
     number = command_line.saved.conversation_id(args.source)
     with command_line.saved.opened_store() as store:
@@ -189,7 +190,7 @@ def suite_new(args: command_line.command_arguments.SuiteNewArguments) -> int:
     return 0
 
 
-def suite_run(args: command_line.command_arguments.SuiteRunArguments) -> int:
+def suite_run(args: Arguments) -> int:
     if args.junit is not None:
         check_target(args.junit, args.file, *([] if args.config is None else [args.config]), replaces=True)
     context = CommandContext(args)
@@ -202,7 +203,7 @@ async def _run(
     request: suites.SuiteRequest,
     registry: Registry,
     catalog: assertions.AssertionCatalog,
-    args: command_line.command_arguments.SuiteRunArguments,
+    args: Arguments,
 ) -> int:
     cluster = None
     if args.on is not None:

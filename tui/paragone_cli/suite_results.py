@@ -1,18 +1,24 @@
-"""The actions list, show and compare of `paragone suite`."""
+"""What came of experiments: list, show and compare of `paragone suite`, and `paragone vote`."""
 
 import contextlib
 import functools
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 
-from paragone import Json
+from paragone import Json, ParagoneError
 from paragone.options import value_text
 from paragone.texts import counted
-from paragone_cli.command_line import command_arguments, event_loop, formats, output
+from paragone_cli.command_line import event_loop, formats, output
+from paragone_cli.command_line.arguments import Arguments
+from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.saved import experiment_id, opened_history, opened_store
+from paragone_workbench.blocks import brief_names
+from paragone_workbench.compare.ratings import Ratings, rate
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import comparison_rows, results, suite
-from paragone_workbench.experiments.comparison import SuiteComparison, compare_suite
+from paragone_workbench.experiments.comparison import compare_suite
+from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.store import Experiment, ExperimentRun, History
+from paragone_workbench.store.votes import Vote
 
 _HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT p50 (ms)", "tokens/s p50")
 
@@ -24,7 +30,7 @@ _SHARED = (
 
 def put_totals(totals: Sequence[results.EngineTotals]) -> None:
     """Print a line for each engine, and a note if speeds are shared. Raises OutputError."""
-    short = formats.short_names(engine.engine for engine in totals)
+    short = brief_names(engine.engine for engine in totals)
     rows = []
     for it in totals:
         runs = f"{it.runs:,}" if it.runs == it.total else f"{it.runs:,} of {it.total:,}"
@@ -35,7 +41,7 @@ def put_totals(totals: Sequence[results.EngineTotals]) -> None:
         speeds = (_speed(it, "ttft_s", 1000), _speed(it, "decode_tps"))
         rows.append((short[it.engine], runs, f"{it.failed:,}", passed, tokens, *speeds))
     output.put_table([_HEADER, *rows])
-    formats.put_full_names(short)
+    output.put_whole_names(short)
     if any(engine.are_times_shared for engine in totals):
         output.put()
         output.put(_SHARED)
@@ -66,7 +72,7 @@ async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
     output.flush()
 
 
-def suite_list(args: command_arguments.PrintArguments) -> int:
+def suite_list(args: Arguments) -> int:
     with opened_store() as store:
         experiments = store.experiments.all()
     listed: list[Json] = [
@@ -88,7 +94,7 @@ def suite_list(args: command_arguments.PrintArguments) -> int:
     for it in experiments:  # those with the same name also show the settings in which they differ
         alike = [settings[other.number] for other in experiments if other.name == it.name]
         own = [setting for setting in settings[it.number] if not all(setting in other for other in alike)]
-        engines = ", ".join(formats.short_names(engine.name for engine in it.engines).values())
+        engines = ", ".join(brief_names(engine.name for engine in it.engines).values())
         done = f"{it.done + it.failed:,}/{it.runs:,}"
         rows.append(
             (
@@ -120,7 +126,7 @@ SHOWN = 20
 """Largest number of prompts that are shown on a terminal."""
 
 
-def suite_show(args: command_arguments.SuiteShowArguments) -> int:
+def suite_show(args: Arguments) -> int:
     return event_loop.run(_show(experiment_id(args.experiment), failed=args.failed, as_json=args.json))
 
 
@@ -165,7 +171,7 @@ async def _put_prompts(
     """
     on_terminal = output.standard_output().isatty()
     width = output.terminal_width() if on_terminal else None
-    names = formats.short_names(engine.name for engine in experiment.engines)
+    names = brief_names(engine.name for engine in experiment.engines)
     column = max(len(_name(name, experiment.repetitions - 1, experiment)) for name in names.values())
     shown, last, more = 0, None, False
     async for saved in runs:
@@ -211,16 +217,7 @@ def _cut(text: str, width: int | None) -> str:
     return line if width is None else output.shortened(line, width - 1)
 
 
-_COLUMNS = {
-    "pass_rate": "pass %",
-    "completion_tokens": "tokens",
-    "ttft_s": "TTFT (ms)",
-    "decode_tps": "tokens/s",
-    "total_s": "total (s)",
-}
-
-
-def suite_compare(args: command_arguments.SuiteCompareArguments) -> int:
+def suite_compare(args: Arguments) -> int:
     margin = args.margin / 100
     numbers = dict.fromkeys(map(experiment_id, args.experiments)) or {experiment_id(None): None}
     with opened_store() as store:
@@ -241,45 +238,81 @@ def suite_compare(args: command_arguments.SuiteCompareArguments) -> int:
         for sentence in conditions:
             output.put_line(f"≠ {sentence}")
         output.put()
-    short = formats.short_names(values.engine for values in collected)
+    brief = brief_names(values.engine for values in collected)
     for values in collected:
-        values.engine = short[values.engine]
-    put_comparison(compare_suite(collected, margin=margin), short)
-    for sentence in unfinished:
-        output.put(sentence)
+        values.engine = brief[values.engine]
+    output.put_sections(compare_suite(collected, margin=margin).sections())
+    output.put_whole_names(brief)
+    if unfinished:
+        output.put("\n".join(["", *unfinished]))
     return 0
 
 
-def put_comparison(comparison: SuiteComparison, short: Mapping[str, str]) -> None:
-    """Print a comparison. `short` has the names of engines in the comparison, by their full names."""
-    averages = {values.engine: values.averages for values in comparison.engines}
-    metrics = list({metric: None for found in averages.values() for metric in found})
-    rows = [
-        [
-            values.engine,
-            f"{values.runs:,}",
-            f"{values.failed:,}",
-            *(
-                metric.shown(averages[values.engine][metric][0]) if metric in averages[values.engine] else ""
-                for metric in metrics
-            ),
-        ]
-        for values in comparison.engines
-    ]
-    titles = [_COLUMNS.get(metric.name, metric.title) for metric in metrics]
-    output.put_table([["engine", "runs", "failed", *titles], *rows])
-    formats.put_full_names(short)
-    output.put()
-    for same in comparison.same:
-        for result in comparison.comparisons:
-            if (result.a, result.b) == (same.a, same.b):
-                output.put_line(result.sentence)
-        for verdict in comparison.not_worse:
-            if {verdict.a, verdict.b} == {same.a, same.b}:
-                output.put_line(verdict.sentence)
-        output.put_line(same.sentence)
-        output.put()
-    if not comparison.same:
-        output.put("No two engines answered the same prompt, so there is nothing to compare.")
-    for sentence in comparison.notes:
-        output.put_line(sentence)
+def _nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
+    if found.named and not found.includes_named:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, an answer names its engine or model.",
+            hint="`paragone vote ratings` without `--without-named` counts these votes.",
+        )
+    if found.unblind:
+        return ParagoneError(
+            f"None of the {found.unblind:,} votes was blind, so there is nothing to rate.",
+            hint="`paragone vote ratings --all` counts votes that were not blind.",
+        )
+    if found.one_engine:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, all engines had the same name.",
+            hint="Ratings know engines by their names. Give one of them another name in config.toml.",
+        )
+    on = f" on the answers of {experiment}" if experiment is not None else ""
+    return ParagoneError(
+        f"There are no votes{on} to rate engines by.",
+        hint="Vote on the answers of an experiment first, with `paragone vote cast`; see docs/ratings.md.",
+    )
+
+
+def ratings(args: Arguments) -> int:
+    CommandContext(args)
+    found = rate(_votes(args.experiment), include_unblind=args.all, include_named=not args.without_named)
+    if not found.votes:
+        raise _nothing_to_rate(found, args.experiment)
+    if args.json:
+        output.put_json(found.to_json())
+    else:
+        output.put_sections([found.section()])
+    return 0
+
+
+def _votes(experiment: str | None) -> tuple[Vote, ...]:
+    """Return the votes of an experiment, or of all experiments. Raises InputError if the experiment does not exist."""
+    with opened_store() as store:
+        if experiment is None:
+            return store.votes.all()
+        return store.votes.all(store.experiments.get(experiment_id(experiment)).number)
+
+
+def vote(args: Arguments) -> int:
+    context = CommandContext(args, warns=False)
+    number = experiment_id(args.experiment)
+    nothing = _nothing_to_vote_on(number)
+    if nothing:
+        output.put(nothing)
+        return 0
+    output.require_terminal("Voting needs a terminal.")
+    from paragone_tui.screens.vote import VoteApp
+
+    app = VoteApp(config=context.config, state=context.state, experiment_id=number)
+    return app.run_until_quit()
+
+
+def _nothing_to_vote_on(number: int) -> str:
+    """Return why there is nothing to vote on; empty if there are ballots. Raises InputError if there is no experiment."""
+    with opened_store() as store:
+        ballots = ExperimentBallots(store, number)
+        if len(ballots.experiment.engines) < 2:
+            return f"e{number} has one engine only: there is nothing to compare."
+        if not ballots.total:
+            return f"e{number} has no prompt that two engines have answered."
+        if ballots.voted == ballots.total:
+            return f"All {ballots.total:,} ballots of e{number} have been voted on."
+        return ""

@@ -75,7 +75,6 @@ class ParagoneApp(program_app.ProgramApp):
             preset=preset,
         )
         self.history_opening = history_opening.HistoryOpening(self._session, self)
-        self.lane_commands = engine_commands.LANE_COMMANDS
         self._has_warned = False
         """Whether the user has seen the warning that the unsent prompt cannot be saved."""
         self._problems: list[str] = [*config.warnings, *map(str, keys.problems(config))]
@@ -98,7 +97,9 @@ class ParagoneApp(program_app.ProgramApp):
         return self.history_opening.history
 
     def get_default_screen(self) -> Screen[None]:
-        self.lanes = LanesScreen(self._session, self)
+        self.lanes = LanesScreen(
+            self._session, self, self.engines, self.history_opening, engine_commands.LANE_COMMANDS
+        )
         return self.lanes
 
     def expect_prompt(self) -> None:

@@ -1,48 +1,11 @@
-"""The part of the application that its screens use, and the list of the commands of the screens."""
+"""The list of the commands of the screens."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, get_args
-
-from paragone import ParagoneError
+from typing import Literal, TypeAlias, get_args
 
 Do: TypeAlias = Callable[[Callable[[], Coroutine[None, None, None]]], None]
 """Runs a coroutine function in the background, for which later keys wait. The application shows a ParagoneError."""
-
-
-class Program(Protocol):
-    """The application, as its screens see it."""
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether the program is about to end, so that the widgets may be gone."""
-
-    def say(self, sentence: str, *, warning: bool = False) -> None:
-        pass
-
-    def remove_message(self, sentence: str) -> None:
-        pass
-
-    def complain(self, error: ParagoneError) -> None:
-        """Show an error that belongs to no lane."""
-
-    async def reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function. If the function raises ParagoneError, show the error."""
-
-    def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program waits for it before it ends, and so do keys."""
-
-    async def edit_text(self, text: str) -> str | None:
-        """Return a text as the user's editor has saved it; None if the text is unchanged. Raises ParagoneError."""
-
-    def copy(self, text: str) -> None:
-        """Copy text to the clipboard and show a message. A text that is too long for terminals goes to a file."""
-
-    def copy_to_file(self, text: str) -> None:
-        """Write text to the file that replaces the clipboard, and show the file's path."""
-
-    def clear_notifications(self) -> None:
-        pass
 
 
 CommandGroup: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError, ParagoneError
 from paragone.texts import counted, quoted, size_text
+from paragone_tui import program_app
 from paragone_tui.terminal.text import one_line
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.paths import FileExists, check_target
@@ -22,21 +23,18 @@ from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.records import SavedConversation
 
 if TYPE_CHECKING:
-    from paragone_tui.commands import Program
     from paragone_workbench.lanes.session import Session
     from paragone_workbench.store.history import History
 
 
 RETRY_S = 2.0
 """Seconds between a failed attempt to open the history and the next attempt."""
-LEAVING_S = 6.0
-"""Seconds that the program waits at most for saving before it ends; one attempt to open the history takes less."""
 
 
 @dataclass(eq=False)
 class HistoryOpening:
     session: Session
-    program: Program
+    program: program_app.ProgramApp
     history: History | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _was_attempted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -61,7 +59,7 @@ class HistoryOpening:
     async def wait_for_first_attempt(self) -> None:
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LEAVING_S):
+                async with asyncio.timeout(program_app.LEAVING_S):
                     await self._was_attempted.wait()
 
     async def end(self) -> None:
@@ -71,7 +69,7 @@ class HistoryOpening:
             return
         if self.session.recorder.waits_for_history and not self._is_ending:
             self._is_ending = True
-            await asyncio.wait([task], timeout=LEAVING_S)
+            await asyncio.wait([task], timeout=program_app.LEAVING_S)
         if not task.done():
             if self.session.recorder.problem is None:
                 self.session.recorder.not_open(StoreError("The history did not open in time."))

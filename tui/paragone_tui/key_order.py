@@ -13,7 +13,6 @@ from textual.message_pump import MessagePump
 
 from paragone_tui.keys import sign, with_alt, without_alt
 from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
-from paragone_tui.textual_internals import CompositorScreen
 
 ACT = "act"
 """The group of a screen's workers that all later keys on the screen wait for."""
@@ -197,7 +196,7 @@ class KeyOrder:
                     self._awaited = [node]
                     await _wait(node.call_later)
             screen = next(reversed(self._app.screen_stack), None)
-            if isinstance(screen, CompositorScreen) and screen.waits_for_refresh:
+            if isinstance(screen, ChangedRowsScreen) and screen.waits_for_refresh:
                 self._awaited = [screen]
                 await _wait(screen.call_after_refresh)
             elif screen in nodes and not any(node.message_queue_size for node in nodes):

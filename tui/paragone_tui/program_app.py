@@ -9,33 +9,36 @@ import os
 import sys
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Container, Coroutine, Mapping
+from typing import Any, ClassVar
 
 from textual import events
 from textual.actions import ActionParseResult
+from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
+from textual.notifications import Notifications
+from textual.widget import Widget
+from textual.widgets._toast import ToastRack
 from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
-from paragone_tui import history_opening, key_order, keys, textual_internals
-from paragone_tui.terminal import changed_rows_screen, clipboard, driver
+from paragone_tui import key_order, keys
+from paragone_tui.terminal import clipboard, driver
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.themes import ANSI, DEFAULT, themes
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 
-if TYPE_CHECKING:
-    from rich.text import Text
+_SOON_S = 0.01
+"""Least duration in seconds of a message's timer. Textual divides by the duration, so 0 is not possible."""
+LEAVING_S = 6.0
+"""Seconds that the program waits at most for saving before it ends; one attempt to open the history takes less."""
+_NOT_SAVED = f"Not everything was saved: the history could not be written to within {LEAVING_S:.0f} s."
 
 
-_NOT_SAVED = (
-    f"Not everything was saved: the history could not be written to within {history_opening.LEAVING_S:.0f} s."
-)
-
-
-class ProgramApp(textual_internals.OwnErrorsApp):
+class ProgramApp(App[None]):
     """Shows a first screen, which a subclass creates, and begins the work once it is painted. Survives internal errors."""
 
     TITLE = "paragone"
@@ -119,7 +122,14 @@ class ProgramApp(textual_internals.OwnErrorsApp):
             name = ANSI
         elif name is None or name not in self.available_themes:
             name = ANSI if self.console.color_system in (None, "standard") else DEFAULT
-        self.begin_with_theme(name)
+        # Setting the theme after the application has begun computes all styles a second time.
+        self.set_reactive(App.theme, name)
+        dark = self.current_theme.dark
+        self.set_class(dark, "-dark-mode", update=False)
+        self.set_class(not dark, "-light-mode", update=False)
+        self.set_class(True, f"-theme-{name}", update=False)
+        self._refresh_truecolor_filter(self.ansi_theme)
+        self.stylesheet.set_variables(self.get_css_variables())
 
     def _keep_theme(self, theme: str) -> None:
         if theme != self.ui.theme:
@@ -128,7 +138,7 @@ class ProgramApp(textual_internals.OwnErrorsApp):
 
     def _repaint(self, _: object) -> None:
         for screen in self.screen_stack:
-            if isinstance(screen, changed_rows_screen.ChangedRowsScreen):
+            if isinstance(screen, ChangedRowsScreen):
                 screen.repaint()
 
     async def on_event(self, event: events.Event) -> None:
@@ -143,8 +153,21 @@ class ProgramApp(textual_internals.OwnErrorsApp):
     def _key_target(self) -> DOMNode:
         """Return the widget with the focus. Without one, first focus the screen's field, or Textual would drop the key."""
         self.app_focus = True
-        self.focus_field()
+        self.screen._update_auto_focus()
         return self.focused or self.screen
+
+    def works(self, groups: Container[str]) -> set[asyncio.Task[None]]:
+        return {
+            worker._task
+            for worker in self.workers
+            if worker._task is not None and worker.group in groups and worker.node in self.screen_stack[-1:]
+        }
+
+    def update_styles(self, node: DOMNode, animate: bool = True) -> None:
+        """Compute the styles of a node and its descendants anew, unless it is not mounted yet or about to be removed."""
+        is_shown = node is self or (node.is_attached and not (isinstance(node, Widget) and node._pruning))
+        if is_shown and self._running:
+            super().update_styles(node, animate=animate)
 
     async def _handle_early_input(self) -> None:
         early, self._early_input = self._early_input or (), None
@@ -180,8 +203,8 @@ class ProgramApp(textual_internals.OwnErrorsApp):
 
     def action_help(self) -> None:
         """Show the help, or close it if it is on top; if it is behind a dialog, do nothing."""
-        from paragone_tui.screens.sheets import HelpScreen
         from paragone_tui.widgets.modal import Modal
+        from paragone_tui.widgets.palette import HelpScreen
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
@@ -195,7 +218,7 @@ class ProgramApp(textual_internals.OwnErrorsApp):
 
         self.say(switch(allows_loopback=self._local_servers))
         for screen in self.screen_stack:
-            if isinstance(screen, changed_rows_screen.ChangedRowsScreen):
+            if isinstance(screen, ChangedRowsScreen):
                 screen.network_changed()
 
     async def action_quit(self) -> None:
@@ -210,28 +233,32 @@ class ProgramApp(textual_internals.OwnErrorsApp):
         self.say(f"{self.keys['quit'].first} quits.")
 
     def action_suspend(self) -> None:
-        if not (isinstance(self.driver, driver.TerminalDriver) and self.driver.suspend()):
+        if not (isinstance(self._driver, driver.TerminalDriver) and self._driver.suspend()):
             self.say("There is no shell to return to: no shell with job control started the program.")
 
     async def edit_text(self, text: str) -> str | None:
-        lent = self.driver.lent if isinstance(self.driver, driver.TerminalDriver) else contextlib.nullcontext
+        """Return a text as the user's editor has saved it; None if the text is unchanged. Raises ParagoneError."""
+        lent = (
+            self._driver.lent if isinstance(self._driver, driver.TerminalDriver) else contextlib.nullcontext
+        )
         return await clipboard.edited(text, lent)
 
     def copy(self, text: str) -> None:
+        """Copy text to the clipboard and show a message. A text that is too long for terminals goes to a file."""
         self.copy_to_clipboard(text)
         if clipboard.fits(text):
             self.say(f"Copied {len(text):,} characters.")
 
     def copy_to_clipboard(self, text: str) -> None:
-        self.remember_copied(text)
+        self._clipboard = text
         if clipboard.fits(text):
             self.run_worker(self._copy(text), group="clipboard")
         else:
             self.copy_to_file(text)
 
     async def _copy(self, text: str) -> None:
-        if not await clipboard.give_to_tmux(text) and self.driver is not None:
-            self.driver.write(clipboard.sequence(text, os.environ))
+        if not await clipboard.give_to_tmux(text) and self._driver is not None:
+            self._driver.write(clipboard.sequence(text, os.environ))
 
     def copy_to_file(self, text: str) -> None:
         try:
@@ -242,14 +269,15 @@ class ProgramApp(textual_internals.OwnErrorsApp):
             self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
+        """Run a coroutine that saves something, in the background. The program waits for it before it ends, and so do keys."""
         # Not a Textual worker: Textual cancels workers before the application unmounts.
         task = asyncio.create_task(work)
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
 
     async def on_unmount(self) -> None:
-        self.is_unmounted = True  # `is_exiting` stays False if an error ended the program
-        if self._saving and (await asyncio.wait(self._saving, timeout=history_opening.LEAVING_S))[1]:
+        self.is_unmounted = True  # `_exit` stays False if an error ended the program
+        if self._saving and (await asyncio.wait(self._saving, timeout=LEAVING_S))[1]:
             self.exit_messages.append(_NOT_SAVED)
         await self.close_all()
 
@@ -263,6 +291,29 @@ class ProgramApp(textual_internals.OwnErrorsApp):
             markup=False,
         )
 
+    def remove_message(self, sentence: str) -> None:
+        for notification in [*self._notifications]:
+            if notification.message == sentence:
+                self._unnotify(notification)
+
+    def _refresh_notifications(self) -> None:
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        if not isinstance(screen, ChangedRowsScreen):
+            return
+        newest = next(reversed([*self._notifications]), None)
+        if not screen.shows_message(newest):
+            self._show_toasts(screen)
+        elif newest is not None:
+            self.set_timer(max(_SOON_S, newest.time_left), self._refresh_notifications)
+
+    def _show_toasts(self, screen: ChangedRowsScreen[Any]) -> None:
+        """Show messages that are newer than the screen. The user has seen earlier messages, which would cover the screen."""
+        shown = Notifications()
+        for notification in (it for it in self._notifications if it.raised_at >= screen.opened_at):
+            shown.add(notification)
+        with contextlib.suppress(NoMatches):
+            self.call_later(screen.get_child_by_type(ToastRack).show, shown)
+
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane. While the program ends, add the error to `exit_messages`."""
         if self.is_leaving or self.is_closing:
@@ -271,6 +322,7 @@ class ProgramApp(textual_internals.OwnErrorsApp):
         self.notify(str(error), severity="error", timeout=12, markup=False)
 
     async def reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run a coroutine function. If the function raises ParagoneError, show the error."""
         try:
             await work()
         except ParagoneError as error:
@@ -278,7 +330,8 @@ class ProgramApp(textual_internals.OwnErrorsApp):
 
     @property
     def is_leaving(self) -> bool:
-        return self.is_exiting or self.is_unmounted
+        """Whether the program is about to end, so that the widgets may be gone."""
+        return self._exit or self.is_unmounted
 
     async def run_action(
         self,
@@ -300,18 +353,20 @@ class ProgramApp(textual_internals.OwnErrorsApp):
         text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
         self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
-    def continues_after(self, error: Exception) -> bool:
+    def _handle_exception(self, error: Exception) -> None:
         """Survive errors of Textual's workers, and at the end NoMatches: a dialog that was just opened never gets its widgets."""
         if isinstance(error, WorkerFailed):
             self.report_internal_error(asyncio.get_running_loop(), {"exception": error.error})
-            return True
-        return isinstance(error, NoMatches) and self.is_exiting
+        elif not (isinstance(error, NoMatches) and self._exit):
+            super()._handle_exception(error)
 
-    def fatal_message(self) -> Text:
-        """Return a short message for the terminal; write the traceback to a file, for a bug report."""
+    def _fatal_error(self) -> None:
+        """End with a short message on the terminal; write the traceback to a file, for a bug report."""
         from rich.text import Text
 
         from paragone_workbench.engines.failures import crash_report
 
         report = crash_report(traceback.format_exc())
-        return Text(f"paragone: An internal error ended the program. Conversations are saved; {report}")
+        message = Text(f"paragone: An internal error ended the program. Conversations are saved; {report}")
+        self._exit_renderables.append(message)
+        self._close_messages_no_wait()

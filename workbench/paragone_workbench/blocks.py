@@ -1,11 +1,11 @@
 """Tables, charts and remarks: results as they are printed, shown on the screen and written into reports.
 
-Texts can be given to others: `public` removes secrets, and `BriefNames` shortens names of engines.
+Texts can be given to others: `public` removes secrets, and `brief_names` shortens names of engines.
 """
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -30,32 +30,26 @@ def date_text(seconds: float) -> str:
     return local_date(seconds, "%Y-%m-%d %H:%M %z")
 
 
-class BriefNames:
-    """Brief names of engines: of `Llama-8B-Instruct.Q8_0.gguf` beside `Llama-8B-Instruct.Q4_0.gguf`, `Q8_0` remains.
+def brief_names(names: Iterable[str]) -> Mapping[str, str]:
+    """Return brief names of engines: of `Llama-8B-Instruct.Q8_0.gguf` beside `Llama-8B-Instruct.Q4_0.gguf`, `Q8_0` remains.
 
     Names stay whole if all are short, or if the shared beginning or end is itself one of the names.
     """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._brief = _brief(names)
-        longest_first = sorted(self._brief, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-
-    def of(self, name: str) -> str:
-        return self._brief.get(name, name)
-
-    def within(self, sentence: str) -> str:
-        return self._pattern.sub(lambda found: self._brief[found[0]], sentence) if self._brief else sentence
+    whole = {name: name for name in names}
+    if len(whole) < 2 or max(map(len, whole)) <= _LONG:
+        return whole
+    head, tail = _shared([*whole]), _shared([name[::-1] for name in whole])
+    if head in whole or tail[::-1] in whole:
+        return whole
+    brief = {name: name[_words(head) : len(name) - _words(tail)] for name in whole}
+    return brief if all(brief.values()) and len(set(brief.values())) == len(whole) else whole
 
 
-def _brief(names: Sequence[str]) -> Mapping[str, str]:
-    if len(names) < 2 or max(map(len, names)) <= _LONG:
-        return {}
-    head, tail = _shared(names), _shared([name[::-1] for name in names])
-    if head in names or tail[::-1] in names:
-        return {}
-    brief = {name: name[_words(head) : len(name) - _words(tail)] for name in names}
-    return brief if all(brief.values()) and len(set(brief.values())) == len(names) else {}
+def briefly(sentence: str, brief: Mapping[str, str]) -> str:
+    """Return a sentence with brief names instead of the whole ones."""
+    longest_first = sorted(brief, key=len, reverse=True)
+    pattern = "|".join(map(re.escape, longest_first))
+    return re.sub(pattern, lambda found: brief[found[0]], sentence) if pattern else sentence
 
 
 def _words(shared: str) -> int:

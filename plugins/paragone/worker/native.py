@@ -43,14 +43,9 @@ class Environment:
     builds: tuple[Build, ...]
     """The available builds, the newest CUDA first."""
     pythons: tuple[str, ...]
-    """Versions of Python for which all packages exist, such as `3.12`; the best first."""
+    """Versions of Python for which all packages exist, such as `3.12`, without gaps."""
     modules: tuple[str, ...]
     """Modules that are imported in this order to check the finished environment."""
-    compiles: bool = False
-    """Whether a package compiles code when it is used.
-
-    Such a package needs g++, and nvcc of the build's CUDA version.
-    """
 
 
 class NativeBackend(backend.Backend):

@@ -1,75 +1,265 @@
-"""Declares the arguments of commands as fields of dataclasses, and parses command lines into their values."""
+"""The arguments of commands: how they are declared, read and explained by argparse, and which values a command gets."""
+
+from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import difflib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from paragone import InputError
 from paragone.texts import quoted
 from paragone_workbench.text import is_utf8, visible
 
-A = TypeVar("A", bound="Arguments")
+if TYPE_CHECKING:
+    from paragone_workbench.config.settings import Mode
+
 N = TypeVar("N", int, float)
 
 
-def arg(spec: str, doc: str, **settings: Any) -> Any:
-    """Declare an argument: `FILE`, an option such as `-o --to FILE`, or a switch such as `--force`.
+class Arguments:
+    """The values of a command's arguments. A command has those that it declares, and the three of every command."""
 
-    `settings` are keyword arguments of `ArgumentParser.add_argument`.
+    config: Path | None
+    offline: bool
+    trust: bool
+
+    all: bool
+    answer: str
+    attached: Sequence[str]
+    backend: str
+    batch: Path
+    begin: str
+    conversation: str
+    conversations: Sequence[str]
+    ctx: int | None
+    cuda: str | None
+    depth: Sequence[int]
+    engine: str
+    engines: Sequence[str]
+    experiment: str | None
+    experiments: Sequence[str]
+    failed: bool
+    file: Path
+    files: Sequence[Path]
+    filter: str | None
+    find_links: str | None
+    force: bool
+    free_running: bool
+    fresh: bool
+    host: str
+    json: bool
+    junit: Path | None
+    kv: str | None
+    limit: int
+    logprobs: int | None
+    margin: float
+    max_kld: float | None
+    on: str | None
+    one_backend: str | None
+    port: int
+    preset: str | None
+    price: Sequence[str]
+    prompt: str | None
+    prompt_tokens: Sequence[int]
+    prompts: Path | None
+    python: str | None
+    reference: str | None
+    repeat: int
+    replacements: Sequence[str]
+    retry_failed: bool
+    schedule: Mode | None
+    settings: Sequence[str]
+    shell: str
+    since: str | None
+    skip_invalid: bool
+    source: str
+    subject: str | None
+    suite: Path | None
+    system: str | None
+    target: str
+    template: str | None
+    text: str | None
+    text_file: Path | None
+    time: str | None
+    to: Path | None
+    tokens: int
+    users: Sequence[int]
+    variables: Sequence[str]
+    version: bool
+    vram: str | None
+    window: int
+    without_named: bool
+    words: Sequence[str]
+    yes: bool
+
+
+def utf8_text(text: str) -> str:
+    if is_utf8(text):
+        return text
+    raise argparse.ArgumentTypeError(f"{quoted(visible(text))} is not UTF-8 text")
+
+
+def number_within(least: N, most: N) -> Callable[[str], N]:
+    """Return the `type` of an option whose value is a number in this range, whole if the bounds are."""
+    kind = type(least)
+    wanted = (
+        f"a whole number from {least:,} to {most:,}"
+        if kind is int
+        else f"a number from {least:g} to {most:g}"
+    )
+
+    def read(text: str) -> N:
+        with contextlib.suppress(ValueError):  # the text is no number, or has thousands of digits
+            if least <= (value := kind(text)) <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not {wanted}")
+
+    return read
+
+
+class Argument(NamedTuple):
+    name: str
+    """The attribute of `Arguments`."""
+    flags: Sequence[str]
+    """The option's spellings; none for a positional argument."""
+    settings: Mapping[str, Any]
+    """Keyword arguments of `ArgumentParser.add_argument`."""
+
+
+def arg(
+    spec: str, doc: str, *, dest: str = "", within: tuple[N, N] | None = None, **settings: Any
+) -> Argument:
+    """Declare an argument: `ENGINE`, an option such as `-o --to FILE`, or a switch such as `--force`.
+
+    `dest` is its attribute of `Arguments`, by default the long option or the value's word. `FILE` is a path. `within` has the
+    bounds of a number, or of several numbers with commas between them. `settings` are those of `add_argument`.
     """
     *flags, last = spec.split()
     if last.startswith("-"):
-        flags, settings = [*flags, last], {"action": "store_true", **settings}
+        flags, settings = [*flags, last], {"action": "store_true"}
     else:
-        settings = {"metavar": last, **settings}
+        settings = {"metavar": last, **({"type": Path} if last == "FILE" else {}), **settings}
+    if within is not None:
+        read = number_within(*within)
+        settings["type"] = read if "," not in last else lambda text: [read(part) for part in text.split(",")]
     if settings.get("action") in ("append", "extend"):
         settings = {"default": [], **settings}
-    return dataclasses.field(metadata={"flags": flags, "settings": {"help": doc, **settings}})
+    name = dest or (flags or [last])[-1].lstrip("-").replace("-", "_").lower()
+    return Argument(name, flags, {"help": doc, **settings, **({"dest": name} if flags else {})})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arguments:
-    """The arguments of every command. A command's frozen subclass adds fields with `arg`."""
-
-    config: Path | None = arg("--config FILE", "config file to use instead of the user's config.toml")
-    offline: bool = arg("--offline", "contact nothing outside this process and its engines' processes")
-    trust: bool = arg(
+COMMON = (
+    arg("--config FILE", "config file to use instead of the user's config.toml"),
+    arg("--offline", "contact nothing outside this process and its engines' processes"),
+    arg(
         "--trust",
         "allow the addresses, files, commands and interpreters that the config file, a suite or a document names",
+    ),
+)
+"""The options of every command."""
+
+
+ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
+MOST_TOKENS = 2**24
+"""Largest number of tokens that an option accepts: the largest size of a context window."""
+SHELLS = ("bash", "zsh", "fish")
+MODES = ("parallel", "sequential", "swap", "auto")
+
+
+def schedule(default: str) -> Argument:
+    """Return the option for the order of runs. `default` describes the default in words."""
+    return arg(
+        "--schedule MODE",
+        "parallel: all engines at once; sequential: one at a time, for comparable speeds; swap: one engine in "
+        f"memory at a time; auto: parallel if all fit in memory, else swap. Default: {default}",
+        choices=MODES,
     )
 
 
-class Declared(NamedTuple):
-    name: str
-    flags: Sequence[str]
-    settings: Mapping[str, Any]
-    is_common: bool
-    """Whether every command has it."""
-
-
-def declared(kind: type[Arguments]) -> Iterator[Declared]:
-    """Yield the arguments, those that several commands have last."""
-    inherited = {field.name for base in kind.__bases__ if base is not object for field in fields(base)}
-    common = {field.name for field in fields(Arguments)}
-    own = [field for field in fields(kind) if field.name not in inherited]
-    for field in (*own, *(shared for shared in reversed(fields(kind)) if shared.name in inherited)):
-        settings = ({"type": Path} if "Path" in str(field.type) else {}) | field.metadata["settings"]
-        yield Declared(field.name, field.metadata["flags"], settings, field.name in common)
-
-
-def add_arguments(parser: argparse._ActionsContainer, found: Iterable[Declared]) -> None:
-    for it in found:
-        if it.flags:
-            parser.add_argument(*it.flags, dest=it.name, **it.settings)
-        else:
-            parser.add_argument(it.name, **it.settings)
+JSON = arg("-j --json", "print JSON")
+SET = arg(
+    "-s --set KEY=VALUE",
+    "set an option of each named engine, overriding config.toml; may be repeated",
+    dest="settings",
+    action="append",
+)
+SYSTEM = arg("--system TEXT", "system prompt instead of config.toml's", type=utf8_text)
+PRESET = arg(
+    "--preset NAME",
+    "system prompt and sampling options of this preset in config.toml; --system and --set override them",
+)
+REQUEST = (PRESET, SYSTEM, SET)
+PROMPTED = (
+    arg(
+        "-p --prompt TEXT",
+        "the prompt; if omitted or `-`, standard input. Piped input is appended to a prompt that is given",
+    ),
+    arg(
+        "--attach FILE",
+        "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); a pattern in quotes, such "
+        "as '*.py', stands for several files; may be repeated",
+        dest="attached",
+        action="append",
+        type=None,
+    ),
+    arg("--template NAME", "a template of config.toml, whose `prompt` is the prompt"),
+    arg(
+        "--var NAME=VALUE",
+        "with --template: the value of a variable; may be repeated",
+        dest="variables",
+        action="append",
+        type=utf8_text,
+    ),
+    arg("--begin TEXT", "how the answer begins; the engine continues it", default="", type=utf8_text),
+    arg(
+        "--logprobs N",
+        "with --json: each token with its log-probability and those of the N most likely tokens",
+        within=(0, 1000),
+    ),
+    *REQUEST,
+    JSON,
+)
+ONE_ENGINE = arg("ENGINE", ENGINE)
+ENGINES = arg("ENGINE", ENGINE, dest="engines", nargs="+")
+SUITE = (
+    arg("FILE", "the file with prompts"),
+    arg("--engines ENGINE", ENGINE, nargs="+", action="extend", required=True),
+    arg("--repeat N", "runs of each prompt; default: 1", within=(1, 1000), default=1),
+    arg("--filter TEXT", "only the prompts that contain this text, or tag:NAME"),
+    arg("--retry-failed", "include failed runs; their old results stay until then"),
+    arg("--fresh", "ask all prompts again, even if earlier experiments asked the same"),
+    arg("--skip-invalid", "leave out prompts with mistakes in the file"),
+    *REQUEST,
+    JSON,
+)
+EXPERIMENT = "the id of an experiment, such as e3; without an id, the newest experiments are listed"
+ONE_EXPERIMENT = arg("EXPERIMENT", EXPERIMENT, nargs="?")
+MARGIN = arg(
+    "--margin POINTS",
+    "the largest loss of the pass rate with which an engine is still not worse; by default 3 points",
+    within=(0.1, 99.0),
+    default=3.0,
+)
+FORCE = arg("--force", "replace the file if it exists; without it, no file is replaced")
+YES = arg("--yes", "without confirmation")
+CONVERSATION = arg("ID", "a conversation, such as c7", dest="conversation")
+FOUND = (
+    arg("WORD", "filters such as tag:work; `history search` also takes words", dest="words", nargs="*"),
+    arg("--limit N", "at most so many; by default 20", within=(1, 1_000_000), default=20),
+    JSON,
+)
+LABELLED = (
+    CONVERSATION,
+    arg("WORD", "the words of the title, or the tags", dest="words", nargs="*"),
+    JSON,
+)
+ONE_BACKEND = arg("BACKEND", "only this backend; `paragone doctor` lists all", dest="one_backend", nargs="?")
+ENVIRONMENT = arg("BACKEND", "the backend of the environment")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -83,8 +273,9 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """A parser that raises InputError instead of ending the program."""
 
-    def __init__(self, prog: str, **settings: Any) -> None:
+    def __init__(self, prog: str, arguments: Iterable[Argument] = (), **settings: Any) -> None:
         super().__init__(prog=prog, allow_abbrev=False, formatter_class=_Formatter, **settings)
+        add_arguments(self, arguments)
 
     def error(self, message: str) -> NoReturn:
         """Raise the error, with the nearest choice if the value is none of the choices."""
@@ -93,25 +284,25 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message[:1].upper()}{message[1:]}.", hint=f"{near}See `{self.prog} --help`.")
 
 
+def add_arguments(parser: argparse._ActionsContainer, arguments: Iterable[Argument]) -> None:
+    for name, flags, settings in arguments:
+        parser.add_argument(*(flags or [name]), **settings)
+
+
 def wants_help(argv: Sequence[str]) -> bool:
     return any(word in ("-h", "--help") for word in itertools.takewhile(lambda word: word != "--", argv))
 
 
-def parse_arguments(kind: type[A], prog: str, argv: Sequence[str]) -> A | None:
-    """Parse a command line without the names of the program and of the command; None if the user asks for help.
+def parse_arguments(prog: str, arguments: Sequence[Argument], argv: Sequence[str]) -> Arguments:
+    """Parse a command line without the names of the program and of the command. Raises InputError.
 
-    Options stand anywhere. argparse cannot mix them freely with positional arguments, so each kind has a parser of its
-    own. Raises InputError.
+    Options stand anywhere. argparse cannot mix them freely with positional arguments, so each kind has a parser of its own.
     """
-    if wants_help(argv):
-        return None
     end = argv.index("--") if "--" in argv else len(argv)
-    options = Parser(prog, add_help=False)
-    add_arguments(options, (it for it in declared(kind) if it.flags))
+    options = Parser(prog, (it for it in arguments if it.flags), add_help=False)
     # a prefix that never occurs: the options have been parsed already
-    words = Parser(prog, add_help=False, prefix_chars="\0")
-    add_arguments(words, (it for it in declared(kind) if not it.flags))
-    found, rest = options.parse_known_args(argv[:end])
+    words = Parser(prog, (it for it in arguments if not it.flags), add_help=False, prefix_chars="\0")
+    found, rest = options.parse_known_args(argv[:end], Arguments())
     for word in rest:
         if word.startswith("-") and word != "-" and " " not in word:
             near = _nearest(word.partition("=")[0], [*options._option_string_actions])
@@ -119,44 +310,9 @@ def parse_arguments(kind: type[A], prog: str, argv: Sequence[str]) -> A | None:
                 f"{prog} has no option {word}.",
                 hint=f"{near}`{prog} --help` lists them. After `--`, arguments may begin with a dash.",
             )
-    found = words.parse_args([*rest, *argv[end + 1 :]], found)
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in vars(found).items()
-    }
-    return kind(**values)
+    return words.parse_args([*rest, *argv[end + 1 :]], found)
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"Did you mean {near[0]}? " if near else ""
-
-
-def utf8_text(text: str) -> str:
-    if is_utf8(text):
-        return text
-    raise argparse.ArgumentTypeError(f"{quoted(visible(text))} is not UTF-8 text")
-
-
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    return _in_range(int, least, most, f"a whole number from {least:,} to {most:,}")
-
-
-def number_between(least: float, most: float) -> Callable[[str], float]:
-    """Return the `type` of an option whose value is a number in this range, with or without decimals."""
-    return _in_range(float, least, most, f"a number from {least:g} to {most:g}")
-
-
-def _in_range(kind: Callable[[str], N], least: N, most: N, wanted: str) -> Callable[[str], N]:
-    def read(text: str) -> N:
-        with contextlib.suppress(ValueError):  # the text is no number, or has thousands of digits
-            if least <= (value := kind(text)) <= most:
-                return value
-        raise argparse.ArgumentTypeError(f"{quoted(text)} is not {wanted}")
-
-    return read
-
-
-def whole_numbers(least: int, most: int) -> Callable[[str], list[int]]:
-    """Return the `type` of an option whose value is whole numbers in this range, separated by commas."""
-    read = whole_number(least, most)
-    return lambda text: [read(part) for part in text.split(",")]

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paragone import InputError
-from paragone_cli.command_line import arguments, command_arguments, output
+from paragone_cli.command_line import output
+from paragone_cli.command_line.arguments import Arguments
 from paragone_workbench.config.network import apply_network_settings
 from paragone_workbench.config.read import load
 from paragone_workbench.config.settings import Config, find_named, permission_warning, with_preset
@@ -43,9 +43,7 @@ def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
     return Consent(document=document, state=state, ask=ask if output.at_terminal() else None, trusted=trusted)
 
 
-def require_consent_to_config(
-    args: arguments.Arguments, config: Config, state: State, registry: Registry
-) -> None:
+def require_consent_to_config(args: Arguments, config: Config, state: State, registry: Registry) -> None:
     """Raise InputError unless the config file is the user's own, or the user consents to the file's actions beyond its folder."""
     document = config.document.path
     named = Path(os.path.normpath(document.absolute()))  # a link in the folder for settings is the user's own
@@ -67,7 +65,7 @@ class CommandContext:
     command does not find the file.
     """
 
-    def __init__(self, args: arguments.Arguments, *, warns: bool = True) -> None:
+    def __init__(self, args: Arguments, *, warns: bool = True) -> None:
         self.state = State(state_file())
         self.config = load(args.config, self.state)
         if warning := apply_network_settings(self.config.network):
@@ -85,7 +83,7 @@ class CommandContext:
     def consent(self, document: Path) -> Consent:
         return terminal_consent(document, self.state, trusted=self._trusted)
 
-    def system(self, args: command_arguments.RunArguments) -> str:
+    def system(self, args: Arguments) -> str:
         """Return the system prompt in force: that of `--system`, of the preset, or of the settings.
 
         Raises InputError if the preset does not exist.
@@ -129,44 +127,3 @@ class CommandContext:
         if preset is not None:
             definition = with_preset(definition, backend, find_named("preset", preset, self.config.presets))
         return apply_settings(definition, backend, settings)
-
-    def open_screen(
-        self,
-        args: command_arguments.RunArguments,
-        definitions: Sequence[EngineDefinition] | None,
-        *,
-        demo: bool = False,
-    ) -> int:
-        """Open the screen with these engines, or with the engines of the settings.
-
-        Returns the exit code. Raises InputError.
-        """
-        require_terminal("The screen needs a terminal.", hint="`paragone ask` and `paragone compare` do not.")
-        from paragone_tui.app import ParagoneApp
-
-        known = [definition.name for definition in definitions or ()]
-        app = ParagoneApp(
-            config=self.config,
-            state=self.state,
-            registry=self.registry,
-            definitions=definitions,
-            mode=self.config.lanes.mode,
-            system=self.system(args),
-            demo=demo,
-            given=settings_of("", args.settings, known),
-            preset=None if args.preset is None else find_named("preset", args.preset, self.config.presets),
-        )
-        return app.run_until_quit()
-
-
-def require_terminal(sentence: str, hint: str = "") -> None:
-    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal cannot move its cursor."""
-    if not all(
-        stream is not None and stream.isatty() for stream in (sys.stdin, output.standard_output(), sys.stderr)
-    ):
-        raise InputError(sentence, hint=hint)
-    if os.environ.get("TERM") == "dumb":
-        raise InputError(
-            f"{sentence} This terminal can only print lines: the variable TERM is `dumb`.",
-            hint=f"{hint} If the terminal can do more, set TERM to its type, such as xterm-256color.".lstrip(),
-        )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone.network import GUARD
 from paragone.texts import counted
-from paragone_cli.command_line import output
-from paragone_workbench.blocks import Section
 from paragone_workbench.text import local_date
 
 if TYPE_CHECKING:
@@ -22,26 +20,6 @@ if TYPE_CHECKING:
 
 _BAR = 30
 """Cells of a progress bar."""
-
-
-def short_names(names: Iterable[str]) -> Mapping[str, str]:
-    """Return a short name of at most 20 cells for each name, or the whole names if two short names would be equal."""
-    # loads rich, which other commands do not need
-    from paragone_tui.terminal.cells import shortened, shortest
-
-    full = {name: output.one_line(name) for name in names}
-    everyone = tuple(full.values())
-    short = {name: shortened(line, everyone, shortest(line, everyone)) for name, line in full.items()}
-    return short if len(set(short.values())) == len(short) else full
-
-
-def put_full_names(short: Mapping[str, str]) -> None:
-    """Print the full name of each name that was shortened. Raises OutputError."""
-    cut = {name: shown for name, shown in short.items() if shown != output.one_line(name)}
-    if cut:
-        output.put()
-    for name, shown in cut.items():
-        output.put_line(f"{shown}: {name}")
 
 
 def for_shell(spec: str) -> str:
@@ -112,16 +90,3 @@ def problems_json(file: Path, problems: Iterable[ConfigProblem], permission_warn
         "problems": [{**dataclasses.asdict(problem), "file": str(problem.file)} for problem in problems],
         "warnings": [permission_warning] if permission_warning else [],
     }
-
-
-def put_sections(sections: Iterable[Section], engines: Iterable[str]) -> Mapping[str, str]:
-    """Print the sections of a measurement. Returns short names of the engines, with which tables are printed."""
-    names = short_names(engines)
-    shown = list(sections)
-    if not shown:
-        output.put("Nothing was measured.")
-    for number, section in enumerate(shown):
-        if number:
-            output.put()
-        output.put_section(section, names)
-    return names

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TextIO
 
 from paragone import EngineCrashed, InputError, Json, ParagoneError
@@ -143,24 +143,27 @@ _BAR = 40
 """Cells of the longest bar in a table."""
 
 
-def put_section(section: Section, names: Mapping[str, str] | None = None) -> None:
-    put_line(section.about)
+def put_sections(sections: Iterable[Section]) -> None:
+    """Print sections, with an empty line between their parts."""
+    parts = [part for section in sections for part in _parts(section)]
+    put("\n\n".join("\n".join(part) for part in parts) if parts else "Nothing was measured.")
+
+
+def _parts(section: Section) -> Iterator[Sequence[str]]:
+    if section.about:
+        yield [one_line(section.about)]
     for table in section.tables:
-        put()
-        put_block(table, names)
+        yield block_lines(table)
     if section.remarks:
-        put()
-    for remark in section.remarks:
-        put_line(remark.text)
+        yield [one_line(remark.text) for remark in section.remarks]
 
 
-def put_block(table: Table, names: Mapping[str, str] | None = None, *, marked: bool = False) -> None:
-    """Print a table, and the note below it. `names` has short names of engines; `marked` shows which row stands out."""
-    names = names or {}
+def block_lines(table: Table, *, marked: bool = False) -> list[str]:
+    """Return the lines of a table, and of the note below it. `marked` shows which row stands out."""
     rows = [
         [
             *(["▸" if line.stands_out else ""] if marked else []),
-            f"{line.name} ({line.note})" if line.note else names.get(line.name, line.name),
+            f"{line.name} ({line.note})" if line.note else line.name,
             *(f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in line.cells),
             *(
                 ["█" * max(1, round(_BAR * line.mark.x / 100))]
@@ -170,19 +173,17 @@ def put_block(table: Table, names: Mapping[str, str] | None = None, *, marked: b
         ]
         for line in table.lines
     ]
-    titles = [table.first, *(names.get(column, column) for column in table.columns)]
-    head = [*([""] if marked else []), *titles, *([""] if len(rows[0]) > len(titles) + marked else [])]
-    if table.title:
-        put(table.title)
-    _put_in_parts([head, *rows] if any(head) else rows, table.naming)
-    if table.note:
-        put_line(table.note)
+    head = [*([""] if marked else []), table.first, *table.columns]
+    head += [""] * (len(rows[0]) - len(head))
+    lines = _in_parts([head, *rows] if any(head) else rows, table.naming)
+    return [*filter(None, [table.title]), *lines, *filter(None, [one_line(table.note)])]
 
 
-def _put_in_parts(rows: Sequence[Sequence[str]], naming: int) -> None:
-    """Print rows, on a terminal in parts that fit in its width, each with the first `naming` columns; 0 for one part."""
+def _in_parts(rows: Sequence[Sequence[str]], naming: int) -> list[str]:
+    """Return lines, on a terminal in parts that fit in its width, each with the first `naming` columns; 0 for one part."""
     room = terminal_width() if naming and standard_output().isatty() else sys.maxsize
     begin, columns = naming, len(rows[0])
+    parts: list[str] = []
     while begin < columns:
         end = columns
         while True:
@@ -190,11 +191,9 @@ def _put_in_parts(rows: Sequence[Sequence[str]], naming: int) -> None:
             if end == begin + 1 or max(map(cells, lines)) <= room:
                 break
             end -= 1
-        if begin > naming:
-            put()
-        for line in lines:
-            put(line)
+        parts += [*([""] if parts else []), *lines]
         begin = end
+    return parts
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -205,6 +204,13 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
         for row in cleaned
     ]
     return ["  ".join(row).rstrip() for row in padded]
+
+
+def put_whole_names(brief: Mapping[str, str]) -> None:
+    """Print the whole name of each engine with a brief one."""
+    names = [one_line(f"{shown}: {name}") for name, shown in brief.items() if shown != name]
+    if names:
+        put("\n".join(["", *names]))
 
 
 def shortened(text: str, width: int) -> str:
@@ -255,6 +261,19 @@ def _print(text: str) -> None:
 def at_terminal() -> bool:
     """Whether standard input is a terminal, so that the user can be asked."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def require_terminal(sentence: str, hint: str = "") -> None:
+    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal cannot move its cursor."""
+    if not all(
+        stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
+    ):
+        raise InputError(sentence, hint=hint)
+    if os.environ.get("TERM") == "dumb":
+        raise InputError(
+            f"{sentence} This terminal can only print lines: the variable TERM is `dumb`.",
+            hint=f"{hint} If the terminal can do more, set TERM to its type, such as xterm-256color.".lstrip(),
+        )
 
 
 def require_answer() -> None:

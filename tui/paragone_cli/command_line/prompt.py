@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from paragone import InputError, Message
 from paragone.texts import quoted
-from paragone_cli.command_line.command_arguments import PromptArguments
+from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import at_terminal, warn
 from paragone_workbench.conversation.attached_files import read_files
@@ -17,7 +17,7 @@ LARGEST = 2**24
 """Largest size in bytes of a prompt from standard input."""
 
 
-def prompt_spec(args: PromptArguments, prompt: str | None, context: CommandContext) -> RunSpec:
+def prompt_spec(args: Arguments, prompt: str | None, context: CommandContext) -> RunSpec:
     """Return the request that the arguments and the prompt describe. Raises InputError."""
     if args.variables and args.template is None:
         raise InputError("--var needs --template.", hint="Only templates have variables.")
@@ -38,7 +38,7 @@ def prompt_spec(args: PromptArguments, prompt: str | None, context: CommandConte
     return replace(spec, messages=(*spec.messages, Message(role="assistant", text=args.begin)))
 
 
-def _filled_template(args: PromptArguments, prompt: str | None, context: CommandContext) -> str:
+def _filled_template(args: Arguments, prompt: str | None, context: CommandContext) -> str:
     """Return the filled template. The prompt is the value of the template's variable `prompt`, if it has this variable."""
     from paragone_workbench.config.settings import TEMPLATE_PROMPT, fill_template, find_named
     from paragone_workbench.conversation.variables import names_in

@@ -6,7 +6,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.timer import Timer
 
-from paragone_tui.commands import Program
+from paragone_tui.program_app import ProgramApp
 from paragone_tui.screens.vote import VoteScreen, verdict_of
 from paragone_tui.terminal.changed_rows_screen import BEAT
 from paragone_workbench.experiments.voting import Ballot, save_vote
@@ -30,7 +30,7 @@ class BlindTurn(VoteScreen[bool | None]):
         session: Session,
         ask: Callable[[], Ballot | None],
         *,
-        program: Program,
+        program: ProgramApp,
         markdown: bool,
     ) -> None:
         """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns None."""

@@ -1,4 +1,4 @@
-"""Blind votes: a prompt and the answers side by side, with letters instead of the engines' names."""
+"""Blind votes: a prompt and the answers side by side, with letters instead of the engines' names; `paragone vote`."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
@@ -10,14 +10,18 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.getters import query_one
-from textual.screen import ScreenResultType
+from textual.screen import Screen, ScreenResultType
 from textual.widgets import Static
 
+from paragone import ParagoneError
 from paragone.network import GUARD
-from paragone_tui.commands import Program
+from paragone_tui.program_app import ProgramApp
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.transcript import Link, Transcript
 from paragone_tui.widgets.modal import SCROLL_BINDINGS, Column, Modal, columns_that_fit, hints, show_columns
+from paragone_workbench.config.settings import Config
+from paragone_workbench.config.state import State
 from paragone_workbench.experiments.voting import LETTERS, Ballot, ExperimentBallots
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
@@ -111,7 +115,7 @@ class VoteScreen(Modal[ScreenResultType]):
     remark = query_one("#remark", Static)
     keys = query_one("#keys", Static)
 
-    def __init__(self, program: Program, *, markdown: bool) -> None:
+    def __init__(self, program: ProgramApp, *, markdown: bool) -> None:
         super().__init__()
         self._program = program
         self._markdown = markdown
@@ -287,7 +291,7 @@ class ExperimentVote(VoteScreen[None]):
         ("r", "reveal", "Names of the last vote"),
     ]
 
-    def __init__(self, history: History, experiment_id: int, *, program: Program, markdown: bool) -> None:
+    def __init__(self, history: History, experiment_id: int, *, program: ProgramApp, markdown: bool) -> None:
         super().__init__(program, markdown=markdown)
         self._history = history
         self._experiment_id = experiment_id
@@ -429,3 +433,32 @@ class ExperimentVote(VoteScreen[None]):
 
 def _key(ballot: Ballot) -> tuple[frozenset[str], int | None]:
     return frozenset(run.result.definition.name for run in ballot.answers), ballot.prompt_index
+
+
+class VoteApp(ProgramApp):
+    """The application of `paragone vote`: blind votes on the answers of an experiment, without lanes."""
+
+    def __init__(self, *, config: Config, state: State, experiment_id: int) -> None:
+        super().__init__(config=config, state=state)
+        self._experiment_id = experiment_id
+        self.history: History | None = None
+
+    def get_default_screen(self) -> Screen[None]:
+        return ChangedRowsScreen()
+
+    def begin_work(self) -> None:
+        self.run_worker(self._open(), group="work")
+
+    async def _open(self) -> None:
+        try:
+            self.history = await History.open()
+        except ParagoneError as error:
+            self.exit_messages.append(str(error))
+            self.exit(return_code=error.exit_code)
+        else:
+            vote = ExperimentVote(self.history, self._experiment_id, program=self, markdown=self.ui.markdown)
+            self.push_screen(vote, lambda _: self.exit())
+
+    async def close_all(self) -> None:
+        if self.history is not None:
+            await self.history.close()

@@ -14,8 +14,6 @@ from textual.color import Color
 from textual.strip import Strip
 from textual.widget import Widget
 
-from paragone_tui.textual_internals import attributes_of
-
 CellLook: TypeAlias = tuple[int, str, str]
 """Attributes as a bit mask in Rich's order, and the SGR codes of foreground and background."""
 TerminalCell: TypeAlias = tuple[str, CellLook]
@@ -43,7 +41,7 @@ _JOINING = frozenset("\u200d\ufe0f\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe
 def _look(style: Style, colors: ColorSystem) -> CellLook:
     fore, back = style.color, style.bgcolor
     return (
-        attributes_of(style),
+        style._attributes & style._set_attributes,
         ";".join(fore.downgrade(colors).get_ansi_codes()) if fore and not fore.is_default else "",
         ";".join(back.downgrade(colors).get_ansi_codes(foreground=False))
         if back and not back.is_default

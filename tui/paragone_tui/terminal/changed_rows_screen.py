@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, pairwise
 from math import floor, inf
@@ -10,14 +11,23 @@ from operator import itemgetter
 from typing import Any, ClassVar, TypeAlias
 
 from rich.console import Console, RenderableType
+from textual import events
+from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
+from textual._styles_cache import StylesCache
+from textual._time import get_time
 from textual.geometry import Region, Size
+from textual.messages import Layout
+from textual.notifications import Notification
+from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone_tui.terminal.cells import BLANK, Pen, TerminalCell, cells_of, is_doubtful
-from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, LayoutUpdate, RegionCompositor
+from paragone_tui.terminal.driver import TerminalDriver
 
+CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
+"""The versions against which the undocumented parts of Textual and Rich were checked that this folder and `program_app` use."""
 BEAT = 1 / 10
 """Seconds between two frames while text streams in: 10 frames/s look smooth, with a third of the bytes of 30 frames/s."""
 
@@ -65,6 +75,8 @@ class Cadence:
         self._call()
 
 
+_LATER_S = 1 / 30
+"""Seconds until the program tries again to write to a terminal that did not read."""
 _MAX_GAP = 4
 """Largest distance of changed cells that are written as one stretch: moving the cursor takes as many bytes."""
 
@@ -75,21 +87,38 @@ _Stretch: TypeAlias = tuple[int, int, Strip]
 """Cells to show: their row, the column of the first cell, and the content of the cells."""
 
 
-class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
-    """A screen that sends few bytes to the terminal, and shows hyperlinks as plain text."""
+class ChangedRowsScreen(Screen[ScreenResultType]):
+    """A screen that sends few bytes to the terminal, and shows hyperlinks as plain text.
+
+    Its own compositor paints it, without the messages with which Textual requests a paint.
+    """
 
     has_lanes: ClassVar[bool] = False
     """Whether the commands of lanes work on this screen."""
+    # Textual also paints the whole screen. The widgets that lose and get the focus paint themselves.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
     def __init__(self) -> None:
         self._terminal = _Terminal()
-        super().__init__(_ChangedRowsCompositor(self, self._terminal))
+        super().__init__()
+        self._compositor = _ChangedRowsCompositor(self, self._terminal)
         self._paints = False
+        """Whether `_paint` is called in the next iteration of the event loop."""
+        self._laid_out_at = 0.0
+        self._paints_later = False
+        """Whether a frame waits until the terminal has read earlier frames."""
+        self.opened_at = time.time()
+        """When the screen was created, in seconds since 1970."""
 
     @property
     def early_keys(self) -> tuple[str, ...]:
         """The keys that have the same effect while the screen's options are still being listed."""
         return ()
+
+    @property
+    def waits_for_refresh(self) -> bool:
+        """Whether functions wait for the next refresh, besides the one with which Textual tells that the focus has moved."""
+        return any(getattr(call, "func", call) != self.refresh_bindings for call, _ in self._callbacks)
 
     def repaint(self) -> None:
         self._terminal.forget()
@@ -99,14 +128,88 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         """Show that the program went offline, or online again. By default, a screen shows nothing."""
 
     def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
-        self.mark_dirty(widget, regions)
+        """Mark regions of a widget, or all of it, to be painted with the next frame, or once a layout shows the widget."""
+        widget._set_dirty(*regions)
+        # For a widget that it does not show, Textual would arrange all widgets, and miss in its next layout what changed.
+        if widget in self._compositor.visible_widgets:
+            self._dirty_widgets.add(widget)
         if not self._paints:
             self._paints = True
             asyncio.get_running_loop().call_soon(self._paint)
 
     def _paint(self) -> None:
+        """Paint the marked regions; if painting is not possible now, Textual paints them later."""
         self._paints = False
-        self.paint_dirty()
+        if self.is_current and not self._layout_required and not self.app._batch_count:
+            self._compositor.update_widgets(self._dirty_widgets)
+            self._compositor_refresh()
+        else:
+            self.check_idle()
+
+    def shows_message(self, message: Notification | None) -> bool:
+        """Show a message, or none, in the screen's row for messages. Returns False if the screen has no row for messages."""
+        return False
+
+    def on_unmount(self) -> None:
+        """Free the painted rows: a cache in `StylesCache` keeps the rows of its last 1,024 instances, about 80 MiB."""
+        StylesCache.get_inner_outer.cache_clear()
+
+    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+        # If a screen's size has changed, Textual lays the screen out, which paints it, and then paints it a second time.
+        event.prevent_default()
+        before = self._compositor.size
+        if not before:  # the screen is new: Textual has just computed the styles of its widgets
+            event.refresh_styles = False
+        super()._on_screen_resume(event)
+        if self._compositor.size != before:
+            self._repaint_required = False
+
+    async def _on_resize(self, event: events.Resize) -> None:
+        # Each layout tells the screen its size. Textual would then lay the screen out again, as for a new size of the terminal.
+        if event.size == self._size == self._compositor.size:
+            event.prevent_default()
+
+    def _on_timer_update(self) -> None:
+        # Textual would paint what the layout has changed, and then the whole screen.
+        if self._layout_required and self._repaint_required:
+            self._repaint_required = False
+            self._dirty_widgets.add(self)
+        super()._on_timer_update()
+
+    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
+        if not scroll or self._layout_widgets:
+            self._laid_out_at = get_time()
+            self._layout_required = False
+        # The layout sets the virtual sizes of widgets. Each new size would request another layout, which changes nothing.
+        virtual_size = vars(Widget)["virtual_size"]
+        virtual_size._layout = False
+        try:
+            super()._refresh_layout(size, scroll)
+        finally:
+            virtual_size._layout = True
+
+    async def _on_layout(self, message: Layout) -> None:
+        if message.time < self._laid_out_at:  # the last layout has already done what was requested before
+            message.stop()
+            message.prevent_default()
+
+    def _compositor_refresh(self) -> None:
+        driver = self.app._driver
+        if self is not self.app.screen or not isinstance(driver, TerminalDriver):
+            super()._compositor_refresh()
+        elif driver.is_behind:
+            # Dirty regions stay dirty, so that the next frame shows their newest state.
+            self._dirty_widgets.clear()
+            if not self._paints_later:
+                self._paints_later = True
+                self.set_timer(_LATER_S, self._paint_later)
+        else:
+            with driver.frame():
+                super()._compositor_refresh()
+
+    def _paint_later(self) -> None:
+        self._paints_later = False
+        self._paint()
 
 
 def paint(widget: Widget, *regions: Region) -> None:
@@ -123,7 +226,14 @@ def paint(widget: Widget, *regions: Region) -> None:
         widget.refresh(*regions)
 
 
-class _ChangedRowsCompositor(RegionCompositor):
+def stop_watching(widget: Widget) -> None:
+    """Make the application drop a widget that watches its attributes, which would keep the removed widget in memory."""
+    watchers: dict[str, list[tuple[object, object]]] = getattr(widget.app, "__watchers", {})
+    for watching in watchers.values():
+        watching[:] = [entry for entry in watching if entry[0] is not widget]
+
+
+class _ChangedRowsCompositor(Compositor):
     def __init__(self, screen: ChangedRowsScreen[Any], terminal: _Terminal) -> None:
         super().__init__()
         self._screen = screen
@@ -133,19 +243,19 @@ class _ChangedRowsCompositor(RegionCompositor):
     def render_update(
         self, full: bool = False, screen_stack: list[Screen[object]] | None = None, simplify: bool = False
     ) -> RenderableType | None:
-        unknown = bool(self.dirty_regions) and self.terminal.size != self.size
+        unknown = bool(self._dirty_regions) and self.terminal.size != self.size
         if unknown and self._screen.app.is_headless:
             unknown = False  # a headless application writes nothing, so the cells would stay unknown
         return super().render_update(full or unknown, screen_stack, simplify)
 
     def render_partial_update(self) -> ChopsUpdate | None:
-        self._wanted = list(self.dirty_regions)
+        self._wanted = list(self._dirty_regions)
         update = super().render_partial_update()
         self._wanted = []
         return update and _PartialUpdate(update, self.terminal)
 
-    def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield rows in the dirty regions only. Textual's own method also renders rows outside, and covered widgets."""
+    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Yield rows in the dirty regions only, the front widgets first; Textual also renders rows outside, and covered widgets."""
         wanted = _spans(self._wanted or [crop or self.size.region])
         for widget, (region, clip) in self.visible_widgets.items():
             if not wanted:

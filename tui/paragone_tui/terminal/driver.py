@@ -1,6 +1,8 @@
 """The driver: turns any bytes that a terminal sends into messages, and follows the terminal's signals."""
 
+import asyncio
 import codecs
+import contextlib
 import fcntl
 import os
 import re
@@ -9,14 +11,14 @@ import signal
 import struct
 import termios
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 
+from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key, Paste
 from textual.message import Message
-
-from paragone_tui import textual_internals
 
 # A mouse report in the X10 protocol: a button, a column and a row as one byte each. paragone uses the SGR protocol, and
 # drops X10 reports, since their bytes could be the beginning of a UTF-8 character.
@@ -41,7 +43,7 @@ class KeyParser:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._parser = textual_internals.SequenceParser()
+        self._parser = XTermParser()
         self._last = ""
         """The last characters that the parser got, as many as the sequence that starts a paste has."""
         self._pasted: list[str] | None = None
@@ -63,7 +65,7 @@ class KeyParser:
 
     def _feed_keys(self, text: str) -> Generator[Message, None, str]:
         for at, character in enumerate(text, 1):
-            if self._parser.is_waiting:
+            if self._parser._timeout_time is not None:
                 if self._last.endswith("\x1b") and _is_alt_key(character):
                     # Textual's parser would drop the escape before a sign, and would misread some characters.
                     yield self._end_with_alt(character)
@@ -75,12 +77,13 @@ class KeyParser:
                 yield from map(_typed, self._parser.feed(character))
             except (ValueError, ArithmeticError):  # a sequence with invalid numbers
                 self._restart()
-            self._last = self._last[1 - len(textual_internals.BRACKETED_PASTE_START) :] + character
-            if _ALT_KEY.search(self._last):
+            self._last = self._last[1 - len(BRACKETED_PASTE_START) :] + character
+            if _ALT_KEY.search(self._last) and self._parser._timeout_time is not None:
                 # Do not wait for more characters: if another sequence came meanwhile, such as an answer of the terminal,
                 # the parser would turn the key into the characters `^` and `u`.
-                yield from self._parser.complete()
-            if self._last == textual_internals.BRACKETED_PASTE_START:
+                self._parser._timeout_time = 0.0
+                yield from self._parser.tick()
+            if self._last == BRACKETED_PASTE_START:
                 self._restart()
                 self._pasted = []
                 return text[at:]
@@ -93,8 +96,8 @@ class KeyParser:
 
     def _feed_paste(self, pasted: list[str], text: str) -> Generator[Message, None, str]:
         tail = "".join(pasted[-1:])  # perhaps the beginning of the sequence that ends the paste
-        before, end, rest = (tail + text).partition(textual_internals.BRACKETED_PASTE_END)
-        part = len(textual_internals.BRACKETED_PASTE_END) - 1
+        before, end, rest = (tail + text).partition(BRACKETED_PASTE_END)
+        part = len(BRACKETED_PASTE_END) - 1
         pasted[-1:] = [before[:-part], before[-part:]]
         if not end:
             return ""
@@ -104,7 +107,7 @@ class KeyParser:
 
     def _restart(self) -> None:
         """Replace Textual's parser in the middle of a sequence, and keep the terminal's sizes."""
-        ended, self._parser = self._parser, textual_internals.SequenceParser()
+        ended, self._parser = self._parser, XTermParser()
         self._parser.mouse_pixels = ended.mouse_pixels
         self._parser.terminal_size = ended.terminal_size
         self._parser.terminal_pixel_size = ended.terminal_pixel_size
@@ -115,7 +118,7 @@ def _is_alt_key(character: str) -> bool:
 
 
 def _alt_key(character: str) -> Key:
-    name = next(key.key for key in textual_internals.SequenceParser().feed(character) if isinstance(key, Key))
+    name = next(key.key for key in XTermParser().feed(character) if isinstance(key, Key))
     if len(name) == 1 and name.isupper():
         name = f"shift+{name.lower()}"
     return Key(f"alt+{name}", character if character.isprintable() else None)
@@ -141,7 +144,7 @@ ENDED_BY_SIGNAL = 128
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
-class TerminalDriver(textual_internals.JobControlDriver):
+class TerminalDriver(LinuxDriver):
     """Textual's driver, with the program's own reader and signal handlers.
 
     On a signal such as SIGTERM, the program quits as after the key for quitting: it restores the terminal and saves
@@ -159,6 +162,83 @@ class TerminalDriver(textual_internals.JobControlDriver):
                     partial(app.exit, None, ENDED_BY_SIGNAL + number),
                     at_once=self._end_without_terminal,
                 )
+        # Textual's own handlers interrupt any code, also code that holds the lock that the handler then waits for.
+        # asyncio's `add_signal_handler` loses signals while many keys wait, since keys fill the same pipe.
+        self.on_signal(signal.SIGTSTP, self._sigtstp_application)
+        self.on_signal(signal.SIGCONT, self._sigcont_application)
+        self._is_lent = False
+        self._parts: list[str] | None = None
+        """What was written of the present frame; None between two frames."""
+
+    def on_signal(
+        self,
+        number: signal.Signals,
+        call: Callable[[], object],
+        *,
+        at_once: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """Make the event loop call `call` after each such signal; the handler itself first calls `at_once`, at any instruction."""
+
+        def handle(*_: object) -> None:
+            at_once(number)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(call)
+
+        signal.signal(number, handle)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether earlier frames still wait, because the terminal does not read. Writing more could block the event loop."""
+        return self._writer_thread is not None and self._writer_thread._queue.qsize() > 1
+
+    @contextlib.contextmanager
+    def frame(self) -> Iterator[None]:
+        """Write all that the block writes together. Each part would wake the thread that writes, and the terminal."""
+        parts = self._parts = list[str]()
+        try:
+            yield
+        finally:
+            self._parts = None
+            if parts:
+                self.write("".join(parts))
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Lend the terminal to another program: writes are dropped, and SIGINT and SIGQUIT do not affect paragone."""
+        self.suspend_application_mode()
+        self._is_lent = True
+        # Not SIG_IGN, since the other program would inherit it and ignore the signals, too.
+        handlers = {
+            number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)
+        }
+        program_ends = False
+        try:
+            with self.no_automatic_restart():
+                yield
+        except asyncio.CancelledError:
+            program_ends = True
+            raise
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            if not program_ends:
+                self._is_lent = False
+                self._must_signal_resume = True
+                self.resume_application_mode()
+
+    def write(self, data: str) -> None:
+        if self._parts is not None:
+            self._parts.append(data)
+        elif not self._is_lent:
+            super().write(data)
+
+    def _sigcont_application(self, *_: object) -> None:
+        """Take the terminal again, also after a SIGSTOP, which no handler can catch."""
+        if self._auto_restart:
+            if not self._must_signal_resume:
+                self.suspend_application_mode()  # ends the threads that read and write; resuming starts new threads
+                self._must_signal_resume = True
+            self.resume_application_mode()
 
     def _end_without_terminal(self, number: int) -> None:
         """End the process at once if the terminal is gone: quitting writes to the terminal, and might wait forever."""
@@ -167,13 +247,15 @@ class TerminalDriver(textual_internals.JobControlDriver):
             os.kill(os.getpid(), number)
 
     def suspend(self) -> bool:
-        """Stop the program, and give the terminal to the shell until `fg`. Returns False if there is no shell."""
+        """Stop the program's group, as Ctrl+Z does, until SIGCONT of the shell's `fg`. Returns False if there is no shell."""
         try:
             has_shell = os.getpgid(os.getsid(0)) != os.getpgrp()  # with job control: it makes a process group
         except ProcessLookupError:  # the shell has ended
             has_shell = False
         if has_shell:
-            self.stop_with_group()
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+            os.kill(0, signal.SIGSTOP)
         return has_shell
 
     def run_input_thread(self) -> None:

@@ -16,8 +16,8 @@ from textual.widgets.text_area import Edit, EditResult, Location
 from paragone import ParagoneError
 from paragone.texts import size_text
 from paragone_tui.key_order import ACT
+from paragone_tui.terminal.changed_rows_screen import stop_watching
 from paragone_tui.terminal.text import one_line, visible
-from paragone_tui.textual_internals import stop_watching
 from paragone_tui.widgets.modal import Modal, hints
 
 LONGEST = 50_000

@@ -14,6 +14,7 @@ from paragone import Json
 from paragone.texts import counted
 from paragone.wire import to_json
 from paragone_workbench import statistics
+from paragone_workbench.blocks import Remark, Section, Table, TableCell, TableLine
 from paragone_workbench.experiments import comparison_rows
 
 
@@ -280,6 +281,15 @@ def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> I
             )
 
 
+_COLUMNS = {
+    "pass_rate": "pass %",
+    "completion_tokens": "tokens",
+    "ttft_s": "TTFT (ms)",
+    "decode_tps": "tokens/s",
+    "total_s": "total (s)",
+}
+"""Titles of columns, by the names of metrics."""
+
 _UNDECIDED = ", for every engine: an assertion gave no verdict about an answer ({who})."
 _UNJUDGED = (
     ": their judges have not been asked yet ({who}). Repeat the command that ran the suite to ask them."
@@ -344,6 +354,41 @@ class SuiteComparison:
 
     def _count(self, of: Callable[[comparison_rows.EngineValues], set[int]]) -> int:
         return len(set[int]().union(*map(of, self.engines)))
+
+    def sections(self) -> Iterator[Section]:
+        """Yield the means of the engines, and what was found about each pair that answered the same prompts."""
+        averages = {engine.engine: engine.averages for engine in self.engines}
+        metrics = list({metric: None for found in averages.values() for metric in found})
+
+        def cell(engine: str, metric: comparison_rows.Metric) -> TableCell:
+            found = averages[engine].get(metric)
+            return TableCell("" if found is None else metric.shown(found[0]))
+
+        lines = (
+            TableLine(
+                name=it.engine,
+                cells=(
+                    TableCell(f"{it.runs:,}"),
+                    TableCell(f"{it.failed:,}"),
+                    *(cell(it.engine, metric) for metric in metrics),
+                ),
+            )
+            for it in self.engines
+        )
+        columns = ("runs", "failed", *(_COLUMNS.get(metric.name, metric.title) for metric in metrics))
+        nothing = "No two engines answered the same prompt, so there is nothing to compare."
+        notes = self.notes if self.same else (nothing, *self.notes)
+        yield Section(
+            title="Means",
+            tables=(Table(columns=columns, lines=tuple(lines)),),
+            remarks=tuple(map(Remark, notes)),
+        )
+        for same in self.same:
+            pair = {same.a, same.b}
+            differences = [it.sentence for it in self.comparisons if {it.a, it.b} == pair]
+            losses = [it.sentence for it in self.not_worse if {it.a, it.b} == pair]
+            remarks = tuple(map(Remark, (*differences, *losses, same.sentence)))
+            yield Section(title=f"{same.a} and {same.b}", remarks=remarks)
 
     def to_json(self) -> dict[str, Json]:
         """Return the comparison as JSON. docs/command-line.schema.json has the schema."""

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from paragone import Json, Message
 from paragone.options import value_text
 from paragone.texts import shortened, size_text
-from paragone_workbench.blocks import BriefNames, Remark, Section, Table, public
+from paragone_workbench.blocks import Remark, Section, Table, briefly, public
 from paragone_workbench.compare import diff, divergence, parity, parity_findings
 from paragone_workbench.engines import definitions
 from paragone_workbench.runs.metrics import RunMetrics
@@ -36,13 +36,13 @@ class FirstPage(NamedTuple):
     reasons: tuple[str, ...]
     doubts: dict[str, tuple[str, ...]]
     overview: Table
-    brief: BriefNames
+    brief: Mapping[str, str]
 
     def shown(self) -> FirstPage:
         """Return the page as others may see it, with brief names, and without empty doubts."""
 
         def of(sentences: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(self.brief.within(public(sentence)) for sentence in sentences)
+            return tuple(briefly(public(sentence), self.brief) for sentence in sentences)
 
         headline, note = of((self.headline, self.overview.note))
         doubts = {title: of(sentences) for title, sentences in self.doubts.items() if sentences}

@@ -123,8 +123,8 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         verdict=page,
         overview=page.overview,
         plots=charts.plots_of(
-            [replace(it, engine=page.brief.of(blocks.public(it.engine))) for it in decision.figures],
-            page.brief.of(blocks.public(decision.chosen or "")),
+            [replace(it, engine=page.brief[blocks.public(it.engine)]) for it in decision.figures],
+            page.brief.get(blocks.public(decision.chosen or "")),
         ),
         engines=tuple(
             content.engine_view(engine.name, engine, examples.get(index), find)

@@ -78,7 +78,7 @@ def first_page(
         content.NOT_MEASURED: tuple(missing),
     }
     names = [blocks.public(engine.engine) for engine in figures]
-    return content.FirstPage(headline, tuple(reasons), doubts, overview, blocks.BriefNames(names))
+    return content.FirstPage(headline, tuple(reasons), doubts, overview, blocks.brief_names(names))
 
 
 def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:

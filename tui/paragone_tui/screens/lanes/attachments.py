@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from paragone import Image
-    from paragone_tui.commands import Program
+    from paragone_tui.program_app import ProgramApp
     from paragone_workbench.conversation import attached_files, tree
 
 
@@ -257,7 +257,7 @@ class Attachments:
     A mention attaches a file only if the user typed or picked the mention: a pasted text may mention any file of this machine.
     """
 
-    program: Program
+    program: ProgramApp
     on_change: Callable[[], None]
     files: tuple[tree.AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()

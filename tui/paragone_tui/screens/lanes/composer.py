@@ -21,7 +21,7 @@ from paragone_workbench.conversation.tree import Prompt, mention_at, mentions, w
 from paragone_workbench.store.records import NO_DRAFT, DraftRecord
 
 if TYPE_CHECKING:
-    from paragone_tui.commands import Program
+    from paragone_tui.program_app import ProgramApp
     from paragone_workbench.lanes.forecast import Forecast
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
@@ -176,7 +176,7 @@ class Composer(TextField):
         self,
         actions: Mapping[str, str],
         when_empty: Mapping[str, str],
-        program: Program,
+        program: ProgramApp,
         session: Session,
     ) -> None:
         """Create an empty composer for the lanes of a session.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -13,9 +13,8 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from paragone.network import GUARD
-from paragone_tui.commands import COMMANDS, Program
+from paragone_tui.commands import COMMANDS
 from paragone_tui.key_order import ACT
-from paragone_tui.keys import Keys
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.lanes import Lanes, can_stop
 from paragone_tui.terminal.changed_rows_screen import Cadence, ChangedRowsScreen
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
     from paragone_tui.engine_list import EngineList
     from paragone_tui.history_opening import HistoryOpening
+    from paragone_tui.program_app import ProgramApp
     from paragone_tui.screens.lanes.column import LaneColumn
-    from paragone_workbench.config.settings import UiSettings
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.store.history import History
 
@@ -99,30 +98,6 @@ _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": 
 """Colours of messages by their severity."""
 
 
-class LanesProgram(Program, Protocol):
-    """The application, as the lanes see it."""
-
-    @property
-    def keys(self) -> Mapping[str, Keys]:
-        pass
-
-    @property
-    def ui(self) -> UiSettings:
-        pass
-
-    @property
-    def engines(self) -> EngineList:
-        pass
-
-    @property
-    def history_opening(self) -> HistoryOpening:
-        pass
-
-    @property
-    def lane_commands(self) -> Mapping[str, Callable[[LanesScreen], None]]:
-        """The functions of the commands, by the commands' ids."""
-
-
 class LanesScreen(ChangedRowsScreen[None]):
     """The widgets and the state that commands use and change, and the checks that several commands share."""
 
@@ -136,14 +111,22 @@ class LanesScreen(ChangedRowsScreen[None]):
     }
     """
 
-    def __init__(self, session: Session, program: LanesProgram) -> None:
+    def __init__(
+        self,
+        session: Session,
+        program: ProgramApp,
+        engines: EngineList,
+        history: HistoryOpening,
+        commands: Mapping[str, Callable[[LanesScreen], None]],
+    ) -> None:
+        """`commands` has the functions of the commands, by the commands' ids."""
         super().__init__()
         self.session = session
         self.program = program
-        self.engines = program.engines
-        self.history = program.history_opening
+        self.engines = engines
+        self.history = history
         self.markdown = program.ui.markdown
-        self._commands = program.lane_commands
+        self._commands = commands
         self._keys = keys = program.keys
         self.other_mode: Mode = "parallel" if session.pool.mode == "sequential" else "sequential"
         self.is_blind = False
