@@ -177,6 +177,16 @@ def test_a_worker_that_is_killed(prompts):
     assert "The engine killed crashed 3 times in a row" in said(done)
 
 
+def test_answers_that_a_length_limit_cut_are_counted(prompts):
+    note = "steady: 2 of 2 answers were cut at the length limit. `--set max_tokens=N` sets a longer one."
+    run = ("run", prompts("x", "y"), "--engines", "rogue:steady", "--set", "max_tokens=3")
+    for argv in (run, ("show", "e1"), ("compare", "e1")):
+        assert note in paragone("suite", *argv).stdout.decode()
+    for command in ("suite show", "suite compare"):
+        done = paragone(*command.split(), "e1", "--json")
+        assert [it["cut"] for it in data(command, done)["engines"]] == [2]
+
+
 def test_junit_xml(prompts, tmp_path):
     junit = tmp_path / "junit.xml"
     file = prompts("x \x01 <&>", "y", "fail x", assertions=[{"type": "contains", "value": "X"}])

@@ -16,7 +16,7 @@ from xml.sax.xmlreader import AttributesImpl
 
 from paragone import Json
 from paragone.assertions import Answer
-from paragone.texts import shortened
+from paragone.texts import counted, shortened
 from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import suite
@@ -142,6 +142,16 @@ def known_text(taken: int, total: int) -> str:
     return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
 
 
+def cut_note(engine: str, cut: int, answers: int) -> str:
+    """Return how many answers of an engine a length limit ended, for suites, decisions and reports; empty for none."""
+    if not cut:
+        return ""
+    return (
+        f"{engine}: {cut:,} of {counted(answers, 'answer')} {'was' if cut == 1 else 'were'} cut at the length limit. "
+        "`--set max_tokens=N` sets a longer one."
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
     """The totals of an engine's finished runs, in 16 bytes a run, which the medians need.
@@ -157,6 +167,8 @@ class EngineTotals:
     asserted: int = 0
     passed: int = 0
     undecided: int = 0
+    cut: int = 0
+    """Number of answers that a length limit ended."""
     not_passed: int = 0
     """Number of runs with an assertion that failed."""
     errors: int = 0
@@ -171,6 +183,7 @@ class EngineTotals:
     def add(self, run: ExperimentRun) -> None:
         self.runs += 1
         self.failed += run.result.state == "failed"
+        self.cut += run.result.is_cut
         self.asserted += len(run.checks)
         self.passed += sum(check.passed is True for check in run.checks)
         self.undecided += sum(check.passed is None for check in run.checks)
@@ -208,7 +221,7 @@ class EngineTotals:
         return self.runs == self.total and not self.failed and self.passed == self.asserted
 
     def to_json(self) -> dict[str, Json]:
-        names = ("engine", "total", "runs", "failed", "asserted", "passed", "undecided", "mean_tokens")
+        names = ("engine", "total", "runs", "failed", "cut", "asserted", "passed", "undecided", "mean_tokens")
         return {
             **{name: getattr(self, name) for name in names},
             "median_ttft_s": self.median("ttft_s"),
