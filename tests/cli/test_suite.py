@@ -205,11 +205,13 @@ def test_junit_xml(prompts, tmp_path):
         assert "contain" in failure.get("message")
         assert suite.find("testcase/error").get("message") == "The engine failed. Try again."
     assert "x \ufffd <&>" in root[0][0].get("name")
+    assert paragone("suite", "run", file, *ENGINES, "--repeat", "2", "--junit", str(junit)).returncode == 1
 
 
-def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path):
-    file, config = prompts("x"), tmp_path / "c.toml"
+def test_junit_xml_replaces_only_its_own_file(prompts, tmp_path):
+    file, config, other = prompts("x"), tmp_path / "c.toml", tmp_path / "other.xml"
     config.write_text("")
+    other.write_text("<testsuites/>")
     link, pipe = tmp_path / "link.xml", tmp_path / "pipe"
     link.symlink_to(file)
     os.mkfifo(pipe)
@@ -217,11 +219,13 @@ def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path):
         (link, "is a file that the program reads."),
         (config, "is a file that the program reads."),
         (pipe, "is not a regular file."),
+        (other, "exists already, and is no file of results that `paragone suite run` wrote."),
     ):
         done = paragone("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
         assert (done.returncode, done.stdout) == (2, b"")
         assert f"{target} {sentence}" in said(done)
     assert Path(file).read_text()
+    assert other.read_text() == "<testsuites/>"
     assert json.loads(paragone("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
 
 

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, cast
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
-from paragone import Json
+from paragone import InputError, Json
 from paragone.assertions import Answer
+from paragone.files import open_regular_file
 from paragone.texts import counted, shortened
 from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import suite
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.identity import engine_identity, identity_digest
-from paragone_workbench.paths import replacing
+from paragone_workbench.paths import accessible, replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 from paragone_workbench.store.experiments import Digests
@@ -247,8 +248,23 @@ async def engine_totals(
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot contain, in any notation."""
 
+_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<!-- paragone suite run -->\n'
+"""The beginning of a file of results, by which a later command recognizes that it may replace the file."""
+
 _TITLE = 80
 """Largest number of characters of a prompt in the name of a test case."""
+
+
+def check_junit(path: Path) -> None:
+    """Raise InputError if there is a file that `write_junit` has not written."""
+    if not accessible(path):
+        return
+    with open_regular_file(path) as file:
+        if file.read(len(_HEAD)) != _HEAD.encode():
+            raise InputError(
+                f"{path} exists already, and is no file of results that `paragone suite run` wrote.",
+                hint="Name another file for --junit.",
+            )
 
 
 async def write_junit(
@@ -264,7 +280,7 @@ async def write_junit(
     """
     with replacing(path) as file:
         xml = XMLGenerator(cast("TextIOBase", file), "utf-8", short_empty_elements=True)
-        xml.startDocument()
+        file.write(_HEAD)
         with _element(xml, "testsuites", {"name": experiment.name}):
             for index, engine in enumerate(totals):
                 counts = {"tests": engine.runs, "failures": engine.not_passed, "errors": engine.errors}
