@@ -48,8 +48,8 @@ async def demo_models(cache: Path) -> list[ModelInfo]:
 def existing_models(cache: Path) -> list[ModelInfo]:
     """Return the models that exist now, and write nothing. Raises InputError if the package is not installed."""
     source, linked, made = _installed(), cache / _FILE, cache / _MADE
-    models = [_named("smollm2-q4_1", linked if linked.exists() else source)]
-    return [*models, _named("smollm2-q4_0", made)] if made.exists() else models
+    models = [_model(linked if linked.exists() else source)]
+    return [*models, _model(made)] if made.exists() else models
 
 
 def _installed() -> Path:
@@ -109,9 +109,10 @@ async def _quantize(source: Path, target: Path) -> None:
         raise EngineError(f"The demo's second model could not be made from {source.name}: {last}.")
 
 
-def _named(name: str, path: Path) -> ModelInfo:
+def _model(path: Path) -> ModelInfo:
+    """Return a model under the name that its file has wherever it is found, so that its engine has one name."""
     (model,) = (model for model in find_models([str(path.parent)]) if model.model == str(path))
-    return dataclasses.replace(model, name=name)
+    return dataclasses.replace(model, name=path.stem)
 
 
 _NUMBERS: Final = {"Q4_0": (2, 2), "Q8_0": (8, 7)}

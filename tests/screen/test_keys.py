@@ -69,11 +69,6 @@ async def test_letters_are_text_while_writing_and_commands_in_lane_mode(start):
         await screen.press("u")
         assert screen.app.lanes.is_blind
         assert screen.app.lanes.lanes.in_lane_mode
-        await screen.press("i", "alt+o")
-        await screen.until(lambda: shown(screen) == "SettingsForm")
-        await screen.press("escape")
-        await screen.until(lambda: shown(screen) == "LanesScreen")
-        assert not screen.app.lanes.lanes.in_lane_mode
 
 
 async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start, monkeypatch):
@@ -303,7 +298,9 @@ async def test_help_and_palette_and_lane_mode_without_lanes(start):
         for key, row in (("j", 1), ("d", 11), ("u", 1), ("k", 0), ("G", scroll.max_scroll_y), ("g", 0)):
             await screen.press(key)
             await screen.until(lambda row=row: scroll.scroll_offset.y == row, key)
-        await screen.press("q")
+        await screen.press("slash", *"heat q", "backspace", "backspace")
+        await screen.until(lambda: "toggle-heat" in screen.text and "Send the prompt" not in screen.text)
+        await screen.press("enter", "q")
         assert shown(screen) == "LanesScreen"
         await screen.press("question_mark")
         assert shown(screen) == "HelpScreen"

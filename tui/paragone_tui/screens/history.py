@@ -17,12 +17,11 @@ from textual.widgets.option_list import Option
 from paragone import InputError, ParagoneError
 from paragone.texts import counted, quoted
 from paragone.threads import run_in_thread
+from paragone_tui.engine_list import EngineList
 from paragone_tui.key_order import ACT, LIST
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets import fields, modal, picker
-from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import FileExists
 from paragone_workbench.store.history import History
 from paragone_workbench.store.records import Hit, Query, Summary, read_query
@@ -121,41 +120,33 @@ def when(moment: float) -> str:
     return local_date(moment, "%H:%M" if day == time.strftime("%Y-%m-%d") else "%Y-%m-%d %H:%M")
 
 
-@dataclass(frozen=True)
-class ConversationFiles:
-    """Exports and imports conversations. All methods block, and may raise ParagoneError."""
+def export_to(file: str, numbers: Sequence[int] | None, registry: Registry, *, replaces: bool) -> str:
+    """Write conversations to a file, and return a sentence about the file. `numbers` is None for all conversations.
 
-    registry: Registry
-    state: State
-    folders: Sequence[str]
-    """The user's folders of models."""
+    Blocks. Raises FileExists for an existing file, unless `replaces` is True, and ParagoneError.
+    """
+    from paragone_workbench.files.exporting import export_conversations
 
-    def export(self, file: str, numbers: Sequence[int] | None, *, replaces: bool) -> str:
-        """Write conversations to a file, and return a sentence about the file. `numbers` is None for all conversations.
+    path = Path(file).expanduser().absolute()
+    with contextlib.closing(Store.open()) as store:
+        exported = export_conversations(store, path, numbers, registry.find, replaces=replaces)
+    return " ".join((str(exported), *exported.left_out))
 
-        Raises FileExists for an existing file, unless `replaces` is True.
-        """
-        from paragone_workbench.files.exporting import export_conversations
 
-        with contextlib.closing(Store.open()) as store:
-            exported = export_conversations(
-                store, Path(file).expanduser().absolute(), numbers, self.registry.find, replaces=replaces
-            )
-        return " ".join((str(exported), *exported.left_out))
+def import_from(path: Path, engines: EngineList, allowed: Sequence[str] = ()) -> str:
+    """Add the conversations of a file to the history, and return a sentence about their number.
 
-    def add(self, path: Path, allowed: Sequence[str] = ()) -> str:
-        """Add the conversations of a file to the history, and return a sentence about their number.
+    Blocks. Raises ConsentNeeded if the file's actions beyond its folder are not exactly the actions that the user allows,
+    and ParagoneError.
+    """
+    from paragone_workbench.consent import Consent
+    from paragone_workbench.files.importing import import_file, import_text
 
-        If the file would cause actions beyond its folder, the user must consent: `allowed` are the actions that the
-        user allows. Raises ConsentNeeded if the file's actions beyond its folder are not exactly the `allowed` actions.
-        """
-        from paragone_workbench.consent import Consent
-        from paragone_workbench.files.importing import import_file, import_text
-
-        consent = Consent(document=path, state=self.state)
-        if allowed:
-            consent = replace(consent, ask=lambda actions: tuple(actions) == tuple(allowed))
-        return import_text(import_file(path, Store.open, self.registry, self.folders, consent.require))
+    consent = Consent(document=path, state=engines.state)
+    if allowed:
+        consent = replace(consent, ask=lambda actions: tuple(actions) == tuple(allowed))
+    folders, registry = engines.config.models.folders, engines.session.registry
+    return import_text(import_file(path, Store.open, registry, folders, consent.require))
 
 
 Found: TypeAlias = tuple[int, Hit | None]
@@ -192,11 +183,10 @@ class HistoryScreen(picker.Picker[Found | None]):
     placeholder = "Words, and filters: engine:… model:… tag:… since:2026-10 until:…"
     key_hints = _SEARCHING
 
-    def __init__(self, history: History, session: Session, files: ConversationFiles) -> None:
+    def __init__(self, history: History, engines: EngineList) -> None:
         super().__init__()
         self._history = history
-        self._session = session
-        self._files = files
+        self._engines = engines
         self._entries: dict[str, HistoryEntry] = {}
         """The listed entries, by the ids of their options."""
         self._options: Sequence[Option] = ()
@@ -267,7 +257,7 @@ class HistoryScreen(picker.Picker[Found | None]):
     def action_delete(self) -> None:
         if (summary := self._conversation()) is None:
             return
-        if summary.number == self._session.conversation.number:
+        if summary.number == self._engines.session.conversation.number:
             self.say("This conversation is open. To delete it, start a new conversation first.")
             return
 
@@ -279,7 +269,7 @@ class HistoryScreen(picker.Picker[Found | None]):
         self.app.push_screen(fields.Confirmation(question), answered)
 
     async def _delete(self, summary: Summary) -> str:
-        await self._session.recorder.delete(summary.number)
+        await self._engines.session.recorder.delete(summary.number)
         if self._entry is not None and self._entry.summary == summary:
             is_last = self.options.highlighted == self.options.option_count - 1
             self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
@@ -318,13 +308,13 @@ class HistoryScreen(picker.Picker[Found | None]):
 
     def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
         """Ask for a file, and write conversations to the file. Replace an existing file if the user enters its path twice."""
-        existing = ""
+        existing, registry = "", self._engines.session.registry
 
         async def write(file: str) -> str:
             nonlocal existing
             replaces, existing = file == existing, ""
             try:
-                return await asyncio.to_thread(self._files.export, file, numbers, replaces=replaces)
+                return await asyncio.to_thread(export_to, file, numbers, registry, replaces=replaces)
             except FileExists as error:
                 existing = file
                 raise InputError("This file exists; enter replaces it.") from error
@@ -349,7 +339,7 @@ class HistoryScreen(picker.Picker[Found | None]):
 
     async def _added(self, path: Path, allowed: Sequence[str] = ()) -> str:
         """Add a file's conversations, in a thread for which the end of the program does not wait."""
-        return await run_in_thread(partial(self._files.add, path, allowed))
+        return await run_in_thread(partial(import_from, path, self._engines, allowed))
 
     def _conversation(self) -> Summary | None:
         """Return the highlighted conversation. If an answer of a suite is highlighted, show a message and return None."""

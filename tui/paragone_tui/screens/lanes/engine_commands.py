@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone.options import describe
+from paragone.options import describe, value_text
 from paragone.texts import counted, quoted
 from paragone_tui.screens.lanes import compare_commands, prompt_commands
 from paragone_tui.screens.lanes.composer import Composer
@@ -64,7 +64,7 @@ def settings(screen: LanesScreen, column: LaneColumn) -> None:
         _system(screen, lane),
         presets=config.presets,
         remove_preset=screen.engines.remove_preset,
-        several_lanes=len(screen.session.lanes) > 1,
+        others={other.name: _values(other) for other in screen.session.lanes if other is not lane},
         check=check,
     )
     screen.show(form, lambda change: screen.do(lambda: _apply(screen, lane, change)))
@@ -94,6 +94,13 @@ async def _apply(screen: LanesScreen, lane: Lane, change: SettingsChange) -> Non
         screen.say(f"Saved as {saved.name}.")
     screen.show_state()
     screen.lanes.lay_out()
+
+
+def _values(lane: Lane) -> Mapping[str, str]:
+    """Return the texts of the values of a lane's options, without secrets; empty for the default."""
+    backend = lane.engine.backend
+    settings = () if backend is None else lane_settings(lane.engine.definition, backend)
+    return {one.info.name: value_text(one.value) for one in settings if not one.info.secret}
 
 
 def _system(screen: LanesScreen, lane: Lane) -> str:
@@ -397,13 +404,10 @@ def reopen(screen: LanesScreen) -> None:
     history = screen.history_or_say()
     if history is None:
         return
-    from paragone_tui.screens.history import ConversationFiles, HistoryScreen
+    from paragone_tui.screens.history import HistoryScreen
 
-    engines = screen.engines
-    files = ConversationFiles(screen.session.registry, engines.state, engines.config.models.folders)
     screen.show(
-        HistoryScreen(history, screen.session, files),
-        lambda found: screen.do(lambda: _show(screen, *found)),
+        HistoryScreen(history, screen.engines), lambda found: screen.do(lambda: _show(screen, *found))
     )
 
 

@@ -140,13 +140,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.lanes = Lanes(session, keys, self.painter, markdown=self.markdown)
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
-            {key: action for command, action in actions.items() for key in keys[command].both}
-            | {
-                key: command.action
-                for command in COMMANDS
-                if command.group != "Lane mode"  # these commands are of use only within lane mode
-                for key in keys[command.id].alt
-            },
+            {key: action for command, action in actions.items() for key in keys[command].both},
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},
             program=program,
             session=session,
