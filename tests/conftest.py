@@ -232,7 +232,7 @@ def smollm2(whole_smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def smaller_smollm2(smollm2: Path) -> Path:
     """The same model at Q4_0."""
     path = smollm2.with_name(smollm2.name.replace("Q4_1", "Q4_0"))
-    command = [sys.executable, "-m", "paragone_llama_cpp.requantize", str(smollm2), str(path), "Q4_0"]
+    command = [sys.executable, "-m", "paragone_llama_cpp.demo", str(smollm2), str(path), "Q4_0"]
     subprocess.run(command, check=True, capture_output=True)
     return path
 

@@ -18,7 +18,7 @@ from paragone.options import describe
 from paragone.shared_options import thinking_choice
 from paragone_remote import answers
 from paragone_remote import openai_servers as servers
-from paragone_remote.faults import FAULTS, read_object
+from paragone_remote.faults import FAULTS, ReportedFailure, error_text, read_object
 from paragone_remote.options import OpenAISampling
 from paragone_remote.transport import Refusal
 
@@ -274,6 +274,8 @@ async def streamed(
                 if event.data.startswith("[DONE]"):
                     await _read_to_end(events)
                     return
+                if event.event == "error":
+                    raise ReportedFailure(error_text(event.data) or "it gives no reason")
                 yield read_object(event.data, invalid=_NOT_THE_PROTOCOL)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import pluggy
 
@@ -53,12 +53,7 @@ class Discovery:
     problems: tuple[PluginProblem, ...]
 
 
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-T = TypeVar("T", bound=_Named)
+T = TypeVar("T", Backend, AnyAssertion)
 
 
 def discover(only: str | None = None) -> Discovery:
@@ -73,18 +68,6 @@ def discover_assertions() -> Discovery:
     return Discovery(assertions=assertions, problems=problems)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plugin:
-    """An entry point, and the name of the distribution that it belongs to."""
-
-    point: EntryPoint
-    package: str
-
-    @property
-    def is_ours(self) -> bool:
-        return self.package == "paragone"
-
-
 def _discover(
     group: str, noun: str, check: Callable[[object], T], only: str | None = None
 ) -> tuple[dict[str, T], tuple[PluginProblem, ...]]:
@@ -95,30 +78,28 @@ def _discover(
     """
     name_of = functools.cache(_name_of)  # of the plugins of a package, one has its description parsed
     plugins = [
-        _Plugin(point, name_of(point.dist))
+        (name_of(point.dist), point)
         for point in _installed(tuple(map(_state, sys.path)))
         if point.group == group and only in (None, point.name)
     ]
-    plugins.sort(key=lambda plugin: (not plugin.is_ours, plugin.point.name))
+    plugins.sort(key=lambda plugin: (plugin[0] != "paragone", plugin[1].name))
     found: dict[str, T] = {}
-    own: frozenset[str] = frozenset()
+    own: set[str] = set()
     problems: list[PluginProblem] = []
-    for plugin in plugins:
-        if not plugin.is_ours and only in own:
+    for package, point in plugins:
+        if package != "paragone" and only in own:
             break  # the name is taken
         try:
-            for item in _load(plugin, noun, check):
-                if item.name in own and not plugin.is_ours:
+            for item in _load(point, noun, check):
+                if item.name in own and package != "paragone":
                     raise errors.InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
                 if item.name in found:
                     raise errors.InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
                 found[item.name] = item
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
-            problems.append(
-                PluginProblem(plugin=plugin.point.name, package=plugin.package, reason=_reason(error))
-            )
-        if plugin.is_ours:
-            own = frozenset(found)
+            problems.append(PluginProblem(plugin=point.name, package=package, reason=_reason(error)))
+        if package == "paragone":
+            own = set(found)
     return found, tuple(problems)
 
 
@@ -146,11 +127,10 @@ def _state(folder: str) -> tuple[str, int, int]:
     return folder, found.st_ino, found.st_mtime_ns
 
 
-def _load(plugin: _Plugin, noun: str, check: Callable[[object], T]) -> list[T]:
-    name = plugin.point.name
+def _load(point: EntryPoint, noun: str, check: Callable[[object], T]) -> list[T]:
     manager = pluggy.PluginManager("paragone")
     manager.add_hookspecs(hooks.HookSpecs)
-    manager.register(plugin.point.load(), name=name)
+    manager.register(point.load(), name=point.name)
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
@@ -167,19 +147,20 @@ def checked_backend(backend: object) -> Backend:
     if not isinstance(backend, Backend):
         raise errors.InterfaceViolation(f"{backend!r} is not a paragone.Backend")
     _check_name(backend.name, "backend")
+    what = f"its backend {backend.name!r}"
     if backend.api_version != API_VERSION:
         raise errors.InterfaceViolation(
-            f"its backend {backend.name!r} was written for version {backend.api_version} of the plugin "
+            f"{what} was written for version {backend.api_version} of the plugin "
             f"interface, and this paragone has version {API_VERSION}; update the older of the two"
         )
-    what = f"its backend {backend.name!r}"
-    for name, kind in (("title", str), ("capabilities", models.Capabilities)):
-        if not isinstance(getattr(backend, name), kind):
-            raise errors.InterfaceViolation(f"the {name} of {what} is not a {kind.__name__}")
+    if not isinstance(backend.title, str):
+        raise errors.InterfaceViolation(f"the title of {what} is not a str")
     if len(backend.title) > _LONGEST_NAME:
         raise errors.InterfaceViolation(f"the title of {what} has {len(backend.title):,} characters")
-    for name in ("load_options", "sampling"):
-        _check_options(getattr(backend, name), f"the {name} of {what}")
+    if not isinstance(backend.capabilities, models.Capabilities):
+        raise errors.InterfaceViolation(f"the capabilities of {what} is not a Capabilities")
+    _check_options(backend.load_options, f"the load_options of {what}")
+    _check_options(backend.sampling, f"the sampling of {what}")
     return backend
 
 
@@ -223,8 +204,5 @@ def _reason(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 (a plugin's exception can fail when it is shown)
         lines = []
     first = texts.shortened(lines[0], 300) if lines else ""
-    return (
-        first
-        if isinstance(error, errors.InterfaceViolation)
-        else f"{type(error).__name__}: {first}".rstrip(": ")
-    )
+    kind = "" if isinstance(error, errors.InterfaceViolation) else f"{type(error).__name__}: "
+    return f"{kind}{first}".rstrip(": ")

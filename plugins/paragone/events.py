@@ -75,11 +75,9 @@ class Token:
         text: Whole characters. Empty while a character that spans several tokens is incomplete.
         channel: `thinking` for what a reasoning model writes before its answer, else `answer`.
         id: The token's id in the vocabulary; None if unknown, or if the piece is not one token.
-        logprob: Natural logarithm of the token's probability under the model, before any sampler; None if unknown or not
-            requested.
+        logprob: Natural logarithm of the token's probability, before any sampler; None if unknown or not requested.
         top: The most likely tokens at this position, the likeliest first, which may include the token itself.
-        n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte. Only `score`
-            reports this number.
+        n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte; reported by `score` only.
         time: When the token was sampled, by `time.monotonic()`.
     """
 
@@ -133,8 +131,7 @@ class Usage:
     Attributes:
         prompt_tokens: Length of the whole prompt, including its cached part.
         cached_tokens: The part of the prompt that was reused from the KV cache.
-        completion_tokens: Tokens that were generated, including thinking. Some engines also count the token
-            that ends the answer.
+        completion_tokens: Tokens that were generated, including thinking; in some engines also the token that ends the answer.
         drafted_tokens: Tokens that speculative decoding proposed.
         accepted_tokens: The part of the proposed tokens that was kept.
     """

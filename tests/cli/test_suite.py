@@ -177,6 +177,16 @@ def test_a_worker_that_is_killed(prompts):
     assert "The engine killed crashed 3 times in a row" in said(done)
 
 
+def test_answers_that_a_length_limit_cut_are_counted(prompts):
+    note = "steady: 2 of 2 answers were cut at the length limit. `--set max_tokens=N` sets a longer one."
+    run = ("run", prompts("x", "y"), "--engines", "rogue:steady", "--set", "max_tokens=3")
+    for argv in (run, ("show", "e1"), ("compare", "e1")):
+        assert note in paragone("suite", *argv).stdout.decode()
+    for command in ("suite show", "suite compare"):
+        done = paragone(*command.split(), "e1", "--json")
+        assert [it["cut"] for it in data(command, done)["engines"]] == [2]
+
+
 def test_junit_xml(prompts, tmp_path):
     junit = tmp_path / "junit.xml"
     file = prompts("x \x01 <&>", "y", "fail x", assertions=[{"type": "contains", "value": "X"}])
@@ -195,11 +205,13 @@ def test_junit_xml(prompts, tmp_path):
         assert "contain" in failure.get("message")
         assert suite.find("testcase/error").get("message") == "The engine failed. Try again."
     assert "x \ufffd <&>" in root[0][0].get("name")
+    assert paragone("suite", "run", file, *ENGINES, "--repeat", "2", "--junit", str(junit)).returncode == 1
 
 
-def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path):
-    file, config = prompts("x"), tmp_path / "c.toml"
+def test_junit_xml_replaces_only_its_own_file(prompts, tmp_path):
+    file, config, other = prompts("x"), tmp_path / "c.toml", tmp_path / "other.xml"
     config.write_text("")
+    other.write_text("<testsuites/>")
     link, pipe = tmp_path / "link.xml", tmp_path / "pipe"
     link.symlink_to(file)
     os.mkfifo(pipe)
@@ -207,11 +219,13 @@ def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path):
         (link, "is a file that the program reads."),
         (config, "is a file that the program reads."),
         (pipe, "is not a regular file."),
+        (other, "exists already, and is no file of results that `paragone suite run` wrote."),
     ):
         done = paragone("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
         assert (done.returncode, done.stdout) == (2, b"")
         assert f"{target} {sentence}" in said(done)
     assert Path(file).read_text()
+    assert other.read_text() == "<testsuites/>"
     assert json.loads(paragone("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
 
 

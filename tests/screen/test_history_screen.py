@@ -1,15 +1,18 @@
 """Earlier conversations: what is done with them, going to what a search found, and resuming the last one."""
 
+import asyncio
 import contextlib
 import json
 import sqlite3
 import threading
 
 from rogue_backend.definitions import rogue
+from textual import events
 from textual.content import Content
 
 from paragone_workbench.files.importing import import_file
-from paragone_workbench.paths import history_file
+from paragone_workbench.paths import history_file, log_folder
+from paragone_workbench.store import History
 
 
 async def opened(screen, *, count: int):
@@ -301,11 +304,26 @@ async def test_options_set_on_the_screen_are_resumed_and_a_new_conversation_has_
         await session.configure(screen.lanes[0], rogue("steady", max_tokens=2, context=99))
         await screen.ask("go on tomorrow")
         await screen.answered()
-    async with start(settings=ENGINE, remembered=True) as screen:
+    opens, open_history = asyncio.Event(), History.open
+
+    async def late() -> History:
+        await opens.wait()
+        return await open_history()
+
+    monkeypatch.setattr(History, "open", late)
+    loads = len([*log_folder().glob("steady*")])
+    async with start(settings=ENGINE, remembered=True, with_history=False) as screen:
+        for text in ("early", "and more"):
+            await screen.type(text)
+            screen.app.post_message(events.Key("enter", "\r"))
+        opens.set()
         await screen.until(lambda: "Resumed: 'go on tomorrow'." in screen.told)
         lane = screen.lanes[0]
+        await screen.until(lambda: len(lane.path) == 3, "what was typed before goes to what is resumed")
+        await screen.answered()
+        assert [run.prompt.text for run in lane.path] == ["go on tomorrow", "early", "and more"]
         assert lane.engine.definition.options == {"max_tokens": 2, "context": 99}
-        await screen.until(lambda: lane.engine.is_open)
+        assert len([*log_folder().glob("steady*")]) == loads + 1, "the engine is loaded once"
         await screen.press("ctrl+n")
         await screen.until(lambda: lane.engine.definition.options == {"max_tokens": 1})
         await screen.ask("a new one")

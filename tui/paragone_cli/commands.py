@@ -111,6 +111,7 @@ COMMANDS: Mapping[str, Command] = {
         lambda args: cli.suite.suite_new(args),
         arg("FILE", "the file to write"),
         arg("--from ID", "the conversation, such as c7", dest="source", required=True),
+        arg("--lane NAME", "the lane whose prompts and answers are taken; by default the first open one"),
         arguments.FORCE,
         arguments.JSON,
     ),

@@ -42,9 +42,10 @@ def put_totals(totals: Sequence[results.EngineTotals]) -> None:
         rows.append((short[it.engine], runs, f"{it.failed:,}", passed, tokens, *speeds))
     output.put_table([_HEADER, *rows])
     output.put_whole_names(short)
-    if any(engine.are_times_shared for engine in totals):
-        output.put()
-        output.put(_SHARED)
+    notes = [results.cut_note(short[it.engine], it.cut, it.runs - it.failed) for it in totals]
+    notes += [_SHARED] if any(engine.are_times_shared for engine in totals) else []
+    for note in filter(None, notes):
+        output.put(f"\n{note}")
     output.flush()
 
 

@@ -55,6 +55,7 @@ class Arguments:
     json: bool
     junit: Path | None
     kv: str | None
+    lane: str | None
     limit: int
     logprobs: int | None
     margin: float

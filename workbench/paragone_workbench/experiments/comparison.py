@@ -16,6 +16,7 @@ from paragone.wire import to_json
 from paragone_workbench import statistics
 from paragone_workbench.blocks import Remark, Section, Table, TableCell, TableLine
 from paragone_workbench.experiments import comparison_rows
+from paragone_workbench.experiments.results import cut_note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +324,8 @@ class SuiteComparison:
                     "Failed runs are left out of all figures."
                 )
         for engine in self.engines:
+            if note := cut_note(engine.engine, engine.cut, engine.runs - engine.failed):
+                yield note
             if engine.shared:
                 yield (
                     f"{engine.engine}: {engine.shared:,} of {engine.runs:,} runs shared this machine or their server "

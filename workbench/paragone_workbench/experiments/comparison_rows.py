@@ -123,6 +123,7 @@ class SuiteRow:
     text: str = ""
     sampled: bool = False
     failed: bool = False
+    cut: bool = False
     started: float | None = None
 
 
@@ -136,6 +137,8 @@ class EngineValues:
         self.runs = 0
         self.failed = 0
         """Number of runs that failed. Their values are not used: a failure says something about a server or a machine."""
+        self.cut = 0
+        """Number of answers that a length limit ended; see `results.cut_note`."""
         self.shared = 0
         """Number of runs whose times are not used, since they shared the machine or their server."""
         self.repeated = False
@@ -158,6 +161,7 @@ class EngineValues:
         if row.failed:
             self.failed += 1
             return
+        self.cut += row.cut
         self.sampled |= row.sampled
         self.repeated |= row.repetition > 0
         if row.undecided:
@@ -259,6 +263,7 @@ class EngineValues:
             "engine": self.engine,
             "runs": self.runs,
             "failed": self.failed,
+            "cut": self.cut,
             "shared": self.shared,
             "undecided": len(self.undecided),
             "unjudged": len(self.unjudged),
@@ -346,6 +351,7 @@ def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator
                     sampled=_is_sampled(run.result),
                     started=run.result.started,
                     failed=run.result.state == "failed",
+                    cut=run.result.is_cut,
                 )
 
 

@@ -140,6 +140,7 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[comparison_rows.
             metrics=run.result.metrics,
             text=run.text,
             failed=run.state == "failed",
+            cut=run.result.is_cut,
         )
         for index, prompt in enumerate(prompts)
         for lane in lanes

@@ -178,7 +178,7 @@ async def _add(screen: LanesScreen, engines: Sequence[tuple[EngineDefinition, bo
 
 
 def add_demo(screen: LanesScreen) -> None:
-    screen.demo_is_coming = True
+    screen.has_begun.clear()
     screen.lanes.welcome.update("Making the demo's second model, once …")
     screen.begin(lambda: _add_demo(screen))
 
@@ -193,11 +193,8 @@ async def _add_demo(screen: LanesScreen) -> None:
                 if screen.engines.remembers:
                     screen.engines.keep_once_open(lane.engine, definition, definition)
     finally:
-        sends, screen.sends_after_demo = screen.sends_after_demo, False
-        screen.demo_is_coming = False
         await show_added(screen)
-    if sends:
-        prompt_commands.send(screen)
+        screen.has_begun.set()
 
 
 async def show_added(screen: LanesScreen) -> None:
