@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -226,8 +227,8 @@ def drawn(name: str) -> list[str]:
     """Return the sequences that are drawn for a screen: the same ones each time."""
     chance = random.Random(name)
     sequences = ["".join(chance.choices(CASES[name].keys, k=8)) for _ in range(DRAWN)]
-    # Terminals send the same for escape and enter in one burst as for alt+enter, which begins a new line.
-    return [keys.replace("\x1b\r", "\x1b") for keys in sequences]
+    # Terminals send the same for escape and one of these keys as for the key with alt: a new line, or a word is deleted.
+    return [re.sub("\x1b[\r⌫]", "\x1b", keys) for keys in sequences]
 
 
 @pytest.mark.parametrize("name", CASES)
