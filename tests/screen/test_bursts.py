@@ -24,12 +24,14 @@ from paragone_workbench import catalog
 from paragone_workbench.experiments import voting as ballots
 from paragone_workbench.store.history import History
 
-SENT = {"↓": "\x1b[B", "↑": "\x1b[A", "⌫": "\x7f"}
+SENT = {"←": "\x1b[D", "↓": "\x1b[B", "↑": "\x1b[A", "⌫": "\x7f"}
 """What a terminal sends for keys that are no characters."""
 DRAWN = int(os.environ.get("BURSTS", "1"))
 """Number of sequences that are drawn for each screen. With more than one, they are also typed at two speeds."""
 SPEEDS = (None, 0.0) if DRAWN == 1 else (None, 0.0, 0.03, 0.3)
 """Seconds between two keys; None to wait until a key has taken effect, 0 for one burst."""
+EDITING = "heo⌫llo\x01\x0bby←e\x15hi\x05!"
+"""Keys that edit a text, among its characters."""
 CONFIG = """
 [engines.alpha]
 backend = "rogue"
@@ -82,9 +84,16 @@ CASES = {
         ("escape",),
         "/aoTQS?:eilxu\r\t\x1b↓jk=[",
         earlier=("whales", "birds of prey", "elder trees"),
-        sequences=("/elder\riok", "amodel-a\riok", "i\x12whales\rtext", "i\x1b?qj"),
+        sequences=(
+            "/elder\riok",
+            "amodel-a\riok",
+            "i\x12whales\rtext",
+            "i\x1b?qj",
+            f"i{EDITING}",
+            f"a{EDITING}",
+        ),
     ),
-    "settings": Case(("alt+o",), "57↓↑\t\r\x1b⌫w", sequences=("↓↓5\r",)),
+    "settings": Case(("alt+o",), "57↓↑\t\r\x1b⌫w", sequences=("↓↓5\r", EDITING, f"↑{EDITING}")),
     "picker": Case(("f3",), "abt\r\x1b↓↑\t⌫", sequences=("beta\ri",)),
     "palette": Case(("ctrl+p",), "zlm\r\x1b↓↑⌫q", sequences=("settings\r5\r",)),
     "vote": Case((), "abtxsu\rjq\x1bi", prepare=blind, sequences=("aubx\x1bi",)),
