@@ -181,6 +181,7 @@ def settings_in_force(run: RunResult) -> Facts:
         "seed": settings.seed,
         **(settings.sampling or {}),
         "threads": settings.threads,
+        "answered by": settings.answered_by,
     }
     return {
         public(name): public(value_text(value))
