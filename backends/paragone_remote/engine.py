@@ -342,14 +342,14 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self, request: paragone.RunRequest, sampling: S, finish: paragone.Finish, answer: str | None
     ) -> list[paragone.Caution]:
         """Return cautions at the end of an answer: earlier requests would delay the first token."""
-        if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
-            sentence = f"{self._endpoint.where} ignored json_schema: the answer is not JSON."
-            return [paragone.Caution(code="schema-ignored", sentence=sentence)]
         now = await self._try(self._identify())
         changed = caution_about(self._endpoint, self._identity, now or {})
         if changed is not None:
             self._renew_alarm()  # the counts of another tokenizer are not comparable
             return [changed]
+        if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
+            sentence = f"{self._endpoint.where} ignored json_schema: the answer is not JSON."
+            return [paragone.Caution(code="schema-ignored", sentence=sentence)]
         self._alarm.context = await self._try(self._context())
         messages = request.messages
         if not messages and request.text:

@@ -59,13 +59,17 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
     ("changes", "expected"),
     [
         ({"files": {"/m": None}}, "The node b lacks the file /m."),
-        ({"files": {"/m": 7}}, "The file /m has 7 bytes on the node b, and 5 elsewhere."),
+        ({"files": {"/m": (7, "x")}}, "The file /m has 7 bytes on the node b, and 5 elsewhere."),
+        (
+            {"files": {"/m": (5, "y")}},
+            "The file /m has other content on the node b than elsewhere, in the same",
+        ),
     ],
 )
 def test_what_a_node_lacks_is_named(changes, expected):
-    ours = NodeReport(paragone=own_version(), files={"/m": 5})
+    ours = NodeReport(paragone=own_version(), files={"/m": (5, "x")})
     with pytest.raises(InputError, match="Nothing was run") as failed:
-        check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": 5})
+        check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": None})
     assert expected in failed.value.sentence
 
 
@@ -203,6 +207,8 @@ async def test_the_runs_of_a_lost_process_or_node_are_executed_elsewhere(history
     runner, events, remarks = await run_on(cluster, history, suite(*PROMPTS), engine("one"))
     assert (runner.failure, runner.given_up, runner.progress[0].done) == (None, (), 12)
     assert set(events) == {f"one: {prompt}" for prompt in PROMPTS}
+    saved = await history.call(lambda store: list(store.experiments.runs(runner.experiment.number)))
+    assert {run.result.manifest["node"] for run in saved} <= {node.name for node in NODES}
     (sentence,) = remarks
     assert sentence.startswith(f"{lost} was lost: It was killed.")
     assert "executed again" in sentence

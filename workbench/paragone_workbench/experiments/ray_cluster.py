@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from paragone import Backend, InputError, MemoryEstimate, ParagoneError, network, texts, threads
+from paragone import Backend, InputError, MemoryEstimate, ParagoneError, WeightsFile, network, texts, threads
 from paragone_workbench.engines import definitions, questions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, suite, suite_engine
@@ -64,14 +64,18 @@ def check_reachable(address: str) -> None:
         ) from error
 
 
+Content: TypeAlias = tuple[int, str]
+"""The size of a file, or of all files of a folder, in bytes, and a digest of samples of them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """What a suite needs to know about a node: the files' sizes in bytes, or None for a file that the node cannot read,
+    """What a suite needs to know about a node: the files, or None for a file that the node cannot read,
     and by engine the memory that it would take, if its backend can estimate that, or why it cannot be opened.
     """
 
     paragone: str
-    files: dict[str, int | None] = field(default_factory=dict)
+    files: dict[str, Content | None] = field(default_factory=dict)
     estimates: dict[str, MemoryEstimate | None] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
@@ -85,7 +89,7 @@ def report(
 ) -> NodeReport:
     """Return the report of this machine: paragone, the files, and the memory that the engines would take. Blocks."""
     network.GUARD.is_offline = network.GUARD.is_offline or offline
-    found = NodeReport(paragone=own_version(), files={path: size_of(path) for path in files})
+    found = NodeReport(paragone=own_version(), files={path: content_of(path) for path in files})
     if None not in found.files.values():
         asyncio.run(_estimate(engines, found))
     return found
@@ -104,15 +108,15 @@ async def _estimate(engines: Sequence[definitions.EngineDefinition], found: Node
             found.problems[engine.name] = error.sentence
 
 
-def size_of(path: str) -> int | None:
-    """Return the size of a file, or of all files of a folder, in bytes; None if the path cannot be read."""
+def content_of(path: str) -> Content | None:
+    """Return the content of a file, or of all files of a folder; None if the path cannot be read."""
     file = Path(path)
     try:
-        if file.is_dir():
-            return sum(part.stat().st_size for part in file.iterdir() if part.is_file())
-        return file.stat().st_size
+        parts = sorted(part for part in file.iterdir() if part.is_file()) if file.is_dir() else [file]
+        found = [WeightsFile.of(part) for part in parts]
     except OSError:
         return None
+    return sum(part.size or 0 for part in found), " ".join(part.sample or "" for part in found)
 
 
 def placed(engine: definitions.EngineDefinition) -> definitions.EngineDefinition:

@@ -86,7 +86,8 @@ class ClusterEngine(WorkingEngine):
                 self._losses = 0
                 self._free.put_nowait(process)
                 result, checks = executed
-                return dataclasses.replace(result, definition=self.definition), checks
+                manifest = {**result.manifest, "node": process.place.node.name}
+                return dataclasses.replace(result, definition=self.definition, manifest=manifest), checks
             if why is None:
                 return None
             self._leave(process, _error_at(process.place, why))
@@ -179,24 +180,28 @@ _SHOWN = 10
 """Largest number of problems that the message lists."""
 
 
-def check_nodes(reports: Mapping[str, ray_cluster.NodeReport], sizes: Mapping[str, int | None]) -> None:
-    """Raise InputError if a node lacks something. `sizes` are the sizes of files here: digests would take minutes."""
+def check_nodes(
+    reports: Mapping[str, ray_cluster.NodeReport], here: Mapping[str, ray_cluster.Content | None]
+) -> None:
+    """Raise InputError if a node lacks something. `here` are the files of this machine."""
     problems: list[str] = []
-    known = dict(sizes)
+    known = dict(here)
     for node, found in reports.items():
         if found.paragone != ray_cluster.own_version():
             problems.append(
                 f"The node {node} has paragone {found.paragone}, and this machine {ray_cluster.own_version()}."
             )
-        for path, size in found.files.items():
-            if size is None:
+        for path, content in found.files.items():
+            if content is None:
                 problems.append(f"The node {node} lacks the file {path}.")
-            elif known.get(path) is None:
-                known[path] = size
-            elif size != known[path]:
-                problems.append(
-                    f"The file {path} has {size:,} bytes on the node {node}, and {known[path]:,} elsewhere."
+            elif content != (other := known.get(path) or content):
+                sizes = f"{content[0]:,} bytes on the node {node}, and {other[0]:,} elsewhere"
+                is_same = content[0] == other[0]
+                differs = (
+                    f"other content on the node {node} than elsewhere, in the same size" if is_same else sizes
                 )
+                problems.append(f"The file {path} has {differs}.")
+            known[path] = known.get(path) or content
         problems += [
             f"{engine} cannot be opened on the node {node}: {sentence}"
             for engine, sentence in found.problems.items()
@@ -268,7 +273,7 @@ async def _planned(
     named = {name: dataclasses.replace(judge, name=f"The judge {name}") for name, judge in judges.items()}
     asked = [*engines.values(), *named.values()]
     files = {
-        path: ray_cluster.size_of(path)
+        path: ray_cluster.content_of(path)
         for one in asked
         for path in ray_cluster.files_of(one, registry.get(one.backend))
     }

@@ -255,9 +255,14 @@ class SuiteRunner:
         seed = suite.seed_option(cell, definition, self.registry.find(definition.backend))
         spec = RunSpec(messages=cell.prompt.messages, sampling=seed, cold=True)
         executed = await self._engine(index).execute(spec, cell.prompt)
-        if executed is not None and await self._is_the_same(index, executed[0]):
-            await self.save(cell, *executed)
-            self._progressed()
+        if executed is None:
+            return
+        result, checks = executed
+        if changes := await self._changes(index, result):
+            sentence = f"it is not what it was in the earlier runs of e{self.experiment.number}: {', '.join(changes)}."
+            result, checks = self._engine(index).refuse(result, sentence), ()
+        await self.save(cell, result, checks)
+        self._progressed()
 
     async def save(self, cell: suite.Cell, result: RunResult, checks: Sequence[AssertionResult]) -> None:
         """Save a run and count it. Raises StoreError."""
@@ -289,25 +294,16 @@ class SuiteRunner:
                 self._is_waiting = False
                 return
 
-    async def _is_the_same(self, index: int, result: RunResult) -> bool:
-        """Return whether the same model answered as in the engine's earlier runs; if not, give the engine up."""
-        if result.loaded is None:
-            return True
+    async def _changes(self, index: int, result: RunResult) -> Sequence[str]:
+        """Return how the model that answered differs from the one of the engine's earlier runs."""
+        if result.loaded is None or result.error:
+            return ()
         now = identity.identity_of(
             result.loaded, await identity.known_weights(self.history, result.loaded.weights)
         )
         if self.cluster is not None:
             now = identity.without_times(now)
-        found = identity.changes(self._identities.setdefault(index, now), now)
-        if found:
-            self._engine(index).give_up(
-                InputError(
-                    f"{self.request.engines[index].name} is not what it was in the earlier runs of e{self.experiment.number}: "
-                    f"{', '.join(found)}. No run of this engine was added.",
-                    hint="Begin a new experiment with --fresh, or restore the engine as it was.",
-                )
-            )
-        return not found
+        return identity.changes(self._identities.setdefault(index, now), now)
 
     # The judges
 
