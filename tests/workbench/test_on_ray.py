@@ -5,6 +5,7 @@
 
 import asyncio
 import dataclasses
+from importlib.metadata import version
 
 import pytest
 import scripted_backend
@@ -18,13 +19,11 @@ from paragone_workbench.experiments.ray_cluster import (
     Node,
     NodeReport,
     Place,
-    PlacedEngine,
     ProcessLost,
     cluster_address,
-    own_version,
     places_on,
 )
-from paragone_workbench.experiments.ray_engine import ClusterPlan, check_nodes
+from paragone_workbench.experiments.ray_engine import check_nodes
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest, find_or_create
 from paragone_workbench.store.errors import StoreError
@@ -49,6 +48,7 @@ def memory(device, gib, total=None):
 def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
     found = places_on(
         dataclasses.replace(NODES[0], **node),
+        engine("one"),
         MemoryEstimate(context=1024, devices=tuple(devices)),
         engines=engines,
     )
@@ -67,7 +67,7 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
     ],
 )
 def test_what_a_node_lacks_is_named(changes, expected):
-    ours = NodeReport(paragone=own_version(), files={"/m": (5, "x")})
+    ours = NodeReport(paragone=version("paragone"), files={"/m": (5, "x")})
     with pytest.raises(InputError, match="Nothing was run") as failed:
         check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": None})
     assert expected in failed.value.sentence
@@ -98,8 +98,8 @@ class ProcessHere:
         self._cluster = cluster
         self._dies_after = dies_after
 
-    async def begin(self, definition):
-        why = await self.actor.begin(definition, self.place.cores, offline=False)
+    async def begin(self):
+        why = await self.actor.begin(self.place.definition, 1, offline=False)
         if self._cluster.begins_together is not None:
             await self._cluster.begins_together.wait()
         return why
@@ -146,18 +146,15 @@ class ClusterHere:
 
 
 def placed(one):
-    return PlacedEngine(definition=one, places=[Place(node=node, cpus=1) for node in NODES])
+    return [Place(node=node, definition=one, cpus=1) for node in NODES]
 
 
 async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **more):
     request = SuiteRequest(suite=made, engines=engines, **more)
     registry = Registry()
     experiment, _ = await find_or_create(history, request, registry)
-    planned = ClusterPlan(
-        cluster,
-        {index: placed(one) for index, one in enumerate(engines) if one.backend == "scripted"},
-        {name: placed(one) for name, one in request.judges.items()},
-    )
+    cluster.engines = {index: placed(one) for index, one in enumerate(engines) if one.backend == "scripted"}
+    cluster.judges = {name: placed(one) for name, one in request.judges.items()}
     remarks: list[str] = []
     runner = runner_kind(
         history,
@@ -166,7 +163,7 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
         registry,
         load_assertions(),
         notify=remarks.append,
-        cluster=planned,
+        cluster=cluster,
     )
     before = len(scripted_backend.EVENTS)
     await asyncio.wait_for(runner.run(), 60)

@@ -23,8 +23,7 @@ from paragone_workbench.store.errors import HistoryLocked
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
-    from paragone_workbench.experiments.ray_cluster import PlacedEngine
-    from paragone_workbench.experiments.ray_engine import ClusterPlan
+    from paragone_workbench.experiments.ray_cluster import Cluster, Place
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.store import Experiment, ExperimentRun, History, Store
     from paragone_workbench.store.experiments import AssertionResult
@@ -55,8 +54,8 @@ class SuiteRunner:
     notify: Callable[[str], object] = lambda remark: None
     """Called often, with an empty text when an engine or a run has progressed, and with a sentence about what does not
     keep the runs from being finished, such as the loss of a node."""
-    cluster: ClusterPlan | None = None
-    """Where engines are open on a cluster. Servers are asked from this machine, which has their keys."""
+    cluster: Cluster | None = None
+    """A cluster on which engines are open. Servers are asked from this machine, which has their keys."""
     failure: ParagoneError | None = None
     """Why the suite ended early: the history could not be read or written."""
     taken: int = 0
@@ -122,7 +121,7 @@ class SuiteRunner:
     async def close(self) -> None:
         await self._close_engines()
         if self.cluster is not None:
-            await self.cluster.cluster.leave()
+            await self.cluster.leave()
 
     async def _close_engines(self) -> None:
         await asyncio.gather(self._pool.close(), *(engine.close() for engine in self._opened))
@@ -181,10 +180,12 @@ class SuiteRunner:
             there = [index for index in engines if index in placed]
             tasks.create_task(self._drain_all(there, is_parallel=is_parallel))
 
-    def _open(self, definition: EngineDefinition, placed: PlacedEngine | None) -> WorkingEngine:
+    def _open(self, definition: EngineDefinition, places: Sequence[Place] | None) -> WorkingEngine:
         engine: WorkingEngine
-        if self.cluster is not None and placed is not None:
-            engine = self.cluster.open(placed, self.registry.public(definition), self.notify)
+        if self.cluster is not None and places is not None:
+            from paragone_workbench.experiments.ray_engine import ClusterEngine  # few suites need it
+
+            engine = ClusterEngine(self.cluster, places, self.registry.public(definition), self.notify)
         else:
             engine = SuiteEngine(self._pool, definition, self.catalog, self._progressed)
         self._opened.append(engine)
