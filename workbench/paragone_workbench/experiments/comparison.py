@@ -322,6 +322,7 @@ class SuiteComparison:
                 yield (
                     f"{engine.engine}: {engine.failed:,} of {engine.runs:,} runs failed. "
                     "Failed runs are left out of all figures."
+                    + (f" The first one: {engine.failure}" if engine.failure else "")
                 )
         for engine in self.engines:
             if note := cut_note(engine.engine, engine.cut, engine.runs - engine.failed):

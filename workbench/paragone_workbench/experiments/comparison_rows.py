@@ -123,6 +123,7 @@ class SuiteRow:
     text: str = ""
     sampled: bool = False
     failed: bool = False
+    error: str = ""
     cut: bool = False
     started: float | None = None
 
@@ -137,6 +138,8 @@ class EngineValues:
         self.runs = 0
         self.failed = 0
         """Number of runs that failed. Their values are not used: a failure says something about a server or a machine."""
+        self.failure = ""
+        """Why the first run failed."""
         self.cut = 0
         """Number of answers that a length limit ended; see `results.cut_note`."""
         self.shared = 0
@@ -160,6 +163,7 @@ class EngineValues:
         self.runs += 1
         if row.failed:
             self.failed += 1
+            self.failure = self.failure or row.error
             return
         self.cut += row.cut
         self.sampled |= row.sampled
@@ -351,6 +355,7 @@ def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator
                     sampled=_is_sampled(run.result),
                     started=run.result.started,
                     failed=run.result.state == "failed",
+                    error=run.result.error,
                     cut=run.result.is_cut,
                 )
 

@@ -221,6 +221,8 @@ def _described(file: WeightsFile) -> str:
 def _differ(one: WeightsFile, other: WeightsFile) -> bool:
     if one.sha256 is not None and other.sha256 is not None:
         return one.sha256 != other.sha256
+    if one.sample is not None and other.sample is not None and one.sample != other.sample:
+        return True
     return one.size is not None and other.size is not None and one.size != other.size
 
 
