@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +24,14 @@ from paragone_workbench import catalog
 from paragone_workbench.experiments import voting as ballots
 from paragone_workbench.store.history import History
 
-SENT = {"↓": "\x1b[B", "↑": "\x1b[A", "⌫": "\x7f"}
+SENT = {"←": "\x1b[D", "↓": "\x1b[B", "↑": "\x1b[A", "⌫": "\x7f"}
 """What a terminal sends for keys that are no characters."""
 DRAWN = int(os.environ.get("BURSTS", "1"))
 """Number of sequences that are drawn for each screen. With more than one, they are also typed at two speeds."""
 SPEEDS = (None, 0.0) if DRAWN == 1 else (None, 0.0, 0.03, 0.3)
 """Seconds between two keys; None to wait until a key has taken effect, 0 for one burst."""
+EDITING = "heo⌫llo\x01\x0bby←e\x15hi\x05!"
+"""Keys that edit a text, among its characters."""
 CONFIG = """
 [engines.alpha]
 backend = "rogue"
@@ -67,7 +70,7 @@ async def queued(screen: Screen) -> None:
     for text in ("first", "second one", "third one"):
         await screen.ask(text)
     await screen.until(lambda: all(lane.state == "writing" for lane in screen.lanes))
-    await screen.press("alt+Q")
+    await screen.press("escape")
 
 
 CASES = {
@@ -81,9 +84,16 @@ CASES = {
         ("escape",),
         "/aoTQS?:eilxu\r\t\x1b↓jk=[",
         earlier=("whales", "birds of prey", "elder trees"),
-        sequences=("/elder\riok", "amodel-a\riok", "i\x12whales\rtext", "i\x1b?qj"),
+        sequences=(
+            "/elder\riok",
+            "amodel-a\riok",
+            "i\x12whales\rtext",
+            "i\x1b?qj",
+            f"i{EDITING}",
+            f"a{EDITING}",
+        ),
     ),
-    "settings": Case(("alt+o",), "57↓↑\t\r\x1b⌫w", sequences=("↓↓5\r",)),
+    "settings": Case(("alt+o",), "57↓↑\t\r\x1b⌫w", sequences=("↓↓5\r", EDITING, f"↑{EDITING}")),
     "picker": Case(("f3",), "abt\r\x1b↓↑\t⌫", sequences=("beta\ri",)),
     "palette": Case(("ctrl+p",), "zlm\r\x1b↓↑⌫q", sequences=("settings\r5\r",)),
     "vote": Case((), "abtxsu\rjq\x1bi", prepare=blind, sequences=("aubx\x1bi",)),
@@ -91,10 +101,10 @@ CASES = {
     "help": Case(("f1",), "jkdugGq?\r\x1b/i", sequences=("qi?",)),
     "queue": Case(
         (),
-        "\r\x1b↓↑sto⌫",
+        "Q\r\x1b↓↑sto⌫",
         prepare=queued,
         options={"rate": 20, "max_tokens": 10**6},
-        sequences=("second\r!",),
+        sequences=("Qsecond\r!", "srj"),
     ),
 }
 TURNS = 200
@@ -189,6 +199,8 @@ async def end_state(screen: Screen) -> dict[str, object]:
         "lane": (lanes.in_lane_mode, lanes.position, lanes.zoomed, lanes.linked),
         "options": [dict(lane.engine.definition.options) for lane in screen.lanes],
         "queue": [it.text for it in app.lanes.session.queue.prompts],
+        "answers": [len(lane.path) for lane in screen.lanes],
+        "variants": [len(lane.record.runs) for lane in screen.lanes],
         "theme": app.theme,
         "stored": stored,
         "votes": votes,
@@ -224,8 +236,8 @@ def drawn(name: str) -> list[str]:
     """Return the sequences that are drawn for a screen: the same ones each time."""
     chance = random.Random(name)
     sequences = ["".join(chance.choices(CASES[name].keys, k=8)) for _ in range(DRAWN)]
-    # Terminals send the same for escape and enter in one burst as for alt+enter, which begins a new line.
-    return [keys.replace("\x1b\r", "\x1b") for keys in sequences]
+    # Terminals send the same for escape and one of these keys as for the key with alt: a new line, or a word is deleted.
+    return [re.sub("\x1b[\r⌫]", "\x1b", keys) for keys in sequences]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -227,7 +227,7 @@ async def old_words_are_edited_and_found(screen):
     await screen.press("ctrl+n")
     await opened(screen, count=1)
     await screen.type("old")
-    await screen.until(lambda: any(entry.hit for entry in screen.app.screen._entries.values()))
+    await screen.until(lambda: any(hit for _, hit in screen.app.screen._entries.values()))
     await screen.press("enter")
 
 
@@ -253,7 +253,7 @@ async def test_a_found_variant_is_shown(start):
         await screen.press("i", "ctrl+n")
         await opened(screen, count=1)
         await screen.type("first")
-        await screen.until(lambda: any(entry.hit for entry in screen.app.screen._entries.values()))
+        await screen.until(lambda: any(hit for _, hit in screen.app.screen._entries.values()))
         await screen.press("enter")
         await screen.until(lambda: len(screen.app.lanes.session.prompts) == 3, "found by its title")
         await screen.until(lambda: "new words" in screen.columns[0].transcript.text, "shown where it ended")

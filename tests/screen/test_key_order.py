@@ -4,51 +4,10 @@ import asyncio
 
 from rogue_backend.definitions import rogue
 from textual import events
-from textual.widgets import Input
 
 from paragone_tui import key_order
 from paragone_tui.screens.settings import SettingsForm
 from paragone_tui.terminal.driver import KeyParser
-
-KEYS = (
-    "h",
-    "e",
-    "o",
-    "backspace",
-    "l",
-    "l",
-    "o",
-    "home",
-    "ctrl+k",
-    "b",
-    "y",
-    "left",
-    "e",
-    "ctrl+u",
-    "h",
-    "i",
-    "end",
-    "!",
-)
-
-
-async def test_editing_keys_stay_in_order_with_characters(start):
-    in_picker = [key for key in KEYS if key != "ctrl+k"]  # there it moves the highlight
-    async with start(rogue("steady")) as screen:
-        for opening, keys, text in (
-            ((), KEYS, "hiy!"),
-            (("alt+o",), KEYS, "hiy!"),
-            (("up",), KEYS, "hiy!"),
-            (("escape", "escape", "f3"), in_picker, "hiyhello!"),
-        ):
-            await screen.press(*opening)
-            await screen.settled()
-            field = screen.app.screen.focused
-            name = "value" if isinstance(field, Input) else "text"
-            assert not getattr(field, name), opening
-            burst(screen, *keys)
-            await screen.until(lambda field=field, name=name: "!" in getattr(field, name))
-            assert getattr(field, name) == text, opening
 
 
 def burst(screen, *keys):

@@ -86,10 +86,7 @@ class BlindTurn(VoteScreen[bool | None]):
             is_complete = run.phase == "ended" and self._lengths[number] == len(run.text)
             if is_complete and number not in self._complete:
                 self._complete.add(number)
-                if run.state == "failed":
-                    column.fail()  # without the error, which could reveal the engine
-                else:
-                    column.end(is_empty=not run.text.strip())
+                column.end(run)  # without an error, which could reveal the engine
             column.transcript.flush()
         self._show_keys()
         if self._are_complete:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -54,64 +54,41 @@ class ConsentSheet(modal.Sheet):
         self.dismiss()
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """A conversation with the newest match of a search, or a matching answer of a suite."""
-
-    summary: Summary | None
-    """The conversation; None for an answer of a suite."""
-    hit: Hit | None
-
-    @property
-    def id(self) -> str:
-        """The id that people type: `c7`, or `e3/17` for an answer of a suite."""
-        if self.summary is not None:
-            return f"c{self.summary.number}"
-        return "" if self.hit is None else self.hit.id
-
-    @property
-    def title(self) -> str:
-        if self.summary is not None:
-            return self.summary.title
-        return "" if self.hit is None else self.hit.title
+Entry: TypeAlias = tuple[Summary | Hit, Hit | None]
+"""A conversation, or an answer of a suite, which only a search finds; and the newest match of the search."""
 
 
-def find_entries(store: Store, query: Query, text: str, limit: int) -> list[HistoryEntry]:
-    """Return the entries that match `query`, at most `limit`. `text` is the query in the user's words."""
+def find_entries(store: Store, query: Query, text: str, limit: int) -> dict[str, Entry]:
+    """Return at most `limit` entries that match `query`, by their ids. `text` is the query in the user's words."""
     if not query.words:
-        return [HistoryEntry(summary, None) for summary in store.conversations(limit, query=query)]
+        return {f"c{one.number}": (one, None) for one in store.conversations(limit, query=query)}
     hits = store.search(text, limit, one_each=True)
     summaries = store.summaries(hit.conversation for hit in hits if hit.conversation is not None)
-    return [
-        HistoryEntry(None if hit.conversation is None else summaries[hit.conversation], hit)
+    return {
+        hit.id: (hit if hit.conversation is None else summaries[hit.conversation], hit)
         for hit in hits
         if hit.conversation is None
         or hit.conversation in summaries  # another program may have just deleted the conversation
-    ]
+    }
 
 
-def option_of(entry: HistoryEntry, query: Query) -> Option:
+def option_of(entry_id: str, entry: Entry, query: Query) -> Option:
     """Return the lines of an entry: its title and details, and below these the matching text with the words marked."""
-    hit = entry.hit
+    found, hit = entry
+    if isinstance(found, Summary):
+        details = [when(found.updated), counted(found.prompts, "prompt"), ", ".join(found.engines)]
+        details += [f"#{tag}" for tag in found.tags]
+        details += ["pinned"] * found.is_pinned + ["interrupted"] * found.is_interrupted + [entry_id]
+    else:
+        details = [when(found.time), f"answer {entry_id} of a suite"]
     parts: list[tuple[str, str]] = [
-        *picker.marked(entry.title, query.words, "bold"),
-        (f"  {_details(entry)}", "dim"),
+        *picker.marked(found.title, query.words, "bold"),
+        (f"  {one_line(' · '.join(filter(None, details)))}", "dim"),
     ]
     if hit is not None and not hit.is_title:
         parts += [(f"\n  {one_line(hit.engine)}: " if hit.engine else "\n  ", "dim")]
         parts += picker.marked(hit.snippet, query.words)
-    return Option(Content.assemble(*parts), id=entry.id)
-
-
-def _details(entry: HistoryEntry) -> str:
-    if entry.summary is None:
-        assert entry.hit is not None  # an entry has a summary or a hit
-        return f"{when(entry.hit.time)} · answer {entry.hit.id} of a suite"
-    summary = entry.summary
-    details = [when(summary.updated), counted(summary.prompts, "prompt"), ", ".join(summary.engines)]
-    details += [f"#{tag}" for tag in summary.tags]
-    details += ["pinned"] * summary.is_pinned + ["interrupted"] * summary.is_interrupted + [entry.id]
-    return one_line(" · ".join(filter(None, details)))
+    return Option(Content.assemble(*parts), id=entry_id)
 
 
 def when(moment: float) -> str:
@@ -187,7 +164,7 @@ class HistoryScreen(picker.Picker[Found | None]):
         super().__init__()
         self._history = history
         self._engines = engines
-        self._entries: dict[str, HistoryEntry] = {}
+        self._entries: dict[str, Entry] = {}
         """The listed entries, by the ids of their options."""
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
@@ -209,32 +186,24 @@ class HistoryScreen(picker.Picker[Found | None]):
             self._options = ()
             self.say(str(error))
         else:
-            self._entries = {entry.id: entry for entry in found}
-            self._options = [option_of(entry, query) for entry in self._entries.values()]
-            self.say(remark or self._incomplete_remark(found, text))
+            self._entries = found
+            self._options = [option_of(entry_id, entry, query) for entry_id, entry in found.items()]
+            nothing = "Nothing found." if text else "There are no earlier conversations."
+            cut = (
+                f"The newest {_SHOWN} are listed; a search finds the others." if len(found) == _SHOWN else ""
+            )
+            self.say(remark or (cut if found else nothing))
         self.is_looking = False
         self.show()
 
-    def _incomplete_remark(self, found: Sequence[HistoryEntry], text: str) -> str:
-        if len(found) == _SHOWN:
-            return f"The newest {_SHOWN} are listed; a search finds the others."
-        if found:
-            return ""
-        return "Nothing found." if text else "There are no earlier conversations."
-
-    @property
-    def _entry(self) -> HistoryEntry | None:
-        return self._entries.get(self.highlighted)
-
     def pick(self, option_id: str) -> None:
         """Close the screen with the conversation. For an answer of a suite, first make a conversation of its prompt."""
-        entry = self._entries.get(option_id)
-        if entry is None:
-            return
-        if entry.summary is not None:
-            self.dismiss((entry.summary.number, entry.hit))
-        else:
-            self._do(lambda: self._open_prompt(entry.id))
+        if option_id in self._entries:
+            found, hit = self._entries[option_id]
+            if isinstance(found, Summary):
+                self.dismiss((found.number, hit))
+            else:
+                self._do(lambda: self._open_prompt(option_id))
 
     async def _open_prompt(self, place: str) -> str:
         from paragone_workbench.files.importing import add_prompt
@@ -270,7 +239,7 @@ class HistoryScreen(picker.Picker[Found | None]):
 
     async def _delete(self, summary: Summary) -> str:
         await self._engines.session.recorder.delete(summary.number)
-        if self._entry is not None and self._entry.summary == summary:
+        if self.highlighted == f"c{summary.number}":
             is_last = self.options.highlighted == self.options.option_count - 1
             self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
         return f"Deleted: c{summary.number}, {quoted(summary.title)}."
@@ -343,10 +312,10 @@ class HistoryScreen(picker.Picker[Found | None]):
 
     def _conversation(self) -> Summary | None:
         """Return the highlighted conversation. If an answer of a suite is highlighted, show a message and return None."""
-        entry = self._entry
-        if entry is not None and entry.summary is None:
+        found, _ = self._entries.get(self.highlighted, (None, None))
+        if isinstance(found, Hit):
             self.say("This is an answer of a suite; enter opens its prompt as a conversation.")
-        return None if entry is None else entry.summary
+        return found if isinstance(found, Summary) else None
 
     def _ask(
         self, question: str, value: str, act: fields.Act, meanwhile: str = "", *, takes_empty: bool = False

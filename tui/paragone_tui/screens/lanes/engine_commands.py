@@ -142,7 +142,7 @@ def add_lane(screen: LanesScreen) -> None:
     from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
-        engines = [(one.definition, one.is_new) for one in picked if one.definition is not None]
+        engines = [(definition, is_new) for definition, is_new in picked if definition is not None]
         room = MOST_LANES - len(screen.session.lanes)
         if len(engines) > room:
             screen.say(f"There can be {MOST_LANES} lanes; the last {len(engines) - room} were not added.")
@@ -223,10 +223,10 @@ def swap_engine(screen: LanesScreen, column: LaneColumn) -> None:
     from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
-        definition = picked[0].definition
+        definition, is_new = picked[0]
         if definition is not None and column.lane in screen.session.lanes:
             carried = screen.engines.for_lane_of(column.lane.engine.definition, definition)
-            if picked[0].is_new:
+            if is_new:
                 screen.engines.keep_once_open(column.lane.engine, definition, carried.definition)
             _show_option_changes(screen, carried)
             screen.do(lambda: _swap(screen, column, carried.definition))

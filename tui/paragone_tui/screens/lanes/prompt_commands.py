@@ -287,7 +287,7 @@ def stop(screen: LanesScreen) -> None:
     """
     session, quits = screen.session, f"{screen.key_of('quit')} quits."
     if session.is_busy:
-        screen.begin(session.stop)
+        screen.do(session.stop)
         loads = (
             f"Models go on loading; {screen.key_of('stop')} again stops that. " if session.is_opening else ""
         )
@@ -330,7 +330,7 @@ def toggle_mode(screen: LanesScreen) -> None:
 @on_current_lane
 def stop_lane(screen: LanesScreen, column: LaneColumn) -> None:
     if column.lane.is_busy:
-        screen.begin(partial(screen.session.stop, [column.lane]))
+        screen.do(partial(screen.session.stop, [column.lane]))
     else:
         column.lane.engine.stop_opening()
 
