@@ -17,7 +17,7 @@ class Capabilities:
         logprobs: Tokens of a run have log-probabilities when the request asks for them.
         plain_text: A run without messages continues `RunRequest.text`.
         token_ids: A run without messages and text continues `RunRequest.ids`. If `score` is set too, the method
-            `score` accepts `ScoreRequest.ids`.
+            `score` accepts `ScoreRequest.ids`, and `tokenize` accepts `TokenizeRequest.ids` and `TokenizeRequest.bos`.
         tokenize: `tokenize` returns the tokens of a prompt or a text.
         score: `score` yields the log-probabilities of a given text.
         distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
@@ -153,6 +153,8 @@ class LoadedModel:
         cautions: Warnings about this model, which the user sees with every run.
         facts: Library versions, devices, and settings in force under the standard names of `paragone.facts`.
         weights: The files of weights, the model's own files first; empty if unknown.
+        bos: The name of the token that begins a text.
+        eos: The name of the token that ends a text.
     """
 
     name: str
@@ -165,6 +167,8 @@ class LoadedModel:
     cautions: tuple[Caution, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     weights: tuple[WeightsFile, ...] = ()
+    bos: str | None = None
+    eos: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

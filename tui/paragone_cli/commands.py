@@ -69,6 +69,7 @@ COMMANDS: Mapping[str, Command] = {
             default="127.0.0.1",
         ),
         arg("--port N", "port; 0 for a free one. Default: 8321", within=(0, 65535), default=8321),
+        arg("--no-key", "let every program on this machine use the engines, without a key"),
         arguments.SET,
     ),
     "compare": command(

@@ -60,6 +60,7 @@ class Arguments:
     logprobs: int | None
     margin: float
     max_kld: float | None
+    no_key: bool
     on: str | None
     one_backend: str | None
     port: int
