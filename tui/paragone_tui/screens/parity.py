@@ -1,7 +1,7 @@
 """The sheet of the conditions that differed between the lanes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from rich.text import Text
@@ -14,7 +14,7 @@ from paragone_tui.keys import closing_binding
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.modal import Sheet
 from paragone_workbench.compare.parity import check_parity
-from paragone_workbench.compare.parity_findings import Levelling, Parity, Side, joined
+from paragone_workbench.compare.parity_findings import Finding, Parity, Side, joined, sides_of
 from paragone_workbench.engines.definitions import with_options
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
@@ -28,48 +28,38 @@ def answered_sides(session: Session) -> list[Side]:
     """
     for prompt in reversed(session.prompts):
         answers = ((lane, lane.answer(prompt)) for lane in session.lanes)
-        sides = [_side(lane, run) for lane, run in answers if run is not None and _is_comparable(lane, run)]
-        if len(sides) > 1:
+        ended = [(lane.name, run) for lane, run in answers if run is not None and _is_comparable(lane, run)]
+        if len(sides := sides_of(ended, session.registry.find)) > 1:
             return sides
     return []
 
 
 def open_sides(session: Session) -> list[Side]:
     """Return a side without an answer for each lane whose engine is open."""
-    return [_side(lane) for lane in session.lanes if lane.engine.loaded is not None]
+    engines = [(lane.name, lane.engine) for lane in session.lanes if lane.engine.loaded is not None]
+    return [
+        Side(name=name, definition=it.definition, backend=it.backend, loaded=it.loaded)
+        for name, it in engines
+    ]
 
 
 def _is_comparable(lane: Lane, run: Run) -> bool:
-    same = run.result.definition.has_model_of(lane.engine.definition)
-    return same and run.phase == "ended" and run.settings is not None
-
-
-def _side(lane: Lane, run: Run | None = None) -> Side:
-    source = lane.engine if run is None else run.result
-    return Side(
-        name=lane.name,
-        definition=source.definition,
-        backend=lane.engine.backend,
-        loaded=source.loaded,
-        run=None if run is None else run.result,
-        messages=None if run is None or run.spec is None else run.spec.messages,
-    )
+    return run.phase == "ended" and run.result.definition.has_model_of(lane.engine.definition)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Remedy:
-    levelling: Levelling = field(default_factory=Levelling)
-    system: str = ""
+    finding: Finding
     state: Literal["offered", "asked", "done"] = "offered"
     """`asked`: the user pressed the key once, and a second press confirms that models are reloaded."""
 
     @property
     def effect(self) -> str:
         """A text with the settings that the remedy sets, such as `seed=1 in left`."""
-        if self.system:
-            return f"the system prompt {self.system!r} in all lanes"
+        if self.finding.system:
+            return f"the system prompt {self.finding.system!r} in all lanes"
         changes: dict[str, list[str]] = {}
-        for change in self.levelling.changes:
+        for change in self.finding.changes:
             changes.setdefault(change.assignment, []).append(change.engine)
         return ", ".join(f"{setting} in {joined(lanes)}" for setting, lanes in changes.items())
 
@@ -108,7 +98,7 @@ class ParitySheet(Sheet):
         if number > len(self._remedies):
             return
         remedy = self._remedies[number - 1]
-        if remedy.levelling.reloads and remedy.state == "offered":
+        if remedy.finding.reloads and remedy.state == "offered":
             remedy.state = "asked"
         elif remedy.state != "done":
             remedy.state = "done"
@@ -116,14 +106,10 @@ class ParitySheet(Sheet):
         self.content.update(self._text())
 
     async def _level(self, remedy: _Remedy) -> None:
-        if remedy.system:
-            self._session.system_prompt.change(remedy.system)
+        if remedy.finding.system:
+            self._session.system_prompt.change(remedy.finding.system)
         for lane in self._session.lanes:
-            options = {
-                change.option: change.value
-                for change in remedy.levelling.changes
-                if change.engine == lane.name
-            }
+            options = {it.option: it.value for it in remedy.finding.changes if it.engine == lane.name}
             if options:
                 definition = with_options(lane.engine.definition, options, lane.engine.backend)
                 await self._session.configure(lane, definition)
@@ -148,7 +134,7 @@ class ParitySheet(Sheet):
 
 def _append_remedy(text: Text, number: int, remedy: _Remedy) -> None:
     effect = visible(remedy.effect)
-    reloads = visible(joined(remedy.levelling.reloads))
+    reloads = visible(joined(remedy.finding.reloads))
     match remedy.state:
         case "offered":
             text.append(f"  {number} ", style="bold")
@@ -163,6 +149,5 @@ def _append_remedy(text: Text, number: int, remedy: _Remedy) -> None:
 def _lines(parity: Parity) -> Iterator[tuple[str, str, _Remedy | None]]:
     """Yield a line for each difference and each unknown condition: its sentence, its style, and its remedy or None."""
     for finding in (*parity.findings, *parity.unknown):
-        remedy = _Remedy(levelling=finding.levelling, system=finding.system)
-        offered = remedy if finding.levelling or finding.system else None
+        offered = _Remedy(finding=finding) if finding.changes or finding.system else None
         yield f"{finding.sign} {visible(finding.sentence)}", "" if finding.is_alarm else "dim", offered
