@@ -142,8 +142,8 @@ class LlamaCppEngine(
             cautions=tuple(cautions(model, context.size)),
             facts=facts_of(model),
             weights=weights,
-            bos=vocab.text(vocab.marks[0]) or None,
-            eos=vocab.text(vocab.marks[1]) or None,
+            bos=vocab.text(vocab.bos) or None,
+            eos=vocab.text(vocab.eos) or None,
         )
 
     def generate(

@@ -104,6 +104,7 @@ COMMANDS: Mapping[str, Command] = {
         "Compare the engines of experiments.",
         lambda args: cli.suite_results.suite_compare(args),
         arg("EXPERIMENT", arguments.EXPERIMENT, dest="experiments", nargs="*"),
+        arg("--all-pairs", "compare all pairs of engines, not each engine with the reference"),
         arguments.MARGIN,
         arguments.JSON,
     ),

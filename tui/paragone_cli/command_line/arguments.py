@@ -37,6 +37,7 @@ class Arguments:
     conversation: str
     conversations: Sequence[str]
     ctx: int | None
+    all_pairs: bool
     cuda: str | None
     depth: Sequence[int]
     engine: str
