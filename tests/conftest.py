@@ -179,14 +179,29 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def harmless_plugins(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the program remembers of the plugins among the test doubles once it has imported them."""
+    from paragone.discovery import discover
+
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        discover()
+    return (cache / "paragone" / "plugins").read_text()
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harmless_plugins: str) -> Path:
     """Set HOME and the XDG folders to the test's own folder, and return it."""
     for name in ("CONFIG", "DATA", "CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    cache = tmp_path / "cache" / "paragone"
+    cache.mkdir(parents=True)
+    (cache / "plugins").write_text(harmless_plugins)
     return tmp_path
 
 

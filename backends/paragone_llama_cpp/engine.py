@@ -142,6 +142,8 @@ class LlamaCppEngine(
             cautions=tuple(cautions(model, context.size)),
             facts=facts_of(model),
             weights=weights,
+            bos=vocab.text(vocab.bos) or None,
+            eos=vocab.text(vocab.eos) or None,
         )
 
     def generate(
@@ -225,6 +227,11 @@ class LlamaCppEngine(
         yield from engine_events.answer_end(reason, usage, full=full, started=started, first=first, last=last)
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
+        if request.ids:
+            vocab = self._model.vocab
+            vocab.check(request.ids)
+            written = b"".join(map(vocab.written, request.ids))
+            return paragone.TokenizedText(text=written.decode("utf-8", "replace"), ids=request.ids)
         return self._prompts.tokenized(request, build(llama_cpp_options.LlamaCppSampling, request.sampling))
 
     def score(

@@ -177,8 +177,6 @@ class StreamedAnswer:
     """Whether the answer is a completion, not a chat."""
     logprobs: int | None
     """Number of alternatives to each token; None for no log-probabilities."""
-    model: str = ""
-    fingerprint: str = ""
     began: bool = False
     scored: bool = False
     reason: str = ""
@@ -195,8 +193,6 @@ class StreamedAnswer:
         answer = values.text_at(choice, "text") if self.raw else values.text_at(delta, "content")
         # vLLM and SGLang have used both of these names; llama-server, TabbyAPI and DeepSeek use reasoning_content
         thinking = values.text_at(delta, "reasoning_content") or values.text_at(delta, "reasoning")
-        self.model = values.text_at(chunk, "model") or self.model
-        self.fingerprint = values.text_at(chunk, "system_fingerprint") or self.fingerprint
         self.began = self.began or bool(answer or thinking)
         self.reason = values.text_at(choice, "finish_reason") or self.reason
         self._count(chunk)

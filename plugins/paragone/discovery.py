@@ -1,11 +1,14 @@
 """Find the installed plugins and import their backends and assertions.
 
 Each plugin has its own plugin manager. A plugin that fails is reported by name and does not affect
-other plugins.
+other plugins. A process of its own loads the plugins of other packages first: one that ends the process is left out.
 """
 
+import contextlib
 import dataclasses
 import functools
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from paragone import errors, hooks, models, texts
 from paragone.assertions import AnyAssertion, Assertion
 from paragone.backend import API_VERSION, Backend
 from paragone.options import Options
+from paragone.worker.start import die_with_parent
 
 _LONGEST_NAME = 100
 """Longest name, and title, of a backend or an assertion, in characters."""
@@ -86,21 +90,98 @@ def _discover(
     found: dict[str, T] = {}
     own: set[str] = set()
     problems: list[PluginProblem] = []
+    endings: dict[EntryPoint, str] | None = None
     for package, point in plugins:
-        if package != "paragone" and only in own:
-            break  # the name is taken
+        if package != "paragone":
+            if only in own:
+                break  # the name is taken
+            if endings is None:
+                endings = _endings([point for package, point in plugins if package != "paragone"])
         try:
+            if endings and point in endings:
+                raise errors.InterfaceViolation(endings[point])
             for item in _load(point, noun, check):
                 if item.name in own and package != "paragone":
                     raise errors.InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
                 if item.name in found:
                     raise errors.InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
                 found[item.name] = item
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
+        except BaseException as error:  # noqa: BLE001 (third-party code, which may raise SystemExit too)
             problems.append(PluginProblem(plugin=point.name, package=package, reason=_reason(error)))
         if package == "paragone":
             own = set(found)
     return found, tuple(problems)
+
+
+_PATIENCE = 60.0
+"""Seconds that plugins have to be imported in a process of their own."""
+_REMEMBERED = 200
+"""Largest number of imported plugins that are remembered, also of other environments and of earlier versions."""
+
+
+def _endings(points: list[EntryPoint]) -> dict[EntryPoint, str]:
+    """Return the plugins that end the process that imports them, or block it, and how.
+
+    A process of its own imports the plugins. A plugin that it has imported is remembered in the cache folder until the
+    packages beside the plugin change.
+    """
+    import platformdirs  # imported here because most users have no plugins of other packages
+
+    file = platformdirs.user_cache_path("paragone") / "plugins"
+    known: list[str] = []
+    with contextlib.suppress(OSError, ValueError):
+        known = file.read_text().splitlines()
+    folders = {point: str(point.dist.locate_file("")) if point.dist else "" for point in points}
+    lines = {point: f"{point} {_state(folder)}" for point, folder in folders.items()}
+    waiting = [point for point in points if lines[point] not in known]
+    endings: dict[EntryPoint, str] = {}
+    if not waiting:
+        return endings
+    while waiting:
+        count, ending = _imported(waiting)
+        known += (lines[point] for point in waiting[:count])
+        endings |= dict.fromkeys(waiting[count : count + 1], ending)
+        waiting = waiting[count + 1 :]
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(f"{file.name}.{os.getpid()}")
+        new.write_text("".join(f"{line}\n" for line in known[-_REMEMBERED:]))
+        new.replace(file)
+    return endings
+
+
+def _imported(points: list[EntryPoint]) -> tuple[int, str]:
+    """Import plugins in a new process. Return how many of them it has imported, and what the next one did to it."""
+    names = [part for point in points for part in (point.name, point.value, point.group)]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "paragone.discovery", str(os.getpid()), *names],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # without the terminal, whose settings the plugin could change
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired as error:
+        return len(error.stdout or b""), f"its import takes longer than {_PATIENCE:.0f} seconds"
+    return len(done.stdout), f"its import ends the process, with exit code {done.returncode}"
+
+
+def _import_each(parent: str, *names: str) -> None:
+    """Import the plugins of these entry points, each with name, value and group, and write a byte after each of them."""
+    die_with_parent(int(parent))
+    output = os.dup(1)
+    os.dup2(2, 1)  # for what plugins print
+    for name, value, group in zip(names[::3], names[1::3], names[2::3], strict=True):
+        point = EntryPoint(name, value, group)
+        with contextlib.suppress(BaseException):  # raised again, and reported, where the plugin is used
+            if group == hooks.ENTRY_POINTS:
+                _load(point, "backend", checked_backend)
+            else:
+                _load(point, "assertion", _checked_assertion)
+        os.write(output, b".")
+    os._exit(0)  # without waiting for threads of plugins
 
 
 @functools.lru_cache(maxsize=1)
@@ -206,3 +287,7 @@ def _reason(error: BaseException) -> str:
     first = texts.shortened(lines[0], 300) if lines else ""
     kind = "" if isinstance(error, errors.InterfaceViolation) else f"{type(error).__name__}: "
     return f"{kind}{first}".rstrip(": ")
+
+
+if __name__ == "__main__":
+    _import_each(*sys.argv[1:])

@@ -13,6 +13,7 @@ OTHERS = {
     "backends/paragone_llama_cpp/demo.py": "the file that it has just made",
     "backends/paragone_remote/llama_server/process.py": "/proc",
     "plugins/paragone/chat_template.py": "/proc",
+    "plugins/paragone/discovery.py": "what it remembers of plugins",
     "plugins/paragone/threads.py": "/sys",
     "plugins/paragone/files.py": "this is the reader",
     "plugins/paragone/worker/process.py": "the log of a worker, and the output of a command",

@@ -215,9 +215,9 @@ async def _run(
 ) -> int:
     cluster = None
     if args.on is not None:
-        from paragone_workbench.experiments.ray_engine import plan  # Ray takes a second to import
+        from paragone_workbench.experiments.ray_engine import joined_cluster  # Ray takes a second to import
 
-        cluster = await plan(args.on, request, registry)
+        cluster = await joined_cluster(args.on, request, registry)
         output.note(cluster.sentence)
     async with command_line.saved.opened_history() as history:
         experiment, resumed = await suites.find_or_create(history, request, registry)

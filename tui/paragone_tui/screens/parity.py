@@ -13,7 +13,7 @@ from paragone_tui.keys import closing_binding
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.modal import Sheet
 from paragone_workbench.compare.parity import check_parity
-from paragone_workbench.compare.parity_findings import Finding, Side, joined
+from paragone_workbench.compare.parity_findings import Finding, Side, joined, sides_of
 from paragone_workbench.engines.definitions import with_options
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
@@ -27,32 +27,23 @@ def answered_sides(session: Session) -> list[Side]:
     """
     for prompt in reversed(session.prompts):
         answers = ((lane, lane.answer(prompt)) for lane in session.lanes)
-        sides = [_side(lane, run) for lane, run in answers if run is not None and _is_comparable(lane, run)]
-        if len(sides) > 1:
+        ended = [(lane.name, run) for lane, run in answers if run is not None and _is_comparable(lane, run)]
+        if len(sides := sides_of(ended, session.registry.find)) > 1:
             return sides
     return []
 
 
 def open_sides(session: Session) -> list[Side]:
     """Return a side without an answer for each lane whose engine is open."""
-    return [_side(lane) for lane in session.lanes if lane.engine.loaded is not None]
+    engines = [(lane.name, lane.engine) for lane in session.lanes if lane.engine.loaded is not None]
+    return [
+        Side(name=name, definition=it.definition, backend=it.backend, loaded=it.loaded)
+        for name, it in engines
+    ]
 
 
 def _is_comparable(lane: Lane, run: Run) -> bool:
-    same = run.result.definition.has_model_of(lane.engine.definition)
-    return same and run.phase == "ended" and run.settings is not None
-
-
-def _side(lane: Lane, run: Run | None = None) -> Side:
-    source = lane.engine if run is None else run.result
-    return Side(
-        name=lane.name,
-        definition=source.definition,
-        backend=lane.engine.backend,
-        loaded=source.loaded,
-        run=None if run is None else run.result,
-        messages=None if run is None or run.spec is None else run.spec.messages,
-    )
+    return run.phase == "ended" and run.result.definition.has_model_of(lane.engine.definition)
 
 
 def _effect(finding: Finding) -> str:
@@ -60,7 +51,7 @@ def _effect(finding: Finding) -> str:
     if finding.system:
         return f"the system prompt {finding.system!r} in all lanes"
     changes: dict[str, list[str]] = {}
-    for change in finding.levelling.changes:
+    for change in finding.changes:
         changes.setdefault(change.assignment, []).append(change.engine)
     return ", ".join(f"{setting} in {joined(lanes)}" for setting, lanes in changes.items())
 
@@ -89,7 +80,7 @@ class ParitySheet(Sheet):
         self._several = len(compared) > 1
         self._parity = check_parity(sides)
         self._findings = (*self._parity.findings, *self._parity.unknown)
-        self._levelled = [finding for finding in self._findings if finding.levelling or finding.system]
+        self._levelled = [finding for finding in self._findings if finding.changes or finding.system]
         """The conditions that a number levels."""
         self._asked: set[int] = set()
         """The numbers that were pressed once: a second press confirms that models are reloaded."""
@@ -103,7 +94,7 @@ class ParitySheet(Sheet):
         if number > len(self._levelled):
             return
         finding = self._levelled[number - 1]
-        if finding.levelling.reloads and number not in self._asked:
+        if finding.reloads and number not in self._asked:
             self._asked.add(number)
         elif number not in self._done:
             self._done.add(number)
@@ -115,9 +106,7 @@ class ParitySheet(Sheet):
             self._session.system_prompt.change(finding.system)
         for lane in self._session.lanes:
             options = {
-                change.option: change.value
-                for change in finding.levelling.changes
-                if change.engine == lane.name
+                change.option: change.value for change in finding.changes if change.engine == lane.name
             }
             if options:
                 definition = with_options(lane.engine.definition, options, lane.engine.backend)
@@ -142,7 +131,7 @@ class ParitySheet(Sheet):
         return text
 
     def _remedy(self, number: int, finding: Finding) -> Text:
-        effect, reloads = visible(_effect(finding)), finding.levelling.reloads
+        effect, reloads = visible(_effect(finding)), finding.reloads
         if number in self._done:
             return Text(f"  ✓ set {effect}; it applies to the next prompt\n", style="italic")
         if number in self._asked:

@@ -254,7 +254,7 @@ class _ChangedRowsCompositor(Compositor):
             return _Update(self.terminal, _stretches(update))
         if isinstance(update, LayoutUpdate):
             rows = ((y, 0, Strip.join(strips)) for y, strips in enumerate(update.strips))
-            return _Update(self.terminal, rows, update.region.size)
+            return _Update(self.terminal, rows, update)
         return update
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
@@ -296,17 +296,20 @@ def _outside(spans: Iterable[_Span], region: Region) -> Iterator[_Span]:
 
 
 class _Update(LayoutUpdate):
-    """Writes the cells that differ from what the terminal shows; with `size`, all cells, whatever it shows."""
+    """Writes the cells that differ from what the terminal shows; with `full`, all cells, whatever it shows."""
 
-    def __init__(self, terminal: _Terminal, stretches: Iterable[_Stretch], size: Size | None = None) -> None:
-        super().__init__([], Region())
+    def __init__(
+        self, terminal: _Terminal, stretches: Iterable[_Stretch], full: LayoutUpdate | None = None
+    ) -> None:
+        # pictures of the screen are made of the strips of a full update
+        super().__init__(full.strips if full else [], full.region if full else Region())
         self._terminal = terminal
         self._stretches = stretches
-        self._size = size
+        self._is_full = full is not None
 
     def render_segments(self, console: Console) -> str:
-        if self._size is not None:
-            self._terminal.forget(self._size)
+        if self._is_full:
+            self._terminal.forget(self.region.size)
         return self._terminal.write(self._stretches, console)
 
 
