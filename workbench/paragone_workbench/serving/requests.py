@@ -52,15 +52,18 @@ def api_error(error: paragone.ParagoneError) -> ApiError:
             return ApiError(500, message)
 
 
-_MOST_BRACKETS = 200_000
-"""Largest number of opening brackets and braces in a body: Python runs no other thread while it parses a body."""
+_MOST_MARKS = 200_000
+"""Largest number of opening brackets, opening braces and colons in a body: while it parses their lists, objects and
+names, Python runs no other thread."""
 
 
 _MOST_CHOICES = 1024
 """Largest number of answers that one request may ask for."""
 _MOST_TOKENS = 2**31 - 1
-_MOST_STOPS = 64
-"""Largest number of stop sequences: the engine looks for each of them after each token."""
+_MOST_STOPS, _LONGEST_STOP = 64, 1000
+"""Largest number and length of stop sequences: the engine looks for each of them after each token."""
+_MOST_CONVERTED = 1 << 18
+"""Largest number of characters that are converted to tokens, and of tokens to characters: they delay other answers."""
 _MOST_TOP = 20
 """Largest number of alternatives to each token."""
 _USUAL_TOKENS = 16
@@ -69,8 +72,10 @@ _USUAL_TOKENS = 16
 
 def parsed(body: bytes) -> Mapping[str, paragone.Json]:
     """Return the fields of a request. Raises ApiError."""
-    if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
-        raise ApiError(400, f"The body has more than {_MOST_BRACKETS:,} opening brackets and braces.")
+    if sum(map(body.count, (b"[", b"{", b":"))) > _MOST_MARKS:
+        raise ApiError(
+            400, f"The body has more than {_MOST_MARKS:,} opening brackets, opening braces and colons."
+        )
     try:
         values = parse_json(body)
     except ValueError as error:
@@ -160,8 +165,8 @@ def tokens_request(
     """Read a client's request for the tokens of a text or the text of tokens, on which the engine's options have no effect."""
     del options
     body = read(_Tokens, values)
-    if values.get(needed) is None:
-        raise wrong(needed, "given")
+    if values.get(needed) is None or max(len(body.prompt), len(body.tokens)) > _MOST_CONVERTED:
+        raise wrong(needed, f"given, and at most {_MOST_CONVERTED:,} long")
     return paragone.TokenizeRequest(text=body.prompt, ids=tuple(body.tokens), bos=body.add_special_tokens)
 
 
@@ -309,8 +314,8 @@ def _sampling(
 ) -> dict[str, paragone.Json]:
     """Return the sampling options that a request sets: each field with the name of an option sets this option."""
     stop = [body.stop] if isinstance(body.stop, str) else body.stop
-    if len(stop) > _MOST_STOPS:
-        raise wrong("stop", f"at most {_MOST_STOPS} texts")
+    if len(stop) > _MOST_STOPS or any(len(text) > _LONGEST_STOP for text in stop):
+        raise wrong("stop", f"at most {_MOST_STOPS} texts of {_LONGEST_STOP:,} characters")
     known = {info.name: info for info in describe(options)}
     wanted: dict[str, paragone.Json] = {
         **{name: values.get(name) for name in (*known, *_NUMBERS, "seed")},

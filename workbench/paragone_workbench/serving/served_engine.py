@@ -177,11 +177,23 @@ def _knows_tokens(handle: EngineTask) -> bool:
     return able.tokenize and able.token_ids and able.score
 
 
+def _check_room(length: int, handle: EngineTask, *, room: int) -> None:
+    """Raise ContextOverflow unless the context has room for a prompt of this length and for `room` more tokens."""
+    context = handle.require_open().context
+    if context is not None and length + room > context:
+        raise paragone.ContextOverflow(
+            f"The prompt is {length:,} tokens long and the context holds {context:,}, an answer included.",
+            hint="Shorten it. With echo and max_tokens 0, only the log-probabilities of a prompt are computed.",
+            tokens=length,
+            context=context,
+        )
+
+
 async def _scored(
-    engine: ServedEngine, handle: EngineTask, run: RunSpec, *, answer_follows: bool
+    engine: ServedEngine, handle: EngineTask, run: RunSpec, *, room: int
 ) -> tuple[paragone.Token, ...]:
-    """Return the tokens of a run's prompt with log-probabilities; the first may have none. If `answer_follows`, the
-    context must have room for an answer. Raises ParagoneError."""
+    """Return the tokens of a run's prompt with log-probabilities; the first may have none. The context must have room for
+    `room` more tokens. Raises ParagoneError."""
     if not _knows_tokens(handle):
         wanted = "text of token ids" if run.ids else "log-probabilities of a given text"
         raise paragone.InputError(
@@ -192,19 +204,12 @@ async def _scored(
     async def score(opened: paragone.OpenEngine) -> tuple[paragone.Token, ...]:
         ids, before = run.ids, 0
         if run.text:
-            ids, own = [
-                (await opened.tokenize(paragone.TokenizeRequest(text=run.text, bos=bos))).ids
-                for bos in (True, False)
-            ]
-            before = len(ids) - len(own)  # the BOS token is not part of the text
-        context = opened.loaded.context
-        if answer_follows and context is not None and len(ids) >= context:
-            raise paragone.ContextOverflow(
-                f"The prompt is {len(ids):,} tokens long and the context holds {context:,}: that leaves no room for an answer.",
-                hint="Shorten it, or ask for its log-probabilities alone, with max_tokens 0.",
-                tokens=len(ids),
-                context=context,
-            )
+            whole = paragone.TokenizeRequest(text=run.text)
+            count = (await opened.tokenize(dataclasses.replace(whole, count_only=True))).length
+            _check_room(count, handle, room=room)  # before a long list of tokens is transferred
+            ids = (await opened.tokenize(whole)).ids
+            own = (await opened.tokenize(dataclasses.replace(whole, bos=False, count_only=True))).length
+            before = count - own  # the BOS token is not part of the text
         found: list[paragone.Token] = []
         async with contextlib.aclosing(
             opened.score(paragone.ScoreRequest(ids=ids, top=run.logprobs or 0))
@@ -253,12 +258,13 @@ async def parts_of(engine: ServedEngine, asked: requests.AnswerRequest) -> Async
 
 async def _compute(engine: ServedEngine, asked: requests.AnswerRequest, index: int, put: _Put) -> None:
     """Compute one answer once the engine has room for it. Raises the same errors as `parts_of`."""
-    run = asked.runs[index]
+    run, room = asked.runs[index], int(asked.adds)
     async with engine.reserved() as handle:
+        _check_room(len(run.ids), handle, room=room)
         given: tuple[paragone.Token, ...] = ()
         # An engine gives the text of token ids only together with their scores.
         if asked.echo and (asked.logprobs is not None or run.ids):
-            given = await _scored(engine, handle, run, answer_follows=asked.adds)
+            given = await _scored(engine, handle, run, room=room)
         if asked.echo:
             text = run.text or "".join(token.text for token in given)
             await put(Part(index=index, text=text, tokens=given))
