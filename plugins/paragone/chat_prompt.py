@@ -76,7 +76,8 @@ class PromptMaker:
             prompt = self.whole(request.messages, sampling.thinking)
             text, tokens = prompt.text, prompt.tokens
         else:
-            text, tokens = request.text, self.tokenize(request.text)
+            text = request.text
+            tokens = self.tokenize(text) if request.bos else self._tokenize(text)
         if request.count_only:
             return paragone.TokenizedText(text=None, ids=(), count=len(tokens))
         return paragone.TokenizedText(text=text, ids=tuple(tokens))

@@ -102,6 +102,7 @@ class RunSettings:
         prompt: The rendered prompt: the text after the chat template.
         prompt_ids: The token ids of the rendered prompt, if `RunRequest.prompt_ids` asks for these ids.
         threads: CPU threads that compute the run. None for an engine that computes on another machine.
+        answered_by: What a server calls the model in this answer, with the fingerprint or build that it names there.
     """
 
     seed: int | None = None
@@ -109,6 +110,7 @@ class RunSettings:
     prompt: str | None = None
     prompt_ids: tuple[int, ...] | None = None
     threads: int | None = None
+    answered_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,17 +134,22 @@ class EmbedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeRequest:
-    """A conversation or a plain text whose tokens are requested.
+    """A conversation or a plain text whose tokens are requested, or tokens whose text is requested.
 
     Attributes:
         messages: A conversation, rendered by the chat template. The conversation may exceed the context.
-        text: A plain text, used if `messages` is empty. The engine adds the BOS token if the model has one.
+        text: A plain text, used if `messages` is empty.
+        bos: Whether the engine adds the BOS token to `text`, if the model begins every text with one.
+        ids: Tokens whose text is requested, with the names of control tokens, used if there is nothing else. Only for
+            engines with the capabilities `token_ids` and `score`, as is a `bos` of False.
         sampling: Sampling options of the run: some of them change the rendered prompt.
         count_only: Whether to return only the number of tokens: a long list of tokens takes time to transfer.
     """
 
     messages: tuple[Message, ...] = ()
     text: str = ""
+    bos: bool = True
+    ids: tuple[int, ...] = ()
     sampling: Mapping[str, Json] = field(default_factory=dict)
     count_only: bool = False
 

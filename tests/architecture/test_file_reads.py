@@ -10,7 +10,7 @@ OTHERS = {
     "backends/paragone_exllama/probe.py": "modules of installed libraries",
     "backends/paragone_llama_cpp/library.py": "/proc",
     "backends/paragone_llama_cpp/model.py": "/proc and cgroups",
-    "backends/paragone_llama_cpp/requantize.py": "the file that it has just made",
+    "backends/paragone_llama_cpp/demo.py": "the file that it has just made",
     "backends/paragone_remote/llama_server/process.py": "/proc",
     "plugins/paragone/chat_template.py": "/proc",
     "plugins/paragone/discovery.py": "what it remembers of plugins",

@@ -37,6 +37,7 @@ class Arguments:
     conversation: str
     conversations: Sequence[str]
     ctx: int | None
+    all_pairs: bool
     cuda: str | None
     depth: Sequence[int]
     engine: str
@@ -55,10 +56,12 @@ class Arguments:
     json: bool
     junit: Path | None
     kv: str | None
+    lane: str | None
     limit: int
     logprobs: int | None
     margin: float
     max_kld: float | None
+    no_key: bool
     on: str | None
     one_backend: str | None
     port: int
