@@ -142,8 +142,8 @@ class LlamaCppEngine(
             cautions=tuple(cautions(model, context.size)),
             facts=facts_of(model),
             weights=weights,
-            bos=vocab.text(vocab.marks[0]) or None,
-            eos=vocab.text(vocab.marks[1]) or None,
+            bos=vocab.text(vocab.bos) or None,
+            eos=vocab.text(vocab.eos) or None,
         )
 
     def generate(
@@ -298,7 +298,7 @@ class LlamaCppEngine(
     def embed(self, request: paragone.EmbedRequest, cancelled: paragone.Cancelled) -> paragone.Embeddings:
         for tokens in request.ids:
             self._model.vocab.check(tokens)
-        end = self._model.vocab.marks[1:] if self._model.vocab.adds_eos else ()
+        end = [self._model.vocab.eos] if self._model.vocab.adds_eos else []
         sequences = list(request.ids) or [(*self._prompts.tokenize(text), *end) for text in request.texts]
         for tokens in sequences:
             self._prompts.check_length(tokens)

@@ -80,6 +80,27 @@ class ModelInfo:
     is_loaded: bool | None = None
 
 
+_BLOCK, _BLOCKS = 2**12, 64
+"""Bytes of a block of a sample, and the number of blocks."""
+
+
+def _sample(path: str, size: int) -> str | None:
+    """Return the digest of blocks at equal distances; None if the file cannot be read."""
+    import hashlib  # these two take time to import
+
+    from paragone.files import open_regular_file
+
+    digest = hashlib.sha256()
+    try:
+        with open_regular_file(path) as file:
+            for number in range(_BLOCKS):
+                file.seek(max(0, size - _BLOCK) * number // (_BLOCKS - 1))
+                digest.update(file.read(_BLOCK))
+    except OSError:
+        return None
+    return digest.hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFile:
     """A file of weights: of the model, of an adapter, or of a draft model. None for unknown values.
@@ -91,19 +112,22 @@ class WeightsFile:
         sha256: The SHA-256 of the file's content, or the digest by which a server identifies the model; in
             hexadecimal digits. Omit a digest that would require reading the file: the application
             computes that digest.
+        sample: A digest of blocks that are spread over the file, which tells apart files of the same size.
     """
 
     path: str
     size: int | None = None
     modified_ns: int | None = None
     sha256: str | None = None
+    sample: str | None = None
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> WeightsFile:
         """Return the description of a file on this machine. Raises OSError."""
         whole = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 (pathlib is slow to import)
         status = os.stat(whole)  # noqa: PTH116
-        return cls(path=whole, size=status.st_size, modified_ns=status.st_mtime_ns)
+        sample = _sample(whole, status.st_size)
+        return cls(path=whole, size=status.st_size, modified_ns=status.st_mtime_ns, sample=sample)
 
     @classmethod
     def of_all(cls, paths: Iterable[str | os.PathLike[str]]) -> tuple[WeightsFile, ...]:
@@ -125,11 +149,9 @@ class LoadedModel:
         quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
         architecture: The model's architecture, such as `llama` or `qwen3`.
         vision: Whether the model accepts images in messages; None if its server does not report this.
-        capabilities: What this engine can do, if that depends on the model or the server; None for
-            everything that `Backend.capabilities` lists.
+        capabilities: What this engine can do, if that depends on model or server; None for `Backend.capabilities`.
         cautions: Warnings about this model, which the user sees with every run.
-        facts: For the manifest and the user: library versions, devices, and settings in force under the
-            standard names of `paragone.facts`.
+        facts: Library versions, devices, and settings in force under the standard names of `paragone.facts`.
         weights: The files of weights, the model's own files first; empty if unknown.
         bos: The name of the token that begins a text.
         eos: The name of the token that ends a text.
@@ -204,8 +226,7 @@ class ModelLayout:
     """How a model can be divided between main memory and GPUs, even GPUs that this machine does not have.
 
     Attributes:
-        parts: The layers in their order, and then the output. If only some parts are on a GPU, the first
-            parts stay in main memory.
+        parts: The layers in their order, then the output. The first parts stay in main memory if not all are on a GPU.
         main_weights: Bytes of the weights that stay in main memory in any case, such as the embeddings.
         compute: Bytes for intermediate results on each GPU that has parts, with the defaults for a GPU.
         splits: Whether parts can stay in main memory and be computed there.

@@ -262,9 +262,13 @@ def test_the_history_is_searched_and_conversations_are_renamed():
 
 def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversation(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    number = written(chat, STEADY, ["Hi.", "Again."])
+    number = written(chat, STEADY, ["Hi.", "Again."], 2)
     done = paragone("suite", "new", "new.jsonl", "--from", f"c{number}", "--json")
-    assert data("suite new", done) == {"file": "new.jsonl", "prompts": 2}
+    assert data("suite new", done) == {"file": "new.jsonl", "prompts": 2, "lane": "steady"}
+    assert "those of the lane steady. --lane chooses another: steady-2." in said(done)
+    other = ("suite", "new", "new.jsonl", "--force", "--from", f"c{number}", "--lane")
+    assert "has no open lane 'huge'.\nKnown names: steady, steady-2." in said(paragone(*other, "huge"))
+    assert data("suite new", paragone(*other, "steady-2", "--json"))["lane"] == "steady-2"
     assert [json.loads(line) for line in (tmp_path / "new.jsonl").read_text().splitlines()] == [
         {"system": "Be brief.", "prompt": "Hi."},
         {

@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hostile_server import OPENAI, HostileServer
+from loopback_server import running_in_thread
 
 from paragone import WeightsFile
 from paragone_workbench.store import Store
@@ -177,6 +179,45 @@ def test_a_worker_that_is_killed(prompts):
     assert "The engine killed crashed 3 times in a row" in said(done)
 
 
+def test_answers_that_a_length_limit_cut_are_counted(prompts):
+    note = "steady: 2 of 2 answers were cut at the length limit. `--set max_tokens=N` sets a longer one."
+    run = ("run", prompts("x", "y"), "--engines", "rogue:steady", "--set", "max_tokens=3")
+    for argv in (run, ("show", "e1"), ("compare", "e1")):
+        assert note in paragone("suite", *argv).stdout.decode()
+    for command in ("suite show", "suite compare"):
+        done = paragone(*command.split(), "e1", "--json")
+        assert [it["cut"] for it in data(command, done)["engines"]] == [2]
+
+
+def test_a_server_that_gets_another_model_in_the_middle(prompts):
+    """A test double of llama-server, which describes another file from the fourth answer on."""
+    props = {"total_slots": 1, "model_path": "/a.gguf", "default_generation_settings": {"n_ctx": 4096}}
+    with running_in_thread(HostileServer(OPENAI)) as server:
+
+        async def answer(exchange):
+            if len(server.chats) == 4:
+                server.replies["/props"] = {**props, "model_path": "/b.gguf"}
+            await exchange.answer("Hello.")
+
+        server.replies["/props"], server.on_chat = props, answer
+        run = ("run", prompts(*"abcdefgh"), "--engines", f"openai:m@{server.url}", "--schedule", "sequential")
+        done = paragone("suite", *run, "--json")
+        why = f"Another model answered as m: The server at {server.url} is not the one that this engine was opened with"
+        assert (done.returncode, why in said(done)) == (1, True)
+        first, wrong = (errors := [it["error"] for it in data("suite run", done)["runs"]])[:3], errors[3:]
+        assert (first, 0 < len(wrong) < 5) == ([None] * 3, True), (
+            "the fourth, and what was asked at the same time"
+        )
+        assert all("its model file was /a.gguf and is /b.gguf" in error for error in wrong)
+        assert f"Not finished: {5 - len(wrong)} of 8 runs." in said(done)
+        for argv in (("show", "e1"), ("compare", "e1")):
+            assert why in paragone("suite", *argv).stdout.decode()
+        server.replies["/props"] = props
+        done = paragone("suite", *run, "--retry-failed", "--json")
+        assert (done.returncode, len(server.chats)) == (0, 8 + len(wrong)), said(done)
+        assert {it["error"] for it in data("suite run", done)["runs"]} == {None}
+
+
 def test_junit_xml(prompts, tmp_path):
     junit = tmp_path / "junit.xml"
     file = prompts("x \x01 <&>", "y", "fail x", assertions=[{"type": "contains", "value": "X"}])
@@ -195,11 +236,13 @@ def test_junit_xml(prompts, tmp_path):
         assert "contain" in failure.get("message")
         assert suite.find("testcase/error").get("message") == "The engine failed. Try again."
     assert "x \ufffd <&>" in root[0][0].get("name")
+    assert paragone("suite", "run", file, *ENGINES, "--repeat", "2", "--junit", str(junit)).returncode == 1
 
 
-def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path):
-    file, config = prompts("x"), tmp_path / "c.toml"
+def test_junit_xml_replaces_only_its_own_file(prompts, tmp_path):
+    file, config, other = prompts("x"), tmp_path / "c.toml", tmp_path / "other.xml"
     config.write_text("")
+    other.write_text("<testsuites/>")
     link, pipe = tmp_path / "link.xml", tmp_path / "pipe"
     link.symlink_to(file)
     os.mkfifo(pipe)
@@ -207,11 +250,13 @@ def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path):
         (link, "is a file that the program reads."),
         (config, "is a file that the program reads."),
         (pipe, "is not a regular file."),
+        (other, "exists already, and is no file of results that `paragone suite run` wrote."),
     ):
         done = paragone("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
         assert (done.returncode, done.stdout) == (2, b"")
         assert f"{target} {sentence}" in said(done)
     assert Path(file).read_text()
+    assert other.read_text() == "<testsuites/>"
     assert json.loads(paragone("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
 
 
@@ -250,12 +295,11 @@ def test_engines_are_compared(prompts):
     paragone("suite", "run", file, *ENGINES)
     done = paragone("suite", "compare", "e1")
     assert "do not differ in pass rate" in done.stdout.decode()
-    found = data("suite compare", paragone("suite", "compare", "e1", "--json"))
-    assert [it["engine"] for it in found["engines"]] == ["a", "b"]
-    assert [(it["a"], it["b"], it["margin"], it["verdict"]) for it in found["non_inferiority"]] == [
-        ("a", "b", 0.03, "open"),
-        ("b", "a", 0.03, "open"),
-    ]
+    for options, both in (((), ["ab"]), (("--all-pairs",), ["ab", "ba"])):
+        found = data("suite compare", paragone("suite", "compare", "e1", "--json", *options))
+        assert [it["engine"] for it in found["engines"]] == ["a", "b"]
+        verdicts = [(it["a"] + it["b"], it["margin"], it["verdict"]) for it in found["non_inferiority"]]
+        assert verdicts == [(pair, 0.03, "open") for pair in both]
     done = paragone("suite", "compare", "e1", "--margin", "40")
     assert "b is not worse than a by more than 40.0 points: at worst, b passes " in done.stdout.decode()
     paragone("suite", "run", file, "--engines", "scripted:steady")
@@ -312,7 +356,7 @@ def test_the_table_while_it_runs(prompts, terminal: Terminal):
 def test_a_real_model_beside_itself_gives_the_same_sampled_answers(prompts, smollm2):
     spec = f"llama_cpp:{smollm2}"
     options = ("n_threads=1", "n_ctx=512", "max_tokens=12", "temperature=0.8")
-    settings = (word for option in options for word in ("--set", option))
+    settings = [word for option in options for word in ("--set", option)]
     file = prompts("Tell me of the sea.", "Tell me of the sky.")
     done = paragone("suite", "run", file, "--engines", spec, spec, "--repeat", "2", *settings, "--json")
     assert done.returncode == 0, done.stderr.decode()
@@ -330,5 +374,14 @@ def test_a_real_model_beside_itself_gives_the_same_sampled_answers(prompts, smol
     )
     assert first == second
     assert len(set(first.values())) == 4, "each repetition has its own seed"
+    greedy = [*settings, "--set", "temperature=0", "--json"]
+    found = []
+    for before in ("Tell me of the sea.", "Name three colours of the sea."):
+        done = paragone(
+            "suite", "run", prompts(before, "Tell me of the sea, please."), "--engines", spec, *greedy
+        )
+        found.append(data("suite run", done)["runs"][1])
+    assert found[0]["text"] == found[1]["text"], "whatever was asked before"
+    assert [it["usage"]["cached_tokens"] for it in found] == [0, 0]
     replayed = paragone("replay", "e1")
     assert replayed.returncode == 0, replayed.stderr.decode()

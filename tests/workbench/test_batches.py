@@ -31,7 +31,7 @@ def remote(**options) -> EngineDefinition:
 
 def success(custom_id, text, **more):
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    body = {"model": "served", "created": 1_700_000_000, "choices": [choice], "usage": USAGE, **more}
+    body = {"created": 1_700_000_000, "choices": [choice], "usage": USAGE, **more}
     response = {"status_code": 200, "request_id": "q", "body": body}
     return {"id": "b", "custom_id": custom_id, "response": response, "error": None}
 
@@ -101,7 +101,7 @@ async def test_a_batch_gives_the_same_as_running_the_suite(suites, files):
     assert compared(saved) == expected
     assert saved[2].result.error == "The request failed in the batch (HTTP 400): out of luck."
     first = saved[0].result
-    assert (first.started, first.ended, first.loaded.name) == (1_700_000_000, None, "served")
+    assert (first.started, first.ended, first.loaded.name) == (1_700_000_000, None, "a")
     assert first.metrics == RunMetrics(prompt_tokens=7, cached_tokens=4, completion_tokens=2)
 
     again, told = await imported(suites, files[1])
@@ -150,7 +150,9 @@ async def test_wrong_lines_are_told_and_the_others_imported(suites, files):
         (good[0] | {"response": None}, no_answer),
         (good[0] | {"response": {"status_code": 200, "body": {"choices": []}}}, no_answer),
         (success(good[0]["custom_id"], 7), no_answer),
+        (success(good[0]["custom_id"], "X", model="b"), "The answer is of the model 'b', and 'a' was asked."),
     ]
+    good[1]["response"]["body"]["model"] = "a-2024-08-06"
     write(files[1], good[0], "\n", *(line for line, _ in cases), good[1], json.dumps(good[1])[:-9])
     batch, told = await imported(suites, files[1])
     *listed, cut = told

@@ -11,7 +11,7 @@ from tests.workbench.history_file import open_store
 from paragone import Image, InputError, Message
 from paragone.wire import to_json
 from paragone_workbench.experiments.suite import SuitePrompt
-from paragone_workbench.files.exporting import write_suite
+from paragone_workbench.files.exporting import open_lanes, write_suite
 from paragone_workbench.files.importing import add_prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Experiment, RunKey
@@ -23,7 +23,7 @@ def store():
         yield opened
 
 
-def test_a_suite_has_the_prompts_of_the_first_open_lane_without_images(store, tmp_path):
+def test_a_suite_has_the_prompts_of_an_open_lane_without_images(store, tmp_path):
     writer = ConversationWriter(store, "closed")
     first = writer.conversation.prompts[0]
     closed, lane = writer.lane(), writer.lane(LARGE)
@@ -33,12 +33,14 @@ def test_a_suite_has_the_prompts_of_the_first_open_lane_without_images(store, tm
     image = Image(data="AAAA", media_type="image/png", name="dot.png")
     writer.answer(writer.prompt("What is this?", first, images=(image,)), lane, "A dot.")
     path = tmp_path / "s.jsonl"
-    assert write_suite(writer.load(), path) == (1, 1)
+    ((name, head),) = open_lanes(writer.load(), lambda backend: None).items()
+    assert name == "large"
+    assert write_suite(head, path, 1) == (1, 1)
     assert json.loads(path.read_text()) == {"prompt": "closed"}
     with pytest.raises(InputError, match="exists already"):
-        write_suite(writer.load(), path)
+        write_suite(head, path, 1)
     with pytest.raises(InputError, match=r"must end in \.jsonl"):
-        write_suite(writer.load(), tmp_path / "s.csv")
+        write_suite(head, tmp_path / "s.csv", 1)
 
 
 def test_an_experiments_prompt_becomes_lanes_with_the_answers_before_it_and_repetitions_as_variants(store):

@@ -5,6 +5,7 @@
 
 import asyncio
 import dataclasses
+from importlib.metadata import version
 
 import pytest
 import scripted_backend
@@ -18,13 +19,11 @@ from paragone_workbench.experiments.ray_cluster import (
     Node,
     NodeReport,
     Place,
-    PlacedEngine,
     ProcessLost,
     cluster_address,
-    own_version,
     places_on,
 )
-from paragone_workbench.experiments.ray_engine import ClusterPlan, check_nodes
+from paragone_workbench.experiments.ray_engine import check_nodes
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest, find_or_create
 from paragone_workbench.store.errors import StoreError
@@ -49,6 +48,7 @@ def memory(device, gib, total=None):
 def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
     found = places_on(
         dataclasses.replace(NODES[0], **node),
+        engine("one"),
         MemoryEstimate(context=1024, devices=tuple(devices)),
         engines=engines,
     )
@@ -59,13 +59,17 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
     ("changes", "expected"),
     [
         ({"files": {"/m": None}}, "The node b lacks the file /m."),
-        ({"files": {"/m": 7}}, "The file /m has 7 bytes on the node b, and 5 elsewhere."),
+        ({"files": {"/m": (7, "x")}}, "The file /m has 7 bytes on the node b, and 5 elsewhere."),
+        (
+            {"files": {"/m": (5, "y")}},
+            "The file /m has other content on the node b than elsewhere, in the same",
+        ),
     ],
 )
 def test_what_a_node_lacks_is_named(changes, expected):
-    ours = NodeReport(paragone=own_version(), files={"/m": 5})
+    ours = NodeReport(paragone=version("paragone"), files={"/m": (5, "x")})
     with pytest.raises(InputError, match="Nothing was run") as failed:
-        check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": 5})
+        check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": None})
     assert expected in failed.value.sentence
 
 
@@ -94,8 +98,8 @@ class ProcessHere:
         self._cluster = cluster
         self._dies_after = dies_after
 
-    async def begin(self, definition):
-        why = await self.actor.begin(definition, self.place.cores, offline=False)
+    async def begin(self):
+        why = await self.actor.begin(self.place.definition, 1, offline=False)
         if self._cluster.begins_together is not None:
             await self._cluster.begins_together.wait()
         return why
@@ -142,18 +146,15 @@ class ClusterHere:
 
 
 def placed(one):
-    return PlacedEngine(definition=one, places=[Place(node=node, cpus=1) for node in NODES])
+    return [Place(node=node, definition=one, cpus=1) for node in NODES]
 
 
 async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **more):
     request = SuiteRequest(suite=made, engines=engines, **more)
     registry = Registry()
     experiment, _ = await find_or_create(history, request, registry)
-    planned = ClusterPlan(
-        cluster,
-        {index: placed(one) for index, one in enumerate(engines) if one.backend == "scripted"},
-        {name: placed(one) for name, one in request.judges.items()},
-    )
+    cluster.engines = {index: placed(one) for index, one in enumerate(engines) if one.backend == "scripted"}
+    cluster.judges = {name: placed(one) for name, one in request.judges.items()}
     remarks: list[str] = []
     runner = runner_kind(
         history,
@@ -162,7 +163,7 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
         registry,
         load_assertions(),
         notify=remarks.append,
-        cluster=planned,
+        cluster=cluster,
     )
     before = len(scripted_backend.EVENTS)
     await asyncio.wait_for(runner.run(), 60)
@@ -203,6 +204,8 @@ async def test_the_runs_of_a_lost_process_or_node_are_executed_elsewhere(history
     runner, events, remarks = await run_on(cluster, history, suite(*PROMPTS), engine("one"))
     assert (runner.failure, runner.given_up, runner.progress[0].done) == (None, (), 12)
     assert set(events) == {f"one: {prompt}" for prompt in PROMPTS}
+    saved = await history.call(lambda store: list(store.experiments.runs(runner.experiment.number)))
+    assert {run.result.manifest["node"] for run in saved} <= {node.name for node in NODES}
     (sentence,) = remarks
     assert sentence.startswith(f"{lost} was lost: It was killed.")
     assert "executed again" in sentence

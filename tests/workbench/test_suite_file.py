@@ -244,6 +244,12 @@ def test_a_faulty_record_is_named_and_left_out(read):
             "s.csv:3: The file is not UTF-8 text: byte 0xff at position 1 of the line.",
         ),
         (
+            "s.csv",
+            "prompt,__expected\na,b",
+            "s.csv:1: The column '__expected' looks like a check of answers, and",
+        ),
+        ("s.csv", "Expected,prompt\na,b", "Name the column of expected answers 'expected'."),
+        (
             "s.json",
             "[]",
             "The ending of s.json names no format of a suite. The name of a suite ends in .jsonl,",

@@ -237,7 +237,7 @@ async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(sui
     }
 
 
-async def test_an_engine_that_was_replaced_between_two_commands_adds_no_run(suites, monkeypatch):
+async def test_the_run_of_an_engine_that_was_replaced_between_two_commands_fails(suites, monkeypatch):
     """The first command is given fewer prompts: it stands in for one that was interrupted."""
     made = suite("x", "y")
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
@@ -246,14 +246,16 @@ async def test_an_engine_that_was_replaced_between_two_commands_adds_no_run(suit
     await suites.run(made, A, B)
     assert suites.resumed
     assert [it.sentence for it in suites.runner.given_up] == [
-        f"{name} is not what it was in the earlier runs of e1: the server was Scripts 1.0 and is Scripts 2.0. "
-        "No run of this engine was added."
+        f"Another model answered as {name}: it is not what it was in the earlier runs of e1: the server was Scripts 1.0 "
+        "and is Scripts 2.0."
         for name in "ab"
     ]
-    assert {run.key.prompt_index for run in await suites.saved()} == {0}
+    failed = [run for run in await suites.saved() if run.result.state == "failed"]
+    assert [run.key.prompt_index for run in failed] == [1, 1]
+    assert {run.result.error for run in failed} == {it.sentence for it in suites.runner.given_up}
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
-    await suites.run(made, A, B)
-    assert {run.key.prompt_index for run in await suites.saved()} == {0, 1}
+    await suites.run(made, A, B, retry_failed=True)
+    assert {run.result.state for run in await suites.saved()} == {"done"}
 
 
 async def test_a_judge_that_crashes_again_and_again_is_given_up(suites):

@@ -1,6 +1,7 @@
 import asyncio
 import dataclasses
 import hashlib
+import os
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ from paragone.files import open_regular_file
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments import identity as module
-from paragone_workbench.experiments.identity import digest_until, digest_weights, known_weights, weights_in
+from paragone_workbench.experiments.identity import (
+    changes,
+    digest_until,
+    digest_weights,
+    identity_of,
+    known_weights,
+    weights_in,
+)
+from paragone_workbench.experiments.recorded_runs import compare_weights
 from paragone_workbench.machine import describe_machine
 from paragone_workbench.runs.result import manifest
 
@@ -50,6 +59,18 @@ async def test_a_file_that_has_changed_or_is_gone_has_no_digest(history, file):
     assert await digest_weights(history, [stale]) == (stale,)
     file.unlink()
     assert await digest_weights(history, [listed]) == (listed,)
+
+
+def test_files_of_one_size_and_time_are_told_apart_by_a_sample_of_their_content(file):
+    before = WeightsFile.of(file)
+    file.write_bytes(b"heights")
+    os.utime(file, ns=(before.modified_ns, before.modified_ns))
+    now = WeightsFile.of(file)
+    assert (now.size, now.modified_ns) == (before.size, before.modified_ns)
+    (change,) = changes(*(identity_of(LoadedModel(name="m"), [it]) for it in (before, now)))
+    assert change.startswith("the content of model.bin was ")
+    verdict, _ = compare_weights([before], [now])
+    assert verdict.same is False
 
 
 async def test_a_manifest_has_the_weights_and_the_machine(file):

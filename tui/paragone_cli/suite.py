@@ -17,7 +17,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, batches, results, suite_file
 from paragone_workbench.experiments import suite as suites
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.files.exporting import write_suite
+from paragone_workbench.files.exporting import chosen_lane, open_lanes, write_suite
 from paragone_workbench.paths import check_target
 from paragone_workbench.store import Experiment, Store
 
@@ -182,17 +182,25 @@ def suite_new(args: Arguments) -> int:
     path = args.file
     number = command_line.saved.conversation_id(args.source)
     with command_line.saved.opened_store() as store:
-        prompts, with_images = write_suite(store.load(number), path, replaces=args.force)
+        lanes = open_lanes(store.load(number), Registry().find)
+        lane, head = chosen_lane(lanes, args.lane, number)
+        prompts, with_images = write_suite(head, path, number, replaces=args.force)
     if with_images:
         output.warn(f"{counted(with_images, 'prompt')} with images left out: a suite has no images.")
+    if args.lane is None and len(lanes) > 1:
+        others = ", ".join(name for name in lanes if name != lane)
+        output.note(
+            f"The prompts and the answers before them are those of the lane {lane}. --lane chooses another: {others}."
+        )
     sentence = f"{path} has {counted(prompts, 'prompt')}; `paragone suite run {path}` asks them."
-    output.put_result({"file": str(path), "prompts": prompts}, sentence, as_json=args.json)
+    output.put_result({"file": str(path), "prompts": prompts, "lane": lane}, sentence, as_json=args.json)
     return 0
 
 
 def suite_run(args: Arguments) -> int:
     if args.junit is not None:
         check_target(args.junit, args.file, *([] if args.config is None else [args.config]), replaces=True)
+        results.check_junit(args.junit)
     context = CommandContext(args)
     with closing(assertions.load_assertions()) as catalog:
         request = suite_request(args, context, catalog, args.schedule or suites.SCHEDULE)
@@ -207,9 +215,9 @@ async def _run(
 ) -> int:
     cluster = None
     if args.on is not None:
-        from paragone_workbench.experiments.ray_engine import plan  # Ray takes a second to import
+        from paragone_workbench.experiments.ray_engine import joined_cluster  # Ray takes a second to import
 
-        cluster = await plan(args.on, request, registry)
+        cluster = await joined_cluster(args.on, request, registry)
         output.note(cluster.sentence)
     async with command_line.saved.opened_history() as history:
         experiment, resumed = await suites.find_or_create(history, request, registry)

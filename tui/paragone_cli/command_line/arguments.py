@@ -37,6 +37,7 @@ class Arguments:
     conversation: str
     conversations: Sequence[str]
     ctx: int | None
+    all_pairs: bool
     cuda: str | None
     depth: Sequence[int]
     engine: str
@@ -55,6 +56,7 @@ class Arguments:
     json: bool
     junit: Path | None
     kv: str | None
+    lane: str | None
     limit: int
     logprobs: int | None
     margin: float

@@ -29,6 +29,9 @@ from paragone_workbench.text import is_date
 _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,9})")
 """A `custom_id`: the experiment's id, engine, prompt and repetition. It has at most 64 characters."""
 
+_VERSION = re.compile(r"(-latest|-\d{4}-?\d{2}-?\d{2}|-\d{4})$")
+"""The end of a model's name that services add to an alias, or replace: gpt-4o answers as gpt-4o-2024-08-06."""
+
 _SAME = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop", "max_tokens"}
 """Options that have the same name in the body of a request."""
 
@@ -190,7 +193,12 @@ def _run(data: paragone.Json, custom_id: str, engine: BatchEngine, cell: suite.C
     reason = json_values.text_at(choice, "finish_reason")
     seed = suite.seed_option(cell, engine.definition, engine.backend)
     request = paragone.RunRequest(messages=cell.prompt.messages, sampling={**engine.sampling, **seed})
-    loaded = paragone.LoadedModel(name=json_values.text_at(body, "model") or engine.definition.model)
+    wanted = engine.definition.model
+    named = json_values.text_at(body, "model") or wanted
+    if _VERSION.sub("", named) != _VERSION.sub("", wanted):
+        raise paragone.InputError(
+            f"The answer is of the model {texts.quoted(named)}, and {texts.quoted(wanted)} was asked."
+        )
     refused = (f"A batch has no field for {name}, so it was left out." for name in engine.left_out)
     cautions = [paragone.Caution(code="option-refused", sentence=sentence) for sentence in refused]
     if reason == "content_filter":
@@ -214,7 +222,9 @@ def _run(data: paragone.Json, custom_id: str, engine: BatchEngine, cell: suite.C
         thinking=thinking,
         cautions=tuple(cautions),
         metrics=metrics,
-        manifest=manifest(engine.definition, engine.backend, loaded, request, schedule="batch"),
+        manifest=manifest(
+            engine.definition, engine.backend, paragone.LoadedModel(name=named), request, schedule="batch"
+        ),
     )
 
 

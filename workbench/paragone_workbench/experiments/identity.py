@@ -145,6 +145,7 @@ def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity
     for file in weights:
         name = PurePath(file.path).name
         known[f"digest of {name}"] = file.sha256
+        known[f"content of {name}"] = file.sample
         if file.modified_ns is not None:
             known[f"size of {name}"] = f"{file.size} bytes"
             known[f"{_CHANGED}{name}"] = str(file.modified_ns)
@@ -215,8 +216,12 @@ def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
         if file.modified_ns is not None and (
             loaded == path or loaded.parts[-len(path.parts) :] == path.parts
         ):
-            return dataclasses.replace(file, sha256=None)
-    return WeightsFile.of(path) if accessible(path) else None
+            break
+    else:
+        if not accessible(path):
+            return None
+        file = WeightsFile.of(path)
+    return dataclasses.replace(file, sha256=None, sample=None)
 
 
 def measured_identity(

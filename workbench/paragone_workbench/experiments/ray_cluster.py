@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from paragone import Backend, InputError, MemoryEstimate, ParagoneError, network, texts, threads
+from paragone import Backend, InputError, MemoryEstimate, ParagoneError, WeightsFile, network, texts, threads
 from paragone_workbench.engines import definitions, questions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, suite, suite_engine
@@ -51,33 +51,20 @@ def cluster_address(text: str) -> str:
     return text
 
 
-def check_reachable(address: str) -> None:
-    """Raise InputError if nothing accepts a connection at HOST:PORT. Blocks."""
-    host, port = network.host_and_port(address)
-    network.GUARD.name([address], "the cluster")
-    try:
-        socket.create_connection((host, port), timeout=_ANSWER_S).close()
-    except OSError as error:
-        raise InputError(
-            f"There is no cluster at {address}: {error.strerror or error}.",
-            hint="`ray status` on a node says which address its cluster has; `ray start --head` begins one.",
-        ) from error
+Content: TypeAlias = tuple[int, str]
+"""The size of a file, or of all files of a folder, in bytes, and a digest of samples of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """What a suite needs to know about a node: the files' sizes in bytes, or None for a file that the node cannot read,
+    """What a suite needs to know about a node: the files, or None for a file that the node cannot read,
     and by engine the memory that it would take, if its backend can estimate that, or why it cannot be opened.
     """
 
     paragone: str
-    files: dict[str, int | None] = field(default_factory=dict)
+    files: dict[str, Content | None] = field(default_factory=dict)
     estimates: dict[str, MemoryEstimate | None] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
-
-
-def own_version() -> str:
-    return version("paragone")
 
 
 def report(
@@ -85,7 +72,7 @@ def report(
 ) -> NodeReport:
     """Return the report of this machine: paragone, the files, and the memory that the engines would take. Blocks."""
     network.GUARD.is_offline = network.GUARD.is_offline or offline
-    found = NodeReport(paragone=own_version(), files={path: size_of(path) for path in files})
+    found = NodeReport(paragone=version("paragone"), files={path: content_of(path) for path in files})
     if None not in found.files.values():
         asyncio.run(_estimate(engines, found))
     return found
@@ -104,15 +91,15 @@ async def _estimate(engines: Sequence[definitions.EngineDefinition], found: Node
             found.problems[engine.name] = error.sentence
 
 
-def size_of(path: str) -> int | None:
-    """Return the size of a file, or of all files of a folder, in bytes; None if the path cannot be read."""
+def content_of(path: str) -> Content | None:
+    """Return the content of a file, or of all files of a folder; None if the path cannot be read."""
     file = Path(path)
     try:
-        if file.is_dir():
-            return sum(part.stat().st_size for part in file.iterdir() if part.is_file())
-        return file.stat().st_size
+        parts = sorted(part for part in file.iterdir() if part.is_file()) if file.is_dir() else [file]
+        found = [WeightsFile.of(part) for part in parts]
     except OSError:
         return None
+    return sum(part.size or 0 for part in found), " ".join(part.sample or "" for part in found)
 
 
 def placed(engine: definitions.EngineDefinition) -> definitions.EngineDefinition:
@@ -148,29 +135,25 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The node, cores, GPUs and bytes of memory that one process reserves to open an engine."""
+    """The node, cores, GPUs and bytes of memory that one process reserves to open an engine, whose definition names the
+    model by a path on the nodes. The process has `at_once` runs at a time, so that its engine never waits for the next."""
 
     node: Node
+    definition: definitions.EngineDefinition
+    at_once: int = 2
     cpus: float
     gpus: float = 0.0
     memory: int = 0
 
-    @property
-    def cores(self) -> int:
-        return max(1, math.floor(self.cpus))
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedEngine:
-    """An engine and its places. `definition` names the model by a path on the nodes."""
-
-    definition: definitions.EngineDefinition
-    places: Sequence[Place]
-    at_once: int = 2
-    """Number of runs that a process has at a time, so that its engine never waits for the next run."""
-
-
-def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> Sequence[Place]:
+def places_on(
+    node: Node,
+    definition: definitions.EngineDefinition,
+    estimate: MemoryEstimate | None,
+    *,
+    engines: int,
+    at_once: int = 2,
+) -> Sequence[Place]:
     """Return the places of an engine on a node, when `engines` engines share the cluster at the same time.
 
     An engine that computes on the CPU has one place with an equal share of the CPUs: several copies of the engine would
@@ -185,7 +168,7 @@ def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> S
     if not on_gpus:
         # Ray accepts a fraction only for less than one CPU
         cpus = float(math.floor(node.cpus / engines)) or node.cpus / engines
-        return [Place(node=node, cpus=cpus, memory=memory)]
+        return [Place(node=node, definition=definition, at_once=at_once, cpus=cpus, memory=memory)]
     if len(on_gpus) > 1:
         gpus, count = float(len(on_gpus)), int(node.gpus // len(on_gpus))
     else:
@@ -197,7 +180,8 @@ def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> S
     if memory:
         count = min(count, node.memory // memory)
     cpus = min(1.0, node.cpus / max(1, count))
-    return [Place(node=node, cpus=cpus, gpus=gpus, memory=memory)] * count
+    place = Place(node=node, definition=definition, at_once=at_once, cpus=cpus, gpus=gpus, memory=memory)
+    return [place] * count
 
 
 T = TypeVar("T")
@@ -291,10 +275,10 @@ class NodeProcess:
         }
         self._actor = ray.remote(EngineActor).options(**options).remote()
 
-    async def begin(self, definition: definitions.EngineDefinition) -> Sentences | None:
+    async def begin(self) -> Sentences | None:
         """See `EngineActor.begin`. Waits until the cluster has room for the process."""
-        is_offline = network.GUARD.is_offline
-        return await self._call(self._actor.begin.remote(definition, self.place.cores, offline=is_offline))
+        cores, is_offline = max(1, math.floor(self.place.cpus)), network.GUARD.is_offline
+        return await self._call(self._actor.begin.remote(self.place.definition, cores, offline=is_offline))
 
     async def execute(self, spec: RunSpec, prompt: suite.SuitePrompt | None) -> ActorReply:
         return await self._call(self._actor.execute.remote(spec, prompt))
@@ -314,6 +298,10 @@ class NodeProcess:
 
 class Cluster:
     def __init__(self, ray: Any) -> None:
+        self.engines: Mapping[int, Sequence[Place]] = {}
+        """The places of engines, by index in the request. The others are servers, which are asked from this machine."""
+        self.judges: Mapping[str, Sequence[Place]] = {}
+        """The places of judges, by name."""
         self._ray = ray
 
     @classmethod
@@ -327,6 +315,19 @@ class Cluster:
                 f"The cluster {text} did not answer within {CONNECT_S:.0f} seconds.",
                 hint="Another program may listen at this address: `ray status` on a node says which one its cluster has.",
             ) from error
+
+    @property
+    def sentence(self) -> str:
+        placed = {
+            places[0].definition.name: places for places in (*self.engines.values(), *self.judges.values())
+        }
+        if not placed:
+            return "All engines are servers, which are asked from here."
+        nodes = {name: len({place.node.id for place in places}) for name, places in placed.items()}
+        listed = [
+            f"{name}: {len(placed[name])} on {texts.counted(count, 'node')}" for name, count in nodes.items()
+        ]
+        return f"Places on the cluster: {', '.join(listed)}."
 
     def nodes(self) -> Sequence[Node]:
         found = [
@@ -378,7 +379,14 @@ class Cluster:
 def _joined(address: str) -> Cluster:
     ray = _ray()
     if address != "auto":
-        check_reachable(address)
+        network.GUARD.name([address], "the cluster")
+        try:
+            socket.create_connection(network.host_and_port(address), timeout=_ANSWER_S).close()
+        except OSError as error:
+            raise InputError(
+                f"There is no cluster at {address}: {error.strerror or error}.",
+                hint="`ray status` on a node says which address its cluster has; `ray start --head` begins one.",
+            ) from error
     try:
         # No runtime environment is sent: each node imports its own installation of paragone.
         ray.init(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 
 from paragone import InputError, ParagoneError
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry, placement_of
 from paragone_workbench.experiments import ray_cluster, suite, suite_engine
-from paragone_workbench.experiments.ray_cluster import Place, PlacedEngine
+from paragone_workbench.experiments.ray_cluster import Place
 from paragone_workbench.experiments.suite_engine import WorkingEngine
 from paragone_workbench.runs.run import RunSpec
 
@@ -29,15 +29,15 @@ class ClusterEngine(WorkingEngine):
     def __init__(
         self,
         cluster: ray_cluster.Cluster,
-        placed: PlacedEngine,
+        places: Sequence[Place],
         recorded: EngineDefinition,
         notify: Callable[[str], object],
     ) -> None:
         """`recorded` is the definition in the history. For `notify`, see `SuiteRunner`."""
         super().__init__(recorded)
-        self.width = placed.at_once * len(placed.places)
+        self.width = sum(place.at_once for place in places)
         self._cluster = cluster
-        self._placed = placed
+        self._places = places
         self._notify = notify
         self._processes: list[ray_cluster.NodeProcess] = []
         self._openings: set[asyncio.Task[None]] = set()
@@ -66,7 +66,7 @@ class ClusterEngine(WorkingEngine):
         is lost, another process gets the run."""
         if not (self._is_begun or self._stopped):
             self._is_begun = True
-            for place in self._placed.places:
+            for place in self._places:
                 self._start(place)
         while not self._stopped and self.given_up is None:
             process = await self._free.get()
@@ -86,7 +86,8 @@ class ClusterEngine(WorkingEngine):
                 self._losses = 0
                 self._free.put_nowait(process)
                 result, checks = executed
-                return dataclasses.replace(result, definition=self.definition), checks
+                manifest = {**result.manifest, "node": process.place.node.name}
+                return dataclasses.replace(result, definition=self.definition, manifest=manifest), checks
             if why is None:
                 return None
             self._leave(process, _error_at(process.place, why))
@@ -116,7 +117,7 @@ class ClusterEngine(WorkingEngine):
 
     async def _open(self, process: ray_cluster.NodeProcess) -> None:
         try:
-            why = await process.begin(self._placed.definition)
+            why = await process.begin()
         except ray_cluster.ProcessLost as lost:
             self._lose(process, lost)
             return
@@ -124,7 +125,7 @@ class ClusterEngine(WorkingEngine):
             self._leave(process, _error_at(process.place, why))
             return
         process.is_open = True
-        for _ in range(self._placed.at_once):
+        for _ in range(process.place.at_once):
             self._free.put_nowait(process)
         self._notify("")
 
@@ -179,24 +180,26 @@ _SHOWN = 10
 """Largest number of problems that the message lists."""
 
 
-def check_nodes(reports: Mapping[str, ray_cluster.NodeReport], sizes: Mapping[str, int | None]) -> None:
-    """Raise InputError if a node lacks something. `sizes` are the sizes of files here: digests would take minutes."""
+def check_nodes(
+    reports: Mapping[str, ray_cluster.NodeReport], here: Mapping[str, ray_cluster.Content | None]
+) -> None:
+    """Raise InputError if a node lacks something. `here` are the files of this machine."""
     problems: list[str] = []
-    known = dict(sizes)
+    known = dict(here)
     for node, found in reports.items():
-        if found.paragone != ray_cluster.own_version():
-            problems.append(
-                f"The node {node} has paragone {found.paragone}, and this machine {ray_cluster.own_version()}."
-            )
-        for path, size in found.files.items():
-            if size is None:
+        if found.paragone != (own := version("paragone")):
+            problems.append(f"The node {node} has paragone {found.paragone}, and this machine {own}.")
+        for path, content in found.files.items():
+            if content is None:
                 problems.append(f"The node {node} lacks the file {path}.")
-            elif known.get(path) is None:
-                known[path] = size
-            elif size != known[path]:
-                problems.append(
-                    f"The file {path} has {size:,} bytes on the node {node}, and {known[path]:,} elsewhere."
+            elif content != (other := known.get(path) or content):
+                sizes = f"{content[0]:,} bytes on the node {node}, and {other[0]:,} elsewhere"
+                is_same = content[0] == other[0]
+                differs = (
+                    f"other content on the node {node} than elsewhere, in the same size" if is_same else sizes
                 )
+                problems.append(f"The file {path} has {differs}.")
+            known[path] = known.get(path) or content
         problems += [
             f"{engine} cannot be opened on the node {node}: {sentence}"
             for engine, sentence in found.problems.items()
@@ -209,31 +212,8 @@ def check_nodes(reports: Mapping[str, ray_cluster.NodeReport], sizes: Mapping[st
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterPlan:
-    """Where engines, by index in the request, and judges, by name, are opened."""
-
-    cluster: ray_cluster.Cluster
-    engines: Mapping[int, PlacedEngine]
-    judges: Mapping[str, PlacedEngine]
-
-    @property
-    def sentence(self) -> str:
-        placed = {one.definition.name: one.places for one in (*self.engines.values(), *self.judges.values())}
-        if not placed:
-            return "All engines are servers, which are asked from here."
-        nodes = {name: len({place.node.id for place in places}) for name, places in placed.items()}
-        listed = [f"{name}: {len(placed[name])} on {counted(count, 'node')}" for name, count in nodes.items()]
-        return f"Places on the cluster: {', '.join(listed)}."
-
-    def open(
-        self, placed: PlacedEngine, recorded: EngineDefinition, notify: Callable[[str], object]
-    ) -> ClusterEngine:
-        return ClusterEngine(self.cluster, placed, recorded, notify)
-
-
-async def plan(text: str, request: suite.SuiteRequest, registry: Registry) -> ClusterPlan:
-    """Return the plan for a request on the cluster that `--on` names. Raises InputError if the cluster cannot run the suite."""
+async def joined_cluster(text: str, request: suite.SuiteRequest, registry: Registry) -> ray_cluster.Cluster:
+    """Join the cluster that `--on` names, and find places there. Raises InputError if it cannot run the suite."""
     if request.schedule not in ("swap", "parallel"):
         raise InputError(
             f"On a cluster, engines cannot be scheduled {request.schedule!r}: their runs are executed on different machines.",
@@ -241,15 +221,14 @@ async def plan(text: str, request: suite.SuiteRequest, registry: Registry) -> Cl
         )
     cluster = await ray_cluster.Cluster.join(text)
     try:
-        return await _planned(cluster, request, registry)
+        await _find_places(cluster, request, registry)
     except BaseException:
         await cluster.leave()
         raise
+    return cluster
 
 
-async def _planned(
-    cluster: ray_cluster.Cluster, request: suite.SuiteRequest, registry: Registry
-) -> ClusterPlan:
+async def _find_places(cluster: ray_cluster.Cluster, request: suite.SuiteRequest, registry: Registry) -> None:
     def is_local(engine: EngineDefinition) -> bool:
         return registry.get(engine.backend).capabilities.local
 
@@ -258,7 +237,7 @@ async def _planned(
     }
     judges = {name: ray_cluster.placed(judge) for name, judge in request.judges.items() if is_local(judge)}
     if not engines and not judges:
-        return ClusterPlan(cluster, {}, {})
+        return
     nodes = [node for node in cluster.nodes() if node.cpus]
     if not nodes:
         raise InputError(
@@ -268,33 +247,27 @@ async def _planned(
     named = {name: dataclasses.replace(judge, name=f"The judge {name}") for name, judge in judges.items()}
     asked = [*engines.values(), *named.values()]
     files = {
-        path: ray_cluster.size_of(path)
+        path: ray_cluster.content_of(path)
         for one in asked
         for path in ray_cluster.files_of(one, registry.get(one.backend))
     }
     reports = await cluster.reports(nodes, asked, list(files))
     check_nodes({node.name: reports[node.id] for node in nodes}, files)
 
-    def put(engine: EngineDefinition, name: str, engines_at_once: int) -> PlacedEngine:
-        """Return an engine with its places. The reports have it under `name`."""
-        places = [
-            place
-            for node in nodes
-            for place in ray_cluster.places_on(
-                node, reports[node.id].estimates.get(name), engines=engines_at_once
-            )
-        ]
+    def places_of(engine: EngineDefinition, name: str, engines_at_once: int) -> Sequence[Place]:
+        """Return the places of an engine, which the reports have under `name`."""
+        runs = max(2, placement_of(engine, registry.get(engine.backend)).sharing)
+        places: list[Place] = []
+        for node in nodes:
+            estimate = reports[node.id].estimates.get(name)
+            places += ray_cluster.places_on(node, engine, estimate, engines=engines_at_once, at_once=runs)
         if not places:
             raise InputError(
                 f"{name} fits on no node of the cluster.",
                 hint="`paragone fit` says how much memory it takes, and `ray status` what the nodes have.",
             )
-        sharing = placement_of(engine, registry.get(engine.backend)).sharing
-        return PlacedEngine(definition=engine, places=places, at_once=max(2, sharing))
+        return places
 
     at_once = len(engines) if request.schedule == "parallel" else 1
-    return ClusterPlan(
-        cluster,
-        {index: put(engine, engine.name, at_once) for index, engine in engines.items()},
-        {name: put(judge, named[name].name, len(judges)) for name, judge in judges.items()},
-    )
+    cluster.engines = {index: places_of(engine, engine.name, at_once) for index, engine in engines.items()}
+    cluster.judges = {name: places_of(it, named[name].name, len(judges)) for name, it in judges.items()}

@@ -174,6 +174,7 @@ def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
         return
     yield from _change("rendered prompt", before.settings.prompt, now.settings.prompt, effect=_PROMPT)
     yield from _change("threads", before.settings.threads, now.settings.threads)
+    yield from _change("model in the answer", before.settings.answered_by, now.settings.answered_by)
     recorded, present = before.settings.sampling or {}, now.settings.sampling or {}
     idle = without_effect(recorded) & without_effect(present)
     if "seed" not in idle:
@@ -220,6 +221,8 @@ def _described(file: WeightsFile) -> str:
 def _differ(one: WeightsFile, other: WeightsFile) -> bool:
     if one.sha256 is not None and other.sha256 is not None:
         return one.sha256 != other.sha256
+    if one.sample is not None and other.sample is not None and one.sample != other.sample:
+        return True
     return one.size is not None and other.size is not None and one.size != other.size
 
 

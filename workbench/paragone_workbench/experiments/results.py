@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, cast
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
-from paragone import Json
+from paragone import InputError, Json
 from paragone.assertions import Answer
-from paragone.texts import shortened
+from paragone.files import open_regular_file
+from paragone.texts import counted, shortened
 from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import suite
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.identity import engine_identity, identity_digest
-from paragone_workbench.paths import replacing
+from paragone_workbench.paths import accessible, replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 from paragone_workbench.store.experiments import Digests
@@ -142,6 +143,16 @@ def known_text(taken: int, total: int) -> str:
     return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
 
 
+def cut_note(engine: str, cut: int, answers: int) -> str:
+    """Return how many answers of an engine a length limit ended, for suites, decisions and reports; empty for none."""
+    if not cut:
+        return ""
+    return (
+        f"{engine}: {cut:,} of {counted(answers, 'answer')} {'was' if cut == 1 else 'were'} cut at the length limit. "
+        "`--set max_tokens=N` sets a longer one."
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
     """The totals of an engine's finished runs, in 16 bytes a run, which the medians need.
@@ -157,6 +168,8 @@ class EngineTotals:
     asserted: int = 0
     passed: int = 0
     undecided: int = 0
+    cut: int = 0
+    """Number of answers that a length limit ended."""
     not_passed: int = 0
     """Number of runs with an assertion that failed."""
     errors: int = 0
@@ -171,6 +184,7 @@ class EngineTotals:
     def add(self, run: ExperimentRun) -> None:
         self.runs += 1
         self.failed += run.result.state == "failed"
+        self.cut += run.result.is_cut
         self.asserted += len(run.checks)
         self.passed += sum(check.passed is True for check in run.checks)
         self.undecided += sum(check.passed is None for check in run.checks)
@@ -208,7 +222,7 @@ class EngineTotals:
         return self.runs == self.total and not self.failed and self.passed == self.asserted
 
     def to_json(self) -> dict[str, Json]:
-        names = ("engine", "total", "runs", "failed", "asserted", "passed", "undecided", "mean_tokens")
+        names = ("engine", "total", "runs", "failed", "cut", "asserted", "passed", "undecided", "mean_tokens")
         return {
             **{name: getattr(self, name) for name in names},
             "median_ttft_s": self.median("ttft_s"),
@@ -234,8 +248,23 @@ async def engine_totals(
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot contain, in any notation."""
 
+_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<!-- paragone suite run -->\n'
+"""The beginning of a file of results, by which a later command recognizes that it may replace the file."""
+
 _TITLE = 80
 """Largest number of characters of a prompt in the name of a test case."""
+
+
+def check_junit(path: Path) -> None:
+    """Raise InputError if there is a file that `write_junit` has not written."""
+    if not accessible(path):
+        return
+    with open_regular_file(path) as file:
+        if file.read(len(_HEAD)) != _HEAD.encode():
+            raise InputError(
+                f"{path} exists already, and is no file of results that `paragone suite run` wrote.",
+                hint="Name another file for --junit.",
+            )
 
 
 async def write_junit(
@@ -251,7 +280,7 @@ async def write_junit(
     """
     with replacing(path) as file:
         xml = XMLGenerator(cast("TextIOBase", file), "utf-8", short_empty_elements=True)
-        xml.startDocument()
+        file.write(_HEAD)
         with _element(xml, "testsuites", {"name": experiment.name}):
             for index, engine in enumerate(totals):
                 counts = {"tests": engine.runs, "failures": engine.not_passed, "errors": engine.errors}

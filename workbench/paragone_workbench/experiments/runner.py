@@ -23,8 +23,7 @@ from paragone_workbench.store.errors import HistoryLocked
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
-    from paragone_workbench.experiments.ray_cluster import PlacedEngine
-    from paragone_workbench.experiments.ray_engine import ClusterPlan
+    from paragone_workbench.experiments.ray_cluster import Cluster, Place
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.store import Experiment, ExperimentRun, History, Store
     from paragone_workbench.store.experiments import AssertionResult
@@ -55,8 +54,8 @@ class SuiteRunner:
     notify: Callable[[str], object] = lambda remark: None
     """Called often, with an empty text when an engine or a run has progressed, and with a sentence about what does not
     keep the runs from being finished, such as the loss of a node."""
-    cluster: ClusterPlan | None = None
-    """Where engines are open on a cluster. Servers are asked from this machine, which has their keys."""
+    cluster: Cluster | None = None
+    """A cluster on which engines are open. Servers are asked from this machine, which has their keys."""
     failure: ParagoneError | None = None
     """Why the suite ended early: the history could not be read or written."""
     taken: int = 0
@@ -122,7 +121,7 @@ class SuiteRunner:
     async def close(self) -> None:
         await self._close_engines()
         if self.cluster is not None:
-            await self.cluster.cluster.leave()
+            await self.cluster.leave()
 
     async def _close_engines(self) -> None:
         await asyncio.gather(self._pool.close(), *(engine.close() for engine in self._opened))
@@ -181,10 +180,12 @@ class SuiteRunner:
             there = [index for index in engines if index in placed]
             tasks.create_task(self._drain_all(there, is_parallel=is_parallel))
 
-    def _open(self, definition: EngineDefinition, placed: PlacedEngine | None) -> WorkingEngine:
+    def _open(self, definition: EngineDefinition, places: Sequence[Place] | None) -> WorkingEngine:
         engine: WorkingEngine
-        if self.cluster is not None and placed is not None:
-            engine = self.cluster.open(placed, self.registry.public(definition), self.notify)
+        if self.cluster is not None and places is not None:
+            from paragone_workbench.experiments.ray_engine import ClusterEngine  # few suites need it
+
+            engine = ClusterEngine(self.cluster, places, self.registry.public(definition), self.notify)
         else:
             engine = SuiteEngine(self._pool, definition, self.catalog, self._progressed)
         self._opened.append(engine)
@@ -255,9 +256,14 @@ class SuiteRunner:
         seed = suite.seed_option(cell, definition, self.registry.find(definition.backend))
         spec = RunSpec(messages=cell.prompt.messages, sampling=seed, cold=True)
         executed = await self._engine(index).execute(spec, cell.prompt)
-        if executed is not None and await self._is_the_same(index, executed[0]):
-            await self.save(cell, *executed)
-            self._progressed()
+        if executed is None:
+            return
+        result, checks = executed
+        if changes := await self._changes(index, result):
+            sentence = f"it is not what it was in the earlier runs of e{self.experiment.number}: {', '.join(changes)}."
+            result, checks = self._engine(index).refuse(result, sentence), ()
+        await self.save(cell, result, checks)
+        self._progressed()
 
     async def save(self, cell: suite.Cell, result: RunResult, checks: Sequence[AssertionResult]) -> None:
         """Save a run and count it. Raises StoreError."""
@@ -289,25 +295,16 @@ class SuiteRunner:
                 self._is_waiting = False
                 return
 
-    async def _is_the_same(self, index: int, result: RunResult) -> bool:
-        """Return whether the same model answered as in the engine's earlier runs; if not, give the engine up."""
-        if result.loaded is None:
-            return True
+    async def _changes(self, index: int, result: RunResult) -> Sequence[str]:
+        """Return how the model that answered differs from the one of the engine's earlier runs."""
+        if result.loaded is None or result.error:
+            return ()
         now = identity.identity_of(
             result.loaded, await identity.known_weights(self.history, result.loaded.weights)
         )
         if self.cluster is not None:
             now = identity.without_times(now)
-        found = identity.changes(self._identities.setdefault(index, now), now)
-        if found:
-            self._engine(index).give_up(
-                InputError(
-                    f"{self.request.engines[index].name} is not what it was in the earlier runs of e{self.experiment.number}: "
-                    f"{', '.join(found)}. No run of this engine was added.",
-                    hint="Begin a new experiment with --fresh, or restore the engine as it was.",
-                )
-            )
-        return not found
+        return identity.changes(self._identities.setdefault(index, now), now)
 
     # The judges
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from paragone import EngineCrashed, ParagoneError
+from paragone import EngineCrashed, InputError, ParagoneError
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
@@ -57,6 +58,15 @@ class WorkingEngine(ABC):
     def give_up(self, error: ParagoneError) -> None:
         """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""
         self.given_up = self.given_up or error
+
+    def refuse(self, result: RunResult, sentence: str) -> RunResult:
+        """Give the engine up because another model answered. Return the answer as a failed run."""
+        error = InputError(
+            f"Another model answered as {self.definition.name}: {sentence}",
+            hint="Restore the engine and repeat the command with --retry-failed, or begin a new experiment with --fresh.",
+        )
+        self.give_up(error)
+        return dataclasses.replace(result, state="failed", finish=None, error=error.sentence, hint=error.hint)
 
     @abstractmethod
     async def stop(self) -> None:
@@ -166,9 +176,13 @@ class SuiteEngine(WorkingEngine):
                 self._free.append(handle)
         if run.state not in ("done", "failed") or (run.meter is None and self.given_up is not None):
             return None
-        if prompt is None or run.result.error:
-            return run.result, ()
-        return run.result, await evaluate(prompt, answer_of(run.result), self._catalog)
+        result = run.result
+        for caution in result.cautions:
+            if caution.code == "server-changed":
+                result = self.refuse(result, caution.sentence)
+        if prompt is None or result.error:
+            return result, ()
+        return result, await evaluate(prompt, answer_of(result), self._catalog)
 
     async def _is_ready(self, handle: EngineTask) -> bool:
         """Open the engine, unless the schedule opens engines in the turns of runs. Returns whether the engine can be asked."""

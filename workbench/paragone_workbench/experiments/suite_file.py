@@ -163,6 +163,12 @@ def csv_records(path: Path, text: str) -> Iterator[Record]:
                 yield line, partial(_values, header, row)
 
 
+_CHECK = re.compile(
+    r"__.*|assert(s|ion|ions)?[-_\d]*|checks?|expect(s|ed)?([-_\d].*)?|ideal|metrics?|rubric", re.IGNORECASE
+)
+"""Names of columns that check answers in other programs, such as promptfoo's `__expected` and `__metric`."""
+
+
 def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
     names = [name.strip() for name in row]
     if "prompt" not in names and "messages" not in names:
@@ -176,6 +182,13 @@ def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
             f"{path}:{line}: {f'{times} columns are named {name!r}' if times > 1 else 'A column has no name'}.",
             hint="Give each column a name of its own.",
         )
+    for name in names:
+        if name not in KEYS and _CHECK.fullmatch(name):
+            raise InputError(
+                f"{path}:{line}: The column {name!r} looks like a check of answers, and would check nothing.",
+                hint="Name the column of expected answers 'expected'. Other checks are JSON in a column 'assertions', such "
+                'as [{"type": "contains", "value": "Paris"}]; see docs/suites.md. Rename a column that only is a variable.',
+            )
     return names
 
 

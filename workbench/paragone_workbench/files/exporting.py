@@ -2,16 +2,18 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from paragone import InputError, Json, Message
 from paragone.texts import counted, size_text
-from paragone_workbench.engines.definitions import BackendLookup
+from paragone_workbench.engines.definitions import BackendLookup, suggest
+from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.paths import check_target, replacing
 from paragone_workbench.reporting.file import ReportFormat, find_subject, format_of, write
 from paragone_workbench.runs.context import messages_for, path_to
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiments import Experiment
 from paragone_workbench.store.records import SavedConversation
@@ -89,17 +91,32 @@ def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iter
         yield from report_pieces(report, "md", time.time())
 
 
-def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False) -> tuple[int, int]:
-    """Write the prompts on the path of the first open lane as lines of JSON, with the messages before each, and return
-    how many were written, and how many left out because of images. Raises InputError if there is none or the file may
-    not be replaced, and ParagoneError."""
+def open_lanes(saved: SavedConversation, find: BackendLookup) -> dict[str, Run]:
+    """Return the last run of each lane that is not closed, by the name of the lane, the first lane first."""
+    names = names_of(saved.lanes, find)
+    return {names[it.id]: it.head for it in saved.lanes if not it.closed and it.head is not None}
+
+
+def chosen_lane(lanes: Mapping[str, Run], name: str | None, number: int) -> tuple[str, Run]:
+    """Return the lane of this name, or the first one. Raises InputError."""
+    if not lanes:
+        raise InputError(f"Conversation c{number} has no open lane with a prompt.")
+    name = next(iter(lanes)) if name is None else name
+    if name not in lanes:
+        raise InputError(f"Conversation c{number} has no open lane {name!r}.", hint=suggest(name, lanes))
+    return name, lanes[name]
+
+
+def write_suite(head: Run, path: Path, number: int, *, replaces: bool = False) -> tuple[int, int]:
+    """Write the prompts on the path of a lane as lines of JSON, with the messages before each, and return how many were
+    written, and how many left out because of images. Raises InputError if there is none or the file may not be
+    replaced, and ParagoneError."""
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")
     check_target(path, replaces=replaces)
-    heads = [lane.head for lane in saved.lanes if not lane.closed and lane.head is not None]
     written = with_images = 0
     with replacing(path) as file:
-        for run in path_to(heads[0] if heads else None):
+        for run in path_to(head):
             if run.prompt is None or not run.prompt.text.strip():
                 continue
             messages = messages_for(run.prompt, run.continues)
@@ -110,8 +127,8 @@ def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False)
             written += 1
         if not written:
             raise InputError(
-                f"Conversation c{saved.conversation.number} has no prompt for a suite.",
-                hint="A suite is made of the prompts of the first open lane that come without images.",
+                f"Conversation c{number} has no prompt for a suite.",
+                hint="A suite is made of the prompts of a lane that come without images.",
             )
     return written, with_images
 

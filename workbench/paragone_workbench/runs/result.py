@@ -201,6 +201,10 @@ class RunResult:
         return str(ParagoneError(self.error, hint=self.hint)) if self.error else ""
 
     @property
+    def is_cut(self) -> bool:
+        return self.state == "done" and self.finish == "length"
+
+    @property
     def cut(self) -> str:
         """A sentence that names the limit at which the answer was cut; empty for an answer that was not cut."""
         if self.finish != "length":

@@ -372,8 +372,8 @@ class Experiments:
         return {index: tuple(counts) for index, *counts in rows}
 
     def last_loaded(self, number: int, engine: int) -> ExperimentRun | None:
-        """Return the engine's last run whose manifest describes the loaded model; None without such a run."""
-        which = "engine_index = ? AND json_type(iif(json_valid(data), data, '{}'), '$.loaded') = 'object'"
+        """Return the engine's last run that did not fail and whose manifest describes the loaded model; None without one."""
+        which = "engine_index = ? AND state = 'done' AND json_type(iif(json_valid(data), data, '{}'), '$.loaded') = 'object'"
         return next(self._runs(which, number, engine, limit=1, order=_LAST_FIRST), None)
 
     def judges(self, number: int) -> tuple[str, ...]:

@@ -133,8 +133,9 @@ class Recorder:
         self._begin()
         return await waiting
 
-    async def close(self) -> None:
-        """Save what is left, for about 5 s at most; of runs in progress, the text so far. `on_problem` gets each loss."""
+    async def close(self, *, waits: bool = True) -> None:
+        """Save what is left, for about 5 s at most, or not at all unless it `waits`; of runs in progress, the text so
+        far. `on_problem` gets each loss."""
         if self._closing.is_set():
             return
         for outbox in self._outboxes.values():
@@ -146,7 +147,7 @@ class Recorder:
         self._urgent.set()
         self._last_try = asyncio.get_running_loop().time() + CLOSE_S
         try:
-            if self._saving is not None:
+            if self._saving is not None and waits:
                 await asyncio.wait([self._saving], timeout=CLOSE_S + LAST_TRY_S)
         finally:
             for outbox in self._outboxes.values():
