@@ -324,7 +324,7 @@ async def test_an_engine_that_crashes_is_opened_again(client):
 
 
 async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, client, until):
-    app = application(engines, "sesame")
+    app = application(engines, "sesame", ServeSettings())
     slow = engines.find("slow")
     for stream in (True, False):
         first = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
