@@ -23,7 +23,7 @@ TOKENS = 200
 PAIRS = 9
 LEAST = 0.95
 MOST_MS = 20
-_KEY = "bench"
+_KEY = "bench-" * 4
 
 
 def serve() -> list[Row]:

@@ -179,14 +179,30 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def harmless_plugins(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the program remembers of the plugins among the test doubles once it has imported them."""
+    from paragone.discovery import discover
+
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        discover()
+    return (cache / "paragone" / "plugins").read_text()
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harmless_plugins: str) -> Path:
     """Set HOME and the XDG folders to the test's own folder, and return it."""
-    for name in ("CONFIG", "DATA", "CACHE", "STATE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    folders = {name: tmp_path / name.lower() for name in ("CONFIG", "DATA", "STATE")}
+    folders["CACHE"] = tmp_path.with_name(f"{tmp_path.name}-cache")
+    for name, folder in folders.items():
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(folder))
     for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    (folders["CACHE"] / "paragone").mkdir(parents=True, exist_ok=True)
+    (folders["CACHE"] / "paragone" / "plugins").write_text(harmless_plugins)
     return tmp_path
 
 
@@ -232,7 +248,7 @@ def smollm2(whole_smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def smaller_smollm2(smollm2: Path) -> Path:
     """The same model at Q4_0."""
     path = smollm2.with_name(smollm2.name.replace("Q4_1", "Q4_0"))
-    command = [sys.executable, "-m", "paragone_llama_cpp.requantize", str(smollm2), str(path), "Q4_0"]
+    command = [sys.executable, "-m", "paragone_llama_cpp.demo", str(smollm2), str(path), "Q4_0"]
     subprocess.run(command, check=True, capture_output=True)
     return path
 

@@ -19,6 +19,7 @@ class _ExLlamaBackend(worker.NativeBackend):
     capabilities = Capabilities(
         logprobs=True,
         plain_text=True,
+        token_ids=True,
         tokenize=True,
         score=True,
         distributions=True,

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any, ClassVar
 
@@ -118,6 +118,8 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
                 "prompt slice": f"up to {model.largest_chunk} tokens",
             },
             weights=weights,
+            bos=files.bos or None,
+            eos=files.eos or None,
         )
 
     def _cautions(
@@ -150,11 +152,12 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
     ) -> Iterator[paragone.Event]:
         """Answer a prompt. The first event has the settings in force."""
         sampling = shared_options.with_seed(sampling, request.drawn_seed)
-        prompt = self._prompts.make(request.messages, sampling, text=request.text)
+        self._check(request.ids)
+        prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
         yield paragone.RunSettings(
             seed=sampling.seed,
             sampling=as_values(sampling),
-            prompt=prompt.text,
+            prompt=prompt.text or None,
             prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
         )
         with self._failures():
@@ -237,13 +240,21 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
         yield from engine_events.answer_end(reason, usage, full=full, started=started, first=first, last=last)
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
+        if request.ids:
+            self._check(request.ids)
+            return paragone.TokenizedText(text=self._model.written(request.ids), ids=request.ids)
         return self._prompts.tokenized(request, build(self.sampling, request.sampling, owner=self.title))
 
     def score(
         self, request: paragone.ScoreRequest, cancelled: paragone.Cancelled
     ) -> Iterator[paragone.Event]:
-        tokens, start = self._prompts.to_score(request.messages, request.text)
         model = self._model
+        if request.ids:
+            self._check(request.ids)
+            self._prompts.check_length(request.ids)
+            tokens, start = list(request.ids), 0
+        else:
+            tokens, start = self._prompts.to_score(request.messages, request.text)
 
         def batches() -> engine_events.Batches[open_model.Logits]:
             yield 0, ()
@@ -292,6 +303,11 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
         cls, request: paragone.OpenRequest, options: exllama_options.ExLlamaLoadOptions
     ) -> paragone.MemoryEstimate:
         return loading.estimate(loading.check_request(request, options, cls.formats, cls.title))
+
+    def _check(self, ids: Sequence[int]) -> None:
+        size = self._model.vocab_size
+        if (wrong := next((token for token in ids if not 0 <= token < size), None)) is not None:
+            raise paragone.InputError(f"There is no token {wrong}: the vocabulary has {size:,}.")
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:

@@ -30,8 +30,17 @@ class Request:
     draft: model_folder.ModelFolder | None
     lora: Path | None
     options: exllama_options.ExLlamaLoadOptions
-    context: int
+    context: int = 0
     """Size of the cache in tokens."""
+
+    @property
+    def models(self) -> list[tuple[model_folder.ModelFolder, exllama_options.ExllamaCacheType]]:
+        """The models with the types of their caches, in the order in which the libraries load them."""
+        drafts = [self.draft] if self.draft is not None else []
+        return [*((draft, _DRAFT_CACHE) for draft in drafts), (self.model, self.options.cache_type)]
+
+
+_DRAFT_CACHE: exllama_options.ExllamaCacheType = "fp16"
 
 
 def check_request(
@@ -64,7 +73,8 @@ def check_request(
         raise paragone.InputError(
             f"There is no LoRA adapter in {options.lora}.", hint="Name a folder with an adapter_config.json."
         )
-    return Request(folder, draft, lora, options, choose_context(folder, draft, options))
+    wanted = Request(folder, draft, lora, options)
+    return replace(wanted, context=_choose_context(wanted))
 
 
 def weights_of(request: Request) -> tuple[paragone.WeightsFile, ...]:
@@ -129,7 +139,7 @@ def _out_of_vram(request: Request, free: Sequence[int]) -> paragone.EngineError:
     """Return the error for a model that did not fit. `free`: the free bytes of each GPU before loading."""
     model, draft = request.model, request.draft
     cache = cache_bytes(model, request.options.cache_type, request.context)
-    drafts = draft.size + cache_bytes(draft, "fp16", request.context) if draft else 0
+    drafts = draft.size + cache_bytes(draft, _DRAFT_CACHE, request.context) if draft else 0
     parts = [
         f"{size_text(model.size)} for its weights",
         f"{size_text(cache)} for a KV cache of {request.context:,} tokens",
@@ -169,30 +179,27 @@ _EMBEDDINGS = frozenset({"embed_tokens", "wte"})
 def estimate(request: Request) -> paragone.MemoryEstimate:
     """Return an estimate of the memory of each device.
 
-    - Weights: the sizes of the tensors in the safetensors headers. 32-bit tensors count as 16-bit tensors,
-      because the libraries convert them. The embeddings are in CPU memory; a model without a separate
-      `lm_head` has a copy of the embeddings in GPU memory. All tensors of the folder count, including tensors
-      that the libraries do not load, such as a vision tower's.
-    - KV cache: layers × KV heads × head dimension × 2 × bits of the cache type, for the whole context. This
-      formula overestimates layers with a sliding window, linear attention or latent attention in ExLlamaV3.
-    - Compute: see `_buffers`. A LoRA adapter, the CUDA context of each GPU (some hundred
-      MB) and fragmentation are not included.
-    - GPUs: filled one after the other, layer by layer. The libraries fill GPUs in this way too, but
-      reserve some memory. The last GPU gets all layers that do not fit. Without a driver, one GPU of unknown
-      size is assumed.
+    - Weights: all tensors in the safetensors headers, even those that the libraries do not load, such as a vision
+      tower's. 32-bit tensors are converted to 16 bits. The embeddings are in CPU memory; a model without a separate
+      `lm_head` has a copy of them in GPU memory.
+    - KV cache: of the whole context. Sliding windows, linear and latent attention in ExLlamaV3 take less.
+    - Compute: see `_buffers`. A LoRA adapter, the CUDA context of each GPU (some hundred MB) and fragmentation are
+      not included.
+    - GPUs: filled one after the other, layer by layer, as in the libraries, which reserve some memory. The last GPU
+      gets all layers that do not fit. Without a driver, one GPU of unknown size is assumed.
     """
     options, context = request.options, request.context
-    models: list[tuple[model_folder.ModelFolder, exllama_options.ExllamaCacheType]] = [
-        (request.model, options.cache_type)
-    ]
-    if request.draft is not None:
-        models.insert(0, (request.draft, "fp16"))  # the libraries load the draft model first
-    buffers = [_buffers(folder, options, context) for folder, _ in models]
+    buffers = [_buffers(folder, options, context) for folder, _ in request.models]
     # ExLlamaV2 keeps buffers for each model; ExLlamaV3 frees its buffers after each module.
     compute = sum(buffers) if isinstance(options, exllama_options.ExLlamaV2LoadOptions) else max(buffers)
-    sizes = [_parts(folder, kind, context) for folder, kind in models]
+    sizes = [_parts(folder, kind, context) for folder, kind in request.models]
     embeddings, parts = sum(size for size, _ in sizes), [part for _, parts in sizes for part in parts]
-    found = [*_filled(_gpus(options.gpu_split, compute), parts)]
+    none = paragone.DeviceMemory(device="GPU", weights=0, kv_cache=0, compute=compute)
+    gpus = [
+        (room, replace(none, device=gpu.name, free=gpu.free if gpu.total else None, total=gpu.total or None))
+        for room, gpu in _gpus(options.gpu_split)
+    ]
+    found = [*_filled(gpus or [(None, none)], parts)]
     if embeddings:
         found.append(paragone.DeviceMemory(device="CPU", weights=embeddings, kv_cache=0, compute=0))
     layers, count = request.model.layers, 0
@@ -238,23 +245,15 @@ def _parts(
     return embeddings, [*parts, paragone.ModelPart(weights=rest + shared, shared=shared)]
 
 
-def _gpus(split: Sequence[float], compute: int) -> list[tuple[int | None, paragone.DeviceMemory]]:
-    """Return the GPUs that may be used, each with the bytes of its memory that the model may use; None if unknown.
-
-    If no GPU is known, returns one GPU of unknown size.
-    """
+def _gpus(split: Sequence[float]) -> list[tuple[int | None, probe.NvidiaGpu]]:
+    """Return the GPUs that may be used, each after the bytes of its memory that may be used; None if unknown."""
     gpus = probe.visible_gpus()
-    unknown = paragone.DeviceMemory(device="GPU", weights=0, kv_cache=0, compute=compute)
-    found: list[tuple[int | None, paragone.DeviceMemory]] = []
-    for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
-        # The driver reports no memory for a GPU that shares the machine's memory.
-        room = free = gpu.free if gpu.total else None
-        if split:
-            limit = int(split[at] * 2**30)
-            room = limit if free is None else min(free, limit)
-        device = replace(unknown, device=gpu.name, free=free, total=gpu.total or None)
-        found.append((room, device))
-    return found or [(None, unknown)]
+    if not split:
+        return [(gpu.free if gpu.total else None, gpu) for gpu in gpus]
+    limits = [int(limit * 2**30) for limit in split]
+    return [
+        (min(gpu.free, limit) if gpu.total else limit, gpu) for gpu, limit in zip(gpus, limits, strict=False)
+    ]
 
 
 def _filled(
@@ -293,29 +292,22 @@ def cache_bytes(
     return int(folder.cache_numbers * _BITS[cache_type] / 8 * tokens)
 
 
-def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
+def free_vram(split: Sequence[float]) -> tuple[int, ...]:
     """Return the free bytes of each GPU that may be used; empty if the driver does not report free memory."""
-    gpus = probe.visible_gpus()
-    if not all(gpu.total for gpu in gpus):
-        return ()
-    limits = [int(limit * 2**30) for limit in split] or [gpu.free for gpu in gpus]
-    return tuple(min(gpu.free, limit) for gpu, limit in zip(gpus, limits, strict=False))
+    gpus = _gpus(split)
+    return tuple(room or 0 for room, _ in gpus) if all(gpu.total for _, gpu in gpus) else ()
 
 
-def choose_context(
-    model: model_folder.ModelFolder,
-    draft: model_folder.ModelFolder | None,
-    options: exllama_options.ExLlamaLoadOptions,
-) -> int:
+def _choose_context(request: Request) -> int:
     """Return the size of the cache in tokens, a multiple of PAGE."""
-    trained = model.context or _UNKNOWN
-    if options.max_seq_len is not None:
-        return _round_up(options.max_seq_len)
-    free = free_vram(options.gpu_split)
-    each = cache_bytes(model, options.cache_type, 1) + (cache_bytes(draft, "fp16", 1) if draft else 0)
+    trained = request.model.context or _UNKNOWN
+    if request.options.max_seq_len is not None:
+        return _round_up(request.options.max_seq_len)
+    free = free_vram(request.options.gpu_split)
+    each = sum(cache_bytes(folder, kind, 1) for folder, kind in request.models)
     if not free or not each:
         return _round_up(min(trained, _UNKNOWN))
-    left = sum(free) - RESERVED * len(free) - model.size - (draft.size if draft else 0)
+    left = sum(free) - RESERVED * len(free) - sum(folder.size for folder, _ in request.models)
     fitting = left // each // exllama_options.PAGE * exllama_options.PAGE
     return min(_round_up(trained), max(fitting, _round_up(min(trained, _SHORTEST))))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -144,7 +144,11 @@ class ExLlamaModel(ABC):
 
     def text(self, token: int) -> str:
         """Return the text of a single token, or the name of a special token. Incomplete characters become `�`."""
-        return self._written(token).decode("utf-8", "replace")
+        return self.written((token,))
+
+    def written(self, tokens: Iterable[int]) -> str:
+        """Return the text of tokens, with the names of special tokens. Incomplete characters become `�`."""
+        return b"".join(map(self._written, tokens)).decode("utf-8", "replace")
 
     def log_probability(
         self, logits: Logits, token: int, top: int

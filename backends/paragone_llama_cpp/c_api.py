@@ -26,72 +26,84 @@ class TensorBufferOverride(ctypes.Structure):
     _fields_: ClassVar = [("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p)]
 
 
+_Fields: TypeAlias = tuple[tuple[str, Any, float | None], ...]
+"""The fields of a structure of parameters: name, type and llama.cpp's default; None for a null pointer."""
+
+_MODEL: Final[_Fields] = (
+    ("devices", ctypes.c_void_p, None),
+    ("tensor_buft_overrides", ctypes.POINTER(TensorBufferOverride), None),
+    ("n_gpu_layers", ctypes.c_int32, -1),
+    ("split_mode", ctypes.c_int, 1),
+    ("load_mode", ctypes.c_int, -1),
+    ("lazy_mode", ctypes.c_int, 1),
+    ("main_gpu", ctypes.c_int32, 0),
+    ("tensor_split", ctypes.POINTER(ctypes.c_float), None),
+    ("progress_callback", ProgressCallback, None),
+    ("progress_callback_user_data", ctypes.c_void_p, None),
+    ("kv_overrides", ctypes.c_void_p, None),
+    ("vocab_only", ctypes.c_bool, False),
+    ("check_tensors", ctypes.c_bool, False),
+    ("use_extra_bufts", ctypes.c_bool, True),
+    ("no_host", ctypes.c_bool, False),
+    ("no_alloc", ctypes.c_bool, False),
+    ("load_mtp", ctypes.c_bool, False),
+)
+
+
 class ModelParams(ctypes.Structure):
-    _fields_: ClassVar = [
-        ("devices", ctypes.c_void_p),
-        ("tensor_buft_overrides", ctypes.POINTER(TensorBufferOverride)),
-        ("n_gpu_layers", ctypes.c_int32),
-        ("split_mode", ctypes.c_int),
-        ("load_mode", ctypes.c_int),
-        ("lazy_mode", ctypes.c_int),
-        ("main_gpu", ctypes.c_int32),
-        ("tensor_split", ctypes.POINTER(ctypes.c_float)),
-        ("progress_callback", ProgressCallback),
-        ("progress_callback_user_data", ctypes.c_void_p),
-        ("kv_overrides", ctypes.c_void_p),
-        ("vocab_only", ctypes.c_bool),
-        ("check_tensors", ctypes.c_bool),
-        ("use_extra_bufts", ctypes.c_bool),
-        ("no_host", ctypes.c_bool),
-        ("no_alloc", ctypes.c_bool),
-        ("load_mtp", ctypes.c_bool),
-    ]
+    _fields_: ClassVar = [field[:2] for field in _MODEL]
+
+
+_CONTEXT: Final[_Fields] = (
+    ("n_ctx", ctypes.c_uint32, 512),
+    ("n_batch", ctypes.c_uint32, 2048),
+    ("n_ubatch", ctypes.c_uint32, 512),
+    ("n_seq_max", ctypes.c_uint32, 1),
+    ("n_rs_seq", ctypes.c_uint32, 0),
+    ("n_outputs_max", ctypes.c_uint32, 0),
+    ("n_outputs_max_per_seq", ctypes.c_uint32, 1),
+    ("n_threads", ctypes.c_int32, 4),
+    ("n_threads_batch", ctypes.c_int32, 4),
+    ("ctx_type", ctypes.c_int, 0),
+    ("rope_scaling_type", ctypes.c_int, -1),
+    ("pooling_type", ctypes.c_int, -1),
+    ("attention_type", ctypes.c_int, -1),
+    ("flash_attn_type", ctypes.c_int, -1),
+    ("rope_freq_base", ctypes.c_float, 0.0),
+    ("rope_freq_scale", ctypes.c_float, 0.0),
+    ("yarn_ext_factor", ctypes.c_float, -1.0),
+    ("yarn_attn_factor", ctypes.c_float, -1.0),
+    ("yarn_beta_fast", ctypes.c_float, -1.0),
+    ("yarn_beta_slow", ctypes.c_float, -1.0),
+    ("yarn_orig_ctx", ctypes.c_uint32, 0),
+    ("defrag_thold", ctypes.c_float, -1.0),
+    ("cb_eval", ctypes.c_void_p, None),
+    ("cb_eval_user_data", ctypes.c_void_p, None),
+    ("type_k", ctypes.c_int, 1),
+    ("type_v", ctypes.c_int, 1),
+    ("abort_callback", AbortCallback, None),
+    ("abort_callback_data", ctypes.c_void_p, None),
+    ("embeddings", ctypes.c_bool, False),
+    ("offload_kqv", ctypes.c_bool, True),
+    ("no_perf", ctypes.c_bool, True),
+    ("op_offload", ctypes.c_bool, True),
+    ("swa_full", ctypes.c_bool, True),
+    ("kv_unified", ctypes.c_bool, False),
+    ("samplers", ctypes.c_void_p, None),
+    ("n_samplers", ctypes.c_size_t, 0),
+    ("ctx_other", ctypes.c_void_p, None),
+)
 
 
 class ContextParams(ctypes.Structure):
-    _fields_: ClassVar = [
-        ("n_ctx", ctypes.c_uint32),
-        ("n_batch", ctypes.c_uint32),
-        ("n_ubatch", ctypes.c_uint32),
-        ("n_seq_max", ctypes.c_uint32),
-        ("n_rs_seq", ctypes.c_uint32),
-        ("n_outputs_max", ctypes.c_uint32),
-        ("n_outputs_max_per_seq", ctypes.c_uint32),
-        ("n_threads", ctypes.c_int32),
-        ("n_threads_batch", ctypes.c_int32),
-        ("ctx_type", ctypes.c_int),
-        ("rope_scaling_type", ctypes.c_int),
-        ("pooling_type", ctypes.c_int),
-        ("attention_type", ctypes.c_int),
-        ("flash_attn_type", ctypes.c_int),
-        ("rope_freq_base", ctypes.c_float),
-        ("rope_freq_scale", ctypes.c_float),
-        ("yarn_ext_factor", ctypes.c_float),
-        ("yarn_attn_factor", ctypes.c_float),
-        ("yarn_beta_fast", ctypes.c_float),
-        ("yarn_beta_slow", ctypes.c_float),
-        ("yarn_orig_ctx", ctypes.c_uint32),
-        ("defrag_thold", ctypes.c_float),
-        ("cb_eval", ctypes.c_void_p),
-        ("cb_eval_user_data", ctypes.c_void_p),
-        ("type_k", ctypes.c_int),
-        ("type_v", ctypes.c_int),
-        ("abort_callback", AbortCallback),
-        ("abort_callback_data", ctypes.c_void_p),
-        ("embeddings", ctypes.c_bool),
-        ("offload_kqv", ctypes.c_bool),
-        ("no_perf", ctypes.c_bool),
-        ("op_offload", ctypes.c_bool),
-        ("swa_full", ctypes.c_bool),
-        ("kv_unified", ctypes.c_bool),
-        ("samplers", ctypes.c_void_p),
-        ("n_samplers", ctypes.c_size_t),
-        ("ctx_other", ctypes.c_void_p),
-    ]
+    _fields_: ClassVar = [field[:2] for field in _CONTEXT]
+
+
+_SAMPLER_CHAIN: Final[_Fields] = (("no_perf", ctypes.c_bool, True),)
 
 
 class SamplerChainParams(ctypes.Structure):
-    _fields_: ClassVar = [("no_perf", ctypes.c_bool)]
+    _fields_: ClassVar = [field[:2] for field in _SAMPLER_CHAIN]
 
 
 class Batch(ctypes.Structure):
@@ -281,7 +293,7 @@ def _c_type(hint: object) -> Any:
 
 
 lib: Final = Functions()
-"""The functions of the library that this process has loaded: see `c_api.loading`."""
+"""The functions of the library that this process has loaded: see `load_build`."""
 
 
 BuildName: TypeAlias = Literal["native", "prebuilt"]
@@ -317,22 +329,6 @@ def installed_builds() -> list[InstalledBuild]:
             found.append(InstalledBuild(name, distribution, file))
     return found
 
-
-_MODEL: Final = {
-    "n_gpu_layers": -1, "split_mode": 1, "load_mode": -1, "lazy_mode": 1, "main_gpu": 0,
-    "vocab_only": False, "check_tensors": False, "use_extra_bufts": True, "no_host": False, "no_alloc": False,
-    "load_mtp": False,
-}  # fmt: skip
-_CONTEXT: Final = {
-    "n_ctx": 512, "n_batch": 2048, "n_ubatch": 512, "n_seq_max": 1, "n_rs_seq": 0, "n_outputs_max": 0,
-    "n_outputs_max_per_seq": 1, "n_threads": 4, "n_threads_batch": 4, "ctx_type": 0, "rope_scaling_type": -1,
-    "pooling_type": -1, "attention_type": -1, "flash_attn_type": -1, "rope_freq_base": 0.0,
-    "rope_freq_scale": 0.0, "yarn_ext_factor": -1.0, "yarn_attn_factor": -1.0, "yarn_beta_fast": -1.0,
-    "yarn_beta_slow": -1.0, "yarn_orig_ctx": 0, "defrag_thold": -1.0, "type_k": 1, "type_v": 1,
-    "embeddings": False, "offload_kqv": True, "no_perf": True, "op_offload": True, "swa_full": True,
-    "kv_unified": False, "n_samplers": 0,
-}  # fmt: skip
-"""Default parameters of the declared structures. The pointers that are not named here are null."""
 
 _loaded: InstalledBuild | None = None
 
@@ -371,17 +367,16 @@ def load_build(name: BuildName | None = None) -> InstalledBuild:
 
 
 def _differences() -> Iterator[str]:
-    """Describe the library's default parameters that differ from `_MODEL` and `_CONTEXT`.
+    """Describe the library's default parameters that differ from those of the declared structures.
 
     If the library's structure has an additional field, the values after that field are read from wrong offsets.
     """
-    for what, params, expected in (
+    for what, params, fields in (
         ("model", lib.llama_model_default_params(), _MODEL),
         ("context", lib.llama_context_default_params(), _CONTEXT),
+        ("sampler chain", lib.llama_sampler_chain_default_params(), _SAMPLER_CHAIN),
     ):
-        for field in params._fields_:
-            value, usual = getattr(params, field[0]), expected.get(field[0])
+        for name, _, usual in fields:
+            value = getattr(params, name)
             if bool(value) if usual is None else value != usual:
-                yield f"has other default parameters of a {what} ({field[0]})"
-    if not lib.llama_sampler_chain_default_params().no_perf:
-        yield "has other default parameters of a sampler chain (no_perf)"
+                yield f"has other default parameters of a {what} ({name})"

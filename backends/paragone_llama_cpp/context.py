@@ -26,8 +26,8 @@ class Vocab:
         self.pointer = lib.llama_model_get_vocab(model)
         self.size: int = lib.llama_vocab_n_tokens(self.pointer)
         self.bos: int = lib.llama_vocab_bos(self.pointer)
-        self.marks: tuple[int, int] = (self.bos, lib.llama_vocab_eos(self.pointer))
-        """The token that begins a text and the token that ends a text; -1 for a token that the model lacks."""
+        self.eos: int = lib.llama_vocab_eos(self.pointer)
+        """The token that ends a text. Like `bos`, the token that begins a text, -1 if the model has none."""
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.pointer)
         self.adds_eos: bool = lib.llama_vocab_get_add_eos(self.pointer)
         self._pieces: dict[int, bytes] = {}

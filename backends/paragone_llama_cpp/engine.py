@@ -142,6 +142,8 @@ class LlamaCppEngine(
             cautions=tuple(cautions(model, context.size)),
             facts=facts_of(model),
             weights=weights,
+            bos=vocab.text(vocab.bos) or None,
+            eos=vocab.text(vocab.eos) or None,
         )
 
     def generate(
@@ -225,6 +227,11 @@ class LlamaCppEngine(
         yield from engine_events.answer_end(reason, usage, full=full, started=started, first=first, last=last)
 
     def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
+        if request.ids:
+            vocab = self._model.vocab
+            vocab.check(request.ids)
+            written = b"".join(map(vocab.written, request.ids))
+            return paragone.TokenizedText(text=written.decode("utf-8", "replace"), ids=request.ids)
         return self._prompts.tokenized(request, build(llama_cpp_options.LlamaCppSampling, request.sampling))
 
     def score(
@@ -291,7 +298,7 @@ class LlamaCppEngine(
     def embed(self, request: paragone.EmbedRequest, cancelled: paragone.Cancelled) -> paragone.Embeddings:
         for tokens in request.ids:
             self._model.vocab.check(tokens)
-        end = self._model.vocab.marks[1:] if self._model.vocab.adds_eos else ()
+        end = [self._model.vocab.eos] if self._model.vocab.adds_eos else []
         sequences = list(request.ids) or [(*self._prompts.tokenize(text), *end) for text in request.texts]
         for tokens in sequences:
             self._prompts.check_length(tokens)

@@ -5,7 +5,7 @@ because `llama_get_memory_breakdown` has no C interface. llama.cpp's `common/fit
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart, OpenRequest
@@ -27,7 +27,7 @@ def estimate(request: OpenRequest, options: llama_cpp_options.LlamaCppLoadOption
     """Return the memory that opening a model takes. Raises the same errors as opening the model."""
     model = models.open_model(request, options, lambda fraction: None, False, weights=False)
     places = _places(library.log_lines())
-    context, plan = _plan(model, model.options)
+    context, compute, kv_cache, kv_by_layer = _plan(model, model.options)
     tensors = {
         tensor.name: _bytes(tensor) for part in parts(model.path) for tensor in read_tensors(str(part))
     }
@@ -39,47 +39,63 @@ def estimate(request: OpenRequest, options: llama_cpp_options.LlamaCppLoadOption
         weights = weights_by_device(tensors, places, cpu_moe=options.n_cpu_moe)
     weights[_CPU] += lora
     layers: int = c_api.lib.llama_model_n_layer(model.pointer)
-    on_gpus = [size for device, size in plan.compute.items() if device != _CPU]
+    on_gpus = [size for device, size in compute.items() if device != _CPU]
     if not on_gpus:  # the CPU's buffers for the same computations approximate a GPU's
-        _, gpu_plan = _plan(model, models.with_defaults(options, on_gpu=True))
-        on_gpus = list(gpu_plan.compute.values())
+        _, on_cpu, _, _ = _plan(model, models.with_defaults(options, on_gpu=True))
+        on_gpus = list(on_cpu.values())
+    free = {device.name: (device.free, device.total) for device in library.devices()}
+    devices = []
+    for name in dict.fromkeys([_CPU, *weights, *kv_cache, *compute]):
+        left, total = free.get(name, (None, None))
+        device = DeviceMemory(
+            device=name,
+            weights=weights[name],
+            kv_cache=kv_cache[name],
+            compute=compute[name],
+            free=models.available() if name == _CPU else left,
+            total=total,
+        )
+        devices.append(device)
     found = MemoryEstimate(
         context=context,
-        devices=tuple(_devices(weights, plan)),
+        devices=tuple(devices),
         layers=layers,
         gpu_layers=sum(place != _CPU for at, place in places.items() if at < layers),
         trained_context=c_api.lib.llama_model_n_ctx_train(model.pointer),
         parameters=c_api.lib.llama_model_n_params(model.pointer),
-        layout=layout(tensors, plan.kv_by_layer, layers, extra=lora, compute=max(on_gpus, default=0)),
+        layout=layout(tensors, kv_by_layer, layers, extra=lora, compute=max(on_gpus, default=0)),
     )
     c_api.lib.llama_model_free(model.pointer)
     return found
 
 
-class Plan:
-    """The memory of a context by device, read from llama.cpp's log lines."""
-
-    def __init__(self, lines: Iterable[str], devices: Sequence[str]) -> None:
-        self.kv_cache: Counter[str] = Counter()
-        self.kv_by_layer: Counter[int] = Counter()
-        self.compute: Counter[str] = Counter()
-        layers: list[tuple[int, str]] = []
-        buffers: dict[str, int] = {}
-        for line in lines:
-            if layer := _LAYER.search(line):
-                layers.append((int(layer[1]), layer[2]))
-            elif cache := _CACHE.search(line):
-                size = float(cache[1]) * _MIB
-                for device, count in Counter(device for _, device in layers or [(0, _CPU)]).items():
-                    self.kv_cache[device] += round(size * count / max(1, len(layers)))
-                for at, _ in layers:
-                    self.kv_by_layer[at] += round(size / len(layers))
-                layers = []
-            elif buffer := _BUFFER.search(line):
-                # The last plan replaces earlier plans, which may have failed.
-                buffers[line.split(" buffer size")[0]] = round(float(buffer[2]) * _MIB)
-        for name, size in buffers.items():
-            self.compute[_owner(name.split()[-2], devices)] += size
+def read_plan(
+    lines: Iterable[str], devices: Sequence[str]
+) -> tuple[Counter[str], Counter[str], Counter[int]]:
+    """Return the bytes of a context from llama.cpp's log lines: compute buffers and KV cache by device, KV cache by layer."""
+    compute: Counter[str] = Counter()
+    kv_cache: Counter[str] = Counter()
+    kv_by_layer: Counter[int] = Counter()
+    layers: list[tuple[int, str]] = []
+    buffers: dict[str, int] = {}
+    for line in lines:
+        if layer := _LAYER.search(line):
+            layers.append((int(layer[1]), layer[2]))
+        elif cache := _CACHE.search(line):
+            size = float(cache[1]) * _MIB
+            for device, count in Counter(device for _, device in layers or [(0, _CPU)]).items():
+                kv_cache[device] += round(size * count / max(1, len(layers)))
+            for at, _ in layers:
+                kv_by_layer[at] += round(size / len(layers))
+            layers = []
+        elif buffer := _BUFFER.search(line):
+            # The last plan replaces earlier plans, which may have failed.
+            buffers[line.split(" buffer size")[0]] = round(float(buffer[2]) * _MIB)
+    for name, size in buffers.items():
+        # `CUDA0` is a device, and `RPC0[HOST:PORT]` is on `RPC0`; `CUDA_Host` and `CPU_REPACK` are main memory.
+        owner = name.split()[-2].partition("[")[0]
+        compute[owner if owner in devices else _CPU] += size
+    return compute, kv_cache, kv_by_layer
 
 
 def weights_by_device(
@@ -133,15 +149,17 @@ def layout(
     )
 
 
-def _plan(model: models.OpenModel, options: llama_cpp_options.LlamaCppLoadOptions) -> tuple[int, Plan]:
-    """Return the size in tokens of a context with these options, and the memory of this context."""
+def _plan(
+    model: models.OpenModel, options: llama_cpp_options.LlamaCppLoadOptions
+) -> tuple[int, Counter[str], Counter[str], Counter[int]]:
+    """Return the size in tokens of a context with these options, and the result of `read_plan` for it."""
     pointer, _ = models.make_context(
         model.pointer, options, n_ctx=model.n_ctx, threads=model.threads, owner=model.path.name
     )
-    plan = Plan(library.log_lines(), [device.name for device in library.devices()])
+    found = read_plan(library.log_lines(), [device.name for device in library.devices()])
     context: int = c_api.lib.llama_n_ctx(pointer)
     c_api.lib.llama_free(pointer)
-    return context, plan
+    return context, *found
 
 
 def _places(lines: Iterable[str]) -> dict[int, str]:
@@ -153,28 +171,3 @@ def _bytes(tensor: Tensor) -> int:
     for length in tensor.shape[1:]:
         row *= length
     return row
-
-
-def _owner(buffer: str, devices: Sequence[str]) -> str:
-    """Return the device of a buffer.
-
-    `CUDA0` is a device, and `RPC0[HOST:PORT]` is on `RPC0`; `CUDA_Host` and `CPU_REPACK` are main memory.
-    """
-    name = buffer.partition("[")[0]
-    return name if name in devices else _CPU
-
-
-def _devices(weights: Counter[str], plan: Plan) -> Iterable[DeviceMemory]:
-    free = defaultdict(lambda: (None, None)) | {
-        device.name: (device.free, device.total) for device in library.devices()
-    }
-    for name in dict.fromkeys([_CPU, *weights, *plan.kv_cache, *plan.compute]):
-        left, total = free[name]
-        yield DeviceMemory(
-            device=name,
-            weights=weights[name],
-            kv_cache=plan.kv_cache[name],
-            compute=plan.compute[name],
-            free=models.available() if name == _CPU else left,
-            total=total,
-        )

@@ -482,5 +482,5 @@ def _template(
         source = option_text(options.chat_template, "chat_template")
     if not source:
         return None
-    bos, eos = map(vocab.text, vocab.marks)
+    bos, eos = vocab.text(vocab.bos), vocab.text(vocab.eos)
     return chat_template.ChatTemplate(str(source), bos=bos, eos=eos, owner=owner)

@@ -203,6 +203,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self._hold = model.hold
         self._renew_alarm()
         self._wait: transport.Wait | None = None
+        self._named = self._fingerprint = ""
+        """What the present answer calls the model, and the fingerprint or build in it; empty if it names none."""
 
     @abstractmethod
     def _answer(self, request: paragone.RunRequest, sampling: S) -> AsyncGenerator[paragone.Event, None]:
@@ -275,6 +277,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         begun = waited = is_reported = False
         tries = 0
         until = self._now() + options.load_timeout
+        self._named = self._fingerprint = ""
         try:
             while True:
                 async with contextlib.aclosing(self._answer(request, sampling)) as events:
@@ -286,7 +289,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                                 raise faults.IncompleteAnswer
                             begun = begun or isinstance(event, paragone.Token)
                             if not (is_reported or isinstance(event, paragone.Caution | paragone.Queued)):
-                                settings = settings or self._settings(request, sampling)
+                                settings = settings or self._settings_in_answer(request, sampling)
                                 # An earlier request for the prompt would delay the first token: by 7 ms on
                                 # llama-server, by 60 ms on Ollama.
                                 if is_reported := ask_prompt is None or isinstance(event, paragone.Finish):
@@ -328,6 +331,10 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         finally:
             self._wait = None
 
+    def _settings_in_answer(self, request: paragone.RunRequest, sampling: S) -> paragone.RunSettings:
+        named = self._endpoint.quote(f"{self._named} {self._fingerprint}")
+        return dataclasses.replace(self._settings(request, sampling), answered_by=named or None)
+
     async def _with_prompt(
         self, settings: paragone.RunSettings, ask: answers.AskPrompt | None
     ) -> paragone.RunSettings:
@@ -342,8 +349,10 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self, request: paragone.RunRequest, sampling: S, finish: paragone.Finish, answer: str | None
     ) -> list[paragone.Caution]:
         """Return cautions at the end of an answer: earlier requests would delay the first token."""
-        now = await self._try(self._identify())
-        changed = caution_about(self._endpoint, self._identity, now or {})
+        now = await self._try(self._identify()) or {}
+        named = {"name for the model in answers": self._named} if self._named else {}
+        changed = caution_about(self._endpoint, self._identity, {**now, **named})
+        self._identity = {**named, **self._identity}
         if changed is not None:
             self._renew_alarm()  # the counts of another tokenizer are not comparable
             return [changed]

@@ -162,6 +162,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         async with contextlib.aclosing(api.answer_parts(self._http, body)) as chunks:
             async for chunk in chunks:
                 now = time.monotonic()
+                self._named = values.text_at(chunk, "model")
                 message = values.object_at(chunk, "message")
                 entries = () if request.logprobs is None else values.objects_at(chunk, "logprobs")
                 for token in answers.tokens_of(

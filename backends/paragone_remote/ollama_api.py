@@ -11,7 +11,7 @@ import paragone
 from paragone.json_values import JsonObject, count_at, object_at, objects_at, text_at
 from paragone.network import bracketed, is_loopback, spelled
 from paragone_remote import faults, transport
-from paragone_remote.options import DEFAULT_URL, plain, without_surrogates
+from paragone_remote.options import DEFAULT_URL, MOST_MODELS, plain, without_surrogates
 
 
 def find_model(models: Iterable[JsonObject], model: str) -> JsonObject | None:
@@ -64,7 +64,7 @@ async def listed(http: transport.EndpointClient, path: str = "/api/tags") -> lis
     reply = await ask(http, path)
     if not isinstance(reply.get("models"), list):
         raise faults.explain(transport.InvalidReply(_NOT_OLLAMA), http.endpoint)
-    return objects_at(reply, "models")
+    return objects_at(reply, "models")[:MOST_MODELS]
 
 
 async def running(http: transport.EndpointClient, model: str) -> JsonObject | None:

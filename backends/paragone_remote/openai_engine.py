@@ -18,7 +18,7 @@ from paragone_remote import answers, faults
 from paragone_remote import openai_requests as requests
 from paragone_remote import openai_servers as servers
 from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
-from paragone_remote.options import OpenAISampling, without_surrogates
+from paragone_remote.options import OpenAISampling, plain, without_surrogates
 from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
 
 _PATH = "/embeddings"
@@ -106,8 +106,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._renders = not raw and server.kind.is_llama_server
         self._has_slots = server.has_slots
         """Whether the server reports the state of its slots, and has not refused to report it."""
-        self._answered_as = ""
-        self._is_ollama = False
 
     async def _answer(
         self, request: paragone.RunRequest, sampling: OpenAISampling
@@ -187,7 +185,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return len(prompt.ids) or None
 
     async def _context(self) -> int | None:
-        if not self._is_ollama:
+        if self._fingerprint != servers.FINGERPRINT:
             return self.loaded.context
         return await servers.context_in_use(self._http, self._model)
 
@@ -211,7 +209,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def _identify(self) -> Identity:
         listed = await servers.find_models(self._http)
         server = await servers.identify_again(self._http, self._server)
-        return servers.identity_of(self._model, listed, server, answered_as=self._answered_as)
+        if server.kind.is_llama_server and self._fingerprint:
+            server = dataclasses.replace(server, version=plain(self._fingerprint))
+        return servers.identity_of(self._model, listed, server, answered_as=self._named)
 
     async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
@@ -317,6 +317,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             try:
                 async for chunk in chunks:
                     now = time.monotonic()
+                    self._named = text_at(chunk, "model") or self._named
+                    self._fingerprint = text_at(chunk, "system_fingerprint") or self._fingerprint
                     if (progress := requests.progress_in(chunk, now)) is not None:
                         yield progress
                     for token in state.take(chunk, now):
@@ -337,7 +339,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             yield paragone.Caution(code="no-logprobs", sentence=sentence)
         if state.reason == "content_filter":
             yield paragone.Caution(code="filtered", sentence="The server's filter ended the answer.")
-        self._answered_as, self._is_ollama = state.model, state.fingerprint == servers.FINGERPRINT
         reason: paragone.FinishReason = "length" if state.reason == "length" else "stop"
         yield paragone.Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 

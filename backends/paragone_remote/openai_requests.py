@@ -18,7 +18,7 @@ from paragone.options import describe
 from paragone.shared_options import thinking_choice
 from paragone_remote import answers
 from paragone_remote import openai_servers as servers
-from paragone_remote.faults import FAULTS, read_object
+from paragone_remote.faults import FAULTS, ReportedFailure, error_text, read_object
 from paragone_remote.options import OpenAISampling
 from paragone_remote.transport import Refusal
 
@@ -177,8 +177,6 @@ class StreamedAnswer:
     """Whether the answer is a completion, not a chat."""
     logprobs: int | None
     """Number of alternatives to each token; None for no log-probabilities."""
-    model: str = ""
-    fingerprint: str = ""
     began: bool = False
     scored: bool = False
     reason: str = ""
@@ -195,8 +193,6 @@ class StreamedAnswer:
         answer = values.text_at(choice, "text") if self.raw else values.text_at(delta, "content")
         # vLLM and SGLang have used both of these names; llama-server, TabbyAPI and DeepSeek use reasoning_content
         thinking = values.text_at(delta, "reasoning_content") or values.text_at(delta, "reasoning")
-        self.model = values.text_at(chunk, "model") or self.model
-        self.fingerprint = values.text_at(chunk, "system_fingerprint") or self.fingerprint
         self.began = self.began or bool(answer or thinking)
         self.reason = values.text_at(choice, "finish_reason") or self.reason
         self._count(chunk)
@@ -274,6 +270,8 @@ async def streamed(
                 if event.data.startswith("[DONE]"):
                     await _read_to_end(events)
                     return
+                if event.event == "error":
+                    raise ReportedFailure(error_text(event.data) or "it gives no reason")
                 yield read_object(event.data, invalid=_NOT_THE_PROTOCOL)
 
 

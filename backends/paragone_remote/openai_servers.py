@@ -287,7 +287,7 @@ async def find_models(http: transport.EndpointClient) -> tuple[ModelInfo, ...]:
     found = await faults.ask(http, f"{http.endpoint.base}/models", invalid=invalid)
     if not isinstance(found.get("data"), list):
         raise faults.explain(transport.InvalidReply(invalid), http.endpoint)
-    listed = values.objects_at(found, "data")
+    listed = values.objects_at(found, "data")[: options.MOST_MODELS]
     return tuple(_info(entry) for entry in listed if values.text_at(entry, "id").strip())
 
 
@@ -426,9 +426,14 @@ FINGERPRINT = "fp_ollama"
 """The `system_fingerprint` of Ollama's answers (openai/openai.go in its source)."""
 
 
+_SLOTS_S = 1.0
+"""Seconds to wait for the state of the slots, which a server that computes reports late."""
+
+
 async def read_slots(http: transport.EndpointClient) -> list[JsonObject]:
     """Return what a llama-server reports of its slots. Raises `FAULTS`, and ValueError or RecursionError for other replies."""
-    return values.objects_at(json.loads((await http.get(f"{http.endpoint.root}/slots")).text))
+    reply = await transport.Wait().within(_SLOTS_S, http.get(f"{http.endpoint.root}/slots"))
+    return values.objects_at(json.loads(reply.text))
 
 
 async def context_in_use(http: transport.EndpointClient, model: str) -> int | None:

@@ -321,8 +321,16 @@ def _absolute(path: str | None) -> str | None:
         raise InputError(f"The home folder in {path} is not known.") from error
 
 
+MOST_MODELS = 5_000
+"""Largest number of models that are read of a server's list."""
+
+_MOST_COMPARED = 1_000
+
+
 def other_models(wanted: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(wanted, names, n=1)
+    if len(names) >= MOST_MODELS:
+        return f"Only the first {MOST_MODELS:,} models of its list are read."
+    near = difflib.get_close_matches(wanted, names[:_MOST_COMPARED], n=1)
     return f"Did you mean {near[0]!r}?" if near else f"The server has: {', '.join(names[:20]) or 'none'}."
 
 

@@ -20,7 +20,7 @@ from bench.soak.numbered_server import request_of, tokens_in
 from bench.soak.plan import Shared
 from bench.soak.processes import Processes
 
-KEY = "soak"
+KEY = "soak-" * 4
 _PATIENCE_S = 120.0
 """Seconds that an answer may take: paragone gives up a frozen engine after 20 seconds, and the machine is busy."""
 _HEALTH_S = 30.0

@@ -7,8 +7,8 @@ The library's call returns only when its work is done, but an engine must yield 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Generator
+from typing import TypeAlias, TypeVar
 
 from paragone.engine import Cancelled
 
@@ -49,83 +49,50 @@ def stream(
         The return value of the call, as the generator's value (`result = yield from stream(…)`); None
         if the call was stopped and ended with an exception.
     """
-    items: _Items[T] = _Items(capacity, cancelled)
+    waiting: deque[T] = deque()
+    changed = threading.Condition()
+    ended = closed = False
     result: R | None = None
     failure: BaseException | None = None
 
+    def emit(item: T) -> bool:
+        with changed:
+            changed.wait_for(lambda: closed or len(waiting) < capacity)
+            if closed or ended:
+                return False
+            waiting.append(item)
+            changed.notify_all()
+        return not cancelled
+
     def run() -> None:
-        nonlocal result, failure
+        nonlocal ended, result, failure
         try:
-            result = call(items.emit)
+            result = call(emit)
         except BaseException as error:  # noqa: BLE001 (raised again in the consumer's thread)
             failure = error
-        finally:
-            items.end()
+        with changed:
+            ended = True
+            changed.notify_all()
 
     thread = threading.Thread(target=run, name="paragone-callbacks", daemon=True)
     thread.start()
     try:
-        yield from items.arriving()
+        while True:
+            with changed:
+                changed.wait_for(lambda: waiting or ended)
+                if not waiting:
+                    break
+                item = waiting.popleft()
+                changed.notify_all()
+            yield item
     finally:
-        items.close()
+        with changed:
+            closed = not ended
+            changed.notify_all()
         thread.join()
-        stopped = items.stopped
-        if stopped and isinstance(failure, Exception):
+        if (closed or cancelled) and isinstance(failure, Exception):
             _log.warning("A call ended with an error after the request to stop.", exc_info=failure)
             failure = None
     if failure is not None:
         raise failure
     return result
-
-
-class _Items(Generic[T]):
-    """The items that wait between the thread of the call and the consumer."""
-
-    def __init__(self, capacity: int, cancelled: Cancelled | None) -> None:
-        self._capacity = capacity
-        self._cancelled = cancelled
-        self._waiting: deque[T] = deque()
-        self._changed = threading.Condition()
-        self._ended = False
-        """Whether the call has ended."""
-        self._closed = False
-        """Whether the consumer closed the generator before the call ended."""
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the consumer or the user wants the call to stop."""
-        return self._closed or bool(self._cancelled)
-
-    def emit(self, item: T) -> bool:
-        """Add an item as soon as there is room. Return whether the call should continue."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._waiting) < self._capacity)
-            if self._closed or self._ended:
-                return False
-            self._waiting.append(item)
-            self._changed.notify_all()
-        return not self._cancelled
-
-    def arriving(self) -> Iterator[T]:
-        """Yield the items, the oldest first, until the call has ended and no item is left."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._ended)
-                if not self._waiting:
-                    return
-                item = self._waiting.popleft()
-                self._changed.notify_all()
-            yield item
-
-    def end(self) -> None:
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Accept no more items. Has no effect after the end of the call."""
-        with self._changed:
-            if not self._ended:
-                self._closed = True
-                self._waiting.clear()
-                self._changed.notify_all()

@@ -76,7 +76,8 @@ class PromptMaker:
             prompt = self.whole(request.messages, sampling.thinking)
             text, tokens = prompt.text, prompt.tokens
         else:
-            text, tokens = request.text, self.tokenize(request.text)
+            text = request.text
+            tokens = self.tokenize(text) if request.bos else self._tokenize(text)
         if request.count_only:
             return paragone.TokenizedText(text=None, ids=(), count=len(tokens))
         return paragone.TokenizedText(text=text, ids=tuple(tokens))
@@ -101,13 +102,7 @@ class PromptMaker:
     def check_length(self, tokens: Sequence[int]) -> None:
         """Raise ContextOverflow if the context is too small for the tokens of a text and its prompt, if it has a prompt."""
         if len(tokens) > self.context:
-            raise paragone.ContextOverflow(
-                f"The text, with its prompt if it has one, is {len(tokens):,} tokens long and the context of {self.owner} "
-                f"holds {self.context:,}.",
-                hint=f"Raise {self.option}.",
-                tokens=len(tokens),
-                context=self.context,
-            )
+            raise self._overflow("The text, with its prompt if it has one,", len(tokens), "", "")
 
     def check_distributions(self, request: paragone.DistributionsRequest, vocab_size: int) -> None:
         """Raise ContextOverflow if the sequence exceeds the context, InputError if the request is invalid otherwise."""
@@ -120,17 +115,21 @@ class PromptMaker:
                 f"A batch cannot have {request.batch} tokens.", hint="A batch has at least 1 token."
             )
         if (length := len(request.ids)) > self.context:
-            raise paragone.ContextOverflow(
-                f"The sequence is {length:,} tokens long and the context of {self.owner} holds {self.context:,}.",
-                hint=f"Raise {self.option}, or measure in shorter windows.",
-                tokens=length,
-                context=self.context,
-            )
+            raise self._overflow("The sequence", length, "", ", or measure in shorter windows")
         if beyond := [token for token in request.ids if not 0 <= token < vocab_size]:
             raise paragone.InputError(
                 f"The vocabulary of {self.owner} has {vocab_size:,} tokens: there is no token {beyond[0]}.",
                 hint="Tokenize the text with this model.",
             )
+
+    def _overflow(self, what: str, length: int, excess: str, also: str) -> paragone.ContextOverflow:
+        """Return the error for `what`. `also` is what the user can do besides raising the option."""
+        return paragone.ContextOverflow(
+            f"{what} is {length:,} tokens long and the context of {self.owner} holds {self.context:,}{excess}.",
+            hint=f"Raise {self.option}{also}.",
+            tokens=length,
+            context=self.context,
+        )
 
     def _rendered(self, messages: Sequence[paragone.Message], thinking: Thinking) -> tuple[str, Tags | None]:
         """Return the text of the prompt, and the tags of the thinking block that this text leaves open."""
@@ -154,17 +153,13 @@ class PromptMaker:
 
     def check(self, prompt: TokenizedPrompt) -> TokenizedPrompt:
         """Return the prompt if it leaves room for at least one token. Raises ContextOverflow."""
-        length, room = len(prompt.tokens), self.context
+        length = len(prompt.tokens)
         if not length:
             raise paragone.InputError("The prompt is empty.")
-        if length >= room:
-            raise paragone.ContextOverflow(
-                f"The prompt is {length:,} tokens long and the context of {self.owner} holds {room:,}: "
-                f"that is {length - room + 1:,} too many to leave room for an answer.",
-                hint=f"Raise {self.option}, shorten the conversation, or set overflow to drop_oldest.",
-                tokens=length,
-                context=room,
-            )
+        if length >= self.context:
+            excess = f": that is {length - self.context + 1:,} too many to leave room for an answer"
+            also = ", shorten the conversation, or set overflow to drop_oldest"
+            raise self._overflow("The prompt", length, excess, also)
         return prompt
 
     def _text(self, messages: Sequence[paragone.Message], thinking: Thinking) -> str:

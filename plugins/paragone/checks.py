@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast, get_args
+from typing import TypeVar, cast, get_args
 
 from paragone.errors import InterfaceViolation
 from paragone.events import Alternative, Channel, Event, Token
 from paragone.texts import quoted
 from paragone.wire import Json, Value, from_json, to_json
-
-if TYPE_CHECKING:
-    from paragone.requests import Embeddings
 
 MAX_TEXT = 2**20
 """Longest text in characters, such as a token or the name of a model."""
@@ -56,19 +53,6 @@ def check_event(event: object) -> Event:
     return check_value(cast("type[Event]", kind), event)
 
 
-def check_embeddings(embeddings: object, texts: int) -> Embeddings:
-    """Return the embeddings. Raises InterfaceViolation unless there is one vector for each text, all equally long."""
-    from paragone.requests import Embeddings  # imported here so that workers start faster
-
-    is_valid = type(embeddings) is Embeddings and _has_numbers(embeddings)
-    found = cast("Embeddings", embeddings) if is_valid else check_value(Embeddings, embeddings)
-    if len(found.vectors) != texts:
-        raise InterfaceViolation(f"there are {len(found.vectors):,} embeddings of {texts:,} texts")
-    if len({len(vector) for vector in found.vectors}) > 1 or not all(found.vectors):
-        raise InterfaceViolation("embeddings differ in length, or are empty")
-    return found
-
-
 def _is_valid(token: Token) -> bool:
     """Return whether a token is valid, in a tenth of the time of `check_value`."""
     return (
@@ -92,16 +76,6 @@ def _is_alternative(item: object) -> bool:
         and len(item.text) <= MAX_TEXT
         and _is_count(item.id)
         and _is_number(item.logprob)
-    )
-
-
-def _has_numbers(embeddings: Embeddings) -> bool:
-    """Return whether all vectors consist of numbers, faster than `check_value`, which converts the numbers to JSON."""
-    vectors = embeddings.vectors
-    return (
-        type(vectors) is tuple
-        and all(type(vector) is tuple and all(map(_is_number, vector)) for vector in vectors)
-        and _is_count(embeddings.prompt_tokens)
     )
 
 

@@ -1,17 +1,20 @@
 """Find the installed plugins and import their backends and assertions.
 
 Each plugin has its own plugin manager. A plugin that fails is reported by name and does not affect
-other plugins.
+other plugins. A process of its own loads the plugins of other packages first: one that ends the process is left out.
 """
 
+import contextlib
 import dataclasses
 import functools
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import pluggy
 
@@ -19,6 +22,7 @@ from paragone import errors, hooks, models, texts
 from paragone.assertions import AnyAssertion, Assertion
 from paragone.backend import API_VERSION, Backend
 from paragone.options import Options
+from paragone.worker.start import die_with_parent
 
 _LONGEST_NAME = 100
 """Longest name, and title, of a backend or an assertion, in characters."""
@@ -53,12 +57,7 @@ class Discovery:
     problems: tuple[PluginProblem, ...]
 
 
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-T = TypeVar("T", bound=_Named)
+T = TypeVar("T", Backend, AnyAssertion)
 
 
 def discover(only: str | None = None) -> Discovery:
@@ -73,18 +72,6 @@ def discover_assertions() -> Discovery:
     return Discovery(assertions=assertions, problems=problems)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plugin:
-    """An entry point, and the name of the distribution that it belongs to."""
-
-    point: EntryPoint
-    package: str
-
-    @property
-    def is_ours(self) -> bool:
-        return self.package == "paragone"
-
-
 def _discover(
     group: str, noun: str, check: Callable[[object], T], only: str | None = None
 ) -> tuple[dict[str, T], tuple[PluginProblem, ...]]:
@@ -95,31 +82,106 @@ def _discover(
     """
     name_of = functools.cache(_name_of)  # of the plugins of a package, one has its description parsed
     plugins = [
-        _Plugin(point, name_of(point.dist))
+        (name_of(point.dist), point)
         for point in _installed(tuple(map(_state, sys.path)))
         if point.group == group and only in (None, point.name)
     ]
-    plugins.sort(key=lambda plugin: (not plugin.is_ours, plugin.point.name))
+    plugins.sort(key=lambda plugin: (plugin[0] != "paragone", plugin[1].name))
     found: dict[str, T] = {}
-    own: frozenset[str] = frozenset()
+    own: set[str] = set()
     problems: list[PluginProblem] = []
-    for plugin in plugins:
-        if not plugin.is_ours and only in own:
-            break  # the name is taken
+    endings: dict[EntryPoint, str] | None = None
+    for package, point in plugins:
+        if package != "paragone":
+            if only in own:
+                break  # the name is taken
+            if endings is None:
+                endings = _endings([point for package, point in plugins if package != "paragone"])
         try:
-            for item in _load(plugin, noun, check):
-                if item.name in own and not plugin.is_ours:
+            if endings and point in endings:
+                raise errors.InterfaceViolation(endings[point])
+            for item in _load(point, noun, check):
+                if item.name in own and package != "paragone":
                     raise errors.InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
                 if item.name in found:
                     raise errors.InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
                 found[item.name] = item
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
-            problems.append(
-                PluginProblem(plugin=plugin.point.name, package=plugin.package, reason=_reason(error))
-            )
-        if plugin.is_ours:
-            own = frozenset(found)
+        except BaseException as error:  # noqa: BLE001 (third-party code, which may raise SystemExit too)
+            problems.append(PluginProblem(plugin=point.name, package=package, reason=_reason(error)))
+        if package == "paragone":
+            own = set(found)
     return found, tuple(problems)
+
+
+_PATIENCE = 60.0
+"""Seconds that plugins have to be imported in a process of their own."""
+_REMEMBERED = 200
+"""Largest number of imported plugins that are remembered, also of other environments and of earlier versions."""
+
+
+def _endings(points: list[EntryPoint]) -> dict[EntryPoint, str]:
+    """Return the plugins that end the process that imports them, or block it, and how.
+
+    A process of its own imports the plugins. A plugin that it has imported is remembered in the cache folder until the
+    packages beside the plugin change.
+    """
+    import platformdirs  # imported here because most users have no plugins of other packages
+
+    file = platformdirs.user_cache_path("paragone") / "plugins"
+    known: list[str] = []
+    with contextlib.suppress(OSError, ValueError):
+        known = file.read_text().splitlines()
+    folders = {point: str(point.dist.locate_file("")) if point.dist else "" for point in points}
+    lines = {point: f"{point} {_state(folder)}" for point, folder in folders.items()}
+    waiting = [point for point in points if lines[point] not in known]
+    endings: dict[EntryPoint, str] = {}
+    if not waiting:
+        return endings
+    while waiting:
+        count, ending = _imported(waiting)
+        known += (lines[point] for point in waiting[:count])
+        endings |= dict.fromkeys(waiting[count : count + 1], ending)
+        waiting = waiting[count + 1 :]
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(f"{file.name}.{os.getpid()}")
+        new.write_text("".join(f"{line}\n" for line in known[-_REMEMBERED:]))
+        new.replace(file)
+    return endings
+
+
+def _imported(points: list[EntryPoint]) -> tuple[int, str]:
+    """Import plugins in a new process. Return how many of them it has imported, and what the next one did to it."""
+    names = [part for point in points for part in (point.name, point.value, point.group)]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "paragone.discovery", str(os.getpid()), *names],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # without the terminal, whose settings the plugin could change
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired as error:
+        return len(error.stdout or b""), f"its import takes longer than {_PATIENCE:.0f} seconds"
+    return len(done.stdout), f"its import ends the process, with exit code {done.returncode}"
+
+
+def _import_each(parent: str, *names: str) -> None:
+    """Import the plugins of these entry points, each with name, value and group, and write a byte after each of them."""
+    die_with_parent(int(parent))
+    output = os.dup(1)
+    os.dup2(2, 1)  # for what plugins print
+    for name, value, group in zip(names[::3], names[1::3], names[2::3], strict=True):
+        point = EntryPoint(name, value, group)
+        with contextlib.suppress(BaseException):  # raised again, and reported, where the plugin is used
+            if group == hooks.ENTRY_POINTS:
+                _load(point, "backend", checked_backend)
+            else:
+                _load(point, "assertion", _checked_assertion)
+        os.write(output, b".")
+    os._exit(0)  # without waiting for threads of plugins
 
 
 @functools.lru_cache(maxsize=1)
@@ -146,11 +208,10 @@ def _state(folder: str) -> tuple[str, int, int]:
     return folder, found.st_ino, found.st_mtime_ns
 
 
-def _load(plugin: _Plugin, noun: str, check: Callable[[object], T]) -> list[T]:
-    name = plugin.point.name
+def _load(point: EntryPoint, noun: str, check: Callable[[object], T]) -> list[T]:
     manager = pluggy.PluginManager("paragone")
     manager.add_hookspecs(hooks.HookSpecs)
-    manager.register(plugin.point.load(), name=name)
+    manager.register(point.load(), name=point.name)
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
@@ -167,19 +228,20 @@ def checked_backend(backend: object) -> Backend:
     if not isinstance(backend, Backend):
         raise errors.InterfaceViolation(f"{backend!r} is not a paragone.Backend")
     _check_name(backend.name, "backend")
+    what = f"its backend {backend.name!r}"
     if backend.api_version != API_VERSION:
         raise errors.InterfaceViolation(
-            f"its backend {backend.name!r} was written for version {backend.api_version} of the plugin "
+            f"{what} was written for version {backend.api_version} of the plugin "
             f"interface, and this paragone has version {API_VERSION}; update the older of the two"
         )
-    what = f"its backend {backend.name!r}"
-    for name, kind in (("title", str), ("capabilities", models.Capabilities)):
-        if not isinstance(getattr(backend, name), kind):
-            raise errors.InterfaceViolation(f"the {name} of {what} is not a {kind.__name__}")
+    if not isinstance(backend.title, str):
+        raise errors.InterfaceViolation(f"the title of {what} is not a str")
     if len(backend.title) > _LONGEST_NAME:
         raise errors.InterfaceViolation(f"the title of {what} has {len(backend.title):,} characters")
-    for name in ("load_options", "sampling"):
-        _check_options(getattr(backend, name), f"the {name} of {what}")
+    if not isinstance(backend.capabilities, models.Capabilities):
+        raise errors.InterfaceViolation(f"the capabilities of {what} is not a Capabilities")
+    _check_options(backend.load_options, f"the load_options of {what}")
+    _check_options(backend.sampling, f"the sampling of {what}")
     return backend
 
 
@@ -223,8 +285,9 @@ def _reason(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 (a plugin's exception can fail when it is shown)
         lines = []
     first = texts.shortened(lines[0], 300) if lines else ""
-    return (
-        first
-        if isinstance(error, errors.InterfaceViolation)
-        else f"{type(error).__name__}: {first}".rstrip(": ")
-    )
+    kind = "" if isinstance(error, errors.InterfaceViolation) else f"{type(error).__name__}: "
+    return f"{kind}{first}".rstrip(": ")
+
+
+if __name__ == "__main__":
+    _import_each(*sys.argv[1:])

@@ -75,11 +75,9 @@ class Token:
         text: Whole characters. Empty while a character that spans several tokens is incomplete.
         channel: `thinking` for what a reasoning model writes before its answer, else `answer`.
         id: The token's id in the vocabulary; None if unknown, or if the piece is not one token.
-        logprob: Natural logarithm of the token's probability under the model, before any sampler; None if unknown or not
-            requested.
+        logprob: Natural logarithm of the token's probability, before any sampler; None if unknown or not requested.
         top: The most likely tokens at this position, the likeliest first, which may include the token itself.
-        n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte. Only `score`
-            reports this number.
+        n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte; reported by `score` only.
         time: When the token was sampled, by `time.monotonic()`.
     """
 
@@ -104,6 +102,7 @@ class RunSettings:
         prompt: The rendered prompt: the text after the chat template.
         prompt_ids: The token ids of the rendered prompt, if `RunRequest.prompt_ids` asks for these ids.
         threads: CPU threads that compute the run. None for an engine that computes on another machine.
+        answered_by: What a server calls the model in this answer, with the fingerprint or build that it names there.
     """
 
     seed: int | None = None
@@ -111,6 +110,7 @@ class RunSettings:
     prompt: str | None = None
     prompt_ids: tuple[int, ...] | None = None
     threads: int | None = None
+    answered_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +133,7 @@ class Usage:
     Attributes:
         prompt_tokens: Length of the whole prompt, including its cached part.
         cached_tokens: The part of the prompt that was reused from the KV cache.
-        completion_tokens: Tokens that were generated, including thinking. Some engines also count the token
-            that ends the answer.
+        completion_tokens: Tokens that were generated, including thinking; in some engines also the token that ends the answer.
         drafted_tokens: Tokens that speculative decoding proposed.
         accepted_tokens: The part of the proposed tokens that was kept.
     """

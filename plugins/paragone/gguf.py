@@ -63,11 +63,7 @@ class GgufError(ValueError):
     """
 
 
-class _End(GgufError):
-    """The data ends before the end of the header."""
-
-    def __init__(self) -> None:
-        super().__init__("is truncated or damaged: its header continues past the end of the file")
+_TRUNCATED = "is truncated or damaged: its header continues past the end of the file"
 
 
 class Tensor(NamedTuple):
@@ -104,8 +100,8 @@ def read_header(path: str, *, whole: bool = False) -> Header:
         _check(start)
         values: dict[str, str | int] = {}
         if not whole:
-            # If the header is longer than `start`, the rest is read only if values are missing.
-            with contextlib.suppress(_End):
+            # If the header is longer than `start`, or damaged, it is read again only if values are missing.
+            with contextlib.suppress(GgufError):
                 _Reader(start).collect(values, to_first_list=True)
             named = _IN_NAME.search(os.path.basename(path))  # noqa: PTH119 - thousands of times
             if named and "general.file_type" not in values:
@@ -131,7 +127,7 @@ def _check(start: bytes) -> None:
     if start[:4] != b"GGUF":
         raise GgufError("is not a GGUF file")
     if len(start) < 24:
-        raise _End
+        raise GgufError(_TRUNCATED)
     version = int.from_bytes(start[4:8], "little")
     if version & 0xFFFF == 0:
         raise GgufError("is a GGUF file for big-endian machines")
@@ -170,7 +166,7 @@ def _header(values: dict[str, str | int]) -> Header:
 
 
 class _Reader:
-    """Reads a header, one value after the other. Raises _End at the end of the data."""
+    """Reads a header, one value after the other."""
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
         self._data = data
@@ -225,7 +221,7 @@ class _Reader:
         """Skip `size` bytes, and return the position before these bytes."""
         at, self._at = self._at, self._at + size
         if self._at > self._end:
-            raise _End
+            raise GgufError(_TRUNCATED)
         return at
 
     def _next(self, form: str) -> tuple[int, ...]:
@@ -250,7 +246,7 @@ class _Reader:
             at, last, length = self._at, self._end - 8, struct.Struct("<Q").unpack_from
             for _ in range(count):
                 if at > last:
-                    raise _End
+                    raise GgufError(_TRUNCATED)
                 at += 8 + length(self._data, at)[0]
             self._skip(at - self._at)
         else:
@@ -267,11 +263,6 @@ _NO_MODELS = {
 }
 
 
-class _File(NamedTuple):
-    path: str
-    size: int
-
-
 def find_models(folders: Sequence[str]) -> list[ModelInfo]:
     """List the GGUF models in these folders and their subfolders, sorted by path. A split model is one item.
 
@@ -280,23 +271,19 @@ def find_models(folders: Sequence[str]) -> list[ModelInfo]:
     """
     models: dict[tuple[str, ...], ModelInfo | None] = {}
 
-    def add(files: list[_File], problem: str, name: str = "") -> None:
-        stored = tuple(stored_file(file.path) for file in files)
-        if stored not in models:
-            models[stored] = _model(files[0].path, files, problem, name)
-
-    split: defaultdict[tuple[str, int], dict[int, _File]] = defaultdict(dict)
-    for file in sorted(set(_files(folders))):
-        part = _PART.fullmatch(file.path)
-        if part:
-            split[part[1], int(part[3])][int(part[2])] = file
-        else:
-            add([file], "")
+    split: defaultdict[tuple[str, int], dict[int, str]] = defaultdict(dict)
+    sizes = dict(sorted(_files(folders)))
+    for path in sizes:
+        part = _PART.fullmatch(path)
+        prefix, number, count = (part[1], int(part[2]), int(part[3])) if part else (path, 1, 1)
+        split[prefix, count][number] = path
     for (prefix, count), parts in split.items():
-        files = [parts[number] for number in sorted(parts)]
+        paths = [parts[number] for number in sorted(parts)]
         missing = [number for number in range(1, count + 1) if number not in parts]
-        problem = _missing(missing, count) if missing else ""
-        add(files, problem, os.path.basename(prefix))  # noqa: PTH119
+        stored = tuple(map(stored_file, paths))
+        if stored not in models:
+            problem = _missing(missing, count) if missing else ""
+            models[stored] = _model(paths[0], sum(map(sizes.__getitem__, paths)), problem, prefix)
     return sorted((model for model in models.values() if model is not None), key=lambda model: model.model)
 
 
@@ -371,8 +358,8 @@ def _missing(missing: list[int], count: int) -> str:
     return f"is one of {count} parts, and {parts} missing"
 
 
-def _model(path: str, files: list[_File], problem: str, name: str) -> ModelInfo | None:
-    """Describe a model; None if the file is an image encoder. `name` is the common part of a split model's file names."""
+def _model(path: str, size: int, problem: str, prefix: str) -> ModelInfo | None:
+    """Describe a model; None if the file is an image encoder. `prefix` is the common part of a split model's paths."""
     header = Header()
     try:
         header = read_header(path)
@@ -383,12 +370,12 @@ def _model(path: str, files: list[_File], problem: str, name: str) -> ModelInfo 
         problem = str(error)
     except OSError as error:
         problem = f"cannot be read: {error.strerror or error}"
-    name = name or os.path.basename(path).removesuffix(".gguf")  # noqa: PTH119
+    name = os.path.basename(prefix).removesuffix(".gguf")  # noqa: PTH119
     repository = repository_of(path)
     return ModelInfo(
         model=path,
         name=f"{repository}/{name}" if repository else header.name or name,
-        size=sum(file.size for file in files),
+        size=size,
         quantization=header.quantization,
         context=header.context,
         architecture=header.architecture,
@@ -409,19 +396,15 @@ def _problem(header: Header) -> str:
     return "" if header.architecture else "is damaged: its header does not name an architecture"
 
 
-def _files(folders: Sequence[str]) -> Iterator[_File]:
-    """Yield the GGUF files in these folders and their subfolders."""
+def _files(folders: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield the paths and sizes of the GGUF files in these folders and their subfolders."""
     for _, files in folders_below(folders):
         for entry in files:
             if entry.name.lower().endswith(".gguf"):
-                yield _File(entry.path, _size(entry))
-
-
-def _size(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat().st_size
-    except OSError:  # a broken link is listed with its problem
-        return 0
+                try:
+                    yield entry.path, entry.stat().st_size
+                except OSError:  # a broken link is listed with its problem
+                    yield entry.path, 0
 
 
 CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]

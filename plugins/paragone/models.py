@@ -17,7 +17,7 @@ class Capabilities:
         logprobs: Tokens of a run have log-probabilities when the request asks for them.
         plain_text: A run without messages continues `RunRequest.text`.
         token_ids: A run without messages and text continues `RunRequest.ids`. If `score` is set too, the method
-            `score` accepts `ScoreRequest.ids`.
+            `score` accepts `ScoreRequest.ids`, and `tokenize` accepts `TokenizeRequest.ids` and `TokenizeRequest.bos`.
         tokenize: `tokenize` returns the tokens of a prompt or a text.
         score: `score` yields the log-probabilities of a given text.
         distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
@@ -149,12 +149,12 @@ class LoadedModel:
         quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
         architecture: The model's architecture, such as `llama` or `qwen3`.
         vision: Whether the model accepts images in messages; None if its server does not report this.
-        capabilities: What this engine can do, if that depends on the model or the server; None for
-            everything that `Backend.capabilities` lists.
+        capabilities: What this engine can do, if that depends on model or server; None for `Backend.capabilities`.
         cautions: Warnings about this model, which the user sees with every run.
-        facts: For the manifest and the user: library versions, devices, and settings in force under the
-            standard names of `paragone.facts`.
+        facts: Library versions, devices, and settings in force under the standard names of `paragone.facts`.
         weights: The files of weights, the model's own files first; empty if unknown.
+        bos: The name of the token that begins a text.
+        eos: The name of the token that ends a text.
     """
 
     name: str
@@ -167,6 +167,8 @@ class LoadedModel:
     cautions: tuple[Caution, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     weights: tuple[WeightsFile, ...] = ()
+    bos: str | None = None
+    eos: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +226,7 @@ class ModelLayout:
     """How a model can be divided between main memory and GPUs, even GPUs that this machine does not have.
 
     Attributes:
-        parts: The layers in their order, and then the output. If only some parts are on a GPU, the first
-            parts stay in main memory.
+        parts: The layers in their order, then the output. The first parts stay in main memory if not all are on a GPU.
         main_weights: Bytes of the weights that stay in main memory in any case, such as the embeddings.
         compute: Bytes for intermediate results on each GPU that has parts, with the defaults for a GPU.
         splits: Whether parts can stay in main memory and be computed there.

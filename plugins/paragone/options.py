@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import (
     Any,
     Literal,
-    NamedTuple,
     TypeAlias,
     TypeVar,
     Union,
@@ -126,6 +125,9 @@ class OptionInfo:
         fact: The standard name under which engines of different backends are compared; empty without such a name.
         outside: What the value names outside of paragone; empty if the value names nothing outside.
         same_answers: Why engines that differ in this option alone give the same answers; empty if it can change an answer.
+        types: The types of one value, besides `named`.
+        named: The texts that one value can be, besides `types`.
+        optional: Whether the value can be None.
     """
 
     name: str
@@ -142,6 +144,9 @@ class OptionInfo:
     fact: str = ""
     outside: Outside = ""
     same_answers: str = ""
+    types: tuple[type, ...] = dataclasses.field(default=(), compare=False)
+    named: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    optional: bool = dataclasses.field(default=False, compare=False)
 
     @property
     def accepted(self) -> str:
@@ -153,7 +158,7 @@ class OptionInfo:
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
     """Return the options that a class declares, in order of declaration."""
-    return tuple(declared.info for declared in _declared(options).values())
+    return tuple(_declared(options).values())
 
 
 def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "") -> OptionsT:
@@ -193,25 +198,25 @@ def parse(options: type[Options], name: str, text: str, *, owner: str = "") -> J
     Items of a list are separated by commas; `none` means None for an option that can be None.
     """
     of = f" of {owner}" if owner else ""
-    _, kind, many, optional = _find(options, name, of)
-    if optional and text.strip().lower() == "none":
+    info = _find(options, name, of)
+    if info.optional and text.strip().lower() == "none":
         return None
     value: Json
-    if many:
-        value = [_parse_one(kind, part.strip()) for part in text.split(",")] if text else []
+    if info.many:
+        value = [_parse_one(info, part.strip()) for part in text.split(",")] if text else []
     else:
-        value = _parse_one(kind, text)
+        value = _parse_one(info, text)
     build(options, {name: value}, owner=owner)
     return value
 
 
-def _parse_one(kind: Any, text: str) -> Json:
-    if kind is str or get_origin(kind) is Literal:
+def _parse_one(info: OptionInfo, text: str) -> Json:
+    if info.types in ((), (str,)):
         return text
     import json  # imported here because most users of this module never parse an option
 
     try:
-        value: Json = json.loads(text if kind is dict else text.strip().lower())
+        value: Json = json.loads(text if info.types == (dict,) else text.strip().lower())
     except (ValueError, RecursionError):
         return text  # the check that follows reports the expected type
     return value
@@ -232,41 +237,36 @@ def value_text(value: Json) -> str:
     return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
 
 
-class _Declared(NamedTuple):
-    """An option with the type of one value, whether the value is a list, and whether it can be None."""
-
-    info: OptionInfo
-    kind: Any
-    many: bool
-    optional: bool
-
-
-def _declared(options: type[Options]) -> Mapping[str, _Declared]:
+def _declared(options: type[Options]) -> Mapping[str, OptionInfo]:
     return _cached_declarations(cast("Hashable", options))  # mypy does not see that a class is hashable
 
 
 @functools.cache  # suites build options thousands of times
-def _cached_declarations(options: type[Options]) -> Mapping[str, _Declared]:
+def _cached_declarations(options: type[Options]) -> Mapping[str, OptionInfo]:
     hints = get_type_hints(options)
     found = {}
     for field in dataclasses.fields(options):
-        kind, many, optional = _shape(hints[field.name])
+        kinds, many = _kinds(hints[field.name])
+        plain = tuple(kind for kind in kinds if kind in _WANTED)
+        named = tuple(name for kind in kinds if get_origin(kind) is Literal for name in get_args(kind))
+        names = [_WANTED[kind].removeprefix("a ") for kind in plain] + [" or ".join(named)] * bool(named)
         details = dict(field.metadata)
-        metavar = details.pop("metavar")
         default: Any = field.default
-        info = OptionInfo(
+        found[field.name] = OptionInfo(
             name=field.name,
-            kind=metavar or _name(kind, many),
+            kind=details.pop("metavar") or "list of " * many + ", ".join(names),
             default=list(default) if isinstance(default, tuple) else default,
-            choices=get_args(kind) if get_origin(kind) is Literal else (),
+            choices=() if plain else named,
             many=many,
+            types=plain,
+            named=named,
+            optional=type(None) in kinds,
             **details,
         )
-        found[field.name] = _Declared(info, kind, many, optional)
     return found
 
 
-def _find(options: type[Options], name: str, of: str) -> _Declared:
+def _find(options: type[Options], name: str, of: str) -> OptionInfo:
     """Return the option with this name. Raises InputError if no option has the name; `of` names the owner of the options."""
     declared = _declared(options)
     if name not in declared:
@@ -274,58 +274,45 @@ def _find(options: type[Options], name: str, of: str) -> _Declared:
     return declared[name]
 
 
-def _shape(hint: Any) -> tuple[Any, bool, bool]:
-    """Return the type or types of one value, whether the option's value is a list, and whether it can be None."""
-    optional = False
-    if get_origin(hint) in (Union, types.UnionType):
-        rest = tuple(kind for kind in get_args(hint) if kind is not type(None))
-        optional = len(rest) < len(get_args(hint))
-        hint = rest[0] if len(rest) == 1 else rest
-    if get_origin(hint) is tuple:
-        return get_args(hint)[0], True, optional
-    if get_origin(hint) is Mapping:
-        return dict, False, optional
-    return hint, False, optional
+def _kinds(hint: Any) -> tuple[list[Any], bool]:
+    """Return the types of one value, with NoneType if the option can be None, and whether the option's value is a list."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        parts = [_kinds(part) for part in inner]
+        return [kind for kinds, _ in parts for kind in kinds], any(many for _, many in parts)
+    if origin is tuple:
+        return _kinds(inner[0])[0], True
+    return [dict if origin is Mapping else hint], False
 
 
-def _name(kind: Any, many: bool) -> str:
-    if isinstance(kind, tuple):
-        return ", ".join(_name(one, many) for one in kind)
-    choices = get_origin(kind) is Literal
-    name = " or ".join(get_args(kind)) if choices else _WANTED[kind].removeprefix("a ")
-    return f"list of {name}" if many else name
-
-
-def _check(option: _Declared, value: Any, what: str) -> object:
-    info, kind, many, optional = option
-    if value is None and optional:
+def _check(info: OptionInfo, value: Any, what: str) -> object:
+    if value is None and info.optional:
         return None
-    if many:
+    if info.many:
         if isinstance(value, str) or not isinstance(value, list | tuple):
             value = [value]
-        return tuple(_check_one(info, kind, item, what) for item in value)
-    return _check_one(info, kind, value, what)
+        return tuple(_check_one(info, item, what) for item in value)
+    return _check_one(info, value, what)
 
 
-def _check_one(info: OptionInfo, kind: Any, value: Any, what: str) -> object:
-    if isinstance(kind, tuple):
-        named = [name for one in kind if one not in _WANTED for name in get_args(one)]
-        if value in named:
-            return value
-        if type(value) in kind:
-            return _check_one(info, type(value), value, what)
-        raise _refusal(what, value, f"It takes one of: {info.kind}.")
-    if info.choices:
-        if value not in info.choices:
-            raise _refusal(what, value, f"It is one of: {', '.join(info.choices)}.")
+def _check_one(info: OptionInfo, value: Any, what: str) -> object:
+    if value in info.named:
         return value
-    if kind is float and type(value) is int:
+    if type(value) is int and info.types == (float,):
         try:
             value = float(value)
         except OverflowError:
             value = math.inf
-    if type(value) is not kind:
-        raise _refusal(what, value, f"It takes {_WANTED[kind]}.")
+    kind = type(value)
+    if info.choices:
+        raise _refusal(what, value, f"It is one of: {', '.join(info.choices)}.")
+    if kind not in info.types:
+        several = info.named or len(info.types) > 1
+        raise _refusal(
+            what,
+            value,
+            f"It takes one of: {info.kind}." if several else f"It takes {_WANTED[info.types[0]]}.",
+        )
     if kind in (int, float):
         low, high = info.minimum, info.maximum
         if kind is int:

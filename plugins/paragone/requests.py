@@ -52,8 +52,7 @@ class OpenRequest:
         model: A path, or the model's name at an endpoint: `ModelInfo.model` of the backend's model list.
         options: Values for the backend's `load_options`, by name. The backend checks the values.
         python: Interpreter for the worker of a native engine; None for the application's own interpreter.
-        threads: CPU threads for the engine, for all runs that do not set another number. If `options` set the
-            number of threads, that number is used instead.
+        threads: CPU threads for all runs that do not set another number. A number in `options` takes precedence.
         log: File for the output of a native engine's process; None for a temporary file.
     """
 
@@ -69,20 +68,16 @@ class RunRequest:
     """One prompt for an open engine.
 
     Attributes:
-        messages: The conversation so far, oldest first. If the last message is the assistant's, the
-            answer continues this message.
+        messages: The conversation so far, oldest first. The answer continues a last message that is the assistant's.
         text: A plain text that the answer continues, without a chat template, if `messages` is empty; for engines with
             the capability `plain_text`. The engine adds the BOS token if the model has one.
         ids: The tokens that the answer continues, instead of `text`; for engines with the capability `token_ids`.
             The engine adds no token.
         sampling: Values for the backend's `sampling` options, by name. The backend checks the values.
-        logprobs: None for no log-probabilities; 0 for the log-probability of each token; a larger number N also for the
-            log-probabilities of the N most likely tokens at each position.
-        threads: CPU threads for this run; None for the number with which the model was opened. The engine's load option
-            for threads takes precedence.
+        logprobs: None for no log-probabilities; 0 for that of each token; N also for the N most likely tokens at each position.
+        threads: CPU threads for this run; None for those of the open model. The load option for threads takes precedence.
         cold: Process the whole prompt and reuse no KV cache: slower, but independent of earlier runs.
-        prompt_ids: Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine
-            can.
+        prompt_ids: Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine can.
         drawn_seed: The seed for an engine that would draw a seed itself, so that several engines use the same seed. A seed
             that the user or the server has set takes precedence. None lets the engine draw a seed.
         bare: Send a server this request and no other: do not request the rendered prompt or the server's queue, or check
@@ -107,8 +102,7 @@ class ScoreRequest:
 
     Attributes:
         text: The text to score.
-        messages: The conversation that `text` answers. Empty to score `text` without a conversation, from its
-            second token on.
+        messages: The conversation that `text` answers; empty to score `text` alone, from its second token on.
         ids: The tokens to score instead of a text, for engines with the capability `token_ids`. The engine adds no
             token, and yields a Token for each id; the first Token has no log-probability.
         top: Number of alternatives to report with each token.
@@ -126,8 +120,7 @@ class EmbedRequest:
 
     Attributes:
         texts: The texts. The engine adds the tokens that the model expects before and after each text.
-        ids: A sequence of tokens for each text, instead of `texts`, for engines with the capability `token_ids`. The
-            engine adds no token.
+        ids: A sequence of tokens for each text, instead of `texts`, for the capability `token_ids`. The engine adds no token.
     """
 
     texts: tuple[str, ...] = ()
@@ -141,17 +134,22 @@ class EmbedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeRequest:
-    """A conversation or a plain text whose tokens are requested.
+    """A conversation or a plain text whose tokens are requested, or tokens whose text is requested.
 
     Attributes:
         messages: A conversation, rendered by the chat template. The conversation may exceed the context.
-        text: A plain text, used if `messages` is empty. The engine adds the BOS token if the model has one.
+        text: A plain text, used if `messages` is empty.
+        bos: Whether the engine adds the BOS token to `text`, if the model begins every text with one.
+        ids: Tokens whose text is requested, with the names of control tokens, used if there is nothing else. Only for
+            engines with the capabilities `token_ids` and `score`, as is a `bos` of False.
         sampling: Sampling options of the run: some of them change the rendered prompt.
         count_only: Whether to return only the number of tokens: a long list of tokens takes time to transfer.
     """
 
     messages: tuple[Message, ...] = ()
     text: str = ""
+    bos: bool = True
+    ids: tuple[int, ...] = ()
     sampling: Mapping[str, Json] = field(default_factory=dict)
     count_only: bool = False
 
@@ -162,8 +160,7 @@ class DistributionsRequest:
 
     Attributes:
         ids: The tokens, at most as many as the context holds. They are computed from an empty KV cache.
-        start: Index in `ids` of the first token after which a distribution is requested; a distribution is
-            also requested after each later token.
+        start: Index in `ids` of the first token after which a distribution is requested, as after all later tokens.
         batch: Largest number of tokens to compute at once; None for the engine's own batch size. Results
             depend slightly on the batch size, so two batch sizes show the engine's noise floor.
     """
@@ -183,8 +180,7 @@ class LogitsBlock:
         start: Index in `DistributionsRequest.ids` of the token that the first row follows.
         rows: Number of rows.
         vocab_size: Number of columns.
-        data: `rows` × `vocab_size` float32 numbers, row by row in contiguous memory. Valid until the next
-            block is requested.
+        data: `rows` × `vocab_size` float32 numbers, row by row, contiguous. Valid until the next block is requested.
     """
 
     start: int
@@ -199,8 +195,7 @@ class TopTokensRequest:
 
     Attributes:
         ids: The tokens, at most as many as the context holds. The engine adds no token.
-        start: Index in `ids` of the first token after which next tokens are requested; next tokens are also
-            requested after each later token.
+        start: Index in `ids` of the first token after which next tokens are requested, as after all later tokens.
         top: Number of tokens to report at each position.
     """
 

@@ -40,6 +40,7 @@ def test_json_has_every_figure_of_every_test_and_a_crash_does_not_end_the_others
         ("rogue", "killed", 2), ("rogue", "steady", 2),
     ]  # fmt: skip
     assert (found["schedule"], found["repeat"], found["partial"]) == ("sequential", 2, True)
+    assert 0 <= found["load"]["before"] <= found["load"]["most"]
     killed, engine = found["engines"]
     assert "ended by SIGKILL" in killed["error"]
     assert [test["prompt_tokens"] for test in engine["tests"]] == [20, 40]
@@ -100,7 +101,7 @@ def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
         (60, 0), (75, 0), (60, 50), (75, 50),
     ]  # fmt: skip
     for test in tests:
-        assert test["notes"] == []
+        assert not [note for note in test["notes"] if not note.startswith("The decode rate varies by ")]
         assert all(test[name]["mean"] > 0 for name in FIGURES)
         for usage in test["usage"]:
             assert usage["completion_tokens"] == usage["pieces"] == 6
@@ -197,5 +198,6 @@ def test_in_a_pipe_is_a_table_without_a_plot_and_a_history_that_cannot_be_used_i
     lines = done.stdout.decode().splitlines()
     assert lines[0] == "Mean ± standard deviation of 2 runs, 4 tokens generated in each"
     assert lines[2].split()[:3] == ["engine", "prompt", "depth"]
+    assert any(line.startswith("The load of the machine (") for line in lines)
     assert [line.split()[:3] for line in lines[3:5]] == [["steady", "20", "0"], ["steady-2", "20", "0"]]
     assert "┤" not in done.stdout.decode()

@@ -43,6 +43,8 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
     ]  # fmt: skip
     assert all(it["ttft_s"] > 0 for it in found["engines"])
     assert any(sentence.startswith("The fidelity") for sentence in found["not_measured"])
+    compared = data("suite compare", paragone("suite", "compare", "e1", "--json"))
+    assert compared["non_inferiority"] == found["non_inferiority"], "one computation"
     before = measured()
     again = data("choose", paragone("choose", *ENGINES, "--suite", suite, "--json"))
     assert (again["chosen"], again["experiment"], measured()) == (found["chosen"], "e1", before)
@@ -76,7 +78,7 @@ def test_the_text_begins_with_the_answer(suite):
     (header,) = (line for line in lines if line.startswith("   engine"))
     assert {"pass rate", "TTFT"} <= {title.strip() for title in header.split("  ")}
     assert "b (reference)" in done.stdout.decode()
-    assert "Speed, in tokens per second, and TTFT are means over the answers." in " ".join(lines)
+    assert "Speed, in tokens per second, and TTFT are means over the answers; ±" in " ".join(lines)
     assert any(line.startswith("▸") for line in lines)
     assert lines[-1].endswith("paragone report e1 --to report.html")
 

@@ -42,10 +42,14 @@ def strangers(stranger, tmp_path):
 
 
 def test_plugins_that_interrupt_their_import_are_listed_as_broken(strangers):
-    strangers(stranger="raise KeyboardInterrupt", other="raise SystemExit")
+    strangers(stranger="raise KeyboardInterrupt", other="raise SystemExit", third="import os; os._exit(0)")
     done = paragone("doctor")
     assert done.returncode == 0
-    for name, raised in (("stranger", "KeyboardInterrupt"), ("other", "SystemExit")):
+    for name, raised in (
+        ("stranger", "KeyboardInterrupt"),
+        ("other", "SystemExit"),
+        ("third", "its import ends the process, with exit code 0"),
+    ):
         assert f"✗ {name} of {name}-of-a-stranger: {raised}\n" in done.stdout.decode()
         assert f"The plugin {name} of {name}-of-a-stranger cannot be used: {raised}." in said(
             paragone("engines", "models", name)

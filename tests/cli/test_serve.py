@@ -1,19 +1,28 @@
 """`paragone serve` as a process, with the real model, asked over HTTP on loopback."""
 
+import asyncio
 import json
+import math
+import random
 import re
 import signal
 import socket
 import sys
+from collections.abc import Iterator, Sequence
+from ctypes import c_float, c_int8, c_int32
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from tests.processes import engines_of
 
-from paragone import InputError, ScoreRequest, Token, TokenizeRequest
+from paragone import InputError, OpenRequest
+from paragone_cli.command_line import event_loop
 from paragone_cli.commands import run
-from paragone_workbench.workbench import Workbench
+from paragone_llama_cpp.c_api import Batch, lib
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
+from paragone_llama_cpp.model import open_model
 
 from .conftest import all_gone, forked, paragone, running, said
 
@@ -21,22 +30,8 @@ ROOT = Path(__file__).parents[2]
 TEXT = "The capital of France is Paris."
 
 
-async def scores(model: str) -> list[Token]:
-    """The tokens of the text with their log-probabilities, computed in this process's own engine."""
-    async with Workbench() as workbench:
-        handle = await workbench.open(model, n_threads=1, n_ctx=1024)
-
-        async def score(opened):
-            ids = (await opened.tokenize(TokenizeRequest(text=TEXT))).ids
-            return [event async for event in opened.score(ScoreRequest(ids=ids))]
-
-        events = await handle.use(score)
-    return [event for event in events if isinstance(event, Token)]
-
-
 async def test_the_real_model_is_served(smol, monkeypatch):
     monkeypatch.delenv("PARAGONE_SERVE_KEY", raising=False)
-    engine = smol[0]
     with running("serve", *smol, "--port", "0") as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().split()[-1]
@@ -69,17 +64,14 @@ async def test_the_real_model_is_served(smol, monkeypatch):
             tokens = choice["logprobs"]["tokens"]
             assert "".join(tokens[:-1]) == TEXT
             assert choice["text"] == "".join(tokens)
-            own = await scores(engine)
-            assert choice["logprobs"]["token_logprobs"][:-1] == [token.logprob for token in own]
-
-            echo["prompt"] = [[token.id for token in own]]
-            (by_ids,) = (await client.post("/completions", json=echo)).json()["choices"]
+            ids = (await client.post("../tokenize", json={"prompt": TEXT})).json()["tokens"]
+            (by_ids,) = (await client.post("/completions", json={**echo, "prompt": ids})).json()["choices"]
             assert (by_ids["text"], by_ids["logprobs"]) == (choice["text"], choice["logprobs"])
             wrong = await client.post("/completions", json={"model": name, "prompt": [1 << 30]})
             assert (wrong.status_code, wrong.json()["error"]["type"]) == (400, "invalid_request_error")
             assert "There is no token 1073741824" in wrong.json()["error"]["message"]
 
-            given = [TEXT, "Paris is the capital of France.", [token.id for token in own]]
+            given = [TEXT, "Paris is the capital of France.", ids]
             embeddings = (await client.post("/embeddings", json={"model": name, "input": given})).json()
             vectors = [entry["embedding"] for entry in embeddings["data"]]
             assert vectors[0] == vectors[2] != vectors[1]
@@ -101,15 +93,107 @@ async def test_the_real_model_is_served(smol, monkeypatch):
         assert all_gone(engines)
 
 
+WORDS = "the of and to in a is that for it as was with be by on not he his but at are this have from or"
+
+
+def questions(count: int) -> Iterator[tuple[str, list[str], int]]:
+    """Multiple-choice questions: a context, choices of one to three words, and the number of the right choice."""
+    drawn, words = random.Random(36), WORDS.split()
+    for _ in range(count):
+        context = f"Q: {' '.join(drawn.choices(words, k=3))}\nA:"
+        choices = [" " + " ".join(drawn.choices(words, k=length)) for length in (1, 1, 3)]
+        yield context, choices, drawn.randrange(3)
+
+
+class Loop:
+    """llama.cpp's functions, called without the backend's own loop: one context for all texts."""
+
+    def __init__(self, path: str) -> None:
+        options = LlamaCppLoadOptions(n_threads=1, n_ctx=256)
+        self._model = open_model(OpenRequest(model=path), options, lambda _: None, False)
+        self._model.open_context()
+        self.encode = self._model.vocab.tokenize
+
+    def score(self, ids: Sequence[int], start: int, *, at_once: int) -> float:
+        """The log-probability of the tokens from `start` on, computed `at_once` tokens at a time."""
+        context, found = self._model.context.pointer, 0.0
+        lib.llama_memory_clear(lib.llama_get_memory(context), True)
+        for first in range(0, len(ids), at_once):
+            part = ids[first : first + at_once]
+            batch = Batch(n_tokens=len(part), token=(c_int32 * len(part))(*part))
+            batch.logits = (c_int8 * len(part))(*[1] * len(part))
+            assert lib.llama_decode(context, batch) == 0
+            for at, following in enumerate(ids[first + 1 : first + 1 + len(part)], first):
+                if at + 1 >= start:
+                    address = lib.llama_get_logits_ith(context, at - first)
+                    row = np.array((c_float * self._model.vocab.size).from_address(address), np.float64)
+                    found += row[following] - row.max() - math.log(np.exp(row - row.max()).sum())
+        return found
+
+
+def test_a_harness_scores_choices_as_llama_cpp_does(smol):
+    """What lm-evaluation-harness 0.4 sends for `local-completions` with the remote tokenizer, and how it reads the replies.
+
+    Each second question is asked with a grammar after which the model stops at once."""
+    loop = Loop(smol[0].partition(":")[2])
+    with running("serve", *smol, "--no-key", "--port", "0") as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().split()[-1]
+        assert process.stdout.readline() == b"Key: none\n"
+        with httpx.Client(base_url=address.removesuffix("/v1"), trust_env=False, timeout=60) as client:
+
+            def encode(text: str) -> list[int]:
+                body = {"prompt": text, "add_special_tokens": False}
+                return client.post("/tokenize", json=body).json()["tokens"]
+
+            info = client.get("/tokenizer_info").json()
+            assert [info["bos_token"], info["eos_token"]] == ["<|im_start|>", "<|im_end|>"]
+            assert info["pad_token"] is None
+            assert "<|im_start|>" in info["chat_template"]
+            assert [encode(info[name]) for name in ("bos_token", "eos_token")] == [[1], [2]]
+            text = TEXT + "<|im_end|>é"
+            assert client.post("/detokenize", json={"tokens": encode(text)}).json() == {"prompt": text}
+            assert client.get("/v1/models").json()["data"][0]["max_model_len"] == 1024
+
+            ours, own, noise, right = [], [], [], []
+            for number, (context, choices, gold) in enumerate(questions(200)):
+                start = len(loop.encode(context))
+                prompts = [loop.encode(context + choice) for choice in choices]
+                body = {"prompt": prompts, "max_tokens": 1, "logprobs": 1, "echo": True, "temperature": 0}
+                stops = {"grammar": 'root ::= ""'} if number % 2 else {}
+                reply = client.post("/v1/completions", json={**body, **stops}).json()
+                found = [choice["logprobs"] for choice in reply["choices"]]
+                for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+                    assert sum(len(one[name]) for one in found) == reply["usage"]["total_tokens"]
+                assert reply["usage"]["completion_tokens"] == len(prompts)
+                scores = [sum(one["token_logprobs"][start:-1]) for one in found]
+                expected = [loop.score(prompt, start, at_once=32) for prompt in prompts]
+                right.append([each.index(max(each)) == gold for each in (scores, expected)])
+                ours += scores
+                own += expected
+                if number < 20:
+                    assert prompts == [encode(context + choice) for choice in choices]
+                    noise += [
+                        abs(loop.score(prompt, start, at_once=1) - whole)
+                        for prompt, whole in zip(prompts, expected, strict=True)
+                    ]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    # the engine computes logarithms of 32 bits
+    assert ours == pytest.approx(own, rel=2**-22, abs=max(noise))
+    accuracy, of_the_loop = map(sum, zip(*right, strict=True))
+    assert accuracy == of_the_loop
+
+
 def test_the_config_limits_requests_and_a_signal_completes_the_answers_in_progress(monkeypatch, settings):
-    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame")
+    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame-open-sesame")
     settings("[serve]\nmessages = 1\n")
     endless = ("--set", "max_tokens=1000000", "--set", "rate=100")
     with running("serve", "rogue:steady", *endless, "--port", "0") as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().split()[-1]
         asked = {"model": "steady", "messages": [{"role": "user", "content": "hello"}], "stream": True}
-        head = {"authorization": "Bearer sesame"}
+        head = {"authorization": "Bearer sesame-open-sesame"}
         twice = {**asked, "messages": [{"role": "user", "content": "hello"}] * 2}
         two = httpx.post(f"{address}/chat/completions", json=twice, headers=head)
         assert two.json()["error"]["message"] == "messages must be at most 1 messages."
@@ -144,9 +228,22 @@ def test_an_address_that_cannot_be_used():
     named = paragone("serve", "rogue:steady", "--host", "example.test")
     assert named.returncode == 2
     assert "--host is not an IP address: example.test.\n" in said(named)
+    open_to_all = paragone("serve", "rogue:steady", "--host", "0.0.0.0", "--port", "0", "--no-key")
+    assert (open_to_all.returncode, open_to_all.stdout) == (2, b"")
+    assert "Without a key, whoever can reach this machine at 0.0.0.0:" in said(open_to_all)
+    assert "Leave out --no-key, or leave out --host" in said(open_to_all)
     offline = forked("serve", "rogue:steady", "--offline")
     assert offline.returncode == 2
     assert "paragone is offline, and does not listen at 127.0.0.1.\n" in said(offline)
+
+
+def test_an_internal_error_that_repeats_is_reported_once(capsys):
+    async def fail_twice() -> None:
+        for _ in range(2):
+            asyncio.get_running_loop().call_exception_handler({"message": "No file descriptor is left."})
+
+    event_loop.run(fail_twice())
+    assert capsys.readouterr().err.count("An internal error occurred") == 1
 
 
 def test_without_its_packages_the_command_says_how_to_install_them(monkeypatch):
@@ -158,17 +255,21 @@ def test_without_its_packages_the_command_says_how_to_install_them(monkeypatch):
 
 
 def test_an_engine_that_cannot_be_opened_beyond_this_machine(monkeypatch):
-    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame")
+    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame-open-sesame")
     done = paragone("serve", "rogue:nothing", "--host", "0.0.0.0", "--port", "0")
     assert (done.returncode, done.stdout) == (2, b"")
     text = said(done)
     assert "Whoever can reach this machine at 0.0.0.0:" in text
     assert "There is no model 'nothing'." in text
-    assert "sesame" not in text
-    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sésame ")
-    refused = paragone("serve", "rogue:steady", "--port", "0")
-    assert refused.returncode == 2
-    assert "The key in PARAGONE_SERVE_KEY cannot be sent in a header of HTTP.\n" in said(refused)
+    assert "sesame-open-sesame" not in text
+    for key, reason in (
+        ("sésame-open-sesame", "cannot be sent in a header of HTTP."),
+        ("sesame-sesame-1", "is too short to be safe: it has fewer than 16 characters."),
+    ):
+        monkeypatch.setenv("PARAGONE_SERVE_KEY", key)
+        refused = paragone("serve", "rogue:steady", "--port", "0")
+        assert refused.returncode == 2
+        assert f"The key in PARAGONE_SERVE_KEY {reason}\n" in said(refused)
 
 
 @pytest.mark.parametrize("package", ["openai", "langchain_openai"])
@@ -178,9 +279,9 @@ def test_the_lines_of_the_page_for_clients(monkeypatch, package):
     (lines,) = (
         code for code in re.findall("```python\n(.*?)```", page, re.DOTALL) if f"from {package} " in code
     )
-    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame")
+    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame-open-sesame")
     with running("serve", "rogue:steady", "--port", "0") as process:
         assert process.stdout is not None
         address = process.stdout.readline().decode().split()[-1]
         mine = lines.replace("http://127.0.0.1:8321/v1", address).replace('"small"', '"steady"')
-        exec(mine, {"key": "sesame"})
+        exec(mine, {"key": "sesame-open-sesame"})

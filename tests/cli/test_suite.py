@@ -295,12 +295,11 @@ def test_engines_are_compared(prompts):
     paragone("suite", "run", file, *ENGINES)
     done = paragone("suite", "compare", "e1")
     assert "do not differ in pass rate" in done.stdout.decode()
-    found = data("suite compare", paragone("suite", "compare", "e1", "--json"))
-    assert [it["engine"] for it in found["engines"]] == ["a", "b"]
-    assert [(it["a"], it["b"], it["margin"], it["verdict"]) for it in found["non_inferiority"]] == [
-        ("a", "b", 0.03, "open"),
-        ("b", "a", 0.03, "open"),
-    ]
+    for options, both in (((), ["ab"]), (("--all-pairs",), ["ab", "ba"])):
+        found = data("suite compare", paragone("suite", "compare", "e1", "--json", *options))
+        assert [it["engine"] for it in found["engines"]] == ["a", "b"]
+        verdicts = [(it["a"] + it["b"], it["margin"], it["verdict"]) for it in found["non_inferiority"]]
+        assert verdicts == [(pair, 0.03, "open") for pair in both]
     done = paragone("suite", "compare", "e1", "--margin", "40")
     assert "b is not worse than a by more than 40.0 points: at worst, b passes " in done.stdout.decode()
     paragone("suite", "run", file, "--engines", "scripted:steady")

@@ -39,7 +39,7 @@ def demo_models(tmp_path_factory, whole_smollm2: Path) -> Path:
     larger = folder / whole_smollm2.name
     make_shallow(whole_smollm2, larger, layers=1)
     smaller = folder / larger.name.replace("Q4_1", "Q4_0")
-    requantize = [sys.executable, "-m", "paragone_llama_cpp.requantize"]
+    requantize = [sys.executable, "-m", "paragone_llama_cpp.demo"]
     subprocess.run([*requantize, larger, smaller, "Q4_0"], check=True, capture_output=True)
     return folder
 

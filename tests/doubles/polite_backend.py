@@ -75,11 +75,14 @@ class PoliteEngine(paragone.OpenEngine):
         self.closed = False
         self.stopping = False
         self.cache: list[int] = []
+        self.seen_words: dict[int, str] = {}
+        """The latest words that were converted to these tokens."""
 
     def words(self, messages: Sequence[paragone.Message]) -> list[str]:
         return [word for message in messages for word in (message.role, *message.text.split())]
 
     def ids(self, words: Sequence[str]) -> list[int]:
+        self.seen_words |= {id_of(word + " "): word + " " for word in words}
         return [id_of(word + " ") for word in words]
 
     def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
@@ -193,6 +196,9 @@ class PoliteEngine(paragone.OpenEngine):
 
     async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         self.check_open()
+        if request.ids:
+            texts = [self.seen_words.get(token, self.text_of(token)) for token in request.ids]
+            return paragone.TokenizedText(text="".join(texts), ids=request.ids)
         words = self.words(request.messages) if request.messages else request.text.split()
         return paragone.TokenizedText(text=" ".join(words), ids=tuple(self.ids(words)))
 

@@ -19,7 +19,7 @@ NOW = 100.0
 PREFILL_S, THINKING_S, STEP_S, END_S = 0.5, 0.25, 0.125, 0.0625
 """Seconds of the prefill, of one thinking token, of one token of the answer, and from the last token to the end."""
 
-MODELS = ("steady", "crashing", "brief", "pieces", "unkept", "mute", "slow")
+MODELS = ("steady", "crashing", "brief", "pieces", "unkept", "mute", "slow", "uneven")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,10 @@ class ScriptedEngine(PoliteEngine):
         at = first = NOW + PREFILL_S
         made = min(count, 3) if self.model == "brief" else count
         thoughts = 1 if made > 1 else 0
+        step_s = STEP_S * (2 if self.model == "uneven" and self.runs % 2 else 1)
         for number in range(made):
             if number:
-                at += THINKING_S if number == thoughts else STEP_S
+                at += THINKING_S if number == thoughts else step_s
             if self.model == "slow" and await self.wait():
                 yield paragone.Finish(reason="cancelled", time=at)
                 return

@@ -28,7 +28,7 @@ def test_nothing_that_is_written_during_a_blind_vote_names_an_engine(start):
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     program.type("\x1bu")
     program.sees("without names")
-    program.type("hello\r")
+    program.type("ihello\r")
     # The first one may be replaced before it is painted.
     begun = ("The answers appear once", "Which answer is better?")
     program.until(lambda text: any(remark in text for remark in begun), "the vote begins")

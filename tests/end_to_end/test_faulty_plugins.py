@@ -29,6 +29,7 @@ def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Iter
 BROKEN = {
     "raise KeyboardInterrupt": "The plugin stranger1 cannot be used: KeyboardInterrupt.",
     "raise SystemExit": "The plugin stranger2 cannot be used: SystemExit.",
+    "import os; os._exit(0)": "The plugin stranger3 cannot be used: its import ends the process, with exit code 0.",
     with_models("return None"): "a list of models was expected, not None",
     with_models("return [ModelInfo(model=7, name=None)]"): "expected str, not int",
     with_native_models("raise SystemExit(3)"): "SystemExit: 3",

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.model
 
 def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     program = start("demo", columns=160)  # in narrower lanes the width of the figures decides which are shown
-    program.sees("smollm2-q4_1", "smollm2-q4_0")
+    program.sees("SmolLM2-135M-Instruct.Q4_1", "SmolLM2-135M-Instruct.Q4_0")
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     assert len(program.workers()) == 2
     program.type("Name three colours.\r")  # all characters at once, as in a paste

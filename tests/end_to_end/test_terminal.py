@@ -136,7 +136,7 @@ def test_offline_from_the_start_until_sigterm(start, slow):
         assert "Seccomp:\t2" in Path(f"/proc/{program.process.pid}/status").read_text()
     program.type("\x1bO")
     program.sees("Offline until the program")
-    program.type("go\r")
+    program.type("igo\r")
     ended_during_an_answer(program, signal.SIGTERM, cooked)
 
 
@@ -158,6 +158,7 @@ def test_going_offline_cuts_an_answer_of_a_server_and_sigint_ends_the_program(st
         program.sees("and so on")
         program.type("\x1bO")
         assert cut.wait(60)
+        program.type("i")
         program.sees("failed", "offline   enter send")
         ended_during_an_answer(program, signal.SIGINT, cooked)
 

@@ -110,6 +110,40 @@ def test_a_plugin_that_cannot_be_imported(site, source, reason):
     assert problem_of("bad") == PluginProblem(plugin="bad", package="their_package", reason=reason)
 
 
+HARMFUL = {
+    "exits": ("import os; os._exit(0)", "its import ends the process, with exit code 0"),
+    "aborts": ("import os; os.abort()", "its import ends the process, with exit code -6"),
+    "panics": ("class Panic(BaseException): pass\nraise Panic('of Rust')", "Panic: of Rust"),
+}
+
+
+def test_plugins_that_end_the_process_are_imported_in_another_one_until_packages_change(
+    site, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # bytecode would change the folder
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    imports = tmp_path / "imports"
+    note = f"with open({str(imports)!r}, 'a') as file: file.write('.')\n"
+    site.install("good", note + GOOD.format(name="good"))
+    for plugin, (source, _) in HARMFUL.items():
+        site.install(plugin, source)
+    for _ in range(2):
+        found = discover()
+        assert {"good", "rogue", "llama_cpp"} <= found.backends.keys()
+        reasons = {problem.plugin: problem.reason for problem in found.problems}
+        assert {it: reasons[it] for it in HARMFUL} == {it: reason for it, (_, reason) in HARMFUL.items()}
+        assert imports.read_text() == ".."  # in the other process, and here
+    shutil.rmtree(site.folder / "exits-1.dist-info")
+    assert "good" in discover().backends
+    assert imports.read_text() == "..."
+
+
+def test_a_plugin_whose_import_never_ends(site, monkeypatch):
+    monkeypatch.setitem(vars(discovery), "_PATIENCE", 0.01)
+    site.install("blocks", "import time\nwhile True: time.sleep(600)")
+    assert problem_of("blocks").reason == "its import takes longer than 0 seconds"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
@@ -210,7 +244,8 @@ def test_packages_are_read_once_until_one_is_installed_or_removed(site, monkeypa
         return entry_points()
 
     monkeypatch.setitem(vars(discovery), "entry_points", read)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # it would change the folder
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # bytecode would change the folder
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     site.install("first", GOOD.format(name="first"))
     assert "first" in discover("first").backends
     assert "first" in discover().backends

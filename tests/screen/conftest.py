@@ -15,7 +15,6 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from paragone import Backend, Probe
-from paragone_tui import key_order
 from paragone_tui.app import ParagoneApp
 from paragone_tui.terminal.changed_rows_screen import Cadence
 from paragone_tui.transcript import Transcript
@@ -128,12 +127,6 @@ def probe_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("paragone_workbench.catalog.probe", once)
         yield
-
-
-@pytest.fixture(autouse=True)
-def keys_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine, a key can take longer than it may. The keys after it would then go where the focus was before."""
-    monkeypatch.setattr(key_order, "LONGEST_S", PATIENCE / 2)
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ async def test_a_prompt_waits_for_its_engine_and_for_the_answer_before_it(start,
         await screen.type("first")
         await screen.press("enter")
         assert screen.lanes[0].state == "loading"
+        await screen.until(lambda: "loads, then answers" in screen.text)
         load_gate.touch()
         await screen.until(lambda: screen.lanes[0].state == "writing")
         assert "next lane" not in screen.text, "there is one lane only"

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import random
+import re
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,16 +15,23 @@ from rogue_backend.definitions import rogue
 from rogue_backend.plugin import RogueBackend
 from tests.screen.conftest import Screen
 from textual import events
-from textual.keys import _character_to_key
-from textual.widgets import Input, OptionList, TextArea
+from textual.widgets import Input, OptionList, Static, TextArea
 
 from paragone import ModelInfo
 from paragone_tui.screens import engine_picker
+from paragone_tui.terminal.driver import TICK_S, KeyParser
 from paragone_workbench import catalog
 from paragone_workbench.experiments import voting as ballots
 from paragone_workbench.store.history import History
 
-NAMES = {"\r": "enter", "\t": "tab", "\x1b": "escape", "↓": "down", "↑": "up", "⌫": "backspace"}
+SENT = {"←": "\x1b[D", "↓": "\x1b[B", "↑": "\x1b[A", "⌫": "\x7f"}
+"""What a terminal sends for keys that are no characters."""
+DRAWN = int(os.environ.get("BURSTS", "1"))
+"""Number of sequences that are drawn for each screen. With more than one, they are also typed at two speeds."""
+SPEEDS = (None, 0.0) if DRAWN == 1 else (None, 0.0, 0.03, 0.3)
+"""Seconds between two keys; None to wait until a key has taken effect, 0 for one burst."""
+EDITING = "heo⌫llo\x01\x0bby←e\x15hi\x05!"
+"""Keys that edit a text, among its characters."""
 CONFIG = """
 [engines.alpha]
 backend = "rogue"
@@ -37,7 +46,7 @@ max_tokens = 3
 
 @dataclass(frozen=True)
 class Case:
-    """A screen, and the keys that are drawn for it: characters, or the names of keys."""
+    """A screen, and the keys that are drawn for it."""
 
     opening: tuple[str, ...]
     keys: str
@@ -61,7 +70,7 @@ async def queued(screen: Screen) -> None:
     for text in ("first", "second one", "third one"):
         await screen.ask(text)
     await screen.until(lambda: all(lane.state == "writing" for lane in screen.lanes))
-    await screen.press("alt+Q")
+    await screen.press("escape")
 
 
 CASES = {
@@ -69,9 +78,22 @@ CASES = {
         ("ctrl+o",),
         "xjkprtd/\t\r\x1bwae⌫",
         earlier=("whales", "birds of prey", "elder trees"),
-        sequences=("\txx", "/whales\r\x1b", "\tr!\r\x1bi", "\ttsea\rp"),
+        sequences=("\txx", "elder\txy", "whales\x18", "\tjr\x15new\r\x1biok", "\ttsea\rp"),
     ),
-    "settings": Case(("alt+o",), "57↓↑\t\r\x1b⌫w", sequences=("↓↓5\r",)),
+    "program": Case(
+        ("escape",),
+        "/aoTQS?:eilxu\r\t\x1b↓jk=[",
+        earlier=("whales", "birds of prey", "elder trees"),
+        sequences=(
+            "/elder\riok",
+            "amodel-a\riok",
+            "i\x12whales\rtext",
+            "i\x1b?qj",
+            f"i{EDITING}",
+            f"a{EDITING}",
+        ),
+    ),
+    "settings": Case(("alt+o",), "57↓↑\t\r\x1b⌫w", sequences=("↓↓5\r", EDITING, f"↑{EDITING}")),
     "picker": Case(("f3",), "abt\r\x1b↓↑\t⌫", sequences=("beta\ri",)),
     "palette": Case(("ctrl+p",), "zlm\r\x1b↓↑⌫q", sequences=("settings\r5\r",)),
     "vote": Case((), "abtxsu\rjq\x1bi", prepare=blind, sequences=("aubx\x1bi",)),
@@ -79,10 +101,10 @@ CASES = {
     "help": Case(("f1",), "jkdugGq?\r\x1b/i", sequences=("qi?",)),
     "queue": Case(
         (),
-        "\r\x1b↓↑sto⌫",
+        "Q\r\x1b↓↑sto⌫",
         prepare=queued,
         options={"rate": 20, "max_tokens": 10**6},
-        sequences=("second\r!",),
+        sequences=("Qsecond\r!", "srj"),
     ),
 }
 TURNS = 200
@@ -136,9 +158,18 @@ async def rest(screen: Screen) -> None:
         still = 0 if busy or app._saving or not app.key_order.is_idle else still + 1
 
 
-def event_of(key: str) -> events.Key:
-    name = NAMES.get(key) or (_character_to_key(key) if len(key) == 1 else key)
-    return events.Key(name, key if len(key) == 1 and key not in "↓↑⌫" else None)
+async def type_keys(screen: Screen, keys: str, pause: float | None) -> None:
+    """Send keys as a terminal does, with this pause between two of them."""
+    parser = KeyParser()
+    for piece in [keys] if pause == 0 else keys:
+        sent = "".join(SENT.get(key, key) for key in piece)
+        messages = [*parser.feed(sent.encode())]
+        for message in messages if pause and pause < TICK_S else [*messages, *parser.tick()]:
+            screen.app.post_message(message)
+        await (rest(screen) if pause is None else asyncio.sleep(pause))
+    for message in parser.tick():
+        screen.app.post_message(message)
+    await rest(screen)
 
 
 async def end_state(screen: Screen) -> dict[str, object]:
@@ -156,6 +187,7 @@ async def end_state(screen: Screen) -> dict[str, object]:
     votes = await app.history.call(lambda store: [(it.choice, it.blind) for it in store.votes.all()])
     return {
         "screens": [type(it).__name__ for it in app.screen_stack],
+        "question": [str(it.content) for it in app.screen.query("#question Static").results(Static)],
         "focus": type(focused).__name__,
         "field": focused.value if isinstance(focused, Input) else getattr(focused, "text", ""),
         "fields": [it.value for it in app.screen.query(Input)]
@@ -167,13 +199,15 @@ async def end_state(screen: Screen) -> dict[str, object]:
         "lane": (lanes.in_lane_mode, lanes.position, lanes.zoomed, lanes.linked),
         "options": [dict(lane.engine.definition.options) for lane in screen.lanes],
         "queue": [it.text for it in app.lanes.session.queue.prompts],
+        "answers": [len(lane.path) for lane in screen.lanes],
+        "variants": [len(lane.record.runs) for lane in screen.lanes],
         "theme": app.theme,
         "stored": stored,
         "votes": votes,
     }
 
 
-async def run(start, case: Case, sequences: Sequence[str], *, slowly: bool) -> list[dict[str, object]]:
+async def run(start, case: Case, sequences: Sequence[str], pause: float | None) -> list[dict[str, object]]:
     """Type sequences in one program, each on a screen that is opened for it. Returns the state after each."""
     engines = [rogue("steady", name, **case.options) for name in ("one", "two")]
     ends = []
@@ -189,11 +223,7 @@ async def run(start, case: Case, sequences: Sequence[str], *, slowly: bool) -> l
                 screen.app.post_message(events.Key(key, None))
                 await rest(screen)
             await rest(screen)
-            for key in keys:
-                screen.app.post_message(event_of(key))
-                if slowly:
-                    await rest(screen)
-            await rest(screen)
+            await type_keys(screen, keys, pause)
             ends.append(await end_state(screen))
             for _ in screen.app.screen_stack[1:] * 2:  # a form asks before it gives up what was edited
                 if screen.app.screen is not screen.app.lanes:
@@ -202,9 +232,12 @@ async def run(start, case: Case, sequences: Sequence[str], *, slowly: bool) -> l
     return ends
 
 
-def drawn(name: str) -> str:
-    """Return the sequence that is drawn for a screen: the same one each time."""
-    return "".join(random.Random(name).choices(CASES[name].keys, k=8))
+def drawn(name: str) -> list[str]:
+    """Return the sequences that are drawn for a screen: the same ones each time."""
+    chance = random.Random(name)
+    sequences = ["".join(chance.choices(CASES[name].keys, k=8)) for _ in range(DRAWN)]
+    # Terminals send the same for escape and one of these keys as for the key with alt: a new line, or a word is deleted.
+    return [re.sub("\x1b[\r⌫]", "\x1b", keys) for keys in sequences]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -222,16 +255,20 @@ async def test_a_burst_does_the_same_as_its_keys_one_by_one(start, tmp_path, mon
                 await screen.answered()
                 await screen.press("ctrl+n")
     number = itertools.count()
-    sequences = [drawn(name), *case.sequences]
+    sequences = [*drawn(name), *case.sequences]
     # A vote, a queue and closed lanes are over after one sequence.
-    is_over = bool(case.prepare or case.prompts)
-    for keys in [[it] for it in sequences] if is_over else [sequences]:
+    size = 1 if case.prepare or case.prompts else 8
+    differ = []
+    for at in range(0, len(sequences), size):
         ends = []
-        for slowly in (True, False):
+        for pause in SPEEDS:
             home = tmp_path / f"run{next(number)}"
             shutil.copytree(filled, home / "data")
             for kind in ("CONFIG", "DATA", "CACHE", "STATE"):
                 monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))
-            ends.append(await run(start, case, keys, slowly=slowly))
-        one_by_one, burst = ends
-        assert burst == one_by_one, f"{keys} in {name}"
+            ends.append(await run(start, case, sequences[at : at + size], pause))
+        for keys, slow, *others in zip(sequences[at : at + size], *ends, strict=True):
+            for pause, end in zip(SPEEDS[1:], others, strict=True):
+                what = {key: (slow[key], end[key]) for key in end if end[key] != slow[key]}
+                differ += [f"{keys!r} at {pause} s: {what}"] if what else []
+    assert not differ, "\n".join(differ)

@@ -147,7 +147,7 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
         colors = {span.style for span in sheet.content.content.spans}
         screen.app.theme = "textual-light"
         await screen.until(lambda: colors != {span.style for span in sheet.content.content.spans})
-        choice = sheet._side.choices[sheet._cursor.row]
+        choice = sheet._side.choices[sheet._row]
         assert not sheet._side.is_own(choice), "another token than the engine's own is selected"
         await screen.press("b")
         await screen.until(lambda: [len(lane.record.runs) for lane in screen.lanes] == [2, 2])
@@ -201,7 +201,7 @@ async def test_one_lane_has_nothing_to_compare_with_and_keys_lead_from_fork_to_f
         await screen.press("enter")
         await screen.until(lambda: chosen)
         assert chosen[0][0] is forks[1]
-        assert chosen[0][1].token.text == " was"
+        assert chosen[0][1].text == " was"
 
 
 def transcript_layers(screen, number):

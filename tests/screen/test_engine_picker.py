@@ -9,8 +9,6 @@ from rogue_backend.definitions import rogue
 from rogue_backend.plugin import RogueBackend
 
 from paragone import ModelInfo, ParagoneError, Probe
-from paragone_tui.screens import engine_picker
-from paragone_workbench import catalog
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import from_spec
@@ -78,26 +76,6 @@ async def test_one_key_opens_a_model_that_was_found(start, offers):
         await screen.ask("hi")
         await screen.answered()
         assert [lane.engine.definition.name for lane in screen.lanes] == ["steady"]
-
-
-async def test_enter_before_an_engine_is_found_picks_the_first_one_that_fits(start, offers, monkeypatch):
-    may_look = asyncio.Event()
-    look = catalog.catalog_entries
-
-    async def later(*args, **options):
-        await may_look.wait()
-        async for entries in look(*args, **options):
-            yield entries
-
-    monkeypatch.setattr(engine_picker, "catalog_entries", later)
-    offers("steady", "wide")
-    async with start(remembered=True) as screen:
-        await picker(screen)
-        await screen.type("wide")
-        await screen.press("enter")
-        assert not screen.lanes
-        may_look.set()
-        await screen.until(lambda: [lane.engine.definition.name for lane in screen.lanes] == ["wide"])
 
 
 async def test_ticked_models_are_opened_side_by_side_and_saved(start, offers):

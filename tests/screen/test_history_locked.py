@@ -100,9 +100,6 @@ async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch):
             await screen.ask("lost")
             await screen.press("ctrl+q")
             await screen.until(lambda: "tries for some seconds more, then offers a file" in screen.told)
-            session = screen.app.lanes.session
-            # Engines are closed first. Before the recorder is, the program would wait for the history again.
-            await screen.until(lambda: session.recorder._of(session.conversation) is None)
             assert not screen.app.is_leaving
             await screen.press("ctrl+q")
             await screen.until(lambda: screen.app.is_leaving)

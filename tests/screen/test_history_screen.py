@@ -1,15 +1,18 @@
 """Earlier conversations: what is done with them, going to what a search found, and resuming the last one."""
 
+import asyncio
 import contextlib
 import json
 import sqlite3
 import threading
 
 from rogue_backend.definitions import rogue
+from textual import events
 from textual.content import Content
 
 from paragone_workbench.files.importing import import_file
-from paragone_workbench.paths import history_file
+from paragone_workbench.paths import history_file, log_folder
+from paragone_workbench.store import History
 
 
 async def opened(screen, *, count: int):
@@ -45,12 +48,10 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.until(lambda: "pinned" in screen.text)
         assert screen.text.index("about whales") < screen.text.index("about birds")
         await screen.press("r")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
         await answer(screen, "The sea")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
         await screen.until(lambda: "The sea" in screen.text)
         await screen.press("t")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
         await screen.type("Work later")
         await screen.press("enter")
         await screen.until(lambda: "#later · #work" in screen.text)
@@ -59,7 +60,6 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         kept.write_text("precious")
         new.write_text("old")
         await screen.press("e")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
         await answer(screen, "all.html")
         await screen.until(lambda: "exported as .json or .md" in screen.text)
         await answer(screen, str(kept))
@@ -72,7 +72,6 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
         assert kept.read_text() == "precious"
         await screen.press("e")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
         await answer(screen, f"{tmp_path}/nowhere/whales.md")
         await screen.until(
             lambda: "nowhere does not exist" in " ".join(screen.text.replace("│", " ").split())
@@ -91,7 +90,6 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.press("enter")
         await screen.until(lambda: "This file exists; enter replaces it" in screen.text)
         await screen.press("escape")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
         await screen.press("i")
         await screen.until(lambda: "Import the file" in screen.text)
         await screen.type("conversations.json")
@@ -224,7 +222,7 @@ async def old_words_are_edited_and_found(screen):
     await screen.press("ctrl+n")
     await opened(screen, count=1)
     await screen.type("old")
-    await screen.until(lambda: any(entry.hit for entry in screen.app.screen._entries.values()))
+    await screen.until(lambda: any(hit for _, hit in screen.app.screen._entries.values()))
     await screen.press("enter")
 
 
@@ -239,7 +237,6 @@ async def test_a_found_variant_is_shown(start):
             lambda: "steady shows another branch now, which has the text that was found." in screen.told
         )
         await screen.press("escape", "S")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "FindScreen")
         await screen.type("nothing")
         assert "Nothing found." in screen.text
         await screen.press("ctrl+u")
@@ -250,7 +247,7 @@ async def test_a_found_variant_is_shown(start):
         await screen.press("i", "ctrl+n")
         await opened(screen, count=1)
         await screen.type("first")
-        await screen.until(lambda: any(entry.hit for entry in screen.app.screen._entries.values()))
+        await screen.until(lambda: any(hit for _, hit in screen.app.screen._entries.values()))
         await screen.press("enter")
         await screen.until(lambda: len(screen.app.lanes.session.prompts) == 3, "found by its title")
         await screen.until(lambda: "new words" in screen.columns[0].transcript.text, "shown where it ended")
@@ -301,11 +298,26 @@ async def test_options_set_on_the_screen_are_resumed_and_a_new_conversation_has_
         await session.configure(screen.lanes[0], rogue("steady", max_tokens=2, context=99))
         await screen.ask("go on tomorrow")
         await screen.answered()
-    async with start(settings=ENGINE, remembered=True) as screen:
+    opens, open_history = asyncio.Event(), History.open
+
+    async def late() -> History:
+        await opens.wait()
+        return await open_history()
+
+    monkeypatch.setattr(History, "open", late)
+    loads = len([*log_folder().glob("steady*")])
+    async with start(settings=ENGINE, remembered=True, with_history=False) as screen:
+        for text in ("early", "and more"):
+            await screen.type(text)
+            screen.app.post_message(events.Key("enter", "\r"))
+        opens.set()
         await screen.until(lambda: "Resumed: 'go on tomorrow'." in screen.told)
         lane = screen.lanes[0]
+        await screen.until(lambda: len(lane.path) == 3, "what was typed before goes to what is resumed")
+        await screen.answered()
+        assert [run.prompt.text for run in lane.path] == ["go on tomorrow", "early", "and more"]
         assert lane.engine.definition.options == {"max_tokens": 2, "context": 99}
-        await screen.until(lambda: lane.engine.is_open)
+        assert len([*log_folder().glob("steady*")]) == loads + 1, "the engine is loaded once"
         await screen.press("ctrl+n")
         await screen.until(lambda: lane.engine.definition.options == {"max_tokens": 1})
         await screen.ask("a new one")

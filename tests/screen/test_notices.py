@@ -1,5 +1,8 @@
 """Messages: whole in the rule above the prompt or at the foot, not over dialogs, and gone with their cause."""
 
+import os
+
+import pytest
 from rogue_backend.definitions import rogue
 from textual import events
 from textual.widgets._toast import Toast
@@ -96,3 +99,17 @@ async def test_that_nothing_is_attached_is_no_longer_said_once_all_mentions_are_
         await screen.until(lambda: screen.told.count("Send again") == 2)
         await screen.press(*["backspace"] * len("@one.md @two.md"))
         await screen.until(lambda: not screen.told)
+
+
+@pytest.mark.parametrize(("umask", "times"), [(0o022, 1), (0o077, 0)])
+async def test_secrets_that_other_users_can_read_are_warned_of_once(start, umask, times):
+    settings = "[engines.far]\nbackend = 'ollama'\nmodel = 'm'\nkey_command = 'echo sk-secret'\n"
+    before = os.umask(umask)  # the file is made when the screen starts
+    try:
+        async with start(rogue("steady"), settings=settings) as screen:
+            await screen.ask("hello")
+            await screen.answered()
+            assert screen.told.count("sets key_command, and its mode 644 gives other users access") == times
+            assert screen.told.count("chmod 600") == times
+    finally:
+        os.umask(before)

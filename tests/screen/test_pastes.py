@@ -1,4 +1,4 @@
-"""Long pastes are folded in the prompt; other fields refuse those that are too long to edit."""
+"""Where pastes and keys go; long pastes, which the prompt folds and other fields refuse; and their undo."""
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -64,3 +64,56 @@ async def test_a_paste_that_is_too_long_for_a_field_is_refused(start):
         await paste(screen, LARGE)
         await screen.until(lambda: "Not pasted: 100 kB are too long" in screen.told)
         assert screen.app.screen.query_one("SystemField").text == ""
+
+
+async def test_undo_of_a_long_paste(start):
+    lines = "\n".join(f"line {number}" for number in range(30))
+    async with start(rogue("steady"), size=(80, 24)) as screen:
+        await screen.press("alt+o", "up")
+        field = screen.app.screen.focused
+        screen.app.post_message(events.Paste(lines))
+        await screen.until(lambda: field.text == lines)
+        await screen.press("ctrl+underscore")
+        assert field.text == ""
+        field.redo()
+        assert field.text == lines
+        await screen.press("ctrl+underscore")
+        assert not screen.told
+        await screen.type("hello")
+        assert field.text == "hello"
+
+
+FAR = 99_999
+
+
+def mouse(kind: type[events.MouseEvent], x: int, y: int) -> events.MouseEvent:
+    return kind(None, x, y, 0, 0, 1, False, False, False, screen_x=x, screen_y=y)
+
+
+async def test_keys_and_pastes_go_where_the_focus_is_whatever_mouse_and_window_do(start):
+    async with start(rogue("steady")) as screen:
+        for kind in (events.MouseDown, events.MouseUp, events.MouseScrollDown):
+            screen.app.post_message(mouse(kind, FAR, FAR))
+            await screen.type("hello")
+            assert screen.app.lanes.composer.text == "hello", kind
+            await screen.press("ctrl+u")
+        await screen.type("say ")
+        await screen.press("escape")
+        screen.app.post_message(events.Paste("pasted"))
+        await screen.type(" text")
+        await screen.until(lambda: screen.app.lanes.composer.text == "say pasted text")
+        assert not screen.app.lanes.lanes.in_lane_mode
+        await screen.press("ctrl+u")
+        screen.app.post_message(events.AppBlur())
+        screen.app.post_message(events.Paste("pasted"))
+        await screen.until(lambda: screen.app.lanes.composer.text == "pasted")
+        screen.app.post_message(events.AppBlur())
+        await screen.pilot.pause()
+        screen.app.lanes.action_command("add-lane")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        screen.app.post_message(events.AppFocus())
+        await screen.type("hello")
+        assert screen.app.screen.words.value == "hello"
+        screen.app.post_message(mouse(events.MouseDown, FAR, FAR))
+        await screen.type(" there")
+        assert screen.app.screen.words.value == "hello there"

@@ -52,10 +52,20 @@ async def test_a_load_option_changes_in_all_lanes_with_a_reload(start):
     ) as screen:
         assert "max_tokens=2" in screen.text
         assert "defaults" in screen.text
-        await form(screen)
+        shown = await form(screen)
+        before = screen.text
         await screen.press("ctrl+t")
         assert "Settings of all lanes" in screen.text
-        await fill(screen, "context", "512")
+        (row,) = (row for row in screen.text.splitlines() if "max_tokens" in row)
+        assert "2 in first, the default in second" in row
+        assert "differs" in row
+        await screen.press("ctrl+t")
+        assert screen.text == before
+        await screen.press("ctrl+t", "slash", *"context window")
+        assert "max_tokens" not in screen.text
+        await screen.press("enter", *"512")
+        (context,) = (it for it in shown._option_fields if it.setting.info.name == "context")
+        assert context.input.has_focus
         assert "reload the model" in screen.text
         await screen.press("enter")
         first, second, _ = screen.lanes
@@ -202,7 +212,7 @@ rate = 300
 """
     async with start(rogue("steady", "first"), size=(80, 24), settings=settings) as screen:
         shown = await form(screen)
-        for field in screen.app.screen.query("SettingField, SystemField, NameField"):
+        for field in screen.app.screen.query("SettingField, SystemField, .row > Input"):
             (field if field.can_focus else field.query_one("Input")).focus()
             await screen.pilot.pause()
             description = " ".join(str(shown.description.content).split())
@@ -241,10 +251,10 @@ rate = 300
         await screen.until(lambda: screen.lanes[0].engine.definition.options == options)
         shown = await form(screen)
         shown.preset.focus()
-        await screen.type("brief")
+        await screen.press("enter")
+        await screen.until(lambda: "terse  max_tokens=1" in screen.text)
         await screen.press("ctrl+x")
         assert "No preset 'brief' was saved here." in screen.text
-        await screen.press("ctrl+u")
         await screen.type("mine")
         await screen.press("ctrl+x")
         assert "The preset mine is removed." in screen.text

@@ -219,7 +219,7 @@ def test_a_blind_ballot_after_the_vote(photograph, monkeypatch):
     monkeypatch.setattr(random.SystemRandom, "shuffle", lambda self, runs: runs.reverse())
 
     async def step(app, pilot):
-        await pilot.press("alt+u")
+        await pilot.press("alt+u", "i")
         app.lanes.composer.insert("What is a paragone?")
         await pilot.press("enter")
         await until(

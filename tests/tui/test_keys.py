@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from paragone_tui.keys import is_sent, keys_in_force, with_alt, without_alt
+from paragone_tui.keys import is_sent, keys_in_force, without_alt
 from paragone_tui.terminal.driver import KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
@@ -52,22 +52,19 @@ def test_a_sequence_without_a_meaning_costs_no_other_key(sequence):
 
 @pytest.mark.parametrize("report", [b"\x1b[?2026;2$y", b"\x1b[?2048;0$y", b"\x1b[I", b"\x1b[<35;5;5M"])
 def test_a_key_right_before_a_report_of_the_terminal_is_that_key_at_once(report):
-    assert told(b"\x1bu" + report + b"b") == ["alt+u", "b"]
-    assert told(b"\x1b", b"u", report) == ["alt+u"]
+    assert told(b"\x1bu" + report + b"b") == ["escape", "u", "b"]
+    assert told(b"\x1b", b"u", report) == ["escape", "u"]
     assert told(b"\x1b" + report) == ["escape"]
     for cut in range(len(report)):
         assert told(b"\x1b" + report[:cut], report[cut:]) == ["escape"]
 
 
-def test_keys_right_after_an_alt_key_do_not_turn_it_into_characters():
-    assert told(b"\x1bu\x1bv\x1b[A" + b"h" * 40 + b"\x1bU\x1b\xc3\xa9") == [
-        *("alt+u", "alt+v", "up", *"h" * 40, "alt+shift+u", "alt+é")
-    ]
-
-
-def test_signs_with_alt_are_keys_with_alt_too():
+def test_alt_with_a_character_is_escape_and_the_character():
+    sent = b"\x1bu\x1b=\x1b[A" + b"h" * 40 + b"\x1bU\x1b\xc3\xa9\x1b\t\x1b\x0f\x1b\r"
+    keys = ["escape", "u", "escape", "equals_sign", "up", *"h" * 40, "escape", "U", "escape", "é"]
+    assert told(sent) == [*keys, "escape", "tab", "escape", "ctrl+o", "alt+enter"]
+    assert told(b"\x1b[r") == ["escape", "left_square_bracket", "r"]
     assert told(b"\x1b\\a") == ["backslash", "a"], "the end of an answer does not begin lane mode"
-    assert told(b"\x1b=\x1b+\x1b$\x1b ") == ["alt+equals_sign", "alt+plus", "alt+dollar_sign", "alt+space"]
 
 
 def test_a_character_with_alt_is_a_key_of_lane_mode():
@@ -88,27 +85,16 @@ def test_keys_that_no_terminal_sends():
     assert not any(map(is_sent, keys))
 
 
-def test_the_names_of_a_character_with_alt():
-    same = {
-        "alt+q": "alt+q",
-        "alt+shift+q": "alt+Q",
-        "alt+dollar_sign": "alt+$",
-        "alt+left": "alt+left",
-        "q": "q",
-    }
-    assert {key: with_alt(key) for key in same} == same
-
-
 @pytest.mark.parametrize("answer", [b"\x1b[?2026;2$y", b"\x1b[A", b"\x1b[200~x\x1b[201~"])
 @pytest.mark.parametrize(
-    ("character", "key"), [(b"O", "alt+shift+o"), (b"[", "alt+left_square_bracket"), (b"_", "alt+underscore")]
+    ("character", "key"), [(b"O", "O"), (b"[", "left_square_bracket"), (b"_", "underscore")]
 )
 def test_a_character_with_alt_that_leads_sequences_is_a_key_right_before_another_sequence(
     character, key, answer
 ):
     rest = told(answer)
-    assert told(b"\x1b" + character + answer) == [key, *rest]
-    assert told(b"\x1b" + character, answer) == [key, *rest]
+    assert told(b"\x1b" + character + answer) == ["escape", key, *rest]
+    assert told(b"\x1b" + character, answer) == ["escape", key, *rest]
 
 
 def test_no_command_has_a_character_with_alt_that_means_something_else_in_lane_mode():

@@ -156,6 +156,7 @@ async def test_engines_that_do_not_fit_together_are_opened_in_turn(too_large):
         ("brief", 0, "Answers ended early: the shortest has 3 of 5 tokens."),
         ("pieces", 0, "The engine sends several tokens in a piece: ITL is the time between pieces."),
         ("unkept", 8, "0 tokens of the prompt came from the cache; the depth is 8."),
+        ("uneven", 0, "The decode rate varies by 33%: the machine was busy or changed its speed."),
     ],
 )
 async def test_what_a_reader_must_know_is_said(model, depth, note):
@@ -206,6 +207,7 @@ async def test_the_throughput_is_that_of_the_answers_that_ended_in_the_time(tick
     assert (level["users"], level["answers"], level["skipped"], level["notes"]) == (2, 6, None, [])
     assert (level["seconds"], level["tokens_per_s"]) == (6, 5.0), "an answer of 5 tokens each second"
     tpot_ms = 1000 * (0.625 + 0.0625) / 4
+    assert level["tokens_per_s_stdev"] == 0, "each round takes two seconds"
     assert level["user_tps"] == {"mean": pytest.approx(1000 / tpot_ms), "stdev": 0.0}
     assert level["ttft_s"] == dict.fromkeys(("mean", "p50", "p95", "p99"), 0.5)
     assert level["tpot_ms"]["p99"] == pytest.approx(tpot_ms)

@@ -79,6 +79,13 @@ def test_few_prompts_decide_nothing_and_it_is_said_what_is_missing(planned, step
     assert decision.reasons[1] == step
 
 
+def test_an_interval_that_is_wider_for_early_looks_has_that_name():
+    early = dataclasses.replace(verdict("small", *WORSE), planned=120, comparisons=2)
+    (other,) = decide([BIG, SMALL], "big", evidence(early, planned=120), {}).others
+    assert "interval for early looks of both comparisons together −20.0 to −10.0, over 60 prompts." in other
+    assert "95%" not in other
+
+
 def test_a_loss_that_is_likely_is_not_called_bearable():
     losing = dataclasses.replace(verdict("small", -0.44, 0.09), difference=-0.18)
     decision = decide([BIG, SMALL], "big", evidence(losing), {})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy
 from bench.simulate.intervals import PASSES, numbers_coverage, passes_coverage
+from bench.simulate.suites import false_claims
 
 from paragone_workbench.statistics import (
     FEWEST,
@@ -40,7 +41,7 @@ def test_values_that_are_not_skewed_have_students_interval():
 
 
 def test_skewed_values_have_a_wider_interval_on_that_side():
-    values = np.random.default_rng(2).exponential(1, 12)
+    values = np.random.default_rng(12).exponential(1, 12)
     found, mirrored = mean_interval(values), mean_interval(-values)
     low, high = scipy.stats.t.interval(0.95, 11, loc=values.mean(), scale=scipy.stats.sem(values))
     assert found.low == pytest.approx(low)
@@ -52,6 +53,14 @@ def test_skewed_values_have_a_wider_interval_on_that_side():
     a = skewness / math.sqrt(12)
     transformed = statistic + a * statistic**2 / 3 + a**2 * statistic**3 / 27 + a / 6
     assert transformed == pytest.approx(scipy.stats.t.ppf(0.025, 11))
+
+
+def test_an_outlier_moves_an_end_of_an_interval_by_half_at_most():
+    """Hall's transformation alone would give −1.02 to 0.18, where all but one prompt came out alike."""
+    found = mean_interval([-1.8, *[0.0] * 11])
+    below, above = -0.15 - found.low, found.high + 0.15
+    assert above == pytest.approx(0.33, abs=0.01)
+    assert below == pytest.approx(1.5 * above)
 
 
 def test_few_or_equal_values_have_no_interval():
@@ -84,6 +93,12 @@ def test_intervals_of_passes_hold_in_95_percent_at_least(case, prompts):
     assert coverage >= 0.95
     if prompts * sum(PASSES[case]) >= 10:
         assert coverage <= 0.97
+
+
+@pytest.mark.thorough
+def test_a_suite_of_eleven_equal_engines_claims_a_difference_in_five_percent_at_most():
+    trials = 60
+    assert false_claims(11, 20, trials) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / trials)
 
 
 @pytest.mark.thorough

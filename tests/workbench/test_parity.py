@@ -10,10 +10,11 @@ from paragone import Capabilities, Caution, LoadedModel, Message, Options, RunSe
 from paragone.options import describe
 from paragone.wire import to_json
 from paragone_workbench.compare.parity import check_parity
-from paragone_workbench.compare.parity_findings import Side
+from paragone_workbench.compare.parity_findings import Side, sides_of
 from paragone_workbench.engines.definitions import ContextOptions, EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.run import Run
 
 SAMPLING = {"temperature": 0.0, "top_k": 40, "repeat_penalty": 1.0}
 FACTS = {
@@ -111,7 +112,8 @@ def side(
             "loaded": to_json(LoadedModel(name="m", facts=facts, capabilities=capabilities, **described))
         },
     )
-    return Side.of_run(result, backend(), messages=(*messages, Message(role="user", text="Hi")))
+    (made,) = sides_of([(name, Run(result))], lambda _: backend())
+    return replace(made, messages=(*messages, Message(role="user", text="Hi")))
 
 
 def only(sides):
@@ -145,7 +147,7 @@ def test_a_default_of_one_engine_is_named_and_levelled():
     assert finding.values == {"a": 1.0, "b": 1.1, "c": 1.0}
     assert finding.sentence == "repeat_penalty is 1 in a and c and 1.1 in b."
     assert finding.advice == "To level it: --set repeat_penalty=1"
-    (change,) = finding.levelling.changes
+    (change,) = finding.changes
     assert (change.engine, change.option, change.value, change.reloads) == ("b", "repeat_penalty", 1.0, False)
 
 
@@ -181,11 +183,11 @@ def test_seeds_that_were_drawn_are_no_alarm_and_are_levelled_in_all_engines():
     )
     assert parity.alarms == 0
     assert parity.verdict == "Asked alike. These differences are expected:"
-    assert [(it.engine, it.value) for it in finding.levelling.changes] == [("a", 5), ("b", 5)]
+    assert [(it.engine, it.value) for it in finding.changes] == [("a", 5), ("b", 5)]
     chosen = side("b", sampling={**SAMPLING, "temperature": 1.0, "seed": 7}, options={"seed": 7})
     parity = check_parity([drawn[0], chosen])
     assert parity.alarms == 1, "one seed was set, the other drawn"
-    assert [(it.engine, it.value) for it in parity.findings[0].levelling.changes] == [("a", 7)]
+    assert [(it.engine, it.value) for it in parity.findings[0].changes] == [("a", 7)]
 
 
 def test_what_the_user_compares_is_no_alarm_and_comes_last():

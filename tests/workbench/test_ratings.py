@@ -164,7 +164,10 @@ def test_position_bias():
     unbiased = rate([vote("abc", place % 3) for place in range(30)]).position
     assert [unbiased.share, unbiased.expected] == pytest.approx([1 / 3, 1 / 3])
     assert "no position bias is shown" in unbiased.sentence
-    assert "100.0% of 1 blind vote with a best answer" in rate([vote("ab", 0)]).position.sentence
+    for count in (1, 4):
+        found = rate([vote("ab", 0)] * count).position.sentence
+        assert f"won 100.0% of {count} blind vote" in found
+        assert found.endswith(": too few votes to show whether the position matters.")
 
 
 def test_an_engine_whose_model_was_changed_is_named():

@@ -1,13 +1,19 @@
 import dataclasses
 
-from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.conversation_writer import LARGE, SMOL, change_result
 from tests.workbench.report_subjects import conversation, ended
 
+from paragone import RunSettings
+from paragone_workbench.compare.parity import check_parity
+from paragone_workbench.compare.parity_findings import sides_of
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting.conversation import conversation_report
 from paragone_workbench.reporting.file import conversation_rows
+from paragone_workbench.runs.context import path_to
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.result import Prefilled
 from paragone_workbench.runs.run import Run
 
 
@@ -75,6 +81,50 @@ def test_a_lane_that_changed_its_engine_names_the_earlier_one():
     (prompt,) = found.prompts()
     assert prompt.rounds[0][0].engine == "large"
     assert prompt.rounds[0][0].remarks[0].text == "From the engine smol (paper:/m/smol)."
+
+
+def asked_as(run, prompt, **fields):
+    settings = RunSettings(seed=3, sampling={"temperature": 0.5}, prompt=prompt)
+    change_result(run, settings=settings, **fields)
+
+
+def test_what_differs_between_the_prompts_of_lanes_has_its_real_reason_as_on_the_screen():
+    saved = conversation("Why?", "Because.", "It is.")
+    grown(saved, "And then?", "Nothing.", "Nothing.")
+    for lane in saved.lanes:
+        first, second = path_to(lane.head)
+        asked_as(first, "Why?")
+        asked_as(second, f"Why? {first.text} And then?")
+    begun = saved.lanes[1].head.continues
+    asked_as(begun, "Why? It", prefilled=Prefilled(text=2))
+    found = report(saved)
+    one, other = (prompt.conditions for prompt in found.prompts())
+    assert (one.remarks[0].text, one.remarks[0].stands_out) == (
+        "The prompt in large differs from the prompt in smol. The prompt contains the given beginning of the answer in "
+        "large.",
+        False,
+    )
+    assert other.remarks[0].text.endswith(
+        "Each lane's history contains its own answers, so the prompts differ."
+    )
+    assert [it.about.startswith("Asked alike as far as is known") for it in (one, other)] == [True, True]
+    shown = check_parity(
+        sides_of(zip(("smol", "large"), (it.head for it in saved.lanes), strict=True), lambda _: None)
+    )
+    assert other == shown.section(), "the screen shows the same"
+
+
+def test_an_answer_with_a_given_beginning_is_in_no_mean_speed():
+    saved = conversation("Why?", "Because.", "It is.")
+    change_result(
+        saved.lanes[1].head, prefilled=Prefilled(text=2), metrics=RunMetrics(decode_tps=999.0, ttft_s=0.001)
+    )
+    found = report(saved)
+    assert [[cell.text for cell in line.cells][1:] for line in found.overview.lines] == [
+        ["40.0/s", "250 ms"],
+        ["", ""],
+    ]
+    assert found.left_out == "1 answer with a given beginning is left out of the mean speeds."
 
 
 def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():

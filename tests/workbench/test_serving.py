@@ -85,6 +85,20 @@ async def test_answers_with_seeds_that_follow_each_other_count_the_prompt_once(c
     assert both["usage"]["prompt_tokens"] == 3
 
 
+async def test_a_request_can_ask_that_nothing_cached_is_used(client, monkeypatch):
+    found: list[bool] = []
+
+    def keep(engine: PoliteEngine, prompt: list[int], *, cold: bool) -> int:
+        found.append(cold)
+        return 0
+
+    monkeypatch.setattr(PoliteEngine, "keep", keep)
+    for fields in ({}, {"cache_prompt": True}, {"cache_prompt": False}):
+        assert (await chat(client, max_tokens=1, **fields)).status_code == 200
+        assert (await complete(client, max_tokens=1, **fields)).status_code == 200
+    assert found == [False] * 4 + [True] * 2
+
+
 async def test_thinking_is_apart_and_a_field_with_the_name_of_an_option_sets_the_option(client):
     for fields, thinking, answer in (
         ({}, "word0 word1 ", "word2 word3 "),
@@ -144,6 +158,26 @@ async def test_token_ids_are_continued_and_scored(client):
     assert (choice["text"], choice["logprobs"]) == (TEXT, None)
 
 
+async def test_the_tokens_of_a_text_and_the_text_of_tokens(client):
+    ids = PoliteEngine(PoliteBackend(), LoadedModel(name="Words", context=1024)).ids(TEXT.split())
+    reply = await client.post("/tokenize", json={"model": "polite", "prompt": TEXT})
+    assert reply.json() == {"tokens": ids, "count": 3, "max_model_len": 1024, "token_strs": None}
+    reply = await client.post("/detokenize", json={"model": "polite", "tokens": ids})
+    assert reply.json() == {"prompt": TEXT}
+    for path, fields, status, param in (
+        ("/tokenize", {"prompt": TEXT}, 400, "model"),
+        ("/tokenize", {"model": "polite", "messages": HI}, 400, "prompt"),
+        ("/detokenize", {"model": "polite"}, 400, "tokens"),
+        ("/detokenize", {"model": "polite", "tokens": [-1]}, 400, "tokens[0]"),
+        ("/tokenize", {"model": "steady", "prompt": TEXT}, 404, "model"),
+    ):
+        refused = await client.post(path, json=fields)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (status, param)
+    assert (await client.get("/tokenizer_info?model=polite")).status_code == 404, "its tokens have no names"
+    models = (await client.get("/v1/models")).json()["data"]
+    assert [model["max_model_len"] for model in (models[0], models[-1])] == [1024, None]
+
+
 async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_scored(client, monkeypatch):
     async def never(engine, request):
         raise AssertionError("it was scored")
@@ -152,10 +186,12 @@ async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_score
     fields = {"prompt": "red " * 1024, "echo": True, "logprobs": 1}
     with monkeypatch.context() as patch:
         patch.setattr(PoliteEngine, "score", never)
-        refused = await complete(client, **fields, max_tokens=1)
-    error = refused.json()["error"]
-    assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
-    assert error["message"].startswith("The prompt is 1,024 tokens long and the context holds 1,024")
+        patch.setattr(PoliteEngine, "run", never)
+        for asked in (fields, {"prompt": [0] * 1024}):
+            refused = await complete(client, **asked, max_tokens=1)
+            error = refused.json()["error"]
+            assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
+            assert error["message"].startswith("The prompt is 1,024 tokens long and the context holds 1,024")
     assert (await complete(client, **fields, max_tokens=0)).status_code == 200
 
 
@@ -174,7 +210,7 @@ async def test_what_an_engine_cannot_do_is_refused(client):
     assert "log-probabilities of a given text" in scored.json()["error"]["message"]
     assert "cannot continue a plain text" in plain.json()["error"]["message"]
     assert ids.json()["error"]["message"].startswith("steady takes no token ids.")
-    assert scored_ids.json()["error"]["message"].startswith("steady takes no token ids.")
+    assert scored_ids.json()["error"]["message"].startswith("steady does not report the text of token ids.")
     assert (tokens.json()["error"]["param"], seed.json()["error"]["param"]) == ("logprobs", "seed")
     assert few.json()["error"]["message"] == "The engine has no option top_k."
     # what changes nothing is not refused
@@ -288,7 +324,7 @@ async def test_an_engine_that_crashes_is_opened_again(client):
 
 
 async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, client, until):
-    app = application(engines, "sesame")
+    app = application(engines, "sesame", ServeSettings())
     slow = engines.find("slow")
     for stream in (True, False):
         first = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})
@@ -346,8 +382,8 @@ def test_a_client_names_no_file_or_program_of_the_server():
         "words": ["a", "b@c"],
         "json_schema": '{"type": "object"}',
     }
-    (choice,) = chat_request({"messages": HI, **texts}, Constrained, most_messages=1).choices
-    assert choice.run.sampling == texts
+    (run,) = chat_request({"messages": HI, **texts}, Constrained, most_messages=1).runs
+    assert run.sampling == texts
     for name, value in (
         ("grammar", "@/etc/hosts"),
         ("words", ["a", "@words"]),

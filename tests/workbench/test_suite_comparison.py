@@ -188,10 +188,46 @@ def test_all_comparisons_are_corrected_together_in_the_table_and_in_json(capsys)
     put_sections(found.sections())
     out = capsys.readouterr().out
     assert out.startswith("engine  ")
-    assert "tokens  TTFT (ms)  tokens/s  total (s)" in out
+    titles = " ".join(out.splitlines()[0].split())
+    assert titles.endswith("tokens TTFT (ms) tokens/s total (s)")
+    assert " ± " in out.splitlines()[1], "times have their spread"
     assert "\x1b" not in out
     schema = json.loads((ROOT / "docs" / "command-line.schema.json").read_text())["$defs"]
     fastjsonschema.compile({"$ref": "#/$defs/suite%20compare", "$defs": schema})(found.to_json())
+
+
+def test_each_of_eleven_engines_is_compared_with_the_reference_unless_all_pairs_are_asked_for():
+    """All pairs by seven metrics are 385 comparisons, which multiply the smallest p-value by as much."""
+    rng, engines = random.Random(2), "ABCDEFGHIJK"
+    rows = [
+        row(
+            prompt,
+            engine,
+            passed=rng.random() < 0.5,
+            scores={f"judge {n}": rng.random() + 0.45 * (engine == "K") for n in range(6)},
+            text="x" * (engine in "BC"),
+        )
+        for prompt in range(20)
+        for engine in engines
+    ]
+    found, every = compare_suite(collect(rows, engines), reference="B"), compare_rows(rows, engines)
+    assert {(it.a, it.comparisons) for it in found.comparisons} == {("B", 70)}
+    assert {it.b for it in claims(found)} == {"K"}
+    assert len(claims(found)) > 3
+    assert {it.comparisons for it in every.comparisons} == {385}
+    assert [(it.b, it.share) for it in found.same if it.share] == [("C", 1)]
+    assert len(found.not_worse) == 10
+    assert {it.comparisons for it in found.not_worse} == {10}
+    assert "Each engine is compared with B." in found.notes[0]
+
+
+def test_answers_that_were_cut_are_counted():
+    rows = [row(prompt, engine, cut=engine == "B" and prompt < 3) for prompt in range(5) for engine in "AB"]
+    found = compare_rows(rows, "AB")
+    assert found.notes == (
+        "B: 3 of 5 answers were cut at the length limit. `--set max_tokens=N` sets a longer one.",
+    )
+    assert [it.to_json()["cut"] for it in found.engines] == [0, 3]
 
 
 @pytest.mark.parametrize(("trend", "drift"), [(0.01, pytest.approx(-0.27, abs=0.06)), (0, None)])
@@ -215,9 +251,8 @@ def test_speeds_that_drift_are_marked(trend, drift):
 
 
 def verdicts(low, high, margin=0.03, prompts=400):
-    return list(
-        non_inferiority([result(difference=(low + high) / 2, low=low, high=high, prompts=prompts)], margin)
-    )
+    pair = result(difference=(low + high) / 2, low=low, high=high, prompts=prompts)
+    return non_inferiority([pair], margin, both_ways=True)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +289,8 @@ def test_with_several_comparisons_and_before_all_prompts_are_answered_the_interv
     assert early.interval.low == pytest.approx(-0.01 - 0.01 * 2.2414 * 2 / 1.96, abs=1e-5)
     assert (alone.verdict, several.verdict, early.verdict) == ("not worse", "not worse", "open")
     assert (several.is_early, early.is_early) == (False, True)
+    names = [it.interval_name for it in (alone, several, early)]
+    assert names == ["95% interval", "95% interval of all 5 comparisons together", "interval for early looks"]
     needed = [it.prompts_needed for it in (alone, early, several)]
     assert needed[0] == needed[1] < needed[2]
 

@@ -11,8 +11,8 @@ from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.progress import ProgressLine, Stream, print_answer
 from paragone_cli.command_line.prompt import prompt_spec
 from paragone_workbench.compare import divergence
-from paragone_workbench.compare.parity import parity_of_runs
-from paragone_workbench.compare.parity_findings import Parity
+from paragone_workbench.compare.parity import check_parity
+from paragone_workbench.compare.parity_findings import Parity, sides_of
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
@@ -77,7 +77,8 @@ async def _compare(
                 if not as_json:
                     progress.clear()
                     _print(answer.result, None if number == 0 else runs[0].result)
-        parity = parity_of_runs(runs, workbench.registry.find)
+        named = ((run.result.definition.name, run) for run in runs)
+        parity = check_parity(sides_of(named, workbench.registry.find))
         if as_json:
             results = [run.result for run in runs]
             parting = None

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
 from paragone.network import GUARD
-from paragone.options import Options, describe, value_text
+from paragone.options import OptionInfo, Options, describe, value_text
 from paragone.texts import size_text
 from paragone_cli.command_line import event_loop, formats, output
 from paragone_cli.command_line.arguments import Arguments
@@ -39,7 +39,7 @@ def list_options(args: Arguments) -> int:
     found = {name: describe(kind) for name, (_, kind) in kinds.items()}
     if args.json:
         listed = {
-            name: [{**asdict(it), "choices": [*it.choices]} for it in infos] for name, infos in found.items()
+            name: [{**_shown(it), "choices": [*it.choices]} for it in infos] for name, infos in found.items()
         }
         output.put_json({"backend": backend.name, **listed})
         return 0
@@ -55,6 +55,13 @@ def list_options(args: Arguments) -> int:
             doc = textwrap.fill(output.one_line(info.doc), width - len(indent), break_on_hyphens=False)
             output.put(textwrap.indent(doc, indent))
     return 0
+
+
+def _shown(option: OptionInfo) -> dict[str, Json]:
+    """Return the fields of an option, without those that only its check needs."""
+    return {
+        name: value for name, value in asdict(option).items() if name not in ("types", "named", "optional")
+    }
 
 
 def list_engines(args: Arguments) -> int:

@@ -69,6 +69,7 @@ COMMANDS: Mapping[str, Command] = {
             default="127.0.0.1",
         ),
         arg("--port N", "port; 0 for a free one. Default: 8321", within=(0, 65535), default=8321),
+        arg("--no-key", "let every program on this machine use the engines, without a key"),
         arguments.SET,
     ),
     "compare": command(
@@ -103,6 +104,7 @@ COMMANDS: Mapping[str, Command] = {
         "Compare the engines of experiments.",
         lambda args: cli.suite_results.suite_compare(args),
         arg("EXPERIMENT", arguments.EXPERIMENT, dest="experiments", nargs="*"),
+        arg("--all-pairs", "compare all pairs of engines, not each engine with the reference"),
         arguments.MARGIN,
         arguments.JSON,
     ),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 KEY = "PARAGONE_SERVE_KEY"
 """The environment variable with the key that clients must send."""
+SHORTEST_KEY = 16
+"""Smallest number of characters of a key."""
 
 
 def serve(args: Arguments) -> int:
@@ -36,26 +38,31 @@ def serve(args: Arguments) -> int:
         ) from error
     context = CommandContext(args)
     definitions = context.engines(args.engines, args.settings)
-    key, is_new = _key()
     with listen(args.host, args.port) as listener:
+        key, origin = (None, "none") if args.no_key else _key()
+        if args.no_key and not is_private(listener):
+            raise InputError(
+                f"Without a key, whoever can reach this machine at {address_of(listener)} could use these engines.",
+                hint="Leave out --no-key, or leave out --host, so that this machine alone reaches the server.",
+            )
         if not is_private(listener):
             output.warn(
                 f"Whoever can reach this machine at {address_of(listener)} and knows the key can use these engines. "
                 "Requests and answers are not encrypted."
             )
         engines = ServedEngines(EnginePool(context.registry), definitions)
-        return event_loop.run(_serve(engines, listener, key, context.config.serve, is_new=is_new))
+        return event_loop.run(_serve(engines, listener, key, origin, context.config.serve))
 
 
 async def _serve(
-    engines: ServedEngines, listener: socket.socket, key: str, limits: ServeSettings, *, is_new: bool
+    engines: ServedEngines, listener: socket.socket, key: str | None, origin: str, limits: ServeSettings
 ) -> int:
     from paragone_workbench.serving.application import application
     from paragone_workbench.serving.listening import Server, address_of
 
     def started() -> None:
         output.put_line(f"Listening at http://{address_of(listener)}/v1")
-        output.put_line(f"Key: {key}" if is_new else f"Key: the one in {KEY}")
+        output.put_line(f"Key: {origin}")
         output.flush()
 
     server = Server(application(engines, key, limits), started)
@@ -91,14 +98,19 @@ class _Work:
         await self._engines.close()
 
 
-def _key() -> tuple[str, bool]:
-    """Return the key that clients must send, and whether it was made now. Raises InputError."""
+def _key() -> tuple[str, str]:
+    """Return the key that clients must send, and what is printed about it. Raises InputError."""
     key = os.environ.get(KEY, "")
     if not key:
-        return secrets.token_urlsafe(24), True
+        return (made := secrets.token_urlsafe(24)), made
     if not (key.isascii() and key.isprintable() and key.strip() == key):
         raise InputError(
             f"The key in {KEY} cannot be sent in a header of HTTP.",
             hint="Use letters, digits and signs of ASCII, without blanks around them.",
         )
-    return key, False
+    if len(key) < SHORTEST_KEY:
+        raise InputError(
+            f"The key in {KEY} is too short to be safe: it has fewer than {SHORTEST_KEY} characters.",
+            hint=f"Use a longer one, or unset {KEY}: then each start makes a key.",
+        )
+    return key, f"the one in {KEY}"

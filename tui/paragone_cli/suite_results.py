@@ -1,6 +1,7 @@
 """What came of experiments: list, show and compare of `paragone suite`, and `paragone vote`."""
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 
@@ -12,6 +13,7 @@ from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.saved import experiment_id, opened_history, opened_store
 from paragone_workbench.blocks import brief_names
+from paragone_workbench.choosing.decision import choice_of, evidence_for
 from paragone_workbench.compare.ratings import Ratings, rate
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import comparison_rows, results, suite
@@ -225,13 +227,22 @@ def suite_compare(args: Arguments) -> int:
         experiments = [store.experiments.get(number) for number in numbers]
         collected = comparison_rows.collect_experiments(store, experiments)
         conditions = comparison_rows.different_conditions(store, experiments, Registry().find)
+        choice = None if len(experiments) > 1 or args.all_pairs else choice_of(store, experiments[0])
     unfinished = [
         f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. To continue, run the command that began it again."
         for experiment in experiments
         if experiment.done + experiment.failed < experiment.runs
     ]
-    if args.json:
+    brief = brief_names(values.engine for values in collected)
+    for values in () if args.json else collected:
+        values.engine = brief[values.engine]
+    if choice is None:
         comparison = compare_suite(collected, margin=margin)
+    else:
+        reference = choice.reference if args.json else brief[choice.reference]
+        asked = dataclasses.replace(choice, margin=margin, reference=reference)
+        comparison = evidence_for(asked, experiments[0], collected).comparison
+    if args.json:
         output.put_json({**comparison.to_json(), "notes": [*conditions, *unfinished, *comparison.notes]})
         return 0
     if conditions:
@@ -239,10 +250,7 @@ def suite_compare(args: Arguments) -> int:
         for sentence in conditions:
             output.put_line(f"≠ {sentence}")
         output.put()
-    brief = brief_names(values.engine for values in collected)
-    for values in collected:
-        values.engine = brief[values.engine]
-    output.put_sections(compare_suite(collected, margin=margin).sections())
+    output.put_sections(comparison.sections())
     output.put_whole_names(brief)
     if unfinished:
         output.put("\n".join(["", *unfinished]))

@@ -102,31 +102,36 @@ class ParagoneApp(program_app.ProgramApp):
         )
         return self.lanes
 
-    def expect_prompt(self) -> None:
-        self._session.open_engines_soon()
-
     @property
     def begins_with_dialog(self) -> bool:
         return not (self._session.lanes or self._demo)
 
     def begin_work(self) -> None:
-        self.history_opening.begin(lambda: self.lanes.begin(self._resume))
+        self.history_opening.begin(self._resume)
         if self._demo and not self._session.lanes:
             engine_commands.add_demo(self.lanes)
         elif self._session.lanes:
-            self._session.open_engines_soon()
+            self.lanes.begin(self._open_engines)
         else:
+            self.lanes.has_begun.set()
             engine_commands.add_lane(self.lanes)
         # Messages come last: the keys that the user presses after a message then go to the dialog.
         for problem in filter(None, (*self._problems, self.state.warning)):
             self.say(problem, warning=True)
         self.lanes.begin(self._use_backends)
 
+    async def _open_engines(self) -> None:
+        """Open the engines with the options of the conversation that may be resumed. Prompts wait until then."""
+        if self._may_resume:
+            await self.history_opening.first_attempt()
+        self._session.open_engines_soon()
+        self.lanes.has_begun.set()
+
     async def _resume(self) -> None:
-        """Put the unsent prompt back, then resume the last conversation, or offer one that was interrupted."""
-        draft = await engine_commands.restore_draft(self.lanes)
+        """Resume the last conversation, or offer one that was interrupted, then put the unsent prompt back."""
         await self.registry.load(self._session.backends)
         await engine_commands.resume_last(self.lanes, may_resume=self._may_resume)
+        draft = await engine_commands.restore_draft(self.lanes)
         if draft is not None and draft.edits:
             prompt_commands.resume_edit(self.lanes, draft.edits)
 
@@ -146,7 +151,7 @@ class ParagoneApp(program_app.ProgramApp):
         """Save the unsent prompt and the conversation. Return False once, with a warning, if the prompt cannot be saved."""
         if self._has_warned or self.is_closing:
             return True
-        await self.history_opening.wait_for_first_attempt()
+        await self.history_opening.first_attempt()
         problem = await self._session.recorder.save_draft_now()
         if problem is not None:
             self._has_warned = True
@@ -156,7 +161,7 @@ class ParagoneApp(program_app.ProgramApp):
                 warning=True,
             )
             return False
-        if (unsaved := await self._unsaved()) is not None:
+        if (unsaved := await self._unsaved()) is not None and not self.is_closing:
             self.is_closing = True
             self.say(
                 f"Not saved: {unsaved.sentence} The program tries for some seconds more, then offers a file; "
@@ -198,7 +203,7 @@ class ParagoneApp(program_app.ProgramApp):
         if problem is not None and not self._has_warned:
             self.complain(StoreError(f"The unsent prompt could not be saved. {problem}"))
         with killing_processes_late():
-            await self._session.close()
+            await self._session.close(waits=not self.is_closing)
         if self.history is not None:
             with contextlib.suppress(StoreError):
                 self._is_shared = await self.history.call(lambda store: store.is_shared)

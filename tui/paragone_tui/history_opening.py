@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +40,8 @@ class HistoryOpening:
     _was_attempted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _is_ending: bool = field(default=False, init=False)
 
-    def begin(self, then: Callable[[], None]) -> None:
+    def begin(self, then: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Open the history, and then run `then` with it. The first attempt, for which others wait, includes `then`."""
         # Not a Textual worker: Textual cancels workers before it unmounts the application, which may wait for the history.
         self._task = asyncio.create_task(self._open(then))
 
@@ -56,7 +57,7 @@ class HistoryOpening:
             return "The history is still being opened. Try again in a moment."
         return f"The history is not open yet; the program keeps trying. {problem}"
 
-    async def wait_for_first_attempt(self) -> None:
+    async def first_attempt(self) -> None:
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(program_app.LEAVING_S):
@@ -71,12 +72,12 @@ class HistoryOpening:
             self._is_ending = True
             await asyncio.wait([task], timeout=program_app.LEAVING_S)
         if not task.done():
-            if self.session.recorder.problem is None:
+            if self.history is None and self.session.recorder.problem is None:
                 self.session.recorder.not_open(StoreError("The history did not open in time."))
             task.cancel()
             await asyncio.wait([task])
 
-    async def _open(self, then: Callable[[], None]) -> None:
+    async def _open(self, then: Callable[[], Coroutine[None, None, None]]) -> None:
         from paragone_workbench.store.history import History  # not imported before the first paint
 
         failed = False
@@ -92,14 +93,14 @@ class HistoryOpening:
                 if not (isinstance(error, StoreError) and error.can_pass):
                     return
                 await asyncio.sleep(RETRY_S)
-        self._was_attempted.set()
         if self.history.warning:
             self.program.say(self.history.warning, warning=True)
         self.session.recorder.open(self.history)
         if failed:
             self.program.say("The history is open now; earlier prompts and answers are saved, too.")
         if not self.program.is_leaving:
-            then()
+            await self.program.reported(then)
+        self._was_attempted.set()
 
 
 def offer_files(conversations: Sequence[SavedConversation], find: BackendLookup) -> None:

@@ -3,40 +3,29 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Container, Sequence
-from typing import Protocol, runtime_checkable
 from weakref import WeakSet
 
 from textual import events
 from textual.app import App
 from textual.dom import DOMNode
 from textual.message_pump import MessagePump
+from textual.widgets import Input, TextArea
 
-from paragone_tui.keys import sign, with_alt, without_alt
+from paragone_tui.keys import sign, without_alt
 from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 
 ACT = "act"
 """The group of a screen's workers that all later keys on the screen wait for."""
 LIST = "list"
 """The group of a screen's workers that list options: text and the screen's `early_keys` do not wait for them."""
-LONGEST_S = 10.0
-"""Seconds that a key waits at most for the effect of the key before."""
+LONGEST_S = 60.0
+"""Seconds that a key waits at most for the effect of the key before. A busy machine may take tens of seconds to list engines."""
 URGENT_S = 0.25
 """Seconds that the keys up to an urgent key, such as the key that stops answers, wait at most."""
 _CONTROLS = {"enter": "\r", "tab": "\t"}
 """The control characters of keys. For such a key with Alt, a terminal sends an escape and the control character."""
 _PASSES = 20
 """Largest number of waits for the widgets' messages after a key: each message can cause more messages."""
-
-
-@runtime_checkable
-class Field(Protocol):
-    @property
-    def has_text(self) -> bool:
-        """Whether the field has text. In a field with text, characters are text, not commands."""
-
-    @property
-    def own_keys(self) -> Container[str]:
-        """The keys of characters with Alt that the field itself uses, such as `alt+Q`."""
 
 
 class KeyOrder:
@@ -75,10 +64,8 @@ class KeyOrder:
         """The field that the last keys wrote text in; None if the last key wrote no text."""
         self._awaited: Collection[MessagePump | asyncio.Task[None]] = ()
         """What is waited for at present."""
-        self._hanging: set[MessagePump] = set()
-        """Widgets that have not handled their messages in time, until no key waits."""
-        self._left: WeakSet[asyncio.Task[None]] = WeakSet()
-        """Works that were not done in time. They go on, and no key waits for them again."""
+        self._left: WeakSet[MessagePump | asyncio.Task[None]] = WeakSet()
+        """What was not done in time: works, and widgets with unhandled messages. No key waits for them again."""
 
     async def take(self, event: events.Event) -> None:
         self._waiting.append(event)
@@ -109,9 +96,7 @@ class KeyOrder:
         while self._waiting:
             event, *then = _without_alt(self._waiting.popleft(), target := self._target())
             self._waiting.extendleft(then)
-            self._written = (
-                target if isinstance(target, Field) and target.has_text and _is_text(event) else None
-            )
+            self._written = target if _is_text(event) and _has_text(target) else None
             self._nodes = [node for node in target.ancestors_with_self if isinstance(node, MessagePump)]
             await self._handle(event)
             if not (self._waiting and self._is_more_text(self._waiting[0])):
@@ -127,16 +112,11 @@ class KeyOrder:
                     self._set_limit()
                     await self._wait_for_effect()
             except TimeoutError:
-                for awaited in self._awaited:
-                    if isinstance(awaited, asyncio.Task):
-                        self._left.add(awaited)
-                    else:
-                        self._hanging.add(awaited)
+                self._left.update(self._awaited)
             self._limit = None
             if not self._waiting:
                 break
             await self._handle_next_as_message()
-        self._hanging.clear()
         self._nodes, self._awaited, self._written = (), (), None  # else, closed screens would not be freed
 
     def _set_limit(self) -> None:
@@ -181,7 +161,7 @@ class KeyOrder:
         if not (self._waiting and self._app.screen_stack):
             return (ACT, LIST)
         event, *_ = _without_alt(self._waiting[0], target := self._target())
-        is_text = _is_text(event) and isinstance(target, Field)
+        is_text = _is_text(event) and isinstance(target, Input | TextArea)
         screen = self._app.screen
         early = screen.early_keys if isinstance(screen, ChangedRowsScreen) else ()
         is_early = isinstance(event, events.Key) and event.key in early
@@ -192,7 +172,7 @@ class KeyOrder:
         for _ in range(_PASSES):
             nodes = [*self._nodes, *self._app.screen_stack[-1:]]
             for node in nodes:
-                if node not in self._hanging:
+                if node not in self._left:
                     self._awaited = [node]
                     await _wait(node.call_later)
             screen = next(reversed(self._app.screen_stack), None)
@@ -204,13 +184,9 @@ class KeyOrder:
 
 
 def _without_alt(key: events.Event, target: object) -> Sequence[events.Event]:
-    """Split Alt with a character, Enter or Tab into Escape and the key, as terminals send it, unless `target` uses the key.
-
-    After Escape, tmux waits half a second for the character.
-    """
-    if not isinstance(key, events.Key) or (
-        isinstance(target, Field) and with_alt(key.key) in target.own_keys
-    ):
+    """Split Alt with a character, Enter or Tab into Escape and the key: terminals send the same for both, and tmux waits
+    half a second after Escape. Alt with Enter stays in a field of several lines."""
+    if not isinstance(key, events.Key) or (key.key == "alt+enter" and isinstance(target, TextArea)):
         return [key]
     name = without_alt(key.key)
     if name == key.key:  # a sign such as `?`, whose key is called `question_mark`
@@ -223,6 +199,11 @@ def _without_alt(key: events.Event, target: object) -> Sequence[events.Event]:
 
 def _character(name: str) -> str:
     return _CONTROLS.get(name, name) if len(name) == 1 or name in _CONTROLS else sign(name)
+
+
+def _has_text(target: DOMNode) -> bool:
+    """Return whether characters are text here: always in a field of one line, and in others once they have text."""
+    return isinstance(target, Input) or (isinstance(target, TextArea) and target.document.end != (0, 0))
 
 
 def _is_text(event: events.Event) -> bool:

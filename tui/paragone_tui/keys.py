@@ -35,10 +35,6 @@ class Keys:
         return readable(self.both[:1] or [f"alt+{key}" for key in self.lane[:1]])
 
     @property
-    def alt(self) -> tuple[str, ...]:
-        return tuple(f"alt+{key}" for key in self.lane if _is_character(key))
-
-    @property
     def in_lane_mode(self) -> str:
         """The first key of lane mode and the words "in lane mode", for texts that stay on the screen when the mode changes."""
         return f"{readable(self.lane[:1])} in lane mode" if self.lane else self.first
@@ -70,14 +66,6 @@ def without_alt(key: str) -> str:
     shifted = name.removeprefix("shift+")
     name = shifted.upper() if len(shifted) == 1 and shifted != name else name
     return name if _is_character(name) else key
-
-
-def with_alt(key: str) -> str:
-    """Name a key with Alt after its character, such as `alt+Q` for `alt+shift+q`. Return other keys unchanged."""
-    name = without_alt(key)
-    if name == key:  # a sign such as `?`, whose key is called `question_mark`
-        name = sign(key.removeprefix("alt+")) if key.startswith("alt+") else ""
-    return f"alt+{name}" if name else key
 
 
 def _is_character(key: str) -> bool:

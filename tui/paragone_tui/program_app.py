@@ -86,9 +86,6 @@ class ProgramApp(App[None]):
     def after_screen(self) -> None:
         """Print last messages and ask last questions on the terminal, after the screen is closed."""
 
-    def expect_prompt(self) -> None:
-        """Prepare for a prompt that was sent before the first screen could take it."""
-
     @property
     def begins_with_dialog(self) -> bool:
         """Whether the work begins with a dialog over the first screen. Keys that were typed earlier go to the dialog."""
@@ -179,11 +176,8 @@ class ProgramApp(App[None]):
             self._begin_work()
             self.screen.call_later(self.call_later, self._handle_early_input)  # once the dialog has its field
             return
-        if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early_input or ()):
-            self.expect_prompt()
         await self._handle_early_input()
-        # The typed keys are painted before the work begins, so that they do not go to a dialog that the work opens.
-        self.key_order.then(lambda: self.call_after_refresh(self._begin_work))
+        self.call_after_refresh(self._begin_work)
 
     def _begin_work(self) -> None:
         # Full collections then skip the modules and the screen, which live until the program ends.

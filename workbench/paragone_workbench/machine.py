@@ -58,6 +58,11 @@ def _mebibytes(text: str) -> int | None:
     return int(text) * 2**20 if text.isdigit() else None  # `[N/A]` where memory is shared with the CPU
 
 
+def machine_load() -> float:
+    """Return the load average of the last minute: the mean number of threads that compute or wait for a core."""
+    return os.getloadavg()[0]
+
+
 MAIN = "main memory"
 MARGIN = 1 << 30
 """Bytes to leave free on each device: the margin that llama.cpp uses (common/fit.cpp)."""

@@ -18,6 +18,8 @@ from paragone_workbench.paths import cache_folder, private_folder
 
 _NAMED = 20
 """Largest number of a server's models that a message lists."""
+_COMPARED = 1_000
+"""Largest number of a server's models among which a similar name is looked for."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -96,7 +98,7 @@ def _probe_of(definition: EngineDefinition, report: EndpointReport) -> Probe:
     if model is not None:
         return Probe(usable=not model.problem, reason=model.problem)
     names = [offered.name for offered in report.models]
-    near = difflib.get_close_matches(wanted, names, n=1)
+    near = difflib.get_close_matches(wanted, names[:_COMPARED], n=1)
     if near:
         remedy = f"Did you mean {near[0]!r}?"
     else:

@@ -84,10 +84,6 @@ class GrowingText:
             self._joined.append("".join(self._loose))
             self._loose.clear()
 
-    def cut(self, characters: int) -> None:
-        text = str(self)[characters:]
-        self._joined, self._length = [text] if text else [], len(text)
-
     def __str__(self) -> str:
         if self._loose or len(self._joined) > 1:
             self._joined = ["".join((*self._joined, *self._loose))]

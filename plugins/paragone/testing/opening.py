@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from paragone import checks, discovery, errors, requests
+from paragone import discovery, errors, requests
 from paragone.backend import Backend, OpenEngine, Probe
 from paragone.facts import STANDARD_FACTS
 from paragone.models import WeightsFile
@@ -343,7 +343,9 @@ async def embed(
 
 def check_vectors(found: requests.Embeddings, count: int) -> tuple[tuple[float, ...], ...]:
     """Check the embeddings of `count` texts, and return the vectors."""
-    checks.check_embeddings(found, count)
+    runs.check_value(found)
+    assert len(found.vectors) == count, f"{len(found.vectors)} embeddings of {count} texts"
+    assert len({len(vector) for vector in found.vectors}) == 1, "embeddings differ in length"
     assert all(any(vector) for vector in found.vectors), "an embedding is all zeros"
     assert found.prompt_tokens is None or found.prompt_tokens >= count, (
         f"{found.prompt_tokens} tokens of {count} texts"

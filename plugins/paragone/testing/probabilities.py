@@ -58,6 +58,12 @@ class ProbabilityChecks(runs.ConformanceFixtures):
         assert min(once.ids) >= 0, f"invalid token ids: {once.ids}"
         if once.text is not None:
             assert text in once.text, f"the tokenized text is {once.text!r}"
+        if subject.able.token_ids and subject.able.score:
+            bare = await subject.tokenize(requests.TokenizeRequest(text=text, bos=False))
+            assert bare.ids in (once.ids, once.ids[1:]), "more than the BOS token is missing without it"
+            back = await subject.tokenize(requests.TokenizeRequest(ids=bare.ids))
+            assert back.ids == bare.ids
+            assert text in (back.text or ""), f"the text of the tokens of {text!r} is {back.text!r}"
 
     @pytest.mark.parametrize("top", [None, 0, 3])
     async def test_log_probabilities_come_on_request(self, subject: runs.Subject, top: int | None) -> None:

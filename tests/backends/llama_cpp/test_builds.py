@@ -143,7 +143,7 @@ def test_a_requantized_file_has_the_type_and_the_probabilities_of_its_source(
     chat, model_path, open_chat, tmp_path
 ):
     """Q8_0 loses little of Q4_1. The test of the demo lets the whole model answer at Q4_0."""
-    from paragone_llama_cpp.requantize import requantize
+    from paragone_llama_cpp.demo import requantize
 
     ids = (504, 260, 253, 338, 281, 216)
     path = tmp_path / "again.gguf"
@@ -155,7 +155,7 @@ def test_a_requantized_file_has_the_type_and_the_probabilities_of_its_source(
 
 @pytest.mark.model
 def test_a_file_that_cannot_be_requantized_is_an_error(model_path, tmp_path):
-    from paragone_llama_cpp.requantize import requantize
+    from paragone_llama_cpp.demo import requantize
 
     other = tmp_path / "other.gguf"
     other.write_bytes(b"not a model")

@@ -15,8 +15,8 @@ from paragone_llama_cpp.backend import LlamaCppBackend
 async def test_the_second_model_is_made_once_and_can_be_loaded(whole_model_path, demo_cache, open_chat):
     cache = demo_cache
     first, second = await LlamaCppBackend().demo(str(cache))
-    assert (first.name, first.quantization, first.problem) == ("smollm2-q4_1", "Q4_1", "")
-    assert (second.name, second.quantization, second.problem) == ("smollm2-q4_0", "Q4_0", "")
+    assert (first.name, first.quantization, first.problem) == ("SmolLM2-135M-Instruct.Q4_1", "Q4_1", "")
+    assert (second.name, second.quantization, second.problem) == ("SmolLM2-135M-Instruct.Q4_0", "Q4_0", "")
     assert os.path.samefile(first.model, whole_model_path)
     assert sorted(map(str, cache.iterdir())) == sorted([first.model, second.model])
     made = os.stat(second.model).st_mtime_ns
@@ -30,7 +30,7 @@ async def test_the_second_model_is_made_once_and_can_be_loaded(whole_model_path,
 @pytest.mark.model
 async def test_before_the_demo_ran_its_models_are_listed_without_making_any(whole_model_path, tmp_path):
     (only,) = await LlamaCppBackend().demo(str(tmp_path), create=False)
-    assert (only.name, only.model) == ("smollm2-q4_1", whole_model_path)
+    assert (only.name, only.model) == ("SmolLM2-135M-Instruct.Q4_1", whole_model_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -182,7 +182,7 @@ async def test_an_estimate_agrees_with_the_memory_used(model_path, tmp_path):
 
 def test_a_plan_over_several_devices_is_read():
     """The lines come from llama.cpp, for a model with sliding-window layers on two GPUs and the CPU."""
-    from paragone_llama_cpp.estimate import Plan, _places
+    from paragone_llama_cpp.estimate import _places, read_plan
 
     lines = [
         "load_tensors: layer 0 assigned to device CPU, is_swa = 0",
@@ -199,11 +199,12 @@ def test_a_plan_over_several_devices_is_read():
         "sched_reserve: CUDA1 compute buffer size = 90.00 MiB",
         "sched_reserve: CUDA_Host compute buffer size = 10.50 MiB",
     ]
-    plan = Plan(lines, ["CUDA0", "CUDA1", "CPU"])
+    compute, kv_cache, kv_by_layer = read_plan(lines, ["CUDA0", "CUDA1", "CPU"])
     mib = 1 << 20
     assert _places(lines) == {0: "CPU", 1: "CUDA0", 2: "CUDA1"}
-    assert plan.kv_cache == {"CPU": 8 * mib, "CUDA0": mib, "CUDA1": mib}
-    assert plan.compute == {"CUDA0": 100 * mib, "CUDA1": 90 * mib, "CPU": 11.5 * mib}
+    assert kv_cache == {"CPU": 8 * mib, "CUDA0": mib, "CUDA1": mib}
+    assert kv_by_layer == {0: 8 * mib, 1: mib, 2: mib}
+    assert compute == {"CUDA0": 100 * mib, "CUDA1": 90 * mib, "CPU": 11.5 * mib}
 
 
 def test_weights_lie_where_their_layers_do():

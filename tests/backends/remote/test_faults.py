@@ -5,9 +5,10 @@ import contextlib
 import socket
 
 import pytest
-from hostile_server import HostileServer
+from hostile_server import OPENAI, HostileServer
 
 from paragone import Caution, EngineError, InputError, OpenRequest, ParagoneError
+from paragone_remote import options
 
 from .conftest import codes
 
@@ -142,6 +143,24 @@ async def test_a_model_that_was_never_there(backend, hostile):
     assert "The server has: m" in caught.value.hint
 
 
+async def test_a_list_of_models_without_end(hostile, backend, protocol):
+    """Models are read, and names are compared, up to a number: the screen waits for both."""
+    names = [f"{number:04}" for number in range(options.MOST_MODELS)]
+    for count, near, hint in (
+        (1, "missings", "Did you mean 'missings'?"),
+        (4_000, "missings", "The server has: 0000, 0001"),
+        (5_000, "missing", "Only the first 5,000 models of its list are read."),
+    ):
+        listed = [*names[:count], near, near]
+        hostile.replies["/api/tags"] = {"models": [{"model": name} for name in listed]}
+        hostile.replies["/v1/models"] = {"data": [{"id": name} for name in listed]}
+        hostile.replies["/api/show"] = lambda exchange: exchange.refuse(404, {"error": "model not found"})
+        request = OpenRequest(model="missing", options={"url": hostile.url})
+        with pytest.raises(InputError) as caught:
+            await backend.open(request, lambda progress: None)
+        assert caught.value.hint.startswith(hint)
+
+
 async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks(
     hostile, open_lane, pauses, monkeypatch
 ):
@@ -226,6 +245,19 @@ async def test_streams_that_break_off_keep_the_text(hostile, open_lane, protocol
         assert error.sentence.startswith(sentence.format(url=hostile.url))
         assert "key=k" not in error.sentence
         assert ("-mno-amx-int8" in error.hint) == (DIED in sentence)
+
+
+@pytest.mark.parametrize("protocol", [OPENAI])
+async def test_an_error_event_is_the_error_of_the_run(hostile, open_lane, text):
+    """The data of the event has no field `error`, and an ordinary end follows it."""
+    lane = await open_lane(hostile)
+    for data in (b'{"code": 500, "message": "CUDA out of memory"}', b"CUDA out of memory"):
+        for said, sentence in (("", "failed: "), ("Once", "failed in the middle of the answer: ")):
+            parts = OPENAI.piece(said), b"event: error\ndata: " + data + b"\n\n", OPENAI.end()
+            hostile.on_chat = lambda exchange, parts=parts: exchange.stream(*parts)
+            events, error = await lane.ask()
+            assert text(events) == said
+            assert error.sentence == f"The server at {hostile.url} {sentence}CUDA out of memory."
 
 
 async def test_invalid_utf_8_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, answered, text):

@@ -58,6 +58,8 @@ async def test_the_tokens_are_those_that_it_evaluates(request, open_smollm2, kin
         events, settings = await run(lane, messages, max_tokens=1)
         assert events[-1].usage.prompt_tokens == len(told.ids)
         assert (settings.prompt, settings.prompt_ids) == (told.text, told.ids)
+        build = lane.engine.loaded.facts["server"].removeprefix("llama-server ")
+        assert settings.answered_by == f"smollm2 {build}"
         # the last token of a prompt is evaluated anew in any case
         assert evaluated(url, told.ids) == len(told.ids) - 1
         plain = await lane.engine.tokenize(TokenizeRequest(text=told.text))

@@ -67,7 +67,7 @@ async def test_the_prompt_is_the_one_that_it_reads(opened, vocab):
     for messages in (turns, turns[1:], STORY):
         events, settings = await run(engine, messages, max_tokens=1)
         assert settings.prompt.count("<|im_start|>") == len(messages) + 1
-        assert settings.prompt_ids is None
+        assert (settings.prompt_ids, settings.answered_by) == (None, "smollm2")
         assert events[-1].usage.prompt_tokens == len(vocab.tokenize(settings.prompt))
 
 

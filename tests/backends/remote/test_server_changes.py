@@ -8,6 +8,8 @@ from hostile_server import OLLAMA, OPENAI
 
 from paragone import Caution
 
+from .conftest import codes, settings_of
+
 PROPS = {
     "total_slots": 1,
     "build_info": "b1-aaaa",
@@ -72,6 +74,24 @@ async def test_answers_that_name_another_model_of_the_server(serve, open_lane):
     assert changed((await lane.ask())[0]) is None, "a longer name of the same model"
     naming(server, "other")
     assert "its model was m and is other" in changed((await lane.ask())[0])
+
+
+async def test_what_an_answer_names_reaches_the_settings_of_the_run(serve, open_lane):
+    """A balancer sends each request to another server: what it reports between two answers says nothing of them."""
+    server = await serve(OPENAI)
+    lane = await open_lane(server)
+    for named, fingerprint, sentence in (
+        ("Qwen-7B", "fp_1", None),
+        ("Qwen-7B", "fp_2", None),
+        ("Qwen-1B", "", "its name for the model in answers was Qwen-7B and is Qwen-1B."),
+    ):
+        first = OPENAI.line({"model": named, "system_fingerprint": fingerprint, "choices": []})
+        server.on_chat = lambda exchange, first=first: exchange.stream(first, "Hello.", OPENAI.end())
+        events, error = await lane.ask(json_schema='{"type": "object"}')  # which the server ignores
+        assert error is None
+        assert settings_of(events).answered_by == f"{named} {fingerprint}".strip()
+        assert sentence is None or sentence in changed(events)
+        assert codes(events) == (["schema-ignored"] if sentence is None else ["server-changed"])
 
 
 async def test_llama_server_that_was_started_with_another_file(serve, open_lane):

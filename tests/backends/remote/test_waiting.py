@@ -18,6 +18,8 @@ from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.runs import execute
 from paragone_workbench.runs.scheduler import EnginePool
 
+from .conftest import PROPS
+
 STORY = "Write a very long story, with many chapters."
 LONG = {"max_tokens": 30000, "ignore_eos": True}
 """Settings of an answer that lasts until it is stopped."""
@@ -66,6 +68,28 @@ async def test_silence_is_told_until_data_comes(hostile, protocol, monkeypatch):
         resumed.set()
         await lane.answered()
         assert (run.state, run.text, run.silent_s) == ("done", "Hello.", 0)
+
+
+@pytest.mark.parametrize("protocol", [OPENAI])
+async def test_a_server_that_does_not_report_its_slots_delays_no_answer(
+    hostile, open_lane, text, monkeypatch
+):
+    given_up = asyncio.Event()
+
+    async def slots(exchange):
+        await exchange.gone()
+        given_up.set()
+
+    async def chat(exchange):
+        await given_up.wait()
+        await exchange.answer("Hello.")
+
+    hostile.replies |= {"/props": PROPS, "/slots": slots}
+    hostile.on_chat = chat
+    monkeypatch.setattr("paragone_remote.openai_servers._POLL_S", 0.01)
+    monkeypatch.setattr("paragone_remote.openai_servers._SLOTS_S", 0.01)
+    events, error = await (await open_lane(hostile)).ask()
+    assert (text(events), error) == ("Hello.", None)
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ class Arguments:
     conversation: str
     conversations: Sequence[str]
     ctx: int | None
+    all_pairs: bool
     cuda: str | None
     depth: Sequence[int]
     engine: str
@@ -60,6 +61,7 @@ class Arguments:
     logprobs: int | None
     margin: float
     max_kld: float | None
+    no_key: bool
     on: str | None
     one_backend: str | None
     port: int

@@ -1,8 +1,11 @@
 """A blind turn of a conversation: the lanes' answers to a prompt are shown without names until the user has voted."""
 
 from collections.abc import Callable
+from math import inf
+from time import monotonic
 from typing import ClassVar
 
+from textual import events
 from textual.binding import BindingType
 from textual.timer import Timer
 
@@ -14,6 +17,9 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
 from paragone_workbench.store.votes import VoteChoice
+
+_EARLY = frozenset("jkgGJKhl ?")
+"""The characters that are keys while the engines write: they scroll, or show the help."""
 
 
 class BlindTurn(VoteScreen[bool | None]):
@@ -42,6 +48,8 @@ class BlindTurn(VoteScreen[bool | None]):
         """Number of characters that are shown of each answer. Empty before the prompt is sent."""
         self._complete: set[int] = set()
         """Indices of the answers that are shown to their end."""
+        self._asked_at = inf
+        """When the user was asked for a vote, on the clock of events."""
         self._timer: Timer | None = None
         self._vote_id: str | None = None
 
@@ -78,15 +86,13 @@ class BlindTurn(VoteScreen[bool | None]):
             is_complete = run.phase == "ended" and self._lengths[number] == len(run.text)
             if is_complete and number not in self._complete:
                 self._complete.add(number)
-                if run.state == "failed":
-                    column.fail()  # without the error, which could reveal the engine
-                else:
-                    column.end(is_empty=not run.text.strip())
+                column.end(run)  # without an error, which could reveal the engine
             column.transcript.flush()
         self._show_keys()
         if self._are_complete:
             if self._timer is not None:
                 self._timer.stop()
+            self._asked_at = monotonic()
             self.say(self.refusal("tie") or "Which answer is better?")
         elif any(self._lengths) and not had_begun:
             self.say("Read on; you can vote once all answers are complete.")
@@ -98,17 +104,21 @@ class BlindTurn(VoteScreen[bool | None]):
             hints = [(self.letters, "better"), ("t", "tie"), ("x", "all bad"), ("s", "skip"), ("q", "quit")]
             hints += [("?", "help"), ("j k", "scroll")]
         else:
-            hints = [("^c", "stop"), ("s", "skip"), ("q", "quit"), ("?", "help"), ("j k", "scroll")]
+            hints = [("^c", "stop"), ("esc", "quit"), ("?", "help"), ("j k", "scroll")]
         if hints != self._hinted:
             self.show_hints(hints)
 
     # Voting
 
+    def on_key(self, event: events.Key) -> None:
+        """Take no letter that was typed before the question: it may belong to a prompt that is typed ahead."""
+        if event.is_printable and event.character not in _EARLY and event.time < self._asked_at:
+            event.stop()
+            self.say("You can vote once all answers are complete.")
+
     def refusal(self, choice: VoteChoice) -> str:
         if self._vote_id is not None:
             return "You have voted; u takes the vote back."
-        if not self._are_complete:
-            return "You can vote once all answers are complete."
         return super().refusal(choice)
 
     async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:

@@ -1,10 +1,9 @@
 """The sheet of a fork: for each engine, the tokens that it could have chosen, and the rest of its answer."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from math import exp
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from rich.console import Console
 from rich.style import Style
@@ -34,99 +33,10 @@ _CONSOLE = Console(width=1000, color_system=None)
 """Wraps texts. Nothing is written to this console."""
 
 
-class Cursor(NamedTuple):
-    column: int
-    row: int
-
-
-def fork_rows(
-    fork: Fork, cursor: Cursor, width: int, following: int, palette: Mapping[str, Style]
-) -> Iterator[Text]:
-    """Yield the rows of all columns, side by side as far as `width` cells allow.
-
-    `following` is the largest number of rows of the text after the fork.
-    """
-    abreast = min(max(1, (width + GAP) // (_NARROWEST + GAP)), len(fork.sides))
-    cells = (width + GAP) // abreast - GAP
-    for first in range(0, len(fork.sides), abreast):
-        numbers = range(first, min(first + abreast, len(fork.sides)))
-        columns = [_sections(fork, number, cursor, cells, following, palette) for number in numbers]
-        for sections in zip(*columns, strict=True):  # a section begins on the same row in all columns
-            for rows in zip_longest(*sections, fillvalue=Text()):
-                yield Text(" " * GAP).join(_padded(row, cells) for row in rows)
-            if any(sections):
-                yield Text()
-
-
 def _padded(text: Text, cells: int) -> Text:
     text = text.copy()
     text.truncate(cells, overflow="ellipsis", pad=True)
     return text
-
-
-def _sections(
-    fork: Fork, number: int, cursor: Cursor, width: int, rows: int, palette: Mapping[str, Style]
-) -> tuple[list[Text], ...]:
-    """Return the four sections of a column: the engine's name, its tokens, its confidence, and the rest of its answer."""
-    side = fork.sides[number]
-    is_current = number == cursor.column
-    style = palette["accent"] + Style(bold=True) if is_current else Style(bold=True)
-    name = [Text(("◆ " if number == 0 else "") + one_line(side.name), style=style)]
-    following = list(_following(fork, side, width, rows, palette))
-    if side.parted_earlier:
-        why = "This answer parts earlier: its tokens here follow another text."
-        return name, [], list(_wrapped(why, width)), []
-    if side.index is None:
-        why = "The tokens of this answer were not kept. Answer again to see them."
-        return name, [], list(_wrapped(why, width)), following
-    if side.token is None:
-        ended = side.answer.finish == "stop"
-        why = "The engine ended its answer here." if ended else "The answer was cut before this place."
-        return name, [], list(_wrapped(why, width)), []
-    choices = list(_choices(side, cursor.row if is_current else None, width, palette))
-    return name, choices, list(_wrapped(visible(side.sentence), width)), following
-
-
-def _choices(
-    side: ForkSide, selected: int | None, width: int, palette: Mapping[str, Style]
-) -> Iterator[Text]:
-    """Yield a row for each token: its text, a bar, its probability, and ◂ if the engine chose this token."""
-    shown = [visible(quoted(choice.text)) for choice in side.choices]
-    cells = min(_TOKEN, max((Text(text).cell_len for text in shown), default=0))
-    for at, (choice, text) in enumerate(zip(side.choices, shown, strict=True)):
-        own = side.is_own(choice)
-        row = Text.assemble(("▸ " if at == selected else "  ", palette["accent"]))
-        row.append_text(_padded(Text(text, style="bold" if own else ""), cells))
-        room = max(1, width - cells - 13)
-        filled = bar(exp(choice.logprob), room)
-        style = Style(color=palette[heat_look(choice.logprob) or "heat-likely"].color)
-        row.append(" " + filled + " " * (room - Text(filled).cell_len), style=style)
-        row.append(f" {exp(choice.logprob):6.1%}", style="bold" if own else "")
-        row.append(" ◂" if own else "", style=palette["accent"])
-        if at == selected:
-            row.stylize("reverse", 2, 2 + min(len(text), cells))
-        yield row
-
-
-def _following(
-    fork: Fork, side: ForkSide, width: int, most: int, palette: Mapping[str, Style]
-) -> Iterator[Text]:
-    text = Text()
-    if side.index is None:
-        text.append(visible(side.answer.text[len(fork.before) :][:_FOLLOWING]))
-    for at, token in enumerate(side.answer.tokens[side.index :] if side.index is not None else ()):
-        if len(text) > _FOLLOWING or (token.text and token.channel != fork.channel):
-            break
-        place = Style(reverse=True, bold=True) if not at else Style()
-        word = visible(token.text).lstrip(" ")
-        if at:
-            text.append(" " * (len(visible(token.text)) - len(word)))
-        look = heat_look(token.logprob) if token.logprob is not None else ""
-        text.append(word, style=_style(look, palette) + place)
-    rows = list(text.wrap(_CONSOLE, width))
-    yield from rows[:most]
-    if len(rows) > most:
-        yield Text("…", style="dim")
 
 
 def _style(look: str, palette: Mapping[str, Style]) -> Style:
@@ -143,8 +53,8 @@ def heat_legend(palette: Mapping[str, Style]) -> Text:
     return sign + Text(" · ").join(shown)
 
 
-def _wrapped(text: str, width: int) -> Iterator[Text]:
-    yield from Text(text, style="dim").wrap(_CONSOLE, width)
+def _wrapped(text: str, width: int) -> list[Text]:
+    return list(Text(text, style="dim").wrap(_CONSOLE, width))
 
 
 _WIDTH = 120
@@ -165,15 +75,6 @@ _BEFORE = 160
 """Number of characters that are shown of the text before the fork."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A token that the user chose, from which lanes continue their answers."""
-
-    token: Alternative
-    sides: tuple[ForkSide, ...]
-    """The answers that continue from the token."""
-
-
 class DivergenceSheet(Sheet):
     BINDINGS: ClassVar[list[BindingType]] = [
         closing_binding("divergence"),
@@ -190,11 +91,15 @@ class DivergenceSheet(Sheet):
     content = query_one("#sheet Static", Static)
 
     def __init__(
-        self, prompt: str, forks: Sequence[Fork], first: int, go_on: Callable[[Fork, Chosen], None]
+        self,
+        prompt: str,
+        forks: Sequence[Fork],
+        first: int,
+        go_on: Callable[[Fork, Alternative, Sequence[ForkSide]], None],
     ) -> None:
         """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first.
 
-        `go_on` is called with the shown fork and the token that the user chose there.
+        `go_on` is called with the shown fork, the token that the user chose there, and the answers that go on from it.
         """
         super().__init__()
         self._prompt = prompt
@@ -212,10 +117,9 @@ class DivergenceSheet(Sheet):
         self.heading = one_line(f"{place} {candidate.name} parts from {reference.name}{several}")
         self._known = [at for at, side in enumerate(fork.sides) if side.choices]
         """Indices of the engines whose tokens are known."""
-        column = 1 if 1 in self._known or not self._known else self._known[0]
-        side = fork.sides[column]
-        others = (at for at, choice in enumerate(side.choices) if not side.is_own(choice))
-        self._cursor = Cursor(column, next(others, 0))
+        self._column = 1 if 1 in self._known or not self._known else self._known[0]
+        others = (at for at, choice in enumerate(self._side.choices) if not self._side.is_own(choice))
+        self._row = next(others, 0)
 
     def action_step(self, by: int) -> None:
         """Show the next fork (1) or the previous fork (-1)."""
@@ -242,28 +146,28 @@ class DivergenceSheet(Sheet):
 
     @property
     def _side(self) -> ForkSide:
-        return self._fork.sides[self._cursor.column]
+        """The answer with the chosen token."""
+        return self._fork.sides[self._column]
 
     def action_move(self, columns: int, rows: int) -> None:
         if not self._known:
             return
-        at = self._known.index(self._cursor.column) + columns
-        column = self._known[max(0, min(at, len(self._known) - 1))]
-        last = len(self._fork.sides[column].choices) - 1
-        self._cursor = Cursor(column, max(0, min(self._cursor.row + rows, last)))
+        at = self._known.index(self._column) + columns
+        self._column = self._known[max(0, min(at, len(self._known) - 1))]
+        self._row = max(0, min(self._row + rows, len(self._side.choices) - 1))
         self._show_remark("")
 
     def action_choose(self, everyone: bool) -> None:
         if not self._known:
             self._show_remark("The tokens were not kept. Answer again to keep them.")
             return
-        token = self._side.choices[self._cursor.row]
+        token = self._side.choices[self._row]
         if not can_begin_with(token):
             self._show_remark(f"{quoted(token.text)} cannot be written into an answer. Choose another token.")
             return
         sides = self._fork.sides if everyone else (self._side,)
         self.dismiss()
-        self._go_on(self._fork, Chosen(token, tuple(side for side in sides if not side.parted_earlier)))
+        self._go_on(self._fork, token, [side for side in sides if not side.parted_earlier])
 
     def _show_remark(self, sentence: str) -> None:
         self._remark = sentence
@@ -282,13 +186,12 @@ class DivergenceSheet(Sheet):
         fork = self._fork
         before = fork.before[-_BEFORE:]
         cut = "…" if len(before) < len(fork.before) else ""
-        palette = palette_of(self.scroll)
+        self._palette = palette_of(self.scroll)
         prompt = Text(shortened(one_line(self._prompt), 2 * width), style="bold")
-        yield Text.assemble(("▎ ", palette["accent"])) + prompt
+        yield Text.assemble(("▎ ", self._palette["accent"])) + prompt
         yield Text(f"  {cut}{visible(before)} …" if before else "  From the start …")
         yield Text()
-        following = max(3, min(self.app.size.height - _OTHER_ROWS, _MOST_ROWS))
-        yield from fork_rows(fork, self._cursor, width, following, palette)
+        yield from self._columns(width)
         if self._remark:
             yield Text(visible(self._remark), style="bold")
         elif fork.greedy_sentence:
@@ -296,4 +199,74 @@ class DivergenceSheet(Sheet):
         if not fork.is_exact:
             yield Text(_INEXACT)
         if any(side.choices for side in fork.sides):
-            yield heat_legend(palette)
+            yield heat_legend(self._palette)
+
+    def _columns(self, width: int) -> Iterator[Text]:
+        """Yield the rows of all engines, side by side as far as `width` cells allow."""
+        sides = self._fork.sides
+        abreast = min(max(1, (width + GAP) // (_NARROWEST + GAP)), len(sides))
+        cells = (width + GAP) // abreast - GAP
+        for first in range(0, len(sides), abreast):
+            columns = [self._sections(side, cells) for side in sides[first : first + abreast]]
+            for sections in zip(*columns, strict=True):  # a section begins on the same row in all columns
+                for rows in zip_longest(*sections, fillvalue=Text()):
+                    yield Text(" " * GAP).join(_padded(row, cells) for row in rows)
+                if any(sections):
+                    yield Text()
+
+    def _sections(self, side: ForkSide, width: int) -> tuple[list[Text], ...]:
+        """Return the four sections of a column: the engine's name, its tokens, its confidence, and the rest of its answer."""
+        bold = Style(bold=True)
+        style = self._palette["accent"] + bold if side is self._side else bold
+        name = [Text(("◆ " if side is self._fork.sides[0] else "") + one_line(side.name), style=style)]
+        rest = list(self._rest(side, width))
+        if side.parted_earlier:
+            why, rest = "This answer parts earlier: its tokens here follow another text.", []
+        elif side.index is None:
+            why = "The tokens of this answer were not kept. Answer again to see them."
+        elif side.token is not None:
+            return name, list(self._choices(side, width)), _wrapped(visible(side.sentence), width), rest
+        elif side.answer.finish == "stop":
+            why, rest = "The engine ended its answer here.", []
+        else:
+            why, rest = "The answer was cut before this place.", []
+        return name, [], _wrapped(why, width), rest
+
+    def _choices(self, side: ForkSide, width: int) -> Iterator[Text]:
+        """Yield a row for each token: its text, a bar, its probability, and ◂ if the engine chose this token."""
+        accent = self._palette["accent"]
+        shown = [visible(quoted(choice.text)) for choice in side.choices]
+        cells = min(_TOKEN, max((Text(text).cell_len for text in shown), default=0))
+        for at, (choice, text) in enumerate(zip(side.choices, shown, strict=True)):
+            own, is_selected = side.is_own(choice), side is self._side and at == self._row
+            row = Text.assemble(("▸ " if is_selected else "  ", accent))
+            row.append_text(_padded(Text(text, style="bold" if own else ""), cells))
+            room = max(1, width - cells - 13)
+            filled = bar(exp(choice.logprob), room)
+            style = Style(color=self._palette[heat_look(choice.logprob) or "heat-likely"].color)
+            row.append(" " + filled + " " * (room - Text(filled).cell_len), style=style)
+            row.append(f" {exp(choice.logprob):6.1%}", style="bold" if own else "")
+            row.append(" ◂" if own else "", style=accent)
+            if is_selected:
+                row.stylize("reverse", 2, 2 + min(len(text), cells))
+            yield row
+
+    def _rest(self, side: ForkSide, width: int) -> Iterator[Text]:
+        """Yield the rows of the answer from the fork on, as many as fit into the terminal."""
+        text = Text()
+        if side.index is None:
+            text.append(visible(side.answer.text[len(self._fork.before) :][:_FOLLOWING]))
+        for at, token in enumerate(side.answer.tokens[side.index :] if side.index is not None else ()):
+            if len(text) > _FOLLOWING or (token.text and token.channel != self._fork.channel):
+                break
+            place = Style(reverse=True, bold=True) if not at else Style()
+            word = visible(token.text).lstrip(" ")
+            if at:
+                text.append(" " * (len(visible(token.text)) - len(word)))
+            look = heat_look(token.logprob) if token.logprob is not None else ""
+            text.append(word, style=_style(look, self._palette) + place)
+        most = max(3, min(self.app.size.height - _OTHER_ROWS, _MOST_ROWS))
+        rows = text.wrap(_CONSOLE, width)
+        yield from rows[:most]
+        if len(rows) > most:
+            yield Text("…", style="dim")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -36,14 +35,11 @@ _PAUSE = 0.3
 """Seconds that an entry must be highlighted before a process starts to estimate the entry's memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
-    definition: EngineDefinition | None
-    is_new: bool = False
-    """Whether to save the engine once it is open: the user wrote the engine, or ticked a model found on this machine."""
+Picked: TypeAlias = "tuple[EngineDefinition | None, bool]"
+"""An engine, None for the demo, and whether to save it once it is open: the user wrote it, or ticked a model found here."""
 
 
-class EnginePicker(Picker[Sequence[Picked] | None]):
+class EnginePicker(Picker["Sequence[Picked] | None"]):
     """The dialog to pick engines. The result of the picker is the list of engines that the user picked, or None.
 
     `engines` are the defined engines. `single` is whether the user picks one engine only: then no entry can be ticked, and the
@@ -149,11 +145,11 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         ticked = [entry for entry in self._entries.values() if entry.key in self._ticked]
         entry = self._entries.get(option_id)
         if option_id == _WRITTEN:
-            self.dismiss([Picked(self._written, is_new=True)])
+            self.dismiss([(self._written, True)])
         elif ticked:
-            self.dismiss([Picked(one.definition, is_new=one.group is Group.FOUND) for one in ticked])
+            self.dismiss([(one.definition, one.group is Group.FOUND) for one in ticked])
         elif entry is not None and self.is_offered(option_id):
-            self.dismiss([Picked(entry.definition)])
+            self.dismiss([(entry.definition, False)])
 
     def action_tick(self) -> None:
         entry = self._highlighted
@@ -184,40 +180,32 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
     def describe(self) -> None:
         """Show what is wrong with the text or the highlighted entry, or else advice. Also show the entry's memory."""
         entry = self._highlighted
+        name = "" if entry is None else one_line(entry.name)
         remarks: list[str] = []
         if self._problem:
             remarks = [self._problem]
         elif entry is not None and (entry.problem or entry.is_added):
-            name = one_line(entry.name)
             if entry.problem:
                 named = "" if entry.problem.startswith(entry.name) else f"{name}: "
                 remedy = _how_to_ask() if entry.is_unasked else one_line(entry.remedy)
-                remarks.append(f"{named}{one_line(entry.problem)} {remedy}".rstrip())
-            if entry.is_added:
-                remarks.append(f"^x removes {name} from this list.")
+                remarks = [f"{named}{one_line(entry.problem)} {remedy}".rstrip()]
+            remarks += [f"^x removes {name} from this list."] if entry.is_added else []
         elif self._ticked:
-            remarks = [
-                f"Enter opens {counted(len(self._ticked), 'engine')} side by side, and saves those that are new."
-            ]
+            count = counted(len(self._ticked), "engine")
+            remarks = [f"Enter opens {count} side by side, and saves those that are new."]
         else:
             remarks = [self._progress(), self._advice if any(map(self.is_offered, self._entries)) else ""]
-        if entry is not None and entry.can_estimate and self.is_offered(entry.key):
+        if entry is not None and not (entry.can_estimate and self.is_offered(entry.key)):
+            entry = None
+        if entry is not None:
             remarks.append(self._memory.get(entry.key, "Estimating the memory …"))
-            self._begin_estimate(entry)
-        else:
-            self._end_estimate()
-        self.say("\n".join(filter(None, remarks)))
-
-    def _begin_estimate(self, entry: CatalogEntry) -> None:
-        if entry.key != self._estimated:
-            self._end_estimate()
-            if entry.key not in self._memory:
+        if entry is None or entry.key != self._estimated:
+            self._estimated = ""
+            self.workers.cancel_group(self, _MEMORY)
+            if entry is not None and entry.key not in self._memory:
                 self._estimated = entry.key
                 self.run_worker(self._estimate(entry), group=_MEMORY)
-
-    def _end_estimate(self) -> None:
-        self._estimated = ""
-        self.workers.cancel_group(self, _MEMORY)
+        self.say("\n".join(filter(None, remarks)))
 
     async def _estimate(self, entry: CatalogEntry) -> None:
         await asyncio.sleep(_PAUSE)

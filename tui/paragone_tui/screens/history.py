@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -17,12 +17,11 @@ from textual.widgets.option_list import Option
 from paragone import InputError, ParagoneError
 from paragone.texts import counted, quoted
 from paragone.threads import run_in_thread
+from paragone_tui.engine_list import EngineList
 from paragone_tui.key_order import ACT, LIST
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets import fields, modal, picker
-from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import FileExists
 from paragone_workbench.store.history import History
 from paragone_workbench.store.records import Hit, Query, Summary, read_query
@@ -55,64 +54,41 @@ class ConsentSheet(modal.Sheet):
         self.dismiss()
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """A conversation with the newest match of a search, or a matching answer of a suite."""
-
-    summary: Summary | None
-    """The conversation; None for an answer of a suite."""
-    hit: Hit | None
-
-    @property
-    def id(self) -> str:
-        """The id that people type: `c7`, or `e3/17` for an answer of a suite."""
-        if self.summary is not None:
-            return f"c{self.summary.number}"
-        return "" if self.hit is None else self.hit.id
-
-    @property
-    def title(self) -> str:
-        if self.summary is not None:
-            return self.summary.title
-        return "" if self.hit is None else self.hit.title
+Entry: TypeAlias = tuple[Summary | Hit, Hit | None]
+"""A conversation, or an answer of a suite, which only a search finds; and the newest match of the search."""
 
 
-def find_entries(store: Store, query: Query, text: str, limit: int) -> list[HistoryEntry]:
-    """Return the entries that match `query`, at most `limit`. `text` is the query in the user's words."""
+def find_entries(store: Store, query: Query, text: str, limit: int) -> dict[str, Entry]:
+    """Return at most `limit` entries that match `query`, by their ids. `text` is the query in the user's words."""
     if not query.words:
-        return [HistoryEntry(summary, None) for summary in store.conversations(limit, query=query)]
+        return {f"c{one.number}": (one, None) for one in store.conversations(limit, query=query)}
     hits = store.search(text, limit, one_each=True)
     summaries = store.summaries(hit.conversation for hit in hits if hit.conversation is not None)
-    return [
-        HistoryEntry(None if hit.conversation is None else summaries[hit.conversation], hit)
+    return {
+        hit.id: (hit if hit.conversation is None else summaries[hit.conversation], hit)
         for hit in hits
         if hit.conversation is None
         or hit.conversation in summaries  # another program may have just deleted the conversation
-    ]
+    }
 
 
-def option_of(entry: HistoryEntry, query: Query) -> Option:
+def option_of(entry_id: str, entry: Entry, query: Query) -> Option:
     """Return the lines of an entry: its title and details, and below these the matching text with the words marked."""
-    hit = entry.hit
+    found, hit = entry
+    if isinstance(found, Summary):
+        details = [when(found.updated), counted(found.prompts, "prompt"), ", ".join(found.engines)]
+        details += [f"#{tag}" for tag in found.tags]
+        details += ["pinned"] * found.is_pinned + ["interrupted"] * found.is_interrupted + [entry_id]
+    else:
+        details = [when(found.time), f"answer {entry_id} of a suite"]
     parts: list[tuple[str, str]] = [
-        *picker.marked(entry.title, query.words, "bold"),
-        (f"  {_details(entry)}", "dim"),
+        *picker.marked(found.title, query.words, "bold"),
+        (f"  {one_line(' · '.join(filter(None, details)))}", "dim"),
     ]
     if hit is not None and not hit.is_title:
         parts += [(f"\n  {one_line(hit.engine)}: " if hit.engine else "\n  ", "dim")]
         parts += picker.marked(hit.snippet, query.words)
-    return Option(Content.assemble(*parts), id=entry.id)
-
-
-def _details(entry: HistoryEntry) -> str:
-    if entry.summary is None:
-        assert entry.hit is not None  # an entry has a summary or a hit
-        return f"{when(entry.hit.time)} · answer {entry.hit.id} of a suite"
-    summary = entry.summary
-    details = [when(summary.updated), counted(summary.prompts, "prompt"), ", ".join(summary.engines)]
-    details += [f"#{tag}" for tag in summary.tags]
-    details += ["pinned"] * summary.is_pinned + ["interrupted"] * summary.is_interrupted + [entry.id]
-    return one_line(" · ".join(filter(None, details)))
+    return Option(Content.assemble(*parts), id=entry_id)
 
 
 def when(moment: float) -> str:
@@ -121,41 +97,33 @@ def when(moment: float) -> str:
     return local_date(moment, "%H:%M" if day == time.strftime("%Y-%m-%d") else "%Y-%m-%d %H:%M")
 
 
-@dataclass(frozen=True)
-class ConversationFiles:
-    """Exports and imports conversations. All methods block, and may raise ParagoneError."""
+def export_to(file: str, numbers: Sequence[int] | None, registry: Registry, *, replaces: bool) -> str:
+    """Write conversations to a file, and return a sentence about the file. `numbers` is None for all conversations.
 
-    registry: Registry
-    state: State
-    folders: Sequence[str]
-    """The user's folders of models."""
+    Blocks. Raises FileExists for an existing file, unless `replaces` is True, and ParagoneError.
+    """
+    from paragone_workbench.files.exporting import export_conversations
 
-    def export(self, file: str, numbers: Sequence[int] | None, *, replaces: bool) -> str:
-        """Write conversations to a file, and return a sentence about the file. `numbers` is None for all conversations.
+    path = Path(file).expanduser().absolute()
+    with contextlib.closing(Store.open()) as store:
+        exported = export_conversations(store, path, numbers, registry.find, replaces=replaces)
+    return " ".join((str(exported), *exported.left_out))
 
-        Raises FileExists for an existing file, unless `replaces` is True.
-        """
-        from paragone_workbench.files.exporting import export_conversations
 
-        with contextlib.closing(Store.open()) as store:
-            exported = export_conversations(
-                store, Path(file).expanduser().absolute(), numbers, self.registry.find, replaces=replaces
-            )
-        return " ".join((str(exported), *exported.left_out))
+def import_from(path: Path, engines: EngineList, allowed: Sequence[str] = ()) -> str:
+    """Add the conversations of a file to the history, and return a sentence about their number.
 
-    def add(self, path: Path, allowed: Sequence[str] = ()) -> str:
-        """Add the conversations of a file to the history, and return a sentence about their number.
+    Blocks. Raises ConsentNeeded if the file's actions beyond its folder are not exactly the actions that the user allows,
+    and ParagoneError.
+    """
+    from paragone_workbench.consent import Consent
+    from paragone_workbench.files.importing import import_file, import_text
 
-        If the file would cause actions beyond its folder, the user must consent: `allowed` are the actions that the
-        user allows. Raises ConsentNeeded if the file's actions beyond its folder are not exactly the `allowed` actions.
-        """
-        from paragone_workbench.consent import Consent
-        from paragone_workbench.files.importing import import_file, import_text
-
-        consent = Consent(document=path, state=self.state)
-        if allowed:
-            consent = replace(consent, ask=lambda actions: tuple(actions) == tuple(allowed))
-        return import_text(import_file(path, Store.open, self.registry, self.folders, consent.require))
+    consent = Consent(document=path, state=engines.state)
+    if allowed:
+        consent = replace(consent, ask=lambda actions: tuple(actions) == tuple(allowed))
+    folders, registry = engines.config.models.folders, engines.session.registry
+    return import_text(import_file(path, Store.open, registry, folders, consent.require))
 
 
 Found: TypeAlias = tuple[int, Hit | None]
@@ -192,12 +160,11 @@ class HistoryScreen(picker.Picker[Found | None]):
     placeholder = "Words, and filters: engine:… model:… tag:… since:2026-10 until:…"
     key_hints = _SEARCHING
 
-    def __init__(self, history: History, session: Session, files: ConversationFiles) -> None:
+    def __init__(self, history: History, engines: EngineList) -> None:
         super().__init__()
         self._history = history
-        self._session = session
-        self._files = files
-        self._entries: dict[str, HistoryEntry] = {}
+        self._engines = engines
+        self._entries: dict[str, Entry] = {}
         """The listed entries, by the ids of their options."""
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
@@ -219,32 +186,24 @@ class HistoryScreen(picker.Picker[Found | None]):
             self._options = ()
             self.say(str(error))
         else:
-            self._entries = {entry.id: entry for entry in found}
-            self._options = [option_of(entry, query) for entry in self._entries.values()]
-            self.say(remark or self._incomplete_remark(found, text))
+            self._entries = found
+            self._options = [option_of(entry_id, entry, query) for entry_id, entry in found.items()]
+            nothing = "Nothing found." if text else "There are no earlier conversations."
+            cut = (
+                f"The newest {_SHOWN} are listed; a search finds the others." if len(found) == _SHOWN else ""
+            )
+            self.say(remark or (cut if found else nothing))
         self.is_looking = False
         self.show()
 
-    def _incomplete_remark(self, found: Sequence[HistoryEntry], text: str) -> str:
-        if len(found) == _SHOWN:
-            return f"The newest {_SHOWN} are listed; a search finds the others."
-        if found:
-            return ""
-        return "Nothing found." if text else "There are no earlier conversations."
-
-    @property
-    def _entry(self) -> HistoryEntry | None:
-        return self._entries.get(self.highlighted)
-
     def pick(self, option_id: str) -> None:
         """Close the screen with the conversation. For an answer of a suite, first make a conversation of its prompt."""
-        entry = self._entries.get(option_id)
-        if entry is None:
-            return
-        if entry.summary is not None:
-            self.dismiss((entry.summary.number, entry.hit))
-        else:
-            self._do(lambda: self._open_prompt(entry.id))
+        if option_id in self._entries:
+            found, hit = self._entries[option_id]
+            if isinstance(found, Summary):
+                self.dismiss((found.number, hit))
+            else:
+                self._do(lambda: self._open_prompt(option_id))
 
     async def _open_prompt(self, place: str) -> str:
         from paragone_workbench.files.importing import add_prompt
@@ -267,7 +226,7 @@ class HistoryScreen(picker.Picker[Found | None]):
     def action_delete(self) -> None:
         if (summary := self._conversation()) is None:
             return
-        if summary.number == self._session.conversation.number:
+        if summary.number == self._engines.session.conversation.number:
             self.say("This conversation is open. To delete it, start a new conversation first.")
             return
 
@@ -279,8 +238,8 @@ class HistoryScreen(picker.Picker[Found | None]):
         self.app.push_screen(fields.Confirmation(question), answered)
 
     async def _delete(self, summary: Summary) -> str:
-        await self._session.recorder.delete(summary.number)
-        if self._entry is not None and self._entry.summary == summary:
+        await self._engines.session.recorder.delete(summary.number)
+        if self.highlighted == f"c{summary.number}":
             is_last = self.options.highlighted == self.options.option_count - 1
             self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
         return f"Deleted: c{summary.number}, {quoted(summary.title)}."
@@ -318,13 +277,13 @@ class HistoryScreen(picker.Picker[Found | None]):
 
     def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
         """Ask for a file, and write conversations to the file. Replace an existing file if the user enters its path twice."""
-        existing = ""
+        existing, registry = "", self._engines.session.registry
 
         async def write(file: str) -> str:
             nonlocal existing
             replaces, existing = file == existing, ""
             try:
-                return await asyncio.to_thread(self._files.export, file, numbers, replaces=replaces)
+                return await asyncio.to_thread(export_to, file, numbers, registry, replaces=replaces)
             except FileExists as error:
                 existing = file
                 raise InputError("This file exists; enter replaces it.") from error
@@ -349,14 +308,14 @@ class HistoryScreen(picker.Picker[Found | None]):
 
     async def _added(self, path: Path, allowed: Sequence[str] = ()) -> str:
         """Add a file's conversations, in a thread for which the end of the program does not wait."""
-        return await run_in_thread(partial(self._files.add, path, allowed))
+        return await run_in_thread(partial(import_from, path, self._engines, allowed))
 
     def _conversation(self) -> Summary | None:
         """Return the highlighted conversation. If an answer of a suite is highlighted, show a message and return None."""
-        entry = self._entry
-        if entry is not None and entry.summary is None:
+        found, _ = self._entries.get(self.highlighted, (None, None))
+        if isinstance(found, Hit):
             self.say("This is an answer of a suite; enter opens its prompt as a conversation.")
-        return None if entry is None else entry.summary
+        return found if isinstance(found, Summary) else None
 
     def _ask(
         self, question: str, value: str, act: fields.Act, meanwhile: str = "", *, takes_empty: bool = False

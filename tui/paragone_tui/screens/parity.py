@@ -1,8 +1,7 @@
 """The sheet of the conditions that differed between the lanes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -14,7 +13,7 @@ from paragone_tui.keys import closing_binding
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.modal import Sheet
 from paragone_workbench.compare.parity import check_parity
-from paragone_workbench.compare.parity_findings import Levelling, Parity, Side, joined
+from paragone_workbench.compare.parity_findings import Finding, Side, joined, sides_of
 from paragone_workbench.engines.definitions import with_options
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
@@ -28,50 +27,33 @@ def answered_sides(session: Session) -> list[Side]:
     """
     for prompt in reversed(session.prompts):
         answers = ((lane, lane.answer(prompt)) for lane in session.lanes)
-        sides = [_side(lane, run) for lane, run in answers if run is not None and _is_comparable(lane, run)]
-        if len(sides) > 1:
+        ended = [(lane.name, run) for lane, run in answers if run is not None and _is_comparable(lane, run)]
+        if len(sides := sides_of(ended, session.registry.find)) > 1:
             return sides
     return []
 
 
 def open_sides(session: Session) -> list[Side]:
     """Return a side without an answer for each lane whose engine is open."""
-    return [_side(lane) for lane in session.lanes if lane.engine.loaded is not None]
+    engines = [(lane.name, lane.engine) for lane in session.lanes if lane.engine.loaded is not None]
+    return [
+        Side(name=name, definition=it.definition, backend=it.backend, loaded=it.loaded)
+        for name, it in engines
+    ]
 
 
 def _is_comparable(lane: Lane, run: Run) -> bool:
-    same = run.result.definition.has_model_of(lane.engine.definition)
-    return same and run.phase == "ended" and run.settings is not None
+    return run.phase == "ended" and run.result.definition.has_model_of(lane.engine.definition)
 
 
-def _side(lane: Lane, run: Run | None = None) -> Side:
-    source = lane.engine if run is None else run.result
-    return Side(
-        name=lane.name,
-        definition=source.definition,
-        backend=lane.engine.backend,
-        loaded=source.loaded,
-        run=None if run is None else run.result,
-        messages=None if run is None or run.spec is None else run.spec.messages,
-    )
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Remedy:
-    levelling: Levelling = field(default_factory=Levelling)
-    system: str = ""
-    state: Literal["offered", "asked", "done"] = "offered"
-    """`asked`: the user pressed the key once, and a second press confirms that models are reloaded."""
-
-    @property
-    def effect(self) -> str:
-        """A text with the settings that the remedy sets, such as `seed=1 in left`."""
-        if self.system:
-            return f"the system prompt {self.system!r} in all lanes"
-        changes: dict[str, list[str]] = {}
-        for change in self.levelling.changes:
-            changes.setdefault(change.assignment, []).append(change.engine)
-        return ", ".join(f"{setting} in {joined(lanes)}" for setting, lanes in changes.items())
+def _effect(finding: Finding) -> str:
+    """Return a text with the settings that level a condition, such as `seed=1 in left`."""
+    if finding.system:
+        return f"the system prompt {finding.system!r} in all lanes"
+    changes: dict[str, list[str]] = {}
+    for change in finding.changes:
+        changes.setdefault(change.assignment, []).append(change.engine)
+    return ", ".join(f"{setting} in {joined(lanes)}" for setting, lanes in changes.items())
 
 
 class ParitySheet(Sheet):
@@ -97,32 +79,34 @@ class ParitySheet(Sheet):
         """The names of lanes that have not answered yet, or whose engine was replaced after the answer."""
         self._several = len(compared) > 1
         self._parity = check_parity(sides)
-        self._lines = list(_lines(self._parity))
-        self._remedies = [remedy for _, _, remedy in self._lines if remedy is not None]
+        self._findings = (*self._parity.findings, *self._parity.unknown)
+        self._levelled = [finding for finding in self._findings if finding.changes or finding.system]
+        """The conditions that a number levels."""
+        self._asked: set[int] = set()
+        """The numbers that were pressed once: a second press confirms that models are reloaded."""
+        self._done: set[int] = set()
 
     def parts(self) -> Iterator[Text]:
         yield self._text()
 
     def action_level(self, number: int) -> None:
-        """Apply the remedy with this number. If the remedy reloads models, the first key press only announces the reload."""
-        if number > len(self._remedies):
+        """Level the condition with this number. If that reloads models, the first key press only announces the reload."""
+        if number > len(self._levelled):
             return
-        remedy = self._remedies[number - 1]
-        if remedy.levelling.reloads and remedy.state == "offered":
-            remedy.state = "asked"
-        elif remedy.state != "done":
-            remedy.state = "done"
-            self._do(lambda: self._level(remedy))
+        finding = self._levelled[number - 1]
+        if finding.reloads and number not in self._asked:
+            self._asked.add(number)
+        elif number not in self._done:
+            self._done.add(number)
+            self._do(lambda: self._level(finding))
         self.content.update(self._text())
 
-    async def _level(self, remedy: _Remedy) -> None:
-        if remedy.system:
-            self._session.system_prompt.change(remedy.system)
+    async def _level(self, finding: Finding) -> None:
+        if finding.system:
+            self._session.system_prompt.change(finding.system)
         for lane in self._session.lanes:
             options = {
-                change.option: change.value
-                for change in remedy.levelling.changes
-                if change.engine == lane.name
+                change.option: change.value for change in finding.changes if change.engine == lane.name
             }
             if options:
                 definition = with_options(lane.engine.definition, options, lane.engine.backend)
@@ -136,33 +120,22 @@ class ParitySheet(Sheet):
         text.append(f"{verdict}{self._parity.verdict}\n", style="bold")
         if self._left_out:
             text.append(f"Without {visible(joined(self._left_out))}: no answer of the engine to compare.\n")
-        for sentence, style, remedy in self._lines:
-            text.append(f"\n{sentence}\n", style=style)
-            if remedy is not None:
-                _append_remedy(text, self._remedies.index(remedy) + 1, remedy)
+        for finding in self._findings:
+            style = "" if finding.is_alarm else "dim"
+            text.append(f"\n{finding.sign} {visible(finding.sentence)}\n", style=style)
+            if finding in self._levelled:
+                text.append_text(self._remedy(self._levelled.index(finding) + 1, finding))
         if self._parity.remark:
             text.append(f"\n{self._parity.remark}\n", style="dim")
         text.rstrip()
         return text
 
-
-def _append_remedy(text: Text, number: int, remedy: _Remedy) -> None:
-    effect = visible(remedy.effect)
-    reloads = visible(joined(remedy.levelling.reloads))
-    match remedy.state:
-        case "offered":
-            text.append(f"  {number} ", style="bold")
-            text.append(f"sets {effect}{', which reloads the model' if reloads else ''}\n")
-        case "asked":
-            text.append(f"  {number} ", style="bold")
-            text.append(f"again reloads {reloads} and stops its answer\n")
-        case "done":
-            text.append(f"  ✓ set {effect}; it applies to the next prompt\n", style="italic")
-
-
-def _lines(parity: Parity) -> Iterator[tuple[str, str, _Remedy | None]]:
-    """Yield a line for each difference and each unknown condition: its sentence, its style, and its remedy or None."""
-    for finding in (*parity.findings, *parity.unknown):
-        remedy = _Remedy(levelling=finding.levelling, system=finding.system)
-        offered = remedy if finding.levelling or finding.system else None
-        yield f"{finding.sign} {visible(finding.sentence)}", "" if finding.is_alarm else "dim", offered
+    def _remedy(self, number: int, finding: Finding) -> Text:
+        effect, reloads = visible(_effect(finding)), finding.reloads
+        if number in self._done:
+            return Text(f"  ✓ set {effect}; it applies to the next prompt\n", style="italic")
+        if number in self._asked:
+            what = f"again reloads {visible(joined(reloads))} and stops its answer"
+        else:
+            what = f"sets {effect}{', which reloads the model' if reloads else ''}"
+        return Text.assemble((f"  {number} ", "bold"), f"{what}\n")

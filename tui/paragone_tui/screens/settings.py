@@ -10,9 +10,8 @@ from typing import ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import DescendantBlur, DescendantFocus
 from textual.getters import query_one
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
@@ -23,7 +22,7 @@ from paragone import InputError, ParagoneError
 from paragone.options import value_text
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.fields import LineField, TextField
-from paragone_tui.widgets.modal import Modal
+from paragone_tui.widgets.modal import Modal, set_shown
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.config.settings import Preset, find_named
 from paragone_workbench.lanes.settings import Setting
@@ -43,15 +42,22 @@ class SettingField(Widget):
     }
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, others: Mapping[str, Mapping[str, str]]) -> None:
+        """Create a line. `others` has the values of the options of each other lane, by the lanes' names."""
         super().__init__()
         self.setting = setting
         info = setting.info
+        self._others = {lane: values[info.name] for lane, values in others.items() if info.name in values}
         choices = info.choices or (("true", "false") if isinstance(info.default, bool) else ())
-        self._before = "" if info.secret else value_text(setting.value)
+        self.takes_words = not choices and "number" not in info.kind
+        """Whether the value may be any text, so that `/` belongs to it."""
+        self._own = "" if info.secret else value_text(setting.value)
+        self._before = self._own
+        self._differs = False
+        """Whether all lanes are shown, and they have different values."""
         self.input = LineField(
             self._before,
-            placeholder=self._default(),
+            placeholder=self._default,
             password=info.secret,
             suggester=SuggestFromList(choices) if choices else None,
             select_on_focus=True,
@@ -64,12 +70,12 @@ class SettingField(Widget):
 
     def render(self) -> Content:
         """Render the name and the origin, with the place of the field between them."""
-        is_set, room = self.setting.origin != "default", self.input.styles.margin
+        is_set, room = self._differs or self.setting.origin != "default", self.input.styles.margin
         name = f"{'•' if is_set else ' '} {self.setting.info.name}"
         if self._is_edited:
             origin = Content.styled("edited", "$text-warning")
         else:
-            origin = Content(self.setting.origin if is_set else "")
+            origin = Content("differs" if self._differs else self.setting.origin if is_set else "")
         start = Content.styled(name, "bold $foreground" if is_set else "")
         start = start.truncate(room.left, pad=True).pad_right(self.size.width - room.width + 1)
         return start + origin if room.right else start
@@ -88,39 +94,37 @@ class SettingField(Widget):
             parts.append(f"Default: {default}.")
         if setting.in_force is not None:
             parts.append(f"In the last run: {value_text(setting.in_force)}.")
+        if self._differs:
+            parts.append(f"The lanes keep {self._values} while this field is empty.")
         return visible(f"{info.doc}\n{' '.join(parts)}")
+
+    def has_words(self, words: Sequence[str]) -> bool:
+        text = f"{self.setting.info.name} {self.setting.info.doc}".casefold()
+        return all(word in text for word in words)
+
+    def show_lanes(self, lane: str, *, all_lanes: bool) -> None:
+        """Show the value of the lane or, if all lanes are meant and they differ, the values of all of them."""
+        edit = self.new_text
+        self._differs = all_lanes and any(value != self._own for value in self._others.values())
+        values = {lane: self._own, **self._others}
+        self._values = ", ".join(f"{value or 'the default'} in {name}" for name, value in values.items())
+        self._before = "" if self._differs else self._own
+        self.input.placeholder = one_line(self._values) if self._differs else self._default
+        if edit is None:
+            self.input.value = self._before
+        self.refresh()
 
     def on_input_changed(self) -> None:
         if self._is_edited != (self.new_text is not None):
             self._is_edited = not self._is_edited
             self.refresh()
 
+    @property
     def _default(self) -> str:
         setting = self.setting
         if setting.info.secret and setting.value is not None:
             return "set; not shown"
         return one_line(value_text(setting.info.default)) or "not set"
-
-
-class LabelledField(Horizontal):
-    """A field with a label at its left, aligned with the names of the options."""
-
-    DEFAULT_CSS = """
-    LabelledField {
-        height: auto;
-        & .name { width: 22; padding: 0 2; color: $text-muted; }
-        & NameField, & SystemField { width: 1fr; }
-    }
-    """
-
-    def __init__(self, label: str, field: NameField | SystemField) -> None:
-        super().__init__()
-        self._label = label
-        self._field = field
-
-    def compose(self) -> ComposeResult:
-        yield Static(self._label, classes="name", markup=False)
-        yield self._field
 
 
 class SystemField(TextField):
@@ -137,13 +141,9 @@ class SystemField(TextField):
         & .text-area--cursor-line { background: $surface-lighten-1; }
     }
     """
-    description: ClassVar[str] = (
-        "Instructions that all lanes get before the conversation, from the next prompt on.\n"
-        "ctrl+j begins a new line."
-    )
 
     def __init__(self, text: str) -> None:
-        super().__init__(text, compact=True, highlight_cursor_line=False, placeholder="none")
+        super().__init__(text, compact=True, highlight_cursor_line=False, placeholder="none", id="system")
         self._before = text
 
     @property
@@ -168,39 +168,18 @@ class SystemField(TextField):
         event.prevent_default()
 
 
-class NameField(LineField):
-    """A field for a name: the name of a preset to apply, or a name for a preset or an engine to save."""
-
-    DEFAULT_CSS = """
-    NameField { border: none; height: 1; padding: 0 1; background: $surface; }
-    NameField:focus { background: $surface-lighten-1; }
-    """
-
-    def __init__(self, description: str, *, id: str, names: Sequence[str] = ()) -> None:  # noqa: A002 (Textual's)
-        """Create an empty field. `names` are the existing names to choose from; empty if the user writes a new name."""
-        super().__init__(
-            placeholder=", ".join(names) or "name",
-            suggester=SuggestFromList(names) if names else None,
-            compact=True,
-            id=id,
-        )
-        self.description = description
-
-
-class PresetField(NameField):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+x", "screen.remove_preset", "Remove the preset", show=False)
-    ]
-
-
 class PresetPicker(Picker[str | None]):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+x", "remove", "Remove the preset", priority=True)]
     DEFAULT_CSS = "PresetPicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
     heading = "Presets"
     placeholder = "Find a preset"
+    key_hints = (("enter", "pick"), ("^x", "remove"), ("^j ^k", "move"), ("esc", "close"))
 
-    def __init__(self, presets: Mapping[str, Preset]) -> None:
+    def __init__(self, presets: dict[str, Preset], remove: Callable[[str], None]) -> None:
+        """Create the list. `remove` removes a preset, or raises ParagoneError; the preset leaves `presets`, too."""
         super().__init__()
         self._presets = presets
+        self._remove = remove
 
     def fitting(self, text: str) -> Sequence[Option]:
         names = [name for name in self._presets if text.casefold() in name.casefold()]
@@ -216,24 +195,48 @@ class PresetPicker(Picker[str | None]):
     def pick(self, option_id: str) -> None:
         self.dismiss(option_id)
 
+    def action_remove(self) -> None:
+        name = self.highlighted
+        if not name:
+            return
+        try:
+            self._remove(name)
+        except ParagoneError as error:
+            self.say(str(error))
+            return
+        del self._presets[name]
+        self.show()
+        self.say(f"The preset {name} is removed.")
+
 
 def _content(preset: Preset) -> str:
     values = " ".join(f"{name}={value_text(value)}" for name, value in preset.sampling.items())
     return one_line(" · ".join(filter(None, (values, preset.system))))
 
 
-_PRESET = (
-    "Name of a preset; enter lists them. Once you leave this field, its values are in the fields below. "
-    "^x removes a preset that was saved here."
-)
-_SAVE_PRESET = (
-    "A name for the system prompt and the sampling options, to choose here and with --preset. "
-    "config.toml does not change."
-)
-_SAVE_ENGINE = (
-    "A name, to find the engine in the engine picker and to use it on the command line. "
-    "config.toml does not change."
-)
+_ABOUT = {
+    "find": "Words of an option's name or description: only the options with these words are listed.",
+    "preset": "Name of a preset; enter lists them, and ^x in the list removes one that was saved here. "
+    "Once you leave this field, its values are in the fields below.",
+    "save-preset": "A name for the system prompt and the sampling options, to choose here and with --preset. "
+    "config.toml does not change.",
+    "system": "Instructions that all lanes get before the conversation, from the next prompt on.\n"
+    "ctrl+j begins a new line.",
+    "save-as": "A name, to find the engine in the engine picker and to use it on the command line. "
+    "config.toml does not change.",
+}
+"""The descriptions of the fields that are no options, by their ids."""
+
+
+def _row(label: str, field: Widget) -> Horizontal:
+    """Return a field with a label at its left, aligned with the names of the options."""
+    return Horizontal(Static(label, classes="name", markup=False), field, classes="row")
+
+
+def _name_field(field_id: str, names: Sequence[str] = ()) -> LineField:
+    """Return an empty field. `names` are the existing names to choose from; empty if the user writes a new name."""
+    suggester = SuggestFromList(names) if names else None
+    return LineField(placeholder=", ".join(names) or "name", suggester=suggester, compact=True, id=field_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,29 +263,31 @@ _NARROW = 50
 """Least width in cells of a terminal in which the form shows whole names and the origins of values."""
 
 
-class FieldList(VerticalScroll, inherit_bindings=False):
-    """The scrollable fields. Up and down move the focus, since the bindings of `VerticalScroll` are not inherited."""
-
-
 class SettingsForm(Modal[SettingsChange | None]):
     AUTO_FOCUS = "SettingField Input"
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,ctrl+c", "cancel", "Cancel"),
         ("enter", "apply", "Apply"),
         ("ctrl+t", "toggle_target", "This lane or all lanes"),
+        Binding("slash", "find", "Find an option", priority=True),
         Binding("up,shift+tab", "move(-1)", "Up", show=False),
         Binding("down,tab", "move(1)", "Down", show=False),
     ]
     DEFAULT_CSS = """
     SettingsForm {
         #form { width: 84; height: 100%; max-height: 44; }
-        #fields { height: 1fr; scrollbar-size-vertical: 1; }
+        #fields { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
         .group { height: 1; padding: 0 1; color: $primary; text-style: bold; }
+        .row { height: auto; }
+        .row > .name { width: 22; padding: 0 2; color: $text-muted; }
+        .row > Input { border: none; height: 1; padding: 0 1; background: $surface; }
+        .row > Input:focus { background: $surface-lighten-1; }
+        .row > Input, .row > SystemField { width: 1fr; }
         #description { height: auto; min-height: 3; max-height: 6; padding: 0 1; color: $text-muted; border-top: solid $surface-lighten-2; }
         #description.-error { color: $text-error; }
         #hints { height: 1; padding: 0 1; color: $text-muted; }
         &.-low { #description, #hints { display: none; } }
-        &.-narrow .name { width: 10; }
+        &.-narrow .row > .name { width: 10; }
         &.-narrow SettingField Input { margin: 0 0 0 10; }
     }
     """
@@ -291,10 +296,11 @@ class SettingsForm(Modal[SettingsChange | None]):
     description = query_one("#description", Static)
     hints = query_one("#hints", Static)
     system = query_one(SystemField)
-    preset = query_one("#preset", PresetField)
+    find = query_one("#find", LineField)
+    preset = query_one("#preset", LineField)
     """The field for a preset, which exists only if there are presets."""
-    save_preset = query_one("#save-preset", NameField)
-    save_as = query_one("#save-as", NameField)
+    save_preset = query_one("#save-preset", LineField)
+    save_as = query_one("#save-as", LineField)
 
     def __init__(
         self,
@@ -304,23 +310,24 @@ class SettingsForm(Modal[SettingsChange | None]):
         *,
         presets: Mapping[str, Preset],
         remove_preset: Callable[[str], None],
-        several_lanes: bool,
+        others: Mapping[str, Mapping[str, str]],
         check: Callable[[Mapping[str, str], bool], None],
     ) -> None:
-        """Create the form for a lane with this name and these settings.
+        """Create the form for a lane with this name and these settings. `others` has the values of each other lane's options.
 
         `check` gets the edits, and whether the edits are for all lanes. `check` raises InputError if a value is invalid.
         `remove_preset` removes a preset, or raises ParagoneError.
         """
         super().__init__()
         self._lane = lane
-        self._option_fields = [SettingField(setting) for setting in settings]
+        self._option_fields = [SettingField(setting, others) for setting in settings]
         self._system = system
         self._presets = dict(presets)
         self._remove_preset = remove_preset
         self._applied = ""
         """The name of the preset whose values were filled into the fields."""
-        self._several_lanes = several_lanes
+        self._several_lanes = bool(others)
+        self._find_row = _row("find an option", LineField(compact=True, id="find"))
         self._check = check
         self._all_lanes = False
         self._to_drop: SettingsChange | None = None
@@ -328,23 +335,23 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form", classes="framed"):
-            with FieldList(id="fields", can_focus=False):
+            with Vertical(id="fields"):
+                yield self._find_row
                 if self._presets:
-                    yield LabelledField(
-                        "use a preset", PresetField(_PRESET, id="preset", names=[*self._presets])
-                    )
-                yield LabelledField("save as a preset", NameField(_SAVE_PRESET, id="save-preset"))
-                yield LabelledField("system prompt", SystemField(self._system))
+                    yield _row("use a preset", _name_field("preset", [*self._presets]))
+                yield _row("save as a preset", _name_field("save-preset"))
+                yield _row("system prompt", SystemField(self._system))
                 for reloads, fields in groupby(self._option_fields, key=lambda field: field.setting.reloads):
                     when = "Model · a change reloads it" if reloads else "Sampling · from the next answer on"
                     yield Static(when, classes="group")
                     yield from fields
                 yield Static("This lane's engine with its options", classes="group")
-                yield LabelledField("save the engine", NameField(_SAVE_ENGINE, id="save-as"))
+                yield _row("save the engine", _name_field("save-as"))
             yield Static(id="description", markup=False)
             yield Static(id="hints", markup=False)
 
     def on_mount(self) -> None:
+        self._find_row.display = False
         self._show_target()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -354,13 +361,12 @@ class SettingsForm(Modal[SettingsChange | None]):
         if self.focused is not None:
             self.call_after_refresh(self.focused.scroll_visible, animate=False)
 
-    @on(DescendantFocus)
-    def _show_description(self) -> None:
-        names = self.query(NameField)
-        fields: list[SystemField | SettingField | NameField] = [self.system, *self._option_fields, *names]
-        for field in fields:
-            if field.has_focus_within:
-                self._describe(field.description)
+    @on(events.DescendantFocus)
+    def _show_description(self, event: events.DescendantFocus) -> None:
+        option = event.widget.parent
+        self._describe(
+            option.description if isinstance(option, SettingField) else _ABOUT[event.widget.id or ""]
+        )
 
     @on(Input.Changed)
     def _show_target(self) -> None:
@@ -368,13 +374,35 @@ class SettingsForm(Modal[SettingsChange | None]):
         self.form.border_title = f"Settings of {whom}"
         effect = " and reload the model" if self._reloads() else ""
         target = "  ^t this lane or all" if self._several_lanes else ""
-        self.hints.update(f"enter apply{effect}{target}  esc cancel  empty = default", layout=False)
+        self.hints.update(f"enter apply{effect}{target}  esc cancel  / find  empty = default", layout=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Leave `/` to a field that takes any text."""
+        option = self.focused.parent if self.focused is not None else None
+        is_word = not isinstance(option, SettingField) or option.takes_words
+        return not (action == "find" and is_word)
+
+    def action_find(self) -> None:
+        self._find_row.display = True
+        self.find.focus()
+
+    @on(Input.Changed, "#find")
+    def _list_options(self) -> None:
+        """List the options with the words to find, below their headings."""
+        words = self.find.value.casefold().split()
+        for field in self._option_fields:
+            set_shown(field, field.has_words(words))
 
     @on(Input.Submitted)
     def action_apply(self) -> None:
-        """Close the form with the changes if the values are valid. In the empty field for a preset, list the presets."""
+        """Close the form with the changes if the values are valid. In the empty field for a preset, list the presets; after
+        the words to find, go to the first option with these words."""
+        if self.find.has_focus:
+            if found := next((field for field in self._option_fields if field.display), None):
+                found.input.focus()
+            return
         if self._presets and self.preset.has_focus and not self.preset.value.strip():
-            self.app.push_screen(PresetPicker(self._presets), self._use_preset)
+            self.app.push_screen(PresetPicker(self._presets, self._remove_preset), self._use_preset)
             return
         if not self._fill_in():
             return
@@ -412,7 +440,7 @@ class SettingsForm(Modal[SettingsChange | None]):
                 "What you edited is not applied: enter applies it, esc again drops it.", is_error=True
             )
 
-    @on(DescendantBlur, "#preset")
+    @on(events.DescendantBlur, "#preset")
     def _leave_preset(self) -> None:
         # Fill in the values later, since the description of the next field would hide an error.
         self.call_after_refresh(self._fill_in)
@@ -451,20 +479,11 @@ class SettingsForm(Modal[SettingsChange | None]):
             self._describe(f"This engine has no sampling option {', '.join(missing)}.", is_error=True)
         return not missing
 
-    def action_remove_preset(self) -> None:
-        name = self.preset.value.strip()
-        try:
-            self._remove_preset(name)
-        except ParagoneError as error:
-            self._describe(str(error), is_error=True)
-            return
-        del self._presets[name]
-        self.preset.value = ""
-        self._describe(f"The preset {name} is removed.")
-
     def action_toggle_target(self) -> None:
         if self._several_lanes:
             self._all_lanes = not self._all_lanes
+            for field in self._option_fields:
+                field.show_lanes(self._lane, all_lanes=self._all_lanes)
             self._show_target()
 
     def _edited(self) -> Iterator[tuple[SettingField, str]]:

@@ -51,22 +51,21 @@ class AnswerColumn(Column):
         vote = (f"  {verdict}" if verdict else "", "bold")
         self._label.update(Content.assemble((self._letter, "bold"), name, vote))
 
-    def show_text(self, text: str) -> None:
-        transcript = self.transcript
-        transcript.clear()
-        transcript.write(text)
-        self.end(is_empty=not text.strip())
-        transcript.reveal(transcript.blocks[0], "")
+    def show(self, run: Run, why: str = "") -> None:
+        """Show an answer from its start; `why` as in `end`."""
+        self.transcript.clear()
+        if run.state != "failed":
+            self.transcript.write(run.text)
+        self.end(run, why)
+        self.transcript.reveal(self.transcript.blocks[0], "")
 
-    def end(self, *, is_empty: bool) -> None:
+    def end(self, run: Run, why: str = "") -> None:
+        """End the answer's text. Show if it is empty or failed, with the error `why` if the user may know the engine."""
         self.transcript.end()
-        if is_empty:
+        if run.state == "failed":
+            self.transcript.add("error", why or "This answer failed.")
+        elif not run.text.strip():
             self.transcript.add("note", "The answer is empty.")
-
-    def fail(self, why: str = "") -> None:
-        """End the answer's text, and show that the answer failed, or the error `why` if the user may know the engine."""
-        self.transcript.end()
-        self.transcript.add("error", why or "This answer failed.")
 
 
 class VoteScreen(Modal[ScreenResultType]):
@@ -169,11 +168,7 @@ class VoteScreen(Modal[ScreenResultType]):
         self.revealed = True
         for number, (column, run) in enumerate(zip(self.columns, self.ballot.answers, strict=True)):
             column.show_label(self.name_of(run), "✓ better" if choice == number else "")
-            if run.state == "failed":
-                column.transcript.clear()
-                column.fail("" if run.error is None else run.error.sentence)
-            else:
-                column.show_text(run.text)
+            column.show(run, "" if run.error is None else run.error.sentence)
 
     def name_of(self, run: Run) -> str:
         return run.result.definition.name
@@ -310,7 +305,8 @@ class ExperimentVote(VoteScreen[None]):
         self._ballots = await self._history.call(lambda store: ExperimentBallots(store, self._experiment_id))
         await self._next()
 
-    async def _next(self) -> None:
+    async def _next(self, remark: str = "") -> None:
+        """Show the next ballot, or that there is none, and a remark on the last one."""
         ballots = self._ballots
         assert ballots is not None
         ballot = await self._history.call(lambda _: ballots.take())
@@ -320,12 +316,13 @@ class ExperimentVote(VoteScreen[None]):
             self._show_end(ballots)
         else:
             self._show(ballot)
+        self.say(remark)
 
     def _show(self, ballot: Ballot) -> None:
         self.answers.display = True
         self.show_prompt(ballot)
         for column, run in zip(self.columns, ballot.answers, strict=True):
-            column.show_text(run.text)
+            column.show(run)
         self._show_progress()
         self.show_hints([(self.letters, "better"), *_VOTING])
 
@@ -362,24 +359,18 @@ class ExperimentVote(VoteScreen[None]):
         is_first = await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
         if is_first:
             self._last = ballot, choice
-        await self._next()
-        if self.is_gone:
-            return
-        if not is_first:
-            self.say("Not counted: another program has voted on this ballot meanwhile.")
-            return
-        self.say(f"Saved: {verdict_of(choice)}.{'' if blind else ' Not blind, since the names were known.'}")
+            remark = (
+                f"Saved: {verdict_of(choice)}.{'' if blind else ' Not blind, since the names were known.'}"
+            )
+        else:
+            remark = "Not counted: another program has voted on this ballot meanwhile."
+        await self._next(remark)
 
     def action_skip(self) -> None:
         if self.revealed:
             self.action_go_on()
         elif self.ballot is not None:
-            self.do(self._skip)
-
-    async def _skip(self) -> None:
-        await self._next()
-        if not self.is_gone:
-            self.say("Skipped.")
+            self.do(lambda: self._next("Skipped."))
 
     def action_undo(self) -> None:
         if self._ballots is not None:

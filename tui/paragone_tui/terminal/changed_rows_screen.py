@@ -243,16 +243,19 @@ class _ChangedRowsCompositor(Compositor):
     def render_update(
         self, full: bool = False, screen_stack: list[Screen[object]] | None = None, simplify: bool = False
     ) -> RenderableType | None:
-        unknown = bool(self._dirty_regions) and self.terminal.size != self.size
-        if unknown and self._screen.app.is_headless:
-            unknown = False  # a headless application writes nothing, so the cells would stay unknown
-        return super().render_update(full or unknown, screen_stack, simplify)
-
-    def render_partial_update(self) -> ChopsUpdate | None:
-        self._wanted = list(self._dirty_regions)
-        update = super().render_partial_update()
+        # A headless application writes nothing, so the cells would stay unknown.
+        is_unknown = self.terminal.size != self.size and not self._screen.app.is_headless
+        full = full or (bool(self._dirty_regions) and is_unknown)
+        is_partial = not full and self.size.region not in self._dirty_regions
+        self._wanted = list(self._dirty_regions) if is_partial else []
+        update = super().render_update(full, screen_stack, simplify)
         self._wanted = []
-        return update and _PartialUpdate(update, self.terminal)
+        if isinstance(update, ChopsUpdate):
+            return _Update(self.terminal, _stretches(update))
+        if isinstance(update, LayoutUpdate):
+            rows = ((y, 0, Strip.join(strips)) for y, strips in enumerate(update.strips))
+            return _Update(self.terminal, rows, update)
+        return update
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
         """Yield rows in the dirty regions only, the front widgets first; Textual also renders rows outside, and covered widgets."""
@@ -270,9 +273,6 @@ class _ChangedRowsCompositor(Compositor):
                     wanted[y] = rest[y]
                     if not rest[y]:
                         del wanted[y]
-
-    def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
-        return _FullUpdate(super().render_full_update(simplify), self.terminal)
 
 
 def _spans(regions: Iterable[Region]) -> dict[int, list[_Span]]:
@@ -295,33 +295,30 @@ def _outside(spans: Iterable[_Span], region: Region) -> Iterator[_Span]:
             yield right, stop
 
 
-class _PartialUpdate(ChopsUpdate):
-    def __init__(self, update: ChopsUpdate, terminal: _Terminal) -> None:
-        super().__init__(update.chops, update.spans, update.chop_ends)
+class _Update(LayoutUpdate):
+    """Writes the cells that differ from what the terminal shows; with `full`, all cells, whatever it shows."""
+
+    def __init__(
+        self, terminal: _Terminal, stretches: Iterable[_Stretch], full: LayoutUpdate | None = None
+    ) -> None:
+        # pictures of the screen are made of the strips of a full update
+        super().__init__(full.strips if full else [], full.region if full else Region())
         self._terminal = terminal
+        self._stretches = stretches
+        self._is_full = full is not None
 
     def render_segments(self, console: Console) -> str:
-        return self._terminal.write(self._stretches(), console)
-
-    def _stretches(self) -> Iterator[_Stretch]:
-        for y, spans in groupby(self.spans, itemgetter(0)):
-            dirty = [(start, stop) for _, start, stop in spans]
-            for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=True):
-                if strip is not None and any(x < stop and start < end for start, stop in dirty):
-                    yield y, x, strip
+        if self._is_full:
+            self._terminal.forget(self.region.size)
+        return self._terminal.write(self._stretches, console)
 
 
-class _FullUpdate(LayoutUpdate):
-    """An update of the whole screen, whatever the terminal shows at present."""
-
-    def __init__(self, update: LayoutUpdate, terminal: _Terminal) -> None:
-        super().__init__(update.strips, update.region)
-        self._terminal = terminal
-
-    def render_segments(self, console: Console) -> str:
-        self._terminal.forget(self.region.size)
-        rows = ((y, 0, Strip.join(strips)) for y, strips in enumerate(self.strips))
-        return self._terminal.write(rows, console)
+def _stretches(update: ChopsUpdate) -> Iterator[_Stretch]:
+    for y, spans in groupby(update.spans, itemgetter(0)):
+        dirty = [(start, stop) for _, start, stop in spans]
+        for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=True):
+            if strip is not None and any(x < stop and start < end for start, stop in dirty):
+                yield y, x, strip
 
 
 class _Terminal:

@@ -11,7 +11,7 @@ import signal
 import struct
 import termios
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
@@ -23,76 +23,90 @@ from textual.message import Message
 # A mouse report in the X10 protocol: a button, a column and a row as one byte each. paragone uses the SGR protocol, and
 # drops X10 reports, since their bytes could be the beginning of a UTF-8 character.
 _X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")
-_LEADS = "[OP]X^_"
-"""The characters that begin a longer sequence after an escape."""
-_END = "\\"
-"""The character that ends an answer of the terminal after an escape, and so is no key with Alt."""
-_UNFINISHED = re.compile(rf"\x1b([{re.escape(_LEADS)}])\Z")
-_ALT_KEY = re.compile(rf"\x1b[^\x1b{re.escape(_LEADS)}]\Z")
-"""An escape and a character that begins no longer sequence: the character's key with Alt."""
+_TOKEN = re.compile(
+    r"""(?xs)
+    \x1b\[ \[? [0-?]{0,32} [ -/]* [@-~]               # a key, a report of the mouse, an answer of the terminal
+    | \x1bO [ -~]                                     # a key
+    | \x1b[P\]X^_] [^\x07\x1b]{0,32} (?:\x07|\x1b\\)  # an answer of the terminal
+    | \x1b [^\x1b]                                   # Alt with a character: Escape and the character
+    | .                                              # Escape, or another character
+    """
+)
+_BEGINNING = re.compile(r"\x1b(\[\[?[0-?]{0,32}[ -/]*|O|[P\]X^_][^\x07\x1b]{0,32}\x1b?)?")
+"""The beginning of a sequence whose end has not arrived."""
+_ANSWERS = "P]X^_"
+"""The characters that begin an answer of the terminal after an escape; Textual uses no such answer."""
+_END = "\x1b\\"
+"""The end of an answer of the terminal, which is no key with Alt."""
 _FIRST_PRINTABLE = "\u00a0"
 """The first character after the control characters."""
 
 
 class KeyParser:
-    """Wraps Textual's parser of terminal input, and also accepts invalid UTF-8 and unknown sequences.
+    """Cuts terminal input into sequences and characters, and has Textual's parser translate them.
 
-    This class parses pastes itself, because Textual's parser takes more than a second for a megabyte. Characters that Python
-    calls not printable, such as joiners, no-break spaces and new emoji, become pastes, because fields drop their keys.
+    Textual's parser would take invalid UTF-8 and unknown sequences for keys, and needs more than a second for a pasted
+    megabyte. Characters that Python calls not printable, such as joiners, no-break spaces and new emoji, become pastes,
+    because fields drop their keys.
     """
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._parser = XTermParser()
-        self._last = ""
-        """The last characters that the parser got, as many as the sequence that starts a paste has."""
+        self._rest = ""
+        """The beginning of a sequence whose end has not arrived."""
         self._pasted: list[str] | None = None
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        text = self._decoder.decode(_X10_REPORT.sub(b"", data))
+        text = self._rest + self._decoder.decode(_X10_REPORT.sub(b"", data))
+        self._rest = ""
         while text:
-            if self._pasted is None:
-                text = yield from self._feed_keys(text)
-            else:
+            if self._pasted is not None:
                 text = yield from self._feed_paste(self._pasted, text)
+            elif text.startswith(BRACKETED_PASTE_START):
+                self._pasted, text = [], text.removeprefix(BRACKETED_PASTE_START)
+            elif _BEGINNING.fullmatch(text):
+                self._rest, text = text, ""
+            else:
+                token = _TOKEN.match(text)
+                assert token is not None  # `.` matches any character
+                yield from self._messages(token[0])
+                text = text[token.end() :]
 
     def tick(self) -> Iterator[Message]:
-        """Yield the key Escape if an escape character began no sequence in time. Call this method often."""
-        messages = list(self._parser.tick())
-        if messages:
-            unfinished, self._last = _UNFINISHED.search(self._last), ""
-            yield from [_alt_key(unfinished[1])] if unfinished else messages
+        """Yield the keys of a sequence whose end has not arrived. Call this method after a while without input."""
+        rest, self._rest = self._rest, ""
+        for token in _TOKEN.findall(rest):
+            yield from self._messages(token)
 
-    def _feed_keys(self, text: str) -> Generator[Message, None, str]:
-        for at, character in enumerate(text, 1):
-            if self._parser._timeout_time is not None:
-                if self._last.endswith("\x1b") and _is_alt_key(character):
-                    # Textual's parser would drop the escape before a sign, and would misread some characters.
-                    yield self._end_with_alt(character)
-                    continue
-                if character == "\x1b" and (unfinished := _UNFINISHED.search(self._last)):
-                    # A new sequence begins while the parser still waits for the rest of the last sequence.
-                    yield self._end_with_alt(unfinished[1])
-            try:
-                yield from map(_typed, self._parser.feed(character))
-            except (ValueError, ArithmeticError):  # a sequence with invalid numbers
-                self._restart()
-            self._last = self._last[1 - len(BRACKETED_PASTE_START) :] + character
-            if _ALT_KEY.search(self._last) and self._parser._timeout_time is not None:
-                # Do not wait for more characters: if another sequence came meanwhile, such as an answer of the terminal,
-                # the parser would turn the key into the characters `^` and `u`.
-                self._parser._timeout_time = 0.0
-                yield from self._parser.tick()
-            if self._last == BRACKETED_PASTE_START:
-                self._restart()
-                self._pasted = []
-                return text[at:]
-        return ""
+    def _messages(self, token: str) -> Iterable[Message]:
+        rest = token[1:]
+        if not token.startswith("\x1b"):
+            return self._translated(token)
+        if not rest:
+            return [Key("escape", token)]
+        if len(rest) > 1:
+            known = [] if rest[0] in _ANSWERS else self._translated(token)
+            is_typed = not known and re.fullmatch(r"[O\[][a-z]", rest)  # after Escape, in one burst
+            return (
+                [message for key in ("\x1b", *rest) for message in self._messages(key)] if is_typed else known
+            )
+        if token == _END:
+            return self._translated(rest)
+        if rest == "\r":
+            return [Key("alt+enter", None)]
+        known = [] if rest.isprintable() or rest == "\t" else self._translated(token)
+        return known or [Key("escape", "\x1b"), *self._translated(rest)]
 
-    def _end_with_alt(self, character: str) -> Key:
-        self._restart()
-        self._last = ""
-        return _alt_key(character)
+    def _translated(self, text: str) -> list[Message]:
+        messages: list[Message] = []
+        try:
+            messages += map(_typed, self._parser.feed(text))
+        except (ValueError, ArithmeticError):  # a sequence with invalid numbers
+            self._restart()
+        if self._parser._timeout_time is not None:  # Textual knows no such sequence
+            self._restart()
+        return messages
 
     def _feed_paste(self, pasted: list[str], text: str) -> Generator[Message, None, str]:
         tail = "".join(pasted[-1:])  # perhaps the beginning of the sequence that ends the paste
@@ -113,24 +127,11 @@ class KeyParser:
         self._parser.terminal_pixel_size = ended.terminal_pixel_size
 
 
-def _is_alt_key(character: str) -> bool:
-    return character not in _LEADS + _END and (character.isprintable() or character in "\r\t")
-
-
-def _alt_key(character: str) -> Key:
-    name = next(key.key for key in XTermParser().feed(character) if isinstance(key, Key))
-    if len(name) == 1 and name.isupper():
-        name = f"shift+{name.lower()}"
-    return Key(f"alt+{name}", character if character.isprintable() else None)
-
-
 def _typed(message: Message) -> Message:
-    if (
-        isinstance(message, Key)
-        and not message.is_printable
-        and (message.character or "") >= _FIRST_PRINTABLE
-    ):
-        return Paste(message.character or "")
+    """Return a paste of a character that is no control character, and that Python calls not printable."""
+    if isinstance(message, Key) and not message.is_printable:
+        character = message.character or ""
+        return Paste(character) if character >= _FIRST_PRINTABLE else message
     return message
 
 
@@ -273,9 +274,7 @@ class TerminalDriver(LinuxDriver):
                 # Before the terminal was in raw mode, it turned Enter into a line feed.
                 data = data[:early].replace(b"\n", b"\r") + data[early:]
                 early = max(0, early - len(data))
-                for message in parser.feed(data):
-                    self.process_message(message)
-            for message in parser.tick():
+            for message in parser.feed(data) if readable else parser.tick():
                 self.process_message(message)
 
 

@@ -62,8 +62,6 @@ class Block:
         self._layers: Layers = ()
         self._untypesettable = False
         self._raw = GrowingText()
-        self.missing = 0
-        """Number of characters of the original text that were cut off at the beginning."""
         self._held = ""
         self._dropped = 0
         """Number of empty lines at the beginning of the text, which are not shown."""
@@ -93,7 +91,6 @@ class Block:
 
     @property
     def text(self) -> str:
-        """The original text, without the beginning that was cut off."""
         return str(self._raw)
 
     @property
@@ -130,17 +127,6 @@ class Block:
         self.finished = True
         held, self._held = self._held, ""
         self._take(visible(held))
-
-    def cut(self, characters: int) -> None:
-        text = self.text
-        characters = text.find("\n", characters) + 1 or min(characters, len(text))
-        self._body.cut(self._shown([characters])[characters])
-        self._raw.cut(characters)
-        self.missing += characters
-        self._dropped = 0
-        self._typeset = None
-        self._untypesettable = True
-        self._layers = self._body.layers = ()
 
     def _take(self, text: str) -> None:
         if not self._body:

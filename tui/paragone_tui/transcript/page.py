@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BLANK = Strip([], 0)
 _MOST = 1_000_000
-"""Number of characters that a page keeps, in some 10,000 rows. A page that exceeds this by a tenth loses its oldest text."""
+"""Number of characters that a page keeps, in some 10,000 rows. A page that exceeds this by a tenth loses its oldest blocks."""
 _BLOCKS = 2_000
 """Number of blocks that a page keeps."""
 _OMITTED = "Earlier text is not shown here; the history has it."
@@ -100,25 +100,21 @@ class Page:
         self.arrange()
 
     def trim(self) -> bool:
-        """Remove the oldest blocks and text beyond the limits, but keep the last prompt. Returns whether text was removed."""
+        """Remove the oldest blocks beyond the limits, but keep the last turn. Returns whether blocks were removed."""
         excess = sum(block.length for block in self.blocks) - _MOST
         more = len(self.blocks) - _BLOCKS
         if excess <= _MOST // 10 and more <= _BLOCKS // 10:
             return False
         last = self.blocks.index(self.last_prompt) if self.last_prompt is not None else 0
-        kept = [self._omission]
-        for block in self.blocks[:last]:
-            if more > 0 or 0 < block.length <= excess:
-                excess -= block.length
-                more -= 1
-            elif block is not self._omission:
-                kept.append(block)
-        self.blocks[:last] = kept
-        for block in self.blocks:
-            if excess > 0 and block.kind != "prompt" and block is not self._omission:
-                part = min(excess, block.length)
-                block.cut(part)
-                excess -= part
+        earlier = [block for block in self.blocks[:last] if block is not self._omission]
+        removed = 0
+        while removed < len(earlier) and (excess > 0 or more > 0):
+            excess -= earlier[removed].length
+            more -= 1
+            removed += 1
+        if not removed:
+            return False
+        self.blocks[:last] = [self._omission, *earlier[removed:]]
         if self.width:
             self._omission.lay_out(self.width)
             self._omission.wrap(SLICE)
@@ -183,7 +179,6 @@ class Page:
         start = 0
         for block in self.blocks_of(turn):
             if block.kind == channel:
-                start += block.missing
                 end = start + block.length
                 if block.mark(clipped(layers, start, end)):
                     yield block

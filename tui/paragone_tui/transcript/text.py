@@ -118,15 +118,6 @@ class Wrapped:
             self._append(text[start : start + _SLICE])
         return first
 
-    def cut(self, characters: int) -> None:
-        """Remove up to `characters` characters from the beginning. A row that is partly removed gets shorter."""
-        ends = accumulate(map(len, self.rows))
-        whole = next((row for row, end in enumerate(ends) if end > characters), len(self.rows))
-        rest = characters - sum(map(len, self.rows[:whole]))
-        del self.rows[:whole]
-        if self.rows:
-            self.rows[0] = self.rows[0][rest:]
-
     def _append(self, text: str) -> None:
         # With greedy wrapping, only the last row can change.
         tail = self.rows.pop() if self.rows else ""
@@ -343,13 +334,6 @@ class BlockPart:
         self._restart(text)
         if self._width:
             self.wrap(SLICE)
-
-    def cut(self, characters: int) -> None:
-        waiting = max(0, characters - (len(self.text) - len(self._rest)))
-        self._wrapped.cut(characters - waiting)
-        self._rest.cut(waiting)
-        self._strips.clear()
-        self._starts = [0]
 
     def lay_out(self, width: int) -> None:
         if self._width != width:

@@ -1,6 +1,6 @@
 """Fields for text, and dialogs that ask for a line."""
 
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeAlias
 
 from textual import events, on
@@ -64,8 +64,6 @@ class TextField(TextArea):
     ]
     cursor_blink = reactive(False, init=False)  # blinking writes 4 kB a second to an idle terminal
 
-    own_keys: Container[str] = ()
-    """The combinations of Alt and a character that the field itself handles."""
     _killed = ""
     """The text that `ctrl+y` inserts: the last deleted text."""
     _removed = ""
@@ -127,10 +125,6 @@ class TextField(TextArea):
         row = self.cursor_location[0]
         return (row, len(self.document.get_line(row)))
 
-    @property
-    def has_text(self) -> bool:
-        return self.document.end != (0, 0)
-
     async def on_paste(self, event: events.Paste) -> None:
         if not is_editable(self.text + event.text):
             refuse_paste(self, event)
@@ -144,10 +138,6 @@ class TextField(TextArea):
 
 class LineField(Input):
     cursor_blink = reactive(False, init=False)  # blinking would write to an idle terminal
-    own_keys = ()
-    """The combinations of Alt and a character that the field itself handles: none."""
-    has_text = True
-    """Characters are always text here, also while the field is empty."""
 
     def validate(self, value: str) -> None:
         """Set no class that says whether the text is valid: no field has validators, and each class costs new styles."""

@@ -8,17 +8,19 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 from textual.app import App
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.fuzzy import Matcher
 from textual.screen import Screen
 from textual.theme import BUILTIN_THEMES
+from textual.widgets import Input, Static
 from textual.widgets.option_list import Option
 
 from paragone_tui.commands import COMMANDS, GROUPS
 from paragone_tui.keys import Keys, readable
 from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.themes import OWN
+from paragone_tui.widgets.fields import LineField
 from paragone_tui.widgets.modal import Sheet
 from paragone_tui.widgets.picker import Picker
 
@@ -150,7 +152,8 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
         ("^j ^k down up", "Move the highlight."),
         ("esc ^c", "Close the dialog."),
         ("tab", "Tick the highlighted engine, to open several side by side."),
-        ("^x", "Remove the highlighted engine, or delete the conversation."),
+        ("^x", "Remove the highlighted engine, preset or prompt; delete the conversation."),
+        ("/", "In the settings and in this page: find an option or a key."),
         ("< >", "In the view of where answers part: show the previous or the next fork."),
         ("1 … 9", "In the list of conditions: level the difference with this number."),
         (
@@ -190,20 +193,43 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
 
 
 class HelpScreen(Sheet):
+    """Shows all keys. After `/`, only the rows with the words in a field."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("slash", "find", "Find a key")]
     heading = "Help"
+    key_hints = (("j k", "scroll"), ("d u", "half page"), ("/", "find"), ("q", "close"))
 
     def __init__(self, keys: Mapping[str, Keys], first: str = "") -> None:
         """Create the screen. The section with the title `first` comes first."""
         super().__init__()
         self._keys = keys
         self._first = first
+        self._words: Sequence[str] = ()
+
+    async def action_find(self) -> None:
+        if not self.query(LineField):
+            await self.scroll.mount(LineField(placeholder="Find a key", compact=True), before=0)
+        self.query_one(LineField).focus()
+
+    async def on_input_changed(self, event: Input.Changed) -> None:
+        self._words = event.value.casefold().split()
+        with self.app.batch_update():
+            await self.scroll.remove_children(Static)
+            await self.scroll.mount_all(self.texts())
+
+    def on_input_submitted(self) -> None:
+        """Let letters be keys again. The rows stay as they are."""
+        self.scroll.focus()
 
     def parts(self) -> Iterator[RenderableType]:
+        if self._words:
+            yield self._table()
+            return
         mode, write = self._keys["lane-mode"].first, readable(self._keys["write"].lane[:1])
         yield (
             f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
-            "are commands; in the prompt, they are text. The last line of the screen shows the mode. In the prompt, a letter "
-            "with alt, or right after esc, runs its command of lane mode, and you go on writing.\n"
+            "are commands; in the prompt, they are text. The last line of the screen shows the mode. A letter with alt is "
+            "esc and the letter: it leads to lane mode, and runs its command there.\n"
         )
         yield self._table()
         yield (
@@ -225,7 +251,12 @@ class HelpScreen(Sheet):
             for group in GROUPS
         } | {title: [(keys, "", effect) for keys, effect in rows] for title, rows in ELSEWHERE.items()}
         for title in sorted(sections, key=lambda title: title != self._first):  # the rest stays in order
-            table.add_row(Text(title, style="bold italic"))
-            for row in sections[title]:
+            rows = [row for row in sections[title] if self._has_words(" ".join((title, *row)))]
+            if rows:
+                table.add_row(Text(title, style="bold italic"))
+            for row in rows:
                 table.add_row(*row)
         return table
+
+    def _has_words(self, text: str) -> bool:
+        return all(word in text.casefold() for word in self._words)

@@ -295,7 +295,7 @@ class Choice:
     async def _measure_throughputs(self) -> None:
         engines, test = self._without_throughput, earlier.USERS_TESTS[-1]
         pool = bench_pool(self.registry, engines, [test.users for test in earlier.USERS_TESTS])
-        bench = Bench(pool, [], users=earlier.USERS_TESTS, repeat=1)
+        bench = Bench(pool, [], users=earlier.USERS_TESTS, repeat=2)
         await self._bench(bench, engines, bench.users)
         for engine in bench.engines:
             why = engine.error.sentence if engine.error else engine.skipped.get(test)

@@ -11,11 +11,17 @@ from paragone import Json, WeightsFile
 from paragone.json_values import count_at, number_at
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
-from paragone_workbench.experiments.comparison import Evidence, NonInferiority, SuiteComparison, evidence_of
-from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
+from paragone_workbench.experiments.comparison import (
+    MARGIN,
+    Evidence,
+    NonInferiority,
+    SuiteComparison,
+    evidence_of,
+)
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues
 from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
 from paragone_workbench.measure.fidelity_verdict import kld_text
-from paragone_workbench.measure.sections import estimate_at
+from paragone_workbench.measure.sections import estimate_at, load_text
 from paragone_workbench.paths import accessible
 from paragone_workbench.statistics import Estimate, rounded_up
 from paragone_workbench.store import Experiment, Store
@@ -28,9 +34,11 @@ class EngineFigures:
 
     Attributes:
         memory: Estimated for `context` tokens.
-        decode_tps_stdev: The deviation over the repetitions; None for a rate from the suite's answers.
+        decode_tps_stdev: The standard deviation over the repetitions or, for a mean over the suite's answers, over the prompts.
         ttft_prompt: Number of tokens of the prompt of `ttft_s`; None for a mean over the suite's answers.
         users_tps: Tokens per second of several users at once, in total.
+        load: A sentence about the load of the machine while the speed was measured; empty if unknown.
+        cut: Number of the suite's `answers` that `max_tokens` cut.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
         greedy_answers: Number of prompts that both engines answered greedily, `same_answers` of them alike.
         collapse: A sentence that says how many answers are loops or empty, if the engine has collapsed; else empty.
@@ -43,8 +51,13 @@ class EngineFigures:
     decode_tps: float | None = None
     decode_tps_stdev: float | None = None
     ttft_s: float | None = None
+    ttft_s_stdev: float | None = None
     ttft_prompt: int | None = None
     users_tps: float | None = None
+    users_tps_stdev: float | None = None
+    load: str = ""
+    cut: int = 0
+    answers: int = 0
     kld: Estimate | None = None
     same_answers: int | None = None
     greedy_answers: int = 0
@@ -54,7 +67,7 @@ class EngineFigures:
 
     def to_json(self) -> dict[str, Json]:
         fields = asdict(self)
-        del fields["kld"], fields["collapse"], fields["ttft_prompt"]
+        del fields["kld"], fields["collapse"], fields["ttft_prompt"], fields["load"]
         return {
             **fields,
             "mean_kld": None if self.kld is None else self.kld.value,
@@ -86,15 +99,35 @@ def loaded_sizes(store: Store, experiment: Experiment) -> dict[str, int]:
     return {name: model.size for name, model in loaded.items() if model is not None and model.size}
 
 
+def choice_of(store: Store, experiment: Experiment) -> SavedChoice:
+    """Return the parameters of the choice that began an experiment, else those of a choice among its engines. Raises StoreError."""
+    names = [engine.name for engine in experiment.engines]
+    choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
+    if choice.reference not in names:
+        choice = replace(choice, reference=largest(names, loaded_sizes(store, experiment)))
+    return replace(choice, checked=choice.checked or experiment.prompts)
+
+
+def evidence_for(
+    choice: SavedChoice, experiment: Experiment | None, values: Sequence[EngineValues]
+) -> Evidence:
+    """Return the evidence of an experiment's answers, of which `values` are the values; None without answers."""
+    is_complete = experiment is not None and not (experiment.left or any(it.unjudged for it in values))
+    return evidence_of(
+        values, choice.reference, choice.margin, checked=choice.checked, is_complete=is_complete
+    )
+
+
 def engine_figures(
     engines: Sequence[str],
     known: Known,
     *,
-    pass_rates: Mapping[str, tuple[float, int]],
+    evidence: Evidence,
     sizes: Mapping[str, int],
     memory: Iterable[EstimatedMemory],
 ) -> tuple[EngineFigures, ...]:
     estimates = {estimate.engine: estimate for estimate in memory}
+    answered = {values.engine: values for values in evidence.comparison.engines}
     return tuple(
         EngineFigures(
             engine=engine,
@@ -104,14 +137,19 @@ def engine_figures(
             decode_tps=number_at(known.speeds, engine, "decode_tps", "mean"),
             decode_tps_stdev=number_at(known.speeds, engine, "decode_tps", "stdev"),
             ttft_s=(ttft_s := number_at(known.speeds, engine, "ttft_s", "mean")),
+            ttft_s_stdev=number_at(known.speeds, engine, "ttft_s", "stdev"),
             ttft_prompt=None if ttft_s is None else count_at(known.speeds, engine, "prompt_tokens"),
             users_tps=number_at(known.throughputs, engine, "tokens_per_s"),
+            users_tps_stdev=number_at(known.throughputs, engine, "tokens_per_s_stdev"),
+            load=load_text(known.speeds.get(engine)),
+            cut=values.cut if (values := answered.get(engine)) else 0,
+            answers=values.runs - values.failed if values else 0,
             kld=estimate_at(known.fidelity.get(engine), "mean_kld"),
             same_answers=count_at(known.answers, engine, "identical"),
             greedy_answers=count_at(known.answers, engine, "prompts") or 0,
             collapse=_collapse(known.answers.get(engine, {})),
-            pass_rate=pass_rates.get(engine, (None, 0))[0],
-            prompts=pass_rates.get(engine, (None, 0))[1],
+            pass_rate=evidence.rates.get(engine, (None, 0))[0],
+            prompts=evidence.rates.get(engine, (None, 0))[1],
         )
         for engine in engines
     )
@@ -130,16 +168,20 @@ def with_speeds_of_answers(
     figures: Sequence[EngineFigures], values: Sequence[EngineValues]
 ) -> tuple[EngineFigures, ...]:
     """Return the figures with the mean speeds of the suite's answers, so that all speeds come from the same source."""
-    averages = [{metric.name: mean for metric, (mean, _) in own.averages.items()} for own in values]
+    _, ttft, rate, _ = SPEEDS
     return tuple(
         replace(
             engine,
-            decode_tps=means.get("decode_tps"),
-            decode_tps_stdev=None,
-            ttft_s=means.get("ttft_s"),
+            decode_tps=own.averages.get(rate, (None, 0))[0],
+            decode_tps_stdev=own.deviation(rate),
+            ttft_s=own.averages.get(ttft, (None, 0))[0],
+            ttft_s_stdev=own.deviation(ttft),
             ttft_prompt=None,
+            load="",
+            cut=own.cut,
+            answers=own.runs - own.failed,
         )
-        for engine, means in zip(figures, averages, strict=True)
+        for engine, own in zip(figures, values, strict=True)
     )
 
 
@@ -232,12 +274,9 @@ def decide_for(
 
     Raises StoreError.
     """
-    is_complete = experiment is not None and not (experiment.left or any(it.unjudged for it in values))
-    evidence = evidence_of(
-        values, choice.reference, choice.margin, checked=choice.checked, is_complete=is_complete
-    )
+    evidence = evidence_for(choice, experiment, values)
     sizes = {} if experiment is None else loaded_sizes(store, experiment)
-    figures = engine_figures(engines, known, pass_rates=evidence.rates, sizes=sizes, memory=choice.memory)
+    figures = engine_figures(engines, known, evidence=evidence, sizes=sizes, memory=choice.memory)
     benched = all(engine.decode_tps is not None for engine in figures)
     if values and not benched:
         figures = with_speeds_of_answers(figures, values)
@@ -410,10 +449,7 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
 def _shown(verdict: NonInferiority) -> str:
     shares = (verdict.difference, verdict.interval.low, verdict.interval.high)
     difference, low, high = (f"{'+' if share > 0 else ''}{PASS_RATE.shown(share)}" for share in shares)
-    count = verdict.comparisons
-    together = "both comparisons" if count == 2 else f"all {count} comparisons"
-    of_all = f" of {together} together" if count > 1 else ""
     return (
-        f"{verdict.sentence} (Difference {difference} points, 95% interval{of_all} {low} to {high}, over "
+        f"{verdict.sentence} (Difference {difference} points, {verdict.interval_name} {low} to {high}, over "
         f"{counted(verdict.prompts, 'prompt')}.)"
     )

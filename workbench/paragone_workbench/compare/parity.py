@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Literal
 
-from paragone import Json
+from paragone import Json, Message
 from paragone.facts import BUILD_FACTS, LAUNCH, ORIGIN, PROGRAM, STANDARD_FACTS, StandardFact
 from paragone.options import OptionInfo, value_text
 from paragone.shared_options import without_effect
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.parity_findings import (
     Finding,
-    Levelling,
+    OptionChange,
     Parity,
     Side,
     enumeration,
@@ -19,8 +20,6 @@ from paragone_workbench.compare.parity_findings import (
     quoted,
     same,
 )
-from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.runs.run import Run
 
 _VERSION, _COMMIT, _, _INSTRUCTIONS = (fact.name for fact in BUILD_FACTS)
 
@@ -67,14 +66,12 @@ def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str
     for name, values in reported.items():
         silent = [side for side, value in values.items() if value is None]
         known = {side: value for side, value in values.items() if value is not None}
-        if len(set(known.values())) > 1:
-            if name == _INSTRUCTIONS:
-                differences[name] = _differences({side: value.split(", ") for side, value in known.items()})
-                for side in silent:
-                    unknown[side].append(name)
-            else:
-                differences[name] = f"{name} {enumeration(values, silent=silent)}"
-        elif name != _VERSION or None in reported[_COMMIT].values():
+        if len(set(known.values())) > 1 and name != _INSTRUCTIONS:
+            differences[name] = f"{name} {enumeration(values, silent=silent)}"
+            continue
+        if only := _differences({side: value.split(", ") for side, value in known.items()}):
+            differences[name] = only
+        if name != _VERSION or None in reported[_COMMIT].values():
             for side in silent:
                 unknown[side].append(name)
     if not differences:
@@ -161,7 +158,6 @@ def _finding(
     sides: Sequence[Side], fact: StandardFact, values: dict[str, str | None], silent: Sequence[str]
 ) -> Finding:
     options = {side.name: side.load_options().get(fact.name) for side in sides}
-    levelling = level(sides, values, options, reloads=True)
     names = list(dict.fromkeys(info.name for info in options.values() if info is not None))
     if fact.name == _TEMPLATE:
         sentence = "The chat templates differ."
@@ -172,7 +168,7 @@ def _finding(
         what=names[0] if len(names) == 1 else fact.name,
         values=values,
         sentence=f"{sentence[0].upper()}{sentence[1:]} {fact.effect}",
-        levelling=levelling,
+        changes=level(sides, values, options, reloads=True),
         is_expected=fact.name in _OF_THE_MODEL,
     )
 
@@ -252,15 +248,15 @@ def _prompt_finding(
         parts = [f"The prompt in {others} differs from the prompt in {reference.name}."]
         what, values = "prompt", {side.name: side.settings.prompt for side in sides}
     system = ""
-    asked = [side for side in different if not _same_messages(reference, side, but="assistant")]
-    own = [side for side in different if side not in asked and not _same_messages(reference, side)]
-    if asked:
-        parts.append(
-            f"The earlier prompts in {joined(side.name for side in asked)} differ from those in {reference.name}."
-        )
-    if own:
+    whys = {side.name: _why(reference, side) for side in different}
+    if asked := [name for name, why in whys.items() if why == "prompts"]:
+        parts.append(f"The earlier prompts in {joined(asked)} differ from those in {reference.name}.")
+    if "answers" in whys.values():
         parts.append("Each lane's history contains its own answers, so the prompts differ.")
-    for side in [side for side in different if side not in (*asked, *own)][:3]:
+    if "beginning" in whys.values():
+        given = joined(it.name for it in (reference, *different) if _given(it.messages))
+        parts.append(f"The prompt contains the given beginning of the answer in {given}.")
+    for side in [side for side in different if not whys[side.name]][:3]:
         if reference.settings.prompt is None or side.settings.prompt is None:
             continue
         only_reference, only_side = _difference(reference.settings.prompt, side.settings.prompt)
@@ -276,18 +272,24 @@ def _prompt_finding(
         values=values,
         sentence=" ".join(parts),
         system=system,
-        is_expected=len(own) == len(different),
+        is_expected=set(whys.values()) <= {"answers", "beginning"},
     )
 
 
-def _same_messages(one: Side, other: Side, *, but: str = "") -> bool:
-    """Return whether both sides sent the same messages, apart from the role `but`; True if messages are unknown."""
-    if one.messages is None or other.messages is None:
-        return True
-    first, second = (
-        [message for message in side.messages or () if message.role != but] for side in (one, other)
-    )
-    return first == second
+def _why(one: Side, other: Side) -> Literal["prompts", "answers", "beginning", ""]:
+    """Return which of the messages differ: the user's, the earlier answers, or only the given beginning of the answer."""
+    if not one.messages or not other.messages or one.messages == other.messages:
+        return ""
+    asked, others = ([it for it in side.messages if it.role != "assistant"] for side in (one, other))
+    if asked != others:
+        return "prompts"
+    before, after = (side.messages[: len(side.messages) - _given(side.messages)] for side in (one, other))
+    return "beginning" if before == after else "answers"
+
+
+def _given(messages: Sequence[Message]) -> bool:
+    """Whether the last message is the given beginning of the answer."""
+    return bool(messages) and messages[-1].role == "assistant"
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:
@@ -312,7 +314,7 @@ def _described(reference: Side, side: Side, only_reference: str, only_side: str)
 
 def _default_system(reference: Side, only_reference: str, only_side: str) -> str:
     """Return the system prompt that a chat template adds in one of two prompts; empty if there is none."""
-    if reference.messages is None or (only_reference and only_side):
+    if not reference.messages or (only_reference and only_side):
         return ""
     if any(message.role == "system" for message in reference.messages):
         return ""
@@ -326,7 +328,7 @@ _UNSET = "none"
 
 def compare_sampling(
     sides: Sequence[Side], unknown: Mapping[str, list[str]]
-) -> tuple[list[Finding], dict[str, list[Levelling]]]:
+) -> tuple[list[Finding], dict[str, list[OptionChange]]]:
     """Return the options that differ, and how to set the options whose values a side does not report, by the side's name.
 
     Adds the names of these unreported options to `unknown`. An option that has no effect in any side is left out, such
@@ -336,7 +338,7 @@ def compare_sampling(
     idle = {name: without_effect(values) for name, values in reported.items()}
     declared = {side.name: side.sampling_options() for side in sides}
     findings: list[Finding] = []
-    levellings: dict[str, list[Levelling]] = {}
+    changes: dict[str, list[OptionChange]] = {name: [] for name in reported}
     for option in dict.fromkeys(option for values in reported.values() for option in values):
         in_effect = [
             name
@@ -357,12 +359,12 @@ def compare_sampling(
         if differs or any(options[name] is None for name in silent):
             findings.append(_option_finding(_name(option, options), sides, values, options, reloads=False))
         elif silent:
-            levelling = _levelling(sides, values, options, reloads=False)
             for name in silent:
                 unknown[name].append(_name(option, {name: options[name]}))
-                own = tuple(change for change in levelling.changes if change.engine == name)
-                levellings.setdefault(name, []).append(levelling._replace(changes=own))
-    return findings, levellings
+            for change in _levelled(sides, values, options, reloads=False):
+                if change.engine in silent:
+                    changes[change.engine].append(change)
+    return findings, changes
 
 
 def _is_unset(value: Json) -> bool:
@@ -381,13 +383,13 @@ def _name(option: str, options: Mapping[str, OptionInfo | None]) -> str:
     return next((info.name for info in options.values() if info is not None), option)
 
 
-def _levelling(
+def _levelled(
     sides: Sequence[Side],
     values: Mapping[str, Json | None],
     options: Mapping[str, OptionInfo | None],
     *,
     reloads: bool,
-) -> Levelling:
+) -> tuple[OptionChange, ...]:
     settable = {name: None if value == _UNSET else value for name, value in values.items()}
     return level(sides, settable, options, reloads=reloads)
 
@@ -413,7 +415,7 @@ def _option_finding(
         what=name,
         values=values,
         sentence=sentence,
-        levelling=_levelling(sides, values, options, reloads=reloads),
+        changes=_levelled(sides, values, options, reloads=reloads),
         is_expected=drawn,
     )
 
@@ -434,28 +436,13 @@ _CHANGES = "may-change-requests"
 """The code of the warning that an engine's server can change requests without notice."""
 
 
-def parity_of_runs(runs: Sequence[Run], find: BackendLookup) -> Parity:
-    """Check the parity of runs that answered one prompt. Runs that did not begin are left out."""
-    return check_parity(
-        [
-            Side.of_run(
-                run.result,
-                find(run.result.definition.backend),
-                messages=None if run.spec is None else run.spec.messages,
-            )
-            for run in runs
-            if run.result.loaded is not None and run.settings is not None
-        ]
-    )
-
-
 def check_parity(sides: Sequence[Side]) -> Parity:
     if len(sides) < 2:
         return Parity()
     unknown: dict[str, list[str]] = {side.name: [] for side in sides}
     prompts = compare_prompts(sides, unknown)
     without_prompt = [name for name, names in unknown.items() if PROMPT in names]
-    sampling, levellings = compare_sampling(sides, unknown)
+    sampling, changes = compare_sampling(sides, unknown)
     findings = [
         *prompts,
         *sampling,
@@ -472,16 +459,17 @@ def check_parity(sides: Sequence[Side]) -> Parity:
             unknown[side.name].append("changes to requests")
         if side.run is not None and side.metrics.cached_tokens is None:
             unknown[side.name].append("cached tokens")
-    silent = []
-    for name, names in unknown.items():
-        own = levellings.get(name, ())
-        changes = tuple(change for levelling in own for change in levelling.changes)
-        together = Levelling(changes, everywhere=all(levelling.everywhere for levelling in own))
-        if names:
-            sentence = f"{name} does not report: {', '.join(names)}."
-            silent.append(Finding(what=name, sentence=sentence, levelling=together, names=tuple(names)))
-    found = sorted(findings, key=lambda finding: finding.is_expected)
-    return Parity(findings=tuple(found), unknown=tuple(silent))
+    silent = tuple(
+        Finding(
+            what=name,
+            sentence=f"{name} does not report: {', '.join(names)}.",
+            changes=tuple(changes[name]),
+            names=tuple(names),
+        )
+        for name, names in unknown.items()
+        if names
+    )
+    return Parity(findings=tuple(sorted(findings, key=lambda it: it.is_expected)), unknown=silent)
 
 
 def _seeds(sides: Sequence[Side]) -> Iterator[Finding]:

@@ -13,9 +13,11 @@ from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS, Stand
 from paragone.options import OptionInfo, Options, build, describe, parse, value_text
 from paragone.texts import counted, shortened
 from paragone_workbench.blocks import Remark, Section, public
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
+from paragone_workbench.runs.context import request_of
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 
 _LONGEST_QUOTE = 120
 _LONGEST_VALUE = 60
@@ -24,37 +26,17 @@ _MOST_NAMES = 3
 
 
 class OptionChange(NamedTuple):
+    """An option that gives an engine the value of the others. `everywhere`: all engines have the option under one name."""
+
     engine: str
     option: str
     value: Json
     reloads: bool = False
+    everywhere: bool = False
 
     @property
     def assignment(self) -> str:
         return f"{self.option}={value_text(self.value)}"
-
-
-class Levelling(NamedTuple):
-    """Changes of options that give all engines the same value of one property. Empty if no option sets the property."""
-
-    changes: tuple[OptionChange, ...] = ()
-    everywhere: bool = False
-    """Whether all engines have the option under one name, so that it can be set in all at once."""
-
-    def __bool__(self) -> bool:
-        return bool(self.changes)
-
-    @property
-    def reloads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(change.engine for change in self.changes if change.reloads))
-
-    @property
-    def arguments(self) -> str:
-        texts = (
-            change.assignment if self.everywhere else f"{change.engine}.{change.assignment}"
-            for change in self.changes
-        )
-        return " ".join(f"--set {shlex.quote(text)}" for text in dict.fromkeys(texts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +46,7 @@ class Finding:
     Attributes:
         what: The name of the option that sets the condition; without such an option, the name of the condition.
         values: The value of each engine by its name; None where the engine does not report it.
-        levelling: Options that make the condition equal, or that give the engine the values of the other engines.
+        changes: Options that make the condition equal, or that give the engine the values of the other engines.
         system: The system prompt that a chat template added in one engine. Giving it to all engines makes the prompts equal.
         is_expected: Whether the difference is no alarm, because the comparison is about it (models, programs, builds), or because
             the engines' earlier answers, a cache, or a drawn seed have caused it.
@@ -73,7 +55,7 @@ class Finding:
     what: str
     values: Mapping[str, Json] = field(default_factory=dict)
     sentence: str
-    levelling: Levelling = field(default_factory=Levelling)
+    changes: tuple[OptionChange, ...] = ()
     system: str = ""
     is_expected: bool = False
     names: tuple[str, ...] = ()
@@ -93,13 +75,18 @@ class Finding:
             return (
                 f"To level it, give all engines the same system prompt: --system {shlex.quote(self.system)}"
             )
-        return (
-            f"To {'set' if self.names else 'level'} it: {self.levelling.arguments}" if self.levelling else ""
-        )
+        texts = (it.assignment if it.everywhere else f"{it.engine}.{it.assignment}" for it in self.changes)
+        arguments = " ".join(f"--set {shlex.quote(text)}" for text in dict.fromkeys(texts))
+        return f"To {'set' if self.names else 'level'} it: {arguments}" if arguments else ""
 
     @property
     def text(self) -> str:
         return f"{self.sentence} {self.advice}".rstrip()
+
+    @property
+    def reloads(self) -> tuple[str, ...]:
+        """The engines whose models the changes load again."""
+        return tuple(dict.fromkeys(change.engine for change in self.changes if change.reloads))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,25 +170,8 @@ class Side:
     backend: Backend | None
     loaded: LoadedModel | None
     run: RunResult | None = None
-    messages: tuple[Message, ...] | None = None
-
-    @classmethod
-    def of_run(
-        cls,
-        run: RunResult,
-        backend: Backend | None,
-        *,
-        name: str = "",
-        messages: tuple[Message, ...] | None = None,
-    ) -> Side:
-        return cls(
-            name=name or run.definition.name,
-            definition=run.definition,
-            backend=backend,
-            loaded=run.loaded,
-            run=run,
-            messages=messages,
-        )
+    messages: tuple[Message, ...] = ()
+    """The messages of the request, with a given beginning of the answer as the last; empty if unknown."""
 
     @property
     def settings(self) -> RunSettings:
@@ -263,6 +233,22 @@ class Side:
         }
 
 
+def sides_of(runs: Iterable[tuple[str, Run]], find: BackendLookup) -> list[Side]:
+    """Return a side for each run that has begun, by its name in the comparison."""
+    return [
+        Side(
+            name=name,
+            definition=run.result.definition,
+            backend=find(run.result.definition.backend),
+            loaded=run.result.loaded,
+            run=run.result,
+            messages=request_of(run) or (() if run.spec is None else tuple(run.spec.messages)),
+        )
+        for name, run in runs
+        if run.result.loaded is not None and run.settings is not None
+    ]
+
+
 def same(first: Json, second: Json) -> bool:
     """Whether two values are equal. Numbers may differ by the rounding of single precision."""
     match first, second:
@@ -280,7 +266,7 @@ def level(
     options: Mapping[str, OptionInfo | None],
     *,
     reloads: bool,
-) -> Levelling:
+) -> tuple[OptionChange, ...]:
     """Return the options that give all sides one value. `values` and `options` are by side; None if unknown or missing.
 
     All sides get the value of a side that cannot change it, else the most frequent value. A side that has drawn its value,
@@ -293,7 +279,9 @@ def level(
     if target is None:
         target = _target(values, options)
     if target is None:
-        return Levelling()
+        return ()
+    names = {info.name if info is not None else None for info in (options.get(side.name) for side in sides)}
+    everywhere = len(names) == 1 and None not in names
     changes: list[OptionChange] = []
     for side in sides:
         info, value = options.get(side.name), values.get(side.name)
@@ -306,9 +294,8 @@ def level(
         kind = side.backend.load_options if reloads else side.backend.sampling
         wanted = _accepted(kind, info, target)
         if wanted is not None:
-            changes.append(OptionChange(engine=side.name, option=info.name, value=wanted, reloads=reloads))
-    names = {info.name if info is not None else None for info in (options.get(side.name) for side in sides)}
-    return Levelling(tuple(changes), everywhere=len(names) == 1 and None not in names)
+            changes.append(OptionChange(side.name, info.name, wanted, reloads, everywhere))
+    return tuple(changes)
 
 
 def _target(values: Mapping[str, Json | None], options: Mapping[str, OptionInfo | None]) -> Json | None:

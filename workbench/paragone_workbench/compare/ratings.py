@@ -158,6 +158,11 @@ def tally(engine: str, found: Iterable[Contest]) -> Tally:
     return Tally(wins=wins, losses=losses, ties=ties, bad=bad)
 
 
+FEWEST_FOR_BIAS = 20
+"""Number of blind votes below which nothing is concluded about a position bias: with fewer, chance hides a large one, and the
+answer shown first wins the first four votes in one of sixteen cases."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionBias:
     """How often the first of the shown answers won, among the blind votes with a best answer."""
@@ -179,6 +184,8 @@ class PositionBias:
             f"The answer shown first won {self.share:.1%} of {counted(self.votes, 'blind vote')} with a best answer "
             f"(95% interval {100 * low:.1f} to {100 * high:.1f}), where {self.expected:.1%} are expected"
         )
+        if self.votes < FEWEST_FOR_BIAS:
+            return f"{found}: too few votes to show whether the position matters."
         if low <= self.expected <= high:
             return f"{found}: no position bias is shown."
         return f"{found}: the votes have a position bias."

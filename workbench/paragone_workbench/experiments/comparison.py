@@ -163,6 +163,14 @@ class NonInferiority:
         """Whether planned prompts are not answered yet, so that the verdict is preliminary."""
         return self.planned > self.prompts
 
+    @property
+    def interval_name(self) -> str:
+        """What the interval is: an interval for early looks is wider than a 95% interval of these answers."""
+        count = self.comparisons
+        together = "both comparisons" if count == 2 else f"all {count} comparisons"
+        of_all = f" of {together} together" if count > 1 else ""
+        return f"{'interval for early looks' if self.is_early else '95% interval'}{of_all}"
+
     def as_one_of(self, comparisons: int, planned: int) -> NonInferiority:
         """Return this comparison as one of several, after `prompts` of the `planned` prompts, with a wider interval.
 
@@ -233,11 +241,9 @@ class NonInferiority:
         return f"Whether {self.b} is {claim} is open. About {counted(self.more_prompts, 'more prompt')} would settle this."
 
     def to_json(self) -> dict[str, Json]:
-        fields = to_json(self, complete=True)
-        del fields["comparisons"], fields["planned"]
         return {
-            **fields,
-            "interval": self.interval.to_json(),
+            **to_json(self, complete=True),
+            "interval_name": self.interval_name,
             "verdict": self.verdict,
             "prompts_needed": self.prompts_needed if self.verdict == "open" else None,
             "sentence": self.sentence,
@@ -265,21 +271,27 @@ def _quantile(level: float) -> float:
     return NormalDist().inv_cdf(1 - level / 2)
 
 
-def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> Iterator[NonInferiority]:
-    """Yield, for each pair of engines with an interval for the difference in pass rates, a verdict on each engine."""
-    for pair in comparisons:
-        interval = pair.paired.interval
-        if pair.metric != comparison_rows.PASS_RATE or interval is None:
-            continue
+def non_inferiority(
+    comparisons: Iterable[MetricComparison], margin: float, *, planned: int = 0, both_ways: bool = False
+) -> tuple[NonInferiority, ...]:
+    """Return a verdict on `b` of each pair with an interval for the difference in pass rates, and `both_ways` on `a`.
+
+    All verdicts hold together, also at an early look before all `planned` prompts are answered.
+    """
+    found = [it for it in comparisons if it.metric == comparison_rows.PASS_RATE and it.paired.interval]
+    verdicts: list[NonInferiority] = []
+    for pair in found:
+        interval, prompts = pair.paired.interval, pair.paired.prompts
+        assert interval is not None
         turned = statistics.Interval(low=-interval.high, high=-interval.low)
-        for a, b, difference, own in (
-            (pair.a, pair.b, pair.paired.difference, interval),
-            (pair.b, pair.a, -pair.paired.difference, turned),
-        ):
-            prompts = pair.paired.prompts
-            yield NonInferiority(
+        ways = [(pair.a, pair.b, pair.paired.difference, interval)]
+        ways += [(pair.b, pair.a, -pair.paired.difference, turned)] if both_ways else []
+        for a, b, difference, own in ways:
+            alone = NonInferiority(
                 a=a, b=b, margin=margin, difference=difference, interval=own, prompts=prompts
             )
+            verdicts.append(alone.as_one_of(len(found), planned))
+    return tuple(verdicts)
 
 
 _COLUMNS = {
@@ -299,7 +311,7 @@ _UNJUDGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteComparison:
-    """A comparison of engines over a suite: each pair by each metric, `not_worse` for both orders of each pair.
+    """A comparison of engines over a suite by each metric: of each engine with the `reference`; of all pairs if it is empty.
 
     `apart` are the pairs whose times are not compared, since their runs did not alternate.
     """
@@ -307,6 +319,7 @@ class SuiteComparison:
     engines: Sequence[comparison_rows.EngineValues]
     comparisons: tuple[MetricComparison, ...]
     same: tuple[SameAnswers, ...]
+    reference: str = ""
     apart: tuple[tuple[str, str], ...] = ()
     not_worse: tuple[NonInferiority, ...] = ()
 
@@ -327,6 +340,9 @@ class SuiteComparison:
         for engine in self.engines:
             if note := cut_note(engine.engine, engine.cut, engine.runs - engine.failed):
                 yield note
+        if self.reference and len(self.engines) > 2:
+            yield f"Each engine is compared with {self.reference}. `suite compare --all-pairs` compares all pairs."
+        for engine in self.engines:
             if engine.shared:
                 yield (
                     f"{engine.engine}: {engine.shared:,} of {engine.runs:,} runs shared this machine or their server "
@@ -361,12 +377,13 @@ class SuiteComparison:
 
     def sections(self) -> Iterator[Section]:
         """Yield the means of the engines, and what was found about each pair that answered the same prompts."""
-        averages = {engine.engine: engine.averages for engine in self.engines}
-        metrics = list({metric: None for found in averages.values() for metric in found})
+        metrics = list({metric: None for engine in self.engines for metric in engine.averages})
 
-        def cell(engine: str, metric: comparison_rows.Metric) -> TableCell:
-            found = averages[engine].get(metric)
-            return TableCell("" if found is None else metric.shown(found[0]))
+        def cell(engine: comparison_rows.EngineValues, metric: comparison_rows.Metric) -> TableCell:
+            mean, _ = engine.averages.get(metric, (None, 0))
+            deviation = engine.deviation(metric) if metric.timed and mean is not None else None
+            spread = "" if deviation is None else f" ± {metric.shown(deviation)}"
+            return TableCell("" if mean is None else f"{metric.shown(mean)}{spread}")
 
         lines = (
             TableLine(
@@ -374,17 +391,18 @@ class SuiteComparison:
                 cells=(
                     TableCell(f"{it.runs:,}"),
                     TableCell(f"{it.failed:,}"),
-                    *(cell(it.engine, metric) for metric in metrics),
+                    *(cell(it, metric) for metric in metrics),
                 ),
             )
             for it in self.engines
         )
         columns = ("runs", "failed", *(_COLUMNS.get(metric.name, metric.title) for metric in metrics))
+        note = "± is the standard deviation over the prompts." if any(it.timed for it in metrics) else ""
         nothing = "No two engines answered the same prompt, so there is nothing to compare."
         notes = self.notes if self.same else (nothing, *self.notes)
         yield Section(
             title="Means",
-            tables=(Table(columns=columns, lines=tuple(lines)),),
+            tables=(Table(columns=columns, lines=tuple(lines), note=note),),
             remarks=tuple(map(Remark, notes)),
         )
         for same in self.same:
@@ -408,20 +426,25 @@ class SuiteComparison:
 
 
 def compare_suite(
-    collected: Sequence[comparison_rows.EngineValues], *, margin: float = MARGIN
+    collected: Sequence[comparison_rows.EngineValues],
+    *,
+    reference: str = "",
+    margin: float = MARGIN,
+    planned: int = 0,
 ) -> SuiteComparison:
-    """Compare engines over the prompts of a suite, by the values of runs.
+    """Compare engines over the prompts of a suite, by the values of runs: each with the reference, or all pairs without one.
 
     Times are compared only if the runs of two engines alternated. The p-values of all comparisons over `FEWEST` prompts or
-    more are adjusted together by Holm's method: if no engines differ, at most 5% of suites show any difference.
-    `margin` is the loss of the pass rate, from 0 to 1, up to which an engine counts as not worse.
+    more are adjusted together by Holm's method: if no engines differ, at most 5% of suites show any difference. So the fewer
+    pairs, the smaller the differences that can be shown. `margin` is the loss of the pass rate, from 0 to 1, up to which an
+    engine counts as not worse. `planned` prompts will be answered in the end; 0 if no further answers will come.
     """
     metrics = comparison_rows.in_order(metric for engine in collected for metric in engine.metrics)
-    pairs = [
-        (one, other)
-        for one, other in combinations(collected, 2)
-        if one.group is None or one.group != other.group
-    ]
+    first = next((it for it in collected if it.engine == reference), None)
+    every = (
+        combinations(collected, 2) if first is None else ((first, it) for it in collected if it is not first)
+    )
+    pairs = [(one, other) for one, other in every if one.group is None or one.group != other.group]
     apart = [(one, other) for one, other in pairs if not comparison_rows.alternate(*one.common_starts(other))]
     found = [
         (one, other, metric, paired)
@@ -447,7 +470,8 @@ def compare_suite(
     return SuiteComparison(
         engines=collected,
         comparisons=comparisons,
-        not_worse=tuple(non_inferiority(comparisons, margin)),
+        reference=reference,
+        not_worse=non_inferiority(comparisons, margin, planned=planned, both_ways=first is None),
         same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
         apart=tuple(
             (one.engine, other.engine) for one, other in apart if one.has_starts and other.has_starts
@@ -486,7 +510,7 @@ class Evidence:
     """The evidence of the answers for a decision.
 
     Attributes:
-        comparison: Each verdict in `not_worse` compares an engine with the reference. All their intervals hold together.
+        comparison: The comparison of each engine with the reference.
         rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
         planned: Number of prompts that all engines will have answered in the end.
     """
@@ -513,22 +537,15 @@ def evidence_of(
     `checked` is the number of prompts whose answers are checked.
     """
     values = _on_common_prompts(collected)
-    comparison = compare_suite(values, margin=margin)
     rates = {
-        summary.engine: summary.averages[comparison_rows.PASS_RATE]
-        for summary in comparison.engines
-        if comparison_rows.PASS_RATE in summary.averages
+        summary.engine: averages[comparison_rows.PASS_RATE]
+        for summary in values
+        if comparison_rows.PASS_RATE in (averages := summary.averages)
     }
     answered = max((prompts for _, prompts in rates.values()), default=0)
     planned = answered if is_complete else max(checked, answered)
-    about = [verdict for verdict in comparison.not_worse if verdict.a == reference]
-    return Evidence(
-        comparison=replace(
-            comparison, not_worse=tuple(verdict.as_one_of(len(about), planned) for verdict in about)
-        ),
-        rates=rates,
-        planned=planned,
-    )
+    comparison = compare_suite(values, reference=reference, margin=margin, planned=planned)
+    return Evidence(comparison=comparison, rates=rates, planned=planned)
 
 
 def _on_common_prompts(

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from paragone import Json
 from paragone.wire import to_json
 from paragone_workbench.compare.parity import check_parity
-from paragone_workbench.compare.parity_findings import Side, enumeration, quoted
+from paragone_workbench.compare.parity_findings import enumeration, quoted, sides_of
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.suite import SuitePrompt, saved_prompts
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 from paragone_workbench.statistics import Values, decimal, np, scipy
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.errors import StoreError
@@ -208,6 +209,11 @@ class EngineValues:
         kept = ~np.isin(prompts, list(self.left_out))
         return prompts[kept], means[kept]
 
+    def deviation(self, metric: Metric) -> float | None:
+        """Return the standard deviation of a metric over the prompts; None for fewer than two."""
+        _, means = self.means(metric)
+        return float(means.std(ddof=1)) if len(means) > 1 else None
+
     def values(self, metric: Metric) -> dict[int, float]:
         prompts, means = self.means(metric)
         return dict(zip(prompts.tolist(), means.tolist(), strict=True))
@@ -260,7 +266,7 @@ class EngineValues:
 
     def to_json(self) -> dict[str, Json]:
         means: list[Json] = [
-            {"metric": metric.name, "mean": mean, "prompts": prompts}
+            {"metric": metric.name, "mean": mean, "stdev": self.deviation(metric), "prompts": prompts}
             for metric, (mean, prompts) in self.averages.items()
         ]
         return {
@@ -400,11 +406,7 @@ def different_conditions(
         return ()
     prompts = [tuple(saved_prompts(store, experiment.number)) for experiment in experiments]
     sides = [
-        [
-            Side.of_run(run, find(run.definition.backend), name=name)
-            for name, run in of_engines.items()
-            if run.loaded is not None and run.settings is not None
-        ]
+        sides_of(((name, Run(run)) for name, run in of_engines.items()), find)
         for of_engines in _runs_of_one_prompt(store, experiments, prompts)
     ]
     parity = check_parity([side for of_experiment in sides for side in of_experiment])

@@ -79,7 +79,7 @@ def known_speeds(
         for found in objects_at(item, "tests"):
             if found.get("repetitions"):
                 test = tuple(found.get(field) for field in ("prompt_tokens", "depth", "tokens"))
-                speed = {**found, "created": measurement.created}
+                speed = {**found, "created": measurement.created, "load": measurement.data.get("load")}
                 by_test.setdefault(test, {}).setdefault(name, speed)
     return _of_all(by_test, (TEST.prompt_tokens, TEST.depth, TEST.tokens), identities)
 

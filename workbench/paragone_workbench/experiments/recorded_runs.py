@@ -174,6 +174,7 @@ def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
         return
     yield from _change("rendered prompt", before.settings.prompt, now.settings.prompt, effect=_PROMPT)
     yield from _change("threads", before.settings.threads, now.settings.threads)
+    yield from _change("model in the answer", before.settings.answered_by, now.settings.answered_by)
     recorded, present = before.settings.sampling or {}, now.settings.sampling or {}
     idle = without_effect(recorded) & without_effect(present)
     if "seed" not in idle:

@@ -152,12 +152,13 @@ class Session:
         self.queue.lane_is_closed(lane)
         await lane.close()
 
-    async def close(self) -> None:
+    async def close(self, *, waits: bool = True) -> None:
+        """Close the engines, and save what is left; see `Recorder.close`."""
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
         await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close())
-        await self.recorder.close()
+        await self.recorder.close(waits=waits)
 
     def _lane(
         self,

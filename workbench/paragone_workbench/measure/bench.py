@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from paragone import InputError, Json, Message, OpenEngine, ParagoneError, TokenizeRequest
 from paragone.options import slots_option
@@ -17,6 +17,7 @@ from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import EngineDefinition, with_options
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.machine import machine_load
 from paragone_workbench.measure import fidelity, free_running
 from paragone_workbench.runs.metrics import RunMetrics, figures_json, percentile
 from paragone_workbench.runs.run import Run, RunSpec
@@ -54,13 +55,8 @@ def bench_tests(
     prompt_tokens: Sequence[int], depths: Sequence[int], tokens: int, repeat: int
 ) -> tuple[BenchTest, ...]:
     """Return a test for each prompt length at each depth. Raises InputError for more than `MOST_RUNS` runs."""
-    lengths, depths = dict.fromkeys(prompt_tokens), tuple(dict.fromkeys(depths))
-    if (runs := len(lengths) * len(depths) * repeat) > MOST_RUNS:
-        raise InputError(
-            f"The bench would have {runs:,} runs of each engine.",
-            hint=f"{MOST_RUNS:,} are enough: repeat the tests less often, or name fewer lengths or depths.",
-        )
-    tests = itertools.product(depths, lengths)
+    tests = list(itertools.product(dict.fromkeys(depths), dict.fromkeys(prompt_tokens)))
+    _check_runs(len(tests) * repeat, "The bench would have {:,} runs of each engine.", "tests", "depths")
     return tuple(BenchTest(prompt_tokens=length, depth=depth, tokens=tokens) for depth, length in tests)
 
 
@@ -68,14 +64,18 @@ def users_tests(
     prompt_tokens: Sequence[int], users: Sequence[int], tokens: int, repeat: int
 ) -> tuple[BenchTest, ...]:
     """Return a test for each number of users with each prompt length. Raises InputError for more than `MOST_RUNS` runs."""
-    lengths, users = dict.fromkeys(prompt_tokens), tuple(dict.fromkeys(users))
-    if (runs := len(lengths) * sum(users) * (repeat + 1)) > MOST_RUNS:
-        raise InputError(
-            f"The users would send {runs:,} requests to each engine.",
-            hint=f"{MOST_RUNS:,} are enough: repeat the requests less often, or name fewer users or lengths.",
-        )
-    tests = itertools.product(lengths, users)
+    tests = list(itertools.product(dict.fromkeys(prompt_tokens), dict.fromkeys(users)))
+    requests = sum(number for _, number in tests) * (repeat + 1)
+    _check_runs(requests, "The users would send {:,} requests to each engine.", "requests", "users")
     return tuple(BenchTest(prompt_tokens=length, tokens=tokens, users=number) for length, number in tests)
+
+
+def _check_runs(runs: int, sentence: str, repeated: str, fewer: str) -> None:
+    if runs > MOST_RUNS:
+        raise InputError(
+            sentence.format(runs),
+            hint=f"{MOST_RUNS:,} are enough: repeat the {repeated} less often, or name fewer lengths or {fewer}.",
+        )
 
 
 def rotated(count: int, by: int) -> tuple[int, ...]:
@@ -130,6 +130,10 @@ def distribution(values: Sequence[float]) -> Json:
     return {"mean": statistics.fmean(ordered), **percentiles}
 
 
+_BUSY = 0.1
+"""The standard deviation of the decode rate, as a share of its mean, above which the machine counts as busy."""
+
+
 def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
     if not runs:
         return ()
@@ -158,7 +162,89 @@ def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
         notes.append("The engine does not count its tokens: each piece counts as one.")
     if not test.users and any(run.shared for run in runs):
         notes.append("Another run used the same server or machine meanwhile.")
+    rates = [run.decode_tps for run in runs if run.decode_tps is not None]
+    if not test.users and len(rates) > 1:
+        varies = statistics.stdev(rates) / statistics.fmean(rates)
+        if varies > _BUSY:
+            notes.append(
+                f"The decode rate varies by {varies:.0%}: the machine was busy or changed its speed."
+            )
     return tuple(notes)
+
+
+_FILLERS = ("a", "the", ".", "x", "1")
+"""Words that are one token in most vocabularies."""
+
+_FIRST, _LAST = 10_000, 99_999
+"""The range of the numbers with which the prompts of users begin: all have five digits, so that prompts are equally long."""
+
+_Words: TypeAlias = list[str]
+
+BenchPrompt: TypeAlias = tuple[str, str]
+"""The text of a prompt, and its beginning that fills the cache up to the test's depth; empty for depth 0."""
+
+
+def _asked(text: str) -> tuple[Message, ...]:
+    return (Message(role="user", text=text),)
+
+
+def _numbered(text: str, number: int) -> tuple[Message, ...]:
+    """Return the request with this number. It begins with the number, so that no server has cached its prompt."""
+    return _asked(f"{_FIRST + number % (_LAST - _FIRST + 1)} {text.partition(' ')[2]}")
+
+
+def guessed_prompt(test: BenchTest, tokens_per_word: float) -> BenchPrompt:
+    """Return the prompt of a test for an engine that cannot tokenize."""
+    start = max(0, round(test.depth / tokens_per_word))
+    count = max(1, round(test.prompt_tokens / tokens_per_word))
+    words = [*_beginning(test), *_text(start + count)]
+    return " ".join(words), " ".join(words[:start])
+
+
+async def fitted_prompt(test: BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]) -> BenchPrompt:
+    async def ids(words: _Words) -> Sequence[int]:
+        request = TokenizeRequest(messages=_asked(" ".join(words)), sampling=sampling)
+        return (await engine.tokenize(request)).ids
+
+    async def length(words: _Words) -> int:
+        return len(await ids(words))
+
+    async def shared(words: _Words) -> int:
+        """Return how many tokens at the start stay the same if another word follows the prompt."""
+        pairs = zip(await ids(words), await ids([*words, "and"]), strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    start = await _words_of(test.depth, shared, []) if test.depth else []
+    begin = [*start, "and"] if start else _beginning(test)
+    words = await _words_of(test.depth + test.prompt_tokens, length, begin)
+    return " ".join(words), " ".join(start)
+
+
+async def _words_of(wanted: int, length: Callable[[_Words], Awaitable[int]], start: _Words) -> _Words:
+    """Return words that begin with `start` and have the wanted length, or else the nearest smaller length."""
+    low, high = 1, max(2, wanted)  # a word has at least one token
+    while high - low > 1:
+        middle = (low + high) // 2
+        if await length([*start, *_text(middle)]) <= wanted:
+            low = middle
+        else:
+            high = middle
+    words = [*start, *_text(low)]
+    missing = wanted - await length(words)
+    for filler in _FILLERS if missing > 0 else ():
+        for fillers in range(1, missing + 1):
+            filled = [*words, *[filler] * fillers]
+            if await length(filled) == wanted:
+                return filled
+    return words
+
+
+def _beginning(test: BenchTest) -> _Words:
+    return [str(_FIRST)] if test.users else []
+
+
+def _text(count: int) -> _Words:
+    return list(itertools.islice(itertools.cycle(fidelity.sample_text().split()), count))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -169,9 +255,11 @@ class BenchedEngine:
     """The measured runs of each test, oldest first, without warm-ups."""
     throughputs: dict[BenchTest, Mapping[str, Json]] = field(default_factory=dict)
     skipped: dict[BenchTest, str] = field(default_factory=dict)
-    refused: dict[BenchTest, str] = field(default_factory=dict)
-    """Why tests with users were not measured: the engine cannot answer so many users at once."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
+    """Sentences, each once."""
+    prompts: dict[BenchTest, BenchPrompt] = field(default_factory=dict)
+    tokens_per_word: float = 1.35
+    """A guess for an engine that cannot tokenize, which each run improves."""
     error: ParagoneError | None = None
 
     @property
@@ -185,106 +273,6 @@ class BenchedEngine:
     @property
     def name(self) -> str:
         return self.engine.definition.name
-
-    def warn(self, sentence: str) -> None:
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
-
-
-_FILLERS = ("a", "the", ".", "x", "1")
-"""Words that are one token in most vocabularies."""
-
-_FIRST, _LAST = 10_000, 99_999
-"""The range of the numbers with which the prompts of users begin: all have five digits, so that prompts are equally long."""
-
-_Words: TypeAlias = list[str]
-_Length: TypeAlias = Callable[[_Words], Awaitable[int]]
-
-
-class BenchPrompt(NamedTuple):
-    """A prompt. `start` is the part of the text that fills the cache up to the test's depth; empty for depth 0."""
-
-    text: str
-    start: str
-
-    def numbered(self, number: int) -> tuple[Message, ...]:
-        """Return the request with this number. It begins with the number, so that no server has cached its prompt."""
-        _, _, rest = self.text.partition(" ")
-        return _asked(f"{_FIRST + number % (_LAST - _FIRST + 1)} {rest}")
-
-
-def _asked(text: str) -> tuple[Message, ...]:
-    return (Message(role="user", text=text),)
-
-
-class PromptFitter:
-    """Makes prompts for one engine. Without a tokenizer, their length is a guess that `learn` improves."""
-
-    def __init__(self) -> None:
-        self._words = fidelity.sample_text().split()
-        self._tokens_per_word = 1.35
-        self._made: dict[BenchTest, BenchPrompt] = {}
-
-    async def fit(
-        self, test: BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
-    ) -> BenchPrompt:
-        """Return the prompt of a test. `engine` is None for an engine that cannot tokenize. Raises ParagoneError."""
-        if engine is None:
-            return self._guess(test)  # not kept: a later guess is better
-        if test not in self._made:
-            self._made[test] = await self._fit(test, engine, sampling)
-        return self._made[test]
-
-    def learn(self, prompt: BenchPrompt, counted: int) -> None:
-        self._tokens_per_word = counted / max(1, len(prompt.text.split()))
-
-    def _guess(self, test: BenchTest) -> BenchPrompt:
-        start = max(0, round(test.depth / self._tokens_per_word))
-        count = max(1, round(test.prompt_tokens / self._tokens_per_word))
-        text = [*self._beginning(test), *self._text(start + count)]
-        return BenchPrompt(text=" ".join(text), start=" ".join(text[:start]))
-
-    async def _fit(self, test: BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]) -> BenchPrompt:
-        async def ids(words: _Words) -> Sequence[int]:
-            request = TokenizeRequest(messages=_asked(" ".join(words)), sampling=sampling)
-            return (await engine.tokenize(request)).ids
-
-        async def length(words: _Words) -> int:
-            return len(await ids(words))
-
-        async def shared(words: _Words) -> int:
-            """Return how many tokens at the start stay the same if another word follows the prompt."""
-            pairs = zip(await ids(words), await ids([*words, "and"]), strict=False)
-            return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-        start = await self._words_of(test.depth, shared, []) if test.depth else []
-        begin = [*start, "and"] if start else self._beginning(test)
-        text = await self._words_of(test.depth + test.prompt_tokens, length, begin)
-        return BenchPrompt(text=" ".join(text), start=" ".join(start))
-
-    async def _words_of(self, wanted: int, length: _Length, start: _Words) -> _Words:
-        """Return words that begin with `start` and have the wanted length, or else the nearest smaller length."""
-        low, high = 1, max(2, wanted)  # a word has at least one token
-        while high - low > 1:
-            middle = (low + high) // 2
-            if await length([*start, *self._text(middle)]) <= wanted:
-                low = middle
-            else:
-                high = middle
-        words = [*start, *self._text(low)]
-        missing = wanted - await length(words)
-        for filler in _FILLERS if missing > 0 else ():
-            for fillers in range(1, missing + 1):
-                filled = [*words, *[filler] * fillers]
-                if await length(filled) == wanted:
-                    return filled
-        return words
-
-    def _beginning(self, test: BenchTest) -> _Words:
-        return [str(_FIRST)] if test.users else []
-
-    def _text(self, count: int) -> _Words:
-        return list(itertools.islice(itertools.cycle(self._words), count))
 
 
 def bench_pool(
@@ -314,10 +302,6 @@ def refusal(engine: EngineTask, users: int) -> str:
     )
 
 
-OnStep = Callable[[Sequence[BenchStep]], None]
-"""Called before each step, with this step and all that remain."""
-
-
 class Bench:
     """A measurement of speeds. The results so far can be read at any time, also after an error or `stop`."""
 
@@ -339,24 +323,25 @@ class Bench:
         self.reason = ""
         """Why only one engine is in memory at a time; empty if all engines are open."""
         self.stopped = False
-        self._pool = pool
-        self._prompts = {engine: PromptFitter() for engine in self.engines}
+        self.load: dict[str, Json] = {}
+        """The load of this machine, as `bench_json` reports it."""
+        self.pool = pool
         self._runs: set[Run] = set()
         self._numbers = itertools.count()
-
-    @property
-    def schedule(self) -> str:
-        return self._pool.order
 
     @property
     def partial(self) -> bool:
         return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
-    async def measure(self, on_step: OnStep = lambda left: None) -> None:
-        """Open and measure the engines. An error of one engine is kept with that engine; other engines continue."""
-        decision = await decide(self._pool.engines)
+    async def measure(self, on_step: Callable[[Sequence[BenchStep]], None] = lambda left: None) -> None:
+        """Open and measure the engines. `on_step` gets each step before it begins, with all that remain.
+
+        An error of one engine is kept with that engine; other engines continue.
+        """
+        before = most = machine_load()
+        decision = await decide(self.pool.engines)
         if decision.mode == "swap":
-            self._pool.mode, self.reason = "swap", decision.reason
+            self.pool.mode, self.reason = "swap", decision.reason
         else:
             await asyncio.gather(*map(self._open, self.engines))
         swap = decision.mode == "swap"
@@ -372,10 +357,16 @@ class Bench:
             on_step(left)
             steps = left[1:]
             benched, test = self.engines[left[0].engine], left[0].test
-            if test is not None and test.users:
-                await self._measure_users(benched, test)
-            else:
-                await self._do(benched, test)
+            try:
+                if test is not None and test.users:
+                    await self._measure_users(benched, test)
+                else:
+                    await self._measure_once(benched, test)
+            except ParagoneError as error:
+                if not self.stopped:
+                    benched.error = error
+            most = max(most, machine_load())
+            self.load = {"before": before, "most": most, "cores": physical_cores()}
 
     async def stop(self) -> None:
         """End the measurement early. The runs in progress are dropped."""
@@ -390,60 +381,49 @@ class Bench:
             run.stop()
 
     async def close(self) -> None:
-        await self._pool.close()
+        await self.pool.close()
 
     async def _open(self, benched: BenchedEngine) -> None:
         benched.engine.open(physical_cores())  # engines compute one after the other
         if not await benched.engine.opened() and not self.stopped:
             benched.error = benched.engine.error
 
-    async def _do(self, benched: BenchedEngine, test: BenchTest | None) -> None:
-        try:
-            wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
-            if wanted is None:
-                return
-            prompt = await self._prompt(benched, wanted)
-            if prompt is None:
-                return
-            if prompt.start:
-                await self._run(benched, _asked(prompt.start), tokens=1, cold=False)
-            metrics = await self._run(benched, _asked(prompt.text), wanted.tokens, cold=not prompt.start)
-        except ParagoneError as error:
-            if not self.stopped:
-                benched.error = error
+    async def _measure_once(self, benched: BenchedEngine, test: BenchTest | None) -> None:
+        wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
+        prompt = None if wanted is None else await self._prompt(benched, wanted)
+        if wanted is None or prompt is None:
             return
+        text, start = prompt
+        if start:
+            await self._run(benched, _asked(start), tokens=1, cold=False)
+        metrics = await self._run(benched, _asked(text), wanted.tokens, cold=not start)
         if metrics is None or self.stopped:
             return
         if metrics.prompt_tokens:
-            self._prompts[benched].learn(prompt, metrics.prompt_tokens)
+            benched.tokens_per_word = metrics.prompt_tokens / max(1, len(text.split()))
         if test is not None:
             benched.samples.setdefault(wanted, []).append(metrics)
 
     async def _measure_users(self, benched: BenchedEngine, test: BenchTest) -> None:
-        if reason := refusal(benched.engine, test.users):
-            benched.refused[test] = reason
+        if refusal(benched.engine, test.users):
             return
-        mode = self._pool.mode
+        mode = self.pool.mode
         try:
             prompt = await self._prompt(benched, test)
             if prompt is None or self.stopped:
                 return
-            self._pool.mode = "parallel"
+            self.pool.mode = "parallel"
             await self._open_for_users(benched, test.users)
-            found = await self._throughput(benched, test, prompt)
-        except ParagoneError as error:
-            if not self.stopped:
-                benched.error = error
-            return
+            found = await self._throughput(benched, test, prompt[0])
         finally:
-            self._pool.mode = mode
+            self.pool.mode = mode
         if found is not None:
             benched.throughputs[test] = found
 
     async def _open_for_users(self, benched: BenchedEngine, count: int) -> None:
         """Open a handle for each user, since a handle executes one run at a time."""
         while len(benched.handles) < count:
-            benched.handles.append(self._pool.add(benched.engine.definition))
+            benched.handles.append(self.pool.add(benched.engine.definition))
         for handle in benched.handles[:count]:
             handle.open(physical_cores())
         await asyncio.gather(*(handle.opened() for handle in benched.handles[:count]))
@@ -452,7 +432,7 @@ class Bench:
                 handle.require_open()
 
     async def _throughput(
-        self, benched: BenchedEngine, test: BenchTest, prompt: BenchPrompt
+        self, benched: BenchedEngine, test: BenchTest, text: str
     ) -> Mapping[str, Json] | None:
         """Return the figures of `repeat` answers for each user on average, as docs/bench.md defines them; None after `stop`.
 
@@ -461,33 +441,32 @@ class Bench:
         """
         sampling = free_running.greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
         answers: list[RunMetrics] = []
-        gaps_ms = array("d")
+        gaps_ms, ends = array("d"), [0.0]
         failures: list[ParagoneError] = []
         without_answer = test.users
-        began = ended = 0.0
 
         def is_done() -> bool:
             return bool(failures) or len(answers) == self.repeat * test.users or self.stopped
 
         def count_answer(run: Run, *, is_first: bool) -> None:
-            nonlocal without_answer, began, ended
+            nonlocal without_answer
             meter, metrics = run.meter, run.result.metrics
             if meter is None or metrics is None:
                 return
-            ended = time.monotonic()
             if is_first:
                 without_answer -= 1
-                began = ended
+                ends[0] = time.monotonic()
             elif not without_answer:
+                ends.append(time.monotonic())
                 answers.append(metrics)
                 gaps_ms.extend(meter.gaps_ms)
 
         async def ask(handle: EngineTask) -> None:
             is_first = True
             while not is_done():
-                messages = prompt.numbered(next(self._numbers))
+                messages = _numbered(text, next(self._numbers))
                 spec = RunSpec(messages=messages, sampling=sampling, cold=True, bare=True)
-                run = self._pool.run(handle, spec)
+                run = self.pool.run(handle, spec)
                 self._runs.add(run)
                 try:
                     await run
@@ -507,11 +486,15 @@ class Bench:
             return None
         if failures:
             raise failures[0]
-        each, seconds = [answer.tpot_ms for answer in answers if answer.tpot_ms], ended - began
+        each, seconds = [answer.tpot_ms for answer in answers if answer.tpot_ms], ends[-1] - ends[0]
+        tokens = [answer.completion_tokens for answer in answers]
+        rounds = range(0, len(answers), test.users)
+        rates = [sum(tokens[at : at + test.users]) / (ends[at + test.users] - ends[at]) for at in rounds]
         return {
             "answers": len(answers),
             "seconds": seconds,
-            "tokens_per_s": sum(answer.completion_tokens for answer in answers) / seconds,
+            "tokens_per_s": sum(tokens) / seconds,
+            "tokens_per_s_stdev": statistics.stdev(rates) if len(rates) > 1 else 0.0,
             "user_tps": spread([1000 / tpot_ms for tpot_ms in each]),
             "ttft_s": distribution([answer.ttft_s for answer in answers if answer.ttft_s is not None]),
             "tpot_ms": distribution(each),
@@ -523,7 +506,7 @@ class Bench:
     async def _prompt(self, benched: BenchedEngine, test: BenchTest) -> BenchPrompt | None:
         """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
         handle = benched.engine
-        async with self._pool.turn(handle):
+        async with self.pool.turn(handle):
             context = handle.require_open().context
             if context is not None and test.total > context:
                 benched.skipped[test] = (
@@ -531,10 +514,12 @@ class Bench:
                     f"generated tokens exceed the context of {context:,} tokens."
                 )
                 return None
-            fitter, sampling = self._prompts[benched], handle.sampling
             if not handle.capabilities.tokenize:
-                return await fitter.fit(test, None, sampling)
-            return await handle.use(lambda opened: fitter.fit(test, opened, sampling))
+                return guessed_prompt(test, benched.tokens_per_word)  # not kept: a later guess is better
+            if test not in benched.prompts:
+                made = await handle.use(lambda opened: fitted_prompt(test, opened, handle.sampling))
+                benched.prompts[test] = made
+            return benched.prompts[test]
 
     async def _run(
         self, benched: BenchedEngine, messages: tuple[Message, ...], tokens: int, *, cold: bool
@@ -544,7 +529,7 @@ class Bench:
             sampling=free_running.greedy(benched.engine, max_tokens=tokens, ignore_eos=True),
             cold=cold,
         )
-        run = self._pool.run(benched.engine, spec)
+        run = self.pool.run(benched.engine, spec)
         self._runs.add(run)
         try:
             return (await run).metrics
@@ -552,7 +537,7 @@ class Bench:
             self._runs.discard(run)
             for caution in run.cautions:
                 if caution.code != "context-full":  # a test may fill the context exactly
-                    benched.warn(caution.sentence)
+                    benched.warnings[caution.sentence] = None
 
 
 FIGURES: Mapping[str, Callable[[RunMetrics], float | None]] = {
@@ -564,9 +549,10 @@ FIGURES: Mapping[str, Callable[[RunMetrics], float | None]] = {
 
 def bench_json(bench: Bench) -> dict[str, Json]:
     return {
-        "schedule": bench.schedule,
+        "schedule": bench.pool.order,
         "repeat": bench.repeat,
         "partial": bench.partial,
+        "load": bench.load or None,
         "engines": [
             {
                 "engine": benched.name,
@@ -602,7 +588,9 @@ def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
 
 
 _NO_THROUGHPUT: Mapping[str, Json] = {
-    **dict.fromkeys(("seconds", "tokens_per_s", "user_tps", "ttft_s", "tpot_ms", "itl_ms")),
+    **dict.fromkeys(
+        ("seconds", "tokens_per_s", "tokens_per_s_stdev", "user_tps", "ttft_s", "tpot_ms", "itl_ms")
+    ),
     "answers": 0,
     "notes": (),
     "in_pieces": False,
@@ -614,6 +602,6 @@ def _users(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
         "users": test.users,
         "prompt_tokens": test.prompt_tokens,
         "tokens": test.tokens,
-        "skipped": benched.refused.get(test) or benched.skipped.get(test),
+        "skipped": refusal(benched.engine, test.users) or benched.skipped.get(test),
         **benched.throughputs.get(test, _NO_THROUGHPUT),
     }

@@ -44,6 +44,7 @@ def bench_sections(data: Mapping[str, Json], names: Names = None) -> Iterator[Se
     """Yield a section with the speeds of single runs, and one with the throughputs of users at once, if measured."""
     engines = of_engines(objects_at(data, "engines"), names)
     repeat = count_at(data, "repeat") or 1
+    load = tuple(Remark(text) for text in [load_text(data)] if text)
     tests = [[(name, test) for test in objects_at(engine, "tests")] for name, engine in engines]
     rows = [row for test in zip_longest(*tests) for row in filter(None, test) if row[1].get("repetitions")]
     if rows:
@@ -52,7 +53,7 @@ def bench_sections(data: Mapping[str, Json], names: Names = None) -> Iterator[Se
             title="Bench",
             about=f"{runs}, {count_at(rows[0][1], 'tokens') or 0:,} tokens generated in each{_partial(data)}",
             tables=(_speeds(rows), _latencies(rows)),
-            remarks=tuple(_notes(rows, "depth")),
+            remarks=(*load, *_notes(rows, "depth")),
         )
     levels = [[(name, level) for level in objects_at(engine, "users")] for name, engine in engines]
     users = [
@@ -64,8 +65,17 @@ def bench_sections(data: Mapping[str, Json], names: Names = None) -> Iterator[Se
             about="Users at once, each sends its next request as soon as it has an answer; "
             f"{counted(repeat, 'answer')} for each",
             tables=(_throughputs(users),),
-            remarks=tuple(_notes(users, "users")),
+            remarks=(*(() if rows else load), *_notes(users, "users")),
         )
+
+
+def load_text(data: Json) -> str:
+    """Return a sentence about the load of the machine while speeds were measured; empty if it is unknown."""
+    before, most = number_at(data, "load", "before"), number_at(data, "load", "most")
+    if before is None or most is None:
+        return ""
+    cores = counted(count_at(data, "load", "cores") or 0, "core")
+    return f"The load of the machine ({cores}) was {before:.1f} before the measurement and at most {most:.1f} during it."
 
 
 def bench_problems(data: Mapping[str, Json], names: Names = None) -> Iterator[Remark]:
@@ -127,7 +137,7 @@ def _throughputs(rows: EngineRows) -> Table:
     columns = {
         "prompt": _count("prompt_tokens"),
         "users": _count("users"),
-        "tokens/s in all": lambda level: number_text(number_at(level, "tokens_per_s") or 0.0),
+        "tokens/s in all": lambda level: _spread_text(level, "tokens_per_s", "tokens_per_s_stdev"),
         "for each user": _spread("user_tps"),
         "TTFT p50/95/99, s": lambda level: _percentiles(level, "ttft_s"),
         "TPOT p50/95/99, ms": lambda level: _percentiles(level, "tpot_ms"),
@@ -148,13 +158,14 @@ def _pieces(test: Mapping[str, Json]) -> str:
 def _spread(figure: str) -> Callable[[Mapping[str, Json]], str]:
     """Return what shows a mean and its standard deviation, which is 0 for one run."""
 
-    def shown(test: Mapping[str, Json]) -> str:
-        mean, stdev = number_at(test, figure, "mean"), number_at(test, figure, "stdev")
-        if mean is None:
-            return "unknown"
-        return f"{number_text(mean)} ± {number_text(stdev, mean)}" if stdev else number_text(mean)
+    return lambda test: _spread_text(object_at(test, figure), "mean", "stdev")
 
-    return shown
+
+def _spread_text(item: Mapping[str, Json], value: str, deviation: str) -> str:
+    mean, stdev = number_at(item, value), number_at(item, deviation)
+    if mean is None:
+        return "unknown"
+    return f"{number_text(mean)} ± {number_text(stdev, mean)}" if stdev else number_text(mean)
 
 
 def number_text(value: float, beside: float | None = None) -> str:

@@ -15,6 +15,7 @@ from paragone_workbench.compare import diff, divergence, parity, parity_findings
 from paragone_workbench.engines import definitions
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store.experiments import AssertionResult
 from paragone_workbench.text import visible
 
@@ -181,6 +182,7 @@ def settings_in_force(run: RunResult) -> Facts:
         "seed": settings.seed,
         **(settings.sampling or {}),
         "threads": settings.threads,
+        "answered by": settings.answered_by,
     }
     return {
         public(name): public(value_text(value))
@@ -244,16 +246,10 @@ def _figures(metrics: RunMetrics | None) -> str:
     return " · ".join(parts)
 
 
-def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) -> Section | None:
+def conditions_of(answers: Iterable[tuple[str, Run]], find: definitions.BackendLookup) -> Section | None:
     """Return whether the engines answered under the same conditions; None for fewer than two begun runs."""
-    sides = [
-        parity_findings.Side.of_run(run, find(run.definition.backend), name=name)
-        for name, run in answers
-        if run.loaded is not None and run.settings is not None
-    ]
-    if len(sides) < 2:
-        return None
-    return parity.check_parity(sides).section()
+    sides = parity_findings.sides_of(answers, find)
+    return parity.check_parity(sides).section() if len(sides) > 1 else None
 
 
 def engine_view(

@@ -110,6 +110,9 @@ def _left_out(others: int, lanes: list[_Lane]) -> Iterator[str]:
         for lane in lanes
         for run in lane.path.values()
     )
+    begun = sum(run.result.prefilled is not None for lane in lanes for run in lane.path.values())
+    if begun:
+        yield f"{counted(begun, 'answer')} with a given beginning {'is' if begun == 1 else 'are'} left out of the mean speeds."
     if earlier:
         yield (
             f"{counted(earlier, 'answer')} of engines that lanes had before {'is' if earlier == 1 else 'are'} shown, "
@@ -137,7 +140,8 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[comparison_rows.
             prompt_index=index,
             repetition=0,
             engine=lane.name,
-            metrics=run.result.metrics,
+            # with a given beginning, only the rest was computed, mostly from the cache
+            metrics=None if run.result.prefilled is not None else run.result.metrics,
             text=run.text,
             failed=run.state == "failed",
             cut=run.result.is_cut,
@@ -166,7 +170,6 @@ def _prompts(
                 0, Message(role="system", text=visible(system) or "(no system prompt from here on)")
             )
         answering = [(lane, lane.path[prompt]) for lane in lanes if prompt in lane.path]
-        answers: list[content.NamedRun] = [(lane.name, run.result) for lane, run in answering]
         yield content.PromptView(
             number=number,
             title=f"Prompt {number}",
@@ -175,12 +178,12 @@ def _prompts(
             remarks=tuple(_remarks(siblings[prompt.parent], everywhere=len(answering) == len(lanes))),
             rounds=(
                 content.answers_side_by_side(
-                    answers,
+                    [(lane.name, run.result) for lane, run in answering],
                     remarks=[tuple(_variant(lane, run)) for lane, run in answering],
                     with_settings=True,
                 ),
             ),
-            conditions=content.conditions_of(answers, find),
+            conditions=content.conditions_of(((lane.name, run) for lane, run in answering), find),
         )
 
 

@@ -12,14 +12,15 @@ from paragone import Message
 from paragone.json_values import count_at, objects_at, text_at
 from paragone.texts import counted, size_text
 from paragone_workbench import blocks
-from paragone_workbench.choosing.decision import decide_for, largest, loaded_sizes
+from paragone_workbench.choosing.decision import choice_of, decide_for
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments import comparison_rows, identity, known_measurements, suite
-from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
+from paragone_workbench.experiments.comparison import MetricComparison, SuiteComparison
 from paragone_workbench.reporting import charts, content, verdict
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, ExperimentRun, Store
-from paragone_workbench.store.experiments import AssertionResult, SavedChoice
+from paragone_workbench.store.experiments import AssertionResult
 from paragone_workbench.text import visible
 
 PROMPTS_SHOWN = 100
@@ -56,10 +57,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         for index, engine in enumerate(experiment.engines)
     }
     saved = known_measurements.saved_measurements(store)
-    choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
-    if choice.reference not in names:
-        choice = replace(choice, reference=largest(names, loaded_sizes(store, experiment)))
-    choice = replace(choice, checked=choice.checked or experiment.prompts)
+    choice = choice_of(store, experiment)
     known = known_measurements.known_of(saved, identities, choice.reference, experiment.prompts)
     decision = decide_for(store, choice, names, known, experiment, values, tags)
     loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
@@ -68,13 +66,8 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     ).shown()
     comparison = decision.comparison
     assert comparison is not None  # `decide_for` compares engines, however few
-    about = {decision.reference, decision.chosen or decision.reference}
-    checked = any(pair.metric == comparison_rows.PASS_RATE for pair in comparison.comparisons)
-    concerned = [
-        pair
-        for pair in comparison.comparisons
-        if {pair.a, pair.b} & about and (not checked or pair.metric == comparison_rows.PASS_RATE)
-    ]
+    passes = [pair for pair in comparison.comparisons if pair.metric == comparison_rows.PASS_RATE]
+    concerned = passes or comparison.comparisons
     sections = (
         blocks.Section(
             title="Differences between engines",
@@ -169,9 +162,8 @@ def _first_answers(
         began = {run.key.engine_index: run.result for run in group if run.result.loaded is not None}
         examples = {**began, **examples}
         if len(began) == len(names):
-            return examples, content.conditions_of(
-                [(names[index], began[index]) for index in sorted(began)], find
-            )
+            runs = ((names[index], Run(began[index])) for index in sorted(began))
+            return examples, content.conditions_of(runs, find)
     return examples, None
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from paragone import LoadedModel
-from paragone.json_values import count_at
+from paragone.json_values import count_at, texts_at
 from paragone.texts import counted, size_text
 from paragone_workbench import blocks, statistics, store
 from paragone_workbench.choosing.decision import Decision, EngineFigures
@@ -139,7 +139,10 @@ def cautions_of(
         "KLD": _windows(known.fidelity),
     }
     divided = filter(None, map(_divided, loaded, loaded.values()))
-    return (*_sentences(*marks.values()), *divided), marks
+    notes = (
+        f"{name}: {note}" for name, it in known.speeds.items() if benched for note in texts_at(it, "notes")
+    )
+    return (*_sentences(*marks.values()), *notes, *divided), marks
 
 
 def _divided(name: str, model: LoadedModel) -> str:
@@ -203,7 +206,7 @@ def overview_of(
     marks: Marks = {},  # noqa: B006 (it is not changed)
 ) -> blocks.Table:
     """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `users_tps` is of `users` at once."""
-    at_once = counted(users, "user")
+    at_once, is_cut = counted(users, "user"), any(engine.cut for engine in figures)
 
     def cells(engine: EngineFigures) -> dict[str, blocks.TableCell]:
         name, context = engine.engine, f"at {engine.context:,}" if engine.context else ""
@@ -216,9 +219,15 @@ def overview_of(
             else pass_rate_cell(engine.pass_rate, engine.prompts),
             "KLD": _kld(engine, reference, marks.get("KLD", {}).get(name, "")),
             "same answers": blocks.TableCell(same),
-            "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), marks.get("speed", {}).get(name, "")),
-            at_once: _cell(_shown(engine.users_tps, "{:,.1f}/s"), marks.get("users", {}).get(name, "")),
-            "TTFT": blocks.TableCell(_seconds(engine.ttft_s)),
+            "speed": _cell(
+                _spread(engine.decode_tps, engine.decode_tps_stdev, "/s"),
+                marks.get("speed", {}).get(name, ""),
+            ),
+            at_once: _cell(
+                _spread(engine.users_tps, engine.users_tps_stdev, "/s"), marks.get("users", {}).get(name, "")
+            ),
+            "TTFT": blocks.TableCell(_seconds(engine.ttft_s, engine.ttft_s_stdev)),
+            "cut": blocks.TableCell(f"{engine.cut:,} of {engine.answers:,}" if is_cut else ""),
         }
 
     rows = [cells(engine) for engine in figures]
@@ -229,11 +238,13 @@ def overview_of(
         columns = [column for column in columns if column != "KLD"]
     lengths = sorted({engine.ttft_prompt for engine in figures if engine.ttft_prompt is not None})
     prompt = f" with a prompt of {lengths[0]:,} tokens" if len(lengths) == 1 else ""
+    loads = "".join(f" {load}" for load in dict.fromkeys(it.load for it in figures) if load)
     measured = f"measured by paragone bench{prompt}" if benched else "means over the answers"
     notes = {
         "memory": "Memory is estimated for a context of this many tokens.",
         "KLD": f"KLD is the mean divergence from {blocks.public(reference or '')}.",
-        "TTFT": f"Speed, in tokens per second, and TTFT are {measured}.",
+        "TTFT": f"Speed, in tokens per second, and TTFT are {measured}; ± is the standard deviation.{loads}",
+        "cut": "Cut answers ended at `max_tokens`.",
         at_once: f"With {at_once} at once, the speed is the sum over the users.",
     }
     return blocks.Table(
@@ -265,9 +276,12 @@ def _cell(text: str, detail: str) -> blocks.TableCell:
     return blocks.TableCell(text, detail if text else "")
 
 
-def _seconds(value: float | None) -> str:
-    return _shown(value, "{:.2f} s") if value is None or value >= 1 else f"{1000 * value:.0f} ms"
+def _seconds(value: float | None, deviation: float | None) -> str:
+    if value is None or value >= 1:
+        return _spread(value, deviation, " s", 2)
+    return _spread(1000 * value, None if deviation is None else 1000 * deviation, " ms", 0)
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "" if value is None else form.format(value)
+def _spread(value: float | None, deviation: float | None, unit: str, digits: int = 1) -> str:
+    spread = f" ± {deviation:,.{digits}f}" if deviation else ""
+    return "" if value is None else f"{value:,.{digits}f}{spread}{unit}"

@@ -6,7 +6,6 @@ import errno
 import ipaddress
 import socket
 import sys
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from paragone import InputError, Json
 from paragone.network import GUARD, bracketed
@@ -23,8 +23,6 @@ from paragone_workbench.serving.requests import ApiError
 
 T = TypeVar("T")
 
-_SPELL_S = 0.002
-"""Seconds for which events are sent before other tasks have their turn."""
 _MOST_DROPPED = 64 << 20
 """Bytes of a refused body that are read: many clients send the whole body before they read a response."""
 
@@ -48,12 +46,9 @@ class EventStream(StreamingResponse):
 
 
 async def _lines(events: AsyncGenerator[Json, None]) -> AsyncGenerator[bytes, None]:
-    since = time.monotonic()
     async for event in events:
         # Other tasks get a turn here, since sending may never suspend this task, for example if the client has left.
-        if time.monotonic() - since > _SPELL_S:
-            await asyncio.sleep(0)
-            since = time.monotonic()
+        await asyncio.sleep(0)
         yield b"data: " + _encoded(event) + b"\n\n"
     yield b"data: [DONE]\n\n"
 
@@ -104,6 +99,8 @@ _GRACE_S = 5
 """Seconds that connections have to end after the server begins to stop."""
 MOST_CONNECTIONS = 256
 """Number of connections, and of requests in progress, from which on uvicorn refuses requests."""
+_MOST_OPEN = 2 * MOST_CONNECTIONS
+"""Number of connections beyond which a new one is closed, so that the process does not run out of descriptors."""
 STALLED_S = 60
 """Seconds after which Linux cuts the connection of a client that takes nothing of its answer."""
 
@@ -156,12 +153,19 @@ def address_of(listener: socket.socket) -> str:
     return f"{bracketed(host)}:{port}"
 
 
+class _Connection(H11Protocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > _MOST_OPEN:
+            transport.close()
+
+
 class Server(uvicorn.Server):
     def __init__(self, app: Starlette, on_start: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=_Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -169,6 +173,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 limit_concurrency=MOST_CONNECTIONS,
+                backlog=1,  # asyncio accepts as many connections before it does anything else
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )
@@ -176,6 +181,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen()  # more than one connection may wait
         self._on_start()
 
     @contextlib.contextmanager

@@ -1,44 +1,35 @@
 """The replies to requests, whole and as the events of a stream."""
 
 import base64
-import sys
+import struct
 import time
-from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from msgspec import Struct
 
-from paragone import Channel, Embeddings, Json, Options, Token
+from paragone import Channel, Embeddings, Json, Token
 from paragone_workbench.ids import new_id
 from paragone_workbench.serving import requests
-from paragone_workbench.serving.requests import AnswerRequest, ApiError, Given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """A piece of an answer, or of the prompt that the client wants repeated before the answer."""
+class Part:
+    """A piece of an answer, or of the prompt that the client wants repeated before the answer; or the end of an answer."""
 
     index: int
-    text: str
+    text: str = ""
     channel: Channel = "answer"
     tokens: tuple[Token, ...] = ()
     """The tokens of the piece, if the request asks for log-probabilities."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    index: int
-    reason: Literal["stop", "length"]
-    prompt_tokens: int
+    reason: Literal["stop", "length"] | None = None
+    """Why the answer ends; None for a piece."""
+    prompt_tokens: int = 0
     completion_tokens: int = 0
     ttft_s: float | None = None
     """Seconds to the first token; None if nothing was generated."""
-
-
-Part: TypeAlias = Piece | End
 
 
 def _chat_logprobs(tokens: Sequence[Token]) -> Json:
@@ -87,7 +78,7 @@ def _table(token: Token) -> Json:
 class Reply:
     """The reply to one request, made of parts in their order. The thinking of a chat is in `reasoning_content`, as elsewhere."""
 
-    def __init__(self, request: AnswerRequest, model: str) -> None:
+    def __init__(self, request: requests.AnswerRequest, model: str) -> None:
         self._request = request
         prefix, self._whole, self._event = _NAMES[request.is_chat]
         self._head: dict[str, Json] = {
@@ -95,12 +86,12 @@ class Reply:
             "created": int(time.time()),
             "model": model,
         }
-        self._ends: list[End] = []
+        self._ends: list[Part] = []
         self._lengths: dict[int, int] = {}
         """Number of characters sent of each answer whose first event was sent, by its index."""
 
     def event(self, part: Part) -> Json:
-        if isinstance(part, End):
+        if part.reason:
             self._ends.append(part)
         event = {**self._head, "object": self._event, "choices": [self._event_choice(part)]}
         return {**event, "usage": None} if self._request.stream_usage else event
@@ -111,35 +102,30 @@ class Reply:
             yield {**self._head, "object": self._event, "choices": [], "usage": self._usage()}
 
     def whole(self, parts: Iterable[Part]) -> Json:
-        pieces: defaultdict[int, list[Piece]] = defaultdict(list)
+        pieces: defaultdict[int, list[Part]] = defaultdict(list)
         for part in parts:
-            if isinstance(part, End):
-                self._ends.append(part)
-            else:
-                pieces[part.index].append(part)
+            (self._ends if part.reason else pieces[part.index]).append(part)
         self._ends.sort(key=lambda end: end.index)
         choices = [self._choice(end, pieces[end.index]) for end in self._ends]
         return {**self._head, "object": self._whole, "choices": choices, "usage": self._usage()}
 
     def _event_choice(self, part: Part) -> dict[str, Json]:
         sent = self._lengths.get(part.index)
-        is_piece = isinstance(part, Piece)
-        text, tokens = (part.text, part.tokens) if isinstance(part, Piece) else ("", ())
-        self._lengths[part.index] = (sent or 0) + len(text)
-        content: dict[str, Json] = {"text": text}
+        self._lengths[part.index] = (sent or 0) + len(part.text)
+        content: dict[str, Json] = {"text": part.text}
         if self._request.is_chat:
             delta: dict[str, Json] = {"role": "assistant"} if sent is None else {}
-            if isinstance(part, Piece):
-                delta["content" if part.channel == "answer" else "reasoning_content"] = text
+            if not part.reason:
+                delta["content" if part.channel == "answer" else "reasoning_content"] = part.text
             content = {"delta": delta}
         return {
             **content,
             "index": part.index,
-            "logprobs": self._logprobs(part.index, tokens, sent or 0) if is_piece else None,
-            "finish_reason": part.reason if isinstance(part, End) else None,
+            "logprobs": None if part.reason else self._logprobs(part.tokens, sent or 0),
+            "finish_reason": part.reason,
         }
 
-    def _choice(self, end: End, pieces: list[Piece]) -> dict[str, Json]:
+    def _choice(self, end: Part, pieces: list[Part]) -> dict[str, Json]:
         is_chat = self._request.is_chat
         text = "".join(piece.text for piece in pieces if piece.channel == "answer" or not is_chat)
         thinking = "".join(piece.text for piece in pieces if piece.channel == "thinking")
@@ -151,12 +137,12 @@ class Reply:
         return {
             **content,
             "index": end.index,
-            "logprobs": self._logprobs(end.index, tokens, 0),
+            "logprobs": self._logprobs(tokens, 0),
             "finish_reason": end.reason,
         }
 
-    def _logprobs(self, index: int, tokens: Sequence[Token], offset: int) -> Json:
-        if self._request.choices[index].logprobs is None:
+    def _logprobs(self, tokens: Sequence[Token], offset: int) -> Json:
+        if self._request.logprobs is None:
             return None
         return _chat_logprobs(tokens) if self._request.is_chat else _completion_logprobs(tokens, offset)
 
@@ -172,8 +158,6 @@ _NAMES = {
     False: ("cmpl", "text_completion", "text_completion"),
 }
 """For a chat, and for a completion: the prefix of ids, and the names of a whole reply and of an event of a stream."""
-
-
 _MOST_INPUTS = 2048
 """Largest number of texts in a request, as OpenAI defines it."""
 
@@ -182,19 +166,14 @@ class EmbeddingsRequest(Struct):
     input: requests.Inputs
     encoding_format: Literal["float", "base64"] = "float"
 
-    @property
-    def inputs(self) -> Sequence[Given]:
-        return requests.given_in(self.input, "input")
 
-
-def embeddings_request(values: Mapping[str, Json], options: type[Options]) -> EmbeddingsRequest:
-    """Read a client's request for embeddings, on which the engine's options have no effect. Raises ApiError."""
-    del options
+def embeddings_request(values: Mapping[str, Json]) -> EmbeddingsRequest:
+    """Read a client's request for embeddings. Raises ApiError."""
     body = requests.read(EmbeddingsRequest, values)
-    if len(body.inputs) > _MOST_INPUTS:
+    if len(requests.given_in(body.input, "input")) > _MOST_INPUTS:
         raise requests.wrong("input", f"at most {_MOST_INPUTS:,} texts")
     if values.get("dimensions") is not None:
-        raise ApiError(
+        raise requests.ApiError(
             400, "dimensions is not supported: a vector has the model's length.", param="dimensions"
         )
     return body
@@ -216,7 +195,4 @@ def embeddings_reply(asked: EmbeddingsRequest, found: Embeddings, model: str) ->
 
 def _in_base64(vector: Sequence[float]) -> str:
     """Return a vector as 32-bit floats, little-endian, in base64."""
-    numbers = array("f", vector)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return base64.b64encode(numbers).decode("ascii")
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from msgspec import Meta, Struct
@@ -38,29 +38,16 @@ class ApiError(Exception):
         return {"error": error}
 
 
-def api_error(error: paragone.ParagoneError) -> ApiError:
-    """Return the HTTP error that a client gets for an engine's error."""
-    message = without_keys(str(error))
-    match error:
-        case paragone.ContextOverflow():
-            return ApiError(400, message, code="context_length_exceeded")
-        case paragone.InputError():
-            return ApiError(400, message)
-        case paragone.EngineCrashed():
-            return ApiError(500, message, code="engine_crashed")
-        case _:
-            return ApiError(500, message)
-
-
-_MOST_BRACKETS = 200_000
-"""Largest number of opening brackets and braces in a body: Python runs no other thread while it parses a body."""
-
-
+_MOST_MARKS = 200_000
+"""Largest number of opening brackets, opening braces and colons in a body: while it parses their lists, objects and
+names, Python runs no other thread."""
 _MOST_CHOICES = 1024
 """Largest number of answers that one request may ask for."""
 _MOST_TOKENS = 2**31 - 1
-_MOST_STOPS = 64
-"""Largest number of stop sequences: the engine looks for each of them after each token."""
+_MOST_STOPS, _LONGEST_STOP = 64, 1000
+"""Largest number and length of stop sequences: the engine looks for each of them after each token."""
+_MOST_CONVERTED = 1 << 18
+"""Largest number of characters that are converted to tokens, and of tokens to characters: they delay other answers."""
 _MOST_TOP = 20
 """Largest number of alternatives to each token."""
 _USUAL_TOKENS = 16
@@ -69,8 +56,10 @@ _USUAL_TOKENS = 16
 
 def parsed(body: bytes) -> Mapping[str, paragone.Json]:
     """Return the fields of a request. Raises ApiError."""
-    if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
-        raise ApiError(400, f"The body has more than {_MOST_BRACKETS:,} opening brackets and braces.")
+    if sum(map(body.count, (b"[", b"{", b":"))) > _MOST_MARKS:
+        raise ApiError(
+            400, f"The body has more than {_MOST_MARKS:,} opening brackets, opening braces and colons."
+        )
     try:
         values = parse_json(body)
     except ValueError as error:
@@ -93,12 +82,6 @@ def wrong(path: str, expected: str) -> ApiError:
     return ApiError(400, f"{path} must be {expected}.", param=path)
 
 
-def model_in(values: Mapping[str, paragone.Json]) -> str:
-    if not isinstance(model := values.get("model"), str):
-        raise wrong("model", "given, as a text")
-    return model
-
-
 Given: TypeAlias = str | tuple[int, ...]
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, lt=2**31)]
 Inputs: TypeAlias = str | list[str | TokenId | list[TokenId]]
@@ -116,23 +99,10 @@ def given_in(inputs: Inputs, name: str) -> Sequence[Given]:
     return given
 
 
-class _TextPart(Struct, tag_field="type", tag="text"):
-    text: str
-
-
-class _ImagePart(Struct, tag_field="type", tag="image_url"):
-    image_url: dict[str, object]
-
-
 class _Message(Struct):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_TextPart | _ImagePart] | None = None
+    content: str | list[dict[str, object]] | None = None
     reasoning_content: str | None = None
-
-
-class _Format(Struct):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: dict[str, object] | None = None
 
 
 class _Fields(Struct, kw_only=True):
@@ -141,7 +111,8 @@ class _Fields(Struct, kw_only=True):
     n: Annotated[int, Meta(ge=1, le=_MOST_CHOICES)] = 1
     stream: bool = False
     stream_options: dict[str, object] = {}
-    response_format: _Format | None = None
+    response_format: dict[str, object] | None = None
+    cache_prompt: bool = True
     seed: Annotated[int, Meta(ge=0, lt=SEEDS)] | None = None
     stop: str | list[str] = []
 
@@ -161,6 +132,24 @@ class _Completion(_Fields, kw_only=True):
     logprobs: Annotated[int, Meta(ge=0, le=_MOST_TOP)] | None = None
 
 
+class _Tokens(Struct):
+    """The fields of `/tokenize` and `/detokenize`, which are those of vLLM."""
+
+    prompt: str = ""
+    tokens: list[TokenId] = []
+    add_special_tokens: bool = True
+
+
+def tokens_request(
+    values: Mapping[str, paragone.Json], needed: Literal["prompt", "tokens"]
+) -> paragone.TokenizeRequest:
+    """Read a client's request for the tokens of a text or the text of tokens. Raises ApiError."""
+    body = read(_Tokens, values)
+    if values.get(needed) is None or max(len(body.prompt), len(body.tokens)) > _MOST_CONVERTED:
+        raise wrong(needed, f"given, and at most {_MOST_CONVERTED:,} long")
+    return paragone.TokenizeRequest(text=body.prompt, ids=tuple(body.tokens), bos=body.add_special_tokens)
+
+
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 
@@ -168,13 +157,17 @@ def _message(message: _Message, path: str) -> paragone.Message:
     content = message.content
     if content is None and message.role != "assistant":
         raise wrong(f"{path}.content", "given, as a text or a list of objects")
-    texts = [content or ""] if not isinstance(content, list) else []
-    images: list[paragone.Image] = []
-    for number, part in enumerate(content if isinstance(content, list) else ()):
-        if isinstance(part, _TextPart):
-            texts.append(part.text)
-        else:
-            images.append(_image(str(part.image_url.get("url")), f"{path}.content[{number}].image_url.url"))
+    texts, images = list[str](), list[paragone.Image]()
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    for number, part in enumerate(parts):
+        match part:
+            case {"type": "text", "text": str(text)}:
+                texts.append(text)
+            case {"type": "image_url", "image_url": {"url": str(url)}}:
+                images.append(_image(url, f"{path}.content[{number}].image_url.url"))
+            case _:
+                expected = "text, beside a text, or image_url, beside an object with a url"
+                raise wrong(f"{path}.content[{number}].type", expected)
     return paragone.Message(
         role="system" if message.role == "developer" else message.role,  # OpenAI's newer name of the role
         text="\n".join(texts),
@@ -187,9 +180,7 @@ def _image(url: str, path: str) -> paragone.Image:
     scheme, _, content = url.partition(",")
     media_type = scheme.removeprefix("data:").removesuffix(";base64")
     if scheme != f"data:{media_type};base64" or media_type not in _MEDIA_TYPES:
-        what = (
-            "a data URL of an image in base64, such as data:image/png;base64,…: the server fetches no images"
-        )
+        what = "a data URL of an image in base64, such as data:image/png;base64,…: the server fetches none"
         raise wrong(path, what)
     try:
         base64.b64decode(content, validate=True)
@@ -199,48 +190,39 @@ def _image(url: str, path: str) -> paragone.Image:
 
 
 _NEUTRAL: Mapping[str, float] = {
-    "top_k": 0,
-    "top_p": 1,
-    "min_p": 0,
-    "repeat_penalty": 1,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
+    **dict.fromkeys(("top_k", "min_p", "presence_penalty", "frequency_penalty"), 0),
+    **dict.fromkeys(("top_p", "repeat_penalty"), 1),
 }
 """The values at which an option has no effect. Clients send these values also to engines without the option."""
 _NUMBERS = ("temperature", *_NEUTRAL)
 """The options that are numbers. A request that sets such an option is refused if the engine lacks the option."""
-_NOT_SUPPORTED = (
-    *("tools", "tool_choice", "functions", "function_call"),
-    *("logit_bias", "suffix", "best_of", "audio", "prediction"),
-)
-"""Fields of the OpenAI API that this server refuses, because they would change the answer."""
-_NOTHING_ASKED: Sequence[paragone.Json] = (None, 1, "", [], {})
-"""The values with which the fields in `_NOT_SUPPORTED` change nothing."""
-_NO_TOOL: Mapping[str, Sequence[paragone.Json]] = dict.fromkeys(
-    ("tool_choice", "function_call"), (*_NOTHING_ASKED, "auto", "none")
-)
-"""The values with which the fields that choose a tool change nothing, since there are no tools."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestedAnswer:
-    run: RunSpec | None
-    """The run that computes the answer; None if nothing is to be added to the given text."""
-    given: Given = ""
-    """The prompt, if the client wants it repeated before the answer; else empty."""
-    logprobs: int | None = None
-    """Number of alternatives to report with each token; None to report no log-probabilities."""
+_NOTHING: Sequence[paragone.Json] = (None, 1, "", [], {})
+_NOT_SUPPORTED: Mapping[str, Sequence[paragone.Json]] = {
+    **dict.fromkeys(
+        ("tools", "functions", "logit_bias", "suffix", "best_of", "audio", "prediction"), _NOTHING
+    ),
+    **dict.fromkeys(("tool_choice", "function_call"), (*_NOTHING, "auto", "none")),
+}
+"""Fields of the OpenAI API that this server refuses, because they would change the answer, and the values with which
+they change nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRequest:
     is_chat: bool
     """Whether the client sent messages; otherwise, texts to complete."""
-    choices: tuple[RequestedAnswer, ...]
+    runs: tuple[RunSpec, ...]
+    """The run of each choice. The choices of a prompt follow each other."""
     per_prompt: int
-    """Number of choices for each prompt. The choices of a prompt follow each other."""
+    """Number of choices for each prompt."""
+    logprobs: int | None
+    """Number of alternatives to report with each token; None to report no log-probabilities."""
     stream: bool
     stream_usage: bool
+    echo: bool = False
+    """Whether the client wants the prompt repeated before the answer."""
+    adds: bool = True
+    """Whether anything is to be added to the prompt."""
 
 
 def chat_request(
@@ -250,19 +232,15 @@ def chat_request(
     if len(body.messages) > most_messages:
         raise wrong("messages", f"at most {most_messages:,} messages")
     messages = tuple(_message(message, f"messages[{number}]") for number, message in enumerate(body.messages))
-    limit = body.max_completion_tokens or body.max_tokens
-    sampling = _sampling(values, body, options, limit)
+    sampling = _sampling(values, body, options, body.max_completion_tokens or body.max_tokens)
     logprobs = body.top_logprobs if body.logprobs else None
-    choices = [
-        RequestedAnswer(run=RunSpec(messages=messages, sampling=own, logprobs=logprobs), logprobs=logprobs)
-        for own in _with_seeds(sampling, body.n)
-    ]
-    return _request(values, body, choices, is_chat=True)
+    whole = RunSpec(messages=messages, sampling=sampling, logprobs=logprobs, cold=not body.cache_prompt)
+    return _request(values, body, [whole], is_chat=True)
 
 
 def completion_request(values: Mapping[str, paragone.Json], options: type[paragone.Options]) -> AnswerRequest:
     body = read(_Completion, values)
-    prompts, limit, logprobs = given_in(body.prompt, "prompt"), body.max_tokens, body.logprobs
+    prompts, limit = given_in(body.prompt, "prompt"), body.max_tokens
     answers = len(prompts) * body.n
     if answers > _MOST_CHOICES:
         sentence = f"The request asks for {answers:,} answers. At most {_MOST_CHOICES:,} are possible."
@@ -272,36 +250,32 @@ def completion_request(values: Mapping[str, paragone.Json], options: type[parago
     if limit is None and any(info.name == "max_tokens" for info in describe(options)):
         limit = _USUAL_TOKENS
     sampling = _sampling(values, body, options, limit or None)
-    choices = [
-        RequestedAnswer(
-            run=None
-            if limit == 0
-            else RunSpec(
-                messages=(),
-                text=prompt if isinstance(prompt, str) else "",
-                ids=() if isinstance(prompt, str) else prompt,
-                sampling=own,
-                logprobs=logprobs,
-            ),
-            given=prompt if body.echo else "",
-            logprobs=logprobs,
+    runs = [
+        RunSpec(
+            messages=(),
+            text=prompt if isinstance(prompt, str) else "",
+            ids=() if isinstance(prompt, str) else prompt,
+            sampling=sampling,
+            logprobs=body.logprobs,
+            cold=not body.cache_prompt,
         )
         for prompt in prompts
-        for own in _with_seeds(sampling, body.n)
     ]
-    return _request(values, body, choices, is_chat=False)
+    asked = _request(values, body, runs, is_chat=False)
+    return replace(asked, echo=body.echo, adds=limit != 0)
 
 
 def _request(
-    values: Mapping[str, paragone.Json], body: _Fields, choices: Sequence[RequestedAnswer], *, is_chat: bool
+    values: Mapping[str, paragone.Json], body: _Fields, runs: Sequence[RunSpec], *, is_chat: bool
 ) -> AnswerRequest:
-    for name in _NOT_SUPPORTED:
-        if values.get(name) not in _NO_TOOL.get(name, _NOTHING_ASKED):
+    for name, harmless in _NOT_SUPPORTED.items():
+        if values.get(name) not in harmless:
             raise ApiError(400, f"{name} is not supported.", param=name)
     return AnswerRequest(
         is_chat=is_chat,
-        choices=tuple(choices),
+        runs=tuple(replace(run, sampling=own) for run in runs for own in _with_seeds(run.sampling, body.n)),
         per_prompt=body.n,
+        logprobs=runs[0].logprobs,
         stream=body.stream,
         stream_usage=body.stream_options.get("include_usage") is True,
     )
@@ -312,8 +286,8 @@ def _sampling(
 ) -> dict[str, paragone.Json]:
     """Return the sampling options that a request sets: each field with the name of an option sets this option."""
     stop = [body.stop] if isinstance(body.stop, str) else body.stop
-    if len(stop) > _MOST_STOPS:
-        raise wrong("stop", f"at most {_MOST_STOPS} texts")
+    if len(stop) > _MOST_STOPS or any(len(text) > _LONGEST_STOP for text in stop):
+        raise wrong("stop", f"at most {_MOST_STOPS} texts of {_LONGEST_STOP:,} characters")
     known = {info.name: info for info in describe(options)}
     wanted: dict[str, paragone.Json] = {
         **{name: values.get(name) for name in (*known, *_NUMBERS, "seed")},
@@ -347,18 +321,22 @@ def _reaches_out(option: OptionInfo, value: paragone.Json) -> bool:
 
 def _schema(values: Mapping[str, paragone.Json], body: _Fields) -> paragone.Json:
     """Return the JSON schema that the answer must follow; None for any text."""
-    wanted = body.response_format
-    if wanted is not None and values.get("json_schema") is not None:
+    if body.response_format is not None and values.get("json_schema") is not None:
         sentence = "Only one of response_format and json_schema can be given."
         raise ApiError(400, sentence, param="json_schema")
-    if wanted is None:
-        return values.get("json_schema")
-    if wanted.type == "json_schema":
-        schema = (wanted.json_schema or {}).get("schema")
-        if not isinstance(schema, dict):
+    match body.response_format:
+        case None:
+            return values.get("json_schema")
+        case {"type": "text"}:
+            return None
+        case {"type": "json_object"}:
+            return '{"type": "object"}'
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            return json.dumps(schema)
+        case {"type": "json_schema"}:
             raise wrong("response_format.json_schema", "an object with a schema, which is an object")
-        return json.dumps(schema)
-    return None if wanted.type == "text" else '{"type": "object"}'
+        case _:
+            raise wrong("response_format.type", "text, json_object or json_schema")
 
 
 def _with_seeds(sampling: Mapping[str, paragone.Json], count: int) -> Iterator[Mapping[str, paragone.Json]]:

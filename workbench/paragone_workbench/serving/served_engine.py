@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
 import paragone
@@ -15,19 +15,10 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.runs.run import Run, RunSpec
 from paragone_workbench.runs.scheduler import EnginePool
-from paragone_workbench.serving.replies import End, Part, Piece
-from paragone_workbench.serving.requests import ApiError, Given, RequestedAnswer
+from paragone_workbench.serving import requests
+from paragone_workbench.serving.replies import Part
 
 T = TypeVar("T")
-
-
-async def use(
-    pool: EnginePool, engine: EngineTask, work: Callable[[paragone.OpenEngine], Coroutine[None, None, T]]
-) -> T:
-    """Let `work` use an engine in its turn, and return its result. Cancelling stops the engine. Raises ParagoneError."""
-    async with pool.turn(engine):
-        return await engine.use(work, asyncio.Event())
-
 
 MOST_WAITING = 1024
 """Number of answers that may wait for an engine. Further requests are refused, so that memory stays bounded."""
@@ -64,18 +55,20 @@ class ServedEngine:
         return self._handles[0]
 
     @property
+    def context(self) -> int | None:
+        """The size of the context window in tokens; None if it is unknown, as while the engine is closed."""
+        return self.first.loaded.context if self.first.loaded is not None else None
+
+    @property
     def options(self) -> type[paragone.Options]:
         backend = self.first.backend
         return paragone.Options if backend is None else backend.sampling
-
-    async def open(self) -> None:
-        await self._opened(self.first)
 
     @contextlib.asynccontextmanager
     async def reserved(self) -> AsyncIterator[EngineTask]:
         """Wait for room, and yield the engine, opened again after a crash. Raises ParagoneError, and ApiError if too many wait."""
         if self.waiting >= MOST_WAITING:
-            raise ApiError(
+            raise requests.ApiError(
                 429, f"{self.waiting:,} answers wait for {self.name}. Try again later.", code="queue_full"
             )
         self.waiting += 1
@@ -85,20 +78,20 @@ class ServedEngine:
             self.waiting -= 1
         handle = self._free.pop(0)
         try:
-            await self._opened(handle)
+            await self.opened(handle)
             yield handle
         finally:
             self._free.insert(0, handle)
             self._available.release()
 
-    async def close(self) -> None:
-        await asyncio.gather(*(handle.close() for handle in self._handles))
+    async def use(
+        self, handle: EngineTask, work: Callable[[paragone.OpenEngine], Coroutine[None, None, T]]
+    ) -> T:
+        """Let `work` use the reserved engine in its turn. Cancelling stops the engine. Raises ParagoneError."""
+        async with self.pool.turn(handle):
+            return await handle.use(work, asyncio.Event())
 
-    def stop_opening(self) -> None:
-        for handle in self._handles:
-            handle.stop_opening()
-
-    async def _opened(self, handle: EngineTask) -> None:
+    async def opened(self, handle: EngineTask) -> None:
         self.pool.start(handle)
         await handle.opened()
         handle.require_open()
@@ -113,21 +106,25 @@ class ServedEngines:
     def all(self) -> Sequence[ServedEngine]:
         return tuple(self._engines.values())
 
-    def find(self, name: str) -> ServedEngine:
-        """Return the engine with this name. Raises ApiError."""
+    def find(self, name: paragone.Json) -> ServedEngine:
+        """Return the engine with this name; without a name, the only engine. Raises ApiError."""
+        if name is None and len(self._engines) == 1:
+            return self.all[0]
+        if not isinstance(name, str):
+            raise requests.wrong("model", "given, as a text")
         found = self._engines.get(name)
         if found is None:
             names = ", ".join(self._engines)
             sentence = f"There is no model {name[:100]!r}. There are: {names}."
-            raise ApiError(404, sentence, param="model", code="model_not_found")
+            raise requests.ApiError(404, sentence, param="model", code="model_not_found")
         return found
 
     async def open(self) -> None:
         await self._pool.registry.load([engine.definition.backend for engine in self.all])
-        await asyncio.gather(*(engine.open() for engine in self.all))
+        await asyncio.gather(*(engine.opened(engine.first) for engine in self.all))
 
     async def stop(self) -> None:
-        for engine in self.all:
+        for engine in self._pool.engines:
             engine.stop_opening()
         await self._pool.stop()
 
@@ -139,27 +136,27 @@ _AT_ONCE = 32
 """Largest number of texts in one request to an engine: few are computed in vain if the client leaves."""
 
 
-async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> paragone.Embeddings:
+async def embedded(engine: ServedEngine, inputs: Sequence[requests.Given]) -> paragone.Embeddings:
     """Return the vectors of texts and tokens once the engine has room. Raises ParagoneError and ApiError."""
     async with engine.reserved() as handle:
         if not handle.capabilities.embeddings:
             sentence = f"{engine.name} computes no embeddings."
-            raise ApiError(404, sentence, param="model", code="not_supported")
+            raise requests.ApiError(404, sentence, param="model", code="not_supported")
         if not handle.capabilities.token_ids and not all(isinstance(item, str) for item in inputs):
-            raise ApiError(400, f"{engine.name} takes no token ids: send texts.", param="input")
+            raise requests.ApiError(400, f"{engine.name} takes no token ids: send texts.", param="input")
+        _check_room(max((len(item) for item in inputs if not isinstance(item, str)), default=0), handle)
 
         async def embed(opened: paragone.OpenEngine) -> Sequence[paragone.Embeddings]:
             return [await opened.embed(request) for request in _requests(inputs)]
 
-        found = await use(engine.pool, handle, embed)
-    counts = [part.prompt_tokens for part in found]
+        found = await engine.use(handle, embed)
     return paragone.Embeddings(
         vectors=tuple(vector for part in found for vector in part.vectors),
-        prompt_tokens=None if None in counts else sum(count or 0 for count in counts),
+        prompt_tokens=sum(part.prompt_tokens or 0 for part in found),
     )
 
 
-def _requests(inputs: Sequence[Given]) -> Iterator[paragone.EmbedRequest]:
+def _requests(inputs: Sequence[requests.Given]) -> Iterator[paragone.EmbedRequest]:
     """Yield requests in the order of the inputs, each for texts alone or for tokens alone."""
     for _, group in itertools.groupby(inputs, type):
         alike = tuple(group)
@@ -171,93 +168,90 @@ def _requests(inputs: Sequence[Given]) -> Iterator[paragone.EmbedRequest]:
             )
 
 
-async def scored(
-    pool: EnginePool, handle: EngineTask, given: Given, top: int, *, answer_follows: bool
-) -> tuple[paragone.Token, ...]:
-    """Return a text's tokens with log-probabilities and `top` alternatives; the first may have none. If
-    `answer_follows`, the context must have room for an answer. Raises ParagoneError."""
-    if not isinstance(given, str) and not handle.capabilities.token_ids:
-        raise paragone.InputError(
-            f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text."
-        )
-    if not handle.capabilities.score:
-        wanted = "log-probabilities of a given text" if isinstance(given, str) else "text of token ids"
-        raise paragone.InputError(
-            f"{handle.definition.name} does not report the {wanted}.",
-            hint="Leave out echo or logprobs, or ask an engine that computes on this machine.",
-        )
-
-    async def score(engine: paragone.OpenEngine) -> tuple[paragone.Token, ...]:
-        if answer_follows:
-            await _check_room(engine, given)
-        if not isinstance(given, str):
-            return tuple(await _tokens(engine, paragone.ScoreRequest(ids=given, top=top)))
-        return _with_beginning(given, await _tokens(engine, paragone.ScoreRequest(text=given, top=top)))
-
-    return await use(pool, handle, score)
+async def tokenized(engine: ServedEngine, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
+    """Return the tokens of a text, or the text of tokens, once the engine has room. Raises ParagoneError and ApiError."""
+    async with engine.reserved() as handle:
+        if not _knows_tokens(handle):
+            sentence = f"{engine.name} does not convert texts to tokens and back."
+            raise requests.ApiError(404, sentence, param="model", code="not_supported")
+        return await engine.use(handle, lambda opened: opened.tokenize(request))
 
 
-async def _check_room(engine: paragone.OpenEngine, given: Given) -> None:
-    """Raise ContextOverflow if the given text leaves no room for a token in the context."""
-    context, count = engine.loaded.context, len(given)
-    if isinstance(given, str):
-        count = (await engine.tokenize(paragone.TokenizeRequest(text=given, count_only=True))).length
-    if context is not None and count >= context:
+def _knows_tokens(handle: EngineTask) -> bool:
+    able = handle.capabilities
+    return able.tokenize and able.token_ids and able.score
+
+
+def _check_room(length: int, handle: EngineTask, room: int = 0) -> None:
+    """Raise ContextOverflow unless the context has room for a prompt of this length and for `room` more tokens."""
+    context = handle.require_open().context
+    if context is not None and length + room > context:
         raise paragone.ContextOverflow(
-            f"The prompt is {count:,} tokens long and the context holds {context:,}: that leaves no room for an answer.",
-            hint="Shorten it, or ask for its log-probabilities alone, with max_tokens 0.",
-            tokens=count,
+            f"The prompt is {length:,} tokens long and the context holds {context:,}{', an answer included' * room}.",
+            hint="Shorten it. With echo and max_tokens 0, only the log-probabilities of a prompt are computed.",
+            tokens=length,
             context=context,
         )
 
 
-async def _tokens(engine: paragone.OpenEngine, request: paragone.ScoreRequest) -> list[paragone.Token]:
-    """Return the scored tokens. A text's first token is missing, unless the model puts a token before every text."""
-    found: list[paragone.Token] = []
-    async with contextlib.aclosing(engine.score(request)) as events:
-        async for event in events:
-            if isinstance(event, paragone.Token):
-                found.append(event)
-            elif isinstance(event, paragone.Finish) and event.reason == "cancelled":
-                raise paragone.EngineError("The computation was stopped.")
-    return found
+async def _scored(
+    engine: ServedEngine, handle: EngineTask, run: RunSpec, room: int
+) -> tuple[paragone.Token, ...]:
+    """Return the tokens of a run's prompt with log-probabilities; the first may have none. The context must have room for
+    `room` more tokens. Raises ParagoneError."""
+    if not _knows_tokens(handle):
+        wanted = "text of token ids" if run.ids else "log-probabilities of a given text"
+        raise paragone.InputError(
+            f"{engine.name} does not report the {wanted}.",
+            hint="Leave out echo or logprobs, or ask an engine that computes on this machine.",
+        )
+
+    async def score(opened: paragone.OpenEngine) -> tuple[paragone.Token, ...]:
+        ids, before = run.ids, 0
+        if run.text:
+            whole = paragone.TokenizeRequest(text=run.text)
+            count = (await opened.tokenize(dataclasses.replace(whole, count_only=True))).length
+            _check_room(count, handle, room)  # before a long list of tokens is transferred
+            ids = (await opened.tokenize(whole)).ids
+            own = (await opened.tokenize(dataclasses.replace(whole, bos=False, count_only=True))).length
+            before = count - own  # the BOS token is not part of the text
+        found: list[paragone.Token] = []
+        async with contextlib.aclosing(
+            opened.score(paragone.ScoreRequest(ids=ids, top=run.logprobs or 0))
+        ) as events:
+            async for event in events:
+                if isinstance(event, paragone.Token):
+                    found.append(event)
+                elif isinstance(event, paragone.Finish) and event.reason == "cancelled":
+                    raise paragone.EngineError("The computation was stopped.")
+        return tuple(found[before:])
+
+    return await engine.use(handle, score)
 
 
-def _with_beginning(text: str, tokens: list[paragone.Token]) -> tuple[paragone.Token, ...]:
-    """Return the tokens of the whole text: a token for the text before the scored tokens, and the scored tokens."""
-    data = text.encode("utf-8", "replace")
-    missing = len(data) - sum(token.n_bytes or 0 for token in tokens)
-    if missing <= 0:  # the scored tokens cover the whole text; some tokenizers add a space before it
-        return tuple(tokens)
-    first = paragone.Token(text=data[:missing].decode("utf-8", "ignore"), time=time.monotonic())
-    return (first, *(dataclasses.replace(token, channel="answer") for token in tokens))
-
-
-_Put: TypeAlias = Callable[[Part], Awaitable[None]]
-"""Gives a part to the client, once the client has read earlier ones."""
-
+_Parts: TypeAlias = "asyncio.Queue[Part | Exception]"
 _MOST_UNREAD = 64
 """Number of parts, and of events of each run, that wait for the client's reading. Then the engine waits, too."""
 
 
-async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> AsyncGenerator[Part, None]:
+async def parts_of(engine: ServedEngine, asked: requests.AnswerRequest) -> AsyncGenerator[Part, None]:
     """Yield the pieces and the ends of all answers. Closing this stops the runs. Raises the error of the first that fails."""
-    queue: asyncio.Queue[Part | Exception] = asyncio.Queue(_MOST_UNREAD)
+    queue: _Parts = asyncio.Queue(_MOST_UNREAD)
 
-    async def compute(index: int, choice: RequestedAnswer) -> None:
+    async def compute(index: int) -> None:
         try:
-            await _compute(engine, index, choice, queue.put)
+            await _compute(engine, asked, index, queue)
         except Exception as error:  # noqa: BLE001 (it is raised below)
             await queue.put(error)
 
-    tasks = [asyncio.create_task(compute(index, choice)) for index, choice in enumerate(choices)]
-    left = len(tasks)
+    left = len(asked.runs)
+    tasks = [asyncio.create_task(compute(index)) for index in range(left)]
     try:
         while left:
             part = await queue.get()
             if isinstance(part, Exception):
                 raise part
-            left -= isinstance(part, End)
+            left -= part.reason is not None
             yield part
     finally:
         for task in tasks:
@@ -265,31 +259,37 @@ async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> 
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _compute(engine: ServedEngine, index: int, choice: RequestedAnswer, put: _Put) -> None:
+async def _compute(engine: ServedEngine, asked: requests.AnswerRequest, index: int, queue: _Parts) -> None:
     """Compute one answer once the engine has room for it. Raises the same errors as `parts_of`."""
+    run, room = asked.runs[index], int(asked.adds)
     async with engine.reserved() as handle:
+        _check_room(len(run.ids), handle, room)
         given: tuple[paragone.Token, ...] = ()
-        if choice.given:
-            text = choice.given
-            # An engine gives the text of token ids only together with their scores.
-            if choice.logprobs is not None or not isinstance(text, str):
-                answer_follows = choice.run is not None
-                given = await scored(
-                    engine.pool, handle, text, choice.logprobs or 0, answer_follows=answer_follows
-                )
-            if not isinstance(text, str):
-                text = "".join(token.text for token in given)
-            await put(Piece(index=index, text=text, tokens=given))
-        if choice.run is None:
-            await put(End(index=index, reason="length", prompt_tokens=len(given)))
-        else:
-            await _execute(engine, handle, index, choice.run, put)
+        # An engine gives the text of token ids only together with their scores.
+        if asked.echo and (asked.logprobs is not None or run.ids):
+            given = await _scored(engine, handle, run, room)
+        if asked.echo:
+            text = run.text or "".join(token.text for token in given)
+            await queue.put(Part(index=index, text=text, tokens=given))
+        end = Part(index=index, reason="length", prompt_tokens=len(given))
+        if asked.adds:
+            end = await _execute(engine, handle, index, run, queue)
+        if given and asked.logprobs is not None:
+            # Harnesses find the prompt's tokens by their number, and drop those of the completion: the numbers must be
+            # those of the lists. If the model stops at once, the token by which it stops is the completion.
+            if asked.adds and not end.completion_tokens:
+                end = dataclasses.replace(end, completion_tokens=1)
+                await queue.put(Part(index=index, tokens=(paragone.Token(text="", time=time.monotonic()),)))
+            end = dataclasses.replace(end, prompt_tokens=len(given))
+        await queue.put(end)
 
 
-async def _execute(engine: ServedEngine, handle: EngineTask, index: int, spec: RunSpec, put: _Put) -> None:
-    """Execute a run to its end. Raises the same errors as `parts_of`."""
+async def _execute(
+    engine: ServedEngine, handle: EngineTask, index: int, spec: RunSpec, queue: _Parts
+) -> Part:
+    """Execute a run, and return the end of its answer. Raises the same errors as `parts_of`."""
     if spec.logprobs is not None and not handle.capabilities.logprobs:
-        raise ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")
+        raise requests.ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")
     run = engine.pool.run(handle, spec)
     engine.runs.add(run)
     tokens: list[paragone.Token] = []
@@ -299,8 +299,8 @@ async def _execute(engine: ServedEngine, handle: EngineTask, index: int, spec: R
                 if isinstance(event, paragone.Token):
                     tokens += [event] if spec.logprobs is not None else []
                     if event.text:
-                        await put(
-                            Piece(index=index, text=event.text, channel=event.channel, tokens=tuple(tokens))
+                        await queue.put(
+                            Part(index=index, text=event.text, channel=event.channel, tokens=tuple(tokens))
                         )
                         tokens.clear()
         result = await run
@@ -309,15 +309,14 @@ async def _execute(engine: ServedEngine, handle: EngineTask, index: int, spec: R
         await run.ended()
         engine.runs.discard(run)
     if tokens:
-        await put(Piece(index=index, text="", tokens=tuple(tokens)))
-    if result.finish not in ("stop", "length"):
-        raise ApiError(503, "The server is ending.")
+        await queue.put(Part(index=index, tokens=tuple(tokens)))
     metrics = result.metrics
-    end = End(
+    if metrics is None or result.finish not in ("stop", "length"):
+        raise requests.ApiError(503, "The server is ending.")
+    return Part(
         index=index,
         reason=result.finish,
-        prompt_tokens=(metrics.prompt_tokens if metrics else None) or 0,
-        completion_tokens=metrics.completion_tokens if metrics else 0,
-        ttft_s=metrics.ttft_s if metrics else None,
+        prompt_tokens=metrics.prompt_tokens or 0,
+        completion_tokens=metrics.completion_tokens,
+        ttft_s=metrics.ttft_s,
     )
-    await put(end)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.outbox import Outbox, RecordKey, Write, begin
+from paragone_workbench.store.outbox import Outbox
 from paragone_workbench.store.records import NO_DRAFT
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.history import History
     from paragone_workbench.store.records import DraftRecord, LaneRecord, QueuedPrompt, SavedConversation
-    from paragone_workbench.store.store import Store
 
 
 RETRY_S = 1.0
@@ -133,8 +132,9 @@ class Recorder:
         self._begin()
         return await waiting
 
-    async def close(self) -> None:
-        """Save what is left, for about 5 s at most; of runs in progress, the text so far. `on_problem` gets each loss."""
+    async def close(self, *, waits: bool = True) -> None:
+        """Save what is left, for about 5 s at most, or not at all unless it `waits`; of runs in progress, the text so
+        far. `on_problem` gets each loss."""
         if self._closing.is_set():
             return
         for outbox in self._outboxes.values():
@@ -146,7 +146,7 @@ class Recorder:
         self._urgent.set()
         self._last_try = asyncio.get_running_loop().time() + CLOSE_S
         try:
-            if self._saving is not None:
+            if self._saving is not None and waits:
                 await asyncio.wait([self._saving], timeout=CLOSE_S + LAST_TRY_S)
         finally:
             for outbox in self._outboxes.values():
@@ -385,16 +385,3 @@ def _call(callback: Callable[[], None]) -> None:
         callback()
     except Exception as error:  # noqa: BLE001 (the error is reported)
         report("A callback of the recorder failed.", error)
-
-
-_WHOLE_BUSY_S = 60.0
-"""Seconds that `save_whole` waits while another program keeps the file locked."""
-
-
-def save_whole(
-    store: Store, conversation: Conversation, writes: Mapping[RecordKey, Write], title: str = ""
-) -> int:
-    """Save a conversation in one transaction, and return its number. `title` is for a conversation that is new."""
-    store.wait_for_locks(_WHOLE_BUSY_S)
-    key: RecordKey = "conversation", conversation.id
-    return store.save({key: begin(conversation, title, is_saved=False), **writes})[key]

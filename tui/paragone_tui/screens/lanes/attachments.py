@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from paragone import InputError
 from paragone.texts import counted, size_text
-from paragone.threads import in_daemon_thread
+from paragone.threads import run_in_thread
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.fields import is_editable, size_of
 from paragone_workbench.conversation.tree import looks_like_path, mentions
@@ -182,7 +182,7 @@ class Completion(Static):
         from paragone_workbench.conversation.attached_files import candidates
 
         try:
-            found = await asyncio.wrap_future(in_daemon_thread(partial(candidates, begun)))
+            found = await run_in_thread(partial(candidates, begun))
         except (
             InputError
         ):  # the mention names a person, or a missing folder, about which sending shows a message
@@ -352,7 +352,7 @@ class Attachments:
         from paragone_workbench.conversation.attached_files import MissingFile, read_files
 
         try:
-            found = await asyncio.wrap_future(in_daemon_thread(partial(read_files, path)))
+            found = await run_in_thread(partial(read_files, path))
         except InputError as error:
             named.reading = None
             if not isinstance(error, MissingFile) or looks_like_path(path):
@@ -383,6 +383,6 @@ async def _is_unchanged(path: str, state: attached_files.FileState) -> bool:
     from paragone_workbench.conversation.attached_files import state_of
 
     try:
-        return await asyncio.wrap_future(in_daemon_thread(partial(state_of, path))) == state
+        return await run_in_thread(partial(state_of, path)) == state
     except InputError:  # no file matches the path any more
         return False

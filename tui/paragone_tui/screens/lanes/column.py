@@ -347,6 +347,7 @@ class LaneColumn(Column):
                 unsaved=self._session.recorder.problem is not None,
                 differences=self._differences,
                 loaded=lane.engine.load_fraction,
+                is_asked=lane.is_busy,
                 prompt_done=progress.done if progress else 0,
                 prompt_total=progress.total if progress else 0,
                 tokens=meter.tokens if meter else 0,

@@ -13,9 +13,9 @@ from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paragone_tui.screens.divergence import Chosen
+    from paragone import Alternative
     from paragone_tui.screens.lanes.column import LaneColumn
-    from paragone_workbench.compare.divergence import Divergence, Fork
+    from paragone_workbench.compare.divergence import Divergence, Fork, ForkSide
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.measure.fidelity import Fidelity
@@ -132,19 +132,29 @@ async def _show_divergence(screen: LanesScreen, column: LaneColumn) -> None:
     first = next((at for at, fork in enumerate(forks) if fork.place == current), 0)
     prompt = reference.run.prompt.text if reference.run.prompt is not None else ""
     sheet = DivergenceSheet(
-        prompt, tuple(forks), first, lambda fork, chosen: _go_on_from(screen, fork, chosen, forks[fork])
+        prompt,
+        tuple(forks),
+        first,
+        lambda fork, token, sides: _go_on_from(screen, fork, token, sides, forks[fork]),
     )
     screen.show(sheet)
 
 
-def _go_on_from(screen: LanesScreen, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
+def _go_on_from(
+    screen: LanesScreen,
+    fork: Fork,
+    token: Alternative,
+    sides: Sequence[ForkSide],
+    answers: Sequence[_Answer],
+) -> None:
+    """Let the answers of these sides of a fork go on from a token."""
     from paragone_workbench.compare.divergence import prefix_with
     from paragone_workbench.lanes.session import continue_prefix
 
     if screen.is_answering(screen.session.lanes):
         return
     for answer, side in zip(answers, fork.sides, strict=True):
-        prefix = prefix_with(fork, side, chosen.token) if side in chosen.sides else None
+        prefix = prefix_with(fork, side, token) if side in sides else None
         if prefix is None:
             continue
         try:

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.reactive import var
 from textual.widgets.text_area import Edit, EditResult
 
-from paragone_tui.keys import composer_binding, with_alt
+from paragone_tui.keys import composer_binding
 from paragone_tui.screens.lanes.attachments import Attachments, Completion, Draft, PastedTexts, is_long
 from paragone_tui.terminal.cells import shortened
 from paragone_tui.terminal.text import bar, one_line, visible
@@ -188,7 +188,7 @@ class Composer(TextField):
         self.completion = Completion(self._complete)
         """The list of files above the field. The screen must add this widget."""
         self._mentions = False
-        self.own_keys = self._actions = actions
+        self._actions = actions
         self._when_empty = when_empty
         self._program = program
         self._lanes: tuple[str, ...] = ()
@@ -407,8 +407,7 @@ class Composer(TextField):
             return None  # the key moves the cursor
         if event.key in _BY_WORDS and self.text:
             return None  # the key moves the cursor
-        names = (with_alt(event.key), *event.aliases)
-        return next((self._actions[name] for name in names if name in self._actions), None)
+        return next((self._actions[name] for name in event.aliases if name in self._actions), None)
 
     def _recalls_at(self, key: str) -> bool:
         """Return whether up or down recalls another prompt: only in an empty prompt, or at the edge of a recalled prompt."""

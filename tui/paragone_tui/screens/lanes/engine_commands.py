@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone.options import describe
+from paragone.options import describe, value_text
 from paragone.texts import counted, quoted
 from paragone_tui.screens.lanes import compare_commands, prompt_commands
 from paragone_tui.screens.lanes.composer import Composer
@@ -64,7 +64,7 @@ def settings(screen: LanesScreen, column: LaneColumn) -> None:
         _system(screen, lane),
         presets=config.presets,
         remove_preset=screen.engines.remove_preset,
-        several_lanes=len(screen.session.lanes) > 1,
+        others={other.name: _values(other) for other in screen.session.lanes if other is not lane},
         check=check,
     )
     screen.show(form, lambda change: screen.do(lambda: _apply(screen, lane, change)))
@@ -94,6 +94,13 @@ async def _apply(screen: LanesScreen, lane: Lane, change: SettingsChange) -> Non
         screen.say(f"Saved as {saved.name}.")
     screen.show_state()
     screen.lanes.lay_out()
+
+
+def _values(lane: Lane) -> Mapping[str, str]:
+    """Return the texts of the values of a lane's options, without secrets; empty for the default."""
+    backend = lane.engine.backend
+    settings = () if backend is None else lane_settings(lane.engine.definition, backend)
+    return {one.info.name: value_text(one.value) for one in settings if not one.info.secret}
 
 
 def _system(screen: LanesScreen, lane: Lane) -> str:
@@ -135,7 +142,7 @@ def add_lane(screen: LanesScreen) -> None:
     from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
-        engines = [(one.definition, one.is_new) for one in picked if one.definition is not None]
+        engines = [(definition, is_new) for definition, is_new in picked if definition is not None]
         room = MOST_LANES - len(screen.session.lanes)
         if len(engines) > room:
             screen.say(f"There can be {MOST_LANES} lanes; the last {len(engines) - room} were not added.")
@@ -171,7 +178,7 @@ async def _add(screen: LanesScreen, engines: Sequence[tuple[EngineDefinition, bo
 
 
 def add_demo(screen: LanesScreen) -> None:
-    screen.demo_is_coming = True
+    screen.has_begun.clear()
     screen.lanes.welcome.update("Making the demo's second model, once …")
     screen.begin(lambda: _add_demo(screen))
 
@@ -186,11 +193,8 @@ async def _add_demo(screen: LanesScreen) -> None:
                 if screen.engines.remembers:
                     screen.engines.keep_once_open(lane.engine, definition, definition)
     finally:
-        sends, screen.sends_after_demo = screen.sends_after_demo, False
-        screen.demo_is_coming = False
         await show_added(screen)
-    if sends:
-        prompt_commands.send(screen)
+        screen.has_begun.set()
 
 
 async def show_added(screen: LanesScreen) -> None:
@@ -219,10 +223,10 @@ def swap_engine(screen: LanesScreen, column: LaneColumn) -> None:
     from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
-        definition = picked[0].definition
+        definition, is_new = picked[0]
         if definition is not None and column.lane in screen.session.lanes:
             carried = screen.engines.for_lane_of(column.lane.engine.definition, definition)
-            if picked[0].is_new:
+            if is_new:
                 screen.engines.keep_once_open(column.lane.engine, definition, carried.definition)
             _show_option_changes(screen, carried)
             screen.do(lambda: _swap(screen, column, carried.definition))
@@ -397,13 +401,10 @@ def reopen(screen: LanesScreen) -> None:
     history = screen.history_or_say()
     if history is None:
         return
-    from paragone_tui.screens.history import ConversationFiles, HistoryScreen
+    from paragone_tui.screens.history import HistoryScreen
 
-    engines = screen.engines
-    files = ConversationFiles(screen.session.registry, engines.state, engines.config.models.folders)
     screen.show(
-        HistoryScreen(history, screen.session, files),
-        lambda found: screen.do(lambda: _show(screen, *found)),
+        HistoryScreen(history, screen.engines), lambda found: screen.do(lambda: _show(screen, *found))
     )
 
 

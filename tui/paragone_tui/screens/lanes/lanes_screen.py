@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -131,22 +132,15 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.other_mode: Mode = "parallel" if session.pool.mode == "sequential" else "sequential"
         self.is_blind = False
         """Whether the next answers are shown without the names of the lanes, for a blind vote."""
-        self.demo_is_coming = False
-        """Whether the demo's lanes are about to be added."""
-        self.sends_after_demo = False
+        self.has_begun = asyncio.Event()
+        """Set once the lanes of the start and the conversation that is resumed are there. Prompts wait until then."""
         self.earlier_prompts: list[str] = []
         self.painter = Cadence(self.show_state)
         """Calls `show_state` with the next frame."""
         self.lanes = Lanes(session, keys, self.painter, markdown=self.markdown)
         actions = {command.id: command.action for command in COMMANDS}
         self.composer = Composer(
-            {key: action for command, action in actions.items() for key in keys[command].both}
-            | {
-                key: command.action
-                for command in COMMANDS
-                if command.group != "Lane mode"  # these commands are of use only within lane mode
-                for key in keys[command.id].alt
-            },
+            {key: action for command, action in actions.items() for key in keys[command].both},
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},
             program=program,
             session=session,

@@ -34,15 +34,20 @@ def send(screen: LanesScreen, lane: Lane | None = None) -> None:
 
     An edited prompt goes to all lanes that answered the earlier prompt. If a file cannot be read, do not send the prompt.
     """
-    if screen.composer.is_settled:
+    if screen.composer.is_settled and screen.has_begun.is_set():
         _send(screen, lane)
         return
 
     async def settle_and_send() -> None:
+        await screen.has_begun.wait()
         if await screen.composer.settle():
             _send(screen, lane)
 
-    screen.do(settle_and_send)
+    if screen.session.lanes or screen.has_begun.is_set():
+        screen.do(settle_and_send)
+    else:  # the demo's models may take long to make: the user can go on writing
+        screen.say("The prompt is sent once the demo's engines are there.")
+        screen.begin(settle_and_send)
 
 
 def _send(screen: LanesScreen, lane: Lane | None) -> None:
@@ -50,10 +55,6 @@ def _send(screen: LanesScreen, lane: Lane | None) -> None:
     lanes = session.lanes if lane is None else [lane]
     if not composer.prompt.strip():
         _send_again(screen, session.queue.kept)
-        return
-    if screen.demo_is_coming and not lanes:
-        screen.sends_after_demo = True
-        screen.say("The prompt is sent once the demo's engines are there.")
         return
     if not any(map(session.can_answer, lanes)):
         screen.say(
@@ -286,7 +287,7 @@ def stop(screen: LanesScreen) -> None:
     """
     session, quits = screen.session, f"{screen.key_of('quit')} quits."
     if session.is_busy:
-        screen.begin(session.stop)
+        screen.do(session.stop)
         loads = (
             f"Models go on loading; {screen.key_of('stop')} again stops that. " if session.is_opening else ""
         )
@@ -329,7 +330,7 @@ def toggle_mode(screen: LanesScreen) -> None:
 @on_current_lane
 def stop_lane(screen: LanesScreen, column: LaneColumn) -> None:
     if column.lane.is_busy:
-        screen.begin(partial(screen.session.stop, [column.lane]))
+        screen.do(partial(screen.session.stop, [column.lane]))
     else:
         column.lane.engine.stop_opening()
 

@@ -60,6 +60,8 @@ class LaneStatusInfo:
     """Number of conditions that differed between the lanes."""
     loaded: float | None = None
     """Fraction of the model that is loaded, from 0 to 1."""
+    is_asked: bool = False
+    """Whether a prompt waits until the engine is open."""
     prompt_done: int = 0
     """Number of processed tokens of the prompt, out of `prompt_total`."""
     prompt_total: int = 0
@@ -202,6 +204,8 @@ def _state_words(info: LaneStatusInfo, width: int) -> Iterator[str]:
         if len(whole) + others <= width:
             yield whole
         yield brief
+    if info.state == "loading" and info.is_asked:
+        yield "loads, then answers"
     yield usual
 
 
