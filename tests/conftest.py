@@ -194,14 +194,15 @@ def harmless_plugins(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harmless_plugins: str) -> Path:
     """Set HOME and the XDG folders to the test's own folder, and return it."""
-    for name in ("CONFIG", "DATA", "CACHE", "STATE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    folders = {name: tmp_path / name.lower() for name in ("CONFIG", "DATA", "STATE")}
+    folders["CACHE"] = tmp_path.with_name(f"{tmp_path.name}-cache")
+    for name, folder in folders.items():
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(folder))
     for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    cache = tmp_path / "cache" / "paragone"
-    cache.mkdir(parents=True)
-    (cache / "plugins").write_text(harmless_plugins)
+    (folders["CACHE"] / "paragone").mkdir(parents=True, exist_ok=True)
+    (folders["CACHE"] / "paragone" / "plugins").write_text(harmless_plugins)
     return tmp_path
 
 

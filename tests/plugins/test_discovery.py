@@ -244,7 +244,8 @@ def test_packages_are_read_once_until_one_is_installed_or_removed(site, monkeypa
         return entry_points()
 
     monkeypatch.setitem(vars(discovery), "entry_points", read)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # it would change the folder
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # bytecode would change the folder
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     site.install("first", GOOD.format(name="first"))
     assert "first" in discover("first").backends
     assert "first" in discover().backends

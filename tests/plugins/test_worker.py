@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from rogue_backend.plugin import RogueBackend
+from tests.processes import gone
 
 import paragone
 from paragone.worker import client
@@ -162,6 +163,7 @@ async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
         ("null", "The engine's process was ended by SIGSEGV: Segmentation fault."),
         ("torn", "The engine's process ended unexpectedly with exit code 0."),
         ("garbage", "The engine's process sent an unreadable message, so it was killed."),
+        ("flood", "The engine's process sent an unreadable message, so it was killed."),
         ("orphan", "The engine's process ended unexpectedly with exit code 4."),
     ],
 )
@@ -217,6 +219,14 @@ async def test_an_exception_is_reported_and_the_worker_goes_on():
     await engine.close()
 
 
+async def test_an_exception_of_megabytes_is_cut():
+    engine = await opened("huge")
+    _, error = await collect(engine, ask())
+    assert isinstance(error, paragone.EngineError)
+    assert error.sentence == f"The engine failed: RuntimeError: {'x' * 10_000}"[:3999] + "…"
+    await engine.close()
+
+
 async def test_an_engine_that_ignores_a_stop_is_killed_and_reported(monkeypatch):
     engine = await opened("deaf")
     text = ""
@@ -247,26 +257,39 @@ async def test_loading_can_be_cancelled(monkeypatch):
     assert not alive(process.pid)
 
 
-async def test_the_worker_dies_with_its_parent():
+@pytest.mark.parametrize("how", ["closed", "killed"])
+async def test_what_a_worker_has_started_ends_with_it(how):
+    engine = await opened("leaving")
+    child = int(engine.loaded.facts["child"])
+    assert alive(child)
+    if how == "killed":
+        os.kill(engine.worker.pid, signal.SIGKILL)
+        await gone(child)
+    await engine.close()
+    await gone(child)
+
+
+async def test_a_worker_and_what_it_has_started_die_with_the_program():
     program = """
 import asyncio
 from rogue_backend.plugin import RogueBackend
 from paragone import Message, OpenRequest, RunRequest
 async def main():
-    engine = await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
-    print(engine.worker.pid, flush=True)
+    engine = await RogueBackend().open(OpenRequest(model="leaving"), lambda progress: None)
+    print(engine.worker.pid, engine.loaded.facts["child"], flush=True)
     async for event in engine.run(RunRequest(messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 10**6, "rate": 50})):
         pass
 asyncio.run(main())
 """
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    assert alive(pid)
+    pids = [*map(int, parent.stdout.readline().split())]
+    assert all(map(alive, pids))
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    await until(lambda: not alive(pid))
+    for pid in pids:
+        await gone(pid)
 
 
 @started_anew

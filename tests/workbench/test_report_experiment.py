@@ -132,7 +132,10 @@ def test_failures_and_what_is_missing_are_said(store):
     found = report(store, grown)
     assert [(it.text, it.stands_out) for it in section(found, "Results").remarks] == [
         ("The experiment is not complete. Missing: 2 runs.", True),
-        ("large: 1 of 2 runs failed. Failed runs are left out of all figures.", False),
+        (
+            "large: 1 of 2 runs failed. Failed runs are left out of all figures. The first one: It broke.",
+            False,
+        ),
     ]
     worst, _ = found.prompts()
     assert worst.rounds[0][1].remarks[0].text == "Failed: It broke."

@@ -186,10 +186,12 @@ async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_score
     fields = {"prompt": "red " * 1024, "echo": True, "logprobs": 1}
     with monkeypatch.context() as patch:
         patch.setattr(PoliteEngine, "score", never)
-        refused = await complete(client, **fields, max_tokens=1)
-    error = refused.json()["error"]
-    assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
-    assert error["message"].startswith("The prompt is 1,024 tokens long and the context holds 1,024")
+        patch.setattr(PoliteEngine, "run", never)
+        for asked in (fields, {"prompt": [0] * 1024}):
+            refused = await complete(client, **asked, max_tokens=1)
+            error = refused.json()["error"]
+            assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
+            assert error["message"].startswith("The prompt is 1,024 tokens long and the context holds 1,024")
     assert (await complete(client, **fields, max_tokens=0)).status_code == 200
 
 
@@ -322,7 +324,7 @@ async def test_an_engine_that_crashes_is_opened_again(client):
 
 
 async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, client, until):
-    app = application(engines, "sesame")
+    app = application(engines, "sesame", ServeSettings())
     slow = engines.find("slow")
     for stream in (True, False):
         first = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})

@@ -12,8 +12,8 @@ from rogue_backend.plugin import RogueBackend
 from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.scheduler import EnginePool
-from paragone_workbench.serving.application import application
-from paragone_workbench.serving.listening import Server, listen
+from paragone_workbench.serving import application as app
+from paragone_workbench.serving import listening
 from paragone_workbench.serving.served_engine import ServedEngines
 
 from .conftest import Backends
@@ -35,8 +35,8 @@ async def engines(check_nothing_left, rogue):
 @pytest.fixture
 async def server(engines):
     begun = asyncio.Event()
-    server = Server(application(engines, "sesame", ServeSettings(messages=3)), begun.set)
-    with listen("127.0.0.1", 0) as listener:
+    server = listening.Server(app.application(engines, "sesame", ServeSettings(messages=3)), begun.set)
+    with listening.listen("127.0.0.1", 0) as listener:
         # Few answers wait in the system for a client that reads none.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
@@ -118,11 +118,22 @@ async def test_too_many_connections_and_too_many_messages(server, client, until)
     assert wrong.json()["error"]["message"] == "messages must be at most 3 messages."
 
 
-async def test_one_without_the_key_keeps_no_connection(server):
-    reader, writer = await asyncio.open_connection(*server.address)
-    writer.write(b"GET /health HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\n1")
-    assert b"connection: close" in await reader.read()
-    writer.close()
+async def test_an_incomplete_request_keeps_no_connection(server, client, monkeypatch):
+    monkeypatch.setattr(app, "_REFUSAL_S", 0)
+    for line, key, status in (
+        (b"GET /health", b"", b"503"),
+        (b"GET /v1/models", KEY_LINE, b"200"),
+        (b"POST /v1/completions", b"", b"401"),
+    ):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(line + b" HTTP/1.1\r\nhost: h\r\n" + key + b"content-length: 9\r\n\r\n1")
+        assert (await reader.read()).startswith(b"HTTP/1.1 " + status), line
+        writer.close()
+    monkeypatch.setattr(listening, "_MOST_OPEN", 1)
+    held = [await asyncio.open_connection(*server.address) for _ in range(3)]
+    assert [await reader.read() for reader, _ in held[1:]] == [b"", b""], "the process keeps descriptors"
+    for _, writer in held:
+        writer.close()
 
 
 NONSENSE = [
@@ -163,6 +174,7 @@ async def test_a_request_target_may_be_a_whole_url(server):
 
 BODIES = [
     (b'{"a":[' + b"[]," * 200_000 + b"[]]}", "more than 200,000 opening brackets"),
+    (b'{"a":{' + b'"":0,' * 200_000 + b'"":0}}', "opening braces and colons"),
     (b"[" * 100_000, "nested too deeply"),
     (b'{"model":"\xff"}', "not text in UTF-8"),
     (b'{"n":' + b"9" * 100_000 + b"}", "a number of 100,000 digits"),
@@ -187,7 +199,7 @@ async def test_bodies_that_are_no_requests(client):
     response = await client.post(
         "/v1/completions", json={"model": "polite", "prompt": "a", "stop": ["b"] * 65}
     )
-    assert response.json()["error"]["message"] == "stop must be at most 64 texts."
+    assert response.json()["error"]["message"] == "stop must be at most 64 texts of 1,000 characters."
     # texts that are no Unicode are answered
     content = b'{"model":"polite","max_tokens":2,"messages":[{"role":"user","content":"\\ud800 \\u0000 hi"}]}'
     for encoded in (content, content.decode().encode("utf-16")):

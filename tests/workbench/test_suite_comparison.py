@@ -224,7 +224,9 @@ def test_each_of_eleven_engines_is_compared_with_the_reference_unless_all_pairs_
 def test_answers_that_were_cut_are_counted():
     rows = [row(prompt, engine, cut=engine == "B" and prompt < 3) for prompt in range(5) for engine in "AB"]
     found = compare_rows(rows, "AB")
-    assert found.notes == ("B: 3 of 5 answers were cut at `max_tokens`.",)
+    assert found.notes == (
+        "B: 3 of 5 answers were cut at the length limit. `--set max_tokens=N` sets a longer one.",
+    )
     assert [it.to_json()["cut"] for it in found.engines] == [0, 3]
 
 

@@ -35,9 +35,6 @@ FROZEN_CHECKS = 4
 UNREAD = 16
 """Number of unread messages of a job at which the application stops reading the pipe, so that the process waits, too."""
 
-LINE_LIMIT = 256 * 2**20
-"""Largest size of a message in bytes."""
-
 
 @dataclass(eq=False)
 class _Job:
@@ -93,7 +90,7 @@ class Worker:
             sending = ours.dup()
             started.callback(sending.close)
             sending.setblocking(False)
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=protocol.LINE_LIMIT)
             started.callback(writer.close)
             worker = cls(process, sending, reader, writer)
             await worker._greet()

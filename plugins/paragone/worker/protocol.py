@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from paragone import errors, events, requests, wire
+from paragone.texts import shortened
 
 VERSION = 6
 """Version of the protocol. Increase this number with every incompatible change."""
@@ -69,6 +70,13 @@ class WorkerMessage(NamedTuple):
 _ITEMS = {kind.__name__: kind for kind in get_args(Item)}
 _ERRORS = {kind.__name__: kind for kind in (errors.ContextOverflow, errors.InputError, errors.EngineError)}
 
+MOST_ITEMS = 256
+"""Largest number of items in a message: the application's screen cannot react while the application reads a message."""
+LINE_LIMIT = 32 << 20
+"""Largest size of a message in bytes."""
+_LONGEST = 4_000
+"""Largest number of characters of an error's sentence, and of its hint."""
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one encoder per message
 
 
@@ -94,9 +102,12 @@ def dump_message(message: WorkerMessage) -> bytes:
 def load_message(line: bytes) -> WorkerMessage:
     """Return the message in a line. Raises TypeError, ValueError or KeyError if the line has another form."""
     data = json.loads(line)
+    job, items = int(data["job"]), data.get("items", ())
+    if len(items) > MOST_ITEMS:
+        raise ValueError(f"a message has {len(items):,} items")
     return WorkerMessage(
-        job=int(data["job"]),
-        items=tuple(map(load_item, data.get("items", ()))),
+        job=job,
+        items=tuple(map(load_item, items)),
         answer=data.get("answer"),
         error=load_error(data["error"]) if "error" in data else None,
         version=data.get("version"),
@@ -124,15 +135,23 @@ def load_item(data: Any) -> Item:
 
 def dump_error(error: errors.ParagoneError) -> wire.Json:
     kind = next((name for name, kind in _ERRORS.items() if isinstance(error, kind)), "EngineError")
-    data: dict[str, wire.Json] = {"kind": kind, "sentence": error.sentence, "hint": error.hint}
+    data: dict[str, wire.Json] = {
+        "kind": kind,
+        "sentence": shortened(error.sentence, _LONGEST),
+        "hint": shortened(error.hint, _LONGEST),
+    }
     if isinstance(error, errors.ContextOverflow):
         data |= {"tokens": error.tokens, "context": error.context}
     return data
 
 
 def load_error(data: Mapping[str, Any]) -> errors.ParagoneError:
-    details = {name: value for name, value in data.items() if name != "kind"}
-    return _ERRORS[data["kind"]](**details)
+    error = _ERRORS[data["kind"]](
+        shortened(data["sentence"], _LONGEST), hint=shortened(data["hint"], _LONGEST)
+    )
+    if isinstance(error, errors.ContextOverflow):
+        error.tokens, error.context = int(data["tokens"]), int(data["context"])
+    return error
 
 
 SLOTS = 2

@@ -57,9 +57,6 @@ class Job(Cancelled):
 FRAME = 0.033
 """Shortest time in seconds between two messages with tokens. The first token, and a slower token, are sent at once."""
 
-MOST = 256
-"""Largest number of events in a message. The application's screen cannot react while the application reads a message."""
-
 LATE = 0.2
 """Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
 
@@ -122,7 +119,11 @@ class Frames:
             self._waiting.append(event)
             is_first = not self._has_begun and isinstance(event, Token)
             self._has_begun = self._has_begun or is_first
-            if is_first or time.monotonic() - self._sent >= FRAME or len(self._waiting) >= MOST:
+            if (
+                is_first
+                or time.monotonic() - self._sent >= FRAME
+                or len(self._waiting) >= protocol.MOST_ITEMS
+            ):
                 self._flush()
             elif not self._watched:
                 self._watched = True

@@ -209,7 +209,7 @@ async def test_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path
 async def test_usable_where_it_was_compiled(equipped, tools, driver, tmp_path, monkeypatch):
     driver()
     tag = f"py{sys.version_info[0]}{sys.version_info[1]}{sys.abiflags}_cu128"
-    built = tmp_path / "cache" / "torch_extensions" / tag / "exllamav2_ext"
+    built = tmp_path.with_name(f"{tmp_path.name}-cache") / "torch_extensions" / tag / "exllamav2_ext"
     built.mkdir(parents=True)
     (built / "exllamav2_ext.so").touch()
     probe = await V2.probe(equipped.python)

@@ -210,12 +210,13 @@ def test_a_file_of_two_revisions_in_hugging_face_s_cache_is_listed_once(write, t
 
 
 def test_the_usual_folders_are_those_of_other_programs(home, monkeypatch):
-    (home / "cache/huggingface/hub/models--owner--name/snapshots").mkdir(parents=True)
+    cache = home.with_name(f"{home.name}-cache")
+    (cache / "huggingface/hub/models--owner--name/snapshots").mkdir(parents=True)
     assert usual_folders() == [
-        f"{home}/cache/llama.cpp",
+        f"{cache}/llama.cpp",
         "~/.lmstudio/models",
         "~/.cache/lm-studio/models",
-        f"{home}/cache/huggingface/hub/models--owner--name/snapshots",
+        f"{cache}/huggingface/hub/models--owner--name/snapshots",
     ]
     monkeypatch.setenv("LLAMA_CACHE", "/srv/llama")
     assert usual_folders()[0] == "/srv/llama"

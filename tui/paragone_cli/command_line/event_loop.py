@@ -31,7 +31,13 @@ def _log(loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None
     report = [f"{context.get('message')}\n"]
     if isinstance(error, BaseException):
         report += traceback.format_exception(error)
-    note(f"An internal error occurred, and the program continues; {crash_report(''.join(report))}")
+    if (text := "".join(report)) not in _logged:
+        _logged.add(text)
+        note(f"An internal error occurred, and the program continues; {crash_report(text)}")
+
+
+_logged: set[str] = set()
+"""The internal errors of this process, each of which is reported once."""
 
 
 @contextlib.asynccontextmanager

@@ -101,8 +101,6 @@ MOST_CONNECTIONS = 256
 """Number of connections, and of requests in progress, from which on uvicorn refuses requests."""
 _MOST_OPEN = 2 * MOST_CONNECTIONS
 """Number of connections beyond which a new one is closed, so that the process does not run out of descriptors."""
-_BACKLOG = 64
-"""Number of connections that wait in the system, and that asyncio accepts before it does anything else."""
 STALLED_S = 60
 """Seconds after which Linux cuts the connection of a client that takes nothing of its answer."""
 
@@ -175,7 +173,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 limit_concurrency=MOST_CONNECTIONS,
-                backlog=_BACKLOG,
+                backlog=1,  # asyncio accepts as many connections before it does anything else
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )
@@ -183,6 +181,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen()  # more than one connection may wait
         self._on_start()
 
     @contextlib.contextmanager
