@@ -155,8 +155,10 @@ def test_only_blind_votes_count_unless_all_are_asked_for():
     assert "20 votes are counted" in every.notes[0]
 
 
-def position(votes) -> dict | None:
-    return rate(votes).position
+def position(votes) -> dict:
+    found = rate(votes).position
+    assert isinstance(found, dict)
+    return found
 
 
 def test_position_bias():
