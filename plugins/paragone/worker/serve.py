@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Job(Cancelled):
     """A job, and whether it must stop. The thread that reads the pipe stops it."""
 
-    def __init__(self, command: protocol.Command) -> None:
+    def __init__(self, command: protocol.WorkerCommand) -> None:
         self.do, self.number, self.request = command
         self.free_slots = threading.Semaphore(protocol.SLOTS)
         """Counts the slots of the shared buffer that the worker may fill."""
@@ -196,7 +196,7 @@ class JobRunner:
         time.sleep(CLOSE_SECONDS)
         os._exit(0)
 
-    def _commands(self) -> Iterator[protocol.Command]:
+    def _commands(self) -> Iterator[protocol.WorkerCommand]:
         """Yield the messages of the application until it closes the pipe.
 
         The kernel would wake a thread that waits in `recv` whenever the other side has received something, which happens
