@@ -29,14 +29,6 @@ WorkerCommand: TypeAlias = tuple[CommandName, int, wire.Json]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharedDistributions:
-    """A request for distributions, and the path of the shared buffer for these distributions."""
-
-    request: requests.DistributionsRequest
-    buffer: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FilledSlot:
     """A block of logits in a slot of the shared buffer: `start` and `rows` are as in `LogitsBlock`."""
 

@@ -164,7 +164,7 @@ class JobRunner:
             "tokenize": _given(requests.TokenizeRequest, lambda job, given: self._open().tokenize(given)),
             "embed": _given(requests.EmbedRequest, lambda job, given: self._open().embed(given, job)),
             "vocabulary": lambda job: self._open().vocabulary(),
-            "distributions": _given(protocol.SharedDistributions, self._distributions),
+            "distributions": _given(requests.DistributionsRequest, self._distributions),
         }
 
     def say(self, message: protocol.WorkerMessage) -> None:
@@ -276,11 +276,12 @@ class JobRunner:
         finally:
             frames.close()
 
-    def _distributions(self, job: Job, given: protocol.SharedDistributions) -> None:
+    def _distributions(self, job: Job, request: requests.DistributionsRequest) -> None:
         """Fill the shared buffer, slot by slot, and a slot again after the application has read the slot."""
-        buffer, slot = protocol.SharedBuffer.open(given.buffer), 0
+        assert isinstance(job.request, dict)
+        buffer, slot = protocol.SharedBuffer.open(job.request["buffer"]), 0
         # Close the generator here, so that its cleanup ends before the next job; garbage collection might be later.
-        with contextlib.closing(_parts(self._open().distributions(given.request, job))) as parts:
+        with contextlib.closing(_parts(self._open().distributions(request, job))) as parts:
             for start, rows, vocab_size, numbers in parts:
                 job.free_slots.acquire()
                 if job:
