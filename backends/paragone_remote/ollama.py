@@ -534,12 +534,12 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
 def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> paragone.ParagoneError:
     at = endpoint.where
     match error:
-        case faults.ReportedFailure() if _NOT_THERE.search(str(error)):
+        case transport.Refusal(status=200) if _NOT_THERE.search(error.body):
             sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
             hint = "Check the name and tag of the model: the registry of the server does not have it."
             return paragone.InputError(sentence, hint=hint)
-        case faults.ReportedFailure():
-            words = endpoint.quote_error(str(error))
+        case transport.Refusal(status=200):
+            words = endpoint.quote_error(error.body)
             registry = "The server itself downloads the model: can it reach the registry?"
             hint = registry if _NO_REPLY.search(words) else ""
             return paragone.EngineError(

@@ -95,13 +95,13 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         *,
         server: servers.ServerProperties,
         raw: bool,
-        refused_fields: requests.RefusedFields,
+        refused: set[str],
     ) -> None:
-        """`raw` says whether chats use the completions endpoint too. `refused_fields` are the fields that the server has refused before."""
+        """`raw` says whether chats use the completions endpoint too. `refused` are the fields that the server has refused before."""
         super().__init__(model)
         self._server = server
         self._raw = raw
-        self._refused_fields = refused_fields
+        self._refused = refused
         self._tokenizes = server.tokenizes(raw=raw)
         self._renders = not raw and server.kind.is_llama_server
         self._has_slots = server.has_slots
@@ -118,7 +118,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             yield answers.MAY_NOT_CONTINUE
         wanted = self._body(request, sampling)
         while True:
-            body = self._refused_fields.without_refused(wanted)
+            body = self._without_refused(wanted)
             answer = self._events(body, request)
             watched = answer if request.bare else servers.with_queue(answer, self._all_busy)
             try:
@@ -130,8 +130,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                         yield event
             except Refusal as refusal:
                 # A refusal comes before any token, so the request can be repeated without the refused fields.
-                if not self._refused_fields.learn(refusal, body):
+                if not (named := requests.refused_in(refusal, body)):
                     raise
+                self._refused |= named
             else:
                 return
 
@@ -155,13 +156,14 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         raw = self._is_raw(request)
         return requests.make_body(self._model, request, sampling, self._server.kind, raw=raw)
 
-    def _accepted_body(
-        self, request: paragone.RunRequest, sampling: OpenAISampling
-    ) -> dict[str, paragone.Json]:
-        return self._refused_fields.without_refused(self._body(request, sampling))
+    def _without_refused(self, body: JsonObject) -> dict[str, paragone.Json]:
+        return {name: value for name, value in body.items() if name not in self._refused}
+
+    def _accepted_body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> JsonObject:
+        return self._without_refused(self._body(request, sampling))
 
     def _with_seed(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
-        honours = "seeds" in self._server.kind.can and "seed" not in self._refused_fields
+        honours = "seeds" in self._server.kind.can and "seed" not in self._refused
         if sampling.seed is not None or not honours:
             return sampling
         drawn = draw_seed() if drawn_seed is None else drawn_seed
@@ -169,7 +171,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     def _settings(self, request: paragone.RunRequest, sampling: OpenAISampling) -> paragone.RunSettings:
         raw = self._is_raw(request)
-        settings = requests.settings_of(sampling, self._server, self._refused_fields, raw=raw)
+        settings = requests.settings_of(sampling, self._server, self._refused, raw=raw)
         return dataclasses.replace(settings, prompt=requests.raw_prompt(request) or None) if raw else settings
 
     def _ask_prompt(self, request: paragone.RunRequest, sampling: OpenAISampling) -> answers.AskPrompt | None:
@@ -334,7 +336,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if not state.reason:
             raise faults.IncompleteAnswer(_INTERRUPTS if self._server.kind.name == "llama-cpp-python" else "")
         scores_missing = request.logprobs is not None and state.began and not state.scored
-        if scores_missing and "logprobs" not in self._refused_fields:
+        if scores_missing and "logprobs" not in self._refused:
             sentence = f"{self._endpoint.where} returned no log-probabilities."
             yield paragone.Caution(code="no-logprobs", sentence=sentence)
         if state.reason == "content_filter":
@@ -345,7 +347,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def _cautions_of_refused(
         self, wanted: JsonObject, request: paragone.RunRequest
     ) -> Iterator[paragone.Caution]:
-        for name in self._refused_fields.left_out(wanted):
+        for name in requests.left_out(wanted, self._refused):
             if name == "seed" and request.sampling.get("seed") is None:
                 continue  # this program added the seed, not the user
             if name == "log-probabilities":

@@ -32,7 +32,6 @@ from paragone_remote.engine import RemoteModel
 from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_requests import RefusedFields
 from paragone_remote.openai_servers import ServerProperties, find_models, identify, identity_of, read_slots
 from paragone_remote.transport import EndpointClient, connected
 
@@ -347,7 +346,7 @@ class LlamaServerEngine(OpenAIEngine):
         server: ServerProperties,
         raw: bool,
     ) -> None:
-        super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
+        super().__init__(model, server=server, raw=raw, refused=set())
         self._server_process = process
         self._share = share
 
