@@ -23,7 +23,7 @@ from paragone.options import build
 from paragone_remote import faults
 from paragone_remote import openai_servers as servers
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.engine import Hold, ModelLoader, RemoteModel
+from paragone_remote.engine import Hold, ModelLoader
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
 from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Wait, connected
@@ -297,9 +297,16 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             facts=_facts(server, endpoint, model, launched, raw=raw),
         )
         on_progress(paragone.LoadProgress(fraction=1.0))
-        identity = servers.identity_of(request.model, listed, server)
-        opened = RemoteModel(http=http, model=request.model, loaded=loaded, identity=identity, hold=hold)
-        return OpenAIEngine(opened, server=server, raw=raw, refused=refused)
+        return OpenAIEngine(
+            http=http,
+            model=request.model,
+            loaded=loaded,
+            identity=servers.identity_of(request.model, listed, server),
+            hold=hold,
+            server=server,
+            raw=raw,
+            refused=refused,
+        )
 
 
 def _cautions(
