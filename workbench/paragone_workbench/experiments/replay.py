@@ -20,9 +20,7 @@ _QUOTED = 40
 """Largest number of characters that are quoted from each answer after the divergence."""
 
 
-def replayable(
-    runs: Sequence[recorded_runs.Recorded],
-) -> tuple[list[recorded_runs.Recorded], dict[str, str]]:
+def replayable(runs: Sequence[recorded_runs.Recorded]) -> tuple[list[recorded_runs.Recorded], dict[str, str]]:
     """Return the runs that can be repeated and, by the id of each other run, why not. Raises InputError if none can be repeated."""
     reasons: dict[str, str] = {}
     able: list[recorded_runs.Recorded] = []
