@@ -348,7 +348,7 @@ async def test_a_new_conversation_keeps_the_system_prompt_in_the_headers(start):
         assert len(await screen.app.history.call(lambda store: store.conversations())) == 2
         await screen.press("down", "enter")
         await screen.until(lambda: len(screen.lanes) == 2 and "system: Be terse." in screen.text)
-        await screen.press("ctrl+n", "f9")
+        await screen.press("ctrl+n", "f9", "y")
         await screen.until(lambda: len(screen.lanes) == 1)
         assert "system: Be terse." in screen.text.splitlines()[1]
         await screen.ask("again")
