@@ -284,7 +284,7 @@ async def test_an_engine_that_freezes_is_ended_and_opened_again(client, engines,
         patch.setattr(worker_client, "FREEZE_CHECK_S", 0.1)
         patch.setattr(worker_client, "FROZEN_CHECKS", 1_000_000)
         patch.setattr(execute, "NOTICE_LOCAL_S", 1)
-        psutil.Process(engine.first._opened.worker.pid).suspend()
+        psutil.Process(engine.first._opened.pid).suspend()
         asked = asyncio.create_task(chat(client, "steady", max_tokens=1))
         behind = asyncio.create_task(chat(client, "steady", max_tokens=1, stream=True))
         await until(lambda: engine.silent_s)

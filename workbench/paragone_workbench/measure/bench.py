@@ -333,7 +333,7 @@ class Bench:
     def partial(self) -> bool:
         return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
-    async def measure(self, on_step: Callable[[Sequence[BenchStep]], None] = lambda left: None) -> None:
+    async def measure(self, on_step: Callable[[list[BenchStep]], None] = lambda left: None) -> None:
         """Open and measure the engines. `on_step` gets each step before it begins, with all that remain.
 
         An error of one engine is kept with that engine; other engines continue.

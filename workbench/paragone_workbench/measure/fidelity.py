@@ -249,25 +249,19 @@ def mean_error(values: NDArray[Any]) -> float:
     return float(values.std()) / math.sqrt(values.size - 1) if values.size >= _FEWEST else 0.0
 
 
-def perplexity_error(losses: Values) -> float:
-    return math.exp(float(losses.mean())) * mean_error(losses)
+def independent_errors(measured: Measured) -> dict[str, paragone.Json]:
+    """Return the errors by llama-perplexity's formulas, for positions that are independent, by name in JSON.
 
-
-def root_mean_square_error(values: Values) -> float:
-    """Return the error of a root mean square, σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]."""
-    squares = values**2
-    root = math.sqrt(float(squares.mean()))
-    return mean_error(squares) / (2 * root) if root else 0.0
-
-
-def difference_errors(measured: Measured) -> dict[str, paragone.Json]:
-    """Return the errors of the differences from the reference, by name in JSON; None for each if no window was compared."""
+    That of a root mean square is σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]. None if nothing was compared.
+    """
     if not measured.scores:
         return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
+    squares = measured.delta_p**2
+    root = math.sqrt(float(squares.mean()))
     return {
         "mean_kld": mean_error(measured.kld),
         "mean_dp": mean_error(measured.delta_p),
-        "rms_dp": root_mean_square_error(measured.delta_p),
+        "rms_dp": mean_error(squares) / (2 * root) if root else 0.0,
         "top1_agreement": mean_error(measured.same_top),
     }
 
