@@ -128,6 +128,8 @@ async def test_an_incomplete_request_keeps_no_connection(server, client, monkeyp
     assert [await reader.read() for reader, _ in held[1:]] == [b"", b""], "the process keeps descriptors"
     for _, writer in held:
         writer.close()
+    server.config.timeout_keep_alive = 0
+    assert await received(server, b"") == b"", "one that sends nothing keeps no connection"
 
 
 NONSENSE = [
