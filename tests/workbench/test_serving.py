@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from unittest.mock import Mock
 
 import httpx
 import psutil
@@ -83,17 +84,12 @@ async def test_answers_with_seeds_that_follow_each_other_count_the_prompt_once(c
 
 
 async def test_a_request_can_ask_that_nothing_cached_is_used(client, monkeypatch):
-    found: list[bool] = []
-
-    def keep(engine: PoliteEngine, prompt: list[int], *, cold: bool) -> int:
-        found.append(cold)
-        return 0
-
+    keep = Mock(return_value=0)
     monkeypatch.setattr(PoliteEngine, "keep", keep)
     for fields in ({}, {"cache_prompt": True}, {"cache_prompt": False}):
         assert (await chat(client, max_tokens=1, **fields)).status_code == 200
         assert (await complete(client, max_tokens=1, **fields)).status_code == 200
-    assert found == [False] * 4 + [True] * 2
+    assert [call.kwargs["cold"] for call in keep.call_args_list] == [False] * 4 + [True] * 2
 
 
 async def test_thinking_is_apart_and_a_field_with_the_name_of_an_option_sets_the_option(client):
@@ -130,6 +126,20 @@ async def test_a_given_text_is_scored(client):
     rows = list(zip(found["tokens"], found["token_logprobs"], found["top_logprobs"], strict=True))
     assert all(table[token] == logprob for token, logprob, table in rows[1:])
     assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}
+
+
+async def test_a_text_has_no_bos_token_of_its_own(client, monkeypatch):
+    plain = PoliteEngine.tokenize
+
+    async def tokenize(engine, request):
+        found = await plain(engine, request)
+        return replace(found, ids=(63, *found.ids)) if request.bos and request.text else found
+
+    monkeypatch.setattr(PoliteEngine, "tokenize", tokenize)
+    reply = (await complete(client, echo=True, max_tokens=1, logprobs=1)).json()
+    found = reply["choices"][0]["logprobs"]
+    assert "".join(found["tokens"][:-1]) == TEXT
+    assert (None in found["token_logprobs"], reply["usage"]["total_tokens"]) == (False, 4)
 
 
 async def test_token_ids_are_continued_and_scored(client):

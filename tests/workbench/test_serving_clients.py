@@ -42,6 +42,7 @@ async def server(engines):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 200)
+        server.config.timeout_keep_alive = 600
         serving = asyncio.create_task(server.serve([listener]))
         await begun.wait()
         setattr(server, "address", listener.getsockname())  # noqa: B010
