@@ -301,7 +301,7 @@ async def test_an_engine_that_freezes_is_ended_and_opened_again(client, engines,
         patch.setattr(worker_client, "FREEZE_CHECK_S", 0.1)
         patch.setattr(worker_client, "FROZEN_CHECKS", 1_000_000)
         patch.setattr(execute, "NOTICE_LOCAL_S", 1)
-        psutil.Process(engine.first._opened.worker.pid).suspend()
+        psutil.Process(engine.first._opened.pid).suspend()
         asked = asyncio.create_task(chat(client, "steady", max_tokens=1))
         behind = asyncio.create_task(chat(client, "steady", max_tokens=1, stream=True))
         await until(lambda: engine.silent_s)
@@ -324,7 +324,7 @@ async def test_an_engine_that_crashes_is_opened_again(client):
 
 
 async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, client, until):
-    app = application(engines, "sesame")
+    app = application(engines, "sesame", ServeSettings())
     slow = engines.find("slow")
     for stream in (True, False):
         first = Leaving(app, {"model": "slow", "messages": HI, "stream": stream})

@@ -10,6 +10,7 @@ from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.plugin import RogueBackend
 
 from paragone import Capabilities, EngineError, LoadedModel
+from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.serving.application import application
@@ -132,7 +133,7 @@ SIZE_AND_MORE = [10**6]
 
 async def test_a_client_that_leaves_stops_the_computation(engines, client, until):
     body = {"model": "textual", "input": "forever"}
-    leaving = Leaving(application(engines, "sesame"), body, "/v1/embeddings")
+    leaving = Leaving(application(engines, "sesame", ServeSettings()), body, "/v1/embeddings")
     asking = asyncio.create_task(leaving.ask())
     textual = engines.find("textual")
     await until(lambda: textual.first.state == "running" and textual.computing == 1)

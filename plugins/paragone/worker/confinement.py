@@ -1,4 +1,4 @@
-"""Close the network to this process and to every process that it starts.
+"""Close the network to this process and to every process that it starts, and hide a process from those that it starts.
 
 Linux: a seccomp filter (seccomp(2), kernel 3.17 and later) that needs no privileges and cannot be removed. macOS: a sandbox
 profile (sandbox_init(3)). Unix sockets stay open, because they reach only programs on this machine.
@@ -17,6 +17,7 @@ LAYER = {"linux": "seccomp", "darwin": "sandbox_init"}.get(sys.platform, "")
 """The system's mechanism that closes the network; empty if paragone knows no mechanism of this system."""
 
 _AF_UNIX = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER = 1
 _SECCOMP_FILTER_FLAG_TSYNC = 1
@@ -71,6 +72,12 @@ def close_network_if(word: str) -> None:
         close_network()
     except OSError as error:
         sys.stderr.write(f"paragone: the network stays open to this process: {error}\n")
+
+
+def hide_process() -> None:
+    """Keep other processes of the user from reading the environment and the memory of this one (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def what_opens() -> tuple[str, ...]:

@@ -41,7 +41,6 @@ class ConsentSheet(modal.Sheet):
         self._document = document
         self._actions = actions
         self.is_allowed = False
-        """Whether the user allows the listed actions."""
 
     def parts(self) -> Iterator[RenderableType]:
         yield f"{one_line(str(self._document))} may come from somebody else. The file asks for actions outside of its folder:\n"
@@ -165,7 +164,6 @@ class HistoryScreen(picker.Picker[Found | None]):
         self._history = history
         self._engines = engines
         self._entries: dict[str, Entry] = {}
-        """The listed entries, by the ids of their options."""
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
 
@@ -216,7 +214,6 @@ class HistoryScreen(picker.Picker[Found | None]):
     # The keys of the list
 
     def action_switch(self) -> None:
-        """Move the focus from the search to the list, where letters are commands, or back."""
         to_list = self.focused is not self.options
         self.set_focus(self.options if to_list else self.words)
 
@@ -320,7 +317,6 @@ class HistoryScreen(picker.Picker[Found | None]):
     def _ask(
         self, question: str, value: str, act: fields.Act, meanwhile: str = "", *, takes_empty: bool = False
     ) -> None:
-        """Ask for a line of text, pass the line to an action, and list the conversations again."""
 
         def answered(done: str | None) -> None:
             if done is not None and self.query("Input"):  # the end of the program may have removed the field

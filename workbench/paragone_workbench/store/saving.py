@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.outbox import Outbox, RecordKey, Write, begin
+from paragone_workbench.store.outbox import Outbox
 from paragone_workbench.store.records import NO_DRAFT
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.history import History
     from paragone_workbench.store.records import DraftRecord, LaneRecord, QueuedPrompt, SavedConversation
-    from paragone_workbench.store.store import Store
 
 
 RETRY_S = 1.0
@@ -386,16 +385,3 @@ def _call(callback: Callable[[], None]) -> None:
         callback()
     except Exception as error:  # noqa: BLE001 (the error is reported)
         report("A callback of the recorder failed.", error)
-
-
-_WHOLE_BUSY_S = 60.0
-"""Seconds that `save_whole` waits while another program keeps the file locked."""
-
-
-def save_whole(
-    store: Store, conversation: Conversation, writes: Mapping[RecordKey, Write], title: str = ""
-) -> int:
-    """Save a conversation in one transaction, and return its number. `title` is for a conversation that is new."""
-    store.wait_for_locks(_WHOLE_BUSY_S)
-    key: RecordKey = "conversation", conversation.id
-    return store.save({key: begin(conversation, title, is_saved=False), **writes})[key]
