@@ -288,7 +288,6 @@ def _why(one: Side, other: Side) -> Literal["prompts", "answers", "beginning", "
 
 
 def _given(messages: Sequence[Message]) -> bool:
-    """Whether the last message is the given beginning of the answer."""
     return bool(messages) and messages[-1].role == "assistant"
 
 

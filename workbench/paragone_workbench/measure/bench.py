@@ -188,7 +188,6 @@ def _numbered(text: str, number: int) -> tuple[Message, ...]:
 
 
 def guessed_prompt(test: BenchTest, tokens_per_word: float) -> BenchPrompt:
-    """Return the prompt of a test for an engine that cannot tokenize."""
     start = max(0, round(test.depth / tokens_per_word))
     count = max(1, round(test.prompt_tokens / tokens_per_word))
     words = [*_beginning(test), *_text(start + count)]
