@@ -346,7 +346,6 @@ class Choice:
 
     @property
     def _without_throughput(self) -> list[EngineDefinition]:
-        """The engines that can answer all users at once, and whose throughput is unknown."""
         levels = [test.users for test in earlier.USERS_TESTS]
         known = self.known.throughputs if self.known.users == levels[-1] else {}
         pool = bench_pool(self.registry, self.request.engines, levels)
@@ -484,13 +483,11 @@ class Choice:
         )
 
     async def save(self) -> None:
-        """Save the parameters of the choice. Raises StoreError."""
         if self.experiment is not None:
             number = self.experiment.number
             await self.history.call(lambda store: store.experiments.save_choice(number, self.asked))
 
     def unfinished(self) -> Iterator[str]:
-        """Yield sentences that say what failed, and with what the same command continues."""
         yield from self._troubles
         rest = ["the suite"] if self._open and not self._settled else []
         rest += ["verdicts of judges"] if self._to_judge else []

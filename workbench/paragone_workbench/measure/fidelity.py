@@ -187,10 +187,8 @@ class Measured:
         """For each window the `top_agreement`, if the engine reports no more than its likeliest tokens."""
         self.reason = ""
         """A sentence that says why the candidate is not compared over the whole vocabulary; empty if it is compared."""
-        self._losses: list[Values] = []
-
-    def add(self, losses: Values) -> None:
-        self._losses.append(losses)
+        self.window_losses: list[Values] = []
+        """For each window, the log-loss at each position."""
 
     def compare(self, parts: Sequence[Scores]) -> Scores:
         """Add the scores of a window, and return them. `parts` are those of its blocks."""
@@ -212,11 +210,11 @@ class Measured:
 
     @property
     def windows(self) -> int:
-        return len(self._losses)
+        return len(self.window_losses)
 
     @property
     def losses(self) -> Values:
-        return stacked(self._losses)
+        return stacked(self.window_losses)
 
     @property
     def perplexity(self) -> Estimate | None:
@@ -486,7 +484,7 @@ class Fidelity:
             return losses(kept[part], window.targets[part])
 
         if found := await self._read(self.reference, window, keep):
-            self.reference.add(np.concatenate(found))
+            self.reference.window_losses.append(np.concatenate(found))
 
     async def _measure_noise(self, window: Window, kept: Rows) -> None:
         found = await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH)
@@ -512,9 +510,9 @@ class Fidelity:
                 return losses(log_probabilities(block), window.targets[part])
 
             if lost := await self._read(candidate, window, loss):
-                candidate.add(np.concatenate(lost))
+                candidate.window_losses.append(np.concatenate(lost))
         elif found := await self._read(candidate, window, _comparing(window, kept)):
-            candidate.add(candidate.compare(found).loss)
+            candidate.window_losses.append(candidate.compare(found).loss)
 
     async def _read(
         self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None

@@ -182,41 +182,31 @@ def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Jso
     Holm's correction for all candidates.
     """
     found = [_depth(kld, window) for kld in klds]
-    tested = [(depth, p) for depth, p in found if p is not None]
-    adjusted = zip(tested, statistics.holm([p for _, p in tested]), strict=True)
-    for (depth, _), p in adjusted:
-        growth = number_at(depth, "growth")
-        depth |= {"adjusted_p": p, "grows": growth is not None and growth > 0 and p < statistics.LEVEL}
+    tested = [(depth, growths) for depth, growths in found if depth["growth"] is not None]
+    adjusted = statistics.holm([statistics.t_test(growths) for _, growths in tested])
+    for (depth, growths), p in zip(tested, adjusted, strict=True):
+        depth |= {"adjusted_p": p, "grows": float(growths.mean()) > 0 and p < statistics.LEVEL}
     return [depth for depth, _ in found]
 
 
-def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], float | None]:
-    """Return the divergence by depth, and the p-value before any correction."""
-    depth: dict[str, Json] = {
-        "parts": [],
-        "growth": None,
-        "interval": None,
-        "adjusted_p": None,
-        "grows": False,
-    }
+def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], statistics.Values]:
+    """Return the divergence by depth, and for each window the last part's divergence minus the first's."""
+    unknown: dict[str, Json] = {"growth": None, "interval": None, "adjusted_p": None, "grows": False}
     if not kld.size or kld.shape[1] < PARTS:
-        return depth, None
+        return {"parts": [], **unknown}, statistics.np.empty(0)
     columns = statistics.np.array_split(statistics.np.arange(kld.shape[1]), PARTS)
     before = window // 2 + 1  # tokens that precede the first scored position
     parts: list[Json] = []
     for part in columns:
-        estimate = results.mean(kld[:, part])
-        assert estimate is not None  # there are values
         ends = {"first": before + int(part[0]), "last": before + int(part[-1])}
-        parts.append({**ends, "mean_kld": estimate.value, "mean_kld_se": estimate.error})
-    depth["parts"] = parts
+        parts.append({**ends, **_estimate_json("mean_kld", results.mean(kld[:, part]))})
     growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
     growth = results.mean(growths[:, None])
-    if growth is None or growth.error is None:
-        return depth, None
-    depth["growth"] = growth.value
-    depth["interval"] = statistics.t_interval(growth.value, growth.error, len(growths)).to_json()
-    return depth, statistics.t_test(growths)
+    depth: dict[str, Json] = {"parts": parts, **unknown}
+    if growth is not None and growth.error is not None:
+        interval = statistics.t_interval(growth.value, growth.error, len(growths))
+        depth |= {"growth": growth.value, "interval": interval.to_json()}
+    return depth, growths
 
 
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
