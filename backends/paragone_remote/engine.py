@@ -246,11 +246,18 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
             raise self._unable("computes no embeddings.")
-        wait = self._wait = transport.Wait()
+        async with self._waiting() as wait:
+            try:
+                return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
+            except transport.Stopped as stopped:
+                raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
+
+    @contextlib.asynccontextmanager
+    async def _waiting(self) -> AsyncIterator[transport.Wait]:
+        """Yield the waits of a job, which `stop` ends, and explain what fails in it."""
+        self._wait = transport.Wait()
         try:
-            return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
-        except transport.Stopped as stopped:
-            raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
+            yield self._wait
         except faults.FAULTS as error:
             raise await self._explained(error, begun=False) from error
         finally:

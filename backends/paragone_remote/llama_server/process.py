@@ -27,6 +27,7 @@ from paragone.options import build
 from paragone.threads import physical_cores
 from paragone.worker.process import ProgramProcess
 from paragone_remote import options as remote_options
+from paragone_remote.answers import no_template
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
@@ -394,7 +395,18 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         raw = not (header.values.get("tokenizer.chat_template") if template is None else template)
         parameters = next((info.parameters for info in listed), None)
         name = header.name or path.stem
-        sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
+        facts = {
+            "server": server.title,
+            "origin": program.name,
+            **server.facts,
+            **executable.build_in_version(await executable.printed(program, "--version")),
+            **facts_in_log(process.process.output()),
+            **_facts_of_options(options, threads),
+        }
+        if parameters is not None:
+            facts["parameters"] = str(parameters)
+        if server.template and not raw:
+            facts["chat template"] = remote_options.lines(server.template)
         loaded = paragone.LoadedModel(
             name=name,
             context=server.context,
@@ -402,24 +414,11 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             quantization=header.quantization,
             architecture=header.architecture,
             vision=bool(server.vision) and not raw,
-            cautions=(paragone.Caution(code="no-chat-template", sentence=sentence),) if raw else (),
+            cautions=(no_template(name),) if raw else (),
             capabilities=replace(
                 remote_options.CAPABILITIES, embeddings=await computes_embeddings(http, server, alias)
             ),
-            facts={
-                "server": server.title,
-                "origin": program.name,
-                **server.facts,
-                **executable.build_in_version(await executable.printed(program, "--version")),
-                **({} if parameters is None else {"parameters": str(parameters)}),
-                **facts_in_log(process.process.output()),
-                **_facts_of_options(options, threads),
-                **(
-                    {"chat template": remote_options.lines(server.template)}
-                    if server.template and not raw
-                    else {}
-                ),
-            },
+            facts=facts,
             weights=weights,
         )
         return LlamaServerEngine(
