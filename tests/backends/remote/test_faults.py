@@ -232,13 +232,8 @@ STREAMS = [
 async def test_streams_that_break_off_keep_the_text(hostile, open_lane, protocol, text):
     lane = await open_lane(hostile)
     for said, last, sentence in STREAMS:
-
-        async def chat(exchange, said=said, last=last):
-            await exchange.begin()
-            await exchange.say(*filter(None, [said]))
-            await exchange.send(last(protocol))
-
-        hostile.on_chat = chat
+        parts = (said, last(protocol)) if said else (last(protocol),)
+        hostile.on_chat = lambda exchange, parts=parts: exchange.stream(*parts)
         events, error = await lane.ask()
         assert text(events) == said
         assert isinstance(error, EngineError)
