@@ -25,7 +25,7 @@ from paragone.json_values import JsonObject, flag_at
 from paragone.network import GUARD
 from paragone.options import build
 from paragone.threads import physical_cores
-from paragone.worker.process import ProgramProcess
+from paragone.worker.process import EngineProcess
 from paragone_remote import options as remote_options
 from paragone_remote.answers import no_template
 from paragone_remote.endpoint import Endpoint
@@ -165,7 +165,7 @@ _END_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    process: ProgramProcess
+    process: EngineProcess
     endpoint: Endpoint
     threads: int
 
@@ -193,7 +193,7 @@ class ServerProcess:
             place += ["--port", endpoint.origin.rpartition(":")[2]]
         # Other users cannot read the environment of a process, but can read its arguments.
         environment = {**executable.child_environment(), "LLAMA_API_KEY": endpoint.secrets[0]}
-        process = await ProgramProcess.start(
+        process = await EngineProcess.start(
             [*program.command, *arguments, *place],
             environment,
             log=log,

@@ -251,12 +251,13 @@ class SuiteRunner:
                 group.create_task(take())
 
     async def _answer(self, cell: suite.Cell) -> None:
-        index, definition = cell.key.engine_index, self.request.engines[cell.key.engine_index]
+        key, prompt = cell
+        index, definition = key.engine_index, self.request.engines[key.engine_index]
         progress = self.progress[index]
         progress.began = progress.began or time.monotonic()
         seed = suite.seed_option(cell, definition, self.registry.find(definition.backend))
-        spec = RunSpec(messages=cell.prompt.messages, sampling=seed, cold=True)
-        executed = await self._engine(index).execute(spec, cell.prompt)
+        spec = RunSpec(messages=prompt.messages, sampling=seed, cold=True)
+        executed = await self._engine(index).execute(spec, prompt)
         if executed is None:
             return
         result, checks = executed
@@ -268,12 +269,12 @@ class SuiteRunner:
 
     async def save(self, cell: suite.Cell, result: RunResult, checks: Sequence[AssertionResult]) -> None:
         """Save a run and count it. Raises StoreError."""
-        number, index = self.experiment.number, cell.key.engine_index
+        number, (key, _) = self.experiment.number, cell
         found, digests = [to_json(check) for check in checks], self._digests(cell)
-        await self._write(lambda store: store.experiments.save(number, cell.key, result, found, digests))
+        await self._write(lambda store: store.experiments.save(number, key, result, found, digests))
         if result.loaded is not None and self.cluster is None:  # on nodes, files have other paths
             self._weights |= {file.path: file for file in result.loaded.weights}
-        progress = self.progress[index]
+        progress = self.progress[key.engine_index]
         progress.done += 1
         progress.now += 1
         progress.failed += result.state == "failed"
