@@ -151,9 +151,9 @@ async def test_log_probabilities_that_are_refused(server, answered, text):
 async def test_a_base_model_is_given_the_text_as_it_stands(server, open_lane, text):
     server.replies["/props"] = {**PROPS, "chat_template": ""}
 
-    tokens = {"tokens": [" five", ","], "token_logprobs": [-0.1, -0.2]}
-    tokens["top_logprobs"] = [{" five": -0.1}, {",": -0.2, ".": -3}]
-    choices = {"index": 0, "text": " five,", "logprobs": tokens}, {"text": "", "finish_reason": "stop"}
+    columns = {"tokens": [" five", ","], "token_logprobs": [-0.1, -0.2]}
+    logprobs = {**columns, "top_logprobs": [{" five": -0.1}, {",": -0.2, ".": -3}]}
+    choices = {"index": 0, "text": " five,", "logprobs": logprobs}, {"text": "", "finish_reason": "stop"}
     parts = [OPENAI.line({"choices": [choice]}) for choice in choices]
     server.on_chat = lambda exchange: exchange.stream(*parts, b"data: [DONE]\n\n")
     lane = await open_lane(server)
@@ -303,13 +303,13 @@ async def test_log_probabilities_of_llama_server(server, open_lane):
         scored_choice(" five", text=" five", finish_reason="stop")
     )
     events, error = await (await open_lane(server, raw=True)).ask(logprobs=0)
-    tokens = [(event.text, event.logprob) for event in events if isinstance(event, Token)]
-    assert (tokens, error, server.chats[-1].body["logprobs"]) == ([(" five", -0.5)], None, 1)
+    scores = [(event.text, event.logprob) for event in events if isinstance(event, Token)]
+    assert (scores, error, server.chats[-1].body["logprobs"]) == ([(" five", -0.5)], None, 1)
 
 
 async def test_each_answer_of_llama_server_has_a_connection_of_its_own(server, open_lane):
     """It closes the connection after a stream, and a request made just then would be lost."""
-    for props in ({"/props": PROPS}, {"/props": {}}):
-        server.replies.update(props)
+    for props in (PROPS, {"nothing": "known"}):
+        server.replies["/props"] = props
         await (await open_lane(server)).ask()
     assert [request.headers["connection"] for request in server.chats] == ["close", "keep-alive"]
