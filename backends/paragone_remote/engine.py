@@ -14,7 +14,7 @@ import paragone
 from paragone.json_values import JsonObject, objects_at
 from paragone_remote import answers, faults, transport
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.options import plain
+from paragone_remote.options import MOST_MODELS, plain
 
 Identity = Mapping[str, str]
 """What identifies a server and its model, as far as the server reports it: names of properties and their values."""
@@ -46,7 +46,7 @@ class ModelLoader(ABC):
         self.endpoint = http.endpoint
 
     async def _listed(self, path: str, name: str) -> list[JsonObject]:
-        return objects_at(await faults.ask(self.http, path), name)
+        return objects_at(await faults.ask(self.http, path), name)[:MOST_MODELS]
 
     async def _post(
         self, path: str, body: JsonObject | None, model: str, *, seconds: float | None = None

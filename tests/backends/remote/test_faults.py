@@ -222,6 +222,7 @@ STREAMS = [
         ),
         SAID + "ran out of context in the middle of the answer.",
     ),
+    ("", lambda protocol: protocol.line({"error": "exceed" * 1_000_000}), SAID + "failed: exceedexceed"),
     ("Once", lambda protocol: b"", SAID + "ended the answer before it was complete."),
     ("Once", lambda protocol: protocol.piece(" upon")[:-15], SAID),
     ("Once", lambda protocol: protocol.piece("x" * 10_000_000), SAID + "sent a line of more than 8 MB."),
