@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
 import paragone
@@ -369,7 +370,9 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         if read and answers.is_dense(messages, read):
             sent_tokens = await self._try(self._count(request, sampling))
         written = finish.usage.completion_tokens
-        cut = self._alarm.check(messages, read, written, answer=answer, sent_tokens=sent_tokens)
+        # in a thread: a conversation of a megabyte takes a third of a second
+        check = partial(self._alarm.check, messages, read, written, answer=answer, sent_tokens=sent_tokens)
+        cut = await asyncio.to_thread(check)
         return [cut] if cut is not None else []
 
     async def _try(self, request: Awaitable[T]) -> T | None:
