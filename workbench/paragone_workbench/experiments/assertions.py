@@ -83,11 +83,9 @@ def load_assertions() -> AssertionCatalog:
 async def evaluate(
     prompt: SuitePrompt, answer: Answer, catalog: AssertionCatalog, judge: Judge | None = None
 ) -> tuple[AssertionResult, ...]:
-    """Check an answer with the assertions of its prompt, and return the results in the order of the assertions.
-
-    An exception of an assertion becomes a result without a verdict. Without `judge`, assertions that ask an engine are
-    left out.
-    """
+    """Check an answer with the assertions of its prompt, and return the results in the order of the assertions. An
+    exception of an assertion becomes a result without a verdict. Without `judge`, assertions that ask an engine are
+    left out."""
     answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
     return tuple(
         [

@@ -30,10 +30,8 @@ from paragone_workbench.store.errors import StoreError
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric of runs. A `timed` one depends on the speed of the machine, and is compared if engines took turns.
-
-    `sentence` is about an engine `b` whose value is larger or smaller than that of `a`, by the first or second of `words`.
-    `where` follows a number of prompts, and says which prompts have a value, if not almost all.
-    """
+    `sentence` is about an engine `b` whose value is larger or smaller than that of `a`, by the first or second of
+    `words`. `where` follows a number of prompts, and says which prompts have a value, if not almost all."""
 
     name: str
     title: str
@@ -108,10 +106,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRow:
-    """A run of a suite, which began `started` seconds after 1970.
-
-    `passed` is None without assertions, or if one gave no verdict; `unjudged` says that a judge has not been asked yet.
-    """
+    """A run of a suite, which began `started` seconds after 1970. `passed` is None without assertions, or if one gave
+    no verdict; `unjudged` says that a judge has not been asked yet."""
 
     prompt_index: int
     repetition: int
@@ -283,11 +279,9 @@ class EngineValues:
 
 
 def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
-    """Return the values of each engine, in the order of `engines`, from rows in any order.
-
-    A prompt is left out for all engines if an assertion gave no verdict about the answer of any engine: otherwise, judges
-    without verdicts could lower pass rates, but not raise them.
-    """
+    """Return the values of each engine, in the order of `engines`, from rows in any order. A prompt is left out for all
+    engines if an assertion gave no verdict about the answer of any engine: otherwise, judges without verdicts could
+    lower pass rates, but not raise them."""
     found = {engine: EngineValues(engine) for engine in engines}
     for row in rows:
         if row.engine in found:
@@ -312,11 +306,9 @@ def _speeds(metrics: RunMetrics) -> tuple[float | None, ...]:
 
 
 def collect_experiments(store: Store, experiments: Sequence[Experiment]) -> tuple[EngineValues, ...]:
-    """Return the values of all engines of experiments, as `collect` does. Raises StoreError.
-
-    With several experiments, the experiment's id follows the name of an engine, and prompts with the same messages
-    and the same expected answer are the same prompt. Engines of one experiment are then not compared with each other.
-    """
+    """Return the values of all engines of experiments, as `collect` does. Raises StoreError. With several experiments,
+    the experiment's id follows the name of an engine, and prompts with the same messages and the same expected answer
+    are the same prompt. Engines of one experiment are then not compared with each other."""
     several = len(experiments) > 1
     named = {
         engine_name(experiment, engine.name, several=several): experiment.number
@@ -397,11 +389,9 @@ _MACHINE = ("cpu", "cores", "gpus")
 def different_conditions(
     store: Store, experiments: Sequence[Experiment], find: BackendLookup
 ) -> tuple[str, ...]:
-    """Return the differences between the experiments as sentences, from runs of the first prompt that all share.
-
-    A difference between engines that is the same in each experiment is left out. `find` returns the backend of a name.
-    Raises StoreError.
-    """
+    """Return the differences between the experiments as sentences, from runs of the first prompt that all share. A
+    difference between engines that is the same in each experiment is left out. `find` returns the backend of a name.
+    Raises StoreError."""
     if len(experiments) < 2:
         return ()
     prompts = [tuple(saved_prompts(store, experiment.number)) for experiment in experiments]
@@ -492,12 +482,10 @@ _LEAST = 0.05
 
 
 def alternate(one: Values, other: Values) -> bool:
-    """Return whether two engines took turns, from the starts of their runs in seconds.
-
-    The starts are those of the prompts and repetitions that both engines answered. The speed of a machine changes in the
-    course of minutes. If one engine answers all prompts before the other begins, such a change looks like a difference
-    between the engines: with the same file under two names, a difference in speed was "shown" in 9 of 28 experiments.
-    """
+    """Return whether two engines took turns, from the starts of their runs in seconds. The starts are those of the
+    prompts and repetitions that both engines answered. The speed of a machine changes in the course of minutes. If one
+    engine answers all prompts before the other begins, such a change looks like a difference between the engines: with
+    the same file under two names, a difference in speed was "shown" in 9 of 28 experiments."""
     times = np.concatenate([one, other])
     whose = np.repeat([0, 1], [one.size, other.size])[np.argsort(times, kind="stable")]
     changes = int(np.count_nonzero(np.diff(whose)))
@@ -505,11 +493,9 @@ def alternate(one: Values, other: Values) -> bool:
 
 
 def drift(rates: Values) -> float | None:
-    """Return the relative change of the decode rate from the first third of the runs to the last third.
-
-    `rates` are the rates of the runs, in the order in which the runs began. The change is between the medians of the two
-    thirds; None if the rates have no trend in time (Spearman's rank correlation, p < 0.001), or change by less than 5%.
-    """
+    """Return the relative change of the decode rate from the first third of the runs to the last third. `rates` are the
+    rates of the runs, in the order in which the runs began. The change is between the medians of the two thirds; None
+    if the rates have no trend in time (Spearman's rank correlation, p < 0.001), or change by less than 5%."""
     if rates.size < _FEWEST:
         return None
     if not np.ptp(rates) or scipy.stats.spearmanr(np.arange(rates.size), rates).pvalue >= _LEVEL:

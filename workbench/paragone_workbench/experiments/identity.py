@@ -44,12 +44,9 @@ async def known_weights(history: History, files: Iterable[WeightsFile]) -> tuple
 async def digest_weights(
     history: History, files: Iterable[WeightsFile], stopped: asyncio.Event | None = None
 ) -> tuple[WeightsFile, ...]:
-    """Return the files with the SHA-256 of each, which takes a second or more per gigabyte the first time; once `stopped`
-    is set, with the known ones.
-
-    The digests are saved in the history. A file that is gone or has changed has none. Computing uses a thread, so call this
-    while nothing is measured. Raises StoreError.
-    """
+    """Return the files with the SHA-256 of each, which takes a second or more per gigabyte the first time; once
+    `stopped` is set, with the known ones. The digests are saved in the history. A file that is gone or has changed has
+    none. Computing uses a thread, so call this while nothing is measured. Raises StoreError."""
     stopping = asyncio.create_task((stopped or asyncio.Event()).wait())
     cancelled = threading.Event()
     found: list[WeightsFile] = []
@@ -186,10 +183,8 @@ def engine_identity(
     engine: definitions.EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> Json:
     """Return an engine's definition without secrets, and the path, size and time of change of each file that it names.
-
-    Of a model on a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the
-    identity that the engine had in that run.
-    """
+    Of a model on a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is
+    the identity that the engine had in that run."""
     known = definitions.without_secrets(engine, backend)
     if backend is None or not backend.capabilities.local:
         return to_json(known)
@@ -223,11 +218,9 @@ def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
 def measured_identity(
     engine: definitions.EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> str:
-    """Return a digest of everything on which an engine's speed and distributions depend.
-
-    The name and the sampling options of the engine are left out. With `weights`, the files that an earlier run loaded, the
-    digest is that of the engine in that run.
-    """
+    """Return a digest of everything on which an engine's speed and distributions depend. The name and the sampling
+    options of the engine are left out. With `weights`, the files that an earlier run loaded, the digest is that of the
+    engine in that run."""
     options = engine.options
     if backend is not None:
         with contextlib.suppress(InputError):  # an option that this version of the backend does not declare

@@ -240,11 +240,9 @@ EXAMPLES = {
 
 
 def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Suite:
-    """Read a suite file, whose ending names its format: .jsonl, .csv or .toml.
-
-    Prompts for which the file has no system prompt get the system prompt `system`. Prompts with a problem are left out, and
-    the suite lists the problems. Raises InputError if the file cannot be read, is not UTF-8 text, or has no usable prompt.
-    """
+    """Read a suite file, whose ending names its format: .jsonl, .csv or .toml. Prompts for which the file has no system
+    prompt get the system prompt `system`. Prompts with a problem are left out, and the suite lists the problems. Raises
+    InputError if the file cannot be read, is not UTF-8 text, or has no usable prompt."""
     ending = path.suffix.lower()
     if ending not in EXAMPLES:
         raise InputError(
