@@ -430,29 +430,22 @@ def _runs_of_one_prompt(
 def _experiment_differences(
     store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
 ) -> Iterator[str]:
-    by_id = {f"e{experiment.number}": experiment for experiment in experiments}
-    systems = {
-        ident: {prompt.messages[0].text if prompt.messages[0].role == "system" else "" for prompt in of_one}
-        for ident, of_one in zip(by_id, prompts, strict=True)
-    }
-    if _differ(systems.values()):
-        named = {
-            ident: " or ".join(quoted(text) if text else "none" for text in sorted(texts))
-            for ident, texts in systems.items()
-        }
-        yield f"The system prompt is {enumeration(named)}. A prompt with another system prompt is another prompt."
-    judges = {ident: store.experiments.judges(experiment.number) for ident, experiment in by_id.items()}
-    if len(set(filter(None, judges.values()))) > 1:
-        listed = enumeration({ident: " and ".join(names) or None for ident, names in judges.items()})
-        yield f"The judges are {listed}. Verdicts of different judges are not comparable."
-    schedules = {ident: experiment.schedule for ident, experiment in by_id.items()}
-    if len(set(schedules.values())) > 1:
-        yield f"The schedule is {enumeration(schedules)}. Speeds in different schedules are not comparable."
+    def named(values: Iterable[str | None]) -> str:
+        """Return the values in the experiments as text; empty if those that are known are the same."""
+        by_id = {f"e{it.number}": value for it, value in zip(experiments, values, strict=True)}
+        return enumeration(by_id) if len({*by_id.values()} - {None}) > 1 else ""
+
+    firsts = ({prompt.messages[0] for prompt in of_one} for of_one in prompts)
+    systems = ({quoted(it.text) if it.role == "system" else "none" for it in of_one} for of_one in firsts)
+    if found := named(" or ".join(sorted(texts)) for texts in systems):
+        yield f"The system prompt is {found}. A prompt with another system prompt is another prompt."
+    if found := named(" and ".join(store.experiments.judges(it.number)) or None for it in experiments):
+        yield f"The judges are {found}. Verdicts of different judges are not comparable."
+    if found := named(experiment.schedule for experiment in experiments):
+        yield f"The schedule is {found}. Speeds in different schedules are not comparable."
     for part in _MACHINE:
-        values = {ident: experiment.machine.get(part) for ident, experiment in by_id.items()}
-        if len({json.dumps(value) for value in values.values()} - {"null"}) > 1:
-            shown = {ident: None if value is None else _shown(value) for ident, value in values.items()}
-            yield f"The machine's {part}: {enumeration(shown)}. Speeds are not comparable, and rounding can differ."
+        if found := named(_shown(experiment.machine.get(part)) for experiment in experiments):
+            yield f"The machine's {part}: {found}. Speeds are not comparable, and rounding can differ."
 
 
 def _differ(values: Iterable[Iterable[Json]]) -> bool:
@@ -461,11 +454,11 @@ def _differ(values: Iterable[Iterable[Json]]) -> bool:
     return any(one != other for one in known for other in known if one and other)
 
 
-def _shown(value: Json) -> str:
+def _shown(value: Json) -> str | None:
     if isinstance(value, list | tuple):
         names = [str(item.get("name", "")) if isinstance(item, Mapping) else str(item) for item in value]
         return ", ".join(names) or "none"
-    return str(value)
+    return None if value is None else str(value)
 
 
 _LONGEST = 3.0
