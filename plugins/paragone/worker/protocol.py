@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 from paragone import errors, events, requests, wire
 from paragone.texts import shortened
 
-VERSION = 6
+VERSION = 7
 """Version of the protocol. Increase this number with every incompatible change."""
 
 JobName: TypeAlias = Literal[
@@ -24,20 +24,8 @@ JobName: TypeAlias = Literal[
 CommandName: TypeAlias = JobName | Literal["stop", "taken", "ping"]
 
 
-class WorkerCommand(NamedTuple):
-    """A message of the application, which starts a job, or is about the current job."""
-
-    do: CommandName
-    job: int
-    request: wire.Json = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedDistributions:
-    """A request for distributions, and the path of the shared buffer for these distributions."""
-
-    request: requests.DistributionsRequest
-    buffer: str
+WorkerCommand: TypeAlias = tuple[CommandName, int, wire.Json]
+"""A message of the application, which starts a job, or is about the current job: the job's number, and its request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +36,11 @@ class FilledSlot:
     start: int
     rows: int
     vocab_size: int
+
+    def block(self, buffer: SharedBuffer) -> requests.LogitsBlock:
+        rows, size = self.rows, self.vocab_size
+        data = buffer.slot(self.slot, rows * size * 4).cast("f", (rows, size))
+        return requests.LogitsBlock(start=self.start, rows=rows, vocab_size=size, data=data)
 
 
 Item: TypeAlias = events.Event | events.LoadProgress | FilledSlot
@@ -81,11 +74,12 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would m
 
 
 def dump_command(command: WorkerCommand) -> bytes:
-    return _encode(command._asdict()).encode() + b"\n"
+    return _encode(command).encode() + b"\n"
 
 
 def load_command(line: bytes | bytearray) -> WorkerCommand:
-    return WorkerCommand(**json.loads(line))
+    do, job, request = json.loads(line)
+    return do, job, request
 
 
 def dump_message(message: WorkerMessage) -> bytes:
