@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import Json
 from paragone.wire import to_json
@@ -23,7 +24,7 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.statistics import Values, decimal, np, scipy
-from paragone_workbench.store import Experiment, Store
+from paragone_workbench.store import Experiment, ExperimentRun, Store
 from paragone_workbench.store.errors import StoreError
 
 
@@ -104,25 +105,8 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuiteRow:
-    """A run of a suite, which began `started` seconds after 1970. `passed` is None without assertions, or if one gave
-    no verdict; `unjudged` says that a judge has not been asked yet."""
-
-    prompt_index: int
-    repetition: int
-    engine: str
-    passed: bool | None = None
-    undecided: bool = False
-    unjudged: bool = False
-    scores: Mapping[str, float] = field(default_factory=dict)
-    metrics: RunMetrics | None = None
-    text: str = ""
-    sampled: bool = False
-    failed: bool = False
-    error: str = ""
-    cut: bool = False
-    started: float | None = None
+Answered: TypeAlias = tuple[str, ExperimentRun, bool]
+"""The name of an engine, a run whose key has the number of the prompt, and whether a judge has not been asked about it yet."""
 
 
 class EngineValues:
@@ -156,34 +140,35 @@ class EngineValues:
         self._columns: dict[Metric, array[float]] = {}
         """The values of each metric, up to the last run that has one; else NaN."""
 
-    def add(self, row: SuiteRow) -> None:
+    def add(self, run: ExperimentRun, *, unjudged: bool = False) -> None:
+        result, (prompt, _, repetition) = run.result, run.key
         self.runs += 1
-        if row.failed:
+        if result.state == "failed":
             self.failed += 1
-            self.failure = self.failure or row.error
+            self.failure = self.failure or result.error
             return
-        self.cut += row.cut
-        self.sampled |= row.sampled
-        self.repeated |= row.repetition > 0
-        if row.undecided:
-            self.undecided.add(row.prompt_index)
-        if row.unjudged:
-            self.unjudged.add(row.prompt_index)
-        values: dict[Metric, float | None] = {score_metric(name): it for name, it in row.scores.items()}
-        if row.passed is not None and not row.unjudged:
-            values[PASS_RATE] = row.passed
+        self.cut += result.is_cut
+        self.sampled |= _is_sampled(result)
+        self.repeated |= repetition > 0
+        if run.is_undecided:
+            self.undecided.add(prompt)
+        if unjudged:
+            self.unjudged.add(prompt)
+        values: dict[Metric, float | None] = {score_metric(name): it for name, it in run.scores.items()}
+        if run.passed is not None and not unjudged:
+            values[PASS_RATE] = run.passed
         started = None
-        if row.metrics is not None:
-            values |= zip(SPEEDS, _speeds(row.metrics), strict=True)
-            self.shared += bool(row.metrics.shared)
-            started = None if row.metrics.shared else row.started
+        if result.metrics is not None:
+            values |= zip(SPEEDS, _speeds(result.metrics), strict=True)
+            self.shared += bool(result.metrics.shared)
+            started = None if result.metrics.shared else result.started
         for metric, value in values.items():
             if value is not None and math.isfinite(value):
                 column = self._columns.setdefault(metric, array("d"))
                 column.extend([math.nan] * (len(self._keys) - len(column)))
                 column.append(value)
-        self._keys.append(row.prompt_index << 32 | row.repetition)
-        digest = blake2b(row.text.encode(errors="surrogatepass"), digest_size=8).digest()
+        self._keys.append(prompt << 32 | repetition)
+        digest = blake2b(result.text.encode(errors="surrogatepass"), digest_size=8).digest()
         self._digests.append(int.from_bytes(digest, "little"))
         self._starts.append(math.nan if started is None else started)
 
@@ -278,14 +263,14 @@ class EngineValues:
         }
 
 
-def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
+def collect(rows: Iterable[Answered], engines: Sequence[str]) -> tuple[EngineValues, ...]:
     """Return the values of each engine, in the order of `engines`, from rows in any order. A prompt is left out for all
     engines if an assertion gave no verdict about the answer of any engine: otherwise, judges without verdicts could
     lower pass rates, but not raise them."""
     found = {engine: EngineValues(engine) for engine in engines}
-    for row in rows:
-        if row.engine in found:
-            found[row.engine].add(row)
+    for engine, run, unjudged in rows:
+        if engine in found:
+            found[engine].add(run, unjudged=unjudged)
     left_out = frozenset(chain.from_iterable(values.undecided | values.unjudged for values in found.values()))
     for values in found.values():
         values.left_out = left_out
@@ -322,7 +307,7 @@ def collect_experiments(store: Store, experiments: Sequence[Experiment]) -> tupl
     return found
 
 
-def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator[SuiteRow]:
+def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator[Answered]:
     """Yield the runs of experiments in the order of the prompts. Raises StoreError."""
     several = len(experiments) > 1
     numbers: dict[str, int] = {}
@@ -340,22 +325,9 @@ def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator
                 )
             number, prompt = found
             for run in runs:
-                yield SuiteRow(
-                    prompt_index=number,
-                    repetition=run.key.repetition,
-                    engine=engine_name(experiment, run.result.definition.name, several=several),
-                    passed=run.passed,
-                    undecided=run.is_undecided,
-                    unjudged=len(run.checks) < len(prompt.assertions),
-                    scores=run.scores,
-                    metrics=run.result.metrics,
-                    text=run.result.text,
-                    sampled=_is_sampled(run.result),
-                    started=run.result.started,
-                    failed=run.result.state == "failed",
-                    error=run.result.error,
-                    cut=run.result.is_cut,
-                )
+                name = engine_name(experiment, run.result.definition.name, several=several)
+                numbered = dataclasses.replace(run, key=run.key._replace(prompt_index=number))
+                yield name, numbered, len(run.assertions) < len(prompt.assertions)
 
 
 def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
