@@ -1,8 +1,6 @@
 """The portable document of an experiment or a conversation: JSON that another machine can read and replay.
-
 docs/replay.md describes the format. A document has no secrets, because the history has none. What is read may come from
-other people, so nothing in a document is trusted.
-"""
+other people, so nothing in a document is trusted."""
 
 import base64
 import dataclasses
@@ -134,10 +132,8 @@ def conversation_document(
 
 
 def document_of_conversations(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
-    """Yield the document of a conversation, or one document with several, in pieces.
-
-    Digests of weights are computed where they are unknown. Raises StoreError, and InputError for an unknown conversation.
-    """
+    """Yield the document of a conversation, or one document with several, in pieces. Digests of weights are computed
+    where they are unknown. Raises StoreError, and InputError for an unknown conversation."""
     votes = store.votes.all(skips_damaged=True)
     several = len(numbers) > 1
     if several:
