@@ -360,7 +360,7 @@ async def test_a_long_conversation_shows_its_last_turns(start):
         record, session = screen.lanes[0].record, screen.app.lanes.session
         for number in range(2 * MOST_TURNS):
             prompt = session.conversation.add(Prompt(text=f"question {number}"))
-            record.head = Run(result_of(rogue("steady"), "answer"), prompt=prompt, continues=record.head)
+            record.head = Run(result_of(record.definition, "answer"), prompt=prompt, continues=record.head)
             record.runs.append(record.head)
         screen.lanes[0].resume(dataclasses.replace(record))
         await screen.until(lambda: f"question {2 * MOST_TURNS - 1}" in screen.text)
