@@ -37,6 +37,8 @@ def test_messages_and_commands_are_the_same_after_the_pipe():
     )
     assert (failed.job, type(failed.error)) == (5, paragone.InputError)
     assert (failed.error.sentence, failed.error.hint) == ("No.", "Yes.")
+    long = protocol.dump_message(protocol.WorkerMessage(5, error=paragone.EngineError("a" * 30_000)))
+    assert len(protocol.load_message(long).error.sentence) == 20_000
     for command in COMMANDS:
         assert protocol.load_command(protocol.dump_command(command)) == command
 
@@ -50,6 +52,7 @@ def test_messages_and_commands_are_the_same_after_the_pipe():
         b'{"job": 1, "items": [7]}',
         b'{"job": 1, "items": [{"item": "Novel"}]}',
         b'{"job": 1, "error": {"kind": "odd"}}',
+        b'{"job": 1, "items": [%s[0.0,"a",0,1]]}' % (100_000 * b'[0.0,"a",0,1],'),
     ],
 )
 def test_what_is_no_message_is_refused(line):

@@ -69,6 +69,10 @@ class WorkerMessage(NamedTuple):
 _ITEMS = {kind.__name__: kind for kind in get_args(Item)}
 _ERRORS = {kind.__name__: kind for kind in (errors.ContextOverflow, errors.InputError, errors.EngineError)}
 
+_MOST_ITEMS = 100_000
+"""Largest number of items in a message: 0.2 s of work. A worker sends what has come in a few milliseconds."""
+_LONGEST = 20_000
+"""Number of characters that are kept of an error's sentence and of its hint."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one encoder per message
 
 
@@ -94,9 +98,12 @@ def dump_message(message: WorkerMessage) -> bytes:
 def load_message(line: bytes) -> WorkerMessage:
     """Return the message in a line. Raises TypeError, ValueError or KeyError if the line has another form."""
     data = json.loads(line)
+    items = data.get("items", ())
+    if len(items) > _MOST_ITEMS:
+        raise ValueError(f"A message has {len(items):,} items.")
     return WorkerMessage(
         job=int(data["job"]),
-        items=tuple(map(load_item, data.get("items", ()))),
+        items=tuple(map(load_item, items)),
         answer=data.get("answer"),
         error=load_error(data["error"]) if "error" in data else None,
         version=data.get("version"),
@@ -131,7 +138,11 @@ def dump_error(error: errors.ParagoneError) -> wire.Json:
 
 
 def load_error(data: Mapping[str, Any]) -> errors.ParagoneError:
-    details = {name: value for name, value in data.items() if name != "kind"}
+    details = {
+        name: value[:_LONGEST] if isinstance(value, str) else value
+        for name, value in data.items()
+        if name != "kind"
+    }
     return _ERRORS[data["kind"]](**details)
 
 
