@@ -98,11 +98,11 @@ def dump_message(message: WorkerMessage) -> bytes:
 def load_message(line: bytes) -> WorkerMessage:
     """Return the message in a line. Raises TypeError, ValueError or KeyError if the line has another form."""
     data = json.loads(line)
-    items = data.get("items", ())
+    job, items = int(data["job"]), data.get("items", ())
     if len(items) > _MOST_ITEMS:
         raise ValueError(f"A message has {len(items):,} items.")
     return WorkerMessage(
-        job=int(data["job"]),
+        job=job,
         items=tuple(map(load_item, items)),
         answer=data.get("answer"),
         error=load_error(data["error"]) if "error" in data else None,
