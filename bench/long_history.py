@@ -11,7 +11,6 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, SavedConversation, Store
 from paragone_workbench.store.outbox import whole_writes
-from paragone_workbench.store.saving import save_whole
 
 __all__ = ["ABSENT_LETTERS", "COMMON_WORD", "CONVERSATIONS", "MESSAGES", "RARE_WORD", "write"]
 
@@ -44,7 +43,7 @@ def write(path: Path, seed: int = 8) -> None:
         for number in range(CONVERSATIONS):
             extra = f" {RARE_WORD}" if number == CONVERSATIONS // 2 else ""
             saved = _conversation([(text(12), text(90)) for _ in range(PROMPTS)], number, extra)
-            save_whole(store, saved.conversation, whole_writes(saved))
+            store.save_whole(saved.conversation, whole_writes(saved))
     finally:
         store.close()
 

@@ -1,5 +1,8 @@
 """Hugging Face's cache, as its own tools lay it out."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from paragone.files import repository_of, snapshot_folders, stored_file
@@ -8,19 +11,20 @@ from paragone.files import repository_of, snapshot_folders, stored_file
 @pytest.mark.parametrize(
     ("variables", "place"),
     [
-        ({}, "cache/huggingface/hub"),
-        ({"HF_HOME": "~/hf", "HF_HUB_CACHE": "$HOME/elsewhere"}, "elsewhere"),
+        ({}, "$XDG_CACHE_HOME/huggingface/hub"),
+        ({"HF_HOME": "~/hf", "HF_HUB_CACHE": "$HOME/elsewhere"}, "$HOME/elsewhere"),
     ],
 )
-def test_the_folders_of_its_models_are_found_where_its_variables_say(home, monkeypatch, variables, place):
+def test_the_folders_of_its_models_are_found_where_its_variables_say(monkeypatch, variables, place):
+    place = os.path.expandvars(place)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert snapshot_folders() == []
     for repository in ("models--b--two", "models--a--one", "datasets--a--data"):
-        (home / place / repository / "snapshots").mkdir(parents=True)
+        Path(place, repository, "snapshots").mkdir(parents=True)
     assert snapshot_folders() == [
-        f"{home}/{place}/models--a--one/snapshots",
-        f"{home}/{place}/models--b--two/snapshots",
+        f"{place}/models--a--one/snapshots",
+        f"{place}/models--b--two/snapshots",
     ]
 
 

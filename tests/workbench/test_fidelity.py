@@ -14,9 +14,8 @@ from paragone import InputError, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity import WINDOW, Fidelity, Scores, mean, sample_text, windows_of
+from paragone_workbench.measure.fidelity import WINDOW, Fidelity, Scores, sample_text, windows_of
 from paragone_workbench.measure.fidelity_verdict import fidelity_json, unchanged, verdict
-from paragone_workbench.statistics import Estimate, number
 
 TEXT = " ".join(f"word{number * number % 97}" for number in range(100))
 """100 tokens: 6 windows of 16."""
@@ -62,17 +61,6 @@ async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_sec
     assert {(len(request.ids), request.start) for request in requests} == {(15, 8)}
     assert {request.ids[0] for request in requests} == {BOS}
     assert fidelity.reference.tokens == 100  # BOS is not of the text
-
-
-async def test_the_noise_floor_stands_beside_the_result():
-    fidelity = await measured("jittery", handle("jittery", "twin"), handle("rough"))
-    noise = mean(fidelity.noise.kld)
-    assert noise.value > 0
-    alike, rough = fidelity.candidates
-    # The twin computes exactly what the reference does in the same batch size.
-    assert "within the noise floor of jittery-graded" in verdict(alike, fidelity)
-    times = mean(rough.kld).value / noise.value
-    assert f"{times:.0f} × above the noise floor of jittery-graded; picks another" in verdict(rough, fidelity)
 
 
 def scores(kld):
@@ -248,15 +236,3 @@ async def test_the_sample_has_at_least_four_windows(smollm2):
     found = await handle.use(lambda opened: opened.tokenize(TokenizeRequest(text=sample_text())))
     await handle.close()
     assert len(found.ids) >= 4 * WINDOW
-
-
-@pytest.mark.parametrize(
-    ("estimate", "shown"),
-    [
-        (Estimate(0.31234, 0.0123), "0.312 ± 0.012"),
-        (Estimate(1234.5, 250), "1234 ± 250"),
-        (Estimate(0.312345, None), "0.312"),
-    ],
-)
-def test_a_value_has_as_many_digits_as_its_uncertainty(estimate, shown):
-    assert number(estimate) == shown

@@ -89,28 +89,34 @@ MIDDLE = candidate("middle", (0.013, 0.024, 0.018, 0.036, 0.015, 0.021))
 FAR = candidate("far", (0.10, 0.25, 0.16, 0.28, 0.11, 0.20))
 
 
+def pairs(*candidates) -> list:
+    return kld_pairs(candidates)
+
+
 def test_pairing_shows_what_the_intervals_of_the_means_do_not():
-    (pair,) = kld_pairs([NEAR, MIDDLE])
-    assert (pair.windows, pair.windows_needed, pair.shown) == (6, None, True)
-    assert pair.difference == pytest.approx(0.0037, abs=1e-4)
-    assert pair.sentence.startswith("near is closer than middle: by 0.0037 nats (95% interval +0.0")
-    (turned,) = kld_pairs([MIDDLE, NEAR])
-    assert turned.sentence == pair.sentence
+    (pair,) = pairs(NEAR, MIDDLE)
+    assert (pair["windows"], pair["windows_needed"], pair["shown"]) == (6, None, True)
+    assert pair["difference"] == pytest.approx(0.0037, abs=1e-4)
+    assert pair["sentence"].startswith("near is closer than middle: by 0.0037 nats (95% interval +0.0")
+    (turned,) = pairs(MIDDLE, NEAR)
+    assert turned["sentence"] == pair["sentence"]
 
 
 def test_an_open_pair_says_how_many_windows_would_settle_it():
-    (pair,) = kld_pairs([NEAR, candidate("same", (0.012, 0.017, 0.019, 0.028, 0.013, 0.019))])
-    assert not pair.shown
-    assert pair.windows_needed > 6
-    assert pair.sentence.startswith("Whether near or same is closer is open (95% interval −0.0")
-    assert f"{rounded_up(pair.windows_needed - 6):,} more windows would settle this." in pair.sentence
-    assert pair.to_json()["sentence"] == pair.sentence
+    (pair,) = pairs(NEAR, candidate("same", (0.012, 0.017, 0.019, 0.028, 0.013, 0.019)))
+    assert not pair["shown"]
+    assert pair["windows_needed"] > 6
+    assert pair["sentence"].startswith("Whether near or same is closer is open (95% interval −0.0")
+    assert f"{rounded_up(pair['windows_needed'] - 6):,} more windows would settle this." in pair["sentence"]
 
 
-def test_pairs_with_the_same_values_or_few_windows_are_left_out():
-    assert kld_pairs([NEAR, candidate("copy", (0.010, 0.020, 0.015, 0.030, 0.012, 0.018))]) == ()
-    assert kld_pairs([NEAR, candidate("short", (0.1, 0.2, 0.3))]) == ()
-    assert kld_pairs([NEAR, candidate("none", ())]) == ()
+@pytest.mark.parametrize(
+    "windows",
+    [(0.010, 0.020, 0.015, 0.030, 0.012, 0.018), (0.1, 0.2, 0.3), ()],
+    ids=["copy", "short", "none"],
+)
+def test_pairs_with_the_same_values_or_few_windows_are_left_out(windows):
+    assert pairs(NEAR, candidate("other", windows)) == []
 
 
 # How many values

@@ -102,9 +102,9 @@ def test_an_engine_at_the_noise_floor_is_seldom_found_above_it():
 # The uncertainty as llama-perplexity computes it
 
 
-def test_a_perplexity_of_independent_positions_by_hand():
-    found = ours.perplexity_error(np.log(np.array([2.0, 8.0] * 8)))
-    assert found == pytest.approx(4 * math.log(2) / math.sqrt(15))
+def test_the_error_of_a_mean_of_independent_positions_by_hand():
+    found = ours.mean_error(np.log(np.array([2.0, 8.0] * 8)))
+    assert found == pytest.approx(math.log(2) / math.sqrt(15))
 
 
 # Percentiles

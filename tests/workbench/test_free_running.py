@@ -37,14 +37,6 @@ async def measured(*engines, on_step=lambda step: None, **more):
     return found, summarize([(it.definition.name, answers) for it, answers in found.answers.items()])
 
 
-async def test_a_collapse_is_seen_that_distributions_do_not_show():
-    _, summary = await measured("exact", "collapsed", "silent")
-    collapsed, silent = summary["candidates"]
-    assert (collapsed["collapsed"], collapsed["lost"]) == (True, 5)
-    assert silent["collapsed"]
-    assert [(it["loops"], it["empty"]) for it in summary["engines"]] == [(0, 0), (5, 0), (0, 5)]
-
-
 async def test_a_limit_of_the_user_holds():
     short = EngineDefinition(name="short", backend="graded", model="exact", options={"max_tokens": 7})
     _, summary = await measured("exact", short)

@@ -60,12 +60,6 @@ def test_passes_that_all_differ_alike_have_an_interval():
     assert paired_difference([0] * 9, [1] * 9, kind="passes").interval is None
 
 
-def test_no_prompt_and_unpaired_values_are_refused():
-    for a, b in (([], []), ([1], [1, 2])):
-        with pytest.raises(ValueError):
-            paired_difference(a, b)
-
-
 @given(st.lists(st.floats(0, 1), max_size=20))
 def test_holms_method_keeps_the_order_and_lies_between_none_and_bonferronis(ps):
     adjusted = holm(ps)

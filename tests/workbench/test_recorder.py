@@ -344,11 +344,11 @@ async def test_a_conversation_that_another_program_deleted(recorded, history):
     end(recorded.start(recorded.prompt("still there?", first), lane))
     await recorded.recorder.close()
     assert recorded.problems == [recorded.recorder.problem]
-    assert rows(RUNS) == []
+    assert rows(RUNS) == [("smol", "running", "")], "nothing is added to it"
     anew = RecordedConversation(history)
     end(anew.start(anew.prompt("anew"), anew.lane()))
     await anew.recorder.close()
-    assert (rows(RUNS), anew.problems) == ([("smol", "done", "")], [])
+    assert (rows(RUNS)[1:], anew.problems) == ([("smol", "done", "")], [])
 
 
 async def test_a_failing_callback_does_not_end_saving(history, check_nothing_left, until):

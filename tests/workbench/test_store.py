@@ -1,9 +1,11 @@
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter, facts
+from tests.workbench.history_file import open_store
 
 from paragone import (
     Alternative,
@@ -227,10 +229,20 @@ def test_deleting_a_conversation_deletes_everything_in_it(store):
     writer.end(run, lane, tokens=[Token(text="x", time=1.0)])
     running = writer.start(prompt, lane, continues=run)
     writer.add(running, "more")
-    old = writer.number
+    old, run_number, costs = writer.number, run.number, store.costs()
     store.delete_conversation(old)
-    assert store.search("findable") == ()
-    assert store.conversations() == ()
+    assert store.search("findable") == store.conversations() == store.prompts("", 9) == ()
+    assert store.last_open() is None
+    assert (store.summaries([old]), store.costs()) == ({}, {})
+    for look in (lambda: store.conversation_of(run_number), lambda: store.pin(old, pinned=True)):
+        with pytest.raises(InputError, match="There is no"):
+            look()
+    open_store().close()
+    store.restore_conversation(old)  # while the instance that deleted it is running
+    assert len(store.search("findable")) == 2
+    assert [facts(it) for it in writer.load().runs[:1]] == [facts(run)]
+    assert store.costs() == costs
+    store.delete_conversation(old)
     with pytest.raises(InputError, match="deleted"):
         writer.load()
     with pytest.raises(ConversationDeleted, match="was deleted"):
@@ -238,6 +250,9 @@ def test_deleting_a_conversation_deletes_everything_in_it(store):
     with pytest.raises(ConversationDeleted, match="was deleted"):
         writer.prompt("x")
     assert ConversationWriter(store, "x").number != old
+    store.close()
+    with closing(open_store()) as later, pytest.raises(InputError, match="deletion of c1 is final"):
+        later.restore_conversation(old)
     with sqlite3.connect(history_file()) as raw:
         for table in ("lane", "turn", "run", "piece"):
             assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)

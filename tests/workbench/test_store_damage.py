@@ -28,7 +28,7 @@ COLUMNS = [
 
 PLAIN = [
     "run.engine", "run.text", "run.thinking", "run.started", "prompt.text", "prompt.system", "prompt.created",
-    "conversation.title", "conversation.created", "conversation.updated", "conversation.opened",
+    "every_conversation.title", "every_conversation.created", "every_conversation.updated", "every_conversation.opened",
 ]  # fmt: skip
 """Columns with texts and dates."""
 

@@ -157,12 +157,6 @@ def test_an_import_waits_for_another_one(store):
     store.delete_conversation(number)
     other = sqlite3.connect(history_file(), isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    waits = store.wait_for_locks
-
-    def wait(seconds):
-        waits(seconds)
-        threading.Timer(0.05, other.close).start()
-
-    store.wait_for_locks = wait
+    threading.Timer(0.05, other.close).start()
     assert add_conversation(store, saved).is_new
-    assert store._database.rows("PRAGMA busy_timeout") == [(60_000,)]
+    assert store._database.rows("PRAGMA busy_timeout") == [(10_000,)]

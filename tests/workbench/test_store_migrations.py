@@ -25,7 +25,7 @@ def old(tmp_path):
     """A history before the scripts that a test adds."""
     path = tmp_path / "history.db"
     with closing(Database(path)) as database:
-        database.run("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
+        database.run("INSERT INTO every_conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
     return path
 
 
@@ -36,19 +36,19 @@ def version(path):
 
 def test_scripts_after_its_version_update_a_file_and_make_a_new_one(old, schema, tmp_path):
     (schema / f"{NEWEST + 1:04}_more.sql").write_text(
-        "ALTER TABLE conversation ADD COLUMN more TEXT;\nCREATE TABLE yet_more (x)  -- the end"
+        "ALTER TABLE every_conversation ADD COLUMN more TEXT;\nCREATE TABLE yet_more (x)  -- the end"
     )
     (schema / f"{NEWEST + 2:04}_trigger.sql").write_text(
         "CREATE TRIGGER t AFTER INSERT ON lane BEGIN\n  SELECT 1;\n  SELECT 2;\nEND;\n"
     )
     for path, titles in ((old, [("old", None)]), (tmp_path / "new.db", [])):
         with closing(Database(path, schema)) as database:
-            assert database.rows("SELECT title, more FROM conversation") == titles
+            assert database.rows("SELECT title, more FROM every_conversation") == titles
         assert version(path) == NEWEST + 2
 
 
 def test_a_migration_that_fails_changes_nothing(old, schema):
-    (schema / f"{NEWEST + 1:04}_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
+    (schema / f"{NEWEST + 1:04}_more.sql").write_text("ALTER TABLE every_conversation ADD COLUMN more TEXT;")
     (schema / f"{NEWEST + 2:04}_broken.sql").write_text("ALTER TABLE nowhere ADD COLUMN x;")
     with pytest.raises(StoreError, match="nowhere"):
         Database(old, schema)
@@ -62,7 +62,7 @@ def test_a_file_older_than_the_first_script_is_set_aside(home):
         open_store().close()
         with closing(sqlite3.connect(history_file())) as raw:
             raw.execute(
-                f"INSERT INTO conversation (id, title, created, updated) VALUES ('x', '{name}', 1, 1)"
+                f"INSERT INTO every_conversation (id, title, created, updated) VALUES ('x', '{name}', 1, 1)"
             )
             raw.execute("PRAGMA user_version = 14")
             raw.commit()

@@ -221,15 +221,6 @@ def test_each_of_eleven_engines_is_compared_with_the_reference_unless_all_pairs_
     assert "Each engine is compared with B." in found.notes[0]
 
 
-def test_answers_that_were_cut_are_counted():
-    rows = [row(prompt, engine, cut=engine == "B" and prompt < 3) for prompt in range(5) for engine in "AB"]
-    found = compare_rows(rows, "AB")
-    assert found.notes == (
-        "B: 3 of 5 answers were cut at the length limit. `--set max_tokens=N` sets a longer one.",
-    )
-    assert [it.to_json()["cut"] for it in found.engines] == [0, 3]
-
-
 @pytest.mark.parametrize(("trend", "drift"), [(0.01, pytest.approx(-0.27, abs=0.06)), (0, None)])
 def test_speeds_that_drift_are_marked(trend, drift):
     rng = random.Random(1)

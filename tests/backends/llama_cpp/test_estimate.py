@@ -17,7 +17,7 @@ from large_model import (
 )
 
 from paragone import Json, MemoryEstimate, OpenRequest
-from paragone.worker.native import WorkerEngine
+from paragone.worker.client import Worker
 from paragone_llama_cpp import demo
 from paragone_llama_cpp.backend import LlamaCppBackend
 
@@ -53,9 +53,9 @@ async def test_an_estimate_agrees_with_the_memory_of_the_process_and_is_divided(
     finally:
         await worker.close()
     engine = await backend.open(request, lambda progress: None)
-    assert isinstance(engine, WorkerEngine)
+    assert isinstance(engine, Worker)
     try:
-        grown = resident(engine.worker) - without_weights
+        grown = resident(engine) - without_weights
     finally:
         await engine.close()
     (cpu,) = estimate.devices

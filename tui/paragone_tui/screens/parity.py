@@ -34,7 +34,6 @@ def answered_sides(session: Session) -> list[Side]:
 
 
 def open_sides(session: Session) -> list[Side]:
-    """Return a side without an answer for each lane whose engine is open."""
     engines = [(lane.name, lane.engine) for lane in session.lanes if lane.engine.loaded is not None]
     return [
         Side(name=name, definition=it.definition, backend=it.backend, loaded=it.loaded)

@@ -167,7 +167,7 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
             "tab shift+tab slash",
             "Go from the search to the list, and back. In the list, letters are commands.",
         ),
-        ("p r t x", "Pin, rename, tag or delete the conversation."),
+        ("p r t x u", "Pin, rename, tag or delete the conversation; bring back what was deleted last."),
         ("e E i", "Export the conversation, or all; import conversations."),
         (
             "y n",

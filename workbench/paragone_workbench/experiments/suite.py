@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import TypeAlias
 
 from paragone import Backend, Json, Message, ParagoneError
 from paragone.options import describe
@@ -156,17 +157,11 @@ _LARGEST_SEED = 2**31 - 1
 """The largest seed, since some servers store seeds as signed integers of 32 bits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    key: RunKey
-    prompt: SuitePrompt
+Cell: TypeAlias = tuple[RunKey, SuitePrompt]
 
 
 async def unfinished_cells(
-    history: History,
-    experiment: Experiment,
-    request: SuiteRequest,
-    engines: Sequence[int],
+    history: History, experiment: Experiment, request: SuiteRequest, engines: Sequence[int]
 ) -> AsyncGenerator[Cell, None]:
     """Yield the unfinished runs of a request on some engines, of which another one begins each prompt. Raises StoreError."""
     finished = ("done",) if request.retry_failed else ("done", "failed")
@@ -189,7 +184,7 @@ async def unfinished_cells(
                 for engine in (*engines[turn:], *engines[:turn]):
                     key = RunKey(prompt_index=prompt.index, engine_index=engine, repetition=repetition)
                     if states.get(key) not in finished:
-                        yield Cell(key=key, prompt=prompt)
+                        yield key, prompt
             number += 1
         first = rows[-1][0] + 1
 
@@ -208,7 +203,8 @@ def seed_option(cell: Cell, engine: EngineDefinition, backend: Backend | None) -
     )
     if not declared:
         return {}
-    content = [cell.key.repetition, *map(to_json, cell.prompt.messages)]
+    key, prompt = cell
+    content = [key.repetition, *map(to_json, prompt.messages)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
     return {"seed": int.from_bytes(digest[:4], "big") & _LARGEST_SEED}
 

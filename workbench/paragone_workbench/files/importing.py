@@ -28,7 +28,6 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, ExperimentRun, LaneRecord, SavedConversation, Store
 from paragone_workbench.store.outbox import whole_writes
-from paragone_workbench.store.saving import save_whole
 from paragone_workbench.text import is_date
 
 _DIGESTS = frozenset({"sha256", "messages_sha256"})
@@ -193,23 +192,24 @@ class Added(NamedTuple):
 def add_conversation(store: Store, saved: SavedConversation) -> Added:
     """Add a conversation, or its parts that the history lacks; a longer answer replaces an interrupted one. Raises
     StoreError, and InputError if a part has the id of a part of another conversation."""
-    number = store.number_of(saved.conversation.id)
-    known: set[str] = set()
-    new_ids = _ids(saved)
-    if number is not None:
-        here = store.load(number)
-        new_ids -= _ids(here)
-        imported = {run.id: run for run in saved.runs}
-        known = {lane.id for lane in here.lanes} | here.running
-        known |= {prompt.id for prompt in here.conversation.prompts}
-        known |= {run.id for run in here.runs if not _completes(imported.get(run.id), run)}
-    if store.has_any(new_ids):
-        raise InputError(
-            f"A part of the conversation {texts.quoted(saved.title)} has the id of a part of another conversation in the history.",
-            hint="Export the conversation again, where it was written.",
-        )
-    writes = whole_writes(saved, known)
-    saved_as = save_whole(store, saved.conversation, writes, saved.title if number is None else "")
+    with store.transaction():
+        number = store.number_of(saved.conversation.id)
+        known: set[str] = set()
+        new_ids = _ids(saved)
+        if number is not None:
+            here = store.load(number)
+            new_ids -= _ids(here)
+            imported = {run.id: run for run in saved.runs}
+            known = {lane.id for lane in here.lanes} | here.running
+            known |= {prompt.id for prompt in here.conversation.prompts}
+            known |= {run.id for run in here.runs if not _completes(imported.get(run.id), run)}
+        if store.has_any(new_ids):
+            raise InputError(
+                f"A part of the conversation {texts.quoted(saved.title)} has the id of a part of another conversation in the history.",
+                hint="Export the conversation again, where it was written.",
+            )
+        writes = whole_writes(saved, known)
+        saved_as = store.save_whole(saved.conversation, writes, saved.title if number is None else "")
     is_completed = number is not None and bool(writes)
     return Added(saved_as, saved.title, is_new=number is None, is_completed=is_completed)
 
@@ -305,7 +305,7 @@ def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
         runs = store.experiments.runs_of_prompt(experiment_number, index)
         saved = _conversation(experiment, conversation_id, prompt.messages, runs)
         title = f"e{experiment_number} #{index}: {prompt.text}"
-        number = save_whole(store, saved.conversation, whole_writes(saved), title)
+        number = store.save_whole(saved.conversation, whole_writes(saved), title)
     return Added(number, store.summaries([number])[number].title, is_new=is_new, is_completed=False)
 
 

@@ -29,6 +29,12 @@ BUSY_S = 10.0
 """Seconds to wait for a lock once the file is open."""
 
 
+_PURGE = """
+    DELETE FROM every_conversation WHERE deleted IS NOT NULL AND deleted NOT IN (SELECT id FROM owner)
+"""
+"""Makes deletions by instances that have ended final."""
+
+
 class _TooOld(Exception):
     """No script leads from the file's version, which is the only argument, to the newest one."""
 
@@ -61,7 +67,10 @@ class Database:
         cannot be written to at present can be read, and each write tries again: see `warning`."""
         try:
             private_folder(path.parent)
-            return cls._registered(path)
+            database = cls._registered(path)
+            with contextlib.suppress(StoreError):  # it can wait for a later start
+                database.run(_PURGE)
+            return database
         except OSError as error:
             failure = store_error(path, error)
         except HistoryLocked:
@@ -170,9 +179,10 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Execute the statements of the context atomically: an exception rolls all statements back."""
+        """Execute the statements of the context atomically: an exception rolls all statements back. A transaction in
+        another one is a part of it."""
         self._write()
-        with self._translated_errors(), _transaction(self._connection):
+        with self._translated_errors(), _transaction(self._connection, "BEGIN IMMEDIATE"):
             yield
 
     @contextlib.contextmanager
@@ -298,7 +308,10 @@ def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int,
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    if connection.in_transaction:
+        yield
+        return
     connection.execute(begin)
     with _rolling_back(connection):
         yield

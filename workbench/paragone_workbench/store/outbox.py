@@ -49,9 +49,9 @@ _TEXT = """
     SELECT id, ?, ?, ? FROM run WHERE id = ? AND state = 'running'
 """
 _HEAD = "UPDATE lane SET head_id = coalesce(?, head_id), fork_id = coalesce(?, fork_id) WHERE id = ?"
-_TITLED = "UPDATE conversation SET title = ? WHERE id = ? AND title = ''"
-_OPENED = "UPDATE conversation SET opened = ? WHERE id = ?"
-_USED = "UPDATE conversation SET updated = max(used, ?) WHERE id = ?"
+_TITLED = "UPDATE every_conversation SET title = ? WHERE id = ? AND title = ''"
+_OPENED = "UPDATE every_conversation SET opened = ? WHERE id = ?"
+_USED = "UPDATE every_conversation SET updated = max(used, ?) WHERE id = ?"
 
 
 def begin(conversation: Conversation, title: str = "", *, is_saved: bool) -> Write:
@@ -61,7 +61,7 @@ def begin(conversation: Conversation, title: str = "", *, is_saved: bool) -> Wri
 
     def write(database: Database, _: int) -> int:
         if not is_saved:
-            database.insert("conversation", conflict="OR IGNORE", **new, updated=conversation.created)
+            database.insert("every_conversation", conflict="OR IGNORE", **new, updated=conversation.created)
         for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", conversation.id):
             return int(number)
         raise ConversationDeleted

@@ -69,9 +69,15 @@ _SUMS = {
     "uncounted": f"count(CASE WHEN {_PROMPT} + {_COMPLETION} IS NULL THEN 1 END)",
 }
 """The fields of `Costs`, each as SQL. SQLite's `sum` would fail if a sum of whole numbers exceeded 64 bits; `total` does not."""
+_DELETED = """
+    SELECT run.number FROM every_conversation AS gone JOIN prompt ON conversation_id = gone.id
+    JOIN turn ON prompt_id = prompt.id JOIN run ON run.id = run_id
+    WHERE gone.deleted IS NOT NULL AND NOT EXISTS (SELECT 1 FROM cell WHERE cell.run_id = run.id)
+"""
 _COSTS = f"""
     SELECT engine, {", ".join(_SUMS.values())} FROM run INDEXED BY run_costs
     WHERE state != 'running' AND started >= ? AND (waited_s IS NOT NULL OR completion_tokens IS NOT NULL)
+      AND number NOT IN ({_DELETED})
     GROUP BY engine ORDER BY engine
 """  # noqa: S608 (the names of columns)
 

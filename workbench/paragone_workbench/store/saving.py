@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.outbox import Outbox, RecordKey, Write, begin
+from paragone_workbench.store.outbox import Outbox
 from paragone_workbench.store.records import NO_DRAFT
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.history import History
     from paragone_workbench.store.records import DraftRecord, LaneRecord, QueuedPrompt, SavedConversation
-    from paragone_workbench.store.store import Store
 
 
 RETRY_S = 1.0
@@ -55,6 +54,8 @@ class Recorder:
         self.saved_draft = NO_DRAFT
         self._took_draft = self._draft_changed = False
         self._changes: Counter[int | None] = Counter()
+        self._deleted: list[int] = []
+        """The numbers of the conversations that were deleted here, the last one last."""
         """The number of changes of each conversation, by the conversation's number."""
         self._on_problem = on_problem
         self._on_saved_again = on_saved_again
@@ -350,6 +351,16 @@ class Recorder:
         assert self.history is not None  # without a history there is nothing to delete
         await self._all_saved(number, "deleted", "Delete")
         await self.history.call(lambda store: store.delete_conversation(number))
+        self._deleted.append(number)
+
+    async def restore(self) -> int | None:
+        """Bring back the conversation that was deleted last here, and return its number; None if there is none. Raises
+        StoreError, and InputError if another program has removed it."""
+        if self.history is None or not self._deleted:
+            return None
+        number = self._deleted.pop()
+        await self.history.call(lambda store: store.restore_conversation(number))
+        return number
 
     async def _all_saved(self, number: int, done: str, do: str) -> None:
         for outbox in [it for it in self._outboxes.values() if it.conversation.number == number]:
@@ -386,16 +397,3 @@ def _call(callback: Callable[[], None]) -> None:
         callback()
     except Exception as error:  # noqa: BLE001 (the error is reported)
         report("A callback of the recorder failed.", error)
-
-
-_WHOLE_BUSY_S = 60.0
-"""Seconds that `save_whole` waits while another program keeps the file locked."""
-
-
-def save_whole(
-    store: Store, conversation: Conversation, writes: Mapping[RecordKey, Write], title: str = ""
-) -> int:
-    """Save a conversation in one transaction, and return its number. `title` is for a conversation that is new."""
-    store.wait_for_locks(_WHOLE_BUSY_S)
-    key: RecordKey = "conversation", conversation.id
-    return store.save({key: begin(conversation, title, is_saved=False), **writes})[key]

@@ -21,7 +21,7 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store import database, errors, experiments, outbox, records, runs, search, votes
 from paragone_workbench.store.database import Database, Row, clean, list_in, object_in, saved_text, text_in
 
-_UPDATE = "UPDATE conversation SET {} WHERE number = ? RETURNING id"
+_UPDATE = "UPDATE every_conversation SET {} WHERE number = ? AND deleted IS NULL RETURNING id"
 
 
 _SELECT = """
@@ -218,20 +218,20 @@ def _in_order(continued: Mapping[str, str | None]) -> Iterator[str]:
 _READ = 5_000
 """Largest number of prompts that a search reads: many prompts may have the same text."""
 _WRITTEN = """
-    substr(text, 1, length(text)
+    substr(prompt.text, 1, length(prompt.text)
         - (SELECT coalesce(sum(length + 2), 0) FROM attached_file WHERE prompt_id = prompt.id))
 """
 """SQL for what the user wrote: the text without the sections of attached files and the empty line before each."""
-_ALL = f"SELECT {_WRITTEN} FROM prompt ORDER BY number DESC"  # noqa: S608 (constants)
-_WITH_WORD = f"""
-    SELECT {_WRITTEN} FROM prompt WHERE number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?)
-    ORDER BY number DESC
+_EARLIER = f"""
+    SELECT {_WRITTEN} FROM prompt JOIN conversation ON conversation.id = conversation_id
+    WHERE {{}} ORDER BY prompt.number DESC
 """  # noqa: S608 (constants)
+_WITH_WORD = "prompt.number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?)"
 
 
 def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
     indexed = [search.phrase(term) for term in terms[:1] if len(term) >= search.GRAM]
-    rows = database.stream(_WITH_WORD if indexed else _ALL, *indexed)
+    rows = database.stream(_EARLIER.format(_WITH_WORD if indexed else "1"), *indexed)
     seen: set[str] = set()
     for (text,) in islice(rows, _READ):
         # A damaged record may have another type than text.
@@ -301,6 +301,17 @@ class Store:
             if not self._database.rows("SELECT 1 FROM run WHERE id = ?", about_id):
                 about_id = None
             runs.save_run(self._database, result, purpose=purpose, about_id=about_id)
+
+    def save_whole(
+        self, conversation: Conversation, writes: Mapping[outbox.RecordKey, outbox.Write], title: str = ""
+    ) -> int:
+        """Save a conversation in one transaction, and return its number. `title` is for a conversation that is new."""
+        key: outbox.RecordKey = "conversation", conversation.id
+        return self.save({key: outbox.begin(conversation, title, is_saved=False), **writes})[key]
+
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Write all of the context or, after an exception, nothing."""
+        return self._database.transaction()
 
     def _keep_owner(self) -> None:
         """Add this instance's row again, if another instance that cannot see this instance's lock has deleted the row."""
@@ -425,10 +436,22 @@ class Store:
         )
 
     def delete_conversation(self, number: int) -> None:
-        self._database.run("DELETE FROM conversation WHERE number = ?", number)
+        """Mark a conversation as deleted; `restore_conversation` takes that back until a later start of the program."""
+        with self._database.transaction():
+            self._update(number, "deleted = ?", self._database.owner_id)
+
+    def restore_conversation(self, number: int) -> None:
+        """Take a deletion back. Raises InputError if a later start has made it final."""
+        sql = "UPDATE every_conversation SET deleted = NULL WHERE number = ? RETURNING id"
+        with self._database.transaction():
+            if not self._database.rows(sql, number):
+                raise InputError(f"The deletion of c{number} is final: paragone was started again since.")
 
     def number_of(self, conversation_id: str) -> int | None:
-        """Return the number of the conversation with this UUID; None if there is none."""
+        """Return the number of the conversation with this UUID; None if there is none: a deleted one is removed."""
+        self._database.run(
+            "DELETE FROM every_conversation WHERE id = ? AND deleted IS NOT NULL", conversation_id
+        )
         rows = self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id)
         return int(rows[0][0]) if rows else None
 

@@ -71,7 +71,7 @@ _ADD = """
     VALUES (?, ?, ?, ?, ?, (SELECT id FROM experiment WHERE number = ?), ?, ?)
 """
 _USED = """
-    UPDATE conversation SET updated = max(used, ?) WHERE id = (SELECT conversation_id FROM prompt WHERE id = ?)
+    UPDATE every_conversation SET updated = max(used, ?) WHERE id = (SELECT conversation_id FROM prompt WHERE id = ?)
 """
 _DELETE_LAST = """
     DELETE FROM vote WHERE number = (
