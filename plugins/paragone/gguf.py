@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from paragone import ModelInfo
 from paragone.errors import InputError
@@ -66,14 +66,8 @@ class GgufError(ValueError):
 _TRUNCATED = "is truncated or damaged: its header continues past the end of the file"
 
 
-class Tensor(NamedTuple):
-    """A tensor's entry in the header."""
-
-    name: str
-    shape: tuple[int, ...]
-    """The tensor's dimensions, the innermost first."""
-    kind: int
-    """The tensor's type, a number of ggml's enum `ggml_type`."""
+Tensor: TypeAlias = tuple[str, tuple[int, ...], int]
+"""A tensor's entry in the header: name, dimensions, the innermost first, and type, a number of ggml's enum `ggml_type`."""
 
 
 @dataclass(slots=True)
@@ -177,8 +171,8 @@ class _Reader:
     def collect(self, values: dict[str, str | int], *, to_first_list: bool = False) -> None:
         """Collect the values. If the header names no quantization, use the type that most weights have."""
         types: Counter[int] = Counter()
-        for tensor in self.tensors(self.values(values, to_first_list=to_first_list)):
-            types[tensor.kind] += math.prod(tensor.shape)
+        for _, shape, kind in self.tensors(self.values(values, to_first_list=to_first_list)):
+            types[kind] += math.prod(shape)
         if types and "general.file_type" not in values:
             values["quantization"] = _TENSOR_TYPES.get(types.most_common(1)[0][0], "")
 
@@ -215,7 +209,7 @@ class _Reader:
             if dimensions > 8:
                 raise GgufError(f"is damaged: it has a tensor of {dimensions} dimensions")
             *shape, kind, _offset = self._next(f"<{dimensions}QIQ")
-            yield Tensor(name, tuple(shape), kind)
+            yield name, tuple(shape), kind
 
     def _skip(self, size: int) -> int:
         """Skip `size` bytes, and return the position before these bytes."""

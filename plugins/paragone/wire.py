@@ -9,11 +9,10 @@ import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import (
+    TYPE_CHECKING,
     Any,
-    ClassVar,
     Literal,
     NoReturn,
-    Protocol,
     TypeAlias,
     TypeVar,
     Union,
@@ -32,11 +31,12 @@ Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Js
 """Any JSON value."""
 
 
-class Value(Protocol):
-    """Any dataclass."""
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
-
+    Value: TypeAlias = DataclassInstance
+else:
+    Value = object
 
 V = TypeVar("V", bound=Value)
 

@@ -20,7 +20,7 @@ MESSAGES = [
     protocol.WorkerMessage(4, answer={"size": 16}),
     protocol.WorkerMessage(4, answer={}),
 ]
-COMMANDS: list[protocol.Command] = [("probe", 1, {}), ("stop", 2, None)]
+COMMANDS: list[protocol.WorkerCommand] = [("probe", 1, {}), ("stop", 2, None)]
 
 
 def test_messages_and_commands_are_the_same_after_the_pipe():

@@ -76,9 +76,9 @@ async def queued(screen: Screen) -> None:
 CASES = {
     "history": Case(
         ("ctrl+o",),
-        "xjkprtd/\t\r\x1bwae⌫",
+        "xyujkprtd/\t\r\x1bwae⌫",
         earlier=("whales", "birds of prey", "elder trees"),
-        sequences=("\txx", "elder\txy", "whales\x18", "\tjr\x15new\r\x1biok", "\ttsea\rp"),
+        sequences=("\txx", "elder\txyu", "\tjxx\x1b", "whales\x18", "\tjr\x15new\r\x1biok", "\ttsea\rp"),
     ),
     "program": Case(
         ("escape",),

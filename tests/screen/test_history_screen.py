@@ -121,12 +121,12 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
         assert options.highlighted_option.id == "c2"
         for refusal in ("n", "escape"):
             await screen.press("x")
-            await screen.until(lambda: "Delete 'prompt 1' with 1 prompt for good?" in screen.text)
+            await screen.until(lambda: "Delete 'prompt 1' with 1 prompt?" in screen.text)
             await screen.press(refusal)
             await screen.until(lambda: screen.app.screen is history)
             assert options.option_count == 4
         await screen.press("x", "y")
-        await screen.until(lambda: "Deleted: c2, 'prompt 1'." in screen.text)
+        await screen.until(lambda: "Deleted: c2, 'prompt 1'; u brings it back." in screen.text)
         assert options.option_count == 3
         assert (options.highlighted, options.highlighted_option.id) == (2, "c1")
         await screen.press("ctrl+x", "y")
@@ -138,6 +138,12 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
         await screen.press("y")
         await screen.until(lambda: options.option_count == 1)
         assert options.get_option_at_index(0).id == "c4", "the row that the question named is gone"
+        for number in (3, 1, 2):
+            await screen.press("u")
+            await screen.until(lambda number=number: f"c{number} is in the list again." in screen.text)
+        await screen.press("u")
+        await screen.until(lambda: "No deletion is left to undo." in screen.text)
+        assert [option.id for option in options.options] == ["c4", "c3", "c2", "c1"]
         await screen.press("r")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
         question = screen.app.screen
@@ -342,7 +348,7 @@ async def test_a_new_conversation_keeps_the_system_prompt_in_the_headers(start):
         assert len(await screen.app.history.call(lambda store: store.conversations())) == 2
         await screen.press("down", "enter")
         await screen.until(lambda: len(screen.lanes) == 2 and "system: Be terse." in screen.text)
-        await screen.press("ctrl+n", "f9")
+        await screen.press("ctrl+n", "f9", "y")
         await screen.until(lambda: len(screen.lanes) == 1)
         assert "system: Be terse." in screen.text.splitlines()[1]
         await screen.ask("again")

@@ -28,12 +28,10 @@ from paragone.threads import physical_cores
 from paragone.worker.process import EngineProcess
 from paragone_remote import options as remote_options
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.engine import RemoteModel
 from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_requests import RefusedFields
-from paragone_remote.openai_servers import ServerProperties, find_models, identify, identity_of, read_slots
+from paragone_remote.openai_servers import find_models, identify, identity_of, read_slots
 from paragone_remote.transport import EndpointClient, connected
 
 _LOOPBACK = "127.0.0.1"
@@ -337,43 +335,34 @@ async def shared_server(
                 await shared.starting.result().close()
 
 
+@dataclass(eq=False, kw_only=True)
 class LlamaServerEngine(OpenAIEngine):
-    def __init__(
-        self,
-        model: RemoteModel,
-        process: ServerProcess,
-        share: contextlib.AsyncExitStack,
-        *,
-        server: ServerProperties,
-        raw: bool,
-    ) -> None:
-        super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
-        self._server_process = process
-        self._share = share
+    process: ServerProcess
+    share: contextlib.AsyncExitStack
 
     def _settings(
         self, request: paragone.RunRequest, sampling: remote_options.OpenAISampling
     ) -> paragone.RunSettings:
-        return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
+        return dataclasses.replace(super()._settings(request, sampling), threads=self.process.threads)
 
     async def _explained(self, error: Exception, *, begun: bool) -> paragone.ParagoneError:
         broken = isinstance(error, httpx.TransportError | IncompleteAnswer)
-        if broken and await self._server_process.process.ended(_END_S):
-            return self._server_process.error()
+        if broken and await self.process.process.ended(_END_S):
+            return self.process.error()
         return await super()._explained(error, begun=begun)
 
     async def ended(self) -> paragone.ParagoneError:
-        await self._server_process.process.ended()
-        return self._server_process.error()
+        await self.process.process.ended()
+        return self.process.error()
 
     async def close(self) -> None:
         await super().close()
-        await self._share.aclose()
+        await self.share.aclose()
 
     def _require_open(self) -> None:
         super()._require_open()
-        if self._server_process.process.has_ended:
-            raise self._server_process.error()
+        if self.process.process.has_ended:
+            raise self.process.error()
 
 
 async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
@@ -433,10 +422,16 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             },
             weights=weights,
         )
-        model = RemoteModel(
-            http=http, model=alias, loaded=loaded, identity=identity_of(alias, listed, server)
+        return LlamaServerEngine(
+            http=http,
+            model=alias,
+            loaded=loaded,
+            identity=identity_of(alias, listed, server),
+            server=server,
+            raw=raw,
+            process=process,
+            share=share.pop_all(),
         )
-        return LlamaServerEngine(model, process, share.pop_all(), server=server, raw=raw)
 
 
 def _facts_of_options(options: remote_options.LlamaServerLoadOptions, threads: int) -> dict[str, str]:

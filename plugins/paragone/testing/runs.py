@@ -386,29 +386,29 @@ def has_option(backend: Backend, name: str) -> bool:
     return any(info.name == name for info in options.describe(backend.sampling))
 
 
-class Opened:
-    """The engine that the tests of a class share.
+Opened: TypeAlias = list[tuple[OpenEngine, list[LoadProgress]]]
+"""The engine that the tests of a class share, and the progress reports while it was opened; empty while it is closed.
 
-    The first test opens the engine, and so does the next test after a failed test.
-    """
+The first test opens the engine, and so does the next test after a failed test.
+"""
 
-    def __init__(self) -> None:
-        self.engine: OpenEngine | None = None
-        self.progress: list[LoadProgress] = []
-        """The progress reports while the engine was opened."""
 
-    async def get(self, backend: Backend, opening: requests.OpenRequest, patience: float) -> OpenEngine:
-        """Return the engine. Open the engine if it is not open."""
-        if self.engine is None:
-            self.progress.clear()
-            self.engine = await within(patience, "opening", backend.open(opening, self.progress.append))
-        return self.engine
+async def shared_engine(
+    opened: Opened, backend: Backend, opening: requests.OpenRequest, patience: float
+) -> OpenEngine:
+    """Return the shared engine. Open it if it is not open."""
+    if not opened:
+        progress: list[LoadProgress] = []
+        engine = await within(patience, "opening", backend.open(opening, progress.append))
+        opened.append((engine, progress))
+    return opened[0][0]
 
-    async def drop(self, patience: float) -> None:
-        """Close the engine, so that the next test opens a new one."""
-        engine, self.engine = self.engine, None
-        if engine is not None:
-            await within(patience, "closing", engine.close())
+
+async def close_shared(opened: Opened, patience: float) -> None:
+    """Close the engine, so that the next test opens a new one."""
+    while opened:
+        engine, _ = opened.pop()
+        await within(patience, "closing", engine.close())
 
 
 class ConformanceFixtures:
@@ -452,9 +452,9 @@ class ConformanceFixtures:
     @classmethod  # each test has its own instance, so pytest 10 refuses an instance method here
     async def opened(cls) -> AsyncIterator[Opened]:
         """Yield the shared engine, and close it after the last test."""
-        opened = Opened()
+        opened: Opened = []
         yield opened
-        await opened.drop(cls.patience)
+        await close_shared(opened, cls.patience)
 
     @pytest_asyncio.fixture(loop_scope="class")
     async def engine(
@@ -462,6 +462,6 @@ class ConformanceFixtures:
     ) -> AsyncIterator[OpenEngine]:
         """Yield an open engine, and close the engine after a failed test."""
         failed_before = request.session.testsfailed
-        yield await opened.get(backend, opening, self.patience)
+        yield await shared_engine(opened, backend, opening, self.patience)
         if request.session.testsfailed > failed_before:
-            await opened.drop(self.patience)
+            await close_shared(opened, self.patience)

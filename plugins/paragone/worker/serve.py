@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Job(Cancelled):
     """A job, and whether it must stop. The thread that reads the pipe stops it."""
 
-    def __init__(self, command: protocol.Command) -> None:
+    def __init__(self, command: protocol.WorkerCommand) -> None:
         self.do, self.number, self.request = command
         self.free_slots = threading.Semaphore(protocol.SLOTS)
         """Counts the slots of the shared buffer that the worker may fill."""
@@ -164,7 +164,7 @@ class JobRunner:
             "tokenize": _given(requests.TokenizeRequest, lambda job, given: self._open().tokenize(given)),
             "embed": _given(requests.EmbedRequest, lambda job, given: self._open().embed(given, job)),
             "vocabulary": lambda job: self._open().vocabulary(),
-            "distributions": _given(protocol.SharedDistributions, self._distributions),
+            "distributions": _given(requests.DistributionsRequest, self._distributions),
         }
 
     def say(self, message: protocol.WorkerMessage) -> None:
@@ -196,7 +196,7 @@ class JobRunner:
         time.sleep(CLOSE_SECONDS)
         os._exit(0)
 
-    def _commands(self) -> Iterator[protocol.Command]:
+    def _commands(self) -> Iterator[protocol.WorkerCommand]:
         """Yield the messages of the application until it closes the pipe.
 
         The kernel would wake a thread that waits in `recv` whenever the other side has received something, which happens
@@ -276,11 +276,12 @@ class JobRunner:
         finally:
             frames.close()
 
-    def _distributions(self, job: Job, given: protocol.SharedDistributions) -> None:
+    def _distributions(self, job: Job, request: requests.DistributionsRequest) -> None:
         """Fill the shared buffer, slot by slot, and a slot again after the application has read the slot."""
-        buffer, slot = protocol.SharedBuffer.open(given.buffer), 0
+        assert isinstance(job.request, dict)
+        buffer, slot = protocol.SharedBuffer.open(job.request["buffer"]), 0
         # Close the generator here, so that its cleanup ends before the next job; garbage collection might be later.
-        with contextlib.closing(_parts(self._open().distributions(given.request, job))) as parts:
+        with contextlib.closing(_parts(self._open().distributions(request, job))) as parts:
             for start, rows, vocab_size, numbers in parts:
                 job.free_slots.acquire()
                 if job:

@@ -76,9 +76,9 @@ async def test_giving_up_one_opening_leaves_the_other(wheel, smollm2, small):
         await first
     engine = await second
     assert isinstance(engine, LlamaServerEngine)
-    assert psutil.pid_exists(engine._server_process.process.pid)
+    assert psutil.pid_exists(engine.process.process.pid)
     await engine.close()
-    assert not psutil.pid_exists(engine._server_process.process.pid)
+    assert not psutil.pid_exists(engine.process.process.pid)
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ _SHOWN = 200
 _SEARCHING = (("enter", "open"), ("tab", "act on it"), ("^x", "delete"), ("^j ^k", "move"), ("esc", "close"))
 _ACTING = (
     ("p", "pin"), ("r", "name"), ("t", "tag"), ("x", "delete"), ("e", "export"), ("i", "import"),
-    ("tab", "back"), ("E", "export all"), ("esc", "close"),
+    ("tab", "back"), ("u", "undo a deletion"), ("E", "export all"), ("esc", "close"),
 )  # fmt: skip
 """Key hints while the list has the focus."""
 
@@ -144,6 +144,7 @@ class HistoryScreen(picker.Picker[Found | None]):
         Binding("tab,shift+tab", "switch", "Search, or act on a conversation", show=False, priority=True),
         Binding("ctrl+x", "delete", "Delete the conversation", priority=True),
         Binding("x", "delete", "Delete the conversation"),
+        Binding("u", "undo", "Bring back what was deleted last"),
         Binding("p", "pin", "Pin the conversation, or no longer"),
         Binding("r", "rename", "Rename the conversation"),
         Binding("t", "tag", "Tag the conversation"),
@@ -231,7 +232,7 @@ class HistoryScreen(picker.Picker[Found | None]):
             if is_confirmed:
                 self._do(lambda: self._delete(summary))
 
-        question = f"Delete {quoted(summary.title)} with {counted(summary.prompts, 'prompt')} for good?"
+        question = f"Delete {quoted(summary.title)} with {counted(summary.prompts, 'prompt')}?"
         self.app.push_screen(fields.Confirmation(question), answered)
 
     async def _delete(self, summary: Summary) -> str:
@@ -239,7 +240,15 @@ class HistoryScreen(picker.Picker[Found | None]):
         if self.highlighted == f"c{summary.number}":
             is_last = self.options.highlighted == self.options.option_count - 1
             self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
-        return f"Deleted: c{summary.number}, {quoted(summary.title)}."
+        keys = "u brings" if self.focused is self.options else "tab and u bring"
+        return f"Deleted: c{summary.number}, {quoted(summary.title)}; {keys} it back."
+
+    def action_undo(self) -> None:
+        self._do(self._restore)
+
+    async def _restore(self) -> str:
+        number = await self._engines.session.recorder.restore()
+        return "No deletion is left to undo." if number is None else f"c{number} is in the list again."
 
     def action_pin(self) -> None:
         if (summary := self._conversation()) is not None:

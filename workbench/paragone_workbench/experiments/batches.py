@@ -87,11 +87,7 @@ def _fields(name: str, value: paragone.Json) -> dict[str, paragone.Json]:
 
 
 async def write_batch(
-    history: History,
-    experiment: Experiment,
-    request: suite.SuiteRequest,
-    engine: BatchEngine,
-    path: Path,
+    history: History, experiment: Experiment, request: suite.SuiteRequest, engine: BatchEngine, path: Path
 ) -> int:
     """Write the unfinished runs of an engine as requests, if any. Returns their number. Raises ParagoneError."""
     index = experiment.engines.index(engine.definition)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import NormalDist
 from typing import Literal
@@ -322,6 +322,14 @@ class SuiteComparison:
     reference: str = ""
     apart: tuple[tuple[str, str], ...] = ()
     not_worse: tuple[NonInferiority, ...] = ()
+    rates: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """For a decision, the pass rate of each engine that has one, and the number of prompts, which is the same for all."""
+    planned: int = 0
+    """For a decision, the number of prompts that all engines will have answered in the end."""
+
+    @property
+    def prompts(self) -> int:
+        return max((prompts for _, prompts in self.rates.values()), default=0)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -505,25 +513,6 @@ def _same_answers(
     return SameAnswers(a=one.engine, b=other.engine, prompts=len(shares), share=share, sampled=sampled)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """The evidence of the answers for a decision.
-
-    Attributes:
-        comparison: The comparison of each engine with the reference.
-        rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
-        planned: Number of prompts that all engines will have answered in the end.
-    """
-
-    comparison: SuiteComparison
-    rates: Mapping[str, tuple[float, int]]
-    planned: int
-
-    @property
-    def prompts(self) -> int:
-        return max((prompts for _, prompts in self.rates.values()), default=0)
-
-
 def evidence_of(
     collected: Sequence[comparison_rows.EngineValues],
     reference: str,
@@ -531,21 +520,21 @@ def evidence_of(
     *,
     checked: int,
     is_complete: bool,
-) -> Evidence:
-    """Compare the pass rates of the engines. `margin` is the largest acceptable loss, from 0 to 1.
+) -> SuiteComparison:
+    """Compare the pass rates of the engines with that of the reference, over the prompts that all of them answered.
 
-    `checked` is the number of prompts whose answers are checked.
+    `margin` is the largest acceptable loss, from 0 to 1; `checked` the number of prompts whose answers are checked. All
+    intervals in `not_worse` hold together.
     """
-    values = _on_common_prompts(collected)
-    rates = {
-        summary.engine: averages[comparison_rows.PASS_RATE]
-        for summary in values
-        if comparison_rows.PASS_RATE in (averages := summary.averages)
-    }
+    comparison = compare_suite(_on_common_prompts(collected), margin=margin)
+    averages = {engine.engine: engine.averages for engine in comparison.engines}
+    pass_rate = comparison_rows.PASS_RATE
+    rates = {engine: found[pass_rate] for engine, found in averages.items() if pass_rate in found}
     answered = max((prompts for _, prompts in rates.values()), default=0)
     planned = answered if is_complete else max(checked, answered)
-    comparison = compare_suite(values, reference=reference, margin=margin, planned=planned)
-    return Evidence(comparison=comparison, rates=rates, planned=planned)
+    about = [verdict for verdict in comparison.not_worse if verdict.a == reference]
+    not_worse = tuple(verdict.as_one_of(len(about), planned) for verdict in about)
+    return replace(comparison, not_worse=not_worse, rates=rates, planned=planned)
 
 
 def _on_common_prompts(

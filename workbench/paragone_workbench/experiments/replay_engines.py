@@ -72,9 +72,9 @@ class ReplayEngine:
     recorded: definitions.EngineDefinition
     definition: definitions.EngineDefinition
     backend: Backend
-    runs: Sequence[recorded_runs.RecordedRun]
+    runs: Sequence[recorded_runs.Recorded]
     overridden: frozenset[str]
-    repeated: list[recorded_runs.RecordedRun] = field(default_factory=list)
+    repeated: list[recorded_runs.Recorded] = field(default_factory=list)
     weights: recorded_runs.WeightsVerdict = field(default_factory=recorded_runs.WeightsVerdict)
     changes: list[recorded_runs.Change] = field(default_factory=list)
     promises: bool = True
@@ -87,7 +87,7 @@ class ReplayEngine:
     def add(self, changes: Iterable[recorded_runs.Change]) -> None:
         self.changes += [change for change in changes if change not in self.changes]
 
-    def sampling_of(self, run: recorded_runs.RecordedRun) -> dict[str, Json]:
+    def sampling_of(self, run: recorded_runs.Recorded) -> dict[str, Json]:
         """Return the sampling options for a run: the options of the recorded request, and the seed that was in force."""
         declared = {info.name for info in describe(self.backend.sampling)}
         wanted = dict(json_values.object_at(run.result.request, "sampling"))
@@ -97,7 +97,7 @@ class ReplayEngine:
         left_out = self.overridden | definitions.secret_options(self.backend)
         return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
 
-    def left_out_of(self, run: recorded_runs.RecordedRun) -> int | None:
+    def left_out_of(self, run: recorded_runs.Recorded) -> int | None:
         """Return how many of the oldest messages a run left out; None if unknown, or if the user set a context option."""
         left_out = run.result.request.get("left_out")
         is_chosen = any(info.name in self.overridden for info in describe(definitions.ContextOptions))
@@ -105,7 +105,7 @@ class ReplayEngine:
 
 
 async def engines_to_replay(
-    runs: Iterable[recorded_runs.RecordedRun],
+    runs: Iterable[recorded_runs.Recorded],
     config: Config,
     registry: Registry,
     history: store.History,
@@ -119,7 +119,7 @@ async def engines_to_replay(
     `settings` (`KEY=VALUE` or `NAME.KEY=VALUE`) replace recorded options, `replacements` (`NAME=SPEC`) recorded engines.
     `consent` is the user's to the actions that a document names; None for runs of the user's own history.
     """
-    by_engine: dict[str, list[recorded_runs.RecordedRun]] = {}
+    by_engine: dict[str, list[recorded_runs.Recorded]] = {}
     for run in runs:
         by_engine.setdefault(wire.json_text(wire.to_json(run.result.definition)), []).append(run)
     groups = list(by_engine.values())

@@ -161,10 +161,7 @@ Cell: TypeAlias = tuple[RunKey, SuitePrompt]
 
 
 async def unfinished_cells(
-    history: History,
-    experiment: Experiment,
-    request: SuiteRequest,
-    engines: Sequence[int],
+    history: History, experiment: Experiment, request: SuiteRequest, engines: Sequence[int]
 ) -> AsyncGenerator[Cell, None]:
     """Yield the unfinished runs of a request on some engines, of which another one begins each prompt. Raises StoreError."""
     finished = ("done",) if request.retry_failed else ("done", "failed")

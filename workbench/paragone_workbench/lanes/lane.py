@@ -268,7 +268,7 @@ class Lane:
         """A newly opened engine has executed no run."""
         self._describe()
         opens = engine.is_open and not self._was_open
-        if opens and self.present is None:
+        if (opens or engine.is_opening) and self.present is None:
             self._asked = False
         if opens and engine.loaded is not None:
             self.cautions += [(None, caution) for caution in engine.loaded.cautions]

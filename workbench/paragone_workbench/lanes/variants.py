@@ -69,7 +69,7 @@ def newest_after(lane: Lane, run: Run) -> Run:
 class TreeTurn:
     run: Run
     branches: int
-    """Number of turns on the path to this turn, including this turn, that have an older variant."""
+    """Number of turns on the path to this turn that have variants."""
     variant: int
     """The number of this turn, from 1, among the variants that continue the same turn."""
     variants: int
@@ -90,12 +90,15 @@ def tree(lane: Lane) -> Iterator[TreeTurn]:
     while waiting:
         run, branches = waiting.pop()
         places = following[run.continues]
-        number = places.index(run)
-        branches += number > 0
         yield TreeTurn(
-            run=run, branches=branches, variant=number + 1, variants=len(places), is_shown=run in shown
+            run=run,
+            branches=branches,
+            variant=places.index(run) + 1,
+            variants=len(places),
+            is_shown=run in shown,
         )
-        waiting += [(later, branches) for later in reversed(following.get(run, []))]
+        deeper = branches + (len(places) > 1)
+        waiting += [(later, deeper) for later in reversed(following.get(run, []))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -322,7 +322,7 @@ class LaneColumn(Column):
 
     def _show_status(self) -> None:
         lane, run = self.lane, self.lane.last
-        meter = run.meter if run is not None and lane.engine.state != "opening" else None
+        meter = run.meter if run is not None else None
         progress = run.progress if run is not None and meter is not None else None
         rate: float | None = None
         ended: RunMetrics | None = None
