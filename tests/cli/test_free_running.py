@@ -49,9 +49,18 @@ def test_engines_without_distributions_still_answer_and_the_agreement_is_saved(p
     (exact,) = found["candidates"]
     assert (exact["prompts"], exact["collapsed"], exact["forks"]["unit"]) == (4, False, "character")
     assert exact["sentence"].startswith("exact gives the same greedy answer as mute to 4 of 4 prompts")
+    assert found["notes"] == [
+        f"{name} has no option `temperature`: whether its answers are greedy is unknown."
+        for name in ("mute", "exact")
+    ]
     with closing(Store.open()) as store:
         (saved,) = store.measurements.all("fidelity")
     assert saved.data["free_running"] == found
+    done = fidelity(
+        "graded:exact", "graded:rough", "--prompts", prompts, "--json", "--set", "rough.max_tokens=7"
+    )
+    engines = data("fidelity", done)["free_running"]["engines"]
+    assert [(it["median_tokens"], it["cut"]) for it in engines] == [(200, 4), (7, 4)], "a user's limit holds"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from paragone import (
     InputError,
     LoadedModel,
     LogitsBlock,
+    Message,
     OpenEngine,
     TokenizedText,
     TokenizeRequest,
@@ -25,6 +26,7 @@ from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity import WINDOW, Fidelity, Scores, sample_text, windows_of
 from paragone_workbench.measure.fidelity_verdict import fidelity_json, unchanged, verdict
+from paragone_workbench.measure.free_running import Comparison
 
 TEXT = " ".join(f"word{number * number % 97}" for number in range(100))
 """100 tokens: 6 windows of 16."""
@@ -111,6 +113,23 @@ async def test_a_candidate_without_any_difference_is_warned_of():
     assert "although the models have different names" in file
     assert rough == ""
     assert [it["warning"] is None for it in printed(fidelity)["candidates"]] == [False] * 3 + [True]
+
+
+async def test_stop_keeps_the_greedy_answers_so_far():
+    prompts = [(Message(role="user", text=f"Question {number}"),) for number in range(5)]
+    engines = [EngineDefinition(name=it, backend="graded", model=it) for it in ("exact", "rough")]
+    found = Comparison(Doubles(), engines, "", prompts, known=frozenset(("exact", "rough")))
+    tasks: list[asyncio.Task[None]] = []
+
+    def on_step(step):
+        if step.done == 3:
+            tasks.append(asyncio.ensure_future(found.stop()))
+
+    await found.measure(on_step)
+    await tasks[0]
+    await found.close()
+    exact, rough = found.answers.values()
+    assert 1 <= len(rough) <= len(exact) <= 2
 
 
 # The windows of a text
