@@ -17,13 +17,7 @@ from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import (
-    assertions,
-    comparison_rows,
-    identity,
-    results,
-    suite_file,
-)
+from paragone_workbench.experiments import assertions, comparison_rows, identity, results, suite_file
 from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.runner import SuiteRunner
