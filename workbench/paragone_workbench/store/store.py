@@ -37,6 +37,10 @@ _LIST = """
     WHERE (pinned, used, number) < (?, ?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
     AND {} ORDER BY pinned DESC, used DESC, number DESC LIMIT ?
 """
+_NUMBERS = """
+    SELECT number FROM conversation WHERE EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY pinned DESC, used DESC, number DESC
+"""
 _LAST_USED = """
     SELECT number, used FROM conversation
     WHERE pinned = ? AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
@@ -382,6 +386,10 @@ class Store:
         fits = search.fitting_conversation(query or records.Query())
         rows = self._database.rows(_SELECT + _LIST.format(fits.sql), *last, *fits.values, limit)
         return tuple(_summary(self._database, row) for row in rows)
+
+    def numbers(self) -> tuple[int, ...]:
+        """Return the numbers of all conversations with prompts, in the order of the list."""
+        return tuple(number for (number,) in self._database.stream(_NUMBERS))
 
     def summaries(self, numbers: Iterable[int]) -> dict[int, records.Summary]:
         """Return the list's entries for these conversations, by the numbers of the conversations."""
