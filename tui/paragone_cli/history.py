@@ -178,7 +178,7 @@ def history_export(args: Arguments) -> int:
     if args.all == bool(args.conversations):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
-    with opened_store() as store, _Progress("written") as progress:
+    with opened_store(reads_damaged=True) as store, _Progress("written") as progress:
         exported = exporting.export_conversations(
             store, args.file, numbers, Registry().find, replaces=args.force, progress=progress.count
         )

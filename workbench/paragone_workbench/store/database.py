@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from paragone import InputError, Json
+from paragone.texts import counted
 from paragone_workbench.paths import private_folder
 from paragone_workbench.store.errors import HistoryLocked, StoreError, store_error
 
@@ -48,8 +49,8 @@ class Database:
     """The row of this instance of the program, once it is registered."""
 
     def __init__(self, path: Path, schema: Path = SCHEMA, *, failure: StoreError | None = None) -> None:
-        """Open the file, or create it for the user alone, and migrate it. One that is damaged or older than the first
-        script is set aside: see `warning`. With `failure`, why it cannot be written to, it is only read. Raises
+        """Open the file, or create it for the user alone, and migrate it. One that is older than the first script is set
+        aside: see `warning`. With `failure`, why it cannot be written to, it is only read. Raises
         InputError if a newer version wrote the file, and StoreError."""
         self.path = path
         self.warning = ""
@@ -62,9 +63,10 @@ class Database:
             self._connection = self._connected(schema)
 
     @classmethod
-    def registered(cls, path: Path) -> Database:
+    def registered(cls, path: Path, *, reads_damaged: bool = False) -> Database:
         """Open the file for this instance of the program, and mark runs of ended instances as interrupted. A file that
-        cannot be written to at present can be read, and each write tries again: see `warning`."""
+        cannot be written to at present can be read, and each write tries again: see `warning`. One that is damaged is
+        only opened, for reading, with `reads_damaged`."""
         try:
             private_folder(path.parent)
             database = cls._registered(path)
@@ -77,7 +79,7 @@ class Database:
             raise
         except StoreError as error:
             failure = error
-        if not (failure.can_pass and path.exists()):
+        if not (failure.can_pass or reads_damaged) or not path.exists():
             raise failure
         return cls(path, failure=failure)
 
@@ -140,10 +142,7 @@ class Database:
             damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in damaged:
                 raise
-            aside = _set_aside(self.path, "bad")
-            self.warning = (
-                f"The history was damaged. The damaged file was moved to {aside}, and a new one was created."
-            )
+            raise _damaged(self.path) from error
         self.path.touch(mode=0o600)
         return _connect(self.path, schema)
 
@@ -292,11 +291,33 @@ def _readable(path: Path, failure: StoreError) -> sqlite3.Connection:
             connection = sqlite3.connect(f"{path.absolute().as_uri()}{query}", uri=True, isolation_level=None)
             failed.callback(connection.close)
             connection.execute(first)
+            if not failure.can_pass:
+                connection.execute("PRAGMA writable_schema = ON")  # to read a file that lacks pages
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
             if connection.execute("PRAGMA user_version").fetchone()[0] == max(_scripts(SCHEMA)):
                 failed.pop_all()
                 return connection
     raise failure
+
+
+def _damaged(path: Path) -> StoreError:
+    """Return the error for a damaged file, with what can still be read."""
+    import sqlite3
+
+    counts = {"conversation": 0, "prompt": 0}
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        with contextlib.closing(connection):
+            connection.execute("PRAGMA writable_schema = ON")  # to read a file that lacks pages
+            for table in counts:
+                for _ in connection.execute(f"SELECT * FROM {table} ORDER BY number"):  # noqa: S608 (a constant)
+                    counts[table] += 1
+    found = " and ".join(counted(count, what) for what, count in counts.items())
+    return StoreError(
+        f"The history in {path} is damaged. At least {found} in it can be recovered.",
+        hint="`paragone history export --all --to saved.jsonl` writes the conversations that can be read. Then move the file "
+        f"away and import saved.jsonl. `sqlite3 {path} .recover` may recover more.",
+    )
 
 
 def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int, Path]) -> None:

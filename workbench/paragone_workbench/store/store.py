@@ -260,17 +260,18 @@ class Store:
         self._database = opened
         self._is_closed = False
         self.warning = opened.warning
-        """A message for the user if the file was damaged or too old and replaced, or can only be read; else empty."""
+        """A message for the user if the file was too old and replaced, or can only be read; else empty."""
         self.experiments = experiments.Experiments(opened)
         self.votes = votes.Votes(opened)
         self.measurements = votes.Measurements(opened)
 
     @classmethod
-    def open(cls, path: Path | None = None) -> Store:
-        """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. A
-        damaged or too old file is set aside, and one that cannot be written to is only read: see `warning`. Raises
-        InputError if a newer version wrote it, and ParagoneError."""
-        store = cls(Database.registered(history_file() if path is None else path))
+    def open(cls, path: Path | None = None, *, reads_damaged: bool = False) -> Store:
+        """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. A too
+        old file is set aside, and one that cannot be written to is only read, with `reads_damaged` also one that is
+        damaged: see `warning`. Raises InputError if a newer version wrote it, and ParagoneError."""
+        path = history_file() if path is None else path
+        store = cls(Database.registered(path, reads_damaged=reads_damaged))
         store.wait_for_locks()
         return store
 
