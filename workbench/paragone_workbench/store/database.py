@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from paragone import InputError, Json
 from paragone.texts import counted
 from paragone_workbench.paths import private_folder
-from paragone_workbench.store.errors import HistoryLocked, StoreError, store_error
+from paragone_workbench.store.errors import HistoryLocked, HistoryMoved, StoreError, store_error
 
 if TYPE_CHECKING:
     import sqlite3  # imported in functions, so that the help of commands is shown faster
@@ -61,6 +61,7 @@ class Database:
             return
         with self._translated_errors():
             self._connection = self._connected(schema)
+            self._place = _place(path)
 
     @classmethod
     def registered(cls, path: Path, *, reads_damaged: bool = False) -> Database:
@@ -105,6 +106,7 @@ class Database:
     def _write(self) -> None:
         """Register this instance, if it could not write before. Raises StoreError."""
         if not self._is_readable_only:
+            self.check_place()
             return
         self._connection.close()  # it may hold a lock
         try:
@@ -113,8 +115,23 @@ class Database:
         except StoreError as error:
             self._connection = _readable(self.path, error)
             raise
-        self._connection, self.owner, self.owner_id = written._connection, written.owner, written.owner_id
+        self._connection, self._place = written._connection, written._place
+        self.owner, self.owner_id = written.owner, written.owner_id
         self._is_readable_only = False
+
+    def check_place(self) -> None:
+        """Raise HistoryMoved if the path no longer leads to the open file."""
+        if not self._is_readable_only and _place(self.path) != self._place:
+            raise HistoryMoved(self.path)
+
+    def begin_anew(self) -> None:
+        """Open the file that is at the path now, or create one, after HistoryMoved. Raises StoreError."""
+        self._is_readable_only = True
+        self._connection.close()  # before another file is there: SQLite deletes the log at the path
+        self.owner.release()
+        with self._translated_errors():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._write()
 
     def release(self) -> None:
         """Mark the runs of this instance as interrupted, and close the file. Raises no StoreError."""
@@ -183,6 +200,7 @@ class Database:
         self._write()
         with self._translated_errors(), _transaction(self._connection, "BEGIN IMMEDIATE"):
             yield
+        self.check_place()
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -210,6 +228,13 @@ class Database:
             raise  # a bug in this program, not a problem with the file
         except (sqlite3.Error, OSError) as error:
             raise store_error(self.path, error) from error
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def clean(text: str) -> str:

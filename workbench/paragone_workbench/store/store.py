@@ -281,6 +281,14 @@ class Store:
             self._is_closed = True
             self._database.release()
 
+    def check_place(self) -> None:
+        """Raise HistoryMoved if the file was moved or deleted."""
+        self._database.check_place()
+
+    def begin_anew(self) -> None:
+        """Write from now on to the file that is at the path, or to a new one, after HistoryMoved. Raises StoreError."""
+        self._database.begin_anew()
+
     def wait_for_locks(self, seconds: float | None = None) -> None:
         """Set how long each statement waits from now on while another program keeps the file locked; None for `BUSY_S`."""
         self._database.rows(
