@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -246,6 +247,26 @@ def test_ctrl_c_is_heard_though_nobody_reads(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == -signal.SIGINT
         until(lambda: all_gone(engines), "the engine ends with the program")
+
+
+def test_ctrl_c_where_nobody_reads_what_a_command_prints_at_once(tmp_path):
+    """The event loop, and the end of the process, wait in a write."""
+    long = tmp_path / "long.txt"
+    long.write_text("word " * 50_000)
+    with long.open() as prompt, running("compare", "rogue:steady", "--json", stdin=prompt) as process:
+        first(process, 1)
+        process.send_signal(signal.SIGINT)
+        until(lambda: handles_by_default(process.pid, signal.SIGINT), "the first is taken")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == -signal.SIGINT
+    messages = [{"role": "user", "content": f"{number} {'x' * 60}"} for number in range(2000)]
+    (tmp_path / "chat.json").write_text(json.dumps(messages))
+    assert paragone("history", "import", str(tmp_path / "chat.json")).returncode == 0
+    with running("history", "show", "c1") as process:
+        first(process, 1)
+        fill(process.stdout.fileno())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
 
 
 def fill(pipe: int) -> None:

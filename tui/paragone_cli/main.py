@@ -38,6 +38,9 @@ def _run(argv: Sequence[str]) -> int:
     try:
         try:
             return commands.run(argv)
+        except KeyboardInterrupt:
+            output.discard_output()  # the end of the process would wait for a reader that reads nothing
+            raise
         finally:
             output.flush()
     except ParagoneError as error:

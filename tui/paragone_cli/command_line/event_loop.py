@@ -42,21 +42,26 @@ _logged: set[str] = set()
 
 @contextlib.asynccontextmanager
 async def interruptible(work: Stoppable) -> AsyncIterator[Interrupts]:
-    """Let Ctrl+C stop the engines, unless SIGINT is ignored, and close them at the end of the block."""
-    interrupts = Interrupts(work)
+    """Let Ctrl+C stop the engines, unless SIGINT is ignored, and close them at the end of the block.
+
+    Python calls the handler also while the event loop waits for a reader of standard output.
+    """
+    interrupts, loop = Interrupts(work), asyncio.get_running_loop()
     before = signal.getsignal(signal.SIGINT)
-    loop = asyncio.get_running_loop()
+
+    def on_interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        loop.call_soon_threadsafe(interrupts.interrupt)
+
     if before is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGINT, interrupts.interrupt)
+        signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield interrupts
     finally:
         if interrupts.stopping is not None:
             await interrupts.stopping
         await work.close()
-        if before is not signal.SIG_IGN:
-            loop.remove_signal_handler(signal.SIGINT)
-            signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, before)
 
 
 class Interrupts:
@@ -74,10 +79,7 @@ class Interrupts:
             self.stopping = asyncio.create_task(self._work.stop())
 
     def interrupt(self) -> None:
-        """Stop the engines, and leave the next Ctrl+C to the system."""
         self.interrupted = True
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.stop()
 
     def exit_code(self, errors: Sequence[ParagoneError], *, nothing_done: bool) -> int:
