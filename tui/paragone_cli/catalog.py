@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import starmap
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
 from paragone.network import GUARD
@@ -95,15 +96,11 @@ def list_engines(args: Arguments) -> int:
 _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "LOADED", "ENGINE")
 
 
-class _Listed(NamedTuple):
-    backend: str
-    model: ModelInfo
-    url: str | None
-    """URL of the model's server, if that is not the backend's default server."""
+_Answer: TypeAlias = tuple[list[tuple[str, ModelInfo]], list[tuple[str, ParagoneError]]]
+"""Models, and the errors of backends and servers that list no models, each with the name of its backend.
 
-
-_Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
-"""Models, and the errors of backends and servers that list no models, each with the name of its backend."""
+A model has the address of its server, unless that is the backend's default server.
+"""
 
 
 def list_models(args: Arguments) -> int:
@@ -126,7 +123,7 @@ def list_models(args: Arguments) -> int:
     if args.json:
         output.put_json(
             {
-                "models": [_json(entry) for entry in listed],
+                "models": [_json(backend, model) for backend, model in listed],
                 "not_asked": [*not_asked],
                 "problems": [{"backend": name, "error": str(error)} for name, error in errors],
             }
@@ -171,31 +168,32 @@ async def _found(
     ]
     asked.append(asyncio.create_task(_served(querying)))
     quick, _ = await asyncio.wait(asked, timeout=NOTICE_S)
-    listed: dict[object, _Listed] = {}
+    listed: dict[object, tuple[str, ModelInfo]] = {}
     errors: list[tuple[str, ParagoneError]] = []
     for some in ([task for task in asked if task in quick], [task for task in asked if task not in quick]):
-        new: dict[object, _Listed] = {}
+        new: dict[object, tuple[str, ModelInfo]] = {}
         for entries, failed in await asyncio.gather(*some):
             errors += failed
             # a backend lists its default server's models, and so may an engine's server
-            for entry in entries:
-                key = (entry.backend, entry.model.model, entry.url and models.normalize_url(entry.url))
+            for backend, model in entries:
+                key = (backend, model.model, model.address and models.normalize_url(model.address))
                 if key not in listed:
-                    new.setdefault(key, entry)
+                    new.setdefault(key, (backend, model))
         if new and prints:
-            output.put_table([_HEADING, *map(_row, new.values())])
+            output.put_table([_HEADING, *starmap(_row, new.values())])
             output.flush()
         listed |= new
     return (list(listed.values()), errors), await querying
 
 
 async def _served(querying: asyncio.Task[tuple[models.ConfiguredEndpoint, ...]]) -> _Answer:
-    listed: list[_Listed] = []
+    listed: list[tuple[str, ModelInfo]] = []
     errors: list[tuple[str, ParagoneError]] = []
     for endpoint in await querying:
         probe = endpoint.report.probe
         if probe.usable:
-            listed += [_Listed(endpoint.backend, model, endpoint.url) for model in endpoint.report.models]
+            served = (replace(model, address=endpoint.url) for model in endpoint.report.models)
+            listed += [(endpoint.backend, model) for model in served]
         else:
             sentence = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
             errors.append((endpoint.backend, EngineError(sentence, hint=probe.remedy)))
@@ -209,15 +207,14 @@ async def _models(backend: Backend, folders: Sequence[str], *, asks_servers: boo
         return [], [(backend.name, error)]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
         found = [*found, *await models.existing_demo_models(backend)]
-    return [_Listed(backend.name, model, model.address) for model in found], []
+    return [(backend.name, model) for model in found], []
 
 
-def _json(listed: _Listed) -> dict[str, Json]:
-    model = listed.model
+def _json(backend: str, model: ModelInfo) -> dict[str, Json]:
     return {
-        "backend": listed.backend,
+        "backend": backend,
         "model": model.model,
-        "url": listed.url,
+        "url": model.address,
         "name": model.name,
         "size": model.size,
         "quantization": model.quantization,
@@ -229,9 +226,9 @@ def _json(listed: _Listed) -> dict[str, Json]:
     }
 
 
-def _row(listed: _Listed) -> tuple[str, ...]:
-    backend, model, url = listed
-    spec = formats.for_shell(f"{backend}:{shorten_home(model.model)}" + (f"@{url}" if url else ""))
+def _row(backend: str, model: ModelInfo) -> tuple[str, ...]:
+    at = f"@{model.address}" if model.address else ""
+    spec = formats.for_shell(f"{backend}:{shorten_home(model.model)}{at}")
     return (
         model.name,
         size_text(model.size),

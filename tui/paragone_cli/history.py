@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from paragone import InputError, Json
@@ -159,28 +160,22 @@ _MANY = 1000
 """Number of conversations from which on lines tell the progress, if standard error is no terminal."""
 
 
-class _Progress(StatusLine):
-    """Shows how many conversations are done, in one line that is updated in place, or in a new line after each ten percent."""
-
-    def __init__(self, done: str) -> None:
-        super().__init__()
-        self._done = done
-
-    def count(self, done: int, total: int) -> None:
-        """Show a count; without a total, the conversations of a file are being read."""
-        if self.due:
-            self.show(f"{done:,} of {total:,} {self._done}" if total else f"{done:,} conversations read")
-        elif total >= _MANY and done < total and self.passes_step(100 * done // total):
-            output.note(f"{done:,} of {total:,} conversations {self._done}.")
+def _show_count(progress: StatusLine, what: str, done: int, total: int) -> None:
+    """Show how many conversations are done; without a total, those of a file are being read."""
+    if not total and progress.due:
+        progress.show(f"{done:,} conversations read")
+    elif total and (progress.on or total >= _MANY) and done < total:
+        progress.tell(f"{done:,} of {total:,} conversations {what}", done, total)
 
 
 def history_export(args: Arguments) -> int:
     if args.all == bool(args.conversations):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
-    with opened_store(reads_damaged=True) as store, _Progress("written") as progress:
+    with opened_store(reads_damaged=True) as store, StatusLine() as progress:
+        count = partial(_show_count, progress, "written")
         exported = exporting.export_conversations(
-            store, args.file, numbers, Registry().find, replaces=args.force, progress=progress.count
+            store, args.file, numbers, Registry().find, replaces=args.force, progress=count
         )
     for sentence in exported.left_out:
         output.warn(sentence)
@@ -203,15 +198,14 @@ def history_import(args: Arguments) -> int:
     else:
         path, context = Path(args.source), CommandContext(args)
         folders, consent = context.config.models.folders, context.consent(path)
-        with _Progress("imported") as progress:
+        with StatusLine() as progress:
 
             def require(actions: Sequence[str]) -> None:
                 progress.clear()
                 consent.require(actions)
 
-            imported = [
-                *importing.import_file(path, open_store, context.registry, folders, require, progress.count)
-            ]
+            count = partial(_show_count, progress, "imported")
+            imported = [*importing.import_file(path, open_store, context.registry, folders, require, count)]
         sentence = importing.import_text(imported)
     listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
     output.put_result({"imported": listed}, sentence, as_json=args.json)

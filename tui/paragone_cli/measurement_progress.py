@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from paragone.texts import counted
-from paragone_cli.command_line.formats import bar, duration
+from paragone_cli.command_line.formats import bar, duration, time_left
 from paragone_cli.command_line.output import note, table_lines
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.blocks import brief_names
@@ -71,11 +71,11 @@ class FidelityProgress(StatusLine):
         what = (
             f"{'greedy answers, ' if step.what == 'prompt' else ''}{step.what} {step.number} of {step.last}"
         )
-        now = time.monotonic()
-        began = self._began = now if self._began is None or not step.done else self._began
+        began = self._began if self._began is not None and step.done else time.monotonic()
+        self._began = began
         text = f"{bar(step.done, step.total)} {what}"
         if step.done:
-            text += f" · {duration((now - began) / step.done * (step.total - step.done))} left"
+            text += f" · {time_left(began, step.done, step.total)} left"
         self.show(text)
 
 

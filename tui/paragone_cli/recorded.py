@@ -50,12 +50,18 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
                 output.note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
         replay = replays.Replay(engines, context.registry, history)
         async with event_loop.interruptible(replay) as interrupts:
-            with _Progress(replay.total) as progress:
+            total, began = replay.total, time.monotonic()
+            with StatusLine() as progress:
+                progress.show(f"0 of {total:,} runs")
                 async for result in replay.runs():
                     if not args.json:
                         progress.clear()
                         _put_run(result)
-                    progress.repeated()
+                    if (done := len(replay.results)) == total:
+                        progress.show("comparing the weights")
+                    else:
+                        left = formats.time_left(began, done, total)
+                        progress.tell(f"{done:,} of {total:,} runs, {left} left", done, total)
         if args.json:
             output.put_json(replay.to_json(target, skipped))
         else:
@@ -86,34 +92,6 @@ async def _find(history: History, target: str) -> Sequence[Recorded]:
             "`paragone history` lists conversations.",
         )
     return document.read_document(path)
-
-
-class _Progress(StatusLine):
-    """Shows the number of repeated runs, in one line that is updated in place, or in a new line after each ten percent."""
-
-    def __init__(self, total: int) -> None:
-        super().__init__()
-        self._done, self._total, self._began = 0, total, time.monotonic()
-        self._update()
-
-    def repeated(self) -> None:
-        self._done += 1
-        percent = 100 * self._done // self._total
-        if self.on:
-            self._update()
-        elif self._done < self._total and self.passes_step(percent):
-            output.note(f"{percent}%: {self._text}")
-
-    def _update(self) -> None:
-        self.show(self._text if self._done < self._total else "comparing the weights")
-
-    @property
-    def _text(self) -> str:
-        rest = ""
-        if self._done:
-            left = (time.monotonic() - self._began) / self._done * (self._total - self._done)
-            rest = f", {formats.duration(left)} left"
-        return f"{self._done:,} of {self._total:,} runs{rest}"
 
 
 def _put_run(result: Recorded) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def time_left(began: float, done: int, total: int) -> str:
+    """Return the expected time for the rest of equal steps that began at this time of `time.monotonic`."""
+    return duration((time.monotonic() - began) / done * (total - done))
 
 
 def date(seconds: float) -> str:

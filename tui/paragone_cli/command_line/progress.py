@@ -59,6 +59,13 @@ class StatusLine:
         self.count_from(percent)
         return True
 
+    def tell(self, text: str, done: int, total: int) -> None:
+        """Show a text in place, or print it as a line after each ten percent."""
+        if self.due:
+            self.show(text)
+        elif self.passes_step(percent := 100 * done // total):
+            output.note(f"{percent}%: {text}")
+
     def show(self, *lines: str) -> None:
         """Replace the text, cut to the size of the terminal."""
         if not self.on:
@@ -76,7 +83,7 @@ class StatusLine:
     def clear(self) -> None:
         if self._painted:
             self._write(f"{self._top}\x1b[{'J' if len(self._painted) > 1 else 'K'}")
-            self._painted = []
+            self._painted, self._next = [], 0.0
 
     @property
     def _top(self) -> str:
