@@ -124,7 +124,7 @@ def test_a_path_instead_of_an_engine(smollm2):
 def test_a_setting_that_cannot_be():
     for setting, sentence in (
         ("rat=1", "Did you mean 'rate'?"),
-        ("rate=fast", "It takes a number."),
+        ("rate=fast", "of the engine 'steady' cannot be 'fast'.\nIt takes a number."),
         ("rate=-1", "at least 0.001."),
         ("rate", "Write key=value"),
     ):

@@ -32,11 +32,10 @@ def test_a_private_folder_is_readable_by_its_owner_only(tmp_path):
         assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("below", ["file/folder"])
-def test_a_file_in_place_of_a_folder_is_reported(tmp_path, below):
+def test_a_file_in_place_of_a_folder_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ParagoneError, match="cannot be created"):
-        paths.private_folder(tmp_path / below)
+        paths.private_folder(tmp_path / "file/folder")
 
 
 def test_importing_the_packages_loads_nothing_heavy():
