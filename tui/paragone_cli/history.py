@@ -52,8 +52,8 @@ async def _continue(context: CommandContext, number: int, *, as_json: bool) -> i
             with ProgressLine([lane.engine]) as progress:
                 await context.registry.load([lane.engine.definition.backend])
                 lane.open()
-                if not await lane.engine.opened():
-                    raise lane.engine.error or InputError("The engine was closed while it was being opened.")
+                await lane.engine.opened()
+                lane.engine.require_open()
                 again = continue_run(session, lane, answer)
                 progress.follow(0, again)
                 await print_answer(again, stream, progress)

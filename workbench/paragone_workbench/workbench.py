@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from paragone import EngineError, Json
+from paragone import Json
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import resolve, with_options
 from paragone_workbench.engines.engine import EngineTask
@@ -40,12 +40,10 @@ class Workbench(EnginePool):
         handle = self.add(definition)
         async with self.turn(handle):  # with some schedules, the turn opens the engine
             self.start(handle)
-            if await handle.opened():
-                return handle
-        self.engines.remove(handle)
-        raise handle.error or EngineError(
-            f"The engine {definition.name} was closed while it was being opened."
-        )
+            if not await handle.opened():
+                self.engines.remove(handle)
+        handle.require_open()
+        return handle
 
     def ask(self, engine: EngineTask, prompt: str, *, system: str = "", **sampling: Json) -> Run:
         return self.run(engine, RunSpec.of_prompt(prompt, system=system, sampling=sampling))
