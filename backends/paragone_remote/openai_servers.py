@@ -366,11 +366,9 @@ def _llama_server(props: JsonObject) -> ServerProperties:
 def identity_of(
     model: str, listed: Sequence[ModelInfo], server: ServerProperties, *, answered_as: str = ""
 ) -> dict[str, str]:
-    """Return the known properties of the server and of the model.
-
-    `listed` are the server's models. `answered_as` is the model name in the server's answers. Many servers answer
-    with a longer name or an alias, so another name is reported only if the server lists a model with that name.
-    """
+    """Return the known properties of the server and of the model. `listed` are the server's models. `answered_as` is
+    the model name in the server's answers. Many servers answer with a longer name or an alias, so another name is
+    reported only if the server lists a model with that name."""
     names = [info.model for info in listed]
     entry = next((info for info in listed if info.model == model), None)
     known: dict[str, object] = {"server": server.title}
