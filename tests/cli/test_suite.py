@@ -259,7 +259,7 @@ def test_junit_xml_replaces_only_its_own_file(prompts, tmp_path):
 
 def test_experiments_are_listed_and_shown(prompts):
     file = prompts("x \x1b[31m", "fail", assertions=[{"type": "contains", "value": "X"}])
-    paragone("suite", "run", file, *ENGINES)
+    paragone("suite", "run", file, *ENGINES, "--schedule", "sequential")
     (listed,) = data("suite list", paragone("suite", "list", "--json"))["experiments"]
     assert (listed["id"], listed["engines"], listed["done"], listed["failed"]) == ("e1", ["a", "b"], 2, 2)
     assert paragone("suite", "list").stdout.decode().splitlines()[1].startswith("e1  prompts  a, b")
