@@ -284,7 +284,7 @@ class SuiteRunner:
 
     async def _changes(self, index: int, result: RunResult) -> Sequence[str]:
         """Return how the model that answered differs from the one of the engine's earlier runs."""
-        if result.loaded is None or result.error:
+        if result.loaded is None:
             return ()
         now = await self._identity_of(result.loaded)
         opened = self._engine(index).loaded
