@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -328,9 +329,7 @@ class SuiteRunner:
                     return
                 yield open_run
 
-        async def judge(open_run: _OpenRun) -> None:
-            await self._judge(open_run, judges)
-
+        judge = functools.partial(self._judge, judges)
         await self._for_each(left(), judge, min(engine.width for engine in judges.values()))
         if (error := given_up()) is not None:
             self._judges_given_up.append(error)
@@ -354,7 +353,7 @@ class SuiteRunner:
             if indices and run.result.state == "done":
                 yield run, prompt, indices
 
-    async def _judge(self, open_run: _OpenRun, judges: _Judges) -> None:
+    async def _judge(self, judges: _Judges, open_run: _OpenRun) -> None:
         run, prompt, indices = open_run
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         request = self.request
