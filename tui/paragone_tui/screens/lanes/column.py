@@ -184,8 +184,8 @@ class LaneColumn(Column):
         return [head] if head.prompt is shown.prompt and head.continues is shown.continues else None
 
     def _clear(self) -> None:
-        self.transcript.clear()
-        self._shown_as = self.lane.record, self.lane.engine.definition
+        before, self._shown_as = self._shown_as, (self.lane.record, self.lane.engine.definition)
+        self.transcript.clear(keeps_place=before == self._shown_as)
         self._head = self._shown_error = self._advised = self._offered = None
         self._has_end = True
 
