@@ -66,7 +66,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         new.write_text("old")
         await screen.press("e")
         await answer(screen, "all.html")
-        await screen.until(lambda: "exported as .json or .md" in screen.text)
+        await screen.until(lambda: "exported as .jsonl, .json or .md" in screen.text)
         await answer(screen, str(kept))
         await screen.until(lambda: "This file exists" in screen.text)
         await answer(screen, str(new))
@@ -97,7 +97,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.press("escape")
         await screen.press("i")
         await screen.until(lambda: "Import the file" in screen.text)
-        await screen.type("conversations.json")
+        await screen.type("conversations.jsonl")
         await screen.press("enter")
         await screen.until(lambda: "The history had 2 conversations already." in screen.text)
 

@@ -17,13 +17,7 @@ from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import (
-    assertions,
-    comparison_rows,
-    identity,
-    results,
-    suite_file,
-)
+from paragone_workbench.experiments import assertions, comparison_rows, identity, results, suite_file
 from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.runner import SuiteRunner
@@ -194,8 +188,13 @@ class Choice:
         """Stop a measurement after a share of the time, or with the time for all; close its engines at the end of the block."""
         self._work = work
         timer = None
+
+        async def stop_after(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            await work.stop()
+
         if self._left is not None and self.seconds is not None:
-            timer = asyncio.create_task(_stop_after(work, min(self._left, share * self.seconds)))
+            timer = asyncio.create_task(stop_after(min(self._left, share * self.seconds)))
         try:
             yield
         finally:
@@ -500,11 +499,6 @@ class Choice:
                 rest += [f"{what} of {joined(engine.name for engine in engines)}"] if engines else []
         if rest:
             yield f"Repeat the command to continue with {joined(rest)}."
-
-
-async def _stop_after(work: Stoppable, seconds: float) -> None:
-    await asyncio.sleep(seconds)
-    await work.stop()
 
 
 def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:

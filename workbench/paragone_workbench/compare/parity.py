@@ -441,7 +441,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     findings = [
         *prompts,
         *sampling,
-        *_seeds(sides),
+        *_seeds(sides, unknown),
         *_changed(sides),
         *compare_facts(sides, unknown, without_prompt=without_prompt),
         *compare_options(sides),
@@ -467,10 +467,13 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     return Parity(findings=tuple(sorted(findings, key=lambda it: it.is_expected)), unknown=silent)
 
 
-def _seeds(sides: Sequence[Side]) -> Iterator[Finding]:
+def _seeds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> Iterator[Finding]:
     random = any(side.sampling().get("temperature") != 0 for side in sides)
     able = {side.name: side.capabilities.seed for side in sides}
-    if random and len(set(able.values())) > 1:
+    if random and not any(able.values()):
+        for name in able:
+            unknown[name].append("random choices")
+    elif random and not all(able.values()):
         without = joined(name for name, seed in able.items() if not seed)
         sentence = f"A seed has no certain effect in {without}, whose random choices cannot be repeated."
         yield Finding(what="seed support", values=able, sentence=sentence)

@@ -254,18 +254,17 @@ def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, 
 
 
 def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
-    ratio = log_ratio(candidate, fidelity.reference)
+    # a passage that is hard for both engines adds nothing to the uncertainty
+    excess = None if candidate.reason or not candidate.windows else _excess(candidate, fidelity.reference)
     kld = results.mean(candidate.kld)
     same, common = candidate.top_estimates
     return {
         **_measured_json(candidate, fidelity),
-        **_estimate_json("log_ppl_ratio", ratio),
+        **_estimate_json("log_ppl_ratio", None if excess is None else results.mean(excess)),
         **_difference_json(candidate),
         _INDEPENDENT: {
             **_loss_errors(candidate),
-            "log_ppl_ratio": None
-            if ratio is None
-            else results.mean_error(_excess(candidate, fidelity.reference)),
+            "log_ppl_ratio": None if excess is None else results.mean_error(excess),
             **results.independent_errors(candidate),
         },
         "band": None if kld is None else band_of(kld.value),
@@ -282,16 +281,6 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
         },
         "reason": candidate.reason or None,
     }
-
-
-def log_ratio(candidate: results.Measured, reference: results.Measured) -> statistics.Estimate | None:
-    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have, with one vocabulary.
-
-    It is the mean of the differences in log-loss: a passage that is hard for both adds nothing to the uncertainty.
-    """
-    if candidate.reason or not candidate.windows:
-        return None
-    return results.mean(_excess(candidate, reference))
 
 
 def _excess(candidate: results.Measured, reference: results.Measured) -> statistics.Values:
