@@ -166,7 +166,7 @@ class Lane:
         """The last answer on the path, without empty lines around it; empty if the path has no answer."""
         return next((run.text.strip("\r\n") for run in reversed(self.path) if run.text), "")
 
-    def answer(self, prompt: Prompt) -> Run | None:
+    def answer(self, prompt: Prompt | None) -> Run | None:
         return self._answers.get(prompt) if self.path else None
 
     # Runs

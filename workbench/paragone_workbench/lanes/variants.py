@@ -65,36 +65,16 @@ def newest_after(lane: Lane, run: Run) -> Run:
     return run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeTurn:
-    run: Run
-    branches: int
-    """Number of turns on the path to this turn that have variants."""
-    variant: int
-    """The number of this turn, from 1, among the variants that continue the same turn."""
-    variants: int
-    """Number of variants that continue the same turn, including this turn."""
-    is_shown: bool
-    """Whether the turn is on the lane's path."""
-
-
-def tree(lane: Lane) -> Iterator[TreeTurn]:
-    """Yield all turns of a lane: each turn is followed by the turns that continue it, the oldest first."""
+def tree(lane: Lane) -> Iterator[tuple[Run, int]]:
+    """Yield all turns of a lane with the number of earlier turns on their paths that have variants: each turn is
+    followed by the turns that continue it, the oldest first."""
     known = set(lane.record.all_runs)
     first = [run for run in lane.record.all_runs if run.continues not in known]
-    shown = set(lane.path)
     waiting = [(run, 0) for run in reversed(first)]
     while waiting:
         run, branches = waiting.pop()
-        places = lane.following(run.continues)
-        yield TreeTurn(
-            run=run,
-            branches=branches,
-            variant=places.index(run) + 1,
-            variants=len(places),
-            is_shown=run in shown,
-        )
-        deeper = branches + (len(places) > 1)
+        yield run, branches
+        deeper = branches + (len(lane.variants(run)) > 1)
         waiting += [(later, deeper) for later in reversed(lane.following(run))]
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from paragone_tui.screens.engine_picker import Picked
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_tui.screens.settings import SettingsChange
-    from paragone_workbench.lanes.settings import Carried
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import DraftRecord, Hit
 
@@ -168,11 +167,11 @@ def has_room(screen: LanesScreen) -> bool:
 async def _add(screen: LanesScreen, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
     """Add a lane for each engine. New engines are saved once they are open."""
     for definition, is_new in engines:
-        carried = screen.engines.for_new_lane(definition)
-        lane = screen.session.add_lane(carried.definition)
-        _show_option_changes(screen, carried)
+        carried, remark = screen.engines.for_new_lane(definition)
+        lane = screen.session.add_lane(carried)
+        _show_remark(screen, remark)
         if is_new:
-            screen.engines.keep_once_open(lane.engine, definition, carried.definition)
+            screen.engines.keep_once_open(lane.engine, definition, carried)
     screen.lanes.position = len(screen.session.lanes) - 1
     await show_added(screen)
 
@@ -232,19 +231,18 @@ def swap_engine(screen: LanesScreen, column: LaneColumn) -> None:
     def chosen(picked: Sequence[Picked]) -> None:
         definition, is_new = picked[0]
         if definition is not None and column.lane in screen.session.lanes:
-            carried = screen.engines.for_lane_of(column.lane.engine.definition, definition)
+            carried, remark = screen.engines.for_lane_of(column.lane.engine.definition, definition)
             if is_new:
-                screen.engines.keep_once_open(column.lane.engine, definition, carried.definition)
-            _show_option_changes(screen, carried)
-            screen.do(lambda: _swap(screen, column, carried.definition))
+                screen.engines.keep_once_open(column.lane.engine, definition, carried)
+            _show_remark(screen, remark)
+            screen.do(lambda: _swap(screen, column, carried))
 
     screen.show(EnginePicker(screen.engines, single=True), chosen)
 
 
-def _show_option_changes(screen: LanesScreen, carried: Carried) -> None:
-    """Show which options a new engine has under other names, and which options it lacks."""
-    if carried.remark:
-        screen.say(one_line(carried.remark), warning=True)
+def _show_remark(screen: LanesScreen, remark: str) -> None:
+    if remark:
+        screen.say(one_line(remark), warning=True)
 
 
 async def _swap(screen: LanesScreen, column: LaneColumn, definition: EngineDefinition) -> None:
