@@ -124,11 +124,11 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
         wanted = text.casefold()
         return [
             Option(
-                Content.assemble((one_line(copy.name), "bold"), (f"  {one_line(copy.detail)}", "dim")),
+                Content.assemble((one_line(name), "bold"), (f"  {one_line(detail)}", "dim")),
                 id=str(at),
             )
-            for at, copy in enumerate(self._copies)
-            if wanted in f"{copy.name} {copy.detail}".casefold()
+            for at, (name, _, detail) in enumerate(self._copies)
+            if wanted in f"{name} {detail}".casefold()
         ]
 
     def pick(self, option_id: str) -> None:

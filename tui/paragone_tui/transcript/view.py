@@ -102,7 +102,6 @@ class Transcript(Widget):
         return block
 
     def leave_out_earlier(self) -> None:
-        """Show that the history has earlier turns."""
         self._page.leave_out(0)
 
     def set_hint(self, block: Block, hint: str) -> None:
@@ -128,7 +127,6 @@ class Transcript(Widget):
             self._finish(block)
 
     def rewind(self) -> None:
-        """Remove all blocks after the last prompt, so that another answer can be shown there."""
         self.end()
         prompt = self._page.last_prompt
         self._page.cut(prompt)

@@ -156,7 +156,6 @@ def _go_on_from(
     sides: Sequence[ForkSide],
     answers: Sequence[tuple[Lane, Run]],
 ) -> None:
-    """Let the answers of these sides of a fork go on from a token."""
     from paragone_workbench.compare.divergence import prefix_with
     from paragone_workbench.lanes.session import continue_prefix
 

@@ -96,7 +96,6 @@ async def _apply(screen: LanesScreen, lane: Lane, change: SettingsChange) -> Non
 
 
 def _values(lane: Lane) -> Mapping[str, str]:
-    """Return the texts of the values of a lane's options, without secrets; empty for the default."""
     backend = lane.engine.backend
     settings = () if backend is None else lane_settings(lane.engine.definition, backend)
     return {one.info.name: value_text(one.value) for one in settings if not one.info.secret}
@@ -112,7 +111,6 @@ def _targets(screen: LanesScreen, lane: Lane, all_lanes: bool) -> Sequence[Lane]
 
 
 def _edited(lane: Lane, edits: Mapping[str, str]) -> EngineDefinition:
-    """Return a lane's engine definition with the edits. Raises InputError if a value is invalid."""
     backend = lane.engine.backend
     if backend is None:
         return lane.engine.definition
@@ -225,7 +223,6 @@ async def _close(screen: LanesScreen, lane: Lane) -> None:
 
 @on_current_lane
 def swap_engine(screen: LanesScreen, column: LaneColumn) -> None:
-    """Let the user pick another engine for the current lane. The options that the user set are kept."""
     from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
@@ -298,7 +295,6 @@ async def resume_last(screen: LanesScreen, *, may_resume: bool) -> None:
 
 
 async def restore_draft(screen: LanesScreen) -> DraftRecord | None:
-    """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt, if any."""
     if (draft := await screen.session.recorder.take_draft()) is not None:
         screen.composer.restore(draft)
     return draft
@@ -321,7 +317,6 @@ def select(screen: LanesScreen, column: LaneColumn, step: int) -> None:
 
 @on_current_lane
 def fork_lane(screen: LanesScreen, column: LaneColumn) -> None:
-    """Add a lane with the current lane's engine, and with the current lane's path up to the selected turn."""
     if not has_room(screen):
         return
     run = screen.lanes.selected_run or column.lane.record.head
@@ -387,7 +382,6 @@ def _begin(screen: LanesScreen) -> None:
 
 
 async def _configure(screen: LanesScreen, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
-    """Give lanes their options of config.toml in place of the options of a reopened conversation."""
     for lane, definition in defined:
         await screen.session.configure(lane, definition)
         lane.first_definition, lane.is_reopened = definition, False
@@ -422,13 +416,14 @@ async def _show(screen: LanesScreen, number: int, hit: Hit | None) -> None:
     screen.composer.leave_conversation()
     shown.select_turn(None)
     await screen.rebuild()
-    if reopened.shown_again is not None:
+    closed, shown_again = reopened
+    if shown_again is not None:
         screen.say(
-            f"The lane {reopened.shown_again.name} was closed. It is shown again, because it has the text that was found. "
+            f"The lane {shown_again.name} was closed. It is shown again, because it has the text that was found. "
             f"{screen.key_of('close-lane')} closes it."
         )
-    elif reopened.closed_lanes:
-        lanes = counted(reopened.closed_lanes, "closed lane")
+    elif closed:
+        lanes = counted(closed, "closed lane")
         screen.say(f"Not shown: {lanes} of this conversation. A search finds the answers there.")
     if hit is not None and not hit.is_title:
         _reveal(screen, hit)
@@ -436,7 +431,6 @@ async def _show(screen: LanesScreen, number: int, hit: Hit | None) -> None:
 
 
 def _reveal(screen: LanesScreen, hit: Hit) -> None:
-    """Make the lane with the match of a search current, and scroll to the match."""
     session, shown = screen.session, screen.lanes
     found = None if hit.prompt_id is None else find_run(session.lanes, hit.prompt_id, hit.run_id)
     if found is None:
