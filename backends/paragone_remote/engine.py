@@ -8,13 +8,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
 import paragone
 from paragone.json_values import JsonObject, objects_at
 from paragone_remote import answers, faults, transport
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.options import plain
+from paragone_remote.options import MOST_MODELS, plain
 
 Identity = Mapping[str, str]
 """What identifies a server and its model, as far as the server reports it: names of properties and their values."""
@@ -46,7 +47,7 @@ class ModelLoader(ABC):
         self.endpoint = http.endpoint
 
     async def _listed(self, path: str, name: str) -> list[JsonObject]:
-        return objects_at(await faults.ask(self.http, path), name)
+        return objects_at(await faults.ask(self.http, path), name)[:MOST_MODELS]
 
     async def _post(
         self, path: str, body: JsonObject | None, model: str, *, seconds: float | None = None
@@ -246,11 +247,18 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
             raise self._unable("computes no embeddings.")
-        wait = self._wait = transport.Wait()
+        async with self._waiting() as wait:
+            try:
+                return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
+            except transport.Stopped as stopped:
+                raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
+
+    @contextlib.asynccontextmanager
+    async def _waiting(self) -> AsyncIterator[transport.Wait]:
+        """Yield the waits of a job, which `stop` ends, and explain what fails in it."""
+        self._wait = transport.Wait()
         try:
-            return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
-        except transport.Stopped as stopped:
-            raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
+            yield self._wait
         except faults.FAULTS as error:
             raise await self._explained(error, begun=False) from error
         finally:
@@ -362,7 +370,9 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         if read and answers.is_dense(messages, read):
             sent_tokens = await self._try(self._count(request, sampling))
         written = finish.usage.completion_tokens
-        cut = self._alarm.check(messages, read, written, answer=answer, sent_tokens=sent_tokens)
+        # in a thread: a conversation of a megabyte takes a third of a second
+        check = partial(self._alarm.check, messages, read, written, answer=answer, sent_tokens=sent_tokens)
+        cut = await asyncio.to_thread(check)
         return [cut] if cut is not None else []
 
     async def _try(self, request: Awaitable[T]) -> T | None:

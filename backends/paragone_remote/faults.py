@@ -19,7 +19,7 @@ from paragone import (
     json_values,
     texts,
 )
-from paragone_remote.endpoint import Endpoint, check_url
+from paragone_remote.endpoint import LONGEST_ERROR, Endpoint, check_url
 from paragone_remote.options import sentence_of
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, ReplyTimeout, Wait
 
@@ -303,7 +303,7 @@ _PATIENCE = 10.0
 
 
 def reported_failure(body: str) -> Refusal:
-    return Refusal(200, error_text(body) or "it gives no reason")
+    return Refusal(200, error_text(body)[:LONGEST_ERROR] or "it gives no reason")
 
 
 def read_object(text: str, *, invalid: str = "a reply that is not JSON") -> json_values.JsonObject:

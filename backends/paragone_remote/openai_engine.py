@@ -50,14 +50,7 @@ _INTERRUPTS = (
 )
 
 
-_RENDERED = (
-    "model",
-    "messages",
-    "chat_template_kwargs",
-    "reasoning_effort",
-    "continue_final_message",
-    "add_generation_prompt",
-)
+_RENDERED = {"model", "messages", *requests.OF_TEMPLATE}
 
 
 def _ids(reply: JsonObject) -> tuple[int, ...]:
@@ -239,17 +232,11 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._require_open()
         if not self.server.kind.is_llama_server:
             raise self._unable("does not report the likeliest tokens after given tokens.")
-        wait = self._wait = Wait()
-        try:
-            for end in range(request.start + 1, len(request.ids) + 1):
-                asked = self._top_tokens_after(request.ids[:end], request.top)
-                yield await wait.within(self._endpoint.options.idle_timeout, asked)
-        except Stopped:
-            return
-        except faults.FAULTS as error:
-            raise faults.explain(error, self._endpoint, model=self.model) from error
-        finally:
-            self._wait = None
+        async with self._waiting() as wait:
+            with contextlib.suppress(Stopped):
+                for end in range(request.start + 1, len(request.ids) + 1):
+                    asked = self._top_tokens_after(request.ids[:end], request.top)
+                    yield await wait.within(self._endpoint.options.idle_timeout, asked)
 
     async def _top_tokens_after(self, ids: Sequence[int], top: int) -> tuple[paragone.Alternative, ...]:
         body: dict[str, paragone.Json] = {"prompt": list(ids), "n_predict": 1, "n_probs": top}
@@ -279,7 +266,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def _rendered(self, body: JsonObject, *, ids: bool) -> paragone.TokenizedText:
         if isinstance(text := body.get("prompt"), str):
             return paragone.TokenizedText(text=text, ids=await self._ids_of_text(text) if ids else ())
-        wanted: dict[str, paragone.Json] = {name: body[name] for name in _RENDERED if name in body}
+        wanted: dict[str, paragone.Json] = {name: value for name, value in body.items() if name in _RENDERED}
         if self.server.kind.is_llama_server:
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):

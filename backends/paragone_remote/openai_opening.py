@@ -20,7 +20,7 @@ import paragone
 from paragone import json_values as values
 from paragone.json_values import JsonObject
 from paragone.options import build
-from paragone_remote import faults
+from paragone_remote import answers, faults
 from paragone_remote import openai_servers as servers
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, ModelLoader
@@ -313,8 +313,7 @@ def _cautions(
     name: str, server: servers.ServerProperties, *, swaps: bool, raw: bool
 ) -> Iterator[paragone.Caution]:
     if raw:
-        sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
-        yield paragone.Caution(code="no-chat-template", sentence=sentence)
+        yield answers.no_template(name)
     elif "".join((server.template or "").split()) == servers.CHATML:
         sentence = (
             f"{name} is used with ChatML, {server.kind.name}'s default for a model without a chat template. "

@@ -134,6 +134,9 @@ EXTRAS = {
 }
 """Fields that a server may refuse, with the names of their options. The name is empty for a field that this program adds."""
 
+OF_TEMPLATE = ("chat_template_kwargs", "reasoning_effort", "continue_final_message", "add_generation_prompt")
+"""Fields of a chat that affect the prompt which a template renders."""
+
 _LEARNS_FROM = {400, 422, 500, 501}
 """HTTP statuses with which servers refuse a field: 500 is that of llama-cpp-python without log-probabilities."""
 

@@ -10,6 +10,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
@@ -17,7 +18,7 @@ from paragone import ModelInfo
 from paragone.errors import InputError
 from paragone.files import folders_below, open_regular_file, repository_of, snapshot_folders, stored_file
 from paragone.options import Options, option
-from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE, SharedOption
+from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE
 
 _START = 1 << 16
 """Number of bytes to read first: enough for everything before the vocabulary."""
@@ -406,17 +407,23 @@ CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4
 # A subclass declares these three options again, with a note on the default.
 _REPORTED = "What the engines report of it is compared."
 
-N_CTX = SharedOption(
-    "Context window in tokens, for prompt and answer.", minimum=16, maximum=1 << 24, fact="context"
+N_CTX = partial(
+    option,
+    doc="Context window in tokens, for prompt and answer.",
+    minimum=16,
+    maximum=1 << 24,
+    fact="context",
 )
-N_GPU_LAYERS = SharedOption(
-    "Number of layers on the GPU: 0 for none, -1 for all.",
+N_GPU_LAYERS = partial(
+    option,
+    doc="Number of layers on the GPU: 0 for none, -1 for all.",
     minimum=-1,
     maximum=10_000,
     same_answers=_REPORTED,
 )
-N_BATCH = SharedOption(
-    "Number of prompt tokens processed at once. Fewer tokens give finer progress and, on a GPU, a quicker stop.",
+N_BATCH = partial(
+    option,
+    doc="Number of prompt tokens processed at once. Fewer tokens give finer progress and, on a GPU, a quicker stop.",
     minimum=1,
     maximum=16384,
     fact="batch size",
@@ -468,7 +475,7 @@ class GgufLoadOptions(Options):
         outside="file",
         same_answers=_REPORTED,
     )
-    lora_scale: float = replace(LORA_SCALE, same_answers=_REPORTED)(1.0)
+    lora_scale: float = LORA_SCALE(1.0, same_answers=_REPORTED)
     chat_template: str | None = CHAT_TEMPLATE(None)
     rpc_servers: tuple[str, ...] = option(
         (), "Addresses (HOST:PORT) of llama.cpp RPC servers to use as additional devices."

@@ -21,10 +21,8 @@ _SCRIPT = Path(__file__).with_name("limited_jobs.py")
 
 
 class LimitedAssertion(Assertion[OptionsT]):
-    """An assertion that computes in a process, one job after another: see `limited_jobs`.
-
-    The process ends when its standard input is closed, so it does not outlive the application. The next job starts another.
-    """
+    """An assertion that computes in a process, one job after another: see `limited_jobs`. The process ends when its
+    standard input is closed, so it does not outlive the application. The next job starts another."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None

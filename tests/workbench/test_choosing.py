@@ -4,13 +4,14 @@ import dataclasses
 
 import pytest
 from bench.simulate.choices import RULES, false_claims
+from bench.simulate.suites import answered
 
 from paragone_workbench.choosing.choice import for_questions
 from paragone_workbench.choosing.decision import EngineFigures, decide
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison import NonInferiority, SuiteComparison, evidence_of
-from paragone_workbench.experiments.comparison_rows import SuiteRow, collect
+from paragone_workbench.experiments.comparison_rows import collect
 from paragone_workbench.statistics import Estimate, Interval
 
 BIG = EngineFigures(engine="big", size=200, decode_tps=50.0)
@@ -130,11 +131,11 @@ def test_what_settles_an_open_question_is_said(planned, step):
     assert reasons[-1].startswith(step)
 
 
-def rows(**answered):
+def rows(**passed):
     """Runs of engines, by name. Each passed the prompts in the text of its name that are in upper case."""
     return [
-        SuiteRow(engine=engine, prompt_index=ord(letter.lower()), repetition=0, passed=letter.isupper())
-        for engine, letters in answered.items()
+        answered(ord(letter.lower()), engine, passed=letter.isupper())
+        for engine, letters in passed.items()
         for letter in letters
     ]
 

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -163,24 +163,21 @@ BATCHES = (1, 3)
 """Batch sizes to compare with the engine's own. Libraries have special code for one token and for few tokens."""
 
 
-class Noise(NamedTuple):
-    """Absolute differences between log-probabilities of the same tokens, in nats."""
-
-    mean: float
-    largest: float
+Noise: TypeAlias = tuple[float, float]
+"""Absolute differences between log-probabilities of the same tokens, in nats: the mean, and the largest."""
 
 
 def noise_between(one: Sequence[float], other: Sequence[float]) -> Noise:
     """Return the noise between two measurements."""
     differences = [abs(a - b) for a, b in zip(one, other, strict=True)]
-    return Noise(sum(differences) / len(differences), max(differences))
+    return sum(differences) / len(differences), max(differences)
 
 
 async def noise_of(engine: OpenEngine, ids: Sequence[int]) -> Noise:
     """Measure the noise of an engine with distributions, by computing a sequence in several batch sizes."""
     own = await log_probabilities(engine, ids)
     found = [noise_between(own, await log_probabilities(engine, ids, batch)) for batch in BATCHES]
-    return Noise(max(noise.mean for noise in found), max(noise.largest for noise in found))
+    return max(mean for mean, _ in found), max(largest for _, largest in found)
 
 
 async def log_probabilities(
@@ -203,10 +200,9 @@ async def log_probabilities(
 def check_agreement(one: Sequence[float], other: Sequence[float], noise: Noise, what: str) -> None:
     """Check that two computations of the same log-probabilities differ only by noise."""
     found = noise_between(one, other)
-    limit = Noise(FACTOR * noise.mean + FLOOR, FACTOR * noise.largest + FLOOR)
-    assert found.mean <= limit.mean and found.largest <= limit.largest, (  # noqa: PT018 (one finding)
-        f"{what} differ by {found} nats; the noise allows {limit}"
-    )
+    limit = tuple(FACTOR * nats + FLOOR for nats in noise)
+    within_limit = all(nats <= most for nats, most in zip(found, limit, strict=True))
+    assert within_limit, f"{what} differ by {found} nats; the noise allows {limit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,8 @@ from paragone_workbench.experiments.results import cut_note
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison:
-    """The difference B − A of two engines in one metric.
-
-    `adjusted_p` is the p-value after Holm's correction for all comparisons over `FEWEST` prompts or more; None for one
-    over fewer prompts, which can show no difference.
-    """
+    """The difference B − A of two engines in one metric. `adjusted_p` is the p-value after Holm's correction for all
+    comparisons over `FEWEST` prompts or more; None for one over fewer prompts, which can show no difference."""
 
     a: str
     b: str
@@ -143,11 +140,9 @@ MARGIN = 0.03
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonInferiority:
     """Whether the engine `b` is worse than the engine `a` by more than a margin, over the prompts that both answered.
-
-    Pass rates and the margin are from 0 to 1, and the difference is that of `b` minus that of `a`. With a probability of 95%,
-    the intervals of all `comparisons` contain the true differences at every interim look. `planned` prompts will be
-    answered by both engines in the end; 0 if no further answers will come.
-    """
+    Pass rates and the margin are from 0 to 1, and the difference is that of `b` minus that of `a`. With a probability
+    of 95%, the intervals of all `comparisons` contain the true differences at every interim look. `planned` prompts
+    will be answered by both engines in the end; 0 if no further answers will come."""
 
     a: str
     b: str
@@ -208,11 +203,10 @@ class NonInferiority:
 
     @property
     def prompts_needed(self) -> int | None:
-        """Total number of prompts that give a verdict with a probability of 80% if the difference stays the same.
-
-        n = (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ², the
-        variance of the difference at one prompt, is estimated from the width of the interval. None above a million prompts.
-        """
+        """Total number of prompts that give a verdict with a probability of 80% if the difference stays the same. n =
+        (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ²,
+        the variance of the difference at one prompt, is estimated from the width of the interval. None above a million
+        prompts."""
         distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
         variance = ((self.interval.high - self.interval.low) / (2 * self._z)) ** 2 * self.prompts
         return statistics.values_needed(variance, distance, z=self._last_z, estimates_variance=False)
@@ -275,9 +269,7 @@ def non_inferiority(
     comparisons: Iterable[MetricComparison], margin: float, *, planned: int = 0, both_ways: bool = False
 ) -> tuple[NonInferiority, ...]:
     """Return a verdict on `b` of each pair with an interval for the difference in pass rates, and `both_ways` on `a`.
-
-    All verdicts hold together, also at an early look before all `planned` prompts are answered.
-    """
+    All verdicts hold together, also at an early look before all `planned` prompts are answered."""
     found = [it for it in comparisons if it.metric == comparison_rows.PASS_RATE and it.paired.interval]
     verdicts: list[NonInferiority] = []
     for pair in found:
@@ -311,10 +303,8 @@ _UNJUDGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteComparison:
-    """A comparison of engines over a suite by each metric: of each engine with the `reference`; of all pairs if it is empty.
-
-    `apart` are the pairs whose times are not compared, since their runs did not alternate.
-    """
+    """A comparison of engines over a suite by each metric: of each engine with the `reference`; of all pairs if it is
+    empty. `apart` are the pairs whose times are not compared, since their runs did not alternate."""
 
     engines: Sequence[comparison_rows.EngineValues]
     comparisons: tuple[MetricComparison, ...]
@@ -522,10 +512,8 @@ def evidence_of(
     is_complete: bool,
 ) -> SuiteComparison:
     """Compare the pass rates of the engines with that of the reference, over the prompts that all of them answered.
-
     `margin` is the largest acceptable loss, from 0 to 1; `checked` the number of prompts whose answers are checked. All
-    intervals in `not_worse` hold together.
-    """
+    intervals in `not_worse` hold together."""
     comparison = compare_suite(_on_common_prompts(collected), margin=margin)
     averages = {engine.engine: engine.averages for engine in comparison.engines}
     pass_rate = comparison_rows.PASS_RATE
@@ -540,11 +528,9 @@ def evidence_of(
 def _on_common_prompts(
     collected: Sequence[comparison_rows.EngineValues],
 ) -> tuple[comparison_rows.EngineValues, ...]:
-    """Return the values without the pass rates and scores of prompts that some engine did not answer.
-
-    An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate, since few
-    prompts would otherwise be common to all engines.
-    """
+    """Return the values without the pass rates and scores of prompts that some engine did not answer. An engine that
+    answered less than half as many prompts as another engine is left out, and gets no pass rate, since few prompts
+    would otherwise be common to all engines."""
     answered = {values.engine: set(values.values(comparison_rows.PASS_RATE)) for values in collected}
     enough = max(map(len, answered.values()), default=0) / 2
     sufficient = [prompts for prompts in answered.values() if prompts and len(prompts) >= enough]

@@ -1,8 +1,6 @@
 """The portable document of an experiment or a conversation: JSON that another machine can read and replay.
-
 docs/replay.md describes the format. A document has no secrets, because the history has none. What is read may come from
-other people, so nothing in a document is trusted.
-"""
+other people, so nothing in a document is trusted."""
 
 import base64
 import dataclasses
@@ -133,20 +131,17 @@ def conversation_document(
     return _pieces(store, head, runs(), [vote for vote in votes if vote.prompt_id in ids])
 
 
-def document_of_conversations(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
-    """Yield the document of a conversation, or one document with several, in pieces.
-
-    Digests of weights are computed where they are unknown. Raises StoreError, and InputError for an unknown conversation.
-    """
-    votes = store.votes.all(skips_damaged=True)
-    several = len(numbers) > 1
-    if several:
-        yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": [\n'
-    for position, number in enumerate(numbers):
-        yield ",\n" if position else ""
-        yield from conversation_document(store.load(number), find, store, votes)
-    if several:
-        yield "]}\n"
+def documents_of_conversations(
+    store: Store, conversations: Iterable[SavedConversation], find: BackendLookup
+) -> Iterator[str]:
+    """Yield the document of each conversation, on one line. Digests of weights are computed where they are unknown.
+    Raises StoreError."""
+    votes: dict[str | None, list[Vote]] = {}
+    for vote in store.votes.all(skips_damaged=True):
+        votes.setdefault(vote.prompt_id, []).append(vote)
+    for saved in conversations:
+        own = [vote for prompt in saved.conversation.prompts for vote in votes.get(prompt.id, ())]
+        yield "".join(conversation_document(saved, find, store, own)).replace("\n", "")
 
 
 def _pieces(

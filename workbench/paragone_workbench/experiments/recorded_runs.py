@@ -21,10 +21,8 @@ from paragone_workbench.store import ExperimentRun, History, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDifference:
-    """The first difference, at a character and in a recorded token (None if unknown) of the `channel` answer or thinking.
-
-    `before` and `now` are the texts from there on, shortened, and empty behind the end of a text.
-    """
+    """The first difference, at a character and in a recorded token (None if unknown) of the `channel` answer or
+    thinking. `before` and `now` are the texts from there on, shortened, and empty behind the end of a text."""
 
     channel: str
     char: int

@@ -122,7 +122,8 @@ class Replay:
         return again
 
     async def _describe(self, engine: replay_engines.ReplayEngine, last: RunResult) -> None:
-        now = await identity.digest_until(self._stopped, self._history, identity.weights_in(last.manifest))
+        weights = identity.weights_in(last.manifest)
+        now = await identity.digest_weights(self._history, weights, self._stopped)
         per_run = {info.name for info in options.describe(engine.backend.sampling)}
         verdicts: list[recorded_runs.WeightsVerdict] = []
         # each different manifest once, as runs differ in their requests only

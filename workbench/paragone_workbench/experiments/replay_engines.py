@@ -114,11 +114,10 @@ async def engines_to_replay(
     replacements: Sequence[str] = (),
     consent: Consent | None = None,
 ) -> tuple[ReplayEngine, ...]:
-    """Return the engines for these runs, in the order of their first runs. Raises StoreError, and InputError for wrong choices.
-
-    `settings` (`KEY=VALUE` or `NAME.KEY=VALUE`) replace recorded options, `replacements` (`NAME=SPEC`) recorded engines.
-    `consent` is the user's to the actions that a document names; None for runs of the user's own history.
-    """
+    """Return the engines for these runs, in the order of their first runs. Raises StoreError, and InputError for wrong
+    choices. `settings` (`KEY=VALUE` or `NAME.KEY=VALUE`) replace recorded options, `replacements` (`NAME=SPEC`)
+    recorded engines. `consent` is the user's to the actions that a document names; None for runs of the user's own
+    history."""
     by_engine: dict[str, list[recorded_runs.Recorded]] = {}
     for run in runs:
         by_engine.setdefault(wire.json_text(wire.to_json(run.result.definition)), []).append(run)
@@ -191,11 +190,9 @@ def _replacements(
 def _replaced(
     recorded: definitions.EngineDefinition, replacement: definitions.EngineDefinition, backend: Backend
 ) -> definitions.EngineDefinition:
-    """Return the replacement, with the recorded options if the replacement is a local engine of the same backend.
-
-    The recorded options of an engine on a server are dropped, since a stranger may have written these options, which
-    decide what is sent to which address.
-    """
+    """Return the replacement, with the recorded options if the replacement is a local engine of the same backend. The
+    recorded options of an engine on a server are dropped, since a stranger may have written these options, which decide
+    what is sent to which address."""
     options = dict(replacement.options)
     if recorded.backend == backend.name and backend.capabilities.local:
         options = {**definitions.without_secrets(recorded, backend).options, **options}
@@ -216,11 +213,9 @@ def _with_own_secrets(
 
 
 def _foreign(definition: definitions.EngineDefinition, backend: Backend) -> definitions.EngineDefinition:
-    """Return the engine of a document with the options that are allowed here if the user consents.
-
-    Of the load options of an engine on a server, only the address is kept: other options say which keys of this machine
-    are sent. Raises InputError if the address has a variable in it.
-    """
+    """Return the engine of a document with the options that are allowed here if the user consents. Of the load options
+    of an engine on a server, only the address is kept: other options say which keys of this machine are sent. Raises
+    InputError if the address has a variable in it."""
     if backend.capabilities.local:
         return definition
     if "$" in (definitions.address_of(definition, backend) or ""):

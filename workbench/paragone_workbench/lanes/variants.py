@@ -60,7 +60,7 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
 
 def newest_after(lane: Lane, run: Run) -> Run:
     """Return the end of the path that leads through a run and the newest runs that continue it."""
-    while later := [other for other in lane.record.all_runs if other.continues is run]:
+    while later := lane.following(run):
         run = later[-1]
     return run
 
@@ -80,16 +80,13 @@ class TreeTurn:
 
 def tree(lane: Lane) -> Iterator[TreeTurn]:
     """Yield all turns of a lane: each turn is followed by the turns that continue it, the oldest first."""
-    following: dict[Run | None, list[Run]] = {}
-    for run in lane.record.all_runs:
-        following.setdefault(run.continues, []).append(run)
     known = set(lane.record.all_runs)
     first = [run for run in lane.record.all_runs if run.continues not in known]
     shown = set(lane.path)
     waiting = [(run, 0) for run in reversed(first)]
     while waiting:
         run, branches = waiting.pop()
-        places = following[run.continues]
+        places = lane.following(run.continues)
         yield TreeTurn(
             run=run,
             branches=branches,
@@ -98,7 +95,7 @@ def tree(lane: Lane) -> Iterator[TreeTurn]:
             is_shown=run in shown,
         )
         deeper = branches + (len(places) > 1)
-        waiting += [(later, deeper) for later in reversed(following.get(run, []))]
+        waiting += [(later, deeper) for later in reversed(lane.following(run))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,9 +90,10 @@ def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
     )
 
 
-def write(path: Path, pieces: Iterable[str]) -> int:
-    """Write the pieces into a file, replacing an existing one, and return the file's size in bytes. Raises ParagoneError."""
-    with paths.replacing(path) as file:
+def write(path: Path, pieces: Iterable[str], *, mode: int = 0o666) -> int:
+    """Write the pieces into a file with this mode less the umask, replacing an existing one, and return the file's size
+    in bytes. Raises ParagoneError."""
+    with paths.replacing(path, mode=mode) as file:
         for piece in pieces:
             file.write(piece)
     return path.stat().st_size
