@@ -77,7 +77,7 @@ def test_the_table_at_the_end(prompts):
     assert " left" in said(done)
     for it in data("suite show", paragone("suite", "show", "e1", "--json"))["engines"]:
         low, median, high = (it[f"{place}_ttft_s"] for place in ("p25", "median", "p75"))
-        assert low < median < high
+        assert low <= median <= high
     assert "Schedule parallel. The engines fit in memory together" in said(done)
 
 
