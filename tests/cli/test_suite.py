@@ -75,6 +75,9 @@ def test_the_table_at_the_end(prompts):
     assert "paragone suite show e1" in lines[-1]
     assert "100%: 8 of 8 runs, 0 failed" in said(done)
     assert " left" in said(done)
+    for it in data("suite show", paragone("suite", "show", "e1", "--json"))["engines"]:
+        low, median, high = (it[f"{place}_ttft_s"] for place in ("p25", "median", "p75"))
+        assert low <= median <= high
     assert "Schedule parallel. The engines fit in memory together" in said(done)
 
 
