@@ -147,7 +147,7 @@ def test_an_import_that_is_ended_leaves_whole_conversations_and_is_completed_by_
                 os.kill(os.getpid(), how)
             return found
 
-        Database.run = ended_after_the_last
+        pytest.MonkeyPatch().setattr(Database, "run", ended_after_the_last)
         with contextlib.suppress(KeyboardInterrupt), contextlib.closing(Store.open()) as other:
             for it in saved:
                 add_conversation(other, it)

@@ -352,9 +352,11 @@ def import_file(
             yield saved
 
     before = _state(path)
-    require_consent(conversation_actions(counted(), path, registry, folders))
     added: list[Added] = []
     with contextlib.closing(open_store()) as store:
+        with store.transaction():
+            pass  # a history that cannot be written to is reported before a long file is read
+        require_consent(conversation_actions(counted(), path, registry, folders))
         for saved in read():
             if _state(path) != before:
                 raise InputError(f"{path} was changed while it was imported.", hint="Import it again.")

@@ -36,10 +36,6 @@ _PURGE = """
 """Makes deletions by instances that have ended final."""
 
 
-class _TooOld(Exception):
-    """No script leads from the file's version, which is the only argument, to the newest one."""
-
-
 class Database:
     """A connection to the file, which several instances may use, but only one, inside `exclusive`, migrates. Errors
     of SQLite and of the system are raised as StoreError."""
@@ -148,20 +144,11 @@ class Database:
             self.path.touch(mode=0o600)
         try:
             return _connect(self.path, schema)
-        except _TooOld as error:
-            (version,) = error.args
-            aside = _set_aside(self.path, f"v{version}.bak")
-            self.warning = (
-                f"An older version of paragone wrote the history (its schema is {version}), and this version cannot read "
-                f"it. The file was moved to {aside}, and a new one was created."
-            )
         except sqlite3.DatabaseError as error:
             damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in damaged:
                 raise
             raise _damaged(self.path) from error
-        self.path.touch(mode=0o600)
-        return _connect(self.path, schema)
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         with self._translated_errors():
@@ -283,7 +270,11 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
                 hint="Update paragone, or move the file away.",
             )
         if 0 < version < min(scripts):
-            raise _TooOld(version)
+            raise InputError(
+                f"The history in {path} was written by an older version of paragone (its schema is {version}), "
+                "which this version cannot read. Nothing was changed.",
+                hint="Move the file away; then a new history is created.",
+            )
         connection.execute("PRAGMA journal_mode = WAL")
         # With WAL, a power cut may lose the last transactions but does not damage the file.
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -372,18 +363,6 @@ def _rolling_back(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # SQLite rolls back by itself after some errors
             connection.execute("ROLLBACK")
         raise
-
-
-def _set_aside(path: Path, suffix: str) -> Path:
-    """Rename a file together with its `-wal` and `-shm` files. Returns the new path."""
-    aside, number = path.with_name(f"{path.name}.{suffix}"), 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.{suffix}-{number}")
-    for part in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{part}").rename(f"{aside}{part}")
-    return aside
 
 
 OTHER_OPENING_S = 5.0
