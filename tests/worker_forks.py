@@ -67,6 +67,8 @@ START = Path("paragone", "worker", "start.py")
 PR_SET_CHILD_SUBREAPER = 36
 MADV_COLLAPSE = 25
 
+_TURN = threading.Lock()
+"""Held from a request to its answer: backends are probed in threads of their own."""
 _start_program = asyncio.create_subprocess_exec
 
 
@@ -115,8 +117,6 @@ class ForkServer:
         self._connection = connection
         self._process = process
         self._interpreter = interpreter
-        self._turn = threading.Lock()
-        """Held from a request to its answer: backends are probed in threads of their own."""
 
     @classmethod
     def launch(
@@ -177,7 +177,7 @@ class ForkServer:
     def _fork(self, argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes], pipe: int) -> int:
         request = {"argv": argv, "env": environment, "cwd": os.getcwd(), "pipe": pipe}
         # The fork becomes a child of this process when the process between them ends.
-        with self._turn:
+        with _TURN:
             _adopt_orphans(True)
             try:
                 socket.send_fds(
@@ -186,6 +186,8 @@ class ForkServer:
                 answer = self._connection.recv(4)
             finally:
                 _adopt_orphans(False)
+            self._connection.sendall(b".")  # the worker may start its guard, which must not be adopted
+            self._connection.recv(1)
         assert len(answer) == 4, "the process that forks has ended"
         return int.from_bytes(answer, "little")
 
@@ -225,19 +227,28 @@ def serve(connection: socket.socket, defaults: Mapping[str, str]) -> None:
             os._exit(0)
         while not request.endswith(b"\n"):
             request += connection.recv(1 << 16)
-        number, answer = os.pipe()
+        ours, theirs = socket.socketpair()
         if (between := os.fork()) == 0:
-            if (worker := os.fork()) == 0:
-                for descriptor in (number, answer, connection.detach()):
-                    os.close(descriptor)
+            if os.fork() == 0:
+                os.setsid()
+                theirs.sendall(os.getpid().to_bytes(4, "little"))
+                ours.close()
+                connection.close()
                 become(json.loads(request), *descriptors, defaults=defaults)
+                guard_in_turn(theirs)
                 return
-            os.write(answer, worker.to_bytes(4, "little"))
             os._exit(0)
-        os.waitpid(between, 0)  # from now on, the fork is a child of the process of the tests
-        connection.sendall(os.read(number, 4))
-        for descriptor in (number, answer, *descriptors):
+        theirs.close()
+        for descriptor in descriptors:
             os.close(descriptor)
+        os.waitpid(between, 0)  # from now on, the fork is a child of the process of the tests
+        connection.sendall(ours.recv(4))
+        if not (turn := connection.recv(1)):
+            os._exit(0)
+        ours.sendall(turn)
+        ours.recv(1)
+        connection.sendall(b".")
+        ours.close()
 
 
 def become(request: Mapping[str, Any], log: int, pipe: int, *, defaults: Mapping[str, str]) -> None:
@@ -245,7 +256,6 @@ def become(request: Mapping[str, Any], log: int, pipe: int, *, defaults: Mapping
     parent = int(request["argv"][2])
     while os.getppid() != parent:
         time.sleep(0.0005)
-    os.setsid()
     for number in (1, 2):
         os.dup2(log, number)
     os.close(log)
@@ -260,6 +270,19 @@ def become(request: Mapping[str, Any], log: int, pipe: int, *, defaults: Mapping
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(write_through=True)  # as PYTHONUNBUFFERED does
     faulthandler.enable()
+
+
+def guard_in_turn(turn: socket.socket) -> None:
+    """Let this worker start its guard when it may, and close the connection then."""
+    start = importlib.import_module("paragone.worker.start")
+    start_guard = start.guard
+
+    def guard(parent: int) -> None:
+        turn.recv(1)
+        start_guard(parent)
+        turn.close()
+
+    setattr(start, "guard", guard)  # noqa: B010 (a module)
 
 
 def become_worker() -> NoReturn:

@@ -15,7 +15,7 @@ from rogue_backend.plugin import RogueBackend
 from paragone import InputError, OpenRequest
 from paragone.network import GUARD, Confinement
 from paragone.worker.confinement import close_network, what_opens
-from paragone.worker.process import ProgramProcess, passed_variables, try_confinement
+from paragone.worker.process import EngineProcess, passed_variables, try_confinement
 
 HERE = what_opens()
 """What a process can open here without any confinement: some machines have no IPv6."""
@@ -27,6 +27,8 @@ exec(look)
 sys.stdout.flush()
 subprocess.run([sys.executable, "-c", look])
 """
+
+PR_CAPBSET_DROP = 24
 
 pytestmark = pytest.mark.usefixtures("new_interpreters")
 
@@ -59,7 +61,7 @@ async def test_an_engine_whose_options_name_an_address_has_the_network():
 
 @pytest.mark.parametrize(("network", "opens"), [(True, HERE), (False, ())], ids=["open", "closed"])
 async def test_a_program_has_the_network_if_it_is_allowed_to(network, opens):
-    process = await ProgramProcess.start([sys.executable, "-c", LOOK], os.environ, network=network)
+    process = await EngineProcess.start([sys.executable, "-c", LOOK], os.environ, network=network)
     try:
         assert await process.ended(30)
         assert process.output().splitlines() == [" ".join(("opens", *opens))] * 2
@@ -112,6 +114,30 @@ async def test_keys_stay_out_of_the_environment_of_an_engine(monkeypatch):
     names = set((await facts_of())["variables"].split())
     assert {"PATH", "HOME", "GGML_VK_VISIBLE_DEVICES", "MY_LIBRARY_LOG", "OTHER_TOKEN"} <= names
     assert not {"OPENAI_API_KEY", "HF_TOKEN", "GGML_API_KEY"} & names
+
+
+def test_an_engine_cannot_read_the_keys_in_the_environment_of_the_program():
+    program = """
+import asyncio
+from rogue_backend.plugin import RogueBackend
+from paragone import OpenRequest
+async def main():
+    engine = await RogueBackend().open(OpenRequest(model="prying"), lambda progress: None)
+    print(engine.loaded.facts["key"])
+    await engine.close()
+asyncio.run(main())
+"""
+    libc = ctypes.CDLL(None)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "HF_TOKEN": "hf-secret"},
+        # root may read everything, without this
+        preexec_fn=lambda: [libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) for capability in range(64)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "PermissionError\n"
 
 
 def test_only_listed_variables_are_passed(monkeypatch):
@@ -170,7 +196,7 @@ async def test_offline_no_engine_gets_the_network(monkeypatch):
     monkeypatch.setattr(GUARD, "is_offline", True)
     with pytest.raises(InputError, match=r"gets the network, and Rogue with 127\.0\.0\.1:50052 needs it"):
         await facts_of(peers=["127.0.0.1:50052"])
-    process = await ProgramProcess.start([sys.executable, "-c", LOOK], os.environ)
+    process = await EngineProcess.start([sys.executable, "-c", LOOK], os.environ)
     try:
         assert await process.ended(30)
         assert process.output().splitlines() == ["opens"] * 2

@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 import pytest
 from rogue_backend.plugin import RogueBackend
+from tests.processes import gone
 
 import paragone
 from paragone.worker import client
-from paragone.worker.client import UNREAD
-from paragone.worker.native import WorkerEngine
+from paragone.worker.client import UNREAD, Worker
 
 started_anew = pytest.mark.usefixtures("new_interpreters")
 """For tests of how a worker starts, of its log, and of its interpreter. Those of the others are forks."""
@@ -26,9 +26,9 @@ def ask(text: str = "say something", **sampling: float) -> paragone.RunRequest:
     return paragone.RunRequest(messages=(paragone.Message(role="user", text=text),), sampling=sampling)
 
 
-async def opened(model: str, **options: Any) -> WorkerEngine:
+async def opened(model: str, **options: Any) -> Worker:
     engine = await RogueBackend().open(paragone.OpenRequest(model=model, **options), lambda progress: None)
-    assert isinstance(engine, WorkerEngine)
+    assert isinstance(engine, Worker)
     return engine
 
 
@@ -67,7 +67,7 @@ async def until(condition) -> None:
 async def test_a_run_arrives_completely_and_in_order():
     seen: list[paragone.LoadProgress] = []
     engine = await RogueBackend().open(paragone.OpenRequest(model="steady"), seen.append)
-    assert isinstance(engine, WorkerEngine)
+    assert isinstance(engine, Worker)
     assert [progress.fraction for progress in seen] == pytest.approx([n / 10 for n in range(11)])
     events, error = await collect(engine, ask(max_tokens=50))
     assert error is None
@@ -78,14 +78,14 @@ async def test_a_run_arrives_completely_and_in_order():
     times = [event.time for event in events if isinstance(event, paragone.PromptProgress | paragone.Token)]
     assert times == sorted(times)
     await engine.close()
-    assert not alive(engine.worker.pid)
+    assert not alive(engine.pid)
 
 
-async def full_inbox(engine: WorkerEngine) -> asyncio.Queue[Any]:
+async def full_inbox(engine: Worker) -> asyncio.Queue[Any]:
     """Return the inbox of the run that has begun, once no more events are read ahead."""
-    job = engine.worker._job
+    job = engine._job
     assert job is not None
-    await until(lambda: not engine.worker._reads.is_set())
+    await until(lambda: not engine._reads.is_set())
     return job.inbox
 
 
@@ -115,18 +115,18 @@ async def test_a_run_whose_events_wait_in_the_worker_can_be_abandoned():
 async def test_a_worker_that_freezes_is_killed(monkeypatch):
     engine = await opened("steady")
     monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.02)
-    os.kill(engine.worker.pid, signal.SIGSTOP)
+    os.kill(engine.pid, signal.SIGSTOP)
     events, error = await collect(engine, ask(max_tokens=1))
     assert events == []
     assert isinstance(error, paragone.EngineCrashed)
     assert "did nothing" in error.sentence
-    assert not alive(engine.worker.pid)
+    assert not alive(engine.pid)
     await engine.close()
 
 
 async def test_a_worker_that_waits_in_silence_answers_that_it_runs(monkeypatch):
     engine = await opened("steady")
-    worker = engine.worker
+    worker = engine
     monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.02)
     monkeypatch.setattr(client, "FROZEN_CHECKS", 1_000_000)
     heard = worker._heard
@@ -143,8 +143,8 @@ async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
     run = engine.run(ask(max_tokens=10_000_000))
     await anext(run)
     await full_inbox(engine)
-    os.kill(engine.worker.pid, signal.SIGKILL)
-    await until(lambda: not alive(engine.worker.pid))
+    os.kill(engine.pid, signal.SIGKILL)
+    await until(lambda: not alive(engine.pid))
     with pytest.raises(paragone.EngineCrashed):
         async for _ in run:
             pass
@@ -162,6 +162,7 @@ async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
         ("null", "The engine's process was ended by SIGSEGV: Segmentation fault."),
         ("torn", "The engine's process ended unexpectedly with exit code 0."),
         ("garbage", "The engine's process sent an unreadable message, so it was killed."),
+        ("flood", "The engine's process sent an unreadable message, so it was killed."),
         ("orphan", "The engine's process ended unexpectedly with exit code 4."),
     ],
 )
@@ -217,6 +218,14 @@ async def test_an_exception_is_reported_and_the_worker_goes_on():
     await engine.close()
 
 
+async def test_an_exception_of_megabytes_is_cut():
+    engine = await opened("huge")
+    _, error = await collect(engine, ask())
+    assert isinstance(error, paragone.EngineError)
+    assert error.sentence == f"The engine failed: RuntimeError: {'x' * 10_000}"[:3999] + "…"
+    await engine.close()
+
+
 async def test_an_engine_that_ignores_a_stop_is_killed_and_reported(monkeypatch):
     engine = await opened("deaf")
     text = ""
@@ -227,7 +236,7 @@ async def test_an_engine_that_ignores_a_stop_is_killed_and_reported(monkeypatch)
                 monkeypatch.setattr(client, "GRACE", 0)
                 await engine.stop()
     assert text == "word0 word1 word2 word3 word4 "
-    assert not alive(engine.worker.pid)
+    assert not alive(engine.pid)
     await engine.close()
 
 
@@ -247,26 +256,39 @@ async def test_loading_can_be_cancelled(monkeypatch):
     assert not alive(process.pid)
 
 
-async def test_the_worker_dies_with_its_parent():
+@pytest.mark.parametrize("how", ["closed", "killed"])
+async def test_what_a_worker_has_started_ends_with_it(how):
+    engine = await opened("leaving")
+    child = int(engine.loaded.facts["child"])
+    assert alive(child)
+    if how == "killed":
+        os.kill(engine.pid, signal.SIGKILL)
+        await gone(child)
+    await engine.close()
+    await gone(child)
+
+
+async def test_a_worker_and_what_it_has_started_die_with_the_program():
     program = """
 import asyncio
 from rogue_backend.plugin import RogueBackend
 from paragone import Message, OpenRequest, RunRequest
 async def main():
-    engine = await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
-    print(engine.worker.pid, flush=True)
+    engine = await RogueBackend().open(OpenRequest(model="leaving"), lambda progress: None)
+    print(engine.pid, engine.loaded.facts["child"], flush=True)
     async for event in engine.run(RunRequest(messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 10**6, "rate": 50})):
         pass
 asyncio.run(main())
 """
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    assert alive(pid)
+    pids = [*map(int, parent.stdout.readline().split())]
+    assert all(map(alive, pids))
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    await until(lambda: not alive(pid))
+    for pid in pids:
+        await gone(pid)
 
 
 @started_anew

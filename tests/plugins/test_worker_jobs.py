@@ -14,7 +14,7 @@ from rogue_backend.plugin import RogueBackend
 
 import paragone
 from paragone.worker import protocol as shared
-from paragone.worker.native import WorkerEngine
+from paragone.worker.client import Worker
 from paragone.worker.protocol import VERSION
 
 WORDS = " ".join(f"w{n}" for n in range(5000))
@@ -25,7 +25,7 @@ async def opened(model: str = "steady", **options: paragone.Json):
     """Open an engine of the rogue backend, and close it at the end."""
     request = paragone.OpenRequest(model=model, options={"scores": True, **options})
     engine = await RogueBackend().open(request, lambda progress: None)
-    assert isinstance(engine, WorkerEngine)
+    assert isinstance(engine, Worker)
     try:
         yield engine
     finally:
@@ -190,7 +190,7 @@ async def test_distributions_are_abandoned_in_the_middle():
             await anext(blocks)
         await works(engine)
         task = asyncio.create_task(rows_of(engine, paragone.DistributionsRequest(ids=ids(100_000))))
-        while engine.worker._job is None:
+        while engine._job is None:
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -247,7 +247,7 @@ async def test_the_memory_is_released_with_the_last_block():
         del block, blocks
         gc.collect()
         assert mapped(os.getpid()) <= earlier
-        assert not mapped(engine.worker.pid)
+        assert not mapped(engine.pid)
 
 
 async def test_a_file_on_disk_is_used_if_the_memory_file_system_is_full(monkeypatch, files):

@@ -7,7 +7,7 @@ import pytest
 
 import paragone
 from paragone.worker import protocol, serve
-from paragone.worker.serve import JobRunner, Pipe
+from paragone.worker.serve import JobRunner
 
 MESSAGES = [
     protocol.WorkerMessage(version=7),
@@ -20,10 +20,7 @@ MESSAGES = [
     protocol.WorkerMessage(4, answer={"size": 16}),
     protocol.WorkerMessage(4, answer={}),
 ]
-COMMANDS = [
-    protocol.WorkerCommand(do="probe", job=1, request={}),
-    protocol.WorkerCommand(do="stop", job=2),
-]
+COMMANDS: list[protocol.WorkerCommand] = [("probe", 1, {}), ("stop", 2, None)]
 
 
 def test_messages_and_commands_are_the_same_after_the_pipe():
@@ -60,14 +57,14 @@ def test_what_is_no_message_is_refused(line):
 def test_a_worker_does_every_kind_of_job():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert set(JobRunner(Pipe(ours), "none:None")._handlers) == set(get_args(protocol.JobName))
+        assert set(JobRunner(ours, "none:None")._handlers) == set(get_args(protocol.JobName))
 
 
 def test_commands_arrive_in_any_pieces():
     ours, theirs = socket.socketpair()
     line = protocol.dump_command(COMMANDS[0])
     with ours:
-        commands = Pipe(ours).commands()
+        commands = JobRunner(ours, "none:None")._commands()
         for piece in (line[:5], line[5:] + line, line[:9]):
             theirs.sendall(piece)
         assert [next(commands), next(commands)] == [COMMANDS[0]] * 2
@@ -77,28 +74,17 @@ def test_commands_arrive_in_any_pieces():
 
 
 def test_the_first_token_is_sent_at_once_and_the_next_ones_together(monkeypatch):
-    class Recorder(Pipe):
-        """A test double: keeps what is said."""
-
-        def __init__(self):
-            self.said = []
-
-        def say(self, message):
-            self.said.append([type(item) for item in message.items])
-
+    said: list[list[type]] = []
     monkeypatch.setattr(serve, "FRAME", 3600)
     monkeypatch.setattr(serve, "LATE", 3600)
-    recorder = Recorder()
-    frames = serve.Frames(recorder, 1)
-    for event in (paragone.RunSettings(), paragone.PromptProgress(done=1, total=1, time=1.0)):
-        frames.add(event)
-    assert recorder.said == [[paragone.RunSettings]]
-    for text in "abc":
-        frames.add(paragone.Token(text=text, time=1.0))
-    assert recorder.said == [[paragone.RunSettings], [paragone.PromptProgress, paragone.Token]]
-    frames.close()
-    assert recorder.said == [
-        [paragone.RunSettings],
-        [paragone.PromptProgress, paragone.Token],
-        [paragone.Token, paragone.Token],
-    ]
+
+    def events():
+        yield paragone.RunSettings()
+        yield paragone.PromptProgress(done=1, total=1, time=1.0)
+        assert said == [[paragone.RunSettings]]
+        for text in "abc":
+            yield paragone.Token(text=text, time=1.0)
+        assert said == [[paragone.RunSettings], [paragone.PromptProgress, paragone.Token]]
+
+    serve.Job(("run", 1, None), lambda it: said.append([type(item) for item in it.items])).send(events())
+    assert said[2:] == [[paragone.Token, paragone.Token]]

@@ -76,9 +76,9 @@ async def queued(screen: Screen) -> None:
 CASES = {
     "history": Case(
         ("ctrl+o",),
-        "xjkprtd/\t\r\x1bwae⌫",
+        "xyujkprtd/\t\r\x1bwae⌫",
         earlier=("whales", "birds of prey", "elder trees"),
-        sequences=("\txx", "elder\txy", "whales\x18", "\tjr\x15new\r\x1biok", "\ttsea\rp"),
+        sequences=("\txx", "elder\txyu", "\tjxx\x1b", "whales\x18", "\tjr\x15new\r\x1biok", "\ttsea\rp"),
     ),
     "program": Case(
         ("escape",),
@@ -237,7 +237,7 @@ def drawn(name: str) -> list[str]:
     chance = random.Random(name)
     sequences = ["".join(chance.choices(CASES[name].keys, k=8)) for _ in range(DRAWN)]
     # Terminals send the same for escape and one of these keys as for the key with alt: a new line, or a word is deleted.
-    return [re.sub("\x1b[\r⌫]", "\x1b", keys) for keys in sequences]
+    return [re.sub("\x1b[\r⌫]+", "\x1b", keys) for keys in sequences]
 
 
 @pytest.mark.parametrize("name", CASES)

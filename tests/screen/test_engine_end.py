@@ -44,7 +44,7 @@ async def test_an_idle_engine_that_dies_says_so_and_others_answer(start):
         dying, steady = screen.lanes
         await screen.ask("go")
         await screen.answered()
-        psutil.Process(dying.engine._opened.worker.pid).kill()
+        psutil.Process(dying.engine._opened.pid).kill()
         await screen.until(lambda: dying.state == "crashed", "nobody asks it anything")
         await screen.until(lambda: "SIGKILL" in screen.text)
         await screen.ask("go on")

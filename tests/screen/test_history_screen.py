@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import sqlite3
 import threading
 
 from rogue_backend.definitions import rogue
+from tests.workbench.conversation_writer import result_of
 from textual import events
 from textual.content import Content
 
+from paragone_tui.transcript.page import MOST_TURNS
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.files.importing import import_file
 from paragone_workbench.paths import history_file, log_folder
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
 
 
@@ -121,12 +126,12 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
         assert options.highlighted_option.id == "c2"
         for refusal in ("n", "escape"):
             await screen.press("x")
-            await screen.until(lambda: "Delete 'prompt 1' with 1 prompt for good?" in screen.text)
+            await screen.until(lambda: "Delete 'prompt 1' with 1 prompt?" in screen.text)
             await screen.press(refusal)
             await screen.until(lambda: screen.app.screen is history)
             assert options.option_count == 4
         await screen.press("x", "y")
-        await screen.until(lambda: "Deleted: c2, 'prompt 1'." in screen.text)
+        await screen.until(lambda: "Deleted: c2, 'prompt 1'; u brings it back." in screen.text)
         assert options.option_count == 3
         assert (options.highlighted, options.highlighted_option.id) == (2, "c1")
         await screen.press("ctrl+x", "y")
@@ -138,6 +143,12 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
         await screen.press("y")
         await screen.until(lambda: options.option_count == 1)
         assert options.get_option_at_index(0).id == "c4", "the row that the question named is gone"
+        for number in (3, 1, 2):
+            await screen.press("u")
+            await screen.until(lambda number=number: f"c{number} is in the list again." in screen.text)
+        await screen.press("u")
+        await screen.until(lambda: "No deletion is left to undo." in screen.text)
+        assert [option.id for option in options.options] == ["c4", "c3", "c2", "c1"]
         await screen.press("r")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
         question = screen.app.screen
@@ -342,9 +353,23 @@ async def test_a_new_conversation_keeps_the_system_prompt_in_the_headers(start):
         assert len(await screen.app.history.call(lambda store: store.conversations())) == 2
         await screen.press("down", "enter")
         await screen.until(lambda: len(screen.lanes) == 2 and "system: Be terse." in screen.text)
-        await screen.press("ctrl+n", "f9")
+        await screen.press("ctrl+n", "f9", "y")
         await screen.until(lambda: len(screen.lanes) == 1)
         assert "system: Be terse." in screen.text.splitlines()[1]
         await screen.ask("again")
         await screen.answered()
         assert session.prompts[0].system == "Be terse."
+
+
+async def test_a_long_conversation_shows_its_last_turns(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        record, session = screen.lanes[0].record, screen.app.lanes.session
+        for number in range(2 * MOST_TURNS):
+            prompt = session.conversation.add(Prompt(text=f"question {number}"))
+            record.head = Run(result_of(record.definition, "answer"), prompt=prompt, continues=record.head)
+            record.runs.append(record.head)
+        screen.lanes[0].resume(dataclasses.replace(record))
+        await screen.until(lambda: f"question {2 * MOST_TURNS - 1}" in screen.text)
+        transcript = screen.columns[0].transcript
+        assert "the history has it" in transcript.blocks[0].text
+        assert [block.text for block in transcript.blocks[1:3]] == [f"question {MOST_TURNS}", "answer"]

@@ -63,7 +63,9 @@ def test_alt_with_a_character_is_escape_and_the_character():
     sent = b"\x1bu\x1b=\x1b[A" + b"h" * 40 + b"\x1bU\x1b\xc3\xa9\x1b\t\x1b\x0f\x1b\r"
     keys = ["escape", "u", "escape", "equals_sign", "up", *"h" * 40, "escape", "U", "escape", "é"]
     assert told(sent) == [*keys, "escape", "tab", "escape", "ctrl+o", "alt+enter"]
-    assert told(b"\x1b[r") == ["escape", "left_square_bracket", "r"]
+    assert told(b"\x1b[L\x1b[?i") == [
+        *("escape", "left_square_bracket", "L", "escape", "left_square_bracket", "question_mark", "i")
+    ]
     assert told(b"\x1b\\a") == ["backslash", "a"], "the end of an answer does not begin lane mode"
 
 

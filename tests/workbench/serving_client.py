@@ -5,6 +5,7 @@ import json
 
 import httpx
 
+from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.served_engine import ServedEngines
 
@@ -13,7 +14,7 @@ KEY = {"authorization": "Bearer sesame"}
 
 def client_of(engines: ServedEngines) -> httpx.AsyncClient:
     """Return a client with the key of a server of these engines."""
-    transport = httpx.ASGITransport(application(engines, "sesame"))
+    transport = httpx.ASGITransport(application(engines, "sesame", ServeSettings()))
     return httpx.AsyncClient(
         transport=transport, base_url="http://serve.test", headers=KEY, verify=False
     )  # no TLS: reads no certificates

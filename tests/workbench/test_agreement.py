@@ -6,13 +6,8 @@ from tests.workbench.conversation_writer import result_of
 from paragone import Token
 from paragone.json_values import objects_at
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.measure.free_running import (
-    agreement,
-    agreement_verdict,
-    is_loop,
-    prompts_needed,
-    summarize,
-)
+from paragone_workbench.measure.free_running import agreement as agreement_json
+from paragone_workbench.measure.free_running import is_loop, summarize
 from paragone_workbench.runs.result import RunResult
 
 SENSE = tuple(f" word{number}" for number in range(100))
@@ -28,6 +23,10 @@ def answer(*texts: str, kept: bool = True, finish: str = "stop") -> RunResult:
         manifest={"request": {"logprobs": 0}} if kept else {},
         tokens=tuple(Token(text=text, time=0.0) for text in texts) if kept else (),
     )
+
+
+def agreement(pairs) -> dict:
+    return agreement_json("big", "small", pairs)
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -55,11 +54,11 @@ def test_forks_are_counted_in_tokens_and_identical_answers_have_none():
         (answer("A", " b", " c", " d"), answer("A", " b", " c")),
         (answer("Yes"), answer("No")),
     ]
-    found = agreement("big", "small", pairs)
-    assert (found.prompts, found.identical, found.forks, found.unit) == (4, 1, (0, 1, 3), "token")
-    assert found.fork_quartiles == (0.5, 1, 2)
-    assert found.length_ratio == pytest.approx(8 / 9)
-    assert agreement_verdict(found) == (
+    found = agreement(pairs)
+    forks = {"unit": "token", "known": 3, "p25": 0.5, "median": 1, "p75": 2}
+    assert (found["prompts"], found["identical"], found["forks"]) == (4, 1, forks)
+    assert found["length_ratio"] == pytest.approx(8 / 9)
+    assert found["sentence"] == (
         "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the other answers part "
         "within the first 2 tokens (quartiles of the equal tokens: 0 and 2)."
     )
@@ -67,48 +66,47 @@ def test_forks_are_counted_in_tokens_and_identical_answers_have_none():
 
 def test_without_tokens_the_forks_are_counted_in_characters():
     pairs = [(answer("The", " sea"), answer("The", " sky", kept=False)), (answer("No"), answer("Yes"))]
-    found = agreement("big", "small", pairs)
-    assert (found.forks, found.unit) == ((0, 5), "character")
-    assert "6 characters" not in agreement_verdict(found)
-    assert "within the first 3 characters (quartiles of the equal characters: 1 and 4)" in agreement_verdict(
-        found
+    found = agreement(pairs)
+    assert (found["forks"]["unit"], found["forks"]["known"], found["forks"]["median"]) == (
+        "character",
+        2,
+        2.5,
     )
+    assert "within the first 3 characters (quartiles of the equal characters: 1 and 4)" in found["sentence"]
 
 
 def test_where_a_cut_answer_would_have_parted_is_unknown():
     cut = answer("The", " sea", finish="length")
-    found = agreement("big", "small", [(cut, answer("The", " sea", " is", finish="length"))])
-    assert (found.identical, found.forks, found.fork_quartiles) == (0, (), None)
-    assert found.to_json()["forks"] == {"unit": "token", "known": 0, "p25": None, "median": None, "p75": None}
-    assert agreement_verdict(found).endswith("95% interval 0% to 79%).")
+    found = agreement([(cut, answer("The", " sea", " is", finish="length"))])
+    assert found["forks"] == {"unit": "token", "known": 0, "p25": None, "median": None, "p75": None}
+    assert found["sentence"].endswith("95% interval 0% to 79%).")
+
+
+LOST, KEPT = (answer(*SENSE), answer(*LOOP)), (answer(*SENSE), answer(*SENSE))
 
 
 @pytest.mark.parametrize(
     ("lost", "sound", "collapsed"), [(2, 3, False), (3, 5, True), (3, 6, False), (6, 10, True)]
 )
 def test_an_engine_has_collapsed_if_most_answers_are_lost(lost, sound, collapsed):
-    pairs = [(answer(*SENSE), answer(*LOOP))] * lost + [(answer(*SENSE), answer(*SENSE))] * (sound - lost)
-    found = agreement("big", "small", pairs)
-    assert (found.lost, found.sound, found.is_collapsed) == (lost, sound, collapsed)
-    assert agreement_verdict(found).startswith("small has collapsed: ") is collapsed
+    found = agreement([LOST] * lost + [KEPT] * (sound - lost))
+    assert (found["lost"], found["sound"], found["collapsed"]) == (lost, sound, collapsed)
+    assert found["sentence"].startswith("small has collapsed: ") is collapsed
 
 
 def test_significantly_more_loops_are_named_though_they_are_no_collapse():
-    lost, kept = (answer(*SENSE), answer(*LOOP)), (answer(*SENSE), answer(*SENSE))
-    assert agreement_verdict(agreement("big", "small", [lost] * 7 + [kept] * 13)).startswith(
+    many, few = agreement([LOST] * 7 + [KEPT] * 13), agreement([LOST] * 4 + [KEPT] * 16)
+    turned = agreement([(second, first) for first, second in [LOST] * 7 + [KEPT] * 13])
+    # (1.96 + 0.84)² · (0.2 − 0.2²) / 0.2² = 31.4
+    assert [it["prompts_needed"] for it in (many, few, turned)] == [None, 32, None]
+    assert many["sentence"].startswith(
         "small gives degenerate answers more often than big: 7 of the 20 prompts"
     )
-    few = agreement("big", "small", [lost] * 4 + [kept] * 16)
-    # (1.96 + 0.84)² · (0.2 − 0.2²) / 0.2² = 31.4
-    assert prompts_needed(few) == 32
-    assert agreement_verdict(few).startswith(
+    assert few["sentence"].startswith(
         "Whether small gives degenerate answers more often than big is open (4 answers against 0); about 12 more prompts would settle this. "
         "small gives the same greedy answer"
     )
-    assert prompts_needed(agreement("big", "small", [lost] * 7 + [kept] * 13)) is None
-    assert prompts_needed(agreement("big", "small", [kept] * 9)) is None
-    turned = [(second, first) for first, second in [lost] * 7 + [kept] * 13]
-    assert agreement_verdict(agreement("big", "small", turned)).startswith("small gives the same")
+    assert turned["sentence"].startswith("small gives the same")
 
 
 def test_a_summary_compares_what_both_answered():

@@ -9,7 +9,7 @@ from tests.workbench.history_file import open_history
 from tests.workbench.suites import asked, engine, suite
 
 from paragone import Json
-from paragone_workbench.choosing.choice import Choice, ChoiceEvent, Note
+from paragone_workbench.choosing.choice import Choice, ChoiceEvent
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.known_measurements import known_fidelity
@@ -29,7 +29,7 @@ class Heard(list[ChoiceEvent]):
 
     @property
     def said(self) -> list[str]:
-        return [event.sentence for event in self if isinstance(event, Note)]
+        return [event for event in self if isinstance(event, str)]
 
     @property
     def rounds(self) -> list[int]:

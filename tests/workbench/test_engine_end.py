@@ -11,7 +11,7 @@ from paragone_workbench.runs import execute
 
 
 def process_of(lane) -> psutil.Process:
-    return psutil.Process(lane.engine._opened.worker.pid)
+    return psutil.Process(lane.engine._opened.pid)
 
 
 async def test_an_idle_engine_that_dies_is_noticed_at_once(make_lane, record_events, until):

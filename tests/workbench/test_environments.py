@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 
 import pytest
@@ -125,10 +126,24 @@ def test_a_plan_reports_what_is_missing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="There is no folder"):
         environments.plan(tiny, find_links=str(tmp_path / "none"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(InputError, match="uv, which is not on the PATH") as caught:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(InputError, match="uv, which is not installed") as caught:
         environments.plan(tiny)
     assert "pip install uv" in caught.value.hint
+
+
+def test_uv_of_this_interpreter_is_used_if_none_is_on_the_path(tmp_path, monkeypatch):
+    uv = tmp_path / "bin" / "uv"
+    stand_in_uv(uv.parent)
+    module = tmp_path / "site" / "uv"
+    module.mkdir(parents=True)
+    (module / "__init__.py").touch()
+    (module / "__main__.py").write_text(f"import os, sys\nos.execv({str(uv)!r}, ['uv', *sys.argv[1:]])\n")
+    monkeypatch.setenv("PYTHONPATH", str(module.parent))
+    monkeypatch.syspath_prepend(str(module.parent))
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    environments.create(environments.plan(declaring(tmp_path), cuda="13"))
+    assert found().complete
 
 
 @pytest.mark.parametrize(

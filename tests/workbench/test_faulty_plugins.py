@@ -4,7 +4,7 @@ import pytest
 from rogue_backend.definitions import rogue
 from tests.workbench.conftest import Paper, wrong
 
-from paragone import EngineError, Probe
+from paragone import EndpointReport, EngineError, ModelInfo, Probe
 from paragone_workbench.doctor import probe
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -44,7 +44,12 @@ class Unspeakable(Exception):
         raise ZeroDivisionError
 
 
+class Panic(BaseException):
+    """As libraries in Rust raise it."""
+
+
 RAISED = [
+    (Panic("at line 1"), "raised an unexpected error (Panic: at line 1)"),
     (ZeroDivisionError("by zero"), "raised an unexpected error (ZeroDivisionError: by zero)"),
     (SystemExit(3), "raised an unexpected error (SystemExit: 3)"),
 ]
@@ -62,6 +67,21 @@ async def test_a_probe_that_is_none(answer, reason):
     found = await probe(Stranger(answer))
     assert not found.usable
     assert reason in found.reason
+
+
+async def test_more_models_than_are_listed():
+    models = [ModelInfo(model=f"m{number}", name=f"m{number}") for number in range(10_003)]
+    found = await questions.models(Stranger(models), [])
+    assert found[:-1] == models[:10_000]
+    assert (found[-1].name, found[-1].problem) == (
+        "3 more models",
+        "only the first 10,000 of 10,003 models are listed",
+    )
+    report = await questions.endpoint(
+        Stranger(EndpointReport(address="", probe=Probe(usable=True), models=tuple(models))), {}
+    )
+    assert report is not None
+    assert list(report.models) == found
 
 
 @pytest.mark.parametrize(

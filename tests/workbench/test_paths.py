@@ -15,7 +15,7 @@ def test_every_folder_follows_its_xdg_variable(home):
     assert paths.config_file() == home / "config/paragone/config.toml"
     assert paths.state_file() == home / "state/paragone/state.toml"
     assert paths.history_file() == home / "data/paragone/history.db"
-    assert paths.cache_folder() == home / "cache/paragone"
+    assert paths.cache_folder() == home.with_name(f"{home.name}-cache") / "paragone"
     assert home / "state/paragone" in paths.log_folder().parents
 
 

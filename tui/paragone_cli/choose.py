@@ -26,8 +26,10 @@ from paragone_workbench.experiments import assertions, comparison, runner
 from paragone_workbench.experiments.results import known_text
 from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
+from paragone_workbench.measure.bench import Bench
 from paragone_workbench.measure.fidelity import MeasurementStep
-from paragone_workbench.measure.fit import parse_sizes
+from paragone_workbench.measure.fit import MemoryPlanner, parse_sizes
+from paragone_workbench.measure.free_running import Comparison
 from paragone_workbench.paths import FileExists
 from paragone_workbench.reporting.content import NOT_MEASURED, FirstPage
 from paragone_workbench.reporting.file import format_of
@@ -61,23 +63,23 @@ def progress() -> Iterator[Callable[[choices.ChoiceEvent], None]]:
 
     def on_event(event: choices.ChoiceEvent) -> None:
         match event:
-            case "memory":
+            case MemoryPlanner():
                 show(StatusLine()).show("estimating the memory")
-            case choices.Note(sentence):
+            case str():
                 shown.close()
-                output.note(sentence)
-            case choices.Benching(engines, tests, left) if not left:
-                show(BenchProgress(engines, tests))
-            case choices.Benching() if isinstance(line, BenchProgress):
-                line.begin(event.left)
-            case "fidelity":
+                output.note(event)
+            case Bench():
+                show(BenchProgress([engine.name for engine in event.engines], event.tests or event.users))
+            case list() if isinstance(line, BenchProgress):
+                line.begin(event)
+            case Comparison():
                 show(FidelityProgress())
             case MeasurementStep() if isinstance(line, FidelityProgress):
                 line.begin(event)
             case runner.SuiteRunner():
                 chosen = event.request.chosen
                 if next(rounds) and chosen is not None:
-                    on_event(choices.Note(f"The question is open: {counted(len(chosen), 'more prompt')}."))
+                    on_event(f"The question is open: {counted(len(chosen), 'more prompt')}.")
                 show(SuiteTable(event))
 
     with shown:

@@ -47,7 +47,6 @@ class HistoryOpening:
 
     @property
     def problem(self) -> str:
-        """Why the history is not open; empty if the history is open."""
         if self.history is not None:
             return ""
         if self._task is not None and self._task.done():

@@ -63,7 +63,6 @@ class KeyOrder:
         self._written: object = None
         """The field that the last keys wrote text in; None if the last key wrote no text."""
         self._awaited: Collection[MessagePump | asyncio.Task[None]] = ()
-        """What is waited for at present."""
         self._left: WeakSet[MessagePump | asyncio.Task[None]] = WeakSet()
         """What was not done in time: works, and widgets with unhandled messages. No key waits for them again."""
 

@@ -53,7 +53,6 @@ class ProgramApp(App[None]):
         # Without colours, Textual would write shades of grey.
         super().__init__(driver_class=driver.TerminalDriver, ansi_color="NO_COLOR" in os.environ or None)
         self.exit_messages: list[str] = []
-        """Messages to print after the screen is closed."""
         self.is_unmounted = False
         self.is_closing = False
         """Whether the program is closing its engines and files before it ends, while the screen is still shown."""
@@ -316,7 +315,6 @@ class ProgramApp(App[None]):
         self.notify(str(error), severity="error", timeout=12, markup=False)
 
     async def reported(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function. If the function raises ParagoneError, show the error."""
         try:
             await work()
         except ParagoneError as error:

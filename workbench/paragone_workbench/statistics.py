@@ -186,8 +186,6 @@ def paired_difference(
     engine passed more often. Numbers are tested by a paired permutation test of the mean, which assumes no distribution;
     Wilcoxon's test could contradict the mean, and discards prompts at which both values are equal, as scores often are.
     """
-    if len(a) != len(b) or not len(a):
-        raise ValueError("paired values must be of the same prompts, and of at least one prompt")
     values_a, values_b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     differences = values_b - values_a
     more_a, more_b = int((differences < 0).sum()), int((differences > 0).sum())
@@ -198,7 +196,7 @@ def paired_difference(
     else:
         interval, method = mean_interval(differences), "skewed_t"
     if kind != "numbers":
-        p, test = _sign_test(more_a, more_b), "mcnemar" if kind == "passes" else "sign"
+        p, test = sign_test(more_a, more_b), "mcnemar" if kind == "passes" else "sign"
     elif differences.size > _MANY:
         p, test = t_test(differences), "t"
     else:
@@ -233,7 +231,7 @@ def t_test(differences: Values) -> float:
     return float(scipy.stats.ttest_1samp(differences, 0.0).pvalue)
 
 
-def _sign_test(only_a: int, only_b: int) -> float:
+def sign_test(only_a: int, only_b: int) -> float:
     """Return the p-value of the exact binomial test of ½, whose distribution is symmetric: twice the smaller tail.
 
     `scipy.stats.binomtest` returns the same in 200 times as long, because it searches the other tail for any share.

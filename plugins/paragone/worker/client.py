@@ -1,4 +1,4 @@
-"""The application's end of a worker: its jobs, their messages, and the end of its process."""
+"""The application's end of a worker: an open engine, its jobs, their messages, and the end of its process."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import asyncio
 import contextlib
 import signal
 import socket
+import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
+from paragone import backend, events, requests
 from paragone.errors import EngineError, ParagoneError
-from paragone.events import LoadProgress
 from paragone.wire import Json, Value, from_json, to_json
 from paragone.worker import protocol
 from paragone.worker.process import GRACE, EngineProcess
-
-if TYPE_CHECKING:
-    from paragone.backend import OnProgress
 
 A = TypeVar("A", bound=Value)
 
@@ -35,9 +33,6 @@ FROZEN_CHECKS = 4
 UNREAD = 16
 """Number of unread messages of a job at which the application stops reading the pipe, so that the process waits, too."""
 
-LINE_LIMIT = 256 * 2**20
-"""Largest size of a message in bytes."""
-
 
 @dataclass(eq=False)
 class _Job:
@@ -50,8 +45,8 @@ class _Job:
     """The timer that kills the process, once the job was asked to stop. The pipe is then read regardless of unread messages."""
 
 
-class Worker:
-    """A process that runs one native engine. The process does one job at a time; other jobs wait."""
+class Worker(backend.OpenEngine):
+    """A process that runs one native engine, which is open once it is loaded. It does one job at a time; other jobs wait."""
 
     def __init__(
         self,
@@ -93,7 +88,7 @@ class Worker:
             sending = ours.dup()
             started.callback(sending.close)
             sending.setblocking(False)
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=protocol.LINE_LIMIT)
             started.callback(writer.close)
             worker = cls(process, sending, reader, writer)
             await worker._greet()
@@ -108,9 +103,9 @@ class Worker:
         return self._process.pid
 
     async def job(
-        self, do: protocol.JobName, request: Value | None
+        self, do: protocol.JobName, request: Value | None, **more: Json
     ) -> AsyncGenerator[protocol.WorkerMessage, None]:
-        """Run a job and yield the worker's messages, the last of which has the answer.
+        """Run a job and yield the worker's messages, the last of which has the answer. `more` belongs to the request.
 
         Raises the job's error, or EngineCrashed if the process ends during the job. Closing the generator early stops the
         job.
@@ -120,8 +115,8 @@ class Worker:
                 raise self._death.result()
             self._numbers += 1
             job = self._job = _Job(self._numbers)
-            self._send(do, job, None if request is None else to_json(request))
-            watch = asyncio.create_task(self._kill_if_frozen(job))
+            self._send(do, None if request is None else {**to_json(request), **more})
+            watch = asyncio.create_task(self._kill_if_frozen())
             try:
                 while True:
                     message = await job.inbox.get()
@@ -141,34 +136,78 @@ class Worker:
         do: protocol.JobName,
         request: Value | None,
         kind: type[A],
-        on_progress: OnProgress = lambda progress: None,
+        on_progress: backend.OnProgress = lambda progress: None,
     ) -> A:
         """Run a job and return its answer, of this type."""
         async with contextlib.aclosing(self.job(do, request)) as messages:
             async for message in messages:
                 for item in message.items:
-                    if isinstance(item, LoadProgress):
+                    if isinstance(item, events.LoadProgress):
                         on_progress(item)
                 if message.answer is not None:
                     return from_json(kind, message.answer)
         raise AssertionError("a job ends with an answer or an error")
 
-    def stop(self) -> None:
+    def run(self, request: requests.RunRequest) -> AsyncGenerator[events.Event, None]:
+        return self._events("run", request)
+
+    def score(self, request: requests.ScoreRequest) -> AsyncGenerator[events.Event, None]:
+        return self._events("score", request)
+
+    async def _events(self, do: protocol.JobName, request: Value) -> AsyncGenerator[events.Event, None]:
+        async with contextlib.aclosing(self.job(do, request)) as messages:
+            async for message in messages:
+                for item in message.items:
+                    if not isinstance(item, events.LoadProgress | protocol.FilledSlot):
+                        yield item
+
+    async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
+        return await self.answer("tokenize", request, requests.TokenizedText)
+
+    async def embed(self, request: requests.EmbedRequest) -> requests.Embeddings:
+        return await self.answer("embed", request, requests.Embeddings)
+
+    async def vocabulary(self) -> requests.Vocabulary:
+        return await self.answer("vocabulary", None, requests.Vocabulary)
+
+    async def distributions(
+        self, request: requests.DistributionsRequest
+    ) -> AsyncGenerator[requests.LogitsBlock, None]:
+        """Compute the logits over the whole vocabulary, which the worker passes in shared memory."""
+        try:
+            buffer = protocol.SharedBuffer.create()
+        except OSError as error:
+            raise EngineError(
+                f"The shared memory for the engine's process cannot be allocated: {error.strerror}.",
+                hint=f"Free some space in {tempfile.gettempdir()}.",
+            ) from error
+        try:
+            async with contextlib.aclosing(
+                self.job("distributions", request, buffer=buffer.path)
+            ) as messages:
+                async for message in messages:
+                    buffer.unlink()  # the worker has already mapped the buffer
+                    for item in message.items:
+                        if isinstance(item, protocol.FilledSlot):
+                            yield item.block(buffer)
+                            self._send("taken")
+        finally:
+            buffer.unlink()
+
+    async def stop(self) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         """Ask the running job to end. The process is killed if the job has not ended after `GRACE` seconds."""
         job = self._job
         if job is not None and job.limit is None and not self._death.done():
-            self._send("stop", job)
+            self._send("stop")
             job.limit = asyncio.get_running_loop().call_later(GRACE, self._kill_deaf)
             self._read_on()
 
     async def ended(self) -> ParagoneError:
         """Wait until the process has ended, and return why."""
         return await asyncio.shield(self._death)
-
-    def free_slot(self) -> None:
-        """Tell the worker that the application has read a slot of the shared buffer."""
-        if self._job is not None:
-            self._send("taken", self._job)
 
     async def close(self) -> None:
         self._closing = True
@@ -180,9 +219,10 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._reading, return_exceptions=True)
 
-    def _send(self, do: protocol.CommandName, job: _Job, request: Json = None) -> None:
-        """Queue a message for sending. Has no effect if the process has ended."""
-        self._commands.put_nowait(protocol.dump_command(protocol.WorkerCommand(do, job.number, request)))
+    def _send(self, do: protocol.CommandName, request: Json = None) -> None:
+        """Queue a message about the current job for sending. Has no effect if the process has ended."""
+        if self._job is not None:
+            self._commands.put_nowait(protocol.dump_command((do, self._job.number, request)))
 
     async def _send_all(self) -> None:
         """Send the queued messages.
@@ -199,7 +239,7 @@ class Worker:
         """Wait for the end of a job, which is stopped if it still runs."""
         try:
             if not job.ended.is_set():
-                self.stop()
+                self._stop()
                 await job.ended.wait()
         except asyncio.CancelledError:
             self._process.send_signal(signal.SIGKILL)  # the caller does not wait any longer
@@ -216,7 +256,7 @@ class Worker:
         self._killed = why
         self._process.send_signal(signal.SIGKILL)
 
-    async def _kill_if_frozen(self, job: _Job) -> None:
+    async def _kill_if_frozen(self) -> None:
         """Kill the process if it freezes: it sends no messages, does not answer a ping, and uses no CPU time."""
         silent_checks, before = 0, (self._heard, self._process.cpu_ticks())
         while before[1] is not None:
@@ -225,7 +265,7 @@ class Worker:
             silent_checks = silent_checks + 1 if now == before and self._reads.is_set() else 0
             before = now
             if silent_checks == 1:
-                self._send("ping", job)
+                self._send("ping")
             elif silent_checks >= FROZEN_CHECKS:
                 seconds = FREEZE_CHECK_S * FROZEN_CHECKS
                 self._kill(f"The engine's process did nothing for {seconds:.0f} seconds, so it was killed.")

@@ -1,4 +1,4 @@
-"""Close the network to this process and to every process that it starts.
+"""Close the network to this process and to every process that it starts, and hide a process from those that it starts.
 
 Linux: a seccomp filter (seccomp(2), kernel 3.17 and later) that needs no privileges and cannot be removed. macOS: a sandbox
 profile (sandbox_init(3)). Unix sockets stay open, because they reach only programs on this machine.
@@ -17,6 +17,7 @@ LAYER = {"linux": "seccomp", "darwin": "sandbox_init"}.get(sys.platform, "")
 """The system's mechanism that closes the network; empty if paragone knows no mechanism of this system."""
 
 _AF_UNIX = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER = 1
 _SECCOMP_FILTER_FLAG_TSYNC = 1
@@ -47,12 +48,6 @@ _PROFILE = (
 )
 
 
-class _Program(ctypes.Structure):
-    """struct sock_fprog."""
-
-    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
-
-
 def close_network() -> None:
     """Forbid this process and its children all sockets except Unix sockets. Raises OSError if the system cannot do this."""
     if sys.platform == "linux":
@@ -71,6 +66,12 @@ def close_network_if(word: str) -> None:
         close_network()
     except OSError as error:
         sys.stderr.write(f"paragone: the network stays open to this process: {error}\n")
+
+
+def hide_process() -> None:
+    """Keep other processes of the user from reading the environment and the memory of this one (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def what_opens() -> tuple[str, ...]:
@@ -107,7 +108,7 @@ def _machine() -> tuple[int, int, int]:
 def _install_filter(architecture: int, seccomp_call: int, socket_call: int) -> None:
     program = _filter(architecture, socket_call)
     code = ctypes.create_string_buffer(program, len(program))
-    fprog = _Program(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
+    fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(code))  # struct sock_fprog
     libc = ctypes.CDLL(None, use_errno=True)
     one, none = ctypes.c_ulong(1), ctypes.c_ulong(0)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, one, none, none, none) != 0:
@@ -115,7 +116,7 @@ def _install_filter(architecture: int, seccomp_call: int, socket_call: int) -> N
     call, mode = ctypes.c_long(seccomp_call), ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER)
     for flag in (_SECCOMP_FILTER_FLAG_SPEC_ALLOW, 0):  # kernels before 4.17 refuse the flag
         flags = ctypes.c_ulong(_SECCOMP_FILTER_FLAG_TSYNC | flag)
-        thread = libc.syscall(call, mode, flags, ctypes.byref(fprog))
+        thread = libc.syscall(call, mode, flags, fprog)
         if thread == 0:
             return
     if thread > 0:

@@ -1,19 +1,17 @@
 """The base class of backends whose engine runs in a worker process, and the environment that its library needs."""
 
-import contextlib
 import dataclasses
-import tempfile
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from paragone import backend, errors, events, options, requests, threads, wire
+from paragone import backend, errors, options, requests, threads
 from paragone.crash_causes import CrashCause
 from paragone.models import LoadedModel, MemoryEstimate, ModelInfo
 from paragone.network import GUARD
-from paragone.worker import client, process, protocol
+from paragone.worker import client, process
 
 __all__ = ["Build", "Environment", "NativeBackend"]
 
@@ -89,7 +87,8 @@ class NativeBackend(backend.Backend):
             await worker.close()
             raise
         able = loaded.capabilities or self.capabilities
-        return WorkerEngine(worker, dataclasses.replace(loaded, capabilities=able))
+        worker.loaded = dataclasses.replace(loaded, capabilities=able)
+        return worker
 
     async def estimate(self, request: requests.OpenRequest) -> MemoryEstimate:
         """Return the memory that opening a model would take, computed in a temporary worker."""
@@ -115,67 +114,3 @@ class NativeBackend(backend.Backend):
     async def _start(self, python: str | None, log: str | None, *, network: bool = False) -> client.Worker:
         started = await process.start_worker(self.engine, python, log, self.crash_causes, network=network)
         return await client.Worker.connect(*started)
-
-
-class WorkerEngine(backend.OpenEngine):
-    def __init__(self, worker: client.Worker, loaded: LoadedModel) -> None:
-        self.loaded = loaded
-        self.worker = worker
-
-    def run(self, request: requests.RunRequest) -> AsyncGenerator[events.Event, None]:
-        return self._events("run", request)
-
-    async def stop(self) -> None:
-        self.worker.stop()
-
-    async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
-        return await self.worker.answer("tokenize", request, requests.TokenizedText)
-
-    def score(self, request: requests.ScoreRequest) -> AsyncGenerator[events.Event, None]:
-        return self._events("score", request)
-
-    async def distributions(
-        self, request: requests.DistributionsRequest
-    ) -> AsyncGenerator[requests.LogitsBlock, None]:
-        """Compute the logits over the whole vocabulary, which the worker passes in shared memory."""
-        try:
-            buffer = protocol.SharedBuffer.create()
-        except OSError as error:
-            raise errors.EngineError(
-                f"The shared memory for the engine's process cannot be allocated: {error.strerror}.",
-                hint=f"Free some space in {tempfile.gettempdir()}.",
-            ) from error
-        try:
-            shared = protocol.SharedDistributions(request=request, buffer=buffer.path)
-            async with contextlib.aclosing(self.worker.job("distributions", shared)) as messages:
-                async for message in messages:
-                    buffer.unlink()  # the worker has already mapped the buffer
-                    for item in message.items:
-                        if isinstance(item, protocol.FilledSlot):
-                            rows, size = item.rows, item.vocab_size
-                            data = buffer.slot(item.slot, rows * size * 4).cast("f", (rows, size))
-                            yield requests.LogitsBlock(
-                                start=item.start, rows=rows, vocab_size=size, data=data
-                            )
-                            self.worker.free_slot()
-        finally:
-            buffer.unlink()
-
-    async def embed(self, request: requests.EmbedRequest) -> requests.Embeddings:
-        return await self.worker.answer("embed", request, requests.Embeddings)
-
-    async def vocabulary(self) -> requests.Vocabulary:
-        return await self.worker.answer("vocabulary", None, requests.Vocabulary)
-
-    async def ended(self) -> errors.ParagoneError:
-        return await self.worker.ended()
-
-    async def close(self) -> None:
-        await self.worker.close()
-
-    async def _events(self, do: protocol.JobName, request: wire.Value) -> AsyncGenerator[events.Event, None]:
-        async with contextlib.aclosing(self.worker.job(do, request)) as messages:
-            async for message in messages:
-                for item in message.items:
-                    if not isinstance(item, events.LoadProgress | protocol.FilledSlot):
-                        yield item

@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -18,7 +19,8 @@ from weakref import WeakSet
 from paragone.crash_causes import CrashCause, find_cause
 from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneError
 from paragone.network import GUARD, Confinement
-from paragone.worker.confinement import LAYER
+from paragone.threads import in_daemon_thread
+from paragone.worker.confinement import LAYER, hide_process
 
 _ADDED = "PARAGONE_PASS_ENV"
 """The variable in which users list more variables to inherit, separated by commas.
@@ -72,9 +74,7 @@ TAIL_BYTES = 8192
 HEAD_BYTES = 65536
 
 LOG_LIMIT = 64 * 2**20
-"""Size in bytes above which a log is shortened."""
-LOG_CHECK = 2.0
-"""Seconds between two checks of the size of a log."""
+"""Largest size in bytes of a log: beyond it, all but the first and the newest lines are dropped."""
 
 
 def _folder_of(package: str) -> str:
@@ -85,20 +85,55 @@ def _folder_of(package: str) -> str:
 
 
 def _open_log(path: str | None) -> IO[bytes]:
-    """Open the log file for a worker's output, for appending. Only the user can read the file."""
+    """Open the log file for a process's output, for appending. Only the user can read the file."""
     if path is None:
-        return tempfile.TemporaryFile("a+b")
+        return tempfile.TemporaryFile("a+b", buffering=0)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    return open(descriptor, "a+b")  # noqa: PTH123 (the mode is set on the descriptor)
+    return open(descriptor, "a+b", buffering=0)  # noqa: PTH123 (the mode is set on the descriptor)
+
+
+def _write_log(output: int, log: IO[bytes]) -> None:
+    """Write the output of a process to its log, until the process and those that it has started have ended."""
+    with open(output, "rb", buffering=0) as pipe:
+        while data := pipe.read(1 << 16):
+            with contextlib.suppress(OSError):  # a full disk must not stop the process
+                if os.fstat(log.fileno()).st_size + len(data) > LOG_LIMIT:
+                    log.truncate(HEAD_BYTES)
+                log.write(data)
 
 
 @dataclass(eq=False)
 class EngineProcess:
+    """A worker, or another program as an engine. It leads a group, which ends with it."""
+
     _process: asyncio.subprocess.Process
     _log: IO[bytes]
     _log_path: str | None
     _causes: Sequence[CrashCause]
-    _bounding: asyncio.Task[None] | None = None
+    _logging: Future[None]
+    _closing: bool = False
+    _crash: EngineCrashed | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        log: str | None = None,
+        causes: Sequence[CrashCause] = (),
+        network: bool = True,
+    ) -> Self:
+        """Start a program that is no worker. Raises EngineError.
+
+        Without `network`, or while paragone is offline, the program can open only Unix sockets, if the system supports this
+        restriction.
+        """
+        try:
+            command = _program_start(command, network=network)
+            return await cls.launch(command, environment, log=log, causes=causes)
+        except OSError as error:
+            raise EngineError(f"A new process cannot be started: {error.strerror}.") from error
 
     @classmethod
     async def launch(
@@ -120,22 +155,26 @@ class EngineProcess:
         except OSError as error:
             where = f"in {log or tempfile.gettempdir()}"
             raise EngineError(f"The engine's log cannot be opened {where}: {error.strerror}.") from error
+        hide_process()
+        read, write = os.pipe()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log_file,
-                stderr=log_file,
-                pass_fds=connection,
-                start_new_session=True,  # only the application handles the terminal's Ctrl+C
-                env=environment,
-            )
+            with os.fdopen(write, "wb") as output:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=connection,
+                    start_new_session=True,  # only the application handles the terminal's Ctrl+C
+                    env=environment,
+                )
         except BaseException:
+            os.close(read)
             log_file.close()
             raise
-        launched = cls(process, log_file, log, causes)
+        logging = in_daemon_thread(lambda: _write_log(read, log_file))
+        launched = cls(process, log_file, log, causes, logging)
         _launched.add(launched)
-        launched._bounding = asyncio.create_task(launched._bound_log())
         return launched
 
     @property
@@ -155,10 +194,12 @@ class EngineProcess:
         return int(fields[11]) + int(fields[12])  # utime and stime, see proc_pid_stat(5)
 
     async def ended(self, seconds: float | None = None) -> bool:
-        """Wait until the process has ended, at most `seconds`. Return whether the process has ended."""
+        """Wait until the process has ended and its output is in the log, at most `seconds`. Return whether it has ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._process.wait()
+        if self.has_ended:
+            await asyncio.wait([asyncio.wrap_future(self._logging)], timeout=_LEFT)
         return self.has_ended
 
     async def end(self) -> None:
@@ -169,23 +210,23 @@ class EngineProcess:
             self.send_signal(signal.SIGKILL)  # the caller does not wait any longer
             raise
         finally:
-            if self._bounding is not None:
-                self._bounding.cancel()
-            self._log.close()
+            self._logging.add_done_callback(lambda _: self._log.close())
 
-    async def _bound_log(self) -> None:
-        """Shorten the log to its first lines whenever the log exceeds `LOG_LIMIT`."""
-        while not await self.ended(LOG_CHECK):
-            if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
-                self._log.truncate(HEAD_BYTES)  # the process appends to the rest of the log
+    async def close(self) -> None:
+        """End a program, which frees its memory. Never raises; may be called more than once."""
+        self._closing = True
+        self.send_signal(signal.SIGTERM)
+        await self.end()
 
     async def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
         await self.ended()
 
     def send_signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        """Send a signal to the process and to those that it has started."""
+        if not self.has_ended:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
 
     def with_cure(self, error: ParagoneError) -> ParagoneError:
         """Return the engine's error. If the error has no hint and its cause is known, the cure becomes the hint."""
@@ -193,6 +234,17 @@ class EngineProcess:
         if unexplained and (known := find_cause(self._causes, says=error.sentence)):
             error.hint = known.cure
         return error
+
+    def output(self) -> str:
+        """Return the log; empty once it is closed."""
+        return "" if self._log.closed else self._logged(0, LOG_LIMIT)
+
+    def error(self) -> EngineError:
+        """Return the error for the end of a program."""
+        if self._closing:
+            return EngineError("The engine was closed.")
+        self._crash = self._crash or self.crash()
+        return self._crash
 
     def crash(self, killed: str = "") -> EngineCrashed:
         """Return the error for an unexpected end.
@@ -203,17 +255,20 @@ class EngineProcess:
         if status == TOO_OLD:
             sentence = "The engine's interpreter is older than Python 3.11."
             return EngineCrashed(sentence, hint="Set the engine's `python` to a newer one.", status=status)
-        lines = _tail(self._log)
+        size = os.fstat(self._log.fileno()).st_size
+        lines = _tail(self._logged(max(0, size - TAIL_BYTES), TAIL_BYTES), whole=size <= TAIL_BYTES)
         sentence, cure = (killed, "") if killed else self._explained(status, lines)
         where = f"The engine's output is in {self._log_path}." if self._log_path else ""
         return EngineCrashed(sentence, hint=f"{cure} {where}".strip(), status=status, log_tail=lines)
 
+    def _logged(self, start: int, size: int) -> str:
+        return os.pread(self._log.fileno(), size, start).decode(errors="replace")
+
     def _explained(self, status: int, lines: Sequence[str]) -> tuple[str, str]:
         """Return the sentence for a process that ended with this status, and the cure, if the cause is known."""
-        self._log.seek(0)
-        build = self._log.read(HEAD_BYTES).decode(errors="replace")
         number = max(0, -status)
-        known = find_cause(self._causes, says="\n".join(lines), number=number, build=build)
+        says = "\n".join(lines)
+        known = find_cause(self._causes, says=says, number=number, build=self._logged(0, HEAD_BYTES))
         if known is not None:
             why = f": {known.cause}"
         else:
@@ -288,14 +343,12 @@ def _program_start(command: Sequence[str], *, network: bool) -> list[str]:
     return [sys.executable, "-S", _START, *_start_arguments("-", network=network), *command]
 
 
-def _tail(log: IO[bytes]) -> tuple[str, ...]:
-    end = log.seek(0, os.SEEK_END)
-    log.seek(max(0, end - TAIL_BYTES))
-    text = log.read().decode(errors="replace")
+def _tail(text: str, *, whole: bool) -> tuple[str, ...]:
+    """Return the last lines of a log, without tracebacks. The text begins within a line unless it is the `whole` log."""
     text = text.partition("Fatal Python error:")[0]
     lines: list[str] = []
     in_traceback = False
-    for line in text.splitlines()[1 if end > TAIL_BYTES else 0 :]:
+    for line in text.splitlines()[0 if whole else 1 :]:
         if line.startswith("Traceback (most recent call last)"):
             in_traceback = True
         elif in_traceback and line and not line[0].isspace():
@@ -365,56 +418,6 @@ async def output_of(
                         os.killpg(process.pid, signal.SIGKILL)
                 await ending
     return ending.result(), output.decode(errors="replace")
-
-
-class ProgramProcess(EngineProcess):
-    _closing = False
-    _crash: EngineCrashed | None = None
-
-    @classmethod
-    async def start(
-        cls,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        log: str | None = None,
-        causes: Sequence[CrashCause] = (),
-        network: bool = True,
-    ) -> Self:
-        """Start a program, see `EngineProcess.launch`. Raises EngineError.
-
-        Without `network`, or while paragone is offline, the program can open only Unix sockets, if the system supports this
-        restriction.
-        """
-        try:
-            return await cls.launch(
-                _program_start(command, network=network), environment, log=log, causes=causes
-            )
-        except OSError as error:
-            raise EngineError(f"A new process cannot be started: {error.strerror}.") from error
-
-    def output(self) -> str:
-        if self._log.closed:
-            return ""
-        self._log.seek(0)
-        return self._log.read().decode(errors="replace")
-
-    def error(self) -> EngineError:
-        if self._closing:
-            return EngineError("The engine was closed.")
-        self._crash = self._crash or self.crash()
-        return self._crash
-
-    async def close(self) -> None:
-        """End the program, which frees its memory. Never raises; may be called more than once."""
-        self._closing = True
-        self.send_signal(signal.SIGTERM)
-        await self.end()
-
-    def send_signal(self, number: signal.Signals) -> None:
-        if not self.has_ended:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
 
 
 _PATIENCE = 30.0

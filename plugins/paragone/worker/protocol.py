@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from paragone import errors, events, requests, wire
+from paragone.texts import shortened
 
-VERSION = 6
+VERSION = 7
 """Version of the protocol. Increase this number with every incompatible change."""
 
 JobName: TypeAlias = Literal[
@@ -23,20 +24,8 @@ JobName: TypeAlias = Literal[
 CommandName: TypeAlias = JobName | Literal["stop", "taken", "ping"]
 
 
-class WorkerCommand(NamedTuple):
-    """A message of the application, which starts a job, or is about the current job."""
-
-    do: CommandName
-    job: int
-    request: wire.Json = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedDistributions:
-    """A request for distributions, and the path of the shared buffer for these distributions."""
-
-    request: requests.DistributionsRequest
-    buffer: str
+WorkerCommand: TypeAlias = tuple[CommandName, int, wire.Json]
+"""A message of the application, which starts a job, or is about the current job: the job's number, and its request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +36,11 @@ class FilledSlot:
     start: int
     rows: int
     vocab_size: int
+
+    def block(self, buffer: SharedBuffer) -> requests.LogitsBlock:
+        rows, size = self.rows, self.vocab_size
+        data = buffer.slot(self.slot, rows * size * 4).cast("f", (rows, size))
+        return requests.LogitsBlock(start=self.start, rows=rows, vocab_size=size, data=data)
 
 
 Item: TypeAlias = events.Event | events.LoadProgress | FilledSlot
@@ -69,15 +63,23 @@ class WorkerMessage(NamedTuple):
 _ITEMS = {kind.__name__: kind for kind in get_args(Item)}
 _ERRORS = {kind.__name__: kind for kind in (errors.ContextOverflow, errors.InputError, errors.EngineError)}
 
+MOST_ITEMS = 256
+"""Largest number of items in a message: the application's screen cannot react while the application reads a message."""
+LINE_LIMIT = 32 << 20
+"""Largest size of a message in bytes."""
+_LONGEST = 4_000
+"""Largest number of characters of an error's sentence, and of its hint."""
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one encoder per message
 
 
 def dump_command(command: WorkerCommand) -> bytes:
-    return _encode(command._asdict()).encode() + b"\n"
+    return _encode(command).encode() + b"\n"
 
 
 def load_command(line: bytes | bytearray) -> WorkerCommand:
-    return WorkerCommand(**json.loads(line))
+    do, job, request = json.loads(line)
+    return do, job, request
 
 
 def dump_message(message: WorkerMessage) -> bytes:
@@ -94,9 +96,12 @@ def dump_message(message: WorkerMessage) -> bytes:
 def load_message(line: bytes) -> WorkerMessage:
     """Return the message in a line. Raises TypeError, ValueError or KeyError if the line has another form."""
     data = json.loads(line)
+    job, items = int(data["job"]), data.get("items", ())
+    if len(items) > MOST_ITEMS:
+        raise ValueError(f"a message has {len(items):,} items")
     return WorkerMessage(
-        job=int(data["job"]),
-        items=tuple(map(load_item, data.get("items", ()))),
+        job=job,
+        items=tuple(map(load_item, items)),
         answer=data.get("answer"),
         error=load_error(data["error"]) if "error" in data else None,
         version=data.get("version"),
@@ -124,15 +129,23 @@ def load_item(data: Any) -> Item:
 
 def dump_error(error: errors.ParagoneError) -> wire.Json:
     kind = next((name for name, kind in _ERRORS.items() if isinstance(error, kind)), "EngineError")
-    data: dict[str, wire.Json] = {"kind": kind, "sentence": error.sentence, "hint": error.hint}
+    data: dict[str, wire.Json] = {
+        "kind": kind,
+        "sentence": shortened(error.sentence, _LONGEST),
+        "hint": shortened(error.hint, _LONGEST),
+    }
     if isinstance(error, errors.ContextOverflow):
         data |= {"tokens": error.tokens, "context": error.context}
     return data
 
 
 def load_error(data: Mapping[str, Any]) -> errors.ParagoneError:
-    details = {name: value for name, value in data.items() if name != "kind"}
-    return _ERRORS[data["kind"]](**details)
+    error = _ERRORS[data["kind"]](
+        shortened(data["sentence"], _LONGEST), hint=shortened(data["hint"], _LONGEST)
+    )
+    if isinstance(error, errors.ContextOverflow):
+        error.tokens, error.context = int(data["tokens"]), int(data["context"])
+    return error
 
 
 SLOTS = 2

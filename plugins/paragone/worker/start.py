@@ -66,14 +66,16 @@ def main() -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Make the kernel kill this process when its parent ends (Linux only).
+    """Make the kernel kill this process when its parent ends, and a guard the processes that it has started (Linux only).
 
-    A closed pipe also reports the parent's end, but only to a process that still reads from the pipe.
+    This process leads its group. A closed pipe also reports the parent's end, but only to a process that still reads from it.
     """
     if sys.platform == "linux":
         import ctypes
         import signal
 
+        with contextlib.suppress(OSError):  # kernels before 5.3 lack pidfd_open
+            guard(parent)
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
@@ -84,8 +86,6 @@ def become(command: "list[str]", parent: int) -> None:
     """Become a program that ends with its parent, even if the parent is killed."""
     try:
         if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # kernels before 5.3 lack pidfd_open
-                guard(parent)
             die_with_parent(parent)  # stays in force when the program replaces this script
             os.execvp(command[0], command)  # noqa: S606
         else:
@@ -96,10 +96,7 @@ def become(command: "list[str]", parent: int) -> None:
 
 
 def guard(parent: int) -> None:
-    """Start a process that kills the group of this process once this process or `parent` has ended.
-
-    When the parent ends, the kernel ends this process, but not the programs that this process has started.
-    """
+    """Start a process that kills the group of this process once this process or `parent` has ended."""
     import select
     import signal
 
@@ -114,6 +111,8 @@ def guard(parent: int) -> None:
     os.setsid()  # leave the group, to survive its end
     if os.fork():
         os._exit(0)  # the grandchild then belongs to init, and the program need not reap it
+    os.closerange(0, min(watched))  # among them the pipes, whose end must not wait for this process
+    os.closerange(max(watched) + 1, 1 << 16)
     poll = select.poll()
     for descriptor in watched:
         poll.register(descriptor, select.POLLIN)

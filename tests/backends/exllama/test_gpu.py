@@ -141,7 +141,7 @@ async def test_vram_is_freed_when_the_worker_is_killed(library, write_model, tmp
         async def kill_in_the_middle():
             async for event in engine.run(asked("Say it.", max_tokens=1500)):
                 if isinstance(event, Token):
-                    os.kill(engine.worker.pid, signal.SIGKILL)
+                    os.kill(engine.pid, signal.SIGKILL)
 
         with pytest.raises(EngineCrashed) as caught:
             await kill_in_the_middle()

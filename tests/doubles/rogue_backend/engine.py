@@ -17,10 +17,24 @@ from paragone.worker.confinement import what_opens
 from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
-    "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "thinking",
+    "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "flood", "orphan", "cautious",
+    "wide", "lines", "threads", "seeing", "prying", "leaving", "nan", "bulky", "huge", "thinking",
 )  # fmt: skip
-FAULTY = {"killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan"}
+FAULTY = {
+    "killed",
+    "null",
+    "illegal",
+    "abort",
+    "exit",
+    "raises",
+    "deaf",
+    "loud",
+    "torn",
+    "garbage",
+    "flood",
+    "huge",
+    "orphan",
+}
 """The models that fail before a word."""
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
@@ -65,7 +79,7 @@ class RogueEngine(paragone.Engine[RogueLoad, RogueSampling]):
             context=options.context,
             vision=self.model == "seeing",
             cautions=cautions,
-            facts={"threads": str(request.threads)} | (_pried() if self.model == "prying" else {}),
+            facts={"threads": str(request.threads), **LOOKING.get(self.model, dict)()},
         )
 
     def generate(
@@ -173,6 +187,12 @@ class RogueEngine(paragone.Engine[RogueLoad, RogueSampling]):
             case "garbage":
                 os.write(self.pipe(), b"this is not JSON\n")
                 time.sleep(60)
+            case "flood":
+                items = b",".join([b'[0,"",0,0]'] * 1_000_000)
+                os.write(self.pipe(), b'{"job":0,"items":[' + items + b"]}\n")
+                time.sleep(60)
+            case "huge":
+                raise RuntimeError("x" * 50_000_000)
             case "orphan":
                 if os.fork() == 0:  # a child process that keeps the pipe open for a while
                     time.sleep(5)
@@ -272,4 +292,21 @@ def _pried() -> dict[str, str]:
         "opens": " ".join(what_opens()),
         "child opens": child.stdout.strip() + child.stderr.strip(),
         "variables": " ".join(sorted(os.environ)),
+        "key": _key_of_parent(),
     }
+
+
+def _key_of_parent() -> str:
+    try:
+        variables = Path(f"/proc/{os.getppid()}/environ").read_text().split("\0")
+    except OSError as error:
+        return type(error).__name__
+    return " ".join(variable for variable in variables if variable.startswith("HF_TOKEN="))
+
+
+def _left() -> dict[str, str]:
+    return {"child": str(subprocess.Popen(["sleep", "600"]).pid)}
+
+
+LOOKING = {"prying": _pried, "leaving": _left}
+"""What models report of their process."""

@@ -122,7 +122,6 @@ class DivergenceSheet(Sheet):
         self._row = next(others, 0)
 
     def action_step(self, by: int) -> None:
-        """Show the next fork (1) or the previous fork (-1)."""
         number = self._number + by
         if 0 <= number < len(self._forks):
             self._select(number)

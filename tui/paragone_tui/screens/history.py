@@ -41,7 +41,6 @@ class ConsentSheet(modal.Sheet):
         self._document = document
         self._actions = actions
         self.is_allowed = False
-        """Whether the user allows the listed actions."""
 
     def parts(self) -> Iterator[RenderableType]:
         yield f"{one_line(str(self._document))} may come from somebody else. The file asks for actions outside of its folder:\n"
@@ -133,7 +132,7 @@ _SHOWN = 200
 _SEARCHING = (("enter", "open"), ("tab", "act on it"), ("^x", "delete"), ("^j ^k", "move"), ("esc", "close"))
 _ACTING = (
     ("p", "pin"), ("r", "name"), ("t", "tag"), ("x", "delete"), ("e", "export"), ("i", "import"),
-    ("tab", "back"), ("E", "export all"), ("esc", "close"),
+    ("tab", "back"), ("u", "undo a deletion"), ("E", "export all"), ("esc", "close"),
 )  # fmt: skip
 """Key hints while the list has the focus."""
 
@@ -145,6 +144,7 @@ class HistoryScreen(picker.Picker[Found | None]):
         Binding("tab,shift+tab", "switch", "Search, or act on a conversation", show=False, priority=True),
         Binding("ctrl+x", "delete", "Delete the conversation", priority=True),
         Binding("x", "delete", "Delete the conversation"),
+        Binding("u", "undo", "Bring back what was deleted last"),
         Binding("p", "pin", "Pin the conversation, or no longer"),
         Binding("r", "rename", "Rename the conversation"),
         Binding("t", "tag", "Tag the conversation"),
@@ -165,7 +165,6 @@ class HistoryScreen(picker.Picker[Found | None]):
         self._history = history
         self._engines = engines
         self._entries: dict[str, Entry] = {}
-        """The listed entries, by the ids of their options."""
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
 
@@ -216,7 +215,6 @@ class HistoryScreen(picker.Picker[Found | None]):
     # The keys of the list
 
     def action_switch(self) -> None:
-        """Move the focus from the search to the list, where letters are commands, or back."""
         to_list = self.focused is not self.options
         self.set_focus(self.options if to_list else self.words)
 
@@ -234,7 +232,7 @@ class HistoryScreen(picker.Picker[Found | None]):
             if is_confirmed:
                 self._do(lambda: self._delete(summary))
 
-        question = f"Delete {quoted(summary.title)} with {counted(summary.prompts, 'prompt')} for good?"
+        question = f"Delete {quoted(summary.title)} with {counted(summary.prompts, 'prompt')}?"
         self.app.push_screen(fields.Confirmation(question), answered)
 
     async def _delete(self, summary: Summary) -> str:
@@ -242,7 +240,15 @@ class HistoryScreen(picker.Picker[Found | None]):
         if self.highlighted == f"c{summary.number}":
             is_last = self.options.highlighted == self.options.option_count - 1
             self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
-        return f"Deleted: c{summary.number}, {quoted(summary.title)}."
+        keys = "u brings" if self.focused is self.options else "tab and u bring"
+        return f"Deleted: c{summary.number}, {quoted(summary.title)}; {keys} it back."
+
+    def action_undo(self) -> None:
+        self._do(self._restore)
+
+    async def _restore(self) -> str:
+        number = await self._engines.session.recorder.restore()
+        return "No deletion is left to undo." if number is None else f"c{number} is in the list again."
 
     def action_pin(self) -> None:
         if (summary := self._conversation()) is not None:
@@ -320,7 +326,6 @@ class HistoryScreen(picker.Picker[Found | None]):
     def _ask(
         self, question: str, value: str, act: fields.Act, meanwhile: str = "", *, takes_empty: bool = False
     ) -> None:
-        """Ask for a line of text, pass the line to an action, and list the conversations again."""
 
         def answered(done: str | None) -> None:
             if done is not None and self.query("Input"):  # the end of the program may have removed the field

@@ -32,7 +32,6 @@ class FindScreen(Picker[Hit | None]):
         self._hits: dict[str, Hit] = {}
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the prompts and answers that have all words of the text, newest first."""
         hits = find_in_lanes(self._lanes, text)
         self._hits = {str(number): hit for number, hit in enumerate(hits)}
         self.say(counted(len(hits), "place") if hits else "Nothing found." if text else "")
@@ -70,7 +69,6 @@ class PromptPicker(Picker[str | None]):
         """The listed prompts. An option's id is the index of its prompt."""
         self._searched: str | None = None
         self._problem = ""
-        """Why the history could not be searched."""
 
     def fitting(self, text: str) -> Sequence[Option]:
         """Return the prompts that contain all words. For new words, start a search of the history that updates the list."""

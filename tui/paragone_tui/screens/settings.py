@@ -69,7 +69,6 @@ class SettingField(Widget):
         yield self.input
 
     def render(self) -> Content:
-        """Render the name and the origin, with the place of the field between them."""
         is_set, room = self._differs or self.setting.origin != "default", self.input.styles.margin
         name = f"{'•' if is_set else ' '} {self.setting.info.name}"
         if self._is_edited:
@@ -151,7 +150,6 @@ class SystemField(TextField):
         return self.text if self.text != self._before else None
 
     async def on_key(self, event: events.Key) -> None:
-        """Apply the form, insert a line break, or move to another field from the first or the last row."""
         place, cursor = self.navigator, self.cursor_location
         match event.key:
             case "enter":
@@ -244,7 +242,6 @@ class SettingsChange:
     edits: Mapping[str, str]
     """The new text of each edited option, by the option's name; empty for the default."""
     system: str | None
-    """The new system prompt; None if the user has not edited the system prompt."""
     save_as: str
     """The name under which to save the engine of the current lane; empty to save nothing."""
     save_preset: str

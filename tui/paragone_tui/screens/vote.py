@@ -29,8 +29,6 @@ from paragone_workbench.store.votes import VoteChoice
 
 
 class AnswerColumn(Column):
-    """Shows an answer under its letter."""
-
     DEFAULT_CSS = """
     AnswerColumn .label { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
@@ -71,7 +69,7 @@ class AnswerColumn(Column):
 class VoteScreen(Modal[ScreenResultType]):
     """Shows a ballot, and takes the vote. The screen covers the whole terminal, so that no engine's name is visible.
 
-    A subclass must define the actions `skip`, `undo` and `leave`.
+    A subclass must define the actions `go_on`, `skip`, `undo` and `leave`.
     """
 
     AUTO_FOCUS = ""
@@ -154,7 +152,6 @@ class VoteScreen(Modal[ScreenResultType]):
     # Contents
 
     def show_prompt(self, ballot: Ballot) -> None:
-        """Show a ballot's prompt, and empty the columns."""
         self.ballot = ballot
         self.revealed = False
         self.prompt.update(visible(ballot.prompt))
@@ -216,9 +213,6 @@ class VoteScreen(Modal[ScreenResultType]):
     async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
         """Save a vote, and show the outcome. Raises ParagoneError."""
 
-    def action_go_on(self) -> None:
-        """Continue after a vote. By default, do nothing."""
-
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a coroutine function in the background. If the function raises ParagoneError, show the error.
 
@@ -230,12 +224,10 @@ class VoteScreen(Modal[ScreenResultType]):
     # Scrolling
 
     def action_rows(self, rows: int) -> None:
-        """Scroll the answers down by a number of rows, or up if the number is negative."""
         for transcript in self._shown:
             transcript.scroll_rows(rows)
 
     def action_pages(self, pages: float) -> None:
-        """Scroll the answers down by a number of screenfuls, or up if the number is negative."""
         for transcript in self._shown:
             transcript.scroll_pages(pages)
 
@@ -352,7 +344,6 @@ class ExperimentVote(VoteScreen[None]):
         return "You have voted on this; enter goes on, u takes the vote back." if self.revealed else ""
 
     async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
-        """Save the vote, and show the next ballot."""
         ballots = self._ballots
         assert ballots is not None
         blind = _key(ballot) not in self._known

@@ -125,9 +125,7 @@ class Pen:
 
     def __init__(self, colors: str | None) -> None:
         self.colors = COLOR_SYSTEMS[colors or "truecolor"]
-        """The terminal's colour system, or true colour if the system is unknown, as in Textual."""
         self.look = _PLAIN
-        """The colours and attributes with which the terminal writes at present."""
 
     def sequence_for(self, cell: TerminalCell) -> str:
         text, look = cell

@@ -108,7 +108,6 @@ class ChangedRowsScreen(Screen[ScreenResultType]):
         self._paints_later = False
         """Whether a frame waits until the terminal has read earlier frames."""
         self.opened_at = time.time()
-        """When the screen was created, in seconds since 1970."""
 
     @property
     def early_keys(self) -> tuple[str, ...]:

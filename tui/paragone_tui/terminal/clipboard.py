@@ -92,37 +92,34 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
     `lent` gives the terminal to the editor. Raises ParagoneError if there is no editor, or it fails, or leaves no text. What
     it has saved then stays in the file, as after a cancel, which ends the editor.
     """
-    command = _command()
-    path = _write(text)
-    keeps_file = False
+    command, path = _command(), _write(text)
     try:
-        try:
-            with lent():
-                code = await _run([*command, str(path)])
-        except asyncio.CancelledError:
-            keeps_file = True
-            raise
-        try:
-            saved = read_regular_file(path, hint="The prompt stays as it was.", largest=LARGEST)
-        except InputError as error:
-            keeps_file = path.is_file()
-            kept = f"What the editor saved is in {path}." if keeps_file else ""
-            raise InputError(f"{error.sentence} The prompt stays as it was.", hint=kept) from error
-        now = saved.decode(errors="replace")
-        if not text.endswith("\n"):
-            now = now.removesuffix("\n")  # editors add a line break at the end
-        keeps_file = code != 0 and now != text
-        if code:
-            end = f"ended with the code {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
-            raise ParagoneError(
-                f"The editor {Path(command[0]).name} {end}. The prompt stays as it was.",
-                hint=f"What the editor saved is in {path}." if keeps_file else "",
-            )
-        return now if now != text else None
-    finally:
-        if not keeps_file:
+        with lent():
+            code = await _run([*command, str(path)])
+    except ParagoneError:  # the editor cannot be started
+        path.unlink()
+        raise
+    kept = f"What the editor saved is in {path}."
+    try:
+        saved = read_regular_file(path, hint="The prompt stays as it was.", largest=LARGEST)
+    except InputError as error:
+        hint = kept if path.is_file() else ""
+        if not hint:
             with contextlib.suppress(OSError):  # the editor has replaced the file with a folder
                 path.unlink(missing_ok=True)
+        raise InputError(f"{error.sentence} The prompt stays as it was.", hint=hint) from error
+    now = saved.decode(errors="replace")
+    if not text.endswith("\n"):
+        now = now.removesuffix("\n")  # editors add a line break at the end
+    if not code or now == text:
+        path.unlink()
+    if code:
+        end = f"ended with the code {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
+        raise ParagoneError(
+            f"The editor {Path(command[0]).name} {end}. The prompt stays as it was.",
+            hint=kept if now != text else "",
+        )
+    return now if now != text else None
 
 
 def _command() -> Sequence[str]:

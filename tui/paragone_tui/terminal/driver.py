@@ -36,6 +36,8 @@ _BEGINNING = re.compile(r"\x1b(\[\[?[0-?]{0,32}[ -/]*|O|[P\]X^_][^\x07\x1b]{0,32
 """The beginning of a sequence whose end has not arrived."""
 _ANSWERS = "P]X^_"
 """The characters that begin an answer of the terminal after an escape; Textual uses no such answer."""
+_TYPED = re.compile(r"(?!\[[EGM])[O\[]\D+")
+"""What was typed after Escape in one burst, if Textual knows no such sequence: answers of the terminal have numbers."""
 _END = "\x1b\\"
 """The end of an answer of the terminal, which is no key with Alt."""
 _FIRST_PRINTABLE = "\u00a0"
@@ -87,7 +89,7 @@ class KeyParser:
             return [Key("escape", token)]
         if len(rest) > 1:
             known = [] if rest[0] in _ANSWERS else self._translated(token)
-            is_typed = not known and re.fullmatch(r"[O\[][a-z]", rest)  # after Escape, in one burst
+            is_typed = not known and _TYPED.fullmatch(rest)
             return (
                 [message for key in ("\x1b", *rest) for message in self._messages(key)] if is_typed else known
             )

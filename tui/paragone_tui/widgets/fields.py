@@ -206,8 +206,8 @@ class Question(Modal[str | None]):
             line.display = bool(remark)
 
 
-class Confirmation(Modal[bool]):
-    """Asks whether to do something that cannot be undone. The dialog's result is True after a yes."""
+class Confirmation(Modal[bool | None]):
+    """Asks whether to do something. The dialog's result is True after a yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("y", "confirm", "Yes"), ("n", "cancel", "No")]
     DEFAULT_CSS = "Confirmation #question { width: 76; padding: 0 1; }"

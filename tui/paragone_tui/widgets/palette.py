@@ -167,7 +167,7 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
             "tab shift+tab slash",
             "Go from the search to the list, and back. In the list, letters are commands.",
         ),
-        ("p r t x", "Pin, rename, tag or delete the conversation."),
+        ("p r t x u", "Pin, rename, tag or delete the conversation; bring back what was deleted last."),
         ("e E i", "Export the conversation, or all; import conversations."),
         (
             "y n",
@@ -184,6 +184,8 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
     "Signs": [
         ("▸ ◆", "The current lane; the reference, with which the other lanes are compared."),
         ("≠", "Number of conditions that differed between the lanes."),
+        ("(9 tok/s)", "A speed that was measured while other answers used the same machine or server."),
+        ("+1", "Number of prompts that wait for the lane's answer to end."),
         ("▎ ┊", "A prompt; the model's thinking."),
         ("· ! ✗ →", "A remark, a warning, an error, and what to do."),
     ],

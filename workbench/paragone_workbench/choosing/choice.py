@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
@@ -17,41 +17,29 @@ from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import (
-    assertions,
-    comparison_rows,
-    identity,
-    results,
-    suite_file,
-)
+from paragone_workbench.experiments import assertions, comparison_rows, identity, results, suite_file
 from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create, problem_text
 from paragone_workbench.measure import fidelity, fit, free_running
-from paragone_workbench.measure.bench import Bench, BenchStep, BenchTest, bench_json, bench_pool, refusal
+from paragone_workbench.measure.bench import Bench, BenchStep, bench_json, bench_pool, refusal
 from paragone_workbench.runs.scheduler import EnginePool, Stoppable, decide
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.store.experiments import EstimatedMemory, SavedChoice
 from paragone_workbench.store.votes import MeasurementKind
 
-
-class Note(NamedTuple):
-    sentence: str
-
-
-class Benching(NamedTuple):
-    """The speed of engines is measured now by tests. `left` has the remaining steps from the current one; at first, it is empty."""
-
-    engines: Sequence[str]
-    tests: Sequence[BenchTest]
-    left: Sequence[BenchStep] = ()
-
-
 ChoiceEvent: TypeAlias = (
-    Literal["memory", "fidelity"] | Note | Benching | fidelity.MeasurementStep | SuiteRunner
+    str
+    | fit.MemoryPlanner
+    | Bench
+    | list[BenchStep]
+    | free_running.Comparison
+    | fidelity.MeasurementStep
+    | SuiteRunner
 )
-"""What happens now: a phase begins, or a step of a phase. A `SuiteRunner` runs the suite or a part of it, and takes an observer."""
+"""What happens now: a remark; or a measurement begins, or a step of it. The steps of a bench come with all that remain; a
+`SuiteRunner` runs the suite or a part of it, and takes an observer."""
 
 
 QUESTIONS = Path(__file__).with_name("questions.toml")
@@ -176,7 +164,7 @@ class Choice:
         await self._count(experiment)
         try:
             if self.taken:
-                self.on_event(Note(results.known_text(self.taken, experiment.runs)))
+                self.on_event(results.known_text(self.taken, experiment.runs))
             await self._measure_throughputs()
             await self._compare()
             await self._look_up()
@@ -200,8 +188,13 @@ class Choice:
         """Stop a measurement after a share of the time, or with the time for all; close its engines at the end of the block."""
         self._work = work
         timer = None
+
+        async def stop_after(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            await work.stop()
+
         if self._left is not None and self.seconds is not None:
-            timer = asyncio.create_task(_stop_after(work, min(self._left, share * self.seconds)))
+            timer = asyncio.create_task(stop_after(min(self._left, share * self.seconds)))
         try:
             yield
         finally:
@@ -224,7 +217,6 @@ class Choice:
 
     async def _leave_out_misfits(self) -> None:
         """Leave out the engines that cannot be opened or do not fit. A named reference need not fit on the GPUs of `vram`."""
-        self.on_event("memory")
         unopened: dict[str, ParagoneError] = {}
         for engine in self.request.engines:
             if self._stopped:
@@ -234,6 +226,7 @@ class Choice:
                 self.no_memory[engine.name] = f"{backend.title} cannot estimate memory."
                 continue
             planner = fit.MemoryPlanner(engine, backend, vram=self.vram, comparable=True)
+            self.on_event(planner)
             try:
                 self._plans[engine.name] = await planner.plan()
             except InputError as error:
@@ -263,7 +256,7 @@ class Choice:
 
     def _note_left_out(self, sentence: str) -> None:
         self.left_out.append(sentence)
-        self.on_event(Note(sentence))
+        self.on_event(sentence)
 
     def _keep(self, engines: Iterable[EngineDefinition]) -> None:
         kept = tuple(engines)
@@ -288,7 +281,7 @@ class Choice:
         """Measure the unknown speeds. An engine without any run has an error."""
         engines = self._without_speed
         bench = Bench(bench_pool(self.registry, engines), [earlier.TEST], repeat=_REPEAT)
-        await self._bench(bench, engines, bench.tests)
+        await self._bench(bench, engines)
         failed = (engine for engine in bench.engines if engine.error is not None and not engine.samples)
         self._errors |= {engine.name: engine.error for engine in failed if engine.error is not None}
 
@@ -296,7 +289,7 @@ class Choice:
         engines, test = self._without_throughput, earlier.USERS_TESTS[-1]
         pool = bench_pool(self.registry, engines, [test.users for test in earlier.USERS_TESTS])
         bench = Bench(pool, [], users=earlier.USERS_TESTS, repeat=2)
-        await self._bench(bench, engines, bench.users)
+        await self._bench(bench, engines)
         for engine in bench.engines:
             why = engine.error.sentence if engine.error else engine.skipped.get(test)
             if why and test not in engine.throughputs:
@@ -304,15 +297,12 @@ class Choice:
                     f"The throughput of {engine.name} with {test.users} users at once: {why}"
                 )
 
-    async def _bench(
-        self, bench: Bench, engines: Sequence[EngineDefinition], tests: Sequence[BenchTest]
-    ) -> None:
+    async def _bench(self, bench: Bench, engines: Sequence[EngineDefinition]) -> None:
         if not engines or self._is_over:
             return
-        names = [engine.name for engine in engines]
-        self.on_event(Benching(names, tests))
+        self.on_event(bench)
         async with self._limiting(bench, _SPEED_SHARE):
-            await bench.measure(lambda left: self.on_event(Benching(names, tests, left)))
+            await bench.measure(self.on_event)
         if not all(engine.is_empty for engine in bench.engines):
             await self._save("bench", engines, bench_json(bench))
 
@@ -321,7 +311,6 @@ class Choice:
         engines = self._without_fidelity
         if not engines or self._is_over:
             return
-        self.on_event("fidelity")
         suite = self.request.suite
         greedy = spread_out(range(len(suite.prompts)), _GREEDY_PROMPTS)
         comparison = free_running.Comparison(
@@ -333,6 +322,7 @@ class Choice:
             if self._has_distributions
             else frozenset(engine.name for engine in engines),
         )
+        self.on_event(comparison)
         async with self._limiting(comparison, _FIDELITY_SHARE):
             await comparison.measure(self.on_event)
         errors = comparison.errors()
@@ -355,7 +345,6 @@ class Choice:
 
     @property
     def _without_throughput(self) -> list[EngineDefinition]:
-        """The engines that can answer all users at once, and whose throughput is unknown."""
         levels = [test.users for test in earlier.USERS_TESTS]
         known = self.known.throughputs if self.known.users == levels[-1] else {}
         pool = bench_pool(self.registry, self.request.engines, levels)
@@ -493,13 +482,11 @@ class Choice:
         )
 
     async def save(self) -> None:
-        """Save the parameters of the choice. Raises StoreError."""
         if self.experiment is not None:
             number = self.experiment.number
             await self.history.call(lambda store: store.experiments.save_choice(number, self.asked))
 
     def unfinished(self) -> Iterator[str]:
-        """Yield sentences that say what failed, and with what the same command continues."""
         yield from self._troubles
         rest = ["the suite"] if self._open and not self._settled else []
         rest += ["verdicts of judges"] if self._to_judge else []
@@ -512,11 +499,6 @@ class Choice:
                 rest += [f"{what} of {joined(engine.name for engine in engines)}"] if engines else []
         if rest:
             yield f"Repeat the command to continue with {joined(rest)}."
-
-
-async def _stop_after(work: Stoppable, seconds: float) -> None:
-    await asyncio.sleep(seconds)
-    await work.stop()
 
 
 def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:

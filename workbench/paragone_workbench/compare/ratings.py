@@ -2,12 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from paragone import Json
+from paragone.json_values import text_at
 from paragone.texts import counted
 from paragone_workbench.blocks import Axis, Figure, Remark, Section, chart, public
 from paragone_workbench.statistics import Interval, Values, decimal, np, share_interval
@@ -107,26 +108,6 @@ def _maximum(design: Values, outcomes: Values, weights: Values, centres: Values,
     return parameters
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    wins: int = 0
-    losses: int = 0
-    ties: int = 0
-    bad: int = 0
-    """Number of contests in which both candidates were bad. `ties` does not include these contests."""
-
-    @property
-    def contests(self) -> int:
-        return self.wins + self.losses + self.ties + self.bad
-
-    @property
-    def win_rate(self) -> float:
-        return (self.wins + (self.ties + self.bad) / 2) / self.contests
-
-    def to_json(self) -> dict[str, Json]:
-        return {**asdict(self), "contests": self.contests, "win_rate": self.win_rate}
-
-
 def contests(vote: Vote) -> tuple[Contest, ...]:
     """Return the contests of a vote in a fixed order: the best candidate won against all others, or all tie.
 
@@ -145,17 +126,18 @@ def contests(vote: Vote) -> tuple[Contest, ...]:
     return tuple(sorted(found))
 
 
-def tally(engine: str, found: Iterable[Contest]) -> Tally:
-    wins = losses = ties = bad = 0
+def tally(engine: str, found: Iterable[Contest]) -> dict[str, int]:
+    """Return the number of an engine's `wins`, `losses` and `ties`, and of contests in which both candidates were `bad`."""
+    counts = dict.fromkeys(("wins", "losses", "ties", "bad"), 0)
     for contest in found:
-        if engine not in (contest.first, contest.second):
-            continue
-        own = contest.outcome if contest.first == engine else 1 - contest.outcome
-        wins += own == 1
-        losses += own == 0
-        ties += own == 0.5 and not contest.bad
-        bad += contest.bad
-    return Tally(wins=wins, losses=losses, ties=ties, bad=bad)
+        if engine in (contest.first, contest.second):
+            own = contest.outcome if contest.first == engine else 1 - contest.outcome
+            counts["bad" if contest.bad else {1.0: "wins", 0.0: "losses"}.get(own, "ties")] += 1
+    return counts
+
+
+def win_rate(counts: Mapping[str, int]) -> float:
+    return (counts["wins"] + (counts["ties"] + counts["bad"]) / 2) / sum(counts.values())
 
 
 FEWEST_FOR_BIAS = 20
@@ -163,48 +145,29 @@ FEWEST_FOR_BIAS = 20
 answer shown first wins the first four votes in one of sixteen cases."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionBias:
-    """How often the first of the shown answers won, among the blind votes with a best answer."""
+def position_bias(votes: Iterable[Vote]) -> dict[str, Json] | None:
+    """Return how often the first of the shown answers won, among the blind votes with a best answer; None without any.
 
-    votes: int
-    first: int
-    interval: Interval
-    expected: float
-    """The share without a bias: ½ for votes on two answers, less for votes on more answers."""
-
-    @property
-    def share(self) -> float:
-        return self.first / self.votes
-
-    @property
-    def sentence(self) -> str:
-        low, high = self.interval.low, self.interval.high
-        found = (
-            f"The answer shown first won {self.share:.1%} of {counted(self.votes, 'blind vote')} with a best answer "
-            f"(95% interval {100 * low:.1f} to {100 * high:.1f}), where {self.expected:.1%} are expected"
-        )
-        if self.votes < FEWEST_FOR_BIAS:
-            return f"{found}: too few votes to show whether the position matters."
-        if low <= self.expected <= high:
-            return f"{found}: no position bias is shown."
-        return f"{found}: the votes have a position bias."
-
-    def to_json(self) -> dict[str, Json]:
-        return {**asdict(self), "share": self.share}
-
-
-def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
+    `expected` is the share without a bias: ½ for votes on two answers, less for votes on more answers.
+    """
     decided = [vote for vote in votes if vote.blind and isinstance(vote.choice, int)]
     if not decided:
         return None
-    first = sum(vote.choice == 0 for vote in decided)
-    return PositionBias(
-        votes=len(decided),
-        first=first,
-        interval=share_interval(first / len(decided), len(decided)),
-        expected=sum(1 / len(vote.candidates) for vote in decided) / len(decided),
+    first, count = sum(vote.choice == 0 for vote in decided), len(decided)
+    share, interval = first / count, share_interval(first / count, count)
+    expected = sum(1 / len(vote.candidates) for vote in decided) / count
+    if count < FEWEST_FOR_BIAS:
+        verdict = "too few votes to show whether the position matters"
+    elif interval.low <= expected <= interval.high:
+        verdict = "no position bias is shown"
+    else:
+        verdict = "the votes have a position bias"
+    sentence = (
+        f"The answer shown first won {share:.1%} of {counted(count, 'blind vote')} with a best answer (95% interval "
+        f"{100 * interval.low:.1f} to {100 * interval.high:.1f}), where {expected:.1%} are expected: {verdict}."
     )
+    figures = {"votes": count, "first": first, "share": share, "expected": expected}
+    return {**figures, "interval": interval.to_json(), "sentence": sentence}
 
 
 MEAN = 1000
@@ -221,12 +184,12 @@ class EngineRating:
     rating: float
     """The rating; comparable only within the engine's group in `Ratings.groups`."""
     interval: Interval
-    tally: Tally
+    tally: Mapping[str, int]
 
     def to_json(self) -> dict[str, Json]:
         fields = asdict(self)
-        del fields["tally"]
-        return {**fields, **self.tally.to_json()}
+        counts = fields.pop("tally")
+        return {**fields, **counts, "contests": sum(counts.values()), "win_rate": win_rate(counts)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +201,7 @@ class RatedPair:
     """The difference of the two ratings as they are shown, rounded to whole points."""
     interval: Interval
     """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
-    tally: Tally
+    tally: Mapping[str, int]
     pairs: int
     """Number of all compared pairs, for which the interval is corrected."""
 
@@ -262,11 +225,11 @@ class RatedPair:
             "difference": self.difference,
             "interval": self.interval.to_json(),
             "shown": self.shown,
-            "contests": self.tally.contests,
-            "wins_a": self.tally.wins,
-            "wins_b": self.tally.losses,
-            "ties": self.tally.ties,
-            "bad": self.tally.bad,
+            "contests": sum(self.tally.values()),
+            "wins_a": self.tally["wins"],
+            "wins_b": self.tally["losses"],
+            "ties": self.tally["ties"],
+            "bad": self.tally["bad"],
             "sentence": self.sentence,
         }
 
@@ -289,7 +252,7 @@ class Ratings:
     """Number of votes on answers of a single engine, which are not used."""
     includes_unblind: bool
     includes_named: bool
-    position: PositionBias | None
+    position: Mapping[str, Json] | None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -319,7 +282,7 @@ class Ratings:
             if len(engine.models) > 1
         ]
         if self.position is not None:
-            notes.append(self.position.sentence)
+            notes.append(text_at(self.position, "sentence"))
         return tuple(notes)
 
     @property
@@ -338,14 +301,17 @@ class Ratings:
                 f"{it.rating:.0f}",
                 (it.interval.low, it.interval.high),
                 f"{it.interval.low:.0f} to {it.interval.high:.0f}",
-                f"{it.tally.wins:,} won, {it.tally.losses:,} lost, {it.tally.ties:,} tied, {it.tally.bad:,} both bad",
-                f"{it.tally.win_rate:.1%}",
+                "{wins:,} won, {losses:,} lost, {ties:,} tied, {bad:,} both bad".format(**it.tally),
+                f"{win_rate(it.tally):.1%}",
             )
             for it in self.engines
         ]
         ends = [end for it in figures for end in (it.value, *(it.ends or ()))]
         low, high = math.floor(min(ends) / _STEP), math.floor(max(ends) / _STEP) + 1
-        others = sorted(set(self.pairs) - set(self.neighbours), key=lambda pair: not pair.shown)
+        neighbours = self.neighbours
+        others = sorted(
+            (pair for pair in self.pairs if pair not in neighbours), key=lambda pair: not pair.shown
+        )
         return Section(
             title="Ratings",
             about=f"{counted(self.votes, 'vote')}: {self.ties / self.votes:.1%} ties, {self.bad / self.votes:.1%} both bad",
@@ -359,7 +325,7 @@ class Ratings:
                 ),
             ),
             remarks=(
-                *(Remark(public(pair.sentence), pair.shown) for pair in self.neighbours),
+                *(Remark(public(pair.sentence), pair.shown) for pair in neighbours),
                 *(Remark(public(note)) for note in self.notes),
             ),
             rest=tuple(Remark(public(pair.sentence), pair.shown) for pair in others),
@@ -370,7 +336,6 @@ class Ratings:
             **asdict(self),
             "engines": [engine.to_json() for engine in self.engines],
             "pairs": [pair.to_json() for pair in self.pairs],
-            "position": self.position.to_json() if self.position is not None else None,
             "notes": self.notes,
         }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -98,7 +99,7 @@ class EnvironmentPlan:
     backend: paragone.Backend
     folder: Path
     build: worker.Build
-    uv: str
+    uv: tuple[str, ...]
     python: str
     find_links: Path | None
     free: int
@@ -134,10 +135,11 @@ def plan(
         hint = f"Use CUDA {' or '.join(builds)}."
         raise paragone.InputError(f"There is no environment of {title} for CUDA {cuda}.", hint=hint)
     build = builds[cuda]
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    if uv is None:
+    program = shutil.which("uv")
+    if program is None and importlib.util.find_spec("uv") is None:
         hint = "Install it, for example with `pip install uv`; see https://docs.astral.sh/uv."
-        raise paragone.InputError("Environments are created by uv, which is not on the PATH.", hint=hint)
+        raise paragone.InputError("Environments are created by uv, which is not installed.", hint=hint)
+    uv = (program,) if program else (sys.executable, "-m", "uv")
     warning = ""
     if driver is None:
         warning = f"There is no NVIDIA driver on this machine: {title} will find no GPU here."
@@ -183,8 +185,16 @@ def create(plan: EnvironmentPlan) -> None:
         wheels = {"UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(plan.find_links)}
         hint = f"{plan.find_links} must contain the wheels of {', '.join(requirements)} and of their dependencies."
     # relocatable, because it gets its name when it is finished
-    venv = (plan.uv, "venv", "--no-project", "--relocatable", "--python", plan.python, str(new))
-    pip = (plan.uv, "pip", "install", "--python", str(new / "bin/python"), "-r", str(plan.build.requirements))
+    venv = (*plan.uv, "venv", "--no-project", "--relocatable", "--python", plan.python, str(new))
+    pip = (
+        *plan.uv,
+        "pip",
+        "install",
+        "--python",
+        str(new / "bin/python"),
+        "-r",
+        str(plan.build.requirements),
+    )
     private_folder(folder.parent)
     failed = f"The environment of {plan.backend.title} could not be created"
     try:

@@ -76,7 +76,9 @@ def naming(backend: str) -> Iterator[None]:
     """Raise each exception of a backend in the block as a ParagoneError that names the backend."""
     try:
         yield
-    except PLUGIN_ERRORS as error:
+    except (KeyboardInterrupt, GeneratorExit, asyncio.CancelledError):
+        raise
+    except BaseException as error:  # of a library in Rust, a panic
         raise as_paragone_error(error, backend) from error
 
 

@@ -13,7 +13,7 @@ from paragone_workbench.engines import definitions, environments, failures, regi
 from paragone_workbench.text import is_utf8
 
 MAX_MODELS = 10_000
-"""Largest number of models that a backend, or its server, may list."""
+"""Largest number of models of a backend, or of its server, that are listed."""
 
 NOTICE_S = 2.0
 """Seconds after which a list shows the answers that have come."""
@@ -59,20 +59,24 @@ async def endpoint(backend: Backend, options: Mapping[str, Json]) -> EndpointRep
         report = await backend.endpoint(options)
         if report is None:
             return None
-        _check_count(report.models)
+        report = dataclasses.replace(report, models=tuple(_first(report.models)))
         return check_value(EndpointReport, report)
 
 
 def _checked_models(found: object) -> Sequence[ModelInfo]:
     if not isinstance(found, Sequence) or isinstance(found, str):
         raise InterfaceViolation.expected("a list of models", found)
-    _check_count(found)
-    models = [check_value(ModelInfo, model) for model in found]
+    models = [check_value(ModelInfo, model) for model in _first(found)]
     # a path that is not UTF-8 can be neither saved nor sent to an engine
     problem = f"The file's name is not UTF-8 text. {definitions.RENAME}"
     return [it if is_utf8(it.model) else dataclasses.replace(it, problem=problem) for it in models]
 
 
-def _check_count(found: Sequence[object]) -> None:
-    if len(found) > MAX_MODELS:
-        raise InterfaceViolation(f"it lists {len(found):,} models, and at most {MAX_MODELS:,} are allowed")
+def _first(found: Sequence[ModelInfo]) -> Sequence[ModelInfo]:
+    """Return the first `MAX_MODELS` models. If there are more, the next one follows, and reports how many."""
+    if len(found) <= MAX_MODELS:
+        return found
+    problem = f"only the first {MAX_MODELS:,} of {len(found):,} models are listed"
+    more = check_value(ModelInfo, found[MAX_MODELS])
+    name = f"{len(found) - MAX_MODELS:,} more models"
+    return [*found[:MAX_MODELS], dataclasses.replace(more, name=name, problem=problem)]

@@ -1,8 +1,6 @@
 """Batches: the unfinished runs of an experiment as a file of requests for another machine, and the results as runs.
-
 Both files have the form of OpenAI's batch API as vLLM has it: `BatchRequestInput` and `BatchRequestOutput` in
-`vllm/entrypoints/openai/run_batch.py`. All requests of a file name one model, because `vllm run-batch` serves one.
-"""
+`vllm/entrypoints/openai/run_batch.py`. All requests of a file name one model, because `vllm run-batch` serves one."""
 
 import contextlib
 import dataclasses
@@ -87,11 +85,7 @@ def _fields(name: str, value: paragone.Json) -> dict[str, paragone.Json]:
 
 
 async def write_batch(
-    history: History,
-    experiment: Experiment,
-    request: suite.SuiteRequest,
-    engine: BatchEngine,
-    path: Path,
+    history: History, experiment: Experiment, request: suite.SuiteRequest, engine: BatchEngine, path: Path
 ) -> int:
     """Write the unfinished runs of an engine as requests, if any. Returns their number. Raises ParagoneError."""
     index = experiment.engines.index(engine.definition)
@@ -100,12 +94,13 @@ async def write_batch(
         async for cell in suite.unfinished_cells(history, experiment, request, [index]):
             if not requests:
                 file = opened.enter_context(replacing(path))
+            key, prompt = cell
             messages: list[paragone.Json] = [
-                {"role": message.role, "content": message.text} for message in cell.prompt.messages
+                {"role": message.role, "content": message.text} for message in prompt.messages
             ]
             seed = suite.seed_option(cell, engine.definition, engine.backend)
             line: paragone.Json = {
-                "custom_id": f"{experiment.id}-{index}-{cell.key.prompt_index}-{cell.key.repetition}",
+                "custom_id": f"{experiment.id}-{index}-{key.prompt_index}-{key.repetition}",
                 "method": "POST",
                 "url": "/v1/chat/completions",
                 "body": {"model": engine.definition.model, "messages": messages, **engine.fields, **seed},
@@ -124,10 +119,8 @@ async def read_batch(
     counts: Counter[str],
 ) -> AsyncGenerator[suite.SuiteProblem | None, None]:
     """Save the results in a file as runs, one by one. Yield after each line why it is not imported; None if it is.
-
     Counts in `counts` "answers", "errors", "known" results and "refused" lines. Raises StoreError, and InputError if
-    the file cannot be read.
-    """
+    the file cannot be read."""
     with files.reading(path, hint="Name the file of results.") as file:
         for number, line in enumerate(file, start=1):
             problem = None
@@ -167,8 +160,8 @@ async def _take(
     is_known = engine_index < len(experiment.engines) and repetition < experiment.repetitions
     if not is_known or prompt_index not in contents:
         raise paragone.InputError(f"e{own} has no run with the custom_id {texts.quoted(custom_id)}.")
-    cell = suite.Cell(key=key, prompt=suite.prompt_from(prompt_index, contents[prompt_index]))
-    run = _run(data, custom_id, batch_engine(experiment.engines[engine_index], registry), cell)
+    prompt = suite.prompt_from(prompt_index, contents[prompt_index])
+    run = _run(data, custom_id, batch_engine(experiment.engines[engine_index], registry), (key, prompt))
     saved = await history.call(lambda store: store.experiments.run_at(own, key))
     if saved is not None:
         if saved.result.id == run.id or (saved.result.state == "done" and run.state == "failed"):
@@ -177,7 +170,7 @@ async def _take(
             raise paragone.InputError(
                 f"The request has another result already, e{own}/{saved.number}, which is kept."
             )
-    prompt = cell.prompt if run.state == "done" else dataclasses.replace(cell.prompt, assertions=())
+    prompt = prompt if run.state == "done" else dataclasses.replace(prompt, assertions=())
     checks = await assertions.evaluate(prompt, results.answer_of(run), catalog)
     found = [wire.to_json(check) for check in checks]
     await history.call(lambda store: store.experiments.save(own, key, run, found))
@@ -192,7 +185,7 @@ def _run(data: paragone.Json, custom_id: str, engine: BatchEngine, cell: suite.C
     text, thinking = ("", "") if error else _texts(choice)
     reason = json_values.text_at(choice, "finish_reason")
     seed = suite.seed_option(cell, engine.definition, engine.backend)
-    request = paragone.RunRequest(messages=cell.prompt.messages, sampling={**engine.sampling, **seed})
+    request = paragone.RunRequest(messages=cell[1].messages, sampling={**engine.sampling, **seed})
     wanted = engine.definition.model
     named = json_values.text_at(body, "model") or wanted
     if _VERSION.sub("", named) != _VERSION.sub("", wanted):

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 import statistics
 from array import array
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-from xml.sax.saxutils import XMLGenerator
-from xml.sax.xmlreader import AttributesImpl
+from xml.sax.saxutils import escape, quoteattr
 
 from paragone import InputError, Json
 from paragone.assertions import Answer
@@ -27,12 +24,6 @@ from paragone_workbench.paths import accessible, replacing
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 from paragone_workbench.store.experiments import Digests
-
-if TYPE_CHECKING:
-    from io import TextIOBase
-
-    from paragone_workbench.experiments.suite import SuiteRequest
-
 
 PAGE = 100
 """Number of runs in memory at a time."""
@@ -75,10 +66,8 @@ _AT_ONCE = 200
 
 
 def cell_digests(request: suite.SuiteRequest, registry: Registry) -> Callable[[suite.Cell], Digests]:
-    """Return the digests of a request's runs, by which other experiments find these runs.
-
-    The sizes and times of change of the models' files are read now.
-    """
+    """Return the digests of a request's runs, by which other experiments find these runs. The sizes and times of change
+    of the models' files are read now."""
     found = [(engine, registry.find(engine.backend)) for engine in request.engines]
     engines = [(*one, identity_digest(engine_identity(*one))) for one in found]
     judges: list[Json] = [
@@ -86,8 +75,8 @@ def cell_digests(request: suite.SuiteRequest, registry: Registry) -> Callable[[s
     ]
 
     def of(cell: suite.Cell) -> Digests:
-        engine, backend, identity = engines[cell.key.engine_index]
-        prompt = cell.prompt
+        key, prompt = cell
+        engine, backend, identity = engines[key.engine_index]
         seed = suite.seed_option(cell, engine, backend)
         messages: list[Json] = [to_json(message) for message in prompt.messages]
         assertions: list[Json] = [to_json(spec) for spec in prompt.assertions]
@@ -102,28 +91,26 @@ def cell_digests(request: suite.SuiteRequest, registry: Registry) -> Callable[[s
 async def take_known_runs(
     history: History,
     experiment: Experiment,
-    request: SuiteRequest,
+    request: suite.SuiteRequest,
     registry: Registry,
     catalog: AssertionCatalog,
 ) -> int:
     """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
-
-    One that was begun with `fresh`, or that has runs already, takes over only runs that are newer. Raises StoreError.
-    """
+    One that was begun with `fresh`, or that has runs already, takes over only runs that are newer. Raises
+    StoreError."""
     begun = request.fresh or experiment.done or experiment.failed
     since = experiment.created if begun else 0.0
-    digests_of = cell_digests(request, registry)
+    digests_of, number = cell_digests(request, registry), experiment.number
     taken = 0
-    cells: dict[RunKey, suite.Cell] = {}
+    cells: dict[RunKey, suite.SuitePrompt] = {}
 
     async def take() -> int:
-        wanted = {key: digests_of(cell) for key, cell in cells.items()}
-        number = experiment.number
+        wanted = {key: digests_of((key, prompt)) for key, prompt in cells.items()}
         found = await history.call(lambda store: store.experiments.known(number, wanted, since))
         runs: dict[RunKey, tuple[str, Sequence[Json]]] = {}
         for key, (run_id, assertions, result) in found.items():
             if result is not None:
-                results = await evaluate(cells[key].prompt, answer_of(result), catalog)
+                results = await evaluate(cells[key], answer_of(result), catalog)
                 assertions = [to_json(one) for one in results]
             runs[key] = run_id, assertions
         if runs:
@@ -132,8 +119,8 @@ async def take_known_runs(
         return len(runs)
 
     every = range(len(request.engines))
-    async for cell in suite.unfinished_cells(history, experiment, request, every):
-        cells[cell.key] = cell
+    async for key, prompt in suite.unfinished_cells(history, experiment, request, every):
+        cells[key] = prompt
         if len(cells) == _AT_ONCE:
             taken += await take()
     return taken + await take()
@@ -155,11 +142,9 @@ def cut_note(engine: str, cut: int, answers: int) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
-    """The totals of an engine's finished runs, in 16 bytes a run, which the medians need.
-
-    `total` includes unfinished runs, `runs` failed ones; `asserted`, `passed` and `undecided` count results of assertions.
-    Times are in seconds, rates in tokens per second.
-    """
+    """The totals of an engine's finished runs, in 16 bytes a run, which the medians need. `total` includes unfinished
+    runs, `runs` failed ones; `asserted`, `passed` and `undecided` count results of assertions. Times are in seconds,
+    rates in tokens per second."""
 
     engine: str
     total: int
@@ -275,26 +260,22 @@ async def write_junit(
     chosen: frozenset[int] | None = None,
 ) -> None:
     """Write the finished runs of the chosen prompts. The finished file replaces an earlier file. Raises ParagoneError.
-
-    One test case is written at a time, so that memory does not grow with the number of runs.
-    """
+    One test case is written at a time, so that memory does not grow with the number of runs."""
     with replacing(path) as file:
-        xml = XMLGenerator(cast("TextIOBase", file), "utf-8", short_empty_elements=True)
-        file.write(_HEAD)
-        with _element(xml, "testsuites", {"name": experiment.name}):
-            for index, engine in enumerate(totals):
-                counts = {"tests": engine.runs, "failures": engine.not_passed, "errors": engine.errors}
-                attributes = {name: str(count) for name, count in counts.items()}
-                seconds = {"time": f"{engine.seconds:.3f}"}
-                with _element(xml, "testsuite", {"name": engine.engine, **attributes, **seconds}):
-                    async for run in saved_runs(history, experiment, chosen):
-                        if run.key.engine_index == index:
-                            number = run.key.prompt_index
-                            read = partial(suite.saved_prompt, experiment_id=experiment.number, index=number)
-                            _write_case(xml, run, await history.call(read), experiment.repetitions)
+        file.write(f"{_HEAD}{_tag('testsuites', name=experiment.name)}\n")
+        for index, engine in enumerate(totals):
+            counts = {"tests": engine.runs, "failures": engine.not_passed, "errors": engine.errors}
+            file.write(f"{_tag('testsuite', name=engine.engine, **counts, time=f'{engine.seconds:.3f}')}\n")
+            async for run in saved_runs(history, experiment, chosen):
+                if run.key.engine_index == index:
+                    number = run.key.prompt_index
+                    read = partial(suite.saved_prompt, experiment_id=experiment.number, index=number)
+                    file.write(_case(run, await history.call(read), experiment.repetitions))
+            file.write("</testsuite>\n")
+        file.write("</testsuites>\n")
 
 
-def _write_case(xml: XMLGenerator, run: ExperimentRun, prompt: suite.SuitePrompt, repetitions: int) -> None:
+def _case(run: ExperimentRun, prompt: suite.SuitePrompt, repetitions: int) -> str:
     name = f"{run.key.prompt_index}: {shortened(' '.join(prompt.text.split()), _TITLE)}"
     if repetitions > 1:
         name += f" (repetition {run.key.repetition})"
@@ -305,26 +286,18 @@ def _write_case(xml: XMLGenerator, run: ExperimentRun, prompt: suite.SuitePrompt
         kind, cause, text = "failure", "assertion", "\n".join(failed)
     elif undecided := run.reasons(passed=None):
         kind, cause, text = "error", "no verdict", "\n".join(undecided)
-    attributes = {"classname": run.result.definition.name, "name": name, "time": f"{run.seconds:.3f}"}
-    with _element(xml, "testcase", attributes):
-        if kind:
-            with _element(xml, kind, {"message": text.partition("\n")[0], "type": cause}):
-                xml.characters(_clean(text))
-        if kind and not run.result.error:
-            with _element(xml, "system-out", {}):
-                xml.characters(_clean(run.result.text))
+    seconds, first = f"{run.seconds:.3f}", text.partition("\n")[0]
+    parts = [_tag("testcase", classname=run.result.definition.name, name=name, time=seconds)]
+    if kind:
+        parts.append(f"{_tag(kind, message=first, type=cause)}{escape(_clean(text))}</{kind}>")
+    if kind and not run.result.error:
+        parts.append(f"<system-out>{escape(_clean(run.result.text))}</system-out>")
+    return "".join((*parts, "</testcase>\n"))
 
 
-@contextmanager
-def _element(xml: XMLGenerator, tag: str, attributes: Mapping[str, str]) -> Iterator[None]:
-    """Write an element. Suites and cases are on lines of their own."""
-    xml.startElement(tag, AttributesImpl({name: _clean(value) for name, value in attributes.items()}))
-    if tag.startswith("testsuite"):
-        xml.ignorableWhitespace("\n")
-    yield
-    xml.endElement(tag)
-    if tag.startswith("test"):
-        xml.ignorableWhitespace("\n")
+def _tag(element: str, **attributes: object) -> str:
+    shown = (f" {name}={quoteattr(_clean(str(value)))}" for name, value in attributes.items())
+    return f"<{element}{''.join(shown)}>"
 
 
 def _clean(text: str) -> str:

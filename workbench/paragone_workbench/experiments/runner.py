@@ -18,7 +18,6 @@ from paragone_workbench.experiments import assertions, identity, results, suite
 from paragone_workbench.experiments.suite_engine import EngineProgress, SuiteEngine, WorkingEngine
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.runs.scheduler import EnginePool
-from paragone_workbench.store.errors import HistoryLocked
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
@@ -33,6 +32,9 @@ T = TypeVar("T")
 
 _CLUSTER_REQUESTS = 64
 """Largest number of requests in progress at one server while a cluster executes the runs of other engines."""
+
+_BUSY_S = 60.0
+"""Seconds that a run waits for its place in the history while another program keeps the history locked."""
 
 _Judges: TypeAlias = Mapping[str, WorkingEngine]
 """The judges of an assertion, by name."""
@@ -78,7 +80,6 @@ class SuiteRunner:
         """The files of weights of the models that answered, by path."""
         self._digests = results.cell_digests(self.request, self.registry)
         self._stopped = asyncio.Event()
-        self._is_waiting = False
         """Whether finished runs wait for a program that locks the history."""
 
     def _new_pool(self) -> EnginePool:
@@ -158,7 +159,7 @@ class SuiteRunner:
                 return
             if (await identity.known_weights(self.history, [file]))[0].sha256 is None:
                 self._follow(f"computing the SHA-256 of {PurePath(file.path).name}")
-                await identity.digest_until(self._stopped, self.history, [file])
+                await identity.digest_weights(self.history, [file], self._stopped)
 
     def _follow(self, doing: str) -> None:
         self.doing = doing
@@ -250,12 +251,13 @@ class SuiteRunner:
                 group.create_task(take())
 
     async def _answer(self, cell: suite.Cell) -> None:
-        index, definition = cell.key.engine_index, self.request.engines[cell.key.engine_index]
+        key, prompt = cell
+        index, definition = key.engine_index, self.request.engines[key.engine_index]
         progress = self.progress[index]
         progress.began = progress.began or time.monotonic()
         seed = suite.seed_option(cell, definition, self.registry.find(definition.backend))
-        spec = RunSpec(messages=cell.prompt.messages, sampling=seed, cold=True)
-        executed = await self._engine(index).execute(spec, cell.prompt)
+        spec = RunSpec(messages=prompt.messages, sampling=seed, cold=True)
+        executed = await self._engine(index).execute(spec, prompt)
         if executed is None:
             return
         result, checks = executed
@@ -267,33 +269,19 @@ class SuiteRunner:
 
     async def save(self, cell: suite.Cell, result: RunResult, checks: Sequence[AssertionResult]) -> None:
         """Save a run and count it. Raises StoreError."""
-        number, index = self.experiment.number, cell.key.engine_index
+        number, (key, _) = self.experiment.number, cell
         found, digests = [to_json(check) for check in checks], self._digests(cell)
-        await self._write(lambda store: store.experiments.save(number, cell.key, result, found, digests))
+        await self._write(lambda store: store.experiments.save(number, key, result, found, digests))
         if result.loaded is not None and self.cluster is None:  # on nodes, files have other paths
             self._weights |= {file.path: file for file in result.loaded.weights}
-        progress = self.progress[index]
+        progress = self.progress[key.engine_index]
         progress.done += 1
         progress.now += 1
         progress.failed += result.state == "failed"
         progress.verdicts.update(check.passed for check in checks)
 
     async def _write(self, call: Callable[[Store], object]) -> None:
-        """Execute a call, again and again while another program keeps the history locked, until the runner is stopped."""
-        while True:
-            try:
-                await self.history.call(call)
-            except HistoryLocked:
-                if self.stopped:
-                    raise
-                if not self._is_waiting:
-                    self._is_waiting = True
-                    self.notify(
-                        "Another program keeps the history locked: the suite waits until it can save its runs."
-                    )
-            else:
-                self._is_waiting = False
-                return
+        await self.history.call(call, busy_s=_BUSY_S)
 
     async def _changes(self, index: int, result: RunResult) -> Sequence[str]:
         """Return how the model that answered differs from the one of the engine's earlier runs."""

@@ -187,10 +187,8 @@ class Measured:
         """For each window the `top_agreement`, if the engine reports no more than its likeliest tokens."""
         self.reason = ""
         """A sentence that says why the candidate is not compared over the whole vocabulary; empty if it is compared."""
-        self._losses: list[Values] = []
-
-    def add(self, losses: Values) -> None:
-        self._losses.append(losses)
+        self.window_losses: list[Values] = []
+        """For each window, the log-loss at each position."""
 
     def compare(self, parts: Sequence[Scores]) -> Scores:
         """Add the scores of a window, and return them. `parts` are those of its blocks."""
@@ -212,11 +210,11 @@ class Measured:
 
     @property
     def windows(self) -> int:
-        return len(self._losses)
+        return len(self.window_losses)
 
     @property
     def losses(self) -> Values:
-        return stacked(self._losses)
+        return stacked(self.window_losses)
 
     @property
     def perplexity(self) -> Estimate | None:
@@ -249,25 +247,19 @@ def mean_error(values: NDArray[Any]) -> float:
     return float(values.std()) / math.sqrt(values.size - 1) if values.size >= _FEWEST else 0.0
 
 
-def perplexity_error(losses: Values) -> float:
-    return math.exp(float(losses.mean())) * mean_error(losses)
+def independent_errors(measured: Measured) -> dict[str, paragone.Json]:
+    """Return the errors by llama-perplexity's formulas, for positions that are independent, by name in JSON.
 
-
-def root_mean_square_error(values: Values) -> float:
-    """Return the error of a root mean square, σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]."""
-    squares = values**2
-    root = math.sqrt(float(squares.mean()))
-    return mean_error(squares) / (2 * root) if root else 0.0
-
-
-def difference_errors(measured: Measured) -> dict[str, paragone.Json]:
-    """Return the errors of the differences from the reference, by name in JSON; None for each if no window was compared."""
+    That of a root mean square is σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]. None if nothing was compared.
+    """
     if not measured.scores:
         return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
+    squares = measured.delta_p**2
+    root = math.sqrt(float(squares.mean()))
     return {
         "mean_kld": mean_error(measured.kld),
         "mean_dp": mean_error(measured.delta_p),
-        "rms_dp": root_mean_square_error(measured.delta_p),
+        "rms_dp": mean_error(squares) / (2 * root) if root else 0.0,
         "top1_agreement": mean_error(measured.same_top),
     }
 
@@ -468,10 +460,15 @@ class Fidelity:
         for number in range(count):
             if number < len(windows):
                 step(number)
-                await self._measure_reference(windows[number], kept)
+                if found := await self._read(
+                    self.reference, windows[number], _keeping(windows[number], kept)
+                ):
+                    self.reference.window_losses.append(np.concatenate(found))
             if number in noisy and not self._over(prepared):
                 step(number)
-                await self._measure_noise(windows[number], kept)
+                compare = _comparing(windows[number], kept)
+                if scores := await self._read(self.reference, windows[number], compare, batch=NOISE_BATCH):
+                    self.noise.compare(scores)
             for candidate, own in prepared.items():
                 if self._over(prepared):
                     return
@@ -485,19 +482,6 @@ class Fidelity:
         """Whether the comparison is over: because of `stop`, or because the reference or all candidates failed."""
         all_failed = all(candidate.error is not None for candidate in candidates)
         return self._stopped.is_set() or self.reference.error is not None or all_failed
-
-    async def _measure_reference(self, window: Window, kept: Rows) -> None:
-        def keep(block: paragone.LogitsBlock, part: slice) -> Values:
-            kept[part] = log_probabilities(block)
-            return losses(kept[part], window.targets[part])
-
-        if found := await self._read(self.reference, window, keep):
-            self.reference.add(np.concatenate(found))
-
-    async def _measure_noise(self, window: Window, kept: Rows) -> None:
-        found = await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH)
-        if found:
-            self.noise.compare(found)
 
     async def _measure_candidate(self, candidate: Measured, window: Window, kept: Rows) -> None:
         if candidate.top is not None:
@@ -518,9 +502,9 @@ class Fidelity:
                 return losses(log_probabilities(block), window.targets[part])
 
             if lost := await self._read(candidate, window, loss):
-                candidate.add(np.concatenate(lost))
+                candidate.window_losses.append(np.concatenate(lost))
         elif found := await self._read(candidate, window, _comparing(window, kept)):
-            candidate.add(candidate.compare(found).loss)
+            candidate.window_losses.append(candidate.compare(found).loss)
 
     async def _read(
         self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None
@@ -573,6 +557,14 @@ class Fidelity:
         except paragone.ParagoneError as error:
             measured.error = error
             return None
+
+
+def _keeping(window: Window, kept: Rows) -> Take[Values]:
+    def keep(block: paragone.LogitsBlock, part: slice) -> Values:
+        kept[part] = log_probabilities(block)
+        return losses(kept[part], window.targets[part])
+
+    return keep
 
 
 def _comparing(window: Window, kept: Rows) -> Take[Scores]:

@@ -1,15 +1,12 @@
 """Verdicts on candidates, in sentences and as JSON, of new and of saved measurements."""
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from paragone import Json
 from paragone.json_values import number_at, objects_at, text_at
 from paragone.texts import counted
-from paragone.wire import to_json
 from paragone_workbench import statistics
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.engine import EngineTask
@@ -19,77 +16,55 @@ from paragone_workbench.measure.fit import is_same_file
 from paragone_workbench.store.votes import Measurement
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KldPair:
-    """A comparison of the KL divergences, in nats, of two candidates over `windows` common windows.
+def kld_pairs(candidates: Sequence[results.Measured]) -> list[dict[str, Json]]:
+    """Compare the KL divergences of each pair of candidates that have enough windows in common and differ in one of them.
 
-    Attributes:
-        difference: The mean KLD of `b` minus that of `a`.
-        interval: The 95% interval of the difference, by Student's t over the windows' differences.
-        adjusted_p: The p-value of the t-test over the windows, after Holm's correction for all pairs.
-        windows_needed: How many windows show the difference with a probability of 80% if it stays the same; None if
-            it is shown, or above a million.
-        smallest_shown: The smallest difference that these windows show with a probability of 80%.
+    `difference` is the mean KLD of `b` minus that of `a` in nats, with its 95% `interval` by Student's t over the windows.
+    `adjusted_p` is the p-value of the t-test over the windows, after Holm's correction for all pairs. `windows_needed`
+    windows show the difference with a probability of 80% if it stays the same; None if it is shown, or above a million.
+    `smallest_shown` is the smallest difference that these windows show with that probability.
     """
-
-    a: str
-    b: str
-    windows: int
-    difference: float
-    interval: statistics.Interval
-    adjusted_p: float
-    windows_needed: int | None
-    smallest_shown: float
-
-    @property
-    def shown(self) -> bool:
-        return self.adjusted_p < statistics.LEVEL
-
-    @property
-    def sentence(self) -> str:
-        low, high, closer, other = self.interval.low, self.interval.high, self.a, self.b
-        if self.shown and self.difference < 0:
-            low, high, closer, other = -high, -low, other, closer
-        interval = f"95% interval {low:+.2g} to {high:+.2g}".replace("-", "−")
-        if self.shown:
-            return f"{closer} is closer than {other}: by {abs(self.difference):.2g} nats ({interval})."
-        start = f"Whether {self.a} or {self.b} is closer is open ({interval}; {self.smallest_shown:.2g} nats would be shown)."
-        if self.windows_needed is None:
-            return f"{start} More text hardly settles this."
-        more = statistics.rounded_up(max(1, self.windows_needed - self.windows))
-        return f"{start} About {counted(more, 'more window')} would settle this."
-
-    def to_json(self) -> dict[str, Json]:
-        return {**to_json(self, complete=True), "shown": self.shown, "sentence": self.sentence}
+    found: list[tuple[str, str, statistics.Values]] = []
+    for a, b in itertools.combinations(candidates, 2):
+        count = min(len(a.scores), len(b.scores))
+        if count >= results.FEWEST_WINDOWS:
+            differences = b.kld[:count].mean(axis=1) - a.kld[:count].mean(axis=1)
+            found += [(a.name, b.name, differences)] if differences.any() else []
+    adjusted = statistics.holm([statistics.t_test(differences) for *_, differences in found])
+    return [_pair(*pair, p) for pair, p in zip(found, adjusted, strict=True)]
 
 
-def kld_pairs(candidates: Sequence[results.Measured]) -> tuple[KldPair, ...]:
-    """Compare each pair of candidates that have enough windows in common and differ in at least one common window."""
-    found = [pair for a, b in itertools.combinations(candidates, 2) if (pair := _pair(a, b)) is not None]
-    adjusted = statistics.holm([pair.adjusted_p for pair in found])
-    pairs = (dataclasses.replace(pair, adjusted_p=p) for pair, p in zip(found, adjusted, strict=True))
-    return tuple(dataclasses.replace(pair, windows_needed=None) if pair.shown else pair for pair in pairs)
-
-
-def _pair(a: results.Measured, b: results.Measured) -> KldPair | None:
-    """Compare two candidates, before any correction; None with too few common windows, or without a difference."""
-    count = min(len(a.scores), len(b.scores))
-    if count < results.FEWEST_WINDOWS:
-        return None
-    differences = b.kld[:count].mean(axis=1) - a.kld[:count].mean(axis=1)
-    if not differences.any():
-        return None
-    difference, deviation = float(differences.mean()), float(differences.std(ddof=1))
-    return KldPair(
-        a=a.name,
-        b=b.name,
-        windows=count,
-        difference=difference,
-        interval=statistics.t_interval(difference, deviation / math.sqrt(count), count),
-        adjusted_p=statistics.t_test(differences),
-        windows_needed=statistics.values_needed(deviation**2, abs(difference)),
-        smallest_shown=statistics.smallest_shown(deviation**2, count),
-    )
+def _pair(a: str, b: str, differences: statistics.Values, adjusted_p: float) -> dict[str, Json]:
+    count, difference = len(differences), float(differences.mean())
+    deviation, shown = float(differences.std(ddof=1)), adjusted_p < statistics.LEVEL
+    interval = statistics.t_interval(difference, deviation / math.sqrt(count), count)
+    needed = None if shown else statistics.values_needed(deviation**2, abs(difference))
+    smallest = statistics.smallest_shown(deviation**2, count)
+    turned = shown and difference < 0
+    low, high = (-interval.high, -interval.low) if turned else (interval.low, interval.high)
+    closer, other = (b, a) if turned else (a, b)
+    text = f"95% interval {low:+.2g} to {high:+.2g}".replace("-", "−")
+    if shown:
+        sentence = f"{closer} is closer than {other}: by {abs(difference):.2g} nats ({text})."
+    else:
+        sentence = f"Whether {a} or {b} is closer is open ({text}; {smallest:.2g} nats would be shown). "
+        if needed is None:
+            sentence += "More text hardly settles this."
+        else:
+            more = counted(statistics.rounded_up(max(1, needed - count)), "more window")
+            sentence += f"About {more} would settle this."
+    return {
+        "a": a,
+        "b": b,
+        "windows": count,
+        "difference": difference,
+        "interval": interval.to_json(),
+        "adjusted_p": adjusted_p,
+        "windows_needed": needed,
+        "smallest_shown": smallest,
+        "shown": shown,
+        "sentence": sentence,
+    }
 
 
 SCALE = {"tiny": 0.01, "small": 0.05, "noticeable": 0.2, "large": 0.5, "another model": math.inf}
@@ -207,41 +182,31 @@ def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Jso
     Holm's correction for all candidates.
     """
     found = [_depth(kld, window) for kld in klds]
-    tested = [(depth, p) for depth, p in found if p is not None]
-    adjusted = zip(tested, statistics.holm([p for _, p in tested]), strict=True)
-    for (depth, _), p in adjusted:
-        growth = number_at(depth, "growth")
-        depth |= {"adjusted_p": p, "grows": growth is not None and growth > 0 and p < statistics.LEVEL}
+    tested = [(depth, growths) for depth, growths in found if depth["growth"] is not None]
+    adjusted = statistics.holm([statistics.t_test(growths) for _, growths in tested])
+    for (depth, growths), p in zip(tested, adjusted, strict=True):
+        depth |= {"adjusted_p": p, "grows": float(growths.mean()) > 0 and p < statistics.LEVEL}
     return [depth for depth, _ in found]
 
 
-def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], float | None]:
-    """Return the divergence by depth, and the p-value before any correction."""
-    depth: dict[str, Json] = {
-        "parts": [],
-        "growth": None,
-        "interval": None,
-        "adjusted_p": None,
-        "grows": False,
-    }
+def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], statistics.Values]:
+    """Return the divergence by depth, and for each window the last part's divergence minus the first's."""
+    unknown: dict[str, Json] = {"growth": None, "interval": None, "adjusted_p": None, "grows": False}
     if not kld.size or kld.shape[1] < PARTS:
-        return depth, None
+        return {"parts": [], **unknown}, statistics.np.empty(0)
     columns = statistics.np.array_split(statistics.np.arange(kld.shape[1]), PARTS)
     before = window // 2 + 1  # tokens that precede the first scored position
     parts: list[Json] = []
     for part in columns:
-        estimate = results.mean(kld[:, part])
-        assert estimate is not None  # there are values
         ends = {"first": before + int(part[0]), "last": before + int(part[-1])}
-        parts.append({**ends, "mean_kld": estimate.value, "mean_kld_se": estimate.error})
-    depth["parts"] = parts
+        parts.append({**ends, **_estimate_json("mean_kld", results.mean(kld[:, part]))})
     growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
     growth = results.mean(growths[:, None])
-    if growth is None or growth.error is None:
-        return depth, None
-    depth["growth"] = growth.value
-    depth["interval"] = statistics.t_interval(growth.value, growth.error, len(growths)).to_json()
-    return depth, statistics.t_test(growths)
+    depth: dict[str, Json] = {"parts": parts, **unknown}
+    if growth is not None and growth.error is not None:
+        interval = statistics.t_interval(growth.value, growth.error, len(growths))
+        depth |= {"growth": growth.value, "interval": interval.to_json()}
+    return depth, growths
 
 
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
@@ -267,13 +232,13 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
             "batch": results.NOISE_BATCH,
             "windows": len(fidelity.noise.scores),
             **_difference_json(fidelity.noise),
-            _INDEPENDENT: results.difference_errors(fidelity.noise),
+            _INDEPENDENT: results.independent_errors(fidelity.noise),
         },
         "candidates": [
             {**_candidate_json(candidate, fidelity), "by_depth": depth}
             for candidate, depth in zip(fidelity.candidates, by_depth, strict=True)
         ],
-        "pairs": [pair.to_json() for pair in kld_pairs(fidelity.candidates)],
+        "pairs": kld_pairs(fidelity.candidates),
     }
 
 
@@ -289,19 +254,18 @@ def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, 
 
 
 def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
-    ratio = log_ratio(candidate, fidelity.reference)
+    # a passage that is hard for both engines adds nothing to the uncertainty
+    excess = None if candidate.reason or not candidate.windows else _excess(candidate, fidelity.reference)
     kld = results.mean(candidate.kld)
     same, common = candidate.top_estimates
     return {
         **_measured_json(candidate, fidelity),
-        **_estimate_json("log_ppl_ratio", ratio),
+        **_estimate_json("log_ppl_ratio", None if excess is None else results.mean(excess)),
         **_difference_json(candidate),
         _INDEPENDENT: {
             **_loss_errors(candidate),
-            "log_ppl_ratio": None
-            if ratio is None
-            else results.mean_error(_excess(candidate, fidelity.reference)),
-            **results.difference_errors(candidate),
+            "log_ppl_ratio": None if excess is None else results.mean_error(excess),
+            **results.independent_errors(candidate),
         },
         "band": None if kld is None else band_of(kld.value),
         "warning": unchanged(candidate, fidelity) or None,
@@ -319,23 +283,15 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
     }
 
 
-def log_ratio(candidate: results.Measured, reference: results.Measured) -> statistics.Estimate | None:
-    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have, with one vocabulary.
-
-    It is the mean of the differences in log-loss: a passage that is hard for both adds nothing to the uncertainty.
-    """
-    if candidate.reason or not candidate.windows:
-        return None
-    return results.mean(_excess(candidate, reference))
-
-
 def _excess(candidate: results.Measured, reference: results.Measured) -> statistics.Values:
     """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
     return candidate.losses - reference.losses[: candidate.windows]
 
 
 def _loss_errors(measured: results.Measured) -> dict[str, Json]:
-    return {"ppl": results.perplexity_error(measured.losses) if measured.windows else None}
+    losses = measured.losses
+    mean = math.exp(float(losses.mean())) if losses.size else 0.0
+    return {"ppl": mean * results.mean_error(losses) if losses.size else None}
 
 
 def _difference_json(measured: results.Measured) -> dict[str, Json]:

@@ -2,15 +2,12 @@
 cache types as candidates."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
-from typing import Literal
 
 from paragone import Backend, InputError, Json, Message, ParagoneError
 from paragone.options import describe
 from paragone.texts import counted
-from paragone.wire import to_json
 from paragone_workbench import statistics
 from paragone_workbench.compare.divergence import divergence
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine, with_options
@@ -56,68 +53,6 @@ def _repeats(items: Sequence[object], unit: int) -> bool:
 FEWEST_LOST = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """How the answers of `candidate` agree with those of `reference`, over `prompts` that both answered.
-
-    Attributes:
-        identical: Number of prompts to which both engines gave the same text.
-        forks: For each other prompt, how many tokens are the same before the first different one, in ascending order.
-            A prompt is left out if that is unknown, for example because an answer was cut before.
-        unit: The unit of `forks`: characters, if an engine does not report its tokens.
-        length_ratio: Tokens of the candidate's answers by those of the reference's; None without any.
-        sound: Number of prompts at which the reference's answer is not degenerate.
-        lost: Number of prompts at which only the candidate's answer is degenerate.
-        regained: Number of prompts at which only the reference's answer is degenerate.
-    """
-
-    reference: str
-    candidate: str
-    prompts: int
-    identical: int
-    forks: tuple[int, ...]
-    unit: Literal["token", "character"]
-    length_ratio: float | None
-    sound: int
-    lost: int
-    regained: int
-
-    @property
-    def interval(self) -> statistics.Interval | None:
-        return (
-            statistics.share_interval(self.identical / self.prompts, self.prompts) if self.prompts else None
-        )
-
-    @property
-    def fork_quartiles(self) -> tuple[float, float, float] | None:
-        """The lower quartile, the median and the upper quartile of `forks`; None if `forks` is empty."""
-        if not self.forks:
-            return None
-        return percentile(self.forks, 25), percentile(self.forks, 50), percentile(self.forks, 75)
-
-    @property
-    def is_collapsed(self) -> bool:
-        """Whether the candidate has lost at least three answers, and more than half of the answers to the `sound` prompts."""
-        return self.lost >= FEWEST_LOST and 2 * self.lost > self.sound
-
-    def to_json(self) -> dict[str, Json]:
-        quartiles = self.fork_quartiles
-        fields = to_json(self, complete=True)
-        del fields["forks"], fields["unit"]
-        return {
-            **fields,
-            "interval": None if self.interval is None else self.interval.to_json(),
-            "forks": {
-                "unit": self.unit,
-                "known": len(self.forks),
-                **dict(zip(("p25", "median", "p75"), quartiles or (None,) * 3, strict=True)),
-            },
-            "collapsed": self.is_collapsed,
-            "prompts_needed": prompts_needed(self),
-            "sentence": agreement_verdict(self),
-        }
-
-
 def conduct(engine: str, answers: Iterable[RunResult]) -> dict[str, Json]:
     """Return the faults of an engine's answers: `cut` by a limit, `empty` without text, and `loops` at the end."""
     found = tuple(answers)
@@ -131,85 +66,91 @@ def conduct(engine: str, answers: Iterable[RunResult]) -> dict[str, Json]:
     }
 
 
-def agreement(reference: str, candidate: str, pairs: Sequence[tuple[RunResult, RunResult]]) -> Agreement:
+def agreement(
+    reference: str, candidate: str, pairs: Sequence[tuple[RunResult, RunResult]]
+) -> dict[str, Json]:
+    """Return how the answers of a candidate agree with the reference's, to the `prompts` that both answered.
+
+    To `identical` prompts, both gave the same text. `forks` are the numbers of tokens, or of characters if an engine does not
+    report its tokens, before the first different one in the other answers, where these are known: an answer may have been cut
+    before. At `sound` prompts, the reference's answer is not degenerate; at the `lost` of them, only the candidate's is, and at
+    the `regained` prompts only the reference's. A candidate has `collapsed` if it has lost at least three answers, and more than
+    half. `prompts_needed` show, with 80% power, that it loses more; None if it does not, or if that is shown.
+    """
+    prompts = len(pairs)
     is_same = [(one.thinking, one.text) == (other.thinking, other.text) for one, other in pairs]
     kept = all(answer.keeps_tokens for pair in pairs for answer in pair)
+    unit = "token" if kept else "character"
     partings = (
         divergence(*pair, same_vocabulary=False)
         for pair, same in zip(pairs, is_same, strict=True)
         if not same
     )
-    forks = [parting.token if kept else parting.char for parting in partings]
+    found = (parting.token if kept else parting.char for parting in partings)
+    forks = sorted(fork for fork in found if fork is not None)
+    quartiles = [percentile(forks, percent) for percent in (25, 50, 75)] if forks else []
     judged = [(is_degenerate(first), is_degenerate(second)) for first, second in pairs]
-    length = sum(_tokens(first) for first, _ in pairs)
-    return Agreement(
-        reference=reference,
-        candidate=candidate,
-        prompts=len(pairs),
-        identical=sum(is_same),
-        forks=tuple(sorted(fork for fork in forks if fork is not None)),
-        unit="token" if kept else "character",
-        length_ratio=sum(_tokens(second) for _, second in pairs) / length if length else None,
-        sound=sum(not first for first, _ in judged),
-        lost=sum(second and not first for first, second in judged),
-        regained=sum(first and not second for first, second in judged),
+    sound = sum(not first for first, _ in judged)
+    lost = sum(second and not first for first, second in judged)
+    regained = sum(first and not second for first, second in judged)
+    collapsed = lost >= FEWEST_LOST and 2 * lost > sound
+    is_more = lost > regained and statistics.sign_test(lost, regained) < statistics.LEVEL
+    needed = None
+    if lost > regained and not (collapsed or is_more):
+        difference = (lost - regained) / prompts
+        variance = (lost + regained) / prompts - difference**2
+        needed = statistics.values_needed(variance, difference, estimates_variance=False)
+    sentences = []
+    of_sound = (
+        f"{lost:,} of the {counted(sound, 'prompt')} that {reference} answers soundly get a loop or no text."
     )
+    more_often = f"{candidate} gives degenerate answers more often than {reference}"
+    if collapsed:
+        sentences.append(f"{candidate} has collapsed: {of_sound}")
+    elif is_more:
+        sentences.append(f"{more_often}: {of_sound}")
+    elif needed is not None:
+        more = counted(statistics.rounded_up(max(1, needed - prompts)), "more prompt")
+        sentences.append(
+            f"Whether {more_often} is open ({lost:,} answers against {regained:,}); about {more} would settle this."
+        )
+    identical, interval = sum(is_same), None
+    if prompts:
+        interval = statistics.share_interval(identical / prompts, prompts)
+        sentences.append(
+            f"{candidate} gives the same greedy answer as {reference} to {identical:,} of {counted(prompts, 'prompt')} "
+            f"({identical / prompts:.0%}, 95% interval {interval.low:.0%} to {interval.high:.0%})."
+        )
+    if quartiles:
+        low, middle, high = quartiles
+        sentences.append(
+            f"Half of the other answers part within the first {counted(round(middle) + 1, unit)} (quartiles of the "
+            f"equal {unit}s: {low:.0f} and {high:.0f})."
+        )
+    length = sum(_tokens(first) for first, _ in pairs)
+    return {
+        "reference": reference,
+        "candidate": candidate,
+        "prompts": prompts,
+        "identical": identical,
+        "interval": None if interval is None else interval.to_json(),
+        "forks": {
+            "unit": unit,
+            "known": len(forks),
+            **dict(zip(("p25", "median", "p75"), quartiles or (None,) * 3, strict=True)),
+        },
+        "length_ratio": sum(_tokens(second) for _, second in pairs) / length if length else None,
+        "sound": sound,
+        "lost": lost,
+        "regained": regained,
+        "collapsed": collapsed,
+        "prompts_needed": needed,
+        "sentence": " ".join(sentences),
+    }
 
 
 def _tokens(answer: RunResult) -> int:
     return answer.metrics.completion_tokens if answer.metrics is not None else len(answer.tokens)
-
-
-def agreement_verdict(found: Agreement) -> str:
-    """Return sentences on a candidate's answers, a collapse first; empty if no prompt was answered by both engines."""
-    return " ".join(_sentences(found)) if found.prompts else ""
-
-
-def prompts_needed(found: Agreement) -> int | None:
-    """Return how many prompts show, with 80% power, that a candidate loses more answers; None if it does not."""
-    if found.lost <= found.regained or found.is_collapsed or _loses_more(found):
-        return None
-    difference = (found.lost - found.regained) / found.prompts
-    variance = (found.lost + found.regained) / found.prompts - difference**2
-    return statistics.values_needed(variance, difference, estimates_variance=False)
-
-
-def _sentences(found: Agreement) -> Iterator[str]:
-    interval, needed = found.interval, prompts_needed(found)
-    assert interval is not None  # there are prompts
-    lost = (
-        f"{found.lost:,} of the {counted(found.sound, 'prompt')} that {found.reference} answers soundly get a loop or "
-        "no text."
-    )
-    if found.is_collapsed:
-        yield f"{found.candidate} has collapsed: {lost}"
-    elif _loses_more(found):
-        yield f"{found.candidate} gives degenerate answers more often than {found.reference}: {lost}"
-    elif needed is not None:
-        more = counted(statistics.rounded_up(max(1, needed - found.prompts)), "more prompt")
-        yield (
-            f"Whether {found.candidate} gives degenerate answers more often than {found.reference} is open ({found.lost:,} answers "
-            f"against {found.regained:,}); about {more} would settle this."
-        )
-    yield (
-        f"{found.candidate} gives the same greedy answer as {found.reference} to {found.identical:,} of "
-        f"{counted(found.prompts, 'prompt')} ({found.identical / found.prompts:.0%}, 95% interval {interval.low:.0%} to "
-        f"{interval.high:.0%})."
-    )
-    if quartiles := found.fork_quartiles:
-        low, middle, high = quartiles
-        yield (
-            f"Half of the other answers part within the first {counted(round(middle) + 1, found.unit)} (quartiles of the "
-            f"equal {found.unit}s: {low:.0f} and {high:.0f})."
-        )
-
-
-def _loses_more(found: Agreement) -> bool:
-    """Whether the candidate has more degenerate answers than the reference, by McNemar's exact test."""
-    if found.lost <= found.regained:
-        return False
-    ours, theirs = [1.0] * found.lost + [0.0] * found.regained, [0.0] * found.lost + [1.0] * found.regained
-    return statistics.paired_difference(theirs, ours, kind="passes").p < statistics.LEVEL
 
 
 def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> dict[str, Json]:
@@ -218,15 +159,12 @@ def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> dict[st
     Each engine has its answers by the number of the prompt.
     """
     (reference, first), *others = answers
-    found = [
-        agreement(
-            reference, name, [(first[number], own[number]) for number in sorted(first.keys() & own.keys())]
-        )
-        for name, own in others
-    ]
     return {
         "engines": [conduct(name, own.values()) for name, own in answers],
-        "candidates": [one.to_json() for one in found],
+        "candidates": [
+            agreement(reference, name, [(first[it], own[it]) for it in sorted(first.keys() & own.keys())])
+            for name, own in others
+        ],
     }
 
 

@@ -1,5 +1,7 @@
 """The application of the server: its paths, its key, and its figures, as Prometheus reads them."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import hmac
@@ -18,7 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from paragone import Json, Options, ParagoneError, TokenizedText
+import paragone
+from paragone.texts import without_keys
 from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.failures import report
 from paragone_workbench.serving import listening, replies, requests, served_engine
@@ -27,26 +30,14 @@ _STATES: tuple[tuple[str, str, Callable[[served_engine.ServedEngine], float]], .
     ("paragone_engine_open", "Whether the engine is open.", lambda engine: engine.is_open),
     ("paragone_answers_computing", "Answers computed now.", lambda engine: engine.computing),
     ("paragone_answers_waiting", "Answers that wait.", lambda engine: engine.waiting),
-    (
-        "paragone_engine_silent_seconds",
-        "Seconds for which an answer has got no data.",
-        lambda engine: engine.silent_s,
-    ),
+    ("paragone_engine_silent_seconds", "Seconds without data.", lambda engine: engine.silent_s),
 )
 """The gauges of each engine: name, description, and the function that reads the present value."""
-
-
 _REFUSAL_S = 5
 """Seconds in which a client without the key can send the rest of its body, to read the refusal."""
 
 
-def guarded(
-    app: ASGIApp,
-    key: str | None,
-    counter: prometheus_client.Counter,
-    known: Collection[str],
-    limits: ServeSettings,
-) -> ASGIApp:
+def guarded(app: ASGIApp, key: str | None, paths: _Paths, known: Collection[str]) -> ASGIApp:
     """Refuse requests without `Authorization: Bearer KEY`, except to `/health`, count requests, unknown paths together,
     and end those that take too long. A whole URL as the target becomes its path, as RFC 9112 asks. Without a key,
     all are answered."""
@@ -71,14 +62,14 @@ def guarded(
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                counter.labels(path if path in known else "other", str(message["status"])).inc()
+                paths.requests.labels(path if path in known else "other", str(message["status"])).inc()
                 # One who does not know the key keeps no connection, nor does one who has not sent the whole request.
                 if not (has_key and is_whole):
                     message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
         try:
-            async with asyncio.timeout(limits.seconds):
+            async with asyncio.timeout(paths.limits.seconds):
                 if has_key or path == "/health":
                     await app(scope, read, counted)
                     return
@@ -93,7 +84,7 @@ def guarded(
         except TimeoutError:
             if has_begun:
                 return  # the server then closes the connection, which the client takes for an error
-            sentence = f"The request was not answered within {limits.seconds} seconds."
+            sentence = f"The request was not answered within {paths.limits.seconds} seconds."
             error = requests.ApiError(408, sentence, code="request_timeout")
         await listening.json_response(error.to_json(), error.status)(scope, read, counted)
 
@@ -101,18 +92,11 @@ def guarded(
 
 
 _Asked = TypeVar("_Asked")
-ReadRequest: TypeAlias = Callable[[Mapping[str, Json], type[Options]], _Asked]
+ReadRequest: TypeAlias = Callable[[Mapping[str, paragone.Json], type[paragone.Options]], _Asked]
 """Reads the fields of a client's request, given the engine's sampling options."""
 
-_SMALL = 1 << 16
-"""Largest body, in bytes, that the event loop parses; a thread parses larger ones, so that no stream of tokens waits."""
 
-
-def application(
-    engines: served_engine.ServedEngines,
-    key: str | None,
-    limits: ServeSettings = ServeSettings(),  # noqa: B008 (frozen)
-) -> Starlette:
+def application(engines: served_engine.ServedEngines, key: str | None, limits: ServeSettings) -> Starlette:
     """Return the application for clients with this key; None for all clients."""
     paths = _Paths(engines, limits)
     routes = [
@@ -130,9 +114,9 @@ def application(
     known = [route.path for route in routes]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(guarded, key=key, counter=paths.requests, known=known, limits=limits)],
+        middleware=[Middleware(guarded, key=key, paths=paths, known=known)],
         exception_handlers=dict.fromkeys(
-            (requests.ApiError, ParagoneError, ClientDisconnect, HTTPException, Exception), _refused
+            (requests.ApiError, paragone.ParagoneError, ClientDisconnect, HTTPException, Exception), _refused
         ),
     )
 
@@ -142,21 +126,15 @@ class _Paths:
 
     def __init__(self, engines: served_engine.ServedEngines, limits: ServeSettings) -> None:
         self._engines = engines
-        self._limits = limits
+        self.limits = limits
         self._started = int(time.time())
         # Export no times at which each combination of labels first occurred.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = prometheus_client.CollectorRegistry()
-        model = ["model"]
-        self.requests = prometheus_client.Counter(
-            "paragone_requests", "Requests, by path and status.", ["path", "status"], registry=registry
-        )
-        self._prompt = prometheus_client.Counter(
-            "paragone_prompt_tokens", "Tokens of prompts.", model, registry=registry
-        )
-        self._completion = prometheus_client.Counter(
-            "paragone_completion_tokens", "Tokens of answers.", model, registry=registry
-        )
+        model, counter = ["model"], partial(prometheus_client.Counter, registry=registry)
+        self.requests = counter("paragone_requests", "Requests, by path and status.", ["path", "status"])
+        self._prompt = counter("paragone_prompt_tokens", "Tokens of prompts.", model)
+        self._completion = counter("paragone_completion_tokens", "Tokens of answers.", model)
         about = "Seconds from sending a request to the engine to its first token."
         self._ttft = prometheus_client.Histogram(
             "paragone_time_to_first_token_seconds", about, model, registry=registry
@@ -186,15 +164,16 @@ class _Paths:
         return listening.json_response(self._described(self._engines.find(request.path_params["name"])))
 
     async def chat(self, request: Request) -> Response:
-        read = partial(requests.chat_request, most_messages=self._limits.messages)
+        read = partial(requests.chat_request, most_messages=self.limits.messages)
         return await self._answer(request, read)
 
     async def completions(self, request: Request) -> Response:
         return await self._answer(request, requests.completion_request)
 
     async def embeddings(self, request: Request) -> Response:
-        engine, asked = await self._parsed(request, replies.embeddings_request)
-        found = await listening.unless_left(request.receive, served_engine.embedded(engine, asked.inputs))
+        engine, asked = await self._parsed(request, lambda values, _: replies.embeddings_request(values))
+        inputs = requests.given_in(asked.input, "input")
+        found = await listening.unless_left(request.receive, served_engine.embedded(engine, inputs))
         self._prompt.labels(engine.name).inc(found.prompt_tokens or 0)
         # writing many vectors takes so long that other answers would wait
         return await asyncio.to_thread(
@@ -203,7 +182,7 @@ class _Paths:
 
     async def tokenize(self, request: Request) -> Response:
         engine, found = await self._converted(request, "prompt")
-        ids, context = list(found.ids), _context(engine)
+        ids, context = list(found.ids), engine.context
         return listening.json_response(
             {"tokens": ids, "count": len(ids), "max_model_len": context, "token_strs": None}
         )
@@ -226,18 +205,18 @@ class _Paths:
 
     async def _converted(
         self, request: Request, needed: Literal["prompt", "tokens"]
-    ) -> tuple[served_engine.ServedEngine, TokenizedText]:
-        engine, asked = await self._parsed(request, partial(requests.tokens_request, needed=needed))
+    ) -> tuple[served_engine.ServedEngine, paragone.TokenizedText]:
+        engine, asked = await self._parsed(request, lambda values, _: requests.tokens_request(values, needed))
         return engine, await listening.unless_left(request.receive, served_engine.tokenized(engine, asked))
 
-    def _described(self, engine: served_engine.ServedEngine) -> Json:
-        about: dict[str, Json] = {"id": engine.name, "object": "model", "created": self._started}
-        return {**about, "owned_by": "paragone", "max_model_len": _context(engine)}
+    def _described(self, engine: served_engine.ServedEngine) -> paragone.Json:
+        about: dict[str, paragone.Json] = {"id": engine.name, "object": "model", "created": self._started}
+        return {**about, "owned_by": "paragone", "max_model_len": engine.context}
 
     async def _parsed(
         self, request: Request, read: ReadRequest[_Asked]
     ) -> tuple[served_engine.ServedEngine, _Asked]:
-        data = await listening.read_body(request.receive, self._limits.megabytes << 20)
+        data = await listening.read_body(request.receive, self.limits.megabytes << 20)
 
         def parsed() -> tuple[served_engine.ServedEngine, _Asked]:
             values = requests.parsed(data)
@@ -245,8 +224,7 @@ class _Paths:
             return engine, read(values, engine.options)
 
         # parsing a large body takes so long that other answers would wait
-        is_large = len(data) > _SMALL
-        return await asyncio.to_thread(parsed) if is_large else parsed()
+        return await asyncio.to_thread(parsed)
 
     async def _answer(self, request: Request, read: ReadRequest[requests.AnswerRequest]) -> Response:
         engine, asked = await self._parsed(request, read)
@@ -272,19 +250,13 @@ class _Paths:
                 yield part
 
 
-def _context(engine: served_engine.ServedEngine) -> int | None:
-    """Return the size of an engine's context window in tokens; None if it is unknown, as while the engine is closed."""
-    return engine.first.loaded.context if engine.first.loaded is not None else None
-
-
 async def _all(parts: AsyncGenerator[replies.Part, None]) -> list[replies.Part]:
-    async with contextlib.aclosing(parts):
-        return [part async for part in parts]
+    return [part async for part in parts]
 
 
 async def _events(
     first: replies.Part, parts: AsyncGenerator[replies.Part, None], reply: replies.Reply
-) -> AsyncGenerator[Json, None]:
+) -> AsyncGenerator[paragone.Json, None]:
     """Yield the events of a stream. If an error occurs, the last event is this error."""
     async with contextlib.aclosing(parts):
         try:
@@ -308,11 +280,12 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _error_for_client(error: Exception) -> requests.ApiError:
-    match error:
-        case requests.ApiError():
-            return error
-        case ParagoneError():
-            return requests.api_error(error)
-        case _:
-            report("A request failed.", error)
-            return requests.ApiError(500, "An internal error occurred.")
+    if isinstance(error, requests.ApiError):
+        return error
+    if not isinstance(error, paragone.ParagoneError):
+        report("A request failed.", error)
+        return requests.ApiError(500, "An internal error occurred.")
+    codes = {paragone.ContextOverflow: "context_length_exceeded", paragone.EngineCrashed: "engine_crashed"}
+    code = next((code for kind, code in codes.items() if isinstance(error, kind)), None)
+    status = 400 if isinstance(error, paragone.InputError) else 500
+    return requests.ApiError(status, without_keys(str(error)), code=code)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from paragone import Channel, Embeddings, Json, Options, Token
+from paragone import Channel, Embeddings, Json, Token
 from paragone_workbench.ids import new_id
 from paragone_workbench.serving import requests
 
@@ -158,8 +158,6 @@ _NAMES = {
     False: ("cmpl", "text_completion", "text_completion"),
 }
 """For a chat, and for a completion: the prefix of ids, and the names of a whole reply and of an event of a stream."""
-
-
 _MOST_INPUTS = 2048
 """Largest number of texts in a request, as OpenAI defines it."""
 
@@ -168,16 +166,11 @@ class EmbeddingsRequest(Struct):
     input: requests.Inputs
     encoding_format: Literal["float", "base64"] = "float"
 
-    @property
-    def inputs(self) -> Sequence[requests.Given]:
-        return requests.given_in(self.input, "input")
 
-
-def embeddings_request(values: Mapping[str, Json], options: type[Options]) -> EmbeddingsRequest:
-    """Read a client's request for embeddings, on which the engine's options have no effect. Raises ApiError."""
-    del options
+def embeddings_request(values: Mapping[str, Json]) -> EmbeddingsRequest:
+    """Read a client's request for embeddings. Raises ApiError."""
     body = requests.read(EmbeddingsRequest, values)
-    if len(body.inputs) > _MOST_INPUTS:
+    if len(requests.given_in(body.input, "input")) > _MOST_INPUTS:
         raise requests.wrong("input", f"at most {_MOST_INPUTS:,} texts")
     if values.get("dimensions") is not None:
         raise requests.ApiError(

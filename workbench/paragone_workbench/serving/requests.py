@@ -38,25 +38,9 @@ class ApiError(Exception):
         return {"error": error}
 
 
-def api_error(error: paragone.ParagoneError) -> ApiError:
-    """Return the HTTP error that a client gets for an engine's error."""
-    message = without_keys(str(error))
-    match error:
-        case paragone.ContextOverflow():
-            return ApiError(400, message, code="context_length_exceeded")
-        case paragone.InputError():
-            return ApiError(400, message)
-        case paragone.EngineCrashed():
-            return ApiError(500, message, code="engine_crashed")
-        case _:
-            return ApiError(500, message)
-
-
 _MOST_MARKS = 200_000
 """Largest number of opening brackets, opening braces and colons in a body: while it parses their lists, objects and
 names, Python runs no other thread."""
-
-
 _MOST_CHOICES = 1024
 """Largest number of answers that one request may ask for."""
 _MOST_TOKENS = 2**31 - 1
@@ -157,13 +141,9 @@ class _Tokens(Struct):
 
 
 def tokens_request(
-    values: Mapping[str, paragone.Json],
-    options: type[paragone.Options],
-    *,
-    needed: Literal["prompt", "tokens"],
+    values: Mapping[str, paragone.Json], needed: Literal["prompt", "tokens"]
 ) -> paragone.TokenizeRequest:
-    """Read a client's request for the tokens of a text or the text of tokens, on which the engine's options have no effect."""
-    del options
+    """Read a client's request for the tokens of a text or the text of tokens. Raises ApiError."""
     body = read(_Tokens, values)
     if values.get(needed) is None or max(len(body.prompt), len(body.tokens)) > _MOST_CONVERTED:
         raise wrong(needed, f"given, and at most {_MOST_CONVERTED:,} long")
@@ -177,9 +157,9 @@ def _message(message: _Message, path: str) -> paragone.Message:
     content = message.content
     if content is None and message.role != "assistant":
         raise wrong(f"{path}.content", "given, as a text or a list of objects")
-    texts = [content or ""] if not isinstance(content, list) else []
-    images: list[paragone.Image] = []
-    for number, part in enumerate(content if isinstance(content, list) else ()):
+    texts, images = list[str](), list[paragone.Image]()
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    for number, part in enumerate(parts):
         match part:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
@@ -200,9 +180,7 @@ def _image(url: str, path: str) -> paragone.Image:
     scheme, _, content = url.partition(",")
     media_type = scheme.removeprefix("data:").removesuffix(";base64")
     if scheme != f"data:{media_type};base64" or media_type not in _MEDIA_TYPES:
-        what = (
-            "a data URL of an image in base64, such as data:image/png;base64,…: the server fetches no images"
-        )
+        what = "a data URL of an image in base64, such as data:image/png;base64,…: the server fetches none"
         raise wrong(path, what)
     try:
         base64.b64decode(content, validate=True)
@@ -212,27 +190,21 @@ def _image(url: str, path: str) -> paragone.Image:
 
 
 _NEUTRAL: Mapping[str, float] = {
-    "top_k": 0,
-    "top_p": 1,
-    "min_p": 0,
-    "repeat_penalty": 1,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
+    **dict.fromkeys(("top_k", "min_p", "presence_penalty", "frequency_penalty"), 0),
+    **dict.fromkeys(("top_p", "repeat_penalty"), 1),
 }
 """The values at which an option has no effect. Clients send these values also to engines without the option."""
 _NUMBERS = ("temperature", *_NEUTRAL)
 """The options that are numbers. A request that sets such an option is refused if the engine lacks the option."""
-_NOT_SUPPORTED = (
-    *("tools", "tool_choice", "functions", "function_call"),
-    *("logit_bias", "suffix", "best_of", "audio", "prediction"),
-)
-"""Fields of the OpenAI API that this server refuses, because they would change the answer."""
-_NOTHING_ASKED: Sequence[paragone.Json] = (None, 1, "", [], {})
-"""The values with which the fields in `_NOT_SUPPORTED` change nothing."""
-_NO_TOOL: Mapping[str, Sequence[paragone.Json]] = dict.fromkeys(
-    ("tool_choice", "function_call"), (*_NOTHING_ASKED, "auto", "none")
-)
-"""The values with which the fields that choose a tool change nothing, since there are no tools."""
+_NOTHING: Sequence[paragone.Json] = (None, 1, "", [], {})
+_NOT_SUPPORTED: Mapping[str, Sequence[paragone.Json]] = {
+    **dict.fromkeys(
+        ("tools", "functions", "logit_bias", "suffix", "best_of", "audio", "prediction"), _NOTHING
+    ),
+    **dict.fromkeys(("tool_choice", "function_call"), (*_NOTHING, "auto", "none")),
+}
+"""Fields of the OpenAI API that this server refuses, because they would change the answer, and the values with which
+they change nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,8 +268,8 @@ def completion_request(values: Mapping[str, paragone.Json], options: type[parago
 def _request(
     values: Mapping[str, paragone.Json], body: _Fields, runs: Sequence[RunSpec], *, is_chat: bool
 ) -> AnswerRequest:
-    for name in _NOT_SUPPORTED:
-        if values.get(name) not in _NO_TOOL.get(name, _NOTHING_ASKED):
+    for name, harmless in _NOT_SUPPORTED.items():
+        if values.get(name) not in harmless:
             raise ApiError(400, f"{name} is not supported.", param=name)
     return AnswerRequest(
         is_chat=is_chat,

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
 import paragone
@@ -19,7 +19,6 @@ from paragone_workbench.serving import requests
 from paragone_workbench.serving.replies import Part
 
 T = TypeVar("T")
-
 
 MOST_WAITING = 1024
 """Number of answers that may wait for an engine. Further requests are refused, so that memory stays bounded."""
@@ -54,6 +53,11 @@ class ServedEngine:
     @property
     def first(self) -> EngineTask:
         return self._handles[0]
+
+    @property
+    def context(self) -> int | None:
+        """The size of the context window in tokens; None if it is unknown, as while the engine is closed."""
+        return self.first.loaded.context if self.first.loaded is not None else None
 
     @property
     def options(self) -> type[paragone.Options]:
@@ -140,6 +144,7 @@ async def embedded(engine: ServedEngine, inputs: Sequence[requests.Given]) -> pa
             raise requests.ApiError(404, sentence, param="model", code="not_supported")
         if not handle.capabilities.token_ids and not all(isinstance(item, str) for item in inputs):
             raise requests.ApiError(400, f"{engine.name} takes no token ids: send texts.", param="input")
+        _check_room(max((len(item) for item in inputs if not isinstance(item, str)), default=0), handle)
 
         async def embed(opened: paragone.OpenEngine) -> Sequence[paragone.Embeddings]:
             return [await opened.embed(request) for request in _requests(inputs)]
@@ -177,12 +182,12 @@ def _knows_tokens(handle: EngineTask) -> bool:
     return able.tokenize and able.token_ids and able.score
 
 
-def _check_room(length: int, handle: EngineTask, *, room: int) -> None:
+def _check_room(length: int, handle: EngineTask, room: int = 0) -> None:
     """Raise ContextOverflow unless the context has room for a prompt of this length and for `room` more tokens."""
     context = handle.require_open().context
     if context is not None and length + room > context:
         raise paragone.ContextOverflow(
-            f"The prompt is {length:,} tokens long and the context holds {context:,}, an answer included.",
+            f"The prompt is {length:,} tokens long and the context holds {context:,}{', an answer included' * room}.",
             hint="Shorten it. With echo and max_tokens 0, only the log-probabilities of a prompt are computed.",
             tokens=length,
             context=context,
@@ -190,7 +195,7 @@ def _check_room(length: int, handle: EngineTask, *, room: int) -> None:
 
 
 async def _scored(
-    engine: ServedEngine, handle: EngineTask, run: RunSpec, *, room: int
+    engine: ServedEngine, handle: EngineTask, run: RunSpec, room: int
 ) -> tuple[paragone.Token, ...]:
     """Return the tokens of a run's prompt with log-probabilities; the first may have none. The context must have room for
     `room` more tokens. Raises ParagoneError."""
@@ -206,7 +211,7 @@ async def _scored(
         if run.text:
             whole = paragone.TokenizeRequest(text=run.text)
             count = (await opened.tokenize(dataclasses.replace(whole, count_only=True))).length
-            _check_room(count, handle, room=room)  # before a long list of tokens is transferred
+            _check_room(count, handle, room)  # before a long list of tokens is transferred
             ids = (await opened.tokenize(whole)).ids
             own = (await opened.tokenize(dataclasses.replace(whole, bos=False, count_only=True))).length
             before = count - own  # the BOS token is not part of the text
@@ -224,20 +229,18 @@ async def _scored(
     return await engine.use(handle, score)
 
 
-_Put: TypeAlias = Callable[[Part], Awaitable[None]]
-"""Gives a part to the client, once the client has read earlier ones."""
-
+_Parts: TypeAlias = "asyncio.Queue[Part | Exception]"
 _MOST_UNREAD = 64
 """Number of parts, and of events of each run, that wait for the client's reading. Then the engine waits, too."""
 
 
 async def parts_of(engine: ServedEngine, asked: requests.AnswerRequest) -> AsyncGenerator[Part, None]:
     """Yield the pieces and the ends of all answers. Closing this stops the runs. Raises the error of the first that fails."""
-    queue: asyncio.Queue[Part | Exception] = asyncio.Queue(_MOST_UNREAD)
+    queue: _Parts = asyncio.Queue(_MOST_UNREAD)
 
     async def compute(index: int) -> None:
         try:
-            await _compute(engine, asked, index, queue.put)
+            await _compute(engine, asked, index, queue)
         except Exception as error:  # noqa: BLE001 (it is raised below)
             await queue.put(error)
 
@@ -256,32 +259,34 @@ async def parts_of(engine: ServedEngine, asked: requests.AnswerRequest) -> Async
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _compute(engine: ServedEngine, asked: requests.AnswerRequest, index: int, put: _Put) -> None:
+async def _compute(engine: ServedEngine, asked: requests.AnswerRequest, index: int, queue: _Parts) -> None:
     """Compute one answer once the engine has room for it. Raises the same errors as `parts_of`."""
     run, room = asked.runs[index], int(asked.adds)
     async with engine.reserved() as handle:
-        _check_room(len(run.ids), handle, room=room)
+        _check_room(len(run.ids), handle, room)
         given: tuple[paragone.Token, ...] = ()
         # An engine gives the text of token ids only together with their scores.
         if asked.echo and (asked.logprobs is not None or run.ids):
-            given = await _scored(engine, handle, run, room=room)
+            given = await _scored(engine, handle, run, room)
         if asked.echo:
             text = run.text or "".join(token.text for token in given)
-            await put(Part(index=index, text=text, tokens=given))
+            await queue.put(Part(index=index, text=text, tokens=given))
         end = Part(index=index, reason="length", prompt_tokens=len(given))
         if asked.adds:
-            end = await _execute(engine, handle, index, run, put)
+            end = await _execute(engine, handle, index, run, queue)
         if given and asked.logprobs is not None:
             # Harnesses find the prompt's tokens by their number, and drop those of the completion: the numbers must be
             # those of the lists. If the model stops at once, the token by which it stops is the completion.
             if asked.adds and not end.completion_tokens:
                 end = dataclasses.replace(end, completion_tokens=1)
-                await put(Part(index=index, tokens=(paragone.Token(text="", time=time.monotonic()),)))
+                await queue.put(Part(index=index, tokens=(paragone.Token(text="", time=time.monotonic()),)))
             end = dataclasses.replace(end, prompt_tokens=len(given))
-        await put(end)
+        await queue.put(end)
 
 
-async def _execute(engine: ServedEngine, handle: EngineTask, index: int, spec: RunSpec, put: _Put) -> Part:
+async def _execute(
+    engine: ServedEngine, handle: EngineTask, index: int, spec: RunSpec, queue: _Parts
+) -> Part:
     """Execute a run, and return the end of its answer. Raises the same errors as `parts_of`."""
     if spec.logprobs is not None and not handle.capabilities.logprobs:
         raise requests.ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")
@@ -294,7 +299,7 @@ async def _execute(engine: ServedEngine, handle: EngineTask, index: int, spec: R
                 if isinstance(event, paragone.Token):
                     tokens += [event] if spec.logprobs is not None else []
                     if event.text:
-                        await put(
+                        await queue.put(
                             Part(index=index, text=event.text, channel=event.channel, tokens=tuple(tokens))
                         )
                         tokens.clear()
@@ -304,14 +309,14 @@ async def _execute(engine: ServedEngine, handle: EngineTask, index: int, spec: R
         await run.ended()
         engine.runs.discard(run)
     if tokens:
-        await put(Part(index=index, tokens=tuple(tokens)))
-    if result.finish not in ("stop", "length"):
-        raise requests.ApiError(503, "The server is ending.")
+        await queue.put(Part(index=index, tokens=tuple(tokens)))
     metrics = result.metrics
+    if metrics is None or result.finish not in ("stop", "length"):
+        raise requests.ApiError(503, "The server is ending.")
     return Part(
         index=index,
         reason=result.finish,
-        prompt_tokens=(metrics.prompt_tokens if metrics else None) or 0,
-        completion_tokens=metrics.completion_tokens if metrics else 0,
-        ttft_s=metrics.ttft_s if metrics else None,
+        prompt_tokens=metrics.prompt_tokens or 0,
+        completion_tokens=metrics.completion_tokens,
+        ttft_s=metrics.ttft_s,
     )

@@ -54,6 +54,8 @@ class Recorder:
         self.saved_draft = NO_DRAFT
         self._took_draft = self._draft_changed = False
         self._changes: Counter[int | None] = Counter()
+        self._deleted: list[int] = []
+        """The numbers of the conversations that were deleted here, the last one last."""
         """The number of changes of each conversation, by the conversation's number."""
         self._on_problem = on_problem
         self._on_saved_again = on_saved_again
@@ -368,6 +370,16 @@ class Recorder:
         assert self.history is not None  # without a history there is nothing to delete
         await self._all_saved(number, "deleted", "Delete")
         await self.history.call(lambda store: store.delete_conversation(number))
+        self._deleted.append(number)
+
+    async def restore(self) -> int | None:
+        """Bring back the conversation that was deleted last here, and return its number; None if there is none. Raises
+        StoreError, and InputError if another program has removed it."""
+        if self.history is None or not self._deleted:
+            return None
+        number = self._deleted.pop()
+        await self.history.call(lambda store: store.restore_conversation(number))
+        return number
 
     async def _all_saved(self, number: int, done: str, do: str) -> None:
         for outbox in [it for it in self._outboxes.values() if it.conversation.number == number]:
