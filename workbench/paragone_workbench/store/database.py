@@ -116,14 +116,16 @@ class Database:
         self._is_readable_only = False
 
     def check_place(self) -> None:
-        """Raise HistoryMoved if the path no longer leads to the open file."""
-        if not self._is_readable_only and _place(self.path) != self._place:
+        """Raise HistoryMoved if the path no longer leads to the open file. In a transaction, its end looks."""
+        if self._is_readable_only or self._connection.in_transaction:
+            return
+        if _place(self.path) != self._place:
             raise HistoryMoved(self.path)
 
     def begin_anew(self) -> None:
         """Open the file that is at the path now, or create one, after HistoryMoved. Raises StoreError."""
         self._is_readable_only = True
-        self._connection.close()  # before another file is there: SQLite deletes the log at the path
+        self.close()  # before another file is there: SQLite deletes the log at the path
         self.owner.release()
         with self._translated_errors():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
