@@ -30,10 +30,10 @@ BUSY_S = 10.0
 """Seconds to wait for a lock once the file is open."""
 
 
-_PURGE = """
-    DELETE FROM every_conversation WHERE deleted IS NOT NULL AND deleted NOT IN (SELECT id FROM owner)
+_DELETED_BEFORE = """
+    SELECT number FROM every_conversation WHERE deleted IS NOT NULL AND deleted NOT IN (SELECT id FROM owner)
 """
-"""Makes deletions by instances that have ended final."""
+"""The conversations that instances which have ended have marked as deleted."""
 
 
 class Database:
@@ -68,7 +68,8 @@ class Database:
             private_folder(path.parent)
             database = cls._registered(path)
             with contextlib.suppress(StoreError):  # it can wait for a later start
-                database.run(_PURGE)
+                for (number,) in database.rows(_DELETED_BEFORE):
+                    database.run("DELETE FROM every_conversation WHERE number = ?", number)
             return database
         except OSError as error:
             failure = store_error(path, error)

@@ -54,9 +54,9 @@ class Recorder:
         self.saved_draft = NO_DRAFT
         self._took_draft = self._draft_changed = False
         self._changes: Counter[int | None] = Counter()
+        """The number of changes of each conversation, by the conversation's number."""
         self._deleted: list[int] = []
         """The numbers of the conversations that were deleted here, the last one last."""
-        """The number of changes of each conversation, by the conversation's number."""
         self._on_problem = on_problem
         self._on_saved_again = on_saved_again
         self._on_changed = on_changed
