@@ -27,8 +27,8 @@ from paragone_workbench.lanes.session import Session, continue_run
 from paragone_workbench.runs.result import Costs
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation
-from paragone_workbench.store.history import History
 from paragone_workbench.store.records import FILTERS, read_query
+from paragone_workbench.store.saving import History
 
 
 def history_continue(args: Arguments) -> int:
