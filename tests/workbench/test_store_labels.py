@@ -139,6 +139,7 @@ def test_an_import_that_is_ended_leaves_whole_conversations_and_is_completed_by_
         store.delete_conversation(it.conversation.number)
 
     def add(last):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
         run, calls = Database.run, itertools.count()
 
         def ended_after_the_last(database, sql, *values):
