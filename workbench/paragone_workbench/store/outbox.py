@@ -246,8 +246,9 @@ class Outbox:
         for lane in lanes:
             self.put_lane(lane)  # now with its head
 
-    def opened_again(self, lanes: Iterable[LaneRecord]) -> None:
-        """Note that the conversation was opened, and that the history has these lanes and their numbered runs."""
+    def opened_again(self, lanes: Iterable[LaneRecord], queue: tuple[QueuedPrompt, ...] = ()) -> None:
+        """Note that the conversation was opened, and that the history has the queue, the lanes and their numbered runs."""
+        self._queue = queue
         row = time.time(), self.conversation.id
         self.items["opened", ""] = lambda database, _: database.run(_OPENED, *row)
         for lane in lanes:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -438,10 +438,10 @@ class Recorder:
         run.watchers.append(self._run_changed)
         self._run_changed(run)
 
-    def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
+    def loaded(self, saved: SavedConversation) -> None:
         """Prepare to continue a conversation from the history, and save the time at which the conversation was opened."""
-        if (outbox := self._of(conversation)) is not None:
-            outbox.opened_again(lanes)
+        if (outbox := self._of(saved.conversation)) is not None:
+            outbox.opened_again(saved.lanes, saved.queue)
             self._put(outbox)
 
     # Reading conversations whose changes may wait in the queue
