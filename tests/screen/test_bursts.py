@@ -22,7 +22,7 @@ from paragone_tui.screens import engine_picker
 from paragone_tui.terminal.driver import TICK_S, KeyParser
 from paragone_workbench import catalog
 from paragone_workbench.experiments import voting as ballots
-from paragone_workbench.store.history import History
+from paragone_workbench.store.saving import History
 
 SENT = {"←": "\x1b[D", "↓": "\x1b[B", "↑": "\x1b[A", "⌫": "\x7f"}
 """What a terminal sends for keys that are no characters."""

@@ -27,8 +27,8 @@ from paragone_workbench.lanes.session import Session, continue_run
 from paragone_workbench.runs.result import Costs
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation
-from paragone_workbench.store.history import History
 from paragone_workbench.store.records import FILTERS, read_query
+from paragone_workbench.store.saving import History
 
 
 def history_continue(args: Arguments) -> int:
@@ -159,7 +159,7 @@ _MANY = 1000
 """Number of conversations from which on lines tell the progress, if standard error is no terminal."""
 
 
-class _Progress(StatusLine):
+class Progress(StatusLine):
     """Shows how many conversations are done, in one line that is updated in place, or in a new line after each ten percent."""
 
     def __init__(self, done: str) -> None:
@@ -178,7 +178,7 @@ def history_export(args: Arguments) -> int:
     if args.all == bool(args.conversations):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
-    with opened_store(reads_damaged=True) as store, _Progress("written") as progress:
+    with opened_store(reads_damaged=True) as store, Progress("written") as progress:
         exported = exporting.export_conversations(
             store, args.file, numbers, Registry().find, replaces=args.force, progress=progress.count
         )
@@ -203,7 +203,7 @@ def history_import(args: Arguments) -> int:
     else:
         path, context = Path(args.source), CommandContext(args)
         folders, consent = context.config.models.folders, context.consent(path)
-        with _Progress("imported") as progress:
+        with Progress("imported") as progress:
 
             def require(actions: Sequence[str]) -> None:
                 progress.clear()

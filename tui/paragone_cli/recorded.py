@@ -21,7 +21,7 @@ from paragone_workbench.files.exporting import write_report
 from paragone_workbench.ids import parse_id
 from paragone_workbench.paths import accessible
 from paragone_workbench.reporting.file import format_of, newest
-from paragone_workbench.store.history import History
+from paragone_workbench.store.saving import History
 from paragone_workbench.store.store import Store
 
 _PROMPT_WIDTH = 40

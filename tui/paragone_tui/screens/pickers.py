@@ -17,8 +17,8 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.variants import Copy, find_in_lanes, other_author, tree
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.history import History
 from paragone_workbench.store.records import Hit, QueuedPrompt
+from paragone_workbench.store.saving import History
 
 
 class FindScreen(Picker[Hit | None]):

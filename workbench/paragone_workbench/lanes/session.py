@@ -375,7 +375,7 @@ class Session:
         lanes, spare = reopening.lanes_of(saved.lanes, self.lanes, self.registry, self._engines, self._lane)
         self.recorder.left(self.conversation)
         self.conversation = saved.conversation
-        self.recorder.loaded(saved.conversation, saved.lanes)
+        self.recorder.loaded(saved)
         if with_hit is not None:
             self.recorder.lane_changed(saved.conversation, with_hit)
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.measure.fidelity import Fidelity
     from paragone_workbench.runs.run import Run
-    from paragone_workbench.store.history import History
+    from paragone_workbench.store.saving import History
 
 
 def toggle_differences(screen: LanesScreen) -> None:

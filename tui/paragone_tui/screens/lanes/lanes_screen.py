@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from paragone_tui.program_app import ProgramApp
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.lanes.lane import Lane
-    from paragone_workbench.store.history import History
+    from paragone_workbench.store.saving import History
 
 
 Result = TypeVar("Result")

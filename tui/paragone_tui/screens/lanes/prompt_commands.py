@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.variants import Copy
-    from paragone_workbench.store.history import History
     from paragone_workbench.store.records import QueuedPrompt
+    from paragone_workbench.store.saving import History
 
 
 _RECALLED = 100
