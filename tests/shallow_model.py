@@ -39,8 +39,8 @@ def _shallow(source: Path, data: mmap.mmap, layers: int, vocabulary: int) -> byt
 
     tensors = read_tensors(str(source))
     offsets = []
-    for tensor in tensors:
-        at += len(_text(tensor.name)) + 4 + 8 * len(tensor.shape) + 4
+    for name, dimensions, _ in tensors:
+        at += len(_text(name)) + 4 + 8 * len(dimensions) + 4
         offsets.append(struct.unpack_from("<Q", data, at)[0])
         at += 8
     start = at + -at % ALIGNMENT
@@ -101,7 +101,7 @@ def _first(array: bytes, count: int) -> bytes:
 
 def _layer(tensor: Tensor) -> int:
     """Return the number of the layer that a tensor belongs to; −1 if it belongs to none."""
-    found = re.match(r"blk\.(\d+)\.", tensor.name)
+    found = re.match(r"blk\.(\d+)\.", tensor[0])
     return int(found[1]) if found else -1
 
 

@@ -13,8 +13,18 @@ _BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
 """Usual bits per weight of quantized models."""
 
 
-class _ExLlamaBackend(worker.NativeBackend):
+class ExLlamaV3Backend(worker.NativeBackend):
+    """EXL3 and unquantized models in ExLlamaV3, each in its own process."""
+
     api_version = 2
+    name = "exllamav3"
+    title = "ExLlamaV3"
+    load_options: type[exllama_options.ExLlamaLoadOptions] = exllama_options.ExLlamaLoadOptions
+    quantizations: ClassVar[Mapping[str, float]] = {f"EXL3 {bits:.1f} bpw": bits for bits in _BITS}
+    engine = "paragone_exllama.engine:ExLlamaV3Engine"
+    install = "Create its environment with: paragone env create exllamav3."
+    environment = exllama_options.EXLLAMAV3
+    formats: Collection[StorageFormat] = V3_FORMATS
     sampling = exllama_options.ExLlamaSampling
     capabilities = Capabilities(
         logprobs=True,
@@ -28,7 +38,6 @@ class _ExLlamaBackend(worker.NativeBackend):
         continues=True,
         local=True,
     )
-    formats: ClassVar[Collection[StorageFormat]]
 
     @classmethod
     @hooks.hookimpl
@@ -45,7 +54,7 @@ class _ExLlamaBackend(worker.NativeBackend):
         return find_models(folders, self.formats)
 
 
-class ExLlamaV2Backend(_ExLlamaBackend):
+class ExLlamaV2Backend(ExLlamaV3Backend):
     """EXL2, GPTQ and unquantized models in ExLlamaV2, each in its own process."""
 
     name = "exllamav2"
@@ -56,16 +65,3 @@ class ExLlamaV2Backend(_ExLlamaBackend):
     install = "Create its environment with: paragone env create exllamav2."
     environment = exllama_options.EXLLAMAV2
     formats = V2_FORMATS
-
-
-class ExLlamaV3Backend(_ExLlamaBackend):
-    """EXL3 and unquantized models in ExLlamaV3, each in its own process."""
-
-    name = "exllamav3"
-    title = "ExLlamaV3"
-    load_options = exllama_options.ExLlamaLoadOptions
-    quantizations: ClassVar[Mapping[str, float]] = {f"EXL3 {bits:.1f} bpw": bits for bits in _BITS}
-    engine = "paragone_exllama.engine:ExLlamaV3Engine"
-    install = "Create its environment with: paragone env create exllamav3."
-    environment = exllama_options.EXLLAMAV3
-    formats = V3_FORMATS

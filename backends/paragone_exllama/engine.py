@@ -7,9 +7,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pkgutil import resolve_name
-from typing import Any, ClassVar
+from typing import Any
 
 import paragone
 from paragone import answer_text, chat_prompt, engine_events, shared_options
@@ -50,12 +50,13 @@ _ROWS = 32
 """Number of rows of logits converted to 32-bit floats at once: 32 MiB for a vocabulary of 262,144 tokens."""
 
 
-class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama_options.ExLlamaSampling]):
+class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama_options.ExLlamaSampling]):
+    load_options = exllama_options.ExLlamaLoadOptions
     sampling = exllama_options.ExLlamaSampling
-    name: ClassVar[str]
-    title: ClassVar[str]
-    formats: ClassVar[Collection[model_folder.StorageFormat]]
-    adapter: ClassVar[str]
+    name = "exllamav3"
+    title = "ExLlamaV3"
+    formats = model_folder.V3_FORMATS
+    adapter = "paragone_exllama.v3:V3"
     """The class that opens a model, as `module:class`; its module imports the library."""
 
     @classmethod
@@ -345,20 +346,12 @@ class _ExLlamaEngine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama
             ) from error
 
 
-class ExLlamaV2Engine(_ExLlamaEngine):
+class ExLlamaV2Engine(ExLlamaV3Engine):
     load_options = exllama_options.ExLlamaV2LoadOptions
     name = "exllamav2"
     title = "ExLlamaV2"
     formats = model_folder.V2_FORMATS
     adapter = "paragone_exllama.v2:V2"
-
-
-class ExLlamaV3Engine(_ExLlamaEngine):
-    load_options = exllama_options.ExLlamaLoadOptions
-    name = "exllamav3"
-    title = "ExLlamaV3"
-    formats = model_folder.V3_FORMATS
-    adapter = "paragone_exllama.v3:V3"
 
 
 def _pieces(model: open_model.ExLlamaModel, result: Mapping[str, Any]) -> list[tuple[int, str]]:

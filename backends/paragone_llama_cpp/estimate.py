@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart, OpenRequest
-from paragone.gguf import Tensor, parts, read_tensors
+from paragone.gguf import parts, read_tensors
 from paragone_llama_cpp import c_api, library, llama_cpp_options
 from paragone_llama_cpp import model as models
 
@@ -29,7 +29,9 @@ def estimate(request: OpenRequest, options: llama_cpp_options.LlamaCppLoadOption
     places = _places(library.log_lines())
     context, compute, kv_cache, kv_by_layer = _plan(model, model.options)
     tensors = {
-        tensor.name: _bytes(tensor) for part in parts(model.path) for tensor in read_tensors(str(part))
+        name: _bytes(shape, kind)
+        for part in parts(model.path)
+        for name, shape, kind in read_tensors(str(part))
     }
     adapter = models.lora_file(options)
     lora = 0 if adapter is None else adapter.stat().st_size
@@ -166,8 +168,8 @@ def _places(lines: Iterable[str]) -> dict[int, str]:
     return {int(found[1]): found[2] for line in lines if (found := _ASSIGNED.search(line))}
 
 
-def _bytes(tensor: Tensor) -> int:
-    row: int = c_api.lib.ggml_row_size(tensor.kind, c_api.Int64(tensor.shape[0] if tensor.shape else 1))
-    for length in tensor.shape[1:]:
+def _bytes(shape: Sequence[int], kind: int) -> int:
+    row: int = c_api.lib.ggml_row_size(kind, c_api.Int64(shape[0] if shape else 1))
+    for length in shape[1:]:
         row *= length
     return row

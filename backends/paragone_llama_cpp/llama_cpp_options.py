@@ -9,9 +9,12 @@ from paragone import crash_causes, gguf, json_values, option, shared_options
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaCppLoadOptions(gguf.GgufLoadOptions):
     n_ctx: int | None = gguf.N_CTX(
-        None, "By default the model's own context, or as much of it as fits in a quarter of the free memory."
+        None,
+        note="By default the model's own context, or as much of it as fits in a quarter of the free memory.",
     )
-    n_gpu_layers: int | None = gguf.N_GPU_LAYERS(None, "By default all layers, if the library can use a GPU.")
+    n_gpu_layers: int | None = gguf.N_GPU_LAYERS(
+        None, note="By default all layers, if the library can use a GPU."
+    )
     n_cpu_moe: int = option(
         0,
         "Number of first layers whose experts stay in main memory and are computed on the CPU, for mixtures of "
@@ -19,7 +22,7 @@ class LlamaCppLoadOptions(gguf.GgufLoadOptions):
         minimum=0,
         maximum=10_000,
     )
-    n_batch: int | None = gguf.N_BATCH(None, "By default 128 tokens, or 512 with layers on a GPU.")
+    n_batch: int | None = gguf.N_BATCH(None, note="By default 128 tokens, or 512 with layers on a GPU.")
     rope_scaling: Literal["none", "linear", "yarn", "longrope"] | None = option(
         None, "Scaling of positions beyond the trained context; by default the model's."
     )
@@ -44,10 +47,10 @@ class LlamaCppLoadOptions(gguf.GgufLoadOptions):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaCppSampling(shared_options.SamplingOptions):
     thinking: bool | Literal["low", "medium", "high"] | int | None = shared_options.THINKING_BUDGET(  # type: ignore[assignment]
-        None, "By default the model's chat template decides."
+        None, note="By default the model's chat template decides."
     )
     penalty_last_n: int = shared_options.PENALTY_LAST_N(
-        64, "Tokens of the prompt do not count as recent tokens."
+        64, note="Tokens of the prompt do not count as recent tokens."
     )
     ignore_eos: bool = shared_options.IGNORE_EOS(False)
     grammar: str | None = option(
@@ -58,7 +61,7 @@ class LlamaCppSampling(shared_options.SamplingOptions):
     )
     json_schema: str | None = shared_options.JSON_SCHEMA(
         None,
-        "Objects may have properties that the schema does not name, unless it sets additionalProperties to false.",
+        note="Objects may have properties that the schema does not name, unless it sets additionalProperties to false.",
     )
 
     def __post_init__(self) -> None:

@@ -20,6 +20,11 @@ MAY_NOT_CONTINUE = paragone.Caution(
 )
 
 
+def no_template(model: str) -> paragone.Caution:
+    sentence = f"{model} is used without a chat template: it continues the plain text of the messages."
+    return paragone.Caution(code="no-chat-template", sentence=sentence)
+
+
 def not_cold(server: str) -> paragone.Caution:
     sentence = f"{server} may reuse its KV cache: the prompt may not have been processed completely."
     return paragone.Caution(code="not-cold", sentence=sentence)

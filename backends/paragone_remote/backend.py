@@ -173,17 +173,7 @@ class OpenAIBackend(EndpointBackend):
     title = "OpenAI-compatible"
     load_options = remote_options.OpenAILoadOptions
     sampling = remote_options.OpenAISampling
-    capabilities = paragone.Capabilities(
-        logprobs=True,
-        plain_text=True,
-        token_ids=True,
-        tokenize=True,
-        top_tokens=True,
-        embeddings=True,
-        seed=True,
-        continues=True,
-        loads=True,
-    )
+    capabilities = replace(remote_options.CAPABILITIES, embeddings=True, loads=True, local=False)
 
     def _protocol(self) -> _ProtocolModule:
         from paragone_remote import openai_opening

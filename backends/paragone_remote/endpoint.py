@@ -18,7 +18,7 @@ from paragone.threads import in_daemon_thread
 from paragone.worker.process import output_of
 from paragone_remote.options import EndpointOptions, plain, read_url, url_of
 
-_LONGEST_ERROR = 10_000
+LONGEST_ERROR = 10_000
 """Largest number of characters of a server's error that are read; messages quote fewer."""
 
 
@@ -64,7 +64,7 @@ class Endpoint:
 
     def quote_error(self, text: str) -> str:
         """Return a server's error for use in a message, without any keys: gateways quote keys of their own."""
-        return self.quote(texts.without_key_words(text[:_LONGEST_ERROR]))
+        return self.quote(texts.without_key_words(text[:LONGEST_ERROR]))
 
 
 async def make_endpoint(options: EndpointOptions) -> Endpoint:

@@ -8,14 +8,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
 import paragone
 from paragone.json_values import JsonObject, objects_at
-from paragone.options import build
 from paragone_remote import answers, faults, transport
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.options import plain
+from paragone_remote.options import MOST_MODELS, plain
 
 Identity = Mapping[str, str]
 """What identifies a server and its model, as far as the server reports it: names of properties and their values."""
@@ -47,7 +47,7 @@ class ModelLoader(ABC):
         self.endpoint = http.endpoint
 
     async def _listed(self, path: str, name: str) -> list[JsonObject]:
-        return objects_at(await faults.ask(self.http, path), name)
+        return objects_at(await faults.ask(self.http, path), name)[:MOST_MODELS]
 
     async def _post(
         self, path: str, body: JsonObject | None, model: str, *, seconds: float | None = None
@@ -179,8 +179,8 @@ _CHECK_PATIENCE = 2.0
 _UNREAD = "The image may be the reason: check that the model supports images, and use PNG or JPEG."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteModel:
+@dataclass(eq=False, kw_only=True)
+class RemoteEngine(paragone.OpenEngine, Generic[S]):
     http: transport.EndpointClient
     model: str
     loaded: paragone.LoadedModel
@@ -188,23 +188,19 @@ class RemoteModel:
     hold: Hold | None = None
     """The hold that keeps the model loaded, if the server loads models on demand. The engine releases the hold."""
 
-
-class RemoteEngine(paragone.OpenEngine, Generic[S]):
-    _sampling: type[S]
     _now = staticmethod(time.monotonic)
     _sleep = staticmethod(asyncio.sleep)
 
-    def __init__(self, model: RemoteModel) -> None:
-        self.loaded = model.loaded
-        self._http = model.http
-        self._endpoint = model.http.endpoint
-        self._model = model.model
-        self._identity = model.identity
-        self._hold = model.hold
+    def __post_init__(self) -> None:
+        self._endpoint = self.http.endpoint
         self._renew_alarm()
         self._wait: transport.Wait | None = None
         self._named = self._fingerprint = ""
         """What the present answer calls the model, and the fingerprint or build in it; empty if it names none."""
+
+    @abstractmethod
+    def _options(self, given: JsonObject) -> S:
+        """Return the sampling options with these values. Raises InputError."""
 
     @abstractmethod
     def _answer(self, request: paragone.RunRequest, sampling: S) -> AsyncGenerator[paragone.Event, None]:
@@ -236,7 +232,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     async def _explained(self, error: Exception, *, begun: bool) -> paragone.ParagoneError:
         return faults.explain(
-            error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
+            error, self._endpoint, model=self.model, context=self.loaded.context, begun=begun
         )
 
     @abstractmethod
@@ -251,11 +247,18 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
             raise self._unable("computes no embeddings.")
-        wait = self._wait = transport.Wait()
+        async with self._waiting() as wait:
+            try:
+                return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
+            except transport.Stopped as stopped:
+                raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
+
+    @contextlib.asynccontextmanager
+    async def _waiting(self) -> AsyncIterator[transport.Wait]:
+        """Yield the waits of a job, which `stop` ends, and explain what fails in it."""
+        self._wait = transport.Wait()
         try:
-            return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
-        except transport.Stopped as stopped:
-            raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
+            yield self._wait
         except faults.FAULTS as error:
             raise await self._explained(error, begun=False) from error
         finally:
@@ -263,8 +266,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     async def run(self, request: paragone.RunRequest) -> AsyncGenerator[paragone.Event, None]:
         """Answer a prompt. Before the first token, repeats the request if the server is busy, restarting or loading."""
-        given = build(self._sampling, request.sampling, owner=self._model)
-        sampling = self._with_seed(given, request.drawn_seed)
+        sampling = self._with_seed(self._options(request.sampling), request.drawn_seed)
         self._require_open()
         if answers.has_images(request.messages) and self.loaded.vision is None:
             sentence = f"{self._endpoint.where} does not report whether {self.loaded.name} sees images."
@@ -351,8 +353,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         """Return cautions at the end of an answer: earlier requests would delay the first token."""
         now = await self._try(self._identify()) or {}
         named = {"name for the model in answers": self._named} if self._named else {}
-        changed = caution_about(self._endpoint, self._identity, {**now, **named})
-        self._identity = {**named, **self._identity}
+        changed = caution_about(self._endpoint, self.identity, {**now, **named})
+        self.identity = {**named, **self.identity}
         if changed is not None:
             self._renew_alarm()  # the counts of another tokenizer are not comparable
             return [changed]
@@ -368,7 +370,9 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         if read and answers.is_dense(messages, read):
             sent_tokens = await self._try(self._count(request, sampling))
         written = finish.usage.completion_tokens
-        cut = self._alarm.check(messages, read, written, answer=answer, sent_tokens=sent_tokens)
+        # in a thread: a conversation of a megabyte takes a third of a second
+        check = partial(self._alarm.check, messages, read, written, answer=answer, sent_tokens=sent_tokens)
+        cut = await asyncio.to_thread(check)
         return [cut] if cut is not None else []
 
     async def _try(self, request: Awaitable[T]) -> T | None:
@@ -381,7 +385,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self._alarm = answers.TruncationAlarm(self._endpoint.where, context=self.loaded.context)
 
     def _require_open(self) -> None:
-        if self._http.is_closed:
+        if self.http.is_closed:
             raise paragone.EngineError("This engine is closed.", hint="Open it again.")
 
     async def stop(self) -> None:
@@ -391,9 +395,9 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     async def close(self) -> paragone.Caution | None:
         await self.stop()
-        hold, self._hold = self._hold, None
+        hold, self.hold = self.hold, None
         left = await hold.release() if hold is not None else None
-        await self._http.aclose()
+        await self.http.aclose()
         return left
 
 

@@ -19,7 +19,7 @@ from paragone import (
     json_values,
     texts,
 )
-from paragone_remote.endpoint import Endpoint, check_url
+from paragone_remote.endpoint import LONGEST_ERROR, Endpoint, check_url
 from paragone_remote.options import sentence_of
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, ReplyTimeout, Wait
 
@@ -74,10 +74,6 @@ class IncompleteAnswer(Exception):
     """The stream ended before the answer was complete. The message gives a possible reason; empty if unknown."""
 
 
-class ReportedFailure(Exception):
-    """The server reported an error in a reply with a success status. The message is the server's."""
-
-
 class Passing(EngineError):
     """A failure that may pass: the request can be repeated after `pause` seconds. `is_loading`: the server loads its model."""
 
@@ -95,7 +91,6 @@ FAULTS = (
     httpx.StreamError,
     Refusal,
     InvalidReply,
-    ReportedFailure,
     IncompleteAnswer,
     ReplyTimeout,
     UnicodeEncodeError,
@@ -118,6 +113,8 @@ def explain(
     """Return the error for the user; Passing if the request can be repeated. `begun`: a part of the answer has come."""
     at, kept = endpoint.where, "The partial answer is kept." if begun else ""
     match error:
+        case Refusal(status=200):
+            return _explain_failure(error, endpoint, kept, context)
         case Refusal():
             return _explain_refusal(error, endpoint, at, model, context)
         case ReplyTimeout() if begun:
@@ -130,18 +127,6 @@ def explain(
             name = names.get(error.seconds)
             hint = f"{name} sets how long to wait." if name else ""
             return EngineError(f"{at} did not answer within {error.seconds:g} seconds.", hint=hint)
-        case ReportedFailure() if _OVERFLOW.search(str(error)):
-            if not begun:
-                return _overflow(endpoint.quote_error(str(error)), endpoint, context)
-            hint = (
-                f"{kept} Simultaneous answers may share the server's context: send one prompt after the other, or "
-                "give the server a longer context."
-            )
-            return EngineError(f"{at} ran out of context in the middle of the answer.", hint=hint)
-        case ReportedFailure():
-            when = "failed in the middle of the answer" if begun else "failed"
-            words = sentence_of(endpoint.quote_error(str(error)))
-            return EngineError(f"{at} {when}: {words}", hint=cure(str(error)))
         case UnicodeEncodeError():
             sentence = "The request has half of a surrogate pair, which is not a character."
             return InputError(sentence, hint="Remove the surrogate from the prompt and the options.")
@@ -188,6 +173,20 @@ def error_text(body: str) -> str:
         if isinstance(found, dict) and name in found:
             found = found[name]
     return found if isinstance(found, str) else json.dumps(found)
+
+
+def _explain_failure(error: Refusal, endpoint: Endpoint, kept: str, context: int | None) -> ParagoneError:
+    words = endpoint.quote_error(error.body)
+    if not _OVERFLOW.search(error.body):
+        when = "failed in the middle of the answer" if kept else "failed"
+        return EngineError(f"{endpoint.where} {when}: {sentence_of(words)}", hint=cure(error.body))
+    if not kept:
+        return _overflow(words, endpoint, context)
+    hint = (
+        f"{kept} Simultaneous answers may share the server's context: send one prompt after the other, or "
+        "give the server a longer context."
+    )
+    return EngineError(f"{endpoint.where} ran out of context in the middle of the answer.", hint=hint)
 
 
 def _explain_refusal(
@@ -303,8 +302,12 @@ T = TypeVar("T")
 _PATIENCE = 10.0
 
 
+def reported_failure(body: str) -> Refusal:
+    return Refusal(200, error_text(body)[:LONGEST_ERROR] or "it gives no reason")
+
+
 def read_object(text: str, *, invalid: str = "a reply that is not JSON") -> json_values.JsonObject:
-    """Return the object in a reply. Raises InvalidReply with the message `invalid`, or ReportedFailure for an error."""
+    """Return the object in a reply. Raises InvalidReply with the message `invalid`, or Refusal for an error."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -312,7 +315,7 @@ def read_object(text: str, *, invalid: str = "a reply that is not JSON") -> json
     if not isinstance(found, dict):
         raise InvalidReply(invalid)
     if found.get("error"):
-        raise ReportedFailure(error_text(json.dumps(found)) or "it gives no reason")
+        raise reported_failure(json.dumps(found))
     return found
 
 

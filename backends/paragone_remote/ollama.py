@@ -118,23 +118,19 @@ _SLOW_LOAD_S = 1.0
 """Seconds of loading within a run that cause a caution. The check of a loaded model takes 0.02 seconds."""
 
 
+@dataclasses.dataclass(eq=False, kw_only=True)
 class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
-    _sampling = remote_options.OllamaSampling
+    base: JsonObject
+    """The fields of all requests."""
+    parameters: JsonObject
+    """The sampling options of the Modelfile."""
+    renders: bool
+    """Whether the server renders prompts."""
 
-    def __init__(
-        self,
-        model: engine.RemoteModel,
-        *,
-        base: JsonObject,
-        parameters: JsonObject,
-        renders: bool,
-    ) -> None:
-        """`base` has the fields of all requests, `parameters` are those of the Modelfile, `renders`: it renders prompts."""
-        super().__init__(model)
-        self._base = base
-        self._parameters = parameters
-        self._renders = renders
-        self._raw_prompt: str | None = None
+    _raw_prompt: str | None = dataclasses.field(default=None, init=False)
+
+    def _options(self, given: JsonObject) -> remote_options.OllamaSampling:
+        return build(remote_options.OllamaSampling, given, owner=self.model)
 
     async def _answer(
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
@@ -142,15 +138,15 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         answers.refuse_unfinished_thinking(request, "Ollama")
         if request.cold:
             yield answers.not_cold("Ollama")
-        body = make_body(self._base, request, sampling)
+        body = make_body(self.base, request, sampling)
         self._raw_prompt = None if request.messages else request.text
         if answers.continues_answer(request):
             answer = request.messages[-1]
-            whole = await api.rendered(self._http, body) if self._renders else None
+            whole = await api.rendered(self.http, body) if self.renders else None
             is_open = whole is not None and whole.endswith(answer.text)
-            if not is_open and self._renders and not answers.has_images(request.messages):
+            if not is_open and self.renders and not answers.has_images(request.messages):
                 earlier = values.list_at(body, "messages")[:-1]
-                before = await api.rendered(self._http, {**body, "messages": earlier})
+                before = await api.rendered(self.http, {**body, "messages": earlier})
                 if before is not None:
                     self._raw_prompt = before + answers.unfinished_text(answer, before)
             if not is_open and self._raw_prompt is None:
@@ -159,7 +155,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
             shared = {name: value for name, value in body.items() if name not in ("messages", "think")}
             body = {**shared, "prompt": self._raw_prompt, "raw": True}
         scored = False
-        async with contextlib.aclosing(api.answer_parts(self._http, body)) as chunks:
+        async with contextlib.aclosing(api.answer_parts(self.http, body)) as chunks:
             async for chunk in chunks:
                 now = time.monotonic()
                 self._named = values.text_at(chunk, "model")
@@ -189,7 +185,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
     def _with_seed(
         self, sampling: remote_options.OllamaSampling, drawn_seed: int | None
     ) -> remote_options.OllamaSampling:
-        if sampling.seed is not None or "seed" in self._parameters:
+        if sampling.seed is not None or "seed" in self.parameters:
             return sampling
         return dataclasses.replace(
             sampling, seed=shared_options.draw_seed() if drawn_seed is None else drawn_seed
@@ -198,20 +194,20 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
     def _settings(
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
     ) -> paragone.RunSettings:
-        in_force = {**self._parameters, **answers.set_options(sampling)}
+        in_force = {**self.parameters, **answers.set_options(sampling)}
         return paragone.RunSettings(seed=values.count_at(in_force.get("seed")), sampling=in_force)
 
     def _ask_prompt(
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
     ) -> answers.AskPrompt | None:
-        if not self._renders or answers.has_images(request.messages):
+        if not self.renders or answers.has_images(request.messages):
             return None
 
         async def ask() -> paragone.TokenizedText:
             if self._raw_prompt is not None:
                 return paragone.TokenizedText(text=self._raw_prompt, ids=())
-            text = await api.rendered(self._http, make_body(self._base, request, sampling))
-            self._renders = text is not None
+            text = await api.rendered(self.http, make_body(self.base, request, sampling))
+            self.renders = text is not None
             return paragone.TokenizedText(text=text, ids=())
 
         return ask
@@ -223,7 +219,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         if request.ids:
             raise paragone.EngineError("Ollama takes no token ids.")
         texts = request.texts
-        reply = await self._http.post(f"{self._endpoint.root}/api/embed", json={**self._base, "input": texts})
+        reply = await self.http.post(f"{self._endpoint.root}/api/embed", json={**self.base, "input": texts})
 
         def read() -> paragone.Embeddings:
             data = faults.read_object(reply.text)
@@ -234,8 +230,8 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
         return await asyncio.to_thread(read)
 
     async def _identify(self) -> engine.Identity:
-        running = await api.running(self._http, self._model)
-        return api.identity_of(await api.version_of(self._http), running)
+        running = await api.running(self.http, self.model)
+        return api.identity_of(await api.version_of(self.http), running)
 
 
 class OllamaLoader(engine.ModelLoader):
@@ -284,12 +280,12 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             loaded = _loaded(
                 request.model, endpoint, version, details, running, size, context, options, evictions
             )
-            identity = api.identity_of(version, running)
-            model = engine.RemoteModel(
-                http=http, model=request.model, loaded=loaded, identity=identity, hold=hold
-            )
             return OllamaEngine(
-                model,
+                http=http,
+                model=request.model,
+                loaded=loaded,
+                identity=api.identity_of(version, running),
+                hold=hold,
                 base=base,
                 parameters=modelfile_parameters(values.text_at(details, "parameters")),
                 renders=api.has(version, api.RECENT, built=False),
@@ -534,12 +530,12 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
 def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> paragone.ParagoneError:
     at = endpoint.where
     match error:
-        case faults.ReportedFailure() if _NOT_THERE.search(str(error)):
+        case transport.Refusal(status=200) if _NOT_THERE.search(error.body):
             sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
             hint = "Check the name and tag of the model: the registry of the server does not have it."
             return paragone.InputError(sentence, hint=hint)
-        case faults.ReportedFailure():
-            words = endpoint.quote_error(str(error))
+        case transport.Refusal(status=200):
+            words = endpoint.quote_error(error.body)
             registry = "The server itself downloads the model: can it reach the registry?"
             hint = registry if _NO_REPLY.search(words) else ""
             return paragone.EngineError(

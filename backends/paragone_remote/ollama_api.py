@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncGenerator, Iterable
+from functools import partial
 from urllib.parse import urlsplit
 
 import paragone
@@ -48,15 +49,7 @@ def weights_of(running: JsonObject | None) -> tuple[paragone.WeightsFile, ...]:
 _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 
 
-async def ask(
-    http: transport.EndpointClient,
-    path: str,
-    body: JsonObject | None = None,
-    *,
-    model: str = "",
-    seconds: float | None = None,
-) -> JsonObject:
-    return await faults.ask(http, path, body, model=model, seconds=seconds, invalid=_NOT_OLLAMA)
+ask = partial(faults.ask, invalid=_NOT_OLLAMA)
 
 
 async def listed(http: transport.EndpointClient, path: str = "/api/tags") -> list[JsonObject]:

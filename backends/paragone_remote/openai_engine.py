@@ -17,7 +17,7 @@ from paragone.shared_options import draw_seed
 from paragone_remote import answers, faults
 from paragone_remote import openai_requests as requests
 from paragone_remote import openai_servers as servers
-from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
+from paragone_remote.engine import Identity, RemoteEngine
 from paragone_remote.options import OpenAISampling, plain, without_surrogates
 from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
 
@@ -50,14 +50,7 @@ _INTERRUPTS = (
 )
 
 
-_RENDERED = (
-    "model",
-    "messages",
-    "chat_template_kwargs",
-    "reasoning_effort",
-    "continue_final_message",
-    "add_generation_prompt",
-)
+_RENDERED = {"model", "messages", *requests.OF_TEMPLATE}
 
 
 def _ids(reply: JsonObject) -> tuple[int, ...]:
@@ -86,39 +79,36 @@ def _piece(entry: paragone.Json) -> bytes:
         raise InvalidReply("a token with invalid bytes") from error
 
 
+@dataclasses.dataclass(eq=False, kw_only=True)
 class OpenAIEngine(RemoteEngine[OpenAISampling]):
-    _sampling = OpenAISampling
+    server: servers.ServerProperties
+    raw: bool
+    """Whether chats use the completions endpoint too."""
+    refused: set[str] = dataclasses.field(default_factory=set)
+    """The fields that the server has refused before."""
 
-    def __init__(
-        self,
-        model: RemoteModel,
-        *,
-        server: servers.ServerProperties,
-        raw: bool,
-        refused_fields: requests.RefusedFields,
-    ) -> None:
-        """`raw` says whether chats use the completions endpoint too. `refused_fields` are the fields that the server has refused before."""
-        super().__init__(model)
-        self._server = server
-        self._raw = raw
-        self._refused_fields = refused_fields
-        self._tokenizes = server.tokenizes(raw=raw)
-        self._renders = not raw and server.kind.is_llama_server
-        self._has_slots = server.has_slots
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._tokenizes = self.server.tokenizes(raw=self.raw)
+        self._renders = not self.raw and self.server.kind.is_llama_server
+        self._has_slots = self.server.has_slots
         """Whether the server reports the state of its slots, and has not refused to report it."""
+
+    def _options(self, given: JsonObject) -> OpenAISampling:
+        return build(OpenAISampling, given, owner=self.model)
 
     async def _answer(
         self, request: paragone.RunRequest, sampling: OpenAISampling
     ) -> AsyncGenerator[paragone.Event, None]:
-        if not self._server.kind.is_llama_server:
+        if not self.server.kind.is_llama_server:
             answers.refuse_unfinished_thinking(request, self._endpoint.where)
             if request.cold:
                 yield answers.not_cold("This server")
-        if answers.continues_answer(request) and not (self._raw or "continues" in self._server.kind.can):
+        if answers.continues_answer(request) and not (self.raw or "continues" in self.server.kind.can):
             yield answers.MAY_NOT_CONTINUE
         wanted = self._body(request, sampling)
         while True:
-            body = self._refused_fields.without_refused(wanted)
+            body = self._without_refused(wanted)
             answer = self._events(body, request)
             watched = answer if request.bare else servers.with_queue(answer, self._all_busy)
             try:
@@ -130,8 +120,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                         yield event
             except Refusal as refusal:
                 # A refusal comes before any token, so the request can be repeated without the refused fields.
-                if not self._refused_fields.learn(refusal, body):
+                if not (named := requests.refused_in(refusal, body)):
                     raise
+                self.refused |= named
             else:
                 return
 
@@ -140,7 +131,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if not self._has_slots:
             return False
         try:
-            slots = await servers.read_slots(self._http)
+            slots = await servers.read_slots(self.http)
         except faults.FAULTS as error:
             self._has_slots = not isinstance(error, Refusal)
             return False
@@ -149,27 +140,28 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
     def _is_raw(self, request: paragone.RunRequest) -> bool:
-        return self._raw or not request.messages
+        return self.raw or not request.messages
 
     def _body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> dict[str, paragone.Json]:
         raw = self._is_raw(request)
-        return requests.make_body(self._model, request, sampling, self._server.kind, raw=raw)
+        return requests.make_body(self.model, request, sampling, self.server.kind, raw=raw)
 
-    def _accepted_body(
-        self, request: paragone.RunRequest, sampling: OpenAISampling
-    ) -> dict[str, paragone.Json]:
-        return self._refused_fields.without_refused(self._body(request, sampling))
+    def _without_refused(self, body: JsonObject) -> dict[str, paragone.Json]:
+        return {name: value for name, value in body.items() if name not in self.refused}
+
+    def _accepted_body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> JsonObject:
+        return self._without_refused(self._body(request, sampling))
 
     def _with_seed(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
-        honours = "seeds" in self._server.kind.can and "seed" not in self._refused_fields
+        honours = "seeds" in self.server.kind.can and "seed" not in self.refused
         if sampling.seed is not None or not honours:
             return sampling
         drawn = draw_seed() if drawn_seed is None else drawn_seed
-        return dataclasses.replace(sampling, seed=drawn if self._server.seed is None else self._server.seed)
+        return dataclasses.replace(sampling, seed=drawn if self.server.seed is None else self.server.seed)
 
     def _settings(self, request: paragone.RunRequest, sampling: OpenAISampling) -> paragone.RunSettings:
         raw = self._is_raw(request)
-        settings = requests.settings_of(sampling, self._server, self._refused_fields, raw=raw)
+        settings = requests.settings_of(sampling, self.server, self.refused, raw=raw)
         return dataclasses.replace(settings, prompt=requests.raw_prompt(request) or None) if raw else settings
 
     def _ask_prompt(self, request: paragone.RunRequest, sampling: OpenAISampling) -> answers.AskPrompt | None:
@@ -187,12 +179,12 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def _context(self) -> int | None:
         if self._fingerprint != servers.FINGERPRINT:
             return self.loaded.context
-        return await servers.context_in_use(self._http, self._model)
+        return await servers.context_in_use(self.http, self.model)
 
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         count = len(request.inputs)
-        body = {"model": self._model, "input": [*request.inputs], "encoding_format": "float"}
-        reply = await self._http.post(_PATH, json=body)
+        body = {"model": self.model, "input": [*request.inputs], "encoding_format": "float"}
+        reply = await self.http.post(_PATH, json=body)
 
         def read() -> paragone.Embeddings:
             data = faults.read_object(reply.text)
@@ -207,16 +199,16 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return await asyncio.to_thread(read)
 
     async def _identify(self) -> Identity:
-        listed = await servers.find_models(self._http)
-        server = await servers.identify_again(self._http, self._server)
+        listed = await servers.find_models(self.http)
+        server = await servers.identify_again(self.http, self.server)
         if server.kind.is_llama_server and self._fingerprint:
             server = dataclasses.replace(server, version=plain(self._fingerprint))
-        return servers.identity_of(self._model, listed, server, answered_as=self._named)
+        return servers.identity_of(self.model, listed, server, answered_as=self._named)
 
     async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
-        sampling = build(OpenAISampling, request.sampling, owner=self._model)
+        sampling = self._options(request.sampling)
         self._require_open()
-        if not self._tokenizes and self._server.kind.tokenize is None:
+        if not self._tokenizes and self.server.kind.tokenize is None:
             raise self._unable("does not report the tokens of a prompt.")
         if not self._tokenizes:
             raise self._unable(
@@ -228,7 +220,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if request.messages:
             body = self._accepted_body(paragone.RunRequest(messages=request.messages), sampling)
         rendered = self._rendered(body, ids=True)
-        prompt = await faults.await_reply(self._endpoint, rendered, model=self._model)
+        prompt = await faults.await_reply(self._endpoint, rendered, model=self.model)
         if request.count_only:
             return paragone.TokenizedText(text=None, ids=(), count=len(prompt.ids))
         return prompt
@@ -238,23 +230,17 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     ) -> AsyncGenerator[tuple[paragone.Alternative, ...], None]:
         """Yield the likeliest next tokens after each token from `request.start` on, with one request for each position."""
         self._require_open()
-        if not self._server.kind.is_llama_server:
+        if not self.server.kind.is_llama_server:
             raise self._unable("does not report the likeliest tokens after given tokens.")
-        wait = self._wait = Wait()
-        try:
-            for end in range(request.start + 1, len(request.ids) + 1):
-                asked = self._top_tokens_after(request.ids[:end], request.top)
-                yield await wait.within(self._endpoint.options.idle_timeout, asked)
-        except Stopped:
-            return
-        except faults.FAULTS as error:
-            raise faults.explain(error, self._endpoint, model=self._model) from error
-        finally:
-            self._wait = None
+        async with self._waiting() as wait:
+            with contextlib.suppress(Stopped):
+                for end in range(request.start + 1, len(request.ids) + 1):
+                    asked = self._top_tokens_after(request.ids[:end], request.top)
+                    yield await wait.within(self._endpoint.options.idle_timeout, asked)
 
     async def _top_tokens_after(self, ids: Sequence[int], top: int) -> tuple[paragone.Alternative, ...]:
         body: dict[str, paragone.Json] = {"prompt": list(ids), "n_predict": 1, "n_probs": top}
-        body |= {"model": self._model, "temperature": 0, "cache_prompt": True}
+        body |= {"model": self.model, "temperature": 0, "cache_prompt": True}
         scored = objects_at(await self._post("/completion", body), "completion_probabilities")
         generated = next(answers.scored_tokens(scored), None)
         if generated is None or not generated.top:
@@ -263,33 +249,31 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     async def vocabulary(self) -> paragone.Vocabulary:
         self._require_open()
-        return await faults.await_reply(self._endpoint, self._vocabulary(), model=self._model)
+        return await faults.await_reply(self._endpoint, self._vocabulary(), model=self.model)
 
     async def _vocabulary(self) -> paragone.Vocabulary:
-        if not self._server.kind.is_llama_server:
+        if not self.server.kind.is_llama_server:
             raise self._unable("does not report its vocabulary.")
-        listed = objects_at(await faults.ask(self._http, f"{self._endpoint.base}/models"), "data")
-        sizes = (
-            count_at(entry, "meta", "n_vocab") for entry in listed if text_at(entry, "id") == self._model
-        )
+        listed = objects_at(await faults.ask(self.http, f"{self._endpoint.base}/models"), "data")
+        sizes = (count_at(entry, "meta", "n_vocab") for entry in listed if text_at(entry, "id") == self.model)
         if not (size := next(filter(None, sizes), None)):
             raise self._unable("does not report the size of its vocabulary.")
         # The path also takes token ids.
         every: dict[str, paragone.Json] = {"content": list(range(size)), "with_pieces": True}
-        reply = await self._post("/tokenize", {"model": self._model, **every})
+        reply = await self._post("/tokenize", {"model": self.model, **every})
         return await asyncio.to_thread(_vocabulary_of, reply, size)
 
     async def _rendered(self, body: JsonObject, *, ids: bool) -> paragone.TokenizedText:
         if isinstance(text := body.get("prompt"), str):
             return paragone.TokenizedText(text=text, ids=await self._ids_of_text(text) if ids else ())
-        wanted: dict[str, paragone.Json] = {name: body[name] for name in _RENDERED if name in body}
-        if self._server.kind.is_llama_server:
+        wanted: dict[str, paragone.Json] = {name: value for name, value in body.items() if name in _RENDERED}
+        if self.server.kind.is_llama_server:
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):
                 raise InvalidReply("no prompt in the reply to a request for a prompt")
             tokens = await self._ids_of_text(rendered) if ids else ()
             return paragone.TokenizedText(text=without_surrogates(rendered), ids=tokens)
-        if self._server.kind.name == "vLLM" and ids:
+        if self.server.kind.name == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise paragone.EngineError(
                     f"vLLM's /tokenize at {self._endpoint.origin} does not take the effort of thinking, which affects the prompt."
@@ -298,12 +282,12 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return paragone.TokenizedText(text=None, ids=())
 
     async def _ids_of_text(self, text: str) -> tuple[int, ...]:
-        assert self._server.kind.tokenize is not None
-        path, field, others = self._server.kind.tokenize
-        return _ids(await self._post(path, {"model": self._model, field: text, **others}))
+        assert self.server.kind.tokenize is not None
+        path, field, others = self.server.kind.tokenize
+        return _ids(await self._post(path, {"model": self.model, field: text, **others}))
 
     async def _post(self, path: str, body: JsonObject) -> JsonObject:
-        reply = await self._http.post(self._endpoint.root + path, json=body)
+        reply = await self.http.post(self._endpoint.root + path, json=body)
         # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
         return await asyncio.to_thread(faults.read_object, reply.text)
 
@@ -312,7 +296,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     ) -> AsyncGenerator[paragone.Event, None]:
         state = requests.StreamedAnswer(raw=self._is_raw(request), logprobs=request.logprobs)
         path = "/completions" if state.raw else "/chat/completions"
-        stream = requests.streamed(self._http, path, body, hangs_up=self._server.kind.is_llama_server)
+        stream = requests.streamed(self.http, path, body, hangs_up=self.server.kind.is_llama_server)
         async with contextlib.aclosing(stream) as chunks:
             try:
                 async for chunk in chunks:
@@ -330,11 +314,11 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             yield token
         if not state.reason and not state.began:
             # A server may have started the stream before it fails at the first token.
-            await requests.repeat_for_error(self._http, path, body)
+            await requests.repeat_for_error(self.http, path, body)
         if not state.reason:
-            raise faults.IncompleteAnswer(_INTERRUPTS if self._server.kind.name == "llama-cpp-python" else "")
+            raise faults.IncompleteAnswer(_INTERRUPTS if self.server.kind.name == "llama-cpp-python" else "")
         scores_missing = request.logprobs is not None and state.began and not state.scored
-        if scores_missing and "logprobs" not in self._refused_fields:
+        if scores_missing and "logprobs" not in self.refused:
             sentence = f"{self._endpoint.where} returned no log-probabilities."
             yield paragone.Caution(code="no-logprobs", sentence=sentence)
         if state.reason == "content_filter":
@@ -345,7 +329,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def _cautions_of_refused(
         self, wanted: JsonObject, request: paragone.RunRequest
     ) -> Iterator[paragone.Caution]:
-        for name in self._refused_fields.left_out(wanted):
+        for name in requests.left_out(wanted, self.refused):
             if name == "seed" and request.sampling.get("seed") is None:
                 continue  # this program added the seed, not the user
             if name == "log-probabilities":

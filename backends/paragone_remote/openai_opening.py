@@ -20,12 +20,11 @@ import paragone
 from paragone import json_values as values
 from paragone.json_values import JsonObject
 from paragone.options import build
-from paragone_remote import faults
+from paragone_remote import answers, faults
 from paragone_remote import openai_servers as servers
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.engine import Hold, ModelLoader, RemoteModel
+from paragone_remote.engine import Hold, ModelLoader
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_requests import RefusedFields
 from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Wait, connected
 
@@ -251,7 +250,7 @@ async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullP
             )
 
 
-_refused_fields: dict[str, RefusedFields] = {}
+_refused: dict[str, set[str]] = {}
 """The refused fields of each endpoint, by URL. A running server always refuses the same fields."""
 
 
@@ -274,7 +273,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         launched, swaps = await servers.find_launch(http, request.model) if starts_others else ((), False)
         raw = options.raw if options.raw is not None else server.template == ""
         name = plain(request.model)
-        refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
+        refused = _refused.setdefault(endpoint.url, set())
         loaded = paragone.LoadedModel(
             name=name,
             context=server.context or (model.context if server.kind.name in ("vLLM", "SGLang") else None),
@@ -285,31 +284,36 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             cautions=(*_cautions(name, server, swaps=swaps, raw=raw), *evictions),
             capabilities=paragone.Capabilities(
                 # no server reports this in advance: a run requests log-probabilities, and warns if none arrive
-                logprobs="logprobs" not in refused_fields,
+                logprobs="logprobs" not in refused,
                 plain_text=True,
                 token_ids="ids" in server.kind.can,
                 tokenize=server.tokenizes(raw=raw),
                 top_tokens=server.kind.is_llama_server,
-                continues=(raw or "continues" in server.kind.can)
-                and "continue_final_message" not in refused_fields,
-                seed="seeds" in server.kind.can and "seed" not in refused_fields,
+                continues=(raw or "continues" in server.kind.can) and "continue_final_message" not in refused,
+                seed="seeds" in server.kind.can and "seed" not in refused,
                 loads=hold is not None,
                 embeddings=await computes_embeddings(http, server, request.model),
             ),
             facts=_facts(server, endpoint, model, launched, raw=raw),
         )
         on_progress(paragone.LoadProgress(fraction=1.0))
-        identity = servers.identity_of(request.model, listed, server)
-        opened = RemoteModel(http=http, model=request.model, loaded=loaded, identity=identity, hold=hold)
-        return OpenAIEngine(opened, server=server, raw=raw, refused_fields=refused_fields)
+        return OpenAIEngine(
+            http=http,
+            model=request.model,
+            loaded=loaded,
+            identity=servers.identity_of(request.model, listed, server),
+            hold=hold,
+            server=server,
+            raw=raw,
+            refused=refused,
+        )
 
 
 def _cautions(
     name: str, server: servers.ServerProperties, *, swaps: bool, raw: bool
 ) -> Iterator[paragone.Caution]:
     if raw:
-        sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
-        yield paragone.Caution(code="no-chat-template", sentence=sentence)
+        yield answers.no_template(name)
     elif "".join((server.template or "").split()) == servers.CHATML:
         sentence = (
             f"{name} is used with ChatML, {server.kind.name}'s default for a model without a chat template. "

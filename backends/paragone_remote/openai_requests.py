@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Set
 from dataclasses import dataclass, field, replace
 
 import httpx
@@ -18,7 +18,7 @@ from paragone.options import describe
 from paragone.shared_options import thinking_choice
 from paragone_remote import answers
 from paragone_remote import openai_servers as servers
-from paragone_remote.faults import FAULTS, ReportedFailure, error_text, read_object
+from paragone_remote.faults import FAULTS, read_object, reported_failure
 from paragone_remote.options import OpenAISampling
 from paragone_remote.transport import Refusal
 
@@ -134,35 +134,33 @@ EXTRAS = {
 }
 """Fields that a server may refuse, with the names of their options. The name is empty for a field that this program adds."""
 
+OF_TEMPLATE = ("chat_template_kwargs", "reasoning_effort", "continue_final_message", "add_generation_prompt")
+"""Fields of a chat that affect the prompt which a template renders."""
+
 _LEARNS_FROM = {400, 422, 500, 501}
 """HTTP statuses with which servers refuse a field: 500 is that of llama-cpp-python without log-probabilities."""
 
 _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
 
-class RefusedFields(set[str]):
-    def without_refused(self, body: JsonObject) -> dict[str, paragone.Json]:
-        return {name: value for name, value in body.items() if name not in self}
+def refused_in(refusal: Refusal, body: JsonObject) -> set[str]:
+    """Return the fields of a body that a refusal names."""
+    if refusal.status not in _LEARNS_FROM:
+        return set()
+    named = {name for name in EXTRAS if name in body and re.search(rf"\b{name}\b", refusal.body)}
+    return named.union(*(_TOGETHER.get(name, set()) for name in named))
 
-    def learn(self, refusal: Refusal, body: JsonObject) -> bool:
-        if refusal.status not in _LEARNS_FROM:
-            return False
-        sent = [name for name in EXTRAS if name in body]
-        named = {name for name in sent if re.search(rf"\b{name}\b", refusal.body)}
-        for name in tuple(named):
-            named |= _TOGETHER.get(name, set())
-        self.update(named)
-        return bool(named)
 
-    def left_out(self, body: JsonObject) -> list[str]:
-        return sorted({EXTRAS[name] for name in body if name in self} - {""})
+def left_out(body: JsonObject, refused: Set[str]) -> list[str]:
+    """Return the options whose fields of a body the server has refused."""
+    return sorted({EXTRAS[name] for name in body if name in refused} - {""})
 
 
 def settings_of(
-    sampling: OpenAISampling, server: servers.ServerProperties, refused_fields: RefusedFields, *, raw: bool
+    sampling: OpenAISampling, server: servers.ServerProperties, refused: Set[str], *, raw: bool
 ) -> paragone.RunSettings:
     sent = answers.set_options(sampling)
-    for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):
+    for name in left_out(dict.fromkeys(EXTRAS), refused):
         sent.pop(name, None)
     if raw:
         sent.setdefault("max_tokens", None)  # sent as null, which means as many tokens as fit
@@ -271,7 +269,7 @@ async def streamed(
                     await _read_to_end(events)
                     return
                 if event.event == "error":
-                    raise ReportedFailure(error_text(event.data) or "it gives no reason")
+                    raise reported_failure(event.data)
                 yield read_object(event.data, invalid=_NOT_THE_PROTOCOL)
 
 

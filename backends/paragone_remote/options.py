@@ -193,7 +193,7 @@ class OllamaSampling(RemoteSampling):
         fact="penalty_last_n",
     )
     thinking: bool | Literal["low", "medium", "high", "max"] | None = shared.THINKING(
-        None, "By default the server decides."
+        None, note="By default the server decides."
     )
 
 
@@ -212,16 +212,18 @@ class OpenAILoadOptions(EndpointOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAISampling(RemoteSampling):
-    top_k: int | None = shared.TOP_K(None, _EXTRA)
-    min_p: float | None = shared.MIN_P(None, _EXTRA)
-    repeat_penalty: float | None = shared.REPEAT_PENALTY(None, _EXTRA)
-    presence_penalty: float | None = replace(shared.PRESENCE_PENALTY, minimum=-2, maximum=2)(None)
-    frequency_penalty: float | None = replace(shared.FREQUENCY_PENALTY, minimum=-2, maximum=2)(None)
-    seed: int | None = shared.SEED(None, "Not every server uses the seed.")
-    json_schema: str | None = shared.JSON_SCHEMA(None, "A server without this feature rejects the prompt.")
-    ignore_eos: bool | None = shared.IGNORE_EOS(None, _EXTRA)
+    top_k: int | None = shared.TOP_K(None, note=_EXTRA)
+    min_p: float | None = shared.MIN_P(None, note=_EXTRA)
+    repeat_penalty: float | None = shared.REPEAT_PENALTY(None, note=_EXTRA)
+    presence_penalty: float | None = shared.PRESENCE_PENALTY(None, minimum=-2, maximum=2)
+    frequency_penalty: float | None = shared.FREQUENCY_PENALTY(None, minimum=-2, maximum=2)
+    seed: int | None = shared.SEED(None, note="Not every server uses the seed.")
+    json_schema: str | None = shared.JSON_SCHEMA(
+        None, note="A server without this feature rejects the prompt."
+    )
+    ignore_eos: bool | None = shared.IGNORE_EOS(None, note=_EXTRA)
     thinking: bool | Literal["minimal", "low", "medium", "high"] | int | None = shared.THINKING_BUDGET(
-        None, _EXTRA
+        None, note=_EXTRA
     )
 
 
@@ -250,11 +252,11 @@ class LlamaServerLoadOptions(gguf.GgufLoadOptions):
         same_answers="What the engines report of their builds is compared.",
     )
     n_ctx: int | None = gguf.N_CTX(
-        None, "By default the model's own context, or as much of it as fits on the GPU."
+        None, note="By default the model's own context, or as much of it as fits on the GPU."
     )
-    n_gpu_layers: int | None = gguf.N_GPU_LAYERS(None, "By default as many layers as fit.")
+    n_gpu_layers: int | None = gguf.N_GPU_LAYERS(None, note="By default as many layers as fit.")
     n_batch: int | None = gguf.N_BATCH(
-        None, "By default 128 tokens, or llama-server's own number with layers on a GPU."
+        None, note="By default 128 tokens, or llama-server's own number with layers on a GPU."
     )
     mmproj: str | None = _file(
         "Path of the model's image encoder in GGUF (mmproj), which lets the model see images."

@@ -75,11 +75,13 @@ _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-a
 
 
 class Refusal(Exception):
-    def __init__(self, status: int, body: str, *, headers: httpx.Headers) -> None:
+    """A reply with an error: `body` is the reply, or, if the status is 200, the server's words in it."""
+
+    def __init__(self, status: int, body: str, *, headers: httpx.Headers | None = None) -> None:
         super().__init__(f"status {status}")
         self.status = status
         self.body = body
-        self.headers = headers
+        self.headers = headers or httpx.Headers()
 
     @property
     def retry_after(self) -> float | None:

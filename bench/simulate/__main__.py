@@ -79,7 +79,7 @@ def main() -> None:
     )
     _table(
         "How often a suite of equal engines claims a difference, by engines",
-        (2, 3),
+        (2, 3, 11),
         {
             "20 prompts": partial(suites.false_claims, prompts=20, trials=300),
             "20 prompts, 3 repetitions": partial(suites.false_claims, prompts=20, trials=300, repetitions=3),

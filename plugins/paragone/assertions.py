@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from paragone import errors, events, requests
 from paragone.options import Options
@@ -86,8 +86,8 @@ class Assertion(ABC, Generic[OptionsT]):
             each other, and raises InputError. No option can have the name `type` or `not`.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
+    name: str
+    summary: str
     options: type[OptionsT]
 
     def check_expected(self, expected: str | None, options: OptionsT) -> None:

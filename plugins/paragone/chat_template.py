@@ -28,10 +28,6 @@ MEMORY = 256 << 20
 _PAGE = resource.getpagesize()
 
 
-class GuardError(Exception):
-    """The code exceeded a limit. The error's text completes the phrase “takes too …”."""
-
-
 class _OutOfTimeError(BaseException):
     """The time is up. A timer's thread raises this error, which `except Exception` does not catch, in the guarded thread."""
 
@@ -40,7 +36,7 @@ class _OutOfTimeError(BaseException):
 def bounded() -> Iterator[None]:
     """Interrupt the code in the block after SECONDS, or when the code takes more than MEMORY bytes.
 
-    Raises GuardError. The time limit works between Python bytecodes, so it does not interrupt a single call into C. After
+    Raises TimeoutError or MemoryError, which completes the phrase “takes too …”. The time limit works between Python bytecodes, so it does not interrupt a single call into C. After
     CPU_SECONDS, SIGPROF ends the whole process, so only workers may use this function. The memory limit works only on Linux
     and applies to the whole process.
     """
@@ -73,9 +69,9 @@ def bounded() -> Iterator[None]:
             if limits is not None:
                 resource.setrlimit(resource.RLIMIT_AS, limits)
     except _OutOfTimeError:
-        raise GuardError("long") from None
+        raise TimeoutError("long") from None
     except MemoryError:
-        raise GuardError("much memory") from None
+        raise MemoryError("much memory") from None
 
 
 def _limit_memory(more: int) -> tuple[int, int] | None:
@@ -101,10 +97,6 @@ Real templates are smaller.
 
 _LONGEST = 1 << 24
 """Largest number of characters of a rendered prompt: more than the largest context holds."""
-
-
-class _Refused(Exception):
-    """The template called `raise_exception`, because it cannot render these messages."""
 
 
 class _Generation(Extension):
@@ -150,7 +142,7 @@ class ChatTemplate:
         try:
             with bounded():
                 self._template = sandbox.from_string(source)
-        except GuardError as error:
+        except (TimeoutError, MemoryError) as error:
             raise self._failure(f"takes too {error} to parse") from error
         except Exception as error:  # an untrusted template can fail in any way
             raise self._failure(f"cannot be parsed: {_message(error)}") from error
@@ -182,14 +174,14 @@ class ChatTemplate:
                 for piece in self._template.generate(variables):
                     length += len(piece)
                     if length > _LONGEST:
-                        raise GuardError("much memory")
+                        raise MemoryError("much memory")
                     pieces.append(piece)
                 return "".join(pieces)
-        except _Refused as error:
-            raise self._failure(f"refuses these messages: {_message(error)}", hint="") from error
-        except GuardError as error:
+        except (TimeoutError, MemoryError) as error:
             raise self._failure(f"takes too {error} to render") from error
         except Exception as error:  # an untrusted template can fail in any way
+            if type(error) is jinja2.TemplateError:  # it has called `raise_exception`
+                raise self._failure(f"refuses these messages: {_message(error)}", hint="") from error
             raise self._failure(f"cannot be rendered: {_message(error)}") from error
 
     def _failure(
@@ -214,7 +206,7 @@ def _variables(message: Message) -> dict[str, str]:
 
 
 def _raise_exception(message: object) -> NoReturn:
-    raise _Refused(message)
+    raise jinja2.TemplateError(str(message))
 
 
 def _strftime_now(form: str) -> str:

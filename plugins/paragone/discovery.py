@@ -210,7 +210,7 @@ def _state(folder: str) -> tuple[str, int, int]:
 
 def _load(point: EntryPoint, noun: str, check: Callable[[object], T]) -> list[T]:
     manager = pluggy.PluginManager("paragone")
-    manager.add_hookspecs(hooks.HookSpecs)
+    manager.add_hookspecs(hooks)
     manager.register(point.load(), name=point.name)
     try:
         manager.check_pending()

@@ -8,17 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
-from paragone.events import (
-    Alternative,
-    Caution,
-    Event,
-    Finish,
-    FinishReason,
-    PromptProgress,
-    Timings,
-    Token,
-    Usage,
-)
+from paragone import events
 
 Row = TypeVar("Row")
 
@@ -31,7 +21,7 @@ The first item has the number of tokens whose KV cache is reused, and no logits.
 
 def model_cautions(
     owner: str, *, template: bool, context: int, trained: int, reduced_by: str, scaled: bool
-) -> Iterator[Caution]:
+) -> Iterator[events.Caution]:
     """Yield the warnings about a model that every run repeats.
 
     Args:
@@ -44,20 +34,26 @@ def model_cautions(
     """
     if not template:
         sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
-        yield Caution(code="no-chat-template", sentence=sentence)
+        yield events.Caution(code="no-chat-template", sentence=sentence)
     if reduced_by:
         sentence = (
             f"The context is {context:,} tokens instead of the model's {trained:,}, to fit in {reduced_by}."
         )
-        yield Caution(code="context-reduced", sentence=sentence)
+        yield events.Caution(code="context-reduced", sentence=sentence)
     if context > trained and not scaled:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
-        yield Caution(code="beyond-trained-context", sentence=sentence)
+        yield events.Caution(code="beyond-trained-context", sentence=sentence)
 
 
 def answer_end(
-    reason: FinishReason, usage: Usage, *, full: int | None, started: float, first: float, last: float
-) -> Iterator[Event]:
+    reason: events.FinishReason,
+    usage: events.Usage,
+    *,
+    full: int | None,
+    started: float,
+    first: float,
+    last: float,
+) -> Iterator[events.Event]:
     """Yield the Finish of an answer, after a Caution if the context has cut the answer.
 
     Args:
@@ -70,9 +66,9 @@ def answer_end(
     """
     if reason == "length" and full is not None:
         sentence = f"The answer ends here because the context of {full:,} tokens is full."
-        yield Caution(code="context-full", sentence=sentence)
-    timings = Timings(prefill_s=first - started, decode_s=last - first) if first else Timings()
-    yield Finish(reason=reason, usage=usage, timings=timings, time=time.monotonic())
+        yield events.Caution(code="context-full", sentence=sentence)
+    timings = events.Timings(prefill_s=first - started, decode_s=last - first) if first else events.Timings()
+    yield events.Finish(reason=reason, usage=usage, timings=timings, time=time.monotonic())
 
 
 def score(
@@ -81,10 +77,10 @@ def score(
     batches: Batches[Row],
     *,
     piece: Callable[[int], bytes],
-    log_probability: Callable[[Row, int], tuple[float, tuple[Alternative, ...]]],
+    log_probability: Callable[[Row, int], tuple[float, tuple[events.Alternative, ...]]],
     cancelled: object,
     exact: bool = True,
-) -> Iterator[Event]:
+) -> Iterator[events.Event]:
     """Yield the tokens from `start` on, each with its log-probability after the tokens before it, then a Finish.
 
     The first token of a sequence has no log-probability.
@@ -103,9 +99,11 @@ def score(
     total = max(len(tokens) - 1, 0)
     started = time.monotonic()
 
-    def scored(token: int, logprob: float | None = None, top: tuple[Alternative, ...] = ()) -> Token:
+    def scored(
+        token: int, logprob: float | None = None, top: tuple[events.Alternative, ...] = ()
+    ) -> events.Token:
         written = piece(token)
-        return Token(
+        return events.Token(
             text=decoder.decode(written),
             id=token,
             logprob=logprob,
@@ -119,11 +117,11 @@ def score(
         start = 1
     cached = None
     done = 0
-    reason: FinishReason = "stop"
+    reason: events.FinishReason = "stop"
     with contextlib.closing(batches):
         for done, rows in batches:
             cached = done if cached is None else cached
-            yield PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
+            yield events.PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
             scoring = [*rows]
             for token, row in zip(tokens[done - len(scoring) + 1 : done + 1], scoring, strict=True):
                 if cancelled:
@@ -131,9 +129,9 @@ def score(
                     break
                 yield scored(token, *log_probability(row, token))
     now = time.monotonic()
-    yield Finish(
+    yield events.Finish(
         reason=reason if done == total else "cancelled",
-        usage=Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=cached),
-        timings=Timings(prefill_s=now - started),
+        usage=events.Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=cached),
+        timings=events.Timings(prefill_s=now - started),
         time=now,
     )

@@ -10,14 +10,15 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from paragone import ModelInfo
 from paragone.errors import InputError
 from paragone.files import folders_below, open_regular_file, repository_of, snapshot_folders, stored_file
 from paragone.options import Options, option
-from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE, SharedOption
+from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE
 
 _START = 1 << 16
 """Number of bytes to read first: enough for everything before the vocabulary."""
@@ -66,14 +67,8 @@ class GgufError(ValueError):
 _TRUNCATED = "is truncated or damaged: its header continues past the end of the file"
 
 
-class Tensor(NamedTuple):
-    """A tensor's entry in the header."""
-
-    name: str
-    shape: tuple[int, ...]
-    """The tensor's dimensions, the innermost first."""
-    kind: int
-    """The tensor's type, a number of ggml's enum `ggml_type`."""
+Tensor: TypeAlias = tuple[str, tuple[int, ...], int]
+"""A tensor's entry in the header: name, dimensions, the innermost first, and type, a number of ggml's enum `ggml_type`."""
 
 
 @dataclass(slots=True)
@@ -177,8 +172,8 @@ class _Reader:
     def collect(self, values: dict[str, str | int], *, to_first_list: bool = False) -> None:
         """Collect the values. If the header names no quantization, use the type that most weights have."""
         types: Counter[int] = Counter()
-        for tensor in self.tensors(self.values(values, to_first_list=to_first_list)):
-            types[tensor.kind] += math.prod(tensor.shape)
+        for _, shape, kind in self.tensors(self.values(values, to_first_list=to_first_list)):
+            types[kind] += math.prod(shape)
         if types and "general.file_type" not in values:
             values["quantization"] = _TENSOR_TYPES.get(types.most_common(1)[0][0], "")
 
@@ -215,7 +210,7 @@ class _Reader:
             if dimensions > 8:
                 raise GgufError(f"is damaged: it has a tensor of {dimensions} dimensions")
             *shape, kind, _offset = self._next(f"<{dimensions}QIQ")
-            yield Tensor(name, tuple(shape), kind)
+            yield name, tuple(shape), kind
 
     def _skip(self, size: int) -> int:
         """Skip `size` bytes, and return the position before these bytes."""
@@ -412,17 +407,23 @@ CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4
 # A subclass declares these three options again, with a note on the default.
 _REPORTED = "What the engines report of it is compared."
 
-N_CTX = SharedOption(
-    "Context window in tokens, for prompt and answer.", minimum=16, maximum=1 << 24, fact="context"
+N_CTX = partial(
+    option,
+    doc="Context window in tokens, for prompt and answer.",
+    minimum=16,
+    maximum=1 << 24,
+    fact="context",
 )
-N_GPU_LAYERS = SharedOption(
-    "Number of layers on the GPU: 0 for none, -1 for all.",
+N_GPU_LAYERS = partial(
+    option,
+    doc="Number of layers on the GPU: 0 for none, -1 for all.",
     minimum=-1,
     maximum=10_000,
     same_answers=_REPORTED,
 )
-N_BATCH = SharedOption(
-    "Number of prompt tokens processed at once. Fewer tokens give finer progress and, on a GPU, a quicker stop.",
+N_BATCH = partial(
+    option,
+    doc="Number of prompt tokens processed at once. Fewer tokens give finer progress and, on a GPU, a quicker stop.",
     minimum=1,
     maximum=16384,
     fact="batch size",
@@ -474,7 +475,7 @@ class GgufLoadOptions(Options):
         outside="file",
         same_answers=_REPORTED,
     )
-    lora_scale: float = replace(LORA_SCALE, same_answers=_REPORTED)(1.0)
+    lora_scale: float = LORA_SCALE(1.0, same_answers=_REPORTED)
     chat_template: str | None = CHAT_TEMPLATE(None)
     rpc_servers: tuple[str, ...] = option(
         (), "Addresses (HOST:PORT) of llama.cpp RPC servers to use as additional devices."

@@ -19,15 +19,13 @@ hookspec = pluggy.HookspecMarker("paragone")
 hookimpl = pluggy.HookimplMarker("paragone")
 
 
-class HookSpecs:
-    """The hooks that a plugin implements."""
+@hookspec
+def paragone_backends() -> Iterable[Backend]:
+    """Return the plugin's backends. Do not import the inference library."""
+    raise NotImplementedError
 
-    @hookspec
-    def paragone_backends(self) -> Iterable[Backend]:
-        """Return the plugin's backends. Do not import the inference library."""
-        raise NotImplementedError
 
-    @hookspec
-    def paragone_assertions(self) -> Iterable[AnyAssertion]:
-        """Return the plugin's assertions. Do not import libraries that only a check needs."""
-        raise NotImplementedError
+@hookspec
+def paragone_assertions() -> Iterable[AnyAssertion]:
+    """Return the plugin's assertions. Do not import libraries that only a check needs."""
+    raise NotImplementedError

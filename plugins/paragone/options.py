@@ -59,6 +59,7 @@ def option(
     default: T,
     doc: str,
     *,
+    note: str = "",
     minimum: float | None = None,
     maximum: float | None = None,
     metavar: str = "",
@@ -74,6 +75,7 @@ def option(
     Args:
         default: Its default value.
         doc: One sentence that says what the option does.
+        note: A sentence to add to `doc`.
         minimum: Smallest allowed number; by default -999,999,999,999,999 for whole numbers.
         maximum: Largest allowed number; by default 999,999,999,999,999 for whole numbers.
         metavar: Placeholder for a value in help texts, such as `path`.
@@ -91,7 +93,7 @@ def option(
             change an answer: paragone then names the option where two compared engines differ in it.
     """
     metadata = {
-        "doc": doc,
+        "doc": f"{doc} {note}".rstrip(),
         "minimum": minimum,
         "maximum": maximum,
         "metavar": metavar,

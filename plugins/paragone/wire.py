@@ -7,38 +7,26 @@ import dataclasses
 import functools
 import math
 import types
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import (
-    Any,
-    ClassVar,
-    Literal,
-    NoReturn,
-    Protocol,
-    TypeAlias,
-    TypeVar,
-    Union,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
 
 _DEEPEST = 100
 """Largest depth of nested lists and objects. Python's own limit depends on the depth of the call stack."""
 _MOST_DIGITS = 300
 """Largest number of digits of a whole number, which then converts to a float without overflow."""
 
-Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+Json: typing.TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 """Any JSON value."""
 
 
-class Value(Protocol):
-    """Any dataclass."""
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+    Value: typing.TypeAlias = DataclassInstance
+else:
+    Value = object
 
-
-V = TypeVar("V", bound=Value)
+V = typing.TypeVar("V", bound=Value)
 
 
 def to_json(value: Value, *, complete: bool = False) -> dict[str, Json]:
@@ -63,7 +51,7 @@ def from_json(kind: type[V], data: Json) -> V:
     Ignores unknown names, so that an older reader understands a newer sender.
     Raises TypeError or ValueError if `data` does not match the type.
     """
-    return cast("V", _loader(kind)(data))
+    return typing.cast("V", _loader(kind)(data))
 
 
 def parse_json(text: str | bytes) -> Json:
@@ -94,7 +82,7 @@ def _is_deeper(value: Json, levels: int) -> bool:
     return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
 
 
-def _refuse(constant: str) -> NoReturn:
+def _refuse(constant: str) -> typing.NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 
 
@@ -142,22 +130,22 @@ def _dump(item: object) -> Json:
     raise TypeError(f"{type(item).__name__} cannot be converted to JSON")
 
 
-_Loader: TypeAlias = Callable[[Any], object]
+_Loader: typing.TypeAlias = Callable[[typing.Any], object]
 """Returns the value that JSON describes. Raises TypeError or ValueError if the JSON does not match the type."""
 
 
 @functools.cache
-def _loader(kind: Any) -> _Loader:
+def _loader(kind: typing.Any) -> _Loader:
     """Return the loader of a type. Loaders are cached, because histories have millions of values of few types."""
-    origin = get_origin(kind)
+    origin = typing.get_origin(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _dataclass_loader(kind)
-    if origin in (Union, types.UnionType):
-        return _union_loader(get_args(kind))
-    if origin is Literal:
-        return functools.partial(_load_literal, get_args(kind))
+    if origin in (typing.Union, types.UnionType):
+        return _union_loader(typing.get_args(kind))
+    if origin is typing.Literal:
+        return functools.partial(_load_literal, typing.get_args(kind))
     if origin is tuple:
-        return functools.partial(_load_tuple, _loader(get_args(kind)[0]))
+        return functools.partial(_load_tuple, _loader(typing.get_args(kind)[0]))
     if origin is not None and issubclass(origin, Mapping):
         return _load_mapping
     if kind is float:
@@ -175,11 +163,11 @@ def _dataclass_loader(kind: type) -> _Loader:
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
 
-    def load(data: Any) -> object:
+    def load(data: typing.Any) -> object:
         if not isinstance(data, Mapping):
             raise TypeError(f"{kind.__name__} must be an object, not {type(data).__name__}")
         if not fields:
-            fields.extend((name, _loader(hint)) for name, hint in get_type_hints(kind).items())
+            fields.extend((name, _loader(hint)) for name, hint in typing.get_type_hints(kind).items())
         values: dict[str, object] = {}
         for name, load_field in fields:
             if name in data:
@@ -196,14 +184,14 @@ def _dataclass_loader(kind: type) -> _Loader:
     return load
 
 
-def _union_loader(kinds: tuple[Any, ...]) -> _Loader:
+def _union_loader(kinds: tuple[typing.Any, ...]) -> _Loader:
     loaders = [_loader(kind) for kind in kinds]
     # Values of plain types are returned unchanged, which is fast. For other values, the loaders are tried in order.
     plain = {kind for kind in kinds if kind in (type(None), bool, int, float, str)}
     if float in plain:
         plain.discard(int)
 
-    def load(data: Any) -> object:
+    def load(data: typing.Any) -> object:
         if type(data) in plain:
             return data
         reasons: list[str] = []
@@ -217,29 +205,29 @@ def _union_loader(kinds: tuple[Any, ...]) -> _Loader:
     return load
 
 
-def _load_literal(values: tuple[object, ...], data: Any) -> object:
+def _load_literal(values: tuple[object, ...], data: typing.Any) -> object:
     if data not in values:
         raise ValueError(f"{data!r} is not one of {', '.join(map(repr, values))}")
     return data
 
 
-def _load_tuple(load_item: _Loader, data: Any) -> object:
+def _load_tuple(load_item: _Loader, data: typing.Any) -> object:
     if not isinstance(data, list | tuple):
         raise TypeError(f"expected a list, not {type(data).__name__}")
     return tuple(load_item(item) for item in data)
 
 
-def _load_mapping(data: Any) -> object:
+def _load_mapping(data: typing.Any) -> object:
     if not isinstance(data, Mapping):
         raise TypeError(f"expected an object, not {type(data).__name__}")
     return dict(data)  # option values and facts are already JSON
 
 
-def _load_float(data: Any) -> object:
+def _load_float(data: typing.Any) -> object:
     return float(data) if type(data) is int else _load_exactly(float, data)
 
 
-def _load_exactly(kind: type, data: Any) -> object:
+def _load_exactly(kind: type, data: typing.Any) -> object:
     if type(data) is not kind:
         raise TypeError(f"expected {kind.__name__}, not {type(data).__name__}")
     return data

@@ -1,8 +1,4 @@
-"""A process for computations that may take forever, such as matching a regular expression.
-
-Python's `re` holds the GIL while it matches. In a thread, a match would stop the whole program, and a thread
-cannot be killed.
-"""
+"""A process for computations that may take forever: Python's `re` holds the GIL, and a thread cannot be killed."""
 
 import asyncio
 import json
@@ -25,12 +21,8 @@ _SCRIPT = Path(__file__).with_name("limited_jobs.py")
 
 
 class LimitedAssertion(Assertion[OptionsT]):
-    """An assertion that computes in a process, one job after another.
-
-    The first job starts the process, and so does the next job after a kill. For each job, the process sets a timer, which
-    kills the process: see `limited_jobs`. The process also ends when its standard input is closed, so it does not outlive
-    the application.
-    """
+    """An assertion that computes in a process, one job after another: see `limited_jobs`. The process ends when its
+    standard input is closed, so it does not outlive the application. The next job starts another."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +38,17 @@ class LimitedAssertion(Assertion[OptionsT]):
 
     def _do(self, line: bytes) -> Mapping[str, Json]:
         with self._lock:
-            process = self._process = self._process or _started()
+            process = self._process = self._process or subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    str(_SCRIPT),
+                ],  # -P: the modules beside the script must not hide others
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                process_group=0,  # only the application receives Ctrl+C
+            )
             assert process.stdin is not None
             assert process.stdout is not None
             try:
@@ -78,15 +80,3 @@ class LimitedAssertion(Assertion[OptionsT]):
             self._end()
         finally:
             self._lock.release()
-
-
-def _started() -> subprocess.Popen[bytes]:
-    # -P: the modules beside the script must not hide modules of the standard library.
-    # A process group of its own: only the application receives Ctrl+C.
-    return subprocess.Popen(
-        [sys.executable, "-P", str(_SCRIPT)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        process_group=0,
-    )

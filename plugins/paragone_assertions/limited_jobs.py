@@ -1,8 +1,6 @@
-"""The program of a `LimitedAssertion`, which reads jobs from standard input and writes results to standard output.
-
-Each job and each result is a line of JSON. A timer of the kernel kills the process when a job takes too much CPU
-time, even if Python is inside a C function.
-"""
+"""The program of a `LimitedAssertion`, which reads jobs from standard input and writes results to standard output. Each
+job and each result is a line of JSON. A timer of the kernel kills the process when a job takes too much CPU time, even
+if Python is inside a C function."""
 
 import json
 import re

@@ -25,27 +25,20 @@ class LatencyOptions(Options):
             )
 
 
-class Latency(assertions.Assertion[LatencyOptions]):
-    name = "latency"
-    summary = "The answer came within these times, or at this rate at least."
-    options = LatencyOptions
-
-    async def check(
-        self, answer: assertions.Answer, options: LatencyOptions, judge: assertions.Judge
-    ) -> assertions.Verdict:
-        passed, found = True, []
-        for title, value, least, most, text in (
-            ("time to first token", answer.ttft_s, None, options.max_ttft_s, "the first token after {} s"),
-            ("time of the whole answer", answer.total_s, None, options.max_total_s, "the end after {} s"),
-            ("decode rate", answer.decode_tps, options.min_decode_tps, None, "{} tokens/s"),
-        ):
-            if least is None and most is None:
-                continue
-            if value is None:
-                raise assertions.NoVerdict(f"The {title} is unknown.")
-            passed &= texts.is_within(value, least, most)
-            found.append(text.format(f"{value:.3g}"))
-        return assertions.Verdict(passed=passed, reason=f"Measured: {', '.join(found)}.")
+def latency(answer: assertions.Answer, options: LatencyOptions) -> assertions.Verdict:
+    passed, found = True, []
+    for title, value, least, most, text in (
+        ("time to first token", answer.ttft_s, None, options.max_ttft_s, "the first token after {} s"),
+        ("time of the whole answer", answer.total_s, None, options.max_total_s, "the end after {} s"),
+        ("decode rate", answer.decode_tps, options.min_decode_tps, None, "{} tokens/s"),
+    ):
+        if least is None and most is None:
+            continue
+        if value is None:
+            raise assertions.NoVerdict(f"The {title} is unknown.")
+        passed &= texts.is_within(value, least, most)
+        found.append(text.format(f"{value:.3g}"))
+    return assertions.Verdict(passed=passed, reason=f"Measured: {', '.join(found)}.")
 
 
 _VERDICT = re.compile(r"(?P<marks>[*_`]{0,3})VERDICT: (?P<verdict>PASS|FAIL)(?P=marks)")
@@ -69,16 +62,14 @@ class JudgeOptions(Options):
     criterion: str = option("", "What the answer must be or have, in words. Required.")
 
     def __post_init__(self) -> None:
-        for name in ("engine", "criterion"):
-            if not getattr(self, name).strip():
+        for name, value in (("engine", self.engine), ("criterion", self.criterion)):
+            if not value.strip():
                 raise texts.lacking(
                     "judge", f"no {name!r}", "It needs the engine that judges, and a criterion."
                 )
 
 
 class JudgeAssertion(assertions.Assertion[JudgeOptions]):
-    """Asks an engine, whose answer must end with a verdict and have no other verdict."""
-
     name = "judge"
     summary = "An engine finds that the answer meets a criterion."
     options = JudgeOptions
@@ -89,7 +80,6 @@ class JudgeAssertion(assertions.Assertion[JudgeOptions]):
     async def check(
         self, answer: assertions.Answer, options: JudgeOptions, judge: assertions.Judge
     ) -> assertions.Verdict:
-        """Ask the engine. Raises NoVerdict if the engine answers anything but a reason and a verdict."""
         question = Message(role="user", text=_question(answer, options.criterion))
         verdict_text = (await judge.ask(options.engine, (question,))).strip()
         lines = verdict_text.splitlines()
@@ -123,14 +113,9 @@ def _question(answer: assertions.Answer, criterion: str) -> str:
 
 @hooks.hookimpl
 def paragone_assertions() -> Iterable[assertions.AnyAssertion]:
+    within = "The answer came within these times, or at this rate at least."
     return [
-        texts.Equals(),
-        texts.Contains(),
-        texts.Regex(),
-        texts.ValidJson(),
-        texts.JsonSchema(),
-        texts.Number(),
-        texts.Length(),
-        Latency(),
+        *texts.text_assertions(),
+        texts.Check("latency", within, LatencyOptions, latency),
         JudgeAssertion(),
     ]

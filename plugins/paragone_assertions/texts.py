@@ -3,15 +3,37 @@
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from paragone import InputError, Json, Options, option
-from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
+from paragone import InputError, Json, Options, assertions, option
+from paragone.assertions import Answer, NoVerdict, OptionsT, Verdict
 from paragone.texts import install_command, quoted
 from paragone_assertions.limited import LimitedAssertion
+
+
+class Check(assertions.Assertion[OptionsT]):
+    """An assertion that is a function of an answer and its options. `require` raises InputError without anything to check
+    by; its first argument is the expected answer."""
+
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        options: type[OptionsT],
+        verdict: Callable[[Answer, OptionsT], Verdict],
+        require: Callable[[str | None, OptionsT], None] = lambda expected, options: None,
+    ) -> None:
+        self.name, self.summary, self.options = name, summary, options
+        self._verdict, self._require = verdict, require
+
+    def check_expected(self, expected: str | None, options: OptionsT) -> None:
+        self._require(expected, options)
+
+    async def check(self, answer: Answer, options: OptionsT, judge: assertions.Judge) -> Verdict:
+        return self._verdict(answer, options)
 
 
 def lacking(assertion: str, what: str, hint: str) -> InputError:
@@ -34,7 +56,6 @@ class ContainsOptions(Options):
     ignore_case: bool = option(False, "Whether upper and lower case are the same.")
 
     def __post_init__(self) -> None:
-        """Raise InputError for a text that every answer contains."""
         if "" in self.value:
             raise InputError(
                 "The option 'value' of the assertion 'contains' cannot be empty.",
@@ -42,29 +63,23 @@ class ContainsOptions(Options):
             )
 
 
-class Contains(Assertion[ContainsOptions]):
-    name = "contains"
-    summary = "The answer contains this text, or all or any of these texts."
-    options = ContainsOptions
+def _searchable(expected: str | None, options: ContainsOptions) -> None:
+    if not options.value and not expected:
+        raise lacking("contains", "nothing to search for", "Give it a 'value', or the prompt an 'expected'.")
 
-    def check_expected(self, expected: str | None, options: ContainsOptions) -> None:
-        if not options.value and not expected:
-            raise lacking(
-                "contains", "nothing to search for", "Give it a 'value', or the prompt an 'expected'."
-            )
 
-    async def check(self, answer: Answer, options: ContainsOptions, judge: Judge) -> Verdict:
-        wanted = options.value or ((answer.expected or "").strip(),)
-        text = answer.text.casefold() if options.ignore_case else answer.text
-        found = [each for each in wanted if (each.casefold() if options.ignore_case else each) in text]
-        passed = bool(found) if options.match == "any" else len(found) == len(wanted)
-        if found and (passed or options.match == "any"):
-            reason = f"The answer contains {', '.join(map(quoted, found))}."
-        else:
-            missing = [each for each in wanted if each not in found]
-            reason = f"The answer does not contain {', '.join(map(quoted, missing))}."
-        score = len(found) / len(wanted) if len(wanted) > 1 else None
-        return Verdict(passed=passed, reason=reason, score=score)
+def contains(answer: Answer, options: ContainsOptions) -> Verdict:
+    wanted = options.value or ((answer.expected or "").strip(),)
+    text = answer.text.casefold() if options.ignore_case else answer.text
+    found = [each for each in wanted if (each.casefold() if options.ignore_case else each) in text]
+    passed = bool(found) if options.match == "any" else len(found) == len(wanted)
+    if found and (passed or options.match == "any"):
+        reason = f"The answer contains {', '.join(map(quoted, found))}."
+    else:
+        missing = [each for each in wanted if each not in found]
+        reason = f"The answer does not contain {', '.join(map(quoted, missing))}."
+    score = len(found) / len(wanted) if len(wanted) > 1 else None
+    return Verdict(passed=passed, reason=reason, score=score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,25 +88,17 @@ class EqualsOptions(Options):
     ignore_case: bool = option(False, "Whether upper and lower case are the same.")
 
 
-class Equals(Assertion[EqualsOptions]):
-    """Compares the answer with a text. White space around the answer and around the text is ignored."""
+def _comparable(expected: str | None, options: EqualsOptions) -> None:
+    if expected is None and options.value is None:
+        raise lacking("equals", "nothing to compare with", "Give it a 'value', or the prompt an 'expected'.")
 
-    name = "equals"
-    summary = "The answer is this text, apart from white space around it."
-    options = EqualsOptions
 
-    def check_expected(self, expected: str | None, options: EqualsOptions) -> None:
-        if expected is None and options.value is None:
-            raise lacking(
-                "equals", "nothing to compare with", "Give it a 'value', or the prompt an 'expected'."
-            )
-
-    async def check(self, answer: Answer, options: EqualsOptions, judge: Judge) -> Verdict:
-        wanted = (options.value if options.value is not None else answer.expected or "").strip()
-        text = answer.text.strip()
-        passed = text == wanted or (options.ignore_case and text.casefold() == wanted.casefold())
-        relation = "is" if passed else "is not"
-        return Verdict(passed=passed, reason=f"The answer {quoted(text)} {relation} {quoted(wanted)}.")
+def equals(answer: Answer, options: EqualsOptions) -> Verdict:
+    wanted = (options.value if options.value is not None else answer.expected or "").strip()
+    text = answer.text.strip()
+    passed = text == wanted or (options.ignore_case and text.casefold() == wanted.casefold())
+    relation = "is" if passed else "is not"
+    return Verdict(passed=passed, reason=f"The answer {quoted(text)} {relation} {quoted(wanted)}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +120,11 @@ class RegexOptions(Options):
 
 
 class Regex(LimitedAssertion[RegexOptions]):
-    """Searches the answer in a process, which is killed if the search takes too long."""
-
     name = "regex"
     summary = "A regular expression matches somewhere in the answer."
     options = RegexOptions
 
-    async def check(self, answer: Answer, options: RegexOptions, judge: Judge) -> Verdict:
-        """Search the answer. Raises NoVerdict if the search takes too long."""
+    async def check(self, answer: Answer, options: RegexOptions, judge: assertions.Judge) -> Verdict:
         result = await self.run({"job": "search", "pattern": options.pattern, "text": answer.text})
         found = result["found"]
         if not isinstance(found, str):
@@ -141,26 +145,18 @@ class LengthOptions(Options):
             raise lacking("length", "no bound", "Give it a 'minimum' or a 'maximum'.")
 
 
-class Length(Assertion[LengthOptions]):
-    name = "length"
-    summary = "The answer has at least or at most this many characters, words or tokens."
-    options = LengthOptions
-
-    async def check(self, answer: Answer, options: LengthOptions, judge: Judge) -> Verdict:
-        length = _length(answer, options.unit)
-        passed = is_within(length, options.minimum, options.maximum)
-        counted = options.unit.removesuffix("s") if length == 1 else options.unit
-        return Verdict(passed=passed, reason=f"The answer has {length:,} {counted}.")
-
-
-def _length(answer: Answer, unit: str) -> int:
-    if unit == "characters":
-        return len(answer.text)
-    if unit == "words":
-        return len(answer.text.split())
-    if answer.completion_tokens is None:
+def length(answer: Answer, options: LengthOptions) -> Verdict:
+    found = {
+        "characters": len(answer.text),
+        "words": len(answer.text.split()),
+        "tokens": answer.completion_tokens,
+    }
+    count = found[options.unit]
+    if count is None:
         raise NoVerdict("The engine does not report the number of tokens.")
-    return answer.completion_tokens
+    unit = options.unit.removesuffix("s") if count == 1 else options.unit
+    passed = is_within(count, options.minimum, options.maximum)
+    return Verdict(passed=passed, reason=f"The answer has {count:,} {unit}.")
 
 
 _NUMBER = re.compile(
@@ -189,38 +185,29 @@ class NumberOptions(Options):
         return self.tolerance is not None or (self.minimum is None and self.maximum is None)
 
 
-class Number(Assertion[NumberOptions]):
-    """Compares the last number in the answer with bounds, or with the expected number.
+def _has_number(expected: str | None, options: NumberOptions) -> None:
+    if options.uses_expected and (expected is None or last_number(expected) is None):
+        hint = "Give the prompt an 'expected' with a number, or the assertion a 'minimum' or 'maximum'."
+        raise lacking("number", "nothing to compare with", hint)
 
-    Commas between groups of three digits are ignored.
-    """
 
-    name = "number"
-    summary = "The last number in the answer is within these bounds, or near the expected number."
-    options = NumberOptions
-
-    def check_expected(self, expected: str | None, options: NumberOptions) -> None:
-        """Raise InputError if the assertion needs an expected number and the expected answer has none."""
-        if options.uses_expected and (expected is None or last_number(expected) is None):
-            hint = "Give the prompt an 'expected' with a number, or the assertion a 'minimum' or 'maximum'."
-            raise lacking("number", "nothing to compare with", hint)
-
-    async def check(self, answer: Answer, options: NumberOptions, judge: Judge) -> Verdict:
-        number = last_number(answer.text)
-        if number is None:
-            return Verdict(passed=False, reason="The answer has no number.")
-        passed = is_within(number, _exact(options.minimum), _exact(options.maximum))
-        reason = f"The last number in the answer is {number:,}"
-        if options.uses_expected:
-            wanted = last_number(answer.expected or "")
-            if wanted is None:
-                raise NoVerdict("The prompt has no expected number.")
-            passed &= is_within(abs(number - wanted), None, _exact(options.tolerance or 0.0))
-            reason += f", the expected one is {wanted:,}"
-        return Verdict(passed=passed, reason=f"{reason}.")
+def number(answer: Answer, options: NumberOptions) -> Verdict:
+    last = last_number(answer.text)
+    if last is None:
+        return Verdict(passed=False, reason="The answer has no number.")
+    passed = is_within(last, _exact(options.minimum), _exact(options.maximum))
+    reason = f"The last number in the answer is {last:,}"
+    if options.uses_expected:
+        wanted = last_number(answer.expected or "")
+        if wanted is None:
+            raise NoVerdict("The prompt has no expected number.")
+        passed &= is_within(abs(last - wanted), None, _exact(options.tolerance or 0.0))
+        reason += f", the expected one is {wanted:,}"
+    return Verdict(passed=passed, reason=f"{reason}.")
 
 
 def last_number(text: str) -> Decimal | None:
+    """Return the last number in a text. Commas between groups of three digits are ignored."""
     numbers = _NUMBER.findall(text)
     return Decimal(numbers[-1].replace(",", "").replace("−", "-")) if numbers else None
 
@@ -233,36 +220,25 @@ def _exact(bound: float | None) -> Decimal | None:
 FENCE = "```"
 
 
-class ValidJson(Assertion[Options]):
-    name = "json"
-    summary = "The answer is valid JSON, or contains valid JSON in a block between ``` fences."
-    options = Options
-
-    async def check(self, answer: Answer, options: Options, judge: Judge) -> Verdict:
-        if reason := json_fault(json_part(answer.text)):
-            return Verdict(passed=False, reason=f"The answer is not valid JSON: {reason}.")
-        return Verdict(passed=True, reason="The answer is valid JSON.")
+def valid_json(answer: Answer, options: Options) -> Verdict:
+    _, fault = json_part(answer.text)
+    return Verdict(passed=not fault, reason=fault or "The answer is valid JSON.")
 
 
-def json_part(answer: str) -> str:
-    """Return the part of an answer that should be JSON: the first block between ``` fences, or the whole answer."""
+def json_part(answer: str) -> tuple[str, str]:
+    """Return the first block between ``` fences, or the whole answer, and why this is not JSON; empty if it is."""
     lines = answer.split("\n")
     start = next((at for at, line in enumerate(lines) if line.lstrip().startswith(FENCE)), None)
-    if start is None:
-        return answer.strip()
-    block = lines[start + 1 :]
+    block = lines if start is None else lines[start + 1 :]
     end = next((at for at, line in enumerate(block) if line.strip() == FENCE), len(block))
-    return "\n".join(block[:end]).strip()
-
-
-def json_fault(text: str) -> str:
+    text, fault = "\n".join(block[:end]).strip(), ""
     try:
         json.loads(text, parse_constant=_refuse)
     except RecursionError:
-        return "it is nested too deeply"
+        fault = "The answer is not valid JSON: it is nested too deeply."
     except ValueError as error:  # JSONDecodeError, and numbers with thousands of digits
-        return str(error)
-    return ""
+        fault = f"The answer is not valid JSON: {error}."
+    return text, fault
 
 
 def _refuse(constant: str) -> None:
@@ -283,17 +259,15 @@ class JsonSchemaOptions(Options):
 
 
 class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
-    """Validates the answer in a process, which is killed if validating takes too long."""
-
     name = "json_schema"
     summary = "The answer is JSON as the assertion `json` accepts it, and matches a JSON Schema."
     options = JsonSchemaOptions
 
-    async def check(self, answer: Answer, options: JsonSchemaOptions, judge: Judge) -> Verdict:
+    async def check(self, answer: Answer, options: JsonSchemaOptions, judge: assertions.Judge) -> Verdict:
         """Validate the answer. Raises NoVerdict if validating takes too long, or the schema refers to another document."""
-        text = json_part(answer.text)
-        if fault := json_fault(text):
-            return Verdict(passed=False, reason=f"The answer is not valid JSON: {fault}.")
+        text, fault = json_part(answer.text)
+        if fault:
+            return Verdict(passed=False, reason=fault)
         result = await self.run({"job": "validate", "schema": options.schema, "text": text})
         mismatch = result["fault"]
         if isinstance(mismatch, str):
@@ -322,3 +296,43 @@ def _schema_fault(schema: str) -> str:
     except RecursionError:
         return "it is nested too deeply"
     return ""
+
+
+def text_assertions() -> list[assertions.AnyAssertion]:
+    return [
+        Check(
+            "equals",
+            "The answer is this text, apart from white space around it.",
+            EqualsOptions,
+            equals,
+            _comparable,
+        ),
+        Check(
+            "contains",
+            "The answer contains this text, or all or any of these texts.",
+            ContainsOptions,
+            contains,
+            _searchable,
+        ),
+        Regex(),
+        Check(
+            "json",
+            "The answer is valid JSON, or contains valid JSON in a block between ``` fences.",
+            Options,
+            valid_json,
+        ),
+        JsonSchema(),
+        Check(
+            "number",
+            "The last number in the answer is within these bounds, or near the expected number.",
+            NumberOptions,
+            number,
+            _has_number,
+        ),
+        Check(
+            "length",
+            "The answer has at least or at most this many characters, words or tokens.",
+            LengthOptions,
+            length,
+        ),
+    ]

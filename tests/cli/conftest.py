@@ -30,7 +30,7 @@ from paragone_cli.main import main
 
 PROGRAM = str(Path(sys.executable).with_name("paragone"))
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "command-line.schema.json").read_text())
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 Process: TypeAlias = program_forks.Program | subprocess.Popen[bytes]
 

@@ -203,6 +203,10 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     written(chat, STEADY, ["Hi."], 2)
     done = paragone("history", "export", "--all", "--to", "all.json", "--json")
     assert data("history", done)["exported"] == ["c2", "c1"]
+    assert (tmp_path / "all.json").stat().st_mode & 0o777 == 0o600
+    assert paragone("history", "export", "--all", "--to", "all.jsonl").returncode == 0
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert lines == json.loads((tmp_path / "all.json").read_text())["conversations"]
     named = [
         [lane["name"] for lane in it["lanes"]]
         for it in json.loads((tmp_path / "all.json").read_text())["conversations"]
@@ -212,7 +216,7 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     assert (
         said(paragone("history", "import", "all.json")) == "paragone: 2 conversations imported: c1 to c2.\n"
     )
-    done = paragone("history", "import", "all.json", "--json")
+    done = paragone("history", "import", "all.jsonl", "--json")
     assert [it["new"] for it in data("history", done)["imported"]] == [False, False]
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         database.execute("UPDATE run SET state = 'interrupted', text = '' WHERE number = 1")
@@ -234,7 +238,8 @@ def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path
         )
     done = paragone("history", "export", "--all", "--to", "all.json")
     assert (done.returncode, f"c{broken} is left out." in said(done)) == (1, True)
-    assert json.loads((tmp_path / "all.json").read_text())["name"] == "Whole."
+    (kept,) = json.loads((tmp_path / "all.json").read_text())["conversations"]
+    assert kept["name"] == "Whole."
 
 
 def test_the_history_is_searched_and_conversations_are_renamed():
@@ -292,7 +297,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("export", "c1", "--to", "x.html"), "exported as .json or .md, not as .html"),
+        (("export", "c1", "--to", "x.html"), "exported as .jsonl, .json or .md, not as .html"),
         (("export", "c9", "--to", "x.json"), "Conversation c9 no longer exists"),
         (("export", "--to", "x.json"), "Name the conversations to export, such as c7, or write --all."),
         (("rename", "c1"), "The new title is needed."),

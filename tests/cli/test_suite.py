@@ -70,10 +70,7 @@ def test_the_table_at_the_end(prompts):
     assert done.returncode == 0, said(done)
     lines = done.stdout.decode().splitlines()
     assert lines[0].split()[:4] == ["engine", "runs", "failed", "passed"]
-    assert [line.split()[:3] for line in lines[1:3]] == [
-        ["Q4_1", "4", "0"],
-        ["Q3_K_M", "4", "0"],
-    ]
+    assert [line.split()[:3] for line in lines[1:3]] == [["Q4_1", "4", "0"], ["Q3_K_M", "4", "0"]]
     assert "Q3_K_M: SmolLM2-135M-Instruct.Q3_K_M" in lines
     assert "paragone suite show e1" in lines[-1]
     assert "100%: 8 of 8 runs, 0 failed" in said(done)

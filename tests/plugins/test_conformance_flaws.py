@@ -12,7 +12,7 @@ from flawed_engines import FLAWS
 
 from paragone import OpenRequest
 from paragone.testing import BackendConformance
-from paragone.testing.runs import Opened, Subject
+from paragone.testing.runs import Opened, Subject, close_shared, shared_engine
 
 # Flawed engines leave coroutines and tasks.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -40,7 +40,8 @@ class Unopened(Exception):
 
 async def failures(kind, names, folder):
     """Return those of the named checks that fail with this backend."""
-    opened, failed = Opened(), set()
+    opened: Opened = []
+    failed = set()
     for name in names:
         for parameters in parameters_of(getattr(Flawed, name)):
             try:
@@ -49,8 +50,8 @@ async def failures(kind, names, folder):
                 continue
             except (Exception, pytest.fail.Exception):
                 failed.add(name)
-                await opened.drop(Flawed.patience)  # as the fixture `engine` does
-    await opened.drop(Flawed.patience)
+                await close_shared(opened, Flawed.patience)  # as the fixture `engine` does
+    await close_shared(opened, Flawed.patience)
     return failed
 
 
@@ -71,7 +72,7 @@ async def check(kind, name, parameters, opened, folder):
     values["sampling"] = value_of(suite, "sampling", backend) and SHORT
     if needed & WITH_ENGINE:
         try:
-            values["engine"] = await opened.get(backend, OPENING, suite.patience)
+            values["engine"] = await shared_engine(opened, backend, OPENING, suite.patience)
         except (Exception, pytest.fail.Exception) as error:
             raise Unopened from error
         values["long_sampling"] = value_of(suite, "long_sampling", backend, values["engine"])

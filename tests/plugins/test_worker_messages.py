@@ -20,7 +20,7 @@ MESSAGES = [
     protocol.WorkerMessage(4, answer={"size": 16}),
     protocol.WorkerMessage(4, answer={}),
 ]
-COMMANDS: list[protocol.Command] = [("probe", 1, {}), ("stop", 2, None)]
+COMMANDS: list[protocol.WorkerCommand] = [("probe", 1, {}), ("stop", 2, None)]
 
 
 def test_messages_and_commands_are_the_same_after_the_pipe():
@@ -77,16 +77,14 @@ def test_the_first_token_is_sent_at_once_and_the_next_ones_together(monkeypatch)
     said: list[list[type]] = []
     monkeypatch.setattr(serve, "FRAME", 3600)
     monkeypatch.setattr(serve, "LATE", 3600)
-    frames = serve.Frames(lambda message: said.append([type(item) for item in message.items]), 1)
-    for event in (paragone.RunSettings(), paragone.PromptProgress(done=1, total=1, time=1.0)):
-        frames.add(event)
-    assert said == [[paragone.RunSettings]]
-    for text in "abc":
-        frames.add(paragone.Token(text=text, time=1.0))
-    assert said == [[paragone.RunSettings], [paragone.PromptProgress, paragone.Token]]
-    frames.close()
-    assert said == [
-        [paragone.RunSettings],
-        [paragone.PromptProgress, paragone.Token],
-        [paragone.Token, paragone.Token],
-    ]
+
+    def events():
+        yield paragone.RunSettings()
+        yield paragone.PromptProgress(done=1, total=1, time=1.0)
+        assert said == [[paragone.RunSettings]]
+        for text in "abc":
+            yield paragone.Token(text=text, time=1.0)
+        assert said == [[paragone.RunSettings], [paragone.PromptProgress, paragone.Token]]
+
+    serve.Job(("run", 1, None), lambda it: said.append([type(item) for item in it.items])).send(events())
+    assert said[2:] == [[paragone.Token, paragone.Token]]

@@ -71,7 +71,7 @@ async def test_another_lane_is_the_reference(start):
         assert "◆" not in screen.text
         await screen.press("alt+D")
         await screen.until(lambda: marked(screen, 0))
-        await screen.press("f9")
+        await screen.press("f9", "y")
         await screen.until(lambda: len(screen.columns) == 1)
         assert screen.app.lanes.lanes.differences.reference is screen.lanes[0]
         await screen.until(lambda: marked(screen, 0) == [])

@@ -51,7 +51,7 @@ async def test_a_changed_edit_takes_the_place_of_the_draft(start):
         await screen.ask("first")
         await screen.answered()
         await screen.type("draft")
-        await screen.app.run_action("screen.command('edit-prompt')")
+        await screen.press("escape", "C")
         await screen.until(lambda: screen.app.lanes.composer.text == "first")
         assert screen.app.lanes.composer.unsent.text == "draft"
         await screen.type(" again")
@@ -92,7 +92,7 @@ async def test_an_edit_keeps_the_files_of_its_prompt_at_the_next_start(start, tm
         await screen.press("enter")
         await screen.until(lambda: len(screen.app.lanes.session.prompts) == 1)
         await screen.answered()
-        await screen.app.run_action("screen.command('edit-prompt')")
+        await screen.press("escape", "C")
         await screen.type("again")
         files = screen.app.lanes.composer.draft.files
         assert [file.name for file in files] == ["notes.md"]
@@ -109,7 +109,7 @@ async def test_an_edit_of_an_earlier_prompt_is_one_at_the_next_start(start):
         for text in ("first", "second"):
             await screen.ask(text)
             await screen.answered()
-        await screen.app.run_action("screen.command('edit-prompt')")
+        await screen.press("escape", "C")
         await screen.type(" again")
         await screen.press("ctrl+q")
         await screen.until(lambda: screen.app.is_leaving)
@@ -123,7 +123,7 @@ async def test_an_edit_of_an_earlier_prompt_is_one_at_the_next_start(start):
         first, _, edited = session.prompts
         assert (edited.text, edited.parent) == ("second again", first), "it is a branch"
         await screen.answered()
-        await screen.app.run_action("screen.command('edit-prompt')")
+        await screen.press("escape", "C")
         await screen.type("!")
         await screen.press("ctrl+q")
         await screen.until(lambda: screen.app.is_leaving)

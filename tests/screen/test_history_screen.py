@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import sqlite3
 import threading
 
 from rogue_backend.definitions import rogue
+from tests.workbench.conversation_writer import result_of
 from textual import events
 from textual.content import Content
 
+from paragone_tui.transcript.page import MOST_TURNS
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.files.importing import import_file
 from paragone_workbench.paths import history_file, log_folder
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
 
 
@@ -61,7 +66,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         new.write_text("old")
         await screen.press("e")
         await answer(screen, "all.html")
-        await screen.until(lambda: "exported as .json or .md" in screen.text)
+        await screen.until(lambda: "exported as .jsonl, .json or .md" in screen.text)
         await answer(screen, str(kept))
         await screen.until(lambda: "This file exists" in screen.text)
         await answer(screen, str(new))
@@ -92,7 +97,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.press("escape")
         await screen.press("i")
         await screen.until(lambda: "Import the file" in screen.text)
-        await screen.type("conversations.json")
+        await screen.type("conversations.jsonl")
         await screen.press("enter")
         await screen.until(lambda: "The history had 2 conversations already." in screen.text)
 
@@ -348,9 +353,23 @@ async def test_a_new_conversation_keeps_the_system_prompt_in_the_headers(start):
         assert len(await screen.app.history.call(lambda store: store.conversations())) == 2
         await screen.press("down", "enter")
         await screen.until(lambda: len(screen.lanes) == 2 and "system: Be terse." in screen.text)
-        await screen.press("ctrl+n", "f9")
+        await screen.press("ctrl+n", "f9", "y")
         await screen.until(lambda: len(screen.lanes) == 1)
         assert "system: Be terse." in screen.text.splitlines()[1]
         await screen.ask("again")
         await screen.answered()
         assert session.prompts[0].system == "Be terse."
+
+
+async def test_a_long_conversation_shows_its_last_turns(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        record, session = screen.lanes[0].record, screen.app.lanes.session
+        for number in range(2 * MOST_TURNS):
+            prompt = session.conversation.add(Prompt(text=f"question {number}"))
+            record.head = Run(result_of(record.definition, "answer"), prompt=prompt, continues=record.head)
+            record.runs.append(record.head)
+        screen.lanes[0].resume(dataclasses.replace(record))
+        await screen.until(lambda: f"question {2 * MOST_TURNS - 1}" in screen.text)
+        transcript = screen.columns[0].transcript
+        assert "the history has it" in transcript.blocks[0].text
+        assert [block.text for block in transcript.blocks[1:3]] == [f"question {MOST_TURNS}", "answer"]

@@ -323,7 +323,7 @@ async def test_help_and_palette_and_lane_mode_without_lanes(start):
         await screen.type("nord")
         await screen.press("enter")
         await screen.until(lambda: screen.app.theme == "nord")
-        await screen.press("escape", "X")
+        await screen.press("escape", "X", "y")
         await screen.until(lambda: "a lists what can answer here" in screen.text)
         await screen.press("a")
         await screen.type("rogue:wide")

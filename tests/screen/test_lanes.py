@@ -127,6 +127,8 @@ async def test_zoom_shows_the_current_lane_alone_and_closing_it_frees_its_engine
         await screen.press("tab")
         gone = screen.lanes[0]
         await screen.press("f9")
+        assert re.search("Close (aleph|beth) and its engine?", screen.text)
+        await screen.press("y")
         await screen.until(lambda: len(screen.columns) == 1)
         assert not gone.engine.is_open
         assert screen.lanes[0].engine.definition.name == "beth"
@@ -195,6 +197,9 @@ async def test_the_lanes_of_last_time_are_there_again_with_their_names(start):
     async with start(*engines, settings=settings) as screen:
         await screen.press("ctrl+q")
     assert State(state_file()).saved.lanes == ("mine", "rogue:wide")
+    async with start(rogue("mistyped"), settings=settings) as screen:
+        await screen.until(lambda: screen.lanes[0].state == "failed")
+        await screen.press("ctrl+q")
     async with start(settings=settings, remembered=True) as screen:
         lane, other = screen.lanes
         assert other.engine.definition.model == "wide"

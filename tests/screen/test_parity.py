@@ -94,10 +94,18 @@ async def test_a_load_option_is_levelled_once_the_key_is_pressed_again(start):
         assert "≠" not in screen.text
 
 
-async def test_one_lane_has_nothing_to_be_compared_with(start):
-    async with start(rogue("steady")) as screen:
-        await screen.ask("go")
+async def test_the_engines_are_compared_until_there_are_answers_and_one_lane_with_nothing(start, tmp_path):
+    gate = str(tmp_path / "gate")
+    async with start(rogue("steady", gate=gate), rogue("steady", gate=gate)) as screen:
+        for words in ("Before the first prompt: ", "Until there are answers: "):
+            await sheet(screen)
+            assert words in screen.text
+            await screen.press("q")
+            await screen.ask("go")
+        (tmp_path / "gate").touch()
         await screen.answered()
+        await screen.press("f9", "y")
+        await screen.until(lambda: len(screen.lanes) == 1)
         assert "≠" not in screen.text
         await sheet(screen)
         assert "There is nothing to compare" in screen.text

@@ -60,6 +60,10 @@ async def test_beside_another_instance_nothing_is_resumed_and_both_ends_say_so(s
                     in screen.told
                 )
             )
+            await screen.press("ctrl+o")
+            await screen.until(lambda: getattr(screen.app.screen, "highlighted", "") == "c1")
+            await screen.press("enter")
+            await screen.until(lambda: "what it adds here is shown after reopening" in screen.told)
 
 
 async def test_an_answer_is_stopped_and_does_not_fail_while_leaving_waits_for_the_history(start, monkeypatch):

@@ -9,8 +9,10 @@ async def test_commands_are_for_the_selected_turn(start):
             await screen.ask(text)
             await screen.answered()
         lane, transcript = screen.lanes[0], screen.columns[0].transcript
-        await screen.press("alt+up", "alt+up")
+        await screen.press("escape", "K", "K")
         await screen.until(lambda: "▶ second" in transcript.text, "the selected turn is marked")
+        for hint in ("[ ] variant", "C edit", "F fork"):
+            assert hint in screen.text.splitlines()[-1]
         await screen.press("f5")
         await screen.answered()
         await screen.until(lambda: "▶ second" in transcript.text and "2/2" in transcript.text)
@@ -36,7 +38,9 @@ async def test_commands_are_for_the_selected_turn(start):
         assert "▶" not in screen.columns[0].transcript.text
         await screen.press("h", "T")
         await screen.until(lambda: type(screen.app.screen).__name__ == "TurnTree")
-        assert "○ 2/2 first" in screen.text
+        rows = screen.text.splitlines()
+        (first,), (second,) = ([row for row in rows if sign in row] for sign in ("1/2 first", "2/2 first"))
+        assert first.index("1/2") == second.index("2/2"), "variants stand below each other"
         assert screen.text.count("●") == 3 + 1, "the heading explains the sign"
         await screen.press("down", "enter")
         await screen.until(

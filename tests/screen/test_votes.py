@@ -66,7 +66,9 @@ async def test_answers_are_unnamed_and_shuffled_until_the_vote(start):
         left, right = (column.transcript.text for column in screen.app.screen.columns)
         assert "語19" in left
         assert "word19" in right
-        await screen.press("b")
+        await screen.press("escape")
+        assert "Quit without a vote? The names are shown then." in screen.text
+        await screen.press("n", "b")
         await screen.until(lambda: "Saved: B is better." in screen.text)
         labels = screen.text.splitlines()
         assert any("A  okapi-2" in line and "B  zebra-1  ✓ better" in line for line in labels)

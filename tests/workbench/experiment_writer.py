@@ -9,7 +9,7 @@ from paragone import Json, Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document import document_of_conversations, document_of_experiment
+from paragone_workbench.experiments.document import document_of_experiment, documents_of_conversations
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.machine import describe_machine
 from paragone_workbench.runs.result import RunResult
@@ -95,7 +95,7 @@ async def write_document(history: History, number: str, path: Path) -> Path:
     def pieces(store: Store) -> list[str]:
         if number[0] == "e":
             return list(document_of_experiment(store, int(number[1:])))
-        return list(document_of_conversations(store, [int(number[1:])], Registry().find))
+        return list(documents_of_conversations(store, [store.load(int(number[1:]))], Registry().find))
 
     path.write_text("".join(await history.call(pieces)))
     return path

@@ -26,7 +26,7 @@ from paragone_workbench.conversation.tree import (
     written,
 )
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document import document_of_conversations, read_conversation
+from paragone_workbench.experiments.document import documents_of_conversations, read_conversation
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.reporting.conversation import conversation_report
 
@@ -224,7 +224,7 @@ async def test_files_are_kept_with_the_conversation(home, tmp_path):
     assert again.written_with_names == "Sum up @notes.md\n[notes.md (3 B)]"
     number = saved.conversation.number
     document = await history.call(
-        lambda store: "".join(document_of_conversations(store, [number], Registry().find))
+        lambda store: "".join(documents_of_conversations(store, [store.load(number)], Registry().find))
     )
     (read,) = read_conversation(tmp_path, json.loads(document)).conversation.prompts
     assert read.files == (file,)

@@ -4,13 +4,14 @@ import dataclasses
 
 import pytest
 from bench.simulate.choices import RULES, false_claims
+from bench.simulate.suites import answered
 
 from paragone_workbench.choosing.choice import for_questions
 from paragone_workbench.choosing.decision import EngineFigures, decide
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.comparison import Evidence, NonInferiority, SuiteComparison, evidence_of
-from paragone_workbench.experiments.comparison_rows import SuiteRow, collect
+from paragone_workbench.experiments.comparison import NonInferiority, SuiteComparison, evidence_of
+from paragone_workbench.experiments.comparison_rows import collect
 from paragone_workbench.statistics import Estimate, Interval
 
 BIG = EngineFigures(engine="big", size=200, decode_tps=50.0)
@@ -31,8 +32,11 @@ def verdict(engine, low, high, prompts=60):
 
 def evidence(*verdicts, prompts=60, planned=0):
     """What answers of the engines in these verdicts show, which pass half of the prompts."""
-    return Evidence(
-        comparison=SuiteComparison(engines=(), comparisons=(), same=(), not_worse=verdicts),
+    return SuiteComparison(
+        engines=(),
+        comparisons=(),
+        same=(),
+        not_worse=verdicts,
         rates=dict.fromkeys(["big", *(it.b for it in verdicts)], (0.5, prompts)),
         planned=max(prompts, planned),
     )
@@ -51,8 +55,7 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     verdicts = evidence(verdict("middle", *NOT_WORSE), verdict("small", *OPEN))
     values = collect(rows(big="ABCDEFGHIJ", middle="abCDEfGHIJ"), ["big", "middle"])
     tags = {ord(letter): ["json"] if letter < "f" else ["sums"] for letter in "abcdefghij"}
-    answered = dataclasses.replace(verdicts.comparison, engines=values)
-    verdicts = dataclasses.replace(verdicts, comparison=answered)
+    verdicts = dataclasses.replace(verdicts, engines=values)
     decision = decide([BIG, MIDDLE, SMALL], "big", verdicts, tags)
     assert decision.reasons[:4] == (
         "middle has 0.60 times the size and 1.50 times the decoding speed of big.",
@@ -128,11 +131,11 @@ def test_what_settles_an_open_question_is_said(planned, step):
     assert reasons[-1].startswith(step)
 
 
-def rows(**answered):
+def rows(**passed):
     """Runs of engines, by name. Each passed the prompts in the text of its name that are in upper case."""
     return [
-        SuiteRow(engine=engine, prompt_index=ord(letter.lower()), repetition=0, passed=letter.isupper())
-        for engine, letters in answered.items()
+        answered(ord(letter.lower()), engine, passed=letter.isupper())
+        for engine, letters in passed.items()
         for letter in letters
     ]
 

@@ -9,11 +9,7 @@ from rogue_assertions import Rogue
 from paragone import EngineError, InputError, Message
 from paragone.assertions import Answer
 from paragone_workbench.experiments import assertions as module
-from paragone_workbench.experiments.assertions import (
-    AssertionCatalog,
-    evaluate,
-    load_assertions,
-)
+from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate, load_assertions
 from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
 from paragone_workbench.store.experiments import AssertionResult
 

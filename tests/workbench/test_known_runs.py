@@ -84,14 +84,14 @@ async def test_a_run_that_another_instance_deletes_meanwhile_is_asked(suites, mo
     runner = await suites.begin(suite("x", "y"), A)
     call = suites.history.call
 
-    def deleting(wanted):
+    def deleting(wanted, **limits):
         def answer(store: Store):
             found = wanted(store)
             with contextlib.closing(open_store()) as other:
                 other.experiments.delete(first)
             return found
 
-        return call(answer if "known" in wanted.__code__.co_names else wanted)
+        return call(answer if "known" in wanted.__code__.co_names else wanted, **limits)
 
     monkeypatch.setattr(suites.history, "call", deleting)
     await runner.run()

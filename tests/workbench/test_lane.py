@@ -34,6 +34,9 @@ async def test_a_lane_tells_each_change_of_its_state(make_lane, record_events):
     )
     assert lane.path == (run,)
     assert lane.engine.load_s is None, "the load time belongs to the first run only"
+    await lane.swap(EngineDefinition(name="gone", backend="rogue", model="steady", python="/nowhere/python"))
+    await lane.engine.opened()
+    assert (lane.state, lane.last) == ("failed", None), "the figures of the engine before are gone"
 
 
 @pytest.mark.parametrize(

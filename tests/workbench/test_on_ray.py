@@ -157,13 +157,7 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **mo
     cluster.judges = {name: placed(one) for name, one in request.judges.items()}
     remarks: list[str] = []
     runner = runner_kind(
-        history,
-        experiment,
-        request,
-        registry,
-        load_assertions(),
-        notify=remarks.append,
-        cluster=cluster,
+        history, experiment, request, registry, load_assertions(), notify=remarks.append, cluster=cluster
     )
     before = len(scripted_backend.EVENTS)
     await asyncio.wait_for(runner.run(), 60)

@@ -187,6 +187,8 @@ def test_seeds_that_were_drawn_are_no_alarm_and_are_levelled_in_all_engines():
     chosen = side("b", sampling={**SAMPLING, "temperature": 1.0, "seed": 7}, options={"seed": 7})
     parity = check_parity([drawn[0], chosen])
     assert parity.alarms == 1, "one seed was set, the other drawn"
+    unseeded = [side(name, sampling=WARM, capabilities=Capabilities()) for name in "ab"]
+    assert check_parity(unseeded).verdict == "Asked alike as far as is known; not known: random choices."
     assert [(it.engine, it.value) for it in parity.findings[0].changes] == [("a", 7)]
 
 

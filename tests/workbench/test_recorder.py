@@ -1,11 +1,12 @@
 """Saving a conversation during its runs. The tests simulate the runs, without lanes and engines."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, change_result, facts
-from tests.workbench.history_file import locked, rows, slow
+from tests.workbench.history_file import locked, open_store, rows, slow
 
 from paragone import Caution, Channel, ParagoneError, RunSettings, Token
 from paragone.wire import to_json
@@ -329,6 +330,43 @@ async def test_closing_waits_until_a_lock_is_released(recorded, history, until, 
     await closing
     assert rows(RUNS) == [("smol", "done", "kept")]
     assert len(recorded.problems) == 1
+
+
+@pytest.mark.parametrize(
+    "how", ["deleted", "moved with its folder", "replaced by another", "deleted before the end"]
+)
+async def test_a_history_that_is_moved_or_deleted_gets_the_conversation_again(recorded, history, how, until):
+    lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
+    first = recorded.prompt("hello")
+    runs = [end(recorded.start(first, lane)) for lane in lanes]
+    runs.append(recorded.start(recorded.prompt("and?", first), lanes[0]))
+    write(runs[2], "so far")
+    assert await recorded.saved()
+    path, is_last = history_file(), how.endswith("the end")
+    if is_last:
+        end(runs[2])
+        assert await recorded.saved()
+    if how.startswith("moved"):
+        path.parent.rename(path.parent.with_name("away"))
+    elif how.startswith("replaced"):
+        open_store(path.with_name("other.db")).close()
+        path.with_name("other.db").replace(path)
+    else:
+        path.unlink()
+    if not is_last:
+        write(runs[2], ", and more")
+        await until(lambda: recorded.problems and recorded.recorder.problem is None)
+        end(runs[2])
+        runs.append(end(recorded.start(recorded.prompt("later", first), lanes[1])))
+        assert await recorded.saved()
+    await recorded.recorder.close()
+    assert ["was moved or deleted while" in str(problem) for problem in recorded.problems] == [True]
+    await history.close()
+    with contextlib.closing(open_store()) as store:
+        saved = store.load(recorded.conversation.number)
+    assert [prompt.text for prompt in saved.conversation.prompts] == ["hello", "and?", "later"][: 3 - is_last]
+    assert {run.id: facts(run) for run in saved.runs} == {run.id: facts(run) for run in runs}
+    assert [facts(lane.head) for lane in saved.lanes] == [facts(lane.head) for lane in lanes]
 
 
 async def test_a_conversation_that_another_program_deleted(recorded, history):

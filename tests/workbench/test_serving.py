@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from unittest.mock import Mock
 
 import httpx
 import psutil
@@ -10,7 +11,7 @@ import pytest
 from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.plugin import RogueBackend
 
-from paragone import Json, LoadedModel, Options, ScoreRequest, Token, option, shared_options
+from paragone import Json, LoadedModel, Options, option, shared_options
 from paragone.worker import client as worker_client
 from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -61,11 +62,8 @@ def events(response: httpx.Response) -> list[dict]:
 async def test_a_chat_is_answered_whole_and_as_a_stream(client):
     whole = (await chat(client, max_tokens=4, seed=7)).json()
     (choice,) = whole["choices"]
-    assert (whole["object"], whole["model"], choice["finish_reason"]) == (
-        "chat.completion",
-        "polite",
-        "length",
-    )
+    found = [whole["object"], whole["model"], choice["finish_reason"]]
+    assert found == ["chat.completion", "polite", "length"]
     assert whole["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
     streamed = await chat(client, max_tokens=4, seed=7, stream=True, stream_options={"include_usage": True})
     assert streamed.headers["content-type"].startswith("text/event-stream")
@@ -86,17 +84,12 @@ async def test_answers_with_seeds_that_follow_each_other_count_the_prompt_once(c
 
 
 async def test_a_request_can_ask_that_nothing_cached_is_used(client, monkeypatch):
-    found: list[bool] = []
-
-    def keep(engine: PoliteEngine, prompt: list[int], *, cold: bool) -> int:
-        found.append(cold)
-        return 0
-
+    keep = Mock(return_value=0)
     monkeypatch.setattr(PoliteEngine, "keep", keep)
     for fields in ({}, {"cache_prompt": True}, {"cache_prompt": False}):
         assert (await chat(client, max_tokens=1, **fields)).status_code == 200
         assert (await complete(client, max_tokens=1, **fields)).status_code == 200
-    assert found == [False] * 4 + [True] * 2
+    assert [call.kwargs["cold"] for call in keep.call_args_list] == [False] * 4 + [True] * 2
 
 
 async def test_thinking_is_apart_and_a_field_with_the_name_of_an_option_sets_the_option(client):
@@ -122,25 +115,31 @@ async def test_log_probabilities_of_a_chat(client):
     assert [token for part in parts if part for token in part["content"]] == tokens
 
 
-async def scores(text: str) -> list[Token]:
-    """What the engine itself computes for a text."""
-    backend = PoliteBackend()
-    engine = PoliteEngine(backend, LoadedModel(name="Words", context=1024))
-    return [event async for event in engine.score(ScoreRequest(text=text, top=1)) if isinstance(event, Token)]
-
-
-async def test_a_given_text_is_scored_as_in_process(client):
+async def test_a_given_text_is_scored(client):
     reply = (await complete(client, echo=True, max_tokens=0, logprobs=1)).json()
     (choice,) = reply["choices"]
     found = choice["logprobs"]
     assert choice["text"] == TEXT
     assert "".join(found["tokens"]) == TEXT
-    assert found["token_logprobs"] == [None, *(token.logprob for token in await scores(TEXT))]
     assert found["text_offset"] == [0, 4, 10]
-    assert found["top_logprobs"][0] is None
-    for token, table in zip(found["tokens"][1:], found["top_logprobs"][1:], strict=True):
-        assert token in table
+    assert (found["token_logprobs"][0], found["top_logprobs"][0]) == (None, None)
+    rows = list(zip(found["tokens"], found["token_logprobs"], found["top_logprobs"], strict=True))
+    assert all(table[token] == logprob for token, logprob, table in rows[1:])
     assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}
+
+
+async def test_a_text_has_no_bos_token_of_its_own(client, monkeypatch):
+    plain = PoliteEngine.tokenize
+
+    async def tokenize(engine, request):
+        found = await plain(engine, request)
+        return replace(found, ids=(63, *found.ids)) if request.bos and request.text else found
+
+    monkeypatch.setattr(PoliteEngine, "tokenize", tokenize)
+    reply = (await complete(client, echo=True, max_tokens=1, logprobs=1)).json()
+    found = reply["choices"][0]["logprobs"]
+    assert "".join(found["tokens"][:-1]) == TEXT
+    assert (None in found["token_logprobs"], reply["usage"]["total_tokens"]) == (False, 4)
 
 
 async def test_token_ids_are_continued_and_scored(client):
@@ -165,7 +164,6 @@ async def test_the_tokens_of_a_text_and_the_text_of_tokens(client):
     reply = await client.post("/detokenize", json={"model": "polite", "tokens": ids})
     assert reply.json() == {"prompt": TEXT}
     for path, fields, status, param in (
-        ("/tokenize", {"prompt": TEXT}, 400, "model"),
         ("/tokenize", {"model": "polite", "messages": HI}, 400, "prompt"),
         ("/detokenize", {"model": "polite"}, 400, "tokens"),
         ("/detokenize", {"model": "polite", "tokens": [-1]}, 400, "tokens[0]"),
@@ -174,8 +172,6 @@ async def test_the_tokens_of_a_text_and_the_text_of_tokens(client):
         refused = await client.post(path, json=fields)
         assert (refused.status_code, refused.json()["error"]["param"]) == (status, param)
     assert (await client.get("/tokenizer_info?model=polite")).status_code == 404, "its tokens have no names"
-    models = (await client.get("/v1/models")).json()["data"]
-    assert [model["max_model_len"] for model in (models[0], models[-1])] == [1024, None]
 
 
 async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_scored(client, monkeypatch):
@@ -196,23 +192,26 @@ async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_score
 
 
 async def test_what_an_engine_cannot_do_is_refused(client):
-    scored = await complete(client, "steady", echo=True, max_tokens=0, logprobs=1)
-    plain = await complete(client, "steady")
-    ids = await complete(client, "steady", prompt=[1, 2, 3])
-    scored_ids = await complete(client, "steady", prompt=[1, 2, 3], echo=True, max_tokens=0)
-    tokens = await chat(client, "steady", logprobs=True)
-    seed = await chat(client, "steady", seed=1)
-    few = await chat(client, "steady", top_k=40)
-    streamed = await complete(client, "steady", stream=True)
-    for response in (scored, plain, ids, scored_ids, tokens, seed, few, streamed):
-        assert response.status_code == 400
-        assert response.json()["error"]["type"] == "invalid_request_error"
-    assert "log-probabilities of a given text" in scored.json()["error"]["message"]
-    assert "cannot continue a plain text" in plain.json()["error"]["message"]
-    assert ids.json()["error"]["message"].startswith("steady takes no token ids.")
-    assert scored_ids.json()["error"]["message"].startswith("steady does not report the text of token ids.")
-    assert (tokens.json()["error"]["param"], seed.json()["error"]["param"]) == ("logprobs", "seed")
-    assert few.json()["error"]["message"] == "The engine has no option top_k."
+    ids, echo = {"prompt": [1, 2, 3]}, {"echo": True, "max_tokens": 0}
+    for ask, fields, param, said in (
+        (
+            complete,
+            {**echo, "logprobs": 1},
+            None,
+            "steady does not report the log-probabilities of a given text.",
+        ),
+        (complete, {}, None, "cannot continue a plain text"),
+        (complete, {"stream": True}, None, "cannot continue a plain text"),
+        (complete, ids, None, "steady takes no token ids."),
+        (complete, {**ids, **echo}, None, "steady does not report the text of token ids."),
+        (chat, {"logprobs": True}, "logprobs", "steady reports no log-probabilities."),
+        (chat, {"seed": 1}, "seed", "The engine has no option seed."),
+        (chat, {"top_k": 40}, "top_k", "The engine has no option top_k."),
+    ):
+        response = await ask(client, "steady", **fields)
+        error = response.json()["error"]
+        assert [response.status_code, error["type"], error["param"]] == [400, "invalid_request_error", param]
+        assert said in error["message"]
     # what changes nothing is not refused
     neutral = {"top_k": 0, "top_p": 1, "min_p": 0, "repeat_penalty": 1.0, "presence_penalty": 0.0}
     nothing = await chat(client, "steady", max_tokens=1, n=1, tools=[], tool_choice="auto", **neutral)
@@ -252,15 +251,8 @@ async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
         response = await client.post("/v1/completions", content=content, headers=headers)
         return response.status_code, response.json()["error"]
 
-    assert await post(b" " * 10_000_000) == (
-        413,
-        {
-            "message": "The request is larger than 8 MiB.",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "request_too_large",
-        },
-    )
+    large = {"message": "The request is larger than 8 MiB.", "code": "request_too_large", "param": None}
+    assert await post(b" " * 10_000_000) == (413, {**large, "type": "invalid_request_error"})
     for header in ("", "Bearer wrong", "Bearer sesamé", "sesame"):
         status, error = await post(b"{}", authorization=header)
         assert (status, error["code"]) == (401, "invalid_api_key")
@@ -279,6 +271,7 @@ async def test_models_health_and_figures(client):
     assert (await client.get("/health", headers=bare)).json() == {"status": "ok", "silent_engines": 0}
     models = (await client.get("/v1/models")).json()["data"]
     assert [model["id"] for model in models] == ["polite", "steady", "killed", "thinking", "slow"]
+    assert [model["max_model_len"] for model in (models[0], models[-1])] == [1024, None]
     assert (await client.get("/v1/models/polite")).json() == models[0]
     figures = (await client.get("/metrics")).text
     for line in (
@@ -350,10 +343,8 @@ async def test_a_request_that_takes_too_long_is_ended(engines, client):
     cut, deaf = Leaving(app, body, is_cut=True), Leaving(app, {**body, "stream": True}, is_deaf=True)
     await asyncio.gather(cut.ask(), deaf.ask())
     start, end = cut.received
-    assert (start["status"], json.loads(end["body"])["error"]["message"]) == (
-        408,
-        "The request was not answered within 2 seconds.",
-    )
+    said = json.loads(end["body"])["error"]["message"]
+    assert (start["status"], said) == (408, "The request was not answered within 2 seconds.")
     start, part = deaf.received
     assert (start["status"], part["more_body"]) == (200, True), "the server does not say that this is all"
     assert engines.find("polite").computing == 0
@@ -377,11 +368,7 @@ class Constrained(Options):
 
 
 def test_a_client_names_no_file_or_program_of_the_server():
-    texts: dict[str, Json] = {
-        "grammar": "root ::= [a-z]",
-        "words": ["a", "b@c"],
-        "json_schema": '{"type": "object"}',
-    }
+    texts: dict[str, Json] = {"grammar": "root ::= [a-z]", "words": ["a", "b@c"], "json_schema": "{}"}
     (run,) = chat_request({"messages": HI, **texts}, Constrained, most_messages=1).runs
     assert run.sampling == texts
     for name, value in (

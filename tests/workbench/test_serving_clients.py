@@ -12,8 +12,7 @@ from rogue_backend.plugin import RogueBackend
 from paragone_workbench.config.settings import ServeSettings
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.scheduler import EnginePool
-from paragone_workbench.serving import application as app
-from paragone_workbench.serving import listening
+from paragone_workbench.serving import application, listening
 from paragone_workbench.serving.served_engine import ServedEngines
 
 from .conftest import Backends
@@ -35,12 +34,15 @@ async def engines(check_nothing_left, rogue):
 @pytest.fixture
 async def server(engines):
     begun = asyncio.Event()
-    server = listening.Server(app.application(engines, "sesame", ServeSettings(messages=3)), begun.set)
+    server = listening.Server(
+        application.application(engines, "sesame", ServeSettings(messages=3)), begun.set
+    )
     with listening.listen("127.0.0.1", 0) as listener:
         # Few answers wait in the system for a client that reads none.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 200)
+        server.config.timeout_keep_alive = 600
         serving = asyncio.create_task(server.serve([listener]))
         await begun.wait()
         setattr(server, "address", listener.getsockname())  # noqa: B010
@@ -51,25 +53,20 @@ async def server(engines):
 
 @pytest.fixture
 async def client(server):
-    host, port = server.address
-    url = f"http://{host}:{port}"
+    url = "http://{}:{}".format(*server.address)
     async with httpx.AsyncClient(
         base_url=url, headers=KEY, trust_env=False, verify=False, timeout=60
     ) as client:
         yield client
 
 
-async def sent(server, *parts: bytes) -> tuple[int, dict]:
-    """Send bytes over a new connection; return the status and the error, after which the server must close it."""
+async def received(server, request: bytes) -> bytes:
+    """Send bytes over a new connection; return the response, after which the server must close it."""
     reader, writer = await asyncio.open_connection(*server.address)
-    for part in parts:
-        writer.write(part)
-        await writer.drain()
+    writer.write(request)
     response = await reader.read()
     writer.close()
-    head, _, body = response.partition(b"\r\n\r\n")
-    assert b"content-type: application/json" in head.lower()
-    return int(head.split()[1]), json.loads(body)["error"]
+    return response
 
 
 async def goes_on(client) -> bool:
@@ -119,21 +116,21 @@ async def test_too_many_connections_and_too_many_messages(server, client, until)
 
 
 async def test_an_incomplete_request_keeps_no_connection(server, client, monkeypatch):
-    monkeypatch.setattr(app, "_REFUSAL_S", 0)
+    monkeypatch.setattr(application, "_REFUSAL_S", 0)
     for line, key, status in (
         (b"GET /health", b"", b"503"),
         (b"GET /v1/models", KEY_LINE, b"200"),
         (b"POST /v1/completions", b"", b"401"),
     ):
-        reader, writer = await asyncio.open_connection(*server.address)
-        writer.write(line + b" HTTP/1.1\r\nhost: h\r\n" + key + b"content-length: 9\r\n\r\n1")
-        assert (await reader.read()).startswith(b"HTTP/1.1 " + status), line
-        writer.close()
+        request = line + b" HTTP/1.1\r\nhost: h\r\n" + key + b"content-length: 9\r\n\r\n1"
+        assert (await received(server, request)).startswith(b"HTTP/1.1 " + status), line
     monkeypatch.setattr(listening, "_MOST_OPEN", 1)
     held = [await asyncio.open_connection(*server.address) for _ in range(3)]
     assert [await reader.read() for reader, _ in held[1:]] == [b"", b""], "the process keeps descriptors"
     for _, writer in held:
         writer.close()
+    server.config.timeout_keep_alive = 0
+    assert await received(server, b"") == b"", "one that sends nothing keeps no connection"
 
 
 NONSENSE = [
@@ -149,10 +146,7 @@ NONSENSE = [
 
 async def test_what_is_no_http(server, client, check_nothing_left):
     for nonsense in NONSENSE:
-        reader, writer = await asyncio.open_connection(*server.address)
-        writer.write(nonsense)
-        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
-        writer.close()
+        assert (await received(server, nonsense)).startswith(b"HTTP/1.1 400 ")
         assert await goes_on(client)
     assert await goes_on(client)
     assert check_nothing_left == []
@@ -162,14 +156,12 @@ async def test_a_request_target_may_be_a_whole_url(server):
     """As RFC 9112, section 3.2.2, asks."""
     head = b" HTTP/1.1\r\nhost: h\r\nconnection: close\r\nauthorization: Bearer sesame\r\n\r\n"
     for target in (b"/v1/models/polite", b"http://h/v1/models/polite?a=b", b"HTTP://h:1/v1/models/polite"):
-        reader, writer = await asyncio.open_connection(*server.address)
-        writer.write(b"GET " + target + head)
-        response = await reader.read()
+        response = await received(server, b"GET " + target + head)
         assert response.startswith(b"HTTP/1.1 200 "), target
         assert b'"id":"polite"' in response.replace(b" ", b"")
-        writer.close()
-    status, error = await sent(server, b"GET http://h" + head)
-    assert (status, error["message"]) == (404, "GET / is not part of this server.")
+    response = await received(server, b"GET http://h" + head)
+    assert response.startswith(b"HTTP/1.1 404 ")
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["error"]["message"].startswith("GET / is not part")
 
 
 BODIES = [

@@ -324,21 +324,6 @@ def test_large_histories_are_read_by_index(store):
         ], "deleting a run searches for references to it"
 
 
-@pytest.mark.parametrize("content", [b"This is a letter, not a database. " * 100, b"\0" * 5000])
-def test_a_file_that_is_not_a_database_is_renamed_and_reported(content):
-    history_file().parent.mkdir(parents=True)
-    history_file().write_bytes(content)
-    store = Store.open()
-    assert "history.db.bad" in store.warning
-    assert history_file().with_name("history.db.bad").read_bytes() == content
-    ConversationWriter(store, "x")
-    store.close()
-    history_file().write_bytes(content)
-    store = Store.open()
-    assert "history.db.bad-2" in store.warning
-    store.close()
-
-
 def test_damage_found_later_is_reported(store):
     for n in range(20):
         ConversationWriter(store, f"{n} " * 5000)

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing, contextmanager, suppress
 
 import pytest
+from tests.cli.conftest import paragone, said
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import ENGINES, add_experiment
@@ -164,3 +165,35 @@ def test_a_history_that_cannot_be_written_to_is_read_and_written_once_it_can(hom
 def test_a_new_history_on_a_full_disk_is_an_error(home):
     with full_disk(), pytest.raises(StoreError, match="cannot be used"):
         Store.open()
+
+
+@pytest.mark.parametrize("missing", ["the last page", "all but nulls", "all"])
+def test_a_damaged_file_stays_where_it_is_and_tells_what_can_be_recovered(home, tmp_path, missing):
+    path = history_file()
+    with closing(open_store()) as store:
+        for number in range(20):
+            writer = ConversationWriter(store, f"{number} " * 500)
+            writer.answer(writer.conversation.prompts[0], writer.lane(), "An answer.")
+        listed = [(it.title, it.prompts) for it in store.conversations(99)]
+    whole = path.read_bytes()
+    damaged = {
+        "the last page": whole[:-4096],
+        "all but nulls": b"\0" * 5000,
+        "all": b"This is a letter. " * 100,
+    }
+    path.write_bytes(damaged[missing])
+    count = 20 if missing == "the last page" else 0
+    found = f"At least {count} conversations and {count} prompts in it can be recovered."
+    done = paragone("history")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"The history in {path} is damaged. {found}" in said(done)
+    assert f"`sqlite3 {path} .recover` may recover more" in said(done)
+    saved = tmp_path / "saved.jsonl"
+    done = paragone("history", "export", "--all", "--to", str(saved))
+    assert path.read_bytes() == damaged[missing]
+    assert done.returncode == (0 if count else 1)
+    if count:
+        path.unlink()
+        assert paragone("history", "import", str(saved)).returncode == 0
+        with closing(Store.open()) as store:
+            assert [(it.title, it.prompts) for it in store.conversations(99)] == listed

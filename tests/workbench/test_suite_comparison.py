@@ -5,6 +5,7 @@ import random
 
 import fastjsonschema
 import pytest
+from bench.simulate.suites import answered
 from tests.docs.existing import ROOT
 
 from paragone_cli.command_line.output import put_sections
@@ -14,7 +15,7 @@ from paragone_workbench.experiments.comparison import (
     non_inferiority,
     prompts_for,
 )
-from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, SuiteRow, collect
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, collect
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.statistics import Interval, PairedDifference, paired_share_interval
 
@@ -24,7 +25,7 @@ TTFT = SPEEDS[1]
 def row(prompt, engine, passed=None, repetition=0, **values):
     """A run of engines that take turns, unless `started` says otherwise."""
     values.setdefault("started", 100 * prompt + 10 * repetition + ord(engine[0]) % 10)
-    return SuiteRow(prompt_index=prompt, repetition=repetition, engine=engine, passed=passed, **values)
+    return answered(prompt, engine, passed, repetition, **values)
 
 
 def compare_rows(rows, engines):
@@ -71,7 +72,7 @@ def test_repetitions_are_averaged_before_they_are_compare_rows():
     """Twice the repetitions are no more prompts: the p-value stays the same."""
     rng = random.Random(3)
     once = [row(prompt, engine, passed=rng.random() < 0.5) for prompt in range(40) for engine in "AB"]
-    twice = [*once, *(row(it.prompt_index, it.engine, it.passed, repetition=1) for it in once)]
+    twice = [*once, *(row(run.key.prompt_index, engine, run.passed, repetition=1) for engine, run, _ in once)]
     (one,), (two,) = compare_rows(once, "AB").comparisons, compare_rows(twice, "AB").comparisons
     assert (one.paired.p, one.paired.difference) == (two.paired.p, two.paired.difference)
     assert (one.paired.test, two.paired.test) == ("mcnemar", "sign")
@@ -81,7 +82,7 @@ def test_repetitions_are_averaged_before_they_are_compare_rows():
 
 def test_failed_runs_are_left_out_pairwise_and_counted():
     rows = [row(prompt, engine, passed=True, text="x") for prompt in range(12) for engine in "AB"]
-    rows += [row(12, "A", passed=True), row(12, "B", passed=False, failed=True)]
+    rows += [row(12, "A", passed=True), row(12, "B", passed=False, state="failed")]
     found = compare_rows(rows, "AB")
     assert found.comparisons[0].paired.prompts == 12
     assert (found.engines[0].failed, found.engines[1].failed) == (0, 1)
@@ -219,15 +220,6 @@ def test_each_of_eleven_engines_is_compared_with_the_reference_unless_all_pairs_
     assert len(found.not_worse) == 10
     assert {it.comparisons for it in found.not_worse} == {10}
     assert "Each engine is compared with B." in found.notes[0]
-
-
-def test_answers_that_were_cut_are_counted():
-    rows = [row(prompt, engine, cut=engine == "B" and prompt < 3) for prompt in range(5) for engine in "AB"]
-    found = compare_rows(rows, "AB")
-    assert found.notes == (
-        "B: 3 of 5 answers were cut at the length limit. `--set max_tokens=N` sets a longer one.",
-    )
-    assert [it.to_json()["cut"] for it in found.engines] == [0, 3]
 
 
 @pytest.mark.parametrize(("trend", "drift"), [(0.01, pytest.approx(-0.27, abs=0.06)), (0, None)])

@@ -16,12 +16,7 @@ from hypothesis import strategies as st
 from paragone import InputError, Message
 from paragone.wire import from_json, to_json
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.suite import (
-    AssertionSpec,
-    Suite,
-    SuiteProblem,
-    filter_prompts,
-)
+from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuiteProblem, filter_prompts
 from paragone_workbench.experiments.suite_file import read_suite
 
 CATALOG = load_assertions()

@@ -2,9 +2,13 @@
 
 import dataclasses
 
+from tests.workbench.conversation_writer import result_of
 from tests.workbench.lane_helpers import answers, opened
 
-from paragone_workbench.lanes.variants import other_author
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.lanes.variants import newest_after, other_author, tree
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import LaneRecord
 
 
 def texts(lane):
@@ -43,3 +47,25 @@ async def test_an_edited_prompt_goes_to_the_lanes_that_had_it(session, rogue):
     assert [prompt for prompt, _ in texts(other)] == ["both"]
     await session.close_lane(one)
     assert session.edit(alone, "nobody is there") is None
+
+
+def test_a_long_conversation_is_read_once(session, rogue, monkeypatch):
+    lane = session.add_lane(rogue())
+    for number in range(200):
+        prompt = Prompt(text=str(number))
+        run = Run(result_of(rogue(), "answer"), prompt=prompt, continues=lane.record.head)
+        lane.record.runs.append(run)
+        lane.record.head = run
+    reads = list[LaneRecord]()
+
+    def all_runs(record):
+        reads.append(record)
+        return tuple(record.runs)
+
+    monkeypatch.setattr(LaneRecord, "all_runs", property(all_runs))
+    for run in lane.path:
+        assert lane.variants(run) == (run,)
+        assert lane.answer(run.prompt) is run
+        assert newest_after(lane, run) is lane.path[-1]
+    assert len(reads) == 1
+    assert len([*tree(lane)]) == 200

@@ -13,7 +13,6 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments import identity as module
 from paragone_workbench.experiments.identity import (
     changes,
-    digest_until,
     digest_weights,
     identity_of,
     known_weights,
@@ -50,7 +49,7 @@ async def test_stopping_ends_the_computation_of_a_digest(history, tmp_path, monk
         return open_regular_file(path)
 
     monkeypatch.setattr(module, "open_regular_file", open_and_stop)
-    assert await asyncio.wait_for(digest_until(stopped, history, files), 60) == files
+    assert await asyncio.wait_for(digest_weights(history, files, stopped), 60) == files
 
 
 async def test_a_file_that_has_changed_or_is_gone_has_no_digest(history, file):

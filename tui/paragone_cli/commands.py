@@ -297,7 +297,7 @@ COMMANDS: Mapping[str, Command] = {
         arg("--all", "all conversations"),
         arg(
             "-o --to FILE",
-            "the file; its name ends in .json (everything; `paragone history import` reads it) or .md (to read)",
+            "the file; its name ends in .jsonl or .json (everything; `paragone history import` reads it) or .md (to read)",
             dest="file",
             required=True,
         ),

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text
-from paragone_cli.command_line.progress import ProgressLine, Stream, print_answer
+from paragone_cli.command_line.progress import ProgressLine, StatusLine, Stream, print_answer
 from paragone_cli.command_line.saved import conversation_id, open_store, opened_history, opened_store
 from paragone_workbench.blocks import brief_names
 from paragone_workbench.compare.divergence import answer_json
@@ -155,13 +155,32 @@ def history_delete(args: Arguments) -> int:
     return 0
 
 
+_MANY = 1000
+"""Number of conversations from which on lines tell the progress, if standard error is no terminal."""
+
+
+class _Progress(StatusLine):
+    """Shows how many conversations are done, in one line that is updated in place, or in a new line after each ten percent."""
+
+    def __init__(self, done: str) -> None:
+        super().__init__()
+        self._done = done
+
+    def count(self, done: int, total: int) -> None:
+        """Show a count; without a total, the conversations of a file are being read."""
+        if self.due:
+            self.show(f"{done:,} of {total:,} {self._done}" if total else f"{done:,} conversations read")
+        elif total >= _MANY and done < total and self.passes_step(100 * done // total):
+            output.note(f"{done:,} of {total:,} conversations {self._done}.")
+
+
 def history_export(args: Arguments) -> int:
     if args.all == bool(args.conversations):
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
-    with opened_store() as store:
+    with opened_store(reads_damaged=True) as store, _Progress("written") as progress:
         exported = exporting.export_conversations(
-            store, args.file, numbers, Registry().find, replaces=args.force
+            store, args.file, numbers, Registry().find, replaces=args.force, progress=progress.count
         )
     for sentence in exported.left_out:
         output.warn(sentence)
@@ -183,8 +202,16 @@ def history_import(args: Arguments) -> int:
         sentence = f"The prompt of {args.source} is the conversation c{imported[0].number}."
     else:
         path, context = Path(args.source), CommandContext(args)
-        folders, require = context.config.models.folders, context.consent(path).require
-        imported = [*importing.import_file(path, open_store, context.registry, folders, require)]
+        folders, consent = context.config.models.folders, context.consent(path)
+        with _Progress("imported") as progress:
+
+            def require(actions: Sequence[str]) -> None:
+                progress.clear()
+                consent.require(actions)
+
+            imported = [
+                *importing.import_file(path, open_store, context.registry, folders, require, progress.count)
+            ]
         sentence = importing.import_text(imported)
     listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
     output.put_result({"imported": listed}, sentence, as_json=args.json)

@@ -16,7 +16,7 @@ from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import document, replay_engines
 from paragone_workbench.experiments import replay as replays
-from paragone_workbench.experiments.recorded_runs import RecordedRun, recorded_runs
+from paragone_workbench.experiments.recorded_runs import Recorded, recorded_runs
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.ids import parse_id
 from paragone_workbench.paths import accessible
@@ -75,7 +75,7 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
         return int(not all(result.same for result in replay.results))
 
 
-async def _find(history: History, target: str) -> Sequence[RecordedRun]:
+async def _find(history: History, target: str) -> Sequence[Recorded]:
     if parse_id(target) is not None:
         return await recorded_runs(history, target)
     path = Path(expand_home(target))
@@ -116,9 +116,10 @@ class _Progress(StatusLine):
         return f"{self._done:,} of {self._total:,} runs{rest}"
 
 
-def _put_run(result: replays.ReplayedRun) -> None:
+def _put_run(result: Recorded) -> None:
     heading = f"{result.id}  {result.engine}"
-    prompt = f"  > {output.shortened(output.one_line(result.prompt), _PROMPT_WIDTH)}" if result.prompt else ""
+    asked = result.messages[-1].text
+    prompt = f"  > {output.shortened(output.one_line(asked), _PROMPT_WIDTH)}" if asked else ""
     difference = result.difference
     if result.error is not None:
         output.put_line(f"{heading}  failed: {result.error}{prompt}")

@@ -74,10 +74,7 @@ def suite_export(args: Arguments) -> int:
 
 
 async def _export(
-    args: Arguments,
-    registry: Registry,
-    request: suites.SuiteRequest,
-    catalog: assertions.AssertionCatalog,
+    args: Arguments, registry: Registry, request: suites.SuiteRequest, catalog: assertions.AssertionCatalog
 ) -> int:
     engines = []
     for definition in request.engines:
@@ -208,10 +205,7 @@ def suite_run(args: Arguments) -> int:
 
 
 async def _run(
-    request: suites.SuiteRequest,
-    registry: Registry,
-    catalog: assertions.AssertionCatalog,
-    args: Arguments,
+    request: suites.SuiteRequest, registry: Registry, catalog: assertions.AssertionCatalog, args: Arguments
 ) -> int:
     cluster = None
     if args.on is not None:
@@ -244,8 +238,7 @@ async def _run(
         if args.json:
             runs = results.saved_runs(history, experiment, request.chosen)
             await suite_results.put_runs(
-                {"id": name, "resumed": resumed, "known": runner.taken},
-                (it.to_json() async for it in runs),
+                {"id": name, "resumed": resumed, "known": runner.taken}, (it.to_json() async for it in runs)
             )
         else:
             suite_results.put_totals(totals)

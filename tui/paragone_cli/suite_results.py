@@ -241,7 +241,7 @@ def suite_compare(args: Arguments) -> int:
     else:
         reference = choice.reference if args.json else brief[choice.reference]
         asked = dataclasses.replace(choice, margin=margin, reference=reference)
-        comparison = evidence_for(asked, experiments[0], collected).comparison
+        comparison = evidence_for(asked, experiments[0], collected)
     if args.json:
         output.put_json({**comparison.to_json(), "notes": [*conditions, *unfinished, *comparison.notes]})
         return 0

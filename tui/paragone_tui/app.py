@@ -139,12 +139,13 @@ class ParagoneApp(program_app.ProgramApp):
         """Import the backends' plugins after the first paint, and do the work that needs the plugins."""
         await self.registry.load(self._session.backends)
         self.lanes.lanes.lay_out()  # now the headers can show the options that are set
-        self.engines.remember_lanes()
         warning = partial(permission_warning, self.engines.config.document, self.registry.find)
         exposed = await run_in_thread(warning)  # in a thread: looking for secrets may import plugins
         if exposed:
             self.say(exposed, warning=True)
+        await self.lanes.has_begun.wait()
         await self._session.opened()
+        self.engines.remember_lanes()
         await asyncio.to_thread(import_for_answers)
 
     async def may_leave(self) -> bool:

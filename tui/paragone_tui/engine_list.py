@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from paragone import InputError, ParagoneError
@@ -33,6 +33,7 @@ class EngineList:
     given: Sequence[str] = ()
     """The options that the command line gave for all engines, as `key=value`."""
     preset: Preset | None = None
+    _opened: set[str] = field(default_factory=set, init=False)
 
     def for_new_lane(self, definition: EngineDefinition) -> Carried:
         """Return an engine with the options of the command line, except options that the engine's backend lacks."""
@@ -56,9 +57,16 @@ class EngineList:
         return carried(options, sources, definition, backend)
 
     def remember_lanes(self) -> None:
-        if self.remembers and all(map(self.session.registry.knows, self.session.backends)):
+        """Remember the lanes for the next start, without those whose engine could never be opened."""
+        if not (self.remembers and all(map(self.session.registry.knows, self.session.backends))):
+            return
+        lanes = [(self._spec(lane.engine), lane.engine) for lane in self.session.lanes]
+        self._opened |= {spec for spec, engine in lanes if engine.is_open}
+        known = {*self.config.lanes.start, *self._opened}
+        kept = [spec for spec, engine in lanes if spec in known or engine.state != "failed"]
+        if kept or not lanes:
             with contextlib.suppress(ParagoneError):  # losing the list of lanes is not worth a message
-                self.state.remember_lanes(self._spec(lane.engine) for lane in self.session.lanes)
+                self.state.remember_lanes(kept)
 
     def _spec(self, engine: EngineTask) -> str:
         """Return the command-line argument for an engine: its name if it is listed, even if it runs with other options."""

@@ -153,8 +153,9 @@ def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, 
         raise InputError(f"The name of {path} must end in .json or .md.")
     check_target(path, replaces=replaces)
     if suffix == ".json":
-        return write(path, conversation_document(conversation, find))
-    return write(path, report_pieces(conversation_report(conversation, find), "md", time.time()))
+        return write(path, conversation_document(conversation, find), mode=0o600)
+    pieces = report_pieces(conversation_report(conversation, find), "md", time.time())
+    return write(path, pieces, mode=0o600)
 
 
 def _proposed(number: int) -> Path:

@@ -186,8 +186,6 @@ def paired_difference(
     engine passed more often. Numbers are tested by a paired permutation test of the mean, which assumes no distribution;
     Wilcoxon's test could contradict the mean, and discards prompts at which both values are equal, as scores often are.
     """
-    if len(a) != len(b) or not len(a):
-        raise ValueError("paired values must be of the same prompts, and of at least one prompt")
     values_a, values_b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     differences = values_b - values_a
     more_a, more_b = int((differences < 0).sum()), int((differences > 0).sum())

@@ -11,8 +11,8 @@ import secrets
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -27,13 +27,12 @@ from paragone.options import build
 from paragone.threads import physical_cores
 from paragone.worker.process import EngineProcess
 from paragone_remote import options as remote_options
+from paragone_remote.answers import no_template
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.engine import RemoteModel
 from paragone_remote.faults import FAULTS, IncompleteAnswer
 from paragone_remote.llama_server import executable
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
-from paragone_remote.openai_requests import RefusedFields
-from paragone_remote.openai_servers import ServerProperties, find_models, identify, identity_of, read_slots
+from paragone_remote.openai_servers import find_models, identify, identity_of, read_slots
 from paragone_remote.transport import EndpointClient, connected
 
 _LOOPBACK = "127.0.0.1"
@@ -164,64 +163,108 @@ _END_S = 1.0
 """Seconds to wait for the end of a process whose connection broke, or for the log of one that runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerProcess:
-    process: EngineProcess
-    endpoint: Endpoint
-    threads: int
+_shared: list[LlamaServer] = []
+"""The servers with at least one engine."""
 
-    @classmethod
-    async def start(
-        cls,
-        program: executable.LlamaServerProgram,
-        arguments: Sequence[str],
-        options: remote_options.LlamaServerLoadOptions,
-        weights: Sequence[paragone.WeightsFile],
-        on_progress: paragone.OnProgress,
-        *,
-        threads: int,
-        log: str | None,
-    ) -> ServerProcess:
-        """Start a server, and wait until it has loaded these files. Raises EngineError, EngineCrashed or InputError.
+
+@dataclass(eq=False, kw_only=True)
+class LlamaServer:
+    """A server to start, or one that is being started or runs, with the number of its engines."""
+
+    program: executable.LlamaServerProgram
+    arguments: Sequence[str]
+    options: remote_options.LlamaServerLoadOptions
+    weights: Sequence[paragone.WeightsFile]
+    """The files to load."""
+    threads: int
+    log: str | None
+    engines: int = field(default=0, init=False)
+    process: EngineProcess = field(init=False)
+    endpoint: Endpoint = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._key = asyncio.get_running_loop(), self.program.key, self.weights[0].path, self.options
+        self._listeners: list[paragone.OnProgress] = []
+        self._fraction = 0.0
+        self._starting: asyncio.Task[None] | None = None
+
+    @contextlib.asynccontextmanager
+    async def shared(self, on_progress: paragone.OnProgress) -> AsyncIterator[LlamaServer]:
+        """Yield a loaded server like this one with a free slot, or this one. The end of its last block ends the server.
+
+        Raises EngineError, EngineCrashed or InputError.
+        """
+        server = next((other for other in _shared if other._key == self._key and other._has_room()), self)
+        starting = server._starting = server._starting or asyncio.create_task(server._start())
+        if server is self:
+            _shared.append(self)
+        server.engines += 1
+        try:
+            server._listeners.append(on_progress)
+            try:
+                on_progress(paragone.LoadProgress(fraction=server._fraction))
+                await asyncio.shield(starting)
+            finally:
+                server._listeners.remove(on_progress)
+            on_progress(paragone.LoadProgress(fraction=1.0))
+            yield server
+        finally:
+            server.engines -= 1
+            if not server.engines:
+                _shared.remove(server)
+                starting.cancel()
+                await asyncio.wait([starting])
+                if not starting.cancelled() and starting.exception() is None:
+                    await server.close()
+
+    def _has_room(self) -> bool:
+        if self._starting is None or self.engines >= self.options.n_parallel:
+            return False
+        if not self._starting.done():
+            return True
+        failed = self._starting.cancelled() or self._starting.exception() is not None
+        return not failed and not self.process.has_ended
+
+    async def _start(self) -> None:
+        """Start the server, and wait until it has loaded its files.
 
         It can use its Unix socket only, if it needs nothing else and if the system enforces that.
         """
+        options = self.options
         if options.rpc_servers:
             GUARD.give_network("llama-server with rpc_servers")
-        endpoint = listen_at(program, options.port)
+        endpoint = self.endpoint = listen_at(self.program, options.port)
         place = ["--host", endpoint.socket or _LOOPBACK]
         if endpoint.socket is None:
             place += ["--port", endpoint.origin.rpartition(":")[2]]
         # Other users cannot read the environment of a process, but can read its arguments.
         environment = {**executable.child_environment(), "LLAMA_API_KEY": endpoint.secrets[0]}
-        process = await EngineProcess.start(
-            [*program.command, *arguments, *place],
+        self.process = await EngineProcess.start(
+            [*self.program.command, *self.arguments, *place],
             environment,
-            log=log,
+            log=self.log,
             causes=_CRASH_CAUSES,
             network=bool(options.rpc_servers) or endpoint.socket is None,
         )
-        server = cls(process, endpoint, threads)
         try:
             async with EndpointClient(endpoint) as http:
-                await server._load(http, sum(file.size or 0 for file in weights), on_progress)
+                await self._load(http, sum(file.size or 0 for file in self.weights))
                 if options.draft_model is not None:
-                    await server._require_drafts(http, Path(options.draft_model).name)
+                    await self._require_drafts(http, Path(options.draft_model).name)
         except BaseException:
-            await server.close()
+            await self.close()
             raise
-        return server
 
-    async def _load(self, http: EndpointClient, size: int, on_progress: paragone.OnProgress) -> None:
+    async def _load(self, http: EndpointClient, size: int) -> None:
         """Wait until the server has loaded files of `size` bytes. Raises the error of a server that ends before."""
-        fraction = 0.0
         while not await self._is_ready(http):
             if await self.process.ended(_POLL_S):
                 raise self.error()
             loaded = min(0.99, self._peak_memory() / max(size, 1))
-            if loaded > fraction:
-                fraction = loaded
-                on_progress(paragone.LoadProgress(fraction=fraction))
+            if loaded > self._fraction:
+                self._fraction = loaded
+                for listener in self._listeners:
+                    listener(paragone.LoadProgress(fraction=loaded))
 
     async def _require_drafts(self, http: EndpointClient, draft_model: str) -> None:
         """Raise InputError if the server has dropped the draft model: it then runs without one."""
@@ -275,105 +318,34 @@ class ServerProcess:
         return 1024 * int(found[1]) if found else 0
 
 
-Start = Callable[[paragone.OnProgress], Awaitable[ServerProcess]]
-
-
-class SharedServer:
-    """A server that runs or is being started, and the number of its engines."""
-
-    def __init__(self, key: Hashable, start: Start) -> None:
-        self.key = key
-        self.engines = 0
-        self.listeners: list[paragone.OnProgress] = []
-        self.fraction = 0.0
-        self.starting = asyncio.ensure_future(start(self._progressed))
-
-    def has_room(self, slots: int) -> bool:
-        if not self.starting.done():
-            return self.engines < slots
-        failed = self.starting.cancelled() or self.starting.exception() is not None
-        return not failed and self.engines < slots and not self.starting.result().process.has_ended
-
-    def _progressed(self, progress: paragone.LoadProgress) -> None:
-        self.fraction = progress.fraction
-        for listener in self.listeners:
-            listener(progress)
-
-
-_shared: list[SharedServer] = []
-"""The servers with at least one engine."""
-
-
-@contextlib.asynccontextmanager
-async def shared_server(
-    key: Hashable, slots: int, start: Start, on_progress: paragone.OnProgress
-) -> AsyncIterator[ServerProcess]:
-    """Yield a loaded server. Engines with the same `key` share servers; the end of the last block ends the server.
-
-    A new server is started if all `slots` of each running server are taken. Raises what `start` raises.
-    """
-    key = (asyncio.get_running_loop(), key)
-    shared = next((server for server in _shared if server.key == key and server.has_room(slots)), None)
-    if shared is None:
-        shared = SharedServer(key, start)
-        _shared.append(shared)
-    shared.engines += 1
-    try:
-        shared.listeners.append(on_progress)
-        try:
-            on_progress(paragone.LoadProgress(fraction=shared.fraction))
-            process = await asyncio.shield(shared.starting)
-        finally:
-            shared.listeners.remove(on_progress)
-        on_progress(paragone.LoadProgress(fraction=1.0))
-        yield process
-    finally:
-        shared.engines -= 1
-        if not shared.engines:
-            _shared.remove(shared)
-            shared.starting.cancel()
-            await asyncio.wait([shared.starting])
-            if not shared.starting.cancelled() and shared.starting.exception() is None:
-                await shared.starting.result().close()
-
-
+@dataclass(eq=False, kw_only=True)
 class LlamaServerEngine(OpenAIEngine):
-    def __init__(
-        self,
-        model: RemoteModel,
-        process: ServerProcess,
-        share: contextlib.AsyncExitStack,
-        *,
-        server: ServerProperties,
-        raw: bool,
-    ) -> None:
-        super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
-        self._server_process = process
-        self._share = share
+    process: LlamaServer
+    share: contextlib.AsyncExitStack
 
     def _settings(
         self, request: paragone.RunRequest, sampling: remote_options.OpenAISampling
     ) -> paragone.RunSettings:
-        return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
+        return dataclasses.replace(super()._settings(request, sampling), threads=self.process.threads)
 
     async def _explained(self, error: Exception, *, begun: bool) -> paragone.ParagoneError:
         broken = isinstance(error, httpx.TransportError | IncompleteAnswer)
-        if broken and await self._server_process.process.ended(_END_S):
-            return self._server_process.error()
+        if broken and await self.process.process.ended(_END_S):
+            return self.process.error()
         return await super()._explained(error, begun=begun)
 
     async def ended(self) -> paragone.ParagoneError:
-        await self._server_process.process.ended()
-        return self._server_process.error()
+        await self.process.process.ended()
+        return self.process.error()
 
     async def close(self) -> None:
         await super().close()
-        await self._share.aclose()
+        await self.share.aclose()
 
     def _require_open(self) -> None:
         super()._require_open()
-        if self._server_process.process.has_ended:
-            raise self._server_process.error()
+        if self.process.process.has_ended:
+            raise self.process.error()
 
 
 async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
@@ -389,14 +361,16 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     arguments = executable.command_line(options, program, model=path, alias=alias, threads=threads)
     weights = _weights(path, options)
 
-    def start(on_progress: paragone.OnProgress) -> Awaitable[ServerProcess]:
-        return ServerProcess.start(
-            program, arguments, options, weights, on_progress, threads=threads, log=request.log
-        )
-
+    like = LlamaServer(
+        program=program,
+        arguments=arguments,
+        options=options,
+        weights=weights,
+        threads=threads,
+        log=request.log,
+    )
     async with contextlib.AsyncExitStack() as share:
-        shared = shared_server((program.key, path, options), options.n_parallel, start, on_progress)
-        process = await share.enter_async_context(shared)
+        process = await share.enter_async_context(like.shared(on_progress))
         http = await share.enter_async_context(connected(process.endpoint))
         listed = await find_models(http)
         server = await identify(http)
@@ -405,7 +379,18 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         raw = not (header.values.get("tokenizer.chat_template") if template is None else template)
         parameters = next((info.parameters for info in listed), None)
         name = header.name or path.stem
-        sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
+        facts = {
+            "server": server.title,
+            "origin": program.name,
+            **server.facts,
+            **executable.build_in_version(await executable.printed(program, "--version")),
+            **facts_in_log(process.process.output()),
+            **_facts_of_options(options, threads),
+        }
+        if parameters is not None:
+            facts["parameters"] = str(parameters)
+        if server.template and not raw:
+            facts["chat template"] = remote_options.lines(server.template)
         loaded = paragone.LoadedModel(
             name=name,
             context=server.context,
@@ -413,30 +398,23 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             quantization=header.quantization,
             architecture=header.architecture,
             vision=bool(server.vision) and not raw,
-            cautions=(paragone.Caution(code="no-chat-template", sentence=sentence),) if raw else (),
+            cautions=(no_template(name),) if raw else (),
             capabilities=replace(
                 remote_options.CAPABILITIES, embeddings=await computes_embeddings(http, server, alias)
             ),
-            facts={
-                "server": server.title,
-                "origin": program.name,
-                **server.facts,
-                **executable.build_in_version(await executable.printed(program, "--version")),
-                **({} if parameters is None else {"parameters": str(parameters)}),
-                **facts_in_log(process.process.output()),
-                **_facts_of_options(options, threads),
-                **(
-                    {"chat template": remote_options.lines(server.template)}
-                    if server.template and not raw
-                    else {}
-                ),
-            },
+            facts=facts,
             weights=weights,
         )
-        model = RemoteModel(
-            http=http, model=alias, loaded=loaded, identity=identity_of(alias, listed, server)
+        return LlamaServerEngine(
+            http=http,
+            model=alias,
+            loaded=loaded,
+            identity=identity_of(alias, listed, server),
+            server=server,
+            raw=raw,
+            process=process,
+            share=share.pop_all(),
         )
-        return LlamaServerEngine(model, process, share.pop_all(), server=server, raw=raw)
 
 
 def _facts_of_options(options: remote_options.LlamaServerLoadOptions, threads: int) -> dict[str, str]:

@@ -298,29 +298,18 @@ class AnswerChecks(runs.ConformanceFixtures):
     async def test_what_cannot_be_opened_is_refused(self, subject: runs.Subject) -> None:
         """The error for an unknown model, an unknown load option or an invalid value contains its name."""
         opening = subject.opening
-        await self.refuses_to_open(
-            subject,
-            dataclasses.replace(opening, model="no-such-model"),
-            "no-such-model",
-            errors.ParagoneError,
-        )
         wrong = {"no_such_option": 1} | {
             info.name: NO_VALUE for info in describe(subject.backend.load_options)[:1]
         }
+        model = dataclasses.replace(opening, model="no-such-model")
+        cases: list[tuple[requests.OpenRequest, str, type[errors.ParagoneError]]]
+        cases = [(model, "no-such-model", errors.ParagoneError)]
         for name, value in wrong.items():
             request = dataclasses.replace(opening, options={**opening.options, name: value})
-            await self.refuses_to_open(subject, request, name, errors.InputError)
-
-    async def refuses_to_open(
-        self,
-        subject: runs.Subject,
-        request: requests.OpenRequest,
-        name: str,
-        kind: type[errors.ParagoneError],
-    ) -> None:
-        """Check that opening raises an error of this kind that contains this name."""
-        work = subject.backend.open(request, lambda progress: None)
-        await runs.refused(subject.within("refusing to open", work), name, kind=kind)
+            cases.append((request, name, errors.InputError))
+        for request, name, kind in cases:
+            work = subject.backend.open(request, lambda progress: None)
+            await runs.refused(subject.within("refusing to open", work), name, kind=kind)
 
     async def test_an_invalid_sampling_option_is_refused(self, subject: runs.Subject) -> None:
         """The error for an unknown sampling option or an invalid value contains its name, and the engine still works."""

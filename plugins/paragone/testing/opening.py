@@ -158,7 +158,7 @@ class OpeningChecks(runs.ConformanceFixtures):
 
     async def test_loading_reports_progress(self, opened: runs.Opened, engine: OpenEngine) -> None:
         """The progress of loading, if any, never decreases, and ends at 1."""
-        fractions = [progress.fraction for progress in opened.progress]
+        fractions = [progress.fraction for progress in opened[0][1]]
         assert all(0 <= fraction <= 1 for fraction in fractions), (
             f"load progress not from 0 to 1: {fractions}"
         )
@@ -261,7 +261,7 @@ class OpeningChecks(runs.ConformanceFixtures):
             assert await is_loaded(subject), (
                 "an engine is open, but the server does not say that its model is loaded"
             )
-        opened.engine = None  # the next test opens a new engine
+        opened.clear()  # the next test opens a new engine
         left = await subject.within("closing", subject.engine.close())
         assert left is None, f"closing the engine that loaded the model reports {left}"
         if loads:

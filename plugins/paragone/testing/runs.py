@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -163,24 +163,21 @@ BATCHES = (1, 3)
 """Batch sizes to compare with the engine's own. Libraries have special code for one token and for few tokens."""
 
 
-class Noise(NamedTuple):
-    """Absolute differences between log-probabilities of the same tokens, in nats."""
-
-    mean: float
-    largest: float
+Noise: TypeAlias = tuple[float, float]
+"""Absolute differences between log-probabilities of the same tokens, in nats: the mean, and the largest."""
 
 
 def noise_between(one: Sequence[float], other: Sequence[float]) -> Noise:
     """Return the noise between two measurements."""
     differences = [abs(a - b) for a, b in zip(one, other, strict=True)]
-    return Noise(sum(differences) / len(differences), max(differences))
+    return sum(differences) / len(differences), max(differences)
 
 
 async def noise_of(engine: OpenEngine, ids: Sequence[int]) -> Noise:
     """Measure the noise of an engine with distributions, by computing a sequence in several batch sizes."""
     own = await log_probabilities(engine, ids)
     found = [noise_between(own, await log_probabilities(engine, ids, batch)) for batch in BATCHES]
-    return Noise(max(noise.mean for noise in found), max(noise.largest for noise in found))
+    return max(mean for mean, _ in found), max(largest for _, largest in found)
 
 
 async def log_probabilities(
@@ -203,10 +200,9 @@ async def log_probabilities(
 def check_agreement(one: Sequence[float], other: Sequence[float], noise: Noise, what: str) -> None:
     """Check that two computations of the same log-probabilities differ only by noise."""
     found = noise_between(one, other)
-    limit = Noise(FACTOR * noise.mean + FLOOR, FACTOR * noise.largest + FLOOR)
-    assert found.mean <= limit.mean and found.largest <= limit.largest, (  # noqa: PT018 (one finding)
-        f"{what} differ by {found} nats; the noise allows {limit}"
-    )
+    limit = tuple(FACTOR * nats + FLOOR for nats in noise)
+    within_limit = all(nats <= most for nats, most in zip(found, limit, strict=True))
+    assert within_limit, f"{what} differ by {found} nats; the noise allows {limit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,29 +382,29 @@ def has_option(backend: Backend, name: str) -> bool:
     return any(info.name == name for info in options.describe(backend.sampling))
 
 
-class Opened:
-    """The engine that the tests of a class share.
+Opened: TypeAlias = list[tuple[OpenEngine, list[LoadProgress]]]
+"""The engine that the tests of a class share, and the progress reports while it was opened; empty while it is closed.
 
-    The first test opens the engine, and so does the next test after a failed test.
-    """
+The first test opens the engine, and so does the next test after a failed test.
+"""
 
-    def __init__(self) -> None:
-        self.engine: OpenEngine | None = None
-        self.progress: list[LoadProgress] = []
-        """The progress reports while the engine was opened."""
 
-    async def get(self, backend: Backend, opening: requests.OpenRequest, patience: float) -> OpenEngine:
-        """Return the engine. Open the engine if it is not open."""
-        if self.engine is None:
-            self.progress.clear()
-            self.engine = await within(patience, "opening", backend.open(opening, self.progress.append))
-        return self.engine
+async def shared_engine(
+    opened: Opened, backend: Backend, opening: requests.OpenRequest, patience: float
+) -> OpenEngine:
+    """Return the shared engine. Open it if it is not open."""
+    if not opened:
+        progress: list[LoadProgress] = []
+        engine = await within(patience, "opening", backend.open(opening, progress.append))
+        opened.append((engine, progress))
+    return opened[0][0]
 
-    async def drop(self, patience: float) -> None:
-        """Close the engine, so that the next test opens a new one."""
-        engine, self.engine = self.engine, None
-        if engine is not None:
-            await within(patience, "closing", engine.close())
+
+async def close_shared(opened: Opened, patience: float) -> None:
+    """Close the engine, so that the next test opens a new one."""
+    while opened:
+        engine, _ = opened.pop()
+        await within(patience, "closing", engine.close())
 
 
 class ConformanceFixtures:
@@ -452,9 +448,9 @@ class ConformanceFixtures:
     @classmethod  # each test has its own instance, so pytest 10 refuses an instance method here
     async def opened(cls) -> AsyncIterator[Opened]:
         """Yield the shared engine, and close it after the last test."""
-        opened = Opened()
+        opened: Opened = []
         yield opened
-        await opened.drop(cls.patience)
+        await close_shared(opened, cls.patience)
 
     @pytest_asyncio.fixture(loop_scope="class")
     async def engine(
@@ -462,6 +458,6 @@ class ConformanceFixtures:
     ) -> AsyncIterator[OpenEngine]:
         """Yield an open engine, and close the engine after a failed test."""
         failed_before = request.session.testsfailed
-        yield await opened.get(backend, opening, self.patience)
+        yield await shared_engine(opened, backend, opening, self.patience)
         if request.session.testsfailed > failed_before:
-            await opened.drop(self.patience)
+            await close_shared(opened, self.patience)

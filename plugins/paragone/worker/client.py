@@ -103,9 +103,9 @@ class Worker(backend.OpenEngine):
         return self._process.pid
 
     async def job(
-        self, do: protocol.JobName, request: Value | None
+        self, do: protocol.JobName, request: Value | None, **more: Json
     ) -> AsyncGenerator[protocol.WorkerMessage, None]:
-        """Run a job and yield the worker's messages, the last of which has the answer.
+        """Run a job and yield the worker's messages, the last of which has the answer. `more` belongs to the request.
 
         Raises the job's error, or EngineCrashed if the process ends during the job. Closing the generator early stops the
         job.
@@ -115,7 +115,7 @@ class Worker(backend.OpenEngine):
                 raise self._death.result()
             self._numbers += 1
             job = self._job = _Job(self._numbers)
-            self._send(do, None if request is None else to_json(request))
+            self._send(do, None if request is None else {**to_json(request), **more})
             watch = asyncio.create_task(self._kill_if_frozen())
             try:
                 while True:
@@ -182,8 +182,9 @@ class Worker(backend.OpenEngine):
                 hint=f"Free some space in {tempfile.gettempdir()}.",
             ) from error
         try:
-            shared = protocol.SharedDistributions(request=request, buffer=buffer.path)
-            async with contextlib.aclosing(self.job("distributions", shared)) as messages:
+            async with contextlib.aclosing(
+                self.job("distributions", request, buffer=buffer.path)
+            ) as messages:
                 async for message in messages:
                     buffer.unlink()  # the worker has already mapped the buffer
                     for item in message.items:

@@ -48,12 +48,6 @@ _PROFILE = (
 )
 
 
-class _Program(ctypes.Structure):
-    """struct sock_fprog."""
-
-    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
-
-
 def close_network() -> None:
     """Forbid this process and its children all sockets except Unix sockets. Raises OSError if the system cannot do this."""
     if sys.platform == "linux":
@@ -114,7 +108,7 @@ def _machine() -> tuple[int, int, int]:
 def _install_filter(architecture: int, seccomp_call: int, socket_call: int) -> None:
     program = _filter(architecture, socket_call)
     code = ctypes.create_string_buffer(program, len(program))
-    fprog = _Program(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
+    fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(code))  # struct sock_fprog
     libc = ctypes.CDLL(None, use_errno=True)
     one, none = ctypes.c_ulong(1), ctypes.c_ulong(0)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, one, none, none, none) != 0:
@@ -122,7 +116,7 @@ def _install_filter(architecture: int, seccomp_call: int, socket_call: int) -> N
     call, mode = ctypes.c_long(seccomp_call), ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER)
     for flag in (_SECCOMP_FILTER_FLAG_SPEC_ALLOW, 0):  # kernels before 4.17 refuse the flag
         flags = ctypes.c_ulong(_SECCOMP_FILTER_FLAG_TSYNC | flag)
-        thread = libc.syscall(call, mode, flags, ctypes.byref(fprog))
+        thread = libc.syscall(call, mode, flags, fprog)
         if thread == 0:
             return
     if thread > 0:

@@ -24,16 +24,8 @@ JobName: TypeAlias = Literal[
 CommandName: TypeAlias = JobName | Literal["stop", "taken", "ping"]
 
 
-Command: TypeAlias = tuple[CommandName, int, wire.Json]
+WorkerCommand: TypeAlias = tuple[CommandName, int, wire.Json]
 """A message of the application, which starts a job, or is about the current job: the job's number, and its request."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedDistributions:
-    """A request for distributions, and the path of the shared buffer for these distributions."""
-
-    request: requests.DistributionsRequest
-    buffer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +73,11 @@ _LONGEST = 4_000
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one encoder per message
 
 
-def dump_command(command: Command) -> bytes:
+def dump_command(command: WorkerCommand) -> bytes:
     return _encode(command).encode() + b"\n"
 
 
-def load_command(line: bytes | bytearray) -> Command:
+def load_command(line: bytes | bytearray) -> WorkerCommand:
     do, job, request = json.loads(line)
     return do, job, request
 

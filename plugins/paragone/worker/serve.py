@@ -25,16 +25,40 @@ if TYPE_CHECKING:
     from paragone.models import LoadedModel, MemoryEstimate
 
 
-class Job(Cancelled):
-    """A job, and whether it must stop. The thread that reads the pipe stops it."""
+FRAME = 0.033
+"""Shortest time in seconds between two messages with tokens. The first token, and a slower token, are sent at once."""
 
-    def __init__(self, command: protocol.Command) -> None:
+LATE = 0.2
+"""Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
+
+
+class Job(Cancelled):
+    """A job. The thread that reads the pipe stops it.
+
+    Its events go in batches, so that a fast engine does not need a message per token. Normally the engine's own thread sends
+    the events between two tokens. If all cores are computing, a thread that wakes during a token takes a core from a compute
+    thread, for which all other compute threads then wait. The separate thread therefore wakes only after a long time without
+    a token.
+    """
+
+    def __init__(
+        self, command: protocol.WorkerCommand, say: Callable[[protocol.WorkerMessage], None]
+    ) -> None:
         self.do, self.number, self.request = command
         self.free_slots = threading.Semaphore(protocol.SLOTS)
         """Counts the slots of the shared buffer that the worker may fill."""
         self._lock = threading.Lock()
         self._is_stopped = False
         self._on_cancel: Callable[[], None] | None = None
+        self._say = say
+        self._events: list[Event] = []
+        """The events that wait."""
+        self._sent = -math.inf
+        self._has_begun = False
+        """Whether the first token was added."""
+        self._ended = False
+        self._watched = False
+        self._changed = threading.Condition()
 
     def __bool__(self) -> bool:
         return self._is_stopped
@@ -53,74 +77,48 @@ class Job(Cancelled):
             on_cancel()
         self.free_slots.release()  # the job may be waiting for a slot
 
-
-FRAME = 0.033
-"""Shortest time in seconds between two messages with tokens. The first token, and a slower token, are sent at once."""
-
-LATE = 0.2
-"""Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
-
-
-class Frames:
-    """Batches a run's events, so that a fast engine does not need a message per token.
-
-    Normally the engine's own thread sends the events between two tokens. If all cores are computing, a thread that wakes
-    during a token takes a core from a compute thread, for which all other compute threads then wait. The thread of frames
-    therefore wakes only after a long time without a token.
-    """
-
-    def __init__(self, say: Callable[[protocol.WorkerMessage], None], job: int) -> None:
-        self._say = say
-        self._job = job
-        self._waiting: list[Event] = []
-        self._sent = -math.inf
-        self._has_begun = False
-        """Whether the first token was added."""
-        self._open = True
-        self._watched = False
-        self._condition = threading.Condition()
-        self._thread = threading.Thread(target=self._send_late, daemon=True)
-        self._thread.start()
+    def send(self, events: Iterator[Event]) -> None:
+        """Send events, each now or together with the next events."""
+        late = threading.Thread(target=self._send_late, daemon=True)
+        late.start()
+        try:
+            for event in events:
+                self.add(checks.check_event(event))
+        finally:
+            with self._changed:
+                self._ended = True
+                self._flush()
+                self._changed.notify()
+            late.join()
 
     def add(self, event: Event) -> None:
-        """Send an event, now or together with the next events."""
-        with self._condition:
-            self._waiting.append(event)
+        with self._changed:
+            self._events.append(event)
             is_first = not self._has_begun and isinstance(event, Token)
             self._has_begun = self._has_begun or is_first
-            if (
-                is_first
-                or time.monotonic() - self._sent >= FRAME
-                or len(self._waiting) >= protocol.MOST_ITEMS
-            ):
+            is_due = time.monotonic() - self._sent >= FRAME or len(self._events) >= protocol.MOST_ITEMS
+            if is_first or is_due:
                 self._flush()
             elif not self._watched:
                 self._watched = True
-                self._condition.notify()
-
-    def close(self) -> None:
-        with self._condition:
-            self._open = False
-            self._flush()
-            self._condition.notify()
-        self._thread.join()
+                self._changed.notify()
 
     def _send_late(self) -> None:
-        with self._condition:
-            while self._open:
+        with self._changed:
+            while not self._ended:
                 wait = self._sent + LATE - time.monotonic()
-                if not self._waiting:
+                if not self._events:
                     self._watched = False
-                    self._condition.wait()
+                    self._changed.wait()
                 elif wait > 0:
-                    self._condition.wait(wait)
+                    self._changed.wait(wait)
                 else:
                     self._flush()
 
     def _flush(self) -> None:
-        if self._waiting:
-            self._say(protocol.WorkerMessage(self._job, items=tuple(self._waiting)))
-            self._waiting = []
+        if self._events:
+            self._say(protocol.WorkerMessage(self.number, items=tuple(self._events)))
+            self._events = []
             self._sent = time.monotonic()
 
 
@@ -159,12 +157,12 @@ class JobRunner:
             "estimate": _given(requests.OpenRequest, self._estimate),
             "run": _given(requests.RunRequest, self._run),
             "score": _given(
-                requests.ScoreRequest, lambda job, given: self._send(job, self._open().score(given, job))
+                requests.ScoreRequest, lambda job, given: job.send(self._open().score(given, job))
             ),
             "tokenize": _given(requests.TokenizeRequest, lambda job, given: self._open().tokenize(given)),
             "embed": _given(requests.EmbedRequest, lambda job, given: self._open().embed(given, job)),
             "vocabulary": lambda job: self._open().vocabulary(),
-            "distributions": _given(protocol.SharedDistributions, self._distributions),
+            "distributions": _given(requests.DistributionsRequest, self._distributions),
         }
 
     def say(self, message: protocol.WorkerMessage) -> None:
@@ -183,7 +181,7 @@ class JobRunner:
             if do == "ping":
                 self.say(protocol.WorkerMessage(number))
             elif do not in ("stop", "taken"):
-                last = Job((do, number, request))
+                last = Job((do, number, request), self.say)
                 self.waiting.put(last)
             elif last is not None and last.number == number:
                 if do == "stop":
@@ -196,7 +194,7 @@ class JobRunner:
         time.sleep(CLOSE_SECONDS)
         os._exit(0)
 
-    def _commands(self) -> Iterator[protocol.Command]:
+    def _commands(self) -> Iterator[protocol.WorkerCommand]:
         """Yield the messages of the application until it closes the pipe.
 
         The kernel would wake a thread that waits in `recv` whenever the other side has received something, which happens
@@ -266,21 +264,14 @@ class JobRunner:
     def _run(self, job: Job, request: requests.RunRequest) -> None:
         engine = self._open()
         sampling = build(engine.sampling, request.sampling)
-        self._send(job, engine.generate(request, sampling, job))
+        job.send(engine.generate(request, sampling, job))
 
-    def _send(self, job: Job, events: Iterator[Event]) -> None:
-        frames = Frames(self.say, job.number)
-        try:
-            for event in events:
-                frames.add(checks.check_event(event))
-        finally:
-            frames.close()
-
-    def _distributions(self, job: Job, given: protocol.SharedDistributions) -> None:
+    def _distributions(self, job: Job, request: requests.DistributionsRequest) -> None:
         """Fill the shared buffer, slot by slot, and a slot again after the application has read the slot."""
-        buffer, slot = protocol.SharedBuffer.open(given.buffer), 0
+        assert isinstance(job.request, dict)
+        buffer, slot = protocol.SharedBuffer.open(job.request["buffer"]), 0
         # Close the generator here, so that its cleanup ends before the next job; garbage collection might be later.
-        with contextlib.closing(_parts(self._open().distributions(given.request, job))) as parts:
+        with contextlib.closing(_parts(self._open().distributions(request, job))) as parts:
             for start, rows, vocab_size, numbers in parts:
                 job.free_slots.acquire()
                 if job:

@@ -1,6 +1,7 @@
 """Chat templates, special tokens and the bytes of tokens, from a model's JSON files."""
 
 import contextlib
+import ctypes
 import json
 import os
 from typing import Any
@@ -10,6 +11,7 @@ from tests.gguf_writer import gguf
 
 from paragone import InputError, Json, fingerprint
 from paragone_exllama.model_folder import check_folder, read_tokenizer_files, token_bytes
+from paragone_llama_cpp import c_api, context, library
 
 
 @pytest.fixture
@@ -121,32 +123,29 @@ SENTENCEPIECE: dict[str, Json] = {
 @pytest.fixture
 def llama_cpp():
     """A function that opens the vocabulary of a GGUF in llama.cpp itself."""
-    lib = pytest.importorskip("llama_cpp").llama_cpp
-    library = pytest.importorskip("paragone_llama_cpp.library")
-    vocab = pytest.importorskip("paragone_llama_cpp.context")
-    library.load("native")
+    raw = ctypes.CDLL(str(library.load().file))
+    raw.llama_vocab_get_text.restype = ctypes.c_char_p
 
     @contextlib.contextmanager
     def opened(path):
-        lib.llama_backend_init()
-        parameters = lib.llama_model_default_params()
+        parameters = c_api.lib.llama_model_default_params()
         parameters.vocab_only = True
-        model = lib.llama_model_load_from_file(str(path).encode(), parameters)
+        model = c_api.lib.llama_model_load_from_file(str(path).encode(), parameters)
         assert model
         try:
-            yield lib, vocab.Vocab(model)
+            yield raw, context.Vocab(model)
         finally:
-            lib.llama_model_free(model)
+            c_api.lib.llama_model_free(model)
 
     return opened
 
 
 def as_tokenizer(lib, vocab, kind):
     """Return the relevant part of the tokenizer.json from which a GGUF with this vocabulary would be converted."""
-    pieces, added = {}, []
+    pieces, added, pointer = {}, [], ctypes.c_void_p(vocab.pointer)
     for token in range(vocab.size):
-        text = lib.llama_vocab_get_text(vocab.pointer, token).decode()
-        attributes = lib.llama_vocab_get_attr(vocab.pointer, token)
+        text = lib.llama_vocab_get_text(pointer, token).decode()
+        attributes = lib.llama_vocab_get_attr(pointer, token)
         pieces[text] = token
         if attributes & (UNKNOWN | CONTROL | USER_DEFINED):
             added.append({"id": token, "content": text, "special": bool(attributes & (UNKNOWN | CONTROL))})

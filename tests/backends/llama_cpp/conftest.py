@@ -9,7 +9,7 @@ from tests.gguf_writer import gguf
 
 import paragone
 from paragone.options import build
-from paragone.testing.runs import BATCHES, Noise, noise_between
+from paragone.testing.runs import BATCHES, noise_between
 from paragone_llama_cpp import demo
 from paragone_llama_cpp.backend import LlamaCppBackend
 from paragone_llama_cpp.c_api import installed_builds
@@ -87,7 +87,7 @@ class Chat:
         """Return by how much the engine's results differ between batch sizes, for these tokens."""
         own = self.logprobs(ids)
         found = [noise_between(own, self.logprobs(ids, batch=batch)) for batch in BATCHES]
-        return Noise(max(noise.mean for noise in found), max(noise.largest for noise in found))
+        return max(mean for mean, _ in found), max(largest for _, largest in found)
 
     def ask(self, prompt, **options):
         """Return the text of the answer and its Finish."""

@@ -51,7 +51,7 @@ class Lane(remote.Lane):
 
     @property
     def pid(self):
-        return self.engine._server_process.process.pid
+        return self.engine.process.process.pid
 
 
 @pytest_asyncio.fixture

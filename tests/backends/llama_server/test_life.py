@@ -172,7 +172,7 @@ async def main():
     arguments = ["--no-warmup", "-fit", "off"]
     options = {"program": sys.argv[2], "n_ctx": 512, "n_threads": 1, "arguments": arguments}
     engine = await LlamaServerBackend().open(OpenRequest(model=sys.argv[1], options=options), lambda it: None)
-    print(engine._server_process.process.pid, flush=True)
+    print(engine.process.process.pid, flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from paragone import EngineCrashed, OpenRequest, Token
 from paragone_remote.backend import LlamaServerBackend
-from paragone_remote.llama_server.process import LlamaServerEngine, ServerProcess
+from paragone_remote.llama_server.process import LlamaServer, LlamaServerEngine
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.bench import Bench, bench_pool, users_tests
@@ -76,22 +76,22 @@ async def test_giving_up_one_opening_leaves_the_other(wheel, smollm2, small):
         await first
     engine = await second
     assert isinstance(engine, LlamaServerEngine)
-    assert psutil.pid_exists(engine._server_process.process.pid)
+    assert psutil.pid_exists(engine.process.process.pid)
     await engine.close()
-    assert not psutil.pid_exists(engine._server_process.process.pid)
+    assert not psutil.pid_exists(engine.process.process.pid)
 
 
 @pytest.fixture
 def started(monkeypatch):
     """The servers that were started since the test began."""
     servers = []
-    start = ServerProcess.start
+    start = LlamaServer._start
 
-    async def noted(*arguments, **named):
-        servers.append(await start(*arguments, **named))
-        return servers[-1]
+    def noted(server):
+        servers.append(server)
+        return start(server)
 
-    monkeypatch.setattr(ServerProcess, "start", noted)
+    monkeypatch.setattr(LlamaServer, "_start", noted)
     return servers
 
 

@@ -222,6 +222,7 @@ STREAMS = [
         ),
         SAID + "ran out of context in the middle of the answer.",
     ),
+    ("", lambda protocol: protocol.line({"error": "exceed" * 1_000_000}), SAID + "failed: exceedexceed"),
     ("Once", lambda protocol: b"", SAID + "ended the answer before it was complete."),
     ("Once", lambda protocol: protocol.piece(" upon")[:-15], SAID),
     ("Once", lambda protocol: protocol.piece("x" * 10_000_000), SAID + "sent a line of more than 8 MB."),
@@ -232,13 +233,8 @@ STREAMS = [
 async def test_streams_that_break_off_keep_the_text(hostile, open_lane, protocol, text):
     lane = await open_lane(hostile)
     for said, last, sentence in STREAMS:
-
-        async def chat(exchange, said=said, last=last):
-            await exchange.begin()
-            await exchange.say(*filter(None, [said]))
-            await exchange.send(last(protocol))
-
-        hostile.on_chat = chat
+        parts = (said, last(protocol)) if said else (last(protocol),)
+        hostile.on_chat = lambda exchange, parts=parts: exchange.stream(*parts)
         events, error = await lane.ask()
         assert text(events) == said
         assert isinstance(error, EngineError)

@@ -91,14 +91,12 @@ async def test_every_token_keeps_its_log_probability(hostile, answered):
     tokens = ["<", "think", ">", "\n", "Hm", "</", "think", ">", "\n\n", "Yes", "."]
     numbered = list(enumerate(tokens, 1))
 
-    async def chat(exchange):
-        await exchange.begin()
-        for some in (numbered[:1], numbered[1:6], numbered[6:]):  # a server may send several at a time
-            joined = "".join(token for _, token in some)
-            await exchange.send(scored(exchange.protocol, joined, *some))
-        await exchange.send(exchange.protocol.end())
-
-    events = await answered(hostile, chat, logprobs=1)
+    parts = [  # a server may send several at a time
+        scored(hostile.protocol, "".join(token for _, token in some), *some)
+        for some in (numbered[:1], numbered[1:6], numbered[6:])
+    ]
+    parts.append(hostile.protocol.end())
+    events = await answered(hostile, lambda exchange: exchange.stream(*parts), logprobs=1)
     came = [event for event in events if isinstance(event, Token)]
     assert [token.logprob for token in came] == [-float(number) for number, _ in numbered]
     assert [token.top[0].text for token in came] == tokens

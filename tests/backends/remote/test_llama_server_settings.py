@@ -74,7 +74,9 @@ async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2
         assert text(events)
 
 
-async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2, text):
+async def test_a_restart_under_an_open_lane_with_the_same_model_and_another(
+    run_llama_server, gate, open_smollm2, text, whole_smollm2
+):
     with run_llama_server("-c", "256") as url:
         lane = await open_smollm2(url)
         first, _ = await lane.ask("Say hello.", max_tokens=6, temperature=0)
@@ -93,6 +95,10 @@ async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2
     assert cautions(events) == {
         "retried": f"The server at {url} is still loading its model (503). The request is repeated."
     }
+    with run_llama_server("-c", "256", port=port, model=whole_smollm2):
+        events, error = await lane.ask("Say hello.", max_tokens=1)
+    assert error is None
+    assert f" and is {whole_smollm2}" in cautions(events)["server-changed"]
 
 
 async def test_thinking(run_llama_server, open_smollm2, text, tmp_path):

@@ -35,13 +35,8 @@ def numbers(protocol):
 async def test_counts_and_times(hostile, protocol, open_lane, text):
     lane = await open_lane(hostile)
     for number in numbers(protocol):
-
-        async def chat(exchange, number=number):
-            await exchange.begin()
-            await exchange.say("Hi")
-            await exchange.send(end(protocol, count=number, time=number))
-
-        hostile.on_chat = chat
+        last = end(protocol, count=number, time=number)
+        hostile.on_chat = lambda exchange, last=last: exchange.stream("Hi", last)
         events, error = await lane.ask()
         assert error is None, number
         assert text(events) == "Hi"

@@ -58,14 +58,14 @@ async def test_what_is_asked(server, open_lane):
 
 
 async def test_the_context_when_none_is_set(server):
-    for parameters, trained, wanted, code in (
-        ("", 2048, 2048, []),
-        ("", 131072, 8192, ["context-reduced"]),
-        ('stop "x"\nnum_ctx   6000', 131072, 6000, ["context-reduced"]),
-        ("", None, 8192, []),
+    for template, parameters, trained, wanted, code in (
+        ("{{ .Messages }}", "", 2048, 2048, []),
+        ("{{ .Messages }}", "", 131072, 8192, ["context-reduced"]),
+        ("{{ .Messages }}", 'stop "x"\nnum_ctx   6000', 131072, 6000, ["context-reduced"]),
+        ("{{ .Prompt }}", "", None, 8192, ["no-chat-template"]),
     ):
         info = {"general.architecture": "llama"} | ({"llama.context_length": trained} if trained else {})
-        server.replies["/api/show"] = {"model_info": info, "parameters": parameters}
+        server.replies["/api/show"] = {"model_info": info, "parameters": parameters, "template": template}
         request = OpenRequest(model="m", options={"url": server.url})
         engine = await OllamaBackend().open(request, lambda progress: None)
         await engine.close()
@@ -82,12 +82,6 @@ async def test_the_context_that_the_server_really_gave(server, open_lane):
     assert [caution.code for caution in lane.engine.loaded.cautions] == ["context-reduced"]
     assert lane.engine.loaded.facts["in memory"] == "2.1 GB with the KV cache, 50% in VRAM"
     assert lane.engine.loaded.size == 9, "the size of its files, which /api/tags tells"
-
-
-async def test_a_model_without_a_template(server, open_lane):
-    server.replies["/api/show"] = {"model_info": {}, "template": "{{ .Prompt }}"}
-    lane = await open_lane(server)
-    assert [caution.code for caution in lane.engine.loaded.cautions] == ["no-chat-template"]
 
 
 async def test_a_model_for_embeddings(server):
@@ -119,12 +113,8 @@ async def test_a_prompt_that_was_cut(server, open_lane):
 
 
 async def test_a_model_that_was_loaded_anew_is_said(server, open_lane):
-    async def chat(exchange):
-        await exchange.begin()
-        done = {"message": {"role": "assistant", "content": "Hi."}, "done": True, "load_duration": 7 * 10**9}
-        await exchange.send(exchange.protocol.line(done))
-
-    server.on_chat = chat
+    done = {"message": {"role": "assistant", "content": "Hi."}, "done": True, "load_duration": 7 * 10**9}
+    server.on_chat = lambda exchange: exchange.stream(OLLAMA.line(done))
     events, _ = await (await open_lane(server)).ask()
     assert cautions(events)["reloaded"].startswith("The server loaded the model first, which took 7.0 s")
 

@@ -51,23 +51,22 @@ async def test_reasoning_in_either_field_or_in_both(server, answered, text, name
 async def test_chunks_that_say_nothing(server, answered):
     """Azure's begins without a choice; others have a role alone, nothing where a text could be, usage at the end."""
 
-    def chunk(exchange, delta, **more):
-        return exchange.protocol.line({"choices": [{"index": 0, "delta": delta, **more}], "usage": None})
+    def chunk(delta, **more):
+        return OPENAI.line({"choices": [{"index": 0, "delta": delta, **more}], "usage": None})
 
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.send(exchange.protocol.line({"choices": [], "prompt_filter_results": [{}]}))
-        await exchange.send(chunk(exchange, {"role": "assistant", "content": None}))
-        await exchange.send(chunk(exchange, {"role": "assistant", "content": ""}, logprobs=None))
-        await exchange.send(chunk(exchange, {"content": "Hel"}, finish_reason=None))
-        await exchange.send(chunk(exchange, {"content": None, "tool_calls": None}))
-        await exchange.send(chunk(exchange, {"content": "lo."}))
-        await exchange.send(chunk(exchange, None, finish_reason="stop"))
-        usage = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": None}
-        await exchange.send(exchange.protocol.line({"choices": [], "usage": usage}))
-        await exchange.send(b"data: [DONE]\n\n")
-
-    events = await answered(server, chat)
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": None}
+    parts = (
+        OPENAI.line({"choices": [], "prompt_filter_results": [{}]}),
+        chunk({"role": "assistant", "content": None}),
+        chunk({"role": "assistant", "content": ""}, logprobs=None),
+        chunk({"content": "Hel"}, finish_reason=None),
+        chunk({"content": None, "tool_calls": None}),
+        chunk({"content": "lo."}),
+        chunk(None, finish_reason="stop"),
+        OPENAI.line({"choices": [], "usage": usage}),
+        b"data: [DONE]\n\n",
+    )
+    events = await answered(server, lambda exchange: exchange.stream(*parts))
     tokens = [event for event in events if isinstance(event, Token)]
     assert [token.text for token in tokens] == ["Hel", "lo."]
     assert [type(event) for event in events] == [RunSettings, Token, Token, Finish]
@@ -152,19 +151,11 @@ async def test_log_probabilities_that_are_refused(server, answered, text):
 async def test_a_base_model_is_given_the_text_as_it_stands(server, open_lane, text):
     server.replies["/props"] = {**PROPS, "chat_template": ""}
 
-    async def complete(exchange):
-        await exchange.begin()
-        tokens = {"tokens": [" five", ","], "token_logprobs": [-0.1, -0.2]}
-        tokens["top_logprobs"] = [{" five": -0.1}, {",": -0.2, ".": -3}]
-        await exchange.send(
-            exchange.protocol.line({"choices": [{"index": 0, "text": " five,", "logprobs": tokens}]})
-        )
-        await exchange.send(
-            exchange.protocol.line({"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]})
-        )
-        await exchange.send(b"data: [DONE]\n\n")
-
-    server.on_chat = complete
+    columns = {"tokens": [" five", ","], "token_logprobs": [-0.1, -0.2]}
+    logprobs = {**columns, "top_logprobs": [{" five": -0.1}, {",": -0.2, ".": -3}]}
+    choices = {"index": 0, "text": " five,", "logprobs": logprobs}, {"text": "", "finish_reason": "stop"}
+    parts = [OPENAI.line({"choices": [choice]}) for choice in choices]
+    server.on_chat = lambda exchange: exchange.stream(*parts, b"data: [DONE]\n\n")
     lane = await open_lane(server)
     assert [caution.code for caution in lane.engine.loaded.cautions] == ["no-chat-template"]
     events, error = await lane.ask("One, two, three, four,", logprobs=1)
@@ -180,12 +171,9 @@ async def test_a_base_model_is_given_the_text_as_it_stands(server, open_lane, te
 
 
 async def test_a_context_overflow_in_mid_stream(server, open_lane):
-    async def chat(exchange):
-        await exchange.begin()
-        message = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
-        await exchange.send(exchange.protocol.line({"error": {"message": message, "code": 400}}))
-
-    server.on_chat = chat
+    message = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
+    error = OPENAI.line({"error": {"message": message, "code": 400}})
+    server.on_chat = lambda exchange: exchange.stream(error)
     _, error = await (await open_lane(server)).ask()
     assert (error.tokens, error.context) == (5000, 4096)
 
@@ -292,3 +280,36 @@ async def test_whether_a_model_sees(serve, open_lane):
         ("/v1/model", {"parameters": {"max_seq_len": 4096, "use_vision": None}}, None),
     ):
         assert (await open_lane(await serve(OPENAI, {path: reply}))).engine.loaded.vision is vision
+
+
+def scored_choice(token, **choice):
+    """Return a part of a llama-server's answer with a log-probability, in the chat's shape in completions too."""
+    logprobs = {"content": [{"token": token, "logprob": -0.5, "top_logprobs": []}]}
+    return OPENAI.line({"choices": [{**choice, "logprobs": logprobs}]})
+
+
+async def test_log_probabilities_of_llama_server(server, open_lane):
+    """In a chat they may come before their text; to have none of alternatives, a completion asks for one."""
+    server.replies["/props"] = PROPS
+    server.on_chat = lambda exchange: exchange.stream(
+        scored_choice("\n", delta={"content": None}),
+        scored_choice("So", delta={"reasoning_content": "\nSo"}),
+        scored_choice("<end>", delta={}, finish_reason="stop"),
+    )
+    events, error = await (await open_lane(server)).ask(logprobs=0)
+    tokens = [(event.channel, event.text) for event in events if isinstance(event, Token)]
+    assert (tokens, error) == ([("thinking", "\n"), ("thinking", "So"), ("answer", "")], None)
+    server.on_chat = lambda exchange: exchange.stream(
+        scored_choice(" five", text=" five", finish_reason="stop")
+    )
+    events, error = await (await open_lane(server, raw=True)).ask(logprobs=0)
+    scores = [(event.text, event.logprob) for event in events if isinstance(event, Token)]
+    assert (scores, error, server.chats[-1].body["logprobs"]) == ([(" five", -0.5)], None, 1)
+
+
+async def test_each_answer_of_llama_server_has_a_connection_of_its_own(server, open_lane):
+    """It closes the connection after a stream, and a request made just then would be lost."""
+    for props in (PROPS, {"nothing": "known"}):
+        server.replies["/props"] = props
+        await (await open_lane(server)).ask()
+    assert [request.headers["connection"] for request in server.chats] == ["close", "keep-alive"]

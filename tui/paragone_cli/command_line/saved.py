@@ -51,17 +51,17 @@ def consented_judges(
     return judges, frozenset(foreign)
 
 
-def open_store() -> Store:
+def open_store(*, reads_damaged: bool = False) -> Store:
     """Open the history, and print its warning. Raises ParagoneError."""
-    store = Store.open()
+    store = Store.open(reads_damaged=reads_damaged)
     if store.warning:
         warn(store.warning)
     return store
 
 
-def opened_store() -> contextlib.closing[Store]:
+def opened_store(*, reads_damaged: bool = False) -> contextlib.closing[Store]:
     """Open the history until the end of the block, and print its warning. Raises ParagoneError."""
-    return contextlib.closing(open_store())
+    return contextlib.closing(open_store(reads_damaged=reads_damaged))
 
 
 @contextlib.asynccontextmanager

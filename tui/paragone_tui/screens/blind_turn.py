@@ -12,6 +12,7 @@ from textual.timer import Timer
 from paragone_tui.program_app import ProgramApp
 from paragone_tui.screens.vote import VoteScreen, verdict_of
 from paragone_tui.terminal.changed_rows_screen import BEAT
+from paragone_tui.widgets.fields import Confirmation
 from paragone_workbench.experiments.voting import Ballot, save_vote
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
@@ -140,7 +141,16 @@ class BlindTurn(VoteScreen[bool | None]):
         self.dismiss(True)
 
     def action_leave(self) -> None:
-        self.dismiss(False)
+        """Leave; before a vote, ask first, because the lanes show the names."""
+        if self.ballot is None or self.revealed:
+            self.dismiss(False)
+        else:
+            question = Confirmation("Quit without a vote? The names are shown then.")
+            self.app.push_screen(question, self._leave)
+
+    def _leave(self, confirmed: bool | None) -> None:
+        if confirmed:
+            self.dismiss(False)
 
     def action_go_on(self) -> None:
         if self.revealed:

@@ -279,7 +279,7 @@ class HistoryScreen(picker.Picker[Found | None]):
             self._ask_export(f"Write c{summary.number} to", f"c{summary.number}.md", [summary.number])
 
     def action_export_all(self) -> None:
-        self._ask_export("Write all conversations to", "conversations.json", None)
+        self._ask_export("Write all conversations to", "conversations.jsonl", None)
 
     def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
         """Ask for a file, and write conversations to the file. Replace an existing file if the user enters its path twice."""
@@ -294,7 +294,7 @@ class HistoryScreen(picker.Picker[Found | None]):
                 existing = file
                 raise InputError("This file exists; enter replaces it.") from error
 
-        self._ask(f"{question} (.md to read, .json for everything)", name, write, "Writing …")
+        self._ask(f"{question} (.md to read, .json or .jsonl for everything)", name, write, "Writing …")
 
     def action_import(self) -> None:
         self._ask("Import the file", "", self._import, "Reading …")

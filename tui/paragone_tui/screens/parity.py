@@ -71,7 +71,7 @@ class ParitySheet(Sheet):
         self._session = session
         self._do = do
         sides = answered_sides(session)
-        self._before = not sides
+        self._of_engines = not sides
         sides = sides or open_sides(session)
         compared = [side.name for side in sides]
         self._left_out = [lane.name for lane in session.lanes if lane.name not in compared]
@@ -115,7 +115,8 @@ class ParitySheet(Sheet):
         text = Text()
         if not self._several:
             return text.append("There is nothing to compare: fewer than two lanes are open or have answered.")
-        verdict = "Before the first prompt: " if self._before else ""
+        when = "Until there are answers" if self._session.prompts else "Before the first prompt"
+        verdict = f"{when}: " if self._of_engines else ""
         text.append(f"{verdict}{self._parity.verdict}\n", style="bold")
         if self._left_out:
             text.append(f"Without {visible(joined(self._left_out))}: no answer of the engine to compare.\n")

@@ -23,6 +23,8 @@ _MOST = 1_000_000
 """Number of characters that a page keeps, in some 10,000 rows. A page that exceeds this by a tenth loses its oldest blocks."""
 _BLOCKS = 2_000
 """Number of blocks that a page keeps."""
+MOST_TURNS = _BLOCKS // 2
+"""Number of turns of a long conversation that a page gets."""
 _OMITTED = "Earlier text is not shown here; the history has it."
 _REMARKS: frozenset[BlockKind] = frozenset({"note", "caution"})
 """Kinds of blocks that follow each other without a blank row between them."""
@@ -59,6 +61,8 @@ class Page:
         self.fold_thinking = fold_thinking
         self.fold_logs = fold_logs
         self.blocks: list[Block] = []
+        self._turns: dict[object, Block] = {}
+        """The blocks with which turns begin."""
         self.height = 0
         self.width = 0
         self._omission = Block("note")
@@ -66,6 +70,8 @@ class Page:
 
     def add(self, block: Block) -> None:
         self.blocks.append(block)
+        if block.turn is not None:
+            self._turns[block.turn] = block
         self._fold(block)
         if self.width:
             block.lay_out(self.width)
@@ -114,12 +120,18 @@ class Page:
             removed += 1
         if not removed:
             return False
-        self.blocks[:last] = [self._omission, *earlier[removed:]]
+        self.blocks[:last] = earlier
+        self.leave_out(removed)
+        return True
+
+    def leave_out(self, blocks: int) -> None:
+        """Show a note that earlier turns are not shown, in place of this number of blocks."""
+        self.blocks[:blocks] = [self._omission]
+        self._turns = {block.turn: block for block in self.blocks if block.turn is not None}
         if self.width:
             self._omission.lay_out(self.width)
             self._omission.wrap(SLICE)
             self.arrange()
-        return True
 
     def arrange(self, since: Block | None = None) -> None:
         """Compute the page height, and the first row of each block from `since` on; of all blocks without `since`."""
@@ -152,7 +164,9 @@ class Page:
         self.arrange()
 
     def blocks_of(self, turn: object) -> Sequence[Block]:
-        start = next((at for at, block in enumerate(self.blocks) if block.turn is turn), len(self.blocks))
+        if (first := self._turns.get(turn)) is None:
+            return []
+        start = self.blocks.index(first)
         following = (at for at in range(start + 1, len(self.blocks)) if self.blocks[at].turn is not None)
         return self.blocks[start : next(following, len(self.blocks))]
 
@@ -194,6 +208,8 @@ class Page:
 
     def cut(self, after: Block | None) -> None:
         del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
+        if after is None:
+            self._turns.clear()
         self.arrange()
 
     def strips(self, top: int, count: int, palette: TranscriptStyles) -> list[Strip]:

@@ -101,6 +101,10 @@ class Transcript(Widget):
             self.following = True
         return block
 
+    def leave_out_earlier(self) -> None:
+        """Show that the history has earlier turns."""
+        self._page.leave_out(0)
+
     def set_hint(self, block: Block, hint: str) -> None:
         if block in self._page.blocks:
             block.set_hint(hint)

@@ -206,7 +206,7 @@ class Question(Modal[str | None]):
             line.display = bool(remark)
 
 
-class Confirmation(Modal[bool]):
+class Confirmation(Modal[bool | None]):
     """Asks whether to do something. The dialog's result is True after a yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("y", "confirm", "Yes"), ("n", "cancel", "No")]

@@ -184,6 +184,8 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
     "Signs": [
         ("▸ ◆", "The current lane; the reference, with which the other lanes are compared."),
         ("≠", "Number of conditions that differed between the lanes."),
+        ("(9 tok/s)", "A speed that was measured while other answers used the same machine or server."),
+        ("+1", "Number of prompts that wait for the lane's answer to end."),
         ("▎ ┊", "A prompt; the model's thinking."),
         ("· ! ✗ →", "A remark, a warning, an error, and what to do."),
     ],

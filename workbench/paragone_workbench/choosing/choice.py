@@ -17,13 +17,7 @@ from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import (
-    assertions,
-    comparison_rows,
-    identity,
-    results,
-    suite_file,
-)
+from paragone_workbench.experiments import assertions, comparison_rows, identity, results, suite_file
 from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.runner import SuiteRunner
@@ -194,8 +188,13 @@ class Choice:
         """Stop a measurement after a share of the time, or with the time for all; close its engines at the end of the block."""
         self._work = work
         timer = None
+
+        async def stop_after(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            await work.stop()
+
         if self._left is not None and self.seconds is not None:
-            timer = asyncio.create_task(_stop_after(work, min(self._left, share * self.seconds)))
+            timer = asyncio.create_task(stop_after(min(self._left, share * self.seconds)))
         try:
             yield
         finally:
@@ -346,7 +345,6 @@ class Choice:
 
     @property
     def _without_throughput(self) -> list[EngineDefinition]:
-        """The engines that can answer all users at once, and whose throughput is unknown."""
         levels = [test.users for test in earlier.USERS_TESTS]
         known = self.known.throughputs if self.known.users == levels[-1] else {}
         pool = bench_pool(self.registry, self.request.engines, levels)
@@ -484,13 +482,11 @@ class Choice:
         )
 
     async def save(self) -> None:
-        """Save the parameters of the choice. Raises StoreError."""
         if self.experiment is not None:
             number = self.experiment.number
             await self.history.call(lambda store: store.experiments.save_choice(number, self.asked))
 
     def unfinished(self) -> Iterator[str]:
-        """Yield sentences that say what failed, and with what the same command continues."""
         yield from self._troubles
         rest = ["the suite"] if self._open and not self._settled else []
         rest += ["verdicts of judges"] if self._to_judge else []
@@ -503,11 +499,6 @@ class Choice:
                 rest += [f"{what} of {joined(engine.name for engine in engines)}"] if engines else []
         if rest:
             yield f"Repeat the command to continue with {joined(rest)}."
-
-
-async def _stop_after(work: Stoppable, seconds: float) -> None:
-    await asyncio.sleep(seconds)
-    await work.stop()
 
 
 def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:

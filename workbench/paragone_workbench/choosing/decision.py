@@ -13,7 +13,6 @@ from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.experiments.comparison import (
     MARGIN,
-    Evidence,
     NonInferiority,
     SuiteComparison,
     evidence_of,
@@ -110,7 +109,7 @@ def choice_of(store: Store, experiment: Experiment) -> SavedChoice:
 
 def evidence_for(
     choice: SavedChoice, experiment: Experiment | None, values: Sequence[EngineValues]
-) -> Evidence:
+) -> SuiteComparison:
     """Return the evidence of an experiment's answers, of which `values` are the values; None without answers."""
     is_complete = experiment is not None and not (experiment.left or any(it.unjudged for it in values))
     return evidence_of(
@@ -122,12 +121,12 @@ def engine_figures(
     engines: Sequence[str],
     known: Known,
     *,
-    evidence: Evidence,
+    evidence: SuiteComparison,
     sizes: Mapping[str, int],
     memory: Iterable[EstimatedMemory],
 ) -> tuple[EngineFigures, ...]:
     estimates = {estimate.engine: estimate for estimate in memory}
-    answered = {values.engine: values for values in evidence.comparison.engines}
+    answered = {values.engine: values for values in evidence.engines}
     return tuple(
         EngineFigures(
             engine=engine,
@@ -286,18 +285,18 @@ def decide_for(
         decision = Decision(chosen=name, reference=name or "", reasons=(reason,), is_settled=True)
     else:
         decision = decide(figures, choice.reference, evidence, tags, choice.unfit)
-    return replace(decision, figures=figures, benched=benched, comparison=evidence.comparison)
+    return replace(decision, figures=figures, benched=benched, comparison=evidence)
 
 
 def decide(
     figures: Sequence[EngineFigures],
     reference: str,
-    evidence: Evidence,
+    evidence: SuiteComparison,
     tags: Mapping[int, Sequence[str]],
     unfit: Collection[str] = (),
 ) -> Decision:
     by_name = {engine.engine: engine for engine in figures}
-    against = {verdict.b: verdict for verdict in evidence.comparison.not_worse}
+    against = {verdict.b: verdict for verdict in evidence.not_worse}
     prompts = evidence.prompts
     if prompts < FEWEST_PROMPTS or reference not in evidence.rates or len(evidence.rates) < 2:
         return Decision(
@@ -326,7 +325,7 @@ def decide(
     else:
         reasons += _price(chosen, by_name[reference])
         reasons.append(_shown(against[chosen.engine]))
-        reasons += worst_loss(evidence.comparison.engines, reference, chosen.engine, tags)
+        reasons += worst_loss(evidence.engines, reference, chosen.engine, tags)
     known = [against.get(engine.engine) for engine in smaller if engine.engine in allowed]
     is_open = [verdict for verdict in known if verdict is not None and verdict.verdict == "open"]
     if is_open:
@@ -350,7 +349,7 @@ def decide(
     )
 
 
-def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
+def _too_few(evidence: SuiteComparison, reference: str) -> Iterator[str]:
     others = evidence.rates.keys() - {reference}
     if reference not in evidence.rates or not others:
         yield f"There is no prompt with checked assertions that both {reference} and another engine answered."

@@ -114,8 +114,14 @@ def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
     if at is None:
         ending = f"{shorter.definition.name} has no more"
         return f"{second} gives the same text as {first} for {len(shorter.text):,} characters; {ending}."
-    word = at if at == len(shorter.text) else _word_start(reference.text, at)
-    before = f"after {_ending(reference.text[:word])}, " if word else ""
+    word = at
+    if at < len(shorter.text):  # begin with the whole word
+        near = reference.text[max(0, at - _CONTEXT) : at]
+        word += max((near.rfind(blank) + 1 for blank in " \n"), default=0) - len(near)
+    end = reference.text[max(0, word - _CONTEXT) : word].rstrip()
+    if word > _CONTEXT:
+        end = f"… {end.split(' ', 1)[-1]}"
+    before = f"after “{end}”, " if word else ""
     parts = f"{second} parts from {first} at character {at:,}: {before}"
     if at == len(shorter.text):
         name = shorter.definition.name
@@ -164,19 +170,9 @@ def _without_end(tokens: Sequence[Token], ended: bool) -> Sequence[Token]:
     return tokens[:count]
 
 
-def _word_start(text: str, char: int) -> int:
-    before = text[max(0, char - _CONTEXT) : char]
-    return char - len(before) + max((before.rfind(blank) + 1 for blank in " \n"), default=0)
-
-
 def _beginning(text: str) -> str:
     part = text[:_CONTEXT]
     return f"“{part.rsplit(' ', 1)[0]} …”" if part != text else f"“{text}”"
-
-
-def _ending(text: str) -> str:
-    part = text[-_CONTEXT:]
-    return f"“… {part.split(' ', 1)[-1].rstrip()}”" if part != text else f"“{text.rstrip()}”"
 
 
 _CONTROL = re.compile(r"<\|.*\|>|</?s>|<(start|end)_of_turn>|<eos>|<EOT>|\[/?INST\]")

@@ -179,20 +179,23 @@ def compare_options(sides: Sequence[Side]) -> list[Finding]:
     declared = {side.name: side.load_options() for side in sides}
     for name in dict.fromkeys(name for own in declared.values() for name in own):
         options = {side.name: declared[side.name].get(name) for side in sides}
-        having = [(side, info) for side in sides if (info := options[side.name]) is not None]
-        if any(info.fact or info.same_answers for _, info in having):
+        having = [info for info in options.values() if info is not None]
+        if any(info.fact or info.same_answers for info in having):
             continue
-        values: dict[str, Json | None] = dict.fromkeys(options)
-        for side, info in having:
-            value = side.definition.options.get(info.name, info.default)
-            values[side.name] = _UNSET if _is_unset(value) else value
+        values = {
+            side.name: None if (info := options[side.name]) is None else _shown(side.definition.options, info)
+            for side in sides
+        }
         known = [value for value in values.values() if value is not None]
-        is_set = any(
-            value not in (info.default, _UNSET) for value, (_, info) in zip(known, having, strict=True)
-        )
+        is_set = any(value not in (info.default, _UNSET) for value, info in zip(known, having, strict=True))
         if any(not same(known[0], value) for value in known) or (is_set and len(known) < len(sides)):
-            findings.append(_option_finding(_name(name, options), sides, values, options, reloads=True))
+            findings.append(_option_finding(name, sides, values, options, reloads=True))
     return findings
+
+
+def _shown(values: Mapping[str, Json], info: OptionInfo) -> Json:
+    value = values.get(info.name, info.default)
+    return _UNSET if _is_unset(value) else value
 
 
 PROMPT = "prompt"
@@ -288,7 +291,6 @@ def _why(one: Side, other: Side) -> Literal["prompts", "answers", "beginning", "
 
 
 def _given(messages: Sequence[Message]) -> bool:
-    """Whether the last message is the given beginning of the answer."""
     return bool(messages) and messages[-1].role == "assistant"
 
 
@@ -348,7 +350,10 @@ def compare_sampling(
         if not in_effect:
             continue
         options = {name: declared[name].get(option) for name in reported}
-        values = {name: _sampling_value(reported[name], option) for name in reported}
+        values = {
+            name: None if option not in own else _UNSET if _is_unset(own[option]) else own[option]
+            for name, own in reported.items()
+        }
         known = [value for value in values.values() if value is not None]
         differs = any(not same(known[0], value) for value in known)
         defaults = [info.default for info in options.values() if info is not None]
@@ -357,10 +362,11 @@ def compare_sampling(
             values = {name: value for name, value in values.items() if options[name] is not None}
         silent = [name for name, value in values.items() if value is None]
         if differs or any(options[name] is None for name in silent):
-            findings.append(_option_finding(_name(option, options), sides, values, options, reloads=False))
+            findings.append(_option_finding(option, sides, values, options, reloads=False))
         elif silent:
             for name in silent:
-                unknown[name].append(_name(option, {name: options[name]}))
+                info = options[name]
+                unknown[name].append(option if info is None else info.name)
             for change in _levelled(sides, values, options, reloads=False):
                 if change.engine in silent:
                     changes[change.engine].append(change)
@@ -369,18 +375,6 @@ def compare_sampling(
 
 def _is_unset(value: Json) -> bool:
     return value is None or value in ([], ())
-
-
-def _sampling_value(values: Mapping[str, Json], option: str) -> Json | None:
-    """Return the value in force: `none` for an option that is known to be unset, None for an unknown value."""
-    if option not in values:
-        return None
-    value = values[option]
-    return _UNSET if _is_unset(value) else value
-
-
-def _name(option: str, options: Mapping[str, OptionInfo | None]) -> str:
-    return next((info.name for info in options.values() if info is not None), option)
 
 
 def _levelled(
@@ -402,6 +396,7 @@ def _option_finding(
     *,
     reloads: bool,
 ) -> Finding:
+    name = next((info.name for info in options.values() if info is not None), name)
     without = [side for side, value in values.items() if value is None and options[side] is None]
     silent = [side for side, value in values.items() if value is None and options[side] is not None]
     known = [side for side in sides if values.get(side.name) is not None]
@@ -446,7 +441,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     findings = [
         *prompts,
         *sampling,
-        *_seeds(sides),
+        *_seeds(sides, unknown),
         *_changed(sides),
         *compare_facts(sides, unknown, without_prompt=without_prompt),
         *compare_options(sides),
@@ -472,10 +467,13 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     return Parity(findings=tuple(sorted(findings, key=lambda it: it.is_expected)), unknown=silent)
 
 
-def _seeds(sides: Sequence[Side]) -> Iterator[Finding]:
+def _seeds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> Iterator[Finding]:
     random = any(side.sampling().get("temperature") != 0 for side in sides)
     able = {side.name: side.capabilities.seed for side in sides}
-    if random and len(set(able.values())) > 1:
+    if random and not any(able.values()):
+        for name in able:
+            unknown[name].append("random choices")
+    elif random and not all(able.values()):
         without = joined(name for name, seed in able.items() if not seed)
         sentence = f"A seed has no certain effect in {without}, whose random choices cannot be repeated."
         yield Finding(what="seed support", values=able, sentence=sentence)

@@ -85,7 +85,6 @@ class Finding:
 
     @property
     def reloads(self) -> tuple[str, ...]:
-        """The engines whose models the changes load again."""
         return tuple(dict.fromkeys(change.engine for change in self.changes if change.reloads))
 
 

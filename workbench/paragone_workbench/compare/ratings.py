@@ -137,7 +137,6 @@ def tally(engine: str, found: Iterable[Contest]) -> dict[str, int]:
 
 
 def win_rate(counts: Mapping[str, int]) -> float:
-    """Return the share of wins and half of the contests without a winner."""
     return (counts["wins"] + (counts["ties"] + counts["bad"]) / 2) / sum(counts.values())
 
 

@@ -67,6 +67,10 @@ class AssertionCatalog:
             options = build(assertion.options, spec.options, owner=f"the assertion {spec.type!r}")
         return assertion, options
 
+    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
+        """Refuse to ask an engine: the catalog stands in for judges that are not open."""
+        raise NoVerdict(f"The engine {engine} cannot be asked here.")
+
     def close(self) -> None:
         """Make all assertions release their resources, such as processes. The assertions can be used again."""
         closings = [threads.in_daemon_thread(assertion.close) for assertion in self.assertions.values()]
@@ -83,15 +87,13 @@ def load_assertions() -> AssertionCatalog:
 async def evaluate(
     prompt: SuitePrompt, answer: Answer, catalog: AssertionCatalog, judge: Judge | None = None
 ) -> tuple[AssertionResult, ...]:
-    """Check an answer with the assertions of its prompt, and return the results in the order of the assertions.
-
-    An exception of an assertion becomes a result without a verdict. Without `judge`, assertions that ask an engine are
-    left out.
-    """
+    """Check an answer with the assertions of its prompt, and return the results in the order of the assertions. An
+    exception of an assertion becomes a result without a verdict. Without `judge`, assertions that ask an engine are
+    left out."""
     answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
     return tuple(
         [
-            await _result(index, spec, answer, catalog, judge or _NoJudge())
+            await _result(index, spec, answer, catalog, judge or catalog)
             for index, spec in enumerate(prompt.assertions)
             if judge is not None or not _asks_an_engine(spec, catalog)
         ]
@@ -132,11 +134,6 @@ def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:
         return bool(catalog.asks_engines(spec))
     except ParagoneError:
         return False  # `_result` raises the same error again, and returns it as the reason
-
-
-class _NoJudge:
-    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        raise NoVerdict(f"The engine {engine} cannot be asked here.")
 
 
 @contextmanager

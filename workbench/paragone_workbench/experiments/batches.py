@@ -1,8 +1,6 @@
 """Batches: the unfinished runs of an experiment as a file of requests for another machine, and the results as runs.
-
 Both files have the form of OpenAI's batch API as vLLM has it: `BatchRequestInput` and `BatchRequestOutput` in
-`vllm/entrypoints/openai/run_batch.py`. All requests of a file name one model, because `vllm run-batch` serves one.
-"""
+`vllm/entrypoints/openai/run_batch.py`. All requests of a file name one model, because `vllm run-batch` serves one."""
 
 import contextlib
 import dataclasses
@@ -87,11 +85,7 @@ def _fields(name: str, value: paragone.Json) -> dict[str, paragone.Json]:
 
 
 async def write_batch(
-    history: History,
-    experiment: Experiment,
-    request: suite.SuiteRequest,
-    engine: BatchEngine,
-    path: Path,
+    history: History, experiment: Experiment, request: suite.SuiteRequest, engine: BatchEngine, path: Path
 ) -> int:
     """Write the unfinished runs of an engine as requests, if any. Returns their number. Raises ParagoneError."""
     index = experiment.engines.index(engine.definition)
@@ -125,10 +119,8 @@ async def read_batch(
     counts: Counter[str],
 ) -> AsyncGenerator[suite.SuiteProblem | None, None]:
     """Save the results in a file as runs, one by one. Yield after each line why it is not imported; None if it is.
-
     Counts in `counts` "answers", "errors", "known" results and "refused" lines. Raises StoreError, and InputError if
-    the file cannot be read.
-    """
+    the file cannot be read."""
     with files.reading(path, hint="Name the file of results.") as file:
         for number, line in enumerate(file, start=1):
             problem = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import NormalDist
 from typing import Literal
@@ -21,11 +21,8 @@ from paragone_workbench.experiments.results import cut_note
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison:
-    """The difference B − A of two engines in one metric.
-
-    `adjusted_p` is the p-value after Holm's correction for all comparisons over `FEWEST` prompts or more; None for one
-    over fewer prompts, which can show no difference.
-    """
+    """The difference B − A of two engines in one metric. `adjusted_p` is the p-value after Holm's correction for all
+    comparisons over `FEWEST` prompts or more; None for one over fewer prompts, which can show no difference."""
 
     a: str
     b: str
@@ -143,11 +140,9 @@ MARGIN = 0.03
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonInferiority:
     """Whether the engine `b` is worse than the engine `a` by more than a margin, over the prompts that both answered.
-
-    Pass rates and the margin are from 0 to 1, and the difference is that of `b` minus that of `a`. With a probability of 95%,
-    the intervals of all `comparisons` contain the true differences at every interim look. `planned` prompts will be
-    answered by both engines in the end; 0 if no further answers will come.
-    """
+    Pass rates and the margin are from 0 to 1, and the difference is that of `b` minus that of `a`. With a probability
+    of 95%, the intervals of all `comparisons` contain the true differences at every interim look. `planned` prompts
+    will be answered by both engines in the end; 0 if no further answers will come."""
 
     a: str
     b: str
@@ -208,11 +203,10 @@ class NonInferiority:
 
     @property
     def prompts_needed(self) -> int | None:
-        """Total number of prompts that give a verdict with a probability of 80% if the difference stays the same.
-
-        n = (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ², the
-        variance of the difference at one prompt, is estimated from the width of the interval. None above a million prompts.
-        """
+        """Total number of prompts that give a verdict with a probability of 80% if the difference stays the same. n =
+        (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ²,
+        the variance of the difference at one prompt, is estimated from the width of the interval. None above a million
+        prompts."""
         distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
         variance = ((self.interval.high - self.interval.low) / (2 * self._z)) ** 2 * self.prompts
         return statistics.values_needed(variance, distance, z=self._last_z, estimates_variance=False)
@@ -275,9 +269,7 @@ def non_inferiority(
     comparisons: Iterable[MetricComparison], margin: float, *, planned: int = 0, both_ways: bool = False
 ) -> tuple[NonInferiority, ...]:
     """Return a verdict on `b` of each pair with an interval for the difference in pass rates, and `both_ways` on `a`.
-
-    All verdicts hold together, also at an early look before all `planned` prompts are answered.
-    """
+    All verdicts hold together, also at an early look before all `planned` prompts are answered."""
     found = [it for it in comparisons if it.metric == comparison_rows.PASS_RATE and it.paired.interval]
     verdicts: list[NonInferiority] = []
     for pair in found:
@@ -311,10 +303,8 @@ _UNJUDGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteComparison:
-    """A comparison of engines over a suite by each metric: of each engine with the `reference`; of all pairs if it is empty.
-
-    `apart` are the pairs whose times are not compared, since their runs did not alternate.
-    """
+    """A comparison of engines over a suite by each metric: of each engine with the `reference`; of all pairs if it is
+    empty. `apart` are the pairs whose times are not compared, since their runs did not alternate."""
 
     engines: Sequence[comparison_rows.EngineValues]
     comparisons: tuple[MetricComparison, ...]
@@ -322,6 +312,14 @@ class SuiteComparison:
     reference: str = ""
     apart: tuple[tuple[str, str], ...] = ()
     not_worse: tuple[NonInferiority, ...] = ()
+    rates: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """For a decision, the pass rate of each engine that has one, and the number of prompts, which is the same for all."""
+    planned: int = 0
+    """For a decision, the number of prompts that all engines will have answered in the end."""
+
+    @property
+    def prompts(self) -> int:
+        return max((prompts for _, prompts in self.rates.values()), default=0)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -505,25 +503,6 @@ def _same_answers(
     return SameAnswers(a=one.engine, b=other.engine, prompts=len(shares), share=share, sampled=sampled)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """The evidence of the answers for a decision.
-
-    Attributes:
-        comparison: The comparison of each engine with the reference.
-        rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
-        planned: Number of prompts that all engines will have answered in the end.
-    """
-
-    comparison: SuiteComparison
-    rates: Mapping[str, tuple[float, int]]
-    planned: int
-
-    @property
-    def prompts(self) -> int:
-        return max((prompts for _, prompts in self.rates.values()), default=0)
-
-
 def evidence_of(
     collected: Sequence[comparison_rows.EngineValues],
     reference: str,
@@ -531,31 +510,27 @@ def evidence_of(
     *,
     checked: int,
     is_complete: bool,
-) -> Evidence:
-    """Compare the pass rates of the engines. `margin` is the largest acceptable loss, from 0 to 1.
-
-    `checked` is the number of prompts whose answers are checked.
-    """
-    values = _on_common_prompts(collected)
-    rates = {
-        summary.engine: averages[comparison_rows.PASS_RATE]
-        for summary in values
-        if comparison_rows.PASS_RATE in (averages := summary.averages)
-    }
+) -> SuiteComparison:
+    """Compare the pass rates of the engines with that of the reference, over the prompts that all of them answered.
+    `margin` is the largest acceptable loss, from 0 to 1; `checked` the number of prompts whose answers are checked. All
+    intervals in `not_worse` hold together."""
+    comparison = compare_suite(_on_common_prompts(collected), margin=margin)
+    averages = {engine.engine: engine.averages for engine in comparison.engines}
+    pass_rate = comparison_rows.PASS_RATE
+    rates = {engine: found[pass_rate] for engine, found in averages.items() if pass_rate in found}
     answered = max((prompts for _, prompts in rates.values()), default=0)
     planned = answered if is_complete else max(checked, answered)
-    comparison = compare_suite(values, reference=reference, margin=margin, planned=planned)
-    return Evidence(comparison=comparison, rates=rates, planned=planned)
+    about = [verdict for verdict in comparison.not_worse if verdict.a == reference]
+    not_worse = tuple(verdict.as_one_of(len(about), planned) for verdict in about)
+    return replace(comparison, not_worse=not_worse, rates=rates, planned=planned)
 
 
 def _on_common_prompts(
     collected: Sequence[comparison_rows.EngineValues],
 ) -> tuple[comparison_rows.EngineValues, ...]:
-    """Return the values without the pass rates and scores of prompts that some engine did not answer.
-
-    An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate, since few
-    prompts would otherwise be common to all engines.
-    """
+    """Return the values without the pass rates and scores of prompts that some engine did not answer. An engine that
+    answered less than half as many prompts as another engine is left out, and gets no pass rate, since few prompts
+    would otherwise be common to all engines."""
     answered = {values.engine: set(values.values(comparison_rows.PASS_RATE)) for values in collected}
     enough = max(map(len, answered.values()), default=0) / 2
     sufficient = [prompts for prompts in answered.values() if prompts and len(prompts) >= enough]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import Json
 from paragone.wire import to_json
@@ -23,17 +24,15 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.statistics import Values, decimal, np, scipy
-from paragone_workbench.store import Experiment, Store
+from paragone_workbench.store import Experiment, ExperimentRun, Store
 from paragone_workbench.store.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric of runs. A `timed` one depends on the speed of the machine, and is compared if engines took turns.
-
-    `sentence` is about an engine `b` whose value is larger or smaller than that of `a`, by the first or second of `words`.
-    `where` follows a number of prompts, and says which prompts have a value, if not almost all.
-    """
+    `sentence` is about an engine `b` whose value is larger or smaller than that of `a`, by the first or second of
+    `words`. `where` follows a number of prompts, and says which prompts have a value, if not almost all."""
 
     name: str
     title: str
@@ -106,27 +105,8 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuiteRow:
-    """A run of a suite, which began `started` seconds after 1970.
-
-    `passed` is None without assertions, or if one gave no verdict; `unjudged` says that a judge has not been asked yet.
-    """
-
-    prompt_index: int
-    repetition: int
-    engine: str
-    passed: bool | None = None
-    undecided: bool = False
-    unjudged: bool = False
-    scores: Mapping[str, float] = field(default_factory=dict)
-    metrics: RunMetrics | None = None
-    text: str = ""
-    sampled: bool = False
-    failed: bool = False
-    error: str = ""
-    cut: bool = False
-    started: float | None = None
+Answered: TypeAlias = tuple[str, ExperimentRun, bool]
+"""The name of an engine, a run whose key has the number of the prompt, and whether a judge has not been asked about it yet."""
 
 
 class EngineValues:
@@ -160,34 +140,35 @@ class EngineValues:
         self._columns: dict[Metric, array[float]] = {}
         """The values of each metric, up to the last run that has one; else NaN."""
 
-    def add(self, row: SuiteRow) -> None:
+    def add(self, run: ExperimentRun, *, unjudged: bool = False) -> None:
+        result, (prompt, _, repetition) = run.result, run.key
         self.runs += 1
-        if row.failed:
+        if result.state == "failed":
             self.failed += 1
-            self.failure = self.failure or row.error
+            self.failure = self.failure or result.error
             return
-        self.cut += row.cut
-        self.sampled |= row.sampled
-        self.repeated |= row.repetition > 0
-        if row.undecided:
-            self.undecided.add(row.prompt_index)
-        if row.unjudged:
-            self.unjudged.add(row.prompt_index)
-        values: dict[Metric, float | None] = {score_metric(name): it for name, it in row.scores.items()}
-        if row.passed is not None and not row.unjudged:
-            values[PASS_RATE] = row.passed
+        self.cut += result.is_cut
+        self.sampled |= _is_sampled(result)
+        self.repeated |= repetition > 0
+        if run.is_undecided:
+            self.undecided.add(prompt)
+        if unjudged:
+            self.unjudged.add(prompt)
+        values: dict[Metric, float | None] = {score_metric(name): it for name, it in run.scores.items()}
+        if run.passed is not None and not unjudged:
+            values[PASS_RATE] = run.passed
         started = None
-        if row.metrics is not None:
-            values |= zip(SPEEDS, _speeds(row.metrics), strict=True)
-            self.shared += bool(row.metrics.shared)
-            started = None if row.metrics.shared else row.started
+        if result.metrics is not None:
+            values |= zip(SPEEDS, _speeds(result.metrics), strict=True)
+            self.shared += bool(result.metrics.shared)
+            started = None if result.metrics.shared else result.started
         for metric, value in values.items():
             if value is not None and math.isfinite(value):
                 column = self._columns.setdefault(metric, array("d"))
                 column.extend([math.nan] * (len(self._keys) - len(column)))
                 column.append(value)
-        self._keys.append(row.prompt_index << 32 | row.repetition)
-        digest = blake2b(row.text.encode(errors="surrogatepass"), digest_size=8).digest()
+        self._keys.append(prompt << 32 | repetition)
+        digest = blake2b(result.text.encode(errors="surrogatepass"), digest_size=8).digest()
         self._digests.append(int.from_bytes(digest, "little"))
         self._starts.append(math.nan if started is None else started)
 
@@ -282,16 +263,14 @@ class EngineValues:
         }
 
 
-def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
-    """Return the values of each engine, in the order of `engines`, from rows in any order.
-
-    A prompt is left out for all engines if an assertion gave no verdict about the answer of any engine: otherwise, judges
-    without verdicts could lower pass rates, but not raise them.
-    """
+def collect(rows: Iterable[Answered], engines: Sequence[str]) -> tuple[EngineValues, ...]:
+    """Return the values of each engine, in the order of `engines`, from rows in any order. A prompt is left out for all
+    engines if an assertion gave no verdict about the answer of any engine: otherwise, judges without verdicts could
+    lower pass rates, but not raise them."""
     found = {engine: EngineValues(engine) for engine in engines}
-    for row in rows:
-        if row.engine in found:
-            found[row.engine].add(row)
+    for engine, run, unjudged in rows:
+        if engine in found:
+            found[engine].add(run, unjudged=unjudged)
     left_out = frozenset(chain.from_iterable(values.undecided | values.unjudged for values in found.values()))
     for values in found.values():
         values.left_out = left_out
@@ -312,11 +291,9 @@ def _speeds(metrics: RunMetrics) -> tuple[float | None, ...]:
 
 
 def collect_experiments(store: Store, experiments: Sequence[Experiment]) -> tuple[EngineValues, ...]:
-    """Return the values of all engines of experiments, as `collect` does. Raises StoreError.
-
-    With several experiments, the experiment's id follows the name of an engine, and prompts with the same messages
-    and the same expected answer are the same prompt. Engines of one experiment are then not compared with each other.
-    """
+    """Return the values of all engines of experiments, as `collect` does. Raises StoreError. With several experiments,
+    the experiment's id follows the name of an engine, and prompts with the same messages and the same expected answer
+    are the same prompt. Engines of one experiment are then not compared with each other."""
     several = len(experiments) > 1
     named = {
         engine_name(experiment, engine.name, several=several): experiment.number
@@ -330,7 +307,7 @@ def collect_experiments(store: Store, experiments: Sequence[Experiment]) -> tupl
     return found
 
 
-def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator[SuiteRow]:
+def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator[Answered]:
     """Yield the runs of experiments in the order of the prompts. Raises StoreError."""
     several = len(experiments) > 1
     numbers: dict[str, int] = {}
@@ -348,22 +325,9 @@ def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator
                 )
             number, prompt = found
             for run in runs:
-                yield SuiteRow(
-                    prompt_index=number,
-                    repetition=run.key.repetition,
-                    engine=engine_name(experiment, run.result.definition.name, several=several),
-                    passed=run.passed,
-                    undecided=run.is_undecided,
-                    unjudged=len(run.checks) < len(prompt.assertions),
-                    scores=run.scores,
-                    metrics=run.result.metrics,
-                    text=run.result.text,
-                    sampled=_is_sampled(run.result),
-                    started=run.result.started,
-                    failed=run.result.state == "failed",
-                    error=run.result.error,
-                    cut=run.result.is_cut,
-                )
+                name = engine_name(experiment, run.result.definition.name, several=several)
+                numbered = dataclasses.replace(run, key=run.key._replace(prompt_index=number))
+                yield name, numbered, len(run.assertions) < len(prompt.assertions)
 
 
 def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
@@ -397,11 +361,9 @@ _MACHINE = ("cpu", "cores", "gpus")
 def different_conditions(
     store: Store, experiments: Sequence[Experiment], find: BackendLookup
 ) -> tuple[str, ...]:
-    """Return the differences between the experiments as sentences, from runs of the first prompt that all share.
-
-    A difference between engines that is the same in each experiment is left out. `find` returns the backend of a name.
-    Raises StoreError.
-    """
+    """Return the differences between the experiments as sentences, from runs of the first prompt that all share. A
+    difference between engines that is the same in each experiment is left out. `find` returns the backend of a name.
+    Raises StoreError."""
     if len(experiments) < 2:
         return ()
     prompts = [tuple(saved_prompts(store, experiment.number)) for experiment in experiments]
@@ -440,29 +402,22 @@ def _runs_of_one_prompt(
 def _experiment_differences(
     store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
 ) -> Iterator[str]:
-    by_id = {f"e{experiment.number}": experiment for experiment in experiments}
-    systems = {
-        ident: {prompt.messages[0].text if prompt.messages[0].role == "system" else "" for prompt in of_one}
-        for ident, of_one in zip(by_id, prompts, strict=True)
-    }
-    if _differ(systems.values()):
-        named = {
-            ident: " or ".join(quoted(text) if text else "none" for text in sorted(texts))
-            for ident, texts in systems.items()
-        }
-        yield f"The system prompt is {enumeration(named)}. A prompt with another system prompt is another prompt."
-    judges = {ident: store.experiments.judges(experiment.number) for ident, experiment in by_id.items()}
-    if len(set(filter(None, judges.values()))) > 1:
-        listed = enumeration({ident: " and ".join(names) or None for ident, names in judges.items()})
-        yield f"The judges are {listed}. Verdicts of different judges are not comparable."
-    schedules = {ident: experiment.schedule for ident, experiment in by_id.items()}
-    if len(set(schedules.values())) > 1:
-        yield f"The schedule is {enumeration(schedules)}. Speeds in different schedules are not comparable."
+    def named(values: Iterable[str | None]) -> str:
+        """Return the values in the experiments as text; empty if those that are known are the same."""
+        by_id = {f"e{it.number}": value for it, value in zip(experiments, values, strict=True)}
+        return enumeration(by_id) if len({*by_id.values()} - {None}) > 1 else ""
+
+    firsts = ({prompt.messages[0] for prompt in of_one} for of_one in prompts)
+    systems = ({quoted(it.text) if it.role == "system" else "none" for it in of_one} for of_one in firsts)
+    if found := named(" or ".join(sorted(texts)) for texts in systems):
+        yield f"The system prompt is {found}. A prompt with another system prompt is another prompt."
+    if found := named(" and ".join(store.experiments.judges(it.number)) or None for it in experiments):
+        yield f"The judges are {found}. Verdicts of different judges are not comparable."
+    if found := named(experiment.schedule for experiment in experiments):
+        yield f"The schedule is {found}. Speeds in different schedules are not comparable."
     for part in _MACHINE:
-        values = {ident: experiment.machine.get(part) for ident, experiment in by_id.items()}
-        if len({json.dumps(value) for value in values.values()} - {"null"}) > 1:
-            shown = {ident: None if value is None else _shown(value) for ident, value in values.items()}
-            yield f"The machine's {part}: {enumeration(shown)}. Speeds are not comparable, and rounding can differ."
+        if found := named(_shown(experiment.machine.get(part)) for experiment in experiments):
+            yield f"The machine's {part}: {found}. Speeds are not comparable, and rounding can differ."
 
 
 def _differ(values: Iterable[Iterable[Json]]) -> bool:
@@ -471,11 +426,11 @@ def _differ(values: Iterable[Iterable[Json]]) -> bool:
     return any(one != other for one in known for other in known if one and other)
 
 
-def _shown(value: Json) -> str:
+def _shown(value: Json) -> str | None:
     if isinstance(value, list | tuple):
         names = [str(item.get("name", "")) if isinstance(item, Mapping) else str(item) for item in value]
         return ", ".join(names) or "none"
-    return str(value)
+    return None if value is None else str(value)
 
 
 _LONGEST = 3.0
@@ -492,12 +447,10 @@ _LEAST = 0.05
 
 
 def alternate(one: Values, other: Values) -> bool:
-    """Return whether two engines took turns, from the starts of their runs in seconds.
-
-    The starts are those of the prompts and repetitions that both engines answered. The speed of a machine changes in the
-    course of minutes. If one engine answers all prompts before the other begins, such a change looks like a difference
-    between the engines: with the same file under two names, a difference in speed was "shown" in 9 of 28 experiments.
-    """
+    """Return whether two engines took turns, from the starts of their runs in seconds. The starts are those of the
+    prompts and repetitions that both engines answered. The speed of a machine changes in the course of minutes. If one
+    engine answers all prompts before the other begins, such a change looks like a difference between the engines: with
+    the same file under two names, a difference in speed was "shown" in 9 of 28 experiments."""
     times = np.concatenate([one, other])
     whose = np.repeat([0, 1], [one.size, other.size])[np.argsort(times, kind="stable")]
     changes = int(np.count_nonzero(np.diff(whose)))
@@ -505,11 +458,9 @@ def alternate(one: Values, other: Values) -> bool:
 
 
 def drift(rates: Values) -> float | None:
-    """Return the relative change of the decode rate from the first third of the runs to the last third.
-
-    `rates` are the rates of the runs, in the order in which the runs began. The change is between the medians of the two
-    thirds; None if the rates have no trend in time (Spearman's rank correlation, p < 0.001), or change by less than 5%.
-    """
+    """Return the relative change of the decode rate from the first third of the runs to the last third. `rates` are the
+    rates of the runs, in the order in which the runs began. The change is between the medians of the two thirds; None
+    if the rates have no trend in time (Spearman's rank correlation, p < 0.001), or change by less than 5%."""
     if rates.size < _FEWEST:
         return None
     if not np.ptp(rates) or scipy.stats.spearmanr(np.arange(rates.size), rates).pvalue >= _LEVEL:

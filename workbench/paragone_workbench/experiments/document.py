@@ -1,8 +1,6 @@
 """The portable document of an experiment or a conversation: JSON that another machine can read and replay.
-
 docs/replay.md describes the format. A document has no secrets, because the history has none. What is read may come from
-other people, so nothing in a document is trusted.
-"""
+other people, so nothing in a document is trusted."""
 
 import base64
 import dataclasses
@@ -19,7 +17,7 @@ from paragone_workbench import data
 from paragone_workbench.conversation.tree import Conversation, Prompt, files_in
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
 from paragone_workbench.experiments.identity import digested, weights_in
-from paragone_workbench.experiments.recorded_runs import RecordedRun
+from paragone_workbench.experiments.recorded_runs import Recorded
 from paragone_workbench.ids import derived_id
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.runs.context import request_of
@@ -133,20 +131,17 @@ def conversation_document(
     return _pieces(store, head, runs(), [vote for vote in votes if vote.prompt_id in ids])
 
 
-def document_of_conversations(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
-    """Yield the document of a conversation, or one document with several, in pieces.
-
-    Digests of weights are computed where they are unknown. Raises StoreError, and InputError for an unknown conversation.
-    """
-    votes = store.votes.all(skips_damaged=True)
-    several = len(numbers) > 1
-    if several:
-        yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": [\n'
-    for position, number in enumerate(numbers):
-        yield ",\n" if position else ""
-        yield from conversation_document(store.load(number), find, store, votes)
-    if several:
-        yield "]}\n"
+def documents_of_conversations(
+    store: Store, conversations: Iterable[SavedConversation], find: BackendLookup
+) -> Iterator[str]:
+    """Yield the document of each conversation, on one line. Digests of weights are computed where they are unknown.
+    Raises StoreError."""
+    votes: dict[str | None, list[Vote]] = {}
+    for vote in store.votes.all(skips_damaged=True):
+        votes.setdefault(vote.prompt_id, []).append(vote)
+    for saved in conversations:
+        own = [vote for prompt in saved.conversation.prompts for vote in votes.get(prompt.id, ())]
+        yield "".join(conversation_document(saved, find, store, own)).replace("\n", "")
 
 
 def _pieces(
@@ -198,7 +193,7 @@ def _dump(value: Json) -> str:
 
 T = TypeVar("T")
 V = TypeVar("V", bound=wire.Value)
-D = TypeVar("D", bound="_Document")
+P = TypeVar("P")
 
 _Id: TypeAlias = Annotated[str, Meta(max_length=200, pattern="^[ -~]*$")]
 """An id, which is the key of a record in the history."""
@@ -247,7 +242,7 @@ _SAME = ("text", "system", "sampling", "for_all", "created")
 """The fields that a prompt has in a conversation and in a document."""
 
 
-class _Run(Struct):
+class _Place(Struct):
     """The place of a run in the document, and its dates and figures. `RunResult` has the rest."""
 
     id: _Id
@@ -265,7 +260,8 @@ class _Run(Struct):
     metrics: dict[str, _Figure | bool | str | dict[str, _Figure] | list[object] | None] | None = None
 
 
-class _Document(Struct, kw_only=True):
+class _Document(Struct, Generic[P], kw_only=True):
+    kind: Literal["experiment", "conversation"]
     id: _Id
     name: str
     created: _Date
@@ -273,36 +269,28 @@ class _Document(Struct, kw_only=True):
     """The UUID of a conversation; empty for an experiment, and in documents of earlier versions."""
     engines: list[_Object]
     manifests: list[_Object]
-    runs: list[_Run]
+    prompts: list[P]
+    lanes: list[_Lane] = []
+    """The lanes of a conversation."""
+    runs: list[_Place]
 
 
-class _Experiment(_Document, kw_only=True):
-    kind: Literal["experiment"]
-    prompts: list[_ListedPrompt]
-
-
-class _Conversation(_Document, kw_only=True):
-    kind: Literal["conversation"]
-    prompts: list[_TreePrompt]
-    lanes: list[_Lane]
-
-
-def read_document(path: Path) -> tuple[RecordedRun, ...]:
+def read_document(path: Path) -> tuple[Recorded, ...]:
     """Return the runs of a document, in the document's order. Raises InputError that names the wrong part."""
     given = read_json(path, hint=_WANTED)
     if json_values.value_at(given, "kind") == "conversation":
-        reader = _Reader(path, given, _Conversation)
+        reader = _Reader(path, given, _Document[_TreePrompt])
         turns = reader.turns(reader.tree(reader.document))
         return tuple(
-            RecordedRun(id=place.id, result=run.result, messages=request_of(run)) for place, run in turns
+            Recorded(id=place.id, result=run.result, messages=request_of(run)) for place, run in turns
         )
-    experiment = _Reader(path, given, _Experiment)
+    experiment = _Reader(path, given, _Document[_ListedPrompt])
     prompts = {prompt.index: prompt.messages for prompt in experiment.document.prompts}
-    found: list[RecordedRun] = []
+    found: list[Recorded] = []
     for what, place, result in experiment.results():
         if place.prompt not in prompts:
             experiment.wrong(f"{what} names prompt {place.prompt}, which is missing")
-        found.append(RecordedRun(id=place.id, result=result, messages=prompts[place.prompt]))
+        found.append(Recorded(id=place.id, result=result, messages=prompts[place.prompt]))
     return tuple(found)
 
 
@@ -310,7 +298,7 @@ def read_conversation(path: Path, given: Json) -> SavedConversation:
     """Return the conversation of a document whose JSON is `given`. Raises InputError that names the wrong part."""
     if json_values.value_at(given, "kind") == "experiment":
         raise InputError(f"{path} is the document of an experiment.", hint="`paragone replay` reads it.")
-    reader = _Reader(path, given, _Conversation)
+    reader = _Reader(path, given, _Document[_TreePrompt])
     document = reader.document
     tree, engines = reader.tree(document), reader.engines()
     lanes = [
@@ -358,8 +346,8 @@ _LONGEST_REASON = 500
 """Largest number of characters of the reason why a value is invalid."""
 
 
-class _Reader(Generic[D]):
-    def __init__(self, path: Path, given: Json, kind: type[D]) -> None:
+class _Reader(Generic[P]):
+    def __init__(self, path: Path, given: Json, kind: type[_Document[P]]) -> None:
         self._path = path
         if not isinstance(given, Mapping) or "paragone_document" not in given:
             raise InputError(f"{path} is not a document of paragone.", hint=_WANTED)
@@ -376,7 +364,7 @@ class _Reader(Generic[D]):
         except data.DataError as error:
             self.wrong(error.sentence.rstrip("."))
 
-    def turns(self, tree: list[Prompt]) -> Iterator[tuple[_Run, Run]]:
+    def turns(self, tree: list[Prompt]) -> Iterator[tuple[_Place, Run]]:
         earlier: dict[str, Run] = {}
         for what, place, result in self.results():
             if place.continues is not None and place.continues not in earlier:
@@ -386,7 +374,7 @@ class _Reader(Generic[D]):
             earlier[place.id] = run
             yield place, run
 
-    def results(self) -> Iterator[tuple[str, _Run, RunResult]]:
+    def results(self) -> Iterator[tuple[str, _Place, RunResult]]:
         """Yield the runs, each with a name for error messages and its place."""
         engines, manifests = self.engines(), json_values.list_at(self._given, "manifests")
         ids: set[str] = set()
@@ -422,7 +410,7 @@ class _Reader(Generic[D]):
     def derived_id(self, kind: str, number: int) -> str:
         return derived_id(self.document.name, repr(self.document.created), kind, str(number))
 
-    def tree(self, document: _Conversation) -> list[Prompt]:
+    def tree(self, document: _Document[_TreePrompt]) -> list[Prompt]:
         tree: list[Prompt] = []
         for number, prompt in enumerate(document.prompts):
             what = f"prompts[{number}]"

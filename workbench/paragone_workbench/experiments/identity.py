@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,78 +38,69 @@ def weights_in(manifest: Mapping[str, Json]) -> tuple[WeightsFile, ...]:
 
 async def known_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
     """Return the files with the digests that the history has. Raises StoreError."""
-    return tuple([await _with_digest(history, file, computed=False) for file in files])
+    return await history.call(lambda store: tuple(_known(store, file) for file in files))
 
 
-async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
-    """Return the files with the SHA-256 of each, which takes a second or more per gigabyte the first time.
-
-    The digests are saved in the history. A file that is gone or has changed has none. Computing uses a thread, so call this
-    while nothing is measured. Raises StoreError.
-    """
-    return tuple([await _with_digest(history, file, computed=True) for file in files])
-
-
-async def digest_until(
-    stopped: asyncio.Event, history: History, files: Sequence[WeightsFile]
-) -> Sequence[WeightsFile]:
-    """Return the result of `digest_weights` or, if `stopped` is set meanwhile, of `known_weights`. Raises StoreError."""
-    digesting = asyncio.create_task(digest_weights(history, files))
-    stopping = asyncio.create_task(stopped.wait())
+async def digest_weights(
+    history: History, files: Iterable[WeightsFile], stopped: asyncio.Event | None = None
+) -> tuple[WeightsFile, ...]:
+    """Return the files with the SHA-256 of each, which takes a second or more per gigabyte the first time; once
+    `stopped` is set, with the known ones. The digests are saved in the history. A file that is gone or has changed has
+    none. Computing uses a thread, so call this while nothing is measured. Raises StoreError."""
+    stopping = asyncio.create_task((stopped or asyncio.Event()).wait())
+    cancelled = threading.Event()
+    found: list[WeightsFile] = []
     try:
-        await asyncio.wait((digesting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        return await (digesting if digesting.done() else known_weights(history, files))
+        for file in await known_weights(history, files):
+            digest = file
+            if _lacks_digest(file) and not stopping.done():
+                computing = asyncio.wrap_future(in_daemon_thread(functools.partial(_sha256, file, cancelled)))
+                await asyncio.wait((computing, stopping), return_when=asyncio.FIRST_COMPLETED)
+                digest = dataclasses.replace(file, sha256=computing.result() if computing.done() else None)
+                await history.call(functools.partial(_save, digest))
+            found.append(digest)
     finally:
-        digesting.cancel()
+        cancelled.set()
         stopping.cancel()
+    return tuple(found)
 
 
 def digested(store: Store, file: WeightsFile) -> WeightsFile:
     """Return a file as `digest_weights` does, computing in this thread."""
-    if file.sha256 is not None or file.size is None or file.modified_ns is None:
-        return file
-    digest = store.measurements.weights_digest(file) or _sha256(file, threading.Event())
-    found = dataclasses.replace(file, sha256=digest)
-    if digest is not None:
-        store.measurements.save_weights_digest(found)
+    found = _known(store, file)
+    if _lacks_digest(found):
+        found = dataclasses.replace(file, sha256=_sha256(file, threading.Event()))
+        _save(found, store)
     return found
 
 
-async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -> WeightsFile:
-    if file.sha256 is not None or file.size is None or file.modified_ns is None:
-        return file
-    digest = await history.call(lambda store: store.measurements.weights_digest(file))
-    if digest is not None or not computed:
-        return dataclasses.replace(file, sha256=digest)
-    cancelled = threading.Event()
-    try:
-        digest = await asyncio.wrap_future(in_daemon_thread(lambda: _sha256(file, cancelled)))
-    finally:
-        cancelled.set()
-    digested = dataclasses.replace(file, sha256=digest)
-    if digest is not None:
-        await history.call(lambda store: store.measurements.save_weights_digest(digested))
-    return digested
+def _lacks_digest(file: WeightsFile) -> bool:
+    return file.sha256 is None and file.size is not None and file.modified_ns is not None
+
+
+def _known(store: Store, file: WeightsFile) -> WeightsFile:
+    return (
+        dataclasses.replace(file, sha256=store.measurements.weights_digest(file))
+        if _lacks_digest(file)
+        else file
+    )
+
+
+def _save(file: WeightsFile, store: Store) -> None:
+    if file.sha256 is not None:
+        store.measurements.save_weights_digest(file)
 
 
 def _sha256(file: WeightsFile, cancelled: threading.Event) -> str | None:
     """Return the SHA-256 of a file; None after a cancel, or if size or time of change differ from `file`."""
     digest = hashlib.sha256()
-    with contextlib.suppress(OSError):
-        if not _unchanged(file):
-            return None
-        with open_regular_file(file.path) as content:
-            while block := content.read(_BLOCK):
-                if cancelled.is_set():
-                    return None
-                digest.update(block)
-        if _unchanged(file):
+    with contextlib.suppress(OSError), open_regular_file(file.path) as content:
+        while not cancelled.is_set() and (block := content.read(_BLOCK)):
+            digest.update(block)
+        status = os.fstat(content.fileno())
+        if not cancelled.is_set() and (status.st_size, status.st_mtime_ns) == (file.size, file.modified_ns):
             return digest.hexdigest()
     return None
-
-
-def _unchanged(file: WeightsFile) -> bool:
-    return WeightsFile.of(file.path) == dataclasses.replace(file, sha256=None)
 
 
 Identity = Mapping[str, str]
@@ -190,10 +183,8 @@ def engine_identity(
     engine: definitions.EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> Json:
     """Return an engine's definition without secrets, and the path, size and time of change of each file that it names.
-
-    Of a model on a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the
-    identity that the engine had in that run.
-    """
+    Of a model on a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is
+    the identity that the engine had in that run."""
     known = definitions.without_secrets(engine, backend)
     if backend is None or not backend.capabilities.local:
         return to_json(known)
@@ -227,11 +218,9 @@ def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
 def measured_identity(
     engine: definitions.EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> str:
-    """Return a digest of everything on which an engine's speed and distributions depend.
-
-    The name and the sampling options of the engine are left out. With `weights`, the files that an earlier run loaded, the
-    digest is that of the engine in that run.
-    """
+    """Return a digest of everything on which an engine's speed and distributions depend. The name and the sampling
+    options of the engine are left out. With `weights`, the files that an earlier run loaded, the digest is that of the
+    engine in that run."""
     options = engine.options
     if backend is not None:
         with contextlib.suppress(InputError):  # an option that this version of the backend does not declare

@@ -1,8 +1,6 @@
-"""Finds earlier measurements of given engines in the history, for decisions and reports.
-
-A measurement belongs to an engine if both have the same `measured_identity`, which includes the model's file. Measurements
-of older versions of paragone have no identities and are left out.
-"""
+"""Finds earlier measurements of given engines in the history, for decisions and reports. A measurement belongs to an
+engine if both have the same `measured_identity`, which includes the model's file. Measurements of older versions of
+paragone have no identities and are left out."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, get_args
@@ -39,11 +37,9 @@ def saved_measurements(store: Store, *, since: float = 0.0) -> SavedMeasurements
 
 
 class Known(NamedTuple):
-    """What the history has of engines, by their names.
-
-    `fidelity` and `answers` compare candidates with the reference, by distributions and by greedy answers. `throughputs`
-    are those of `users` at once. `no_speed` and `no_fidelity` say why the newest measurement has no result.
-    """
+    """What the history has of engines, by their names. `fidelity` and `answers` compare candidates with the reference,
+    by distributions and by greedy answers. `throughputs` are those of `users` at once. `no_speed` and `no_fidelity` say
+    why the newest measurement has no result."""
 
     speeds: Mapping[str, MeasurementJson] = {}
     users: int = 0
@@ -70,10 +66,9 @@ def known_of(saved: SavedMeasurements, identities: Mapping[str, str], reference:
 def known_speeds(
     measurements: Iterable[Measurement], identities: Mapping[str, str]
 ) -> dict[str, MeasurementJson]:
-    """Return the newest speeds by engine, all from one test: `TEST`, or another test if only the other test covers all engines.
-
-    `measurements` are in order, newest first. `identities` has the identity of each engine by the engine's name.
-    """
+    """Return the newest speeds by engine, all from one test: `TEST`, or another test if only the other test covers all
+    engines. `measurements` are in order, newest first. `identities` has the identity of each engine by the engine's
+    name."""
     by_test: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
     for measurement, name, item in _items(measurements, identities, "engines"):
         for found in objects_at(item, "tests"):
@@ -87,10 +82,8 @@ def known_speeds(
 def _throughputs(
     measurements: Iterable[Measurement], identities: Mapping[str, str]
 ) -> tuple[int, Mapping[str, MeasurementJson]]:
-    """Return a number of users at once, and the newest throughputs with it; 0 without any.
-
-    They are those that `choose` measures, if known of an engine, else those with the most users that are known of all.
-    """
+    """Return a number of users at once, and the newest throughputs with it; 0 without any. They are those that `choose`
+    measures, if known of an engine, else those with the most users that are known of all."""
     known: dict[tuple[int, int, int], dict[str, MeasurementJson]] = {}
     for measurement, name, item in _items(measurements, identities, "engines"):
         for level in objects_at(item, "users"):
@@ -112,10 +105,9 @@ def known_fidelity(
     measurements: Sequence[Measurement], identities: Mapping[str, str], reference: str, fewest_answers: int
 ) -> tuple[dict[str, MeasurementJson], dict[str, MeasurementJson]]:
     """Return the newest fidelity of each candidate to the reference, and the newest comparison of their greedy answers.
-
-    All fidelities are over one text in windows of one size: paragone's sample text, or another text if only measurements
-    with that text cover all candidates. Comparisons of fewer greedy answers than `fewest_answers` are left out.
-    """
+    All fidelities are over one text in windows of one size: paragone's sample text, or another text if only
+    measurements with that text cover all candidates. Comparisons of fewer greedy answers than `fewest_answers` are left
+    out."""
     against = [found for found in measurements if found.identities[:1] == (identities[reference],)]
     candidates = {name: identity for name, identity in identities.items() if name != reference}
     by_text: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}

@@ -154,12 +154,10 @@ def places_on(
     engines: int,
     at_once: int = 2,
 ) -> Sequence[Place]:
-    """Return the places of an engine on a node, when `engines` engines share the cluster at the same time.
-
-    An engine that computes on the CPU has one place with an equal share of the CPUs: several copies of the engine would
-    compete for the memory's bandwidth. An engine that fits on a GPU several times has several places on that GPU. An
-    engine that does not fit has no place.
-    """
+    """Return the places of an engine on a node, when `engines` engines share the cluster at the same time. An engine
+    that computes on the CPU has one place with an equal share of the CPUs: several copies of the engine would compete
+    for the memory's bandwidth. An engine that fits on a GPU several times has several places on that GPU. An engine
+    that does not fit has no place."""
     devices = estimate.devices if estimate is not None else ()
     memory = sum(device.needed for device in devices if device.device == "CPU")
     on_gpus = [device for device in devices if device.device != "CPU" and device.needed]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
-from paragone import InputError, Json, Message, WeightsFile
+from paragone import InputError, Json, Message, ParagoneError, WeightsFile
 from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
 from paragone.json_values import object_at
 from paragone.shared_options import without_effect
@@ -20,14 +20,38 @@ from paragone_workbench.store import ExperimentRun, History, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedRun:
+class AnswerDifference:
+    """The first difference, at a character and in a recorded token (None if unknown) of the `channel` answer or
+    thinking. `before` and `now` are the texts from there on, shortened, and empty behind the end of a text."""
+
+    channel: str
+    char: int
+    token: int | None
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A recorded run, with what came of its repetition."""
+
     id: str
     """`r45`, or `e3/17` for a run of an experiment."""
     result: RunResult
     messages: tuple[Message, ...]
+    error: ParagoneError | None = None
+    difference: AnswerDifference | None = None
+
+    @property
+    def engine(self) -> str:
+        return self.result.definition.name
+
+    @property
+    def same(self) -> bool:
+        return self.error is None and self.difference is None
 
 
-async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
+async def recorded_runs(history: History, text: str) -> tuple[Recorded, ...]:
     """Return the run, or all runs of the conversation or experiment, with this id. Raises StoreError, and InputError."""
     found = parse_id(text)
     if found is None:
@@ -39,13 +63,13 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
         conversation_id = await history.call(lambda store: store.conversation_of(found.number))
     saved = await history.load(conversation_id)
     return tuple(
-        RecordedRun(id=f"r{run.number}", result=run.result, messages=request_of(run))
+        Recorded(id=f"r{run.number}", result=run.result, messages=request_of(run))
         for run in saved.runs
         if found.kind == "c" or run.number == found.number
     )
 
 
-def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tuple[RecordedRun, ...]:
+def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tuple[Recorded, ...]:
     experiments = store.experiments
     experiments.get(experiment_id)  # raises InputError if the experiment does not exist
     if run_id is None:
@@ -56,7 +80,7 @@ def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tupl
         runs, prompts = [run], [saved_prompt(store, experiment_id, run.key.prompt_index)]
     messages = {prompt.index: prompt.messages for prompt in prompts}
     return tuple(
-        RecordedRun(
+        Recorded(
             id=f"e{experiment_id}/{run.number}",
             result=run.result,
             messages=messages.get(run.key.prompt_index, ()),

@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from paragone import InputError, Json, ParagoneError, options, shared_options, texts, threads, wire
 from paragone_workbench.compare.diff import common_length
@@ -21,39 +20,10 @@ _QUOTED = 40
 """Largest number of characters that are quoted from each answer after the divergence."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerDifference:
-    """The first difference, at a character and in a recorded token (None if unknown) of the `channel` answer or thinking.
-
-    `before` and `now` are the texts from there on, shortened, and empty behind the end of a text.
-    """
-
-    channel: str
-    char: int
-    token: int | None
-    before: str
-    now: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayedRun:
-    id: str
-    engine: str
-    prompt: str
-    error: ParagoneError | None = None
-    difference: AnswerDifference | None = None
-
-    @property
-    def same(self) -> bool:
-        return self.error is None and self.difference is None
-
-
-def replayable(
-    runs: Sequence[recorded_runs.RecordedRun],
-) -> tuple[list[recorded_runs.RecordedRun], dict[str, str]]:
+def replayable(runs: Sequence[recorded_runs.Recorded]) -> tuple[list[recorded_runs.Recorded], dict[str, str]]:
     """Return the runs that can be repeated and, by the id of each other run, why not. Raises InputError if none can be repeated."""
     reasons: dict[str, str] = {}
-    able: list[recorded_runs.RecordedRun] = []
+    able: list[recorded_runs.Recorded] = []
     for run in runs:
         if run.result.state != "done":
             reasons[run.id] = f"it has no whole answer to compare with: it was {run.result.state}"
@@ -79,7 +49,7 @@ class Replay:
         self, engines: Sequence[replay_engines.ReplayEngine], registry: Registry, history: History
     ) -> None:
         self.total = sum(len(engine.runs) for engine in engines)
-        self.results: list[ReplayedRun] = []
+        self.results: list[recorded_runs.Recorded] = []
         self._engines = engines
         self._pool = EnginePool(registry, mode="sequential")
         self._history = history
@@ -95,7 +65,7 @@ class Replay:
         """Number of runs that were not repeated, because of a stop."""
         return self.total - len(self.results)
 
-    async def runs(self) -> AsyncIterator[ReplayedRun]:
+    async def runs(self) -> AsyncIterator[recorded_runs.Recorded]:
         """Repeat the runs, and yield each repeated run, until `stop`. Raises StoreError."""
         for engine in self._engines:
             if self._stopped.is_set():
@@ -130,7 +100,7 @@ class Replay:
         await self._pool.close()
 
     async def _repeat(
-        self, handle: EngineTask, engine: replay_engines.ReplayEngine, recorded: recorded_runs.RecordedRun
+        self, handle: EngineTask, engine: replay_engines.ReplayEngine, recorded: recorded_runs.Recorded
     ) -> RunResult:
         if handle.error is None or handle.state == "crashed":
             handle.open(_threads_at_opening(recorded.result))
@@ -152,7 +122,8 @@ class Replay:
         return again
 
     async def _describe(self, engine: replay_engines.ReplayEngine, last: RunResult) -> None:
-        now = await identity.digest_until(self._stopped, self._history, identity.weights_in(last.manifest))
+        weights = identity.weights_in(last.manifest)
+        now = await identity.digest_weights(self._history, weights, self._stopped)
         per_run = {info.name for info in options.describe(engine.backend.sampling)}
         verdicts: list[recorded_runs.WeightsVerdict] = []
         # each different manifest once, as runs differ in their requests only
@@ -238,7 +209,7 @@ def _threads(run: RunResult) -> int | None:
     return None if recorded is None else min(recorded, threads.physical_cores())
 
 
-def _seed_unknown(run: recorded_runs.RecordedRun) -> bool:
+def _seed_unknown(run: recorded_runs.Recorded) -> bool:
     settings = run.result.settings
     if settings is not None and settings.seed is not None:
         return False
@@ -246,13 +217,10 @@ def _seed_unknown(run: recorded_runs.RecordedRun) -> bool:
     return "seed" not in shared_options.without_effect({**sampling, "seed": None})
 
 
-def _compared(recorded: recorded_runs.RecordedRun, again: RunResult) -> ReplayedRun:
-    result = ReplayedRun(
-        id=recorded.id, engine=recorded.result.definition.name, prompt=recorded.messages[-1].text
-    )
+def _compared(recorded: recorded_runs.Recorded, again: RunResult) -> recorded_runs.Recorded:
     if again.state != "done":
         error = ParagoneError(again.error or f"The repetition was {again.state}.", hint=again.hint)
-        return dataclasses.replace(result, error=error)
+        return dataclasses.replace(recorded, error=error)
     before = recorded.result
     for channel, one, other in (
         ("thinking", before.thinking, again.thinking),
@@ -261,15 +229,15 @@ def _compared(recorded: recorded_runs.RecordedRun, again: RunResult) -> Replayed
         if one != other:
             at = common_length(one, other)
             token = token_at(before.tokens, at) if before.tokens and channel == "answer" else None
-            difference = AnswerDifference(
+            difference = recorded_runs.AnswerDifference(
                 channel=channel,
                 char=at,
                 token=token,
                 before=texts.shortened(one[at:], _QUOTED),
                 now=texts.shortened(other[at:], _QUOTED),
             )
-            return dataclasses.replace(result, difference=difference)
-    return result
+            return dataclasses.replace(recorded, difference=difference)
+    return recorded
 
 
 def _causes(engine: replay_engines.ReplayEngine) -> list[str]:

@@ -72,9 +72,9 @@ class ReplayEngine:
     recorded: definitions.EngineDefinition
     definition: definitions.EngineDefinition
     backend: Backend
-    runs: Sequence[recorded_runs.RecordedRun]
+    runs: Sequence[recorded_runs.Recorded]
     overridden: frozenset[str]
-    repeated: list[recorded_runs.RecordedRun] = field(default_factory=list)
+    repeated: list[recorded_runs.Recorded] = field(default_factory=list)
     weights: recorded_runs.WeightsVerdict = field(default_factory=recorded_runs.WeightsVerdict)
     changes: list[recorded_runs.Change] = field(default_factory=list)
     promises: bool = True
@@ -87,7 +87,7 @@ class ReplayEngine:
     def add(self, changes: Iterable[recorded_runs.Change]) -> None:
         self.changes += [change for change in changes if change not in self.changes]
 
-    def sampling_of(self, run: recorded_runs.RecordedRun) -> dict[str, Json]:
+    def sampling_of(self, run: recorded_runs.Recorded) -> dict[str, Json]:
         """Return the sampling options for a run: the options of the recorded request, and the seed that was in force."""
         declared = {info.name for info in describe(self.backend.sampling)}
         wanted = dict(json_values.object_at(run.result.request, "sampling"))
@@ -97,7 +97,7 @@ class ReplayEngine:
         left_out = self.overridden | definitions.secret_options(self.backend)
         return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
 
-    def left_out_of(self, run: recorded_runs.RecordedRun) -> int | None:
+    def left_out_of(self, run: recorded_runs.Recorded) -> int | None:
         """Return how many of the oldest messages a run left out; None if unknown, or if the user set a context option."""
         left_out = run.result.request.get("left_out")
         is_chosen = any(info.name in self.overridden for info in describe(definitions.ContextOptions))
@@ -105,7 +105,7 @@ class ReplayEngine:
 
 
 async def engines_to_replay(
-    runs: Iterable[recorded_runs.RecordedRun],
+    runs: Iterable[recorded_runs.Recorded],
     config: Config,
     registry: Registry,
     history: store.History,
@@ -114,12 +114,11 @@ async def engines_to_replay(
     replacements: Sequence[str] = (),
     consent: Consent | None = None,
 ) -> tuple[ReplayEngine, ...]:
-    """Return the engines for these runs, in the order of their first runs. Raises StoreError, and InputError for wrong choices.
-
-    `settings` (`KEY=VALUE` or `NAME.KEY=VALUE`) replace recorded options, `replacements` (`NAME=SPEC`) recorded engines.
-    `consent` is the user's to the actions that a document names; None for runs of the user's own history.
-    """
-    by_engine: dict[str, list[recorded_runs.RecordedRun]] = {}
+    """Return the engines for these runs, in the order of their first runs. Raises StoreError, and InputError for wrong
+    choices. `settings` (`KEY=VALUE` or `NAME.KEY=VALUE`) replace recorded options, `replacements` (`NAME=SPEC`)
+    recorded engines. `consent` is the user's to the actions that a document names; None for runs of the user's own
+    history."""
+    by_engine: dict[str, list[recorded_runs.Recorded]] = {}
     for run in runs:
         by_engine.setdefault(wire.json_text(wire.to_json(run.result.definition)), []).append(run)
     groups = list(by_engine.values())
@@ -191,11 +190,9 @@ def _replacements(
 def _replaced(
     recorded: definitions.EngineDefinition, replacement: definitions.EngineDefinition, backend: Backend
 ) -> definitions.EngineDefinition:
-    """Return the replacement, with the recorded options if the replacement is a local engine of the same backend.
-
-    The recorded options of an engine on a server are dropped, since a stranger may have written these options, which
-    decide what is sent to which address.
-    """
+    """Return the replacement, with the recorded options if the replacement is a local engine of the same backend. The
+    recorded options of an engine on a server are dropped, since a stranger may have written these options, which decide
+    what is sent to which address."""
     options = dict(replacement.options)
     if recorded.backend == backend.name and backend.capabilities.local:
         options = {**definitions.without_secrets(recorded, backend).options, **options}
@@ -216,11 +213,9 @@ def _with_own_secrets(
 
 
 def _foreign(definition: definitions.EngineDefinition, backend: Backend) -> definitions.EngineDefinition:
-    """Return the engine of a document with the options that are allowed here if the user consents.
-
-    Of the load options of an engine on a server, only the address is kept: other options say which keys of this machine
-    are sent. Raises InputError if the address has a variable in it.
-    """
+    """Return the engine of a document with the options that are allowed here if the user consents. Of the load options
+    of an engine on a server, only the address is kept: other options say which keys of this machine are sent. Raises
+    InputError if the address has a variable in it."""
     if backend.capabilities.local:
         return definition
     if "$" in (definitions.address_of(definition, backend) or ""):

@@ -66,10 +66,8 @@ _AT_ONCE = 200
 
 
 def cell_digests(request: suite.SuiteRequest, registry: Registry) -> Callable[[suite.Cell], Digests]:
-    """Return the digests of a request's runs, by which other experiments find these runs.
-
-    The sizes and times of change of the models' files are read now.
-    """
+    """Return the digests of a request's runs, by which other experiments find these runs. The sizes and times of change
+    of the models' files are read now."""
     found = [(engine, registry.find(engine.backend)) for engine in request.engines]
     engines = [(*one, identity_digest(engine_identity(*one))) for one in found]
     judges: list[Json] = [
@@ -98,9 +96,8 @@ async def take_known_runs(
     catalog: AssertionCatalog,
 ) -> int:
     """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
-
-    One that was begun with `fresh`, or that has runs already, takes over only runs that are newer. Raises StoreError.
-    """
+    One that was begun with `fresh`, or that has runs already, takes over only runs that are newer. Raises
+    StoreError."""
     begun = request.fresh or experiment.done or experiment.failed
     since = experiment.created if begun else 0.0
     digests_of, number = cell_digests(request, registry), experiment.number
@@ -145,11 +142,9 @@ def cut_note(engine: str, cut: int, answers: int) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
-    """The totals of an engine's finished runs, in 16 bytes a run, which the medians need.
-
-    `total` includes unfinished runs, `runs` failed ones; `asserted`, `passed` and `undecided` count results of assertions.
-    Times are in seconds, rates in tokens per second.
-    """
+    """The totals of an engine's finished runs, in 16 bytes a run, which the medians need. `total` includes unfinished
+    runs, `runs` failed ones; `asserted`, `passed` and `undecided` count results of assertions. Times are in seconds,
+    rates in tokens per second."""
 
     engine: str
     total: int
@@ -265,9 +260,7 @@ async def write_junit(
     chosen: frozenset[int] | None = None,
 ) -> None:
     """Write the finished runs of the chosen prompts. The finished file replaces an earlier file. Raises ParagoneError.
-
-    One test case is written at a time, so that memory does not grow with the number of runs.
-    """
+    One test case is written at a time, so that memory does not grow with the number of runs."""
     with replacing(path) as file:
         file.write(f"{_HEAD}{_tag('testsuites', name=experiment.name)}\n")
         for index, engine in enumerate(totals):

@@ -159,7 +159,7 @@ class SuiteRunner:
                 return
             if (await identity.known_weights(self.history, [file]))[0].sha256 is None:
                 self._follow(f"computing the SHA-256 of {PurePath(file.path).name}")
-                await identity.digest_until(self._stopped, self.history, [file])
+                await identity.digest_weights(self.history, [file], self._stopped)
 
     def _follow(self, doing: str) -> None:
         self.doing = doing

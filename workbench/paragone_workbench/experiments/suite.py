@@ -33,10 +33,9 @@ class AssertionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuitePrompt:
-    """One prompt of a suite, with the system message, with variables filled in, and with the assertions of the file last.
-
-    `index` is the index in the file, from 0. Faulty prompts have one too, so that a correction renumbers no other prompts.
-    """
+    """One prompt of a suite, with the system message, with variables filled in, and with the assertions of the file
+    last. `index` is the index in the file, from 0. Faulty prompts have one too, so that a correction renumbers no other
+    prompts."""
 
     index: int
     line: int
@@ -61,10 +60,8 @@ class SuiteProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """The content of a suite file, with the problems of the prompts that are left out.
-
-    `given_system` is the user's own system prompt, which prompts without one have if the file has none.
-    """
+    """The content of a suite file, with the problems of the prompts that are left out. `given_system` is the user's own
+    system prompt, which prompts without one have if the file has none."""
 
     name: str
     prompts: tuple[SuitePrompt, ...] = ()
@@ -78,9 +75,7 @@ class Suite:
 
 def filter_prompts(suite: Suite, expression: str) -> Suite:
     """Return the suite with the prompts that have the tag of `tag:NAME`, or a message that contains another expression.
-
-    Upper and lower case are the same. The indices of prompts stay the same.
-    """
+    Upper and lower case are the same. The indices of prompts stay the same."""
     key, _, tag = expression.partition(":")
     wanted = expression.casefold()
     chosen = tuple(
@@ -161,10 +156,7 @@ Cell: TypeAlias = tuple[RunKey, SuitePrompt]
 
 
 async def unfinished_cells(
-    history: History,
-    experiment: Experiment,
-    request: SuiteRequest,
-    engines: Sequence[int],
+    history: History, experiment: Experiment, request: SuiteRequest, engines: Sequence[int]
 ) -> AsyncGenerator[Cell, None]:
     """Yield the unfinished runs of a request on some engines, of which another one begins each prompt. Raises StoreError."""
     finished = ("done",) if request.retry_failed else ("done", "failed")
@@ -193,11 +185,9 @@ async def unfinished_cells(
 
 
 def seed_option(cell: Cell, engine: EngineDefinition, backend: Backend | None) -> Mapping[str, Json]:
-    """Return the sampling option with the seed of a run, from 0 to 2³¹ − 1.
-
-    The seed depends only on the messages and the repetition, so a prompt keeps its seeds when other prompts are added.
-    Empty if the user has set the engine's seed, or if the engine's backend does not declare the standard option `seed`.
-    """
+    """Return the sampling option with the seed of a run, from 0 to 2³¹ − 1. The seed depends only on the messages and
+    the repetition, so a prompt keeps its seeds when other prompts are added. Empty if the user has set the engine's
+    seed, or if the engine's backend does not declare the standard option `seed`."""
     if backend is None or "seed" in engine.options:
         return {}
     declared = any(

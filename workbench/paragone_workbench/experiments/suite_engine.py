@@ -79,10 +79,8 @@ class WorkingEngine(ABC):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class EngineProgress:
-    """The progress of an engine in runs and in results of assertions, including those of earlier commands.
-
-    `done` includes failed runs; `now` are the runs of this command.
-    """
+    """The progress of an engine in runs and in results of assertions, including those of earlier commands. `done`
+    includes failed runs; `now` are the runs of this command."""
 
     name: str
     total: int = 0
@@ -109,10 +107,8 @@ CRASHES = 3
 
 
 class SuiteEngine(WorkingEngine):
-    """An engine that is opened by a pool for the first run, and for the next run after a crash.
-
-    A native engine has one run in progress and one that waits; see `EnginePool.add_for_all` for others.
-    """
+    """An engine that is opened by a pool for the first run, and for the next run after a crash. A native engine has one
+    run in progress and one that waits; see `EnginePool.add_for_all` for others."""
 
     def __init__(
         self,

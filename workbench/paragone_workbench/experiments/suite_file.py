@@ -144,23 +144,18 @@ def csv_records(path: Path, text: str) -> Iterator[Record]:
     is wrong."""
     csv.field_size_limit(files.LARGEST)  # of the whole process
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] | None = None
-    row: list[str] | csv.Error | None
-    while True:
+    header: list[str] = []
+    row: list[str] | csv.Error | None = []
+    while row is not None:
         line = rows.line_num + 1
         try:
             row = next(rows, None)
         except csv.Error as error:
             row = error
-        if row is None:
-            return
-        if isinstance(row, csv.Error):
-            yield line, partial(_values, header or [], row)
-        elif any(cell.strip() for cell in row):
-            if header is None:
-                header = _header(path, line, row)
-            else:
-                yield line, partial(_values, header, row)
+        if isinstance(row, csv.Error) or (header and row and any(map(str.strip, row))):
+            yield line, partial(_values, header, row)
+        elif row and any(map(str.strip, row)):
+            header = _header(path, line, row)
 
 
 _CHECK = re.compile(
@@ -240,11 +235,9 @@ EXAMPLES = {
 
 
 def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Suite:
-    """Read a suite file, whose ending names its format: .jsonl, .csv or .toml.
-
-    Prompts for which the file has no system prompt get the system prompt `system`. Prompts with a problem are left out, and
-    the suite lists the problems. Raises InputError if the file cannot be read, is not UTF-8 text, or has no usable prompt.
-    """
+    """Read a suite file, whose ending names its format: .jsonl, .csv or .toml. Prompts for which the file has no system
+    prompt get the system prompt `system`. Prompts with a problem are left out, and the suite lists the problems. Raises
+    InputError if the file cannot be read, is not UTF-8 text, or has no usable prompt."""
     ending = path.suffix.lower()
     if ending not in EXAMPLES:
         raise InputError(

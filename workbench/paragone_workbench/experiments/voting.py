@@ -86,11 +86,9 @@ _ORDINARY = frozenset((
 
 
 def names_itself(run: Run, prompt: str) -> bool:
-    """Return whether an answer contains the name of its engine, or of its model's family.
-
-    The family are the words of the model's name, such as `SmolLM` of `SmolLM2-135M-Instruct`. Ordinary words, words of
-    one or two letters, and names that the prompt contains do not count.
-    """
+    """Return whether an answer contains the name of its engine, or of its model's family. The family are the words of
+    the model's name, such as `SmolLM` of `SmolLM2-135M-Instruct`. Ordinary words, words of one or two letters, and
+    names that the prompt contains do not count."""
     definition, loaded = run.result.definition, run.result.loaded
     names = {definition.name, *_WORD.findall(engine_for_model(definition.backend, definition.model).name)}
     if loaded is not None:
@@ -161,10 +159,8 @@ class ExperimentBallots:
         return self._votes.total()
 
     def take(self) -> Ballot | None:
-        """Return the next ballot, or None if none is left.
-
-        Identical answers, and votes of other programs meanwhile, are left out. Raises InputError after a deletion.
-        """
+        """Return the next ballot, or None if none is left. Identical answers, and votes of other programs meanwhile,
+        are left out. Raises InputError after a deletion."""
         self._store.experiments.get(self.experiment.number)
         while left := [pair for pair, prompts in self._left.items() if prompts]:
             fewest = min(self._votes[pair] for pair in left)

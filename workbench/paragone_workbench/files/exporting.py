@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +18,6 @@ from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiments import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
-
-_PAGE = 1000
-"""Number of conversations that one query of the history returns."""
 
 
 class Exported(NamedTuple):
@@ -41,54 +38,65 @@ def export_conversations(
     find: BackendLookup,
     *,
     replaces: bool,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Exported:
-    """Write these conversations, or all that are not damaged, as `.json` (complete, for import) or `.md`. Blocks.
-    Raises ParagoneError."""
-    if path.suffix.lower() not in (".json", ".md"):
+    """Write these conversations, or all that are not damaged, for the user alone, one at a time: as `.jsonl` or `.json`
+    (complete, for import) or `.md`. `progress` gets how many are done, and how many there are. Blocks. Raises
+    ParagoneError."""
+    suffix = path.suffix.lower()
+    if suffix not in (".jsonl", ".json", ".md"):
         raise InputError(
-            f"Conversations are exported as .json or .md, not as {path.suffix or 'a file without an ending'}.",
+            "Conversations are exported as .jsonl, .json or .md, "
+            f"not as {path.suffix or 'a file without an ending'}.",
             hint="`paragone report ID --to FILE.html` writes one conversation as a page.",
         )
-    file_format = format_of(path, replaces=replaces)
+    check_target(path, replaces=replaces)
+    listed = store.numbers() if numbers is None else numbers
+    if not listed:
+        raise InputError("The history has no conversations yet.")
     left_out: list[str] = []
-    if numbers is None:
-        numbers = [number for number in _all(store) if _is_whole(store, number, left_out)]
-        if not numbers:
-            raise InputError("The history has no conversations yet.")
-    if file_format == "json":
-        from paragone_workbench.experiments.document import document_of_conversations
+    written: list[int] = []
 
-        pieces = document_of_conversations(store, numbers, find)
+    def conversations() -> Iterator[SavedConversation]:
+        for done, number in enumerate(listed, 1):
+            try:
+                saved = store.load(number)
+            except StoreError as error:
+                if numbers is not None:
+                    raise
+                left_out.append(f"c{number} is left out. {error}")
+                continue
+            yield saved
+            written.append(number)
+            progress(done, len(listed))
+
+    if suffix == ".md":
+        pieces = _markdown(store, conversations(), find)
     else:
-        pieces = _markdown(store, numbers, find)
-    return Exported(path, tuple(numbers), tuple(left_out), write(path, pieces))
+        from paragone_workbench.experiments.document import FORMAT, documents_of_conversations
+
+        pieces = (f"{line}\n" for line in documents_of_conversations(store, conversations(), find))
+        if suffix == ".json" and len(listed) > 1:
+            head = f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": [\n'
+            pieces = _joined(head, pieces, "]}\n")
+    size = write(path, pieces, mode=0o600)
+    return Exported(path, tuple(written), tuple(left_out), size)
 
 
-def _is_whole(store: Store, number: int, left_out: list[str]) -> bool:
-    """Return whether a conversation can be read; if it cannot, add a sentence with the reason to `left_out`."""
-    try:
-        store.load(number)
-    except StoreError as error:
-        left_out.append(f"c{number} is left out. {error}")
-        return False
-    return True
+def _joined(head: str, items: Iterator[str], end: str) -> Iterator[str]:
+    yield head
+    for position, item in enumerate(items):
+        yield f",{item}" if position else item
+    yield end
 
 
-def _all(store: Store) -> Iterator[int]:
-    last = None
-    while page := store.conversations(_PAGE, last):
-        yield from (summary.number for summary in page)
-        last = page[-1]
-
-
-def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
+def _markdown(store: Store, conversations: Iterable[SavedConversation], find: BackendLookup) -> Iterator[str]:
     from paragone_workbench.reporting.conversation import conversation_report
     from paragone_workbench.reporting.file import report_pieces
 
-    for position, number in enumerate(numbers):
+    for position, saved in enumerate(conversations):
         yield "\n" if position else ""
-        report = conversation_report(store.load(number), find, store)
-        yield from report_pieces(report, "md", time.time())
+        yield from report_pieces(conversation_report(saved, find, store), "md", time.time())
 
 
 def open_lanes(saved: SavedConversation, find: BackendLookup) -> dict[str, Run]:

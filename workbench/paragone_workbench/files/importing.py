@@ -3,7 +3,9 @@ prompt of an experiment as a conversation, with a lane for each engine, and the 
 
 import contextlib
 import dataclasses
+import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,20 +39,22 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def conversation_actions(
-    conversations: Sequence[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
+    conversations: Iterable[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
 ) -> tuple[str, ...]:
     """Return what the engines of lanes and runs do outside of the file's folder when conversations are opened or
     replayed, and the files that sampling options name. Raises EngineError if a backend fails."""
-    definitions: list[EngineDefinition] = []
-    samplings: list[Mapping[str, Json]] = []
+    definitions: dict[str, EngineDefinition] = {}
+    samplings: dict[str, Mapping[str, Json]] = {}
     for saved in conversations:
-        definitions += (lane.definition for lane in saved.lanes)
-        definitions += (run.result.definition for run in saved.runs)
-        samplings += (prompt.sampling for prompt in saved.conversation.prompts if prompt.sampling)
-        samplings += (json_values.object_at(run.result.request, "sampling") for run in saved.runs)
-    different = {repr(definition): definition for definition in definitions}
-    actions = [*named_actions(different.values(), registry, path, folders)]
-    for sampling in {repr(sampling): sampling for sampling in samplings}.values():
+        results = [run.result for run in saved.runs]
+        for definition in (*(lane.definition for lane in saved.lanes), *(it.definition for it in results)):
+            definitions.setdefault(repr(definition), definition)
+        asked = (json_values.object_at(result.request, "sampling") for result in results)
+        for sampling in (*(prompt.sampling for prompt in saved.conversation.prompts), *asked):
+            if sampling:
+                samplings.setdefault(repr(sampling), sampling)
+    actions = [*named_actions(definitions.values(), registry, path, folders)]
+    for sampling in samplings.values():
         # the user may choose an engine of any backend to continue the lane, or for a replay
         for backend in registry.all().values():
             actions += (f"a request {action}" for action in option_actions(backend.sampling, sampling, path))
@@ -155,28 +159,56 @@ FORMATS = (
 
 _SQLITE = b"SQLite format 3\0"
 _ZIP = b"PK\x03\x04"
+_DOCUMENT = b'{"paragone_document"'
+"""The beginning of each document that paragone writes, always at the beginning of a line."""
 
 
 def read_conversations(path: Path) -> Iterator[SavedConversation]:
-    """Yield the conversations in a file, which dates those without a date. Raises InputError if there is none."""
+    """Yield the conversations in a file one at a time; the file dates those without a date. Raises InputError if there
+    is none."""
     head = _head(path)
     if head.startswith(_ZIP):
         raise InputError(f"{path} is a zip archive.", hint="Unpack it, and import conversations.json in it.")
-    if head == _SQLITE:
-        found: Iterator[SavedConversation] = (
-            _dated(chat, path) for chat in other_programs.database_chats(path)
-        )
+    found: Iterator[SavedConversation]
+    what = ""
+    if head.startswith(_SQLITE):
+        found = _dated(other_programs.database_chats(path), path)
+    elif head.startswith(_DOCUMENT):
+        found = (saved for document in _documents(path) for saved in _in_document(path, document))
     else:
-        found = _in_json(path, read_json(path, hint=f"The file can be {FORMATS}."))
-    count = 0
+        data = read_json(path, hint=f"The file can be {FORMATS}.")
+        what = f": it is {_described(data)}"
+        found = (
+            _in_document(path, data)
+            if "paragone_document" in json_values.object_at(data)
+            else _dated(_chats(data), path)
+        )
+    count = empty = 0
     for conversation in found:
         if conversation.conversation.prompts:
             count += 1
             yield conversation
+        else:
+            empty += 1
     if not count:
+        what = f": {texts.counted(empty, 'conversation')} without a message" if empty else what
         raise InputError(
-            f"{path} has no conversation that can be imported.", hint=f"The file can be {FORMATS}."
+            f"{path} has no conversation that can be imported{what}.", hint=f"The file can be {FORMATS}."
         )
+
+
+def _described(data: Json) -> str:
+    """Return what a value of JSON is, as a part of a sentence."""
+    if isinstance(data, Mapping):
+        names = [texts.quoted(name) for name in itertools.islice(data, 8)]
+        return f"an object with {', '.join(names)}" if names else "an empty object"
+    if isinstance(data, list):
+        return (
+            f"a list of {len(data):,}, of which the first is {_described(data[0])}"
+            if data
+            else "an empty list"
+        )
+    return "neither an object nor a list"
 
 
 class Added(NamedTuple):
@@ -229,30 +261,68 @@ def _completes(imported: Run | None, here: Run) -> bool:
 def _head(path: Path) -> bytes:
     try:
         with files.open_regular_file(path) as file:
-            return file.read(len(_SQLITE))
+            return file.read(len(_DOCUMENT))
     except (OSError, ValueError):
         return b""  # the reader of JSON raises the error
 
 
-def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
-    if isinstance(data, Mapping) and "paragone_document" in data:
-        for document in json_values.list_at(data, "conversations") or [data]:
-            yield read_conversation(path, document)
-        return
-    for chats in _READERS:
-        found = list(chats(data))
-        if found:
-            yield from (_dated(chat, path) for chat in found)
+def _documents(path: Path) -> Iterator[Json]:
+    """Yield the documents in a file that paragone wrote, of which each is on a line, or ends with a line that is a brace."""
+    lines: list[bytes] = []
+    number = size = 0
+    with files.reading(path, hint=f"The file can be {FORMATS}.") as file:
+        while line := file.readline(files.LARGEST + 1):
+            text = line.strip(b" \r\n,")
+            if text.startswith(_DOCUMENT) and not text.endswith(b"[") and not lines:
+                number, size = number + 1, 0
+            elif not lines:
+                continue  # what is around the documents and between them
+            lines.append(text)
+            size += len(line)
+            if size > files.LARGEST:
+                raise InputError(f"Conversation {number} of {path} is larger than 256 MiB.")
+            if text == b"}" or (len(lines) == 1 and text.endswith(b"}")):
+                try:
+                    yield wire.parse_json(b"".join(lines))
+                except ValueError as error:
+                    raise InputError(
+                        f"Conversation {number} of {path} is not valid JSON: {error}."
+                    ) from error
+                lines = []
+            elif line.endswith(b",\n"):
+                lines[-1] += b","
+    if lines:
+        raise InputError(f"{path} is cut off in conversation {number}.", hint="Import a complete copy.")
+
+
+def _in_document(path: Path, document: Json) -> Iterator[SavedConversation]:
+    for conversation in json_values.list_at(document, "conversations") or [document]:
+        yield read_conversation(path, conversation)
+
+
+def _chats(data: Json) -> Iterator[other_programs.Chat]:
+    for read in _READERS:
+        chats = read(data)
+        if (first := next(chats, None)) is not None:
+            yield first
+            yield from chats
             return
 
 
-def _dated(chat: other_programs.Chat, path: Path) -> SavedConversation:
-    """Return a chat as a conversation. A chat without a date gets the file's date, a message without a date its chat's date."""
-    created = chat.created if chat.created and is_date(chat.created) else path.stat().st_mtime
-    messages = [
-        message if is_date(message.created) else replace(message, created=None) for message in chat.messages
-    ]
-    return other_programs.conversation_of(replace(chat, created=created, messages=messages))
+def _dated(chats: Iterable[other_programs.Chat], path: Path) -> Iterator[SavedConversation]:
+    """Yield chats as conversations. A chat without a date gets the file's date, a message without a date its chat's
+    date, and a second chat with the id of another one an id of its own."""
+    written = path.stat().st_mtime
+    ids: Counter[str] = Counter()
+    for chat in chats:
+        ids[chat.id] += 1
+        own_id = chat.id if ids[chat.id] == 1 else f"{chat.id} ({ids[chat.id]})"
+        created = chat.created if chat.created and is_date(chat.created) else written
+        messages = [
+            message if is_date(message.created) else replace(message, created=None)
+            for message in chat.messages
+        ]
+        yield other_programs.conversation_of(replace(chat, id=own_id, created=created, messages=messages))
 
 
 def import_file(
@@ -261,16 +331,41 @@ def import_file(
     registry: Registry,
     folders: Sequence[str],
     require_consent: Callable[[Sequence[str]], None],
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[Added, ...]:
-    """Add the conversations of a file, all or none, without keys. They open their engines without a question later,
-    so `require_consent` gets the engines' actions, and raises InputError without consent. Blocks. Raises
-    ParagoneError."""
-    read = list(read_conversations(path))
-    for saved in read:
-        remove_secrets(saved, registry)
-    require_consent(conversation_actions(read, path, registry, folders))
+    """Add the conversations of a file, without keys: none if one of them cannot be read, and each in a transaction. They
+    open their engines without a question later, so `require_consent` gets the engines' actions, and raises InputError
+    without consent. The file is read twice, one conversation at a time; `progress` gets how many were read or added,
+    and how many there are, which is 0 while they are counted. Blocks. Raises ParagoneError."""
+    count = 0
+
+    def read() -> Iterator[SavedConversation]:
+        for saved in read_conversations(path):
+            remove_secrets(saved, registry)
+            yield saved
+
+    def counted() -> Iterator[SavedConversation]:
+        nonlocal count
+        for saved in read():
+            count += 1
+            progress(count, 0)
+            yield saved
+
+    before = _state(path)
+    require_consent(conversation_actions(counted(), path, registry, folders))
+    added: list[Added] = []
     with contextlib.closing(open_store()) as store:
-        return tuple(add_conversation(store, saved) for saved in read)
+        for saved in read():
+            if _state(path) != before:
+                raise InputError(f"{path} was changed while it was imported.", hint="Import it again.")
+            added.append(add_conversation(store, saved))
+            progress(len(added), count)
+    return tuple(added)
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    found = path.stat() if path.exists() else None
+    return (0, 0, 0) if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def import_text(added: Sequence[Added]) -> str:

@@ -3,18 +3,20 @@
 import base64
 import contextlib
 import datetime
+import itertools
 import json
 import re
 import sqlite3
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from paragone import Image, InputError, Json, Role
 from paragone.json_values import list_at, number_at, text_at, texts_at, value_at
 from paragone.texts import quoted
+from paragone.wire import parse_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
 from paragone_workbench.ids import derived_id
@@ -55,22 +57,26 @@ def images(parts: Iterable[Json], *path: str) -> Iterator[Image]:
 
 def in_order(nodes: Mapping[str, Json], parent_name: str) -> Iterator[tuple[str, str | None, Json]]:
     """Yield the id, the parent's id and the node of each node of a tree after its parent. A node whose parent is
-    missing is a root; nodes in a cycle are left out."""
+    missing is a root, and so is the first node of a cycle."""
     parents = {node_id: text_at(node, parent_name) or None for node_id, node in nodes.items()}
     children: dict[str | None, list[str]] = {}
     for node_id, parent in parents.items():
         children.setdefault(parent if parent in parents else None, []).append(node_id)
-    waiting = children.get(None, [])[::-1]
-    while waiting:
-        node_id = waiting.pop()
-        yield node_id, parents[node_id], nodes[node_id]
-        waiting += children.get(node_id, [])[::-1]
+    done: set[str] = set()
+    for root in (*children.get(None, ()), *parents):
+        waiting = [root]
+        while waiting:
+            node_id = waiting.pop()
+            if node_id not in done:
+                done.add(node_id)
+                yield node_id, None if node_id == root else parents[node_id], nodes[node_id]
+                waiting += children.get(node_id, [])[::-1]
 
 
 MOST_LANES = 1_000
 """Largest number of lanes of an imported conversation, because the time for finding a run's lane grows with this number."""
-MOST_JOINED = 2**30
-"""Largest number of characters that are copied to join answers in several messages: each message copies the answer so far."""
+MOST_JOINED = 2**26
+"""Largest number of characters of the answers in several messages of a conversation: each variant has a copy of the beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +111,11 @@ class Chat:
 class _BranchEnd:
     prompt: Prompt | None = None
     run: Run | None = None
+    """The last answer; None if the next message continues it."""
+    continues: Run | None = None
+    """The answer before those in `texts`."""
+    texts: list[str] = field(default_factory=list)
+    """The messages of the answer so far."""
     system: str | None = None
     """The system prompt for the next prompt, from a system message."""
 
@@ -140,35 +151,50 @@ def conversation_of(chat: Chat) -> SavedConversation:
     """Return the chat as a conversation, whose ids are always the same. Raises InputError for an answer in too many messages."""
     conversation = Conversation(created=chat.created, id=derived_id(chat.source, chat.id))
     ends: dict[str | None, _BranchEnd] = {None: _BranchEnd()}
-    following = Counter(message.parent for message in chat.messages)
-    runs: dict[str, Run] = {}
-    joined = 0
+    following: defaultdict[str | None, list[Role]] = defaultdict(list)
     for message in chat.messages:
+        following[message.parent].append(message.role)
+    runs: list[Run] = []
+    copied = 0
+    for message in chat.messages:
+        if message.id in ends:
+            raise InputError(
+                f"The conversation {quoted(chat.title)} has two messages with the id {quoted(message.id)}.",
+                hint="Remove it from the file.",
+            )
         before = ends.get(message.parent, ends[None])
-        end = ends[message.id] = _BranchEnd(before.prompt, before.run, before.system)
+        end = ends[message.id] = replace(before)
+        if message.role == "user":
+            end.prompt, end.continues, end.texts, end.system = (
+                _prompt(chat, message, before),
+                before.run,
+                [],
+                None,
+            )
+            conversation.add(end.prompt)
+            continue
+        # The only message that follows another one takes over its texts.
+        if len(following[message.parent]) > 1:
+            end.texts = [*before.texts]
+            copied += len(end.texts)
         if message.role == "system":
             end.system = message.text
-        elif message.role == "user":
-            end.prompt = conversation.add(_prompt(chat, message, before))
-            end.system = None
-        else:
-            if before.prompt is None:  # the chat begins with an answer
-                end.prompt = conversation.add(_prompt(chat, _EMPTY, before))
-            text, continues = message.text, before.run
-            if before.run is not None and before.run.prompt is end.prompt:  # an answer in several messages
-                text, continues = f"{before.run.text}\n\n{text}", before.run.continues
-                if following[message.parent] == 1:
-                    del runs[before.run.id]
-                    before.run = None  # the longer answer contains the text of this run, and no other message follows the run
-                joined += len(text)
-                if joined > MOST_JOINED:
-                    raise InputError(
-                        f"The conversation {quoted(chat.title)} has an answer in too many messages.",
-                        hint="Remove it from the file.",
-                    )
-            end.run = _run(chat, message, text, end.prompt, continues)
-            runs[end.run.id] = end.run
-    kept = tuple(runs.values())
+            continue
+        if end.prompt is None:  # the chat begins with an answer
+            end.prompt = conversation.add(_prompt(chat, _EMPTY, before))
+        end.texts.append(message.text)
+        end.run = None
+        if following[message.id] != ["assistant"]:
+            text = "\n\n".join(end.texts)
+            copied += len(text) if len(end.texts) > 1 else 0
+            end.run = _run(chat, message, text, end.prompt, end.continues)
+            runs.append(end.run)
+        if copied > MOST_JOINED:
+            raise InputError(
+                f"The conversation {quoted(chat.title)} has too many variants of an answer in several messages.",
+                hint="Remove it from the file.",
+            )
+    kept = tuple(runs)
     lanes = _lanes_of(chat, kept)
     shown = ends.get(chat.current)
     if shown is not None and shown.run is not None and shown.run.id in lanes:
@@ -196,8 +222,7 @@ def _prompt(chat: Chat, message: ChatMessage, before: _BranchEnd) -> Prompt:
     )
 
 
-def _run(chat: Chat, message: ChatMessage, text: str, prompt: Prompt | None, continues: Run | None) -> Run:
-    assert prompt is not None  # the caller has created a prompt
+def _run(chat: Chat, message: ChatMessage, text: str, prompt: Prompt, continues: Run | None) -> Run:
     created = prompt.created if message.created is None else message.created
     model = message.model or "unknown model"
     result = RunResult(
@@ -415,116 +440,211 @@ def _open_webui_messages(nodes: dict[str, Json], system: str) -> Iterator[ChatMe
         )
 
 
-_LLM = """
-    SELECT conversation_id, conversations.name, responses.id, responses.model, prompt, system, response, datetime_utc
-    FROM responses JOIN conversations ON conversations.id = conversation_id ORDER BY conversation_id, responses.id
-"""
-_OTERM = """
-    SELECT chat.id, chat.name, message.id, chat.model, chat.system, author, text, images
-    FROM message JOIN chat ON chat.id = chat_id ORDER BY chat.id, message.id
-"""
+KNOWN = "The databases of llm (logs.db) and oterm (store.db) can be imported."
+
+MOST_MESSAGES = 1_000_000
+"""Largest number of messages in a database."""
+MOST_TEXT = 2**28
+"""Largest number of characters of a conversation in a database."""
+_LONGEST_TEXT = 2**26
+"""Largest number of bytes of a value in a database."""
+
+_Row: TypeAlias = tuple[str, ...]
 
 
 def database_chats(path: Path) -> Iterator[Chat]:
-    """Yield the conversations of a database. Raises InputError if its program is unknown, or it takes too much time or memory."""
+    """Yield the conversations of a database one at a time. Raises InputError if its program is unknown, or it is damaged
+    or takes too much memory."""
     address = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
-            _limit(database)
-            tables = {
-                name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-            }
-            if {"responses", "conversations"} <= tables:
-                yield from _of_llm(database)
-            elif {"chat", "message"} <= tables:
-                yield from _of_oterm(database)
-            else:
-                raise InputError(f"{path} is the database of an unknown program.", hint=KNOWN)
+            database.execute("PRAGMA trusted_schema = OFF")
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_TEXT)
+            database.text_factory = lambda content: content.decode(errors="replace")
+            tables = _tables(database)
+            readers = [read for names, read in _DATABASES if names <= tables]
+            if not readers:
+                found = f": it has the tables {', '.join(map(quoted, sorted(tables)[:8]))}" if tables else ""
+                raise InputError(f"{path} is the database of an unknown program{found}.", hint=KNOWN)
+            for read in readers:
+                yield from read(database)
     except sqlite3.Error as error:
-        is_late = error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
-        reason = f"reading it takes more than {LONGEST_S:g} seconds of CPU time" if is_late else str(error)
-        raise InputError(f"{path} cannot be read: {reason}.", hint=KNOWN) from error
+        raise InputError(f"{path} cannot be read: {error}.", hint=KNOWN) from error
 
 
-KNOWN = "The databases of llm (logs.db) and oterm (store.db) can be imported."
-
-LONGEST_S = 30.0
-"""Seconds of CPU time that reading may take, because a database can have columns with long computations."""
-MOST_MESSAGES = 1_000_000
-"""Largest number of messages in a database."""
-_LONGEST_TEXT = 2**26
-"""Largest number of bytes of a value in a database."""
-_STEPS = 100_000
-"""Number of SQLite's steps between two checks of the time."""
-
-
-def _limit(database: sqlite3.Connection) -> None:
-    """Limit the time and the memory for reading a database that may come from somebody else."""
-    end = time.process_time() + LONGEST_S
-    database.execute("PRAGMA trusted_schema = OFF")
-    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_TEXT)
-    database.set_progress_handler(lambda: time.process_time() > end, _STEPS)
-    database.text_factory = lambda content: content.decode(errors="replace")
+def _tables(database: sqlite3.Connection) -> set[str]:
+    """Return the names of the tables whose columns are all stored: a view or a computed column of a small file may have
+    gigabytes."""
+    tables = [
+        name
+        for (name,) in database.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0"
+        )
+    ]
+    computed = "SELECT 1 FROM pragma_table_xinfo(?) WHERE hidden"
+    return {name for name in tables if not database.execute(computed, (name,)).fetchone()}
 
 
-def _rows(database: sqlite3.Connection, query: str) -> Iterator[tuple[str, ...]]:
+def _rows(database: sqlite3.Connection, query: str, *values: str) -> Iterator[_Row]:
     """Yield the rows of a query with all values as texts; a blob or a null becomes an empty text. Raises InputError."""
-    for number, row in enumerate(database.execute(query)):
+    for number, row in enumerate(database.execute(query, values)):
         if number == MOST_MESSAGES:
             raise InputError(f"The database has more than {MOST_MESSAGES:,} messages.", hint=KNOWN)
         yield tuple("" if value is None or isinstance(value, bytes) else str(value) for value in row)
 
 
+def _names(database: sqlite3.Connection, table: str) -> dict[str, str]:
+    return {row[0]: row[1] for row in _rows(database, f"SELECT id, name FROM {table}")}  # noqa: S608 (a constant)
+
+
+def _by_chat(rows: Iterator[_Row]) -> Iterator[tuple[str, Iterator[_Row]]]:
+    """Group rows that begin with the ids of a conversation and of a message. A message without a conversation is one."""
+    for chat_id, group in itertools.groupby(rows, lambda row: row[0] or row[1]):
+        yield chat_id, _bounded(group)
+
+
+def _bounded(rows: Iterator[_Row]) -> Iterator[_Row]:
+    size = 0
+    for row in rows:
+        size += sum(map(len, row))
+        if size > MOST_TEXT:
+            raise InputError(f"A conversation has more than {MOST_TEXT:,} characters.", hint=KNOWN)
+        yield row
+
+
 def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
-    chats: dict[str, tuple[str, float, list[ChatMessage]]] = {}
-    for chat_id, name, response_id, model, prompt, system, response, written in _rows(database, _LLM):
-        created = _seconds(written)
-        messages = chats.setdefault(chat_id, (name, created, []))[2]
-        exchanged: dict[Role, str] = {"system": system, "user": prompt, "assistant": response}
-        for role, content in exchanged.items():
-            if content or role != "system":
-                messages.append(
-                    ChatMessage(
-                        id=f"{response_id} {role}",
-                        parent=messages[-1].id if messages else None,
-                        role=role,
-                        text=content,
-                        model=model,
-                        created=created,
+    """Yield what earlier versions than 0.36 have logged."""
+    names = _names(database, "conversations")
+    rows = _rows(
+        database,
+        "SELECT conversation_id, id, model, prompt, system, response, datetime_utc FROM responses ORDER BY 1, 2",
+    )
+    for chat_id, responses in _by_chat(rows):
+        messages: list[ChatMessage] = []
+        for _, response_id, model, prompt, system, response, written in responses:
+            exchanged: dict[Role, str] = {"system": system, "user": prompt, "assistant": response}
+            for role, content in exchanged.items():
+                if content or role != "system":
+                    messages.append(
+                        ChatMessage(
+                            id=f"{response_id} {role}",
+                            parent=messages[-1].id if messages else None,
+                            role=role,
+                            text=content,
+                            model=model,
+                            created=_seconds(written),
+                        )
                     )
+        created = messages[0].created or 0.0
+        yield Chat(source="llm", id=chat_id, title=names.get(chat_id, ""), created=created, messages=messages)
+
+
+def _of_llm_threads(database: sqlite3.Connection) -> Iterator[Chat]:
+    """Yield what version 0.36 logs: the messages form trees, to whose branches threads and turns point."""
+    names = _names(database, "threads")
+    rows = _rows(
+        database, "SELECT thread_id, id, tip_message_hash, model, datetime_utc FROM turns ORDER BY 1, 2"
+    )
+    for thread_id, turns in _by_chat(rows):
+        messages: list[ChatMessage] = []
+        shown: dict[str, str | None] = {"": None}
+        """The nearest message with a text, by the message itself or one after it."""
+        current, created = "", 0.0
+        for _, _, current, model, written in turns:
+            created = created or _seconds(written)
+            new: list[_Row] = []
+            at, met = current, set[str]()
+            while at not in shown and at not in met:
+                met.add(at)
+                found = next(
+                    _rows(database, "SELECT parent_hash, role FROM messages WHERE hash = ?", at), ("", "")
                 )
-    for chat_id, (name, created, messages) in chats.items():
-        yield Chat(source="llm", id=chat_id, title=name, created=created, messages=messages)
+                new.append((at, *found))
+                at = found[0]
+            for message_id, parent, role in reversed(new):
+                texts = list(_bounded(_llm_parts(database, message_id)))
+                content = "".join(text for kind, text in texts if kind == "text")
+                shown[message_id] = shown.get(parent)
+                if role in ("system", "user", "assistant") and content:
+                    thinking = "".join(text for kind, text in texts if kind == "reasoning")
+                    message = ChatMessage(
+                        id=message_id,
+                        parent=shown[message_id],
+                        role=role_of(role),
+                        text=content,
+                        thinking=thinking,
+                        model=model,
+                        created=_seconds(written),
+                    )
+                    messages.append(message)
+                    shown[message_id] = message_id
+        yield Chat(
+            source="llm",
+            id=thread_id,
+            title=names.get(thread_id, ""),
+            created=created,
+            messages=messages,
+            current=shown.get(current),
+        )
+
+
+_PARTS = "SELECT type, text, payload FROM parts WHERE message_hash = ? ORDER BY position"
+
+
+def _llm_parts(database: sqlite3.Connection, message_id: str) -> Iterator[_Row]:
+    """Yield the kind and the text of each part of a message; a text may consist of literals and fragments."""
+    for kind, text, payload in _rows(database, _PARTS, message_id):
+        yield kind, text
+        for piece in list_at(_parsed(payload), "text_ref"):
+            yield kind, text_at(piece, "literal")
+            if (number := number_at(piece, "fragment")) is not None:
+                for (content,) in _rows(
+                    database, "SELECT content FROM fragments WHERE id = CAST(? AS INTEGER)", str(number)
+                ):
+                    yield kind, content
 
 
 def _of_oterm(database: sqlite3.Connection) -> Iterator[Chat]:
-    chats: dict[str, tuple[str, list[ChatMessage]]] = {}
-    for chat_id, name, message_id, model, system, author, content, listed in _rows(database, _OTERM):
-        messages = chats.setdefault(chat_id, (name, []))[1]
-        if system and not messages:
-            messages.append(ChatMessage(id="system", parent=None, role="system", text=system))
-        messages.append(
-            ChatMessage(
-                id=message_id,
-                parent=messages[-1].id if messages else None,
-                role="user" if author == "user" else "assistant",
-                text=content,
-                model=model,
-                images=tuple(_images(listed)),
+    chats = {row[0]: row for row in _rows(database, "SELECT id, name, model, system FROM chat")}
+    rows = _rows(database, "SELECT chat_id, id, author, text, images FROM message ORDER BY chat_id, id")
+    for chat_id, listed in _by_chat(rows):
+        _, name, model, system = chats.get(chat_id, (chat_id, "", "", ""))
+        messages = [ChatMessage(id="system", parent=None, role="system", text=system)] if system else []
+        for _, message_id, author, content, images in listed:
+            messages.append(
+                ChatMessage(
+                    id=message_id,
+                    parent=messages[-1].id if messages else None,
+                    role="user" if author == "user" else "assistant",
+                    text=content,
+                    model=model,
+                    images=tuple(_images(images)),
+                )
             )
-        )
-    for chat_id, (name, messages) in chats.items():
         first = next((message.text for message in messages if message.role == "user"), "")
         yield Chat(source="oterm", id=f"{chat_id} {first}", title=name, created=0.0, messages=messages)
 
 
+_DATABASES: tuple[tuple[set[str], Callable[[sqlite3.Connection], Iterator[Chat]]], ...] = (
+    ({"responses", "conversations"}, _of_llm),
+    ({"threads", "turns", "messages", "parts", "fragments"}, _of_llm_threads),
+    ({"chat", "message"}, _of_oterm),
+)
+"""The tables that each program's database has, and the reader of its conversations."""
+
+
+def _parsed(text: str) -> Json:
+    with contextlib.suppress(ValueError):
+        return parse_json(text.encode())
+    return None
+
+
 def _images(listed: str) -> Iterator[Image]:
     """Yield the images of a message of oterm: a list of base64 without media types, so the first bytes tell PNG from JPEG."""
-    with contextlib.suppress(ValueError, TypeError):
-        for data in json.loads(listed or "[]"):
-            kind = "png" if str(data).startswith("iVBOR") else "jpeg"
-            if (found := image(f"data:image/{kind};base64,{data}")) is not None:
-                yield found
+    for data in list_at(_parsed(listed)):
+        kind = "png" if str(data).startswith("iVBOR") else "jpeg"
+        if (found := image(f"data:image/{kind};base64,{data}")) is not None:
+            yield found
 
 
 def _seconds(text: str) -> float:

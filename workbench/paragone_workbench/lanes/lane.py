@@ -112,13 +112,21 @@ class Lane:
         """The number of warnings about the current run that `cautions` has."""
         self._idle = asyncio.Event()
         self._idle.set()
+        # The path and the tree of a long conversation are computed once for each change.
+        self._path: tuple[Run, ...] = ()
+        self._answers: Mapping[Prompt | None, Run] = {}
+        self._known: tuple[LaneRecord, int] | None = None
+        self._following: dict[Run | None, list[Run]] = {}
 
     # State
 
     @property
     def path(self) -> tuple[Run, ...]:
         """The runs that the lane shows. Each run continues the run before; the last run may be in progress."""
-        return path_to(self.record.head)
+        if (self._path[-1] if self._path else None) is not self.record.head:
+            self._path = path_to(self.record.head)
+            self._answers = {run.prompt: run for run in self._path}
+        return self._path
 
     @property
     def is_busy(self) -> bool:
@@ -159,7 +167,7 @@ class Lane:
         return next((run.text.strip("\r\n") for run in reversed(self.path) if run.text), "")
 
     def answer(self, prompt: Prompt) -> Run | None:
-        return next((run for run in self.path if run.prompt is prompt), None)
+        return self._answers.get(prompt) if self.path else None
 
     # Runs
 
@@ -193,8 +201,17 @@ class Lane:
         self.changed()
         return run
 
+    def following(self, run: Run | None) -> Sequence[Run]:
+        """Return the runs that continue a run, oldest first; for None, the first runs."""
+        known = self.record, len(self.record.runs)
+        if self._known != known:
+            self._known, self._following = known, {}
+            for other in self.record.all_runs:
+                self._following.setdefault(other.continues, []).append(other)
+        return self._following.get(run, ())
+
     def variants(self, run: Run) -> tuple[Run, ...]:
-        found = tuple(other for other in self.record.all_runs if other.continues is run.continues)
+        found = tuple(self.following(run.continues))
         # a damaged history may lack the run at which the lane was forked
         return found if run in found else (run, *found)
 
@@ -268,7 +285,7 @@ class Lane:
         """A newly opened engine has executed no run."""
         self._describe()
         opens = engine.is_open and not self._was_open
-        if opens and self.present is None:
+        if (opens or engine.is_opening) and self.present is None:
             self._asked = False
         if opens and engine.loaded is not None:
             self.cautions += [(None, caution) for caution in engine.loaded.cautions]

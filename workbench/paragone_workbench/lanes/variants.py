@@ -60,7 +60,7 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
 
 def newest_after(lane: Lane, run: Run) -> Run:
     """Return the end of the path that leads through a run and the newest runs that continue it."""
-    while later := [other for other in lane.record.all_runs if other.continues is run]:
+    while later := lane.following(run):
         run = later[-1]
     return run
 
@@ -69,7 +69,7 @@ def newest_after(lane: Lane, run: Run) -> Run:
 class TreeTurn:
     run: Run
     branches: int
-    """Number of turns on the path to this turn, including this turn, that have an older variant."""
+    """Number of turns on the path to this turn that have variants."""
     variant: int
     """The number of this turn, from 1, among the variants that continue the same turn."""
     variants: int
@@ -80,22 +80,22 @@ class TreeTurn:
 
 def tree(lane: Lane) -> Iterator[TreeTurn]:
     """Yield all turns of a lane: each turn is followed by the turns that continue it, the oldest first."""
-    following: dict[Run | None, list[Run]] = {}
-    for run in lane.record.all_runs:
-        following.setdefault(run.continues, []).append(run)
     known = set(lane.record.all_runs)
     first = [run for run in lane.record.all_runs if run.continues not in known]
     shown = set(lane.path)
     waiting = [(run, 0) for run in reversed(first)]
     while waiting:
         run, branches = waiting.pop()
-        places = following[run.continues]
-        number = places.index(run)
-        branches += number > 0
+        places = lane.following(run.continues)
         yield TreeTurn(
-            run=run, branches=branches, variant=number + 1, variants=len(places), is_shown=run in shown
+            run=run,
+            branches=branches,
+            variant=places.index(run) + 1,
+            variants=len(places),
+            is_shown=run in shown,
         )
-        waiting += [(later, branches) for later in reversed(following.get(run, []))]
+        deeper = branches + (len(places) > 1)
+        waiting += [(later, deeper) for later in reversed(lane.following(run))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

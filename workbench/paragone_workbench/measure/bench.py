@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from paragone import InputError, Json, Message, OpenEngine, ParagoneError, TokenizeRequest
 from paragone.options import slots_option
@@ -42,8 +42,7 @@ class BenchTest:
         return self.depth + self.prompt_tokens + self.tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchStep:
+class BenchStep(NamedTuple):
     """One run of one engine, or all runs of several users. A step without a test is a warm-up."""
 
     engine: int
@@ -96,20 +95,15 @@ def steps_of(
         opened = None
         for repetition, engine in turns:
             if engine != opened:
-                yield BenchStep(engine=engine, test=None, repetition=repetition)
+                yield BenchStep(engine, None, repetition)
                 opened = engine
-            for test in tests:
-                yield BenchStep(engine=engine, test=test, repetition=repetition)
-        order = [(test, engine) for engine in range(engines) for test in users]
+            yield from (BenchStep(engine, test, repetition) for test in tests)
+        yield from (BenchStep(engine, test, 0) for engine in range(engines) for test in users)
     else:
-        for engine in range(engines):
-            yield BenchStep(engine=engine, test=None, repetition=0)
-        for test in tests:
-            for repetition, engine in turns:
-                yield BenchStep(engine=engine, test=test, repetition=repetition)
-        order = [(test, engine) for first, test in enumerate(users) for engine in rotated(engines, first)]
-    for users_test, engine in order:
-        yield BenchStep(engine=engine, test=users_test, repetition=0)
+        yield from (BenchStep(engine, None, 0) for engine in range(engines))
+        yield from (BenchStep(engine, test, repetition) for test in tests for repetition, engine in turns)
+        for first, test in enumerate(users):
+            yield from (BenchStep(engine, test, 0) for engine in rotated(engines, first))
 
 
 def spread(values: Sequence[float]) -> Json:
@@ -194,7 +188,6 @@ def _numbered(text: str, number: int) -> tuple[Message, ...]:
 
 
 def guessed_prompt(test: BenchTest, tokens_per_word: float) -> BenchPrompt:
-    """Return the prompt of a test for an engine that cannot tokenize."""
     start = max(0, round(test.depth / tokens_per_word))
     count = max(1, round(test.prompt_tokens / tokens_per_word))
     words = [*_beginning(test), *_text(start + count)]
@@ -570,10 +563,6 @@ def bench_json(bench: Bench) -> dict[str, Json]:
 
 def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
     samples = benched.samples.get(test, [])
-    figures = {
-        name: [value for sample in samples if (value := figure(sample)) is not None]
-        for name, figure in FIGURES.items()
-    }
     return {
         "prompt_tokens": test.prompt_tokens,
         "depth": test.depth,
@@ -583,7 +572,10 @@ def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
         "notes": list(notes_of(test, samples)),
         "in_pieces": any(sample.is_in_pieces for sample in samples),
         "usage": [figures_json(sample)["usage"] for sample in samples],
-        **{name: spread(values) for name, values in figures.items()},
+        **{
+            name: spread([value for sample in samples if (value := figure(sample)) is not None])
+            for name, figure in FIGURES.items()
+        },
     }
 
 

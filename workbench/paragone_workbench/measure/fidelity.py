@@ -187,10 +187,8 @@ class Measured:
         """For each window the `top_agreement`, if the engine reports no more than its likeliest tokens."""
         self.reason = ""
         """A sentence that says why the candidate is not compared over the whole vocabulary; empty if it is compared."""
-        self._losses: list[Values] = []
-
-    def add(self, losses: Values) -> None:
-        self._losses.append(losses)
+        self.window_losses: list[Values] = []
+        """For each window, the log-loss at each position."""
 
     def compare(self, parts: Sequence[Scores]) -> Scores:
         """Add the scores of a window, and return them. `parts` are those of its blocks."""
@@ -212,11 +210,11 @@ class Measured:
 
     @property
     def windows(self) -> int:
-        return len(self._losses)
+        return len(self.window_losses)
 
     @property
     def losses(self) -> Values:
-        return stacked(self._losses)
+        return stacked(self.window_losses)
 
     @property
     def perplexity(self) -> Estimate | None:
@@ -462,10 +460,15 @@ class Fidelity:
         for number in range(count):
             if number < len(windows):
                 step(number)
-                await self._measure_reference(windows[number], kept)
+                if found := await self._read(
+                    self.reference, windows[number], _keeping(windows[number], kept)
+                ):
+                    self.reference.window_losses.append(np.concatenate(found))
             if number in noisy and not self._over(prepared):
                 step(number)
-                await self._measure_noise(windows[number], kept)
+                compare = _comparing(windows[number], kept)
+                if scores := await self._read(self.reference, windows[number], compare, batch=NOISE_BATCH):
+                    self.noise.compare(scores)
             for candidate, own in prepared.items():
                 if self._over(prepared):
                     return
@@ -479,19 +482,6 @@ class Fidelity:
         """Whether the comparison is over: because of `stop`, or because the reference or all candidates failed."""
         all_failed = all(candidate.error is not None for candidate in candidates)
         return self._stopped.is_set() or self.reference.error is not None or all_failed
-
-    async def _measure_reference(self, window: Window, kept: Rows) -> None:
-        def keep(block: paragone.LogitsBlock, part: slice) -> Values:
-            kept[part] = log_probabilities(block)
-            return losses(kept[part], window.targets[part])
-
-        if found := await self._read(self.reference, window, keep):
-            self.reference.add(np.concatenate(found))
-
-    async def _measure_noise(self, window: Window, kept: Rows) -> None:
-        found = await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH)
-        if found:
-            self.noise.compare(found)
 
     async def _measure_candidate(self, candidate: Measured, window: Window, kept: Rows) -> None:
         if candidate.top is not None:
@@ -512,9 +502,9 @@ class Fidelity:
                 return losses(log_probabilities(block), window.targets[part])
 
             if lost := await self._read(candidate, window, loss):
-                candidate.add(np.concatenate(lost))
+                candidate.window_losses.append(np.concatenate(lost))
         elif found := await self._read(candidate, window, _comparing(window, kept)):
-            candidate.add(candidate.compare(found).loss)
+            candidate.window_losses.append(candidate.compare(found).loss)
 
     async def _read(
         self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None
@@ -567,6 +557,14 @@ class Fidelity:
         except paragone.ParagoneError as error:
             measured.error = error
             return None
+
+
+def _keeping(window: Window, kept: Rows) -> Take[Values]:
+    def keep(block: paragone.LogitsBlock, part: slice) -> Values:
+        kept[part] = log_probabilities(block)
+        return losses(kept[part], window.targets[part])
+
+    return keep
 
 
 def _comparing(window: Window, kept: Rows) -> Take[Scores]:

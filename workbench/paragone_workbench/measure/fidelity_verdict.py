@@ -182,41 +182,31 @@ def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Jso
     Holm's correction for all candidates.
     """
     found = [_depth(kld, window) for kld in klds]
-    tested = [(depth, p) for depth, p in found if p is not None]
-    adjusted = zip(tested, statistics.holm([p for _, p in tested]), strict=True)
-    for (depth, _), p in adjusted:
-        growth = number_at(depth, "growth")
-        depth |= {"adjusted_p": p, "grows": growth is not None and growth > 0 and p < statistics.LEVEL}
+    tested = [(depth, growths) for depth, growths in found if depth["growth"] is not None]
+    adjusted = statistics.holm([statistics.t_test(growths) for _, growths in tested])
+    for (depth, growths), p in zip(tested, adjusted, strict=True):
+        depth |= {"adjusted_p": p, "grows": float(growths.mean()) > 0 and p < statistics.LEVEL}
     return [depth for depth, _ in found]
 
 
-def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], float | None]:
-    """Return the divergence by depth, and the p-value before any correction."""
-    depth: dict[str, Json] = {
-        "parts": [],
-        "growth": None,
-        "interval": None,
-        "adjusted_p": None,
-        "grows": False,
-    }
+def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], statistics.Values]:
+    """Return the divergence by depth, and for each window the last part's divergence minus the first's."""
+    unknown: dict[str, Json] = {"growth": None, "interval": None, "adjusted_p": None, "grows": False}
     if not kld.size or kld.shape[1] < PARTS:
-        return depth, None
+        return {"parts": [], **unknown}, statistics.np.empty(0)
     columns = statistics.np.array_split(statistics.np.arange(kld.shape[1]), PARTS)
     before = window // 2 + 1  # tokens that precede the first scored position
     parts: list[Json] = []
     for part in columns:
-        estimate = results.mean(kld[:, part])
-        assert estimate is not None  # there are values
         ends = {"first": before + int(part[0]), "last": before + int(part[-1])}
-        parts.append({**ends, "mean_kld": estimate.value, "mean_kld_se": estimate.error})
-    depth["parts"] = parts
+        parts.append({**ends, **_estimate_json("mean_kld", results.mean(kld[:, part]))})
     growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
     growth = results.mean(growths[:, None])
-    if growth is None or growth.error is None:
-        return depth, None
-    depth["growth"] = growth.value
-    depth["interval"] = statistics.t_interval(growth.value, growth.error, len(growths)).to_json()
-    return depth, statistics.t_test(growths)
+    depth: dict[str, Json] = {"parts": parts, **unknown}
+    if growth is not None and growth.error is not None:
+        interval = statistics.t_interval(growth.value, growth.error, len(growths))
+        depth |= {"growth": growth.value, "interval": interval.to_json()}
+    return depth, growths
 
 
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
@@ -264,18 +254,17 @@ def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, 
 
 
 def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
-    ratio = log_ratio(candidate, fidelity.reference)
+    # a passage that is hard for both engines adds nothing to the uncertainty
+    excess = None if candidate.reason or not candidate.windows else _excess(candidate, fidelity.reference)
     kld = results.mean(candidate.kld)
     same, common = candidate.top_estimates
     return {
         **_measured_json(candidate, fidelity),
-        **_estimate_json("log_ppl_ratio", ratio),
+        **_estimate_json("log_ppl_ratio", None if excess is None else results.mean(excess)),
         **_difference_json(candidate),
         _INDEPENDENT: {
             **_loss_errors(candidate),
-            "log_ppl_ratio": None
-            if ratio is None
-            else results.mean_error(_excess(candidate, fidelity.reference)),
+            "log_ppl_ratio": None if excess is None else results.mean_error(excess),
             **results.independent_errors(candidate),
         },
         "band": None if kld is None else band_of(kld.value),
@@ -292,16 +281,6 @@ def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str
         },
         "reason": candidate.reason or None,
     }
-
-
-def log_ratio(candidate: results.Measured, reference: results.Measured) -> statistics.Estimate | None:
-    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have, with one vocabulary.
-
-    It is the mean of the differences in log-loss: a passage that is hard for both adds nothing to the uncertainty.
-    """
-    if candidate.reason or not candidate.windows:
-        return None
-    return results.mean(_excess(candidate, reference))
 
 
 def _excess(candidate: results.Measured, reference: results.Measured) -> statistics.Values:

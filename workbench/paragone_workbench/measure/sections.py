@@ -41,7 +41,6 @@ def _partial(data: Json) -> str:
 
 
 def bench_sections(data: Mapping[str, Json], names: Names = None) -> Iterator[Section]:
-    """Yield a section with the speeds of single runs, and one with the throughputs of users at once, if measured."""
     engines = of_engines(objects_at(data, "engines"), names)
     repeat = count_at(data, "repeat") or 1
     load = tuple(Remark(text) for text in [load_text(data)] if text)
@@ -79,7 +78,6 @@ def load_text(data: Json) -> str:
 
 
 def bench_problems(data: Mapping[str, Json], names: Names = None) -> Iterator[Remark]:
-    """Yield why tests were skipped or ended early, and warnings."""
     for name, engine in of_engines(objects_at(data, "engines"), names):
         skipped = (
             test.get("skipped") for test in (*objects_at(engine, "tests"), *objects_at(engine, "users"))
@@ -156,7 +154,6 @@ def _pieces(test: Mapping[str, Json]) -> str:
 
 
 def _spread(figure: str) -> Callable[[Mapping[str, Json]], str]:
-    """Return what shows a mean and its standard deviation, which is 0 for one run."""
 
     return lambda test: _spread_text(object_at(test, figure), "mean", "stdev")
 
@@ -176,7 +173,6 @@ def number_text(value: float, beside: float | None = None) -> str:
 
 
 def _percentiles(level: Mapping[str, Json], figure: str) -> str:
-    """Return the three percentiles of a distribution, separated by slashes."""
     found = [number_at(level, figure, name) for name in ("p50", "p95", "p99")]
     return "/".join(number_text(it, found[0]) for it in found if it is not None) or "unknown"
 
@@ -187,7 +183,6 @@ NOISE = "noise floor"
 
 
 def fidelity_sections(data: Mapping[str, Json], names: Names = None) -> Iterator[Section]:
-    """Yield a section on the distributions, and one on greedy answers, if measured."""
     candidates = of_engines(objects_at(data, "candidates"), names)
     if candidates and count_at(data, "tokens_scored"):
         yield _distributions(data, candidates)
@@ -222,7 +217,6 @@ def _distributions(data: Mapping[str, Json], candidates: EngineRows) -> Section:
 
 
 def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mapping[str, Json]) -> Table:
-    """Return the figures: a column for the reference, one for its noise, and one for each candidate."""
     items = [reference, noise, *(candidate for _, candidate in candidates)]
 
     def shown(key: str) -> Callable[[Mapping[str, Json]], str]:
@@ -262,7 +256,6 @@ def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mappi
 
 
 def _means(differences: EngineRows) -> Table:
-    """Return the mean KL divergences by the size of the weights, with their 95% intervals."""
     figures = []
     for name, item in sorted(differences, key=lambda it: count_at(it[1], "size") or math.inf):
         if (kld := estimate_at(item, "mean_kld")) is None:
@@ -299,7 +292,6 @@ def _shares(differences: EngineRows) -> Iterator[Table]:
 
 
 def _depths(candidates: EngineRows) -> Iterator[Table]:
-    """Yield the mean KL divergence by the number of tokens before the position."""
     found = [(name, objects_at(item, "by_depth", "parts")) for name, item in candidates]
     measured = [(name, parts) for name, parts in found if parts]
     if measured:
@@ -373,7 +365,6 @@ def _shown(item: Json, key: str) -> str:
 
 
 def _greedy_answers(answers: Mapping[str, Json], agreements: EngineRows, names: Names) -> Section:
-    """Return the length and the faults of greedy answers, and how far they agree with the reference's."""
     agreed = {text_at(found, "candidate"): (name, found) for name, found in agreements}
     rows: list[tuple[str, Mapping[str, Json], Mapping[str, Json]]] = []
     for at, conduct in enumerate(objects_at(answers, "engines")):

@@ -247,7 +247,6 @@ def _figures(metrics: RunMetrics | None) -> str:
 
 
 def conditions_of(answers: Iterable[tuple[str, Run]], find: definitions.BackendLookup) -> Section | None:
-    """Return whether the engines answered under the same conditions; None for fewer than two begun runs."""
     sides = parity_findings.sides_of(answers, find)
     return parity.check_parity(sides).section() if len(sides) > 1 else None
 

@@ -1,5 +1,6 @@
 """The report of a conversation: its prompts with the answers on the lanes' paths."""
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from paragone_workbench.reporting.verdict import overview_of
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
+from paragone_workbench.store import ExperimentRun, RunKey
 from paragone_workbench.store.records import LaneRecord, SavedConversation
 from paragone_workbench.store.store import Store
 from paragone_workbench.text import visible
@@ -136,22 +138,22 @@ def _variants(lane: LaneRecord) -> Mapping[tuple[Run | None, Prompt | None], Seq
 
 def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[comparison_rows.EngineValues, ...]:
     rows = [
-        comparison_rows.SuiteRow(
-            prompt_index=index,
-            repetition=0,
-            engine=lane.name,
-            # with a given beginning, only the rest was computed, mostly from the cache
-            metrics=None if run.result.prefilled is not None else run.result.metrics,
-            text=run.text,
-            failed=run.state == "failed",
-            cut=run.result.is_cut,
+        # with a given beginning, only the rest was computed, mostly from the cache
+        (
+            lane.name,
+            run.result if run.result.prefilled is None else dataclasses.replace(run.result, metrics=None),
+            index,
         )
         for index, prompt in enumerate(prompts)
         for lane in lanes
         if (run := lane.path.get(prompt)) is not None
         and run.result.definition.has_model_of(lane.record.definition)
     ]
-    return comparison_rows.collect(rows, [lane.name for lane in lanes])
+    runs = (
+        (name, ExperimentRun(key=RunKey(index, 0, 0), number=0, result=result), False)
+        for name, result, index in rows
+    )
+    return comparison_rows.collect(runs, [lane.name for lane in lanes])
 
 
 def _prompts(

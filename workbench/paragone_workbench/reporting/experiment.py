@@ -141,13 +141,14 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
 
 
 def _watched(
-    rows: Iterator[comparison_rows.SuiteRow], found: list[tuple[float, float, int]]
-) -> Iterator[comparison_rows.SuiteRow]:
+    rows: Iterator[comparison_rows.Answered], found: list[tuple[float, float, int]]
+) -> Iterator[comparison_rows.Answered]:
     """Yield the runs, in the order of their prompts, and add a sort key of each prompt to `found`: the share of runs
     that failed, how much the answers differ, and the number of the prompt, which is negative so that earlier come first."""
-    for number, group in groupby(rows, lambda row: row.prompt_index):
+    for number, group in groupby(rows, lambda row: row[1].key.prompt_index):
         of_prompt = list(group)
-        failures = sum(row.failed or row.passed is False for row in of_prompt) / len(of_prompt)
+        failed = [run.result.state == "failed" or run.passed is False for _, run, _ in of_prompt]
+        failures = sum(failed) / len(of_prompt)
         found.append((failures, _difference(of_prompt), -number))
         yield from of_prompt
 
@@ -245,12 +246,12 @@ def _public(check: AssertionResult) -> AssertionResult:
     return replace(check, type=blocks.public(check.type), reason=blocks.public(check.reason))
 
 
-def _difference(rows: Sequence[comparison_rows.SuiteRow]) -> float:
+def _difference(rows: Sequence[comparison_rows.Answered]) -> float:
     """Return the greatest share of words of an engine's first answer that another's lacks, whatever their order.
 
     A longest common subsequence would take too long for many thousands of prompts.
     """
-    firsts = {row.engine: row.text for row in reversed(rows)}
+    firsts = {engine: run.result.text for engine, run, _ in reversed(rows)}
     bags = [Counter(text.split(maxsplit=_WORDS)[:_WORDS]) for text in firsts.values()]
     pairs = [(one, other) for one, other in combinations(bags, 2) if one or other]
     shares = (1 - (one & other).total() / max(one.total(), other.total()) for one, other in pairs)

@@ -90,9 +90,10 @@ def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
     )
 
 
-def write(path: Path, pieces: Iterable[str]) -> int:
-    """Write the pieces into a file, replacing an existing one, and return the file's size in bytes. Raises ParagoneError."""
-    with paths.replacing(path) as file:
+def write(path: Path, pieces: Iterable[str], *, mode: int = 0o666) -> int:
+    """Write the pieces into a file with this mode less the umask, replacing an existing one, and return the file's size
+    in bytes. Raises ParagoneError."""
+    with paths.replacing(path, mode=mode) as file:
         for piece in pieces:
             file.write(piece)
     return path.stat().st_size
@@ -156,7 +157,11 @@ COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "load_s": _metric("load_s"),
     "waited_s": lambda run: run.waited_s,
     "shared": _metric("shared"),
-    "started": lambda run: _utc(run.started),
+    "started": lambda run: (
+        datetime.datetime.fromtimestamp(run.started, datetime.UTC).isoformat(timespec="seconds")
+        if is_date(run.started)
+        else None
+    ),
 }
 """The columns, with the functions that get their values from a result; None for values that a result does not have."""
 
@@ -180,12 +185,6 @@ def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
 
 def _row(result: RunResult, **values: ColumnValue) -> TableRow:
     return {name: values.get(name) if find is None else find(result) for name, find in COLUMNS.items()}
-
-
-def _utc(seconds: float) -> str | None:
-    if not is_date(seconds):
-        return None
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
 
 def _csv_cell(value: ColumnValue) -> str:

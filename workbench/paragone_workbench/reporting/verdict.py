@@ -133,16 +133,25 @@ def cautions_of(
     known: Known, loaded: Mapping[str, LoadedModel], *, benched: bool
 ) -> tuple[tuple[str, ...], Marks]:
     """Return sentences, and what marks the figures of engines in a column: times, and numbers of windows."""
-    marks = {
-        "speed": _dates(known.speeds if benched else {}),
-        "users": _dates(known.throughputs),
-        "KLD": _windows(known.fidelity),
-    }
-    divided = filter(None, map(_divided, loaded, loaded.values()))
-    notes = (
-        f"{name}: {note}" for name, it in known.speeds.items() if benched for note in texts_at(it, "notes")
-    )
-    return (*_sentences(*marks.values()), *notes, *divided), marks
+    speeds = known.speeds if benched else {}
+    marks = {"speed": _dates(speeds), "users": _dates(known.throughputs), "KLD": _windows(known.fidelity)}
+    sentences = [
+        f"{what} were measured at different times, which the table names: the machine may have been busier at some "
+        f"of them. To compare them, run `{command}` with all engines."
+        for what, column, command in (
+            ("The speeds", "speed", "paragone bench"),
+            ("The speeds with users at once", "users", "paragone bench --users"),
+        )
+        if marks[column]
+    ]
+    if marks["KLD"]:
+        sentences.append(
+            f"The fidelity of {blocks.public(', '.join(marks['KLD']))} was measured over only some windows of the text: "
+            "compare the uncertainties, too."
+        )
+    sentences += (f"{name}: {note}" for name, it in speeds.items() for note in texts_at(it, "notes"))
+    sentences += filter(None, map(_divided, loaded, loaded.values()))
+    return tuple(sentences), marks
 
 
 def _divided(name: str, model: LoadedModel) -> str:
@@ -154,25 +163,6 @@ def _divided(name: str, model: LoadedModel) -> str:
         f"{name} has {layers[1]} of its {layers[2]} layers on a GPU, the others on the CPU: its speeds hold for this "
         "division only."
     )
-
-
-def _sentences(
-    speeds: Mapping[str, str], users: Mapping[str, str], windows: Mapping[str, str]
-) -> Iterator[str]:
-    for what, marks, command in (
-        ("The speeds", speeds, "paragone bench"),
-        ("The speeds with users at once", users, "paragone bench --users"),
-    ):
-        if marks:
-            yield (
-                f"{what} were measured at different times, which the table names: the machine may have been busier at some "
-                f"of them. To compare them, run `{command}` with all engines."
-            )
-    if windows:
-        yield (
-            f"The fidelity of {blocks.public(', '.join(windows))} was measured over only some windows of the text: compare "
-            "the uncertainties, too."
-        )
 
 
 def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:

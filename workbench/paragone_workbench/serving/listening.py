@@ -158,6 +158,8 @@ class _Connection(H11Protocol):
         super().connection_made(transport)
         if len(self.connections) > _MOST_OPEN:
             transport.close()
+        timer = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = timer  # uvicorn sets it only after a response
 
 
 class Server(uvicorn.Server):

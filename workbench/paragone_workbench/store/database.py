@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from paragone import InputError, Json
+from paragone.texts import counted
 from paragone_workbench.paths import private_folder
-from paragone_workbench.store.errors import HistoryLocked, StoreError, store_error
+from paragone_workbench.store.errors import HistoryLocked, HistoryMoved, StoreError, store_error
 
 if TYPE_CHECKING:
     import sqlite3  # imported in functions, so that the help of commands is shown faster
@@ -48,8 +49,8 @@ class Database:
     """The row of this instance of the program, once it is registered."""
 
     def __init__(self, path: Path, schema: Path = SCHEMA, *, failure: StoreError | None = None) -> None:
-        """Open the file, or create it for the user alone, and migrate it. One that is damaged or older than the first
-        script is set aside: see `warning`. With `failure`, why it cannot be written to, it is only read. Raises
+        """Open the file, or create it for the user alone, and migrate it. One that is older than the first script is set
+        aside: see `warning`. With `failure`, why it cannot be written to, it is only read. Raises
         InputError if a newer version wrote the file, and StoreError."""
         self.path = path
         self.warning = ""
@@ -60,11 +61,13 @@ class Database:
             return
         with self._translated_errors():
             self._connection = self._connected(schema)
+            self._place = _place(path)
 
     @classmethod
-    def registered(cls, path: Path) -> Database:
+    def registered(cls, path: Path, *, reads_damaged: bool = False) -> Database:
         """Open the file for this instance of the program, and mark runs of ended instances as interrupted. A file that
-        cannot be written to at present can be read, and each write tries again: see `warning`."""
+        cannot be written to at present can be read, and each write tries again: see `warning`. One that is damaged is
+        only opened, for reading, with `reads_damaged`."""
         try:
             private_folder(path.parent)
             database = cls._registered(path)
@@ -77,7 +80,7 @@ class Database:
             raise
         except StoreError as error:
             failure = error
-        if not (failure.can_pass and path.exists()):
+        if not (failure.can_pass or reads_damaged) or not path.exists():
             raise failure
         return cls(path, failure=failure)
 
@@ -103,6 +106,7 @@ class Database:
     def _write(self) -> None:
         """Register this instance, if it could not write before. Raises StoreError."""
         if not self._is_readable_only:
+            self.check_place()
             return
         self._connection.close()  # it may hold a lock
         try:
@@ -111,8 +115,23 @@ class Database:
         except StoreError as error:
             self._connection = _readable(self.path, error)
             raise
-        self._connection, self.owner, self.owner_id = written._connection, written.owner, written.owner_id
+        self._connection, self._place = written._connection, written._place
+        self.owner, self.owner_id = written.owner, written.owner_id
         self._is_readable_only = False
+
+    def check_place(self) -> None:
+        """Raise HistoryMoved if the path no longer leads to the open file."""
+        if not self._is_readable_only and _place(self.path) != self._place:
+            raise HistoryMoved(self.path)
+
+    def begin_anew(self) -> None:
+        """Open the file that is at the path now, or create one, after HistoryMoved. Raises StoreError."""
+        self._is_readable_only = True
+        self._connection.close()  # before another file is there: SQLite deletes the log at the path
+        self.owner.release()
+        with self._translated_errors():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._write()
 
     def release(self) -> None:
         """Mark the runs of this instance as interrupted, and close the file. Raises no StoreError."""
@@ -140,10 +159,7 @@ class Database:
             damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in damaged:
                 raise
-            aside = _set_aside(self.path, "bad")
-            self.warning = (
-                f"The history was damaged. The damaged file was moved to {aside}, and a new one was created."
-            )
+            raise _damaged(self.path) from error
         self.path.touch(mode=0o600)
         return _connect(self.path, schema)
 
@@ -184,6 +200,7 @@ class Database:
         self._write()
         with self._translated_errors(), _transaction(self._connection, "BEGIN IMMEDIATE"):
             yield
+        self.check_place()
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -211,6 +228,13 @@ class Database:
             raise  # a bug in this program, not a problem with the file
         except (sqlite3.Error, OSError) as error:
             raise store_error(self.path, error) from error
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def clean(text: str) -> str:
@@ -292,11 +316,33 @@ def _readable(path: Path, failure: StoreError) -> sqlite3.Connection:
             connection = sqlite3.connect(f"{path.absolute().as_uri()}{query}", uri=True, isolation_level=None)
             failed.callback(connection.close)
             connection.execute(first)
+            if not failure.can_pass:
+                connection.execute("PRAGMA writable_schema = ON")  # to read a file that lacks pages
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
             if connection.execute("PRAGMA user_version").fetchone()[0] == max(_scripts(SCHEMA)):
                 failed.pop_all()
                 return connection
     raise failure
+
+
+def _damaged(path: Path) -> StoreError:
+    """Return the error for a damaged file, with what can still be read."""
+    import sqlite3
+
+    counts = {"conversation": 0, "prompt": 0}
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        with contextlib.closing(connection):
+            connection.execute("PRAGMA writable_schema = ON")  # to read a file that lacks pages
+            for table in counts:
+                for _ in connection.execute(f"SELECT * FROM {table} ORDER BY number"):  # noqa: S608 (a constant)
+                    counts[table] += 1
+    found = " and ".join(counted(count, what) for what, count in counts.items())
+    return StoreError(
+        f"The history in {path} is damaged. At least {found} in it can be recovered.",
+        hint="`paragone history export --all --to saved.jsonl` writes the conversations that can be read. Then move the file "
+        f"away and import saved.jsonl. `sqlite3 {path} .recover` may recover more.",
+    )
 
 
 def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int, Path]) -> None:

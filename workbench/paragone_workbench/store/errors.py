@@ -21,6 +21,17 @@ class HistoryLocked(StoreError):
     """Another program keeps the history locked."""
 
 
+class HistoryMoved(StoreError):
+    """Another file, or none, is where the open file was: what is written would be lost."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The history in {path} was moved or deleted while paragone was running.",
+            hint="The open conversation is saved again as a whole, in a new file there.",
+            can_pass=True,
+        )
+
+
 class ConversationDeleted(StoreError):
     """The conversation cannot be saved, because another instance of the program deleted it."""
 

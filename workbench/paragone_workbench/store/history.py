@@ -28,7 +28,7 @@ class History:
 
     def __init__(self, jobs: Jobs, closed: Future[None], warning: str) -> None:
         self.warning = warning
-        """A message for the user if the file was damaged or too old and replaced; otherwise empty."""
+        """A message for the user if the file was too old and replaced, or can only be read; otherwise empty."""
         self._jobs = jobs
         self._closed = closed
         self._is_closing = False

@@ -139,6 +139,7 @@ class Outbox:
         self._known: dict[Run, tuple[RunSettings | None, int]] = {}
         """The settings, and the number of warnings, of followed runs that are saved or wait to be saved."""
         self.lanes: dict[LaneRecord, None] = {}
+        self._queue: tuple[QueuedPrompt, ...] = ()
         self._saved = {*saved}
 
     @property
@@ -213,9 +214,32 @@ class Outbox:
         self.put_lane(self.runs.pop(run))
 
     def put_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
-        own_id = self.conversation.id
+        self._queue, own_id = queue, self.conversation.id
         self.items.pop(("queue", ""), None)  # it is written after the prompts
         self.items["queue", ""] = lambda database, _: _write_queue(database, own_id, queue)
+
+    def begin_anew(self) -> None:
+        """Save the whole conversation again: the history that had it is gone."""
+        runs = {
+            run: lane
+            for lane in self.lanes
+            for run in lane.runs
+            if run.number is not None or run in self.runs
+        }
+        begun = [run for run in runs if run.number is not None or self.has(run)]
+        self.clear()
+        self._saved.clear()
+        self._lengths.clear()
+        self.conversation.number, self.runs = None, runs
+        for prompt in self.conversation.prompts:
+            self.put_prompt(prompt)
+        for lane in self.lanes:
+            self.put_lane(lane)
+        for run in begun:
+            self.put_run(run)
+        for lane in self.lanes:
+            self.put_lane(lane)  # now with its head
+        self.put_queue(self._queue)
 
     def opened_again(self, lanes: Iterable[LaneRecord]) -> None:
         """Note that the conversation was opened, and that the history has these lanes and their numbered runs."""

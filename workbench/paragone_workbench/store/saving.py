@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
-from paragone_workbench.store.errors import ConversationDeleted, StoreError
+from paragone_workbench.store.errors import ConversationDeleted, HistoryMoved, StoreError
 from paragone_workbench.store.outbox import Outbox
 from paragone_workbench.store.records import NO_DRAFT
 
@@ -139,6 +139,13 @@ class Recorder:
         far. `on_problem` gets each loss."""
         if self._closing.is_set():
             return
+        if waits and self.history is not None and self._outboxes:
+            with contextlib.suppress(StoreError, TimeoutError):
+                try:
+                    await asyncio.wait_for(self.history.call(lambda store: store.check_place()), LAST_TRY_S)
+                except HistoryMoved as error:
+                    await self._begin_anew(self.history)
+                    _call(partial(self._on_problem, error))
         for outbox in self._outboxes.values():
             for run in outbox.runs:
                 if outbox.has(run):
@@ -206,6 +213,9 @@ class Recorder:
         try:
             writes, lengths = outbox.take()
             numbers = await history.call(lambda store: store.save(writes, draft), busy_s=BUSY_S)
+        except HistoryMoved as error:
+            await self._begin_anew(history)
+            self._failed(outbox, error)
         except StoreError as error:
             self._failed(outbox, error)
         except Exception as error:  # noqa: BLE001 (a bug is reported; the conversation continues unsaved)
@@ -228,6 +238,13 @@ class Recorder:
             outbox.wake(waiting)
             if outbox.problem is not None or not outbox.is_due:
                 outbox.wake(outbox.waiting)
+
+    async def _begin_anew(self, history: History) -> None:
+        """Write all open conversations, as a whole, to the file that is where the history was, or to a new one."""
+        for outbox in self._outboxes.values():
+            outbox.begin_anew()
+        with contextlib.suppress(StoreError):  # each later attempt tries it again
+            await history.call(lambda store: store.begin_anew())
 
     async def _pause(self) -> bool:
         """Wait before another attempt. Returns False if `close` was called, and no time is left for the attempt."""
@@ -296,6 +313,8 @@ class Recorder:
         try:
             await history.call(lambda store: store.keep_draft(draft), busy_s=BUSY_S)
         except StoreError as error:
+            if isinstance(error, HistoryMoved):
+                await self._begin_anew(history)
             return error
         self.saved_draft = draft
         return None

@@ -37,6 +37,10 @@ _LIST = """
     WHERE (pinned, used, number) < (?, ?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
     AND {} ORDER BY pinned DESC, used DESC, number DESC LIMIT ?
 """
+_NUMBERS = """
+    SELECT number FROM conversation WHERE EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY pinned DESC, used DESC, number DESC
+"""
 _LAST_USED = """
     SELECT number, used FROM conversation
     WHERE pinned = ? AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
@@ -256,17 +260,18 @@ class Store:
         self._database = opened
         self._is_closed = False
         self.warning = opened.warning
-        """A message for the user if the file was damaged or too old and replaced, or can only be read; else empty."""
+        """A message for the user if the file was too old and replaced, or can only be read; else empty."""
         self.experiments = experiments.Experiments(opened)
         self.votes = votes.Votes(opened)
         self.measurements = votes.Measurements(opened)
 
     @classmethod
-    def open(cls, path: Path | None = None) -> Store:
-        """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. A
-        damaged or too old file is set aside, and one that cannot be written to is only read: see `warning`. Raises
-        InputError if a newer version wrote it, and ParagoneError."""
-        store = cls(Database.registered(history_file() if path is None else path))
+    def open(cls, path: Path | None = None, *, reads_damaged: bool = False) -> Store:
+        """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. A too
+        old file is set aside, and one that cannot be written to is only read, with `reads_damaged` also one that is
+        damaged: see `warning`. Raises InputError if a newer version wrote it, and ParagoneError."""
+        path = history_file() if path is None else path
+        store = cls(Database.registered(path, reads_damaged=reads_damaged))
         store.wait_for_locks()
         return store
 
@@ -275,6 +280,14 @@ class Store:
         if not self._is_closed:
             self._is_closed = True
             self._database.release()
+
+    def check_place(self) -> None:
+        """Raise HistoryMoved if the file was moved or deleted."""
+        self._database.check_place()
+
+    def begin_anew(self) -> None:
+        """Write from now on to the file that is at the path, or to a new one, after HistoryMoved. Raises StoreError."""
+        self._database.begin_anew()
 
     def wait_for_locks(self, seconds: float | None = None) -> None:
         """Set how long each statement waits from now on while another program keeps the file locked; None for `BUSY_S`."""
@@ -382,6 +395,10 @@ class Store:
         fits = search.fitting_conversation(query or records.Query())
         rows = self._database.rows(_SELECT + _LIST.format(fits.sql), *last, *fits.values, limit)
         return tuple(_summary(self._database, row) for row in rows)
+
+    def numbers(self) -> tuple[int, ...]:
+        """Return the numbers of all conversations with prompts, in the order of the list."""
+        return tuple(number for (number,) in self._database.stream(_NUMBERS))
 
     def summaries(self, numbers: Iterable[int]) -> dict[int, records.Summary]:
         """Return the list's entries for these conversations, by the numbers of the conversations."""

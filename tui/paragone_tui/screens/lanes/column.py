@@ -19,6 +19,7 @@ from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.changed_rows_screen import Cadence
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
+from paragone_tui.transcript.page import MOST_TURNS
 from paragone_tui.widgets.modal import Column
 from paragone_workbench.engines.definitions import IMPORTED
 from paragone_workbench.lanes.session import is_unfinished
@@ -137,7 +138,9 @@ class LaneColumn(Column):
         is_rebuilt = new is None or self._shown_as != (lane.record, lane.engine.definition)
         if new is None or is_rebuilt:
             self._clear()
-            new = lane.path
+            new = lane.path[-MOST_TURNS:]
+            if len(new) < len(lane.path):
+                self.transcript.leave_out_earlier()
         changed = list(new) if self._has_end or self._head is None else [self._head, *new]
         for run, following in zip_longest(changed, changed[1:]):
             if run is not self._head:
@@ -322,7 +325,7 @@ class LaneColumn(Column):
 
     def _show_status(self) -> None:
         lane, run = self.lane, self.lane.last
-        meter = run.meter if run is not None and lane.engine.state != "opening" else None
+        meter = run.meter if run is not None else None
         progress = run.progress if run is not None and meter is not None else None
         rate: float | None = None
         ended: RunMetrics | None = None

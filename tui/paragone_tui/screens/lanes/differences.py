@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_tui.terminal.changed_rows_screen import Cadence
+from paragone_tui.transcript.page import MOST_TURNS
 from paragone_tui.transcript.text import Mark, heat_look
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Differences:
         return lane in self._heated
 
     def mark_all(self) -> None:
-        runs = {run for column in self._columns for run in column.lane.path}
+        runs = {run for column in self._columns for run in column.lane.path[-MOST_TURNS:]}
         self._compared = {run: compared for run, compared in self._compared.items() if run in runs}
         self.compare(runs)
 

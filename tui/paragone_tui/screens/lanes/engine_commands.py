@@ -204,7 +204,14 @@ async def show_added(screen: LanesScreen) -> None:
 
 @on_current_lane
 def close_lane(screen: LanesScreen, column: LaneColumn) -> None:
-    screen.do(lambda: _close(screen, column.lane))
+    from paragone_tui.widgets.fields import Confirmation
+
+    lane = column.lane
+    question = f"Close {lane.name} and its engine? Its answers stay in the history."
+    screen.show(
+        Confirmation(question),
+        lambda confirmed: screen.do(lambda: _close(screen, lane)) if confirmed else None,
+    )
 
 
 async def _close(screen: LanesScreen, lane: Lane) -> None:
@@ -312,10 +319,6 @@ def select(screen: LanesScreen, column: LaneColumn, step: int) -> None:
     selected = screen.lanes.turn
     place = max((turns.index(selected) if selected in turns else len(turns)) + step, 0)
     screen.lanes.select_turn(turns[place] if place < len(turns) else None)
-    if selected is None and place < len(turns):
-        screen.say(
-            "A turn is selected (▶): variants, regenerating, copying, editing and forking apply to this turn."
-        )
 
 
 @on_current_lane
@@ -412,6 +415,11 @@ async def _show(screen: LanesScreen, number: int, hit: Hit | None) -> None:
     session, shown = screen.session, screen.lanes
     await session.stop()
     reopened = await session.reopen(number, hit=hit)
+    history = screen.history.history
+    if history is not None and await history.call(lambda store: store.is_shared):
+        screen.say(
+            "Another paragone has the history open: what it adds here is shown after reopening.", warning=True
+        )
     assert reopened is not None  # `reopen` returns None only with `only_with_same_engines`
     screen.composer.leave_conversation()
     shown.select_turn(None)

@@ -102,6 +102,7 @@ class Lanes(Horizontal, can_focus=True):
         super().__init__()
         self._session = session
         self._keys = keys
+        self._painter = painter
         self._markdown = markdown
         self._link = Link()
         self._fold_thinking = True
@@ -207,6 +208,7 @@ class Lanes(Horizontal, can_focus=True):
     def select_turn(self, prompt: Prompt | None) -> None:
         """Select a turn in all lanes that have the turn. None selects no turn, and scrolls to the end."""
         before, self.turn = self.turn, prompt
+        self._painter.ask()  # the key hints are other ones
         for column in self.columns:
             column.transcript.select(prompt)
         if prompt is None and before is not None and self.current is not None:

@@ -90,6 +90,16 @@ _IN_LANE = (
     ("palette", "commands"),
     ("close-lane", "close"),
 )
+_ON_TURN = (
+    ("previous-turn next-turn", "turn"),
+    ("previous-variant next-variant", "variant"),
+    ("edit-prompt", "edit"),
+    ("fork-lane", "fork"),
+    ("regenerate", "regenerate"),
+    ("copy-answer", "copy"),
+    ("help", "help"),
+)
+"""The commands that are for the selected turn."""
 
 
 _STOPPING = frozenset({"stop", "stop-lane"})
@@ -148,8 +158,8 @@ class LanesScreen(ChangedRowsScreen[None]):
         session.recorder.read_draft = lambda: self.composer.unsent
         self._queue = Static(id="queue", markup=False)
         self._queued = Content()
-        self._idle: frozenset[str] = _STOPPING
-        """The commands that would do nothing at present, by their names in the key hints."""
+        self._hinted: tuple[frozenset[str], bool] = _STOPPING, False
+        """The commands that would do nothing at present, by their names in the key hints; whether a turn is selected."""
         self._silent: tuple[str, ...] = ()
         """The names of the lanes that accept no prompt, because their engines have failed or ended."""
         self._fitted = Size()
@@ -204,8 +214,9 @@ class LanesScreen(ChangedRowsScreen[None]):
             idle |= _AMONG_LANES
         if not session.prompts:
             idle |= _ON_ANSWERS
-        if idle != self._idle:
-            self._idle = idle
+        hinted = idle, self.lanes.turn is not None
+        if hinted != self._hinted:
+            self._hinted = hinted
             self.show_keys()
         silent = tuple(
             lane.name
@@ -264,7 +275,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         if self.composer.below:
             self._foot.update(Content(offline) + self.composer.below)
             return
-        in_lane_mode = self.lanes.in_lane_mode
+        (idle, on_turn), in_lane_mode = self._hinted, self.lanes.in_lane_mode
         mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
         states = Content(
             ("offline " if offline else "")
@@ -274,8 +285,8 @@ class LanesScreen(ChangedRowsScreen[None]):
         )
         pairs = (
             (" ".join(map(self.lanes.key_of, commands.split())), label)
-            for commands, label in (_IN_LANE if in_lane_mode else _WRITING)
-            if commands not in self._idle
+            for commands, label in (_ON_TURN if on_turn else _IN_LANE if in_lane_mode else _WRITING)
+            if commands not in idle
         )
         room = (width or self.size.width) - 4 - mode.cell_length - (states.cell_length + 2 if states else 0)
         line = Content("  ").join(part for part in (mode, states, hints(pairs, room)) if part)

@@ -1,4 +1,4 @@
-"""Files that the user names: what is no file is refused at once, and nothing waits for a pipe."""
+"""Files that the user names, where nothing waits for a pipe, and Hugging Face's cache, as its own tools lay it out."""
 
 import os
 import socket
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from paragone import InputError
-from paragone.files import NotRegularFileError, open_regular_file, option_text, read_regular_file
+from paragone import InputError, files
+from paragone.files import open_regular_file, option_text, read_regular_file
 
 
 def refused(path):
@@ -40,7 +40,7 @@ def test_pipes_sockets_and_devices(tmp_path):
         for path in (pipe, Path(f"/dev/fd/{reading}"), tmp_path / "socket", Path("/dev/zero")):
             error = refused(path)
             assert (error.sentence, error.hint) == (f"{path} is not a regular file.", "Name another.")
-            with pytest.raises(NotRegularFileError):
+            with pytest.raises(files.NotRegularFileError):
                 open_regular_file(path)
     os.close(reading)
     os.close(writing)
@@ -86,3 +86,49 @@ def test_the_text_of_an_option(tmp_path, home):
             option_text(f"@{name}", "grammar")
         assert caught.value.sentence.startswith("The option 'grammar' cannot be used: ")
         assert caught.value.sentence.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, "$XDG_CACHE_HOME/huggingface/hub"),
+        ({"HF_HOME": "~/hf", "HF_HUB_CACHE": "$HOME/elsewhere"}, "$HOME/elsewhere"),
+    ],
+)
+def test_the_folders_of_its_models_are_found_where_its_variables_say(monkeypatch, variables, place):
+    place = os.path.expandvars(place)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert files.snapshot_folders() == []
+    for repository in ("models--b--two", "models--a--one", "datasets--a--data"):
+        Path(place, repository, "snapshots").mkdir(parents=True)
+    assert files.snapshot_folders() == [
+        f"{place}/models--a--one/snapshots",
+        f"{place}/models--b--two/snapshots",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "repository"),
+    [
+        ("/c/hub/models--owner--a--name/snapshots/0123/sub/x.gguf", "owner/a--name"),
+        ("/c/hub/models--gpt2/snapshots/0123", "gpt2"),
+        ("/c/hub/models--owner--name/blobs/0123", None),
+        ("smollm2:135m", None),
+    ],
+)
+def test_a_path_in_the_cache_says_its_repository(path, repository):
+    assert files.repository_of(path) == repository
+
+
+def test_a_file_is_known_by_its_blob(tmp_path):
+    blob = tmp_path / "models--a--b/blobs/0123"
+    link = tmp_path / "models--a--b/snapshots/ffff/x.gguf"
+    for path in (blob, link):
+        path.parent.mkdir(parents=True)
+    blob.write_bytes(b"")
+    link.symlink_to(blob)
+    assert files.stored_file(str(link)) == str(blob.resolve())
+    other = tmp_path / "x.gguf"
+    other.symlink_to(blob)
+    assert files.stored_file(str(other)) == str(other)

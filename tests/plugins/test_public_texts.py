@@ -1,8 +1,91 @@
-"""What looks like a key, and URLs without keys."""
+"""Texts for people: counts, sizes, what looks like a key, and the commands that install optional parts."""
+
+import importlib.util
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, requires
 
 import pytest
 
-from paragone.texts import is_key, without_key_words, without_keys
+from paragone.texts import (
+    counted,
+    install_command,
+    is_key,
+    pip_install,
+    shortened,
+    size_text,
+    without_key_words,
+    without_keys,
+)
+
+
+def test_counts_have_their_nouns():
+    assert [counted(count, "prompt") for count in (0, 1, 2000)] == ["0 prompts", "1 prompt", "2,000 prompts"]
+    assert [counted(count, "vote is", "votes are") for count in (1, 2)] == ["1 vote is", "2 votes are"]
+
+
+def test_texts_are_shortened_to_their_length():
+    assert [shortened(text, 5) for text in ("", "12345", "123456", "123 56")] == [
+        "",
+        "12345",
+        "1234…",
+        "123…",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (None, ""),
+        (12_300, "12 kB"),
+        (97_300_000, "97 MB"),
+        (4_140_000_000, "4.1 GB"),
+    ],
+)
+def test_sizes_have_decimal_units(size, text):
+    assert size_text(size) == text
+
+
+@pytest.fixture(params=[True, False], ids=["pip", "uv"])
+def has_pip(request, monkeypatch):
+    """Whether the interpreter has pip. An environment that uv made has none."""
+    real = importlib.util.find_spec
+    spec = real("pytest") if request.param else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == "pip" else real(name))
+    return request.param
+
+
+def test_the_command_names_the_packages_for_this_interpreter(has_pip):
+    command = shlex.split(install_command("llama-cpp-prebuilt"))
+    if has_pip:
+        assert command[:4] == [sys.executable, "-m", "pip", "install"]
+    else:
+        assert command[:5] == ["uv", "pip", "install", "--python", sys.executable]
+    packages = {word.partition("=")[0].partition("<")[0] for word in command if word[0] != "-"}
+    assert {"xllamacpp", "numpy", "jinja2"} <= packages
+    # The name is free on the index: whoever takes it must not be installed.
+    assert "paragone" not in packages
+
+
+def test_every_package_of_an_extra_is_named():
+    declared = [line for line in requires("paragone") or [] if line.endswith("extra == 'experiments'")]
+    assert len(declared) >= 4
+    command = install_command("experiments")
+    assert all(line.partition(";")[0].strip() in shlex.split(command) for line in declared)
+
+
+def test_options_are_passed_on(has_pip):
+    assert pip_install("--no-deps", "a b").endswith(
+        "install --no-deps 'a b'" if has_pip else " --no-deps 'a b'"
+    )
+
+
+def test_an_interpreter_without_paragones_metadata_names_the_extra(monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.requires", missing)
+    assert install_command("remote") == f"the packages of paragone's extra remote, for {sys.executable}"
 
 
 @pytest.mark.parametrize(
