@@ -28,17 +28,13 @@ _SECONDS = 0.06
 """Largest duration of a chunk in seconds. A stop request at the start of a chunk takes effect within 100 ms."""
 
 _REASONS: Mapping[str, paragone.FinishReason] = {"stop_token": "stop", "max_new_tokens": "length"}
-"""The generator's reasons to end an answer, and their names in a Finish.
-
-AnswerText finds the stop sequences, because the generator would also end the answer at a stop sequence in the thinking.
-"""
+"""The generator's reasons to end an answer, and their names in a Finish. AnswerText finds the stop sequences, because
+the generator would also end the answer at a stop sequence in the thinking."""
 
 
 def next_chunk(chunk: int, largest: int, tokens: int, seconds: float) -> int:
-    """Return how many prompt tokens to process next: few enough to stop in time, many enough to be fast.
-
-    Computing `tokens` tokens, in a chunk of at most `chunk`, has taken `seconds`. `largest` is the largest size.
-    """
+    """Return how many prompt tokens to process next: few enough to stop in time, many enough to be fast. Computing
+    `tokens` tokens, in a chunk of at most `chunk`, has taken `seconds`. `largest` is the largest size."""
     if tokens < exllama_options.PAGE or seconds <= 0:
         return chunk
     # The size at most doubles, because the first chunk after a pause is not typical.
@@ -312,10 +308,8 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
-        """Convert exceptions that the library raises while it computes to errors for the user, and replace the generator.
-
-        Ends this process if the GPU context is no longer usable.
-        """
+        """Convert exceptions that the library raises while it computes to errors for the user, and replace the
+        generator. Ends this process if the GPU context is no longer usable."""
         try:
             yield
         except paragone.ParagoneError:

@@ -20,10 +20,8 @@ CHUNK = 2048
 """Default for the largest number of prompt tokens processed at once."""
 
 OUTPUTS = PAGE
-"""Largest number of positions whose logits one computation returns.
-
-The libraries allocate VRAM for these logits permanently.
-"""
+"""Largest number of positions whose logits one computation returns. The libraries allocate VRAM for these logits
+permanently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

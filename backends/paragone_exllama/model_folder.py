@@ -27,10 +27,8 @@ class SafetensorsTensor(NamedTuple):
 
 
 def _read_header(path: Path) -> dict[str, SafetensorsTensor]:
-    """Return the tensors of a file, by name.
-
-    Raises OSError if the file cannot be read, and ValueError, with a message that completes "the model", if it is damaged.
-    """
+    """Return the tensors of a file, by name. Raises OSError if the file cannot be read, and ValueError, with a message
+    that completes "the model", if it is damaged."""
     bad = f"cannot be loaded: {path.name}"
     try:
         file = files.open_regular_file(path)
@@ -74,10 +72,8 @@ _PLAIN = ("F16", "BF16", "F32")
 def storage_format(
     config: json_values.JsonObject, tensors: Mapping[str, SafetensorsTensor]
 ) -> tuple[StorageFormat, str]:
-    """Return the format of these tensors, and its standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`.
-
-    `config` is the model's config.json.
-    """
+    """Return the format of these tensors, and its standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`. `config` is the
+    model's config.json."""
     stated = json_values.object_at(config, "quantization_config")
     method = json_values.text_at(stated, "quant_method").lower()
     endings = {name.rpartition(".")[2] for name in tensors}
@@ -169,11 +165,9 @@ class ModelFolder:
 
 
 def find_models(folders: Sequence[str], formats: Collection[StorageFormat]) -> list[ModelInfo]:
-    """List the models of these formats in the given folders and their subfolders, by path.
-
-    Damaged models are listed with their problem. Unreadable folders are skipped. Of the revisions in Hugging
-    Face's cache that have the same weights, one is listed.
-    """
+    """List the models of these formats in the given folders and their subfolders, by path. Damaged models are listed
+    with their problem. Unreadable folders are skipped. Of the revisions in Hugging Face's cache that have the same
+    weights, one is listed."""
     candidates = [
         Path(folder)
         for folder, files in files.folders_below(folders)
@@ -292,11 +286,8 @@ TokenBytes: TypeAlias = tuple[Mapping[int, bytes], frozenset[int]]
 
 
 def token_bytes(tokenizer: json_values.JsonObject) -> TokenBytes | None:
-    """Return the bytes of each token.
-
-    `tokenizer` is the object in tokenizer.json. Returns None if the vocabulary is neither byte-level
-    BPE nor SentencePiece.
-    """
+    """Return the bytes of each token. `tokenizer` is the object in tokenizer.json. Returns None if the vocabulary is
+    neither byte-level BPE nor SentencePiece."""
     kinds = set(_kinds(tokenizer))
     decode: Callable[[str], bytes]
     if "ByteLevel" in kinds:
@@ -371,10 +362,8 @@ _ENDS = (
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end_of_turn|>", "<|endoftext|>",
     "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<|return|>", "<|call|>", "<｜end▁of▁sentence｜>",
 )  # fmt: skip
-"""Tokens that end an answer in every model that has these tokens.
-
-The list is needed because some quantized models lack generation_config.json.
-"""
+"""Tokens that end an answer in every model that has these tokens. The list is needed because some quantized models
+lack generation_config.json."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,9 +115,7 @@ class ExLlamaModel(ABC):
         self, tokens: Sequence[int], chunk: int, cancelled: paragone.Cancelled
     ) -> Generator[tuple[int, Logits], None, None]:
         """Yield the logits after each of these tokens, one row per token, and the index of the first of these tokens.
-
-        The contents of the cache are lost. `chunk`, the number of tokens at a time, is at most OUTPUTS.
-        """
+        The contents of the cache are lost. `chunk`, the number of tokens at a time, is at most OUTPUTS."""
         if not tokens or cancelled:
             return
         done = 0
@@ -153,10 +151,8 @@ class ExLlamaModel(ABC):
     def log_probability(
         self, logits: Logits, token: int, top: int
     ) -> tuple[float, tuple[paragone.Alternative, ...]]:
-        """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first.
-
-        The probabilities are the model's, before any sampler.
-        """
+        """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first. The probabilities are
+        the model's, before any sampler."""
         row = logits[: self.vocab_size].float().log_softmax(-1)
         logprob = float(row[token].item())
         if not top:

@@ -87,10 +87,8 @@ def query_driver() -> Driver:
 
 
 def visible(gpus: tuple[NvidiaGpu, ...]) -> tuple[NvidiaGpu, ...]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES names, in the order of this variable.
-
-    As in CUDA, the list ends at the first entry that is not a GPU.
-    """
+    """Return the GPUs that CUDA_VISIBLE_DEVICES names, in the order of this variable. As in CUDA, the list ends at the
+    first entry that is not a GPU."""
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
         return gpus
@@ -164,10 +162,8 @@ def extension_folder(library: str, cuda: str) -> Path:
 
 
 def release_lock(folder: Path) -> None:
-    """Delete the lock of an extension's folder if the process that created the lock is gone.
-
-    Waits for compilers that the killed process has left running.
-    """
+    """Delete the lock of an extension's folder if the process that created the lock is gone. Waits for compilers that
+    the killed process has left running."""
     folder = folder.resolve()
     lock = folder / "lock"
     if not lock.exists() or _is_used("fd/*", lock):
@@ -278,11 +274,8 @@ def _driver(cuda: str, library: str, title: str) -> Driver:
 
 
 def _compiled(library: str, title: str, torch: str, cuda: str, *, newest: int) -> str:
-    """Describe the origin of the library's CUDA and C++ extension.
-
-    `torch` is PyTorch's version, `cuda` the version of CUDA that it was built for, and `newest` the newest major version
-    of CUDA that the driver supports.
-    """
+    """Describe the origin of the library's CUDA and C++ extension. `torch` is PyTorch's version, `cuda` the version of
+    CUDA that it was built for, and `newest` the newest major version of CUDA that the driver supports."""
     extension = f"{library}_ext"
     if PathFinder.find_spec(extension) is not None:
         return "installed with the library"

@@ -20,11 +20,9 @@ _NGRAM = 2
 
 
 class _Job(exllamav3.Job):
-    """A job that keeps the logits of its sampled tokens.
-
-    The library's own `return_logits` fails for a vocabulary whose size is not a multiple of 128: the library
-    pads the head to a multiple of 128, but the buffer to a multiple of 32.
-    """
+    """A job that keeps the logits of its sampled tokens. The library's own `return_logits` fails for a vocabulary
+    whose size is not a multiple of 128: the library pads the head to a multiple of 128, but the buffer to a multiple
+    of 32."""
 
     kept: list[torch.Tensor] | None = None
 

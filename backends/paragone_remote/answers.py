@@ -73,9 +73,7 @@ _ENDS = {tags.close for tags in THINKING_TAGS}
 
 class InlineThinking:
     """Puts a block of thinking at the beginning of an answer into its channel, unless the server separates thinking.
-
-    If the prompt has opened the block, the thinking stays in the answer, and the closing tag causes a caution.
-    """
+    If the prompt has opened the block, the thinking stays in the answer, and the closing tag causes a caution."""
 
     def __init__(self) -> None:
         self._text: AnswerText | None = AnswerText()
@@ -231,10 +229,8 @@ _REMEMBERED = 1000
 
 @dataclass(slots=True)
 class TruncationAlarm:
-    """Detects a cut prompt from the number of tokens that the server reports.
-
-    A conversation has at least the tokens counted for its earlier prompts and answers, and one for each new word.
-    """
+    """Detects a cut prompt from the number of tokens that the server reports. A conversation has at least the tokens
+    counted for its earlier prompts and answers, and one for each new word."""
 
     where: str
     context: int | None = None

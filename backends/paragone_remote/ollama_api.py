@@ -126,11 +126,9 @@ _PATIENCE = 1.0
 
 
 def local_url() -> str:
-    """Return the URL of the server on this machine, from OLLAMA_HOST if that is set.
-
-    The server itself listens at OLLAMA_HOST, so 0.0.0.0 means this machine. If OLLAMA_HOST names another machine,
-    the default URL is returned. The function `Host` in Ollama's envconfig/config.go defines the format.
-    """
+    """Return the URL of the server on this machine, from OLLAMA_HOST if that is set. The server itself listens at
+    OLLAMA_HOST, so 0.0.0.0 means this machine. If OLLAMA_HOST names another machine, the default URL is returned. The
+    function `Host` in Ollama's envconfig/config.go defines the format."""
     value = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
     scheme, separator, rest = value.partition("://")
     if not separator:

@@ -27,12 +27,9 @@ _PATIENCE = 10.0
 
 
 async def computes_embeddings(http: httpx.AsyncClient, server: servers.ServerProperties, model: str) -> bool:
-    """Whether a server computes embeddings, or may compute them. Never raises.
-
-    The request to a llama-server has no input, so that nothing is computed. A llama-server with `--embeddings` and a
-    pooling replies that the input is missing; any other llama-server gives another reason. Other kinds of servers may
-    compute embeddings.
-    """
+    """Whether a server computes embeddings, or may compute them. Never raises. The request to a llama-server has no
+    input, so that nothing is computed. A llama-server with `--embeddings` and a pooling replies that the input is
+    missing; any other llama-server gives another reason. Other kinds of servers may compute embeddings."""
     if not server.kind.is_llama_server:
         return "embeds" in server.kind.can
     try:

@@ -366,11 +366,9 @@ def _llama_server(props: JsonObject) -> ServerProperties:
 def identity_of(
     model: str, listed: Sequence[ModelInfo], server: ServerProperties, *, answered_as: str = ""
 ) -> dict[str, str]:
-    """Return the known properties of the server and of the model.
-
-    `listed` are the server's models. `answered_as` is the model name in the server's answers. Many servers answer
-    with a longer name or an alias, so another name is reported only if the server lists a model with that name.
-    """
+    """Return the known properties of the server and of the model. `listed` are the server's models. `answered_as` is
+    the model name in the server's answers. Many servers answer with a longer name or an alias, so another name is
+    reported only if the server lists a model with that name."""
     names = [info.model for info in listed]
     entry = next((info for info in listed if info.model == model), None)
     known: dict[str, object] = {"server": server.title}
@@ -426,8 +424,8 @@ FINGERPRINT = "fp_ollama"
 """The `system_fingerprint` of Ollama's answers (openai/openai.go in its source)."""
 
 
-_SLOTS_S = 1.0
-"""Seconds to wait for the state of the slots, which a server that computes reports late."""
+_SLOTS_S = 10.0
+"""Seconds to wait for the state of the slots, which a server reports between two batches of tokens."""
 
 
 async def read_slots(http: transport.EndpointClient) -> list[JsonObject]:
@@ -454,10 +452,18 @@ async def with_queue(
 ) -> AsyncGenerator[Event, None]:
     """Yield the events. Before the first event, yield Queued about once a second while the server is `all_busy`."""
     first = asyncio.ensure_future(anext(events, None))
+    asked: asyncio.Future[bool] | None = None
+
+    def end_question(_: object) -> None:
+        if asked is not None:
+            asked.cancel()
+
+    first.add_done_callback(end_question)  # a server may report its slots later than it answers
     try:
-        while not first.done():
-            await asyncio.wait({first}, timeout=_POLL_S)
-            if not first.done() and await all_busy() and not first.done():
+        while not (await asyncio.wait({first}, timeout=_POLL_S))[0]:
+            asked = asyncio.ensure_future(all_busy())
+            await asyncio.wait({asked})
+            if not first.done() and asked.result():
                 yield Queued(time=time.monotonic())
         event = first.result()
     finally:

@@ -114,7 +114,7 @@ def _discover(
 
 
 _PATIENCE = 60.0
-"""Seconds that plugins have to be imported in a process of their own."""
+"""Seconds that a plugin has to be imported in a process of its own."""
 _REMEMBERED = 200
 """Largest number of imported plugins that are remembered, also of other environments and of earlier versions."""
 
@@ -161,7 +161,7 @@ def _imported(points: list[EntryPoint]) -> tuple[int, str]:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # without the terminal, whose settings the plugin could change
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            timeout=_PATIENCE,
+            timeout=_PATIENCE * len(points),
         )
     except subprocess.TimeoutExpired as error:
         return len(error.stdout or b""), f"its import takes longer than {_PATIENCE:.0f} seconds"

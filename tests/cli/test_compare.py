@@ -120,12 +120,6 @@ def test_a_lane_that_fails_leaves_the_others_alone():
     )
 
 
-def test_an_engine_that_is_not_there_ends_it_before_it_begins():
-    done = paragone("compare", "rogue:steady", "nothing", "--prompt", "hi")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert "There is no engine 'nothing'." in said(done)
-
-
 def test_one_engine_in_memory_at_a_time():
     argv = ("--prompt", "hi", "--set", "max_tokens=2", "--schedule", "swap", "--json")
     done = paragone("compare", *["rogue:steady"] * 3, *argv, "--logprobs", "0")

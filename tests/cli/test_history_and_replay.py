@@ -13,6 +13,8 @@ import pytest
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
+from paragone_cli.command_line.progress import StatusLine
+from paragone_cli.history import show_count
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, Store
@@ -225,6 +227,16 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     )
     assert paragone("history", "export", "c2", "--to", "one.md").returncode == 0
     assert "word0 word1 word2" in (tmp_path / "one.md").read_text()
+
+
+def test_a_long_import_tells_its_progress_also_without_a_terminal(capsys):
+    progress = StatusLine()
+    for total in (0, 5000):
+        for done in range(1, 5001):
+            show_count(progress, "imported", done, total)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "paragone: 500 of 5,000 conversations imported."
+    assert len(lines) == 9
 
 
 def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path, monkeypatch):

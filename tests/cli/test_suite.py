@@ -75,6 +75,9 @@ def test_the_table_at_the_end(prompts):
     assert "paragone suite show e1" in lines[-1]
     assert "100%: 8 of 8 runs, 0 failed" in said(done)
     assert " left" in said(done)
+    for it in data("suite show", paragone("suite", "show", "e1", "--json"))["engines"]:
+        low, median, high = (it[f"{place}_ttft_s"] for place in ("p25", "median", "p75"))
+        assert low <= median <= high
     assert "Schedule parallel. The engines fit in memory together" in said(done)
 
 
@@ -259,7 +262,7 @@ def test_junit_xml_replaces_only_its_own_file(prompts, tmp_path):
 
 def test_experiments_are_listed_and_shown(prompts):
     file = prompts("x \x1b[31m", "fail", assertions=[{"type": "contains", "value": "X"}])
-    paragone("suite", "run", file, *ENGINES)
+    paragone("suite", "run", file, *ENGINES, "--schedule", "sequential")
     (listed,) = data("suite list", paragone("suite", "list", "--json"))["experiments"]
     assert (listed["id"], listed["engines"], listed["done"], listed["failed"]) == ("e1", ["a", "b"], 2, 2)
     assert paragone("suite", "list").stdout.decode().splitlines()[1].startswith("e1  prompts  a, b")

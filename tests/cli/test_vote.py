@@ -27,13 +27,6 @@ def store(home):
         yield store
 
 
-def test_votes_are_read_as_they_were_saved(store):
-    votes = (vote(0), vote(1, blind=False, named=True), vote("tie"), vote("bad", prompt_index=3))
-    for it in votes:
-        store.votes.add(it)
-    assert store.votes.all() == votes
-
-
 @pytest.mark.parametrize("candidates", ["[{}]", "[]", '["x", "y"]'])
 def test_a_damaged_vote_is_named(store, candidates):
     damaged = vote(0)

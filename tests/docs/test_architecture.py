@@ -31,7 +31,7 @@ ELSEWHERE = {
     ".venv/bin/pre-commit install",
     # patterns, and words that are neither names nor commands
     *("BACKEND:MODEL", "BACKEND:MODEL@URL", "NNNN_NAME.sql"),
-    *("[keys]", "history.db.vN.bak", "paragone"),
+    *("[keys]", "paragone"),
     *("--json", "--set", "packages", "this type"),
 }
 """Names on the pages that this project does not define."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.on_ray.cluster import PATIENCE, running_cluster, until
 
+LOG = "events.log"
 PROGRAM = str(Path(sys.executable).with_name("paragone"))
 
 
@@ -51,37 +52,26 @@ def answers(done):
     }
 
 
-class Asked:
-    """Returns what the scripted engines were asked, from the log that all of them write."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __call__(self) -> Counter[str]:
-        text = self.path.read_text() if self.path.exists() else ""
-        return Counter(line for line in text.splitlines() if line.startswith("ask "))
-
-
 @pytest.fixture
 def asked(tmp_path):
-    return Asked(tmp_path / "events.log")
+    """Returns what the scripted engines were asked, from the log that all of them write."""
+
+    def read() -> Counter[str]:
+        log = tmp_path / LOG
+        text = log.read_text() if log.exists() else ""
+        return Counter(line for line in text.splitlines() if line.startswith("ask "))
+
+    return read
+
+
+def on(cluster, suite):
+    return "suite", "run", str(suite), "--engines", "scripted:one", "--on", cluster.address, "--json"
 
 
 @contextlib.contextmanager
 def running(cluster, suite, asked, *more, least=8):
     """A suite on the cluster, once both nodes have an engine, and some answers were asked for."""
-    command = [
-        PROGRAM,
-        "suite",
-        "run",
-        str(suite),
-        "--engines",
-        "scripted:one",
-        "--on",
-        cluster.address,
-        "--json",
-        *more,
-    ]
+    command = [PROGRAM, *on(cluster, suite), *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         until(lambda: process.poll() is not None or asked().total() >= least, "the suite does not begin")
@@ -95,8 +85,8 @@ def running(cluster, suite, asked, *more, least=8):
         process.communicate()
 
 
-def slowly(asked):
-    return ("--set", f"log={asked.path}", "--set", "delay_s=0.2")
+def slowly(tmp_path):
+    return ("--set", f"log={tmp_path / LOG}", "--set", "delay_s=0.2")
 
 
 def ended(process):
@@ -138,48 +128,30 @@ def test_smollm2_gives_the_same_answers_as_alone(cluster, tmp_path, whole_smollm
     assert all(text for text, *_ in alone.values())
 
 
-def test_a_killed_process_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
+@pytest.mark.parametrize("killed", ["process", "node"])
+def test_a_killed_process_or_node_costs_its_runs_in_progress_only(cluster, tmp_path, asked, killed):
     suite = suite_of(tmp_path, *PROMPTS)
-    with running(cluster, suite, asked, *slowly(asked)) as process:
-        cluster.nodes[1].actors()[0].kill()
+    with running(cluster, suite, asked, *slowly(tmp_path)) as process:
+        (cluster.nodes[1].actors()[0] if killed == "process" else cluster.nodes.pop()).kill()
         done = ended(process)
+    if killed == "node":
+        until(lambda: cluster.alive() == 1, "the head does not notice the loss")
+        cluster.add()
     check_complete(done, PROMPTS)
     assert "was lost" in done.stderr
     assert set(asked()) == {f"ask one: {prompt}" for prompt in PROMPTS}
     assert asked().total() <= len(PROMPTS) + 4
 
 
-def test_a_killed_node_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
-    suite = suite_of(tmp_path, *PROMPTS)
-    with running(cluster, suite, asked, *slowly(asked)) as process:
-        cluster.nodes.pop().kill()
-        done = ended(process)
-    until(lambda: cluster.alive() == 1, "the head does not notice the loss")
-    cluster.add()
-    check_complete(done, PROMPTS)
-    assert "was lost" in done.stderr
-    assert asked().total() <= len(PROMPTS) + 4
-
-
 def test_a_killed_command_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
     suite = suite_of(tmp_path, *PROMPTS)
-    with running(cluster, suite, asked, *slowly(asked)) as process:
+    with running(cluster, suite, asked, *slowly(tmp_path)) as process:
         process.kill()
         process.wait()
     until(lambda: not any(node.actors() for node in cluster.nodes), "the engines outlive the command")
     before = asked().total()
     assert before < len(PROMPTS)
-    done = paragone(
-        "suite",
-        "run",
-        str(suite),
-        "--engines",
-        "scripted:one",
-        "--on",
-        cluster.address,
-        "--json",
-        *slowly(asked),
-    )
+    done = paragone(*on(cluster, suite), *slowly(tmp_path))
     check_complete(done, PROMPTS)
     assert "Going on with experiment e1" in done.stderr
     assert asked().total() <= len(PROMPTS) + 8
@@ -187,7 +159,7 @@ def test_a_killed_command_costs_its_runs_in_progress_only(cluster, tmp_path, ask
 
 def test_ctrl_c_keeps_what_has_finished(cluster, tmp_path, asked):
     suite = suite_of(tmp_path, *PROMPTS)
-    with running(cluster, suite, asked, *slowly(asked)) as process:
+    with running(cluster, suite, asked, *slowly(tmp_path)) as process:
         process.send_signal(signal.SIGINT)
         done = ended(process)
     assert done.returncode == 130
@@ -209,7 +181,7 @@ def test_a_judge_on_the_nodes_judges_as_alone_also_if_a_process_is_killed(cluste
     judged = {"type": "judge", "engine": "judge", "criterion": "It is good."}
     suite, config = written(tmp_path / "s.jsonl", PROMPTS, judged), tmp_path / "config.toml"
     config.write_text(
-        f'[engines.judge]\nbackend = "scripted"\nmodel = "judge"\ndelay_s = 0.3\nlog = "{asked.path}"\n'
+        f'[engines.judge]\nbackend = "scripted"\nmodel = "judge"\ndelay_s = 0.3\nlog = "{tmp_path / LOG}"\n'
     )
     more = ("--trust", "--fresh", "--config", str(config))
     with running(cluster, suite, asked, *more, least=4) as process:

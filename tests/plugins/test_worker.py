@@ -206,23 +206,22 @@ async def test_megabytes_of_output_do_no_harm():
     await engine.close()
 
 
-async def test_an_exception_is_reported_and_the_worker_goes_on():
-    engine = await opened("raises")
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("raises", "The engine failed: RuntimeError: the kernel image is unhappy."),
+        ("huge", f"The engine failed: RuntimeError: {'x' * 10_000}"[:3999] + "…"),
+    ],
+)
+async def test_an_exception_is_reported_in_bounds_and_the_worker_goes_on(model, sentence):
+    engine = await opened(model)
     events, error = await collect(engine, ask())
     assert text_of(events) == "word0 word1 word2 word3 word4 "
     assert isinstance(error, paragone.EngineError)
-    assert error.sentence == "The engine failed: RuntimeError: the kernel image is unhappy."
+    assert error.sentence == sentence
     again, error = await collect(engine, ask(max_tokens=3))
     assert error is None
     assert text_of(again) == "word0 word1 word2 "
-    await engine.close()
-
-
-async def test_an_exception_of_megabytes_is_cut():
-    engine = await opened("huge")
-    _, error = await collect(engine, ask())
-    assert isinstance(error, paragone.EngineError)
-    assert error.sentence == f"The engine failed: RuntimeError: {'x' * 10_000}"[:3999] + "…"
     await engine.close()
 
 

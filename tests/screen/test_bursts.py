@@ -22,7 +22,7 @@ from paragone_tui.screens import engine_picker
 from paragone_tui.terminal.driver import TICK_S, KeyParser
 from paragone_workbench import catalog
 from paragone_workbench.experiments import voting as ballots
-from paragone_workbench.store.history import History
+from paragone_workbench.store.saving import History
 
 SENT = {"←": "\x1b[D", "↓": "\x1b[B", "↑": "\x1b[A", "⌫": "\x7f"}
 """What a terminal sends for keys that are no characters."""
@@ -93,10 +93,11 @@ CASES = {
             f"a{EDITING}",
         ),
     ),
-    "settings": Case(("alt+o",), "57↓↑\t\r\x1b⌫w", sequences=("↓↓5\r", EDITING, f"↑{EDITING}")),
+    "settings": Case(("alt+o",), "57↓↑\t\r\x1b⌫w", sequences=("↓↓5\r", EDITING, f"↑{EDITING}", "7/xe⌫")),
     "picker": Case(("f3",), "abt\r\x1b↓↑\t⌫", sequences=("beta\ri",)),
     "palette": Case(("ctrl+p",), "zlm\r\x1b↓↑⌫q", sequences=("settings\r5\r",)),
-    "vote": Case((), "abtxsu\rjq\x1bi", prepare=blind, sequences=("aubx\x1bi",)),
+    # No enter is drawn: it could send a prompt, and what is typed ahead of its answers is no vote at any speed.
+    "vote": Case((), "abtxsujq\x1bi", prepare=blind, sequences=("aubx\x1bi", "a\rhello")),
     "lanes": Case(("escape",), "jklhz=b[]X?i\r\t\x1bpeTL", prompts=("one", "two"), sequences=("XX",)),
     "help": Case(("f1",), "jkdugGq?\r\x1b/i", sequences=("qi?",)),
     "queue": Case(

@@ -303,3 +303,10 @@ async def test_turns_are_aligned_until_lanes_are_unlinked(start):
         await screen.press("alt+L")
         await screen.until(lambda: prompt_rows(screen, 0) == filled)
         assert "unlinked" not in screen.text.splitlines()[-1]
+        await screen.press("r")
+        await screen.answered()
+        await screen.press("g", "ctrl+d", "left_square_bracket")
+        await screen.until(lambda: screen.lanes[0].path[-1] is screen.lanes[0].record.runs[1])
+        tops = {column.transcript._top for column in screen.columns}
+        assert len(tops) == 1, "another variant leaves the lanes aligned"
+        assert tops != {0}

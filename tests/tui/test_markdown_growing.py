@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from tests.tui.test_markdown import MARKS, PALETTE, SPACES
 
 from paragone_tui.terminal.text import visible
-from paragone_tui.transcript import markdown as typeset_text
 from paragone_tui.transcript.markdown import TypesetText, typeset
 
 WIDTH = 40
@@ -99,13 +98,13 @@ def test_no_markup_flashes_and_no_row_jumps():
 
 def test_a_section_is_typeset_once_and_long_code_in_parts(monkeypatch):
     work: list[int] = []
-    rendered = typeset_text._rendered
+    rendered = TypesetText._rendered
 
-    def render(tokens, *rest):
+    def render(text, tokens):
         work.append(sum(len(token.content) for token in tokens))
-        return rendered(tokens, *rest)
+        return rendered(text, tokens)
 
-    monkeypatch.setattr(typeset_text, "_rendered", render)
+    monkeypatch.setattr(TypesetText, "_rendered", render)
     grown(in_pieces("A short paragraph of some words.\n\n" * 40, 20))
     assert len(work) < 40 * 3
     work.clear()

@@ -101,20 +101,6 @@ def test_the_pair_of_engines_with_the_fewest_votes_comes_next(store):
     assert ballots.total == 12
 
 
-def test_the_last_vote_can_be_taken_back(store):
-    new = experiment(store, [("a", "b"), ("c", "d")])
-    ballots = ExperimentBallots(store, new)
-    assert ballots.undo(None) is None
-    first = ballots.take()
-    ballots.vote(first, 1)
-    second = ballots.take()
-    assert ballots.undo(second) is first
-    assert store.votes.all(new) == ()
-    assert ballots.voted == 0
-    ballots.vote(first, 0)
-    assert ballots.take().prompt_index == second.prompt_index, "the other one comes again"
-
-
 def test_two_voters_at_once_count_a_ballot_once(store):
     number = experiment(store, [("red", "blue")])
     other_store = open_store()

@@ -72,7 +72,7 @@ async def imported(suites, *paths):
     """Import files; return the counts and the lines that are left out, as `LINE: SENTENCE`."""
     counts: Counter[str] = Counter()
     problems = [
-        f"{problem.line}: {problem.sentence}"
+        f"{problem[0]}: {problem[1]}"
         for path in paths
         async for problem in read_batch(
             suites.history, suites.experiment, path, suites.registry, load_assertions(), counts

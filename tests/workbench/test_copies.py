@@ -39,7 +39,7 @@ async def test_an_answer_a_turn_and_the_conversation(session, rogue):
     assert turn_text(lanes[:1], session.prompts[1]) == "> three\n\nword0 \n", "one lane needs no name"
     run = lanes[0].path[0]
     run.add("answer", "\n\n```sh\n\nls\n```\n")
-    assert [(copy.name, copy.detail) for copy in copies(lanes, run)] == [
+    assert [(name, detail) for name, _, detail in copies(lanes, run)] == [
         ("sh code", "2 lines: ls"),
         ("the answer", "21 characters"),
         ("the turn", "the prompt and 2 answers"),

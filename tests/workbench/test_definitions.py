@@ -21,15 +21,9 @@ ENGINES = {"smol": SMOL, "large": EngineDefinition(name="large", backend="paper"
     [
         ("llama_cpp:/m/SmolLM2.Q4_1.gguf", "SmolLM2.Q4_1", "llama_cpp", "/m/SmolLM2.Q4_1.gguf", None),
         ("exllamav2:.", "exllamav2", "exllamav2", ".", None),
-        (
-            "ollama:qwen3:8b@http://127.0.0.1:11434",
-            "qwen3:8b",
-            "ollama",
-            "qwen3:8b",
-            "http://127.0.0.1:11434",
-        ),
-        ("llama_cpp:/m/a@b.gguf", "a@b", "llama_cpp", "/m/a@b.gguf", None),
+        ("ollama:qwen3:8b@http://h:1", "qwen3:8b", "ollama", "qwen3:8b", "http://h:1"),
         ("openai:claude@20250101", "claude@20250101", "openai", "claude@20250101", None),
+        ("llama_cpp:/m/a@b.gguf", "a@b", "llama_cpp", "/m/a@b.gguf", None),
     ],
 )
 def test_an_engine_named_on_the_spot(spec, name, backend, model, address):

@@ -59,16 +59,11 @@ async def test_results_are_in_the_order_of_the_assertions(catalog):
     )
 
 
-@pytest.mark.parametrize(
-    ("cue", "reason"),
-    [
-        ("raises", "The assertion raised an unexpected error (ZeroDivisionError: on cue)."),
-        (
-            "lies",
-            "The assertion breaks the plugin interface: a Verdict was expected, not a value of the type str.",
-        ),
-    ],
-)
+LIES = "The assertion breaks the plugin interface: a Verdict was expected, not a value of the type str."
+RAISES = "The assertion raised an unexpected error (ZeroDivisionError: on cue)."
+
+
+@pytest.mark.parametrize(("cue", "reason"), [("raises", RAISES), ("lies", LIES)])
 async def test_what_a_plugin_does_wrong_is_a_result(catalog, cue, reason):
     found = await result(catalog, spec("rogue", check=cue, negated=True))
     assert found.passed is None

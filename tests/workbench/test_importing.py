@@ -16,7 +16,7 @@ from tests.workbench.history_file import open_history, open_store
 from paragone import Image, InputError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.document import documents_of_conversations
-from paragone_workbench.files import other_programs as databases
+from paragone_workbench.files import databases, other_programs
 from paragone_workbench.files.importing import (
     Added,
     add_conversation,
@@ -272,6 +272,9 @@ def test_no_text_of_a_chat_is_left_out_for_its_id_or_a_cycle(imported):
         ]
         assert [it.conversation.number for it in found] == [1, 2, 3, 4]
     assert tree(found[3])[1] == [("One?", "unknown model", "Two.", None)]
+    other = {"id": "3", "parent": "2", "role": "assistant", "content": "Other."}
+    (saved,) = imported({**LLAMA, "messages": [*LLAMA["messages"], other]})
+    assert sorted(run.text for run in saved.runs) == ["Bye", "Other."]
 
 
 REASONED = '<details type="reasoning" done="true"><summary>Thought</summary>\n> Hm.\n</details>\nHey.'
@@ -588,7 +591,7 @@ def test_answers_in_so_many_messages_that_they_would_take_gigabytes(imported):
 
 
 def test_more_models_side_by_side_than_anybody_compares(imported, monkeypatch):
-    monkeypatch.setattr(databases, "MOST_LANES", 20)
+    monkeypatch.setattr(other_programs, "MOST_LANES", 20)
     answers = {str(n): node("first", "assistant", "x", metadata={"model_slug": f"m{n}"}) for n in range(21)}
     with pytest.raises(InputError, match="has answers of more than 20 models side by side"):
         imported(chatgpt(answers))

@@ -75,31 +75,29 @@ def test_what_the_user_set_is_told_from_what_config_toml_sets():
 
 
 def test_options_are_carried_over_under_the_new_engines_names():
-    found = carry({"temperature": 0.0, "n_ctx": 4096, "stop": ["x"]})
-    assert found.definition.options == {"temperature": 0.0, "top_p": 0.5, "num_ctx": 4096, "stop": ["x"]}
-    assert (found.renamed, found.refused) == ({"n_ctx": "num_ctx"}, ())
-    assert found.remark == "other: n_ctx is num_ctx here."
-    back = carry(found.definition.options, PLAIN, BACKEND, [OLLAMA])
-    assert back.definition.options["n_ctx"] == 4096
+    found, remark = carry({"temperature": 0.0, "n_ctx": 4096, "stop": ["x"]})
+    assert found.options == {"temperature": 0.0, "top_p": 0.5, "num_ctx": 4096, "stop": ["x"]}
+    assert remark == "other: n_ctx is num_ctx here."
+    back, _ = carry(found.options, PLAIN, BACKEND, [OLLAMA])
+    assert back.options["n_ctx"] == 4096
 
 
 def test_what_the_new_engine_does_not_take_is_named():
-    found = carry({"n_gpu_layers": 9, "url": "http://user:pw@box", "min_p": "much", "grammar": None})
-    assert found.definition == NEXT
-    assert found.refused == ("n_gpu_layers=9", "url=http://user:pw@box", "min_p=much")
+    found, remark = carry({"n_gpu_layers": 9, "url": "http://user:pw@box", "min_p": "much", "grammar": None})
+    assert found == NEXT
+    assert remark == "other: it does not take n_gpu_layers=9, url=http://user:pw@box, min_p=much."
 
 
 def test_a_file_of_the_model_before_and_a_server_are_not_carried_over():
-    found = carry({"lora": "a.gguf", "n_batch": 64}, PLAIN, BACKEND)
-    assert found.definition.options == {"n_batch": 64}
-    assert found.refused == ("lora=a.gguf",)
+    found, remark = carry({"lora": "a.gguf", "n_batch": 64}, PLAIN, BACKEND)
+    assert (found.options, remark) == ({"n_batch": 64}, "small: it does not take lora=a.gguf.")
     moved = carry({"url": "http://user:pw@box"}, NEXT, OLLAMA, [OLLAMA])
-    assert (moved.definition, moved.refused) == (NEXT, ("url",))
+    assert moved == (NEXT, "other: it does not take url.")
 
 
 def test_options_of_the_command_line_are_read_as_a_backend_declares_them():
     given = given_options(["n_ctx=64", "temperature = 0.5", "stop=a,b", "nothing=1"], [OLLAMA, BACKEND])
     assert given == {"n_ctx": 64, "temperature": 0.5, "stop": ["a", "b"], "nothing": "1"}
-    found = carry(given, sources=[OLLAMA, BACKEND])
-    assert found.definition.options["num_ctx"] == 64
-    assert found.refused == ("nothing=1",)
+    found, remark = carry(given, sources=[OLLAMA, BACKEND])
+    assert found.options["num_ctx"] == 64
+    assert remark.endswith("it does not take nothing=1.")

@@ -11,7 +11,7 @@ import pytest
 import scripted_backend
 from tests.workbench.suites import Suites, asked, engine, suite
 
-from paragone import DeviceMemory, InputError, MemoryEstimate
+from paragone import DeviceMemory, EngineCrashed, InputError, MemoryEstimate
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.ray_cluster import (
@@ -19,7 +19,6 @@ from paragone_workbench.experiments.ray_cluster import (
     Node,
     NodeReport,
     Place,
-    ProcessLost,
     cluster_address,
     places_on,
 )
@@ -67,7 +66,7 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
     ],
 )
 def test_what_a_node_lacks_is_named(changes, expected):
-    ours = NodeReport(paragone=version("paragone"), files={"/m": (5, "x")})
+    ours = NodeReport(installed=version("paragone"), files={"/m": (5, "x")})
     with pytest.raises(InputError, match="Nothing was run") as failed:
         check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": None})
     assert expected in failed.value.sentence
@@ -109,7 +108,7 @@ class ProcessHere:
         if self._dies_after is not None:
             self._dies_after -= 1
             if self._dies_after < 0:
-                raise ProcessLost("It was killed.")
+                raise EngineCrashed("It was killed.")
         return reply
 
     async def end(self):

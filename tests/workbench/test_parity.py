@@ -203,21 +203,6 @@ def test_what_the_user_compares_is_no_alarm_and_comes_last():
     assert parity.verdict == "Asked differently: 1 condition differs."
 
 
-def test_the_own_answers_of_each_lane_are_no_alarm():
-    hi = Message(role="user", text="Hi")
-    one, other = (
-        replace(
-            side(name, prompt=text, tokens=tokens), messages=(hi, Message(role="assistant", text=text), hi)
-        )
-        for name, text, tokens in (("a", "Hey", 8), ("b", "Ho", 9))
-    )
-    parity = check_parity([one, other])
-    assert parity.alarms == 0
-    assert parity.findings[0].sentence.endswith(
-        "Each lane's history contains its own answers, so the prompts differ."
-    )
-
-
 LAUNCH = "launch arguments"
 BUILD = {"version": "0.5.0", "commit": "1a2b3c4", "compiler": "GNU 13.3.0", "instructions": "AVX, FMA"}
 

@@ -255,15 +255,17 @@ async def test_it_says_how_many_layers_the_gpus_have_room_for():
 # Other quantizations
 
 
-async def test_the_size_of_another_quantization_follows_from_its_bits():
+async def test_the_size_of_another_quantization_follows_from_its_bits(monkeypatch):
+    monkeypatch.setattr(Scripted, "quantizations", {"same": 16.0, "half": 8.0})  # the model has 16 bits
     it = planner(vram=800 * MIB, window=1000)
     plan = await it.plan()
     assert not plan.fits_whole
-    size, rough = await it.rough(plan.context, 8.0)  # the model has 16 bits
-    assert size == WEIGHTS // 2
-    assert rough.fits_whole
-    gpu, _ = rough.devices
+    (half,) = await it.usual_quantizations(plan, without=[])
+    assert (half.name, half.size) == ("half", WEIGHTS // 2)
+    assert half.plan.fits_whole
+    gpu, _ = half.plan.devices
     assert gpu.weights == pytest.approx(WEIGHTS / 2, rel=1e-6)
     assert gpu.kv_cache == LAYERS * TOKEN * 1000
-    assert await it.rough(plan.context, 16.0) is None  # not smaller
-    assert await planner(Scripted(parameters=None)).rough(1000, 8.0) is None
+    assert await it.usual_quantizations(plan, without=["half"]) == []
+    unknown = planner(Scripted(parameters=None))
+    assert await unknown.usual_quantizations(await unknown.plan(), without=[]) == []

@@ -80,7 +80,7 @@ async def test_variants_and_the_selected_path_are_saved(session, rogue, history)
     assert (path_of(kept)[0].id, len(kept.runs)) == (first.id, 3)
 
 
-async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until):
+async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until, problems):
     (lane,) = await opened(session, rogue(max_tokens=1))
     await answers(session, "one")
     forked = session.add_lane(lane.engine.definition, fork=lane.path[0])
@@ -107,6 +107,15 @@ async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until)
     again = session.lanes[1]
     assert session.step(again, 1, again.path[0]), "the answer before the fork is a variant"
     assert again.path[0] is session.lanes[0].path[0]
+    before = await saved(session, history)
+    history_file().unlink()
+    session.recorder.lane_changed(session.conversation, again.record)
+    await until(lambda: problems and session.recorder.problem is None)
+    anew = await saved(session, history)
+    assert [it.text for it in anew.queue] == ["four"], "it is in the new file"
+    assert [(lane.id, lane.head.id, len(lane.runs), lane.fork and lane.fork.id) for lane in anew.lanes] == [
+        (lane.id, lane.head.id, len(lane.runs), lane.fork and lane.fork.id) for lane in before.lanes
+    ]
     session.queue.remove(queued)
     assert (await saved(session, history)).queue == ()
 

@@ -353,7 +353,11 @@ def test_an_unusable_folder_is_reported(tmp_path):
 
 @pytest.mark.parametrize(
     ("version", "sentence"),
-    [(99, "newer version"), (-3, "has the version -3, which no version of paragone writes")],
+    [
+        (99, "newer version"),
+        (14, "older version of paragone"),
+        (-3, "has the version -3, which no version of paragone writes"),
+    ],
 )
 def test_an_unknown_schema_is_refused_and_not_changed(store, version, sentence):
     store.close()

@@ -11,7 +11,7 @@ from tests.workbench.history_file import slow
 
 from paragone_workbench.conversation.tree import Conversation
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import History, StoreError, history
+from paragone_workbench.store import History, StoreError, saving
 from paragone_workbench.store.outbox import Outbox
 
 NEW = Outbox(Conversation()).take()[0]
@@ -62,7 +62,7 @@ async def test_a_cancelled_call_is_not_executed(opened):
 
 
 async def test_a_hanging_disk_does_not_prevent_closing(opened, monkeypatch):
-    monkeypatch.setattr(history, "CLOSE_S", 0.1)
+    monkeypatch.setattr(saving, "THREAD_CLOSE_S", 0.1)
     async with slow(opened):
         await opened.close()
 

@@ -1,5 +1,7 @@
 """What users do with conversations: filters, titles, pins and tags."""
 
+import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -13,7 +15,8 @@ from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
 from paragone import InputError
 from paragone_workbench.files.importing import add_conversation
 from paragone_workbench.paths import history_file
-from paragone_workbench.store.outbox import Outbox, whole_writes
+from paragone_workbench.store.database import Database
+from paragone_workbench.store.outbox import Outbox
 from paragone_workbench.store.records import read_query
 from paragone_workbench.store.store import Store
 from paragone_workbench.store.votes import Vote, VotedAnswer
@@ -125,30 +128,54 @@ def test_opening_a_conversation_is_no_use_of_it_but_a_vote_is(store):
     ]
 
 
-def test_an_import_that_is_killed_leaves_nothing_and_can_be_repeated(store, monkeypatch):
-    number = written(store, "whole")
-    store.rename(number, "My title")
-    saved = store.load(number)
-    store.delete_conversation(number)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_import_that_is_ended_leaves_whole_conversations_and_is_completed_by_another(store, how):
+    saved = []
+    for text in ("one", "two"):
+        number = written(store, text)
+        store.rename(number, f"My {text}")
+        saved.append(store.load(number))
+    for it in saved:
+        store.delete_conversation(it.conversation.number)
 
-    def killed_at_its_last_write(saved, known):
-        return {
-            **whole_writes(saved, known),
-            ("run", "none"): lambda *_: os.kill(os.getpid(), signal.SIGKILL),
-        }
+    def add(last):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+        run, calls = Database.run, itertools.count()
 
-    def add():
-        monkeypatch.setattr("paragone_workbench.files.importing.whole_writes", killed_at_its_last_write)
-        add_conversation(Store.open(), saved)
+        def ended_after_the_last(database, sql, *values):
+            found = run(database, sql, *values)
+            if next(calls) == last:
+                os.kill(os.getpid(), how)
+            return found
 
-    process = multiprocessing.get_context("fork").Process(target=add)
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    assert listed(store) == []
-    assert add_conversation(store, saved).is_new
-    assert listed(store) == ["My title"]
-    assert [run.text for run in store.load(store.conversations()[0].number).runs] == ["An answer."]
+        pytest.MonkeyPatch().setattr(Database, "run", ended_after_the_last)
+        with contextlib.suppress(KeyboardInterrupt), contextlib.closing(Store.open()) as other:
+            for it in saved:
+                add_conversation(other, it)
+            os._exit(0)
+
+    def whole():
+        loaded = [store.load(it.number) for it in store.conversations()]
+        return [
+            (it.title, [run.text for run in it.runs], [lane.head.text for lane in it.lanes]) for it in loaded
+        ]
+
+    complete = [(f"My {text}", ["An answer."], ["An answer."]) for text in ("two", "one")]
+    found = []
+    for last in itertools.count(0, 3):
+        process = multiprocessing.get_context("fork").Process(target=add, args=(last,))
+        process.start()
+        process.join()
+        found.append(whole())
+        assert found[-1] in ([], complete[1:], complete)
+        for it in store.conversations():
+            store.delete_conversation(it.number)
+        if process.exitcode == 0 and found[-1] == complete:
+            break
+    assert [] in found
+    assert complete[1:] in found
+    assert [add_conversation(store, it).is_new for it in saved] == [True, True]
+    assert whole() == complete
 
 
 def test_an_import_waits_for_another_one(store):

@@ -1,14 +1,12 @@
-"""Files of other versions: a file that a script can update is migrated, an older file is set aside."""
+"""Files of other versions: a file that a script can update is migrated."""
 
 import shutil
 import sqlite3
 from contextlib import closing
 
 import pytest
-from tests.workbench.history_file import open_store, rows
 
-from paragone_workbench.paths import history_file
-from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store import StoreError
 from paragone_workbench.store.database import SCHEMA, Database
 
 NEWEST = max(int(path.name[:4]) for path in SCHEMA.iterdir())
@@ -55,21 +53,3 @@ def test_a_migration_that_fails_changes_nothing(old, schema):
     assert version(old) == NEWEST
     with closing(Database(old)) as database:
         assert database.rows("SELECT title FROM conversation") == [("old",)]
-
-
-def test_a_file_older_than_the_first_script_is_set_aside(home):
-    for name in ("history.db.v14.bak", "history.db.v14.bak-2"):
-        open_store().close()
-        with closing(sqlite3.connect(history_file())) as raw:
-            raw.execute(
-                f"INSERT INTO every_conversation (id, title, created, updated) VALUES ('x', '{name}', 1, 1)"
-            )
-            raw.execute("PRAGMA user_version = 14")
-            raw.commit()
-        aside = history_file().with_name(name)
-        with closing(Store.open()) as store:
-            assert f"was moved to {aside}, and a new one was created" in store.warning
-            assert not rows("SELECT 1 FROM conversation")
-        with closing(sqlite3.connect(aside)) as raw:
-            assert raw.execute("SELECT title FROM conversation").fetchall() == [(name,)]
-        assert version(aside) == 14

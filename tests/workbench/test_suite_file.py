@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from paragone import InputError, Message
 from paragone.wire import from_json, to_json
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuiteProblem, filter_prompts
+from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuitePrompt, filter_prompts
 from paragone_workbench.experiments.suite_file import read_suite
 
 CATALOG = load_assertions()
@@ -118,8 +118,8 @@ def test_lines_and_indices_of_csv(read):
         (3, 8, 'h"i'),
     ]
     (problem,) = suite.problems
-    assert problem.line == 6
-    assert problem.sentence.startswith("The row has 3 cells and the header 2.")
+    assert problem[0] == 6
+    assert problem[1].startswith("The row has 3 cells and the header 2.")
 
 
 def test_the_nearest_system_prompt_applies(read):
@@ -216,11 +216,11 @@ def test_a_faulty_record_is_named_and_left_out(read):
     suite = read("s.jsonl", GOOD + "\n".join(faults) + "\n" + GOOD)
     assert [prompt.index for prompt in suite.prompts] == [0, len(faults) + 1]
     for number, (problem, sentence) in enumerate(zip(suite.problems, faults.values(), strict=True), 2):
-        assert (problem.line, problem.sentence) == (number, sentence)
+        assert problem == (number, sentence)
     suite = read("s.csv", "prompt,assertions,x\ngood,,\na\na,{,\n,,\ngood,,\n")
-    assert [problem.line for problem in suite.problems] == [3, 4]
-    assert "The row has 1 cells and the header 3." in suite.problems[0].sentence
-    assert "The column 'assertions': The text is not valid JSON" in suite.problems[1].sentence
+    assert [line for line, _ in suite.problems] == [3, 4]
+    assert "The row has 1 cells and the header 3." in suite.problems[0][1]
+    assert "The column 'assertions': The text is not valid JSON" in suite.problems[1][1]
     assert suite.prompts[-1].line == 6
 
 
@@ -277,7 +277,8 @@ def test_any_record_is_a_prompt_or_a_problem(tmp_path_factory, record):
     path.write_text(GOOD + json.dumps(record))
     suite = read_suite(path, CATALOG)
     assert (len(suite.prompts) == 2) == (not suite.problems)
-    assert from_json(Suite, json.loads(json.dumps(to_json(suite)))) == suite
+    for prompt in suite.prompts:
+        assert from_json(SuitePrompt, json.loads(json.dumps(to_json(prompt)))) == prompt
 
 
 def test_filtered_prompts_keep_their_indices(read):
@@ -309,10 +310,5 @@ prompt = "nothing expected"
     suite = read("s.toml", text)
     (prompt,) = suite.prompts
     assert [spec.type for spec in prompt.assertions] == ["json", "length", "contains"]
-    assert suite.problems == (
-        SuiteProblem(
-            line=13,
-            sentence="The assertion 'contains' has nothing to search for. Give it a 'value', or the prompt an "
-            "'expected'.",
-        ),
-    )
+    hint = "Give it a 'value', or the prompt an 'expected'."
+    assert suite.problems == ((13, f"The assertion 'contains' has nothing to search for. {hint}"),)

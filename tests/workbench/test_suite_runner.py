@@ -246,8 +246,7 @@ async def test_the_run_of_an_engine_that_was_replaced_between_two_commands_fails
     await suites.run(made, A, B)
     assert suites.resumed
     assert [it.sentence for it in suites.runner.given_up] == [
-        f"Another model answered as {name}: it is not what it was in the earlier runs of e1: the server was Scripts 1.0 "
-        "and is Scripts 2.0."
+        f"Another model answered as {name}: in e1, the server was Scripts 1.0 and is Scripts 2.0."
         for name in "ab"
     ]
     failed = [run for run in await suites.saved() if run.result.state == "failed"]
@@ -256,6 +255,25 @@ async def test_the_run_of_an_engine_that_was_replaced_between_two_commands_fails
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
     await suites.run(made, A, B, retry_failed=True)
     assert {run.result.state for run in await suites.saved()} == {"done"}
+
+
+async def test_of_several_servers_at_an_address_the_first_to_answer_is_not_taken_for_the_first_opened(
+    suites, monkeypatch
+):
+    """A test double of an address with several servers: what is opened first is the other server than that of the rest."""
+    begin = scripted_backend.ScriptedEngine.__init__
+    servers = iter(["Scripts 1.0"])
+
+    def open_next(self, *args):
+        monkeypatch.setattr(scripted_backend, "FACTS", {"server": next(servers, "Scripts 2.0")})
+        begin(self, *args)
+
+    monkeypatch.setattr(scripted_backend.ScriptedEngine, "__init__", open_next)
+    server = dataclasses.replace(A, backend="scripted_server")
+    await suites.run(suite("x"), server, schedule="parallel")
+    (run,) = await suites.saved()
+    assert run.result.state == "failed"
+    assert "the server was Scripts 1.0 and is Scripts 2.0" in run.result.error
 
 
 async def test_a_judge_that_crashes_again_and_again_is_given_up(suites):

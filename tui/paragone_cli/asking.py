@@ -80,16 +80,17 @@ async def _compare(
         named = ((run.result.definition.name, run) for run in runs)
         parity = check_parity(sides_of(named, workbench.registry.find))
         if as_json:
-            results = [run.result for run in runs]
-            parting = None
-            if spec.logprobs is not None:
-                vocabularies = [await engine.vocabulary() for engine in engines]
-                parting = divergence.divergence_json(
-                    results, [vocabulary.fingerprint if vocabulary else None for vocabulary in vocabularies]
-                )
-            prompt = spec.messages[-1]
+            asked = [] if spec.logprobs is None else engines
+            known = [await engine.vocabulary() for engine in asked]
+            prompt, results = spec.messages[-1], [run.result for run in runs]
             output.put_json(
-                divergence.comparison_json(prompt.text, prompt.images, results, parity, divergence=parting)
+                divergence.comparison_json(
+                    prompt.text,
+                    prompt.images,
+                    results,
+                    parity,
+                    vocabularies=[vocabulary.fingerprint if vocabulary else None for vocabulary in known],
+                )
             )
         elif len(runs) > 1:
             _print_parity(parity)

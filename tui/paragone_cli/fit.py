@@ -22,7 +22,6 @@ from paragone_workbench.measure.fit import (
     find_siblings,
     parse_sizes,
     plan_siblings,
-    rough_quantizations,
 )
 from paragone_workbench.measure.sections import estimate_at
 from paragone_workbench.text import local_date
@@ -180,7 +179,7 @@ def fit(args: Arguments) -> int:
         rough = []
         if not plan.fits_whole and not any(sibling.plan.fits_whole for sibling in siblings):
             known = [None if own is None else own.quantization, *(sibling.name for sibling in siblings)]
-            rough = await rough_quantizations(planner, backend, plan, without=known)
+            rough = await planner.usual_quantizations(plan, without=known)
         models = [] if own is None else [own, *models]
         put_quantizations(definition, models, plan, siblings, rough)
 

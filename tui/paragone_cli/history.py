@@ -28,8 +28,8 @@ from paragone_workbench.lanes.session import Session, continue_run
 from paragone_workbench.runs.result import Costs
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation
-from paragone_workbench.store.history import History
 from paragone_workbench.store.records import FILTERS, read_query
+from paragone_workbench.store.saving import History
 
 
 def history_continue(args: Arguments) -> int:
@@ -160,12 +160,12 @@ _MANY = 1000
 """Number of conversations from which on lines tell the progress, if standard error is no terminal."""
 
 
-def _show_count(progress: StatusLine, what: str, done: int, total: int) -> None:
+def show_count(progress: StatusLine, what: str, done: int, total: int) -> None:
     """Show how many conversations are done; without a total, those of a file are being read."""
     if not total and progress.due:
         progress.show(f"{done:,} conversations read")
     elif total and (progress.on or total >= _MANY) and done < total:
-        progress.tell(f"{done:,} of {total:,} conversations {what}", done, total)
+        progress.tell(f"{done:,} of {total:,} conversations {what}.", done, total)
 
 
 def history_export(args: Arguments) -> int:
@@ -173,7 +173,7 @@ def history_export(args: Arguments) -> int:
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [*map(conversation_id, args.conversations)]
     with opened_store(reads_damaged=True) as store, StatusLine() as progress:
-        count = partial(_show_count, progress, "written")
+        count = partial(show_count, progress, "written")
         exported = exporting.export_conversations(
             store, args.file, numbers, Registry().find, replaces=args.force, progress=count
         )
@@ -204,7 +204,7 @@ def history_import(args: Arguments) -> int:
                 progress.clear()
                 consent.require(actions)
 
-            count = partial(_show_count, progress, "imported")
+            count = partial(show_count, progress, "imported")
             imported = [*importing.import_file(path, open_store, context.registry, folders, require, count)]
         sentence = importing.import_text(imported)
     listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]

@@ -21,7 +21,7 @@ from paragone_workbench.files.exporting import write_report
 from paragone_workbench.ids import parse_id
 from paragone_workbench.paths import accessible
 from paragone_workbench.reporting.file import format_of, newest
-from paragone_workbench.store.history import History
+from paragone_workbench.store.saving import History
 from paragone_workbench.store.store import Store
 
 _PROMPT_WIDTH = 40
@@ -61,7 +61,8 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
                         progress.show("comparing the weights")
                     else:
                         left = formats.time_left(began, done, total)
-                        progress.tell(f"{done:,} of {total:,} runs, {left} left", done, total)
+                        percent = "" if progress.on else f"{100 * done // total}%: "
+                        progress.tell(f"{percent}{done:,} of {total:,} runs, {left} left", done, total)
         if args.json:
             output.put_json(replay.to_json(target, skipped))
         else:

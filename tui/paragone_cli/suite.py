@@ -56,7 +56,7 @@ def _refuse_problems(path: Path, suite: suites.Suite, *, skip: bool) -> None:
     """Report the problems of a suite. Raises InputError, unless prompts with problems are to be skipped."""
     if not suite.problems:
         return
-    count = len({problem.line for problem in suite.problems})
+    count = len({line for line, _ in suite.problems})
     for line in suites.problem_text(path.name, suite.problems).splitlines():
         output.warn(line) if skip else output.note(line)
     if not skip:

@@ -52,10 +52,15 @@ def put_totals(totals: Sequence[results.EngineTotals]) -> None:
 
 
 def _speed(engine: results.EngineTotals, name: str, factor: float = 1) -> str:
-    median = engine.median(name)
-    if median is None:
+    quartiles = engine.quartiles(name)
+    if not quartiles:
         return "–"
-    return f"{factor * median:.1f}" + (" (shared)" if engine.is_shared(name) else "")
+    low, median, high = (f"{factor * value:.1f}" for value in quartiles)
+    return (
+        median
+        + (f" ({low} to {high})" if low != high else "")
+        + (" (shared)" if engine.is_shared(name) else "")
+    )
 
 
 async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:

@@ -22,7 +22,7 @@ from paragone_workbench.engines.definitions import EngineDefinition, resolve_all
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.history import History
+from paragone_workbench.store.saving import History
 
 if TYPE_CHECKING:
     from paragone_workbench.config.settings import Preset

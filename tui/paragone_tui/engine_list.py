@@ -11,7 +11,7 @@ from paragone import InputError, ParagoneError
 from paragone_workbench.config.state import State, add_engine, add_preset, remove_engine
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.engines.engine import EngineTask
-from paragone_workbench.lanes.settings import Carried, carried, given_options, own_options
+from paragone_workbench.lanes.settings import carried, given_options, own_options
 
 if TYPE_CHECKING:
     from paragone import Backend, Json
@@ -35,25 +35,27 @@ class EngineList:
     preset: Preset | None = None
     _opened: set[str] = field(default_factory=set, init=False)
 
-    def for_new_lane(self, definition: EngineDefinition) -> Carried:
-        """Return an engine with the options of the command line, except options that the engine's backend lacks."""
+    def for_new_lane(self, definition: EngineDefinition) -> tuple[EngineDefinition, str]:
+        """Return an engine with the options of the command line, and a remark on those that its backend lacks."""
         registry = self.session.registry
         backends = [registry.find(name) for name in (definition.backend, *self.session.backends)]
         known = [backend for backend in backends if backend is not None]
         preset = {} if self.preset is None else self.preset.sampling
         return self._carried({**preset, **given_options(self.given, known)}, known, definition)
 
-    def for_lane_of(self, before: EngineDefinition, definition: EngineDefinition) -> Carried:
+    def for_lane_of(
+        self, before: EngineDefinition, definition: EngineDefinition
+    ) -> tuple[EngineDefinition, str]:
         backend = self.session.registry.find(before.backend)
         own = own_options(before, self.config.engines)
         return self._carried(own, [] if backend is None else [backend], definition)
 
     def _carried(
         self, options: Mapping[str, Json], sources: Sequence[Backend], definition: EngineDefinition
-    ) -> Carried:
+    ) -> tuple[EngineDefinition, str]:
         backend = self.session.registry.find(definition.backend)
         if backend is None:  # the lane shows that its backend is unknown
-            return Carried(definition=definition, renamed={}, refused=())
+            return definition, ""
         return carried(options, sources, definition, backend)
 
     def remember_lanes(self) -> None:

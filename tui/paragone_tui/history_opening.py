@@ -24,7 +24,7 @@ from paragone_workbench.store.records import SavedConversation
 
 if TYPE_CHECKING:
     from paragone_workbench.lanes.session import Session
-    from paragone_workbench.store.history import History
+    from paragone_workbench.store.saving import History
 
 
 RETRY_S = 2.0
@@ -77,7 +77,7 @@ class HistoryOpening:
             await asyncio.wait([task])
 
     async def _open(self, then: Callable[[], Coroutine[None, None, None]]) -> None:
-        from paragone_workbench.store.history import History  # not imported before the first paint
+        from paragone_workbench.store.saving import History  # not imported before the first paint
 
         failed = False
         while self.history is None:

@@ -178,10 +178,10 @@ def problems(config: Config) -> Iterator[ConfigProblem]:
                 hint = "Write a character, or names such as ctrl+k, f5, alt+left or question_mark."
                 yield problem("keys", command, sentence, hint)
     in_force = keys_in_force(own)
-    for mode in ("both", "lane"):
+    for is_lane_mode in (False, True):
         owners: dict[str, list[str]] = {}
         for command, keys in in_force.items():
-            for key in getattr(keys, mode):
+            for key in keys.lane if is_lane_mode else keys.both:
                 owners.setdefault(key, []).append(command)
         for key, commands in owners.items():
             if len(commands) > 1:

@@ -338,9 +338,7 @@ def command_line(
 
 def _values(options: LlamaServerLoadOptions) -> dict[str, tuple[Json, *tuple[str, ...]]]:
     """Return the value of the argument for each option, and the argument's names if they are not in `SET_BY_OPTIONS`.
-
-    The value of an option that is not set is None or empty. Checks the files of the options. Raises InputError.
-    """
+    The value of an option that is not set is None or empty. Checks the files of the options. Raises InputError."""
     drafts: dict[str, tuple[Json, *tuple[str, ...]]] = {
         "draft_max": (options.draft_max,),
         "draft_min": (options.draft_min,),

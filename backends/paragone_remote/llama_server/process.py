@@ -43,9 +43,7 @@ _LONGEST = 103 if sys.platform == "darwin" else 107
 
 def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Endpoint:
     """Return the address for a new server, with a key of its own: nobody else on this machine can use the server then.
-
-    The address is `port` on loopback if it is set, else a Unix socket. Raises EngineError, and InputError offline.
-    """
+    The address is `port` on loopback if it is set, else a Unix socket. Raises EngineError, and InputError offline."""
     path = _socket_path() if port is None and "socket" in program.flags.get("--host", "").lower() else None
     origin = "http://llama-server"
     if path is None:
@@ -190,10 +188,8 @@ class LlamaServer:
 
     @contextlib.asynccontextmanager
     async def shared(self, on_progress: paragone.OnProgress) -> AsyncIterator[LlamaServer]:
-        """Yield a loaded server like this one with a free slot, or this one. The end of its last block ends the server.
-
-        Raises EngineError, EngineCrashed or InputError.
-        """
+        """Yield a loaded server like this one with a free slot, or this one. The end of its last block ends the
+        server. Raises EngineError, EngineCrashed or InputError."""
         server = next((other for other in _shared if other._key == self._key and other._has_room()), self)
         starting = server._starting = server._starting or asyncio.create_task(server._start())
         if server is self:
@@ -226,10 +222,8 @@ class LlamaServer:
         return not failed and not self.process.has_ended
 
     async def _start(self) -> None:
-        """Start the server, and wait until it has loaded its files.
-
-        It can use its Unix socket only, if it needs nothing else and if the system enforces that.
-        """
+        """Start the server, and wait until it has loaded its files. It can use its Unix socket only, if it needs
+        nothing else and if the system enforces that."""
         options = self.options
         if options.rpc_servers:
             GUARD.give_network("llama-server with rpc_servers")

@@ -9,7 +9,7 @@ import socket
 import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from paragone import backend, events, requests
 from paragone.errors import EngineError, ParagoneError
@@ -48,18 +48,11 @@ class _Job:
 class Worker(backend.OpenEngine):
     """A process that runs one native engine, which is open once it is loaded. It does one job at a time; other jobs wait."""
 
-    def __init__(
-        self,
-        process: EngineProcess,
-        connection: socket.socket,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, process: EngineProcess, connection: socket.socket) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
-        """Used only to close the reader, see `_send_all`."""
         self._connection = connection
+        self._received = bytearray()
+        """What was read of the next messages."""
         self._commands: asyncio.Queue[bytes] = asyncio.Queue()
         self._reads = asyncio.Event()
         """Set while the application reads the pipe."""
@@ -73,8 +66,7 @@ class Worker(backend.OpenEngine):
         self._killed = ""
         """Why the application killed the process; empty unless the application killed it."""
         self._closing = False
-        self._sending: asyncio.Task[None] | None = None
-        self._reading: tuple[asyncio.Task[None], ...] = ()
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     @classmethod
     async def connect(cls, process: EngineProcess, ours: socket.socket) -> Worker:
@@ -82,20 +74,16 @@ class Worker(backend.OpenEngine):
 
         Ends the process before it raises EngineError or EngineCrashed.
         """
-        async with contextlib.AsyncExitStack() as started:
-            started.push_async_callback(process.end)
-            started.callback(ours.close)
-            sending = ours.dup()
-            started.callback(sending.close)
-            sending.setblocking(False)
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=protocol.LINE_LIMIT)
-            started.callback(writer.close)
-            worker = cls(process, sending, reader, writer)
+        ours.setblocking(False)
+        worker = cls(process, ours)
+        try:
             await worker._greet()
-            started.pop_all()
-        worker._sending = asyncio.create_task(worker._send_all())
-        worker._sending.add_done_callback(lambda task: sending.close())
-        worker._reading = asyncio.create_task(worker._listen()), asyncio.create_task(worker._watch())
+        except BaseException:
+            ours.close()
+            await process.end()
+            raise
+        tasks = worker._send_all(), worker._listen(), worker._watch()
+        worker._tasks = tuple(map(asyncio.create_task, tasks))
         return worker
 
     @property
@@ -121,7 +109,7 @@ class Worker(backend.OpenEngine):
                 while True:
                     message = await job.inbox.get()
                     if job.inbox.qsize() < UNREAD // 2:
-                        self._read_on()
+                        self._reads.set()
                     if isinstance(message, ParagoneError):
                         raise message
                     yield message
@@ -203,7 +191,7 @@ class Worker(backend.OpenEngine):
         if job is not None and job.limit is None and not self._death.done():
             self._send("stop")
             job.limit = asyncio.get_running_loop().call_later(GRACE, self._kill_deaf)
-            self._read_on()
+            self._reads.set()
 
     async def ended(self) -> ParagoneError:
         """Wait until the process has ended, and return why."""
@@ -211,13 +199,13 @@ class Worker(backend.OpenEngine):
 
     async def close(self) -> None:
         self._closing = True
-        if self._sending is not None:
-            self._sending.cancel()
-        self._writer.close()
+        with contextlib.suppress(OSError):  # the process has closed it
+            self._connection.shutdown(socket.SHUT_RDWR)
         await self._process.end()
-        for task in self._reading:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._reading, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._connection.close()
 
     def _send(self, do: protocol.CommandName, request: Json = None) -> None:
         """Queue a message about the current job for sending. Has no effect if the process has ended."""
@@ -225,15 +213,32 @@ class Worker(backend.OpenEngine):
             self._commands.put_nowait(protocol.dump_command((do, self._job.number, request)))
 
     async def _send_all(self) -> None:
-        """Send the queued messages.
-
-        If a write fails because the process has just ended, an asyncio transport drops all received data, which may contain
-        the worker's last messages. Messages are therefore sent by a descriptor of their own.
-        """
+        """Send the queued messages."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):  # the reader reports the end of the process
             while True:
                 await loop.sock_sendall(self._connection, await self._commands.get())
+
+    async def _line(self) -> bytes:
+        """Read a message: an empty line for one that is too long, and nothing at the end of the process."""
+        loop, searched = asyncio.get_running_loop(), 0
+        while (end := self._received.find(b"\n", searched)) < 0:
+            searched = len(self._received)
+            if searched > protocol.LINE_LIMIT:
+                return b"\n"
+            try:
+                data = await loop.sock_recv(self._connection, 1 << 18)
+            except ConnectionError:
+                data = b""
+            if not data:
+                return b""
+            self._received += data
+            await asyncio.sleep(
+                0
+            )  # a process that sends without a pause must not keep the screen from its work
+        line = bytes(self._received[: end + 1])
+        del self._received[: end + 1]
+        return line
 
     async def _end(self, job: _Job) -> None:
         """Wait for the end of a job, which is stopped if it still runs."""
@@ -274,12 +279,12 @@ class Worker(backend.OpenEngine):
     async def _greet(self) -> None:
         try:
             async with asyncio.timeout(HANDSHAKE):
-                line = await self._reader.readline()
+                line = await self._line()
         except TimeoutError as error:
             raise EngineError(
                 f"The engine's process did not respond within {HANDSHAKE:.0f} seconds."
             ) from error
-        if not line.endswith(b"\n"):
+        if not line:
             raise await self._ended()
         hello = _parsed(line)
         spoken = hello.version if hello is not None else None
@@ -303,13 +308,10 @@ class Worker(backend.OpenEngine):
 
     async def _deliver(self) -> ParagoneError:
         while True:
-            try:
-                line = await self._reader.readline()
-            except (ValueError, ConnectionError):
-                line = b""  # a line that is too long, or a broken pipe: treated like the end of the process
+            line = await self._line()
             message = _parsed(line)
             if message is None:
-                return await self._ended(unreadable=line.endswith(b"\n"))
+                return await self._ended(unreadable=bool(line))
             self._heard += 1
             job = self._job
             if job is None or job.number != message.job:
@@ -322,17 +324,7 @@ class Worker(backend.OpenEngine):
                 job.ended.set()
             if job.inbox.qsize() >= UNREAD and job.limit is None:
                 self._reads.clear()
-                self._transport.pause_reading()
                 await self._reads.wait()
-
-    @property
-    def _transport(self) -> asyncio.Transport:
-        return cast("asyncio.Transport", self._writer.transport)  # a socket's transport also reads
-
-    def _read_on(self) -> None:
-        if not self._reads.is_set():
-            self._reads.set()
-            self._transport.resume_reading()
 
     async def _watch(self) -> None:
         """End the stream after the process has ended, even if one of its children holds the pipe open."""
@@ -342,7 +334,8 @@ class Worker(backend.OpenEngine):
             if self._reads.is_set():
                 break
             await self._reads.wait()
-        self._reader.feed_eof()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RD)
 
     async def _ended(self, unreadable: bool = False) -> ParagoneError:
         """End the process if it still runs, and return the error for its end."""
@@ -357,7 +350,7 @@ class Worker(backend.OpenEngine):
 
 
 def _parsed(line: bytes) -> protocol.WorkerMessage | None:
-    """Return the message in a line; None for an incomplete line, and for a line that is not a message."""
+    """Return the message in a line; None for a line that is not a message."""
     with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
-        return protocol.load_message(line) if line.endswith(b"\n") else None
+        return protocol.load_message(line)
     return None

@@ -10,21 +10,11 @@ from paragone_llama_cpp import engine
 pytestmark = pytest.mark.model
 
 SEA = "The sea is deep, and the sky is high above it."
-TEXTS = (SEA, "Nobody knows what lies between the two of them.", "def f(x): return x + 1", "海は深い。")
 
 
 def vectors_of(chat, *texts, stop, ids=()):
     found = chat.engine.embed(EmbedRequest(texts=texts, ids=tuple(ids)), stop)
     return np.array(found.vectors), found.prompt_tokens
-
-
-def test_each_text_has_its_own_vector_whatever_is_beside_it(chat, make_stop):
-    together, _ = vectors_of(chat, *TEXTS, stop=make_stop())
-    alone = np.concatenate([vectors_of(chat, text, stop=make_stop())[0] for text in TEXTS])
-    assert np.abs(together - alone).max() < 1e-5
-    likeness = together @ together.T
-    assert np.abs(np.diag(likeness) - 1).max() < 1e-5
-    assert likeness[~np.eye(len(TEXTS), dtype=bool)].max() < 0.999
 
 
 def test_a_long_text_has_several_batches(chat, small, make_stop):

@@ -1,4 +1,4 @@
-"""Keys, headers, certificates and proxies. No secret is shown or sent to another server."""
+"""Keys, headers, certificates, proxies and the addresses that are contacted. No secret is shown or sent elsewhere."""
 
 import asyncio
 import json
@@ -19,11 +19,13 @@ import keyring.backend
 import keyring.errors
 import pytest
 import trustme
-from hostile_server import OPENAI, HostileServer
+from hostile_server import OLLAMA, OPENAI, HostileServer
 from tests.processes import gone
 
-from paragone import InputError, OpenRequest, ParagoneError
+from paragone import InputError, Json, OpenRequest, ParagoneError
 from paragone.network import GUARD
+from paragone.options import address_option, describe
+from paragone_remote.backend import OllamaBackend, OpenAIBackend
 from paragone_remote.endpoint import find_key
 from paragone_remote.options import EndpointOptions
 from paragone_workbench.engines.registry import Registry
@@ -265,10 +267,15 @@ async def test_proxies_are_used_only_when_asked_for(hostile, open_lane, protocol
         await proxy.stop()
 
 
-async def test_a_proxy_of_no_use(backend, monkeypatch):
+@pytest.fixture
+def no_proxies(monkeypatch):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+async def test_a_proxy_of_no_use(backend, monkeypatch):
     unusable = "The proxy in the environment variables cannot be used."
     for proxy, sentence in (
         ("socks5://127.0.0.1:1", unusable),
@@ -287,6 +294,54 @@ async def test_what_the_environment_says_of_ways_out_changes_nothing(backend, mo
         monkeypatch.setenv(name, value)
     report = await backend.endpoint({"url": "http://127.0.0.1:1"})
     assert report.probe.reason == "Nothing answers at http://127.0.0.1:1: the connection was refused."
+
+
+both = pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=lambda protocol: protocol.name)
+
+
+@both
+def test_the_server_with_its_port(backend):
+    for options, addresses in (
+        ({"url": "http://box:8000"}, ("http://box:8000",)),
+        ({"url": "https://Box.example/llm"}, ("https://box.example:443",)),
+        ({"url": "http://[::1]:9"}, ("http://[::1]:9",)),
+        ({"url": "http://user:secret@box:8000"}, ()),  # options that open no engine reach nothing
+        ({"url": "http://box:99999"}, ()),
+        ({"no_such_option": 1}, ()),
+    ):
+        assert backend.reaches("m", options) == addresses
+
+
+def test_the_usual_place_is_reached_where_none_is_set():
+    for options in ({}, {"url": None}):
+        assert OllamaBackend().reaches("m", options) == ("http://127.0.0.1:11434",)
+        assert OpenAIBackend().reaches("m", options) == ()  # it has none, and opening it fails
+
+
+@both
+@pytest.mark.usefixtures("no_proxies")
+def test_a_proxy_is_reached_only_where_it_is_used(backend, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:3128")
+    monkeypatch.setenv("HTTP_PROXY", "other.example")
+    options: dict[str, Json] = {"url": "https://box.example"}
+    assert backend.reaches("m", options) == ("https://box.example:443",)
+    options["use_proxy"] = True
+    proxied = backend.reaches("m", options)
+    assert proxied == ("https://box.example:443", "http://proxy.example:3128")
+    assert "secret" not in repr(proxied)
+    options["url"] = "http://box.example"
+    assert backend.reaches("m", options) == ("http://box.example:80", "http://other.example:80")
+    monkeypatch.setenv("NO_PROXY", "box.example")
+    assert backend.reaches("m", options) == ("http://box.example:80",)
+
+
+@both
+def test_options_say_which_is_the_address_and_which_are_secret(backend):
+    address = address_option(backend.load_options)
+    assert address is not None
+    assert address.name == "url"
+    assert {info.name for info in describe(backend.load_options) if info.secret} == {"headers", "key_command"}
+    assert not [info for info in describe(backend.sampling) if info.secret or info.address]
 
 
 @pytest.fixture(scope="module")

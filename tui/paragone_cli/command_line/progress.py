@@ -63,8 +63,8 @@ class StatusLine:
         """Show a text in place, or print it as a line after each ten percent."""
         if self.due:
             self.show(text)
-        elif self.passes_step(percent := 100 * done // total):
-            output.note(f"{percent}%: {text}")
+        elif self.passes_step(100 * done // total):
+            output.note(text)
 
     def show(self, *lines: str) -> None:
         """Replace the text, cut to the size of the terminal."""

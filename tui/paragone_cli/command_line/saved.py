@@ -13,7 +13,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, identity
 from paragone_workbench.experiments.suite import Suite
 from paragone_workbench.ids import parse_id
-from paragone_workbench.store.history import History
+from paragone_workbench.store.saving import History
 from paragone_workbench.store.store import Store
 from paragone_workbench.store.votes import MeasurementKind
 

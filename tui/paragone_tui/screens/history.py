@@ -23,8 +23,8 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets import fields, modal, picker
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import FileExists
-from paragone_workbench.store.history import History
 from paragone_workbench.store.records import Hit, Query, Summary, read_query
+from paragone_workbench.store.saving import History
 from paragone_workbench.store.store import Store
 from paragone_workbench.text import local_date
 

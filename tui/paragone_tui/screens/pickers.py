@@ -14,11 +14,11 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker, marked
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.lanes.variants import Copy, TreeTurn, find_in_lanes, other_author, tree
+from paragone_workbench.lanes.variants import Copy, find_in_lanes, other_author, tree
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.history import History
 from paragone_workbench.store.records import Hit, QueuedPrompt
+from paragone_workbench.store.saving import History
 
 
 class FindScreen(Picker[Hit | None]):
@@ -124,11 +124,11 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
         wanted = text.casefold()
         return [
             Option(
-                Content.assemble((one_line(copy.name), "bold"), (f"  {one_line(copy.detail)}", "dim")),
+                Content.assemble((one_line(name), "bold"), (f"  {one_line(detail)}", "dim")),
                 id=str(at),
             )
-            for at, copy in enumerate(self._copies)
-            if wanted in f"{copy.name} {copy.detail}".casefold()
+            for at, (name, _, detail) in enumerate(self._copies)
+            if wanted in f"{name} {detail}".casefold()
         ]
 
     def pick(self, option_id: str) -> None:
@@ -215,36 +215,36 @@ class TurnTree(Picker[Run | None]):
     def __init__(self, lane: Lane) -> None:
         super().__init__()
         self._lane = lane
-        self._turns = {turn.run.id: turn for turn in tree(lane)}
+        self._turns = {run.id: (run, branches) for run, branches in tree(lane)}
 
     def fitting(self, text: str) -> Sequence[Option]:
         wanted = text.casefold()
         return [
-            Option(self._line(turn), id=run_id)
-            for run_id, turn in self._turns.items()
-            if wanted in f"{_prompt(turn)} {turn.run.text}".casefold()
+            Option(self._line(run, branches), id=run_id)
+            for run_id, (run, branches) in self._turns.items()
+            if wanted in f"{_prompt(run)} {run.text}".casefold()
         ]
 
     def pick(self, option_id: str) -> None:
-        self.dismiss(self._turns[option_id].run)
+        self.dismiss(self._turns[option_id][0])
 
     def on_mount(self) -> None:
         super().on_mount()
-        shown = [at for at, turn in enumerate(self._turns.values()) if turn.is_shown]
+        shown = [at for at, (run, _) in enumerate(self._turns.values()) if run in self._lane.path]
         self.options.highlighted = shown[-1] if shown else 0
 
-    def _line(self, turn: TreeTurn) -> Content:
-        indent = "  " * turn.branches
-        place = f"{turn.variant}/{turn.variants} " if turn.variants > 1 else ""
-        author = other_author(self._lane, turn.run)
+    def _line(self, run: Run, branches: int) -> Content:
+        is_shown, variants = self._lane.answer(run.prompt) is run, self._lane.variants(run)
+        place = f"{variants.index(run) + 1}/{len(variants)} " if len(variants) > 1 else ""
+        author = other_author(self._lane, run)
         return Content.assemble(
-            f"{indent}{'●' if turn.is_shown else '○'} ",
+            f"{'  ' * branches}{'●' if is_shown else '○'} ",
             (place, "dim"),
-            (one_line(_prompt(turn)), "bold" if turn.is_shown else ""),
-            (f"  {one_line(turn.run.text.strip())[:80]}", "dim"),
+            (one_line(_prompt(run)), "bold" if is_shown else ""),
+            (f"  {one_line(run.text.strip())[:80]}", "dim"),
             (f"  {one_line(author)}" if author else "", "dim"),
         )
 
 
-def _prompt(turn: TreeTurn) -> str:
-    return turn.run.prompt.text.strip() if turn.run.prompt is not None else ""
+def _prompt(run: Run) -> str:
+    return run.prompt.text.strip() if run.prompt is not None else ""

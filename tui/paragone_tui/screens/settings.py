@@ -381,7 +381,7 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     def action_find(self) -> None:
         self._find_row.display = True
-        self.find.focus()
+        self.set_focus(self.find)  # at once, since the next key may be text
 
     @on(Input.Changed, "#find")
     def _list_options(self) -> None:

@@ -172,7 +172,6 @@ class Block:
 
     @property
     def is_pending(self) -> bool:
-        """Whether some text is neither wrapped nor typeset yet."""
         return self._typeset is None and any(part.is_pending for part in self._all_parts)
 
     def wrap(self, room: int) -> int:

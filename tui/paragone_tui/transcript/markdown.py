@@ -5,14 +5,14 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import accumulate
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
-from rich.console import Console, ConsoleOptions
+from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -274,6 +274,8 @@ class TypesetText:
         self.rest = ""
         """The end of the text, whose look further text can still change."""
         self._console = _console(width, palette)
+        self._options = self._console.options
+        """Rich reads the console's size and encoding from the environment for each text without options."""
         self._start = 0
         """Position of the rest in the text, in characters."""
         self._fence = ""
@@ -306,7 +308,7 @@ class TypesetText:
                 return
             tokens, rows = before[number] if number < len(before) else ((), ())
             if tokens != section.tokens:
-                rows = _rendered(section.tokens, self._console, self.palette)
+                rows = self._rendered(section.tokens)
             self._drawn.append((section.tokens, rows))
             gap = section.is_apart if number else self._is_apart
             self._add(rows, *starts[number : number + 2], gap=gap)
@@ -361,7 +363,7 @@ class TypesetText:
             return
         self._drop_rest()
         token = fence.copy(content=self.rest[begin : begin + end])
-        self._add(_rendered([token], self._console, self.palette), 0, begin + end, gap=self._is_apart)
+        self._add(self._rendered([token]), 0, begin + end, gap=self._is_apart)
         self._kept += 1
         self._fence = opening[1] if opening else self._fence
         self._cut(begin + end)
@@ -371,6 +373,17 @@ class TypesetText:
     def _cut(self, end: int) -> None:
         self._start += end
         self.rest = self.rest[end:]
+
+    def _rendered(self, tokens: Sequence[Token]) -> list[Strip]:
+        base = self.palette["answer"]
+        gutter = Segment(" " * GUTTER, base)
+        lines = self._console.render_lines(Elements(tokens, self.palette), self._options, pad=False)
+        strips = [Strip(_trimmed([gutter, *_plain(line, base)], base)) for line in lines]
+        while strips and not strips[-1]:
+            strips.pop()
+        while strips and not strips[0]:
+            strips.pop(0)
+        return strips
 
 
 def typeset(
@@ -382,16 +395,8 @@ def typeset(
     return whole
 
 
-class _Console(Console):
-    """A console with a fixed size and encoding, which Rich's own class reads from the environment for each text."""
-
-    @cached_property
-    def options(self) -> ConsoleOptions:
-        return super().options
-
-
 def _console(width: int, palette: TranscriptStyles) -> Console:
-    return _Console(
+    return Console(
         file=io.StringIO(),
         width=max(width - GUTTER, _NARROWEST),
         color_system="truecolor",
@@ -402,18 +407,6 @@ def _console(width: int, palette: TranscriptStyles) -> Console:
         highlight=False,
         theme=theme(palette),
     )
-
-
-def _rendered(tokens: Sequence[Token], console: Console, palette: TranscriptStyles) -> list[Strip]:
-    base = palette["answer"]
-    gutter = Segment(" " * GUTTER, base)
-    lines = console.render_lines(Elements(tokens, palette), pad=False)
-    strips = [Strip(_trimmed([gutter, *_plain(line, base)], base)) for line in lines]
-    while strips and not strips[-1]:
-        strips.pop()
-    while strips and not strips[0]:
-        strips.pop(0)
-    return strips
 
 
 def _plain(line: Iterable[Segment], base: Style) -> Iterable[Segment]:

@@ -97,7 +97,6 @@ def _lexer(language: str) -> Lexer:
 
 @lru_cache(maxsize=512)
 def _look(kind: tuple[str, ...]) -> str:
-    """Return the look of a kind of tokens, or else the look of the next more general kind."""
     general = (kind[:length] for length in range(len(kind), 0, -1))
     return next((_CODE_LOOKS[names] for names in general if names in _CODE_LOOKS), "code-block")
 
@@ -221,8 +220,6 @@ class _CodeBlock(markdown.CodeBlock):
 
 
 class _Formula(markdown.TextElement):
-    """A LaTeX formula on lines of its own, shown as source."""
-
     style_name = "markdown.math"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

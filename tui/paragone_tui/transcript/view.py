@@ -97,12 +97,11 @@ class Transcript(Widget):
         block.append(text)
         self._append(block)
         self._finish(block)
-        if kind == "prompt":
+        if kind == "prompt" and self._laid_out:
             self.following = True
         return block
 
     def leave_out_earlier(self) -> None:
-        """Show that the history has earlier turns."""
         self._page.leave_out(0)
 
     def set_hint(self, block: Block, hint: str) -> None:
@@ -128,7 +127,6 @@ class Transcript(Widget):
             self._finish(block)
 
     def rewind(self) -> None:
-        """Remove all blocks after the last prompt, so that another answer can be shown there."""
         self.end()
         prompt = self._page.last_prompt
         self._page.cut(prompt)
@@ -137,12 +135,14 @@ class Transcript(Widget):
         start = prompt.start if prompt else 0
         self._show(max(self._end, min(self._top, start)))
 
-    def clear(self) -> None:
+    def clear(self, *, keeps_place: bool = False) -> None:
+        """Remove all blocks. With `keeps_place`, blocks that follow are shown at the rows of linked transcripts."""
         self._open = self._changed = self._reveal_target = None
         self._page = Page(self._page.fold_thinking, self._page.fold_logs)
         self._mark_link_stale()
-        self._top = 0
-        self.following = True
+        if self.following or not keeps_place or len(self._linked) < 2:
+            self._top = 0
+            self.following = True
         self._laid_out = _NOWHERE
         self._is_placed = False
         self.refresh()
@@ -276,7 +276,7 @@ class Transcript(Widget):
     def wrap(self) -> None:
         if not self._palette:
             self._palette = palette_of(self)
-        self._place = None if self.following else self._page.place(self._top)
+        self._place = self._page.place(self._top) if self._laid_out and not self.following else None
         self._laid_out = self.size
         self._is_placed = False
         self._page.trim()
@@ -288,10 +288,11 @@ class Transcript(Widget):
         ends = [lane._end for lane in self._linked]
         if self._reveal_target is not None:
             self._seek()
-        elif self._place is None:
+        elif self.following:
             self._top = self._nearest_end(ends)
         else:
-            self._top = max(0, min(self._page.find(self._place), max(ends)))
+            top = self._page.find(self._place) if self._place is not None else self._top
+            self._top = max(0, min(top, max(ends)))
         self._painted = self._rows()
         self._is_placed = True
         self._typeset()

@@ -88,23 +88,6 @@ def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: b
     return Divergence(token=token, char=_parting(reference.text, candidate.text, ended))
 
 
-def divergence_json(runs: Sequence[RunResult], vocabularies: Sequence[str | None]) -> list[Json]:
-    """Return where each further run parts from the first. `vocabularies` are fingerprints, None if unknown."""
-    found: list[Json] = []
-    reference, *candidates = runs
-    for candidate, vocabulary in zip(candidates, vocabularies[1:], strict=True):
-        same = vocabulary is not None and vocabulary == vocabularies[0]
-        parting = divergence(reference, candidate, same_vocabulary=same)
-        found.append(
-            {
-                "reference": reference.definition.name,
-                "candidate": candidate.definition.name,
-                **asdict(parting),
-            }
-        )
-    return found
-
-
 def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
     first, second = reference.definition.name, candidate.definition.name
     at = divergence(reference, candidate, same_vocabulary=False).char
@@ -306,11 +289,12 @@ def comparison_json(
     runs: Sequence[RunResult],
     parity: Parity,
     *,
-    divergence: Sequence[Json] | None = None,
+    vocabularies: Sequence[str | None] = (),
 ) -> dict[str, Json]:
-    """Return the answers of several engines to one prompt, their parity, and where the answers part. Unknown values are null.
+    """Return the answers of several engines to one prompt and their parity. Unknown values are null.
 
-    docs/command-line.schema.json has the schema.
+    With the fingerprints of the engines' `vocabularies`, None if unknown, also where each further answer parts from the
+    first. docs/command-line.schema.json has the schema.
     """
     comparison: dict[str, Json] = {
         "prompt": prompt,
@@ -327,8 +311,16 @@ def comparison_json(
         ],
         "parity_unknown": {unknown.what: list(unknown.names) for unknown in parity.unknown},
     }
-    if divergence is not None:
-        comparison["divergence"] = list(divergence)
+    if vocabularies:
+        first, *others = vocabularies
+        comparison["divergence"] = [
+            {
+                "reference": runs[0].definition.name,
+                "candidate": run.definition.name,
+                **asdict(divergence(runs[0], run, same_vocabulary=other is not None and other == first)),
+            }
+            for run, other in zip(runs[1:], others, strict=True)
+        ]
     return comparison
 
 

@@ -219,17 +219,15 @@ class Side:
         )
 
     def sampling_options(self) -> Mapping[str, OptionInfo]:
-        if self.backend is None:
-            return {}
-        return {info.fact or info.name: info for info in describe(self.backend.sampling) if not info.secret}
+        return {} if self.backend is None else _by_fact(self.backend.sampling)
 
     def load_options(self) -> Mapping[str, OptionInfo]:
-        """Return the load options by the names of the standard facts that they set, or else by their own names."""
-        if self.backend is None:
-            return {}
-        return {
-            info.fact or info.name: info for info in describe(self.backend.load_options) if not info.secret
-        }
+        return {} if self.backend is None else _by_fact(self.backend.load_options)
+
+
+def _by_fact(kind: type[Options]) -> Mapping[str, OptionInfo]:
+    """Return options by the names of the standard facts that they set, or else by their own names."""
+    return {info.fact or info.name: info for info in describe(kind) if not info.secret}
 
 
 def sides_of(runs: Iterable[tuple[str, Run]], find: BackendLookup) -> list[Side]:

@@ -117,7 +117,7 @@ async def read_batch(
     registry: Registry,
     catalog: assertions.AssertionCatalog,
     counts: Counter[str],
-) -> AsyncGenerator[suite.SuiteProblem | None, None]:
+) -> AsyncGenerator[suite.Problem | None, None]:
     """Save the results in a file as runs, one by one. Yield after each line why it is not imported; None if it is.
     Counts in `counts` "answers", "errors", "known" results and "refused" lines. Raises StoreError, and InputError if
     the file cannot be read."""
@@ -129,7 +129,7 @@ async def read_batch(
                     counts[await _take(history, experiment, line, registry, catalog)] += 1
                 except paragone.InputError as error:
                     counts["refused"] += 1
-                    problem = suite.SuiteProblem(line=number, sentence=str(error))
+                    problem = number, str(error)
             yield problem
 
 

@@ -15,7 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from paragone import Backend, InputError, MemoryEstimate, ParagoneError, WeightsFile, network, texts, threads
+import paragone
+from paragone import network, texts, threads
 from paragone_workbench.engines import definitions, questions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, suite, suite_engine
@@ -37,14 +38,14 @@ def cluster_address(text: str) -> str:
         head = f"HOST:{_USUAL_PORT}"
         with contextlib.suppress(ValueError):
             head = f"{network.bracketed(network.host_and_port(text)[0])}:{_USUAL_PORT}"
-        raise InputError(
+        raise paragone.InputError(
             "ray:// is the address of Ray's client server, which ends all engines when a connection is broken for half a minute.",
             hint=f"Write --on {head} instead, with another port if the cluster's head has one. This machine must belong to the "
             f"cluster: `ray start --address={head}` lets it join.",
         )
     host, colon, port = text.rpartition(":")
     if not (host and "/" not in host and colon and port.isdecimal() and 0 < int(port) < 65536):
-        raise InputError(
+        raise paragone.InputError(
             f"{text!r} is no address of a cluster.",
             hint="Write --on ray for the cluster that this machine belongs to, or --on HOST:PORT, such as --on 127.0.0.1:6379.",
         )
@@ -61,9 +62,10 @@ class NodeReport:
     and by engine the memory that it would take, if its backend can estimate that, or why it cannot be opened.
     """
 
-    paragone: str
+    installed: str
+    """The version of paragone."""
     files: dict[str, Content | None] = field(default_factory=dict)
-    estimates: dict[str, MemoryEstimate | None] = field(default_factory=dict)
+    estimates: dict[str, paragone.MemoryEstimate | None] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
 
@@ -72,7 +74,7 @@ def report(
 ) -> NodeReport:
     """Return the report of this machine: paragone, the files, and the memory that the engines would take. Blocks."""
     network.GUARD.is_offline = network.GUARD.is_offline or offline
-    found = NodeReport(paragone=version("paragone"), files={path: content_of(path) for path in files})
+    found = NodeReport(installed=version("paragone"), files={path: content_of(path) for path in files})
     if None not in found.files.values():
         asyncio.run(_estimate(engines, found))
     return found
@@ -87,7 +89,7 @@ async def _estimate(engines: Sequence[definitions.EngineDefinition], found: Node
             found.estimates[engine.name] = (
                 await questions.estimate(backend, engine) if backend.capabilities.estimate else None
             )
-        except ParagoneError as error:
+        except paragone.ParagoneError as error:
             found.problems[engine.name] = error.sentence
 
 
@@ -96,7 +98,7 @@ def content_of(path: str) -> Content | None:
     file = Path(path)
     try:
         parts = sorted(part for part in file.iterdir() if part.is_file()) if file.is_dir() else [file]
-        found = [WeightsFile.of(part) for part in parts]
+        found = [paragone.WeightsFile.of(part) for part in parts]
     except OSError:
         return None
     return sum(part.size or 0 for part in found), " ".join(part.sample or "" for part in found)
@@ -108,7 +110,7 @@ def placed(engine: definitions.EngineDefinition) -> definitions.EngineDefinition
     return dataclasses.replace(engine, model=str(path.absolute())) if accessible(path) else engine
 
 
-def files_of(engine: definitions.EngineDefinition, backend: Backend) -> list[str]:
+def files_of(engine: definitions.EngineDefinition, backend: paragone.Backend) -> list[str]:
     """Return the files that an engine needs on its node: its model, if that is a file, and files that options name."""
     paths = [engine.model] if Path(engine.model).is_absolute() else []
     for name, (_, info) in definitions.declared_options(backend).items():
@@ -149,7 +151,7 @@ class Place:
 def places_on(
     node: Node,
     definition: definitions.EngineDefinition,
-    estimate: MemoryEstimate | None,
+    estimate: paragone.MemoryEstimate | None,
     *,
     engines: int,
     at_once: int = 2,
@@ -230,10 +232,6 @@ REPORT_S = 180.0
 """Seconds within which a node must report. The node may have to import paragone from a cold disk."""
 
 
-class ProcessLost(Exception):
-    """A process on a node is gone, alone or with its node. The text of the error says why."""
-
-
 def _ray() -> Any:
     """Import Ray with usage reports switched off. Raises InputError if Ray is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -244,7 +242,7 @@ def _ray() -> Any:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise InputError(
+        raise paragone.InputError(
             f"A cluster needs the package ray, and {error.name} is not installed.",
             hint=f"Install it on this machine and on all nodes with: {texts.install_command('ray')}",
         ) from error
@@ -254,7 +252,7 @@ def _ray() -> Any:
 
 
 class NodeProcess:
-    """A process with an `EngineActor` on a node. Calls raise ProcessLost if the process is gone."""
+    """A process with an `EngineActor` on a node. Calls raise EngineCrashed if the process is gone, alone or with its node."""
 
     def __init__(self, ray: Any, place: Place) -> None:
         self.place = place
@@ -291,7 +289,7 @@ class NodeProcess:
         try:
             return await result
         except self._ray.exceptions.RayError as error:
-            raise ProcessLost(_first_line(error)) from error
+            raise paragone.EngineCrashed(_first_line(error)) from error
 
 
 class Cluster:
@@ -309,7 +307,7 @@ class Cluster:
         try:
             return await _in_thread(lambda: _joined(address))
         except TimeoutError as error:
-            raise InputError(
+            raise paragone.InputError(
                 f"The cluster {text} did not answer within {CONNECT_S:.0f} seconds.",
                 hint="Another program may listen at this address: `ray status` on a node says which one its cluster has.",
             ) from error
@@ -359,7 +357,7 @@ class Cluster:
                 async with asyncio.timeout(REPORT_S):
                     found: NodeReport = await asked
             except Exception as error:  # Ray's errors have no common base
-                raise InputError(_no_report(node, error), hint="Nothing was run.") from error
+                raise paragone.InputError(_no_report(node, error), hint="Nothing was run.") from error
             return found
 
         found = await asyncio.gather(*map(ask, nodes))
@@ -381,7 +379,7 @@ def _joined(address: str) -> Cluster:
         try:
             socket.create_connection(network.host_and_port(address), timeout=_ANSWER_S).close()
         except OSError as error:
-            raise InputError(
+            raise paragone.InputError(
                 f"There is no cluster at {address}: {error.strerror or error}.",
                 hint="`ray status` on a node says which address its cluster has; `ray start --head` begins one.",
             ) from error
@@ -399,20 +397,20 @@ def _joined(address: str) -> Cluster:
     return Cluster(ray)
 
 
-def _not_joined(address: str, error: Exception) -> InputError:
+def _not_joined(address: str, error: Exception) -> paragone.InputError:
     text = " ".join(str(error).split())
     if "Version mismatch" in text:
         text = text.partition("Version mismatch: ")[2]
-        return InputError(
+        return paragone.InputError(
             f"The cluster has another Python or Ray than this program. {text}",
             hint="Start the cluster and this program from environments with the same versions of both.",
         )
     if address == "auto":
-        return InputError(
+        return paragone.InputError(
             "This machine belongs to no Ray cluster.",
             hint="`ray start --head` begins one here; `ray start --address=HOST:PORT` joins one.",
         )
-    return InputError(
+    return paragone.InputError(
         f"The cluster at {address} cannot be joined: {text}",
         hint="This machine must be one of its nodes: `ray start --address=HOST:PORT` makes it one.",
     )

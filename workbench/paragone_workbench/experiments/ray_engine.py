@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
-from paragone import InputError, ParagoneError
+from paragone import EngineCrashed, InputError, ParagoneError
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry, placement_of
@@ -77,7 +77,7 @@ class ClusterEngine(WorkingEngine):
             process.requests.add(request)
             try:
                 executed, process.tokens_per_second, why = await request
-            except ray_cluster.ProcessLost as lost:
+            except EngineCrashed as lost:
                 self._lose(process, lost)
                 continue
             finally:
@@ -118,7 +118,7 @@ class ClusterEngine(WorkingEngine):
     async def _open(self, process: ray_cluster.NodeProcess) -> None:
         try:
             why = await process.begin()
-        except ray_cluster.ProcessLost as lost:
+        except EngineCrashed as lost:
             self._lose(process, lost)
             return
         if why is not None:
@@ -129,7 +129,7 @@ class ClusterEngine(WorkingEngine):
             self._free.put_nowait(process)
         self._notify("")
 
-    def _lose(self, process: ray_cluster.NodeProcess, lost: ray_cluster.ProcessLost) -> None:
+    def _lose(self, process: ray_cluster.NodeProcess, lost: EngineCrashed) -> None:
         """Handle a lost process, once: another process begins at the place, unless the node is gone."""
         if process not in self._processes:
             return
@@ -168,7 +168,7 @@ def _error_at(place: Place, why: ray_cluster.Sentences) -> ParagoneError:
 async def _end(process: ray_cluster.NodeProcess) -> None:
     """End a process. The runs that have ended on the node arrive before."""
     if process.is_open:
-        with contextlib.suppress(TimeoutError, ray_cluster.ProcessLost):
+        with contextlib.suppress(TimeoutError, EngineCrashed):
             async with asyncio.timeout(END_S):
                 await process.end()
                 if process.requests:
@@ -187,8 +187,8 @@ def check_nodes(
     problems: list[str] = []
     known = dict(here)
     for node, found in reports.items():
-        if found.paragone != (own := version("paragone")):
-            problems.append(f"The node {node} has paragone {found.paragone}, and this machine {own}.")
+        if found.installed != (own := version("paragone")):
+            problems.append(f"The node {node} has paragone {found.installed}, and this machine {own}.")
         for path, content in found.files.items():
             if content is None:
                 problems.append(f"The node {node} lacks the file {path}.")

@@ -190,10 +190,13 @@ class EngineTotals:
         """Mean number of generated tokens of the runs that did not fail; None without such runs."""
         return self.tokens / self.counted if self.counted else None
 
-    def median(self, name: str) -> float | None:
-        """Return the median of `ttft_s` or `decode_tps`. Runs that shared a machine are slower: they count if all did."""
-        values = self.times.get((name, False)) or self.times.get((name, True))
-        return statistics.median(values) if values else None
+    def quartiles(self, name: str) -> Sequence[float]:
+        """Return the quartiles of `ttft_s` or `decode_tps`, all the same for one run; none without runs.
+
+        Runs that shared a machine are slower: they count if all did.
+        """
+        values = self.times.get((name, False)) or self.times.get((name, True)) or ()
+        return statistics.quantiles(values, method="inclusive") if len(values) > 1 else [*values] * 3
 
     def is_shared(self, name: str) -> bool:
         return (name, True) in self.times and (name, False) not in self.times
@@ -210,8 +213,13 @@ class EngineTotals:
         names = ("engine", "total", "runs", "failed", "cut", "asserted", "passed", "undecided", "mean_tokens")
         return {
             **{name: getattr(self, name) for name in names},
-            "median_ttft_s": self.median("ttft_s"),
-            "median_decode_tps": self.median("decode_tps"),
+            **{
+                f"{place}_{name}": value
+                for name in ("ttft_s", "decode_tps")
+                for place, value in zip(
+                    ("p25", "median", "p75"), self.quartiles(name) or (None,) * 3, strict=True
+                )
+            },
             "times_shared": self.are_times_shared,
         }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from paragone import InputError, Message, ParagoneError, WeightsFile
+from paragone import InputError, LoadedModel, Message, ParagoneError, WeightsFile
 from paragone.assertions import NoVerdict
 from paragone.wire import to_json
 from paragone_workbench.experiments import assertions, identity, results, suite
@@ -149,8 +150,7 @@ class SuiteRunner:
         """Read from the history which model has answered in earlier runs of an engine."""
         saved = await self.history.call(lambda store: store.experiments.last_loaded(number, index))
         if saved is not None and (loaded := saved.result.loaded) is not None:
-            weights = await identity.known_weights(self.history, loaded.weights)
-            self._identities[index] = identity.identity_of(loaded, weights)
+            self._identities[index] = await self._identity_of(loaded)
 
     async def _digest_weights(self) -> None:
         """Compute the digests by which a replay recognizes weights. Call this after the runs, since hashing takes a core."""
@@ -262,7 +262,7 @@ class SuiteRunner:
             return
         result, checks = executed
         if changes := await self._changes(index, result):
-            sentence = f"it is not what it was in the earlier runs of e{self.experiment.number}: {', '.join(changes)}."
+            sentence = f"in e{self.experiment.number}, {', '.join(changes)}."
             result, checks = self._engine(index).refuse(result, sentence), ()
         await self.save(cell, result, checks)
         self._progressed()
@@ -285,14 +285,16 @@ class SuiteRunner:
 
     async def _changes(self, index: int, result: RunResult) -> Sequence[str]:
         """Return how the model that answered differs from the one of the engine's earlier runs."""
-        if result.loaded is None or result.error:
+        if result.loaded is None:
             return ()
-        now = identity.identity_of(
-            result.loaded, await identity.known_weights(self.history, result.loaded.weights)
-        )
-        if self.cluster is not None:
-            now = identity.without_times(now)
-        return identity.changes(self._identities.setdefault(index, now), now)
+        now = await self._identity_of(result.loaded)
+        opened = self._engine(index).loaded
+        first = now if opened is None else identity.identity_of(opened, opened.weights)
+        return identity.changes(self._identities.setdefault(index, first), now)
+
+    async def _identity_of(self, loaded: LoadedModel) -> identity.Identity:
+        found = identity.identity_of(loaded, await identity.known_weights(self.history, loaded.weights))
+        return found if self.cluster is None else identity.without_times(found)
 
     # The judges
 
@@ -327,9 +329,7 @@ class SuiteRunner:
                     return
                 yield open_run
 
-        async def judge(open_run: _OpenRun) -> None:
-            await self._judge(open_run, judges)
-
+        judge = functools.partial(self._judge, judges)
         await self._for_each(left(), judge, min(engine.width for engine in judges.values()))
         if (error := given_up()) is not None:
             self._judges_given_up.append(error)
@@ -353,7 +353,7 @@ class SuiteRunner:
             if indices and run.result.state == "done":
                 yield run, prompt, indices
 
-    async def _judge(self, open_run: _OpenRun, judges: _Judges) -> None:
+    async def _judge(self, judges: _Judges, open_run: _OpenRun) -> None:
         run, prompt, indices = open_run
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         request = self.request

@@ -50,12 +50,8 @@ class SuitePrompt:
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuiteProblem:
-    """A problem in a suite file. Lines count from 1."""
-
-    line: int
-    sentence: str
+Problem: TypeAlias = tuple[int, str]
+"""The line of a problem in a suite file, from 1 on, and a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +61,7 @@ class Suite:
 
     name: str
     prompts: tuple[SuitePrompt, ...] = ()
-    problems: tuple[SuiteProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
     given_system: str = ""
 
     @property
@@ -90,9 +86,9 @@ def filter_prompts(suite: Suite, expression: str) -> Suite:
     return dataclasses.replace(suite, prompts=chosen)
 
 
-def problem_text(name: str, problems: Sequence[SuiteProblem]) -> str:
+def problem_text(name: str, problems: Sequence[Problem]) -> str:
     """Return a line `NAME:LINE: SENTENCE` for each of the first problems, and the number of further problems."""
-    lines = [f"{name}:{problem.line}: {problem.sentence}" for problem in problems[:PROBLEMS_SHOWN]]
+    lines = [f"{name}:{line}: {sentence}" for line, sentence in problems[:PROBLEMS_SHOWN]]
     if len(problems) > PROBLEMS_SHOWN:
         lines.append(f"and {len(problems) - PROBLEMS_SHOWN:,} more")
     return "\n".join(lines)

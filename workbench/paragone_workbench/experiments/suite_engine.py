@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from paragone import EngineCrashed, InputError, ParagoneError
+from paragone import EngineCrashed, InputError, LoadedModel, ParagoneError
 from paragone_workbench.engines.engine import EngineTask
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
@@ -39,6 +39,8 @@ class WorkingEngine(ABC):
         self.definition = definition
         self.given_up: ParagoneError | None = None
         """Why the engine was given up; None as long as the engine executes runs."""
+        self.loaded: LoadedModel | None = None
+        """The model as it was when it was first opened here, with which the answers are compared; None if unknown."""
 
     @property
     @abstractmethod
@@ -125,7 +127,7 @@ class SuiteEngine(WorkingEngine):
         self.handle = self._handles[0]
         self._free = self._handles * (2 if len(self._handles) == 1 else 1)
         self.width = len(self._free)
-        self._has_free = asyncio.Semaphore(self.width)
+        self._has_free = asyncio.Semaphore(self.width)  # fair, unlike a queue of handles
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
         self._runs: set[Run] = set()
         self._last_rate: float | None = None
@@ -204,6 +206,7 @@ class SuiteEngine(WorkingEngine):
     def _engine_changed(self, engine: EngineTask) -> None:
         """Give the engine up if it cannot be opened, or has ended while no run used it."""
         self._on_progress()
+        self.loaded = self.loaded or engine.loaded
         if engine.error is not None and (engine.state != "crashed" or not self._sent):
             self.give_up(engine.error)
 

@@ -18,7 +18,7 @@ from paragone_workbench.config import toml_file
 from paragone_workbench.conversation.variables import fill
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.assertions import AssertionCatalog
-from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuiteProblem, SuitePrompt, problem_text
+from paragone_workbench.experiments.suite import AssertionSpec, Problem, Suite, SuitePrompt, problem_text
 
 
 class _Message(Struct, forbid_unknown_fields=True):
@@ -248,7 +248,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     text = toml_file.text_of(path, hint="Name a file of prompts.", largest=largest)
     own: str | None = None
     shared: list[AssertionSpec] = []
-    problems: list[SuiteProblem] = []
+    problems: list[Problem] = []
     records: Iterable[Record]
     if ending == ".toml":
         document = toml_file.parse_toml(path, text)
@@ -260,7 +260,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
                 catalog.prepared(spec)
                 shared.append(spec)
             except ParagoneError as error:
-                problems.append(SuiteProblem(line=document.line("assertions", index), sentence=str(error)))
+                problems.append((document.line("assertions", index), str(error)))
         listed = enumerate(json_values.list_at(document.data, "prompts"))
         records = (
             (document.line("prompts", index), partial(json_values.value_at, item)) for index, item in listed
@@ -276,10 +276,10 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         try:
             prompt = _prompt(index, line, read(), system if own is None else own, shared, catalog)
         except ParagoneError as error:
-            problems.append(SuiteProblem(line=line, sentence=str(error)))
+            problems.append((line, str(error)))
         else:
             prompts.append(prompt)
-    problems.sort(key=lambda problem: problem.line)
+    problems.sort(key=lambda problem: problem[0])
     if not prompts and problems:
         raise InputError(problem_text(str(path), problems), hint="No prompt is left.")
     if not prompts:

@@ -24,7 +24,7 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.document import read_conversation, read_json
 from paragone_workbench.experiments.suite import saved_prompt
-from paragone_workbench.files import other_programs
+from paragone_workbench.files import databases, other_programs
 from paragone_workbench.ids import derived_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
@@ -172,7 +172,7 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
     found: Iterator[SavedConversation]
     what = ""
     if head.startswith(_SQLITE):
-        found = _dated(other_programs.database_chats(path), path)
+        found = _dated(databases.database_chats(path), path)
     elif head.startswith(_DOCUMENT):
         found = (saved for document in _documents(path) for saved in _in_document(path, document))
     else:
@@ -352,9 +352,11 @@ def import_file(
             yield saved
 
     before = _state(path)
-    require_consent(conversation_actions(counted(), path, registry, folders))
     added: list[Added] = []
     with contextlib.closing(open_store()) as store:
+        with store.transaction():
+            pass  # a history that cannot be written to is reported before a long file is read
+        require_consent(conversation_actions(counted(), path, registry, folders))
         for saved in read():
             if _state(path) != before:
                 raise InputError(f"{path} was changed while it was imported.", hint="Import it again.")

@@ -139,7 +139,6 @@ class Lane:
 
     @property
     def state(self) -> LaneState:
-        """The current activity of the lane, or how its last run ended."""
         run, engine = self.last, self.engine
         if self.present is not None and self.present.phase != "waiting":
             return _progress_of(self.present, is_local=self.engine.is_local)
@@ -166,7 +165,7 @@ class Lane:
         """The last answer on the path, without empty lines around it; empty if the path has no answer."""
         return next((run.text.strip("\r\n") for run in reversed(self.path) if run.text), "")
 
-    def answer(self, prompt: Prompt) -> Run | None:
+    def answer(self, prompt: Prompt | None) -> Run | None:
         return self._answers.get(prompt) if self.path else None
 
     # Runs
@@ -230,7 +229,6 @@ class Lane:
         self.changed()
 
     async def stop(self) -> None:
-        """Stop the current run, or cancel it if it still waits, and wait for its end."""
         if (run := self.present) is not None:
             run.stop()
             await run.ended()

@@ -115,7 +115,6 @@ class PromptQueue:
         self.keep(self.prompts)
 
     def _go_on(self, lanes: Iterable[Lane]) -> None:
-        """Let free lanes begin their next prompts."""
         for lane in list(lanes):
             queued = self._following(lane.record)
             if queued is None or lane.is_busy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone_workbench.engines.definitions import address_of, secret_options, split_options
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import Hit, LaneRecord, SavedConversation
-
-
-class Reopened(NamedTuple):
-    closed_lanes: int
-    """Number of lanes that the user closed earlier. These lanes are not shown; their answers stay in the history."""
-    shown_again: Lane | None
-    """A closed lane that is shown again, because it has the answer that a search found."""
 
 
 def lanes_of(
@@ -62,7 +55,6 @@ def lanes_of(
 
 
 def _find_equal(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
-    """Return a lane whose engine has the saved options, preferably with the saved name; None without such a lane."""
     alike = (lane for lane in lanes if _is_alike(lane, kept, registry))
     return min(alike, key=lambda lane: lane.engine.definition.name != kept.name, default=None)
 

@@ -351,10 +351,11 @@ class Session:
 
     async def reopen(
         self, number: int, *, hit: Hit | None = None, only_with_same_engines: bool = False
-    ) -> reopening.Reopened | None:
+    ) -> tuple[int, Lane | None] | None:
         """Continue an earlier conversation in its lanes, once its last changes are saved. Current lanes with its
         engines are reused unless options need a reload, others closed; new engines stay closed. A closed lane with
-        `hit` is shown. Returns None, and changes nothing, if `only_with_same_engines` and a prompt was sent or the
+        `hit` is shown. Returns the number of lanes that stay closed, and the lane with `hit` if it was closed; None,
+        and changes nothing, if `only_with_same_engines` and a prompt was sent or the
         engines differ. Raises InputError if it was deleted or a lane is busy, and StoreError."""
         saved = None
         while saved is None:
@@ -374,7 +375,7 @@ class Session:
         lanes, spare = reopening.lanes_of(saved.lanes, self.lanes, self.registry, self._engines, self._lane)
         self.recorder.left(self.conversation)
         self.conversation = saved.conversation
-        self.recorder.loaded(saved.conversation, saved.lanes)
+        self.recorder.loaded(saved)
         if with_hit is not None:
             self.recorder.lane_changed(saved.conversation, with_hit)
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
@@ -383,7 +384,7 @@ class Session:
         self._restore_queue(reopening.waiting_in(saved))
         await asyncio.gather(*(lane.close() for lane in spare))
         shown_again = next((lane for lane in lanes if lane.record is with_hit), None)
-        return reopening.Reopened(len(saved.lanes) - len(lanes), shown_again)
+        return len(saved.lanes) - len(lanes), shown_again
 
     def follow(self, lane: Lane, run: Run) -> None:
         self.recorder.follow(self.conversation, run, lane.record)

@@ -94,23 +94,6 @@ def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, s
     return dataclasses.replace(definition, options=options, address=address)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    definition: EngineDefinition
-    renamed: Mapping[str, str]
-    """The options' names at this engine, by their names at the other engine, if the names differ."""
-    refused: tuple[str, ...]
-    """The options that this engine lacks, or whose values it refuses, as `name=value`."""
-
-    @property
-    def remark(self) -> str:
-        """A sentence on the options that this engine refuses or has under other names; empty if no option is affected."""
-        renamed = [f"{old} is {new} here" for old, new in self.renamed.items()]
-        refused = [f"it does not take {', '.join(self.refused)}"] if self.refused else []
-        differences = "; ".join(renamed + refused)
-        return f"{self.definition.name}: {differences}." if differences else ""
-
-
 def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefinition]) -> Mapping[str, Json]:
     """Return an engine's options that differ from its definition in `engines`: those of the command line and the screen."""
     namesake = engines.get(definition.name)
@@ -126,13 +109,13 @@ def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefini
 
 def carried(
     options: Mapping[str, Json], sources: Iterable[Backend], definition: EngineDefinition, backend: Backend
-) -> Carried:
+) -> tuple[EngineDefinition, str]:
     """Return an engine with options that were set for engines of the backends `sources`, renamed where its backend
-    names the same fact otherwise. Load options that name something outside, such as an adapter's file, are
-    refused."""
+    names the same fact otherwise, and a remark on renamed and refused options. Load options that name something
+    outside, such as an adapter's file, are refused."""
     infos = {name: info for source in sources for name, (_, info) in declared_options(source).items()}
     taken: dict[str, Json] = {}
-    renamed: dict[str, str] = {}
+    remarks: list[str] = []
     refused: list[str] = []
     for name, value in options.items():
         target = _counterpart(name, infos.get(name), backend)
@@ -143,10 +126,11 @@ def carried(
             continue
         taken[target] = value
         if target != name:
-            renamed[name] = target
-    return Carried(
-        definition=with_options(definition, taken, backend), renamed=renamed, refused=tuple(refused)
-    )
+            remarks.append(f"{name} is {target} here")
+    if refused:
+        remarks.append(f"it does not take {', '.join(refused)}")
+    remark = f"{definition.name}: {'; '.join(remarks)}." if remarks else ""
+    return with_options(definition, taken, backend), remark
 
 
 def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mapping[str, Json]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from paragone.texts import counted
 from paragone_workbench.lanes.reopening import is_found_in
@@ -65,46 +64,21 @@ def newest_after(lane: Lane, run: Run) -> Run:
     return run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeTurn:
-    run: Run
-    branches: int
-    """Number of turns on the path to this turn that have variants."""
-    variant: int
-    """The number of this turn, from 1, among the variants that continue the same turn."""
-    variants: int
-    """Number of variants that continue the same turn, including this turn."""
-    is_shown: bool
-    """Whether the turn is on the lane's path."""
-
-
-def tree(lane: Lane) -> Iterator[TreeTurn]:
-    """Yield all turns of a lane: each turn is followed by the turns that continue it, the oldest first."""
+def tree(lane: Lane) -> Iterator[tuple[Run, int]]:
+    """Yield all turns of a lane with the number of earlier turns on their paths that have variants: each turn is
+    followed by the turns that continue it, the oldest first."""
     known = set(lane.record.all_runs)
     first = [run for run in lane.record.all_runs if run.continues not in known]
-    shown = set(lane.path)
     waiting = [(run, 0) for run in reversed(first)]
     while waiting:
         run, branches = waiting.pop()
-        places = lane.following(run.continues)
-        yield TreeTurn(
-            run=run,
-            branches=branches,
-            variant=places.index(run) + 1,
-            variants=len(places),
-            is_shown=run in shown,
-        )
-        deeper = branches + (len(places) > 1)
+        yield run, branches
+        deeper = branches + (len(lane.variants(run)) > 1)
         waiting += [(later, deeper) for later in reversed(lane.following(run))]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
-    name: str
-    """The kind of the text for the user: `python code`, `the answer` …"""
-    text: str
-    detail: str
-    """The first line of the text, or its length."""
+Copy: TypeAlias = tuple[str, str, str]
+"""A text for the user to copy: its kind (`python code`, `the answer` …), the text, and its first line or its length."""
 
 
 def copies(lanes: Sequence[Lane], run: Run) -> Iterator[Copy]:
@@ -112,16 +86,15 @@ def copies(lanes: Sequence[Lane], run: Run) -> Iterator[Copy]:
     for language, code in code_blocks(run.text):
         first = next((line.strip() for line in code.splitlines() if line.strip()), "")
         lines = counted(code.count("\n") + 1, "line")
-        yield Copy(name=f"{language} code".strip(), text=code, detail=f"{lines}: {first}")
+        yield f"{language} code".strip(), code, f"{lines}: {first}"
     answer = run.text.strip("\r\n")
     if answer:
-        yield Copy(name="the answer", text=answer, detail=counted(len(answer), "character"))
+        yield "the answer", answer, counted(len(answer), "character")
     if run.prompt is not None:
         answers = sum(lane.answer(run.prompt) is not None for lane in lanes)
-        detail = f"the prompt and {counted(answers, 'answer')}"
-        yield Copy(name="the turn", text=turn_text(lanes, run.prompt), detail=detail)
+        yield "the turn", turn_text(lanes, run.prompt), f"the prompt and {counted(answers, 'answer')}"
     whole = conversation_text(lanes)
-    yield Copy(name="the conversation", text=whole, detail=counted(len(whole), "character"))
+    yield "the conversation", whole, counted(len(whole), "character")
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:

@@ -284,6 +284,16 @@ def scaled(found: paragone.MemoryEstimate, factor: float) -> paragone.MemoryEsti
     return replace(found, devices=devices, layout=layout)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantization:
+    name: str
+    model: paragone.ModelInfo | None
+    """The model on this machine; None for a quantization that is not here, whose plan is rough."""
+    size: int
+    """Bytes of the quantization's files or, if this machine has no such files, of the weights."""
+    plan: MemoryPlan
+
+
 _CONTEXT = 4096
 """Context in tokens for engines that would choose their own context by the memory of this machine."""
 
@@ -330,13 +340,20 @@ class MemoryPlanner:
             found = await self._estimate(trained)
         return place(found, vram=self._vram)
 
-    async def rough(self, context: int, bits: float) -> tuple[int, MemoryPlan] | None:
-        """Return the bytes of weights at `bits` bits, and their plan; None unless they are known to be smaller."""
-        found = await self._estimate(context)
-        size = round((found.parameters or 0) * bits / 8)
-        if not 0 < size < found.weights:
-            return None
-        return size, place(scaled(found, size / found.weights), vram=self._vram)
+    async def usual_quantizations(
+        self, plan: MemoryPlan, *, without: Sequence[str | None]
+    ) -> list[Quantization]:
+        """Return rough plans for the backend's usual quantizations that are smaller than the model of `plan`.
+
+        They assume that KV cache and computation take as much memory as with that model.
+        """
+        estimate, found = await self._estimate(plan.context), []
+        for name, bits in self._backend.quantizations.items():
+            size = round((estimate.parameters or 0) * bits / 8)
+            if name not in without and 0 < size < estimate.weights:
+                rough = place(scaled(estimate, size / estimate.weights), vram=self._vram)
+                found.append(Quantization(name=name, model=None, size=size, plan=rough))
+        return found
 
     async def largest_context(self, plan: MemoryPlan) -> int | None:
         """Return the largest context that fits, in steps of 256 tokens, up to the context of the model's training.
@@ -417,16 +434,6 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 """The end of the name of one of several files of a model."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantization:
-    name: str
-    model: paragone.ModelInfo | None
-    """The model on this machine; None for a quantization that is not here, whose plan is rough."""
-    size: int
-    """Bytes of the quantization's files or, if this machine has no such files, of the weights."""
-    plan: MemoryPlan
-
-
 async def find_siblings(
     definition: EngineDefinition, backend: paragone.Backend, folders: Sequence[str]
 ) -> tuple[paragone.ModelInfo | None, list[paragone.ModelInfo]]:
@@ -460,21 +467,6 @@ async def plan_siblings(
             continue
         name, weights = model.quantization or model.name, sum(device.weights for device in plan.devices)
         found.append(Quantization(name=name, model=model, size=model.size or weights, plan=plan))
-    return found
-
-
-async def rough_quantizations(
-    planner: MemoryPlanner, backend: paragone.Backend, plan: MemoryPlan, *, without: Sequence[str | None]
-) -> list[Quantization]:
-    """Return rough plans for the backend's usual quantizations that are smaller than the model of `plan`.
-
-    They assume that KV cache and computation take as much memory as with that model.
-    """
-    found = []
-    for name, bits in backend.quantizations.items():
-        rough = None if name in without else await planner.rough(plan.context, bits)
-        if rough is not None:
-            found.append(Quantization(name=name, model=None, size=rough[0], plan=rough[1]))
     return found
 
 

@@ -216,14 +216,22 @@ def _distributions(data: Mapping[str, Json], candidates: EngineRows) -> Section:
     )
 
 
-def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mapping[str, Json]) -> Table:
-    items = [reference, noise, *(candidate for _, candidate in candidates)]
+def _number(form: str, unit: str, *path: str) -> Callable[[Mapping[str, Json]], str]:
+    return lambda it: "" if (found := number_at(it, *path)) is None else f"{found:{form}}{unit}"
 
+
+def _by_engine(
+    engines: Sequence[tuple[str, Mapping[str, Json]]],
+    figures: Mapping[str, Callable[[Mapping[str, Json]], str]],
+) -> Table:
+    """Return a table with a column for each engine, and a row for each figure."""
+    lines = tuple(_line(title, *(show(item) for _, item in engines)) for title, show in figures.items())
+    return Table(first="", columns=tuple(public(name) for name, _ in engines), lines=lines)
+
+
+def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mapping[str, Json]) -> Table:
     def shown(key: str) -> Callable[[Mapping[str, Json]], str]:
         return lambda item: _shown(item, key)
-
-    def plain(key: str) -> Callable[[Mapping[str, Json]], str]:
-        return lambda item: "" if (value := number_at(item, key)) is None else f"{value:.3g}"
 
     def percent(key: str, error: str, *path: str) -> Callable[[Mapping[str, Json]], str]:
         def show(item: Mapping[str, Json]) -> str:
@@ -239,10 +247,10 @@ def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mappi
         "bits per byte": shown("bits_per_byte"),
         "mean KLD": shown("mean_kld"),
         "on the scale": lambda item: "" if (kld := number_at(item, "mean_kld")) is None else band_of(kld),
-        "median KLD": plain("median_kld"),
-        "90% KLD": plain("p90_kld"),
-        "99% KLD": plain("p99_kld"),
-        "maximum KLD": plain("max_kld"),
+        "median KLD": _number(".3g", "", "median_kld"),
+        "90% KLD": _number(".3g", "", "p90_kld"),
+        "99% KLD": _number(".3g", "", "p99_kld"),
+        "maximum KLD": _number(".3g", "", "max_kld"),
         "mean Δp": percent("mean_dp", "mean_dp_se"),
         "RMS Δp": percent("rms_dp", "rms_dp_se"),
         "same top token": percent("top1_agreement", "top1_se"),
@@ -250,9 +258,8 @@ def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mappi
     if top := next((count for _, it in candidates if (count := count_at(it, "top_k", "k"))), None):
         figures[f"same first of the top {top}"] = percent("top1_agreement", "top1_se", "top_k")
         figures[f"in common of the top {top}"] = percent("common", "common_se", "top_k")
-    lines = [_line(title, *map(show, items)) for title, show in figures.items()]
-    columns = (text_at(reference, "engine"), NOISE, *(name for name, _ in candidates))
-    return Table(first="", columns=tuple(map(public, columns)), lines=tuple(lines))
+    engines = [(text_at(reference, "engine"), reference), (NOISE, noise), *candidates]
+    return _by_engine(engines, figures)
 
 
 def _means(differences: EngineRows) -> Table:
@@ -366,42 +373,34 @@ def _shown(item: Json, key: str) -> str:
 
 def _greedy_answers(answers: Mapping[str, Json], agreements: EngineRows, names: Names) -> Section:
     agreed = {text_at(found, "candidate"): (name, found) for name, found in agreements}
-    rows: list[tuple[str, Mapping[str, Json], Mapping[str, Json]]] = []
+    rows: list[tuple[str, Mapping[str, Json]]] = []
     for at, conduct in enumerate(objects_at(answers, "engines")):
         engine = text_at(conduct, "engine")
         name, found = agreed.get(engine, (engine, {}))
         if engine in agreed or not at:
-            rows.append((name, conduct, found))
-
-    def row(title: str, show: Callable[[Mapping[str, Json]], str]) -> TableLine:
-        return _line(title, *(show({**found, **conduct}) for _, conduct, found in rows))
+            rows.append((name, {**found, **conduct}))
 
     def same(it: Mapping[str, Json]) -> str:
         return f"{count_at(it, 'identical'):,} of {count_at(it, 'prompts'):,}" if "identical" in it else ""
 
-    def shown(form: str, unit: str, *path: str) -> Callable[[Mapping[str, Json]], str]:
-        return lambda it: "" if (found := number_at(it, *path)) is None else f"{found:{form}}{unit}"
-
     def fork(it: Mapping[str, Json]) -> str:
-        return shown(".0f", f" {text_at(it, 'forks', 'unit')}s", "forks", "median")(it)
+        return _number(".0f", f" {text_at(it, 'forks', 'unit')}s", "forks", "median")(it)
 
-    lines = (
-        row("answers", _count("answers")),
-        row("the same answer", same),
-        row("same before the fork", fork),
-        row("length (median)", shown(",.0f", " tokens", "median_tokens")),
-        row("length, times", shown(".2f", "", "length_ratio")),
-        row("cut at the limit", _count("cut")),
-        row("loops", _count("loops")),
-        row("empty", _count("empty")),
-    )
+    figures = {
+        "answers": _count("answers"),
+        "the same answer": same,
+        "same before the fork": fork,
+        "length (median)": _number(",.0f", " tokens", "median_tokens"),
+        "length, times": _number(".2f", "", "length_ratio"),
+        "cut at the limit": _count("cut"),
+        "loops": _count("loops"),
+        "empty": _count("empty"),
+    }
     sentences = [(text, False) for text in texts_at(answers, "notes")]
     sentences += [(text_at(found, "sentence"), found.get("collapsed") is True) for _, found in agreements]
     return Section(
         title="Greedy answers",
         about=f"Greedy answers to {counted(count_at(answers, 'asked') or 0, 'prompt')}{_partial(answers)}",
-        tables=(Table(first="", columns=tuple(public(name) for name, _, _ in rows), lines=lines),)
-        if rows
-        else (),
+        tables=(_by_engine(rows, figures),) if rows else (),
         remarks=tuple(Remark(public(text), stands_out) for text, stands_out in sentences if text),
     )

@@ -100,35 +100,33 @@ def _plot(
     better: int,
 ) -> Iterator[blocks.Table]:
     """Yield the plot of the pass rate over `value`, of which more is better if `better` is 1, and less if it is −1."""
-    xs = {it.engine: x for it in known if (x := value(it)) and math.isfinite(x)}
-    found = [it for it in known if it.engine in xs]
+    found = [
+        (engine, x, rate, share_interval(rate, engine.prompts))
+        for engine in known
+        if (x := value(engine)) and math.isfinite(x) and (rate := engine.pass_rate) is not None
+    ]
     if len(found) < 2:
         return
-    factor, unit = 1.0, "tokens/s"
-    if better < 0:
-        factor, unit = next(it for it in _BYTES if max(xs.values()) >= it[0])
-    ys = [engine.pass_rate or 0.0 for engine in found]
-    intervals = [share_interval(y, engine.prompts) for y, engine in zip(ys, found, strict=True)]
-    across = _around([x / factor for x in xs.values()], title=f"{title} ({unit})")
-    ends = [100 * end for interval in intervals for end in (interval.low, interval.high)]
+    largest = max(x for _, x, *_ in found)
+    factor, unit = next(it for it in _BYTES if largest >= it[0]) if better < 0 else (1.0, "tokens/s")
+    across = _around([x / factor for _, x, *_ in found], title=f"{title} ({unit})")
+    ends = [100 * end for *_, interval in found for end in (interval.low, interval.high)]
     upward = _around(ends, title="pass rate (%)", most=100.0)
-    points = [(better * xs[engine.engine], y) for engine, y in zip(found, ys, strict=True)]
-    best = [
-        index
-        for index, (x, y) in enumerate(points)
-        if not any(ox >= x and oy >= y and (ox, oy) != (x, y) for ox, oy in points)
-    ]
     lines = []
-    for index, (engine, y, interval) in enumerate(zip(found, ys, intervals, strict=True)):
-        x = xs[engine.engine] / factor
-        place = across.place(x)
-        low, height, high = (100 - upward.place(100 * share) for share in (interval.low, y, interval.high))
-        kind: Literal["dot", "ring"] = "dot" if index in best else "ring"
+    for engine, x, rate, interval in found:
+        is_best = not any(
+            better * other >= better * x and more >= rate and (other, more) != (x, rate)
+            for _, other, more, _ in found
+        )
+        place = across.place(x / factor)
+        low, height, high = (100 - upward.place(100 * it) for it in (interval.low, rate, interval.high))
+        kind: Literal["dot", "ring"] = "dot" if is_best else "ring"
+        shown = f"{x / factor:,.4g} {unit}", f"{PASS_RATE.shown(rate)}%"
         lines.append(
             blocks.TableLine(
                 name=blocks.public(engine.engine),
-                note="Pareto front" if index in best else "",
-                cells=(blocks.TableCell(f"{x:,.4g} {unit}"), blocks.TableCell(f"{PASS_RATE.shown(y)}%")),
+                note="Pareto front" if is_best else "",
+                cells=tuple(map(blocks.TableCell, shown)),
                 stands_out=engine.engine == chosen,
                 mark=blocks.ChartMark(kind, place, height, ((place, low), (place, high))),
             )

@@ -230,7 +230,7 @@ def conversation_rows(saved: SavedConversation, find: BackendLookup) -> Iterator
     places = {prompt: index for index, prompt in enumerate(saved.conversation.prompts)}
     names = names_of(saved.lanes, find)
     for lane in saved.lanes:
-        path = path_to(lane.head)
+        path = frozenset(path_to(lane.head))
         answered: Counter[Prompt] = Counter()
         for run in lane.runs:
             assert run.prompt is not None  # a run of a conversation answers a prompt

@@ -123,7 +123,6 @@ async def _ask(
     request: paragone.RunRequest,
     cautions: tuple[paragone.Caution, ...],
 ) -> None:
-    """Put the events of the engine into the run."""
     meter = run.meter = Meter(sent=time.monotonic(), load_s=engine.load_s)
     engine.load_s = None  # it belongs to the first run only
     run.phase = "prefill"

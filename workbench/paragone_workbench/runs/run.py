@@ -171,13 +171,11 @@ class Run:
 
     @property
     def length(self) -> int:
-        """Number of characters of the answer and the thinking."""
         return sum(map(len, self._texts.values()))
 
     # Changes
 
     def take(self, event: paragone.Event) -> None:
-        """Change the state as an event of the engine says."""
         match event:
             case paragone.Token():
                 self.phase = "decode"

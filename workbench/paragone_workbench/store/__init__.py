@@ -1,7 +1,7 @@
 """The store: conversations and the answers of all lanes, in one SQLite file.
 
 Importing the package loads none of its modules. Each name is loaded on first use, so that the program starts
-fast. The recorder, which saves a conversation as it grows, is in `paragone_workbench.store.saving`.
+fast. The recorder, which saves a conversation as it grows, is in `paragone_workbench.store.saving` too.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from paragone_workbench.store.experiments import Experiment as Experiment
     from paragone_workbench.store.experiments import ExperimentRun as ExperimentRun
     from paragone_workbench.store.experiments import RunKey as RunKey
-    from paragone_workbench.store.history import History as History
     from paragone_workbench.store.records import LaneRecord as LaneRecord
     from paragone_workbench.store.records import SavedConversation as SavedConversation
+    from paragone_workbench.store.saving import History as History
     from paragone_workbench.store.store import Store as Store
 
 _NAMES = {
     "errors": ("StoreError",),
     "experiments": ("Experiment", "ExperimentRun", "RunKey"),
-    "history": ("History",),
     "records": ("LaneRecord", "SavedConversation"),
+    "saving": ("History",),
     "store": ("Store",),
 }
 

@@ -30,14 +30,10 @@ BUSY_S = 10.0
 """Seconds to wait for a lock once the file is open."""
 
 
-_PURGE = """
-    DELETE FROM every_conversation WHERE deleted IS NOT NULL AND deleted NOT IN (SELECT id FROM owner)
+_DELETED_BEFORE = """
+    SELECT number FROM every_conversation WHERE deleted IS NOT NULL AND deleted NOT IN (SELECT id FROM owner)
 """
-"""Makes deletions by instances that have ended final."""
-
-
-class _TooOld(Exception):
-    """No script leads from the file's version, which is the only argument, to the newest one."""
+"""The conversations that instances which have ended have marked as deleted."""
 
 
 class Database:
@@ -72,7 +68,8 @@ class Database:
             private_folder(path.parent)
             database = cls._registered(path)
             with contextlib.suppress(StoreError):  # it can wait for a later start
-                database.run(_PURGE)
+                for (number,) in database.rows(_DELETED_BEFORE):
+                    database.run("DELETE FROM every_conversation WHERE number = ?", number)
             return database
         except OSError as error:
             failure = store_error(path, error)
@@ -120,14 +117,16 @@ class Database:
         self._is_readable_only = False
 
     def check_place(self) -> None:
-        """Raise HistoryMoved if the path no longer leads to the open file."""
-        if not self._is_readable_only and _place(self.path) != self._place:
+        """Raise HistoryMoved if the path no longer leads to the open file. In a transaction, its end looks."""
+        if self._is_readable_only or self._connection.in_transaction:
+            return
+        if _place(self.path) != self._place:
             raise HistoryMoved(self.path)
 
     def begin_anew(self) -> None:
         """Open the file that is at the path now, or create one, after HistoryMoved. Raises StoreError."""
         self._is_readable_only = True
-        self._connection.close()  # before another file is there: SQLite deletes the log at the path
+        self.close()  # before another file is there: SQLite deletes the log at the path
         self.owner.release()
         with self._translated_errors():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -148,20 +147,11 @@ class Database:
             self.path.touch(mode=0o600)
         try:
             return _connect(self.path, schema)
-        except _TooOld as error:
-            (version,) = error.args
-            aside = _set_aside(self.path, f"v{version}.bak")
-            self.warning = (
-                f"An older version of paragone wrote the history (its schema is {version}), and this version cannot read "
-                f"it. The file was moved to {aside}, and a new one was created."
-            )
         except sqlite3.DatabaseError as error:
             damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in damaged:
                 raise
             raise _damaged(self.path) from error
-        self.path.touch(mode=0o600)
-        return _connect(self.path, schema)
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         with self._translated_errors():
@@ -283,7 +273,11 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
                 hint="Update paragone, or move the file away.",
             )
         if 0 < version < min(scripts):
-            raise _TooOld(version)
+            raise InputError(
+                f"The history in {path} was written by an older version of paragone (its schema is {version}), "
+                "which this version cannot read. Nothing was changed.",
+                hint="Move the file away; then a new history is created.",
+            )
         connection.execute("PRAGMA journal_mode = WAL")
         # With WAL, a power cut may lose the last transactions but does not damage the file.
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -372,18 +366,6 @@ def _rolling_back(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # SQLite rolls back by itself after some errors
             connection.execute("ROLLBACK")
         raise
-
-
-def _set_aside(path: Path, suffix: str) -> Path:
-    """Rename a file together with its `-wal` and `-shm` files. Returns the new path."""
-    aside, number = path.with_name(f"{path.name}.{suffix}"), 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.{suffix}-{number}")
-    for part in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{part}").rename(f"{aside}{part}")
-    return aside
 
 
 OTHER_OPENING_S = 5.0

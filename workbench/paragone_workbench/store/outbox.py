@@ -231,18 +231,24 @@ class Outbox:
         self._saved.clear()
         self._lengths.clear()
         self.conversation.number, self.runs = None, runs
-        for prompt in self.conversation.prompts:
-            self.put_prompt(prompt)
-        for lane in self.lanes:
-            self.put_lane(lane)
-        for run in begun:
-            self.put_run(run)
-        for lane in self.lanes:
-            self.put_lane(lane)  # now with its head
+        self.put_whole(self.conversation.prompts, [*self.lanes], begun)
         self.put_queue(self._queue)
 
-    def opened_again(self, lanes: Iterable[LaneRecord]) -> None:
-        """Note that the conversation was opened, and that the history has these lanes and their numbered runs."""
+    def put_whole(
+        self, prompts: Iterable[Prompt], lanes: Collection[LaneRecord], runs: Iterable[Run]
+    ) -> None:
+        for prompt in prompts:
+            self.put_prompt(prompt)
+        for lane in lanes:
+            self.put_lane(lane)
+        for run in runs:
+            self.put_run(run)
+        for lane in lanes:
+            self.put_lane(lane)  # now with its head
+
+    def opened_again(self, lanes: Iterable[LaneRecord], queue: tuple[QueuedPrompt, ...] = ()) -> None:
+        """Note that the conversation was opened, and that the history has the queue, the lanes and their numbered runs."""
+        self._queue = queue
         row = time.time(), self.conversation.id
         self.items["opened", ""] = lambda database, _: database.run(_OPENED, *row)
         for lane in lanes:
@@ -338,17 +344,11 @@ def whole_writes(saved: SavedConversation, known: Collection[str] = ()) -> dict[
     """Return the writes of a whole conversation, except for the prompts, lanes and runs whose ids are `known`."""
     outbox = Outbox(saved.conversation, known)
     outbox.runs = {run: lane for lane in saved.lanes for run in lane.runs}
-    lanes = [lane for lane in saved.lanes if lane.id not in known]
-    for prompt in saved.conversation.prompts:
-        if prompt.id not in known:
-            outbox.put_prompt(prompt)
-    for lane in lanes:
-        outbox.put_lane(lane)
-    for run in saved.runs:
-        if run.prompt is not None and run.id not in known:
-            outbox.put_run(run)
-    for lane in lanes:
-        outbox.put_lane(lane)  # now with its head
+    outbox.put_whole(
+        [prompt for prompt in saved.conversation.prompts if prompt.id not in known],
+        [lane for lane in saved.lanes if lane.id not in known],
+        [run for run in saved.runs if run.prompt is not None and run.id not in known],
+    )
     return {
         (kind, record_id): write
         for (kind, record_id), write in outbox.items.items()

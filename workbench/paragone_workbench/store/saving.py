@@ -1,13 +1,18 @@
-"""Saves the growing conversations of a session, and drafts of prompts; tries again what failed."""
+"""The store in a thread of its own, and the recorder, which saves the growing conversations of a session and drafts of
+prompts there, and tries again what failed."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
@@ -19,8 +24,93 @@ if TYPE_CHECKING:
     from paragone import ParagoneError
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
-    from paragone_workbench.store.history import History
     from paragone_workbench.store.records import DraftRecord, LaneRecord, QueuedPrompt, SavedConversation
+    from paragone_workbench.store.store import Store
+
+
+T = TypeVar("T")
+Jobs: TypeAlias = "SimpleQueue[Callable[[Store], None] | None]"
+
+THREAD_CLOSE_S = 3.0
+"""Seconds that closing a history waits for its thread; longer than a save of the recorder waits for a lock."""
+
+
+class History:
+    """The store in a thread of its own, which executes calls in order. Every call except `close` may raise StoreError."""
+
+    def __init__(self, jobs: Jobs, closed: Future[None], warning: str) -> None:
+        self.warning = warning
+        """A message for the user if the file can only be read; otherwise empty."""
+        self._jobs = jobs
+        self._closed = closed
+        self._is_closing = False
+
+    @classmethod
+    async def open(cls, path: Path | None = None) -> History:
+        """Open or create the history file, by default the user's. Raises InputError if a newer version wrote it, and
+        ParagoneError."""
+        jobs: Jobs = SimpleQueue()
+        opened: Future[str] = Future()
+        closed: Future[None] = Future()
+        # A daemon thread, so that a disk that hangs cannot prevent the program from exiting.
+        Thread(target=_serve, args=(path, jobs, opened, closed), name="history", daemon=True).start()
+        try:
+            warning = await asyncio.wrap_future(opened)
+        except BaseException:
+            jobs.put(None)  # the thread may still open the store: tell the thread to close the store
+            raise
+        return cls(jobs, closed, warning)
+
+    async def load(self, number: int) -> SavedConversation:
+        """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
+        return await self.call(lambda store: store.load(number))
+
+    async def close(self) -> None:
+        """Close the file within `THREAD_CLOSE_S`; runs in progress become interrupted. May be called twice; raises no
+        StoreError."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._jobs.put(None)
+        await asyncio.wait([asyncio.wrap_future(self._closed)], timeout=THREAD_CLOSE_S)
+
+    def call(self, call: Callable[[Store], T], *, busy_s: float | None = None) -> Awaitable[T]:
+        """Execute a call in the thread. While another program keeps the file locked, it waits for `busy_s` seconds,
+        by default `BUSY_S` of the database."""
+        if self._is_closing:
+            raise StoreError("The history is closed.")
+        result: Future[T] = Future()
+
+        def job(store: Store) -> None:
+            if not result.set_running_or_notify_cancel():  # the caller has cancelled the call
+                return
+            try:
+                store.wait_for_locks(busy_s)
+                result.set_result(call(store))
+            except BaseException as error:  # noqa: BLE001 (the error is raised in the caller, on the event loop)
+                result.set_exception(error)
+
+        self._jobs.put(job)
+        return asyncio.wrap_future(result)
+
+
+def _serve(path: Path | None, jobs: Jobs, opened: Future[str], closed: Future[None]) -> None:
+    """Open the store and execute jobs until a None arrives. This is the main function of the thread."""
+    from paragone_workbench.store.store import Store  # imported here so that the program starts faster
+
+    try:
+        store = Store.open(path)
+    except BaseException as error:  # noqa: BLE001 (the error is raised in the caller, on the event loop)
+        if opened.set_running_or_notify_cancel():
+            opened.set_exception(error)
+        return
+    if opened.set_running_or_notify_cancel():
+        opened.set_result(store.warning)
+    for job in iter(jobs.get, None):
+        job(store)
+        del job  # so that a large result does not stay in memory during the wait for the next job
+    store.close()
+    if closed.set_running_or_notify_cancel():
+        closed.set_result(None)
 
 
 RETRY_S = 1.0
@@ -54,9 +144,9 @@ class Recorder:
         self.saved_draft = NO_DRAFT
         self._took_draft = self._draft_changed = False
         self._changes: Counter[int | None] = Counter()
+        """The number of changes of each conversation, by the conversation's number."""
         self._deleted: list[int] = []
         """The numbers of the conversations that were deleted here, the last one last."""
-        """The number of changes of each conversation, by the conversation's number."""
         self._on_problem = on_problem
         self._on_saved_again = on_saved_again
         self._on_changed = on_changed
@@ -348,10 +438,10 @@ class Recorder:
         run.watchers.append(self._run_changed)
         self._run_changed(run)
 
-    def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
+    def loaded(self, saved: SavedConversation) -> None:
         """Prepare to continue a conversation from the history, and save the time at which the conversation was opened."""
-        if (outbox := self._of(conversation)) is not None:
-            outbox.opened_again(lanes)
+        if (outbox := self._of(saved.conversation)) is not None:
+            outbox.opened_again(saved.lanes, saved.queue)
             self._put(outbox)
 
     # Reading conversations whose changes may wait in the queue

@@ -260,16 +260,16 @@ class Store:
         self._database = opened
         self._is_closed = False
         self.warning = opened.warning
-        """A message for the user if the file was too old and replaced, or can only be read; else empty."""
+        """A message for the user if the file can only be read; else empty."""
         self.experiments = experiments.Experiments(opened)
         self.votes = votes.Votes(opened)
         self.measurements = votes.Measurements(opened)
 
     @classmethod
     def open(cls, path: Path | None = None, *, reads_damaged: bool = False) -> Store:
-        """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. A too
-        old file is set aside, and one that cannot be written to is only read, with `reads_damaged` also one that is
-        damaged: see `warning`. Raises InputError if a newer version wrote it, and ParagoneError."""
+        """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. One
+        that cannot be written to is only read, with `reads_damaged` also one that is damaged: see `warning`. Raises
+        InputError if a version wrote it that cannot be migrated, and ParagoneError."""
         path = history_file() if path is None else path
         store = cls(Database.registered(path, reads_damaged=reads_damaged))
         store.wait_for_locks()

@@ -49,14 +49,12 @@ def is_long(text: str) -> bool:
 
 
 def size_shown(text: str) -> str:
-    """Return the size of a text in lines and characters, or in lines and bytes if the text is large."""
     size = size_of(text) if len(text) > _MOST_CHARACTERS else counted(len(text), "character")
     lines = text.removesuffix(_NEW_LINE).count(_NEW_LINE) + 1
     return f"{counted(lines, 'line')}, {size}"
 
 
 def split_long(text: str) -> tuple[str, str]:
-    """Split a long text into its beginning and its rest. The rest of a short text is empty."""
     if not is_long(text):
         return text, ""
     beginning = _NEW_LINE.join(text.split(_NEW_LINE, _BEGINNING_LINES)[:_BEGINNING_LINES])[:_BEGINNING]
@@ -149,7 +147,6 @@ class Completion(Static):
         return bool(self._found)
 
     def complete(self, begun: str) -> None:
-        """Look up the files that complete the beginning of a path, in a thread, and show these files."""
         self._stop_looking()
         self._looking = asyncio.create_task(self._look_up(begun))
 
@@ -303,7 +300,6 @@ class Attachments:
         )
 
     def described(self, text: str) -> str:
-        """Return the names and sizes of the text's attachments; only the number and total size if there are many."""
         files, images = self.of(text)
         if not files and not images:
             return ""

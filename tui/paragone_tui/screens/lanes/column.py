@@ -108,7 +108,6 @@ class LaneColumn(Column):
         self._figures.stop()
 
     def show_name(self, mark: str, others: tuple[str, ...]) -> None:
-        """Set the mark before the lane's name, and the other lanes' names, from which the shortened name must differ."""
         self._mark, self._others = mark, others
         self._show_status()
 
@@ -124,7 +123,6 @@ class LaneColumn(Column):
             self.settings.display = bool(text)
 
     def show_differences(self, count: int) -> None:
-        """Set how many conditions of the last answers differed from those of other lanes."""
         if count != self._differences:
             self._differences = count
             self._show_status()
@@ -184,8 +182,8 @@ class LaneColumn(Column):
         return [head] if head.prompt is shown.prompt and head.continues is shown.continues else None
 
     def _clear(self) -> None:
-        self.transcript.clear()
-        self._shown_as = self.lane.record, self.lane.engine.definition
+        before, self._shown_as = self._shown_as, (self.lane.record, self.lane.engine.definition)
+        self.transcript.clear(keeps_place=before == self._shown_as)
         self._head = self._shown_error = self._advised = self._offered = None
         self._has_end = True
 
@@ -220,7 +218,6 @@ class LaneColumn(Column):
             self._thinks = False
 
     def reveal(self, run: Run, hit: Hit) -> None:
-        """Scroll to the match of a search in a run of the lane's path."""
         blocks = self.transcript.blocks
         start = next((at for at, block in enumerate(blocks) if block.turn is run.prompt), None)
         if run not in self.lane.path or run.prompt is None or start is None:
@@ -286,7 +283,6 @@ class LaneColumn(Column):
             )
 
     def _remove_offer(self) -> None:
-        """Remove the hint with the key that continues the last answer, because another answer follows."""
         if self._offered is not None:
             self.transcript.set_hint(self._offered, "")
             self._offered = None

@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone_tui.screens.lanes.lanes_screen import LanesScreen, on_current_lane
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from paragone import Alternative
     from paragone_tui.screens.lanes.column import LaneColumn
-    from paragone_workbench.compare.divergence import Divergence, Fork, ForkSide
+    from paragone_workbench.compare.divergence import Fork, ForkSide
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.measure.fidelity import Fidelity
     from paragone_workbench.runs.run import Run
-    from paragone_workbench.store.history import History
+    from paragone_workbench.store.saving import History
 
 
 def toggle_differences(screen: LanesScreen) -> None:
@@ -110,29 +110,38 @@ async def _show_divergence(screen: LanesScreen, column: LaneColumn) -> None:
     from paragone_tui.screens.divergence import DivergenceSheet
     from paragone_workbench.compare.divergence import Divergence, fork_of
 
-    await asyncio.gather(*(shown.lane.engine.vocabulary() for shown in screen.lanes.columns))
-    answers = _answers(screen, column.lane)
-    if answers is None:
+    lanes = [shown.lane for shown in screen.lanes.columns]
+    await asyncio.gather(*(lane.engine.vocabulary() for lane in lanes))
+    differences = screen.lanes.differences
+    reference = differences.reference
+    prompts = [] if reference is None else [run.prompt for run in reference.path if run.prompt is not None]
+    for prompt in reversed(prompts):
+        partings = {lane: parting for lane in lanes if (parting := differences.parting(prompt, lane))}
+        if column.lane in partings and len(partings) > 1:
+            break
+    else:
         screen.say("The lanes have not answered the same prompt yet.")
         return
-    reference, *candidates = answers
-    parted = [answer for answer in candidates if answer.parting != Divergence()]
+    assert reference is not None
+    answers = {lane: run for lane in partings if (run := lane.answer(prompt)) is not None}
+    parted = [lane for lane, parting in partings.items() if parting != Divergence()]
     if not parted:
         screen.say(_no_parting(answers))
         return
-    if any(answer.run.spec is None or answer.run.spec.logprobs is None for answer in answers):
+    if any(run.spec is None or run.spec.logprobs is None for run in answers.values()):
         screen.session.wants_tokens = True  # the sheet can show the alternatives of the next answers
-    forks: dict[Fork, Sequence[_Answer]] = {}
-    for answer in sorted(parted, key=lambda answer: (answer.parting and answer.parting.char) or 0):
-        if any(answer.parting == fork.place for fork in forks):
-            continue  # the fork of another candidate at the same place has this answer, too
-        shown = [reference, answer, *(other for other in candidates if other is not answer)]
-        forks[fork_of([(side.lane.name, side.run.result, side.parting) for side in shown])] = shown
-    current = next((answer.parting for answer in parted if answer.lane is column.lane), None)
-    first = next((at for at, fork in enumerate(forks) if fork.place == current), 0)
-    prompt = reference.run.prompt.text if reference.run.prompt is not None else ""
+    forks: dict[Fork, Sequence[tuple[Lane, Run]]] = {}
+    for lane in sorted(parted, key=lambda lane: partings[lane].char or 0):
+        if any(partings[lane] == fork.place for fork in forks):
+            continue  # the fork of another lane at the same place has this answer, too
+        shown = [(side, answers[side]) for side in dict.fromkeys((reference, lane, *answers))]
+        sides = [
+            (side.name, run.result, None if side is reference else partings[side]) for side, run in shown
+        ]
+        forks[fork_of(sides)] = shown
+    first = next((at for at, fork in enumerate(forks) if fork.place == partings[column.lane]), 0)
     sheet = DivergenceSheet(
-        prompt,
+        prompt.text,
         tuple(forks),
         first,
         lambda fork, token, sides: _go_on_from(screen, fork, token, sides, forks[fork]),
@@ -145,62 +154,30 @@ def _go_on_from(
     fork: Fork,
     token: Alternative,
     sides: Sequence[ForkSide],
-    answers: Sequence[_Answer],
+    answers: Sequence[tuple[Lane, Run]],
 ) -> None:
-    """Let the answers of these sides of a fork go on from a token."""
     from paragone_workbench.compare.divergence import prefix_with
     from paragone_workbench.lanes.session import continue_prefix
 
     if screen.is_answering(screen.session.lanes):
         return
-    for answer, side in zip(answers, fork.sides, strict=True):
+    for (lane, run), side in zip(answers, fork.sides, strict=True):
         prefix = prefix_with(fork, side, token) if side in sides else None
         if prefix is None:
             continue
         try:
-            continue_prefix(screen.session, answer.lane, answer.run, prefix)
+            continue_prefix(screen.session, lane, run, prefix)
         except InputError as error:
             screen.say(str(error))
     screen.show_state()
 
 
-def _no_parting(answers: Sequence[_Answer]) -> str:
-    incomplete = [answer.lane.name for answer in answers if answer.run.state != "done"]
+def _no_parting(answers: Mapping[Lane, Run]) -> str:
+    incomplete = [lane.name for lane, run in answers.items() if run.state != "done"]
     if not incomplete:
         return "The answers to the last prompt do not differ."
     names = " and ".join(incomplete)
     return f"The last prompt has no complete answer of {names}; so far, the answers do not differ."
-
-
-class _Answer(NamedTuple):
-    lane: Lane
-    run: Run
-    parting: Divergence | None
-    """The place where the answer parts from the reference's answer; None for the reference's answer."""
-
-
-def _answers(screen: LanesScreen, current: Lane) -> list[_Answer] | None:
-    """Return the answers to the last prompt that the current lane and the reference have answered.
-
-    The first item is the reference's answer. Returns None if no other answer can be compared with the reference's answer.
-    """
-    differences = screen.lanes.differences
-    reference = differences.reference
-    if reference is None:
-        return None
-    lanes = [column.lane for column in screen.lanes.columns if column.lane is not reference]
-    for run in reversed(reference.path):
-        prompt = run.prompt
-        if prompt is None:
-            continue
-        found = [
-            _Answer(lane, answer, parting)
-            for lane in lanes
-            if (answer := lane.answer(prompt)) and (parting := differences.parting(prompt, lane))
-        ]
-        if found and (current is reference or any(answer.lane is current for answer in found)):
-            return [_Answer(reference, run, None), *found]
-    return None
 
 
 def blind_vote(screen: LanesScreen) -> None:

@@ -54,7 +54,6 @@ class ContextGauge:
         self._asked: _Asked | None = None
 
     def follow(self, draft: Draft, edited: Prompt | None) -> None:
-        """Show how much of the contexts this draft would fill. `edited` is the earlier prompt that the draft replaces."""
         asked = draft, edited, tuple(lane.record.head for lane in self._session.lanes)
         if asked == self._asked:
             return
@@ -258,7 +257,6 @@ class Composer(TextField):
         self.attachments.take_over(prompt.files, prompt.images)
 
     def end_edit(self) -> None:
-        """Stop editing an earlier prompt, and restore the composer's content from before the edit."""
         before = self._before_edit
         self.editing = None
         self.attachments.keep(before.typed)
@@ -420,7 +418,6 @@ class Composer(TextField):
 
     @property
     def _shows_recalled(self) -> bool:
-        """Whether the composer shows a recalled prompt without changes."""
         return self._recalled is not None and self.text == self._recalled_text
 
     def on_text_area_changed(self) -> None:
@@ -494,7 +491,6 @@ class Composer(TextField):
         self.completion.close()
 
     def _complete(self, path: str) -> None:
-        """Replace the mention that the user is typing with a path. Attach a file; for a folder, list the folder's files."""
         row, column = self.cursor_location
         mention = mention_at(self._before, column)
         self.completion.close()
@@ -519,7 +515,6 @@ class Composer(TextField):
         return not self._mentions and self.attachments.is_settled(self.text)
 
     async def settle(self) -> bool:
-        """Read the present content of the mentioned files. Returns whether all files are attached."""
         self._finish_mention()
         return await self.attachments.settle(self.text)
 

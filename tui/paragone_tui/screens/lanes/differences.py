@@ -55,13 +55,11 @@ class Differences:
         self.mark_all()
 
     def toggle(self) -> bool:
-        """Turn the marking of differences on or off. Returns whether the marking is on now."""
         self.shown = not self.shown
         self.mark_all()
         return self.shown
 
     def toggle_heat(self, lane: Lane) -> bool:
-        """Turn the colouring of a lane's tokens by probability on or off. Returns whether the colouring is on now."""
         self._heated ^= {lane}
         self.mark_all()
         return lane in self._heated
@@ -198,7 +196,6 @@ class _Compared:
 
 
 def _vocabulary(lane: Lane, run: Run) -> str | None:
-    """Return the fingerprint of the vocabulary of the engine that executed a run; None if it is unknown."""
     known = lane.engine.known_vocabulary if run.result.definition == lane.record.definition else None
     return known.fingerprint if known is not None else None
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from paragone_tui.screens.engine_picker import Picked
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_tui.screens.settings import SettingsChange
-    from paragone_workbench.lanes.settings import Carried
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import DraftRecord, Hit
 
@@ -97,7 +96,6 @@ async def _apply(screen: LanesScreen, lane: Lane, change: SettingsChange) -> Non
 
 
 def _values(lane: Lane) -> Mapping[str, str]:
-    """Return the texts of the values of a lane's options, without secrets; empty for the default."""
     backend = lane.engine.backend
     settings = () if backend is None else lane_settings(lane.engine.definition, backend)
     return {one.info.name: value_text(one.value) for one in settings if not one.info.secret}
@@ -113,7 +111,6 @@ def _targets(screen: LanesScreen, lane: Lane, all_lanes: bool) -> Sequence[Lane]
 
 
 def _edited(lane: Lane, edits: Mapping[str, str]) -> EngineDefinition:
-    """Return a lane's engine definition with the edits. Raises InputError if a value is invalid."""
     backend = lane.engine.backend
     if backend is None:
         return lane.engine.definition
@@ -168,11 +165,11 @@ def has_room(screen: LanesScreen) -> bool:
 async def _add(screen: LanesScreen, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
     """Add a lane for each engine. New engines are saved once they are open."""
     for definition, is_new in engines:
-        carried = screen.engines.for_new_lane(definition)
-        lane = screen.session.add_lane(carried.definition)
-        _show_option_changes(screen, carried)
+        carried, remark = screen.engines.for_new_lane(definition)
+        lane = screen.session.add_lane(carried)
+        _show_remark(screen, remark)
         if is_new:
-            screen.engines.keep_once_open(lane.engine, definition, carried.definition)
+            screen.engines.keep_once_open(lane.engine, definition, carried)
     screen.lanes.position = len(screen.session.lanes) - 1
     await show_added(screen)
 
@@ -226,25 +223,23 @@ async def _close(screen: LanesScreen, lane: Lane) -> None:
 
 @on_current_lane
 def swap_engine(screen: LanesScreen, column: LaneColumn) -> None:
-    """Let the user pick another engine for the current lane. The options that the user set are kept."""
     from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
         definition, is_new = picked[0]
         if definition is not None and column.lane in screen.session.lanes:
-            carried = screen.engines.for_lane_of(column.lane.engine.definition, definition)
+            carried, remark = screen.engines.for_lane_of(column.lane.engine.definition, definition)
             if is_new:
-                screen.engines.keep_once_open(column.lane.engine, definition, carried.definition)
-            _show_option_changes(screen, carried)
-            screen.do(lambda: _swap(screen, column, carried.definition))
+                screen.engines.keep_once_open(column.lane.engine, definition, carried)
+            _show_remark(screen, remark)
+            screen.do(lambda: _swap(screen, column, carried))
 
     screen.show(EnginePicker(screen.engines, single=True), chosen)
 
 
-def _show_option_changes(screen: LanesScreen, carried: Carried) -> None:
-    """Show which options a new engine has under other names, and which options it lacks."""
-    if carried.remark:
-        screen.say(one_line(carried.remark), warning=True)
+def _show_remark(screen: LanesScreen, remark: str) -> None:
+    if remark:
+        screen.say(one_line(remark), warning=True)
 
 
 async def _swap(screen: LanesScreen, column: LaneColumn, definition: EngineDefinition) -> None:
@@ -300,7 +295,6 @@ async def resume_last(screen: LanesScreen, *, may_resume: bool) -> None:
 
 
 async def restore_draft(screen: LanesScreen) -> DraftRecord | None:
-    """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt, if any."""
     if (draft := await screen.session.recorder.take_draft()) is not None:
         screen.composer.restore(draft)
     return draft
@@ -323,7 +317,6 @@ def select(screen: LanesScreen, column: LaneColumn, step: int) -> None:
 
 @on_current_lane
 def fork_lane(screen: LanesScreen, column: LaneColumn) -> None:
-    """Add a lane with the current lane's engine, and with the current lane's path up to the selected turn."""
     if not has_room(screen):
         return
     run = screen.lanes.selected_run or column.lane.record.head
@@ -389,7 +382,6 @@ def _begin(screen: LanesScreen) -> None:
 
 
 async def _configure(screen: LanesScreen, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
-    """Give lanes their options of config.toml in place of the options of a reopened conversation."""
     for lane, definition in defined:
         await screen.session.configure(lane, definition)
         lane.first_definition, lane.is_reopened = definition, False
@@ -424,13 +416,14 @@ async def _show(screen: LanesScreen, number: int, hit: Hit | None) -> None:
     screen.composer.leave_conversation()
     shown.select_turn(None)
     await screen.rebuild()
-    if reopened.shown_again is not None:
+    closed, shown_again = reopened
+    if shown_again is not None:
         screen.say(
-            f"The lane {reopened.shown_again.name} was closed. It is shown again, because it has the text that was found. "
+            f"The lane {shown_again.name} was closed. It is shown again, because it has the text that was found. "
             f"{screen.key_of('close-lane')} closes it."
         )
-    elif reopened.closed_lanes:
-        lanes = counted(reopened.closed_lanes, "closed lane")
+    elif closed:
+        lanes = counted(closed, "closed lane")
         screen.say(f"Not shown: {lanes} of this conversation. A search finds the answers there.")
     if hit is not None and not hit.is_title:
         _reveal(screen, hit)
@@ -438,7 +431,6 @@ async def _show(screen: LanesScreen, number: int, hit: Hit | None) -> None:
 
 
 def _reveal(screen: LanesScreen, hit: Hit) -> None:
-    """Make the lane with the match of a search current, and scroll to the match."""
     session, shown = screen.session, screen.lanes
     found = None if hit.prompt_id is None else find_run(session.lanes, hit.prompt_id, hit.run_id)
     if found is None:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 
 def can_stop(session: Session) -> bool:
-    """Return whether there are answers or loading engines that the command `stop` could stop."""
     # An engine is open shortly before `is_opening` becomes False.
     opening = any(lane.engine.is_opening and not lane.engine.is_open for lane in session.lanes)
     return session.is_busy or opening
@@ -52,7 +51,6 @@ _SIGNS = (
 
 
 def _guide(names: Sequence[str], key_of: Callable[[str], str]) -> Content:
-    """Return what an empty conversation with these lanes shows."""
     several = len(names) > 1
     if len(names) > 2 or max(map(len, names)) > _NAMED:
         whom = f"{len(names)} engines" if several else "The engine"
@@ -124,7 +122,6 @@ class Lanes(Horizontal, can_focus=True):
         yield self.guide
 
     def show_state(self) -> None:
-        """Show the lanes that have changed since the last call, all in one frame."""
         changed = {*self._session.changed}
         self._session.changed.clear()
         columns = [column for column in self.columns if column.lane in changed]
@@ -145,7 +142,6 @@ class Lanes(Horizontal, can_focus=True):
         self.differences.compare(runs)
 
     def _show_guide(self) -> None:
-        """Show the guide if the conversation is empty."""
         is_empty = not any(column.transcript.blocks for column in self.columns)
         set_shown(self.guide, bool(self.columns) and is_empty and self.screen.size.height - 3 >= _LOWEST)
         if self.guide.display:
@@ -200,7 +196,6 @@ class Lanes(Horizontal, can_focus=True):
 
     @property
     def selected_run(self) -> Run | None:
-        """The current lane's answer in the selected turn; None if no turn is selected, or if the lane has no such turn."""
         if self.turn is None or self.current is None:
             return None
         return self.current.lane.answer(self.turn)
@@ -236,7 +231,6 @@ class Lanes(Horizontal, can_focus=True):
             column.transcript.fold(thinking=self._fold_thinking, logs=self._fold_logs)
 
     async def rebuild(self) -> None:
-        """Remove, add and reorder columns, so that they match the session's lanes."""
         shown = {column.lane: column for column in self.columns}
         lanes = self._session.lanes
         for lane, column in shown.items():
@@ -268,7 +262,6 @@ class Lanes(Horizontal, can_focus=True):
             column.show_settings((text or "defaults") if are_shown else "")
 
     def _system_shown(self, column: LaneColumn) -> str:
-        """Return the beginning of the system prompt in force in a lane; empty without a system prompt."""
         head = column.lane.record.head
         text = self._session.system_prompt.after(head.prompt if head is not None else None)
         return f"system: {shorten(text, _SYSTEM_SHOWN, placeholder=' …')}" if text else ""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from paragone_tui.program_app import ProgramApp
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.lanes.lane import Lane
-    from paragone_workbench.store.history import History
+    from paragone_workbench.store.saving import History
 
 
 Result = TypeVar("Result")
@@ -198,7 +198,6 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.painter.stop()
 
     def show_state(self) -> None:
-        """Show the present state of the session."""
         session = self.session
         self.lanes.show_state()
         self.composer.set_lanes([lane.name for lane in session.lanes])
@@ -231,7 +230,6 @@ class LanesScreen(ChangedRowsScreen[None]):
             self.composer.show_note(f"{names} {takes} no prompt; {restart} restarts" if silent else "")
 
     async def rebuild(self) -> None:
-        """Show lanes that were added, and remove the columns of closed lanes."""
         await self.lanes.rebuild()
         self.show_state()
         self.engines.remember_lanes()
@@ -253,7 +251,6 @@ class LanesScreen(ChangedRowsScreen[None]):
             self.composer.post_message(events.Paste(event.text))
 
     def on_descendant_focus(self) -> None:
-        """Show the present mode in the header of the current lane and in the line of key hints."""
         self.lanes.lay_out()
         self.show_keys()
 

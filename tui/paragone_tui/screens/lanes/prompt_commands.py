@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.variants import Copy
-    from paragone_workbench.store.history import History
     from paragone_workbench.store.records import QueuedPrompt
+    from paragone_workbench.store.saving import History
 
 
 _RECALLED = 100
@@ -89,7 +89,6 @@ def _refusal(screen: LanesScreen, lanes: Sequence[Lane]) -> str:
 
 
 def _ask(screen: LanesScreen, lane: Lane | None) -> Prompt | None:
-    """Send the text and the files in the composer, and return the sent prompt; None if it was not sent."""
     if screen.composer.edited is not None:
         return _send_edited(screen, screen.composer.edited)
     draft = screen.composer.take()
@@ -183,7 +182,6 @@ def _shown_key(screen: LanesScreen, command: str) -> str:
 
 @on_current_lane
 def step(screen: LanesScreen, column: LaneColumn, by: int) -> None:
-    """Show the previous (-1) or the next (1) variant in the current lane."""
     if screen.lane_is_answering(column.lane):
         return
     lane, selected = column.lane, screen.lanes.selected_run
@@ -201,7 +199,6 @@ def step(screen: LanesScreen, column: LaneColumn, by: int) -> None:
 
 
 def write(screen: LanesScreen) -> None:
-    """Move the focus to the prompt before the next key is handled."""
     screen.set_focus(screen.composer)
 
 
@@ -216,7 +213,6 @@ def attach_file(screen: LanesScreen) -> None:
 
 
 def search_prompts(screen: LanesScreen) -> None:
-    """Let the user find an earlier prompt, and replace the composer's text with it. Undo restores the old text."""
     from paragone_tui.screens.pickers import PromptPicker
 
     here = [prompt.written for prompt in reversed(screen.session.prompts)]
@@ -224,7 +220,6 @@ def search_prompts(screen: LanesScreen) -> None:
 
 
 def editor(screen: LanesScreen) -> None:
-    """Open the prompt in the user's editor, and replace the prompt with the edited text."""
     write(screen)
     screen.do(lambda: _edit_outside(screen))
 
@@ -238,7 +233,6 @@ async def _edit_outside(screen: LanesScreen) -> None:
 
 
 def recall(screen: LanesScreen, by: int) -> None:
-    """Recall an earlier (-1) or a later (1) prompt into the composer, also from earlier conversations."""
     write(screen)
     history = screen.history.history
     if history is not None and not (screen.earlier_prompts or screen.session.prompts):
@@ -319,7 +313,6 @@ def toggle_link(screen: LanesScreen) -> None:
 
 
 def toggle_mode(screen: LanesScreen) -> None:
-    """Switch between two schedules, usually between parallel and sequential answers."""
     pool = screen.session.pool
     pool.mode, screen.other_mode = screen.other_mode, pool.mode
     screen.session.open_engines()
@@ -337,7 +330,6 @@ def stop_lane(screen: LanesScreen, column: LaneColumn) -> None:
 
 @on_current_lane
 def regenerate(screen: LanesScreen, column: LaneColumn) -> None:
-    """Let the current lane answer the selected or the last prompt again."""
     if screen.lane_is_answering(column.lane):
         return
     selected = screen.lanes.selected_run
@@ -372,7 +364,6 @@ def copy_answer(screen: LanesScreen, column: LaneColumn) -> None:
 
 @on_current_lane
 def copy(screen: LanesScreen, column: LaneColumn) -> None:
-    """Let the user pick a text to copy: a block of code, the answer, the turn of all lanes, or the conversation."""
     run = screen.lanes.selected_run or column.lane.record.head
     if run is None:
         screen.say("There is nothing to copy yet.")
@@ -381,11 +372,11 @@ def copy(screen: LanesScreen, column: LaneColumn) -> None:
     from paragone_workbench.lanes.variants import copies
 
     def picked(result: tuple[Copy, bool]) -> None:
-        chosen, to_file = result
+        (_, text, _), to_file = result
         if to_file:
-            screen.program.copy_to_file(chosen.text)
+            screen.program.copy_to_file(text)
         else:
-            screen.program.copy(chosen.text)
+            screen.program.copy(text)
 
     screen.show(CopyPicker(list(copies(screen.session.lanes, run))), picked)
 
@@ -425,8 +416,6 @@ def lane_mode(screen: LanesScreen) -> None:
 
 
 def scrolling(by: Callable[[Transcript], None]) -> Callable[[LanesScreen], None]:
-    """Return a command that scrolls the current lane's transcript."""
-
     def scroll(screen: LanesScreen) -> None:
         if screen.lanes.current is not None:
             by(screen.lanes.current.transcript)
@@ -435,8 +424,6 @@ def scrolling(by: Callable[[Transcript], None]) -> Callable[[LanesScreen], None]
 
 
 def in_prompt(edit: Callable[[Composer], object]) -> Callable[[LanesScreen], None]:
-    """Return a command that edits the prompt, and leads to it."""
-
     def run(screen: LanesScreen) -> None:
         write(screen)
         edit(screen.composer)

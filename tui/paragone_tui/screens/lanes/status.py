@@ -218,14 +218,12 @@ def _rate(rate: float) -> str:
 
 
 def _brief(info: LaneStatusInfo) -> str:
-    """Return the speed in few cells, such as `23/s`."""
     rate = info.tokens_per_s or 0
     brief = f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
     return f"({brief})" if info.shared else brief
 
 
 def _short(tokens: int) -> str:
-    """Return a number of tokens in short form: `987`, `1.2k`, `131k`."""
     if tokens < 1000:
         return str(tokens)
     return f"{tokens / 1000:.1f}k" if tokens < 9950 else f"{tokens / 1000:.0f}k"
@@ -236,7 +234,6 @@ def _seconds(seconds: float) -> str:
 
 
 def _bar(fraction: float, style: Style, cells: int = 12) -> list[Segment]:
-    """Return a progress bar for a fraction from 0 to 1, drawn in eighths of a cell."""
     filled = bar(fraction, cells)
     track = style + Style(dim=True)
     return [Segment(filled, style), Segment("░" * (cells - len(filled)), track)]

@@ -1,7 +1,13 @@
-"""What is read in a log: the facts of a server on a GPU, and the lines that tell why one died."""
+"""What is read in a log, and where a server listens: offline, one that needs a port is refused before its start."""
 
-from paragone_remote.llama_server.executable import build_in_version
-from paragone_remote.llama_server.process import facts_in_log, telling_lines
+from pathlib import Path
+
+import pytest
+
+from paragone import InputError
+from paragone.network import GUARD
+from paragone_remote.llama_server.executable import LlamaServerProgram, build_in_version
+from paragone_remote.llama_server.process import facts_in_log, listen_at, telling_lines
 
 ON_A_GPU = """
 0.01.067.778 I load_tensors: loading model tensors, this can take a while... (load_mode = mmap)
@@ -68,3 +74,45 @@ def test_the_lines_that_tell():
         ("a build without levels\nit died\n", ("a build without levels", "it died")),
     ):
         assert telling_lines(log) == told
+
+
+ABLE, UNABLE = {"--host": "address, or a path that ends in .sock: a Unix socket"}, {"--host": "address"}
+
+
+@pytest.fixture
+def offline():
+    GUARD.is_offline = True
+
+
+def program(flags):
+    return LlamaServerProgram(command=("llama-server",), name="llama-server", flags=flags, key=())
+
+
+@pytest.mark.usefixtures("offline")
+def test_offline_at_a_unix_socket_it_runs():
+    listening = listen_at(program(ABLE), None)
+    assert Path(listening.socket).suffix == ".sock"
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("flags", "port", "reason"),
+    [
+        (ABLE, 8080, "llama-server with port = 8080 needs it"),
+        (UNABLE, None, "a llama-server that cannot listen at a Unix socket needs it"),
+    ],
+    ids=["a port that is set", "a build without Unix sockets"],
+)
+def test_offline_at_a_port_it_is_refused_by_name(flags, port, reason, monkeypatch):
+    monkeypatch.setattr("socket.socket", None)  # as if the system refused sockets
+    with pytest.raises(InputError, match=f"no engine's process gets the network, and {reason}"):
+        listen_at(program(flags), port)
+
+
+def test_online_its_port_is_named_for_the_engine_that_is_opened():
+    GUARD.name((), "small")
+    listening = listen_at(program(UNABLE), None)
+    port = int(listening.origin.rpartition(":")[2])
+    assert port
+    GUARD.is_offline = True
+    assert GUARD.cuts_off("small")
