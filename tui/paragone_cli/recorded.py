@@ -56,6 +56,8 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
                         progress.clear()
                         _put_run(result)
                     progress.repeated()
+        if replay.unsaved is not None and not history.warning:
+            output.warn(f"Repeated runs were not saved. {replay.unsaved}")
         if args.json:
             output.put_json(replay.to_json(target, skipped))
         else:
