@@ -14,6 +14,8 @@ from hostile_server import OPENAI, HostileServer
 from loopback_server import running_in_thread
 
 from paragone import WeightsFile
+from paragone.texts import counted
+from paragone.threads import physical_cores
 from paragone_workbench.store import Store
 
 from .conftest import Terminal, data, paragone, running, said, until
@@ -184,9 +186,46 @@ def test_answers_that_a_length_limit_cut_are_counted(prompts):
     run = ("run", prompts("x", "y"), "--engines", "rogue:steady", "--set", "max_tokens=3")
     for argv in (run, ("show", "e1"), ("compare", "e1")):
         assert note in paragone("suite", *argv).stdout.decode()
-    for command in ("suite show", "suite compare"):
-        done = paragone(*command.split(), "e1", "--json")
+    for command, argv in (
+        ("suite run", run),
+        ("suite show", ("show", "e1")),
+        ("suite compare", ("compare", "e1")),
+    ):
+        done = paragone("suite", *argv, "--json")
         assert [it["cut"] for it in data(command, done)["engines"]] == [2]
+
+
+def test_speeds_have_the_load_of_the_machine(prompts):
+    run = ("run", prompts("x", "y"), *ENGINES)
+    runs = data("suite run", paragone("suite", *run, "--json"))["runs"]
+    loads = [max(it["timings"]["machine_load"] for it in runs if it["engine"] == name) for name in "ab"]
+    note = f"The load of the machine ({counted(physical_cores(), 'core')}) was at most {max(loads):.1f} during the runs."
+    for command, argv in (
+        ("suite run", run),
+        ("suite show", ("show", "e1")),
+        ("suite compare", ("compare", "e1")),
+    ):
+        assert note in " ".join(paragone("suite", *argv).stdout.decode().split())
+        done = paragone("suite", *argv, "--json")
+        assert [it["machine_load"] for it in data(command, done)["engines"]] == loads
+
+
+def test_a_server_whose_answers_may_not_be_cold(prompts):
+    """A test double of a server of another kind than llama-server, which cannot be told to leave its cache."""
+
+    async def answer(exchange):
+        await exchange.answer("Hello.")
+
+    with running_in_thread(HostileServer(OPENAI)) as server:
+        server.on_chat = answer
+        done = paragone("suite", "run", prompts("x", "y"), "--engines", f"openai:m@{server.url}")
+        note = "This server may reuse its KV cache: the prompt may not have been processed completely."
+        assert done.stdout.decode().count(f"m: {note}") == 1
+        file = prompts("x", "y", name="more.jsonl")
+        asked = ("--free-running", "--prompts", file, "--json")
+        done = paragone("fidelity", f"openai:m@{server.url}", "scripted:a", *asked)
+        notes = data("fidelity", done)["free_running"]["notes"]
+        assert [it for it in notes if "cache" in it] == [f"m: {note}"]
 
 
 def test_a_server_that_gets_another_model_in_the_middle(prompts):
@@ -285,7 +324,7 @@ def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
         lines = terminal.read(process).decode().splitlines()
     assert "paragone suite show e1 | less" in lines[-1]
     assert "Whole answers: --json" in lines[-2]
-    assert len(lines) < 90
+    assert len(lines) < 95
     assert max(map(len, lines)) < 130
 
 
@@ -318,7 +357,9 @@ def test_what_differs_between_experiments_stands_above_their_comparison(prompts)
     lines = paragone("suite", "list").stdout.decode().splitlines()[1:]
     assert [line.rpartition("  ")[2] for line in lines] == ["swap", "sequential", "swap"]
     found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
-    assert found["notes"] == [
+    *differences, load = found["notes"]
+    assert load.startswith("The load of the machine (")
+    assert differences == [
         "The schedule is swap in e1 and sequential in e2. Speeds in different schedules are not comparable."
     ]
     text = paragone("suite", "compare", "e1", "e3").stdout.decode()

@@ -6,7 +6,7 @@ import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import result_of
 
-from paragone import Capabilities, Caution, LoadedModel, Message, Options, RunSettings, option
+from paragone import Capabilities, Caution, LoadedModel, Message, Options, RunSettings, WeightsFile, option
 from paragone.options import describe
 from paragone.wire import to_json
 from paragone_workbench.compare.parity import check_parity
@@ -119,6 +119,20 @@ def side(
 def only(sides):
     (finding,) = check_parity(sides).findings
     return finding
+
+
+def test_adapters_of_one_name_with_other_weights():
+    def adapted(name, sample):
+        file = WeightsFile(path=f"/{name}/adapter.gguf", size=9, sample=sample)
+        made = side(name, facts={**FACTS, "LoRA adapter": "adapter.gguf, strength 1"})
+        return replace(made, loaded=replace(made.loaded, weights=(file,)))
+
+    assert not check_parity([adapted("a", "1" * 32), adapted("b", "1" * 32)]).findings
+    finding = only([adapted("a", "1" * 32), adapted("b", "2" * 32)])
+    assert (finding.what, finding.is_alarm) == ("LoRA adapter", True)
+    assert (
+        "strength 1, file 11111111 in a and adapter.gguf, strength 1, file 22222222 in b" in finding.sentence
+    )
 
 
 def test_the_same_conditions_are_fair():

@@ -33,6 +33,7 @@ from paragone_workbench.experiments.replay import (
     replayable,
 )
 from paragone_workbench.experiments.replay_engines import engines_to_replay
+from paragone_workbench.store import Store, StoreError
 
 OPTIONS = {"n_ctx": 256, "n_threads": 1, "max_tokens": 12}
 
@@ -197,6 +198,20 @@ async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history,
     assert all("ended" in str(result.error) or "crash" in str(result.error) for result in results)
     assert report.weights.same is None
     assert replay.verdict == "0 of 2 answers are the same. 2 runs failed."
+
+
+async def test_on_a_full_disk_answers_are_compared(history, record, rogue, monkeypatch):
+    engine = rogue("steady", max_tokens=3)
+    runs = await recorded_runs(history, f"e{await record([engine], ['One?', 'Two?'])}")
+
+    def full(*arguments, **more):
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(Store, "save_run", full)
+    monkeypatch.setattr("paragone_workbench.experiments.identity._save", full)
+    replay = await repeat(history, runs)
+    assert "2 of 2 answers are the same" in replay.verdict
+    assert str(replay.unsaved) == "The disk is full."
 
 
 async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogue):

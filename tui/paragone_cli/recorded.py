@@ -63,6 +63,8 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
                         left = formats.time_left(began, done, total)
                         percent = "" if progress.on else f"{100 * done // total}%: "
                         progress.tell(f"{percent}{done:,} of {total:,} runs, {left} left", done, total)
+        if replay.unsaved is not None and not history.warning:
+            output.warn(f"Repeated runs were not saved. {replay.unsaved}")
         if args.json:
             output.put_json(replay.to_json(target, skipped))
         else:

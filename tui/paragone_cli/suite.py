@@ -237,9 +237,9 @@ async def _run(
             await results.write_junit(args.junit, history, experiment, totals, request.chosen)
         if args.json:
             runs = results.saved_runs(history, experiment, request.chosen)
-            await suite_results.put_runs(
-                {"id": name, "resumed": resumed, "known": runner.taken}, (it.to_json() async for it in runs)
-            )
+            head: dict[str, Json] = {"id": name, "resumed": resumed, "known": runner.taken}
+            head["engines"] = [engine.to_json() for engine in totals]
+            await suite_results.put_runs(head, (it.to_json() async for it in runs))
         else:
             suite_results.put_totals(totals)
             if runner.taken:

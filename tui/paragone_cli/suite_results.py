@@ -45,6 +45,7 @@ def put_totals(totals: Sequence[results.EngineTotals]) -> None:
     output.put_table([_HEADER, *rows])
     output.put_whole_names(short)
     notes = [results.cut_note(short[it.engine], it.cut, it.runs - it.failed) for it in totals]
+    notes += [results.load_note(engine.load for engine in totals), *(engine.not_cold for engine in totals)]
     notes += [_SHARED] if any(engine.are_times_shared for engine in totals) else []
     for note in filter(None, notes):
         output.put(f"\n{note}")

@@ -19,6 +19,7 @@ from paragone_workbench.experiments.comparison import (
 )
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues
 from paragone_workbench.experiments.known_measurements import Known, MeasurementJson
+from paragone_workbench.experiments.results import load_note
 from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.measure.sections import estimate_at, load_text
 from paragone_workbench.paths import accessible
@@ -168,6 +169,7 @@ def with_speeds_of_answers(
 ) -> tuple[EngineFigures, ...]:
     """Return the figures with the mean speeds of the suite's answers, so that all speeds come from the same source."""
     _, ttft, rate, _ = SPEEDS
+    load = load_note(engine.load for engine in values)
     return tuple(
         replace(
             engine,
@@ -176,7 +178,7 @@ def with_speeds_of_answers(
             ttft_s=own.averages.get(ttft, (None, 0))[0],
             ttft_s_stdev=own.deviation(ttft),
             ttft_prompt=None,
-            load="",
+            load=load,
             cut=own.cut,
             answers=own.runs - own.failed,
         )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Literal
 
 from paragone import Json, Message
@@ -104,6 +105,7 @@ def _differences(lists: Mapping[str, Sequence[str]]) -> str:
 
 _TEMPLATE = "chat template"
 _THREADS = "threads"
+_ADAPTER = "LoRA adapter"
 _OF_THE_MODEL = frozenset({"architecture", "parameters", "quantization"})
 """Facts that differ as expected if different models are compared."""
 
@@ -151,7 +153,13 @@ def _asked(side: Side, fact: StandardFact) -> str | None:
 
 def _value(side: Side, fact: StandardFact) -> str | None:
     threads = side.settings.threads if fact.name == _THREADS else None
-    return side.fact(fact) if threads is None else str(threads)
+    value = side.fact(fact) if threads is None else str(threads)
+    if fact.name == _ADAPTER and value and side.loaded is not None:
+        # Adapters in two folders often have one name and one size.
+        for file in side.loaded.weights:
+            if file.sample and value.startswith(f"{PurePath(file.path).name}, "):
+                return f"{value}, file {file.sample[:8]}"
+    return value
 
 
 def _finding(

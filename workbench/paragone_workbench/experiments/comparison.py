@@ -16,7 +16,7 @@ from paragone.wire import to_json
 from paragone_workbench import statistics
 from paragone_workbench.blocks import Remark, Section, Table, TableCell, TableLine
 from paragone_workbench.experiments import comparison_rows
-from paragone_workbench.experiments.results import cut_note
+from paragone_workbench.experiments.results import cut_note, load_note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,6 +352,8 @@ class SuiteComparison:
                 f"Times are not compared between {pairs}: their runs did not alternate, so a change of the machine's "
                 "speed would look like a difference. In one experiment with `--schedule sequential` the runs alternate."
             )
+        if note := load_note(engine.load for engine in self.engines):
+            yield note
         for engine in self.engines:
             if engine.drift is not None:
                 verb = "fell" if engine.drift < 0 else "rose"

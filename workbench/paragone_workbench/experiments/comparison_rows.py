@@ -19,6 +19,7 @@ from paragone.wire import to_json
 from paragone_workbench.compare.parity import check_parity
 from paragone_workbench.compare.parity_findings import enumeration, quoted, sides_of
 from paragone_workbench.engines.definitions import BackendLookup
+from paragone_workbench.experiments.results import Load, larger_load
 from paragone_workbench.experiments.suite import SuitePrompt, saved_prompts
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
@@ -125,6 +126,8 @@ class EngineValues:
         """Number of answers that a length limit ended; see `results.cut_note`."""
         self.shared = 0
         """Number of runs whose times are not used, since they shared the machine or their server."""
+        self.load: Load | None = None
+        """That of the runs whose times are used; None if it is unknown."""
         self.repeated = False
         self.undecided: set[int] = set()
         """The prompts with an answer about which an assertion gave no verdict."""
@@ -162,6 +165,8 @@ class EngineValues:
             values |= zip(SPEEDS, _speeds(result.metrics), strict=True)
             self.shared += bool(result.metrics.shared)
             started = None if result.metrics.shared else result.started
+            if started is not None:
+                self.load = larger_load(self.load, result)
         for metric, value in values.items():
             if value is not None and math.isfinite(value):
                 column = self._columns.setdefault(metric, array("d"))
@@ -256,6 +261,7 @@ class EngineValues:
             "failed": self.failed,
             "cut": self.cut,
             "shared": self.shared,
+            "machine_load": self.load and self.load[0],
             "undecided": len(self.undecided),
             "unjudged": len(self.unjudged),
             "drift": self.drift,

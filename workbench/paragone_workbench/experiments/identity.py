@@ -19,7 +19,7 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.engines import definitions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import accessible
-from paragone_workbench.store import History, Store
+from paragone_workbench.store import History, Store, StoreError
 from paragone_workbench.store.votes import Measurement, MeasurementKind
 
 _BLOCK = 2**22
@@ -57,7 +57,8 @@ async def digest_weights(
                 computing = asyncio.wrap_future(in_daemon_thread(functools.partial(_sha256, file, cancelled)))
                 await asyncio.wait((computing, stopping), return_when=asyncio.FIRST_COMPLETED)
                 digest = dataclasses.replace(file, sha256=computing.result() if computing.done() else None)
-                await history.call(functools.partial(_save, digest))
+                with contextlib.suppress(StoreError):  # on a full disk, it is computed again the next time
+                    await history.call(functools.partial(_save, digest))
             found.append(digest)
     finally:
         cancelled.set()

@@ -14,7 +14,7 @@ from paragone_workbench.experiments import identity, recorded_runs, replay_engin
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.runs.scheduler import EnginePool
-from paragone_workbench.store import History
+from paragone_workbench.store import History, StoreError
 
 _QUOTED = 40
 """Largest number of characters that are quoted from each answer after the divergence."""
@@ -50,6 +50,8 @@ class Replay:
     ) -> None:
         self.total = sum(len(engine.runs) for engine in engines)
         self.results: list[recorded_runs.Recorded] = []
+        self.unsaved: StoreError | None = None
+        """Why a repeated run was not saved."""
         self._engines = engines
         self._pool = EnginePool(registry, mode="sequential")
         self._history = history
@@ -118,7 +120,12 @@ class Replay:
         again = run.result
         if again.manifest:
             about = recorded.result.id
-            await self._history.call(lambda store: store.save_run(again, purpose="replay", about_id=about))
+            try:
+                await self._history.call(
+                    lambda store: store.save_run(again, purpose="replay", about_id=about)
+                )
+            except StoreError as error:  # on a full disk, the answers are compared nevertheless
+                self.unsaved = error
         return again
 
     async def _describe(self, engine: replay_engines.ReplayEngine, last: RunResult) -> None:

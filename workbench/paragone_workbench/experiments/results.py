@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import statistics
 from array import array
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 from xml.sax.saxutils import escape, quoteattr
 
 from paragone import InputError, Json
 from paragone.assertions import Answer
 from paragone.files import open_regular_file
+from paragone.json_values import count_at
 from paragone.texts import counted, shortened
 from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
@@ -140,6 +142,27 @@ def cut_note(engine: str, cut: int, answers: int) -> str:
     )
 
 
+Load: TypeAlias = tuple[float, int]
+"""The largest load of a machine during runs, and its number of cores; 0 if unknown."""
+
+
+def load_note(engines: Iterable[Load | None]) -> str:
+    """Return a sentence with the largest load of the machine during the runs of engines; empty if it is unknown."""
+    load, cores = max(filter(None, engines), default=(None, 0))
+    if load is None:
+        return ""
+    of = f" ({counted(cores, 'core')})" if cores else ""
+    return f"The load of the machine{of} was at most {load:.1f} during the runs."
+
+
+def larger_load(known: Load | None, result: RunResult) -> Load | None:
+    """Return the known load, or that at the end of a run if it is larger."""
+    if result.metrics is None or result.metrics.machine_load is None:
+        return known
+    found = result.metrics.machine_load, count_at(result.manifest, "machine", "cores") or 0
+    return found if known is None else max(known, found)
+
+
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
     """The totals of an engine's finished runs, in 16 bytes a run, which the medians need. `total` includes unfinished
@@ -155,6 +178,10 @@ class EngineTotals:
     undecided: int = 0
     cut: int = 0
     """Number of answers that a length limit ended."""
+    load: Load | None = None
+    """That of the runs that did not fail; None if it is unknown."""
+    not_cold: str = ""
+    """Why runs may have used a KV cache; empty if all were cold."""
     not_passed: int = 0
     """Number of runs with an assertion that failed."""
     errors: int = 0
@@ -170,6 +197,9 @@ class EngineTotals:
         self.runs += 1
         self.failed += run.result.state == "failed"
         self.cut += run.result.is_cut
+        for caution in run.result.cautions:
+            if caution.code == "not-cold":
+                self.not_cold = f"{self.engine}: {caution.sentence}"
         self.asserted += len(run.checks)
         self.passed += sum(check.passed is True for check in run.checks)
         self.undecided += sum(check.passed is None for check in run.checks)
@@ -181,6 +211,7 @@ class EngineTotals:
         if metrics is not None and run.result.state == "done":
             self.counted += 1
             self.tokens += metrics.completion_tokens
+            self.load = larger_load(self.load, run.result)
             for name, value in (("ttft_s", metrics.ttft_s), ("decode_tps", metrics.decode_tps)):
                 if value is not None:
                     self.times.setdefault((name, bool(metrics.shared)), array("d")).append(value)
@@ -221,6 +252,7 @@ class EngineTotals:
                 )
             },
             "times_shared": self.are_times_shared,
+            "machine_load": self.load and self.load[0],
         }
 
 

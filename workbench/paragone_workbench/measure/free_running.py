@@ -251,11 +251,19 @@ class Comparison:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        return tuple(
+        found = [
             f"{engine.definition.name} has no option `temperature`: whether its answers are greedy is unknown."
             for engine in self.engines
             if "temperature" not in known_sampling(engine)
-        )
+        ]
+        for engine, own in self.answers.items():
+            said = (caution for answer in own.values() for caution in answer.cautions)
+            found += dict.fromkeys(
+                f"{engine.definition.name}: {caution.sentence}"
+                for caution in said
+                if caution.code == "not-cold"
+            )
+        return tuple(found)
 
     async def measure(self, on_step: Callable[[MeasurementStep], None]) -> None:
         """Measure the distributions, then ask prompt by prompt. An error of an engine is kept with that engine; other

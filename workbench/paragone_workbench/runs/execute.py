@@ -50,7 +50,10 @@ async def execute(
                 await engine.use(lambda opened: _ask(run, engine, opened, request, cautions), run.stopping)
             finally:
                 if run.meter is not None:
+                    from paragone_workbench.machine import machine_load  # not needed at start
+
                     run.meter.shared = turn.shared
+                    run.meter.machine_load = machine_load()
                     run.result = dataclasses.replace(run.result, metrics=run.meter.metrics())
         if run.result.finish is None:
             raise paragone.EngineError("The engine ended its answer without a finish reason.")

@@ -57,6 +57,8 @@ class RunMetrics:
     accepted_tokens: int | None = None
     shared: bool | None = None
     """Whether another run used the same server or machine, or the run was queued: its speeds are not comparable."""
+    machine_load: float | None = None
+    """The load of this machine at the end of the run, see `machine.machine_load`; None in results of earlier versions."""
 
     @property
     def is_in_pieces(self) -> bool:
@@ -103,6 +105,8 @@ class Meter:
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
         self.shared: bool | None = None
         """Whether another run used the same server or this machine. `execute` sets this at the end of the run."""
+        self.machine_load: float | None = None
+        """The load of this machine. `execute` sets this at the end of the run."""
         self.heard = sent
         """When the last event came, on the monotonic clock. `execute` sets this."""
         self._sent = sent
@@ -210,6 +214,7 @@ class Meter:
             drafted_tokens=self._usage.drafted_tokens,
             accepted_tokens=self._usage.accepted_tokens,
             shared=self._queued or self.shared,
+            machine_load=self.machine_load,
         )
 
     def _since_sent(self, time: float | None) -> float | None:
@@ -254,6 +259,7 @@ _USAGE = (
 )
 _TIMINGS = (
     *("load_s", "ttft_s", "ttfo_s", "thinking_s", "tpot_ms", "prefill_tps", "decode_tps", "itl_ms", "shared"),
+    "machine_load",
 )
 
 
