@@ -101,8 +101,18 @@ async def test_a_letter_right_after_escape_does_the_same_as_one_after_a_while(st
             assert not lanes.in_lane_mode, "it edits the prompt"
         await typed(screen, b"\x1b\t")
         assert (lanes.in_lane_mode, lanes.position) == (True, 1)
-        await typed(screen, b"i\x1b\r")
-        assert composer.text == "one two\n "
+        await screen.press("i")
+        for pieces in ((b"\x1b", b"\r"), (b"\x1b\r",)):
+            await typed(screen, *pieces)
+            assert (composer.text, lanes.in_lane_mode) == ("one two ", False)
+        for pieces in ((b"\x1b", b"\x7f"), (b"\x1b\x7f",)):
+            composer.put("one two three")
+            await typed(screen, *pieces)
+            assert (composer.text, lanes.in_lane_mode) == ("one two ", False)
+        burst(screen, "alt+backspace")  # as Kitty's protocol has it
+        await screen.until(lambda: composer.text == "one ")
+        composer.put("one two\n ")
+        composer.move_cursor((1, 0))
         await screen.press("f3")
         await typed(screen, b"\x1bb")
         assert screen.app.screen is screen.app.lanes

@@ -119,6 +119,18 @@ async def test_no_answer_shows_more_than_the_slowest_one_has_written(start, tmp_
         assert not screen.app.screen.revealed
         assert await votes(screen) == ()
         assert "word59" in quick.transcript.text
+        asked_at = screen.app.screen._asked_at
+        for number, letter in enumerate("so a bat"):  # the question came after the first letter
+            key = events.Key("space" if letter == " " else letter, letter)
+            key.time = asked_at - 0.1 + number * 0.4
+            screen.app.post_message(key)
+        await screen.until(lambda: "What was typed ahead is no vote." in screen.text)
+        await screen.settled()
+        assert not screen.app.screen.revealed
+        late_vote = events.Key("a", "a")
+        late_vote.time = asked_at + 4
+        screen.app.post_message(late_vote)
+        await screen.until(lambda: "Saved" in screen.text)
 
 
 async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):

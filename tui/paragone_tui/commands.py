@@ -40,7 +40,7 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
     "Prompt": [
         ("send", "enter", "", "Send", "Send the prompt to all lanes. A busy lane queues it."),
         ("send-to-lane", "ctrl+s", "", "Send to this lane", "Send the prompt to the current lane only."),
-        ("newline", "ctrl+j,shift+enter,alt+enter", "", "New line", "Insert a line break into the prompt."),
+        ("newline", "ctrl+j,shift+enter", "", "New line", "Insert a line break into the prompt."),
         ("lane-mode", "escape,ctrl+f", "", "Lane mode", "Go to the current lane, where single letters are commands."),
         ("editor", "ctrl+g", "", "Write in your editor", "Edit the prompt in the program that VISUAL or EDITOR names."),
         ("attach-file", "", "@", "Attach a file", "Attach a text, a PDF or an image: type @ and its path."),
@@ -52,6 +52,8 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
          "Find an earlier prompt, also of other conversations, and write it again."),
         ("word-back", "", "b", "Word back", "Move a word back in the prompt; with alt while you write."),
         ("word-forward", "", "f", "Word forward", "Move a word forward in the prompt; with alt while you write."),
+        ("delete-word-back", "", "backspace", "Delete a word back",
+         "Delete the word before the cursor in the prompt; with alt while you write."),
         ("delete-word", "", "d", "Delete a word", "Delete the next word of the prompt; with alt while you write."),
         ("edit-prompt", "", "C", "Edit an earlier prompt",
          "Edit the last prompt of the current lane, or the selected prompt; press again for the previous prompt. The old prompt is kept."),

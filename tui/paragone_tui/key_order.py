@@ -22,7 +22,7 @@ LONGEST_S = 60.0
 """Seconds that a key waits at most for the effect of the key before. A busy machine may take tens of seconds to list engines."""
 URGENT_S = 0.25
 """Seconds that the keys up to an urgent key, such as the key that stops answers, wait at most."""
-_CONTROLS = {"enter": "\r", "tab": "\t"}
+_CONTROLS = {"backspace": "\x7f", "enter": "\r", "tab": "\t"}
 """The control characters of keys. For such a key with Alt, a terminal sends an escape and the control character."""
 _PASSES = 20
 """Largest number of waits for the widgets' messages after a key: each message can cause more messages."""
@@ -93,7 +93,8 @@ class KeyOrder:
 
     async def _handle_next(self) -> None:
         while self._waiting:
-            event, *then = _without_alt(self._waiting.popleft(), target := self._target())
+            event, *then = _without_alt(self._waiting.popleft())
+            target = self._target()
             self._waiting.extendleft(then)
             self._written = target if _is_text(event) and _has_text(target) else None
             self._nodes = [node for node in target.ancestors_with_self if isinstance(node, MessagePump)]
@@ -159,8 +160,8 @@ class KeyOrder:
     def _groups(self) -> Sequence[str]:
         if not (self._waiting and self._app.screen_stack):
             return (ACT, LIST)
-        event, *_ = _without_alt(self._waiting[0], target := self._target())
-        is_text = _is_text(event) and isinstance(target, Input | TextArea)
+        event, *_ = _without_alt(self._waiting[0])
+        is_text = _is_text(event) and isinstance(self._target(), Input | TextArea)
         screen = self._app.screen
         early = screen.early_keys if isinstance(screen, ChangedRowsScreen) else ()
         is_early = isinstance(event, events.Key) and event.key in early
@@ -182,10 +183,10 @@ class KeyOrder:
                 return
 
 
-def _without_alt(key: events.Event, target: object) -> Sequence[events.Event]:
-    """Split Alt with a character, Enter or Tab into Escape and the key: terminals send the same for both, and tmux waits
-    half a second after Escape. Alt with Enter stays in a field of several lines."""
-    if not isinstance(key, events.Key) or (key.key == "alt+enter" and isinstance(target, TextArea)):
+def _without_alt(key: events.Event) -> Sequence[events.Event]:
+    """Split Alt with a character, Enter, Tab or Backspace into Escape and the key: terminals send the same for both, and tmux
+    waits half a second after Escape."""
+    if not isinstance(key, events.Key):
         return [key]
     name = without_alt(key.key)
     if name == key.key:  # a sign such as `?`, whose key is called `question_mark`

@@ -74,7 +74,7 @@ def _is_character(key: str) -> bool:
 
 def is_sent(key: str) -> bool:
     *modifiers, name = key.split("+") if key != "+" else [key]
-    if not name:
+    if not name or key in _AS_ESCAPE:
         return False
     if len(set(modifiers)) < len(modifiers) or not _MODIFIERS.issuperset(modifiers):
         return False
@@ -102,6 +102,8 @@ _NAMED = frozenset(
      "escape", "space")
 )  # fmt: skip
 """The names of keys that send no character."""
+_AS_ESCAPE = ("alt+enter", "alt+tab", "alt+backspace")
+"""Keys that arrive as Escape and the key without Alt."""
 _SIGNS = {
     "slash": "solidus", "backslash": "reverse_solidus", "at": "commercial_at", "minus": "hyphen_minus",
     "plus": "plus_sign", "underscore": "low_line",

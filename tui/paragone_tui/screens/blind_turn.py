@@ -21,6 +21,8 @@ from paragone_workbench.store.votes import VoteChoice
 
 _EARLY = frozenset("jkgGJKhl ?")
 """The characters that are keys while the engines write: they scroll, or show the help."""
+_PAUSE_S = 1.0
+"""Seconds without a letter that end what is typed ahead: an answer may end in the middle of a prompt that is typed ahead."""
 
 
 class BlindTurn(VoteScreen[bool | None]):
@@ -51,6 +53,8 @@ class BlindTurn(VoteScreen[bool | None]):
         """Indices of the answers that are shown to their end."""
         self._asked_at = inf
         """When the user was asked for a vote, on the clock of events."""
+        self._ahead_until = 0.0
+        """Until when letters belong to what was typed ahead, on the same clock."""
         self._timer: Timer | None = None
         self._vote_id: str | None = None
 
@@ -112,10 +116,20 @@ class BlindTurn(VoteScreen[bool | None]):
     # Voting
 
     def on_key(self, event: events.Key) -> None:
-        """Take no letter that was typed before the question: it may belong to a prompt that is typed ahead."""
-        if event.is_printable and event.character not in _EARLY and event.time < self._asked_at:
+        """Take no letter of a text that began before the question: it may belong to a prompt that is typed ahead."""
+        is_ahead = event.time < self._ahead_until
+        if not event.is_printable or not (is_ahead or event.time < self._asked_at):
+            return
+        if event.character not in _EARLY:
             event.stop()
-            self.say("You can vote once all answers are complete.")
+            is_ahead = True
+            self.say(
+                "What was typed ahead is no vote. Which answer is better?"
+                if self._are_complete
+                else "You can vote once all answers are complete."
+            )
+        if is_ahead:
+            self._ahead_until = event.time + _PAUSE_S
 
     def refusal(self, choice: VoteChoice) -> str:
         if self._vote_id is not None:

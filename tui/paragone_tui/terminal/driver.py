@@ -38,6 +38,8 @@ _ANSWERS = "P]X^_"
 """The characters that begin an answer of the terminal after an escape; Textual uses no such answer."""
 _TYPED = re.compile(r"(?!\[[EGM])[O\[]\D+")
 """What was typed after Escape in one burst, if Textual knows no such sequence: answers of the terminal have numbers."""
+_KEYS = "\t\r\x7f"
+"""Control characters that are keys of their own, also after Escape."""
 _END = "\x1b\\"
 """The end of an answer of the terminal, which is no key with Alt."""
 _FIRST_PRINTABLE = "\u00a0"
@@ -95,9 +97,7 @@ class KeyParser:
             )
         if token == _END:
             return self._translated(rest)
-        if rest == "\r":
-            return [Key("alt+enter", None)]
-        known = [] if rest.isprintable() or rest == "\t" else self._translated(token)
+        known = [] if rest.isprintable() or rest in _KEYS else self._translated(token)
         return known or [Key("escape", "\x1b"), *self._translated(rest)]
 
     def _translated(self, text: str) -> list[Message]:

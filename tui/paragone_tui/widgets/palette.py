@@ -34,7 +34,7 @@ _ABOUT = {
     "contrast": "High contrast.",
     "ansi": "The terminal's own colours.",
 }
-_LEFT_OUT = ("send", "newline", "palette", "word-back", "word-forward", "delete-word")
+_LEFT_OUT = ("send", "newline", "palette", "word-back", "word-forward", "delete-word-back", "delete-word")
 
 
 class PaletteEntry(NamedTuple):

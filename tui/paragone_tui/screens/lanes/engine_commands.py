@@ -472,6 +472,7 @@ LANE_COMMANDS: Mapping[str, Callable[[LanesScreen], None]] = {
     "search-prompts": prompt_commands.search_prompts,
     "word-back": prompt_commands.in_prompt(Composer.action_cursor_word_left),
     "word-forward": prompt_commands.in_prompt(Composer.action_cursor_word_right),
+    "delete-word-back": prompt_commands.in_prompt(Composer.action_delete_word_left),
     "delete-word": prompt_commands.in_prompt(Composer.action_delete_word_right),
     "edit-prompt": prompt_commands.edit_prompt,
     "queue": prompt_commands.queue,
