@@ -652,3 +652,15 @@ def test_a_database_that_would_take_gigabytes(imported, database, monkeypatch, t
                 LLM.format("") + "INSERT INTO responses VALUES (1, 'a', 'm', 'p', '', '', hex(zeroblob(60)));"
             )
         )
+    path.unlink()
+    shared = """
+        CREATE TABLE threads (id, name); CREATE TABLE turns (id, thread_id, tip_message_hash, model, datetime_utc);
+        CREATE TABLE messages (hash, parent_hash, role); CREATE TABLE parts (message_hash, position, type, text, payload);
+        CREATE TABLE fragments (id INTEGER PRIMARY KEY, content);
+        INSERT INTO fragments VALUES (1, hex(zeroblob(30))); INSERT INTO turns VALUES (1, 't', 'b', 'm', '');
+        INSERT INTO messages VALUES ('a', '', 'user'), ('b', 'a', 'assistant');
+        INSERT INTO parts VALUES ('a', 0, 'text', '', '{"text_ref": [{"fragment": 1}]}'),
+          ('b', 0, 'text', '', '{"text_ref": [{"fragment": 1}]}');
+    """
+    with pytest.raises(InputError, match="A conversation has more than 100 characters"):
+        imported(database(shared))  # no message alone, but both

@@ -5,7 +5,7 @@ import contextlib
 import time
 
 import pytest
-from tests.workbench.conversation_writer import LARGE, SMOL, change_result, facts
+from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter, change_result, facts
 from tests.workbench.history_file import locked, open_store, rows, slow
 
 from paragone import Caution, Channel, ParagoneError, RunSettings, Token
@@ -349,7 +349,10 @@ async def test_a_history_that_is_moved_or_deleted_gets_the_conversation_again(re
     if how.startswith("moved"):
         path.parent.rename(path.parent.with_name("away"))
     elif how.startswith("replaced"):
-        open_store(path.with_name("other.db")).close()
+        with contextlib.closing(open_store(path.with_name("other.db"))) as other:
+            for number in range(30):  # so many that the log of the moved file does not cover this one
+                ConversationWriter(other, f"Of the other {number} " * 100)
+        path.rename(path.with_name("away.db"))
         path.with_name("other.db").replace(path)
     else:
         path.unlink()
@@ -364,6 +367,11 @@ async def test_a_history_that_is_moved_or_deleted_gets_the_conversation_again(re
     await history.close()
     with contextlib.closing(open_store()) as store:
         saved = store.load(recorded.conversation.number)
+        assert len(store.numbers()) == (31 if how.startswith("replaced") else 1)
+    if how.startswith("replaced"):
+        with contextlib.closing(open_store(path.with_name("away.db"))) as store:
+            (number,) = store.numbers()
+            assert [prompt.text for prompt in store.load(number).conversation.prompts] == ["hello", "and?"]
     assert [prompt.text for prompt in saved.conversation.prompts] == ["hello", "and?", "later"][: 3 - is_last]
     assert {run.id: facts(run) for run in saved.runs} == {run.id: facts(run) for run in runs}
     assert [facts(lane.head) for lane in saved.lanes] == [facts(lane.head) for lane in lanes]

@@ -197,3 +197,21 @@ def test_a_damaged_file_stays_where_it_is_and_tells_what_can_be_recovered(home, 
         assert paragone("history", "import", str(saved)).returncode == 0
         with closing(Store.open()) as store:
             assert [(it.title, it.prompts) for it in store.conversations(99)] == listed
+
+
+def test_conversations_are_exported_without_the_damaged_index_of_their_list(home, tmp_path):
+    with closing(open_store()) as store:
+        for number in range(20):
+            writer = ConversationWriter(store, f"{number} " * 500)
+            writer.answer(writer.conversation.prompts[0], writer.lane(), "An answer.")
+        ((page,),) = store._database.rows(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'conversation_used'"
+        )
+    path = history_file()
+    content = path.read_bytes()
+    path.write_bytes(content[: (page - 1) * 4096] + b"\xff" * 4096 + content[page * 4096 :])
+    listed = paragone("history")
+    assert listed.returncode == 1
+    assert "`paragone history export --all --to saved.jsonl` writes the conversations" in said(listed)
+    done = paragone("history", "export", "--all", "--to", str(tmp_path / "saved.jsonl"))
+    assert (done.returncode, "has 20 conversations" in said(done)) == (0, True), said(done)

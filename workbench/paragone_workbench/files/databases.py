@@ -77,8 +77,8 @@ def _by_chat(rows: Iterator[_Row]) -> Iterator[tuple[str, Iterator[_Row]]]:
         yield chat_id, _bounded(group)
 
 
-def _bounded(rows: Iterator[_Row]) -> Iterator[_Row]:
-    size = 0
+def _bounded(rows: Iterator[_Row], size: int = 0) -> Iterator[_Row]:
+    """Yield rows of a conversation that has `size` characters before. Raises InputError if it gets too large."""
     for row in rows:
         size += sum(map(len, row))
         if size > MOST_TEXT:
@@ -123,7 +123,7 @@ def _of_llm_threads(database: sqlite3.Connection) -> Iterator[Chat]:
         messages: list[ChatMessage] = []
         shown: dict[str, str | None] = {"": None}
         """The nearest message with a text, by the message itself or one after it."""
-        current, created = "", 0.0
+        current, created, size = "", 0.0, 0
         for _, _, current, model, written in turns:
             created = created or _seconds(written)
             new: list[_Row] = []
@@ -136,7 +136,8 @@ def _of_llm_threads(database: sqlite3.Connection) -> Iterator[Chat]:
                 new.append((at, *found))
                 at = found[0]
             for message_id, parent, role in reversed(new):
-                texts = list(_bounded(_llm_parts(database, message_id)))
+                texts = list(_bounded(_llm_parts(database, message_id), size))
+                size += sum(len(text) for _, text in texts)
                 content = "".join(text for kind, text in texts if kind == "text")
                 shown[message_id] = shown.get(parent)
                 if role in ("system", "user", "assistant") and content:

@@ -1,4 +1,4 @@
-"""Opens and migrates the SQLite file, and marks the runs of ended programs as interrupted. A damaged file is set aside."""
+"""Opens and migrates the SQLite file, and marks the runs of ended programs as interrupted."""
 
 from __future__ import annotations
 
@@ -45,15 +45,16 @@ class Database:
     """The row of this instance of the program, once it is registered."""
 
     def __init__(self, path: Path, schema: Path = SCHEMA, *, failure: StoreError | None = None) -> None:
-        """Open the file, or create it for the user alone, and migrate it. One that is older than the first script is set
-        aside: see `warning`. With `failure`, why it cannot be written to, it is only read. Raises
-        InputError if a newer version wrote the file, and StoreError."""
+        """Open the file, or create it for the user alone, and migrate it. With `failure`, why it cannot be
+        written to, it is only read: see `warning`. Raises InputError if a version whose schema is not known wrote the
+        file, and StoreError."""
         self.path = path
         self.warning = ""
         self._is_readable_only = failure is not None
         if failure is not None:
             self.warning = f"Nothing is saved, but the history can be read. {failure.sentence} {failure.hint}"
             self._connection = _readable(path, failure)
+            self._place = _place(path)
             return
         with self._translated_errors():
             self._connection = self._connected(schema)
@@ -201,6 +202,10 @@ class Database:
     def close(self) -> None:
         import sqlite3
 
+        with contextlib.suppress(sqlite3.Error):
+            if _place(self.path) != self._place:
+                # SQLite leaves the log of a moved file at the old path: it would be written over the file that is there now
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
 

@@ -70,7 +70,8 @@ _REASONS: dict[str, tuple[str, str, bool]] = {
     "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSIONS, True),
     "SQLITE_CORRUPT": (
         "the file is damaged",
-        "Move the file away and restart: a new history is created. `sqlite3 FILE .recover` may repair the old one.",
+        "`paragone history export --all --to saved.jsonl` writes the conversations that can be read. Then move the file away "
+        "and import saved.jsonl. `sqlite3 FILE .recover` may recover more.",
         False,
     ),
     "SQLITE_NOTADB": (

@@ -397,8 +397,21 @@ class Store:
         return tuple(_summary(self._database, row) for row in rows)
 
     def numbers(self) -> tuple[int, ...]:
-        """Return the numbers of all conversations with prompts, in the order of the list."""
-        return tuple(number for (number,) in self._database.stream(_NUMBERS))
+        """Return the numbers of all conversations with prompts, in the order of the list; if the file is damaged, those
+        that can be found from either end."""
+        try:
+            return tuple(number for (number,) in self._database.stream(_NUMBERS))
+        except errors.StoreError as error:
+            if error.can_pass:
+                raise
+            found: dict[int, None] = {}
+            for order in ("DESC", "ASC"):
+                with contextlib.suppress(errors.StoreError):
+                    rows = self._database.stream(f"SELECT number FROM conversation ORDER BY number {order}")  # noqa: S608
+                    found.update((number, None) for (number,) in rows)
+            if not found:
+                raise
+            return tuple(found)
 
     def summaries(self, numbers: Iterable[int]) -> dict[int, records.Summary]:
         """Return the list's entries for these conversations, by the numbers of the conversations."""
