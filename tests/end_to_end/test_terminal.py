@@ -270,8 +270,12 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
     sees("in the editor")
     tmux("send-keys", "C-z")
     sees("Stopped")
+    tmux("send-keys", "clear; echo $((6 * 7))", "Enter")
+    sees("42")
     tmux("send-keys", "fg", "Enter")
-    sees("editor")
+    sees(
+        "rogue:steady"
+    )  # only then the shell has left its mode of editing lines, in which Enter ends no line of others
     tmux("send-keys", "and a half", "Enter")
     sees("half a prompt, and a half")
     tmux("send-keys", "Enter")
