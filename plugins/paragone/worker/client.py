@@ -233,9 +233,8 @@ class Worker(backend.OpenEngine):
             if not data:
                 return b""
             self._received += data
-            await asyncio.sleep(
-                0
-            )  # a process that sends without a pause must not keep the screen from its work
+            # a process that sends without a pause must not keep the screen from its work
+            await asyncio.sleep(0)
         line = bytes(self._received[: end + 1])
         del self._received[: end + 1]
         return line
