@@ -188,8 +188,8 @@ class PoliteEngine(paragone.OpenEngine):
     def check_fits(self, prompt: list[str]) -> None:
         context = self.loaded.context or 0
         if len(prompt) >= context:
-            sentence = f"The prompt has {len(prompt)} tokens, and the context holds {context}."
-            raise paragone.ContextOverflow(sentence, tokens=len(prompt), context=context)
+            message = f"The prompt has {len(prompt)} tokens, and the context holds {context}."
+            raise paragone.ContextOverflow(message, tokens=len(prompt), context=context)
 
     async def stop(self) -> None:
         self.stopping = True

@@ -45,20 +45,20 @@ def test_a_token_that_the_user_chose_is_no_choice_of_the_engine():
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "sentence"),
+    ("one", "other", "message"),
     [
         (
             told(" is", " looks"),
             told(" looks", " is", chosen_first=False),
-            "At temperature 0 both say “ is”.",
+            "At temperature 0 both choose “ is”.",
         ),
-        (told(" is", " looks"), told(" looks", " is"), "At temperature 0 they part here, too."),
+        (told(" is", " looks"), told(" looks", " is"), "At temperature 0 they diverge here too."),
         (told(" is"), Token(text=" looks", time=0.0), ""),
     ],
 )
-def test_what_the_engines_would_have_said_without_chance(one, other, sentence):
+def test_what_the_engines_would_have_said_without_chance(one, other, message):
     fork = fork_of([("a", run("The", one), None), ("b", run("The", other), Divergence(token=1, char=3))])
-    assert fork.greedy_sentence == sentence
+    assert fork.greedy_sentence == message
 
 
 def test_an_answer_whose_tokens_are_unknown_goes_on_from_the_same_text():

@@ -22,7 +22,7 @@ from paragone_workbench.store.votes import VoteChoice
 _EARLY = frozenset("jkgGJKhl ?")
 """The characters that are keys while the engines write: they scroll, or show the help."""
 _PAUSE_S = 1.0
-"""Seconds without a letter that end what is typed ahead: an answer may end in the middle of a prompt that is typed ahead."""
+"""Letters typed ahead end after this many seconds without a letter: an answer may end while the user types a prompt ahead."""
 
 
 class BlindTurn(VoteScreen[bool | None]):
@@ -42,7 +42,8 @@ class BlindTurn(VoteScreen[bool | None]):
         program: ProgramApp,
         markdown: bool,
     ) -> None:
-        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns None."""
+        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns
+        None."""
         super().__init__(program, markdown=markdown)
         self._history = history
         self._session = session
@@ -54,7 +55,7 @@ class BlindTurn(VoteScreen[bool | None]):
         self._asked_at = inf
         """When the user was asked for a vote, on the clock of events."""
         self._ahead_until = 0.0
-        """Until when letters belong to what was typed ahead, on the same clock."""
+        """Until when letters belong to text that was typed ahead, on the same clock."""
         self._timer: Timer | None = None
         self._vote_id: str | None = None
 
@@ -76,10 +77,8 @@ class BlindTurn(VoteScreen[bool | None]):
         return 0 < len(self._lengths) == len(self._complete)
 
     def _advance(self, ballot: Ballot) -> None:
-        """Show as many characters of each answer as the shortest unfinished answer has.
-
-        So nothing is shown before all answers have begun, and the speed of an engine does not reveal the engine.
-        """
+        """Show as many characters of each answer as the shortest unfinished answer has. Before all answers have begun,
+        no text is shown, and the speed of an engine does not reveal the engine."""
         limit = min((len(run.text) for run in ballot.answers if run.phase != "ended"), default=None)
         if self.revealed or limit == 0:
             return
@@ -104,7 +103,7 @@ class BlindTurn(VoteScreen[bool | None]):
 
     def _show_keys(self) -> None:
         if self._vote_id is not None:
-            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "take the vote back")]
+            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "undo the vote")]
         elif self._are_complete:
             hints = [(self.letters, "better"), ("t", "tie"), ("x", "all bad"), ("s", "skip"), ("q", "quit")]
             hints += [("?", "help"), ("j k", "scroll")]
@@ -116,7 +115,7 @@ class BlindTurn(VoteScreen[bool | None]):
     # Voting
 
     def on_key(self, event: events.Key) -> None:
-        """Take no letter of a text that began before the question: it may belong to a prompt that is typed ahead."""
+        """Ignore letters of a text that began before the question: they may belong to a prompt that is typed ahead."""
         is_ahead = event.time < self._ahead_until
         if not event.is_printable or not (is_ahead or event.time < self._asked_at):
             return
@@ -124,7 +123,7 @@ class BlindTurn(VoteScreen[bool | None]):
             event.stop()
             is_ahead = True
             self.say(
-                "What was typed ahead is no vote. Which answer is better?"
+                "Text typed ahead is not a vote. Which answer is better?"
                 if self._are_complete
                 else "You can vote once all answers are complete."
             )
@@ -133,7 +132,7 @@ class BlindTurn(VoteScreen[bool | None]):
 
     def refusal(self, choice: VoteChoice) -> str:
         if self._vote_id is not None:
-            return "You have voted; u takes the vote back."
+            return "You have voted; u undoes the vote."
         return super().refusal(choice)
 
     async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
@@ -142,7 +141,7 @@ class BlindTurn(VoteScreen[bool | None]):
             return
         self.show_names(choice)
         uncounted = (
-            "" if ballot.is_rated else " The vote counts in no rating: the engines have the same name."
+            "" if ballot.is_rated else " The vote does not count in ratings: the engines have the same name."
         )
         self.say(f"Saved: {verdict_of(choice)}.{uncounted}")
         self._show_keys()
@@ -171,9 +170,9 @@ class BlindTurn(VoteScreen[bool | None]):
             self.dismiss(True)
 
     def action_undo(self) -> None:
-        """Take the vote back. A new vote counts as not blind, since the names are known."""
+        """Undo the vote. A new vote counts as not blind, because the names are known."""
         if self._vote_id is None:
-            self.say("There is no vote to take back.")
+            self.say("There is no vote to undo.")
         else:
             self.do(self._undo)
 
@@ -186,7 +185,7 @@ class BlindTurn(VoteScreen[bool | None]):
                 return
             self.show_names(None)
             self._show_keys()
-            self.say("The vote is taken back. Another vote counts as not blind.")
+            self.say("The vote is undone. Another vote counts as not blind.")
 
     def action_stop(self) -> None:
         if self._are_complete or self.ballot is None:
