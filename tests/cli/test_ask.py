@@ -31,7 +31,7 @@ def test_a_real_answer_is_all_that_is_printed(smol, home):
     assert "".join(token["text"] for token in answer["tokens"]) == answer["text"]
     for token in answer["tokens"]:
         assert len(token["top"]) == 2
-        assert token["logprob"] == max(it["logprob"] for it in token["top"]), "at temperature 0 the likeliest"
+        assert token["logprob"] == max(it["logprob"] for it in token["top"]), "at temperature 0 the most likely"
         assert token["id"] == token["top"][0]["id"]
     assert not (home / "data").exists(), "nothing is recorded"
 

@@ -79,7 +79,7 @@ def test_the_text_has_tables_pictures_and_verdicts(text):
     assert said_of["rough"].endswith(" after 15.")
     assert said_of["tops"].startswith("tops: picks the top token of exact at 100.0% of the positions")
     assert " bits per byte, exact " in said_of["foreign"]
-    assert any(line.endswith("Compared are the top 10.") for line in depth)
+    assert any(line.endswith("The top 10 tokens are compared.") for line in depth)
     assert any(
         line.startswith("foreign and exact have different vocabularies, so there is no") for line in depth
     )
@@ -304,7 +304,7 @@ def test_engines_without_distributions_still_answer_and_the_agreement_is_saved(p
         (["--prompts", "{folder}/none.jsonl", "--free-running"], "none.jsonl"),
         (["--prompts", "{folder}/bad.jsonl", "--free-running"], "bad.jsonl:2: "),
         (["--prompts", "{folder}/bad.jsonl"], "--prompts needs --free-running"),
-        (["--prompts", "{folder}/prompts.txt", "--free-running"], "names no format of a suite"),
+        (["--prompts", "{folder}/prompts.txt", "--free-running"], "is not a format of suites"),
     ],
 )
 def test_bad_prompts_are_refused_before_anything_is_measured(argv, message, tmp_path):

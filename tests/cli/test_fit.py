@@ -62,7 +62,7 @@ def test_what_cannot_be_planned(arguments, message):
 def test_a_backend_that_says_nothing_of_its_parts_cannot_be_planned_for_another_gpu():
     done = paragone("fit", "rogue:steady", "--vram", "24G")
     assert done.returncode == 1
-    assert "The backend does not say how a model can be divided" in said(done)
+    assert "The backend does not report how a model can be divided" in said(done)
 
 
 def test_the_plan_as_json():

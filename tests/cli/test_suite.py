@@ -59,7 +59,7 @@ def test_the_results_of_a_suite_and_after_adding_a_prompt_the_other_answers_are_
     log.unlink()
     done = paragone("suite", "run", prompts("new", "x", "y"), *logged)
     assert asked(log) == {"a: new": 1, "b: new": 1}
-    assert "4 of 6 answers known: earlier experiments asked the same." in said(done)
+    assert "4 of 6 answers are known from earlier experiments." in said(done)
     assert "4 of 6 answers known" in done.stdout.decode()
     found = data("suite run", paragone("suite", "run", prompts("x"), *logged, "--json"))
     assert (found["resumed"], found["known"]) == (False, 2)

@@ -11,7 +11,7 @@ from paragone_workbench.runs.result import Prefilled
 
 
 def told(text, *others, chosen_first=True):
-    """A token with its alternatives, likeliest first."""
+    """A token with its alternatives, most likely first."""
     texts = (text, *others) if chosen_first else (*others, text)
     top = tuple(Alternative(text=it, id=ord(it[-1]), logprob=-1.0 - at) for at, it in enumerate(texts))
     return Token(text=text, id=ord(text[-1]), logprob=-1.0, top=top, time=0.0)

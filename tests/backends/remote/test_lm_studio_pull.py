@@ -100,4 +100,4 @@ async def test_nothing_is_downloaded_unasked_and_only_lm_studio_offers_it(serve)
     progress, error = await told(other)
     assert progress == []
     assert isinstance(error, InputError)
-    assert "downloads no models on request" in error.message
+    assert "does not download models on request" in error.message

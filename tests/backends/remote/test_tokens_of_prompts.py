@@ -1,4 +1,4 @@
-"""The tokens of prompts, and the likeliest tokens after a sequence, from doubles."""
+"""The tokens of prompts, and the most likely tokens after a sequence, from doubles."""
 
 import pytest
 from hostile_server import OLLAMA, OPENAI
@@ -166,5 +166,5 @@ async def test_a_server_that_stops_telling_halfway(serve, open_lane):
 async def test_another_kind_of_server_says_that_it_cannot(serve, open_lane):
     engine = (await open_lane(await serve(OPENAI))).engine
     assert not engine.loaded.capabilities.top_tokens
-    with pytest.raises(EngineError, match="does not report the likeliest tokens after given tokens"):
+    with pytest.raises(EngineError, match="does not report the most likely tokens after given tokens"):
         await tops_of(engine, REQUEST)
