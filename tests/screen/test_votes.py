@@ -343,7 +343,7 @@ async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_s
         await screen.press("enter")
         assert screen.app.screen.ballot is second
         await screen.press("u")
-        await screen.until(lambda: "The vote is taken back." in screen.text)
+        await screen.until(lambda: "The vote is undone." in screen.text)
         assert screen.app.screen.ballot is first
         assert await votes(screen) == ()
         await screen.press("x")
@@ -353,7 +353,7 @@ async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_s
             await screen.press("a", "j")
             await screen.until(lambda count=voted: f"{count}/3" in screen.text)
         await screen.until(lambda: "There is no other ballot." in screen.text)
-        assert "3/3 · left out, identical answers: 1" in screen.text
+        assert "3/3 · skipped, identical answers: 1" in screen.text
         last = (await votes(screen))[1:]
         assert [(vote.choice, vote.blind) for vote in last] == [(0, True)] * 2
         assert {vote.prompt_index for vote in await votes(screen)} == {0, 2, 3}

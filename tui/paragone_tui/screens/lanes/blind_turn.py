@@ -119,10 +119,8 @@ class BlindTurn(VoteScreen[bool | None]):
         return 0 < len(self._lengths) == len(self._complete)
 
     def _advance(self, ballot: Ballot) -> None:
-        """Show as many characters of each answer as the shortest unfinished answer has.
-
-        So nothing is shown before all answers have begun, and the speed of an engine does not reveal the engine.
-        """
+        """Show as many characters of each answer as the shortest unfinished answer has. Before all answers have begun,
+        no text is shown, and the speed of an engine does not reveal the engine."""
         limit = min((len(run.text) for run in ballot.answers if run.phase != "ended"), default=None)
         if self.revealed or limit == 0:
             return
@@ -247,7 +245,7 @@ class BlindTurn(VoteScreen[bool | None]):
 
     def refusal(self, choice: VoteChoice) -> str:
         if self._vote_id is not None:
-            return "You have voted; u takes the vote back."
+            return "You have voted; u undoes the vote."
         return super().refusal(choice)
 
     async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
@@ -256,7 +254,7 @@ class BlindTurn(VoteScreen[bool | None]):
             return
         self.show_names(choice)
         uncounted = (
-            "" if ballot.is_rated else " The vote counts in no rating: the engines have the same name."
+            "" if ballot.is_rated else " The vote does not count in ratings: the engines have the same name."
         )
         self.say(f"Saved: {verdict_of(choice)}.{uncounted}")
         self._show_keys()
@@ -285,9 +283,9 @@ class BlindTurn(VoteScreen[bool | None]):
             self.dismiss(True)
 
     def action_undo(self) -> None:
-        """Take the vote back. A new vote counts as not blind, since the names are known."""
+        """Undo the vote. A new vote counts as not blind, because the names are known."""
         if self._vote_id is None:
-            self.say("There is no vote to take back.")
+            self.say("There is no vote to undo.")
         else:
             self.do(self._undo)
 
@@ -300,7 +298,7 @@ class BlindTurn(VoteScreen[bool | None]):
                 return
             self.show_names(None)
             self._show_keys()
-            self.say("The vote is taken back. Another vote counts as not blind.")
+            self.say("The vote is undone. Another vote counts as not blind.")
 
     def action_stop(self) -> None:
         if self._are_complete or self.ballot is None:

@@ -67,7 +67,7 @@ def parity(screen: LanesScreen) -> None:
 def fidelity(screen: LanesScreen) -> None:
     session, reference = screen.session, screen.lanes.differences.reference
     if reference is None or len(session.lanes) < 2:
-        screen.say(f"There is nothing to compare with; {screen.key_of('add-lane')} adds a lane.")
+        screen.say(f"There is no other lane to compare with; {screen.key_of('add-lane')} adds a lane.")
         return
     if session.pool.opens_engines:
         screen.say(
@@ -102,7 +102,7 @@ async def _save_fidelity(screen: LanesScreen, lanes: Sequence[Lane], found: Fide
 def divergence(screen: LanesScreen, column: LaneColumn) -> None:
     """Show where the current lane's answer parts from the reference lane's answer, and how sure each engine was."""
     if len(screen.lanes.columns) < 2:
-        screen.say(f"There is nothing to compare with; {screen.key_of('add-lane')} adds a lane.")
+        screen.say(f"There is no other lane to compare with; {screen.key_of('add-lane')} adds a lane.")
     elif not screen.is_answering(screen.session.lanes):
         screen.do(lambda: _show_divergence(screen, column))
 
@@ -196,10 +196,8 @@ def _be_blind(screen: LanesScreen, blind: bool) -> None:
 
 
 def can_vote(screen: LanesScreen, edited: Prompt | None) -> bool:
-    """Return whether a blind vote on the next answers is possible, and show why if the vote is not possible.
-
-    `edited` is the earlier prompt that the user edits; None for a new prompt.
-    """
+    """Return whether a blind vote on the next answers is possible, and show why if the vote is not possible. `edited` is
+    the earlier prompt that the user edits; None for a new prompt."""
     from paragone_workbench.experiments.voting import LETTERS
 
     lanes = [lane for lane in screen.session.lanes if screen.session.can_answer(lane)]
