@@ -150,7 +150,7 @@ def test_words_that_differ(photograph):
     assert photograph(rogue("steady", "left"), rogue("steady", "right"), step=step)
 
 
-def test_where_answers_part(photograph):
+def test_where_answers_diverge(photograph):
     async def step(app, pilot):
         await ask(app, pilot)
         answers: list[tuple[str, RunResult, Divergence | None]] = []

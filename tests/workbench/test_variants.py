@@ -15,7 +15,7 @@ def texts(lane):
     return [(run.prompt.text, run.text) for run in lane.path]
 
 
-async def test_stepping_between_answers(session, rogue):
+async def test_steps_lead_through_all_variants_in_a_circle(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=1))
     assert not session.step(lane, 1), "there are no variants yet"
     await answers(session, "hello")
@@ -49,7 +49,7 @@ async def test_an_edited_prompt_goes_to_the_lanes_that_had_it(session, rogue):
     assert session.edit(alone, "nobody is there") is None
 
 
-def test_a_long_conversation_is_read_once(session, rogue, monkeypatch):
+def test_variants_of_a_long_conversation_are_computed_once(session, rogue, monkeypatch):
     lane = session.add_lane(rogue())
     for number in range(200):
         prompt = Prompt(text=str(number))
