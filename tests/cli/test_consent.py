@@ -1,4 +1,4 @@
-"""Commands that are given documents of somebody else. The server is a double that runs in a thread."""
+"""Commands with third-party documents. The server is a double that runs in a thread."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def server():
 
 @pytest.fixture
 def suite(tmp_path, server):
-    """A suite of somebody else, whose judge is at the server."""
+    """A third-party suite, whose judge is at the server."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     judge = {"type": "judge", "engine": f"openai:m@{server.url}", "criterion": "good"}

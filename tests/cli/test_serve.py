@@ -139,7 +139,7 @@ class Loop:
 def test_a_harness_scores_choices_as_llama_cpp_does(smol):
     """What lm-evaluation-harness 0.4 sends for `local-completions` with the remote tokenizer, and how it reads the replies.
 
-    Each second question is asked with a grammar after which the model stops at once."""
+    Each second question is asked with a grammar after which the model stops immediately."""
     loop = Loop(smol[0].partition(":")[2])
     with serving(*smol, "--no-key") as (process, address, key):
         assert key == "none"

@@ -229,7 +229,7 @@ PACKAGES = ("paragone_parrot", "paragone_starling.engine", "paragone_lines", "pa
 
 @pytest.fixture(scope="module")
 def type_check(site) -> subprocess.CompletedProcess[str]:
-    """A strict check of all packages at once. What mypy found out about the interface that they use is kept."""
+    """A strict check of all packages together. What mypy found out about the interface that they use is kept."""
     command = [
         sys.executable,
         "-m",

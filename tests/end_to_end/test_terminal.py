@@ -308,7 +308,7 @@ def test_an_unsaved_conversation_is_written_to_a_file_after_confirmation(start, 
         program.type("hello\r")
         program.sees("done")
         program.type("\x11")
-        program.sees("leaves at once")
+        program.sees("leaves immediately")
         program.type("\x11")
         program.sees("File (enter: ")
         _, _, told = program.terminal.output.partition(b"\x1b[?1049l")

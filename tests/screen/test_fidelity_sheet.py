@@ -24,7 +24,7 @@ def lane(model, **options):
 
 async def measured(screen):
     await opened(screen)
-    await screen.until(lambda: "windows of a short text" in screen.text, "it is measured")
+    await screen.until(lambda: "windows of a short built-in text" in screen.text, "it is measured")
 
 
 async def opened(screen):

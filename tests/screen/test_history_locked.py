@@ -99,7 +99,7 @@ async def test_quitting_shows_why_it_waits(start, monkeypatch):
             blocker.execute("BEGIN IMMEDIATE")
             await screen.ask("lost")
             await screen.press("ctrl+q")
-            await screen.until(lambda: "tries for some seconds more, then offers a file" in screen.told)
+            await screen.until(lambda: "tries again for some seconds, then offers a file" in screen.told)
             assert not screen.app.is_leaving
             await screen.press("ctrl+q")
             await screen.until(lambda: screen.app.is_leaving)

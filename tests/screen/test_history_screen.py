@@ -131,7 +131,7 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
             await screen.until(lambda: screen.app.screen is history)
             assert options.option_count == 4
         await screen.press("x", "y")
-        await screen.until(lambda: "Deleted: c2, 'prompt 1'; u brings it back." in screen.text)
+        await screen.until(lambda: "Deleted: c2, 'prompt 1'; u restores it." in screen.text)
         assert options.option_count == 3
         assert (options.highlighted, options.highlighted_option.id) == (2, "c1")
         await screen.press("ctrl+x", "y")
@@ -191,7 +191,7 @@ async def test_actions_of_an_imported_file_need_consent(start, tmp_path, monkeyp
         keys = Content.from_markup(screen.app.screen.scroll.border_subtitle).plain
         assert keys == "y import and allow  n do not import  j k scroll"
         assert keys in screen.text, "the keys fit 80 columns"
-        assert "Import the file, and allow this when one" in screen.text
+        assert "Import the file, and allow these actions when one" in screen.text
         await screen.press("enter")
         await screen.until(lambda: "is not imported" in " ".join(screen.text.replace("│", " ").split()))
         assert not await screen.app.history.call(lambda store: store.conversations())

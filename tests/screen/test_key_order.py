@@ -1,4 +1,4 @@
-"""Keys that arrive at once take effect in their order."""
+"""Keys that arrive together take effect in their order."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from paragone_tui.terminal.driver import KeyParser
 
 
 def burst(screen, *keys):
-    """Send keys at once, as a terminal does that sends them in one write."""
+    """Send keys in one write, as a terminal may do."""
     for key in keys:
         screen.app.post_message(events.Key(key, key if len(key) == 1 else None))
 

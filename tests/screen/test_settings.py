@@ -123,7 +123,7 @@ async def test_changed_settings_apply_from_the_next_answer_with_a_note(start):
         systems = [prompt.system for prompt in screen.app.lanes.session.prompts]
         assert systems == [None, None, None, "Be brief.\nBe kind."]
         assert "System prompt from here on: Be brief." in screen.text
-        assert "system: Be brief. Be kind." in screen.text.splitlines()[1], "what is in force is in sight"
+        assert "system: Be brief. Be kind." in screen.text.splitlines()[1], "the active settings are visible"
         assert "From here on: max_tokens=1" in transcript.text
         screen.columns[0]._shown_as = None
         screen.columns[0].show_state()
@@ -176,7 +176,7 @@ async def test_the_form_shows_origins_checks_values_moves_between_fields_and_sav
         await screen.press("down", "tab")
         assert shown.save_as.has_focus, "and the last one is"
         await screen.press("escape")
-        assert "What you edited is not applied" in screen.text
+        assert "Your changes are not applied" in screen.text
         await screen.press("x", "escape")
         assert screen.app.screen is shown
         await screen.press("escape")

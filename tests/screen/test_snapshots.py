@@ -68,7 +68,7 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
             for column in app.lanes.lanes.columns:
                 # What was measured differs each time; the state and the name do not.
                 column._figures.stop()
-                column.status.show(LaneStatusInfo())  # a new state is shown at once
+                column.status.show(LaneStatusInfo())  # a new state is shown immediately
                 column.status.show(
                     LaneStatusInfo(
                         mark=column._mark,

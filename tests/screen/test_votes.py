@@ -86,7 +86,9 @@ async def test_answers_are_unnamed_and_shuffled_until_the_vote(start):
         await complete(screen)
         await screen.press("t", "q")
         await screen.until(lambda: screen.app.screen is screen.app.lanes)
-        assert [vote.choice for vote in await votes(screen)][-1] == "tie", "leaving at once loses no vote"
+        assert [vote.choice for vote in await votes(screen)][-1] == "tie", (
+            "quitting immediately loses no vote"
+        )
         assert "blind" not in screen.text.splitlines()[-1]
         await screen.ask("again")
         await screen.answered()
@@ -177,7 +179,7 @@ async def test_stopped_answers_can_be_voted_on_with_current_key_hints(start):
         assert "better" in last
         assert "stop" not in last
         await screen.press("x")
-        await screen.until(lambda: "Saved: all are bad. The vote counts in no rating" in screen.text)
+        await screen.until(lambda: "Saved: all are bad. The vote does not count in ratings" in screen.text)
         assert [vote.choice for vote in await votes(screen)] == ["bad"]
 
 
@@ -197,7 +199,7 @@ async def test_answers_naming_their_engine_are_marked_and_a_vote_after_an_undo_i
         (vote,) = await votes(screen)
         assert [it.names_itself for it in vote.candidates] == [False, True]
         await screen.press("u")
-        await screen.until(lambda: "taken back" in screen.text)
+        await screen.until(lambda: "vote is undone" in screen.text)
         assert await votes(screen) == ()
         await screen.press("2")
         await screen.until(lambda: "Saved: B" in screen.text)
@@ -268,7 +270,7 @@ async def test_the_current_lane_can_be_preferred_and_prompts_for_one_lane_are_no
         assert [it.engine for it in vote.candidates] == ["zebra-1", "okapi-2"]
         assert (vote.choice, vote.blind) == (1, False)
         await screen.press("U")
-        await screen.until(lambda: "is taken back" in screen.told)
+        await screen.until(lambda: "is undone" in screen.told)
         assert await votes(screen) == ()
         await screen.press("U")
         await screen.until(lambda: "There is no vote in this conversation" in screen.told)
@@ -299,7 +301,7 @@ async def voting(texts, size=(100, 24)):
 async def test_all_ballots_are_shown_and_votes_can_be_undone_and_revealed(start):
     async with voting([("red", "blue"), ("same", "same"), ("green", "yellow"), ("sun", "moon")]) as screen:
         await screen.press("u")
-        await screen.until(lambda: "no vote to take back" in screen.text)
+        await screen.until(lambda: "no vote to undo" in screen.text)
         await screen.press("r")
         await screen.until(lambda: "There is no last vote" in screen.text)
         first = screen.app.screen.ballot

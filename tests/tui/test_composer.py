@@ -44,7 +44,7 @@ class Prompting(App[None]):
         yield self.composer
 
     async def answered(self) -> None:
-        """Return at once: no lane answers."""
+        """Return immediately: no lane answers."""
 
     def say(self, message: str, *, warning: bool = False) -> None:
         self.said.append(message)
@@ -80,7 +80,7 @@ async def test_readline_keys_edit_without_losing_text():
         await pilot.press("ctrl+w", "ctrl+w")
         assert field.text == "xone "
         await pilot.press("ctrl+y")
-        assert field.text == "xone two threey", "what was deleted word by word comes back at once"
+        assert field.text == "xone two threey", "words deleted one by one are inserted together"
         await pilot.press("ctrl+a", "ctrl+k")
         assert field.text == ""
         await pilot.press("ctrl+y", "ctrl+u")

@@ -89,7 +89,7 @@ async def test_parts_that_do_not_fit_are_dropped(line):
         assert shown == widget.render_line(0).text.rstrip()
         if width >= 18:
             assert "writing" in shown or width < 26
-            assert "49.6 tok/s" in shown or "50/s" in shown, "the speed is the last to be left out"
+            assert "49.6 tok/s" in shown or "50/s" in shown, "the speed is dropped last"
         parts = [("49.6", "tok/s"), ("context", "900/8,192"), ("TTFT", "120 ms"), ("1,400", "tokens")]
         for figure, rest in parts:
             assert (figure in shown) == (rest in shown)

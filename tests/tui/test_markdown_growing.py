@@ -1,4 +1,4 @@
-"""Answers that are typeset while they grow: the same rows as at once, each section once, and no markup that flashes."""
+"""Answers that are typeset while they grow: the same rows as the whole text, each section once, and no markup that flashes."""
 
 import re
 

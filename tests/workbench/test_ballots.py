@@ -31,7 +31,7 @@ def experiment(store, texts, *, engines=2, failed=()):
 def test_a_vote_keeps_the_candidates_in_the_order_in_which_they_were_shown():
     runs = [ended(ENGINES[1], "Blue."), ended(ENGINES[0], "", "failed"), ended(ENGINES[2], "Red.")]
     vote = Ballot(prompt="Why?", answers=tuple(map(Run, runs))).vote(2, blind=True)
-    assert vote.choice == 1, "the failed answer is left out"
+    assert vote.choice == 1, "the failed answer is skipped"
     assert vote.candidates == (
         VotedAnswer(engine="opal", backend="b", model="opal.gguf", run=runs[0].id),
         VotedAnswer(engine="jade", backend="b", model="jade.gguf", run=runs[2].id),

@@ -69,7 +69,7 @@ async def export(suites, path, index=0, **more):
 
 
 async def imported(suites, *paths):
-    """Import files; return the counts and the lines that are left out, as `LINE: SENTENCE`."""
+    """Import files; return the counts and the skipped lines, as `LINE: MESSAGE`."""
     counts: Counter[str] = Counter()
     problems = [
         f"{problem[0]}: {problem[1]}"

@@ -1,4 +1,4 @@
-"""Conversations that are longer than the context of a real engine: what is refused, left out, said and repeated."""
+"""Conversations that are longer than the context of a real engine: which prompts are refused, which messages dropped, with a warning and in a replay."""
 
 import asyncio
 import dataclasses
@@ -83,7 +83,7 @@ def test_the_policy_is_an_option_of_every_engine(paper):
 
 @pytest.mark.model
 async def test_a_real_engine_with_a_small_context_gets_a_shortened_conversation(home, smollm2):
-    """What is left out is said before it is sent, and left out again by a replay."""
+    """Dropped messages are announced before sending, and dropped again by a replay."""
     history = await open_history()
     session = Session(Registry(), system="Be brief.")
     session.recorder.open(history)

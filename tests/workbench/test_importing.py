@@ -563,7 +563,7 @@ async def test_keys_in_a_document_are_not_saved_or_shown(store, tmp_path, backen
     assert KEY not in str(conversation_actions(read, path, REGISTRY, ()))
 
 
-# Files that somebody made to break the program: each is imported or refused in a sentence
+# Files made to break the program: each is imported, or refused with a message
 
 
 def chatgpt(nodes):

@@ -77,7 +77,7 @@ def test_a_lane_that_changed_its_engine_names_the_earlier_one():
     assert (
         found.left_out == "1 answer of earlier engines of lanes is shown, but does not count in the figures."
     )
-    assert not found.sections, "the figures are those of the present engine"
+    assert not found.sections, "the figures are those of the current engine"
     (prompt,) = found.prompts()
     assert prompt.rounds[0][0].engine == "large"
     assert prompt.rounds[0][0].remarks[0].text == "From the engine smol (paper:/m/smol)."

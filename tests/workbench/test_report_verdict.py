@@ -150,7 +150,7 @@ def test_throughput_with_concurrent_users_is_shown(store):
 
 
 def test_findings_of_a_fidelity_measurement_are_reported(store):
-    """The sentences of the command are taken over, those on other engines left out."""
+    """The report has the remarks of the command, except remarks on other engines."""
     experiment = both_checked(store, 3)
     other = dataclasses.replace(SMOL, name="other", model="/m/other")
     measured = fidelity(LARGE, SMOL, other, created=1.0, kld=0.01)

@@ -1,4 +1,4 @@
-"""The comparison of engines over a suite: pairing, what is left out, families, and the sentences."""
+"""The comparison of engines over a suite: pairing, excluded runs, families of tests, and messages."""
 
 import json
 import random

@@ -79,7 +79,7 @@ async def test_the_layout_counts_with_the_defaults_for_a_gpu(model_path):
         request = OpenRequest(model=model_path, options={"n_ctx": 8192, **options}, threads=1)
         return (await LlamaCppBackend().estimate(request)).layout.compute
 
-    # 512 prompt tokens at once, with flash attention
+    # 512 prompt tokens in a batch, with flash attention
     assert await compute() == await compute(n_batch=512, flash_attn="on")
     small = await compute(n_batch=64, flash_attn="off")
     assert await compute(n_batch=512, flash_attn="off") > 2 * small

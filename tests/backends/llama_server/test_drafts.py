@@ -10,7 +10,7 @@ async def test_a_model_as_its_own_draft_model_is_always_accepted(program, open_l
     """The model proposes what it would say itself, so everything is kept and nothing changes."""
     plain = await open_lane(
         program, flash_attn="on"
-    )  # else results depend on how many tokens are computed at once
+    )  # else results depend on how many tokens are computed in one batch
     wanted, _ = await plain.ask("Count to ten.", max_tokens=24, temperature=0, cold=True)
     await plain.engine.close()
     lane = await open_lane(program, draft_model=str(smollm2), draft_max=4, flash_attn="on")

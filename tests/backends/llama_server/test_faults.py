@@ -114,7 +114,7 @@ async def test_a_foreign_server_at_the_port_gets_no_prompt(wheel, open_lane):
     requests = []
 
     async def answer(reader, writer):
-        """A test double of a server of somebody else: it says to every request that it is ready."""
+        """A test double of another user's server: it answers every request that it is ready."""
         requests.append(await reader.readline())
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         writer.close()

@@ -1,4 +1,4 @@
-"""Engines that share a server: several answers at once, with one copy of the weights."""
+"""Engines that share a server: several concurrent answers, with one copy of the weights."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ async def test_two_equal_engines_share_a_server(program, open_lane, text):
     options = {
         "n_parallel": 2,
         "flash_attn": "on",
-    }  # else results depend on how many tokens are computed at once
+    }  # else results depend on how many tokens are computed in one batch
     first, second = await asyncio.gather(*(open_lane(program, **options) for _ in range(2)))
     assert first.pid == second.pid
     third = await open_lane(program, **options)

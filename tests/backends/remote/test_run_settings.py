@@ -1,4 +1,4 @@
-"""The settings in force that a run tells, and the standard facts of servers."""
+"""The active settings that a run reports, and the standard facts of servers."""
 
 from hostile_server import OLLAMA, OPENAI
 

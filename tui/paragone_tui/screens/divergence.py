@@ -69,7 +69,7 @@ _KEYS = (("← →", "engine"), ("↑ ↓", "token"), ("enter", "continue from i
 """Key hints for a fork whose tokens are known."""
 _INEXACT = (
     "The tokens cannot be compared: they were not kept, or the vocabularies may differ. "
-    "This is the first character that differs."
+    "This is the first different character."
 )
 _BEFORE = 160
 """Number of characters that are shown of the text before the fork."""

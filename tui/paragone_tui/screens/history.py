@@ -238,7 +238,7 @@ class HistoryScreen(picker.Picker[Found | None]):
         if self.highlighted == f"c{summary.number}":
             is_last = self.options.highlighted == self.options.option_count - 1
             self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
-        keys = "u brings" if self.focused is self.options else "tab and u restore"
+        keys = "u restores" if self.focused is self.options else "tab and u restore"
         return f"Deleted: c{summary.number}, {quoted(summary.title)}; {keys} it."
 
     def action_undo(self) -> None:

@@ -36,7 +36,7 @@ class EngineFigures:
         memory: Estimated for `context` tokens.
         decode_tps_stdev: The standard deviation over the repetitions or, for a mean over the suite's answers, over the prompts.
         ttft_prompt: Number of tokens of the prompt of `ttft_s`; None for a mean over the suite's answers.
-        users_tps: Tokens per second of several users at once, in total.
+        users_tps: Tokens per second of several concurrent users, in total.
         load: A message about the load of the machine while the speed was measured; empty if unknown.
         cut: Number of the suite's `answers` that `max_tokens` cut.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
