@@ -98,7 +98,7 @@ async def test_without_tokens_the_first_different_character_is_shown(start):
         await screen.answered()
         await screen.press("alt+v")
         await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
-        await screen.until(lambda: "the first different character" in screen.text)
+        await screen.until(lambda: "the vocabularies may differ" in screen.text)
         assert "Where b diverges from a" in screen.text
         await screen.press("greater_than_sign")
         await screen.until(lambda: "The answers diverge only at this place." in screen.text)

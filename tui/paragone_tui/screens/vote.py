@@ -332,7 +332,7 @@ class ExperimentVote(VoteScreen[None]):
     def _show_progress(self) -> None:
         ballots = self._ballots
         assert ballots is not None
-        same = f"  · skipped, identical answers: {ballots.identical:,}" if ballots.identical else ""
+        same = f" · skipped, identical answers: {ballots.identical:,}" if ballots.identical else ""
         name = f"e{ballots.experiment.number} {ballots.experiment.name}"
         self.about.update(f"Blind vote · {name} · {ballots.voted:,}/{ballots.total:,}{same}")
 

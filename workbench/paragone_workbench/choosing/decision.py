@@ -85,8 +85,8 @@ def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
 
 
 def largest_file(engines: Sequence[EngineDefinition]) -> str:
-    """Return the engine with the largest file; the first engine if a model is not a file, because a folder's size
-    tells nothing."""
+    """Return the engine with the largest file; the first engine if a model is not a file, because the size
+    of a folder is not comparable."""
     paths = {engine.name: Path(expand_home(engine.model)) for engine in engines}
     files = {name: path for name, path in paths.items() if accessible(path) and path.is_file()}
     return largest(list(paths), {name: WeightsFile.of(path).size or 0 for name, path in files.items()})
