@@ -239,6 +239,17 @@ async def test_an_engine_that_ignores_a_stop_is_killed_and_reported(monkeypatch)
     await engine.close()
 
 
+async def test_closing_that_is_cancelled_leaves_no_connection_open():
+    engine = await opened("steady")
+    closing = asyncio.create_task(engine.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert engine._connection.fileno() == -1
+    await until(lambda: not alive(engine.pid))
+
+
 @started_anew
 async def test_loading_can_be_cancelled(monkeypatch):
     monkeypatch.setattr(client, "GRACE", 0)

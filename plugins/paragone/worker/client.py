@@ -201,11 +201,13 @@ class Worker(backend.OpenEngine):
         self._closing = True
         with contextlib.suppress(OSError):  # the process has closed it
             self._connection.shutdown(socket.SHUT_RDWR)
-        await self._process.end()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._connection.close()
+        with contextlib.closing(self._connection):  # also if this call is cancelled
+            try:
+                await self._process.end()
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _send(self, do: protocol.CommandName, request: Json = None) -> None:
         """Queue a message about the current job for sending. Has no effect if the process has ended."""

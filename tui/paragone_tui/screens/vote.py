@@ -127,7 +127,12 @@ class VoteScreen(Modal[ScreenResultType]):
             yield Static(id="prompt", markup=False)
         yield Horizontal(id="answers")
         yield Static(id="remark", markup=False)
+        yield from self.compose_field()
         yield Static(id="keys", markup=False)
+
+    def compose_field(self) -> ComposeResult:
+        """Yield the widgets between the remark and the key hints. By default, there are none."""
+        return ()
 
     async def add_columns(self, count: int) -> None:
         self.columns = [AnswerColumn(letter, markdown=self._markdown) for letter in LETTERS[:count]]

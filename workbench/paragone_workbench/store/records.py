@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -161,6 +161,15 @@ class DraftRecord:
     """The paths of the files that the user mentioned."""
     edits: str = ""
     """The id of the earlier prompt of which this draft is a new version; empty for a new prompt."""
+
+    def followed_by(self, later: DraftRecord) -> DraftRecord:
+        """Return this draft with the text of another draft below it."""
+        return replace(
+            self,
+            text="\n".join(filter(None, (self.text, later.text))),
+            pasted={**self.pasted, **later.pasted},
+            named=(*self.named, *later.named),
+        )
 
 
 NO_DRAFT = DraftRecord(text="")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.measure.fidelity import Fidelity
     from paragone_workbench.runs.run import Run
+    from paragone_workbench.store.records import QueuedPrompt
     from paragone_workbench.store.saving import History
 
 
@@ -211,9 +212,17 @@ def can_vote(screen: LanesScreen, edited: Prompt | None) -> bool:
     return screen.history_or_say() is not None and not screen.is_answering(lanes)
 
 
-def open_ballot(screen: LanesScreen, ask: Callable[[], Prompt | None]) -> None:
-    """Cover the lanes, then send a prompt with `ask`, and show the answers without the names of their engines."""
-    from paragone_tui.screens.blind_turn import BlindTurn
+def open_ballot(
+    screen: LanesScreen,
+    ask: Callable[[], Prompt | None],
+    send_ahead: Callable[[Sequence[QueuedPrompt]], None],
+    ahead: Sequence[QueuedPrompt] = (),
+) -> None:
+    """Cover the lanes, then send a prompt with `ask`, and show the answers without the names of their engines.
+
+    After the vote, call `send_ahead` with the prompts of the queue that waited for the vote: those of `ahead`, and new ones.
+    """
+    from paragone_tui.screens.lanes.blind_turn import BlindTurn
     from paragone_workbench.experiments.voting import Ballot, shuffled
 
     history, session, program = screen.history.history, screen.session, screen.program
@@ -231,8 +240,19 @@ def open_ballot(screen: LanesScreen, ask: Callable[[], Prompt | None]) -> None:
         )
 
     program.clear_notifications()  # a message may name a lane
-    turn = BlindTurn(history, session, ballot, program=program, markdown=screen.markdown)
-    screen.show(turn, lambda again: _be_blind(screen, again))
+    turn = BlindTurn(history, session, ballot, ahead=ahead, program=program, markdown=screen.markdown)
+
+    def closed(again: bool) -> None:
+        if turn.next_prompt.text:
+            unsent = screen.unsent
+            screen.composer.put("")
+            screen.composer.restore(unsent)
+        screen.next_prompt = None
+        _be_blind(screen, again)
+        send_ahead([queued for queued in session.queue.prompts if any(queued is it for it in turn.ahead)])
+
+    screen.next_prompt = turn.next_prompt
+    screen.show(turn, closed)
 
 
 @on_current_lane

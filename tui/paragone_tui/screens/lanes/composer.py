@@ -337,8 +337,12 @@ class Composer(TextField):
         self._message = message
         self._show_title()
 
-    def _show_title(self) -> None:
+    def follow_draft(self) -> None:
+        """Let the gauge follow the draft."""
         self.gauge.follow(self.draft, self.edited)
+
+    def _show_title(self) -> None:
+        self.follow_draft()
         title = self.title
         room = (self.size.width or _USUAL_WIDTH) - title.cell_length - _AROUND_MESSAGE
         fits = self._message.cell_length <= room

@@ -23,7 +23,7 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.modal import hints
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store.records import QueuedPrompt
+from paragone_workbench.store.records import DraftRecord, QueuedPrompt
 
 if TYPE_CHECKING:
     from textual.notifications import Notification
@@ -155,7 +155,9 @@ class LanesScreen(ChangedRowsScreen[None]):
             program=program,
             session=session,
         )
-        session.recorder.read_draft = lambda: self.composer.unsent
+        self.next_prompt: Composer | None = None
+        """The field for the next prompt on the screen of a blind vote, while that screen covers the lanes."""
+        session.recorder.read_draft = lambda: self.unsent
         self._queue = Static(id="queue", markup=False)
         self._queued = Content()
         self._hinted: tuple[frozenset[str], bool] = _STOPPING, False
@@ -165,6 +167,11 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._fitted = Size()
         """The size that the screen was last adapted to."""
         self._foot = Static(id="keys", markup=False)
+
+    @property
+    def unsent(self) -> DraftRecord:
+        unsent = self.composer.unsent
+        return unsent if self.next_prompt is None else unsent.followed_by(self.next_prompt.unsent)
 
     def action_list_commands(self) -> None:
         """List the commands. If the text typed in the list is not a command, insert it into the prompt."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.session import Session
     from paragone_workbench.lanes.variants import Copy
     from paragone_workbench.store.records import QueuedPrompt
     from paragone_workbench.store.saving import History
@@ -74,7 +75,7 @@ def _send(screen: LanesScreen, lane: Lane | None) -> None:
     if not screen.is_blind or (composer.edited is None and lane is not None):
         _ask(screen, lane)
     elif can_vote(screen, composer.edited):
-        open_ballot(screen, lambda: _ask(screen, lane))
+        open_ballot(screen, lambda: _ask(screen, lane), partial(_send_again, screen))
 
 
 def _refusal(screen: LanesScreen, lanes: Sequence[Lane]) -> str:
@@ -113,10 +114,21 @@ def _send_edited(screen: LanesScreen, prompt: Prompt) -> Prompt | None:
 
 
 def _send_again(screen: LanesScreen, prompts: Sequence[QueuedPrompt]) -> None:
+    """Send prompts of the queue again. In blind mode, send the first, and the others each after the vote before."""
     session = screen.session
+    if screen.is_blind and prompts and all(it.for_all and it.prompt is None for it in prompts):
+        first, *ahead = prompts
+        if can_vote(screen, None):
+            open_ballot(screen, lambda: _begun(session, first), partial(_send_again, screen), ahead)
+        return
     session.send_again(prompts)
     if prompts and not any(map(session.can_answer, session.lanes)):
         screen.say(f"No engine is running; {screen.key_of('restart-engine')} starts one again.")
+
+
+def _begun(session: Session, queued: QueuedPrompt) -> Prompt | None:
+    session.send_again([queued])
+    return queued.prompt
 
 
 def queue(screen: LanesScreen) -> None:

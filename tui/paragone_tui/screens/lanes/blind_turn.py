@@ -1,36 +1,61 @@
 """A blind turn of a conversation: the lanes' answers to a prompt are shown without names until the user has voted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 from typing import ClassVar
 
 from textual import events
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.timer import Timer
 
+from paragone_tui.key_order import ACT
 from paragone_tui.program_app import ProgramApp
+from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.vote import VoteScreen, verdict_of
 from paragone_tui.terminal.changed_rows_screen import BEAT
+from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.fields import Confirmation
 from paragone_workbench.experiments.voting import Ballot, save_vote
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
+from paragone_workbench.store.records import QueuedPrompt
 from paragone_workbench.store.votes import VoteChoice
 
-_EARLY = frozenset("jkgGJKhl ?")
-"""The characters that are keys while the engines write: they scroll, or show the help."""
-_PAUSE_S = 1.0
-"""Letters typed ahead end after this many seconds without a letter: an answer may end while the user types a prompt ahead."""
+_ACTIONS = {
+    "send": "queue_prompt",
+    "newline": "newline",
+    "stop": "stop",
+    "recall-earlier": "rows(-1)",
+    "recall-later": "rows(1)",
+    "page-up": "pages(-1)",
+    "page-down": "pages(1)",
+    "to-start": "to_start",
+    "to-end": "to_end",
+}
+"""The actions of this screen for commands whose keys work while the user writes the next prompt."""
+
+
+class NextPrompt(Composer):
+    """The field for the prompt after the vote. It shows no gauge, because the gauge names the lanes."""
+
+    def follow_draft(self) -> None:
+        pass
 
 
 class BlindTurn(VoteScreen[bool | None]):
-    """Shows the lanes' answers while the engines write. The screen's result is whether the next prompt is also blind."""
+    """Shows the lanes' answers while the engines write. The screen's result is whether the next prompt is also blind.
+
+    Until the question, keys write the next prompt. Then an empty field gives the keys to the vote; a text keeps them until
+    it is sent or left.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("ctrl+c", "stop", "Stop the answers"),
         ("escape", "leave", "Quit voting"),
+        ("i", "write", "Write the next prompt"),
     ]
 
     def __init__(
@@ -39,12 +64,24 @@ class BlindTurn(VoteScreen[bool | None]):
         session: Session,
         ask: Callable[[], Ballot | None],
         *,
+        ahead: Sequence[QueuedPrompt] = (),
         program: ProgramApp,
         markdown: bool,
     ) -> None:
-        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns
-        None."""
+        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns None.
+
+        `ahead` are prompts of the queue that wait for this vote.
+        """
         super().__init__(program, markdown=markdown)
+        self.ahead = [*ahead]
+        """The prompts of the queue that were sent before the vote, and wait for it."""
+        actions = {
+            key: f"screen.{action}"
+            for command, action in _ACTIONS.items()
+            for key in program.keys[command].both
+        }
+        when_empty = dict.fromkeys(program.keys["help"].lane, "app.help")
+        self.next_prompt = NextPrompt(actions, when_empty, program, session)
         self._history = history
         self._session = session
         self._ask = ask
@@ -54,13 +91,18 @@ class BlindTurn(VoteScreen[bool | None]):
         """Indices of the answers that are shown to their end."""
         self._asked_at = inf
         """When the user was asked for a vote, on the clock of events."""
-        self._ahead_until = 0.0
-        """Until when letters belong to text that was typed ahead, on the same clock."""
+        self._wrote_until_asked = False
+        """Whether the keys that were typed before the question, and arrive after it, belong to the next prompt."""
         self._timer: Timer | None = None
         self._vote_id: str | None = None
 
+    def compose_field(self) -> ComposeResult:
+        yield self.next_prompt.completion
+        yield self.next_prompt
+
     async def on_mount(self) -> None:
-        self.about.update("Blind vote")
+        self.action_write()
+        self._show_ahead()
         ballot = self._ask()
         if ballot is None:
             self.dismiss(True)
@@ -97,38 +139,109 @@ class BlindTurn(VoteScreen[bool | None]):
             if self._timer is not None:
                 self._timer.stop()
             self._asked_at = monotonic()
-            self.say(self.refusal("tie") or "Which answer is better?")
+            self._wrote_until_asked = self._writes
+            if self.next_prompt.text:
+                self._ask_for_vote()
+            else:
+                self._leave_prompt()
         elif any(self._lengths) and not had_begun:
             self.say("Read on; you can vote once all answers are complete.")
 
+    def _ask_for_vote(self) -> None:
+        first = "Send or leave (esc) your next prompt, then vote: " if self._writes else ""
+        self.say(self.refusal("tie") or f"{first}Which answer is better?")
+
     def _show_keys(self) -> None:
-        if self._vote_id is not None:
-            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "undo the vote")]
+        if self._writes:
+            hints = [("enter", "queue"), ("esc", "leave the prompt"), ("^c", "stop"), ("↑ ↓", "scroll")]
+        elif self._vote_id is not None:
+            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "take the vote back")]
         elif self._are_complete:
             hints = [(self.letters, "better"), ("t", "tie"), ("x", "all bad"), ("s", "skip"), ("q", "quit")]
-            hints += [("?", "help"), ("j k", "scroll")]
+            hints += [("?", "help"), ("j k", "scroll"), ("i", "write")]
         else:
-            hints = [("^c", "stop"), ("esc", "quit"), ("?", "help"), ("j k", "scroll")]
+            hints = [("^c", "stop"), ("esc", "quit"), ("?", "help"), ("j k", "scroll"), ("i", "write")]
         if hints != self._hinted:
             self.show_hints(hints)
 
-    # Voting
+    # The next prompt
+
+    @property
+    def _writes(self) -> bool:
+        return self.focused is self.next_prompt
+
+    def action_write(self) -> None:
+        self.next_prompt.display = True
+        self.set_focus(self.next_prompt)
+        self._show_keys()
+
+    def _leave_prompt(self) -> None:
+        self.set_focus(None)
+        self.next_prompt.display = bool(self.next_prompt.text)
+        self._show_keys()
+        if self._are_complete and not self.revealed:
+            self._ask_for_vote()
+
+    def action_command(self, command: str) -> None:
+        """Leave the prompt: the field's own binding is for no other command."""
+        if self.next_prompt.completion.is_open:
+            self.next_prompt.completion.close()
+        else:
+            self._wrote_until_asked = False
+            self._leave_prompt()
 
     def on_key(self, event: events.Key) -> None:
-        """Ignore letters of a text that began before the question: they may belong to a prompt that is typed ahead."""
-        is_ahead = event.time < self._ahead_until
-        if not event.is_printable or not (is_ahead or event.time < self._asked_at):
+        """Let a key that was typed before the question, but arrives after it, act as in the field of the next prompt."""
+        if not (self._wrote_until_asked and event.time < self._asked_at):
             return
-        if event.character not in _EARLY:
+        if event.key == "escape":
             event.stop()
-            is_ahead = True
-            self.say(
-                "Text typed ahead is not a vote. Which answer is better?"
-                if self._are_complete
-                else "You can vote once all answers are complete."
-            )
-        if is_ahead:
-            self._ahead_until = event.time + _PAUSE_S
+            self._wrote_until_asked = False
+        elif event.is_printable and event.character:
+            event.stop()
+            self.action_write()
+            self.next_prompt.insert(event.character)
+            self._ask_for_vote()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if not self._writes:
+            self.action_write()
+            self.next_prompt.post_message(events.Paste(event.text))
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.next_prompt.fit(event.size.height)
+        super().on_resize(event)
+
+    def on_text_area_changed(self) -> None:
+        self._session.recorder.draft_changed()
+
+    def action_newline(self) -> None:
+        self.next_prompt.insert("\n")
+
+    def action_queue_prompt(self) -> None:
+        """Queue the prompt until the vote. Without a text, leave the field if the user is asked for a vote."""
+        if self.next_prompt.prompt.strip():
+            self.run_worker(self._program.reported(self._queue_prompt), group=ACT)
+        elif self._are_complete:
+            self._leave_prompt()
+
+    async def _queue_prompt(self) -> None:
+        if not await self.next_prompt.settle():
+            return
+        draft = self.next_prompt.take()
+        queued = QueuedPrompt(text=draft.text, files=draft.files, images=draft.images, lanes=[])
+        self._session.queue.add(queued, [])  # without lanes, no lane begins it
+        self.ahead.append(queued)
+        self._show_ahead()
+        if self._are_complete:
+            self._leave_prompt()
+
+    def _show_ahead(self) -> None:
+        number = f"{len(self.ahead)} waiting, " if len(self.ahead) > 1 else ""
+        ahead = f" · {number}next: {one_line(self.ahead[0].text)}" if self.ahead else ""
+        self.about.update(f"Blind vote{ahead}")
+
+    # Voting
 
     def refusal(self, choice: VoteChoice) -> str:
         if self._vote_id is not None:
@@ -191,4 +304,6 @@ class BlindTurn(VoteScreen[bool | None]):
         if self._are_complete or self.ballot is None:
             self.action_leave()
         else:
+            self.ahead.clear()  # as in any queue, a stop keeps what waits until the user sends it again
+            self._show_ahead()
             self.do(self._session.stop)
