@@ -97,9 +97,8 @@ class DivergenceSheet(Sheet):
         first: int,
         go_on: Callable[[Fork, Alternative, Sequence[ForkSide]], None],
     ) -> None:
-        """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first.
-        `go_on` is called with the shown fork, the token that the user chose there, and the answers that continue from
-        it."""
+        """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first. `go_on`
+        is called with the shown fork, the token that the user chose there, and the answers that continue from it."""
         super().__init__()
         self._prompt = prompt
         self._forks = forks

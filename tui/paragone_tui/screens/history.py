@@ -108,11 +108,8 @@ def export_to(file: str, numbers: Sequence[int] | None, registry: Registry, *, r
 
 
 def import_from(path: Path, engines: EngineList, allowed: Sequence[str] = ()) -> str:
-    """Add the conversations of a file to the history, and return a message with their number.
-
-    Blocks. Raises ConsentNeeded if the file's actions outside its folder are not exactly the actions that the user
-    allows, and ParagoneError.
-    """
+    """Add the conversations of a file to the history, and return a message with their number. Blocks. Raises ConsentNeeded
+    if the file's actions outside its folder are not exactly the actions that the user allows, and ParagoneError."""
     from paragone_workbench.consent import Consent
     from paragone_workbench.files.importing import import_file, import_text
 

@@ -217,11 +217,9 @@ class VoteScreen(Modal[ScreenResultType]):
         """Save a vote, and show the outcome. Raises ParagoneError."""
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background. If the function raises ParagoneError, show the error.
-
-        The coroutine continues if the screen is closed meanwhile, and the program waits for the end of the coroutine,
-        so that no vote is lost.
-        """
+        """Run a coroutine function in the background. If the function raises ParagoneError, show the error. The
+        coroutine continues if the screen is closed meanwhile, and the program waits for the end of the coroutine, so
+        that no vote is lost."""
         self._program.save(self._program.reported(work))
 
     # Scrolling
