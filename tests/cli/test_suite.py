@@ -60,7 +60,7 @@ def test_a_suite_prints_results_and_an_added_prompt_reuses_known_answers(prompts
     done = paragone("suite", "run", prompts("new", "x", "y"), *logged)
     assert asked(log) == {"a: new": 1, "b: new": 1}
     assert "4 of 6 answers are known from earlier experiments." in said(done)
-    assert "4 of 6 answers known" in done.stdout.decode()
+    assert "4 of 6 answers are known" in done.stdout.decode()
     found = data("suite run", paragone("suite", "run", prompts("x"), *logged, "--json"))
     assert (found["resumed"], found["known"]) == (False, 2)
 

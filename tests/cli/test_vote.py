@@ -16,7 +16,7 @@ from paragone_workbench.store.votes import Vote, VoteChoice, VotedAnswer
 
 def vote(choice, *, blind=True, engines=("small", "large\x1b[2J"), named=False, **of):
     candidates = tuple(
-        VotedAnswer(engine=it, backend="b", model="m", run="e1/1", names_itself=named) for it in engines
+        VotedAnswer(engine=it, backend="b", model="m", run="e1/1", names_its_engine=named) for it in engines
     )
     return Vote(candidates=candidates, choice=choice, blind=blind, created=1.5, **of)
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from paragone import InputError
-from paragone.network import Guard, host_and_port, is_loopback, spelled
+from paragone.network import Guard, host_and_port, is_loopback, normalized_host
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_spellings_of_an_address_are_the_same(address, found):
 def test_loopback_is_distinguished_from_other_machines():
     own = ["127.0.0.1", "127.9.9.9", "::1", "localhost", "0.0.0.0", "::ffff:127.0.0.1", ""]
     others = ["10.0.0.7", "localhost.example.org", "box", "127.0.0.1.example"]
-    assert [host for host in (*own, *others) if is_loopback(spelled(host))] == own
+    assert [host for host in (*own, *others) if is_loopback(normalized_host(host))] == own
 
 
 def test_offline_an_engine_at_another_machine_is_refused_by_name(guard):

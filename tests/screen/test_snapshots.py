@@ -22,7 +22,7 @@ from paragone_tui.app import ParagoneApp
 from paragone_tui.screens.divergence import DivergenceSheet
 from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_tui.transcript.text import Mark
-from paragone_workbench.compare.diff import differing
+from paragone_workbench.compare.diff import differing_spans
 from paragone_workbench.compare.divergence import Divergence, fork_of
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
@@ -142,7 +142,7 @@ def test_words_that_differ(photograph):
             column.transcript.write(text)
             column.transcript.end()
         parting = (Mark(8, 10, "diverges"),)
-        differs = tuple(Mark(*span, "differs") for span in differing(*texts))
+        differs = tuple(Mark(*span, "differs") for span in differing_spans(*texts))
         app.lanes.lanes.columns[1].transcript.mark(turn, "answer", (differs, (), parting))
         app.lanes.show_state()  # hides the guide, since no run does
         await settle(app, pilot)

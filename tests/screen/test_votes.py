@@ -226,7 +226,7 @@ async def test_answers_naming_their_engine_are_marked_and_a_vote_after_an_undo_i
         await screen.press("question_mark", "a")
         await screen.until(lambda: "Saved" in screen.text)
         (vote,) = await votes(screen)
-        assert [it.names_itself for it in vote.candidates] == [False, True]
+        assert [it.names_its_engine for it in vote.candidates] == [False, True]
         await screen.press("u")
         await screen.until(lambda: "vote is undone" in screen.text)
         assert await votes(screen) == ()

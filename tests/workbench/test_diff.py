@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone_workbench.compare import diff
-from paragone_workbench.compare.diff import GrowingDiff, differing, words
+from paragone_workbench.compare.diff import GrowingDiff, differing_spans, words
 
 texts = st.lists(
     st.sampled_from(["the", "sea", "is", "blue", ",", "  ", "\n", "今天", "don't", "é"]), max_size=14
@@ -16,7 +16,7 @@ texts = st.lists(
 
 def marked(reference, text):
     """The text with its differing spans in brackets."""
-    for start, end in reversed(differing(reference, text)):
+    for start, end in reversed(differing_spans(reference, text)):
         text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
     return text
 
@@ -49,7 +49,7 @@ def test_differing_words_are_marked(reference, text, wanted):
 
 @given(texts, texts)
 def test_unmarked_words_are_a_longest_common_subsequence(reference, text):
-    spans = differing(reference, text)
+    spans = differing_spans(reference, text)
     theirs = [word.text for word in words(reference)]
     rest = [word.text for word in words(text) if not any(a <= word.start < b for a, b in spans)]
     assert len(rest) == longest(theirs, [word.text for word in words(text)])
@@ -71,7 +71,7 @@ def test_comparing_growing_texts_ends_with_the_spans_of_the_whole_texts(referenc
     for one, other in sorted(steps):
         comparison.update(reference[:one], text[:other], reference_grows=True, text_grows=True)
     seen = comparison.update(reference, text)
-    assert seen in (differing(reference, text), None)
+    assert seen in (differing_spans(reference, text), None)
     if text or reference:
         assert seen is not None
 

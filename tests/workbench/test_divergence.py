@@ -10,7 +10,7 @@ from paragone_workbench.compare.divergence import (
     Divergence,
     confidence,
     divergence,
-    divergence_sentence,
+    divergence_message,
     place_of,
 )
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -107,11 +107,11 @@ LONG = "word " * 20
     ],
 )
 def test_the_message_quotes_both_answers_at_the_divergence(first, second, message):
-    assert divergence_sentence(run(first), run(second, name="b")) == message
+    assert divergence_message(run(first), run(second, name="b")) == message
 
 
 def test_the_message_for_a_cut_answer_names_the_shorter_one():
-    message = divergence_sentence(run("The sea"), run("The", name="b", finish="length"))
+    message = divergence_message(run("The sea"), run("The", name="b", finish="length"))
     assert message == "b gives the same text as a for 3 characters; b has no more."
 
 

@@ -11,8 +11,8 @@ from paragone_workbench.compare.ratings import MEAN, POINTS, PRIOR_SD, rate, win
 from paragone_workbench.store.votes import Vote, VotedAnswer
 
 
-def candidate(engine, model="m", *, names_itself=False):
-    return VotedAnswer(engine=engine, backend="b", model=model, run="r1", names_itself=names_itself)
+def candidate(engine, model="m", *, names_its_engine=False):
+    return VotedAnswer(engine=engine, backend="b", model=model, run="r1", names_its_engine=names_its_engine)
 
 
 def vote(engines, choice, *, blind=True):

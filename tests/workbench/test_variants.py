@@ -6,7 +6,7 @@ from tests.workbench.conversation_writer import result_of
 from tests.workbench.lane_helpers import answers, opened
 
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.lanes.variants import newest_after, other_author, tree
+from paragone_workbench.lanes.variants import newest_after, tree, variant_origin
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord
 
@@ -29,10 +29,13 @@ async def test_steps_lead_through_all_variants_in_a_circle(session, rogue):
     assert texts(lane) == [("hello", "word0 ")]
     assert session.step(lane, -1), "after the last variant comes the first"
     assert texts(lane) == [("hello", "語0😀 ")]
-    assert [other_author(lane, run) for run in lane.record.runs] == ["by steady (rogue)", ""]
+    assert [variant_origin(lane, run) for run in lane.record.runs] == ["by steady (rogue)", ""]
     await session.configure(lane, dataclasses.replace(rogue("wide"), options={"max_tokens": 2}))
-    assert [other_author(lane, run) for run in lane.record.runs] == ["by steady (rogue)", "with max_tokens=1"]
-    assert other_author(lane, lane.record.runs[1], in_full=False) == "with other settings"
+    assert [variant_origin(lane, run) for run in lane.record.runs] == [
+        "by steady (rogue)",
+        "with max_tokens=1",
+    ]
+    assert variant_origin(lane, lane.record.runs[1], in_full=False) == "with other settings"
 
 
 async def test_an_edited_prompt_goes_to_the_lanes_that_had_it(session, rogue):

@@ -7,7 +7,7 @@ import pytest
 from paragone import InputError
 from paragone.network import GUARD
 from paragone_remote.llama_server.executable import LlamaServerProgram, build_in_version
-from paragone_remote.llama_server.process import facts_in_log, listen_at, telling_lines
+from paragone_remote.llama_server.process import facts_in_log, informative_lines, listen_at
 
 ON_A_GPU = """
 0.01.067.778 I load_tensors: loading model tensors, this can take a while... (load_mode = mmap)
@@ -73,7 +73,7 @@ def test_informative_lines_of_the_log_are_found():
         (f"{WORKING}\ttop_k = 40, top_p = 0.950\n", ()),
         ("a build without levels\nit died\n", ("a build without levels", "it died")),
     ):
-        assert telling_lines(log) == told
+        assert informative_lines(log) == told
 
 
 ABLE, UNABLE = {"--host": "address, or a path that ends in .sock: a Unix socket"}, {"--host": "address"}

@@ -171,7 +171,7 @@ class _Paths:
 
     async def embeddings(self, request: Request) -> Response:
         engine, asked = await self._parsed(request, lambda values, _: replies.embeddings_request(values))
-        inputs = requests.given_in(asked.input, "input")
+        inputs = requests.inputs_in(asked.input, "input")
         found = await listening.unless_left(request.receive, served_engine.embedded(engine, inputs))
         self._prompt.labels(engine.name).inc(found.prompt_tokens or 0)
         # encoding many vectors takes so long that other answers would wait
