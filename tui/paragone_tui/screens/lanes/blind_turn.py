@@ -151,7 +151,7 @@ class BlindTurn(VoteScreen[bool | None]):
         if self._writes:
             hints = [("enter", "queue"), ("esc", "leave the prompt"), ("^c", "stop"), ("↑ ↓", "scroll")]
         elif self._vote_id is not None:
-            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "take the vote back")]
+            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "undo the vote")]
         elif self._are_complete:
             hints = [(self.letters, "better"), ("t", "tie"), ("x", "all bad"), ("s", "skip"), ("q", "quit")]
             hints += [("?", "help"), ("j k", "scroll"), ("i", "write")]
