@@ -31,14 +31,14 @@ def engines(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_config_block_is_good(page):
+def test_every_config_block_is_valid(page):
     defined = engines(page)
     assert defined
     for definition in defined:
         split_options(definition, discover(definition.backend).backends[definition.backend])
 
 
-def test_every_server_has_a_page_and_says_whether_it_was_tried():
+def test_every_server_has_a_page_that_states_whether_it_was_tested():
     listed = (DOCS / "openai.md").read_text()
     for page in sorted((DOCS / "openai").glob("*.md")):
         assert f"(openai/{page.name})" in listed
