@@ -24,7 +24,7 @@ BLOCK = re.compile(r"^(?:`([\w.]+)`:\n\n)?```(sh|text|toml)\n(.*?)^```$", re.MUL
 DEMO = "paragone demo -s temperature=0"
 FASTER = {
     "choose": ["-s", "max_tokens=1"],
-    "fidelity": ["--window", "64", "-s", "max_tokens=8"],
+    "fidelity": ["--window", "64", "-s", "max_tokens=40"],
     "suite run": ["-s", "max_tokens=20"],
 }
 """Options that are added to commands of pages."""
@@ -47,6 +47,7 @@ ALIKE = {
     r"\w+ answers (was|were) cut the length limit .*": "(cut answers)",
     r"Whether .* is worse than .*|\S+ is (not )?worse than .* points.*": "(verdict)",
     r".* (above|within) the noise floor .*": "(difference from the reference)",
+    r".* gives the same greedy answer .*": "(same answers)",
     r"(\S+ e1) .*|(contains|length) The answer .*": r"\1",
 }
 """Messages that have other words for other figures, and answers."""
