@@ -28,7 +28,7 @@ def rows(title: str) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("name", ["first.jsonl", "sums.csv", "styles.toml"])
-def test_the_files_are_read(tmp_path, name):
+def test_the_example_files_are_read(tmp_path, name):
     (tmp_path / name).write_text(FILES[name])
     suite = read_suite(tmp_path / name, load_assertions())
     assert suite.problems == ()
@@ -36,7 +36,7 @@ def test_the_files_are_read(tmp_path, name):
     assert all(prompt.assertions for prompt in suite.prompts)
 
 
-def test_what_the_files_mean(tmp_path):
+def test_the_example_files_have_the_described_prompts(tmp_path):
     (tmp_path / "sums.csv").write_text(FILES["sums.csv"])
     one, other = read_suite(tmp_path / "sums.csv", load_assertions()).prompts
     assert (one.text, one.expected, one.tags) == ("What is 17 + 25?", "42", ("sums", "easy"))
@@ -44,7 +44,7 @@ def test_what_the_files_mean(tmp_path):
     assert [spec.type for spec in other.assertions] == ["equals"]
 
 
-def test_every_key_is_on_the_page():
+def test_every_key_of_a_record_is_on_the_page():
     assert [row[0].strip("| `") for row in rows("The file")] == list(KEYS)
 
 

@@ -9,7 +9,7 @@ from paragone_workbench.engines.registry import Registry
 
 
 @pytest.mark.model
-async def test_the_path_of_a_model(smollm2, home, monkeypatch):
+async def test_the_hint_for_a_models_path_names_its_engine_spec(smollm2, home, monkeypatch):
     file = home / "My model.gguf"
     shutil.copy(smollm2, file)
     monkeypatch.setenv("HOME", str(home))
@@ -39,7 +39,7 @@ async def test_the_path_of_a_model(smollm2, home, monkeypatch):
     )
 
 
-async def test_other_files_and_folders(home, tmp_path):
+async def test_other_files_and_folders_get_no_false_hint(home, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("hi")
     hint = await hint_for(str(tmp_path / "notes" / "a.txt"), Registry(), ())

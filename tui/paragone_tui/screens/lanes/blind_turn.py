@@ -47,10 +47,8 @@ class NextPrompt(Composer):
 
 class BlindTurn(VoteScreen[bool | None]):
     """Shows the lanes' answers while the engines write. The screen's result is whether the next prompt is also blind.
-
-    Until the question, keys write the next prompt. Then an empty field gives the keys to the vote; a text keeps them until
-    it is sent or left.
-    """
+    Until the question, keys write the next prompt. Then an empty field gives the keys to the vote; a text keeps them
+    until it is sent or left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("ctrl+c", "stop", "Stop the answers"),
@@ -68,10 +66,8 @@ class BlindTurn(VoteScreen[bool | None]):
         program: ProgramApp,
         markdown: bool,
     ) -> None:
-        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns None.
-
-        `ahead` are prompts of the queue that wait for this vote.
-        """
+        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns
+        None. `ahead` are prompts of the queue that wait for this vote."""
         super().__init__(program, markdown=markdown)
         self.ahead = [*ahead]
         """The prompts of the queue that were sent before the vote, and wait for it."""
