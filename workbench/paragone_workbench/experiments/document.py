@@ -1,5 +1,5 @@
 """The portable document of an experiment or a conversation: JSON that another machine can read and replay.
-docs/replay.md describes the format. A document has no secrets, because the history has none. A document may come from
+docs/history.md describes the format. A document has no secrets, because the history has none. A document may come from
 other people, so its content is never trusted."""
 
 import base64
