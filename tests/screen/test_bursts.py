@@ -19,6 +19,7 @@ from textual.widgets import Input, OptionList, Static, TextArea
 from paragone import ModelInfo
 from paragone_tui.screens import engine_picker
 from paragone_tui.terminal.driver import TICK_S, KeyParser
+from paragone_tui.widgets.fields import Confirmation
 from paragone_workbench import catalog
 from paragone_workbench.experiments import voting as ballots
 from paragone_workbench.store.saving import History
@@ -222,6 +223,20 @@ async def end_state(screen: Screen) -> dict[str, object]:
     }
 
 
+async def begin_anew(screen: Screen) -> None:
+    """Close all screens over the lanes, stop the answers, and begin a conversation without prompts that wait."""
+    lanes = screen.app.lanes
+    while screen.app.screen is not lanes:
+        await screen.press("y" if isinstance(screen.app.screen, Confirmation) else "escape")
+        await rest(screen)
+    await lanes.session.stop()
+    await screen.press("i", "ctrl+n")
+    await rest(screen)
+    lanes.composer.put("")
+    if lanes.is_blind:
+        await screen.press("alt+u", "i")
+
+
 async def run(start, case: Case, sequences: Sequence[str], pause: float | None) -> list[dict[str, object]]:
     """Type sequences in one program, each on a screen that is opened for it. Returns the state after each."""
     engines = [rogue("steady", name, **case.options) for name in ("one", "two")]
@@ -231,9 +246,11 @@ async def run(start, case: Case, sequences: Sequence[str], pause: float | None) 
         for text in case.prompts:
             await screen.ask(text)
             await screen.answered()
-        if case.prepare is not None:
-            await case.prepare(screen)
         for keys in sequences:
+            if case.prepare is not None:
+                if ends:
+                    await begin_anew(screen)
+                await case.prepare(screen)
             for key in case.opening:
                 screen.app.post_message(events.Key(key, None))
                 await rest(screen)
@@ -269,8 +286,7 @@ async def test_a_burst_of_keys_has_the_same_effect_as_single_keys(start, tmp_pat
                 await screen.press("ctrl+n")
     number = itertools.count()
     sequences = [*drawn(name), *case.sequences]
-    # A vote, a queue and closed lanes are over after one sequence.
-    size = 1 if case.prepare or case.prompts else 8
+    size = 1 if case.prompts else 8  # after one sequence, lanes are closed
     differ = []
     for at in range(0, len(sequences), size):
         ends = []
