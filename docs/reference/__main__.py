@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from docs.reference import commands, keys, manual, settings
+from docs.reference import commands, keys, manual, plugins, settings
 
 DOCS = Path(__file__).parents[1]
 
 PAGES = {
     "commands.md": commands.page,
     "keys.md": keys.page,
+    "plugin-reference.md": plugins.page,
     "settings.md": settings.page,
     "paragone.1": manual.page,
 }

@@ -32,6 +32,7 @@ _NAMES = {
         "RunRequest", "ScoreRequest", "TokenizeRequest", "TokenizedText", "TopTokensRequest", "Vocabulary",
         "fingerprint",
     ),
+    "server": ("ServerEngine",),
     "wire": ("Json",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from paragone.options import Options as Options
     from paragone.options import option as option
     from paragone.requests import *
+    from paragone.server import *
     from paragone.wire import Json as Json
 else:
 

@@ -1,5 +1,6 @@
 """The interface that the application uses: asynchronous, and the same for every backend."""
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 from paragone import errors, events, requests, wire
 from paragone.models import Capabilities, LoadedModel, MemoryEstimate, ModelInfo
-from paragone.options import Options
+from paragone.options import Options, address_option
 
 API_VERSION = 2
 """Version of this plugin interface. paragone refuses a backend for another version."""
@@ -216,8 +217,22 @@ class Backend(ABC):
     def reaches(self, model: str, options: Mapping[str, wire.Json]) -> tuple[str, ...]:
         """Return the addresses that an engine with this model and these load options contacts.
 
-        Each address has the form `SCHEME://HOST:PORT` or `HOST:PORT`. Empty for an engine that contacts no address.
+        Each address has the form `SCHEME://HOST:PORT` or `HOST:PORT`, without a path and without credentials, because
+        addresses are shown. By default the address in the load option that is marked with `address=True`; empty for a
+        backend without such an option. If `reaches("", {})` returns an address, the backend has a server of its own on this
+        machine, whose models `paragone engines models` lists.
         """
+        info = address_option(self.load_options)
+        if info is None:
+            return ()
+        from urllib.parse import urlsplit  # not for workers, which import this module for `Probe`
+
+        with contextlib.suppress(ValueError):  # opening the engine reports a wrong address
+            url = urlsplit(str(options.get(info.name, info.default) or ""))
+            port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+            if url.hostname and port:
+                host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+                return (f"{url.scheme}://{host}:{port}",)
         return ()
 
     def sharing(self, model: str, options: Mapping[str, wire.Json]) -> int:

@@ -118,7 +118,7 @@ class Caution:
     """A warning for the user. The run continues.
 
     Attributes:
-        code: A stable identifier for programs, such as `no-chat-template`. docs/plugins.md lists them.
+        code: A stable identifier for programs, such as `no-chat-template`. docs/plugin-reference.md lists them.
         sentence: What happened, as a full sentence for the user.
     """
 

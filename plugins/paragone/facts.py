@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StandardFact:
-    """A fact that engines have in common. docs/plugins.md describes the values.
+    """A fact that engines have in common. docs/plugin-reference.md describes the values.
 
     Attributes:
         name: The fact's name, in `LoadedModel.facts` and for the user.

@@ -26,7 +26,7 @@ CHECKED = [ARCHITECTURE, ROOT / "docs" / "glossary.md", ROOT / "CONTRIBUTING.md"
 
 ELSEWHERE = {
     # Python, pytest, Textual and the system
-    *("--hypothesis-profile default", "--snapshot-update", "Screen", "asyncio.to_thread"),
+    *("--snapshot-update", "Screen", "asyncio.to_thread"),
     *("except Exception", "llama_cpp.server", ".venv", "__init__.py", "mypy", "Any", "utils"),
     ".venv/bin/pre-commit install",
     # patterns, and words that are neither names nor commands

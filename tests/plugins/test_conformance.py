@@ -1,4 +1,4 @@
-"""The conformance suite passes on correct backends; tests/docs/test_plugins_page.py has two with workers, and a server."""
+"""The conformance suite passes on correct backends; tests/docs/test_plugins_page.py has those in `examples`."""
 
 from dataclasses import replace
 

@@ -27,6 +27,14 @@ SCHEMA = json.dumps(
 )
 """A JSON schema that short answers follow."""
 
+SAMPLING_ADVICE = (
+    "check the options with paragone.options.build(self.sampling, request.sampling, owner=…) in each run"
+)
+OPENING_ADVICE = (
+    "in `open`, check the options with paragone.options.build(self.load_options, request.options, owner=…), and whether the "
+    "model exists"
+)
+
 NO_VALUE: wire.Json = {"no": "option"}
 """A value that every option must refuse."""
 
@@ -44,12 +52,12 @@ class AnswerChecks(runs.ConformanceFixtures):
         ended = time.monotonic()
         times = [event.time for event in events if not isinstance(event, Caution | RunSettings)]
         assert started <= times[0] <= times[-1] <= ended, (
-            "event times must be values of time.monotonic() when the event happens"
+            "set `time=time.monotonic()` in each event when it happens: these times are not within the run"
         )
         timings = runs.finish_of(events).timings
         durations = (timings.prefill_s or 0) + (timings.decode_s or 0)
         assert durations <= 1.1 * (ended - started) + 0.1, (
-            f"{timings}, but the run took {ended - started:.3f} s"
+            f"the run took {ended - started:.3f} s, so {timings} cannot be seconds: leave out what the engine does not report"
         )
 
     async def test_usage_agrees_with_the_events(self, subject: runs.Subject) -> None:
@@ -61,16 +69,22 @@ class AnswerChecks(runs.ConformanceFixtures):
         assert cached is None or cached <= (prompt or cached), f"{cached} cached tokens of {prompt}"
         for event in events:
             if isinstance(event, PromptProgress) and prompt is not None:
-                assert event.total == prompt, f"prompt progress counts {event.total} tokens, usage {prompt}"
+                assert event.total == prompt, (
+                    f"PromptProgress.total is {event.total}, but Usage.prompt_tokens is {prompt}: both count the whole prompt"
+                )
         if completion is not None:
             tokens = runs.tokens_of(events)
             whole = len([token for token in tokens if token.id is not None])
             pieces = len([token for token in tokens if token.text])
             # Some engines count the token that ends the answer.
             assert not whole or completion - whole in (0, 1), (
-                f"{whole} tokens sent, usage counts {completion}"
+                f"Usage.completion_tokens is {completion}, but {whole} Tokens with an id were sent: count each generated "
+                "token once, or leave completion_tokens None"
             )
-            assert whole or completion >= pieces, f"{pieces} pieces sent, usage counts {completion} tokens"
+            assert whole or completion >= pieces, (
+                f"Usage.completion_tokens is {completion}, but {pieces} Tokens with text were sent: a piece of text has at "
+                "least one token. Report what the server counts, or leave completion_tokens None"
+            )
 
     async def test_an_answer_can_be_limited(self, subject: runs.Subject) -> None:
         """The option `max_tokens`, if any, ends the answer, and the reason of the Finish is `length`."""
@@ -82,14 +96,20 @@ class AnswerChecks(runs.ConformanceFixtures):
             finish = runs.finish_of(events)
             pieces = len([token for token in runs.tokens_of(events) if token.text])
             counted = finish.usage.completion_tokens
-            assert pieces <= limit, f"{pieces} pieces were sent, max_tokens is {limit}"
+            assert pieces <= limit, (
+                f"max_tokens is {limit}, but {pieces} Tokens with text were sent: pass the option on, or do not declare it"
+            )
             if finish.reason == "length":
                 cut = True
-                assert counted in (None, limit), f"max_tokens is {limit}, usage counts {counted} tokens"
+                assert counted in (None, limit), (
+                    f"max_tokens is {limit} and ended the answer, but Usage.completion_tokens is {counted}"
+                )
             elif max(pieces, counted or 0) >= limit:
                 full += 1
         # A model may end an answer on its own, but not every time exactly at the limit.
-        assert full < len(LIMITS), "answers that reach max_tokens end with 'stop' instead of 'length'"
+        assert full < len(LIMITS), (
+            "answers that reach max_tokens end with the reason 'stop': yield Finish(reason='length') for them"
+        )
         runs.needs(cut, "the model ends its answers before max_tokens is reached")
 
     async def test_a_json_schema_is_followed(self, subject: runs.Subject) -> None:
@@ -181,7 +201,10 @@ class AnswerChecks(runs.ConformanceFixtures):
             taken = await subject.within("an answer", turns_while_it_answers())
         finally:
             task.cancel()
-        assert taken, "the backend blocks the event loop during the answer"
+        assert taken, (
+            "the backend blocks the event loop during the answer: use an asynchronous library, or `await "
+            "asyncio.to_thread(…)`; blocking code belongs in a native engine"
+        )
 
     async def test_a_run_reports_its_settings(self, subject: runs.Subject) -> None:
         """A run reports values of the backend's options, including the values that the request sets."""
@@ -191,10 +214,15 @@ class AnswerChecks(runs.ConformanceFixtures):
         reported = settings.sampling or {}
         options = subject.backend.sampling
         names = {info.name for info in describe(options)}
-        assert reported.keys() <= names, f"unknown options: {sorted(reported.keys() - names)}"
+        assert reported.keys() <= names, (
+            f"RunSettings.sampling has {sorted(reported.keys() - names)}, which are not options of {type(subject.backend).__name__}.sampling: declare them "
+            "with paragone.option, or report the declared options only"
+        )
         values, wanted = build(options, reported), build(options, subject.sampling)
         for name in subject.sampling.keys() & reported.keys():
-            assert getattr(values, name) == getattr(wanted, name), f"another value of {name!r} was requested"
+            assert getattr(values, name) == getattr(wanted, name), (
+                f"RunSettings.sampling has {name!r}: {getattr(values, name)!r}, but {getattr(wanted, name)!r} was requested"
+            )
         if "seed" in reported and settings.seed is not None:
             assert reported["seed"] == settings.seed, f"two seeds: {reported['seed']} and {settings.seed}"
 
@@ -309,14 +337,16 @@ class AnswerChecks(runs.ConformanceFixtures):
             cases.append((request, name, errors.InputError))
         for request, name, kind in cases:
             work = subject.backend.open(request, lambda progress: None)
-            await runs.refused(subject.within("refusing to open", work), name, kind=kind)
+            await runs.refused(
+                subject.within("refusing to open", work), name, kind=kind, advice=OPENING_ADVICE
+            )
 
     async def test_an_invalid_sampling_option_is_refused(self, subject: runs.Subject) -> None:
         """The error for an unknown sampling option or an invalid value contains its name, and the engine still works."""
         wrong = {"no_such_option": 1} | {info.name: NO_VALUE for info in describe(subject.backend.sampling)}
         for name, value in wrong.items():
             work = subject.run(subject.asked("Hello?", {name: value}), "refusing to run")
-            await runs.refused(work, name, kind=errors.InputError)
+            await runs.refused(work, name, kind=errors.InputError, advice=SAMPLING_ADVICE)
         await subject.still_answers()
 
     async def test_a_prompt_beyond_the_context_is_refused(self, subject: runs.Subject) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from paragone import discovery, errors, requests
-from paragone.backend import Backend, OpenEngine, Probe
+from paragone.backend import API_VERSION, Backend, OpenEngine, Probe
 from paragone.facts import STANDARD_FACTS
 from paragone.models import WeightsFile
 from paragone.options import Options, build, describe, parse
@@ -33,6 +33,9 @@ class OpeningChecks(runs.ConformanceFixtures):
 
         Each of its usual quantizations has a name, and between 0 and 32 bits per weight.
         """
+        assert backend.api_version == API_VERSION, (
+            f"set `api_version = {API_VERSION}`, not {backend.api_version}"
+        )
         discovery.checked_backend(backend)
         assert backend.title.strip(), "the title is empty"
         for name, bits in backend.quantizations.items():
@@ -44,12 +47,16 @@ class OpeningChecks(runs.ConformanceFixtures):
         """Each option has a doc, and a default within its own bounds."""
         options: type[Options] = getattr(backend, when)
         for field in dataclasses.fields(options):
-            assert "doc" in field.metadata, f"declare {field.name!r} with paragone.option"
-            assert field.default is not dataclasses.MISSING, f"the option {field.name!r} has no default"
+            assert "doc" in field.metadata, (
+                f"declare the option {field.name!r} with paragone.option(default, doc)"
+            )
+            assert field.default is not dataclasses.MISSING, f"give the option {field.name!r} a default"
         for info in describe(options):
             assert info.doc.strip(), f"the option {info.name!r} has no doc"
             built = build(options, {info.name: info.default})
-            assert built == options(), f"the default of {info.name!r} changes when it is checked"
+            assert built == options(), (
+                f"the default of {info.name!r} changes when it is checked: use the declared type"
+            )
 
     async def test_options_have_their_own_names(self, backend: Backend) -> None:
         """An option is either a load option or a sampling option, and no two options have the same name for comparisons.
@@ -77,7 +84,10 @@ class OpeningChecks(runs.ConformanceFixtures):
             plain = backend.reaches(opening.model, {})
             assert plain == (), f"a local engine without options contacts {plain!r}"
         else:
-            assert addresses, "the backend is not local, but reaches() returns no address"
+            assert addresses, (
+                "reaches() returns no address: mark the option with the server's URL with address=True. For an engine that "
+                "computes on this machine, declare Capabilities(local=True)"
+            )
 
     async def test_the_probe_is_complete(self, backend: Backend, opening: requests.OpenRequest) -> None:
         """A probe returns facts, or the reason why the backend is not usable and a remedy.
@@ -242,8 +252,8 @@ class OpeningChecks(runs.ConformanceFixtures):
             closed.run(closed.asked("Hello?")),
             closed.tokenize(requests.TokenizeRequest(text="Hello?")),
         ):
-            with pytest.raises(errors.ParagoneError):
-                await work
+            advice = "once the engine is closed, its methods raise an EngineError"
+            await runs.refused(work, kind=errors.ParagoneError, advice=advice)
 
     async def test_the_last_engine_to_be_closed_unloads_the_model(
         self, opened: runs.Opened, subject: runs.Subject
@@ -312,7 +322,9 @@ def check_probe(probe: Probe) -> None:
     """Check that a probe gives the user enough information to act on."""
     runs.check_value(probe)
     if probe.usable:
-        assert probe.facts, "a usable backend reports its versions"
+        assert probe.facts, (
+            "a usable backend reports facts in Probe(facts=…), such as the version of its library"
+        )
     else:
         assert probe.reason.strip(), "a backend that is not usable gives a reason"
         assert probe.remedy.strip(), "a backend that is not usable gives a remedy"

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import signal
+import threading
+import traceback
+import types
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, TypeVar
 
@@ -30,18 +35,61 @@ ATTEMPTS = 3
 """Number of attempts with a model that ends its answers too early."""
 
 
+BLOCKED_S = 5.0
+"""Seconds after a deadline that the event loop has to notice it. After them, a call blocks the loop."""
+
+
 async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
     """Return the result of `work`; fail the test if the work takes longer than `seconds`.
 
-    The test also ends if the work does not react to its cancellation.
+    The test also ends if the work does not react to its cancellation, or blocks the event loop.
     """
     task = asyncio.ensure_future(work)
-    done, _ = await asyncio.wait({task}, timeout=seconds)
-    if not done:
-        task.cancel()
-        await asyncio.wait({task}, timeout=1)
-        pytest.fail(f"{what} took more than {seconds:g} seconds")
-    return task.result()
+    with _unblocked(seconds + BLOCKED_S, what):
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            task.cancel()
+            await asyncio.wait({task}, timeout=1)
+            pytest.fail(
+                f"{what} took more than {seconds:g} seconds. If the backend waits for something that never comes, end the "
+                "wait; if it is only slow, set `patience` (or `grace`, for stopping) of the test class, or shorter answers "
+                "in the fixture `sampling`"
+            )
+        return task.result()
+
+
+@contextlib.contextmanager
+def _unblocked(seconds: float, what: str) -> Iterator[None]:
+    """Interrupt calls that block the event loop: after `seconds` by a signal, whose handler fails the test."""
+    main = threading.main_thread()
+    if threading.current_thread() is not main:
+        yield
+        return
+
+    def fail(number: int, frame: types.FrameType | None) -> None:
+        line = traceback.extract_stack(frame, limit=1)[0]
+        raise pytest.fail.Exception(
+            f"{what}: a call blocks the event loop, in {line.filename}, line {line.lineno}. Use an asynchronous library, or "
+            "`await asyncio.to_thread(…)` for this call"
+        )
+
+    left = threading.Event()
+
+    def watch() -> None:
+        pause = seconds
+        while not left.wait(pause):
+            signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
+            pause = 1.0  # another run may block the loop next
+
+    before = signal.signal(signal.SIGUSR1, fail)
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watching.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def needs(able: bool, otherwise: str) -> None:
@@ -50,12 +98,22 @@ def needs(able: bool, otherwise: str) -> None:
         pytest.skip(otherwise)
 
 
-async def refused(work: Awaitable[object], *names: str, kind: type[E]) -> E:
-    """Check that `work` raises a readable error of this kind that contains `names`, and return the error."""
-    with pytest.raises(kind) as caught:
+async def refused(work: Awaitable[object], *names: str, kind: type[E], advice: str = "") -> E:
+    """Check that `work` raises a readable error of this kind that contains `names`, and return the error.
+
+    `advice` completes the message for the author of a backend that raises no error, or another one.
+    """
+    wanted = f"{kind.__name__} was expected{''.join(f', which names {name!r},' for name in names)}"
+    try:
         await work
-    check_error(caught.value, *names)
-    return caught.value
+    except kind as error:
+        check_error(error, *names)
+        return error
+    except Exception as error:
+        raise AssertionError(
+            f"{wanted} but {type(error).__name__} was raised{advice and f': {advice}'}"
+        ) from error
+    pytest.fail(f"{wanted} but no error was raised{advice and f': {advice}'}")
 
 
 def asked(
@@ -94,11 +152,23 @@ def settings_of(events: Sequence[Event]) -> RunSettings:
 
 def finish_of(events: Sequence[Event]) -> Finish:
     """Return the Finish event, after a check that it is the only Finish event and the last event."""
-    kinds = [type(event).__name__ for event in events]
-    assert kinds.count("Finish") == 1, f"{kinds.count('Finish')} Finish events instead of one: {kinds}"
+    finishes = [event for event in events if isinstance(event, Finish)]
+    assert finishes, (
+        "the run ended without a Finish: yield one as the last event of every run, also after `stop`. "
+        f"Sent were: {kinds_of(events)}"
+    )
+    assert len(finishes) == 1, f"yield one Finish, not {len(finishes)}. Sent were: {kinds_of(events)}"
     last = events[-1]
-    assert isinstance(last, Finish), f"Finish must be the last event, but {kinds[-1]} was sent after it"
+    assert isinstance(last, Finish), f"yield the Finish last. Sent were: {kinds_of(events)}"
     return last
+
+
+def kinds_of(events: Sequence[Event]) -> str:
+    """Return what was sent, such as `RunSettings, 24 × Token, Finish`."""
+    groups = [
+        (kind, len([*group])) for kind, group in itertools.groupby(type(event).__name__ for event in events)
+    ]
+    return ", ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in groups) or "nothing"
 
 
 def check_error(error: errors.ParagoneError, *names: str) -> None:
@@ -135,16 +205,20 @@ def check_events(events: Sequence[Event], *, scoring: bool = False) -> None:
             assert event.sentence.strip(), f"{event!r} has no sentence for the user"
             continue
         if isinstance(event, RunSettings):
-            assert not reported, "RunSettings was sent twice"
+            assert not reported, "RunSettings was sent twice: yield it once, before the first Token"
             reported = True
             continue
-        assert event.time >= before, f"time went back by {before - event.time:.6f} s with {event!r}"
+        assert event.time >= before, (
+            f"time went back by {before - event.time:.6f} s with {event!r}: set `time=time.monotonic()` when it happens"
+        )
         before = event.time
         if isinstance(event, Queued):
-            assert done < 0, "Queued was sent after PromptProgress"
-            assert not answering, "Queued was sent after a token"
+            assert done < 0, "Queued was sent after PromptProgress: yield Queued before it"
+            assert not answering, "Queued was sent after a Token: yield Queued before the answer begins"
         elif isinstance(event, PromptProgress):
-            assert scoring or not answering, "PromptProgress was sent after a token"
+            assert scoring or not answering, (
+                "PromptProgress was sent after a Token: yield all PromptProgress events before the first Token, or none"
+            )
             assert event.done >= done, f"prompt progress fell from {done} to {event.done}"
             assert event.cached <= event.done <= event.total, f"{event!r}: expected cached <= done <= total"
             done = event.done
@@ -268,7 +342,9 @@ class Subject:
     async def answer(self, request: requests.RunRequest) -> list[Event]:
         """Return the events of a run, which must be valid and have a text."""
         events = await self.complete(request)
-        assert text_of(events), "the answer is empty"
+        assert text_of(events), (
+            f"the answer is empty: yield Tokens with its text. Sent were: {kinds_of(events)}"
+        )
         return events
 
     async def still_answers(self) -> None:
@@ -348,8 +424,9 @@ class Subject:
         `interrupt` gets the events so far and the task that consumes the run, and returns whether it has interrupted
         the run. If the model ends its answer too early, the run is repeated.
         """
+        events: list[Event] = []
         for _ in range(ATTEMPTS):
-            events: list[Event] = []
+            events = []
             begun = asyncio.Event()
 
             async def consume(events: list[Event] = events, begun: asyncio.Event = begun) -> None:
@@ -361,20 +438,27 @@ class Subject:
 
             task, waiting = asyncio.create_task(consume()), asyncio.create_task(begun.wait())
             try:
-                await asyncio.wait(
-                    {waiting, task}, timeout=self.patience, return_when=asyncio.FIRST_COMPLETED
-                )
+                with _unblocked(self.patience + BLOCKED_S, "a run"):
+                    await asyncio.wait(
+                        {waiting, task}, timeout=self.patience, return_when=asyncio.FIRST_COMPLETED
+                    )
                 if task.done():
                     task.result()
                     continue
-                assert begun.is_set(), f"no event within {self.patience:g} seconds"
+                assert begun.is_set(), (
+                    f"no event within {self.patience:g} seconds: is `patience` too short for the model?"
+                )
                 if await interrupt(events, task):
                     return await self.still_answers()
             finally:
                 waiting.cancel()
                 task.cancel()
                 await asyncio.wait({task}, timeout=1)
-        pytest.fail("every answer ended before it could be stopped: set `long_sampling` for longer answers")
+        reason = next((event.reason for event in events if isinstance(event, Finish)), "no Finish")
+        pytest.fail(
+            f"no run could be stopped: each ended with {reason!r}. If `stop` has ended it, the reason of its Finish must be "
+            "'cancelled'; if the model has ended it, set the fixture `long_sampling` for longer answers"
+        )
 
 
 def has_option(backend: Backend, name: str) -> bool:
@@ -408,12 +492,15 @@ async def close_shared(opened: Opened, patience: float) -> None:
 
 
 class ConformanceFixtures:
-    """The fixtures and limits that a backend's author sets."""
+    """The fixtures and limits that a backend's author sets.
+
+    Attributes:
+        patience: Largest number of seconds for opening, and for an answer.
+        grace: Largest number of seconds for stopping.
+    """
 
     patience: ClassVar[float] = 60.0
-    """Largest number of seconds for opening, and for an answer."""
     grace: ClassVar[float] = 5.0
-    """Largest number of seconds for stopping."""
 
     @pytest.fixture
     def backend(self) -> Backend:

@@ -47,15 +47,19 @@ class Environment:
 
 
 class NativeBackend(backend.Backend):
-    """A backend whose `Engine` runs in a worker process."""
+    """A backend whose `Engine` runs in a worker process.
+
+    Attributes:
+        engine: The engine's class, as `module:Class`. The application never imports this module.
+        install: How to install the library, as a message: the remedy if the probe finds that the library is missing.
+        environment: The engine's own virtual environment; None if the engine needs no environment.
+        crash_causes: Known causes of the library's crashes, which come before `COMMON_CAUSES`.
+    """
 
     engine: ClassVar[str] = ""
-    """The engine's class, as `module:Class`. The application never imports this module."""
     install: ClassVar[str] = ""
     environment: ClassVar[Environment | None] = None
-    """The engine's own virtual environment; None if the engine needs no environment."""
     crash_causes: ClassVar[Sequence[CrashCause]] = ()
-    """Known causes of the library's crashes, which come before `COMMON_CAUSES`."""
 
     @abstractmethod
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:

@@ -428,8 +428,7 @@ _CHANGED = {
     "schema-ignored": "ignored the JSON schema",
     "filtered": "filtered its answer",
 }
-"""The codes of warnings about an answer that was not computed as requested, and what the engine did. docs/plugins.md
-lists the codes."""
+"""The codes of warnings about an answer that was not computed as requested, and what the engine did. docs/plugin-reference.md lists the codes."""
 
 _CHANGES = "may-change-requests"
 """The code of the warning that an engine's server can change requests without notice."""

@@ -1,4 +1,4 @@
-"""A test double of an inference library with callbacks, used by an example in docs/plugins.md.
+"""A test double of an inference library with callbacks, for which `paragone_starling` is a backend.
 
 Its model is a text. Tokens are bytes; the logits after a byte depend on which bytes follow it in the text.
 """

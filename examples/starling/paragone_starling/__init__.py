@@ -1,0 +1,1 @@
+"""A backend for starling, an imaginary library with callbacks."""
