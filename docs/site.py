@@ -24,34 +24,11 @@ LINKED = (
     ".github/workflows/release.yml",
 )
 """Files outside of docs that are pages, or to which pages link."""
-
-
 MENU = {
     "Use": (
-        *(
-            "README",
-            "tutorial",
-            "guide",
-            "choose",
-            "compare",
-            "fidelity",
-            "suites",
-            "reports",
-            "bench",
-            "voting",
-        ),
-        *(
-            "ratings",
-            "servers",
-            "ollama",
-            "llama-server",
-            "openai",
-            "openai/*",
-            "endpoints",
-            "exllama",
-            "serve",
-        ),
-        *("history", "reliability", "install", "performance", "platforms", "measures"),
+        *("README", "tutorial", "guide", "choose", "compare", "fidelity", "suites", "bench", "voting"),
+        *("servers", "exllama", "serve", "history", "reliability", "install", "performance", "platforms"),
+        "measures",
     ),
     "Look up": ("commands", "command-line", "settings", "keys"),
     "Develop": (
