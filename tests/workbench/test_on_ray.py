@@ -12,6 +12,7 @@ import scripted_backend
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import DeviceMemory, EngineCrashed, InputError, MemoryEstimate
+from paragone.texts import DISTRIBUTION
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.ray_cluster import (
@@ -66,7 +67,7 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
     ],
 )
 def test_what_a_node_lacks_is_named(changes, expected):
-    ours = NodeReport(installed=version("paragone"), files={"/m": (5, "x")})
+    ours = NodeReport(installed=version(DISTRIBUTION), files={"/m": (5, "x")})
     with pytest.raises(InputError, match="Nothing was run") as failed:
         check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": None})
     assert expected in failed.value.sentence
