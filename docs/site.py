@@ -1,7 +1,6 @@
 """Builds the website of the documentation in `dist/site` with Zensical. Run it with `make site`.
 
-The pages keep their places in the repository, so that their links work. The README, which is the first, lists the others in
-the order of the menu.
+The pages keep their places in the repository, so that their links work. docs/README.md lists them in the order of the menu.
 """
 
 import re
@@ -29,9 +28,11 @@ LINKED = (
 
 
 def menu() -> list[str]:
-    """Return the pages that the README lists, in its order."""
-    listed = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Documentation\n")[2]
-    return ["README.md", *dict.fromkeys(re.findall(r"\]\(([\w/.-]+\.md)\)", listed))]
+    """Return the README, and the pages that docs/README.md lists, in its order."""
+    index = ROOT / "docs" / "README.md"
+    links = re.findall(r"\]\(([\w/.-]+\.md)\)", index.read_text(encoding="utf-8"))
+    pages = [str((index.parent / link).resolve().relative_to(ROOT)) for link in links]
+    return ["README.md", *dict.fromkeys(pages)]
 
 
 def lay_out(folder: Path) -> None:
