@@ -72,7 +72,7 @@ async def version_of(http: transport.EndpointClient) -> str:
 
 
 async def rendered(http: transport.EndpointClient, body: JsonObject) -> str | None:
-    """Return a chat's rendered prompt; None if the server renders none: it then answers, with one token at most."""
+    """Return a chat's rendered prompt; None if the server cannot render prompts: it then answers, with at most one token."""
     options = {**object_at(body, "options"), "num_predict": 1}
     body = {**body, "options": options, "stream": False, "_debug_render_only": True}
     found = object_at(await ask(http, "/api/chat", body), "_debug_info").get("rendered_template")
@@ -113,7 +113,8 @@ RECENT = (0, 12, 11)
 
 
 def has(version: str, since: tuple[int, ...], *, built: bool = True) -> bool:
-    """Whether a server has what came with the version `since`. `built`: the result for one built from source (0.0.0)."""
+    """Whether a server has a feature that was added in version `since`. `built`: the result for a server built from
+    source (0.0.0)."""
     number = tuple(int(part[:9]) for part in version.split("-")[0].split(".") if part.isdecimal())
     return number >= since if any(number) else built
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 
 from paragone_tui.commands import COMMANDS, GROUPS
-from paragone_tui.keys import keys_in_force, readable
+from paragone_tui.keys import active_keys, readable
 from paragone_tui.widgets.palette import ELSEWHERE
 
 HEAD = """# All keys
 
 `make reference` writes this page from the declarations of the commands; `f1`, or `?` in an empty prompt, shows the keys in
-force on the screen. `^a` is ctrl+a. Keys of the first column work while you write a prompt and in lane mode, those of the second
-in lane mode only, to which `esc` leads. To change the keys of a command, set its name under `[keys]` in
+force on the screen. `^a` is ctrl+a. Keys of the first column work while you write a prompt and in lane mode, those of the
+second in lane mode only, to which `esc` leads. To change the keys of a command, set its name under `[keys]` in
 [config.toml](settings.md)."""
 
 
@@ -20,7 +20,7 @@ def page() -> str:
 
 
 def _commands() -> Iterator[str]:
-    keys = keys_in_force({})
+    keys = active_keys({})
     for group in GROUPS:
         yield f"\n## {group}\n"
         yield "| keys | in lane mode | name | what the command does |"

@@ -97,7 +97,7 @@ def test_names_of_commands_that_are_values_or_engines():
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence", "hint"),
+    ("argv", "message", "hint"),
     [
         ("ask", "required: ENGINE", "`paragone ask --help`"),
         ("ask a b c", "c", "`paragone ask --help`"),
@@ -133,10 +133,10 @@ def test_names_of_commands_that_are_values_or_engines():
         ("env remove", "required: BACKEND", ""),
     ],
 )
-def test_what_cannot_be_read(argv, sentence, hint):
+def test_what_cannot_be_read(argv, message, hint):
     with pytest.raises(InputError) as caught:
         parse(*argv.split())
-    assert sentence in caught.value.sentence
+    assert message in caught.value.message
     assert hint in caught.value.hint
 
 

@@ -31,7 +31,9 @@ def test_a_real_answer_is_all_that_is_printed(smol, home):
     assert "".join(token["text"] for token in answer["tokens"]) == answer["text"]
     for token in answer["tokens"]:
         assert len(token["top"]) == 2
-        assert token["logprob"] == max(it["logprob"] for it in token["top"]), "at temperature 0 the likeliest"
+        assert token["logprob"] == max(it["logprob"] for it in token["top"]), (
+            "at temperature 0 the most likely"
+        )
         assert token["id"] == token["top"][0]["id"]
     assert not (home / "data").exists(), "nothing is recorded"
 
@@ -60,7 +62,7 @@ def test_standard_input_without_an_end():
 
 
 @pytest.mark.parametrize(
-    ("stdin", "argv", "sentence"),
+    ("stdin", "argv", "message"),
     [
         (b"", (), "The prompt is empty."),
         (b"\xff\xfe", (), "Standard input is not UTF-8 text."),
@@ -70,10 +72,10 @@ def test_standard_input_without_an_end():
         (b"", ("hi", "-p", "ho"), "Two prompts were given."),
     ],
 )
-def test_a_prompt_that_is_none(stdin, argv, sentence):
+def test_a_prompt_that_is_none(stdin, argv, message):
     done = paragone("ask", "rogue:steady", *map(os.fsdecode, argv), stdin=stdin)
     assert done.returncode == 2
-    assert sentence in said(done)
+    assert message in said(done)
 
 
 def test_without_a_prompt_at_a_terminal(terminal):
@@ -122,7 +124,7 @@ def test_a_path_instead_of_an_engine(smollm2):
 
 
 def test_a_setting_that_cannot_be():
-    for setting, sentence in (
+    for setting, message in (
         ("rat=1", "Did you mean 'rate'?"),
         ("rate=fast", "of the engine 'steady' cannot be 'fast'.\nIt takes a number."),
         ("rate=-1", "at least 0.001."),
@@ -130,7 +132,7 @@ def test_a_setting_that_cannot_be():
     ):
         done = paragone("ask", "rogue:steady", "hi", "--set", setting)
         assert (done.returncode, done.stdout) == (2, b"")
-        assert sentence in said(done)
+        assert message in said(done)
 
 
 def test_a_warning_is_no_part_of_the_answer():

@@ -110,7 +110,7 @@ def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
 
 
 class CrowdedServer(HostileServer):
-    """A test double of a server that answers all users at once, and counts them."""
+    """A test double of a server that answers all users concurrently, and counts them."""
 
     def __init__(self):
         super().__init__(OPENAI)
@@ -159,9 +159,7 @@ def test_on_a_terminal_are_a_table_and_a_plot_of_the_throughput_over_the_users(c
     with running("bench", f"openai:m@{crowded.url}", *argv, stdout=terminal.theirs) as process:
         written = terminal.read(process).decode()
     lines = written.splitlines()
-    at = lines.index(
-        "Users at once, each sends its next request as soon as it has an answer; 2 answers for each"
-    )
+    at = lines.index("Each user sends its next request as soon as it has an answer; 2 answers for each")
     assert lines[at + 2].split()[:3] == ["engine", "prompt", "users"]
     answers = [line.split() for line in lines[at:] if line.startswith("m       20 ")][2:]
     assert [(cells[2], cells[-1]) for cells in answers] == [("1", "2"), ("2", "4")]
@@ -171,16 +169,16 @@ def test_on_a_terminal_are_a_table_and_a_plot_of_the_throughput_over_the_users(c
 
 def test_more_users_than_an_engine_can_answer_are_refused_before_it_is_opened(smollm2):
     slots = (f"llama_server:{smollm2}", "--users", "8", "--set", "n_parallel=3")
-    for argv, sentence in (
+    for argv, message in (
         (
             ("rogue:steady", "--users", "1,4", *SMALL),
-            "steady answers one prompt at a time, so 4 users at once cannot be",
+            "steady answers one prompt at a time, so 4 concurrent users cannot be",
         ),
-        (slots, "answers 3 prompts at a time, so 8 users at once cannot be measured."),
+        (slots, "answers 3 prompts at a time, so 8 concurrent users cannot be measured."),
     ):
         done = paragone("bench", *argv)
         assert (done.returncode, done.stdout) == (2, b"")
-        assert sentence in said(done)
+        assert message in said(done)
 
 
 def measurements() -> tuple[Measurement, ...]:

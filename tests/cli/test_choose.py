@@ -42,7 +42,7 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
         ("a", 0.5, 20), ("b", 0.5, 20),
     ]  # fmt: skip
     assert all(it["ttft_s"] > 0 for it in found["engines"])
-    assert any(sentence.startswith("The fidelity") for sentence in found["not_measured"])
+    assert any(message.startswith("The fidelity") for message in found["not_measured"])
     compared = data("suite compare", paragone("suite", "compare", "e1", "--json"))
     assert compared["non_inferiority"] == found["non_inferiority"], "one computation"
     before = measured()
@@ -68,7 +68,7 @@ def test_few_prompts_decide_nothing(tmp_path):
     assert (done.returncode, text.splitlines()[0]) == (1, "Nothing is decided.")
     assert "100.0% (20.7 to 100.0)" in text
     assert "Name a suite of 20 prompts or more." in " ".join(text.split())
-    assert "1 prompt cannot rule out a loss of 3.0 points: that takes 91 or more" in said(done)
+    assert "1 prompt cannot rule out a loss of 3.0 points: at least 91 are needed" in said(done)
 
 
 def test_the_text_begins_with_the_answer(suite):
@@ -94,7 +94,7 @@ def test_a_time_too_short_for_anything_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence", "benched"),
+    ("argv", "message", "benched"),
     [
         (("llama_cpp:/nowhere.gguf", "scripted:a"), "There is no file /nowhere.gguf.", False),
         (
@@ -104,10 +104,10 @@ def test_a_time_too_short_for_anything_says_so(monkeypatch):
         ),
     ],
 )
-def test_what_is_missing_is_told_before_a_prompt_is_answered(argv, sentence, benched, suite):
+def test_what_is_missing_is_told_before_a_prompt_is_answered(argv, message, benched, suite):
     done = paragone("choose", *argv, "--suite", suite)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)
     assert bool(measured()) is benched
     with closing(Store.open()) as store:
         assert not store.experiments.all()
@@ -157,12 +157,12 @@ def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path)
     assert (done.returncode, found["chosen"], found["experiment"]) == (1, None, None)
     assert found["reasons"] == ["No engine fits."]
     assert len(found["left_out"]) == 2
-    assert "F16 does not fit: it takes " in found["left_out"][0]
+    assert "F16 does not fit: it needs " in found["left_out"][0]
     assert " layers would fit. The CPU would compute the other " in found["left_out"][0]
     assert "an answer takes about " in found["left_out"][0]
     done = paragone("choose", *engines, "--vram", "1G")
     text = done.stdout.decode()
-    assert "GPUs of this size leave nothing for a model: of each GPU, 1.5 GB stay free" in text
+    assert "GPUs of this size leave no memory for a model: 1.5 GB of each GPU are for the driver" in text
     assert text.count("No layer would fit.") == text.count("does not fit") == 2
     assert "\nNot chosen, and why:\n" in text
 
@@ -207,7 +207,7 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (["scripted:a"], "One engine leaves nothing to choose."),
         ([*ENGINES, "--to", "{folder}/report.doc"], "the name must end in .html"),
@@ -219,8 +219,8 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path):
         ([*ENGINES, "--suite", "{folder}/plain.jsonl"], "No prompt of plain.jsonl has assertions"),
     ],
 )
-def test_what_decides_nothing_is_refused(argv, sentence, tmp_path):
+def test_what_decides_nothing_is_refused(argv, message, tmp_path):
     (tmp_path / "plain.jsonl").write_text('{"prompt": "Hi"}\n')
     done = paragone("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)

@@ -57,7 +57,9 @@ def test_where_answers_part_from_the_first_one(home):
     assert "flash attention" in other["parity_unknown"]["steady"]
     told = paragone("compare", *argv).stdout.decode()
     assert "steady-2 gives the same text as steady.\n" in told
-    assert "wide parts from steady at character 0: it has “語0😀 語1😀 ” instead of “word0 word1 ”.\n" in told
+    assert (
+        "wide diverges from steady at character 0: it has “語0😀 語1😀 ” instead of “word0 word1 ”.\n" in told
+    )
     assert not (home / "data").exists(), "nothing is recorded"
 
 

@@ -72,7 +72,7 @@ def test_check_lists_every_problem_with_its_line(settings):
         19: "No terminal sends a key 'zork+q', which is set for send. Write a character, or names such as ctrl+k, f5, "
         "alt+left or question_mark.",
         20: "The key f1 is set for stop and help; one will not work. Give one of them another key.",
-        21: "No command is called 'sent'. Did you mean 'send'?",
+        21: "There is no command 'sent'. Did you mean 'send'?",
         22: "No terminal sends a key 'ctrl+Q', which is set for quit.",
         23: "'new' in [keys] cannot be 1. Keys are a string, for example \"ctrl+x,f5\".",
         26: "The template 'broken' is broken: {{ prompt | nothing }} cannot be read: ",
@@ -83,8 +83,8 @@ def test_check_lists_every_problem_with_its_line(settings):
         35: "The option 'resume' of [chat] cannot be 'yes'. It takes true or false.",
     }
     lines = done.stdout.decode().splitlines()
-    for line, (number, sentence) in zip(lines, expected.items(), strict=True):
-        assert line.startswith(f"{path}:{number}: {sentence}")
+    for line, (number, message) in zip(lines, expected.items(), strict=True):
+        assert line.startswith(f"{path}:{number}: {message}")
     found = data("config check", paragone("config", "check", "--json"))
     assert [problem["line"] for problem in found["problems"]] == list(expected)
     assert found["problems"][1]["key"] == "engines.odd.rat"

@@ -41,13 +41,13 @@ def test_doctor_in_lines(settings, tmp_path, monkeypatch):
 
 
 def test_one_backend():
-    for argv, sentence in (
+    for argv, message in (
         (["rouge"], "There is no backend 'rouge'.\nDid you mean 'rogue'?"),
         (["rogue", "--json"], "describes all backends"),
     ):
         done = paragone("doctor", *argv)
         assert (done.returncode, done.stdout) == (2, b"")
-        assert sentence in said(done)
+        assert message in said(done)
     done = paragone("doctor", "rogue")
     assert (done.returncode, done.stdout.decode(), said(done)) == (0, "✓ rogue: Rogue works\n", "")
     done = paragone("doctor", "exllamav3")

@@ -89,6 +89,9 @@ class Here(OllamaBackend):
     async def endpoint(self, options):
         return await super().endpoint({{"url": {url!r}, **options}})
 
+    async def models(self, folders):
+        return (await self.endpoint({{}})).models
+
 @hookimpl
 def paragone_backends():
     return [Here()]
@@ -97,7 +100,7 @@ def paragone_backends():
 
 @pytest.fixture
 def usual(tmp_path, monkeypatch, server):
-    """A plugin that stands in for Ollama's, whose own usual port may be taken here: it goes to the double."""
+    """A plugin that stands in for Ollama's, whose usual port a real server may have: it asks the double instead."""
     install(tmp_path / "more", "here", PLUGIN.format(url=server.url))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "more"), prepend=":")
 

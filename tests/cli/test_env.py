@@ -26,7 +26,8 @@ class Tiny(NativeBackend):
     api_version = 2
     environment = Environment(
         builds=(
-            Build(cuda="13", driver=580, requirements=Path(__file__).with_suffix(".txt"), download=600, disk=1000, toolkit="nvidia/cu13"),
+            Build(cuda="13", driver=580, requirements=Path(__file__).with_suffix(".txt"), download=600, disk=1000,
+            toolkit="nvidia/cu13"),
         ),
         pythons=("{sys.version_info[0]}.{sys.version_info[1]}",),
         modules=("tinyengine",),
@@ -117,7 +118,7 @@ def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, stand_in, answer)
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (("create", "rogue"), "Rogue needs no environment of its own."),
         (("create", "tiny", "--cuda", "9"), "There is no environment of Tiny for CUDA 9."),
@@ -125,10 +126,10 @@ def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, stand_in, answer)
         (("remove", "tiny"), "There is no environment 'tiny'."),
     ],
 )
-def test_what_cannot_be(wheels, stand_in, argv, sentence):
+def test_what_cannot_be(wheels, stand_in, argv, message):
     done = paragone("env", *argv)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)
 
 
 def test_giving_up_says_so_and_leaves_neither_programs_nor_files(wheels, home, tmp_path, monkeypatch):

@@ -39,10 +39,10 @@ def test_what_is_no_size(text):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (["rogue:steady", "--vram", "much"], "'much' is not a size.\nWrite for example 24G"),
-        (["rogue:steady", "--vram", "24G,"], "--vram 24G, has a comma without a size beside it."),
+        (["rogue:steady", "--vram", "24G,"], "--vram 24G, has a comma without a size on one side."),
         (["rogue:steady", "--vram", "24G,10K"], "A GPU of --vram 24G,10K is too small for any model."),
         (["rogue:steady", "--ctx", "many"], "'many' is not a whole number from 1"),
         (["ollama:llama3.2"], "Ollama cannot estimate the memory that a model needs."),
@@ -53,16 +53,16 @@ def test_what_is_no_size(text):
         ),
     ],
 )
-def test_what_cannot_be_planned(arguments, sentence):
+def test_what_cannot_be_planned(arguments, message):
     done = paragone("fit", *arguments)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)
 
 
 def test_a_backend_that_says_nothing_of_its_parts_cannot_be_planned_for_another_gpu():
     done = paragone("fit", "rogue:steady", "--vram", "24G")
     assert done.returncode == 1
-    assert "The backend does not say how a model can be divided" in said(done)
+    assert "The backend does not report how a model can be divided" in said(done)
 
 
 def test_the_plan_as_json():

@@ -82,7 +82,7 @@ def test_an_answer_goes_on():
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (("history", "continue", "c1"), "'c1' is not the id of an answer"),
         (("history", "show", "c9"), "Conversation c9 no longer exists"),
@@ -90,10 +90,10 @@ def test_an_answer_goes_on():
         (("replay", "n" * 6000), "is neither an id nor a file"),
     ],
 )
-def test_ids_that_do_not_exist(argv, sentence):
+def test_ids_that_do_not_exist(argv, message):
     done = paragone(*argv)
     assert done.returncode == 2
-    assert sentence in said(done)
+    assert message in said(done)
 
 
 def test_a_run_that_another_instance_is_writing():
@@ -249,7 +249,7 @@ def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path
             (broken,),
         )
     done = paragone("history", "export", "--all", "--to", "all.json")
-    assert (done.returncode, f"c{broken} is left out." in said(done)) == (1, True)
+    assert (done.returncode, f"c{broken} is skipped." in said(done)) == (1, True)
     (kept,) = json.loads((tmp_path / "all.json").read_text())["conversations"]
     assert kept["name"] == "Whole."
 
@@ -307,7 +307,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (("export", "c1", "--to", "x.html"), "exported as .jsonl, .json or .md, not as .html"),
         (("export", "c9", "--to", "x.json"), "Conversation c9 no longer exists"),
@@ -316,11 +316,11 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
         (("list", "c9"), "'c9' is not a filter."),
     ],
 )
-def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch):
+def test_wrong_actions_on_the_history(argv, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = paragone("history", *argv)
     assert done.returncode == 2
-    assert sentence in said(done)
+    assert message in said(done)
     assert not list(tmp_path.glob("x.*"))
 
 

@@ -124,6 +124,6 @@ def test_every_option_is_listed_with_what_it_does(backend):
 
 def test_options_say_what_is_taken():
     shown = paragone("engines", "options", "llama_cpp").stdout.decode()
-    assert "  min_p: number from 0 to 1, default 0.05\n      Leave out tokens whose probability" in shown
+    assert "  min_p: number from 0 to 1, default 0.05\n      Exclude tokens whose probability" in shown
     assert "  flash_attn: auto or on or off, default auto\n" in shown
     assert max(map(len, shown.splitlines())) <= 100

@@ -49,7 +49,7 @@ def test_offline_an_engine_at_a_server_is_refused_by_name(how, listener, setting
     assert (done.returncode, done.stdout) == (2, b"")
     assert f"paragone is offline: it does not contact {url(listener)}, the address of m." in said(done)
     assert "local_servers = true" in said(done)
-    assert "leave out --offline" in said(done)
+    assert "omit --offline" in said(done)
     assert untouched(listener)
 
 

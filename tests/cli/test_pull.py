@@ -118,8 +118,8 @@ def test_ctrl_c_gives_the_download_up(terminal, tmp_path, monkeypatch, term):
     assert process.returncode == 130
     assert closed.exists()
     begin = "\r\x1b[K" if term == "xterm" else "\r\n"
-    sentence = "No longer waiting; the server may continue the download, or keep the downloaded part."
-    assert written.endswith(f"{begin}paragone: {sentence}\r\n")
+    message = "No longer waiting; the server may continue the download, or keep the downloaded part."
+    assert written.endswith(f"{begin}paragone: {message}\r\n")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_the_results_of_a_suite_and_after_adding_a_prompt_the_other_answers_are_
     log.unlink()
     done = paragone("suite", "run", prompts("new", "x", "y"), *logged)
     assert asked(log) == {"a: new": 1, "b: new": 1}
-    assert "4 of 6 answers known: earlier experiments asked the same." in said(done)
+    assert "4 of 6 answers are known from earlier experiments." in said(done)
     assert "4 of 6 answers known" in done.stdout.decode()
     found = data("suite run", paragone("suite", "run", prompts("x"), *logged, "--json"))
     assert (found["resumed"], found["known"]) == (False, 2)
@@ -109,18 +109,18 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (("run", "FILE", *ENGINES, "--filter", "nowhere"), "No prompt of prompts.jsonl matches"),
         (("run", "FILE", "--engines", "nobody:m"), "There is no backend 'nobody'."),
         (("show", "9"), "'9' is not the id of an experiment."),
     ],
 )
-def test_what_cannot_be_done(prompts, argv, sentence):
+def test_what_cannot_be_done(prompts, argv, message):
     file = prompts("x")
     done = paragone("suite", *(file if word == "FILE" else word for word in argv))
     assert done.returncode == 2
-    assert sentence in said(done)
+    assert message in said(done)
 
 
 def test_the_newest_experiments_are_named_instead(prompts):
@@ -241,7 +241,7 @@ def test_a_server_that_gets_another_model_in_the_middle(prompts):
         server.replies["/props"], server.on_chat = props, answer
         run = ("run", prompts(*"abcdefgh"), "--engines", f"openai:m@{server.url}", "--schedule", "sequential")
         done = paragone("suite", *run, "--json")
-        why = f"Another model answered as m: The server at {server.url} is not the one that this engine was opened with"
+        why = f"Another model answered as m: The server at {server.url} has changed since this engine was opened"
         assert (done.returncode, why in said(done)) == (1, True)
         first, wrong = (errors := [it["error"] for it in data("suite run", done)["runs"]])[:3], errors[3:]
         assert (first, 0 < len(wrong) < 5) == ([None] * 3, True), (
@@ -285,15 +285,15 @@ def test_junit_xml_replaces_only_its_own_file(prompts, tmp_path):
     link, pipe = tmp_path / "link.xml", tmp_path / "pipe"
     link.symlink_to(file)
     os.mkfifo(pipe)
-    for target, sentence in (
+    for target, message in (
         (link, "is a file that the program reads."),
         (config, "is a file that the program reads."),
         (pipe, "is not a regular file."),
-        (other, "exists already, and is no file of results that `paragone suite run` wrote."),
+        (other, "exists already, and `paragone suite run` did not write it."),
     ):
         done = paragone("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
         assert (done.returncode, done.stdout) == (2, b"")
-        assert f"{target} {sentence}" in said(done)
+        assert f"{target} {message}" in said(done)
     assert Path(file).read_text()
     assert other.read_text() == "<testsuites/>"
     assert json.loads(paragone("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
@@ -366,7 +366,7 @@ def test_what_differs_between_experiments_stands_above_their_comparison(prompts)
     head, _, table = text.partition("\n\n")
     assert head.splitlines() == [
         "The experiments differ in more than their engines:",
-        '≠ The system prompt is none in e1 and "Be brief." in e3. A prompt with another system prompt is another prompt.',
+        '≠ The system prompt is none in e1 and "Be brief." in e3. A prompt with a different system prompt is a different prompt.',
     ]
     assert table.startswith("engine")
 

@@ -194,7 +194,7 @@ def test_a_machine_whose_calls_are_unknown_is_named(monkeypatch):
 
 async def test_offline_no_engine_gets_the_network(monkeypatch):
     monkeypatch.setattr(GUARD, "is_offline", True)
-    with pytest.raises(InputError, match=r"gets the network, and Rogue with 127\.0\.0\.1:50052 needs it"):
+    with pytest.raises(InputError, match=r"gets network access, and Rogue with 127\.0\.0\.1:50052 needs it"):
         await facts_of(peers=["127.0.0.1:50052"])
     process = await EngineProcess.start([sys.executable, "-c", LOOK], os.environ)
     try:

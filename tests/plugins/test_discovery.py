@@ -211,7 +211,7 @@ def test_our_backends_keep_their_names(site, plugin):
     site.install(plugin, GOOD.format(name="llama_cpp"), package="thief")
     assert type(discover().backends["llama_cpp"]).__module__ == "paragone_llama_cpp.backend"
     (problem,) = (problem for problem in discover().problems if problem.package == "thief")
-    assert problem.sentence == (
+    assert problem.message == (
         f"The plugin {plugin} of thief cannot be used: paragone has the backend 'llama_cpp' itself."
     )
     assert type(discover("llama_cpp").backends["llama_cpp"]).__module__ == "paragone_llama_cpp.backend"

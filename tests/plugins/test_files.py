@@ -39,7 +39,7 @@ def test_pipes_sockets_and_devices(tmp_path):
         listening.bind(str(tmp_path / "socket"))
         for path in (pipe, Path(f"/dev/fd/{reading}"), tmp_path / "socket", Path("/dev/zero")):
             error = refused(path)
-            assert (error.sentence, error.hint) == (f"{path} is not a regular file.", "Name another.")
+            assert (error.message, error.hint) == (f"{path} is not a regular file.", "Name another.")
             with pytest.raises(files.NotRegularFileError):
                 open_regular_file(path)
     os.close(reading)
@@ -50,7 +50,7 @@ def test_a_file_that_is_too_large(tmp_path):
     with (tmp_path / "large").open("wb") as file:
         file.truncate(2**28 + 1)
     error = refused(tmp_path / "large")
-    assert (error.sentence, error.hint) == (f"{tmp_path / 'large'} is larger than 256 MiB.", "Name another.")
+    assert (error.message, error.hint) == (f"{tmp_path / 'large'} is larger than 256 MiB.", "Name another.")
     (tmp_path / "small").write_bytes(bytes(2**21 + 1))
     assert len(read_regular_file(tmp_path / "small", hint="", largest=2**21 + 1)) == 2**21 + 1
     with pytest.raises(InputError, match=r"small is larger than 2 MiB\.$"):
@@ -84,8 +84,8 @@ def test_the_text_of_an_option(tmp_path, home):
     }.items():
         with pytest.raises(InputError) as caught:
             option_text(f"@{name}", "grammar")
-        assert caught.value.sentence.startswith("The option 'grammar' cannot be used: ")
-        assert caught.value.sentence.endswith(said)
+        assert caught.value.message.startswith("The option 'grammar' cannot be used: ")
+        assert caught.value.message.endswith(said)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from paragone.options import OptionInfo
 
 CLASSES = [kind for name in paragone.__all__ if inspect.isclass(kind := getattr(paragone, name))]
 ATTRIBUTES = {
-    paragone.ParagoneError: {"sentence", "hint", "exit_code"},
+    paragone.ParagoneError: {"message", "hint", "exit_code"},
     paragone.ContextOverflow: {"tokens", "context"},
     paragone.EngineCrashed: {"status", "log_tail"},
 }

@@ -103,7 +103,7 @@ def test_any_value_is_accepted_or_refused_with_the_name_of_its_option(values):
     if error is None:
         assert set(values) <= set(VALUES)
     else:
-        assert any(f"option {name!r} of the example" in error.sentence for name in values)
+        assert any(f"option {name!r} of the example" in error.message for name in values)
         assert error.hint
 
 
@@ -195,7 +195,7 @@ def test_an_unknown_name_gets_no_suggestion():
 def test_an_unclosed_bracket():
     with pytest.raises(InputError, match="'count'") as caught:
         parse(Example, "count", "[" * 100_000)
-    assert len(caught.value.sentence) < 200
+    assert len(caught.value.message) < 200
 
 
 def test_an_option_can_be_of_several_types():

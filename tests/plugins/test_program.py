@@ -70,7 +70,7 @@ async def test_one_that_ignores_signals_is_killed(start, monkeypatch):
     for child in children:
         await gone(child.pid)
     assert not psutil.pid_exists(process.pid)
-    assert process.error().sentence == "The engine was closed."
+    assert process.error().message == "The engine was closed."
 
 
 async def test_a_program_that_cannot_be_executed(start, tmp_path):

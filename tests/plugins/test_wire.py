@@ -138,15 +138,15 @@ def test_values_that_json_cannot_represent_are_not_sent():
 
 @settings(max_examples=25)
 @given(
-    sentence=texts,
+    message=texts,
     hint=texts,
     tokens=st.integers(0),
     context=st.integers(0),
     kind=st.sampled_from([paragone.InputError, paragone.EngineError, paragone.ContextOverflow]),
 )
-def test_an_error_is_the_same_after_the_pipe(sentence, hint, tokens, context, kind):
+def test_an_error_is_the_same_after_the_pipe(message, hint, tokens, context, kind):
     more = {"tokens": tokens, "context": context} if kind is paragone.ContextOverflow else {}
-    error = kind(sentence, hint=hint, **more)
+    error = kind(message, hint=hint, **more)
     again = load_error(through_json(dump_error(error)))
     assert type(again) is kind
     assert vars(again) == vars(error)

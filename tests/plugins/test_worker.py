@@ -119,7 +119,7 @@ async def test_a_worker_that_freezes_is_killed(monkeypatch):
     events, error = await collect(engine, ask(max_tokens=1))
     assert events == []
     assert isinstance(error, paragone.EngineCrashed)
-    assert "did nothing" in error.sentence
+    assert "did nothing" in error.message
     assert not alive(engine.pid)
     await engine.close()
 
@@ -152,7 +152,7 @@ async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
 
 
 @pytest.mark.parametrize(
-    ("model", "sentence"),
+    ("model", "message"),
     [
         (
             "killed",
@@ -166,14 +166,14 @@ async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
         ("orphan", "The engine's process ended unexpectedly with exit code 4."),
     ],
 )
-async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(model: str, sentence: str):
+async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(model: str, message: str):
     bad, good = await asyncio.gather(opened(model), opened("steady"))
     run = good.run(ask(max_tokens=40))
     others = [await anext(run)]
     events, error = await collect(bad, ask(max_tokens=10, at=5))
     assert text_of(events) == "word0 word1 word2 word3 word4 "
     assert isinstance(error, paragone.EngineCrashed)
-    assert error.sentence == sentence
+    assert error.message == message
     assert "Traceback" not in " ".join(error.log_tail)
     others += [event async for event in run]
     assert text_of(others) == "".join(f"word{n} " for n in range(40))
@@ -207,18 +207,18 @@ async def test_megabytes_of_output_do_no_harm():
 
 
 @pytest.mark.parametrize(
-    ("model", "sentence"),
+    ("model", "message"),
     [
         ("raises", "The engine failed: RuntimeError: the kernel image is unhappy."),
         ("huge", f"The engine failed: RuntimeError: {'x' * 10_000}"[:3999] + "…"),
     ],
 )
-async def test_an_exception_is_reported_in_bounds_and_the_worker_goes_on(model, sentence):
+async def test_an_exception_is_reported_in_bounds_and_the_worker_goes_on(model, message):
     engine = await opened(model)
     events, error = await collect(engine, ask())
     assert text_of(events) == "word0 word1 word2 word3 word4 "
     assert isinstance(error, paragone.EngineError)
-    assert error.sentence == sentence
+    assert error.message == message
     again, error = await collect(engine, ask(max_tokens=3))
     assert error is None
     assert text_of(again) == "word0 word1 word2 "
@@ -237,6 +237,17 @@ async def test_an_engine_that_ignores_a_stop_is_killed_and_reported(monkeypatch)
     assert text == "word0 word1 word2 word3 word4 "
     assert not alive(engine.pid)
     await engine.close()
+
+
+async def test_closing_that_is_cancelled_leaves_no_connection_open():
+    engine = await opened("steady")
+    closing = asyncio.create_task(engine.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert engine._connection.fileno() == -1
+    await until(lambda: not alive(engine.pid))
 
 
 @started_anew
@@ -275,7 +286,8 @@ from paragone import Message, OpenRequest, RunRequest
 async def main():
     engine = await RogueBackend().open(OpenRequest(model="leaving"), lambda progress: None)
     print(engine.pid, engine.loaded.facts["child"], flush=True)
-    async for event in engine.run(RunRequest(messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 10**6, "rate": 50})):
+    async for event in engine.run(RunRequest(messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 10**6, "rate":
+    50})):
         pass
 asyncio.run(main())
 """

@@ -285,7 +285,7 @@ async def test_a_worker_of_another_version_is_refused_with_one_sentence(monkeypa
     monkeypatch.setattr(shared, "VERSION", VERSION + 1)
     with pytest.raises(paragone.EngineError) as caught:
         await RogueBackend().open(paragone.OpenRequest(model="steady"), lambda progress: None)
-    assert caught.value.sentence == (
+    assert caught.value.message == (
         f"The engine's process uses version {VERSION} of the worker protocol, and this paragone uses version {VERSION + 1}."
     )
     assert "Install matching versions of paragone" in caught.value.hint

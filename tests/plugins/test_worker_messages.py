@@ -33,7 +33,7 @@ def test_messages_and_commands_are_the_same_after_the_pipe():
         protocol.dump_message(protocol.WorkerMessage(5, error=paragone.InputError("No.", hint="Yes.")))
     )
     assert (failed.job, type(failed.error)) == (5, paragone.InputError)
-    assert (failed.error.sentence, failed.error.hint) == ("No.", "Yes.")
+    assert (failed.error.message, failed.error.hint) == ("No.", "Yes.")
     for command in COMMANDS:
         assert protocol.load_command(protocol.dump_command(command)) == command
 

@@ -17,7 +17,7 @@ async def test_one_prompt_goes_to_both_lanes(start):
         # An empty conversation teaches three keys, and what the signs mean.
         assert "left and right answer side by side." in screen.text
         for lesson in (
-            "alt+v where they part",
+            "alt+v where they diverge",
             "alt+c is it fair?",
             "alt+u vote blind",
             "◆ reference",
@@ -25,10 +25,10 @@ async def test_one_prompt_goes_to_both_lanes(start):
         ):
             assert lesson in screen.text
         await screen.press("escape")
-        assert "v where they part    c is it fair?    u vote blind" in screen.text
+        assert "v where they diverge    c is it fair?    u vote blind" in screen.text
         await screen.press("i")
         await screen.ask("hello there")
-        assert "where they part" not in screen.text
+        assert "where they diverge" not in screen.text
         await screen.answered()
         assert screen.text.count("hello there") == 2
         assert "word19" in screen.text
@@ -39,7 +39,7 @@ async def test_one_prompt_goes_to_both_lanes(start):
         left, right = (column.transcript.region.y for column in screen.columns)
         assert left == right == 2, "a blank row stands below the header"
         await screen.press("ctrl+n")
-        assert "where they part" in screen.text
+        assert "where they diverge" in screen.text
 
 
 async def test_a_prompt_waits_for_its_engine_and_for_the_answer_before_it(start, tmp_path):
@@ -143,7 +143,7 @@ async def test_a_second_answer_takes_the_place_of_the_first_and_is_its_variant(s
             "answer",
         ]
         assert transcript.text.count("word1") == 1
-        assert "→ m in lane mode goes on from here." in transcript.text
+        assert "→ m in lane mode continues from here." in transcript.text
         await screen.until(lambda: "2/2" in screen.text, "it says which of how many")
         second = screen.lanes[0].path[0]
         await screen.press("alt+left")
@@ -155,8 +155,8 @@ async def test_a_second_answer_takes_the_place_of_the_first_and_is_its_variant(s
         await screen.press("alt+m")
         await screen.until(lambda: "word5" in transcript.text and not screen.lanes[0].is_busy)
         assert "word0 word1 word2 word3 word4 word5" in transcript.text, "the answer goes on from its end"
-        assert "· Goes on after 18 characters of an earlier answer." in transcript.text
-        assert transcript.text.count("goes on from here") == 1
+        assert "· Continues after 18 characters of an earlier answer." in transcript.text
+        assert transcript.text.count("continues from here") == 1
 
 
 async def test_in_turn_the_second_lane_waits(start):

@@ -121,7 +121,7 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
         (home / "notes.md").unlink()
         await screen.press("enter")
         await screen.until(
-            lambda: "There is no file notes.md. Send again to send the text alone." in screen.told
+            lambda: "There is no file notes.md. Send again to send only the text." in screen.told
         )
         (home / "notes.md").write_text("other")
         await screen.type("@notes.md")

@@ -28,7 +28,7 @@ async def test_a_prompt_that_is_sent_before_the_engines_are_there_is_answered(st
     async with start(demo=True) as screen:
         await screen.type("hello")
         await screen.press("enter")
-        assert "The prompt is sent once the demo's engines are there." in screen.told
+        assert "The prompt is sent once the demo's engines exist." in screen.told
         assert screen.app.lanes.composer.text == "hello"
         there.set()
         await screen.until(

@@ -99,9 +99,9 @@ async def test_without_tokens_the_first_character_is_shown_one_place_for_all_lan
         await screen.press("alt+v")
         await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
         await screen.until(lambda: "first character that differs" in screen.text)
-        assert "Where b parts from a" in screen.text
+        assert "Where b diverges from a" in screen.text
         await screen.press("greater_than_sign")
-        await screen.until(lambda: "The answers part at this place only." in screen.text)
+        await screen.until(lambda: "The answers diverge only at this place." in screen.text)
         await screen.press("v")
         assert screen.app.screen is screen.app.lanes
 
@@ -159,7 +159,7 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
             assert again.result.tokens[:at] == run.result.tokens[:at]
             assert again.result.prefilled.chosen == choice.text
             assert lane.variants(again) == (run, again), "the earlier answer is kept"
-        assert screen.text.count(f"Goes on from the chosen token “{choice.text}”.") == 2
+        assert screen.text.count(f"Continues from the chosen token “{choice.text}”.") == 2
         await screen.press("p")
         await screen.until(lambda: any(look.startswith("heat") for look in looks(screen, 1)))
         await screen.press("p")
@@ -183,19 +183,19 @@ async def test_one_lane_has_nothing_to_compare_with_and_keys_lead_from_fork_to_f
     chosen = []
     async with start(rogue("steady", "a")) as screen:
         await screen.press("alt+v")
-        await screen.until(lambda: "nothing to compare with" in screen.told)
+        await screen.until(lambda: "no other lane to compare with" in screen.told)
         await screen.press("alt+p")
         await screen.until(lambda: "does not report the probabilities" in screen.told)
         screen.app.clear_notifications()
         await screen.press("escape", "V")
-        await screen.until(lambda: "There is nothing to compare with" in screen.told)
+        await screen.until(lambda: "There is no other lane to compare with" in screen.told)
         screen.app.push_screen(DivergenceSheet("Why?", forks, 0, lambda *choice: chosen.append(choice)))
-        await screen.until(lambda: "Token 2: where b parts from a · fork 1 of 2" in screen.text)
+        await screen.until(lambda: "Token 2: where b diverges from a · fork 1 of 2" in screen.text)
         assert "< > fork" in screen.text
         await screen.press("less_than_sign")
         await screen.until(lambda: "This is the first fork." in screen.text)
         await screen.press("greater_than_sign")
-        await screen.until(lambda: "Token 3: where c parts from a · fork 2 of 2" in screen.text)
+        await screen.until(lambda: "Token 3: where c diverges from a · fork 2 of 2" in screen.text)
         await screen.press("greater_than_sign")
         await screen.until(lambda: "This is the last fork." in screen.text)
         await screen.press("enter")

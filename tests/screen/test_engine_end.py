@@ -33,7 +33,7 @@ async def test_ctrl_c_stops_answers_first_and_then_loading(start):
         await screen.press("ctrl+c")
         await screen.answered()
         assert (hanging.state, steady.state) == ("loading", "stopped")
-        assert "Models go on loading; ^c again stops that." in screen.told
+        assert "Models are still loading; ^c again stops that." in screen.told
         await screen.press("ctrl+c")
         await screen.until(lambda: hanging.state == "stopped")
         assert "Loading stops." in screen.told

@@ -68,7 +68,7 @@ async def test_one_key_opens_a_model_that_was_found(start, offers):
             "Models found",
             "steady  Rogue · steady",
             "Demo",
-            "demo  two small models side by side, to try it",
+            "demo  two small models side by side, for a first try",
             "demo-wide  Rogue",
         ]
         assert "Pick an engine to chat with: enter opens it." in screen.text
@@ -84,7 +84,7 @@ async def test_ticked_models_are_opened_side_by_side_and_saved(start, offers):
         await looked(screen)
         await screen.press("tab", "tab")
         assert [row.split()[0] for row in rows(screen)[1:4]] == ["✓", "✓", "wide"]
-        assert "Enter opens 2 engines side by side, and saves those that are new." in screen.text
+        assert "Enter opens 2 engines side by side, and saves new ones." in screen.text
         await screen.press(
             "up", "up", "tab", "enter"
         )  # the first one no longer; the highlighted one is not ticked

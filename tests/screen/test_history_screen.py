@@ -145,9 +145,9 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
         assert options.get_option_at_index(0).id == "c4", "the row that the question named is gone"
         for number in (3, 1, 2):
             await screen.press("u")
-            await screen.until(lambda number=number: f"c{number} is in the list again." in screen.text)
+            await screen.until(lambda number=number: f"c{number} is restored." in screen.text)
         await screen.press("u")
-        await screen.until(lambda: "No deletion is left to undo." in screen.text)
+        await screen.until(lambda: "There is no deletion to undo." in screen.text)
         assert [option.id for option in options.options] == ["c4", "c3", "c2", "c1"]
         await screen.press("r")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")

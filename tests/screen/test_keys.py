@@ -9,7 +9,7 @@ from textual.css.stylesheet import Stylesheet
 from textual.widgets import OptionList
 
 from paragone_tui.commands import COMMANDS
-from paragone_tui.keys import keys_in_force
+from paragone_tui.keys import active_keys
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.widgets.palette import entries
 
@@ -280,7 +280,7 @@ def test_every_command_has_a_key_that_plain_terminals_pass_on():
         "alt+left",
         "alt+right",
     )
-    for command, keys in keys_in_force({}).items():
+    for command, keys in active_keys({}).items():
         sure = [key for key in keys.all if len(key) == 1 or not key.startswith(missing)]
         assert [key for key in sure if key not in ("escape", "ctrl+b")], command
     assert "ctrl+b" not in " ".join(f"{command.keys},{command.lane_keys}" for command in COMMANDS)
@@ -324,7 +324,7 @@ async def test_help_and_palette_and_lane_mode_without_lanes(start):
         await screen.press("enter")
         await screen.until(lambda: screen.app.theme == "nord")
         await screen.press("escape", "X", "y")
-        await screen.until(lambda: "a lists what can answer here" in screen.text)
+        await screen.until(lambda: "a lists the engines, models and the demo" in screen.text)
         await screen.press("a")
         await screen.type("rogue:wide")
         await screen.press("enter")

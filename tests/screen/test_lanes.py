@@ -41,7 +41,7 @@ model = "x"
         await pick(screen, "f3", "rogue:wide")
         await screen.until(lambda: len(screen.columns) == 3)
         assert screen.lanes[2].engine.definition.options == {"max_tokens": 3}
-        assert "wide: it does not take nothing=1." in screen.told
+        assert "wide: it does not support nothing=1." in screen.told
         await screen.until(lambda: "wide" in screen.app.engines.config.engines)
         assert not screen.app.engines.config.engines["wide"].options, "it is saved as it was written"
 
@@ -106,7 +106,7 @@ async def test_a_lane_keeps_what_the_user_set_and_its_own_name_when_its_engine_c
         await pick(screen, "f4", "ollama:m@http://127.0.0.1:9")
         await screen.until(lambda: screen.lanes[0].engine.definition.backend == "ollama")
         assert screen.lanes[0].engine.definition.options == {"max_tokens": 3, "num_ctx": 512}
-        assert "m: context is num_ctx here; it does not take rate=500." in screen.told
+        assert "m: context is num_ctx here; it does not support rate=500." in screen.told
         await pick(screen, "f4", "rogue:two")
         await screen.until(lambda: screen.lanes[0].name == "two-2")
         left, right = screen.text.splitlines()[0].split("▏")

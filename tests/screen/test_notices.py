@@ -13,8 +13,8 @@ from paragone_tui.screens.lanes.lanes_screen import LanesScreen
 LONG = " ".join(f"word{number}" for number in range(30)) + " end."
 
 
-def say(screen, sentence: str) -> None:
-    screen.app.notify(sentence, timeout=600, markup=False)
+def say(screen, message: str) -> None:
+    screen.app.notify(message, timeout=600, markup=False)
 
 
 def shown(screen) -> str:

@@ -108,7 +108,7 @@ async def test_the_engines_are_compared_until_there_are_answers_and_one_lane_wit
         await screen.until(lambda: len(screen.lanes) == 1)
         assert "≠" not in screen.text
         await sheet(screen)
-        assert "There is nothing to compare" in screen.text
+        assert "No comparison is possible" in screen.text
 
 
 async def test_marks_of_earlier_answers_and_of_a_replaced_engine_do_not_stay(start):
@@ -142,7 +142,7 @@ async def test_a_lane_that_did_not_answer_is_named(start):
         await screen.ask("go")
         await screen.answered()
         await sheet(screen)
-        assert "Without broken: no answer of the engine to compare." in screen.text
+        assert "Without broken: the engine has no answer to compare." in screen.text
         assert "≠ max_tokens is 2 in first and 3 in second." in screen.text
         assert "1 sets max_tokens=2 in second" in screen.text
         assert "Asked differently: 1 condition differs." in screen.text

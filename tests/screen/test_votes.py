@@ -107,30 +107,59 @@ async def test_no_answer_shows_more_than_the_slowest_one_has_written(start, tmp_
         await screen.until(lambda: "Read on" in screen.text)
         await screen.until(lambda: screen.lanes[1].path[0].phase == "ended" and shown(quick) > 20)
         assert max(shown(quick), shown(late)) <= len(run.text)
-        ahead = [events.Key(letter, letter) for letter in "bad quest"]
-        for key in ahead[:5]:
-            screen.app.post_message(key)
-        await screen.until(lambda: "You can vote once all answers are complete." in screen.text)
         gate.touch()
         await complete(screen)
-        for key in ahead[5:]:  # typed before the question, and late on a busy machine
-            screen.app.post_message(key)
-        await screen.settled()
-        assert not screen.app.screen.revealed
-        assert await votes(screen) == ()
         assert "word59" in quick.transcript.text
-        asked_at = screen.app.screen._asked_at
-        for number, letter in enumerate("so a bat"):  # the question came after the first letter
-            key = events.Key("space" if letter == " " else letter, letter)
-            key.time = asked_at - 0.1 + number * 0.4
-            screen.app.post_message(key)
-        await screen.until(lambda: "What was typed ahead is no vote." in screen.text)
-        await screen.settled()
-        assert not screen.app.screen.revealed
-        late_vote = events.Key("a", "a")
-        late_vote.time = asked_at + 4
-        screen.app.post_message(late_vote)
-        await screen.until(lambda: "Saved" in screen.text)
+
+
+async def test_what_is_typed_before_the_question_is_the_next_prompt_and_no_vote(start, tmp_path):
+    gate = tmp_path / "gate"
+    slow = rogue("steady", "slow-1", gate=str(gate))
+    async with start(slow, rogue("steady", "quick-2")) as screen:
+        await ask_blind(screen)
+        turn = screen.app.screen
+        await screen.type("but a lark")
+        await screen.press("enter", "b")
+        await screen.until(lambda: "next: but a lark" in screen.text, "the prompt waits for the vote")
+        assert turn.next_prompt.text == "b"
+        gate.touch()
+        await complete(screen)
+        await screen.type("ad")  # the question came after the first letter
+        await screen.press("backspace")
+        assert turn.next_prompt.text == "ba"
+        await screen.press("escape", "a")
+        await screen.until(lambda: "Saved: A is better." in screen.text)
+        assert [vote.choice for vote in await votes(screen)] == [0]
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.screen not in (turn, screen.app.lanes), "the next one is blind")
+        await complete(screen)
+        assert [prompt.text for prompt in screen.app.lanes.session.prompts] == ["hello", "but a lark"]
+        late = events.Key("x", "x")
+        late.time = screen.app.screen._asked_at - 0.1
+        screen.app.post_message(late)
+        await screen.until(lambda: screen.app.screen.next_prompt.text == "x", "late on a busy machine")
+        assert screen.app.lanes.session.recorder.read_draft().text == "ba\nx", "it would be saved"
+        await screen.press("enter", "q", "y")
+        await screen.answered()
+        assert screen.app.screen is screen.app.lanes
+        assert screen.app.lanes.composer.text == "ba"
+        assert [prompt.text for prompt in screen.app.lanes.session.prompts][2:] == ["x"], "blind voting ended"
+        assert len(await votes(screen)) == 1
+
+
+async def test_a_stop_keeps_what_was_sent_before_the_vote(start):
+    slow = {"rate": 25, "max_tokens": 2000}
+    async with start(rogue("steady", "same", **slow), rogue("steady", "same", **slow)) as screen:
+        await ask_blind(screen)
+        await screen.type("the second")
+        await screen.press("enter")
+        await screen.until(lambda: "next: the second" in screen.text)
+        await screen.press("ctrl+c")
+        await complete(screen)
+        await screen.press("s")
+        await screen.until(lambda: "kept   the second" in screen.text, "as outside of blind mode")
+        await screen.press("enter")
+        await screen.until(lambda: "Blind vote" in screen.text and "the second" in screen.text)
 
 
 async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):
@@ -314,7 +343,7 @@ async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_s
         await screen.press("enter")
         assert screen.app.screen.ballot is second
         await screen.press("u")
-        await screen.until(lambda: "The vote is taken back." in screen.text)
+        await screen.until(lambda: "The vote is undone." in screen.text)
         assert screen.app.screen.ballot is first
         assert await votes(screen) == ()
         await screen.press("x")
@@ -324,7 +353,7 @@ async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_s
             await screen.press("a", "j")
             await screen.until(lambda count=voted: f"{count}/3" in screen.text)
         await screen.until(lambda: "There is no other ballot." in screen.text)
-        assert "3/3 · left out, identical answers: 1" in screen.text
+        assert "3/3 · skipped, identical answers: 1" in screen.text
         last = (await votes(screen))[1:]
         assert [(vote.choice, vote.blind) for vote in last] == [(0, True)] * 2
         assert {vote.prompt_index for vote in await votes(screen)} == {0, 2, 3}

@@ -145,7 +145,7 @@ def test_an_editor_that_fails_leaves_the_prompt_and_what_it_saved(editor, lent, 
         edit("text", lent)
     assert (events, files(tmp_path)) == (["given", "taken"], [])
     editor('echo saved > "$2"; exit 3')
-    with pytest.raises(ParagoneError, match=r"What the editor saved is in .*prompt-"):
+    with pytest.raises(ParagoneError, match=r"The text that the editor saved is in .*prompt-"):
         edit("text", lent)
     (kept,) = files(tmp_path)
     assert (tmp_path / kept).read_text() == "saved\n"
@@ -179,9 +179,9 @@ def test_what_an_editor_leaves_instead_of_a_text(editor, lent, events, tmp_path,
     editor(script)
     with pytest.raises(ParagoneError) as caught:
         edit("text", lent)
-    assert said in caught.value.sentence
+    assert said in caught.value.message
     assert events == ["given", "taken"]
-    assert ("What the editor saved is in" in caught.value.hint) == keeps
+    assert ("The text that the editor saved is in" in caught.value.hint) == keeps
     assert [path.is_file() for path in tmp_path.glob("prompt-*") if not path.is_dir()] == [True] * keeps
 
 

@@ -46,12 +46,12 @@ class Prompting(App[None]):
     async def answered(self) -> None:
         """Return at once: no lane answers."""
 
-    def say(self, sentence: str, *, warning: bool = False) -> None:
-        self.said.append(sentence)
+    def say(self, message: str, *, warning: bool = False) -> None:
+        self.said.append(message)
 
-    def remove_message(self, sentence: str) -> None:
-        if sentence in self.said:
-            self.said.remove(sentence)
+    def remove_message(self, message: str) -> None:
+        if message in self.said:
+            self.said.remove(message)
 
     def action_recall(self, by: int) -> None:
         self.composer.recall(self.prompts, by)
@@ -206,7 +206,7 @@ def forecast(lane, tokens, context=1000, **more):
         ),
         (
             [forecast("a", 500, left_out=2), forecast("b", 2000)],
-            "a will leave out the oldest 2 messages · b will refuse: 2,000 tokens, its context holds 1,000 · "
+            "a will drop the oldest 2 messages · b will refuse: 2,000 tokens, its context holds 1,000 · "
             "a 500 of 1,000 tokens ██████",
         ),
     ],

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from paragone_tui.keys import is_sent, keys_in_force, without_alt
+from paragone_tui.keys import active_keys, is_sent, without_alt
 from paragone_tui.terminal.driver import KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
@@ -72,14 +72,14 @@ def test_alt_with_a_character_is_escape_and_the_character():
 
 def test_a_character_with_alt_is_a_key_of_lane_mode():
     for setting, key in (("alt+q", "q"), ("alt+shift+q", "Q"), ("alt+Q", "Q")):
-        zoom = keys_in_force({"zoom": setting})["zoom"]
+        zoom = active_keys({"zoom": setting})["zoom"]
         assert (zoom.both, zoom.lane) == (("f2",), (key,))
-    assert keys_in_force({"zoom": "alt+f5"})["zoom"].both == ("alt+f5",)
-    assert keys_in_force({})["settings"].first == "alt+o"
+    assert active_keys({"zoom": "alt+f5"})["zoom"].both == ("alt+f5",)
+    assert active_keys({})["settings"].first == "alt+o"
 
 
 def test_every_key_that_is_bound_is_one_that_terminals_send():
-    for command, keys in keys_in_force({}).items():
+    for command, keys in active_keys({}).items():
         assert [key for key in keys.all if not is_sent(key)] == [], command
 
 
@@ -101,7 +101,7 @@ def test_a_character_with_alt_that_leads_sequences_is_a_key_right_before_another
 
 
 def test_no_command_has_a_character_with_alt_that_means_something_else_in_lane_mode():
-    for command, keys in keys_in_force({}).items():
+    for command, keys in active_keys({}).items():
         for key in keys.both:
             assert without_alt(key) == key, (
                 f"{command}: declare {without_alt(key)} as a key of lane mode instead"

@@ -142,7 +142,7 @@ def test_answers_that_share_little_have_what_they_share_marked():
     reference.phase = run.phase = "ended"
     run.add("answer", "three ")
     assert [run.text[mark.start : mark.end] for mark in compared.marks(run)] == [SHARED.strip()]
-    assert compared.remark(run) == "9% of the words are the same; what both say is underlined."
+    assert compared.remark(run) == "9% of the words are the same; the shared words are underlined."
 
 
 def test_answers_that_share_much_have_what_differs_marked():

@@ -59,7 +59,7 @@ def test_forks_are_counted_in_tokens_and_identical_answers_have_none():
     assert (found["prompts"], found["identical"], found["forks"]) == (4, 1, forks)
     assert found["length_ratio"] == pytest.approx(8 / 9)
     assert found["sentence"] == (
-        "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the other answers part "
+        "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the other answers diverge "
         "within the first 2 tokens (quartiles of the equal tokens: 0 and 2)."
     )
 
@@ -100,7 +100,7 @@ def test_significantly_more_loops_are_named_though_they_are_no_collapse():
     # (1.96 + 0.84)² · (0.2 − 0.2²) / 0.2² = 31.4
     assert [it["prompts_needed"] for it in (many, few, turned)] == [None, 32, None]
     assert many["sentence"].startswith(
-        "small gives degenerate answers more often than big: 7 of the 20 prompts"
+        "small gives degenerate answers more often than big: its answers to 7 of the 20 prompts"
     )
     assert few["sentence"].startswith(
         "Whether small gives degenerate answers more often than big is open (4 answers against 0); about 12 more prompts would settle this. "

@@ -139,7 +139,7 @@ REFUSED = [
         lambda path: path.write_bytes(b" " * 10**7),
     ),
     ("locked.pdf", "is encrypted.", lambda path: encrypt(path, pdf("secret"))),
-    ("scan.pdf", "has no text: its pages are pictures.", lambda path: path.write_bytes(pdf(""))),
+    ("scan.pdf", "has no text: its pages are images.", lambda path: path.write_bytes(pdf(""))),
 ]
 
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_attached_is_said(tmp_path, name, said, make):
     make(tmp_path / name)
     with pytest.raises(InputError) as caught:
         read_file(str(tmp_path / name))
-    assert said in caught.value.sentence
+    assert said in caught.value.message
     assert "\n" not in str(caught.value)
 
 
@@ -158,7 +158,7 @@ def test_the_text_of_a_pdf(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pypdf", None)
     with pytest.raises(InputError) as caught:
         read_file(str(tmp_path / "paper.pdf"))
-    assert caught.value.sentence == "The text of PDFs needs the package pypdf, which is not installed."
+    assert caught.value.message == "The text of PDFs needs the package pypdf, which is not installed."
     assert "pypdf" in caught.value.hint
 
 

@@ -150,13 +150,13 @@ async def test_wrong_lines_are_told_and_the_others_imported(suites, files):
         (good[0] | {"response": None}, no_answer),
         (good[0] | {"response": {"status_code": 200, "body": {"choices": []}}}, no_answer),
         (success(good[0]["custom_id"], 7), no_answer),
-        (success(good[0]["custom_id"], "X", model="b"), "The answer is of the model 'b', and 'a' was asked."),
+        (success(good[0]["custom_id"], "X", model="b"), "The model 'b' answered instead of 'a'."),
     ]
     good[1]["response"]["body"]["model"] = "a-2024-08-06"
     write(files[1], good[0], "\n", *(line for line, _ in cases), good[1], json.dumps(good[1])[:-9])
     batch, told = await imported(suites, files[1])
     *listed, cut = told
-    assert listed == [f"{number}: {sentence}" for number, (_, sentence) in enumerate(cases, start=3)]
+    assert listed == [f"{number}: {message}" for number, (_, message) in enumerate(cases, start=3)]
     assert cut.startswith(f"{len(cases) + 4}: This is not valid JSON")
     assert batch == {"answers": 2, "refused": len(cases) + 1}
     assert [it.result.text for it in await suites.saved()] == ["X", "Y"]
@@ -198,8 +198,8 @@ async def test_the_body_of_a_request(suites, files):
     await imported(suites, files[1])
     (run,) = await suites.saved()
     assert [it.sentence for it in run.result.cautions] == [
-        "A batch has no field for top_k, so it was left out.",
-        "A batch has no field for thinking, so it was left out.",
+        "A batch has no field for top_k, so the option was omitted.",
+        "A batch has no field for thinking, so the option was omitted.",
     ]
 
 

@@ -188,7 +188,7 @@ async def test_a_crash_keeps_what_was_measured_and_the_other_engine_goes_on():
     assert found["partial"] is True
 
 
-# ── Users at once ──
+# ── Concurrent users ──
 
 PAIR = BenchTest(prompt_tokens=12, depth=0, tokens=5, users=2)
 
@@ -229,7 +229,7 @@ async def test_an_engine_with_too_few_slots_is_measured_without_these_users():
     (engine,) = found["engines"]
     assert [level["answers"] for level in engine["users"]] == [2, 0]
     assert engine["users"][1]["skipped"] == (
-        "steady answers one prompt at a time, so 2 users at once cannot be measured."
+        "steady answers one prompt at a time, so 2 concurrent users cannot be measured."
     )
     assert (engine["tests"][0]["repetitions"], found["partial"]) == (2, False)
 

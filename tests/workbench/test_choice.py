@@ -82,7 +82,7 @@ async def test_another_prompt_asks_for_the_new_answers_alone(choose):
     again = choose([*words(20), "x more"], a, b)
     assert sorted(it for it in await measured(again) if "x" in it) == ["a: x more", "b: x more"]
     assert again.taken == 40
-    assert choose.heard.said[-1].startswith("40 of 42 answers known")
+    assert choose.heard.said[-1].startswith("40 of 42 answers are known")
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_c
     choice = choose(words(6), big, engine("a"))
     assert await measured(choice) == []
     (said,) = choose.heard.said
-    assert said.startswith("big does not fit: it takes ")
+    assert said.startswith("big does not fit: it needs ")
     decision = await choice.decide()
     assert (decision.chosen, choice.left_out) == ("a", [said])
     assert decision.reasons == ("No other engine fits. Nothing was measured.",)

@@ -62,7 +62,7 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
         "The mean KLD of middle from big is 0.0200 ± 0.0010 (small).",
         "middle is not worse than big by more than 3.0 points: at worst, middle passes 1.8 points less often. "
         "(Difference −0.4 points, 95% interval −1.8 to +1.0, over 60 prompts.)",
-        "middle loses most on `json`: 40.0 points over 5 prompts, which may be chance.",
+        "middle loses most on prompts with the tag `json`: 40.0 points over 5 prompts, which may be chance.",
     )
     assert "If you can bear" not in str(decision.reasons), "an engine is shown to be as good"
     (other,) = decision.others
@@ -125,8 +125,7 @@ def test_what_settles_an_open_question_is_said(planned, step):
     shown = evidence(verdict("small", *OPEN), planned=planned)
     reasons = decide([BIG, SMALL], "big", shown, {}).reasons
     assert (
-        "If you can bear a loss of 6.0 points, small will do: a larger loss is ruled out (--margin)."
-        in reasons
+        "If you accept a loss of 6.0 points, choose small: a larger loss is ruled out (--margin)." in reasons
     )
     assert reasons[-1].startswith(step)
 

@@ -180,17 +180,17 @@ def test_a_preset_takes_precedence_over_the_engines_options(config):
 
 
 def test_a_preset_that_does_not_fit_the_engine_is_refused():
-    for sampling, sentence, hint in (
+    for sampling, message, hint in (
         (
             {"temprature": 0.2},
-            "sets 'temprature', which is no sampling option of the backend llama_cpp",
+            "sets 'temprature', which is not a sampling option of the backend llama_cpp",
             "'temperature'",
         ),
         ({"temperature": "hot"}, "The option 'temperature' of the preset 'p' cannot be 'hot'.", "a number"),
     ):
         with pytest.raises(InputError) as refused:
             with_preset(SMALL, LLAMA_CPP, Preset(name="p", sampling=sampling))
-        assert sentence in refused.value.sentence
+        assert message in refused.value.message
         assert hint in refused.value.hint
 
 
@@ -437,4 +437,4 @@ def test_what_no_file_needs_is_refused_before_it_takes_time_and_memory(tmp_path,
     path.write_text(text)
     with pytest.raises(TextError) as caught:
         read_toml(path)
-    assert caught.value.sentence == f"{path}:{said}"
+    assert caught.value.message == f"{path}:{said}"

@@ -111,7 +111,7 @@ async def test_a_real_engine_with_a_small_context(home, smollm2):
     assert [forecast.added for forecast in foretold] == [None, added, None, None]
     left_out = [int(str(run.request["left_out"])) for run in runs]
     assert left_out == [forecast.left_out for forecast in foretold] == [0, 0, 2, 4]
-    assert foretold[-1].warning == "small will leave out the oldest 4 messages"
+    assert foretold[-1].warning == "small will drop the oldest 4 messages"
     assert [[caution.code for caution in run.cautions] for run in runs][1:3] == [[], ["turns-dropped"]]
     assert runs[-1].request["sampling"] == {"max_tokens": 8, "temperature": 0}
 

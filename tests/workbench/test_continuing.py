@@ -59,11 +59,11 @@ async def test_a_stopped_answer_goes_on_and_again(session, rogue, until):
 
 async def test_what_cannot_go_on_is_said(session, rogue, monkeypatch):
     (lane,) = await opened(session, rogue(max_tokens=2))
-    with pytest.raises(InputError, match="no answer to go on with"):
+    with pytest.raises(InputError, match="no answer to continue"):
         continue_run(session, lane)
     await answers(session, "hello")
     monkeypatch.setattr(EngineTask, "capabilities", Capabilities())
-    with pytest.raises(InputError, match="cannot go on with an answer: the engine would begin a new answer"):
+    with pytest.raises(InputError, match="cannot continue an answer: the engine would begin a new one"):
         continue_run(session, lane)
 
 

@@ -71,7 +71,7 @@ def test_an_experiments_prompt_becomes_lanes_with_the_answers_before_it_and_repe
     assert added.is_new
     assert add_prompt(store, number, 4) == added._replace(is_new=False)
     saved = store.load(added.number)
-    assert [(prompt.text, prompt.system_in_force) for prompt in saved.conversation.prompts] == [
+    assert [(prompt.text, prompt.active_system) for prompt in saved.conversation.prompts] == [
         ("One?", "Be brief."),
         ("Two?", "Be brief."),
     ]

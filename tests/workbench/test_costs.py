@@ -95,13 +95,13 @@ def test_the_sums_read_the_index_alone(store):
 def test_notes_say_what_the_sums_lack():
     assert cost_notes(Costs.total(map(Costs.of, RUNS)), ()) == [
         "Tokens are missing in 3 of 8 runs, where the engine did not report them.",
-        "Tokens out are estimated in 1 of 8 runs: the engine did not count them, so the pieces that it sent "
-        "are counted.",
+        "Tokens out are estimated in 1 of 8 runs: the engine did not count them, so its pieces "
+        "of text are counted.",
     ]
     assert cost_notes(Costs.of(RUNS[0]), ()) == []
     (note,) = cost_notes(Costs(), price_list())
     assert re.match(
-        r"Prices are those of the list in genai-prices \d+\.\d+\.\d+, whose last change took effect on \d{4}-\d\d-\d\d\. ",
+        r"Prices come from the list in genai-prices \d+\.\d+\.\d+, whose last change took effect on \d{4}-\d\d-\d\d\. ",
         note,
     )
 
@@ -135,7 +135,7 @@ def test_the_price_of_many_runs_is_not_that_of_a_long_prompt():
 def test_what_the_list_does_not_have(name, hint):
     with pytest.raises(InputError) as caught:
         price_list([name])
-    assert caught.value.sentence == f"The price list has no model {name!r}."
+    assert caught.value.message == f"The price list has no model {name!r}."
     assert hint in caught.value.hint
 
 

@@ -45,7 +45,7 @@ def test_a_configured_name_takes_precedence():
 def test_an_unknown_name_gets_a_suggestion():
     with pytest.raises(InputError) as caught:
         resolve("smoll", ENGINES)
-    assert "'smoll'" in caught.value.sentence
+    assert "'smoll'" in caught.value.message
     assert "Did you mean 'smol'?" in caught.value.hint
     with pytest.raises(InputError, match="Known names: smol, large"):
         resolve("zzzz", ENGINES)

@@ -167,7 +167,7 @@ def test_what_is_wrong_with_a_document(valid, tmp_path):
         path.write_text(json.dumps(altered(valid, where, value)))
         with pytest.raises(InputError) as caught:
             read_document(path)
-        assert str(path) in caught.value.sentence
+        assert str(path) in caught.value.message
         assert reason in str(caught.value)
     for content in (b"\xff\xfe", b"[" * 100_000, b'"paragone_document"'):
         path.write_bytes(content)

@@ -25,7 +25,7 @@ async def test_an_engine_that_dies_during_a_run_is_reported_once(make_lane, reco
     assert events.others == [
         "prompted hello",
         "started hello",
-        f"failed {run.error.sentence}",
+        f"failed {run.error.message}",
         "ended failed",
     ]
 
@@ -43,7 +43,7 @@ async def test_a_frozen_engine_is_told_as_silent_once_it_is_asked(make_lane, unt
     await lane.stop()  # which kills what does not obey
     await lane.answered()
     assert (run.silent_s, lane.state) == (0, "crashed")
-    assert "did not stop" in lane.error.sentence
+    assert "did not stop" in lane.error.message
 
 
 async def test_a_stopped_load_can_begin_again(make_lane, rogue):

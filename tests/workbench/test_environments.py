@@ -92,8 +92,8 @@ def test_a_library_that_cannot_be_imported(tiny, tmp_path, monkeypatch, capfd):
     (folder() / "stray").touch()
     with pytest.raises(EngineError) as caught:
         make(tiny, tmp_path, monkeypatch, check="echo RuntimeError: no GPU; exit 1")
-    assert caught.value.sentence == (
-        "The environment of Tiny is installed, but tinyengine cannot be imported in it: Python says above why."
+    assert caught.value.message == (
+        "The environment of Tiny is installed, but tinyengine cannot be imported in it: Python's output above gives the reason."
     )
     assert capfd.readouterr().err.endswith("RuntimeError: no GPU\n")
     assert "paragone env check tiny" in caught.value.hint
@@ -108,8 +108,8 @@ def test_an_environment_that_cannot_be_created_leaves_the_old_one(tiny, tmp_path
     folder().with_name(".tiny.new").mkdir()  # of a program that was killed
     with pytest.raises(EngineError) as caught:
         make(tiny, tmp_path, monkeypatch, **{stage: "echo not found; exit 3"})
-    said = "The environment of Tiny could not be created: uv ended with exit code 3, and says above why."
-    assert caught.value.sentence == said
+    said = "The environment of Tiny could not be created: uv ended with exit code 3; its output above gives the reason."
+    assert caught.value.message == said
     assert capfd.readouterr().err.endswith("not found\n")
     assert (found().complete, left()) == (True, ["tiny"])
 
@@ -117,7 +117,7 @@ def test_an_environment_that_cannot_be_created_leaves_the_old_one(tiny, tmp_path
 def test_a_disk_that_is_full_at_the_end_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(EngineError) as caught:
         make(declaring(tmp_path), tmp_path, monkeypatch, create='ln -s /dev/full "$new/paragone.json"')
-    assert caught.value.sentence == "The environment of Tiny could not be created: No space left on device."
+    assert caught.value.message == "The environment of Tiny could not be created: No space left on device."
     assert left() == []
 
 

@@ -107,17 +107,17 @@ async def test_a_judge_that_fails(catalog, reply, reason):
 
 
 @pytest.mark.parametrize(
-    ("one", "sentence"),
+    ("one", "message"),
     [
         (spec("contain"), "There is no assertion 'contain'. Did you mean 'contains'?"),
         (spec("length", minimum=-1), "The option 'minimum' of the assertion 'length' cannot be -1."),
         (spec("rogue", options=True), "The assertion 'rogue' raised an unexpected error (Zero"),
     ],
 )
-def test_a_spec_that_is_wrong(catalog, one, sentence):
+def test_a_spec_that_is_wrong(catalog, one, message):
     with pytest.raises(InputError) as caught:
         catalog.check_spec(one)
-    assert str(caught.value).startswith(sentence)
+    assert str(caught.value).startswith(message)
 
 
 async def test_the_score_of_a_negated_assertion_is_turned_around(catalog):

@@ -91,8 +91,8 @@ async def test_more_models_than_are_listed():
 async def test_errors_that_cannot_be_read(error, shown):
     with pytest.raises(EngineError) as caught:
         await questions.probe(Stranger(error), None)
-    assert shown in caught.value.sentence
-    assert len(caught.value.sentence) < 1000
+    assert shown in caught.value.message
+    assert len(caught.value.message) < 1000
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_bos_replaces_the_first_token_of_each_window():
 
 
 async def test_a_reference_needs_whole_distributions():
-    with pytest.raises(InputError, match="reports the likeliest tokens only"):
+    with pytest.raises(InputError, match="reports only the most likely tokens"):
         await measured("tops", handle("exact"))
     with pytest.raises(InputError, match="its fidelity cannot be measured"):
         await measured("mute", handle("exact"))

@@ -11,7 +11,7 @@ from paragone_workbench.runs.result import Prefilled
 
 
 def told(text, *others, chosen_first=True):
-    """A token with its alternatives, likeliest first."""
+    """A token with its alternatives, most likely first."""
     texts = (text, *others) if chosen_first else (*others, text)
     top = tuple(Alternative(text=it, id=ord(it[-1]), logprob=-1.0 - at) for at, it in enumerate(texts))
     return Token(text=text, id=ord(text[-1]), logprob=-1.0, top=top, time=0.0)
@@ -45,20 +45,20 @@ def test_a_token_that_the_user_chose_is_no_choice_of_the_engine():
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "sentence"),
+    ("one", "other", "message"),
     [
         (
             told(" is", " looks"),
             told(" looks", " is", chosen_first=False),
-            "At temperature 0 both say “ is”.",
+            "At temperature 0 both choose “ is”.",
         ),
-        (told(" is", " looks"), told(" looks", " is"), "At temperature 0 they part here, too."),
+        (told(" is", " looks"), told(" looks", " is"), "At temperature 0 they diverge here too."),
         (told(" is"), Token(text=" looks", time=0.0), ""),
     ],
 )
-def test_what_the_engines_would_have_said_without_chance(one, other, sentence):
+def test_what_the_engines_would_have_said_without_chance(one, other, message):
     fork = fork_of([("a", run("The", one), None), ("b", run("The", other), Divergence(token=1, char=3))])
-    assert fork.greedy_sentence == sentence
+    assert fork.greedy_sentence == message
 
 
 def test_an_answer_whose_tokens_are_unknown_goes_on_from_the_same_text():

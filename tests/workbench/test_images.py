@@ -48,7 +48,7 @@ def test_files_that_are_not_images_are_refused(tmp_path, name, content, said):
         path.symlink_to(path)
     with pytest.raises(InputError) as caught:
         read_image(path)
-    assert caught.value.sentence.endswith(said)
+    assert caught.value.message.endswith(said)
 
 
 def test_reading_never_blocks(tmp_path):
@@ -96,7 +96,7 @@ async def test_vision_models_get_the_image_and_others_a_caution(session, rogue, 
     assert await ask(session, "What is this?", cat) == ["cat.png ", ""]
     error = blind.answer(session.prompts[0]).error
     assert isinstance(error, InputError)
-    assert error.sentence == "steady does not accept images."
+    assert error.message == "steady does not accept images."
     assert blind.engine.is_open
     # Later prompts include the image for the model that got it; the other model goes on without.
     assert await ask(session, "And what colour?") == ["cat.png ", "word0 "]
@@ -110,4 +110,4 @@ async def test_a_new_model_without_vision_gets_a_caution(session, rogue, cat):
     assert await ask(session, "And now?") == ["word0 "]
     (caution,) = lane.answer(session.prompts[1]).result.cautions
     assert caution.code == "images-left-out"
-    assert caution.sentence == "steady does not accept images: 2 images of earlier prompts were left out."
+    assert caution.sentence == "steady does not accept images: 2 images of earlier prompts were omitted."

@@ -157,7 +157,7 @@ async def test_a_part_with_the_id_of_another_conversation_overwrites_nothing(imp
         for number, part in enumerate(other[name]):
             part["uuid"] = f"0193-{name}-{number}"
     other["runs"][0] |= {"uuid": mine.runs[0].id, "text": "Overwritten."}
-    with pytest.raises(InputError, match="has the id of a part of another conversation in the history"):
+    with pytest.raises(InputError, match="has an id that belongs to another conversation in the history"):
         imported(other)
     assert comparable(store.load(mine.conversation.number)) == comparable(mine)
 
@@ -184,10 +184,10 @@ async def test_documents_that_are_wrong_are_refused_whole(imported, store, tmp_p
         "lanes[0].uuid must be text matching": lambda d: d["lanes"][0].update(uuid="\x1b[2J"),
         "Two of its parts have the same id": lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]),
     }
-    for sentence, change in changes.items():
+    for message, change in changes.items():
         document = json.loads(text)
         change(document)
-        with pytest.raises(InputError, match=re.escape(sentence)):
+        with pytest.raises(InputError, match=re.escape(message)):
             imported(document)
     assert store.conversations() == ()
 
@@ -441,7 +441,7 @@ def test_the_database_of_oterm(imported, database):
 
 def test_files_that_are_no_conversations(imported, tmp_path):
     path = tmp_path / "file"
-    for content, sentence in (
+    for content, message in (
         (b'[{"mapping": {}}]', "has no conversation that can be imported: 1 conversation without a message"),
         (
             b'[{"colour": 1}]',
@@ -452,7 +452,7 @@ def test_files_that_are_no_conversations(imported, tmp_path):
         (b"SQLite format 3\0 nonsense", "cannot be read"),
     ):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=sentence):
+        with pytest.raises(InputError, match=message):
             imported(path)
 
 
@@ -617,8 +617,8 @@ def test_a_zip_archive_is_named(imported, tmp_path):
         archive.writestr("conversations.json", b" " * 10**7)
     with pytest.raises(InputError) as caught:
         imported(path)
-    assert caught.value.sentence.endswith("export.zip is a zip archive.")
-    assert caught.value.hint == "Unpack it, and import conversations.json in it."
+    assert caught.value.message.endswith("export.zip is a zip archive.")
+    assert caught.value.hint == "Unpack it, and import the file conversations.json in it."
 
 
 LLM = """
@@ -655,8 +655,8 @@ def test_a_database_that_would_take_gigabytes(imported, database, monkeypatch, t
     path.unlink()
     shared = """
         CREATE TABLE threads (id, name); CREATE TABLE turns (id, thread_id, tip_message_hash, model, datetime_utc);
-        CREATE TABLE messages (hash, parent_hash, role); CREATE TABLE parts (message_hash, position, type, text, payload);
-        CREATE TABLE fragments (id INTEGER PRIMARY KEY, content);
+        CREATE TABLE messages (hash, parent_hash, role); CREATE TABLE parts (message_hash, position, type, text,
+        payload); CREATE TABLE fragments (id INTEGER PRIMARY KEY, content);
         INSERT INTO fragments VALUES (1, hex(zeroblob(30))); INSERT INTO turns VALUES (1, 't', 'b', 'm', '');
         INSERT INTO messages VALUES ('a', '', 'user'), ('b', 'a', 'assistant');
         INSERT INTO parts VALUES ('a', 0, 'text', '', '{"text_ref": [{"fragment": 1}]}'),

@@ -158,7 +158,7 @@ def test_a_fidelity_over_fewer_windows_is_marked(store):
     store.measurements.add(ended_early)
     found, cells = first_page(store)
     assert found.verdict.doubts["Read with care"] == (
-        "The fidelity of smol was measured over only some windows of the text: compare the uncertainties, too.",
+        "The fidelity of smol was measured over only some windows of the text: compare the uncertainties too.",
     )
     assert cells["smol"]["KLD"].detail == "large, ± 0.010, 5 windows"
 

@@ -40,7 +40,7 @@ async def test_a_lane_tells_each_change_of_its_state(make_lane, record_events):
 
 
 @pytest.mark.parametrize(
-    ("definition", "sentence"),
+    ("definition", "message"),
     [
         (
             {"backend": "rogue", "model": "steady", "options": {"contxt": 1}},
@@ -52,7 +52,7 @@ async def test_a_lane_tells_each_change_of_its_state(make_lane, record_events):
         ),
     ],
 )
-async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events, definition, sentence):
+async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events, definition, message):
     lane = Lane(EngineDefinition(name="it", **definition), EnginePool(Registry()))
     events = record_events(lane)
     lane.open()
@@ -62,9 +62,9 @@ async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events
     assert lane.state == "failed"
     assert events.states == ["loading", "failed"]
     assert lane.error is not None
-    assert lane.error.sentence == sentence
+    assert lane.error.message == message
     assert (run.state, run.error, run.text, run.result.metrics) == ("failed", lane.error, "", None)
-    assert events.others == ["prompted hello", f"failed {sentence}", "ended failed"]
+    assert events.others == ["prompted hello", f"failed {message}", "ended failed"]
     await lane.close()
 
 

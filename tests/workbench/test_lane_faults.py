@@ -95,19 +95,19 @@ async def faulty(check_nothing_left):
 
 
 @pytest.mark.parametrize(
-    ("model", "sentence"),
+    ("model", "message"),
     [
         ("open", "The backend faulty raised an unexpected error (KeyError: 'config.json')."),
         ("run", "The backend faulty raised an unexpected error (KeyError: 'choices')."),
         ("silent", "The engine ended its answer without a finish reason."),
     ],
 )
-async def test_a_backend_that_fails(faulty, model, sentence):
+async def test_a_backend_that_fails(faulty, model, message):
     lane = faulty(model)
     lane.open()
     run = ask(lane)
     await lane.answered()
-    assert (run.state, run.error.sentence, lane.state) == ("failed", sentence, "failed")
+    assert (run.state, run.error.message, lane.state) == ("failed", message, "failed")
     await lane.close()
 
 

@@ -85,14 +85,14 @@ def test_options_are_carried_over_under_the_new_engines_names():
 def test_what_the_new_engine_does_not_take_is_named():
     found, remark = carry({"n_gpu_layers": 9, "url": "http://user:pw@box", "min_p": "much", "grammar": None})
     assert found == NEXT
-    assert remark == "other: it does not take n_gpu_layers=9, url=http://user:pw@box, min_p=much."
+    assert remark == "other: it does not support n_gpu_layers=9, url=http://user:pw@box, min_p=much."
 
 
 def test_a_file_of_the_model_before_and_a_server_are_not_carried_over():
     found, remark = carry({"lora": "a.gguf", "n_batch": 64}, PLAIN, BACKEND)
-    assert (found.options, remark) == ({"n_batch": 64}, "small: it does not take lora=a.gguf.")
+    assert (found.options, remark) == ({"n_batch": 64}, "small: it does not support lora=a.gguf.")
     moved = carry({"url": "http://user:pw@box"}, NEXT, OLLAMA, [OLLAMA])
-    assert moved == (NEXT, "other: it does not take url.")
+    assert moved == (NEXT, "other: it does not support url.")
 
 
 def test_options_of_the_command_line_are_read_as_a_backend_declares_them():
@@ -100,4 +100,4 @@ def test_options_of_the_command_line_are_read_as_a_backend_declares_them():
     assert given == {"n_ctx": 64, "temperature": 0.5, "stop": ["a", "b"], "nothing": "1"}
     found, remark = carry(given, sources=[OLLAMA, BACKEND])
     assert found.options["num_ctx"] == 64
-    assert remark.endswith("it does not take nothing=1.")
+    assert remark.endswith("it does not support nothing=1.")

@@ -69,7 +69,7 @@ async def test_an_engine_opens_without_a_folder_for_its_log(make_lane, record_ev
     lane.open()
     assert await lane.engine.opened()
     assert events.others == ["cautioned test", "cautioned no-log"]
-    assert "What the engine prints is not saved." in lane.engine.loaded.cautions[-1].sentence
+    assert "The engine's log is not saved." in lane.engine.loaded.cautions[-1].sentence
     assert str(in_the_way) in lane.engine.loaded.cautions[-1].sentence
     run = ask(lane)
     await lane.answered()

@@ -231,7 +231,7 @@ WARM = {**SAMPLING, "temperature": 1.0}
 
 
 @pytest.mark.parametrize(
-    ("sides", "what", "values", "sentence", "advice"),
+    ("sides", "what", "values", "message", "advice"),
     [
         ([side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.1}), side("c", sampling=None)],
          "repeat_penalty", {"a": 1.0, "b": 1.1, "c": None},
@@ -261,7 +261,7 @@ WARM = {**SAMPLING, "temperature": 1.0}
         ([side("a", system=SYSTEM, tokens=9), side("b", system=SYSTEM, tokens=3, prompt=WITHOUT)],
          "prompt tokens", {"a": 9, "b": 3}, "", ""),
         ([side("a", sampling={**WARM, "seed": 5}), side("b", Served, sampling=WARM)],
-         "seed", {"a": 5, "b": None}, "seed is 5 in a. There is no such option in b.", ""),
+         "seed", {"a": 5, "b": None}, "seed is 5 in a. b has no such option.", ""),
         ([side("a"), side("b", prompt=None, facts={**FACTS, "chat template": "another"})],
          "chat template", {"a": FACTS["chat template"], "b": "another"}, "The chat templates differ.", ""),
         ([built("a"), built("b", version="0.6.1", commit="5d6e7f8"), built("c")], "build",
@@ -281,11 +281,11 @@ WARM = {**SAMPLING, "temperature": 1.0}
           for name in sorted(FACTS.keys() - {"chat template", "batch size", "program", "origin"})),
     ],
 )  # fmt: skip
-def test_one_thing_that_differs(sides, what, values, sentence, advice):
+def test_one_thing_that_differs(sides, what, values, message, advice):
     finding = only(sides)
     assert (finding.what, finding.values) == (what, values)
     assert finding.advice == (advice and f"To level it: {advice}")
-    assert sentence in finding.sentence
+    assert message in finding.sentence
 
 
 # Prompts
@@ -298,7 +298,7 @@ def test_a_default_system_prompt_is_named_and_can_be_given_to_all():
     assert finding.what == "prompt tokens"
     assert finding.values == {"a": 39, "b": 18, "c": 39}
     assert "The prompt is 39 tokens in a and c and 18 tokens in b." in finding.sentence
-    assert f'b leaves out "system\\n{SYSTEM}<|im_end|>\\n<|im_start|>".' in finding.sentence
+    assert f'b omits "system\\n{SYSTEM}<|im_end|>\\n<|im_start|>".' in finding.sentence
     assert finding.sentence.endswith("the default system prompt of the chat template in a.")
     assert finding.system == SYSTEM
     assert finding.advice.endswith(f"--system '{SYSTEM}'")

@@ -151,7 +151,7 @@ def test_only_blind_votes_count_unless_all_are_asked_for():
     assert (blind.votes, blind.unblind, every.votes, every.unblind) == (6, 20, 26, 20)
     assert (blind.engines[0].engine, every.engines[0].engine) == ("a", "b")
     assert blind.position == every.position
-    assert "20 votes are left out" in blind.notes[0]
+    assert "20 votes are not counted" in blind.notes[0]
     assert "20 votes are counted" in every.notes[0]
 
 

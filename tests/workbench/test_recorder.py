@@ -210,9 +210,9 @@ async def test_who_waits_for_a_save_is_told_when_closing_runs_out_of_time(
         await recorded.recorder.close()
         problem = await saving
     assert problem is not None
-    assert problem.sentence == "The history did not answer in time."
-    assert [error.sentence for error in recorded.problems] == [
-        f"1 prompt could not be saved. {problem.sentence}"
+    assert problem.message == "The history did not answer in time."
+    assert [error.message for error in recorded.problems] == [
+        f"1 prompt could not be saved. {problem.message}"
     ]
 
 
@@ -253,7 +253,7 @@ async def test_a_locked_file_loses_nothing(recorded, history, until):
     again = end(recorded.start(later, lane))
     await until(lambda: recorded.recorder.problem is None)
     assert await recorded.saved()
-    assert [error.sentence for error in recorded.problems] == [
+    assert [error.message for error in recorded.problems] == [
         f"The history in {history_file()} cannot be used: another program keeps it locked."
     ]
     assert recorded.saved_again == 1
@@ -282,8 +282,8 @@ async def test_a_full_disk_and_a_read_only_file_lose_nothing(recorded, history, 
     added = recorded.lane(SMOL, 2)
     last = recorded.start(recorded.prompt("y" * 10_000, prompt), added)
     assert len(recorded.problems) == 1
-    assert reason in recorded.problems[0].sentence
-    assert recorded.problems[0] is recorded.recorder.problem or reason in recorded.recorder.problem.sentence
+    assert reason in recorded.problems[0].message
+    assert recorded.problems[0] is recorded.recorder.problem or reason in recorded.recorder.problem.message
     await pragma(history, mend)
     await until(lambda: recorded.recorder.problem is None)
     assert recorded.saved_again == 1
@@ -310,8 +310,8 @@ async def test_a_recorder_that_cannot_save_reports_what_was_lost(recorded, histo
         recorded.prompt("also lost", prompt)
         await recorded.recorder.close()
         assert len(recorded.problems) == 2
-        assert recorded.problems[1].sentence == (
-            f"1 prompt and 1,234 characters of 2 answers could not be saved. {recorded.problems[0].sentence}"
+        assert recorded.problems[1].message == (
+            f"1 prompt and 1,234 characters of 2 answers could not be saved. {recorded.problems[0].message}"
         )
         await history.close()
     assert rows("SELECT group_concat(text, '') FROM piece") == [("saved",)]
@@ -421,12 +421,12 @@ async def test_a_programming_error_is_reported_and_affects_only_the_history(
     change_result(run, manifest={"no": object()})  # JSON cannot represent it
     run.take(RunSettings(seed=7))
     assert not await recorded.saved()
-    assert "TypeError" in recorded.recorder.problem.sentence
+    assert "TypeError" in recorded.recorder.problem.message
     write(run, "four")
     end(run)
     await recorded.recorder.close()
     assert len(recorded.problems) == 2
-    assert recorded.problems[1].sentence.startswith(
+    assert recorded.problems[1].message.startswith(
         "1 prompt and 4 characters of 1 answer could not be saved."
     )
     assert [type(it["exception"]) for it in check_nothing_left] == [TypeError]

@@ -136,18 +136,18 @@ async def test_a_conversation_gives_the_same_answers_with_the_seeds_that_were_dr
 
 
 @pytest.mark.parametrize(
-    ("now", "same", "by", "sentence"),
+    ("now", "same", "by", "message"),
     [
         ({}, True, "modified", "the same file"),
-        ({"modified_ns": 2}, None, "size", "not known"),
+        ({"modified_ns": 2}, None, "size", "is unknown"),
         ({"modified_ns": 2, "size": 8}, False, "size", "different"),
     ],
 )
-def test_without_digests_sizes_and_times_are_compared(now, same, by, sentence):
+def test_without_digests_sizes_and_times_are_compared(now, same, by, message):
     file = WeightsFile(path="/m.gguf", size=7, modified_ns=1)
     verdict, _ = compare_weights([file], [dataclasses.replace(file, **now)])
     assert (verdict.same, verdict.by) == (same, by)
-    assert sentence in verdict.sentence
+    assert message in verdict.sentence
 
 
 @pytest.mark.model
@@ -268,11 +268,11 @@ async def test_an_answer_that_differs_though_nothing_has_changed(history, run):
     results, (report,) = replay.results, replay.engines
     assert (results[0].difference.char, results[0].difference.before) == (6, "other ")
     assert results[0].difference.now == "word1 word2 "
-    assert "the seed of 1 recorded runs is not known" in replay.verdict
+    assert "the seed of 1 recorded runs is unknown" in replay.verdict
     report.unknown_seeds = 0
     assert "does not promise the same answer" in replay.verdict
     report.promises = True
-    assert "does not reproduce itself" in replay.verdict
+    assert "does not reproduce its own answers" in replay.verdict
 
 
 async def test_only_whole_answers_with_a_manifest_are_repeated(history, record, rogue):
@@ -361,15 +361,15 @@ async def test_a_document_reads_no_files_by_itself(history, tmp_path, run):
         foreign = with_result(run, definition=theirs, manifest={**request, "weights": []})
         with pytest.raises(InputError) as caught:
             await engines_to_replay([foreign], load(None), Registry(), history, **choices)
-        return caught.value.sentence
+        return caught.value.message
 
     assert "the engine smol reads /etc/passwd" in await refused(chat_template="@/etc/passwd")
     assert "reads /dev/zero" in await refused(grammar="@/dev/zero")
     assert f"reads {pipe}" in await refused(lora=str(pipe))
     assert "reads /etc/passwd" in await refused({"json_schema": "@/etc/passwd"})
-    sentence = await refused({"grammar": "@/dev/zero"}, ("chat_template=@/mine",), lora="/l.gguf")
-    assert "reads /l.gguf; the engine smol reads /dev/zero" in sentence
-    assert "/mine" not in sentence, "the user named this file"
+    message = await refused({"grammar": "@/dev/zero"}, ("chat_template=@/mine",), lora="/l.gguf")
+    assert "reads /l.gguf; the engine smol reads /dev/zero" in message
+    assert "/mine" not in message, "the user named this file"
 
 
 async def test_a_document_does_not_say_which_keys_are_sent(history, tmp_path, run):

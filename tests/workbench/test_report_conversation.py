@@ -55,7 +55,7 @@ def test_variants_are_named_and_only_the_chosen_one_is_shown():
     lane.head = better
     (prompt,) = report(saved).prompts()
     assert prompt.rounds[0][0].text == "Because I say so."
-    assert prompt.rounds[0][0].remarks[0].text == "Answer 2 of 2: the one on the path."
+    assert prompt.rounds[0][0].remarks[0].text == "Answer 2 of 2, the one on the path."
 
 
 def test_other_branches_are_left_out_and_counted():
@@ -75,7 +75,7 @@ def test_a_lane_that_changed_its_engine_names_the_earlier_one():
     saved.lanes[0].definition = LARGE
     found = report(saved)
     assert (
-        found.left_out == "1 answer of engines that lanes had before is shown, and left out of the figures."
+        found.left_out == "1 answer of earlier engines of lanes is shown, but does not count in the figures."
     )
     assert not found.sections, "the figures are those of the present engine"
     (prompt,) = found.prompts()
@@ -100,8 +100,8 @@ def test_what_differs_between_the_prompts_of_lanes_has_its_real_reason_as_on_the
     found = report(saved)
     one, other = (prompt.conditions for prompt in found.prompts())
     assert (one.remarks[0].text, one.remarks[0].stands_out) == (
-        "The prompt in large differs from the prompt in smol. The prompt contains the given beginning of the answer in "
-        "large.",
+        "The prompt in large differs from the prompt in smol. In large, the prompt contains "
+        "the beginning of the answer.",
         False,
     )
     assert other.remarks[0].text.endswith(
@@ -124,7 +124,7 @@ def test_an_answer_with_a_given_beginning_is_in_no_mean_speed():
         ["40.0/s", "250 ms"],
         ["", ""],
     ]
-    assert found.left_out == "1 answer with a given beginning is left out of the mean speeds."
+    assert found.left_out == "1 answer with a given beginning does not count in the mean speeds."
 
 
 def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():

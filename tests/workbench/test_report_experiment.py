@@ -35,7 +35,7 @@ def measurements(store, experiment):
     return [
         it
         for it in report(store, experiment).sections
-        if it.title in ("Bench", "Fidelity", "Users at once", "Greedy answers")
+        if it.title in ("Bench", "Fidelity", "Concurrent users", "Greedy answers")
     ]
 
 
@@ -133,7 +133,7 @@ def test_failures_and_what_is_missing_are_said(store):
     assert [(it.text, it.stands_out) for it in section(found, "Results").remarks] == [
         ("The experiment is not complete. Missing: 2 runs.", True),
         (
-            "large: 1 of 2 runs failed. Failed runs are left out of all figures. The first one: It broke.",
+            "large: 1 of 2 runs failed. Failed runs do not count in any figure. The first one: It broke.",
             False,
         ),
     ]

@@ -70,7 +70,7 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
     verdict = report(store, experiment).verdict
     assert verdict.headline == "Deploy large."
     assert verdict.doubts["Not chosen, and why"] == (
-        "smol has collapsed: 9 of the 12 prompts that large answers soundly get a loop or no text.",
+        "smol has collapsed: its answers to 9 of the 12 prompts that large answers well are loops or empty.",
     )
 
 
@@ -135,7 +135,7 @@ def test_throughput_with_users_at_once_is_shown(store):
     store.measurements.add(bench(SMOL, LARGE, created=2.0))
     found = report(store, experiment)
     assert [row["4 users"].text for row in lines(found).values()] == ["90.0/s", "50.0/s"]
-    assert "With 4 users at once, the speed is the sum over the users." in found.overview.note
+    assert "With 4 concurrent users, the speed is the sum over the users." in found.overview.note
     assert {row["speed"].text for row in lines(found).values()} == {"30.5/s"}  # a later bench has no users
     store.measurements.add(with_users(bench(SMOL, LARGE, created=3.0), [smol, large]))
     section_ = measurements(store, experiment)[-1]

@@ -202,9 +202,9 @@ async def test_what_an_engine_cannot_do_is_refused(client):
         ),
         (complete, {}, None, "cannot continue a plain text"),
         (complete, {"stream": True}, None, "cannot continue a plain text"),
-        (complete, ids, None, "steady takes no token ids."),
+        (complete, ids, None, "steady does not accept token ids."),
         (complete, {**ids, **echo}, None, "steady does not report the text of token ids."),
-        (chat, {"logprobs": True}, "logprobs", "steady reports no log-probabilities."),
+        (chat, {"logprobs": True}, "logprobs", "steady does not report log-probabilities."),
         (chat, {"seed": 1}, "seed", "The engine has no option seed."),
         (chat, {"top_k": 40}, "top_k", "The engine has no option top_k."),
     ):
@@ -381,7 +381,9 @@ def test_a_client_names_no_file_or_program_of_the_server():
         with pytest.raises(ApiError) as refused:
             chat_request({"messages": HI, name: value}, Constrained, most_messages=1)
         assert (refused.value.status, refused.value.param) == (400, name)
-        assert refused.value.message.endswith("names no file or program: the server uses none for clients.")
+        assert refused.value.message.endswith(
+            "does not name a file or program: the server does not open them for clients."
+        )
     both: dict[str, Json] = {"messages": HI, "json_schema": "{}", "response_format": {"type": "json_object"}}
     with pytest.raises(ApiError, match="Only one of response_format and json_schema"):
         chat_request(both, Constrained, most_messages=1)

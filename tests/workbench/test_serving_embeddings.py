@@ -114,7 +114,7 @@ async def test_a_wrong_field_is_named(client):
 async def test_what_an_engine_cannot_do_is_refused(client):
     none = await embed(client, "red", "steady")
     assert (none.status_code, none.json()["error"]["code"]) == (404, "not_supported")
-    assert none.json()["error"]["message"] == "steady computes no embeddings."
+    assert none.json()["error"]["message"] == "steady does not compute embeddings."
     ids = await embed(client, ["red", [1, 2]], "textual")
     assert (ids.status_code, ids.json()["error"]["param"]) == (400, "input")
     unknown = await embed(client, [[10**6]])

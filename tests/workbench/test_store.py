@@ -91,8 +91,8 @@ def test_a_conversation_is_loaded_completely(store):
     assert [it.images for it in prompts] == [(image, image), ()]
     assert [it.parent for it in prompts] == [None, prompts[0]]
     assert [(it.system, it.sampling) for it in prompts] == [("Be brief.", {"seed": 1}), ("", None)]
-    assert [it.system_in_force for it in prompts] == ["Be brief.", ""]
-    assert prompts[1].sampling_in_force == {"seed": 1}
+    assert [it.active_system for it in prompts] == ["Be brief.", ""]
+    assert prompts[1].active_sampling == {"seed": 1}
     assert [(it.id, it.definition, it.position, it.closed) for it in saved.lanes] == [
         (left.id, SMOL, 0, False),
         (right.id, LARGE, 1, False),
@@ -352,20 +352,20 @@ def test_an_unusable_folder_is_reported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("version", "sentence"),
+    ("version", "message"),
     [
         (99, "newer version"),
         (14, "older version of paragone"),
-        (-3, "has the version -3, which no version of paragone writes"),
+        (-3, "has the version -3, which paragone never writes"),
     ],
 )
-def test_an_unknown_schema_is_refused_and_not_changed(store, version, sentence):
+def test_an_unknown_schema_is_refused_and_not_changed(store, version, message):
     store.close()
     with sqlite3.connect(history_file()) as raw:
         raw.execute(f"PRAGMA user_version = {version}")
     raw.close()
     before = history_file().read_bytes()
-    with pytest.raises(InputError, match=sentence) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         Store.open()
     assert "ove the file away" in caught.value.hint
     assert history_file().read_bytes() == before

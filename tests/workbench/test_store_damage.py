@@ -97,7 +97,7 @@ def test_a_text_or_date_of_another_type_costs_its_record(filled, column):
         with closing(open_store()) as store:
             errors = read_all(store)
             assert len(errors) <= 2
-            assert all("cannot be read" in error.sentence for error in errors)
+            assert all("cannot be read" in error.message for error in errors)
             assert all(isinstance(name, str) for name in store.costs())
             assert {hit.title for hit in store.search("second")} == {"second"}
             for hit in store.search("e"):
@@ -117,7 +117,7 @@ def test_a_damaged_record_leaves_the_others_readable(filled, column):
         with closing(open_store()) as store:
             errors = read_all(store)
         assert len(errors) <= 2, garbage
-        assert all("cannot be read" in error.sentence or "cannot read" in error.sentence for error in errors)
+        assert all("cannot be read" in error.message or "cannot read" in error.message for error in errors)
         assert not any(isinstance(error, StoreError) and error.can_pass for error in errors), (
             "nothing is retried"
         )

@@ -88,7 +88,7 @@ def test_failed_runs_are_left_out_pairwise_and_counted():
     assert (found.engines[0].failed, found.engines[1].failed) == (0, 1)
     assert found.engines[1].averages[PASS_RATE] == (1.0, 12)
     assert found.same[0].prompts == 12
-    assert found.notes == ("B: 1 of 13 runs failed. Failed runs are left out of all figures.",)
+    assert found.notes == ("B: 1 of 13 runs failed. Failed runs do not count in any figure.",)
 
 
 def test_times_of_shared_runs_are_left_out():
@@ -129,17 +129,17 @@ def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
     assert {it.paired.prompts for it in found.comparisons} == {20}
     assert [it.averages[PASS_RATE] for it in found.engines] == [(1.0, 20)] * 3
     assert [len(it.undecided) for it in found.engines] == [0, 3, 2]
-    sentence = (
-        "3 prompts are left out of all pass rates and scores, for every engine: an assertion gave no verdict about an "
+    message = (
+        "3 prompts are not counted in any pass rate or score, for every engine: an assertion gave no verdict about an "
         "answer (B: 3, C: 2)."
     )
     put_sections(found.sections())
     assert found.notes == (
-        sentence,
-        "1 prompt is left out of all pass rates and scores: their judges have not been asked yet (B: 1). Repeat the "
+        message,
+        "1 prompt is not counted in any pass rate or score: their judges have not been asked yet (B: 1). Repeat the "
         "command that ran the suite to ask them.",
     )
-    assert sentence in capsys.readouterr().out
+    assert message in capsys.readouterr().out
     assert found.to_json()["undecided"] == 3
 
 

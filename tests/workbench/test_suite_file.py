@@ -166,7 +166,7 @@ def test_variables_are_filled_in_everywhere(read):
 
 
 def test_variables_that_cannot_be_filled_in(read, refused):
-    for text, sentence in (
+    for text, message in (
         ("{{ nam }}", "{{ nam }} has no value: 'nam' is undefined. There are: name."),
         ("{{ ''.__class__.__mro__ }}", "has no value"),
         ("{{ name + name }}", "+ adds numbers only"),
@@ -174,7 +174,7 @@ def test_variables_that_cannot_be_filled_in(read, refused):
     ):
         said = refused("s.jsonl", json.dumps({"prompt": text, "variables": {"name": "n"}}))
         assert said.startswith("s.jsonl:1: ")
-        assert sentence in said
+        assert message in said
     tracemalloc.start()  # a text that grows to gigabytes is refused while it grows
     record = {"prompt": "{{ x }}" * 20_000, "variables": {"x": "x" * 100_000}}
     said = refused("s.jsonl", json.dumps(record))
@@ -215,8 +215,8 @@ def test_a_faulty_record_is_named_and_left_out(read):
     }
     suite = read("s.jsonl", GOOD + "\n".join(faults) + "\n" + GOOD)
     assert [prompt.index for prompt in suite.prompts] == [0, len(faults) + 1]
-    for number, (problem, sentence) in enumerate(zip(suite.problems, faults.values(), strict=True), 2):
-        assert problem == (number, sentence)
+    for number, (problem, message) in enumerate(zip(suite.problems, faults.values(), strict=True), 2):
+        assert problem == (number, message)
     suite = read("s.csv", "prompt,assertions,x\ngood,,\na\na,{,\n,,\ngood,,\n")
     assert [line for line, _ in suite.problems] == [3, 4]
     assert "The row has 1 cells and the header 3." in suite.problems[0][1]
@@ -225,7 +225,7 @@ def test_a_faulty_record_is_named_and_left_out(read):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "sentence"),
+    ("name", "content", "message"),
     [
         ("s.jsonl", "", 's.jsonl has no prompts. Write a prompt a line: {"prompt": "Why is the sky blue?"}.'),
         (
@@ -241,18 +241,18 @@ def test_a_faulty_record_is_named_and_left_out(read):
         (
             "s.csv",
             "prompt,__expected\na,b",
-            "s.csv:1: The column '__expected' looks like a check of answers, and",
+            "s.csv:1: The column '__expected' looks like a check of answers, but",
         ),
         ("s.csv", "Expected,prompt\na,b", "Name the column of expected answers 'expected'."),
         (
             "s.json",
             "[]",
-            "The ending of s.json names no format of a suite. The name of a suite ends in .jsonl,",
+            "The ending of s.json is not a format of suites. The name of a suite ends in .jsonl,",
         ),
     ],
 )
-def test_a_file_that_is_refused(refused, name, content, sentence):
-    assert sentence in refused(name, content)
+def test_a_file_that_is_refused(refused, name, content, message):
+    assert message in refused(name, content)
 
 
 TEXT = st.text(st.characters(codec="utf-8"))

@@ -133,7 +133,7 @@ async def test_an_engine_that_crashes_three_times_in_a_row_is_given_up(suites):
     assert states == {"a": ["done", *3 * ["failed"]], "steady": 6 * ["done"]}
     assert not {"a: y", "a: z"} & set(asked(events))
     (error,) = suites.runner.given_up
-    assert error.sentence.startswith("The engine a crashed 3 times in a row: ")
+    assert error.message.startswith("The engine a crashed 3 times in a row: ")
     events = await suites.run(made, A, engine("steady"), schedule="sequential")
     assert asked(events) == ["a: y", "a: z"]
 
@@ -143,7 +143,7 @@ async def test_the_others_go_on_when_an_engine_cannot_be_opened(suites):
         await suites.run(THREE, engine("gone"), A, schedule=schedule, fresh=True)
         assert keys(await suites.saved()) == [("a", 0), ("a", 1), ("a", 2)]
         (error,) = suites.runner.given_up
-        assert error.sentence == "The model gone is gone."
+        assert error.message == "The model gone is gone."
         assert suites.runner.progress[0].left == 0
 
 
@@ -160,7 +160,7 @@ async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites):
     await limit(used + 50)
     await runner.run()
     await runner.close()
-    assert "the disk is full" in runner.failure.sentence
+    assert "the disk is full" in runner.failure.message
     done = keys(await suites.saved())
     assert 0 < len(done) < 16
     await limit(1000000)
@@ -191,7 +191,7 @@ async def test_a_run_waits_for_a_locked_history_for_a_while(suites, until, monke
     if passes:
         assert (suites.runner.failure, len(await suites.saved())) == (None, 3)
     else:
-        assert "another program keeps it locked" in suites.runner.failure.sentence
+        assert "another program keeps it locked" in suites.runner.failure.message
 
 
 async def test_judges_are_asked_after_all_runs_and_opened_once(suites):
@@ -229,8 +229,8 @@ async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(sui
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 2.0"})
     await suites.run(made, A, judges=[engine("judge")], retry_failed=True)
     (error,) = suites.runner.given_up
-    assert "judged before" in error.sentence
-    assert "Scripts 1.0, and is now judge = scripted:judge, Scripts 2.0" in error.sentence
+    assert "has changed since the earlier verdicts" in error.message
+    assert "Scripts 1.0, and is now judge = scripted:judge, Scripts 2.0" in error.message
     assert "--fresh" in error.hint
     assert {it.judges for run in await suites.saved() for it in run.checks} == {
         "judge = scripted:judge, Scripts 1.0"
@@ -245,13 +245,13 @@ async def test_the_run_of_an_engine_that_was_replaced_between_two_commands_fails
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 2.0"})
     await suites.run(made, A, B)
     assert suites.resumed
-    assert [it.sentence for it in suites.runner.given_up] == [
+    assert [it.message for it in suites.runner.given_up] == [
         f"Another model answered as {name}: in e1, the server was Scripts 1.0 and is Scripts 2.0."
         for name in "ab"
     ]
     failed = [run for run in await suites.saved() if run.result.state == "failed"]
     assert [run.key.prompt_index for run in failed] == [1, 1]
-    assert {run.result.error for run in failed} == {it.sentence for it in suites.runner.given_up}
+    assert {run.result.error for run in failed} == {it.message for it in suites.runner.given_up}
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
     await suites.run(made, A, B, retry_failed=True)
     assert {run.result.state for run in await suites.saved()} == {"done"}
@@ -282,7 +282,7 @@ async def test_a_judge_that_crashes_again_and_again_is_given_up(suites):
     assert len([it for it in asked(events) if it.startswith("judge")]) == 3
     found = [[it.passed for it in run.checks] for run in await suites.saved()]
     assert found == [[None], [None], [None], [], []]
-    assert "crashed 3 times in a row" in suites.runner.given_up[0].sentence
+    assert "crashed 3 times in a row" in suites.runner.given_up[0].message
 
 
 async def test_the_users_own_system_prompt_is_not_sent_to_a_judge_that_only_the_suite_names(suites, tmp_path):
@@ -361,4 +361,4 @@ async def test_another_schedule_is_the_same_experiment_and_other_options_are_ano
 async def test_an_engine_that_cannot_be_opened_again_is_given_up(suites):
     await suites.run(suite("x", "crash", "y"), engine("frail"))
     assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
-    assert suites.runner.given_up[0].sentence == "The model frail is gone."
+    assert suites.runner.given_up[0].message == "The model frail is gone."

@@ -142,8 +142,8 @@ async def _measure(bench: measure.Bench, *, as_json: bool) -> int:
     else:
         put_bench(measure.bench_json(bench))
     for benched in bench.engines:
-        for sentence in (*benched.warnings, *benched.skipped.values()):
-            output.warn(sentence)
+        for message in (*benched.warnings, *benched.skipped.values()):
+            output.warn(message)
     failed = {benched.name: benched.error for benched in bench.engines if benched.error is not None}
     for name, error in failed.items():
         output.print_error(error, name if len(bench.engines) > 1 else "")

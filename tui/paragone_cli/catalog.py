@@ -143,7 +143,7 @@ def list_models(args: Arguments) -> int:
                 f"[models] in {context.config.document.path}."
             )
     for problem in context.registry.problems if args.one_backend is None else ():
-        output.warn(problem.sentence)
+        output.warn(problem.message)
     for _, error in errors:
         output.print_error(error)
     return 1 if errors else 0
@@ -195,8 +195,8 @@ async def _served(querying: asyncio.Task[tuple[models.ConfiguredEndpoint, ...]])
             served = (replace(model, address=endpoint.url) for model in endpoint.report.models)
             listed += [(endpoint.backend, model) for model in served]
         else:
-            sentence = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
-            errors.append((endpoint.backend, EngineError(sentence, hint=probe.remedy)))
+            message = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
+            errors.append((endpoint.backend, EngineError(message, hint=probe.remedy)))
     return listed, errors
 
 

@@ -89,8 +89,8 @@ def progress() -> Iterator[Callable[[choices.ChoiceEvent], None]]:
 def check_report(path: Path, request: SuiteRequest, *, force: bool) -> None:
     """Check before hours of measurements that the report can be written. Raises ParagoneError.
 
-    An existing file may be replaced if `force` is true, or if it is an unchanged report of a choice among these engines, or
-    some of them, by this suite.
+    An existing file may be replaced if `force` is true, or if it is an unchanged report of a choice among these
+    engines, or some of them, by this suite.
     """
     try:
         format_of(path, replaces=force)
@@ -122,15 +122,15 @@ def _digest(path: Path) -> str:
 
 
 def put_verdict(page: FirstPage, choice: choices.Choice) -> None:
-    for sentence in (page.headline, *page.reasons):
-        output.put_line(sentence)
+    for message in (page.headline, *page.reasons):
+        output.put_line(message)
     if len(page.overview.lines) > 1:
         output.put()
         output.put("\n".join(output.block_lines(page.overview, marked=True)))
     for title, sentences in page.doubts.items():
         output.put(f"\n{title}:")
-        for sentence in sentences:
-            output.put_line(f"  {sentence}")
+        for message in sentences:
+            output.put_line(f"  {message}")
     if choice.experiment is not None:
         if choice.taken:
             output.put(f"\n{known_text(choice.taken, choice.experiment.runs)}")

@@ -1,4 +1,5 @@
-"""The list of the commands with their arguments. Finds and runs the command that a command line names, and explains commands."""
+"""The list of the commands with their arguments. Finds and runs the command that a command line names, and explains
+commands."""
 
 from __future__ import annotations
 
@@ -553,8 +554,8 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments | None]:
         found = next((word for word in rest if not word.startswith("-")), "")
         if re.fullmatch(r"[ce]\d+", found):
             shows = "history show" if found[0] == "c" else "vote cast" if name == "vote" else "suite show"
-            sentence = f"{found} is an id, and no subcommand of paragone {name}."
-            raise InputError(sentence, hint=f"Write: paragone {shows} {found}")
+            message = f"{found} is an id, and no subcommand of paragone {name}."
+            raise InputError(message, hint=f"Write: paragone {shows} {found}")
         _parser(name).parse_args(rest)
     return name, arguments.parse_arguments(_prog(name), (*COMMANDS[name].arguments, *COMMON), rest)
 

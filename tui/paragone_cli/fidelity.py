@@ -33,8 +33,8 @@ async def _measure(args: Arguments, comparison: free_running.Comparison) -> int:
     if args.json:
         output.put_json(data)
         for candidate in objects_at(data, "candidates"):
-            if sentence := text_at(candidate, "warning"):
-                output.warn(sentence)
+            if message := text_at(candidate, "warning"):
+                output.warn(message)
     else:
         brief = brief_names(engine.definition.name for engine in comparison.engines)
         output.put_sections(sections.fidelity_sections(data, brief))
@@ -88,8 +88,8 @@ def fidelity(args: Arguments) -> int:
     if comparison.is_measured:
         saved.save_measurement("fidelity", engines, _json(args, comparison), context.registry)
     exceeded = () if args.max_kld is None else fidelity_verdict.above_limit(comparison.fidelity, args.max_kld)
-    for sentence in exceeded:
-        output.note(sentence)
+    for message in exceeded:
+        output.note(message)
     return status or int(bool(exceeded))
 
 

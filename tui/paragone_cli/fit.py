@@ -53,8 +53,8 @@ def put_fit(
     output.put()
     output.put_table(table)
     output.put()
-    for sentence in _sentences(plan, largest):
-        output.put(sentence)
+    for message in _sentences(plan, largest):
+        output.put(message)
 
 
 def put_quantizations(
@@ -173,7 +173,7 @@ def fit(args: Arguments) -> int:
         try:
             own, models = await find_siblings(definition, backend, context.config.models.folders)
         except ParagoneError as error:
-            output.warn(f"Other quantizations were not searched. {error.sentence}")
+            output.warn(f"Other quantizations were not searched. {error.message}")
             own, models = None, []
         siblings = await plan_siblings(definition, backend, models, plan.context, vram)
         rough = []

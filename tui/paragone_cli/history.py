@@ -133,8 +133,8 @@ def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
         output.put_table([["ENGINE", *(price.name for price in prices)], *at_providers])
     output.put_whole_names(short)
     output.put()
-    for sentence in cost_notes(total, prices):
-        output.put_line(sentence)
+    for message in cost_notes(total, prices):
+        output.put_line(message)
 
 
 def history_delete(args: Arguments) -> int:
@@ -177,8 +177,8 @@ def history_export(args: Arguments) -> int:
         exported = exporting.export_conversations(
             store, args.file, numbers, Registry().find, replaces=args.force, progress=count
         )
-    for sentence in exported.left_out:
-        output.warn(sentence)
+    for message in exported.left_out:
+        output.warn(message)
     data: dict[str, Json] = {
         "file": str(exported.path),
         "exported": [f"c{number}" for number in exported.numbers],
@@ -194,7 +194,7 @@ def history_import(args: Arguments) -> int:
     if found is not None and found.kind == "e" and found.run is not None:
         with opened_store() as store:
             imported = [importing.add_prompt(store, found.number, found.run)]
-        sentence = f"The prompt of {args.source} is the conversation c{imported[0].number}."
+        message = f"The prompt of {args.source} is the conversation c{imported[0].number}."
     else:
         path, context = Path(args.source), CommandContext(args)
         folders, consent = context.config.models.folders, context.consent(path)
@@ -206,9 +206,9 @@ def history_import(args: Arguments) -> int:
 
             count = partial(show_count, progress, "imported")
             imported = [*importing.import_file(path, open_store, context.registry, folders, require, count)]
-        sentence = importing.import_text(imported)
+        message = importing.import_text(imported)
     listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
-    output.put_result({"imported": listed}, sentence, as_json=args.json)
+    output.put_result({"imported": listed}, message, as_json=args.json)
     return 0
 
 
@@ -232,8 +232,8 @@ def history_tag(args: Arguments) -> int:
     with opened_store() as store:
         store.tag(number, args.words)
         tags = store.summaries([number])[number].tags
-    sentence = f"c{number} has the tags {', '.join(tags)}." if tags else f"c{number} has no tags."
-    output.put_result({"id": f"c{number}", "tags": list(tags)}, sentence, as_json=args.json)
+    message = f"c{number} has the tags {', '.join(tags)}." if tags else f"c{number} has no tags."
+    output.put_result({"id": f"c{number}", "tags": list(tags)}, message, as_json=args.json)
     return 0
 
 
@@ -241,8 +241,8 @@ def history_pin(args: Arguments, *, pinned: bool) -> int:
     number = conversation_id(args.conversation)
     with opened_store() as store:
         store.pin(number, pinned=pinned)
-    sentence = f"c{number} is {'listed first' if pinned else 'no longer listed first'}."
-    output.put_result({"id": f"c{number}", "pinned": pinned}, sentence, as_json=args.json)
+    message = f"c{number} is {'listed first' if pinned else 'no longer listed first'}."
+    output.put_result({"id": f"c{number}", "pinned": pinned}, message, as_json=args.json)
     return 0
 
 

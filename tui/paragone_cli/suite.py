@@ -189,8 +189,8 @@ def suite_new(args: Arguments) -> int:
         output.note(
             f"The prompts and the answers before them are those of the lane {lane}. --lane chooses another: {others}."
         )
-    sentence = f"{path} has {counted(prompts, 'prompt')}; `paragone suite run {path}` asks them."
-    output.put_result({"file": str(path), "prompts": prompts, "lane": lane}, sentence, as_json=args.json)
+    message = f"{path} has {counted(prompts, 'prompt')}; `paragone suite run {path}` asks them."
+    output.put_result({"file": str(path), "prompts": prompts, "lane": lane}, message, as_json=args.json)
     return 0
 
 
@@ -251,7 +251,7 @@ async def _run(
         again = formats.to_continue(fresh=args.fresh)
         if runner.failure is not None:
             raise ParagoneError(
-                f"The suite was stopped: {runner.failure.sentence}",
+                f"The suite was stopped: {runner.failure.message}",
                 hint=f"{runner.failure.hint} Finished runs are kept. {again}".lstrip(),
             )
         if left:

@@ -253,8 +253,8 @@ def suite_compare(args: Arguments) -> int:
         return 0
     if conditions:
         output.put("The experiments differ in more than their engines:")
-        for sentence in conditions:
-            output.put_line(f"≠ {sentence}")
+        for message in conditions:
+            output.put_line(f"≠ {message}")
         output.put()
     output.put_sections(comparison.sections())
     output.put_whole_names(brief)

@@ -27,7 +27,7 @@ _OUR_VARIABLES = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 
 
 async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
-    """Return a program's output. Raises InputError if it is no llama-server, EngineError if it fails or hangs."""
+    """Return a program's output. Raises InputError if it is not a llama-server, EngineError if it fails or hangs."""
     try:
         status, printed = await output_of(
             [*command, argument],
@@ -112,7 +112,7 @@ _PACKAGE = f"xllamacpp=={VERSION}"
 class LlamaServerProgram:
     command: tuple[str, ...]
     name: str
-    """The program's name for the user: its path, or the package that it comes in."""
+    """The program's name for the user: its path, or the package that contains it."""
     flags: Mapping[str, str]
     key: tuple[object, ...]
     """The command, and the date and size of its file: a program with the same key is the same program."""
@@ -149,7 +149,8 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
 
 
 async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
-    """Return the program with its arguments. Raises InputError if one that paragone needs is missing; see `printed_by`."""
+    """Return the program with its arguments. Raises InputError if an argument that paragone needs is missing; see
+    `printed_by`."""
     status = Path(command[0]).stat()
     key = (command, status.st_mtime_ns, status.st_size)
     if (*key, "--help") not in _outputs:
@@ -263,7 +264,7 @@ _DOWNLOADS = {
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Check the option `arguments` as far as that is possible without the program. Raises InputError."""
+    """Check the option `arguments`, as far as possible without the program. Raises InputError."""
     if arguments and not arguments[0].startswith("-"):
         raise InputError(
             f"The option 'arguments' begins with {arguments[0]!r}, which is not an argument's name.",
@@ -277,7 +278,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
             )
         if name in _DOWNLOADS or name.endswith("-default"):  # arguments with this ending download a model
             raise InputError(
-                f"The option 'arguments' has {name}: a llama-server that paragone starts downloads nothing.",
+                f"The option 'arguments' has {name}: a llama-server that paragone starts does not download models.",
                 hint="Download the file, and name its path.",
             )
         if name in _OURS:
@@ -309,7 +310,7 @@ def command_line(
     for names in switches:
         arguments += [name for name in names if name in program.flags][:1]
     if "trace" in program.flags.get("-lv", ""):
-        arguments += ["-lv", "4"]  # log also llama.cpp's own lines, which have the settings in force
+        arguments += ["-lv", "4"]  # log also llama.cpp's own lines, which have the active settings
     if options.n_batch is not None:
         arguments += ["-b", str(options.n_batch), "-ub", str(options.n_batch)]
     if options.main_gpu is not None:
@@ -324,7 +325,7 @@ def command_line(
         if known is None:
             raise InputError(
                 f"The llama-server {program.name} cannot set {option}: it does not know {wanted[0]}.",
-                hint=f"Leave {option} out, or use another llama-server.",
+                hint=f"Omit {option}, or use another llama-server.",
             )
         arguments += [known, f"{value:g}" if isinstance(value, float) else str(value)]
     for name in names_in(options.arguments):

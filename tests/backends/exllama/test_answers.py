@@ -176,7 +176,7 @@ async def test_after_a_failure_in_the_generator_the_next_prompt_is_answered(open
     async with open_chat(library) as chat:
         with pytest.raises(paragone.EngineError) as caught:
             await chat.ask("[[fail page]]")
-        assert caught.value.sentence == (
+        assert caught.value.message == (
             f"{BACKENDS[library].title} failed in the middle of the answer: page.ref_count == 1."
         )
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
@@ -186,7 +186,7 @@ async def test_after_a_failure_in_the_generator_the_next_prompt_is_answered(open
         for how in ("memory", "kernel", "cublas"):
             with pytest.raises(paragone.EngineError) as caught:
                 await chat.ask(f"[[fail {how}]]")
-            assert caught.value.sentence == "The GPU ran out of memory in the middle of the answer."
+            assert caught.value.message == "The GPU ran out of memory in the middle of the answer."
             assert "cache_type" in caught.value.hint
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
 
@@ -401,7 +401,7 @@ async def test_an_unknown_kind_of_vocabulary_has_no_fingerprint(open_chat):
     async with open_chat("exllamav3", model=unknown) as chat:
         with pytest.raises(paragone.EngineError) as caught:
             await chat.engine.vocabulary()
-        assert caught.value.sentence == (
+        assert caught.value.message == (
             "The bytes of the tokens of model are unknown: its tokenizer.json describes neither byte-level BPE "
             "nor SentencePiece."
         )

@@ -131,7 +131,7 @@ def test_a_damaged_model_is_listed_with_its_problem_and_not_opened(spoil, proble
     assert model.problem == problem
     with pytest.raises(InputError) as caught:
         check_folder(folder, ("EXL3", "plain"), "ExLlamaV3")
-    assert caught.value.sentence == f"some {problem}."
+    assert caught.value.message == f"some {problem}."
 
 
 def test_unsupported_formats_are_refused_with_the_supported_ones(write_model, tmp_path):

@@ -82,8 +82,8 @@ def test_the_formulas_are_in_the_sources(sources):
         ),
     }.items():
         text = path.read_text(encoding="utf-8")
-        for sentence in said:
-            assert sentence in text, f"{path.name}: {sentence}"
+        for message in said:
+            assert message in text, f"{path.name}: {message}"
 
 
 @libraries
@@ -97,7 +97,7 @@ def test_the_error_messages_are_in_the_sources(library, sources):
         "exllamav2": ("Insufficient VRAM for model and cache", "Insufficient space in device allocation"),
         "exllamav3": ("Insufficient VRAM in split for model and cache", "CUDA out of memory"),
     }[library]
-    assert [sentence for sentence in said if sentence not in text] == []
+    assert [message for message in said if message not in text] == []
     assert "OutOfMemoryError" in text
 
 

@@ -143,7 +143,7 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(ch
     error = caught.value
     assert error.context == 1024
     assert error.tokens > 1500
-    assert f"{error.tokens - 1024 + 1:,} too many" in error.sentence
+    assert f"{error.tokens - 1024 + 1:,} too many" in error.message
     assert "n_ctx" in error.hint
 
 

@@ -15,7 +15,7 @@ SYSTEM_INFO = (
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGILL])
 def test_amx_is_known(number):
-    known = find_cause(CRASH_CAUSES, says="", number=number, build=SYSTEM_INFO.format(1))
+    known = find_cause(CRASH_CAUSES, output="", number=number, build=SYSTEM_INFO.format(1))
     assert known in LlamaCppBackend.crash_causes
     assert "-mno-amx-int8" in known.cure
 
@@ -25,7 +25,7 @@ def test_amx_is_known(number):
 )
 def test_other_crashes_are_not_taken_for_it(number, has_amx):
     build = SYSTEM_INFO.format(has_amx)
-    assert find_cause(CRASH_CAUSES, says="", number=number, build=build) not in CRASH_CAUSES
+    assert find_cause(CRASH_CAUSES, output="", number=number, build=build) not in CRASH_CAUSES
 
 
 async def test_the_log_of_an_engine_begins_with_its_build(model_path, tmp_path):

@@ -157,7 +157,7 @@ def test_insufficient_memory_is_reported(whole_model_path):
         "try:\n"
         "    load_model(Path(sys.argv[1]), LlamaCppLoadOptions(), lambda part: None, False)\n"
         "except EngineError as error:\n"
-        "    print(error.sentence)\n"
+        "    print(error.message)\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     command = [sys.executable, "-c", code, whole_model_path]
@@ -249,8 +249,8 @@ def test_bad_files_are_input_errors_that_name_the_file(open_chat, model_path, tm
     for name, (_, reason) in cases.items():
         with pytest.raises(InputError, match=reason) as caught:
             open_chat(tmp_path / name)
-        assert name in caught.value.sentence
-        assert "\n" not in caught.value.sentence
+        assert name in caught.value.message
+        assert "\n" not in caught.value.message
 
 
 def test_a_folder_is_not_a_model(open_chat, tmp_path):

@@ -126,7 +126,7 @@ async def test_killed_in_an_answer(wheel, open_lane, text):
     assert text(events)
     assert isinstance(error, EngineCrashed)
     assert error.status == -signal.SIGKILL
-    assert error.sentence.startswith("The engine's process was ended by SIGKILL")
+    assert error.message.startswith("The engine's process was ended by SIGKILL")
     assert len(error.log_tail) <= 1, "what a server prints when all is well does not tell why it died"
     with pytest.raises(EngineCrashed):
         await lane.engine.tokenize(TokenizeRequest(text="Hello?"))

@@ -14,8 +14,8 @@ ON_A_GPU = """
 0.01.067.779 I load_tensors: offloaded 30/33 layers to GPU
 0.01.076.544 I llama_context: n_batch               = 2048
 0.01.076.545 I llama_context: n_ubatch              = 512
-0.01.088.576 I llama_kv_cache: size =   22.50 MiB (   512 cells,  30 layers,  2/2 seqs), K (q8_0):   11.25 MiB, V (f16):   11.25 MiB
-0.01.092.356 I resolve_fused_ops: Flash Attention enabled
+0.01.088.576 I llama_kv_cache: size =   22.50 MiB (   512 cells,  30 layers,  2/2 seqs), K (q8_0):   11.25 MiB, V (f16):   11.25
+MiB 0.01.092.356 I resolve_fused_ops: Flash Attention enabled
 0.02.067.779 I load_tensors: offloaded 5/5 layers to GPU
 0.02.076.545 I llama_context: n_ubatch              = 64
 """
@@ -105,7 +105,7 @@ def test_offline_at_a_unix_socket_it_runs():
 )
 def test_offline_at_a_port_it_is_refused_by_name(flags, port, reason, monkeypatch):
     monkeypatch.setattr("socket.socket", None)  # as if the system refused sockets
-    with pytest.raises(InputError, match=f"no engine's process gets the network, and {reason}"):
+    with pytest.raises(InputError, match=f"no engine's process gets network access, and {reason}"):
         listen_at(program(flags), port)
 
 

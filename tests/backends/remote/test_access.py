@@ -84,10 +84,10 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 async def test_options_that_are_refused_before_a_request(backend, hostile):
-    for options, sentence in REFUSED:
+    for options, message in REFUSED:
         error = await refused(backend, **{"url": hostile.url, **options})
         assert isinstance(error, InputError)
-        assert sentence in error.sentence
+        assert message in error.message
         assert not any(secret in str(error) for secret in (SECRET, "sk%2D", "hunter2"))
     assert hostile.requests == []
 
@@ -95,14 +95,14 @@ async def test_options_that_are_refused_before_a_request(backend, hostile):
 def test_options_that_name_no_server_are_known_without_it():
     with pytest.raises(InputError) as caught:
         Registry().get("openai").check("m", {})
-    assert caught.value.sentence == "The address of the server is not set."
-    for options, sentence in REFUSED:
+    assert caught.value.message == "The address of the server is not set."
+    for options, message in REFUSED:
         if (
             "key_command" not in options
             and options.get("key_env") != "BOX_KEY"
             and "$HOME a" not in str(options)
         ):
-            with pytest.raises(InputError, match=re.escape(sentence)):
+            with pytest.raises(InputError, match=re.escape(message)):
                 Registry().get("ollama").check("m", options)
 
 
@@ -138,7 +138,7 @@ async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
         return child
 
     error, child = await asyncio.gather(refused(backend, url=hostile.url, key_command=command), run_out())
-    assert error.sentence == "key_command (sh) printed no key in 60 seconds."
+    assert error.message == "key_command (sh) printed no key in 60 seconds."
     await gone(child)
 
 
@@ -186,7 +186,7 @@ async def test_a_host_as_it_is_written_is_the_host_that_is_asked(backend, monkey
     monkeypatch.setattr(socket, "getaddrinfo", no_name)  # stands in for a resolver off this machine
     for host in ("bücher.example", "BOX.example"):
         error = await refused(backend, url=f"http://{host}")
-        assert error.sentence == f"There is no host named {host.lower()}."
+        assert error.message == f"There is no host named {host.lower()}."
 
 
 async def test_keys_of_the_environment_and_marks_of_this_machine_stay_here(hostile, open_lane, monkeypatch):
@@ -231,7 +231,7 @@ async def test_a_redirect_that_repeats_the_key(hostile, backend, monkeypatch):
         307, location=f"http://evil.example/{SECRET}/x"
     )
     error = await refused(backend, url=hostile.url, key_env="BOX_KEY")
-    assert "redirects to http://evil.example/•••/x (307)" in error.sentence
+    assert "redirects to http://evil.example/•••/x (307)" in error.message
     assert SECRET not in str(error)
 
 
@@ -277,7 +277,7 @@ def no_proxies(monkeypatch):
 @pytest.mark.usefixtures("no_proxies")
 async def test_a_proxy_of_no_use(backend, monkeypatch):
     unusable = "The proxy in the environment variables cannot be used."
-    for proxy, sentence in (
+    for proxy, message in (
         ("socks5://127.0.0.1:1", unusable),
         ("http://127.0.0.1:99999", unusable),
         ("http://[::1", unusable),
@@ -285,7 +285,7 @@ async def test_a_proxy_of_no_use(backend, monkeypatch):
     ):
         monkeypatch.setenv("HTTP_PROXY", proxy)
         error = await refused(backend, url="http://box.example", use_proxy=True)
-        assert error.sentence == sentence
+        assert error.message == message
 
 
 async def test_what_the_environment_says_of_ways_out_changes_nothing(backend, monkeypatch):
@@ -374,7 +374,7 @@ async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp
     mine.private_key_pem.write_to_path(key)
     try:
         error = await refused(backend, url=server.url)
-        assert error.sentence.startswith(f"The certificate of {server.url} is not trusted: ")
+        assert error.message.startswith(f"The certificate of {server.url} is not trusted: ")
         assert "ca_file" in error.hint
         error = await refused(backend, url=server.url, ca_file=str(ca))
         assert "client certificate" in str(error)
@@ -394,16 +394,16 @@ async def test_certificate_files_that_will_not_do(secure, backend, tmp_path):
     ):
         error = await refused(backend, url=secure.url, **options)
         assert isinstance(error, InputError)
-        assert next(iter(options)) in error.sentence
+        assert next(iter(options)) in error.message
 
     # a name that is too long fails for root, too
     error = await refused(backend, url=secure.url, ca_file=str(tmp_path / ("x" * 300)))
-    assert error.sentence.endswith("cannot be read: File name too long.")
+    assert error.message.endswith("cannot be read: File name too long.")
 
 
 async def test_tls_asked_of_a_server_without(hostile, backend):
     error = await refused(backend, url=hostile.url.replace("http:", "https:"))
-    assert "does not speak TLS" in error.sentence
+    assert "does not speak TLS" in error.message
     assert "http://" in error.hint
 
 
@@ -458,7 +458,7 @@ async def test_a_key_from_the_keyring(hostile, open_lane, system_keyring):
 
 async def test_a_keyring_without_a_key(backend, hostile, system_keyring):
     locked, missing = keyring.errors.KeyringLocked(SECRET), keyring.errors.NoKeyringError()
-    for failure, entry, sentence in (
+    for failure, entry, message in (
         (None, "other/me", "The system's keyring has no key of the user me for the service other."),
         (None, "gpu-box", "key_keyring does not name an entry of the keyring."),
         (locked, ENTRY, "The system's keyring gave no key (KeyringLocked)."),
@@ -466,7 +466,7 @@ async def test_a_keyring_without_a_key(backend, hostile, system_keyring):
     ):
         system_keyring(MemoryKeyring(SECRET, failure))
         error = await refused(backend, url=hostile.url, key_keyring=entry)
-        assert (error.sentence, hostile.requests) == (sentence, [])
+        assert (error.message, hostile.requests) == (message, [])
         assert SECRET not in str(error)
 
 
@@ -478,13 +478,13 @@ async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, mo
     system_keyring(waiting)
     error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
     answer.set()
-    assert error.sentence == "The system's keyring gave no key within 0 seconds."
+    assert error.message == "The system's keyring gave no key within 0 seconds."
 
 
 async def test_without_the_package_keyring(backend, hostile, monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
-    assert "needs the package keyring" in error.sentence
+    assert "needs the package keyring" in error.message
     assert "keyring<26" in error.hint
 
 

@@ -72,7 +72,7 @@ async def test_something_that_is_not_http(hostile, open_lane):
         hostile.on_chat = lambda exchange, said=said: exchange.send(said)
         events, error = await lane.ask()
         assert codes(events) == []
-        assert error.sentence == f"The server at {hostile.url} sent a reply that is not HTTP."
+        assert error.message == f"The server at {hostile.url} sent a reply that is not HTTP."
         assert error.hint == "Check the port of the server, and whether the url must begin with https://."
         assert len(hostile.chats) == number, "it was asked again"
 
@@ -104,7 +104,7 @@ async def test_an_event_of_endless_lines(serve, open_lane, text, monkeypatch):
     server.on_chat = chat
     events, error = await (await open_lane(server)).ask()
     assert text(events) == "Once"
-    assert "sent a line of more than 1 MB" in error.sentence
+    assert "sent a line of more than 1 MB" in error.message
 
 
 @pytest.mark.parametrize("ending", ["\r\n", "\r"], ids=["crlf", "cr"])

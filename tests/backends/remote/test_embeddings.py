@@ -48,7 +48,7 @@ async def test_what_ollama_is_asked(serve, open_lane):
         "truncate": False,
         "shift": False,
     }
-    with pytest.raises(paragone.EngineError, match="takes no token ids"):
+    with pytest.raises(paragone.EngineError, match="does not accept token ids"):
         await engine.embed(paragone.EmbedRequest(ids=((1, 2),)))
 
 
@@ -102,7 +102,7 @@ async def test_servers_without_vectors_or_whose_vectors_would_mislead_are_not_as
         server = await serve(protocol, replies)
         engine = (await open_lane(server)).engine
         assert not engine.loaded.capabilities.embeddings
-        with pytest.raises(paragone.EngineError, match="computes no embeddings"):
+        with pytest.raises(paragone.EngineError, match="does not compute embeddings"):
             await engine.embed(REQUEST)
         assert not [request for request in server.requests if "embed" in request.path]
 
@@ -160,5 +160,5 @@ async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(real_llama
 async def test_a_real_llama_server_that_cannot(llama_server, open_smollm2):
     engine = (await open_smollm2(llama_server)).engine
     assert not engine.loaded.capabilities.embeddings
-    with pytest.raises(paragone.EngineError, match="computes no embeddings"):
+    with pytest.raises(paragone.EngineError, match="does not compute embeddings"):
         await engine.embed(REQUEST)

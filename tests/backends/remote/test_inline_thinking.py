@@ -133,5 +133,5 @@ async def test_what_was_held_back_is_not_lost_when_the_connection_is(hostile, op
     hostile.on_chat = chat
     events, error = await (await open_lane(hostile)).ask()
     assert text(events) == "<thi"
-    assert "closed the connection in the middle of the answer" in error.sentence
+    assert "closed the connection in the middle of the answer" in error.message
     assert len(hostile.chats) == 1, "asked again after a token"

@@ -81,7 +81,7 @@ async def test_a_restart_under_an_open_lane_with_the_same_model_and_another(
         lane = await open_smollm2(url)
         first, _ = await lane.ask("Say hello.", max_tokens=6, temperature=0)
     _, error = await lane.ask("Say hello.")
-    assert error.sentence == f"Nothing answers at {url}: the connection was refused."
+    assert error.message == f"Nothing answers at {url}: the connection was refused."
     port = int(url.rpartition(":")[2])
     with run_llama_server("-c", "256", *gate.options, port=port, status=503):
         events = []

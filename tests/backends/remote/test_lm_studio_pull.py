@@ -50,7 +50,7 @@ async def test_a_model_that_is_there_is_not_downloaded(serve):
 
 
 @pytest.mark.parametrize(
-    ("states", "sentence"),
+    ("states", "message"),
     [
         ([JOB, {**JOB, "status": "failed"}], "the download's status is failed"),
         ([{}], "the download's status is missing"),
@@ -60,11 +60,11 @@ async def test_a_model_that_is_there_is_not_downloaded(serve):
         ([{**JOB, "job_id": "../\ud800"}], "404"),
     ],
 )
-async def test_a_download_that_fails_says_so(serve, states, sentence):
+async def test_a_download_that_fails_says_so(serve, states, message):
     server = LmStudio()
     server.downloads = states
     _, error = await told((await serve(OPENAI, server.replies)).url)
-    assert sentence in str(error)
+    assert message in str(error)
 
 
 async def nonsense(exchange):
@@ -100,4 +100,4 @@ async def test_nothing_is_downloaded_unasked_and_only_lm_studio_offers_it(serve)
     progress, error = await told(other)
     assert progress == []
     assert isinstance(error, InputError)
-    assert "downloads no models on request" in error.sentence
+    assert "does not download models on request" in error.message

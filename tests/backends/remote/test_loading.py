@@ -123,7 +123,7 @@ async def test_a_model_that_cannot_be_loaded(start):
     server.fails = True
     with pytest.raises(EngineError) as caught:
         await open_it()
-    assert url in caught.value.sentence
+    assert url in caught.value.message
 
 
 async def test_an_lm_studio_without_these_paths_loads_with_the_first_request(serve):

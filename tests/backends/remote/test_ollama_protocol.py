@@ -89,7 +89,7 @@ async def test_a_model_for_embeddings(server):
     request = OpenRequest(model="m", options={"url": server.url})
     with pytest.raises(InputError) as caught:
         await OllamaBackend().open(request, lambda progress: None)
-    assert caught.value.sentence == "m does not generate text: its capabilities are embedding."
+    assert caught.value.message == "m does not generate text: its capabilities are embedding."
 
 
 async def test_a_server_without_log_probabilities_that_may_reuse_its_cache(server, open_lane):

@@ -85,7 +85,7 @@ async def test_giving_it_up_closes_the_request(server):
 async def test_ends_without_success(server):
     where = f"The server at {server.url}"
     full = {"error": "write /models/aa: no space left on device\x1b[2J"}
-    for lines, then, sentence, hint in (
+    for lines, then, message, hint in (
         ((), None, f"{where} ended the download before it was complete.", "Pull the model again"),
         (
             (),
@@ -99,8 +99,8 @@ async def test_ends_without_success(server):
         progress, error = await told(server, load_timeout=0.3)
         assert sizes(progress) == [(0, 100)]
         assert isinstance(error, EngineError)
-        assert error.sentence.startswith(sentence)
-        assert error.sentence.isprintable()
+        assert error.message.startswith(message)
+        assert error.message.isprintable()
         assert hint in error.hint
         assert bool(hint) == bool(error.hint)
 

@@ -118,15 +118,15 @@ async def test_a_sampler_that_is_refused_is_left_out_from_then_on(serve, open_la
         for requests in (2, 3):  # refused once; the second run asks but once
             events, error = await lane.ask(min_p=0.1, top_k=5)
             assert error is None
-            sentence = f"{where.format(server.url)} does not support min_p, so it was left out."
-            assert cautions(events) == {"option-refused": sentence}
+            message = f"{where.format(server.url)} does not support min_p, so it was omitted."
+            assert cautions(events) == {"option-refused": message}
             assert len(server.chats) == requests
         assert server.chats[-1].body["top_k"] == 5
         await (await open_lane(server)).ask(min_p=0.1)  # another engine at the same endpoint knows it too
         assert len(server.chats) == 4
         server.on_chat = lambda exchange: exchange.refuse(400, {"error": {"message": "no such role"}})
         _, error = await lane.ask(top_k=5)  # a refusal of something else is no lesson
-        assert "rejected the request (400): no such role." in error.sentence
+        assert "rejected the request (400): no such role." in error.message
         assert len(server.chats) == 5
 
 
@@ -211,7 +211,7 @@ async def test_a_server_that_may_begin_a_new_answer_does_not_promise_to_go_on(se
     events, _ = await lane.ask([question, Message(role="assistant", text="One,")])
     assert "may-not-continue" in cautions(events)
     events, error = await lane.ask([question, Message(role="assistant", text="", thinking="Hm.")])
-    assert "cannot continue thinking that has no answer yet" in error.sentence
+    assert "cannot continue thinking that has no answer yet" in error.message
 
 
 async def test_each_server_is_known(serve):

@@ -100,7 +100,7 @@ async def test_a_prompt_that_does_not_fit_says_how_long_it_is(llama_server, open
     assert events == []
     assert isinstance(error, ContextOverflow)
     assert error.context == 1024
-    assert error.sentence == (
+    assert error.message == (
         f"The prompt has {error.tokens:,} tokens; the context at {llama_server} holds 1,024."
     )
     assert error.tokens > 1200

@@ -95,4 +95,4 @@ async def test_tokens_have_their_ids(llama_server, open_smollm2):
     with bare_client(llama_server) as bare:
         for token in tokens:
             assert bare.post("/detokenize", json={"tokens": [token.id]}).json()["content"] == token.text
-            assert token.top[0].id == token.id  # at temperature 0 the likeliest is taken
+            assert token.top[0].id == token.id  # at temperature 0 the most likely is taken

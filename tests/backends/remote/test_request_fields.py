@@ -64,7 +64,7 @@ async def test_a_server_that_cannot_for_plain_text_is_not_asked(serve, open_lane
         server = await serve(OPENAI, SERVERS[kind])
         _, error = await (await open_lane(server, raw=True)).ask(json_schema=json.dumps(SCHEMA))
         assert isinstance(error, InputError)
-        assert error.sentence == f"{name} takes no JSON schema for plain text."
+        assert error.message == f"{name} does not support a JSON schema for plain text."
         assert server.chats == []
 
 
@@ -79,7 +79,7 @@ async def test_nothing_is_sent_if_there_is_no_schema(serve, open_lane, protocol,
     server = await serve(protocol)
     _, error = await (await open_lane(server)).ask(json_schema=schema)
     assert isinstance(error, InputError)
-    assert "json_schema" in error.sentence
+    assert "json_schema" in error.message
     assert server.chats == []
 
 
@@ -101,13 +101,13 @@ async def test_each_server_has_its_field_for_thinking(serve, open_lane):
 
 async def test_a_server_without_a_budget_is_not_asked(serve, open_lane):
     for protocol, kind, reason in (
-        (OPENAI, "unknown", "This server takes no budget for thinking."),
-        (OPENAI, "SGLang", "SGLang takes no budget for thinking."),
+        (OPENAI, "unknown", "This server does not support a budget for thinking."),
+        (OPENAI, "SGLang", "SGLang does not support a budget for thinking."),
         (OLLAMA, "unknown", "The option 'thinking' of m cannot be 64."),
     ):
         server = await serve(protocol, SERVERS[kind])
         _, error = await (await open_lane(server)).ask(thinking=64)
         assert isinstance(error, InputError)
-        assert error.sentence == reason
+        assert error.message == reason
         assert "low" in error.hint
         assert server.chats == []

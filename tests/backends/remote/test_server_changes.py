@@ -60,7 +60,7 @@ async def test_a_model_that_is_not_listed_any_more(serve, open_lane):
     server.replies["/v1/models"] = models("other")
     events, _ = await lane.ask()
     assert changed(events) == (
-        f"The server at {server.url} is not the one that this engine was opened with: its model was m and is "
+        f"The server at {server.url} has changed since this engine was opened: its model was m and is "
         "missing now (the server has: other). Open the engine again before you compare this answer."
     )
     again, _ = await lane.ask()
@@ -80,7 +80,7 @@ async def test_what_an_answer_names_reaches_the_settings_of_the_run(serve, open_
     """A balancer sends each request to another server: what it reports between two answers says nothing of them."""
     server = await serve(OPENAI)
     lane = await open_lane(server)
-    for named, fingerprint, sentence in (
+    for named, fingerprint, message in (
         ("Qwen-7B", "fp_1", None),
         ("Qwen-7B", "fp_2", None),
         ("Qwen-1B", "", "its name for the model in answers was Qwen-7B and is Qwen-1B."),
@@ -90,8 +90,8 @@ async def test_what_an_answer_names_reaches_the_settings_of_the_run(serve, open_
         events, error = await lane.ask(json_schema='{"type": "object"}')  # which the server ignores
         assert error is None
         assert settings_of(events).answered_by == f"{named} {fingerprint}".strip()
-        assert sentence is None or sentence in changed(events)
-        assert codes(events) == (["schema-ignored"] if sentence is None else ["server-changed"])
+        assert message is None or message in changed(events)
+        assert codes(events) == (["schema-ignored"] if message is None else ["server-changed"])
 
 
 async def test_llama_server_that_was_started_with_another_file(serve, open_lane):
@@ -99,9 +99,9 @@ async def test_llama_server_that_was_started_with_another_file(serve, open_lane)
     lane = await open_lane(server)
     assert changed((await lane.ask())[0]) is None
     server.replies["/props"] = {**PROPS, "model_path": "/models/b.gguf", "build_info": "b2-bbbb"}
-    sentence = changed((await lane.ask())[0])
-    assert "its server was llama-server b1-aaaa and is llama-server b2-bbbb" in sentence
-    assert "its model file was /models/a.gguf and is /models/b.gguf" in sentence
+    message = changed((await lane.ask())[0])
+    assert "its server was llama-server b1-aaaa and is llama-server b2-bbbb" in message
+    assert "its model file was /models/a.gguf and is /models/b.gguf" in message
 
 
 async def test_ollama_whose_model_was_created_anew(serve, open_lane):

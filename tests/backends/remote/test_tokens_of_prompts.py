@@ -1,4 +1,4 @@
-"""The tokens of prompts, and the likeliest tokens after a sequence, from doubles."""
+"""The tokens of prompts, and the most likely tokens after a sequence, from doubles."""
 
 import pytest
 from hostile_server import OLLAMA, OPENAI
@@ -71,7 +71,7 @@ async def test_vllm_does_not_take_the_effort_where_it_tokenizes(serve, open_lane
     lane = await open_lane(await serve(OPENAI, VLLM))
     with pytest.raises(paragone.EngineError) as caught:
         await lane.engine.tokenize(paragone.TokenizeRequest(messages=HELLO, sampling={"thinking": "low"}))
-    assert "effort" in caught.value.sentence
+    assert "effort" in caught.value.message
     assert prompt_ids(await run(lane, thinking="low")) is None
 
 
@@ -82,7 +82,7 @@ async def test_llama_cpp_python_tells_the_tokens_of_raw_text_alone(serve, open_l
     for request in (paragone.TokenizeRequest(messages=HELLO), paragone.TokenizeRequest(text="Hi")):
         with pytest.raises(paragone.EngineError) as caught:
             await lane.engine.tokenize(request)
-        assert "its chat template" in caught.value.sentence
+        assert "its chat template" in caught.value.message
     assert prompt_ids(await run(lane)) is None
     raw = await open_lane(server, raw=True)
     assert raw.engine.loaded.capabilities.tokenize
@@ -110,7 +110,7 @@ async def test_the_tokens_of_images_are_not_told(serve, open_lane):
     seen = (paragone.Message(role="user", text="What?", images=(image,)),)
     with pytest.raises(paragone.EngineError) as caught:
         await (await open_lane(server)).engine.tokenize(paragone.TokenizeRequest(messages=seen))
-    assert caught.value.sentence == f"The server at {server.url} does not report the tokens of images."
+    assert caught.value.message == f"The server at {server.url} does not report the tokens of images."
 
 
 async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane):
@@ -166,5 +166,5 @@ async def test_a_server_that_stops_telling_halfway(serve, open_lane):
 async def test_another_kind_of_server_says_that_it_cannot(serve, open_lane):
     engine = (await open_lane(await serve(OPENAI))).engine
     assert not engine.loaded.capabilities.top_tokens
-    with pytest.raises(EngineError, match="does not report the likeliest tokens after given tokens"):
+    with pytest.raises(EngineError, match="does not report the most likely tokens after given tokens"):
         await tops_of(engine, REQUEST)

@@ -122,7 +122,7 @@ async def test_number(check, answer, expected, options, passed):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "sentence"),
+    ("name", "options", "message"),
     [
         ("equals", {}, "has nothing to"),
         ("contains", {}, "has nothing to"),
@@ -133,6 +133,6 @@ async def test_number(check, answer, expected, options, passed):
         ("number", {"expected": "no number"}, "nothing to compare with"),
     ],
 )
-async def test_what_compares_nothing_is_refused(check, name, options, sentence):
-    with pytest.raises(InputError, match=sentence):
+async def test_what_compares_nothing_is_refused(check, name, options, message):
+    with pytest.raises(InputError, match=message):
         await check(name, "one", **options)

@@ -79,7 +79,7 @@ def test_a_faulty_or_hostile_template_is_an_input_error_that_names_the_model(sou
     with pytest.raises(InputError, match=r"chat template of model\.gguf") as caught:
         render(source)
     assert "chat_template" in caught.value.hint
-    assert len(caught.value.sentence) < 500
+    assert len(caught.value.message) < 500
 
 
 def test_an_endless_template_is_interrupted(monkeypatch):
@@ -117,7 +117,7 @@ def test_a_single_call_that_never_ends_ends_its_process():
     )
     done = subprocess.run([sys.executable, "-c", f"SOURCE = {source!r}\n{program}"], capture_output=True)
     assert (done.returncode, done.stderr) == (-signal.SIGPROF, b"")
-    cause = find_cause((), says="", number=signal.SIGPROF)
+    cause = find_cause((), output="", number=signal.SIGPROF)
     assert (cause.cause, cause.cure) == (
         "its chat template computes too long",
         "Set another chat template with the option chat_template.",

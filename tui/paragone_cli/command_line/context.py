@@ -44,7 +44,8 @@ def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
 
 
 def require_consent_to_config(args: Arguments, config: Config, state: State, registry: Registry) -> None:
-    """Raise InputError unless the config file is the user's own, or the user consents to the file's actions beyond its folder."""
+    """Raise InputError unless the config file is the user's own, or the user consents to the file's actions beyond its
+    folder."""
     document = config.document.path
     named = Path(os.path.normpath(document.absolute()))  # a link in the folder for settings is the user's own
     if named.is_relative_to(config_file().parent):
@@ -58,11 +59,11 @@ def require_consent_to_config(args: Arguments, config: Config, state: State, reg
 class CommandContext:
     """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid.
 
-    A config file outside of the user's folder for settings may come from somebody else: the user must allow the programs and
-    addresses in such a file.
+    A config file outside of the user's folder for settings may come from somebody else: the user must allow the
+    programs and addresses in such a file.
 
-    Warnings about the state file and about a config file that other users can read are printed if `warns` is true; a screen shows the warnings itself. A broken state file is renamed, so that the next
-    command does not find the file.
+    Warnings about the state file and about a config file that other users can read are printed if `warns` is true; a
+    screen shows the warnings itself. A broken state file is renamed, so that the next command does not find the file.
     """
 
     def __init__(self, args: Arguments, *, warns: bool = True) -> None:
@@ -77,8 +78,8 @@ class CommandContext:
         if not warns:
             return
         exposed = permission_warning(self.config.document, self.registry.find)
-        for sentence in filter(None, (self.state.warning, exposed)):
-            output.warn(sentence)
+        for message in filter(None, (self.state.warning, exposed)):
+            output.warn(message)
 
     def consent(self, document: Path) -> Consent:
         return terminal_consent(document, self.state, trusted=self._trusted)

@@ -104,11 +104,11 @@ def put_json(data: Json) -> None:
     put(_harmless(json_text(data, indent=2)))
 
 
-def put_result(data: Json, sentence: str, *, as_json: bool) -> None:
+def put_result(data: Json, message: str, *, as_json: bool) -> None:
     if as_json:
         put_json(data)
     else:
-        note(sentence)
+        note(message)
 
 
 def put_list(
@@ -237,7 +237,7 @@ def cells(text: str) -> int:
 
 def print_error(error: ParagoneError, engine: str = "") -> None:
     """Print on standard error what failed, for which engine if several were asked, and what to do about it."""
-    lines = [f"paragone: {one_line(f'{engine}: ' if engine else '')}{one_line(error.sentence)}"]
+    lines = [f"paragone: {one_line(f'{engine}: ' if engine else '')}{one_line(error.message)}"]
     if isinstance(error, EngineCrashed):
         lines += [f"  | {one_line(text)}" for text in error.log_tail]
     if error.hint:
@@ -245,12 +245,12 @@ def print_error(error: ParagoneError, engine: str = "") -> None:
     _print("\n".join(lines))
 
 
-def warn(sentence: str) -> None:
-    _print(f"paragone: warning: {one_line(sentence)}")
+def warn(message: str) -> None:
+    _print(f"paragone: warning: {one_line(message)}")
 
 
-def note(sentence: str) -> None:
-    _print(f"paragone: {one_line(sentence)}")
+def note(message: str) -> None:
+    _print(f"paragone: {one_line(message)}")
 
 
 def _print(text: str) -> None:
@@ -263,15 +263,16 @@ def at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def require_terminal(sentence: str, hint: str = "") -> None:
-    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal cannot move its cursor."""
+def require_terminal(message: str, hint: str = "") -> None:
+    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal cannot move its
+    cursor."""
     if not all(
         stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
     ):
-        raise InputError(sentence, hint=hint)
+        raise InputError(message, hint=hint)
     if os.environ.get("TERM") == "dumb":
         raise InputError(
-            f"{sentence} This terminal can only print lines: the variable TERM is `dumb`.",
+            f"{message} This terminal can only print lines: the variable TERM is `dumb`.",
             hint=f"{hint} If the terminal can do more, set TERM to its type, such as xterm-256color.".lstrip(),
         )
 

@@ -149,8 +149,8 @@ def _activity(engine: EngineTask, run: Run | None) -> str:
 class Stream:
     """Writes text in a thread, so that a reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C.
 
-    On a terminal, control characters are made visible; a pipe or a file gets the exact text. A newline that the last line
-    lacks is added.
+    On a terminal, control characters are made visible; a pipe or a file gets the exact text. A newline that the last
+    line lacks is added.
     """
 
     def __init__(self, on_broken: Callable[[], None]) -> None:
@@ -201,8 +201,8 @@ class Stream:
 
 
 async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) -> None:
-    """Print an answer as it arrives, without the thinking before it, or as JSON if there is no stream. Warnings that come
-    after its beginning follow it. Raises OutputError."""
+    """Print an answer as it arrives, without the thinking before it, or as JSON if there is no stream. Warnings that
+    come after its beginning follow it. Raises OutputError."""
     text, has_begun = run.text, False
     warned: int | None = None
     deferred: list[str] = []
@@ -216,8 +216,8 @@ async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) 
             deferred.extend(sentences)
         elif sentences:
             progress.clear()
-            for sentence in sentences:
-                output.warn(sentence)
+            for message in sentences:
+                output.warn(message)
 
     async for event in run:
         if warned is None or isinstance(event, Caution):
@@ -242,5 +242,5 @@ async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) 
     cut = run.result.cut
     if cut and not any(caution.code == "context-full" for caution in run.cautions):
         deferred.append(cut)
-    for sentence in deferred:
-        output.warn(sentence)
+    for message in deferred:
+        output.warn(message)

@@ -24,8 +24,8 @@ def prompt_spec(args: Arguments, prompt: str | None, context: CommandContext) ->
     if args.logprobs is not None and not args.json:
         raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
     attached = [read_files(path) for path in args.attached]
-    for sentence in (sentence for found in attached for sentence in found.left_out):
-        warn(f"Not attached: {sentence}")
+    for message in (message for found in attached for message in found.left_out):
+        warn(f"Not attached: {message}")
     text = _read_prompt(prompt) if args.template is None else _filled_template(args, prompt, context)
     spec = RunSpec.of_prompt(
         with_sections(text, [file for found in attached for file in found.files]),
@@ -64,8 +64,8 @@ def _filled_template(args: Arguments, prompt: str | None, context: CommandContex
 def _read_prompt(given: str | None) -> str:
     """Return the prompt: `given`, or standard input if `given` is None or `-`.
 
-    If a prompt is given and standard input is not a terminal, the text of standard input is appended after an empty line.
-    One trailing newline of standard input is removed. Raises InputError.
+    If a prompt is given and standard input is not a terminal, the text of standard input is appended after an empty
+    line. One trailing newline of standard input is removed. Raises InputError.
     """
     if given is None and at_terminal():
         raise InputError("There is no prompt.", hint="Write it after --prompt, or pipe it in.")

@@ -30,20 +30,20 @@ _MEMORY = "memory"
 _PADDING = 2
 """Number of cells beside the text of a row."""
 _SHORTEST_REASON = 8
-"""Least width in cells of a reason that is shortened because the remedy beside it is long."""
+"""Smallest width in cells of a reason that is shortened because the remedy beside it is long."""
 _PAUSE = 0.3
 """Seconds that an entry must be highlighted before a process starts to estimate the entry's memory."""
 
 
 Picked: TypeAlias = "tuple[EngineDefinition | None, bool]"
-"""An engine, None for the demo, and whether to save it once it is open: the user wrote it, or ticked a model found here."""
+"""An engine (None for the demo), and whether to save it once it is open: if the user wrote it, or ticked a found model."""
 
 
 class EnginePicker(Picker["Sequence[Picked] | None"]):
     """The dialog to pick engines. The result of the picker is the list of engines that the user picked, or None.
 
-    `engines` are the defined engines. `single` is whether the user picks one engine only: then no entry can be ticked, and the
-    demo, which has two engines, is not offered. The picker shows `advice` while there is no other remark.
+    `engines` are the defined engines. `single`: whether the user picks only one engine. Then entries cannot be ticked,
+    and the demo, which has two engines, is not offered. The picker shows `advice` while there is no other remark.
     """
 
     heading = "Engine"
@@ -74,7 +74,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
 
     @property
     def early_keys(self) -> tuple[str, ...]:
-        """Enter opens an engine at once that the user wrote or that is defined: these come before the others."""
+        """Enter immediately opens an engine that the user wrote or that is defined: these are listed before the others."""
         entry = self._highlighted
         is_first = self.highlighted == _WRITTEN or (
             entry is not None and entry.group in (Group.CONFIGURED, Group.ADDED)
@@ -138,10 +138,8 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
         return entry is None or entry.group is not Group.UNUSABLE
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the ticked entries or, if no entry is ticked, with the entry of this option.
-
-        If the entry cannot be used, the picker stays open, and shows why.
-        """
+        """Close the picker with the ticked entries or, if no entry is ticked, with the entry of this option. If the
+        entry cannot be used, the picker stays open, and shows why."""
         ticked = [entry for entry in self._entries.values() if entry.key in self._ticked]
         entry = self._entries.get(option_id)
         if option_id == _WRITTEN:
@@ -178,7 +176,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
         return self._entries.get(self.highlighted)
 
     def describe(self) -> None:
-        """Show what is wrong with the text or the highlighted entry, or else advice. Also show the entry's memory."""
+        """Show the problem with the text or the highlighted entry, else advice; and the entry's memory."""
         entry = self._highlighted
         name = "" if entry is None else one_line(entry.name)
         remarks: list[str] = []
@@ -192,7 +190,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
             remarks += [f"^x removes {name} from this list."] if entry.is_added else []
         elif self._ticked:
             count = counted(len(self._ticked), "engine")
-            remarks = [f"Enter opens {count} side by side, and saves those that are new."]
+            remarks = [f"Enter opens {count} side by side, and saves new ones."]
         else:
             remarks = [self._progress(), self._advice if any(map(self.is_offered, self._entries)) else ""]
         if entry is not None and not (entry.can_estimate and self.is_offered(entry.key)):
@@ -228,7 +226,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
                 f"Servers on this machine were not asked for models ({one_line(unasked)}). {_how_to_ask()}"
             )
         if not self.options.option_count:
-            remarks.insert(0, "Nothing fits; an engine is written BACKEND:MODEL.")
+            remarks.insert(0, "No entry matches. Write an engine as BACKEND:MODEL.")
         elif not any(map(self.is_offered, self._entries)):
             demo = next((entry for entry in self._entries.values() if entry.has_demo and entry.remedy), None)
             remarks = [_next_steps(demo), *remarks[: len(self._registry.problems)]]
@@ -236,16 +234,14 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
 
 
 def _next_steps(demo: CatalogEntry | None) -> str:
-    """Return five lines of advice for a user without a usable engine.
-
-    `demo` is the entry of the demo's backend if that backend is missing.
-    """
+    """Return five lines of advice for a user without a usable engine. `demo` is the entry of the demo's backend if that
+    backend is missing."""
     begin = "paragone demo" if demo is None else f"{demo.name}. {demo.remedy}"
     asks = "paragone is offline" if GUARD.is_offline else "start it, then ^s asks it for its models"
     return "\n".join(
         [
-            "Nothing can be used yet. One of these brings an engine:",
-            f"· two small models, to try it: {one_line(begin)}",
+            "No engine can be used yet. Each of these adds one:",
+            f"· two small models, for a first try: {one_line(begin)}",
             "· a GGUF file: put it into ~/models, or write llama_cpp:PATH above",
             f"· a server on this machine, such as Ollama: {asks}",
             "· another machine: write ollama:MODEL@http://HOST:PORT, or openai:… above",
@@ -284,7 +280,7 @@ async def _memory_remark(definition: EngineDefinition, backend: Backend) -> str:
         plan = await planner.plan()
         largest = await planner.largest_context(plan)
     except ParagoneError as error:
-        return f"The memory cannot be estimated: {one_line(error.sentence)}"
+        return f"The memory cannot be estimated: {one_line(error.message)}"
     weights = size_text(sum(device.weights for device in plan.devices))
     cache = size_text(sum(device.kv_cache for device in plan.devices))
     compute = size_text(sum(device.compute for device in plan.devices))

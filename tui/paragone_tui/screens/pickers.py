@@ -23,7 +23,7 @@ from paragone_workbench.store.saving import History
 
 class FindScreen(Picker[Hit | None]):
     heading = "Find in this conversation"
-    placeholder = "Words of prompts and answers, also of variants that are not shown"
+    placeholder = "Words of prompts and answers, including variants that are not shown"
     key_hints = (("enter", "go there"), ("^j ^k", "move"), ("esc", "close"))
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
