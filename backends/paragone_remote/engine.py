@@ -86,7 +86,7 @@ class _Use:
 _uses: dict[tuple[asyncio.AbstractEventLoop, str, str], _Use] = {}
 
 
-class Hold:
+class ModelHold:
     """One engine's use of a model. `keeps_loaded`: the server keeps the model after the engine is closed."""
 
     def __init__(self, loader: ModelLoader, model: str, *, keeps_loaded: bool = False) -> None:
@@ -187,7 +187,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
     model: str
     loaded: paragone.LoadedModel
     identity: Identity
-    hold: Hold | None = None
+    hold: ModelHold | None = None
     """The hold that keeps the model loaded, if the server loads models on demand. The engine releases the hold."""
 
     _now = staticmethod(time.monotonic)
@@ -310,10 +310,10 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                         if wait.stopped:  # the engine was closed during the run
                             raise transport.Stopped from error
                         failure = await self._explained(error, begun=begun)
-                        loading = isinstance(failure, faults.Passing) and failure.is_loading
+                        loading = isinstance(failure, faults.TemporaryFailure) and failure.is_loading
                         tries += not loading
                         again = self._now() < until if loading else tries < _TRIES
-                        if begun or not isinstance(failure, faults.Passing) or not again:
+                        if begun or not isinstance(failure, faults.TemporaryFailure) or not again:
                             unread = isinstance(error, transport.Refusal) and not begun
                             if unread and answers.has_images(request.messages):
                                 failure.hint = f"{_UNREAD} {failure.hint}".rstrip()

@@ -74,7 +74,7 @@ class IncompleteAnswer(Exception):
     """The stream ended before the answer was complete. The message gives a possible reason; empty if unknown."""
 
 
-class Passing(EngineError):
+class TemporaryFailure(EngineError):
     """A temporary failure: the request can be repeated after `pause` seconds. `is_loading`: the server loads its model."""
 
     def __init__(
@@ -110,7 +110,7 @@ def explain(
     context: int | None = None,
     begun: bool = False,
 ) -> ParagoneError:
-    """Return the error for the user; Passing if the request can be repeated. `begun`: whether a part of the answer
+    """Return the error for the user; TemporaryFailure if the request can be repeated. `begun`: whether a part of the answer
     has arrived."""
     at, kept = endpoint.where, "The partial answer is kept." if begun else ""
     match error:
@@ -148,7 +148,7 @@ def explain(
             message = f"The proxy on the way to {endpoint.origin} refused the request: {words}"
             return EngineError(message, hint=_PROXY)
         case httpx.ConnectError() if endpoint.options.use_proxy:
-            return Passing(f"{endpoint.origin} cannot be reached through the proxy.", hint=_PROXY)
+            return TemporaryFailure(f"{endpoint.origin} cannot be reached through the proxy.", hint=_PROXY)
         case httpx.ConnectError():
             return _explain_connect(error, endpoint, at)
         case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
@@ -160,7 +160,7 @@ def explain(
             # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
             unknown = endpoint.tls is not None and endpoint.options.client_cert is None
             hint = "The server may require a client certificate: set client_cert." if unknown else ""
-            return Passing(f"{at} closed the connection before it answered.", hint=hint)
+            return TemporaryFailure(f"{at} closed the connection before it answered.", hint=hint)
 
 
 def error_text(body: str) -> str:
@@ -231,7 +231,7 @@ def _busy(error: Refusal, endpoint: Endpoint, at: str, reason: str) -> EngineErr
     if status == 503 and _LOADING.search(reason):
         message = f"{at} is still loading its model (503)."
         hint = "load_timeout sets how long to wait."
-        return Passing(message, hint=hint, pause=pause, is_loading=True)
+        return TemporaryFailure(message, hint=hint, pause=pause, is_loading=True)
     sentences = {
         429: f"{at} does not accept more requests now (429){reason}",
         503: f"{at} is too busy (503){reason}",
@@ -241,7 +241,7 @@ def _busy(error: Refusal, endpoint: Endpoint, at: str, reason: str) -> EngineErr
     if pause > _LONGEST_PAUSE:
         return EngineError(message, hint=f"The server asks to wait {wait:g} s.")
     hint = "Try again in a while." if wait is None else f"The server asks to wait {wait:g} s."
-    return Passing(message, hint=hint, pause=pause)
+    return TemporaryFailure(message, hint=hint, pause=pause)
 
 
 def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverflow:
@@ -293,9 +293,9 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint, at: str) -> 
                 return EngineError(f"{at} and this program failed to agree on TLS: {reason}.")
             case ConnectionRefusedError():
                 message = f"Nothing answers at {endpoint.origin}: the connection was refused."
-                return Passing(message, hint="Is the server running at this address?")
+                return TemporaryFailure(message, hint="Is the server running at this address?")
     reason = sentence_of(str(error)) if str(error) else "no connection."
-    return Passing(f"{endpoint.origin} cannot be reached: {reason}")
+    return TemporaryFailure(f"{endpoint.origin} cannot be reached: {reason}")
 
 
 T = TypeVar("T")

@@ -269,7 +269,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         size = await _size(http, request.model)
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
-        hold = engine.Hold(
+        hold = engine.ModelHold(
             OllamaLoader(http, base),
             api.full_name(request.model),
             keeps_loaded=options.keep_alive is not None,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import paragone
 from paragone.json_values import JsonObject, count_at, object_at, objects_at, text_at
-from paragone.network import bracketed, is_loopback, spelled
+from paragone.network import bracketed, is_loopback, normalized_host
 from paragone_remote import faults, transport
 from paragone_remote.options import DEFAULT_URL, MOST_MODELS, plain, without_surrogates
 
@@ -160,7 +160,7 @@ async def listens(url: str) -> bool:
 
 def _loopback(host: str) -> str:
     """Return the loopback address that a host stands for; empty if the host is another machine."""
-    host = spelled(host)
+    host = normalized_host(host)
     if host in _SYNONYMS:
         return _SYNONYMS[host]
     return bracketed(host) if is_loopback(host) else ""

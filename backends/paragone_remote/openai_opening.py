@@ -23,7 +23,7 @@ from paragone.options import build
 from paragone_remote import answers, faults
 from paragone_remote import openai_servers as servers
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.engine import Hold, ModelLoader
+from paragone_remote.engine import ModelHold, ModelLoader
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
 from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Wait, connected
@@ -262,7 +262,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         model = _choose(listed, request.model, endpoint)
         server = await servers.identify(http)
         loader = await loader_of(http, server)
-        hold = None if loader is None else Hold(loader, request.model)
+        hold = None if loader is None else ModelHold(loader, request.model)
         evictions: tuple[paragone.Caution, ...] = ()
         if hold is not None:
             evictions = await loading.enter_async_context(hold.taken(on_progress))
@@ -355,7 +355,7 @@ async def _models(http: EndpointClient) -> tuple[paragone.ModelInfo, ...]:
     while True:
         try:
             return await servers.find_models(http)
-        except faults.Passing as failure:
+        except faults.TemporaryFailure as failure:
             if not failure.is_loading or time.monotonic() >= until:
                 raise
         await asyncio.sleep(_PAUSE)

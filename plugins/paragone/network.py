@@ -23,10 +23,10 @@ def host_and_port(address: str) -> tuple[str, int]:
     parts = urlsplit(address if "://" in address else f"//{address}")
     if not parts.hostname:
         raise ValueError(f"{address!r} has no host")
-    return spelled(parts.hostname), parts.port or 0
+    return normalized_host(parts.hostname), parts.port or 0
 
 
-def spelled(host: str | bytes) -> str:
+def normalized_host(host: str | bytes) -> str:
     """Return a host in its usual spelling: an IP address in its short form, a name in lower case and in ASCII."""
     if isinstance(host, bytes):
         host = host.decode(errors="replace")
@@ -168,7 +168,7 @@ def cut_connections(*, spares_loopback: bool) -> None:
             with socket.socket(fileno=os.dup(int(name))) as connection:
                 if connection.family in (socket.AF_INET, socket.AF_INET6):
                     host, *_ = connection.getpeername()  # raises an OSError if there is no connection
-                    if not (spares_loopback and is_loopback(spelled(host))):
+                    if not (spares_loopback and is_loopback(normalized_host(host))):
                         connection.shutdown(socket.SHUT_RDWR)
 
 

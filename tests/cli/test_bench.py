@@ -50,7 +50,7 @@ def test_json_has_every_figure_of_every_test_and_a_crash_does_not_end_the_others
         assert test["decode_tps"]["mean"] > 0
 
 
-def test_on_a_narrow_terminal_are_plots_and_no_table_is_wider_than_it(terminal, monkeypatch):
+def test_plots_and_tables_fit_a_narrow_terminal(terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
     argv = ("rogue:steady", "--set", "rate=500", "--tokens", "4", "--repeat", "2", "--prompt-tokens", "20,40")
     with running("bench", *argv, stdout=terminal.theirs) as process:
@@ -66,7 +66,7 @@ def test_on_a_narrow_terminal_are_plots_and_no_table_is_wider_than_it(terminal, 
         assert shown.count(title) == 1
 
 
-def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
+def test_a_test_beyond_the_context_is_skipped_with_a_message():
     done = paragone("bench", "rogue:steady", *SMALL, "--set", "context=30", "--json")
     assert done.returncode == 0
     assert "generated tokens exceed the context of 30 tokens." in said(done)
@@ -77,7 +77,7 @@ def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
     assert len(measurements()) == 1, "nothing is saved of nothing"
 
 
-def test_ctrl_c_prints_what_is_done(terminal):
+def test_ctrl_c_prints_the_results_so_far(terminal):
     argv = ("--prompt-tokens", "20", "--tokens", "6", "--repeat", "1000", "--set", "rate=200", "--json")
     with running("bench", "rogue:steady", *argv, stderr=terminal.theirs) as process:
         until(lambda: terminal.take() and b"run 2" in terminal.written, "the second run")
@@ -90,7 +90,7 @@ def test_ctrl_c_prints_what_is_done(terminal):
 
 
 @pytest.mark.model
-def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
+def test_the_real_model_processes_exactly_the_requested_tokens(smollm2):
     options = ("--set", "n_threads=1", "--set", "n_ctx=512")
     engine = f"llama_cpp:{smollm2}"
     argv = ("--prompt-tokens", "60,75", "--depth", "0,50", "--tokens", "6", "--repeat", "2")
@@ -154,7 +154,7 @@ def test_users_of_a_server_have_as_many_requests_in_progress(crowded):
     assert measurements()[0].data == found
 
 
-def test_on_a_terminal_are_a_table_and_a_plot_of_the_throughput_over_the_users(crowded, terminal):
+def test_a_terminal_gets_a_table_and_a_plot_of_the_throughput(crowded, terminal):
     argv = ("--users", "1,2", "--tokens", "2", "--repeat", "2", "--prompt-tokens", "20")
     with running("bench", f"openai:m@{crowded.url}", *argv, stdout=terminal.theirs) as process:
         written = terminal.read(process).decode()
@@ -186,7 +186,7 @@ def measurements() -> tuple[Measurement, ...]:
         return store.measurements.all("bench")
 
 
-def test_in_a_pipe_is_a_table_without_a_plot_and_a_history_that_cannot_be_used_is_a_warning(home):
+def test_a_pipe_gets_a_table_without_plots_and_an_unusable_history_only_warns(home):
     folder = home / "data" / "paragone"
     folder.parent.mkdir()
     folder.touch()

@@ -1,7 +1,7 @@
 from .conftest import data, paragone, said
 
 
-def test_the_path_and_a_sample_without_problems(home):
+def test_the_sample_config_has_no_problems(home):
     path = home / "config" / "paragone" / "config.toml"
     assert paragone("config", "path").stdout.decode() == f"{path}\n"
     assert data("config path", paragone("config", "path", "--json")) == {"file": str(path), "exists": False}
@@ -102,7 +102,7 @@ def test_the_command_that_lists_all_problems_names_the_file(settings, tmp_path):
     assert "not usable: " in paragone("engines").stdout.decode()
 
 
-def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
+def test_an_unreadable_state_file_is_reported(home):
     path = home / "state" / "paragone" / "state.toml"
     path.parent.mkdir(parents=True)
     path.write_text("[engines")
@@ -110,7 +110,7 @@ def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
     assert "saved" not in said(paragone("engines"))  # it was set aside
 
 
-def test_check_of_no_toml_and_no_file(settings):
+def test_check_reports_invalid_toml_and_a_missing_file(settings):
     path = settings("[lanes\n")
     done = paragone("config", "check")
     assert done.returncode == 2

@@ -86,7 +86,7 @@ class PoliteEngine(paragone.OpenEngine):
         return [id_of(word + " ") for word in words]
 
     def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
-        """Return the logits after these tokens. The number of tokens computed at once, `batch`, has no effect."""
+        """Return the logits after these tokens. The number of tokens computed in one step, `batch`, has no effect."""
         return list(logits_of(sum(before) % len(WORDS)))
 
     def likelihoods(self, before: Sequence[int], batch: int = 0) -> list[float]:

@@ -22,7 +22,7 @@ LAST_WORDS = {  # as libraries print or raise them
 
 
 @pytest.mark.parametrize("words", LAST_WORDS)
-def test_the_words_of_libraries_are_known(words):
+def test_messages_of_libraries_have_known_causes(words):
     known = find_cause((), output=words)
     assert known is not None
     assert LAST_WORDS[words] in known.cause
@@ -40,17 +40,17 @@ def test_the_words_of_libraries_are_known(words):
         "llama_kv_cache: allocated 512 MiB of memory on the GPU",
     ],
 )
-def test_other_words_have_no_cause(words):
+def test_other_messages_have_no_cause(words):
     assert find_cause((), output=words) is None
 
 
-def test_every_common_cause_is_found_by_its_words_or_signal():
+def test_every_common_cause_is_found_by_its_message_or_signal():
     words = {find_cause((), output=words) for words in LAST_WORDS}
     signals = {find_cause((), output="", number=number) for it in COMMON_CAUSES for number in it.signals}
     assert words | signals == set(COMMON_CAUSES)
 
 
-def test_words_come_before_signals_and_a_backends_causes_before_both():
+def test_messages_take_precedence_over_signals_and_a_backends_causes_over_both():
     words = "CUDA error: out of memory"
     common = find_cause((), output=words, number=signal.SIGABRT)
     assert common is not None
@@ -86,7 +86,7 @@ async def test_a_known_build_names_the_cause_of_its_backend(tmp_path):
     assert error.status == -signal.SIGSEGV
 
 
-async def test_last_words_name_the_cause_of_an_exit_and_are_shown():
+async def test_the_last_lines_of_output_name_the_cause_of_an_exit():
     words = "CUDA error: no kernel image is available for execution on the device"
     error = await failure("exit", last_words=words)
     said = (
@@ -98,7 +98,7 @@ async def test_last_words_name_the_cause_of_an_exit_and_are_shown():
     assert error.log_tail == (words,)
 
 
-async def test_words_long_before_the_end_do_not_count():
+async def test_output_long_before_the_end_does_not_count():
     error = await failure("abort", build="failed to allocate a cache\n" + "and went on\n" * 20)
     assert error.message == "The engine's process was ended by SIGABRT: Aborted."
 
@@ -110,7 +110,7 @@ async def test_an_exception_gets_the_cure_too():
     assert "Close other programs that use the GPU" in error.hint
 
 
-async def test_a_kill_of_our_own_has_no_other_cause(monkeypatch):
+async def test_a_kill_by_the_application_has_no_other_cause(monkeypatch):
     monkeypatch.setattr("paragone.worker.client.GRACE", 0)
     error = await failure("deaf", last_words="std::bad_alloc")
     assert "did not stop" in error.message

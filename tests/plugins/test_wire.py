@@ -80,7 +80,7 @@ def test_value_types_are_frozen_have_slots_and_take_keyword_arguments():
         assert all(field.kw_only for field in dataclasses.fields(kind)), kind
 
 
-def test_defaults_are_left_out():
+def test_default_values_are_omitted():
     assert to_json(paragone.Message(role="user", text="hi")) == {"role": "user", "text": "hi"}
     assert to_json(paragone.ModelInfo(model="a", name="b", size=0)) == {"model": "a", "name": "b", "size": 0}
 
@@ -160,6 +160,6 @@ def test_an_error_of_a_subclass_is_sent_as_its_base_class():
     assert type(load_error(through_json(dump_error(paragone.ParagoneError("Gone."))))) is paragone.EngineError
 
 
-def test_json_text_is_json_whatever_is_in_it():
+def test_any_data_becomes_valid_json():
     text = json_text({"a": [1.5, math.nan, {"b": -math.inf}], "c": "é"})
     assert text == '{"a": [1.5, null, {"b": null}], "c": "é"}'

@@ -124,7 +124,7 @@ async def test_a_worker_that_freezes_is_killed(monkeypatch):
     await engine.close()
 
 
-async def test_a_worker_that_waits_in_silence_answers_that_it_runs(monkeypatch):
+async def test_a_silently_waiting_worker_answers_pings(monkeypatch):
     engine = await opened("steady")
     worker = engine
     monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.02)
@@ -184,7 +184,7 @@ async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(m
 
 
 @started_anew
-async def test_the_last_lines_of_a_library_are_kept_also_in_a_log(tmp_path: Path):
+async def test_a_librarys_last_lines_are_in_the_error_and_the_log(tmp_path: Path):
     log = tmp_path / "engine.log"
     engine = await opened("abort", log=str(log))
     _, error = await collect(engine, ask())
@@ -198,7 +198,7 @@ async def test_the_last_lines_of_a_library_are_kept_also_in_a_log(tmp_path: Path
 
 
 @started_anew
-async def test_megabytes_of_output_do_no_harm():
+async def test_megabytes_of_output_do_not_block_a_worker():
     engine = await opened("loud")
     events, error = await collect(engine, ask(max_tokens=10))
     assert error is None
@@ -213,7 +213,7 @@ async def test_megabytes_of_output_do_no_harm():
         ("huge", f"The engine failed: RuntimeError: {'x' * 10_000}"[:3999] + "…"),
     ],
 )
-async def test_an_exception_is_reported_in_bounds_and_the_worker_goes_on(model, message):
+async def test_a_long_exception_is_shortened_and_the_worker_continues(model, message):
     engine = await opened(model)
     events, error = await collect(engine, ask())
     assert text_of(events) == "word0 word1 word2 word3 word4 "
@@ -267,7 +267,7 @@ async def test_loading_can_be_cancelled(monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["closed", "killed"])
-async def test_what_a_worker_has_started_ends_with_it(how):
+async def test_child_processes_of_a_worker_end_with_it(how):
     engine = await opened("leaving")
     child = int(engine.loaded.facts["child"])
     assert alive(child)
@@ -278,7 +278,7 @@ async def test_what_a_worker_has_started_ends_with_it(how):
     await gone(child)
 
 
-async def test_a_worker_and_what_it_has_started_die_with_the_program():
+async def test_a_worker_and_its_child_processes_end_with_the_program():
     program = """
 import asyncio
 from rogue_backend.plugin import RogueBackend
@@ -303,7 +303,7 @@ asyncio.run(main())
 
 
 @started_anew
-async def test_a_program_that_is_no_interpreter():
+async def test_a_program_that_is_not_an_interpreter_is_reported():
     with pytest.raises(
         paragone.InputError, match=r"/nowhere/python cannot be started: No such file.*`python` setting"
     ):
@@ -339,7 +339,7 @@ async def test_a_foreign_interpreter_sees_only_two_of_our_packages(tmp_path: Pat
 
 
 @started_anew
-async def test_a_log_that_cannot_be_opened_is_named(tmp_path):
+async def test_a_log_that_cannot_be_opened_is_reported(tmp_path):
     with pytest.raises(
         paragone.EngineError, match=r"The engine's log cannot be opened in .*/nowhere/log: No such file"
     ) as caught:

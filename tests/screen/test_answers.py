@@ -67,7 +67,7 @@ async def test_a_prompt_waits_for_its_engine_and_for_the_answer_before_it(start,
         assert [run.state for run in screen.lanes[0].path] == ["done", "done"]
 
 
-async def test_lanes_are_stopped_and_asked_alone_and_keep_what_came(start):
+async def test_single_lanes_are_stopped_and_asked_and_keep_their_text(start):
     slow = {"rate": 20, "max_tokens": 2000}
     async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow)) as screen:
         await screen.until(lambda: [lane.state for lane in screen.lanes] == ["ready", "ready"])
@@ -119,7 +119,7 @@ async def test_the_queue_is_kept_edited_removed_and_sent_again(start):
         assert "No engine is running" not in screen.told
 
 
-async def test_a_second_answer_takes_the_place_of_the_first_and_is_its_variant(start):
+async def test_a_regenerated_answer_replaces_the_first_as_a_variant(start):
     async with start(rogue("steady", max_tokens=3)) as screen:
         await screen.type("  ")
         await screen.press("enter")
@@ -159,7 +159,7 @@ async def test_a_second_answer_takes_the_place_of_the_first_and_is_its_variant(s
         assert transcript.text.count("continues from here") == 1
 
 
-async def test_in_turn_the_second_lane_waits(start):
+async def test_one_after_the_other_the_second_lane_waits(start):
     states = []
 
     async with start(rogue("steady", "a"), rogue("steady", "b"), mode="sequential") as screen:
@@ -199,7 +199,7 @@ async def test_the_status_line_shows_a_new_state_immediately_and_new_figures_lat
         assert [info.state for info in shown] == ["done"]
 
 
-async def test_lanes_say_that_nothing_is_saved_at_present(start, monkeypatch):
+async def test_lanes_show_that_the_history_is_not_saved(start, monkeypatch):
     monkeypatch.setattr(saving, "BUSY_S", 0.05)
     async with start(rogue("steady", max_tokens=10**6, rate=100)) as screen:
         await screen.ask("first")
@@ -242,7 +242,7 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
         )
 
 
-async def test_the_rule_of_an_edit_says_what_the_key_to_stop_does_now(start):
+async def test_the_line_above_an_edit_explains_the_stop_key(start):
     async with start(
         rogue("steady", "quick", max_tokens=1),
         rogue("steady", "slow", max_tokens=10**6, rate=20),

@@ -254,7 +254,7 @@ def drawn(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_burst_does_the_same_as_its_keys_one_by_one(start, tmp_path, monkeypatch, name):
+async def test_a_burst_of_keys_has_the_same_effect_as_single_keys(start, tmp_path, monkeypatch, name):
     case = CASES[name]
     filled = tmp_path / "filled"
     filled.mkdir()

@@ -24,7 +24,7 @@ def lane(model, **options):
 
 async def measured(screen):
     await opened(screen)
-    await screen.until(lambda: "windows of a short text" in screen.text, "it is measured")
+    await screen.until(lambda: "windows of a short built-in text" in screen.text, "it is measured")
 
 
 async def opened(screen):
@@ -58,7 +58,7 @@ async def test_lanes_are_measured_against_the_reference_lane_and_saved(start):
         assert all(it.last_answer for it in screen.lanes)
 
 
-async def test_esc_stops_and_keeps_what_was_measured_and_closes_then(start):
+async def test_esc_stops_and_keeps_the_results_then_closes(start):
     async with start(lane("exact"), lane("endless")) as screen:
         await opened(screen)
         await screen.until(lambda: "window 3 of" in screen.text, "the third window begins")
@@ -73,7 +73,7 @@ async def test_esc_stops_and_keeps_what_was_measured_and_closes_then(start):
         assert all(it.engine.is_open for it in screen.lanes)
 
 
-async def test_an_engine_without_distributions_is_said(start):
+async def test_an_engine_without_distributions_is_reported(start):
     async with start(lane("mute"), lane("exact")) as screen:
         await opened(screen)
         await screen.until(lambda: "Nothing was measured." in screen.text, "it ends")

@@ -94,7 +94,7 @@ async def test_a_load_option_is_levelled_once_the_key_is_pressed_again(start):
         assert "≠" not in screen.text
 
 
-async def test_the_engines_are_compared_until_there_are_answers_and_one_lane_with_nothing(start, tmp_path):
+async def test_engines_are_compared_before_the_first_answers(start, tmp_path):
     gate = str(tmp_path / "gate")
     async with start(rogue("steady", gate=gate), rogue("steady", gate=gate)) as screen:
         for words in ("Before the first prompt: ", "Until there are answers: "):
@@ -111,7 +111,7 @@ async def test_the_engines_are_compared_until_there_are_answers_and_one_lane_wit
         assert "No comparison is possible" in screen.text
 
 
-async def test_marks_of_earlier_answers_and_of_a_replaced_engine_do_not_stay(start):
+async def test_marks_of_earlier_answers_and_replaced_engines_are_removed(start):
     async with start(*UNLIKE) as screen:
         await screen.ask("go")
         await screen.answered()

@@ -86,7 +86,9 @@ async def test_answers_are_unnamed_and_shuffled_until_the_vote(start):
         await complete(screen)
         await screen.press("t", "q")
         await screen.until(lambda: screen.app.screen is screen.app.lanes)
-        assert [vote.choice for vote in await votes(screen)][-1] == "tie", "leaving at once loses no vote"
+        assert [vote.choice for vote in await votes(screen)][-1] == "tie", (
+            "quitting immediately loses no vote"
+        )
         assert "blind" not in screen.text.splitlines()[-1]
         await screen.ask("again")
         await screen.answered()
@@ -176,7 +178,7 @@ async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):
         assert screen.app.lanes.is_blind
 
 
-async def test_of_three_answers_the_one_that_failed_is_left_out(start):
+async def test_of_three_answers_the_failed_one_is_skipped(start):
     broken = rogue("raises", "broken-1")
     async with start(rogue("steady", "zebra-1"), broken, PAIR[1], size=(60, 24)) as screen:
         await ask_blind(screen)
@@ -192,7 +194,7 @@ async def test_of_three_answers_the_one_that_failed_is_left_out(start):
         assert vote.choice == 1
 
 
-async def test_stopped_answers_can_be_voted_on_and_the_last_line_offers_what_works_now(start):
+async def test_stopped_answers_can_be_voted_on_with_current_key_hints(start):
     slow = {"rate": 25, "max_tokens": 2000}
     async with start(rogue("steady", "same", **slow), rogue("steady", "same", **slow)) as screen:
         await ask_blind(screen)
@@ -206,11 +208,11 @@ async def test_stopped_answers_can_be_voted_on_and_the_last_line_offers_what_wor
         assert "better" in last
         assert "stop" not in last
         await screen.press("x")
-        await screen.until(lambda: "Saved: all are bad. The vote counts in no rating" in screen.text)
+        await screen.until(lambda: "Saved: all are bad. The vote does not count in ratings" in screen.text)
         assert [vote.choice for vote in await votes(screen)] == ["bad"]
 
 
-async def test_an_answer_that_names_its_engine_is_marked_and_a_vote_after_one_that_is_taken_back_is_not_blind(
+async def test_answers_naming_their_engine_are_marked_and_a_vote_after_an_undo_is_not_blind(
     start,
 ):
     async with start(rogue("steady", "word7"), rogue("wide", "okapi-2")) as screen:
@@ -224,18 +226,16 @@ async def test_an_answer_that_names_its_engine_is_marked_and_a_vote_after_one_th
         await screen.press("question_mark", "a")
         await screen.until(lambda: "Saved" in screen.text)
         (vote,) = await votes(screen)
-        assert [it.names_itself for it in vote.candidates] == [False, True]
+        assert [it.names_its_engine for it in vote.candidates] == [False, True]
         await screen.press("u")
-        await screen.until(lambda: "taken back" in screen.text)
+        await screen.until(lambda: "vote is undone" in screen.text)
         assert await votes(screen) == ()
         await screen.press("2")
         await screen.until(lambda: "Saved: B" in screen.text)
         assert [(vote.choice, vote.blind) for vote in await votes(screen)] == [(1, False)]
 
 
-async def test_a_vote_that_cannot_be_saved_is_repeated_and_saved_though_the_program_is_quit_meanwhile(
-    start, monkeypatch
-):
+async def test_a_vote_that_cannot_be_saved_is_retried_even_while_quitting(start, monkeypatch):
     monkeypatch.setattr(database, "BUSY_S", 0.05)
     asked, leaves = asyncio.Event(), asyncio.Event()
 
@@ -277,7 +277,7 @@ async def test_a_blind_vote_needs_two_lanes(start):
         assert "word19" in screen.text
 
 
-async def test_the_current_lane_is_preferred_with_the_names_known_and_a_prompt_for_one_lane_is_not_blind(
+async def test_the_current_lane_can_be_preferred_and_prompts_for_one_lane_are_not_blind(
     start,
 ):
     async with start(*PAIR) as screen:
@@ -299,7 +299,7 @@ async def test_the_current_lane_is_preferred_with_the_names_known_and_a_prompt_f
         assert [it.engine for it in vote.candidates] == ["zebra-1", "okapi-2"]
         assert (vote.choice, vote.blind) == (1, False)
         await screen.press("U")
-        await screen.until(lambda: "is taken back" in screen.told)
+        await screen.until(lambda: "is undone" in screen.told)
         assert await votes(screen) == ()
         await screen.press("U")
         await screen.until(lambda: "There is no vote in this conversation" in screen.told)
@@ -327,10 +327,10 @@ async def voting(texts, size=(100, 24)):
         yield screen
 
 
-async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_shown_on_request(start):
+async def test_all_ballots_are_shown_and_votes_can_be_undone_and_revealed(start):
     async with voting([("red", "blue"), ("same", "same"), ("green", "yellow"), ("sun", "moon")]) as screen:
         await screen.press("u")
-        await screen.until(lambda: "no vote to take back" in screen.text)
+        await screen.until(lambda: "no vote to undo" in screen.text)
         await screen.press("r")
         await screen.until(lambda: "There is no last vote" in screen.text)
         first = screen.app.screen.ballot
@@ -359,7 +359,7 @@ async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_s
         assert {vote.prompt_index for vote in await votes(screen)} == {0, 2, 3}
 
 
-async def test_quitting_says_that_a_vote_was_not_saved(start, monkeypatch):
+async def test_quitting_reports_an_unsaved_vote(start, monkeypatch):
     monkeypatch.setattr(program_app, "LEAVING_S", 0.1)
     async with voting([("red", "blue"), ("green", "yellow")]) as screen:
         other = sqlite3.connect(history_file(), isolation_level=None)

@@ -69,7 +69,7 @@ async def export(suites, path, index=0, **more):
 
 
 async def imported(suites, *paths):
-    """Import files; return the counts and the lines that are left out, as `LINE: SENTENCE`."""
+    """Import files; return the counts and the skipped lines, as `LINE: MESSAGE`."""
     counts: Counter[str] = Counter()
     problems = [
         f"{problem[0]}: {problem[1]}"
@@ -89,7 +89,7 @@ def compared(runs):
     return [(run.key, run.checks) for run in runs], results, requests
 
 
-async def test_a_batch_gives_the_same_as_running_the_suite(suites, files):
+async def test_a_batch_gives_the_same_results_as_running_the_suite(suites, files):
     await suites.run(CHECKED, SERVER, repetitions=2)
     expected = compared(await suites.saved())
     await suites.begin(CHECKED, SERVER, repetitions=2, fresh=True)
@@ -111,7 +111,7 @@ async def test_a_batch_gives_the_same_as_running_the_suite(suites, files):
     assert await export(suites, files[0]) == 0
 
 
-async def test_an_answer_takes_the_place_of_an_error_and_never_of_an_answer(suites, files):
+async def test_an_answer_replaces_an_error_but_never_an_answer(suites, files):
     await suites.begin(suite("x", "fail"), SERVER)
     await export(suites, files[0])
     first = [service(it) for it in requests(files[0])]
@@ -129,7 +129,7 @@ async def test_an_answer_takes_the_place_of_an_error_and_never_of_an_answer(suit
     assert batch == {"answers": 1, "known": 2, "refused": 1}
 
 
-async def test_wrong_lines_are_told_and_the_others_imported(suites, files):
+async def test_invalid_lines_are_reported_and_the_others_imported(suites, files):
     await suites.begin(suite("x"), SERVER)
     other = suites.experiment
     await suites.begin(suite("x", "y"), SERVER)
@@ -164,7 +164,7 @@ async def test_wrong_lines_are_told_and_the_others_imported(suites, files):
         await imported(suites, files[1].with_name("missing"))
 
 
-async def test_the_body_of_a_request(suites, files):
+async def test_the_body_of_a_request_has_the_options(suites, files):
     schema = '{"type": "object"}'
     big = remote(
         temperature=0.5, top_p=0.9, max_tokens=40, stop=["END"], presence_penalty=1, frequency_penalty=0, seed=3,
@@ -203,7 +203,7 @@ async def test_the_body_of_a_request(suites, files):
     ]
 
 
-async def test_the_parts_of_answers_and_the_forms_of_errors(suites, files):
+async def test_answers_and_errors_of_several_services_are_read(suites, files):
     for message, text, thinking in (
         ({"content": "<think>hm</think>\n\nyes"}, "yes", "hm"),
         ({"content": None, "refusal": "I cannot."}, "I cannot.", ""),

@@ -10,7 +10,7 @@ from paragone_workbench.compare.divergence import (
     Divergence,
     confidence,
     divergence,
-    divergence_sentence,
+    divergence_message,
     place_of,
 )
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -57,13 +57,13 @@ def run(*parts, name="a", finish="stop", kept=True):
         (run("The"), run("A", kept=False), None, 0),
     ],
 )
-def test_the_first_token_and_character_that_differ(first, second, token, char):
+def test_the_first_different_token_and_character_are_found(first, second, token, char):
     for same in (True, False):
         assert divergence(first, second, same_vocabulary=same) == Divergence(token=token, char=char)
         assert divergence(second, first, same_vocabulary=same) == Divergence(token=token, char=char)
 
 
-def test_equal_texts_with_other_ids_differ_only_in_one_vocabulary():
+def test_different_ids_with_equal_text_count_only_in_one_vocabulary():
     first = run(Token(text="a", id=1, time=0), Token(text="b", id=2, time=0))
     second = run(Token(text="a", id=1, time=0), Token(text="b", id=9, time=0))
     assert divergence(first, second, same_vocabulary=True) == Divergence(token=1)
@@ -106,12 +106,12 @@ LONG = "word " * 20
         ),
     ],
 )
-def test_the_sentence(first, second, message):
-    assert divergence_sentence(run(first), run(second, name="b")) == message
+def test_the_message_quotes_both_answers_at_the_divergence(first, second, message):
+    assert divergence_message(run(first), run(second, name="b")) == message
 
 
-def test_the_sentence_for_an_answer_that_was_cut():
-    message = divergence_sentence(run("The sea"), run("The", name="b", finish="length"))
+def test_the_message_for_a_cut_answer_names_the_shorter_one():
+    message = divergence_message(run("The sea"), run("The", name="b", finish="length"))
     assert message == "b gives the same text as a for 3 characters; b has no more."
 
 
@@ -123,6 +123,6 @@ def test_the_sentence_for_an_answer_that_was_cut():
         (0.6, 0.3, "It was fairly sure: it chose “ appears” with 60.0%, and “ is” had 30.0%."),
     ],
 )
-def test_how_sure_an_engine_was(chosen, other, message):
+def test_the_confidence_of_an_engine_is_described(chosen, other, message):
     top = (Alternative(text=" is", id=2, logprob=log(other)),)
     assert confidence(Token(text=" appears", id=1, logprob=log(chosen), top=top, time=0.0)) == message

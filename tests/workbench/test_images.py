@@ -51,7 +51,7 @@ def test_files_that_are_not_images_are_refused(tmp_path, name, content, said):
     assert caught.value.message.endswith(said)
 
 
-def test_reading_never_blocks(tmp_path):
+def test_reading_a_pipe_as_an_image_does_not_block(tmp_path):
     """A pipe without a writer, a pipe with a part of an image, and a terminal without input."""
     os.mkfifo(tmp_path / "pipe.png")
     reading, writing = os.pipe()
@@ -91,7 +91,7 @@ async def ask(session: Session, text: str, *shown: Image) -> list[str]:
     return [lane.answer(session.prompts[-1]).text for lane in session.lanes]
 
 
-async def test_vision_models_get_the_image_and_others_a_caution(session, rogue, cat):
+async def test_vision_models_get_the_image_and_other_models_a_warning(session, rogue, cat):
     _, blind = await opened(session, rogue("seeing", max_tokens=1), rogue(max_tokens=1))
     assert await ask(session, "What is this?", cat) == ["cat.png ", ""]
     error = blind.answer(session.prompts[0]).error
@@ -103,7 +103,7 @@ async def test_vision_models_get_the_image_and_others_a_caution(session, rogue, 
     assert blind.answer(session.prompts[1]).result.cautions == ()
 
 
-async def test_a_new_model_without_vision_gets_a_caution(session, rogue, cat):
+async def test_switching_to_a_model_without_vision_gives_a_warning(session, rogue, cat):
     (lane,) = await opened(session, rogue("seeing", max_tokens=1))
     await ask(session, "What is this?", cat, cat)
     await session.swap(lane, rogue(max_tokens=1))

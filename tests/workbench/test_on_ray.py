@@ -45,7 +45,7 @@ def memory(device, gib, total=None):
         ({"cpus": 8, "gpus": 4}, [memory("CUDA0", 70, 80), memory("CUDA1", 70, 80)], 1, (2, 1, 2)),
     ],
 )
-def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
+def test_an_engine_gets_as_many_places_on_a_node_as_fit(node, devices, engines, expected):
     found = places_on(
         dataclasses.replace(NODES[0], **node),
         engine("one"),
@@ -66,7 +66,7 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
         ),
     ],
 )
-def test_what_a_node_lacks_is_named(changes, expected):
+def test_missing_files_and_versions_of_a_node_are_reported(changes, expected):
     ours = NodeReport(installed=version(DISTRIBUTION), files={"/m": (5, "x")})
     with pytest.raises(InputError, match="Nothing was run") as failed:
         check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": None})
@@ -82,7 +82,7 @@ def test_what_a_node_lacks_is_named(changes, expected):
         ("http://host:6379", "Write --on ray"),
     ],
 )
-def test_addresses_that_are_refused(text, hint):
+def test_invalid_cluster_addresses_are_refused(text, hint):
     with pytest.raises(InputError) as refused:
         cluster_address(text)
     assert refused.value.hint.startswith(hint)
@@ -246,7 +246,7 @@ async def verdicts(history, runner):
     return [(check.passed, check.reason, check.judges) for run in saved for check in run.checks]
 
 
-async def test_a_judge_is_opened_at_its_places_and_a_lost_process_loses_no_verdict(history):
+async def test_a_lost_process_of_a_judge_loses_no_verdict(history):
     cluster = ClusterHere(None, None, 3, together=2)  # the third process is the judge's first
     judge = engine("judge", password="hunter2")
     runner, events, remarks = await run_on(cluster, history, JUDGED, engine("one"), judges={"judge": judge})

@@ -93,7 +93,7 @@ async def pragma(history: History, sql: str) -> int | None:
 RUNS = "SELECT engine, state, text FROM run ORDER BY number"
 
 
-async def test_nothing_is_saved_before_there_is_a_prompt(recorded, history):
+async def test_a_conversation_without_prompts_is_not_saved(recorded, history):
     recorded.lane(SMOL)
     away = recorded.lane(LARGE, 1)
     away.closed = True
@@ -198,9 +198,7 @@ async def test_a_run_that_starts_during_a_save_is_saved_before_closing(recorded,
     assert rows("SELECT head_id FROM lane") == [(run.id,)]
 
 
-async def test_who_waits_for_a_save_is_told_when_closing_runs_out_of_time(
-    recorded, history, until, monkeypatch
-):
+async def test_waiting_callers_get_an_error_when_closing_times_out(recorded, history, until, monkeypatch):
     monkeypatch.setattr(queue, "CLOSE_S", 0.0)
     monkeypatch.setattr(queue, "LAST_TRY_S", 0.01)
     recorded.prompt("x")
@@ -216,7 +214,7 @@ async def test_who_waits_for_a_save_is_told_when_closing_runs_out_of_time(
     ]
 
 
-async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(recorded, history, until):
+async def test_a_closed_conversation_is_saved_until_its_runs_end(recorded, history, until):
     lane = recorded.lane()
     run = recorded.start(recorded.prompt("x"), lane)
     recorded.recorder.left(recorded.conversation)
@@ -335,7 +333,9 @@ async def test_closing_waits_until_a_lock_is_released(recorded, history, until, 
 @pytest.mark.parametrize(
     "how", ["deleted", "moved with its folder", "replaced by another", "deleted before the end"]
 )
-async def test_a_history_that_is_moved_or_deleted_gets_the_conversation_again(recorded, history, how, until):
+async def test_the_conversation_is_saved_again_after_the_history_is_moved_or_deleted(
+    recorded, history, how, until
+):
     lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
     first = recorded.prompt("hello")
     runs = [end(recorded.start(first, lane)) for lane in lanes]
@@ -377,7 +377,7 @@ async def test_a_history_that_is_moved_or_deleted_gets_the_conversation_again(re
     assert [facts(lane.head) for lane in saved.lanes] == [facts(lane.head) for lane in lanes]
 
 
-async def test_a_conversation_that_another_program_deleted(recorded, history):
+async def test_a_conversation_deleted_by_another_program_is_reported(recorded, history):
     lane = recorded.lane()
     first = recorded.prompt("hello")
     run = recorded.start(first, lane)

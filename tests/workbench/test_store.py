@@ -202,7 +202,7 @@ def test_a_run_marked_as_interrupted_by_mistake_is_saved_completely(store):
     assert facts(writer.load().runs[0]) == facts(run)
 
 
-def test_the_list_of_conversations(store):
+def test_conversations_are_listed_in_their_order(store):
     writers = []
     for n in range(5):
         writer = ConversationWriter(store, f"Number {n}")
@@ -260,7 +260,7 @@ def test_deleting_a_conversation_deletes_everything_in_it(store):
     raw.close()
 
 
-def test_the_cost_of_saving_a_piece_depends_on_its_length_only(store):
+def test_the_cost_of_saving_a_piece_depends_only_on_its_length(store):
     writer = ConversationWriter(store, "x")
     lane = writer.lane()
     run = writer.start(writer.conversation.prompts[0], lane)
@@ -276,7 +276,7 @@ def test_the_cost_of_saving_a_piece_depends_on_its_length_only(store):
     assert len(writer.load().runs[0].text) == 3_001_000
 
 
-def test_half_a_surrogate_pair_does_no_harm(store):
+def test_lone_surrogates_are_saved_as_replacement_characters(store):
     writer = ConversationWriter(store, "a\ud83d")
     lane = writer.lane()
     run = writer.start(writer.conversation.prompts[0], lane)
@@ -290,7 +290,7 @@ def test_half_a_surrogate_pair_does_no_harm(store):
     assert store.search("\ud83d") == store.search("�")
 
 
-def test_large_histories_are_read_by_index(store):
+def test_queries_of_large_histories_use_indexes(store):
     from paragone_workbench.store import search
     from paragone_workbench.store import store as reading
 

@@ -98,7 +98,7 @@ def as_toml() -> str:
     ("name", "content"), [("s.jsonl", as_jsonl()), ("s.csv", as_csv()), ("S.TOML", as_toml())]
 )
 @pytest.mark.parametrize(("newline", "encoding"), [("\n", "utf-8"), ("\r\n", "utf-8-sig")])
-def test_the_same_suite_in_every_format(read, name, content, newline, encoding):
+def test_every_format_gives_the_same_suite(read, name, content, newline, encoding):
     suite = read(name, content.replace("\r\n", "\n").replace("\n", newline).encode(encoding))
     assert (suite.name, suite.problems) == (Path(name).stem, ())
     first, second = suite.prompts
@@ -109,7 +109,7 @@ def test_the_same_suite_in_every_format(read, name, content, newline, encoding):
     assert second.assertions == (AssertionSpec(type="length", options={"maximum": 3}, negated=True),)
 
 
-def test_lines_and_indices_of_csv(read):
+def test_prompts_of_csv_have_their_lines_and_indices(read):
     """The line of a row is the one where it begins, also after a row of several lines."""
     suite = read("s.csv", 'prompt,expected\n"a\nb\nc",x\n\nd,e,f\n"g",\n"h""i",x\n')
     assert [(prompt.index, prompt.line, prompt.text) for prompt in suite.prompts] == [
@@ -165,7 +165,7 @@ def test_variables_are_filled_in_everywhere(read):
     assert prompt.expected == "4 FRENCH"
 
 
-def test_variables_that_cannot_be_filled_in(read, refused):
+def test_variables_that_cannot_be_filled_in_are_problems(read, refused):
     for text, message in (
         ("{{ nam }}", "{{ nam }} has no value: 'nam' is undefined. There are: name."),
         ("{{ ''.__class__.__mro__ }}", "has no value"),
@@ -187,7 +187,7 @@ def test_variables_that_cannot_be_filled_in(read, refused):
     assert prompt.text == "1" + rest
 
 
-def test_an_expected_answer_alone_is_compared(read):
+def test_an_expected_answer_without_assertions_is_compared(read):
     suite = read(
         "s.jsonl",
         '{"prompt": "a", "expected": "x"}\n'
@@ -204,7 +204,7 @@ def test_an_expected_answer_alone_is_compared(read):
 GOOD = '{"prompt": "good"}\n'
 
 
-def test_a_faulty_record_is_named_and_left_out(read):
+def test_a_faulty_record_is_reported_and_skipped(read):
     faults = {
         "{": "The text is not valid JSON: Expecting property name enclosed in double quotes, at character 2.",
         '{"prompt": "\\ud800"}': "The text has half of a surrogate pair, which is not a character.",
@@ -251,7 +251,7 @@ def test_a_faulty_record_is_named_and_left_out(read):
         ),
     ],
 )
-def test_a_file_that_is_refused(refused, name, content, message):
+def test_unusable_suite_files_are_refused(refused, name, content, message):
     assert message in refused(name, content)
 
 
@@ -272,7 +272,7 @@ KEYS = st.sampled_from(["prompt", "messages", "system", "expected", "tags", "var
         max_size=4,
     )
 )
-def test_any_record_is_a_prompt_or_a_problem(tmp_path_factory, record):
+def test_any_record_becomes_a_prompt_or_a_problem(tmp_path_factory, record):
     path = tmp_path_factory.getbasetemp() / "record.jsonl"
     path.write_text(GOOD + json.dumps(record))
     suite = read_suite(path, CATALOG)
@@ -291,7 +291,7 @@ def test_filtered_prompts_keep_their_indices(read):
         assert [prompt.index for prompt in filter_prompts(suite, expression).prompts] == chosen
 
 
-def test_assertions_of_the_file(read):
+def test_assertions_of_the_file_apply_to_all_prompts(read):
     text = """[[assertions]]
 type = "length"
 maximum = 5

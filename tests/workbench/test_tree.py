@@ -50,7 +50,7 @@ async def test_sampling_along_the_path_reaches_the_engine(session, rogue):
     assert lane.path[0].text == "word0 word1 word2 "
 
 
-def test_a_prompt_without_text_is_left_out_and_text_before_a_failure_is_kept():
+def test_empty_answers_are_dropped_and_text_before_a_failure_is_kept():
     before = None
     runs: list[tuple[str, str, RunState]] = [
         *(("a", "", "stopped"), ("b", "half", "failed"), ("c", "whole", "done"))

@@ -126,7 +126,7 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
         ("blind-vote", "", "u", "Vote blind",
          "Show the next answers shuffled and without names until you have voted; press again to turn this off."),
         ("prefer-answer", "", "+", "Prefer this answer", "Vote for the current lane's last answer, with the names known."),
-        ("undo-vote", "", "U", "Take the vote back", "Take back the last vote of this conversation."),
+        ("undo-vote", "", "U", "Undo the last vote", "Undo the last vote of this conversation."),
     ],
     "Conversation": [
         ("new-conversation", "ctrl+n", "", "New conversation", "Start a new conversation in the same lanes."),

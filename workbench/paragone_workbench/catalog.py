@@ -31,6 +31,20 @@ _SHOWN = 3
 """Largest number of engine specs in a hint."""
 
 
+async def engine_named_after_model(
+    text: str, registry: Registry, folders: Sequence[str]
+) -> definitions.EngineDefinition | None:
+    """Return the engine of the only model with this name in these or the usual folders, of the first usable backend."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_TIMEOUT):
+            found = await _search(registry, lambda backend: _named(backend, text, folders))
+            if len({model.model for _, model in found}) == 1:
+                for backend, model in found:
+                    if (await probe(backend)).usable:
+                        return definitions.engine_for_model(backend.name, model.model, model.address)
+    return None
+
+
 async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str:
     """Return a hint for a text that is the path or the name of a model in these or the usual folders; else empty."""
     path = Path(definitions.expand_home(text)).absolute()
@@ -40,7 +54,7 @@ async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str
                 return hint
             found = await _search(registry, lambda backend: _named(backend, text, folders))
             if found:
-                return f"{text} is a model, not an engine. Write: {_listed(found)}"
+                return f"To use a model of this name, write: {_listed(found)}"
     return ""
 
 

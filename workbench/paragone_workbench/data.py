@@ -52,8 +52,8 @@ def _explained(kind: type, message: str, whole: str) -> DataError:
     name = re.search(r" field `(.*)`$", what, re.DOTALL)
     if name and what.startswith("Object contains unknown"):
         known = [found.encode_name for found in _declared(kind, path) if isinstance(found, inspect.Field)]
-        sentence = f"{path} has no key {name[1]!r}." if path else f"There is no key {name[1]!r}."
-        return DataError(_join(path, name[1]), sentence, hint=suggest(name[1], known))
+        text = f"{path} has no key {name[1]!r}." if path else f"There is no key {name[1]!r}."
+        return DataError(_join(path, name[1]), text, hint=suggest(name[1], known))
     if name:
         return DataError(_join(path, name[1]), f"{_join(path, name[1])} is missing.")
     if what.startswith("Invalid "):

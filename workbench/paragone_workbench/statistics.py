@@ -275,8 +275,7 @@ def values_needed(
     variance: float, difference: float, *, z: float = Z, estimates_variance: bool = True
 ) -> int | None:
     """Return the total number of values that show a difference; None if more than a million are needed.
-    `estimates_variance` is True for a t-test, and False for a test of shares. `z` is the quantile for the test's
-    level."""
+    `estimates_variance` is True for a t-test, and False for a test of shares. `z` is the quantile for the test's level."""
     if not difference:
         return None
     needed = (z + POWER_Z) ** 2 * variance / difference**2 + (_FOR_T if estimates_variance else 0)

@@ -26,7 +26,7 @@ _LONGEST = 1 << 20
 _OUR_VARIABLES = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 
 
-async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
+async def program_output(command: tuple[str, ...], name: str, argument: str) -> str:
     """Return a program's output. Raises InputError if it is not a llama-server, EngineError if it fails or hangs."""
     try:
         status, printed = await output_of(
@@ -150,11 +150,11 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
 
 async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
     """Return the program with its arguments. Raises InputError if an argument that paragone needs is missing; see
-    `printed_by`."""
+    `program_output`."""
     status = Path(command[0]).stat()
     key = (command, status.st_mtime_ns, status.st_size)
     if (*key, "--help") not in _outputs:
-        _outputs[*key, "--help"] = await printed_by(command, name, "--help")
+        _outputs[*key, "--help"] = await program_output(command, name, "--help")
     flags = read_flags(_outputs[*key, "--help"])
     missing = [flag for flag in _NEEDED if flag not in flags]
     if len(missing) == len(_NEEDED):
@@ -194,7 +194,7 @@ async def printed(program: LlamaServerProgram, argument: str) -> str:
     if key not in _outputs:
         _outputs[key] = ""  # if the call fails: starting the server reports the reason
         with contextlib.suppress(ParagoneError):
-            _outputs[key] = await printed_by(program.command, program.name, argument)
+            _outputs[key] = await program_output(program.command, program.name, argument)
     return _outputs[key]
 
 
@@ -204,11 +204,11 @@ def build_in_version(printed: str) -> dict[str, str]:
 
 
 async def described(command: tuple[str, ...], name: str) -> dict[str, str]:
-    """Return a program, its version and its devices, as facts for the user. Raises the same errors as `printed_by`."""
-    listed = await printed_by(command, name, "--list-devices")
+    """Return a program, its version and its devices, as facts for the user. Raises the same errors as `program_output`."""
+    listed = await program_output(command, name, "--list-devices")
     if _HEADING not in listed:
         raise InputError(f"{name} is not a llama-server: it lists no devices.", hint=_SET_PROGRAM)
-    version = _VERSION.search(await printed_by(command, name, "--version"))
+    version = _VERSION.search(await program_output(command, name, "--version"))
     return {
         "program": name,
         "version": version[1] if version else "unknown",

@@ -115,7 +115,7 @@ _LEVEL = re.compile(r"[\d.]+ ([A-Z]) ")
 _MOST_LINES = 12
 
 
-def telling_lines(log: str) -> tuple[str, ...]:
+def informative_lines(log: str) -> tuple[str, ...]:
     """Return a log's last lines that are not entries of the level `info`. Output of a library at a crash has no level."""
     kept: list[str] = []
     unmarked: list[str] = []
@@ -284,7 +284,7 @@ class LlamaServer:
     def error(self) -> paragone.EngineError:
         error = self.process.error()
         if isinstance(error, paragone.EngineCrashed):
-            error.log_tail = telling_lines(self.process.output()) or error.log_tail[-1:]
+            error.log_tail = informative_lines(self.process.output()) or error.log_tail[-1:]
         return error
 
     async def close(self) -> None:

@@ -92,7 +92,7 @@ async def test_options_that_are_refused_before_a_request(backend, hostile):
     assert hostile.requests == []
 
 
-def test_options_that_name_no_server_are_known_without_it():
+def test_options_without_a_server_are_refused_without_a_request():
     with pytest.raises(InputError) as caught:
         Registry().get("openai").check("m", {})
     assert caught.value.message == "The address of the server is not set."
@@ -106,7 +106,7 @@ def test_options_that_name_no_server_are_known_without_it():
                 Registry().get("ollama").check("m", options)
 
 
-async def test_a_command_that_leaves_something_running(hostile, open_lane, tmp_path):
+async def test_a_key_command_may_leave_processes_running(hostile, open_lane, tmp_path):
     """An agent, say, that keeps hold of the pipe. It is not waited for."""
     await open_lane(hostile, key_command=f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; echo {SECRET}'")
     assert SECRET in sent(hostile)
@@ -116,7 +116,7 @@ async def test_a_command_that_leaves_something_running(hostile, open_lane, tmp_p
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="this looks into /proc")
-async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
+async def test_a_hanging_key_command_is_killed_with_its_child_processes(
     backend, hostile, tmp_path, monkeypatch
 ):
     os.mkfifo(tmp_path / "child")
@@ -150,7 +150,7 @@ def alive(pid):
         return False
 
 
-async def test_a_variable_with_spaces_around_the_key_and_headers_of_the_user(hostile, open_lane, monkeypatch):
+async def test_spaces_around_a_key_are_removed_and_the_users_headers_sent(hostile, open_lane, monkeypatch):
     monkeypatch.setenv("BOX_KEY", f" {SECRET} ")
     headers = ["X-Token: $BOX_KEY", "Host: box.example", "User-Agent: me"]
     lane = await open_lane(hostile, key_env="BOX_KEY", headers=headers)
@@ -179,7 +179,7 @@ async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_
     assert SECRET not in repr(lane.engine.loaded)
 
 
-async def test_a_host_as_it_is_written_is_the_host_that_is_asked(backend, monkeypatch):
+async def test_the_written_host_is_contacted_in_any_spelling(backend, monkeypatch):
     def no_name(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -189,7 +189,7 @@ async def test_a_host_as_it_is_written_is_the_host_that_is_asked(backend, monkey
         assert error.message == f"There is no host named {host.lower()}."
 
 
-async def test_keys_of_the_environment_and_marks_of_this_machine_stay_here(hostile, open_lane, monkeypatch):
+async def test_no_key_or_trace_of_this_machine_is_sent_unasked(hostile, open_lane, monkeypatch):
     """The official clients of both protocols read such keys, and tell servers about this machine."""
     for name in ("OLLAMA_API_KEY", "OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, SECRET)
@@ -213,9 +213,7 @@ async def test_keys_of_the_environment_and_marks_of_this_machine_stay_here(hosti
     assert {request.headers["user-agent"] for request in hostile.requests} == {"paragone"}
 
 
-async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
-    hostile, open_lane, backend, monkeypatch
-):
+async def test_a_key_repeated_in_a_servers_description_is_hidden(hostile, open_lane, backend, monkeypatch):
     """What a server is goes into every manifest."""
     monkeypatch.setenv("BOX_KEY", SECRET)
     hostile.replies["/props"] = {"total_slots": 1, "build_info": f"b1 for {SECRET}"}
@@ -225,7 +223,7 @@ async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
     assert report.probe.facts["server"].endswith(" for •••")
 
 
-async def test_a_redirect_that_repeats_the_key(hostile, backend, monkeypatch):
+async def test_a_key_repeated_in_a_redirect_is_hidden(hostile, backend, monkeypatch):
     monkeypatch.setenv("BOX_KEY", SECRET)
     hostile.replies["/v1/models"] = lambda exchange: exchange.begin(
         307, location=f"http://evil.example/{SECRET}/x"
@@ -235,7 +233,7 @@ async def test_a_redirect_that_repeats_the_key(hostile, backend, monkeypatch):
     assert SECRET not in str(error)
 
 
-async def test_a_server_that_repeats_the_path_with_the_key(backend, hostile, monkeypatch):
+async def test_a_key_in_a_path_repeated_by_the_server_is_hidden(backend, hostile, monkeypatch):
     key = "geheim/ß"
 
     async def refuse(exchange):
@@ -248,7 +246,7 @@ async def test_a_server_that_repeats_the_path_with_the_key(backend, hostile, mon
     assert quote(key, safe="") not in str(error)
 
 
-async def test_proxies_are_used_only_when_asked_for(hostile, open_lane, protocol, monkeypatch):
+async def test_proxies_are_used_only_with_the_option(hostile, open_lane, protocol, monkeypatch):
     proxy = HostileServer(protocol)
     await proxy.start()
     try:
@@ -275,7 +273,7 @@ def no_proxies(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_proxies")
-async def test_a_proxy_of_no_use(backend, monkeypatch):
+async def test_an_unusable_proxy_is_reported(backend, monkeypatch):
     unusable = "The proxy in the environment variables cannot be used."
     for proxy, message in (
         ("socks5://127.0.0.1:1", unusable),
@@ -288,7 +286,7 @@ async def test_a_proxy_of_no_use(backend, monkeypatch):
         assert error.message == message
 
 
-async def test_what_the_environment_says_of_ways_out_changes_nothing(backend, monkeypatch):
+async def test_proxy_variables_have_no_effect_without_the_option(backend, monkeypatch):
     """httpx looks there by default, whenever it makes a client."""
     for name, value in (("ALL_PROXY", "socks5://127.0.0.1:1"), ("SSL_CERT_FILE", "/nowhere/ca.pem")):
         monkeypatch.setenv(name, value)
@@ -300,7 +298,7 @@ both = pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=lambda protocol
 
 
 @both
-def test_the_server_with_its_port(backend):
+def test_the_reached_address_has_the_servers_port(backend):
     for options, addresses in (
         ({"url": "http://box:8000"}, ("http://box:8000",)),
         ({"url": "https://Box.example/llm"}, ("https://box.example:443",)),
@@ -312,7 +310,7 @@ def test_the_server_with_its_port(backend):
         assert backend.reaches("m", options) == addresses
 
 
-def test_the_usual_place_is_reached_where_none_is_set():
+def test_without_a_url_the_default_address_is_reached():
     for options in ({}, {"url": None}):
         assert OllamaBackend().reaches("m", options) == ("http://127.0.0.1:11434",)
         assert OpenAIBackend().reaches("m", options) == ()  # it has none, and opening it fails
@@ -320,7 +318,7 @@ def test_the_usual_place_is_reached_where_none_is_set():
 
 @both
 @pytest.mark.usefixtures("no_proxies")
-def test_a_proxy_is_reached_only_where_it_is_used(backend, monkeypatch):
+def test_a_proxy_is_listed_as_reached_only_if_used(backend, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:3128")
     monkeypatch.setenv("HTTP_PROXY", "other.example")
     options: dict[str, Json] = {"url": "https://box.example"}
@@ -336,7 +334,7 @@ def test_a_proxy_is_reached_only_where_it_is_used(backend, monkeypatch):
 
 
 @both
-def test_options_say_which_is_the_address_and_which_are_secret(backend):
+def test_options_declare_the_address_and_the_secrets(backend):
     address = address_option(backend.load_options)
     assert address is not None
     assert address.name == "url"
@@ -360,7 +358,7 @@ async def secure(protocol, authority):
     await server.stop()
 
 
-async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp_path):
+async def test_a_client_certificate_is_used(protocol, backend, open_lane, authority, tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(context)
@@ -383,7 +381,7 @@ async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp
         await server.stop()
 
 
-async def test_certificate_files_that_will_not_do(secure, backend, tmp_path):
+async def test_unusable_certificate_files_are_refused(secure, backend, tmp_path):
     (tmp_path / "empty.pem").write_text("nothing")
     for options in (
         {"ca_file": "~nobody-here/ca.pem"},
@@ -401,13 +399,13 @@ async def test_certificate_files_that_will_not_do(secure, backend, tmp_path):
     assert error.message.endswith("cannot be read: File name too long.")
 
 
-async def test_tls_asked_of_a_server_without(hostile, backend):
+async def test_https_to_a_server_without_tls_is_reported(hostile, backend):
     error = await refused(backend, url=hostile.url.replace("http:", "https:"))
     assert "does not speak TLS" in error.message
     assert "http://" in error.hint
 
 
-def test_neither_the_environment_nor_files_are_looked_at():
+def test_checking_options_reads_no_environment_and_no_files():
     options = {"url": "http://h:1", "key_env": "NOT_SET", "ca_file": "/nowhere", "headers": ["X: $NOR_THIS"]}
     Registry().get("openai").check("m", options)
     Registry().get("ollama").check("m", {"key_command": "/nowhere/nothing"})
@@ -450,13 +448,13 @@ def system_keyring():
 ENTRY = "https://gpu-box:8443/me"
 
 
-async def test_a_key_from_the_keyring(hostile, open_lane, system_keyring):
+async def test_a_key_is_read_from_the_keyring(hostile, open_lane, system_keyring):
     system_keyring(MemoryKeyring(SECRET))
     await open_lane(hostile, key_keyring=ENTRY)
     assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in hostile.requests)
 
 
-async def test_a_keyring_without_a_key(backend, hostile, system_keyring):
+async def test_a_keyring_without_the_key_is_reported(backend, hostile, system_keyring):
     locked, missing = keyring.errors.KeyringLocked(SECRET), keyring.errors.NoKeyringError()
     for failure, entry, message in (
         (None, "other/me", "The system's keyring has no key of the user me for the service other."),
@@ -470,7 +468,7 @@ async def test_a_keyring_without_a_key(backend, hostile, system_keyring):
         assert SECRET not in str(error)
 
 
-async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, monkeypatch):
+async def test_a_keyring_that_hangs_is_reported(backend, hostile, system_keyring, monkeypatch):
     answer = threading.Event()
     waiting = MemoryKeyring(SECRET)
     monkeypatch.setattr(waiting, "get_password", lambda service, user: answer.wait() and None)
@@ -481,7 +479,7 @@ async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, mo
     assert error.message == "The system's keyring gave no key within 0 seconds."
 
 
-async def test_without_the_package_keyring(backend, hostile, monkeypatch):
+async def test_a_missing_keyring_package_is_reported(backend, hostile, monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
     assert "needs the package keyring" in error.message
@@ -490,7 +488,7 @@ async def test_without_the_package_keyring(backend, hostile, monkeypatch):
 
 @pytest.mark.usefixtures("new_interpreters")
 @pytest.mark.parametrize("offline", [False, True])
-async def test_offline_a_key_command_has_no_network(offline, monkeypatch):
+async def test_offline_a_key_command_has_no_network_access(offline, monkeypatch):
     monkeypatch.setattr(GUARD, "is_offline", offline)
     look = "from paragone.worker.confinement import what_opens; print(what_opens() == ())"
     options = EndpointOptions(key_command=shlex.join([sys.executable, "-c", look]))

@@ -19,7 +19,7 @@ async def refused_to_open(backend, url, **options):
     return caught.value
 
 
-async def test_connection_refused(backend, monkeypatch):
+async def test_a_refused_connection_is_reported(backend, monkeypatch):
     """At every address of a host: `localhost` has 127.0.0.1 and ::1 on most machines."""
 
     def addresses(host, port, *rest, **more):
@@ -36,7 +36,7 @@ async def test_connection_refused(backend, monkeypatch):
     assert error.hint == "Is the server running at this address?"
 
 
-async def test_silence_from_the_start(hostile, open_lane):
+async def test_a_server_silent_from_the_start_times_out(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.gone()
     events, error = await (await open_lane(hostile, load_timeout=0.3)).ask()
     assert events == []
@@ -44,7 +44,7 @@ async def test_silence_from_the_start(hostile, open_lane):
     assert "load_timeout" in error.hint
 
 
-async def test_a_slow_drip(hostile, open_lane, text, monkeypatch):
+async def test_a_stream_that_stops_times_out(hostile, open_lane, text, monkeypatch):
     limits, timeout = [], asyncio.timeout
 
     def noted(seconds):
@@ -117,7 +117,7 @@ REFUSALS = [
 ]
 
 
-async def test_refusals(hostile, open_lane):
+async def test_refusals_are_reported_with_a_hint(hostile, open_lane):
     lane = await open_lane(hostile)
     for status, words, message, hint in REFUSALS:
         hostile.on_chat = lambda exchange, status=status, words=words: exchange.refuse(
@@ -134,7 +134,7 @@ async def test_refusals(hostile, open_lane):
     assert len(hostile.chats) == len(REFUSALS), "asked again"
 
 
-async def test_a_model_that_was_never_there(backend, hostile):
+async def test_an_unknown_model_is_refused(backend, hostile):
     hostile.replies["/api/show"] = lambda exchange: exchange.refuse(404, {"error": "model 'x' not found"})
     request = OpenRequest(model="x", options={"url": hostile.url})
     with pytest.raises(InputError) as caught:
@@ -143,7 +143,7 @@ async def test_a_model_that_was_never_there(backend, hostile):
     assert "The server has: m" in caught.value.hint
 
 
-async def test_a_list_of_models_without_end(hostile, backend, protocol):
+async def test_a_very_long_list_of_models_is_limited(hostile, backend, protocol):
     """Models are read, and names are compared, up to a number: the screen waits for both."""
     names = [f"{number:04}" for number in range(options.MOST_MODELS)]
     for count, near, hint in (
@@ -161,9 +161,7 @@ async def test_a_list_of_models_without_end(hostile, backend, protocol):
         assert caught.value.hint.startswith(hint)
 
 
-async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks(
-    hostile, open_lane, pauses, monkeypatch
-):
+async def test_a_loading_server_is_retried_until_load_timeout(hostile, open_lane, pauses, monkeypatch):
     """Neither for days, nor a thousand times a second."""
     monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 2)
     lane = await open_lane(hostile, load_timeout=6)
@@ -177,7 +175,7 @@ async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks
         assert pauses == wanted, asked
 
 
-async def test_queue_full(hostile, open_lane, pauses):
+async def test_a_full_queue_is_retried(hostile, open_lane, pauses):
     body = {"error": "server busy, please try again. maximum pending requests exceeded"}
     hostile.on_chat = lambda exchange: exchange.refuse(503, body, retry_after="0")
     events, error = await (await open_lane(hostile)).ask()
@@ -191,7 +189,7 @@ async def test_queue_full(hostile, open_lane, pauses):
     assert (len(hostile.chats), len(pauses)) == (4, 2)
 
 
-async def test_a_web_page(hostile, open_lane):
+async def test_a_web_page_is_reported(hostile, open_lane):
     page = "<html><body>Log in</body></html>"
     hostile.on_chat = lambda exchange: exchange.refuse(200, page, "text/html; charset=utf-8")
     _, error = await (await open_lane(hostile)).ask()
@@ -256,7 +254,7 @@ async def test_an_error_event_is_the_error_of_the_run(hostile, open_lane, text):
             assert error.message == f"The server at {hostile.url} {message}CUDA out of memory."
 
 
-async def test_invalid_utf_8_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, answered, text):
+async def test_invalid_text_in_streams_becomes_replacement_characters(hostile, answered, text):
     async def chat(exchange):
         await exchange.begin()
         for said in ("é🙂".encode(), b"\\ud800", b"caf\xe9 \xff\xf0\x9f "):
@@ -270,14 +268,14 @@ async def test_invalid_utf_8_a_character_in_two_packets_and_half_a_surrogate_pai
     text(events).encode()
 
 
-async def test_half_a_surrogate_pair_in_a_prompt(hostile, open_lane):
+async def test_half_a_surrogate_pair_in_a_prompt_is_refused(hostile, open_lane):
     _, error = await (await open_lane(hostile)).ask("\ud800")
     assert isinstance(error, InputError)
     assert error.message == "The request has half of a surrogate pair, which is not a character."
     assert hostile.chats == []
 
 
-async def test_a_sign_that_ends_a_line_for_some(hostile, open_lane, text):
+async def test_unicode_line_separators_do_not_split_events(hostile, open_lane, text):
     """But not in JSON, where it stands in a text like any other; Go writes the first as it is."""
 
     async def chat(exchange):
@@ -298,7 +296,7 @@ async def test_a_sign_that_ends_a_line_for_some(hostile, open_lane, text):
         assert text(events) == said
 
 
-async def test_a_byte_order_mark(hostile, open_lane, text):
+async def test_a_byte_order_mark_is_ignored(hostile, open_lane, text):
     """Sent with the text, torn, and alone."""
 
     async def chat(exchange):
@@ -316,7 +314,7 @@ async def test_a_byte_order_mark(hostile, open_lane, text):
         assert text(events) == "Once", cut
 
 
-async def test_escape_sequences_in_model_names(hostile, backend):
+async def test_escape_sequences_in_model_names_are_made_safe(hostile, backend):
     evil = "m\x1b[2J"
     hostile.replies["/api/tags"] = {"models": [{"model": evil, "size": 1}]}
     hostile.replies["/v1/models"] = {"data": [{"id": evil}]}
@@ -328,7 +326,7 @@ async def test_escape_sequences_in_model_names(hostile, backend):
     assert "characters" in model.problem
 
 
-async def test_a_redirect_to_another_host(hostile, open_lane, protocol, monkeypatch):
+async def test_a_redirect_to_another_host_is_refused(hostile, open_lane, protocol, monkeypatch):
     monkeypatch.setenv("BOX_KEY", "sk-verysecret")
     other = HostileServer(protocol)
     await other.start()
@@ -344,7 +342,7 @@ async def test_a_redirect_to_another_host(hostile, open_lane, protocol, monkeypa
     )
 
 
-async def test_it_dies_or_fails_while_loading(hostile, backend):
+async def test_a_server_that_fails_while_loading_is_reported(hostile, backend):
     async def die(exchange):
         exchange.reset()
 
@@ -360,7 +358,7 @@ async def test_it_dies_or_fails_while_loading(hostile, backend):
         assert message in (await refused_to_open(backend, hostile.url)).message
 
 
-async def test_giving_up_a_load_closes_the_request(hostile, backend, protocol):
+async def test_cancelling_a_load_closes_the_request(hostile, backend, protocol):
     loading, closed = asyncio.Event(), asyncio.Event()
 
     async def load(exchange):
@@ -405,7 +403,7 @@ async def test_stop_and_close_end_the_request(hostile, open_lane, how):
         assert error.message == "This engine is closed."
 
 
-async def test_stop_ends_a_wait_for_another_try(hostile, open_lane):
+async def test_stop_ends_the_wait_before_a_retry(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.refuse(503, {"error": "busy"}, retry_after="15")
     lane = await open_lane(hostile)
     events = []
@@ -416,7 +414,7 @@ async def test_stop_ends_a_wait_for_another_try(hostile, open_lane):
     assert events[-1].reason == "cancelled"
 
 
-async def test_a_connection_lost_before_the_first_token_is_made_again(hostile, answered, text):
+async def test_a_connection_lost_before_the_first_token_is_retried(hostile, answered, text):
     async def chat(exchange):
         if len(hostile.chats) == 1:
             exchange.reset()

@@ -34,7 +34,7 @@ def engines(llama_cpp_server, whole_smollm2, whole_llama_server, whole_ollama):
     )
 
 
-async def test_why_four_servers_of_one_model_differ_and_how_they_become_the_same(engines):
+async def test_differences_between_four_servers_are_found_and_levelled(engines):
     found, code = await compare(*engines, settings=SETTINGS)
     assert code == 0
     local, served, python, ollama = (lane["engine"] for lane in found["lanes"])

@@ -91,7 +91,7 @@ def test_an_endless_template_is_interrupted(monkeypatch):
     assert render("{{ messages[0].content }}") == "Hello <b>"
 
 
-def test_a_prompt_is_counted_while_it_grows(monkeypatch):
+def test_the_length_of_a_prompt_is_limited_while_rendering(monkeypatch):
     from paragone import chat_template
 
     monkeypatch.setattr(chat_template, "MEMORY", 2**40)  # as where the system limits no memory
@@ -125,7 +125,7 @@ def test_a_single_call_that_never_ends_ends_its_process():
 
 
 @pytest.mark.parametrize("opening", ["{{", "{{(", "{% raw %}", "{% if x %}"])
-def test_a_template_of_openings_alone_is_refused(opening):
+def test_a_template_of_only_opening_tags_is_refused(opening):
     """Each opening is read once: a thousand times as many as in a real template are refused like a few."""
     with pytest.raises(InputError, match="cannot be parsed"):
         render(opening * ((1 << 20) // len(opening)))

@@ -175,7 +175,7 @@ def block_lines(table: Table, *, marked: bool = False) -> list[str]:
     ]
     head = [*([""] if marked else []), table.first, *table.columns]
     head += [""] * (len(rows[0]) - len(head))
-    lines = _in_parts([head, *rows] if any(head) else rows, table.naming)
+    lines = _in_parts([head, *rows] if any(head) else rows, table.naming and table.naming + marked)
     return [*filter(None, [table.title]), *lines, *filter(None, [one_line(table.note)])]
 
 

@@ -69,7 +69,7 @@ _KEYS = (("← →", "engine"), ("↑ ↓", "token"), ("enter", "continue from i
 """Key hints for a fork whose tokens are known."""
 _INEXACT = (
     "The tokens cannot be compared: they were not kept, or the vocabularies may differ. "
-    "This is the first character that differs."
+    "This is the first different character."
 )
 _BEFORE = 160
 """Number of characters that are shown of the text before the fork."""
@@ -97,9 +97,8 @@ class DivergenceSheet(Sheet):
         first: int,
         go_on: Callable[[Fork, Alternative, Sequence[ForkSide]], None],
     ) -> None:
-        """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first.
-        `go_on` is called with the shown fork, the token that the user chose there, and the answers that continue from
-        it."""
+        """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first. `go_on`
+        is called with the shown fork, the token that the user chose there, and the answers that continue from it."""
         super().__init__()
         self._prompt = prompt
         self._forks = forks

@@ -108,11 +108,8 @@ def export_to(file: str, numbers: Sequence[int] | None, registry: Registry, *, r
 
 
 def import_from(path: Path, engines: EngineList, allowed: Sequence[str] = ()) -> str:
-    """Add the conversations of a file to the history, and return a message with their number.
-
-    Blocks. Raises ConsentNeeded if the file's actions outside its folder are not exactly the actions that the user
-    allows, and ParagoneError.
-    """
+    """Add the conversations of a file to the history, and return a message with their number. Blocks. Raises ConsentNeeded
+    if the file's actions outside its folder are not exactly the actions that the user allows, and ParagoneError."""
     from paragone_workbench.consent import Consent
     from paragone_workbench.files.importing import import_file, import_text
 
@@ -238,7 +235,7 @@ class HistoryScreen(picker.Picker[Found | None]):
         if self.highlighted == f"c{summary.number}":
             is_last = self.options.highlighted == self.options.option_count - 1
             self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
-        keys = "u brings" if self.focused is self.options else "tab and u restore"
+        keys = "u restores" if self.focused is self.options else "tab and u restore"
         return f"Deleted: c{summary.number}, {quoted(summary.title)}; {keys} it."
 
     def action_undo(self) -> None:

@@ -217,11 +217,9 @@ class VoteScreen(Modal[ScreenResultType]):
         """Save a vote, and show the outcome. Raises ParagoneError."""
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background. If the function raises ParagoneError, show the error.
-
-        The coroutine continues if the screen is closed meanwhile, and the program waits for the end of the coroutine,
-        so that no vote is lost.
-        """
+        """Run a coroutine function in the background. If the function raises ParagoneError, show the error. The
+        coroutine continues if the screen is closed meanwhile, and the program waits for the end of the coroutine, so
+        that no vote is lost."""
         self._program.save(self._program.reported(work))
 
     # Scrolling
@@ -337,7 +335,7 @@ class ExperimentVote(VoteScreen[None]):
     def _show_progress(self) -> None:
         ballots = self._ballots
         assert ballots is not None
-        same = f"  · skipped, identical answers: {ballots.identical:,}" if ballots.identical else ""
+        same = f" · skipped, identical answers: {ballots.identical:,}" if ballots.identical else ""
         name = f"e{ballots.experiment.number} {ballots.experiment.name}"
         self.about.update(f"Blind vote · {name} · {ballots.voted:,}/{ballots.total:,}{same}")
 

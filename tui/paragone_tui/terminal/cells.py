@@ -102,7 +102,7 @@ def _join(cells: list[TerminalCell], mark: str) -> None:
 
 
 @lru_cache(maxsize=4096)
-def is_doubtful(grapheme: str) -> bool:
+def has_ambiguous_width(grapheme: str) -> bool:
     """Return whether terminals may disagree on the width: for flags, joiners, variation selectors, skin tones and
     spacing marks."""
     return len(grapheme) > 1 and (

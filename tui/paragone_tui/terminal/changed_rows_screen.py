@@ -23,7 +23,7 @@ from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
 
-from paragone_tui.terminal.cells import BLANK, Pen, TerminalCell, cells_of, is_doubtful
+from paragone_tui.terminal.cells import BLANK, Pen, TerminalCell, cells_of, has_ambiguous_width
 from paragone_tui.terminal.driver import TerminalDriver
 
 CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
@@ -351,7 +351,7 @@ def _changes(before: list[TerminalCell], after: list[TerminalCell]) -> Iterator[
     for x, following in pairwise([*changed, len(after) + _MAX_GAP]):
         start = x if start is None else start
         if following - x > _MAX_GAP:
-            if any(len(text) > 1 and is_doubtful(text) for text, _ in after[start : x + 1]):
+            if any(len(text) > 1 and has_ambiguous_width(text) for text, _ in after[start : x + 1]):
                 # The terminal may draw the grapheme wider than expected: write all cells to its right again.
                 yield start, len(after)
                 return
@@ -372,7 +372,7 @@ def _print(cells: list[TerminalCell], x: int, y: int, pen: Pen, out: list[str]) 
     for at, (text, look) in enumerate(cells):
         if not text:
             continue  # the right half of a wide character
-        if len(text) == 1 or not is_doubtful(text):
+        if len(text) == 1 or not has_ambiguous_width(text):
             if look != pen.look:
                 out.append(pen.sequence_for((text, look)))
             out.append(text)

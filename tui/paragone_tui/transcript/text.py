@@ -100,11 +100,9 @@ _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,
 
 
 class Wrapped:
-    """Text wrapped into rows of at most `width` cells.
-
-    The joined rows are the text: paint `row.rstrip()`, since spaces at a break and newlines stay at the end. Long words and
-    runs of combining marks are split, so that no row has more than `longest` characters.
-    """
+    """Text wrapped into rows of at most `width` cells. The joined rows are the text: paint `row.rstrip()`, since spaces
+    at a break and newlines stay at the end. Long words and runs of combining marks are split, so that no row has more
+    than `longest` characters."""
 
     def __init__(self, width: int, text: str = "") -> None:
         self.width = max(width, 2)  # a wide character must fit somewhere

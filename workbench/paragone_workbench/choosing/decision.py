@@ -36,7 +36,7 @@ class EngineFigures:
         memory: Estimated for `context` tokens.
         decode_tps_stdev: The standard deviation over the repetitions or, for a mean over the suite's answers, over the prompts.
         ttft_prompt: Number of tokens of the prompt of `ttft_s`; None for a mean over the suite's answers.
-        users_tps: Tokens per second of several users at once, in total.
+        users_tps: Tokens per second of several concurrent users, in total.
         load: A message about the load of the machine while the speed was measured; empty if unknown.
         cut: Number of the suite's `answers` that `max_tokens` cut.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
@@ -85,8 +85,8 @@ def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
 
 
 def largest_file(engines: Sequence[EngineDefinition]) -> str:
-    """Return the engine with the largest file; the first engine if a model is not a file, because a folder's size
-    tells nothing."""
+    """Return the engine with the largest file; the first engine if a model is not a file, because the size
+    of a folder is not comparable."""
     paths = {engine.name: Path(expand_home(engine.model)) for engine in engines}
     files = {name: path for name, path in paths.items() if accessible(path) and path.is_file()}
     return largest(list(paths), {name: WeightsFile.of(path).size or 0 for name, path in files.items()})

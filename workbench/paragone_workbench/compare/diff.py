@@ -51,7 +51,7 @@ def words(text: str, start: int = 0) -> list[Word]:
     ]
 
 
-def differing(reference: str, text: str) -> tuple[Span, ...]:
+def differing_spans(reference: str, text: str) -> tuple[Span, ...]:
     """Return the spans of `text` that differ from `reference`, with the white space between adjacent different words.
     The other words are a longest common subsequence of both texts; white space is not compared."""
     return GrowingDiff().update(reference, text) or ()

@@ -89,7 +89,7 @@ def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: b
     return Divergence(token=token, char=_parting(reference.text, candidate.text, ended))
 
 
-def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
+def divergence_message(reference: RunResult, candidate: RunResult) -> str:
     first, second = reference.definition.name, candidate.definition.name
     at = divergence(reference, candidate, same_vocabulary=False).char
     if at is None and reference.text == candidate.text:

@@ -28,10 +28,8 @@ _DRIFTS = "so answers can differ after some tokens, even at temperature 0"
 
 
 def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Return the programs and builds that differ, and add to `unknown` the properties that a side does not report.
-
-    Builds of different programs are not comparable. Engines with the same installation, their origin, have the same build.
-    """
+    """Return the programs and builds that differ, and add to `unknown` the properties that a side does not report. Builds
+    of different programs are not comparable. Engines with the same installation, their origin, have the same build."""
     programs = {side.name: side.fact(PROGRAM) for side in sides}
     silent = [name for name, program in programs.items() if program is None]
     for name in silent:
@@ -338,12 +336,9 @@ _UNSET = "none"
 def compare_sampling(
     sides: Sequence[Side], unknown: Mapping[str, list[str]]
 ) -> tuple[list[Finding], dict[str, list[OptionChange]]]:
-    """Return the options that differ, and how to set the options whose values a side does not report, by the side's name.
-
-    Adds the names of these unreported options to `unknown`. An option without effect in any side is skipped, such as
-    `top_k` at temperature 0.
-
-    """
+    """Return the options that differ, and how to set the options whose values a side does not report, by the side's
+    name. Adds the names of these unreported options to `unknown`. An option without effect in any side is skipped,
+    such as `top_k` at temperature 0."""
     reported = {side.name: side.sampling() for side in sides}
     idle = {name: without_effect(values) for name, values in reported.items()}
     declared = {side.name: side.sampling_options() for side in sides}

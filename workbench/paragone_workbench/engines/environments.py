@@ -114,11 +114,9 @@ def plan(
     python: str | None = None,
     find_links: str | None = None,
 ) -> EnvironmentPlan:
-    """Return how the environment of a backend would be created, without creating it. Raises InputError.
-
-    `cuda` is a major version, by default the newest that this machine's driver supports. `find_links` is a folder of
-    wheels to install from, without an index.
-    """
+    """Return how the environment of a backend would be created, without creating it. Raises InputError. `cuda` is a
+    major version, by default the newest that this machine's driver supports. `find_links` is a folder of wheels to
+    install from, without an index."""
     title, folder = backend.title, environment_folder(backend.name)
     if (environment := declared_environment(backend)) is None:
         hint = f"{title} uses the packages that are installed with paragone."

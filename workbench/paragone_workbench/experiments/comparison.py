@@ -450,7 +450,9 @@ def compare_suite(
         combinations(collected, 2) if first is None else ((first, it) for it in collected if it is not first)
     )
     pairs = [(one, other) for one, other in every if one.group is None or one.group != other.group]
-    apart = [(one, other) for one, other in pairs if not comparison_rows.alternate(*one.common_starts(other))]
+    apart = [
+        (one, other) for one, other in pairs if not comparison_rows.took_turns(*one.common_starts(other))
+    ]
     found = [
         (one, other, metric, paired)
         for one, other in pairs

@@ -454,7 +454,7 @@ _LEAST = 0.05
 """Smallest relative change that is reported."""
 
 
-def alternate(one: Values, other: Values) -> bool:
+def took_turns(one: Values, other: Values) -> bool:
     """Return whether two engines took turns, from the starts of their runs in seconds. Only the prompts and
     repetitions that both engines answered count. The speed of a machine changes within minutes. If one
     engine answers all prompts before the other begins, such a change looks like a difference between the engines:

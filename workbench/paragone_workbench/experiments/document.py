@@ -1,5 +1,5 @@
 """The portable document of an experiment or a conversation: JSON that another machine can read and replay.
-docs/replay.md describes the format. A document has no secrets, because the history has none. A document may come from
+docs/history.md describes the format. A document has no secrets, because the history has none. A document may come from
 other people, so its content is never trusted."""
 
 import base64
@@ -16,7 +16,7 @@ from paragone.files import read_regular_file
 from paragone_workbench import data
 from paragone_workbench.conversation.tree import Conversation, Prompt, files_in
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
-from paragone_workbench.experiments.identity import digested, weights_in
+from paragone_workbench.experiments.identity import weights_in, with_digest
 from paragone_workbench.experiments.recorded_runs import Recorded
 from paragone_workbench.ids import derived_id
 from paragone_workbench.lanes.lane import names_of
@@ -165,7 +165,7 @@ def _pieces(
         separator = ",\n"
     listed: list[Json] = []
     for manifest in manifests:
-        weights = () if store is None else [digested(store, file) for file in weights_in(manifest)]
+        weights = () if store is None else [with_digest(store, file) for file in weights_in(manifest)]
         listed.append(
             {**manifest, "weights": [wire.to_json(file) for file in weights]} if weights else manifest
         )

@@ -66,7 +66,7 @@ async def digest_weights(
     return tuple(found)
 
 
-def digested(store: Store, file: WeightsFile) -> WeightsFile:
+def with_digest(store: Store, file: WeightsFile) -> WeightsFile:
     """Return a file with its digest, as `digest_weights` does, but compute in this thread."""
     found = _known(store, file)
     if _lacks_digest(found):

@@ -63,7 +63,7 @@ class Ballot:
                     backend=run.result.definition.backend,
                     model=run.result.definition.model,
                     run=run.id,
-                    names_itself=names_itself(run, self.prompt),
+                    names_its_engine=names_its_engine(run, self.prompt),
                 )
                 for run in candidates
             ),
@@ -85,7 +85,7 @@ _ORDINARY = frozenset((
 """Words in the names of engines and models that do not identify the model."""
 
 
-def names_itself(run: Run, prompt: str) -> bool:
+def names_its_engine(run: Run, prompt: str) -> bool:
     """Return whether an answer contains the name of its engine, or a word of its model's name, such as `SmolLM` of
     `SmolLM2-135M-Instruct`. Ordinary words, words of one or two letters, and names in the prompt do not count."""
     definition, loaded = run.result.definition, run.result.loaded

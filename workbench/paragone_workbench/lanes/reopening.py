@@ -103,7 +103,7 @@ def is_found_in(run: Run, prompt_id: str, run_id: str | None) -> bool:
     return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
 
 
-def waiting_in(saved: SavedConversation) -> tuple[QueuedPrompt, ...]:
+def queued_prompts_of(saved: SavedConversation) -> tuple[QueuedPrompt, ...]:
     """Return the saved queue, and the prompts that it lacks and that have no run: the program ended before it saved
     the queue."""
     known = {run.prompt for run in saved.runs} | {prompt.parent for prompt in saved.conversation.prompts}
@@ -143,7 +143,7 @@ def has_same_engines(
     return bool(lanes) and len(lanes) == len(kept) and all(map(is_same, lanes, kept))
 
 
-def defined_otherwise(
+def lanes_with_other_options(
     lanes: Iterable[Lane], configured: Mapping[str, EngineDefinition], registry: Registry
 ) -> Sequence[tuple[Lane, EngineDefinition]]:
     """Return free lanes whose options still are those of a reopened conversation, but not those in config.toml. Each

@@ -382,7 +382,7 @@ class Session:
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
         self.system_prompt.reopen_after(self._parent(lane.record for lane in lanes))
-        self._restore_queue(reopening.waiting_in(saved))
+        self._restore_queue(reopening.queued_prompts_of(saved))
         await asyncio.gather(*(lane.close() for lane in spare))
         shown_again = next((lane for lane in lanes if lane.record is with_hit), None)
         return len(saved.lanes) - len(lanes), shown_again

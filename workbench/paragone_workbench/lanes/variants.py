@@ -28,7 +28,7 @@ def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
     return newest_after(lane, variants[(variants.index(place) + by) % len(variants)])
 
 
-def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
+def variant_origin(lane: Lane, run: Run, *, in_full: bool = True) -> str:
     """Return `by small (llama_cpp)` for the answer of another engine, `with temperature=0.8` for other settings. If
     not `in_full`, the settings become `with other settings`. Empty if nothing differs."""
     author, present = run.result.definition, lane.engine.definition

@@ -238,8 +238,7 @@ _FEWEST = 11
 
 def mean_error(values: NDArray[Any]) -> float:
     """Return the error of a mean, √((E[x²] − E[x]²)/(n − 1)), which for a share is √(p·(1 − p)/(n − 1)). For the
-    differences of two models' log-losses, this is the error of ln(PPL ratio), √(σq² + σp² − 2·c) with the covariance
-    c."""
+    differences of two models' log-losses, this is the error of ln(PPL ratio), √(σq² + σp² − 2·c) with the covariance c."""
     return float(values.std()) / math.sqrt(values.size - 1) if values.size >= _FEWEST else 0.0
 
 

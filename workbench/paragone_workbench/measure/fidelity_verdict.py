@@ -325,11 +325,8 @@ def saved_fidelity(
     measurements: Iterable[Measurement], backend: str, model: str
 ) -> tuple[Mapping[str, Json], Measurement] | None:
     """Return the figures of the model as a candidate in the newest measurement that has them; None if none has.
-
     `measurements` begin with the newest. A measurement against the same model is skipped: it does not measure the
-    quantization.
-
-    """
+    quantization."""
     for measurement in measurements:
         reference = measurement.engines[0]
         if reference.backend == backend and is_same_file(reference.model, model):

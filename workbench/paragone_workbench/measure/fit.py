@@ -137,11 +137,9 @@ _MAIN = "CPU"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan(paragone.MemoryEstimate):
-    """An estimate of an engine's memory, divided between the devices of this machine or hypothetical GPUs.
-
-    Hypothetical GPUs come first in `devices`, without `KEPT_FREE` in their free memory. In plans for hypothetical
-    GPUs, the model's output counts as a layer.
-    """
+    """An estimate of an engine's memory, divided between the devices of this machine or hypothetical GPUs. Hypothetical
+    GPUs come first in `devices`, without `KEPT_FREE` in their free memory. In plans for hypothetical GPUs, the
+    model's output counts as a layer."""
 
     hypothetical: Division | None = None
     """How the model is divided between hypothetical GPUs; None in a plan for this machine."""

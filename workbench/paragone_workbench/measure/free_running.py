@@ -53,7 +53,7 @@ def _repeats(items: Sequence[object], unit: int) -> bool:
 FEWEST_LOST = 3
 
 
-def conduct(engine: str, answers: Iterable[RunResult]) -> dict[str, Json]:
+def answer_faults(engine: str, answers: Iterable[RunResult]) -> dict[str, Json]:
     """Return the faults of an engine's answers: `cut` by a limit, `empty` without text, and `loops` at the end."""
     found = tuple(answers)
     return {
@@ -158,7 +158,7 @@ def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> dict[st
     engine has its answers by the number of the prompt."""
     (reference, first), *others = answers
     return {
-        "engines": [conduct(name, own.values()) for name, own in answers],
+        "engines": [answer_faults(name, own.values()) for name, own in answers],
         "candidates": [
             agreement(reference, name, [(first[it], own[it]) for it in sorted(first.keys() & own.keys())])
             for name, own in others

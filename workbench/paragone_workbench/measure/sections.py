@@ -224,7 +224,7 @@ def _by_engine(
 ) -> Table:
     """Return a table with a column for each engine, and a row for each figure."""
     lines = tuple(_line(title, *(show(item) for _, item in engines)) for title, show in figures.items())
-    return Table(first="", columns=tuple(public(name) for name, _ in engines), lines=lines)
+    return Table(first="", columns=tuple(public(name) for name, _ in engines), lines=lines, naming=1)
 
 
 def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mapping[str, Json]) -> Table:

@@ -157,7 +157,7 @@ def answers_side_by_side(
     for index, ((name, run), text) in enumerate(zip(answers, texts, strict=True)):
         is_compared = index > 0 and texts[0] != ""
         shown = text[:SHOWN]
-        spans = diff.differing(texts[0][:SHOWN], shown) if is_compared else ()
+        spans = diff.differing_spans(texts[0][:SHOWN], shown) if is_compared else ()
         views.append(
             AnswerView(
                 engine=visible(name),

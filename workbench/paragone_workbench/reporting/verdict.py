@@ -250,6 +250,7 @@ def overview_of(
             )
             for engine, row in zip(figures, rows, strict=True)
         ),
+        naming=1,
         note=" ".join(notes[column] for column in columns if column in notes),
     )
 

@@ -78,15 +78,13 @@ def guarded(app: ASGIApp, key: str | None, paths: _Paths, known: Collection[str]
                 with contextlib.suppress(requests.ApiError, ClientDisconnect, TimeoutError):
                     async with asyncio.timeout(_REFUSAL_S):
                         await listening.read_body(read, largest=0)
-            sentence = (
-                "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
-            )
-            error = requests.ApiError(401, sentence, code="invalid_api_key")
+            text = "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
+            error = requests.ApiError(401, text, code="invalid_api_key")
         except TimeoutError:
             if has_begun:
                 return  # the server then closes the connection, and the client sees an error
-            sentence = f"The request was not answered within {paths.limits.seconds} seconds."
-            error = requests.ApiError(408, sentence, code="request_timeout")
+            text = f"The request was not answered within {paths.limits.seconds} seconds."
+            error = requests.ApiError(408, text, code="request_timeout")
         await listening.json_response(error.to_json(), error.status)(scope, read, counted)
 
     return guard
@@ -173,7 +171,7 @@ class _Paths:
 
     async def embeddings(self, request: Request) -> Response:
         engine, asked = await self._parsed(request, lambda values, _: replies.embeddings_request(values))
-        inputs = requests.given_in(asked.input, "input")
+        inputs = requests.inputs_in(asked.input, "input")
         found = await listening.unless_left(request.receive, served_engine.embedded(engine, inputs))
         self._prompt.labels(engine.name).inc(found.prompt_tokens or 0)
         # encoding many vectors takes so long that other answers would wait

@@ -172,7 +172,7 @@ class EmbeddingsRequest(Struct):
 def embeddings_request(values: Mapping[str, Json]) -> EmbeddingsRequest:
     """Read a client's request for embeddings. Raises ApiError."""
     body = requests.read(EmbeddingsRequest, values)
-    if len(requests.given_in(body.input, "input")) > _MOST_INPUTS:
+    if len(requests.inputs_in(body.input, "input")) > _MOST_INPUTS:
         raise requests.wrong("input", f"at most {_MOST_INPUTS:,} texts")
     if values.get("dimensions") is not None:
         raise requests.ApiError(

@@ -87,7 +87,7 @@ Inputs: TypeAlias = str | list[str | TokenId | list[TokenId]]
 """A text, a list of token ids, or a list of either."""
 
 
-def given_in(inputs: Inputs, name: str) -> Sequence[Given]:
+def inputs_in(inputs: Inputs, name: str) -> Sequence[Given]:
     """Return the inputs in a field: at least one text or sequence of tokens. Raises ApiError."""
     items = [inputs] if isinstance(inputs, str) else inputs
     ids = [item for item in items if isinstance(item, int)]
@@ -239,7 +239,7 @@ def chat_request(
 
 def completion_request(values: Mapping[str, paragone.Json], options: type[paragone.Options]) -> AnswerRequest:
     body = read(_Completion, values)
-    prompts, limit = given_in(body.prompt, "prompt"), body.max_tokens
+    prompts, limit = inputs_in(body.prompt, "prompt"), body.max_tokens
     answers = len(prompts) * body.n
     if answers > _MOST_CHOICES:
         message = f"The request asks for {answers:,} answers. At most {_MOST_CHOICES:,} are possible."

@@ -24,7 +24,7 @@ class VotedAnswer:
     backend: str
     model: str
     run: str
-    names_itself: bool = False
+    names_its_engine: bool = False
     """Whether the answer contains the name of its engine, or of its model's family."""
 
 
@@ -59,7 +59,7 @@ class Vote:
     @property
     def is_named(self) -> bool:
         """Whether an answer names its engine or model, so that the vote may not have been blind."""
-        return any(answer.names_itself for answer in self.candidates)
+        return any(answer.names_its_engine for answer in self.candidates)
 
 
 _VOTES = """

@@ -323,8 +323,7 @@ class Attachments:
 
     async def settle(self, text: str) -> bool:
         """Wait until the mentioned files are read; read changed files again. Returns whether all files are attached. For
-        each file that cannot be attached, show a message. The next call returns True: the text is sent without the
-        file."""
+        each file that cannot be attached, show a message. The next call returns True: the text is sent without the file."""
         self._is_awaited = True
         try:
             for path in self.paths(text):

@@ -47,10 +47,8 @@ class NextPrompt(Composer):
 
 class BlindTurn(VoteScreen[bool | None]):
     """Shows the lanes' answers while the engines write. The screen's result is whether the next prompt is also blind.
-
-    Until the question, keys write the next prompt. Then an empty field gives the keys to the vote; a text keeps them until
-    it is sent or left.
-    """
+    Until the question, keys write the next prompt. Then an empty field gives the keys to the vote; a text keeps them
+    until it is sent or left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("ctrl+c", "stop", "Stop the answers"),
@@ -68,10 +66,8 @@ class BlindTurn(VoteScreen[bool | None]):
         program: ProgramApp,
         markdown: bool,
     ) -> None:
-        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns None.
-
-        `ahead` are prompts of the queue that wait for this vote.
-        """
+        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns
+        None. `ahead` are prompts of the queue that wait for this vote."""
         super().__init__(program, markdown=markdown)
         self.ahead = [*ahead]
         """The prompts of the queue that were sent before the vote, and wait for it."""
@@ -155,7 +151,7 @@ class BlindTurn(VoteScreen[bool | None]):
         if self._writes:
             hints = [("enter", "queue"), ("esc", "leave the prompt"), ("^c", "stop"), ("↑ ↓", "scroll")]
         elif self._vote_id is not None:
-            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "take the vote back")]
+            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "undo the vote")]
         elif self._are_complete:
             hints = [(self.letters, "better"), ("t", "tie"), ("x", "all bad"), ("s", "skip"), ("q", "quit")]
             hints += [("?", "help"), ("j k", "scroll"), ("i", "write")]

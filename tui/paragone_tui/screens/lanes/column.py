@@ -24,7 +24,7 @@ from paragone_tui.widgets.modal import Column
 from paragone_workbench.engines.definitions import IMPORTED
 from paragone_workbench.lanes.session import is_unfinished
 from paragone_workbench.lanes.settings import changes
-from paragone_workbench.lanes.variants import other_author
+from paragone_workbench.lanes.variants import variant_origin
 
 if TYPE_CHECKING:
     from paragone import ParagoneError
@@ -258,7 +258,7 @@ class LaneColumn(Column):
         variants = self.lane.variants(run)
         place = f"{variants.index(run) + 1}/{len(variants)}" if len(variants) > 1 else ""
         is_last = following is None or following.result.definition != run.result.definition
-        author = other_author(self.lane, run, in_full=is_last or bool(place))
+        author = variant_origin(self.lane, run, in_full=is_last or bool(place))
         if note := " · ".join(filter(None, (place, author))):
             self.transcript.add("note", note)
         match run.state:

@@ -281,7 +281,7 @@ async def _prefer(
     await save_vote(history, screen.session, ballot, lanes.index(lane), blind=False)
     screen.say(
         f"Saved: the answer of {lane.name} is better. The vote counts as not blind; "
-        f"{screen.key_of('undo-vote')} takes it back."
+        f"{screen.key_of('undo-vote')} undoes it."
     )
 
 
@@ -296,7 +296,7 @@ async def _undo(screen: LanesScreen, history: History) -> None:
     prompts = [prompt.id for prompt in screen.session.prompts]
     taken_back = await history.call(lambda store: store.votes.delete_last(prompts))
     screen.say(
-        "The last vote of this conversation is taken back."
+        "The last vote of this conversation is undone."
         if taken_back
         else "There is no vote in this conversation."
     )

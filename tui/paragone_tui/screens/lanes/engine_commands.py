@@ -17,7 +17,7 @@ from paragone_tui.transcript import Transcript
 from paragone_workbench.config.settings import preset_of
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
 from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.lanes.reopening import defined_otherwise
+from paragone_workbench.lanes.reopening import lanes_with_other_options
 from paragone_workbench.lanes.settings import Origin, edited, lane_settings
 from paragone_workbench.lanes.variants import find_run, newest_after
 
@@ -377,7 +377,7 @@ def _begin(screen: LanesScreen) -> None:
     screen.lanes.lay_out()  # because the headers show the system prompt
     screen.show_state()
     session, engines = screen.session, screen.engines.config.engines
-    if defined := defined_otherwise(session.lanes, engines, session.registry):
+    if defined := lanes_with_other_options(session.lanes, engines, session.registry):
         screen.do(lambda: _configure(screen, defined))
 
 

@@ -270,11 +270,9 @@ class LanesScreen(ChangedRowsScreen[None]):
         return True
 
     def show_keys(self, width: int | None = None) -> None:
-        """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width).
-
-        In lane mode, the line begins with `LANE`. Before the schedule come the words `offline`, `blind` (if a blind
-        vote is next) and `unlinked` (if lanes scroll alone).
-        """
+        """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width). In lane mode,
+        the line begins with `LANE`. Before the schedule come the words `offline`, `blind` (if a blind vote is next)
+        and `unlinked` (if lanes scroll alone)."""
         offline = "offline  " if GUARD.is_offline else ""
         if self.composer.below:
             self._foot.update(Content(offline) + self.composer.below)

@@ -31,10 +31,8 @@ _RECALLED = 100
 
 
 def send(screen: LanesScreen, lane: Lane | None = None) -> None:
-    """Read the files that the prompt mentions, then send the prompt to `lane`, or to all lanes; busy lanes queue it.
-
-    An edited prompt goes to all lanes that answered the earlier prompt. If a file cannot be read, do not send the prompt.
-    """
+    """Read the files that the prompt mentions, then send the prompt to `lane`, or to all lanes; busy lanes queue it. An
+    edited prompt goes to all lanes that answered the earlier prompt. If a file cannot be read, do not send the prompt."""
     if screen.composer.is_settled and screen.has_begun.is_set():
         _send(screen, lane)
         return
