@@ -51,6 +51,13 @@ NOT_TRACED := --ignore tests/plugins/chat/test_template.py \
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Install the wheel in the folder $(1) in an empty environment, outside of this folder, and start the program there.
+START_INSTALLED = folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT; \
+  $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" "$$folder/env" && \
+  ($(UV_PIP) install --quiet --python "$$folder/env/bin/python" $(1)/*.whl) && \
+  cd "$$folder" && HOME="$$folder" env -u XDG_CONFIG_HOME -u XDG_DATA_HOME -u XDG_CACHE_HOME -u XDG_STATE_HOME sh -ec ' \
+    env/bin/paragone --version && env/bin/paragone doctor llama_cpp && env/bin/paragone fit --help >/dev/null'
+
 .PHONY: help demo native test test-native test-ray check quick ollama llama-server llama-bench llama-perplexity bench soak scale simulate screens reference site release changelog coverage lint formatted linted typed format lock upgrade clean
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -84,7 +91,7 @@ llama-bench: ## build the llama-bench that `make bench` compares decoding with, 
 llama-perplexity: ## build the llama-perplexity that `paragone fidelity` is tested against, once, outside this folder
 	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_cpp.sh llama-perplexity
 
-bench: .venv/dev .venv/native ## measure the figures in the README, each compared with a baseline
+bench: .venv/dev .venv/native ## measure the figures in docs/performance.md, each compared with a baseline
 	$(BIN)/python -m bench
 
 soak: .venv/dev ## use the program for MINUTES (10) while workers, servers and the history fail; SEED repeats a run
@@ -96,8 +103,8 @@ scale: .venv/dev ## measure the costs of suites of RUNS (20,000 and 100,000) run
 simulate: .venv/dev ## simulate how often intervals contain the true value and claims are false; takes some minutes
 	$(BIN)/python -m bench.simulate
 
-screens: .venv/dev ## create the screenshots in the README
-	$(BIN)/python docs/screens.py
+screens: .venv/dev ## create the pictures of the pages
+	$(BIN)/python -m docs.screens
 
 reference: .venv/dev ## write the pages of commands, keys and settings from their declarations
 	$(BIN)/python -m docs.reference
@@ -105,9 +112,12 @@ reference: .venv/dev ## write the pages of commands, keys and settings from thei
 site: .tools/site/bin/zensical ## build the website of the documentation, in dist/site
 	.tools/site/bin/python docs/site.py $(CURDIR)/.tools/site/bin/zensical
 
-release: .venv/dev ## build the packages in dist; TAG must be v and the version in pyproject.toml
+release: .venv/dev ## build the packages in dist, and start the installed wheel; TAG must be v and the version in pyproject.toml
 	@test "$(TAG)" = "v$$($(BIN)/hatchling version)" || { echo "TAG has to be v$$($(BIN)/hatchling version): v and the version in pyproject.toml." >&2; exit 1; }
-	$(BIN)/hatchling build
+	@rm -rf dist/release
+	$(BIN)/hatchling build -d dist/release
+	@$(call START_INSTALLED,dist/release)
+	@mv dist/release/* dist; rmdir dist/release
 
 changelog: .venv/dev ## show the section of the changelog that the files in changes make
 	@$(BIN)/towncrier build --draft --version next
@@ -143,11 +153,11 @@ lock: export UV_CACHE_DIR := .tools/cache
 lock: $(UV) ## pin dependencies after a change in pyproject.toml; versions that still fit are kept
 	@$(COMPILE) --group uv -o requirements/uv.txt
 	@$(COMPILE) --group build -o requirements/build.txt
-	@$(COMPILE) pyproject.toml --extra complete --group model -o requirements/demo.txt
-	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra keyring --group model --group dev \
+	@$(COMPILE) pyproject.toml --group model -o requirements/demo.txt
+	@$(COMPILE) pyproject.toml --extra json-schema --extra keyring --group model --group dev \
 	  -c requirements/demo.txt -c requirements/build.txt -o requirements/dev.txt
 	@$(COMPILE) --group native -c requirements/dev.txt -o requirements/native.txt
-	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra keyring --extra ray --group model --group dev \
+	@$(COMPILE) pyproject.toml --extra json-schema --extra keyring --extra ray --group model --group dev \
 	  -c requirements/dev.txt -o requirements/ray.txt
 	@$(COMPILE) --group site -c requirements/dev.txt -o requirements/site.txt
 

@@ -31,7 +31,7 @@ class PackagePage(MetadataHookInterface):
         metadata["urls"] = (
             {
                 "Source": repository,
-                "Documentation": f"{repository}#documentation",
+                "Documentation": f"{repository}/blob/HEAD/docs/README.md",
                 "Changelog": f"{repository}/blob/HEAD/CHANGELOG.md",
                 "Issues": f"{repository}/issues",
             }

@@ -1,4 +1,4 @@
-"""Measures the figures in the README and prints them as one table: `make bench`, or `python -m bench NAME…`."""
+"""Measures the figures in docs/performance.md and prints them as one table: `make bench`, or `python -m bench NAME…`."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Makes the picture of a report's first page in the README: `python docs/report_picture.py e1`. It needs Chromium."""
+"""Makes the picture of a report's first page: `python docs/report_picture.py e1`. It needs Chromium."""
 
 import shutil
 import subprocess

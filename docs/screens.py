@@ -1,13 +1,15 @@
-"""Makes the screenshots in the README and in docs from the real program with real models. Run it with `make screens`."""
+"""Makes the pictures of the pages from the real program with real models. Run it with `make screens`."""
 
 import asyncio
 import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from docs.moving_picture import Frame, moving_picture
 from textual.pilot import Pilot
 
 from paragone_tui.app import ParagoneApp
@@ -26,10 +28,14 @@ CAPITAL = "What is the capital of Kenya?"
 PROMPT = "Write a Python function that returns the mean of a list, and explain it in three short points."
 
 
-async def main() -> None:
-    """Send prompts to two lanes, and save pictures of the screens on the way."""
+TOUR_KEYS = ("down", "enter")
+"""The keys in the sheet of the fork."""
+TOUR = "What is the capital of Australia?"
+
+
+def _demo() -> ParagoneApp:
     state = State(state_file())
-    app = ParagoneApp(
+    return ParagoneApp(
         config=config.load(state=state),
         state=state,
         registry=Registry(),
@@ -38,7 +44,67 @@ async def main() -> None:
         system="",
         demo=True,
     )
-    SCREENS.mkdir(exist_ok=True)
+
+
+async def tour() -> None:
+    """Make the moving picture: one prompt to two lanes, the token at which the answers diverge, and a fork there."""
+    app = _demo()
+    frames: list[Frame] = []
+
+    def take(caption: str, seconds: float) -> None:
+        frames.append(Frame(app.export_screenshot(title=caption), seconds))
+
+    async with app.run_test(size=(104, 24)) as pilot:
+        session = app.lanes.session
+        while not session.lanes or not all(lane.engine.is_open for lane in session.lanes):
+            await pilot.pause(0.1)
+        for lane in session.lanes:
+            options = {"temperature": 0.0, "max_tokens": 60}
+            await session.configure(lane, with_options(lane.engine.definition, options, lane.engine.backend))
+        await pilot.pause(0.5)
+        caption = "One prompt, two quantizations"
+        for start in range(0, len(TOUR), 6):
+            app.lanes.composer.insert(TOUR[start : start + 6])
+            await pilot.pause(0.1)
+            take(caption, 0.25)
+        take(caption, 0.8)
+        await pilot.press("enter")
+        await _stream(app, pilot, lambda: take(caption, 0.25))
+        take(caption, 2.5)
+        await pilot.press("alt+v")
+        while not isinstance(app.screen, DivergenceSheet):
+            await pilot.pause(0.05)
+        await pilot.pause(0.5)
+        caption = "v: the token at which the answers diverge, with probabilities"
+        take(caption, 5)
+        still = len(frames) - 1
+        await pilot.press(*TOUR_KEYS[:-1])
+        await pilot.pause(0.3)
+        caption = "enter: this model continues from the token that you choose"
+        take(caption, 2.5)
+        await pilot.press(TOUR_KEYS[-1])
+        await _stream(app, pilot, lambda: take(caption, 0.25))
+        take(caption, 4)
+    _write("tour", moving_picture(frames, still))
+
+
+async def _stream(app: ParagoneApp, pilot: Pilot[None], take: Callable[[], None]) -> None:
+    """Take a picture after every ten tokens until all lanes have answered."""
+    while not app.lanes.session.is_busy:
+        await pilot.pause(0.02)
+    shown = 0
+    while app.lanes.session.is_busy:
+        await pilot.pause(0.02)
+        meters = [lane.last.meter for lane in app.lanes.session.lanes]
+        if (tokens := sum(meter.tokens for meter in meters if meter)) >= shown + 10:
+            shown = tokens
+            take()
+    await pilot.pause(0.5)
+
+
+async def pictures() -> None:
+    """Send prompts to two lanes, and save pictures of the screens on the way."""
+    app = _demo()
     async with app.run_test(size=(120, 32)) as pilot:
         session = app.lanes.session
         while not session.lanes or not all(lane.engine.is_open for lane in session.lanes):
@@ -115,15 +181,28 @@ async def _tutorial(app: ParagoneApp, pilot: Pilot[None]) -> None:
 
 
 def _save(app: ParagoneApp, name: str) -> None:
-    path = SCREENS / f"{name}.svg"
     # Remove the references to fonts on the web, so that the picture loads nothing from there.
     svg = re.sub(r"@font-face \{.*?\}", "", app.export_screenshot(title="paragone demo"), flags=re.DOTALL)
+    _write(name, svg)
+
+
+def _write(name: str, svg: str) -> None:
+    path = SCREENS / f"{name}.svg"
     path.write_text(svg, encoding="utf-8")
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+MADE = {"tour": tour, "pictures": pictures}
+
+
+async def main(names: Sequence[str]) -> None:
+    """Make the moving picture and the others, or those that are named."""
+    for name in names or MADE:
+        await MADE[name]()
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as home:
         for name in ("CONFIG", "DATA", "STATE"):
             os.environ[f"XDG_{name}_HOME"] = home
-        sys.exit(asyncio.run(main()))
+        sys.exit(asyncio.run(main(sys.argv[1:])))

@@ -391,7 +391,7 @@ if __name__ == "__main__":
     importlib.import_module("paragone.discovery").discover()
     for library in USED_LATER:
         importlib.import_module(library)
-    metadata.version("paragone")  # imports the parser of what is known of a package
+    metadata.version("paragone-llm")  # imports the parser of what is known of a package
     commands = importlib.import_module("paragone_cli.commands")
     for name in ("", *commands.COMMANDS):
         commands.help_of(name)  # compiles the regular expressions of argparse

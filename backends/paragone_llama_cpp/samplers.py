@@ -135,7 +135,7 @@ class JsonSchemaConstraint:
                 raise
             raise InputError(
                 "The option 'json_schema' needs the package llguidance, which is not installed.",
-                hint=f"Install it with: {texts.install_command('json-schema')}",
+                hint=f"Install it with: {texts.install_command('llguidance')}",
             ) from error
         limits = LLParserLimits(max_grammar_size=_LARGEST, verbose_errors=False)
         # These options override options under `x-guidance` in the schema itself.

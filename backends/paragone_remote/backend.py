@@ -23,7 +23,7 @@ _PACKAGES = {"httpx": "httpx", "httpx-sse": "httpx_sse"}
 
 
 def _install() -> str:
-    return f"Install it with: {texts.install_command('remote')}"
+    return f"Install it with: {texts.install_command('httpx', 'httpx-sse', 'sniffio')}"
 
 
 def find_http_library() -> paragone.Probe:

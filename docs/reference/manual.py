@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 from argparse_manpage.manpage import Manpage
 
+from paragone.texts import DISTRIBUTION
 from paragone_cli.commands import program_parser
 
 
@@ -13,7 +14,7 @@ def page() -> str:
     """Return the page, in the language of man pages."""
     about = {
         "project_name": "paragone",
-        "description": metadata("paragone")["Summary"],
+        "description": metadata(DISTRIBUTION)["Summary"],
         "manual_title": "User Commands",
         "date": " ",  # the page is as old as the version that it comes with
     }

@@ -8,6 +8,7 @@ from paragone import Json, Options
 from paragone.discovery import discover
 from paragone.hooks import ENTRY_POINTS
 from paragone.options import describe
+from paragone.texts import DISTRIBUTION
 from paragone_workbench.config.read import SECTIONS, EngineTable
 from paragone_workbench.config.settings import ThemeSettings
 
@@ -73,7 +74,7 @@ def _sections() -> Iterator[str]:
 
 def _backends() -> Iterator[str]:
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        if point.dist is None or point.dist.name != "paragone":
+        if point.dist is None or point.dist.name != DISTRIBUTION:
             continue
         for backend in discover(point.name).backends.values():
             for when, kind in (

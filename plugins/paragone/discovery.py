@@ -86,29 +86,29 @@ def _discover(
         for point in _installed(tuple(map(_state, sys.path)))
         if point.group == group and only in (None, point.name)
     ]
-    plugins.sort(key=lambda plugin: (plugin[0] != "paragone", plugin[1].name))
+    plugins.sort(key=lambda plugin: (plugin[0] != texts.DISTRIBUTION, plugin[1].name))
     found: dict[str, T] = {}
     own: set[str] = set()
     problems: list[PluginProblem] = []
     endings: dict[EntryPoint, str] | None = None
     for package, point in plugins:
-        if package != "paragone":
+        if package != texts.DISTRIBUTION:
             if only in own:
                 break  # the name is taken
             if endings is None:
-                endings = _endings([point for package, point in plugins if package != "paragone"])
+                endings = _endings([point for package, point in plugins if package != texts.DISTRIBUTION])
         try:
             if endings and point in endings:
                 raise errors.InterfaceViolation(endings[point])
             for item in _load(point, noun, check):
-                if item.name in own and package != "paragone":
+                if item.name in own and package != texts.DISTRIBUTION:
                     raise errors.InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
                 if item.name in found:
                     raise errors.InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
                 found[item.name] = item
         except BaseException as error:  # noqa: BLE001 (third-party code, which may raise SystemExit too)
             problems.append(PluginProblem(plugin=point.name, package=package, reason=_reason(error)))
-        if package == "paragone":
+        if package == texts.DISTRIBUTION:
             own = set(found)
     return found, tuple(problems)
 

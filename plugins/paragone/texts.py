@@ -4,7 +4,11 @@ import importlib.util
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from urllib.parse import unquote
+
+DISTRIBUTION = "paragone-llm"
+"""The name under which package indexes have paragone. Its command and its packages have names of their own."""
 
 _QUOTED = 60
 """Largest number of characters of a text in quotation marks."""
@@ -36,16 +40,20 @@ def size_text(size: float | None) -> str:
     return f"{size / 1e3:,.0f} kB" if size >= 1e3 else f"{size:.0f} B"
 
 
-def install_command(extra: str, *options: str) -> str:
-    """Return the shell command that installs the packages of one of paragone's extras for this interpreter.
+def install_command(*packages: str, options: Sequence[str] = ()) -> str:
+    """Return the shell command that installs packages for this interpreter, in the versions that paragone requires.
 
-    The command names the packages instead of the extra, so it works wherever paragone was installed from. `options` are
-    pip's options.
+    `options` are pip's options.
     """
-    packages = _packages(extra)
-    if not packages:
-        return f"the packages of paragone's extra {extra}, for {sys.executable}"
-    return pip_install(*options, *packages)
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        declared = requires(DISTRIBUTION) or []
+    except PackageNotFoundError:  # a worker with an interpreter of its own
+        declared = []
+    requirements = [line.partition(";")[0].strip() for line in declared]
+    versions = {re.split(r"[^\w.-]", requirement)[0]: requirement for requirement in requirements}
+    return pip_install(*options, *(versions.get(package, package) for package in packages))
 
 
 def pip_install(*arguments: str) -> str:
@@ -67,22 +75,6 @@ def installed_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _packages(extra: str) -> list[str]:
-    """Return the requirements of an extra, as the installed paragone declares them."""
-    from importlib.metadata import PackageNotFoundError, requires
-
-    try:
-        declared = requires("paragone") or []
-    except PackageNotFoundError:  # a worker with an interpreter of its own
-        return []
-    requirements = (line.partition(";") for line in declared)
-    return [
-        package.strip()
-        for package, _, condition in requirements
-        if condition.strip() in (f"extra == '{extra}'", f'extra == "{extra}"')
-    ]
 
 
 HIDDEN = "•••"

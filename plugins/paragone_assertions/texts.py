@@ -285,7 +285,7 @@ def _schema_fault(schema: str) -> str:
             raise
         raise InputError(
             "The assertion 'json_schema' needs the package jsonschema, which is not installed.",
-            hint=f"Install it with: {install_command('experiments')}",
+            hint=f"Install it with: {install_command('jsonschema')}",
         ) from error
     parsed = json.loads(schema)
     kind = jsonschema.validators.validator_for(parsed, default=jsonschema.Draft202012Validator)

@@ -13,6 +13,7 @@ import pytest
 
 import paragone_cli as cli
 from paragone import InputError
+from paragone.texts import DISTRIBUTION
 from paragone_cli.command_line.arguments import COMMON, utf8_text
 from paragone_cli.commands import COMMANDS, EXAMPLES, HEADINGS, help_of, names_in
 from paragone_cli.commands import parse as parse_command_line
@@ -151,7 +152,7 @@ def test_a_misspelt_command_gets_a_suggestion():
 
 def test_the_version_is_printed():
     done = paragone("--version")
-    assert (done.returncode, done.stdout.decode()) == (0, f"paragone {version('paragone')}\n")
+    assert (done.returncode, done.stdout.decode()) == (0, f"paragone {version(DISTRIBUTION)}\n")
 
 
 def test_only_commands_with_a_screen_load_textual():

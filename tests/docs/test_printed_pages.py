@@ -1,11 +1,11 @@
-"""The tutorial, docs/choose.md and docs/fidelity.md: the commands of a page run in their order, in one home, with the real program and
+"""The tutorial, the README, docs/choose.md and docs/fidelity.md: the commands of a page run in their order, in one home, with the real program and
 shallow models, and print lines of the kinds that the page shows."""
 
 import json
 import re
 import shlex
 from collections.abc import Iterator
-from itertools import filterfalse
+from itertools import chain, filterfalse
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,8 @@ from paragone_workbench.choosing import choice
 from paragone_workbench.measure.fidelity import sample_text
 from paragone_workbench.measure.fidelity_verdict import SCALE
 
-PAGES = ("tutorial", "choose", "fidelity")
+PAGES = (("docs/tutorial.md", "README.md"), ("docs/choose.md",), ("docs/fidelity.md",))
+"""The pages whose commands run in one home. The README repeats a choice of the tutorial, so its answers are known."""
 BLOCK = re.compile(r"^(?:`([\w.]+)`:\n\n)?```(sh|text|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """A block of commands, of output, or of a file with its name above."""
 
@@ -58,7 +59,7 @@ SOMETIMES = re.compile(r"Read with care|\w+ The decode rate varies .*")
 
 def blocks(page: str) -> Iterator[tuple[str, str, str]]:
     """Yield each block: the name of its file, its language and its text."""
-    for found in BLOCK.finditer((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")):
+    for found in BLOCK.finditer((ROOT / page).read_text(encoding="utf-8")):
         yield found[1] or "", found[2], found[3]
 
 
@@ -91,7 +92,7 @@ def models(home: Path, smollm2: Path, smaller_smollm2: Path, monkeypatch: pytest
     monkeypatch.setattr("paragone_cli.fidelity.sample_text", lambda: SHORTER)
     (home / "mine.txt").write_text(SHORTER, encoding="utf-8")
     (home / "short.toml").write_text(
-        next(text for name, _, text in blocks("tutorial") if name), encoding="utf-8"
+        next(text for name, _, text in blocks("docs/tutorial.md") if name), encoding="utf-8"
     )
     own = [{"prompt": f"What is {number} + 1?", "expected": str(number + 1)} for number in range(20)]
     (home / "mine.jsonl").write_text("".join(f"{json.dumps(prompt)}\n" for prompt in own))
@@ -109,14 +110,16 @@ def run(line: str) -> str:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("page", PAGES)
-def test_each_command_prints_lines_of_the_kinds_that_the_page_shows(page, models, home):
+@pytest.mark.parametrize("pages", PAGES, ids=lambda pages: Path(pages[0]).stem)
+def test_each_command_prints_lines_of_the_kinds_that_the_page_shows(pages, models, home):
     printed = ""
-    for name, language, text in blocks(page):
+    for name, language, text in chain.from_iterable(map(blocks, pages)):
         if name:
             (home / name).write_text(text, encoding="utf-8")
         elif language == "sh":
-            printed = "".join(run(line) for line in text.splitlines() if line != DEMO)
+            printed = "".join(
+                run(line) for line in text.splitlines() if line.startswith("paragone") and line != DEMO
+            )
         else:
             rest = iter(kinds(printed))
             for wanted in filterfalse(SOMETIMES.fullmatch, kinds(text)):

@@ -12,15 +12,22 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+LARGEST = 1_000_000
+"""Largest size in bytes of a file that is packed: starting the program needs no larger one."""
+
 
 def pack(installed: Distribution, folder: Path) -> None:
-    """Write the wheel from which a package was installed: the files that its RECORD lists, without scripts and caches."""
+    """Write the wheel from which a package was installed: the files that its RECORD lists, without scripts and caches.
+
+    Large files, such as the libraries of llama.cpp and scipy, are missing in it.
+    """
     name = re.sub(r"[-_.]+", "_", installed.name)
     tags = re.findall(r"^Tag: (.+)$", installed.read_text("WHEEL") or "", re.MULTILINE)
     with zipfile.ZipFile(folder / f"{name}-{installed.version}-{tags[0]}.whl", "w") as wheel:
         for file in installed.files or ():
-            if ".." not in file.parts and "__pycache__" not in file.parts:
-                wheel.write(str(file.locate()), str(file))
+            path = Path(str(file.locate()))
+            if ".." not in file.parts and "__pycache__" not in file.parts and path.stat().st_size <= LARGEST:
+                wheel.write(path, str(file))
 
 
 def required(name: str) -> dict[str, Distribution]:
@@ -40,15 +47,19 @@ def required(name: str) -> dict[str, Distribution]:
     return found
 
 
+def add_to_index(folder: Path, file: Path) -> None:
+    """List a file of a folder in its package index."""
+    project = folder / "index" / re.sub(r"[-_.]+", "-", file.name.split("-")[0]).lower()
+    project.mkdir(parents=True, exist_ok=True)
+    with (project / "index.html").open("a") as page:
+        page.write(f'<a href="/{file.name}">{file.name}</a>\n')
+
+
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Serve the files in a folder as a package index, and yield its address."""
-    index = folder / "index"
     for file in [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]:
-        project = index / re.sub(r"[-_.]+", "-", file.name.split("-")[0]).lower()
-        project.mkdir(parents=True, exist_ok=True)
-        with (project / "index.html").open("a") as page:
-            page.write(f'<a href="/{file.name}">{file.name}</a>\n')
+        add_to_index(folder, file)
     handler = functools.partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -93,7 +93,7 @@ MANUAL = "data/share/man/man1/paragone.1"
 
 LOOK = """
 import importlib, importlib.metadata, importlib.resources, json, sys
-found = importlib.metadata.distribution("paragone")
+found = importlib.metadata.distribution("paragone-llm")
 print(json.dumps({
     "packages": {name: importlib.import_module(name).__file__ for name in json.loads(sys.argv[1])},
     "entry points": {f"{point.group}: {point.name}": str(point.load()) for point in found.entry_points},
@@ -140,7 +140,7 @@ def sources(built_sources, tmp_path_factory) -> Path:
         # 3.14 extracts with this filter anyway, 3.12 and 3.13 ask for one, and Python before 3.11.4 has none.
         archive.extraction_filter = getattr(tarfile, "data_filter", None)
         archive.extractall(folder)
-    return next(folder.glob("paragone-*/"))
+    return next(folder.glob("paragone_llm-*/"))
 
 
 def test_the_source_distribution_has_every_file_of_the_repository(sources, checkout, tracked):
@@ -182,7 +182,7 @@ def wheels(built_wheel, built_sources, tmp_path_factory):
     for built in (built_wheel, built_sources):
         shutil.copy(built, folder)
     for installed in (
-        *required("paragone").values(),
+        *required("paragone-llm").values(),
         distribution("hatchling"),
         *required("hatchling").values(),
     ):
@@ -217,10 +217,10 @@ def uv(wheels, cache, tmp_path):
         "HOME": str(tmp_path),
     }
 
-    def run(*arguments):
+    def run(*arguments, folder=tmp_path):
         command = [program, *arguments]
         done = subprocess.run(
-            command, cwd=tmp_path, env={**kept, **folders, **settings}, capture_output=True, text=True
+            command, cwd=folder, env={**kept, **folders, **settings}, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -228,10 +228,11 @@ def uv(wheels, cache, tmp_path):
     return run
 
 
-def test_uv_installs_the_program(uv, tmp_path):
-    """From its sources, as their wheel is the one that is built here."""
-    uv("tool", "install", "paragone", "--no-binary-package", "paragone")
+@pytest.mark.parametrize("package", [".", "paragone-llm"])
+def test_uv_installs_the_program(uv, sources, tmp_path, package):
+    """In the folder of the sources as the README shows it, and by the name of a release."""
+    uv("tool", "install", package, folder=sources)
     program = tmp_path / "tool_bin" / "paragone"
     said = subprocess.run([program, "--version"], capture_output=True, text=True, env={"HOME": str(tmp_path)})
-    assert said.stdout == f"paragone {version('paragone')}\n"
-    assert (tmp_path / "tool" / "paragone" / "share" / "man" / "man1" / "paragone.1").is_file()
+    assert said.stdout == f"paragone {version('paragone-llm')}\n"
+    assert (tmp_path / "tool" / "paragone-llm" / "share" / "man" / "man1" / "paragone.1").is_file()

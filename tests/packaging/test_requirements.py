@@ -38,28 +38,17 @@ def project(checkout):
     return tomllib.loads((checkout / "pyproject.toml").read_text())
 
 
-def extra(project, name: str) -> list[str]:
-    """The requirements of an extra, including those of the extras of paragone that it refers to."""
-    asked: list[str] = []
-    for text in project["project"]["optional-dependencies"][name]:
-        requirement = Requirement(text)
-        if requirement.name == project["project"]["name"]:
-            asked += [each for own in requirement.extras for each in extra(project, own)]
-        else:
-            asked.append(text)
-    return asked
-
-
 def asked(project, lock: str) -> list[str]:
     groups = project["dependency-groups"]
-    demo = [*project["project"]["dependencies"], *extra(project, "complete"), *groups["model"]]
-    dev = [*demo, *extra(project, "json-schema"), *groups["dev"]]
+    extras = project["project"]["optional-dependencies"]
+    demo = [*project["project"]["dependencies"], *groups["model"]]
+    dev = [*demo, *extras["json-schema"], *extras["keyring"], *groups["dev"]]
     return {
         "build": [*project["build-system"]["requires"], *groups["build"]],
         "demo": demo,
         "dev": dev,
         "native": groups["native"],
-        "ray": [*dev, *extra(project, "ray")],
+        "ray": [*dev, *extras["ray"]],
         "site": groups["site"],
         "uv": groups["uv"],
     }[lock]

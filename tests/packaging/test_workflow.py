@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from paragone.texts import DISTRIBUTION
+
 
 def test_ci_runs_the_make_targets(checkout):
     workflow = (checkout / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
@@ -37,7 +39,7 @@ def test_a_release_has_the_version_of_the_project_as_its_tag(checkout):
         command = [*make, "release", f"TAG={tag}"]
         refused = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
         assert refused.returncode == status
-        assert f"TAG has to be v{version('paragone')}" in refused.stderr
+        assert f"TAG has to be v{version(DISTRIBUTION)}" in refused.stderr
 
 
 def test_the_container_is_made_of_files_of_the_repository(checkout):

@@ -12,6 +12,7 @@ import scripted_backend
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import DeviceMemory, EngineCrashed, InputError, MemoryEstimate
+from paragone.texts import DISTRIBUTION
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.ray_cluster import (
@@ -66,7 +67,7 @@ def test_an_engine_gets_as_many_places_on_a_node_as_fit(node, devices, engines, 
     ],
 )
 def test_missing_files_and_versions_of_a_node_are_reported(changes, expected):
-    ours = NodeReport(installed=version("paragone"), files={"/m": (5, "x")})
+    ours = NodeReport(installed=version(DISTRIBUTION), files={"/m": (5, "x")})
     with pytest.raises(InputError, match="Nothing was run") as failed:
         check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": None})
     assert expected in failed.value.message

@@ -79,7 +79,7 @@ def _found() -> ModuleType | None:
     try:
         import plotext
     except ModuleNotFoundError:
-        output.note(f"The plots need the package plotext. Install it with: {install_command('experiments')}")
+        output.note(f"The plots need the package plotext. Install it with: {install_command('plotext')}")
         return None
     found: ModuleType = plotext
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from paragone import InputError
+from paragone.texts import DISTRIBUTION
 from paragone_cli.command_line import output
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
@@ -14,7 +15,7 @@ def open_lanes(args: Arguments) -> int:
     if args.version:
         from importlib.metadata import version
 
-        output.put(f"paragone {version('paragone')}")
+        output.put(f"paragone {version(DISTRIBUTION)}")
         return 0
     context = CommandContext(args, warns=False)
     names = args.engines

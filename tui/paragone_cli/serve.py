@@ -34,7 +34,7 @@ def serve(args: Arguments) -> int:
     except ModuleNotFoundError as error:
         raise InputError(
             f"The server needs the package {error.name}, which is not installed.",
-            hint=f"Install it with: {install_command('serve')}",
+            hint=f"Install it with: {install_command('starlette', 'uvicorn', 'prometheus-client')}",
         ) from error
     context = CommandContext(args)
     definitions = context.engines(args.engines, args.settings)

@@ -46,7 +46,7 @@ def price_list(names: Iterable[str] = REFERENCES) -> tuple[Price, ...]:
             raise
         raise InputError(
             f"The prices of providers need the package {PACKAGE}, which is not installed.",
-            hint=f"Install it with: {install_command('prices')}",
+            hint=f"Install it with: {install_command(PACKAGE)}",
         ) from error
     usage = Usage(input_tokens=1, output_tokens=1)  # together, they would have the price of a long prompt
     prices = []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.network import Confinement, try_offline
+from paragone.texts import DISTRIBUTION
 from paragone.threads import physical_cores
 from paragone.worker.process import try_confinement
 from paragone_workbench.config.read import load_with_problems
@@ -82,7 +83,7 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
 
     def so_far() -> Diagnosis:
         return Diagnosis(
-            version=version("paragone"),
+            version=version(DISTRIBUTION),
             machine=machine,
             backends={
                 name: (backends[name].title or name, task.result())

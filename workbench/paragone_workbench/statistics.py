@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
         raise
     raise InputError(
         f"Intervals and tests need the package {error.name}, which is not installed.",
-        hint=f"Install it with: {install_command('fidelity' if error.name == 'numpy' else 'experiments')}",
+        hint=f"Install it with: {install_command('numpy', 'scipy')}",
     ) from error
 
 Values: TypeAlias = "NDArray[np.float64]"

@@ -16,9 +16,8 @@ def run(wheel, *arguments):
     return subprocess.run([wheel, *arguments], capture_output=True, text=True, timeout=120)
 
 
-def test_the_accepted_version_is_the_one_that_the_extra_installs():
-    extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
-    assert f"xllamacpp=={module.VERSION}" in extras["llama-cpp-prebuilt"]
+def test_the_accepted_version_is_the_one_that_paragone_requires():
+    assert f"xllamacpp=={module.VERSION}" in tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]
 
 
 def test_the_wheels_server_accepts_llama_servers_command_line(wheel):

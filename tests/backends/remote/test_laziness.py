@@ -39,9 +39,9 @@ async def test_a_missing_http_library_is_reported(name, missing, monkeypatch):
     backend = discover(name).backends[name]
     probe = await backend.probe()
     assert (probe.usable, probe.reason) == (False, f"The package {missing} is not installed.")
-    assert install_command("remote") in probe.remedy
+    assert install_command("httpx", "httpx-sse", "sniffio") in probe.remedy
     options = {"url": "http://127.0.0.1:1"}
     assert not (await backend.endpoint(options)).probe.usable
     with pytest.raises(EngineError) as caught:
         await backend.open(OpenRequest(model="m", options=options), lambda progress: None)
-    assert install_command("remote") in caught.value.hint
+    assert install_command("httpx", "httpx-sse", "sniffio") in caught.value.hint

@@ -200,7 +200,7 @@ def pdf_text(content: bytes, shown: str, largest: int) -> str:
     if importlib.util.find_spec("pypdf") is None:
         raise InputError(
             "The text of PDFs needs the package pypdf, which is not installed.",
-            hint=f"To install it: {install_command('pdf')}",
+            hint=f"To install it: {install_command('pypdf')}",
         )
     found = _read(content, shown, largest)
     match found.get("error"):

@@ -141,7 +141,7 @@ def _environment() -> SandboxedEnvironment:
             raise
         raise InputError(
             "Prompts with variables need the package jinja2, which is not installed.",
-            hint=f"Install it with: {install_command('experiments')}",
+            hint=f"Install it with: {install_command('jinja2')}",
         ) from error
 
     class NumbersOnly(SandboxedEnvironment):

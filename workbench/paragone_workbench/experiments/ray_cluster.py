@@ -74,7 +74,9 @@ def report(
 ) -> NodeReport:
     """Return the report of this machine: paragone, the files, and the memory that the engines would take. Blocks."""
     network.GUARD.is_offline = network.GUARD.is_offline or offline
-    found = NodeReport(installed=version("paragone"), files={path: content_of(path) for path in files})
+    found = NodeReport(
+        installed=version(texts.DISTRIBUTION), files={path: content_of(path) for path in files}
+    )
     if None not in found.files.values():
         asyncio.run(_estimate(engines, found))
     return found

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
 from paragone import EngineCrashed, InputError, ParagoneError
-from paragone.texts import counted
+from paragone.texts import DISTRIBUTION, counted
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry, placement_of
 from paragone_workbench.experiments import ray_cluster, suite, suite_engine
@@ -187,7 +187,7 @@ def check_nodes(
     problems: list[str] = []
     known = dict(here)
     for node, found in reports.items():
-        if found.installed != (own := version("paragone")):
+        if found.installed != (own := version(DISTRIBUTION)):
             problems.append(f"The node {node} has paragone {found.installed}, and this machine {own}.")
         for path, content in found.files.items():
             if content is None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone import InputError
-from paragone.texts import install_command
+from paragone.texts import DISTRIBUTION, install_command
 from paragone_workbench import blocks, ids, paths
 from paragone_workbench.conversation.tree import Prompt, fenced
 from paragone_workbench.engines.definitions import BackendLookup
@@ -45,7 +45,7 @@ def _inline(text: str) -> str:
 def report_pieces(report: content.ReportContent, suffix: str, now: float) -> Iterator[str]:
     """Yield the report. `now` is the time of writing, in seconds since 1970. Raises InputError without jinja2."""
     template = _environment().get_template(f"report.{suffix}.j2")
-    return template.generate(report=report, written=blocks.date_text(now), version=version("paragone"))
+    return template.generate(report=report, written=blocks.date_text(now), version=version(DISTRIBUTION))
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def _environment() -> Environment:
             raise
         raise InputError(
             "Reports in HTML and Markdown need the package jinja2, which is not installed.",
-            hint=f"Install it with: {install_command('experiments')}",
+            hint=f"Install it with: {install_command('jinja2')}",
         ) from error
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("paragone_workbench.reporting", ""),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone import Caution, FinishReason, Json, LoadedModel, Message, ParagoneError, RunSettings, Token
 from paragone.json_values import object_at
-from paragone.texts import counted
+from paragone.texts import DISTRIBUTION, counted
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, secret_options, without_secrets
 from paragone_workbench.runs.metrics import RunMetrics
@@ -55,7 +55,7 @@ def _version() -> str:
     """Return the version of paragone. Cached, because reading the metadata of a package takes about a millisecond."""
     from importlib.metadata import version  # imported here so that the program starts faster
 
-    return version("paragone")
+    return version(DISTRIBUTION)
 
 
 def _digest(request: RunRequest) -> str:

@@ -176,7 +176,9 @@ async def _add(screen: LanesScreen, engines: Sequence[tuple[EngineDefinition, bo
 
 def add_demo(screen: LanesScreen) -> None:
     screen.has_begun.clear()
-    screen.lanes.welcome.update("Making the demo's second model, once …")
+    screen.lanes.welcome.update(
+        "Preparing the demo's two models. The first start downloads 93 MB unless make has installed them …"
+    )
     screen.begin(lambda: _add_demo(screen))
 
 
