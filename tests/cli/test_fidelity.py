@@ -95,7 +95,7 @@ def test_the_text_has_tables_pictures_and_verdicts(text):
 def test_without_a_text_a_short_one_is_used():
     done = paragone("fidelity", "graded:exact", "twin:rough", "--json", "--window", "700")
     assert done.returncode == 0
-    assert said(done).startswith("paragone: The text that comes with paragone is short, so the uncertai")
+    assert said(done).startswith("paragone: The built-in text is short, so the uncertai")
     assert data("fidelity", done)["windows"] == 2
 
 
@@ -304,7 +304,10 @@ def test_engines_without_distributions_still_answer_and_the_agreement_is_saved(p
         (["--prompts", "{folder}/none.jsonl", "--free-running"], "none.jsonl"),
         (["--prompts", "{folder}/bad.jsonl", "--free-running"], "bad.jsonl:2: "),
         (["--prompts", "{folder}/bad.jsonl"], "--prompts needs --free-running"),
-        (["--prompts", "{folder}/prompts.txt", "--free-running"], "names no format of a suite"),
+        (
+            ["--prompts", "{folder}/prompts.txt", "--free-running"],
+            "is not a suite: its name has another ending",
+        ),
     ],
 )
 def test_bad_prompts_are_refused_before_anything_is_measured(argv, sentence, tmp_path):

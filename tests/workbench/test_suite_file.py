@@ -247,7 +247,7 @@ def test_a_faulty_record_is_named_and_left_out(read):
         (
             "s.json",
             "[]",
-            "The ending of s.json names no format of a suite. The name of a suite ends in .jsonl,",
+            "s.json is not a suite: its name has another ending. The name of a suite ends in .jsonl,",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""`paragone fidelity`: measures how far engines' distributions are from those of a reference."""
+"""`paragone fidelity`: measures how far engines' distributions are from a reference's."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,6 +10,7 @@ from paragone.json_values import objects_at, text_at
 from paragone_cli.command_line import event_loop, output, saved
 from paragone_cli.command_line.arguments import Arguments
 from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.next_command import show_next
 from paragone_cli.measurement_progress import FidelityProgress
 from paragone_workbench.blocks import brief_names
 from paragone_workbench.choosing.choice import questions
@@ -33,8 +34,8 @@ async def _measure(args: Arguments, comparison: free_running.Comparison) -> int:
     if args.json:
         output.put_json(data)
         for candidate in objects_at(data, "candidates"):
-            if sentence := text_at(candidate, "warning"):
-                output.warn(sentence)
+            if message := text_at(candidate, "warning"):
+                output.warn(message)
     else:
         brief = brief_names(engine.definition.name for engine in comparison.engines)
         output.put_sections(sections.fidelity_sections(data, brief))
@@ -59,6 +60,8 @@ LARGEST_TEXT = 2**26
 
 
 def fidelity(args: Arguments) -> int:
+    if args.prompts is not None and not args.free_running:
+        raise InputError("--prompts needs --free-running.", hint="Only free-running engines answer prompts.")
     context = CommandContext(args)
     engines = context.engines([args.engine, *args.engines], args.settings)
     if args.kv is not None:
@@ -74,11 +77,9 @@ def fidelity(args: Arguments) -> int:
         )
     if args.text_file is None:
         text = sample_text()
-        output.note("The text that comes with paragone is short, so the uncertainties are wide. See --text.")
+        output.note("The built-in text is short, so the uncertainties are wide. --text names another.")
     else:
         text = _read(args.text_file)
-    if args.prompts is not None and not args.free_running:
-        raise InputError("--prompts needs --free-running: only free-running engines answer prompts.")
     prompts: Sequence[Sequence[Message]] = ()
     if args.free_running:
         with closing(load_assertions()) as catalog:
@@ -88,8 +89,11 @@ def fidelity(args: Arguments) -> int:
     if comparison.is_measured:
         saved.save_measurement("fidelity", engines, _json(args, comparison), context.registry)
     exceeded = () if args.max_kld is None else fidelity_verdict.above_limit(comparison.fidelity, args.max_kld)
-    for sentence in exceeded:
-        output.note(sentence)
+    for message in exceeded:
+        output.note(message)
+    texts = (args.engine, *args.engines)
+    if status == 0 and len(set(texts)) > 1:
+        show_next(args, "fidelity", engines=tuple(dict.fromkeys(texts)))
     return status or int(bool(exceeded))
 
 

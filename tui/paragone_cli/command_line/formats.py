@@ -50,16 +50,16 @@ def date(seconds: float) -> str:
 
 
 def not_asked_text(backends: Sequence[str]) -> str:
-    sentence = f"Servers on this machine were not asked for models ({', '.join(backends)})."
+    message = f"Servers on this machine were not asked for models ({', '.join(backends)})."
     if GUARD.is_offline:
-        return f"{sentence} paragone is offline."
-    return f"{sentence} `paragone engines models {backends[0]}` asks them; `local_servers = true` under [network] asks them always."
+        return f"{message} paragone is offline."
+    return f"{message} `paragone engines models {backends[0]}` asks them; `local_servers = true` under [network] asks them always."
 
 
 def to_continue(*, fresh: bool) -> str:
-    """Return the sentence that says which command continues unfinished work.
+    """Return the message that names the command which continues unfinished work.
 
-    `fresh` says that this command has --fresh, which would begin anew.
+    `fresh` is whether this command has --fresh, which would begin anew.
     """
     return f"To continue, run the same command again{', without --fresh' if fresh else ''}."
 

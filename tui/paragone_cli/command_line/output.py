@@ -19,7 +19,7 @@ from paragone_workbench.blocks import Section, Table
 
 
 class OutputError(ParagoneError):
-    """Standard output cannot be written. The sentence is empty if the reader closed the pipe."""
+    """Standard output cannot be written. The message is empty if the reader closed the pipe."""
 
     def __init__(self, error: OSError) -> None:
         closed = isinstance(error, BrokenPipeError)
@@ -95,7 +95,7 @@ def for_output(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a name, path or sentence on one line, with control characters made visible."""
+    """Return a name, path or message on one line, with control characters made visible."""
     return " ".join(visible(text).splitlines())
 
 
@@ -104,17 +104,17 @@ def put_json(data: Json) -> None:
     put(_harmless(json_text(data, indent=2)))
 
 
-def put_result(data: Json, sentence: str, *, as_json: bool) -> None:
+def put_result(data: Json, message: str, *, as_json: bool) -> None:
     if as_json:
         put_json(data)
     else:
-        note(sentence)
+        note(message)
 
 
 def put_list(
     data: Json, rows: Sequence[Sequence[str]], nothing: str, *, as_json: bool, heading: Sequence[str] = ()
 ) -> None:
-    """Print the JSON, or the rows as a table, or the sentence `nothing` if there are no rows."""
+    """Print the JSON, or the rows as a table, or the message `nothing` if there are no rows."""
     if as_json:
         put_json(data)
     elif rows:
@@ -245,12 +245,16 @@ def print_error(error: ParagoneError, engine: str = "") -> None:
     _print("\n".join(lines))
 
 
-def warn(sentence: str) -> None:
-    _print(f"paragone: warning: {one_line(sentence)}")
+def warn(message: str) -> None:
+    _print(f"paragone: warning: {one_line(message)}")
 
 
-def note(sentence: str) -> None:
-    _print(f"paragone: {one_line(sentence)}")
+def note(message: str) -> None:
+    _print(f"paragone: {one_line(message)}")
+
+
+def hint(text: str) -> None:
+    _print(one_line(text))
 
 
 def _print(text: str) -> None:
@@ -263,15 +267,15 @@ def at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def require_terminal(sentence: str, hint: str = "") -> None:
-    """Raise InputError with this sentence if a standard stream is not a terminal, or the terminal cannot move its cursor."""
+def require_terminal(message: str, hint: str = "") -> None:
+    """Raise InputError with this message if a standard stream is not a terminal, or the terminal cannot move its cursor."""
     if not all(
         stream is not None and stream.isatty() for stream in (sys.stdin, standard_output(), sys.stderr)
     ):
-        raise InputError(sentence, hint=hint)
+        raise InputError(message, hint=hint)
     if os.environ.get("TERM") == "dumb":
         raise InputError(
-            f"{sentence} This terminal can only print lines: the variable TERM is `dumb`.",
+            f"{message} This terminal can only print lines: the variable TERM is `dumb`.",
             hint=f"{hint} If the terminal can do more, set TERM to its type, such as xterm-256color.".lstrip(),
         )
 

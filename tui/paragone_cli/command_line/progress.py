@@ -53,7 +53,7 @@ class StatusLine:
         self._step_done = None if percent is None else percent // _STEP * _STEP
 
     def passes_step(self, percent: int) -> bool:
-        """Return whether to print a line: standard error is no terminal, and ten percent more are done."""
+        """Return whether to print a line: standard error is not a terminal, and ten percent more are done."""
         if self.on or self._step_done is None or percent < self._step_done + _STEP:
             return False
         self.count_from(percent)
@@ -210,14 +210,14 @@ async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) 
     def warn() -> None:
         nonlocal warned
         cautions = warnings_of(run.result)
-        sentences = [caution.sentence for caution in cautions[warned:]]
+        messages = [caution.sentence for caution in cautions[warned:]]
         warned = len(cautions)
         if has_begun:
-            deferred.extend(sentences)
-        elif sentences:
+            deferred.extend(messages)
+        elif messages:
             progress.clear()
-            for sentence in sentences:
-                output.warn(sentence)
+            for message in messages:
+                output.warn(message)
 
     async for event in run:
         if warned is None or isinstance(event, Caution):
@@ -242,5 +242,5 @@ async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) 
     cut = run.result.cut
     if cut and not any(caution.code == "context-full" for caution in run.cautions):
         deferred.append(cut)
-    for sentence in deferred:
-        output.warn(sentence)
+    for message in deferred:
+        output.warn(message)

@@ -241,7 +241,9 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     ending = path.suffix.lower()
     if ending not in EXAMPLES:
         raise InputError(
-            f"The ending of {path.name} names no format of a suite.",
+            f"{path} is a folder."
+            if path.is_dir()
+            else f"{path} is not a suite: its name has another ending.",
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
     largest = toml_file.LARGEST if ending == ".toml" else files.LARGEST
