@@ -8,7 +8,7 @@ BIN := .venv/bin
 
 # paragone runs with the installed python3: uv must not download another.
 export UV_PYTHON_DOWNLOADS := never
-# Compile llama.cpp on all cores, also if its build falls back from ninja to make.
+# Compile llama.cpp on all cores, even if its build falls back from ninja to make.
 export CMAKE_BUILD_PARALLEL_LEVEL := $(or $(CMAKE_BUILD_PARALLEL_LEVEL),$(shell getconf _NPROCESSORS_ONLN))
 
 # Make uv trust the certificates of the system, as pip and git do, instead of its bundled list. Older versions of uv
@@ -32,19 +32,19 @@ COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-vers
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 # tests/conftest.py decides which tests share a process.
 DISTRIBUTED := --dist loadgroup --no-loadscope-reorder
-# $(1) processes, but at most eight: forks of one that has imported the tests, as $(2) restricts them.
+# $(1) processes, at most eight: forks of a process that has imported the tests. The options $(2) select the tests.
 PROCESSES = --tx "$(shell echo $$(($(1) < 8 ? $(1) : 8)))*popen//python=$(BIN)/python tests/process_forks.py $(2)" $(DISTRIBUTED)
-# Tests also wait, for engines and screens: three processes for each core keep the cores busy.
+# Tests often wait for engines and screens: three processes for each core keep the cores busy.
 PARALLEL = $(call PROCESSES,3 * $(CORES),$(1))
 NATIVE := tests/backends/llama_cpp tests/backends/remote
 WITH_TOOLS := PATH="$(CURDIR)/.tools/bin:$$PATH"
 PYTEST := $(WITH_TOOLS) $(BIN)/pytest
-# The tests of make check. The folders are those of which it would run none (MARKS_BY_FOLDER in tests/conftest.py).
-LEFT_OUT := $(addprefix --ignore tests/,cli end_to_end on_ray screen)
-FAST := $(LEFT_OUT) -q --hypothesis-profile quick \
+# The tests of make check. It would run no test of the excluded folders (MARKS_BY_FOLDER in tests/conftest.py).
+EXCLUDED := $(addprefix --ignore tests/,cli end_to_end on_ray screen)
+FAST := $(EXCLUDED) -q --hypothesis-profile quick \
   -m 'not (model or server or install or gpu or program or slow or thorough)'
 # Tests that coverage disturbs: an exception from another thread, which stops a template, can leave coverage's lock taken;
-# and the others list the modules that a new interpreter imports.
+# the others list the modules that a new interpreter imports.
 NOT_TRACED := --ignore tests/plugins/chat/test_template.py \
   --deselect tests/workbench/test_paths.py::test_importing_the_packages_loads_nothing_heavy \
   --deselect tests/workbench/test_store_history.py::test_importing_the_store_loads_nothing_heavy
@@ -66,7 +66,7 @@ test: .venv/compiled ## run all tests
 test-native: .venv/dev .venv/native ## run the tests of llama.cpp and of the servers with the build for this machine
 	$(PYTEST) $(call PARALLEL,$(NATIVE)) -m 'model or server' $(NATIVE)
 
-test-ray: .tools/ray/installed ## run the tests of suites on a Ray cluster of two nodes, in an environment of their own
+test-ray: .tools/ray/installed ## run the tests of suites on a Ray cluster of two nodes, in a separate environment
 	$(WITH_TOOLS) .tools/ray/bin/pytest -q tests/on_ray
 
 check: .venv/dev ## run the fast checks, in about a minute: lint, types, tests without models, servers or installations
@@ -84,19 +84,19 @@ llama-bench: ## build the llama-bench that `make bench` compares decoding with, 
 llama-perplexity: ## build the llama-perplexity that `paragone fidelity` is tested against, once, outside this folder
 	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_cpp.sh llama-perplexity
 
-bench: .venv/dev .venv/native ## measure the figures in the README, each beside its baseline
+bench: .venv/dev .venv/native ## measure the figures in the README, each compared with a baseline
 	$(BIN)/python -m bench
 
 soak: .venv/dev ## use the program for MINUTES (10) while workers, servers and the history fail; SEED repeats a run
 	$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(FOLDER),--folder $(FOLDER))
 
-scale: .venv/dev ## measure what suites of RUNS (20,000 and 100,000) runs cost beside their engines
+scale: .venv/dev ## measure the costs of suites of RUNS (20,000 and 100,000) runs, without their engines
 	$(BIN)/python -m bench.scale $(RUNS)
 
-simulate: .venv/dev ## simulate how often intervals hold, and how often nothing is claimed as something; takes some minutes
+simulate: .venv/dev ## simulate how often intervals contain the true value and claims are false; takes some minutes
 	$(BIN)/python -m bench.simulate
 
-screens: .venv/dev ## make the screenshots in the README
+screens: .venv/dev ## create the screenshots in the README
 	$(BIN)/python docs/screens.py
 
 reference: .venv/dev ## write the pages of commands, keys and settings from their declarations
@@ -105,7 +105,7 @@ reference: .venv/dev ## write the pages of commands, keys and settings from thei
 site: .tools/site/bin/zensical ## build the website of the documentation, in dist/site
 	.tools/site/bin/python docs/site.py $(CURDIR)/.tools/site/bin/zensical
 
-release: .venv/dev ## build the packages in dist, if TAG is v and the version in pyproject.toml
+release: .venv/dev ## build the packages in dist; TAG must be v and the version in pyproject.toml
 	@test "$(TAG)" = "v$$($(BIN)/hatchling version)" || { echo "TAG has to be v$$($(BIN)/hatchling version): v and the version in pyproject.toml." >&2; exit 1; }
 	$(BIN)/hatchling build
 
@@ -131,7 +131,7 @@ typed: .venv/dev
 	$(BIN)/mypy
 
 quick: .venv/compiled
-	$(PYTEST) $(call PROCESSES,1 + 2 * $(CORES),$(LEFT_OUT)) $(FAST)
+	$(PYTEST) $(call PROCESSES,1 + 2 * $(CORES),$(EXCLUDED)) $(FAST)
 
 format: .venv/dev ## format the code and fix lint errors
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""A test double: a backend whose engine answers at once, in the application's process, to measure the program alone."""
+"""A test double: a backend whose engine answers immediately, in the application's process, to measure the program alone."""
 
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence

@@ -22,7 +22,7 @@ def environment(home: str) -> dict[str, str]:
     Python caches the compiled modules, as on a user's machine, whatever PYTHONDONTWRITEBYTECODE says.
     """
     folders = {f"XDG_{name}_HOME": f"{home}/{name.lower()}" for name in ("CONFIG", "DATA", "CACHE", "STATE")}
-    # Empty rather than left out: `Terminal` adds these variables to the inherited ones.
+    # Empty rather than omitted: `Terminal` adds these variables to the inherited ones.
     caching = {"PYTHONDONTWRITEBYTECODE": ""}
     paths = {"HOME": home, "PYTHONPATH": f"{BENCH / 'engines'}:{BENCH.parent}"}
     return {**os.environ, **folders, **caching, **paths}

@@ -44,7 +44,7 @@ from paragone_workbench.workbench import Workbench
 ENGINES = tuple(EngineDefinition(name=f"engine-{n}", backend="instant", model=f"model-{n}") for n in range(8))
 DEFAULT = (20_000, 100_000)
 SHARD = 200
-"""Number of runs that are merged at once."""
+"""Number of runs that are merged in one step."""
 WORDS = (
     "the keeper",
     "lights",

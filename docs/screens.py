@@ -1,11 +1,14 @@
-"""Makes the screenshots in the README from the real program with real models. Run it with `make screens`."""
+"""Makes the screenshots in the README and in docs from the real program with real models. Run it with `make screens`."""
 
 import asyncio
 import os
 import re
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+
+from textual.pilot import Pilot
 
 from paragone_tui.app import ParagoneApp
 from paragone_tui.screens.divergence import DivergenceSheet
@@ -19,6 +22,7 @@ SCREENS = Path(__file__).parent / "screens"
 OVER_LANES = {"start": "a", "settings": "o", "conditions": "c", "history": "/"}
 """The names of pictures of what the lanes show, with the keys in lane mode."""
 WHY = "Explain in two sentences why the sky is blue."
+CAPITAL = "What is the capital of Kenya?"
 PROMPT = "Write a Python function that returns the mean of a list, and explain it in three short points."
 
 
@@ -78,6 +82,36 @@ async def main() -> None:
             _save(app, name)
             await pilot.press("escape")
             await pilot.pause(0.5)
+        await _tutorial(app, pilot)
+
+
+async def _tutorial(app: ParagoneApp, pilot: Pilot[None]) -> None:
+    """Save the pictures of docs/tutorial.md: where two greedy answers diverge, their conditions, and a fork."""
+    session = app.lanes.session
+    await pilot.press("i", "ctrl+n")
+    for lane in session.lanes:
+        await session.configure(lane, replace(lane.engine.definition, options={"temperature": 0.0}))
+    app.lanes.composer.insert(CAPITAL)
+    await pilot.press("enter")
+    await pilot.pause(0.5)
+    while session.is_busy:
+        await pilot.pause(0.05)
+    await pilot.press("escape", "v")
+    while not isinstance(app.screen, DivergenceSheet):
+        await pilot.pause(0.05)
+    await pilot.pause(0.5)
+    _save(app, "tutorial-divergence")
+    await pilot.press("escape", "c")
+    await pilot.pause(1)
+    _save(app, "tutorial-fair")
+    await pilot.press("q", "v")
+    await pilot.pause(1)
+    await pilot.press("enter")
+    await pilot.pause(0.5)
+    while session.is_busy:
+        await pilot.pause(0.05)
+    await pilot.pause(0.5)
+    _save(app, "tutorial-fork")
 
 
 def _save(app: ParagoneApp, name: str) -> None:

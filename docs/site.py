@@ -1,10 +1,8 @@
 """Builds the website of the documentation in `dist/site` with Zensical. Run it with `make site`.
 
-The pages keep their places in the repository, so that their links work. The README, which is the first, lists the others in
-the order of the menu.
+The pages keep their places in the repository, so that their links work.
 """
 
-import re
 import shutil
 import subprocess
 import sys
@@ -28,24 +26,66 @@ LINKED = (
 """Files outside of docs that are pages, or to which pages link."""
 
 
-def menu() -> list[str]:
-    """Return the pages that the README lists, in its order."""
-    listed = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Documentation\n")[2]
-    return ["README.md", *dict.fromkeys(re.findall(r"\]\(([\w/.-]+\.md)\)", listed))]
+MENU = {
+    "Use": (
+        *(
+            "README",
+            "tutorial",
+            "guide",
+            "choose",
+            "compare",
+            "fidelity",
+            "suites",
+            "reports",
+            "bench",
+            "voting",
+        ),
+        *(
+            "ratings",
+            "servers",
+            "ollama",
+            "llama-server",
+            "openai",
+            "openai/*",
+            "endpoints",
+            "exllama",
+            "serve",
+        ),
+        *("history", "reliability", "install", "performance", "platforms", "measures"),
+    ),
+    "Look up": ("commands", "command-line", "settings", "keys"),
+    "Develop": (
+        *("architecture", "plugins", "plugin-reference", "library", "glossary", "reliability-tests"),
+        *("../CONTRIBUTING", "../SECURITY", "../CHANGELOG"),
+    ),
+}
+"""The groups of the menu, each with the pages of docs in the order in which one reads them."""
+
+
+def menu() -> dict[str, list[str]]:
+    """Return the groups of the menu with the paths of those pages that exist."""
+    return {
+        group: [
+            str(page.resolve().relative_to(ROOT))
+            for name in names
+            for page in sorted((ROOT / "docs").glob(f"{name}.md"))
+        ]
+        for group, names in MENU.items()
+    }
 
 
 def lay_out(folder: Path) -> None:
     """Copy the pages, and write the settings of Zensical, into an empty folder."""
-    left_out = shutil.ignore_patterns("*.py", "reference", "__pycache__")
-    shutil.copytree(ROOT / "docs", folder / "pages" / "docs", ignore=left_out)
+    skipped = shutil.ignore_patterns("*.py", "reference", "__pycache__")
+    shutil.copytree(ROOT / "docs", folder / "pages" / "docs", ignore=skipped)
     for name in LINKED:
         (folder / "pages" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / "pages" / name)
     project = {
         "site_name": "paragone",
-        "site_description": "Swap local inference engines from a terminal, and set their answers side by side.",
+        "site_description": "Run local inference engines side by side in a terminal, and see which one to deploy.",
         "docs_dir": "pages",
-        "nav": menu(),
+        "nav": ["README.md", *({group: pages} for group, pages in menu().items())],
         "use_directory_urls": False,  # the site can be read from a folder, without a server
         "theme": {"font": False},  # the site contacts no other
     }

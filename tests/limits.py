@@ -19,7 +19,7 @@ class Limits:
     """A plugin that ends a process whose test is at twice its limit, after printing the stacks of all threads.
 
     pytest-xdist reports such a test as failed, starts another process, and would run the test in it again, and again
-    if that process ends too. So a test that has ended a process fails at once.
+    if that process ends too. So a test that has ended a process fails immediately.
     """
 
     def __init__(self) -> None:

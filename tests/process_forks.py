@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 PLUGINS = ("-p", "no:cacheprovider", "-p", "no:textual-snapshot")
-"""Options that leave out plugins that write files: pytest-textual-snapshot would remove the folder of the run at the end."""
+"""Options that exclude plugins that write files: pytest-textual-snapshot would remove the folder of the run at the end."""
 
 
 def main() -> int:

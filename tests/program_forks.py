@@ -252,7 +252,7 @@ def _begin(address: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ):
-            pass  # the process ends at once, and leaves the process that forks
+            pass  # the process ends immediately, and leaves the process that forks
 
 
 @functools.cache

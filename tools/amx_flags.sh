@@ -1,8 +1,7 @@
 #!/bin/sh
-# Prints the compiler flags that leave AMX out of a build of llama.cpp for this machine, if this compiler breaks AMX;
-# prints nothing otherwise. Add them to CFLAGS and CXXFLAGS.
-# GCC before 11.5, 12.4 and 13.3 takes the operand of _tile_loadconfig for 8 of its 64 bytes (GCC's bug 114098) and drops
-# the stores to the others: llama.cpp then dies by SIGSEGV at the first prompt. Distributions change compilers without
+# Prints the compiler flags that build llama.cpp without AMX, if this machine's compiler breaks AMX; else prints nothing. Add them to CFLAGS and CXXFLAGS.
+# GCC before 11.5, 12.4 and 13.3 treats the operand of _tile_loadconfig as 8 instead of 64 bytes (GCC's bug 114098) and drops
+# the stores to the other bytes: llama.cpp then crashes with SIGSEGV at the first prompt. Distributions change compilers without
 # changing their version, so this compiles and runs a program that configures tiles as ggml does.
 set -eu
 cxx=${CXX:-$(command -v c++ || command -v g++ || command -v clang++ || :)}

@@ -1,4 +1,4 @@
-"""The engines of ExLlamaV2 and ExLlamaV3: open a model's folder, and compute answers, scores and distributions."""
+"""The engines of ExLlamaV2 and ExLlamaV3: they open a model's folder, and compute answers, scores and distributions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROKEN = 70
 """The exit code of a worker whose GPU context is no longer usable (EX_SOFTWARE)."""
 
 _FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
-"""Texts of errors after which every later CUDA call in the same process fails."""
+"""Texts of errors that make every later CUDA call in the same process fail."""
 
 
 _SECONDS = 0.06
@@ -43,7 +43,7 @@ def next_chunk(chunk: int, largest: int, tokens: int, seconds: float) -> int:
 
 
 _ROWS = 32
-"""Number of rows of logits converted to 32-bit floats at once: 32 MiB for a vocabulary of 262,144 tokens."""
+"""Number of rows of logits converted to 32-bit floats in one step: 32 MiB for a vocabulary of 262,144 tokens."""
 
 
 class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllama_options.ExLlamaSampling]):
@@ -68,7 +68,7 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
     ) -> paragone.LoadedModel:
         wanted = loading.check_request(request, options, self.formats, self.title)
         folder = wanted.model
-        usable = self.probe()  # an import would fail with a less useful reason
+        usable = self.probe()  # an import would fail with a less useful error
         if not usable.usable:
             raise paragone.EngineError(usable.reason, hint=usable.remedy)
         if cuda := usable.facts.get("CUDA of PyTorch"):
@@ -123,10 +123,10 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
         self, options: exllama_options.ExLlamaLoadOptions, owner: str, *, template: bool
     ) -> Iterator[paragone.Caution]:
         if self._model.facts.get("attention") == "unpaged":
-            sentence = (
+            message = (
                 "Without paged attention (flash-attn), only the latest conversation is kept in the cache."
             )
-            yield paragone.Caution(code="unpaged", sentence=sentence)
+            yield paragone.Caution(code="unpaged", sentence=message)
         context, trained = self._model.capacity, self._model.trained
         scaled = isinstance(options, exllama_options.ExLlamaV2LoadOptions) and any(
             (options.rope_scale, options.rope_alpha, options.rope_yarn)
@@ -147,7 +147,7 @@ class ExLlamaV3Engine(paragone.Engine[exllama_options.ExLlamaLoadOptions, exllam
         sampling: exllama_options.ExLlamaSampling,
         cancelled: paragone.Cancelled,
     ) -> Iterator[paragone.Event]:
-        """Answer a prompt. The first event has the settings in force."""
+        """Answer a prompt. The first event has the active settings."""
         sampling = shared_options.with_seed(sampling, request.drawn_seed)
         self._check(request.ids)
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
@@ -349,7 +349,7 @@ class ExLlamaV2Engine(ExLlamaV3Engine):
 
 
 def _pieces(model: open_model.ExLlamaModel, result: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Return the tokens of one result of the generator. If a character has several tokens, the last one has the text."""
+    """Return the tokens of one result of the generator. If a character has several tokens, its last token has the text."""
     tokens = _ids(result)
     text = str(result.get("text", ""))
     if not tokens and result["eos"]:

@@ -17,7 +17,7 @@ PAGE = 256
 """Number of tokens in a page of the KV cache, in both libraries."""
 
 CHUNK = 2048
-"""Default for the largest number of prompt tokens processed at once."""
+"""Default for the largest number of prompt tokens processed in one batch."""
 
 OUTPUTS = PAGE
 """Largest number of positions whose logits one computation returns. The libraries allocate VRAM for these logits
@@ -59,7 +59,7 @@ class ExLlamaLoadOptions(Options):
     lora_scale: float = LORA_SCALE(1.0)
     chunk_size: int | None = option(
         None,
-        "Number of prompt tokens processed at once, a multiple of 256; by default adapted to the speed of "
+        "Number of prompt tokens processed in one batch, a multiple of 256; by default adapted to the speed of "
         "the GPU, so that a run stops within 100 ms.",
         minimum=256,
         maximum=16384,
@@ -90,7 +90,7 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaSampling(SamplingOptions):
-    penalty_last_n: int = PENALTY_LAST_N(64, note="Tokens of the prompt count as recent tokens, too.")
+    penalty_last_n: int = PENALTY_LAST_N(64, note="Tokens of the prompt count as recent tokens too.")
 
 
 def _environment(library: str, *pythons: str) -> Environment:

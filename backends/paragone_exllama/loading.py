@@ -49,7 +49,7 @@ def check_request(
     formats: Collection[model_folder.StorageFormat],
     title: str,
 ) -> Request:
-    """Check the files and options of a request, and return what to load. Raises InputError."""
+    """Check the files and options of a request, and return the models to load. Raises InputError."""
     folder = model_folder.check_folder(Path(request.model).expanduser(), formats, title)
     draft = None
     if options.draft_model is not None:
@@ -246,7 +246,7 @@ def _parts(
 
 
 def _gpus(split: Sequence[float]) -> list[tuple[int | None, probe.NvidiaGpu]]:
-    """Return the GPUs that may be used, each after the bytes of its memory that may be used; None if unknown."""
+    """Return the GPUs that may be used, each as a pair of its usable bytes and the GPU; None if unknown."""
     gpus = probe.visible_gpus()
     if not split:
         return [(gpu.free if gpu.total else None, gpu) for gpu in gpus]
@@ -323,12 +323,10 @@ _SLICE = 32768
 def _buffers(
     folder: model_folder.ModelFolder, options: exllama_options.ExLlamaLoadOptions, context: int
 ) -> int:
-    """Return a lower bound for the bytes that a computation needs at once on each GPU.
-
-    The bound is what the MLP or the head takes, whichever is more. The MLP takes the hidden state in 32 bits and two
-    intermediate states in 16 bits, for a chunk of the prompt; the head takes the logits in 16 bits. With quantized
-    weights, MLP and head also take one matrix in 16 bits each.
-    """
+    """Return a lower bound for the bytes that a computation needs on each GPU: the bytes of the MLP or of the head,
+    whichever is more. The MLP takes the hidden state in 32 bits and two intermediate states in 16 bits, for a chunk
+    of the prompt; the head takes the logits in 16 bits. With quantized weights, MLP and head also take one matrix in
+    16 bits each."""
     wide = folder.number("intermediate_size", "ffn_dim", "n_inner") or 0
     chunk = min(options.chunk_size or exllama_options.CHUNK, context)
     vocab = -(-(folder.number("vocab_size") or 0) // 128) * 128

@@ -118,7 +118,7 @@ class ModelFolder:
     quantization: str
     """The format's standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
     problem: str
-    """Why the model cannot be loaded, to complete a sentence that begins with its name; empty without a known reason."""
+    """Why the model cannot be loaded, to complete a message that begins with its name; empty without a known reason."""
 
     @property
     def size(self) -> int:
@@ -166,8 +166,8 @@ class ModelFolder:
 
 def find_models(folders: Sequence[str], formats: Collection[StorageFormat]) -> list[ModelInfo]:
     """List the models of these formats in the given folders and their subfolders, by path. Damaged models are listed
-    with their problem. Unreadable folders are skipped. Of the revisions in Hugging Face's cache that have the same
-    weights, one is listed."""
+    with their problem. Unreadable folders are skipped. Of several revisions in Hugging Face's cache with the same
+    weights, only one is listed."""
     candidates = [
         Path(folder)
         for folder, files in files.folders_below(folders)

@@ -16,7 +16,8 @@ Logits: TypeAlias = Any
 """A tensor with one or more rows, with one number per token of the vocabulary."""
 
 GeneratorJob: TypeAlias = Any
-"""A job of the generator. Its list `kept`, unless it is None, has the model's logits for the generated tokens, before any sampler."""
+"""A job of the generator. Its list `kept`, unless it is None, has the model's logits for the generated tokens, before any
+sampler."""
 
 _FIRST_CHUNK = 512
 
@@ -30,12 +31,12 @@ class ExLlamaModel(ABC):
     """
 
     capacity: int
-    """Most tokens that a prompt and its answer may have together: the size of the cache."""
+    """Largest number of tokens of a prompt and its answer together: the size of the cache."""
     vocab_size: int
     trained: int
     """Size in tokens of the context that the model was trained for."""
     largest_chunk: int
-    """Largest number of prompt tokens processed at once."""
+    """Largest number of prompt tokens processed in one batch."""
     drafts: bool
     facts: Mapping[str, str]
     generator: Any
@@ -81,7 +82,7 @@ class ExLlamaModel(ABC):
             for token in self.tokenize(tag)
             if not shown[token]
         }
-        """The thinking tags that are special tokens, of which the generator returns the ids but not the texts."""
+        """The thinking tags that are special tokens: the generator returns their ids but not their texts."""
         self._control = control - self.visible.keys()
 
     @abstractmethod
@@ -151,7 +152,7 @@ class ExLlamaModel(ABC):
     def log_probability(
         self, logits: Logits, token: int, top: int
     ) -> tuple[float, tuple[paragone.Alternative, ...]]:
-        """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first. The probabilities are
+        """Return the log-probability of `token` and the `top` most likely tokens, most likely first. The probabilities are
         the model's, before any sampler."""
         row = logits[: self.vocab_size].float().log_softmax(-1)
         logprob = float(row[token].item())

@@ -214,7 +214,7 @@ def probe(library: str, title: str) -> Probe:
         else:
             facts["ROCm of PyTorch"] = str(hip)
     except EngineError as error:
-        return Probe(usable=False, reason=error.sentence, remedy=error.hint, facts=facts)
+        return Probe(usable=False, reason=error.message, remedy=error.hint, facts=facts)
     return Probe(usable=True, facts=facts)
 
 

@@ -16,13 +16,12 @@ from paragone_exllama import exllama_options, loading, model_folder, open_model
 
 _CACHE_BITS = {"q8": 8, "q6": 6, "q4": 4}
 _NGRAM = 2
-"""Least number of tokens that must repeat earlier ones before ExLlamaV3 proposes a continuation."""
+"""Smallest number of tokens that must repeat earlier tokens before ExLlamaV3 proposes a continuation."""
 
 
 class _Job(exllamav3.Job):
-    """A job that keeps the logits of its sampled tokens. The library's own `return_logits` fails for a vocabulary
-    whose size is not a multiple of 128: the library pads the head to a multiple of 128, but the buffer to a multiple
-    of 32."""
+    """A job that keeps the logits of its sampled tokens. The library's own `return_logits` fails for a vocabulary whose
+    size is not a multiple of 128: the library pads the head to a multiple of 128, but the buffer to a multiple of 32."""
 
     kept: list[torch.Tensor] | None = None
 

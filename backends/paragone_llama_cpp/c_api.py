@@ -158,10 +158,8 @@ _C_TYPES: Final[dict[object, Any]] = {
 
 
 class Functions:
-    """The library's functions, which its headers document. The attributes exist after `bind`.
-
-    The annotations determine the C types of arguments and results.
-    """
+    """The library's functions, which its headers document. The attributes exist after `bind`. The annotations determine
+    the C types of arguments and results."""
 
     # llama.h: the library
     llama_version: Callable[[], bytes]
@@ -334,10 +332,8 @@ _loaded: InstalledBuild | None = None
 
 
 def load_build(name: BuildName | None = None) -> InstalledBuild:
-    """Load the named build, or the preferred build, into this process, where it stays loaded. Returns the build.
-
-    Raises InputError if the build is not installed, and EngineError if the build cannot be used.
-    """
+    """Load the named build, or the preferred build, into this process, where it stays loaded. Returns the build. Raises
+    InputError if the build is not installed, and EngineError if the build cannot be used."""
     global _loaded
     if _loaded is not None and name in (None, _loaded.name):
         return _loaded
@@ -367,10 +363,8 @@ def load_build(name: BuildName | None = None) -> InstalledBuild:
 
 
 def _differences() -> Iterator[str]:
-    """Describe the library's default parameters that differ from those of the declared structures.
-
-    If the library's structure has an additional field, the values after that field are read from wrong offsets.
-    """
+    """Describe the library's default parameters that differ from those of the declared structures. If the library's
+    structure has an additional field, the values after that field are read from wrong offsets."""
     for what, params, fields in (
         ("model", lib.llama_model_default_params(), _MODEL),
         ("context", lib.llama_context_default_params(), _CONTEXT),

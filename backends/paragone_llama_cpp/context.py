@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 
 class Vocab:
     def __init__(self, model: Pointer, visible: Iterable[str] = ()) -> None:
-        """Wrap the vocabulary of `model`.
-
-        `visible` are texts, such as thinking tags, whose tokens are decoded as text even if they are
-        control tokens of the model.
-        """
+        """Wrap the vocabulary of `model`. `visible` are texts, such as thinking tags, whose tokens are decoded as text
+        even if they are control tokens of the model."""
         self.pointer = lib.llama_model_get_vocab(model)
         self.size: int = lib.llama_vocab_n_tokens(self.pointer)
         self.bos: int = lib.llama_vocab_bos(self.pointer)
@@ -77,21 +74,19 @@ class Vocab:
     def log_probability(
         self, logits: NDArray[np.float32], token: int, top: int
     ) -> tuple[float, tuple[Alternative, ...]]:
-        """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first.
-
-        The probabilities are the model's, before any sampler.
-        """
+        """Return the log-probability of `token` and the `top` most likely tokens, most likely first. The probabilities
+        are the model's, before any sampler."""
         peak = logits.max()
         norm = float(peak) + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
         logprob = float(logits[token]) - norm
         if not top:
             return logprob, ()
         top = min(top, len(logits))
-        likeliest = np.argpartition(logits, -top)[-top:]
-        likeliest = likeliest[np.argsort(-logits[likeliest], kind="stable")]
+        top_ids = np.argpartition(logits, -top)[-top:]
+        top_ids = top_ids[np.argsort(-logits[top_ids], kind="stable")]
         return logprob, tuple(
             Alternative(text=self.text(at), id=at, logprob=float(logits[at]) - norm)
-            for at in likeliest.tolist()
+            for at in top_ids.tolist()
         )
 
     def text(self, token: int) -> str:
@@ -137,9 +132,7 @@ class Context:
 
     def warm_up(self, token: int) -> bool:
         """Read every weight once, so that the first prompt is not slower. Returns False if the computation was aborted.
-
-        The computed `token` can be any token.
-        """
+        The computed `token` can be any token."""
         lib.llama_set_warmup(self.pointer, True)
         warm = self.decode(max(token, 0))
         self.trim(0)
@@ -147,10 +140,8 @@ class Context:
         return warm
 
     def keep(self, prompt: Sequence[int], *, cold: bool = False) -> int:
-        """Trim the cache to the prefix that it shares with `prompt`, and return the length of that prefix.
-
-        The prefix excludes the last token of the prompt, because its logits are needed.
-        """
+        """Trim the cache to the prefix that it shares with `prompt`, and return the length of that prefix. The prefix
+        excludes the last token of the prompt, because its logits are needed."""
         shared = 0
         if not cold:
             limit = min(len(self.tokens), len(prompt) - 1)
@@ -174,10 +165,8 @@ class Context:
         return self.feed((token,))
 
     def feed(self, tokens: Sequence[int], *, outputs: int | None = None) -> bool:
-        """Compute up to `n_batch` more tokens. Returns False if the computation was aborted.
-
-        `outputs` is the number of tokens, counted from the last, whose logits are kept; 1 by default.
-        """
+        """Compute up to `n_batch` more tokens. Returns False if the computation was aborted. `outputs` is the number of
+        tokens, counted from the last, whose logits are kept; 1 by default."""
         batch = self._batch if outputs is None else self._marked
         count = len(tokens)
         self._buffer[:count] = [*tokens]
@@ -206,10 +195,8 @@ class Context:
         return np.frombuffer(memoryview(values).cast("B"), np.float32).reshape(rows, self._vocab_size)
 
     def hidden_states(self, rows: int) -> NDArray[np.float32]:
-        """Return the hidden states after all tokens of the last computation: a view that the next computation overwrites.
-
-        Only a context that was made for embeddings has hidden states.
-        """
+        """Return the hidden states after all tokens of the last computation: a view that the next computation
+        overwrites. Only a context that was made for embeddings has hidden states."""
         width = lib.llama_model_n_embd_out(lib.llama_get_model(self.pointer))
         values = (ctypes.c_float * (rows * width)).from_address(lib.llama_get_embeddings(self.pointer))
         return np.frombuffer(memoryview(values).cast("B"), np.float32).reshape(rows, width)

@@ -53,10 +53,8 @@ def existing_models(cache: Path) -> list[ModelInfo]:
 
 
 def _installed() -> Path:
-    """Return the model file in the installed package.
-
-    The package is not imported, because it is a plugin of another program.
-    """
+    """Return the model file in the installed package. The package is not imported, because it is a plugin of another
+    program."""
     spec = importlib.util.find_spec(_PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder) / _FILE

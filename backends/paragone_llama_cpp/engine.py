@@ -67,13 +67,11 @@ def cautions(model: OpenModel, size: int) -> Iterator[paragone.Caution]:
     )
     if options.n_gpu_layers != 0 and not library.offloads():
         if options.n_gpu_layers or options.tensor_split or options.main_gpu is not None:
-            sentence = (
-                "The options request a GPU, but this build of llama.cpp cannot use one on this machine."
-            )
-            yield paragone.Caution(code="no-gpu", sentence=sentence)
+            message = "The options request a GPU, but this build of llama.cpp cannot use one on this machine."
+            yield paragone.Caution(code="no-gpu", sentence=message)
         elif library.has_nvidia_gpu():
-            sentence = "This machine has an NVIDIA GPU, but this build of llama.cpp is for the CPU only."
-            yield paragone.Caution(code="no-gpu", sentence=sentence)
+            message = "This machine has an NVIDIA GPU, but this build of llama.cpp is for the CPU only."
+            yield paragone.Caution(code="no-gpu", sentence=message)
 
 
 class LlamaCppEngine(
@@ -84,7 +82,7 @@ class LlamaCppEngine(
 
     @classmethod
     def probe(cls) -> paragone.Probe:
-        """Return the library's properties, what another build would add, and the result of the self-test."""
+        """Return the library's properties, the advantages of another build, and the result of the self-test."""
         build, found = library.load(), library.facts()
         used = instructions(found["build"])
         facts = {
@@ -100,7 +98,7 @@ class LlamaCppEngine(
                 usable=True, facts={**facts, "self-test": f"skipped: {error.strerror or error}"}
             )
         except paragone.EngineError as error:
-            return paragone.Probe(usable=False, reason=error.sentence, remedy=error.hint, facts=facts)
+            return paragone.Probe(usable=False, reason=error.message, remedy=error.hint, facts=facts)
         return paragone.Probe(usable=True, facts={**facts, "self-test": "passed"})
 
     @classmethod

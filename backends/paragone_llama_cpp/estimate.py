@@ -106,9 +106,8 @@ def weights_by_device(
     """Return the bytes of the weights by device.
 
     `tensors` are names and sizes, `places` maps layers to devices, and `cpu_moe` is the number of first layers whose
-    experts are in main memory. llama.cpp keeps the token embeddings in main memory, and gives the output layer the
-    highest number. If a model has no separate output weights, llama.cpp copies the embeddings to the device of the
-    output layer.
+    experts are in main memory. llama.cpp keeps the token embeddings in main memory, and gives the output layer the highest
+    number. If a model has no separate output weights, llama.cpp copies the embeddings to the device of the output layer.
     """
     found: Counter[str] = Counter({_CPU: 0})
     last = max(places, default=0)
@@ -128,10 +127,8 @@ def weights_by_device(
 def layout(
     tensors: Mapping[str, int], kv_by_layer: Mapping[int, int], layers: int, *, extra: int, compute: int
 ) -> ModelLayout:
-    """Return how the model can be divided, from the names and sizes of its tensors.
-
-    `extra` are further bytes in main memory, `compute` are bytes for intermediate results on a GPU.
-    """
+    """Return how the model can be divided, from the names and sizes of its tensors. `extra` are further bytes in main
+    memory, `compute` are bytes for intermediate results on a GPU."""
     each = weights_by_device(tensors, {at: str(at) for at in range(layers + 1)})
     tied = 0 if "output.weight" in tensors else tensors.get("token_embd.weight", 0)
     experts: Counter[int] = Counter()

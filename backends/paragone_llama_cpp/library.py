@@ -18,7 +18,7 @@ from paragone.threads import OPENMP
 from paragone_llama_cpp import c_api
 from paragone_llama_cpp.llama_cpp_options import FLAGS_WITHOUT_AMX
 
-__all__ = ["np"]  # other modules import numpy from here, with the sentence for a missing package
+__all__ = ["np"]  # other modules import numpy from here, for the message about a missing package
 
 
 # numpy's OpenBLAS would start a thread for each core, and the threads spin at first. paragone needs no such threads.
@@ -60,10 +60,8 @@ _callback = c_api.LogCallback(_log)  # kept here, because the library keeps no r
 
 
 def load(name: c_api.BuildName | None = None) -> c_api.InstalledBuild:
-    """Load the named build of llama.cpp, or the preferred build if none is loaded. Returns the loaded build.
-
-    Raises InputError if the build is not installed, and EngineError if the build cannot be used.
-    """
+    """Load the named build of llama.cpp, or the preferred build if none is loaded. Returns the loaded build. Raises
+    InputError if the build is not installed, and EngineError if the build cannot be used."""
     build = c_api.load_build(name)
     c_api.lib.llama_log_set(_callback, None)
     _print_build(build)
@@ -187,10 +185,8 @@ def instructions(system_info: str) -> list[str]:
 
 
 def other_build(build: c_api.InstalledBuild, used: list[str], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Describe the build other than `build`: its speed, and how to choose or install it.
-
-    `used` are the instruction sets that `build` uses.
-    """
+    """Describe the build other than `build`: its speed, and how to choose or install it. `used` are the instruction sets
+    that `build` uses."""
     others = [other for other in c_api.installed_builds() if other.name != build.name]
     if build.name == "native":
         if others:

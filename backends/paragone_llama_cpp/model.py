@@ -23,8 +23,8 @@ def release_pages(files: Collection[Path], maps: Path = Path("/proc/self/maps"))
     """Release the mapped pages of these files from this process. The system reads a page again when the page is accessed.
 
     On a CPU, llama.cpp copies the weights of some quantizations, such as Q4_0, into a layout that makes computing
-    faster. Without the release, the mapped file, which llama.cpp reads no more, would stay in memory beside the
-    copy: such a model would take almost twice its size. Does nothing where there is no `/proc`.
+    faster. Without the release, the mapped file would stay in memory beside the copy, although llama.cpp has finished reading
+    it: the model would take almost twice its size. Has no effect on systems without `/proc`.
     """
     try:
         lines = maps.read_text(errors="replace").splitlines()
@@ -72,10 +72,8 @@ positions of a batch would take 1 GiB.
 
 
 _LOGITS = 256 << 20
-"""Largest size of the logits of one batch in bytes.
-
-llama.cpp allocates memory of this size twice: for the result and for a copy.
-"""
+"""Largest size of the logits of one batch in bytes. llama.cpp allocates memory of this size twice: for the result and
+for a copy."""
 
 
 def with_defaults(options: LlamaCppLoadOptions, *, on_gpu: bool) -> LlamaCppLoadOptions:
@@ -93,9 +91,8 @@ def load_model(
 ) -> tuple[c_api.Pointer, str]:
     """Return a pointer to the loaded model, and how many of its layers are on a GPU.
 
-    Without `weights`, llama.cpp reads the header only. Contexts of a model without weights log the memory
-    that they would allocate, and allocate none. Raises InputError if the file or an option is wrong, and EngineError if
-    loading fails.
+    Without `weights`, llama.cpp reads only the header. Contexts of such a model log the memory that they would allocate,
+    but do not allocate it. Raises InputError if the file or an option is wrong, and EngineError if loading fails.
     """
     params = c_api.lib.llama_model_default_params()
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
@@ -198,10 +195,8 @@ def _failed(path: Path, cancelled: Cancelled | bool) -> Exception:
 
 
 _SHARE = 4
-"""A KV cache gets 1/_SHARE of the free memory.
-
-The rest is for computation, and for other engines that load at the same time.
-"""
+"""A KV cache gets 1/_SHARE of the free memory. The rest is for computation, and for other engines that load at the same
+time."""
 
 _STEP = 256
 """llama.cpp rounds the size of a context up to a multiple of this number of tokens."""
@@ -221,9 +216,8 @@ def longest_context(
 ) -> int:
     """Return the model's own context, or as much of it as fits in a quarter of the free memory.
 
-    `before` is the result of `available` before the model was loaded. `loaded` says whether the weights
-    are loaded, which reduces the free memory of a GPU. The result is too small for models in which only
-    some layers keep the whole context.
+    `before` is the result of `available` before the model was loaded. `loaded`: whether the weights are loaded, which
+    reduces the free memory of a GPU. The result is too small for models in which only some layers keep the whole context.
     """
     trained: int = c_api.lib.llama_model_n_ctx_train(model)
     token = _bytes_per_token(model, options, header)
@@ -308,10 +302,8 @@ _HINT = "Start llama.cpp's rpc-server at this address, or remove the address fro
 
 
 def add_rpc_servers(addresses: tuple[str, ...]) -> None:
-    """Make these llama.cpp RPC servers available as devices.
-
-    Raises InputError if an address is invalid or the build lacks RPC, and EngineError if a server cannot be used.
-    """
+    """Make these llama.cpp RPC servers available as devices. Raises InputError if an address is invalid or the build
+    lacks RPC, and EngineError if a server cannot be used."""
     if not addresses:
         return
     if not c_api.lib.llama_supports_rpc():
@@ -394,8 +386,8 @@ class OpenModel:
     def extra_context(self, length: int, *, batch: int, outputs: int, embeddings: bool = False) -> Context:
         """Return an empty context for `length` tokens, which is kept for requests of the same shape until `close_extra`.
 
-        Thus the conversation stays in `context`, and the memory for many logits or hidden states can be freed: a context
-        allocates it permanently. `batch` and `outputs` are the sizes of a batch and the number of its logits, in tokens.
+        The conversation then stays in `context`, and the memory for many logits or hidden states, which a context allocates
+        permanently, can be freed. `batch` and `outputs` are the sizes of a batch and the number of its logits, in tokens.
         Raises EngineError.
         """
         # LongRoPE uses different factors for contexts that are longer than the model's original context.

@@ -119,10 +119,8 @@ _LARGEST = 60_000
 """Largest number of symbols of a compiled schema. llguidance counts symbols in 16 bits, and panics at 65,536."""
 
 _WHITESPACE = r" |\n{1,2}[ \t]{0,20}"
-"""Whitespace between the parts of the JSON, as in llama.cpp's grammars for JSON.
-
-If any whitespace were allowed, small models could write whitespace until the context is full.
-"""
+"""The whitespace allowed between the parts of the JSON, as in llama.cpp's grammars for JSON. Without this limit,
+small models could write whitespace until the context is full."""
 
 
 class JsonSchemaConstraint:
@@ -207,9 +205,7 @@ def sampling(
     options: llama_cpp_options.LlamaCppSampling, vocab: Vocab, text: answer_text.AnswerText
 ) -> Iterator[Pick]:
     """Yield the function that selects tokens with these options, which must have a seed. `text` is the answer so far.
-
-    Raises InputError.
-    """
+    Raises InputError."""
     if options.grammar is not None and options.json_schema is not None:
         raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
     with contextlib.ExitStack() as closing:

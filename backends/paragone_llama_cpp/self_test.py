@@ -1,9 +1,9 @@
-"""Computes tokens of a tiny model whose logits are known, to see whether this build of llama.cpp works here.
+"""Computes tokens of a tiny model whose logits are known, to check whether this build of llama.cpp works on this machine.
 
 The embedding of token i is row i of a Hadamard matrix, the output's row for token i + 1 is the same, and the only layer
 adds zeros. The rows have the elements 1 and -1 and are orthogonal, so that after token i the logit of token i + 1 is the
-number of dimensions, and the logit of every other token is 0. The matrices are quantized to Q8_0, which represents
-their elements exactly but for the rounding of a scale, and which the kernels of all instruction sets support. The
+number of dimensions, and the logit of every other token is 0. The matrices are quantized to Q8_0, which the kernels of all
+instruction sets support, and which represents their elements exactly, except for the rounding of a scale. The
 prompt is long enough for the kernels for batches, which can fail although the kernels for single tokens work.
 """
 
@@ -39,11 +39,8 @@ _F32, _Q8_0 = 0, 8  # numbers of ggml_type
 
 
 def check_computation() -> None:
-    """Compute a few tokens with the model, which is written to a temporary file.
-
-    Raises EngineError if the result is wrong, and OSError if the file cannot be written. A broken build may also end
-    the process.
-    """
+    """Compute a few tokens with the model, which is written to a temporary file. Raises EngineError if the result is
+    wrong, and OSError if the file cannot be written. A broken build may also end the process."""
     library.load()
     options = with_defaults(llama_cpp_options.LlamaCppLoadOptions(), on_gpu=library.offloads())
     with tempfile.NamedTemporaryFile(suffix=".gguf") as file:

@@ -1,4 +1,4 @@
-"""What engines at servers make of a server's answer: settings, thinking, tokens, embeddings, and truncated prompts."""
+"""Reads servers' answers: settings, thinking, tokens and embeddings; and detects truncated prompts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MAY_NOT_CONTINUE = paragone.Caution(
 
 
 def no_template(model: str) -> paragone.Caution:
-    sentence = f"{model} is used without a chat template: it continues the plain text of the messages."
-    return paragone.Caution(code="no-chat-template", sentence=sentence)
+    message = f"{model} is used without a chat template: it continues the plain text of the messages."
+    return paragone.Caution(code="no-chat-template", sentence=message)
 
 
 def not_cold(server: str) -> paragone.Caution:
-    sentence = f"{server} may reuse its KV cache: the prompt may not have been processed completely."
-    return paragone.Caution(code="not-cold", sentence=sentence)
+    message = f"{server} may reuse its KV cache: the prompt may not have been processed completely."
+    return paragone.Caution(code="not-cold", sentence=message)
 
 
 def has_images(messages: Sequence[paragone.Message]) -> bool:
@@ -43,12 +43,12 @@ def refuse_unfinished_thinking(request: paragone.RunRequest, server: str) -> Non
     if continues_answer(request) and request.messages[-1].thinking and not request.messages[-1].text:
         raise paragone.InputError(
             f"{server} cannot continue thinking that has no answer yet.",
-            hint="Have the prompt answered again.",
+            hint="Let the engine answer the prompt again.",
         )
 
 
 def unfinished_text(answer: paragone.Message, before: str = "") -> str:
-    """Return the text of an unfinished answer to continue. The template of the prompt `before` can open the thinking."""
+    """Return the text of an unfinished answer to continue. The end of the prompt `before` may already open the thinking."""
     opened = next((tags for tags in THINKING_TAGS if before.rstrip().endswith(tags.open)), None)
     if opened is None and not answer.thinking:
         return answer.text
@@ -77,7 +77,7 @@ class InlineThinking:
 
     def __init__(self) -> None:
         self._text: AnswerText | None = AnswerText()
-        """Examines the beginning of the answer; None after that."""
+        """Examines the beginning of the answer; None afterwards."""
         self._watching = True
         """Whether a closing tag without an opening tag may still come."""
         self._recent = ""
@@ -135,11 +135,11 @@ class InlineThinking:
             return
         self._watching = False  # later closing tags are part of the answer's content
         if tag[0] in _ENDS:
-            sentence = (
+            message = (
                 f"The answer has a {tag[0]} without an opening tag: the text before it may be the model's "
                 "thinking, which this server does not separate."
             )
-            yield paragone.Caution(code="thinking-in-answer", sentence=sentence)
+            yield paragone.Caution(code="thinking-in-answer", sentence=message)
 
 
 def scored_token(
@@ -178,7 +178,7 @@ def tokens_of(
 def _tokens(
     text: str, scored: Sequence[paragone.Token], channel: paragone.Channel, top: int, time: float
 ) -> Iterator[paragone.Token]:
-    """Yield the tokens of one channel. The last one has the whole text if the entries' texts do not add up to it."""
+    """Yield the tokens of one channel. The last token has the whole text if the entries' texts do not add up to it."""
     text = without_surrogates(text)
     if not scored:
         yield paragone.Token(text=text, channel=channel, time=time)
@@ -230,12 +230,13 @@ _REMEMBERED = 1000
 @dataclass(slots=True)
 class TruncationAlarm:
     """Detects a cut prompt from the number of tokens that the server reports. A conversation has at least the tokens
-    counted for its earlier prompts and answers, and one for each new word."""
+    counted for its earlier prompts and answers, and one token for each new word."""
 
     where: str
     context: int | None = None
     _known: list[tuple[tuple[paragone.Message, ...], int]] = field(default_factory=list, init=False)
-    """Prompts of the present conversation, each with its least number of tokens. A prompt continues the prompt before it."""
+    """Prompts of the current conversation, each with its smallest possible number of tokens. A prompt continues the
+    previous prompt."""
     _answers: dict[str, int] = field(default_factory=dict, init=False)
 
     def check(
@@ -263,11 +264,11 @@ class TruncationAlarm:
             )
         # the last token of an answer is not processed and needs no space in the context
         if self.context is not None and read + (written or 0) > self.context + 1:
-            sentence = (
+            message = (
                 f"{self.where} dropped the beginning of the conversation while it answered: prompt and answer "
                 f"are {read + (written or 0):,} tokens, the context holds {self.context:,}."
             )
-            return paragone.Caution(code="context-shifted", sentence=sentence)
+            return paragone.Caution(code="context-shifted", sentence=message)
         return None
 
     def _least(self, sent: tuple[paragone.Message, ...]) -> int:
@@ -285,9 +286,9 @@ class TruncationAlarm:
         self, sent: tuple[paragone.Message, ...], least: int, written: int | None, answer: str | None
     ) -> None:
         if not sent or sent[-1].role == "assistant":
-            return  # nothing to compare, or a continued answer, whose thinking a template may later leave out
+            return  # no earlier prompt, or a continued answer, whose thinking a template may later omit
         if has_images(sent):
-            return  # a server may leave out earlier images
+            return  # a server may omit earlier images
         if not self._known or self._known[-1][0] != sent:
             self._known.append((sent, least))
         if answer and written and len(self._answers) < _REMEMBERED:
@@ -297,8 +298,8 @@ class TruncationAlarm:
             self._answers[answer] = max(0, written - stripped) * 3 // 4
 
     def _caution(self, why: str) -> paragone.Caution:
-        sentence = f"{self.where} cut the prompt: {why}. The answer is based on an incomplete prompt."
-        return paragone.Caution(code="truncated", sentence=sentence)
+        message = f"{self.where} cut the prompt: {why}. The answer is based on an incomplete prompt."
+        return paragone.Caution(code="truncated", sentence=message)
 
 
 def _shown(message: paragone.Message) -> str:

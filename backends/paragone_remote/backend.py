@@ -42,8 +42,8 @@ async def import_http_library() -> None:
         try:
             await asyncio.to_thread(importlib.import_module, module)
         except ImportError as error:
-            sentence = f"The package {package} cannot be imported: {error.msg}."
-            raise paragone.EngineError(sentence, hint=_install()) from error
+            message = f"The package {package} cannot be imported: {error.msg}."
+            raise paragone.EngineError(message, hint=_install()) from error
 
 
 class _ProtocolModule(Protocol):
@@ -90,7 +90,8 @@ class EndpointBackend(_ServerBackend):
         return find_http_library()
 
     async def endpoint(self, options: Mapping[str, paragone.Json]) -> paragone.EndpointReport:
-        """Describe a server: its kind, its version, its models, and the loaded models if the server reports which models are loaded."""
+        """Describe a server: its kind, its version, its models, and the loaded models if the server reports which models are
+        loaded."""
         if not (probe := find_http_library()).usable:
             return paragone.EndpointReport(address="", probe=probe)
         await import_http_library()
@@ -104,7 +105,7 @@ class EndpointBackend(_ServerBackend):
             async with EndpointClient(endpoint) as http:
                 facts, models, pulls = await self._protocol().describe(http)
         except paragone.ParagoneError as error:
-            probe = paragone.Probe(usable=False, reason=error.sentence, remedy=error.hint)
+            probe = paragone.Probe(usable=False, reason=error.message, remedy=error.hint)
             return paragone.EndpointReport(address=address, probe=probe)
         probe = paragone.Probe(usable=True, facts=facts)
         return paragone.EndpointReport(address=address, probe=probe, models=models, pulls=pulls)
@@ -126,7 +127,7 @@ class EndpointBackend(_ServerBackend):
     async def pull(
         self, model: str, options: Mapping[str, paragone.Json]
     ) -> AsyncGenerator[paragone.PullProgress, None]:
-        """Tell a server to download a model."""
+        """Make a server download a model."""
         await import_http_library()
         async with contextlib.aclosing(self._protocol().pull(model, options)) as progress:
             async for part in progress:
@@ -202,7 +203,7 @@ class LlamaServerBackend(_ServerBackend):
             facts = await described(*find_program(None))
         except paragone.ParagoneError as error:
             remedy = error.hint or "Use another llama-server."
-            return paragone.Probe(usable=False, reason=error.sentence, remedy=remedy)
+            return paragone.Probe(usable=False, reason=error.message, remedy=remedy)
         return paragone.Probe(usable=True, facts={**facts, **client.facts})
 
     async def models(self, folders: Sequence[str]) -> Sequence[paragone.ModelInfo]:

@@ -41,12 +41,12 @@ class Endpoint:
 
     @property
     def where(self) -> str:
-        """The server at the beginning of a sentence."""
+        """The server, for the beginning of a message."""
         return f"The server at {self.origin}"
 
     @property
     def root(self) -> str:
-        """The base URL of the server's paths outside of OpenAI's protocol."""
+        """The base URL of the server's paths outside OpenAI's protocol."""
         return self.url.removesuffix("/v1")
 
     @property
@@ -63,7 +63,7 @@ class Endpoint:
         return plain(text)
 
     def quote_error(self, text: str) -> str:
-        """Return a server's error for use in a message, without any keys: gateways quote keys of their own."""
+        """Return a server's error for use in a message, without any keys: gateways may quote their own keys."""
         return self.quote(texts.without_key_words(text[:LONGEST_ERROR]))
 
 
@@ -216,7 +216,8 @@ _WITHOUT_SECRETS = {
 
 
 async def find_key(options: EndpointOptions) -> str | None:
-    """Return the key that checked options name; None if they name none. Raises InputError, which has no key in it."""
+    """Return the key that checked options name; None if they do not name one. Raises InputError, which never contains
+    the key."""
     if options.key_env is not None:
         return _fit(_variable(options.key_env), f"The environment variable {options.key_env}")
     if options.key_keyring is not None:
@@ -231,7 +232,7 @@ def check_key(options: EndpointOptions) -> None:
     sources = ("key_env", "key_keyring", "key_command")
     named = [name for name in sources if getattr(options, name) is not None]
     if len(named) > 1:
-        raise InputError(f"Both {named[0]} and {named[1]} are set.", hint="Set one of them only.")
+        raise InputError(f"Both {named[0]} and {named[1]} are set.", hint="Set only one of them.")
     if options.key_keyring is not None:
         check_entry(options.key_keyring)
     variable = options.key_env

@@ -1,4 +1,5 @@
-"""The base class of engines at servers: timeouts, retries before the first token, stop and close, and the models they keep loaded."""
+"""The base class of engines at servers: timeouts, retries before the first token, stop and close, and the models that
+they keep loaded."""
 
 import asyncio
 import contextlib
@@ -18,11 +19,11 @@ from paragone_remote.endpoint import Endpoint
 from paragone_remote.options import MOST_MODELS, plain
 
 Identity = Mapping[str, str]
-"""What identifies a server and its model, as far as the server reports it: names of properties and their values."""
+"""The properties that identify a server and its model, as far as the server reports them, with their values."""
 
 
 def caution_about(endpoint: Endpoint, before: Identity, now: Identity) -> paragone.Caution | None:
-    """Return a caution if a property has changed that is known `before` and `now`."""
+    """Return a caution if a property that is known both `before` and `now` has changed."""
     changes = [
         f"its {name} was {value} and is {now[name]}"
         for name, value in before.items()
@@ -30,11 +31,11 @@ def caution_about(endpoint: Endpoint, before: Identity, now: Identity) -> parago
     ]
     if not changes:
         return None
-    sentence = (
-        f"{endpoint.where} is not the one that this engine was opened with: "
+    message = (
+        f"{endpoint.where} has changed since this engine was opened: "
         f"{endpoint.quote(', '.join(changes))}. Open the engine again before you compare this answer."
     )
-    return paragone.Caution(code="server-changed", sentence=sentence)
+    return paragone.Caution(code="server-changed", sentence=message)
 
 
 class ModelLoader(ABC):
@@ -72,7 +73,7 @@ UNLOAD_PATIENCE = 12.0
 """Seconds to wait until a server has unloaded a model. llama-server's router kills the model's process after 10 seconds."""
 
 _POLL_S = 0.1
-"""Seconds between two requests for the loaded models: servers do not announce that they have unloaded a model."""
+"""Seconds between two requests for the loaded models: servers do not report when they have unloaded a model."""
 
 
 @dataclass(eq=False)
@@ -85,7 +86,7 @@ class _Use:
 _uses: dict[tuple[asyncio.AbstractEventLoop, str, str], _Use] = {}
 
 
-class Hold:
+class ModelHold:
     """One engine's use of a model. `keeps_loaded`: the server keeps the model after the engine is closed."""
 
     def __init__(self, loader: ModelLoader, model: str, *, keeps_loaded: bool = False) -> None:
@@ -108,7 +109,8 @@ class Hold:
             raise
 
     async def release(self) -> paragone.Caution | None:
-        """End this use. The last one unloads what this program loaded. Returns a caution if the model stays in memory."""
+        """End this use. The end of the last use unloads a model that this program loaded. Returns a caution if the
+        model stays in memory."""
         use = _uses[self._key]
         use.holds -= 1
         if use.holds > 0:
@@ -128,15 +130,15 @@ class Hold:
         await self._loader.load(self._model, on_progress)
         after = await self._loader.loaded()
         if self._model not in after:
-            use.is_ours = False  # the server lists the model under another name, so who loaded it is unknown
+            use.is_ours = False  # the server lists the model under another name, so it is unknown which program loaded it
         gone = ", ".join(sorted(plain(name) for name in before - after - {self._model}))
         if not gone:
             return ()
-        sentence = (
+        message = (
             f"To load {plain(self._model)}, the server at {self._loader.endpoint.origin} has unloaded {gone}. "
             "The next request for an unloaded model loads that model again."
         )
-        return (paragone.Caution(code="others-unloaded", sentence=sentence),)
+        return (paragone.Caution(code="others-unloaded", sentence=message),)
 
     async def _unload(self, use: _Use) -> paragone.Caution | None:
         name, at = plain(self._model), f"the server at {self._loader.endpoint.origin}"
@@ -145,12 +147,12 @@ class Hold:
         except transport.ReplyTimeout:
             reason = f" within {UNLOAD_PATIENCE:g} seconds."
         except paragone.ParagoneError as error:
-            reason = f". {error.sentence}"
+            reason = f". {error.message}"
         else:
             if not stays:
                 return None
-            sentence = f"{name} stays loaded on {at}, because it was loaded before."
-            return paragone.Caution(code="stays-loaded", sentence=sentence)
+            message = f"{name} stays loaded on {at}, because it was loaded before."
+            return paragone.Caution(code="stays-loaded", sentence=message)
         return paragone.Caution(
             code="not-unloaded", sentence=f"{at[0].upper()}{at[1:]} did not unload {name}{reason}"
         )
@@ -185,7 +187,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
     model: str
     loaded: paragone.LoadedModel
     identity: Identity
-    hold: Hold | None = None
+    hold: ModelHold | None = None
     """The hold that keeps the model loaded, if the server loads models on demand. The engine releases the hold."""
 
     _now = staticmethod(time.monotonic)
@@ -196,7 +198,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         self._renew_alarm()
         self._wait: transport.Wait | None = None
         self._named = self._fingerprint = ""
-        """What the present answer calls the model, and the fingerprint or build in it; empty if it names none."""
+        """The model's name in the current answer, with its fingerprint or build; empty if the answer has none."""
 
     @abstractmethod
     def _options(self, given: JsonObject) -> S:
@@ -204,7 +206,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     @abstractmethod
     def _answer(self, request: paragone.RunRequest, sampling: S) -> AsyncGenerator[paragone.Event, None]:
-        """Send the request once and yield its events; the last is a Finish. Raises exceptions in `FAULTS`."""
+        """Send the request once and yield its events, the last of which is a Finish. Raises exceptions in `FAULTS`."""
 
     @abstractmethod
     def _with_seed(self, sampling: S, drawn_seed: int | None) -> S:
@@ -228,7 +230,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     @abstractmethod
     async def _identify(self) -> Identity:
-        """Return what identifies the server and its model now. Raises ParagoneError or the exceptions in `FAULTS`."""
+        """Return the identity of the server and its model now. Raises ParagoneError or the exceptions in `FAULTS`."""
 
     async def _explained(self, error: Exception, *, begun: bool) -> paragone.ParagoneError:
         return faults.explain(
@@ -240,13 +242,13 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         """Return a vector for each text. Raises ParagoneError or the exceptions in `FAULTS`."""
 
     def _unable(self, what: str) -> paragone.EngineError:
-        """Return the error for what the server does not do."""
+        """Return the error for a feature that the server lacks."""
         return paragone.EngineError(f"{self._endpoint.where} {what}")
 
     async def embed(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
-            raise self._unable("computes no embeddings.")
+            raise self._unable("does not compute embeddings.")
         async with self._waiting() as wait:
             try:
                 return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
@@ -255,7 +257,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
     @contextlib.asynccontextmanager
     async def _waiting(self) -> AsyncIterator[transport.Wait]:
-        """Yield the waits of a job, which `stop` ends, and explain what fails in it."""
+        """Yield a job's waits, which `stop` ends. Convert the failures in the block to errors for the user."""
         self._wait = transport.Wait()
         try:
             yield self._wait
@@ -269,8 +271,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         sampling = self._with_seed(self._options(request.sampling), request.drawn_seed)
         self._require_open()
         if answers.has_images(request.messages) and self.loaded.vision is None:
-            sentence = f"{self._endpoint.where} does not report whether {self.loaded.name} sees images."
-            yield paragone.Caution(code="may-not-see", sentence=sentence)
+            message = f"{self._endpoint.where} does not report whether {self.loaded.name} sees images."
+            yield paragone.Caution(code="may-not-see", sentence=message)
         options = self._endpoint.options
         wait = self._wait = transport.Wait()
         thinking = answers.InlineThinking()
@@ -308,17 +310,17 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                         if wait.stopped:  # the engine was closed during the run
                             raise transport.Stopped from error
                         failure = await self._explained(error, begun=begun)
-                        loading = isinstance(failure, faults.Passing) and failure.is_loading
+                        loading = isinstance(failure, faults.TemporaryFailure) and failure.is_loading
                         tries += not loading
                         again = self._now() < until if loading else tries < _TRIES
-                        if begun or not isinstance(failure, faults.Passing) or not again:
+                        if begun or not isinstance(failure, faults.TemporaryFailure) or not again:
                             unread = isinstance(error, transport.Refusal) and not begun
                             if unread and answers.has_images(request.messages):
                                 failure.hint = f"{_UNREAD} {failure.hint}".rstrip()
                             raise failure from error
                 if not (loading and waited):
-                    sentence = f"{failure.sentence} The request is repeated."
-                    yield paragone.Caution(code="retried", sentence=sentence)
+                    message = f"{failure.message} The request is repeated."
+                    yield paragone.Caution(code="retried", sentence=message)
                 waited = waited or loading
                 pause = min(failure.pause, until - self._now()) if loading else failure.pause
                 await wait.within(None, self._sleep(pause))
@@ -359,8 +361,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
             self._renew_alarm()  # the counts of another tokenizer are not comparable
             return [changed]
         if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
-            sentence = f"{self._endpoint.where} ignored json_schema: the answer is not JSON."
-            return [paragone.Caution(code="schema-ignored", sentence=sentence)]
+            message = f"{self._endpoint.where} ignored json_schema: the answer is not JSON."
+            return [paragone.Caution(code="schema-ignored", sentence=message)]
         self._alarm.context = await self._try(self._context())
         messages = request.messages
         if not messages and request.text:

@@ -36,24 +36,24 @@ _DIED = (
 _CURES = {
     # Ollama's issues 17006, 17205 and 17249; Ollama's releases since 0.32.2 are compiled by GCC 13 (issue 17244).
     rf"{_DIED}.*(segmentation|SIGSEGV|illegal instruction|SIGILL)": (
-        f"The server's log says more. A known cause: {_AMX}"
+        f"The server's log has details. A known cause: {_AMX}"
     ),
     rf"{_DIED}.*killed": (
         "The system probably killed the engine because memory ran out: choose a smaller quantization or context, or "
         "unload other models."
     ),
     rf"{_DIED}(, this may be due to resource limitations|.*unexpected EOF)": (
-        f"The server's log says why. Often memory ran out; and {_AMX}"
+        f"The server's log has the reason. Often memory ran out; and {_AMX}"
     ),
 }
 
 
 def cure(words: str) -> str:
-    """Return what to do about a failure that a server reports in these words; empty if unknown."""
+    """Return the remedy for a failure that a server reports in these words; empty if unknown."""
     for pattern, known in _CURES.items():
         if re.search(pattern, words, re.IGNORECASE):
             return known
-    cause = crash_causes.find_cause((), says=words)
+    cause = crash_causes.find_cause((), output=words)
     return "" if cause is None else cause.cure
 
 
@@ -74,13 +74,13 @@ class IncompleteAnswer(Exception):
     """The stream ended before the answer was complete. The message gives a possible reason; empty if unknown."""
 
 
-class Passing(EngineError):
-    """A failure that may pass: the request can be repeated after `pause` seconds. `is_loading`: the server loads its model."""
+class TemporaryFailure(EngineError):
+    """A temporary failure: the request can be repeated after `pause` seconds. `is_loading`: the server loads its model."""
 
     def __init__(
-        self, sentence: str, *, hint: str = "", pause: float | None = None, is_loading: bool = False
+        self, message: str, *, hint: str = "", pause: float | None = None, is_loading: bool = False
     ) -> None:
-        super().__init__(sentence, hint=hint)
+        super().__init__(message, hint=hint)
         self.pause = _SHORTEST_PAUSE if pause is None else pause
         self.is_loading = is_loading
 
@@ -110,7 +110,8 @@ def explain(
     context: int | None = None,
     begun: bool = False,
 ) -> ParagoneError:
-    """Return the error for the user; Passing if the request can be repeated. `begun`: a part of the answer has come."""
+    """Return the error for the user; TemporaryFailure if the request can be repeated. `begun`: whether a part of the answer
+    has arrived."""
     at, kept = endpoint.where, "The partial answer is kept." if begun else ""
     match error:
         case Refusal(status=200):
@@ -118,8 +119,8 @@ def explain(
         case Refusal():
             return _explain_refusal(error, endpoint, at, model, context)
         case ReplyTimeout() if begun:
-            sentence = f"{at} sent nothing for {error.seconds:g} seconds in the middle of the answer."
-            return EngineError(sentence, hint=f"{kept} idle_timeout sets how long to wait.")
+            message = f"{at} sent nothing for {error.seconds:g} seconds in the middle of the answer."
+            return EngineError(message, hint=f"{kept} idle_timeout sets how long to wait.")
         case ReplyTimeout():
             # requests for lists and details use idle_timeout, or a fixed limit
             options = endpoint.options
@@ -128,8 +129,8 @@ def explain(
             hint = f"{name} sets how long to wait." if name else ""
             return EngineError(f"{at} did not answer within {error.seconds:g} seconds.", hint=hint)
         case UnicodeEncodeError():
-            sentence = "The request has half of a surrogate pair, which is not a character."
-            return InputError(sentence, hint="Remove the surrogate from the prompt and the options.")
+            message = "The request has half of a surrogate pair, which is not a character."
+            return InputError(message, hint="Remove the surrogate from the prompt and the options.")
         case InvalidReply():
             hint = "Check the url: does it lead to the server, or to a proxy or a login page?"
             return EngineError(f"{at} sent {error}.", hint=hint)
@@ -140,14 +141,14 @@ def explain(
             hint = "Is the machine running and reachable? connect_timeout sets how long to wait."
             if endpoint.tls is not None:
                 hint = f"If the server does not use TLS, write the url with http://. {hint}"
-            sentence = f"{endpoint.origin} did not accept a connection within {seconds:g} seconds."
-            return EngineError(sentence, hint=hint)
+            message = f"{endpoint.origin} did not accept a connection within {seconds:g} seconds."
+            return EngineError(message, hint=hint)
         case httpx.ProxyError():
             words = sentence_of(str(error))
-            sentence = f"The proxy on the way to {endpoint.origin} refused the request: {words}"
-            return EngineError(sentence, hint=_PROXY)
+            message = f"The proxy on the way to {endpoint.origin} refused the request: {words}"
+            return EngineError(message, hint=_PROXY)
         case httpx.ConnectError() if endpoint.options.use_proxy:
-            return Passing(f"{endpoint.origin} cannot be reached through the proxy.", hint=_PROXY)
+            return TemporaryFailure(f"{endpoint.origin} cannot be reached through the proxy.", hint=_PROXY)
         case httpx.ConnectError():
             return _explain_connect(error, endpoint, at)
         case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
@@ -159,7 +160,7 @@ def explain(
             # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
             unknown = endpoint.tls is not None and endpoint.options.client_cert is None
             hint = "The server may require a client certificate: set client_cert." if unknown else ""
-            return Passing(f"{at} closed the connection before it answered.", hint=hint)
+            return TemporaryFailure(f"{at} closed the connection before it answered.", hint=hint)
 
 
 def error_text(body: str) -> str:
@@ -200,8 +201,8 @@ def _explain_refusal(
             target = texts.without_keys(endpoint.quote(check_url(error.headers.get("location", ""))[0]))
         except InputError:
             target = "another address"
-        sentence = f"{at} redirects to {target} ({status}). Nothing was sent there."
-        return InputError(sentence, hint="If you trust that address, use it as the url.")
+        message = f"{at} redirects to {target} ({status}). Nothing was sent there."
+        return InputError(message, hint="If you trust that address, use it as the url.")
     if status in (401, 403) and "authorization" in endpoint.headers:
         hint = "Check the key that key_env, key_keyring, key_command or headers names."
         return InputError(f"{at} refused the key ({status}).", hint=hint)
@@ -228,19 +229,19 @@ def _busy(error: Refusal, endpoint: Endpoint, at: str, reason: str) -> EngineErr
     wait, status = error.retry_after, error.status
     pause = 1.0 if wait is None else max(wait, _SHORTEST_PAUSE)
     if status == 503 and _LOADING.search(reason):
-        sentence = f"{at} is still loading its model (503)."
+        message = f"{at} is still loading its model (503)."
         hint = "load_timeout sets how long to wait."
-        return Passing(sentence, hint=hint, pause=pause, is_loading=True)
+        return TemporaryFailure(message, hint=hint, pause=pause, is_loading=True)
     sentences = {
-        429: f"{at} accepts no more requests for now (429){reason}",
+        429: f"{at} does not accept more requests now (429){reason}",
         503: f"{at} is too busy (503){reason}",
     }
     proxy = f"The proxy in front of {endpoint.origin} gets no answer from the server ({status}){reason}"
-    sentence = sentences.get(status, proxy)
+    message = sentences.get(status, proxy)
     if pause > _LONGEST_PAUSE:
-        return EngineError(sentence, hint=f"The server asks to wait {wait:g} s.")
+        return EngineError(message, hint=f"The server asks to wait {wait:g} s.")
     hint = "Try again in a while." if wait is None else f"The server asks to wait {wait:g} s."
-    return Passing(sentence, hint=hint, pause=pause)
+    return TemporaryFailure(message, hint=hint, pause=pause)
 
 
 def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverflow:
@@ -249,17 +250,17 @@ def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverf
     tokens, context = (sizes[-1], sizes[0]) if len(sizes) > 1 else (0, known or 0)
     where = f"the context at {endpoint.origin}"
     if tokens > context:
-        sentence = f"The prompt has {tokens:,} tokens; {where} holds {context:,}."
+        message = f"The prompt has {tokens:,} tokens; {where} holds {context:,}."
     elif context:
-        sentence = f"The prompt does not fit in {where}, which holds {context:,} tokens."
+        message = f"The prompt does not fit in {where}, which holds {context:,} tokens."
     else:
-        sentence = f"The prompt does not fit in {where}: {sentence_of(words)}"
+        message = f"The prompt does not fit in {where}: {sentence_of(words)}"
     hint = "Start a new conversation, or give the model a longer context."
-    return ContextOverflow(sentence, hint=hint, tokens=tokens, context=context)
+    return ContextOverflow(message, hint=hint, tokens=tokens, context=context)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes, which are several if the host has several addresses, as `localhost` does."""
+    """Yield an error and its causes: a host with several addresses, such as `localhost`, has several causes."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()  # re-raising an exception from its own wrapper makes a cycle
     while waiting:
@@ -277,8 +278,8 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint, at: str) -> 
     for cause in _causes(error):
         match cause:
             case socket.gaierror():
-                sentence = f"There is no host named {urlsplit(endpoint.origin).hostname}."
-                return EngineError(sentence, hint="Check the url and the network connection.")
+                message = f"There is no host named {urlsplit(endpoint.origin).hostname}."
+                return EngineError(message, hint="Check the url and the network connection.")
             case ssl.SSLCertVerificationError():
                 reason = sentence_of(cause.verify_message)
                 hint = "If you trust the certificate, set ca_file to a file with it or with its authority."
@@ -291,10 +292,10 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint, at: str) -> 
                 reason = (cause.reason or "no agreement").replace("_", " ").lower()
                 return EngineError(f"{at} and this program failed to agree on TLS: {reason}.")
             case ConnectionRefusedError():
-                sentence = f"Nothing answers at {endpoint.origin}: the connection was refused."
-                return Passing(sentence, hint="Is the server running at this address?")
+                message = f"Nothing answers at {endpoint.origin}: the connection was refused."
+                return TemporaryFailure(message, hint="Is the server running at this address?")
     reason = sentence_of(str(error)) if str(error) else "no connection."
-    return Passing(f"{endpoint.origin} cannot be reached: {reason}")
+    return TemporaryFailure(f"{endpoint.origin} cannot be reached: {reason}")
 
 
 T = TypeVar("T")
@@ -339,7 +340,7 @@ async def ask(
     seconds: float | None = None,
     invalid: str = "a reply that is not JSON",
 ) -> json_values.JsonObject:
-    """Return the JSON object at a path outside of the protocol's base URL; with a `body`, by POST. Raises as `await_reply`."""
+    """Return the JSON object at a path outside the protocol's base URL; with a `body`, by POST. Raises as `await_reply`."""
     url = f"{http.endpoint.root}{path}"
 
     async def read() -> json_values.JsonObject:

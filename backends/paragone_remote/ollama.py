@@ -194,8 +194,8 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
     def _settings(
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
     ) -> paragone.RunSettings:
-        in_force = {**self.parameters, **answers.set_options(sampling)}
-        return paragone.RunSettings(seed=values.count_at(in_force.get("seed")), sampling=in_force)
+        active = {**self.parameters, **answers.set_options(sampling)}
+        return paragone.RunSettings(seed=values.count_at(active.get("seed")), sampling=active)
 
     def _ask_prompt(
         self, request: paragone.RunRequest, sampling: remote_options.OllamaSampling
@@ -217,7 +217,7 @@ class OllamaEngine(engine.RemoteEngine[remote_options.OllamaSampling]):
 
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         if request.ids:
-            raise paragone.EngineError("Ollama takes no token ids.")
+            raise paragone.EngineError("Ollama does not accept token ids.")
         texts = request.texts
         reply = await self.http.post(f"{self._endpoint.root}/api/embed", json={**self.base, "input": texts})
 
@@ -269,7 +269,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         size = await _size(http, request.model)
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
-        hold = engine.Hold(
+        hold = engine.ModelHold(
             OllamaLoader(http, base),
             api.full_name(request.model),
             keeps_loaded=options.keep_alive is not None,
@@ -294,7 +294,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
 
 async def _size(http: transport.EndpointClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
-    with contextlib.suppress(paragone.ParagoneError):  # some proxies pass on chats only
+    with contextlib.suppress(paragone.ParagoneError):  # some proxies forward only chats
         entry = api.find_model(await api.listed(http), model)
         return values.count_at(entry, "size") or None
     return None
@@ -304,14 +304,14 @@ async def _details(http: transport.EndpointClient, model: str) -> JsonObject:
     try:
         details = await api.ask(http, "/api/show", {"model": model}, model=model)
     except paragone.InputError as error:
-        if "no model" not in error.sentence:
+        if "no model" not in error.message:
             raise
         listed = await api.listed(http)
         names = [remote_options.plain(values.text_at(entry, "model")) for entry in listed]
         hint = remote_options.other_models(model, names) if names else "The server has no models yet."
         if pull := pull_command(http.endpoint, model):
             hint = f"{hint} To download it: {pull}"
-        raise paragone.InputError(error.sentence, hint=hint) from error
+        raise paragone.InputError(error.message, hint=hint) from error
     able = values.texts_at(details, "capabilities")
     if able and "completion" not in able:
         raise paragone.InputError(
@@ -372,32 +372,30 @@ def _loaded(
         facts["in memory"] = (
             f"{texts.size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
         )
-    in_force = values.count_at(running, "context_length")
+    active = values.count_at(running, "context_length")
     cautions: list[paragone.Caution] = []
     if values.text_at(details, "template").strip() == _BARE_TEMPLATE:
-        sentence = f"{remote_options.plain(model)} has no chat template: the model continues the plain text of the messages."
-        cautions.append(paragone.Caution(code="no-chat-template", sentence=sentence))
+        message = f"{remote_options.plain(model)} has no chat template: the model continues the plain text of the messages."
+        cautions.append(paragone.Caution(code="no-chat-template", sentence=message))
     trained = api.trained_context(details)
-    if in_force and in_force < context:
-        sentence = (
-            f"The context is {in_force:,} tokens: the server did not provide the requested {context:,}."
-        )
-        cautions.append(paragone.Caution(code="context-reduced", sentence=sentence))
+    if active and active < context:
+        message = f"The context is {active:,} tokens: the server did not provide the requested {context:,}."
+        cautions.append(paragone.Caution(code="context-reduced", sentence=message))
     elif trained and context < trained and options.num_ctx is None:
-        sentence = f"The context is {context:,} tokens instead of the model's {trained:,}; num_ctx sets it."
-        cautions.append(paragone.Caution(code="context-reduced", sentence=sentence))
+        message = f"The context is {context:,} tokens instead of the model's {trained:,}; num_ctx sets it."
+        cautions.append(paragone.Caution(code="context-reduced", sentence=message))
     elif trained and context > trained:
-        sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
-        cautions.append(paragone.Caution(code="beyond-trained-context", sentence=sentence))
+        message = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
+        cautions.append(paragone.Caution(code="beyond-trained-context", sentence=message))
     if not api.has(version, (0, 12, 4)):  # the first version with `truncate` and `shift` in a chat
-        sentence = (
+        message = (
             f"Ollama {remote_options.plain(version)} cuts a prompt that is too long without an error; "
-            "paragone can infer this from the token count only."
+            "paragone can infer this only from the token count."
         )
-        cautions.append(paragone.Caution(code="may-truncate", sentence=sentence))
+        cautions.append(paragone.Caution(code="may-truncate", sentence=message))
     return paragone.LoadedModel(
         name=remote_options.plain(model),
-        context=in_force or context,
+        context=active or context,
         size=size,
         quantization=remote_options.plain(values.text_at(details, "details", "quantization_level")) or None,
         architecture=api.architecture(details),
@@ -454,7 +452,7 @@ async def _info(http: transport.EndpointClient, entry: JsonObject) -> paragone.M
     try:
         details = await api.ask(http, "/api/show", {"model": model}, model=model)
     except paragone.ParagoneError as error:
-        return dataclasses.replace(info, problem=error.sentence)
+        return dataclasses.replace(info, problem=error.message)
     able = values.texts_at(details, "capabilities")
     return dataclasses.replace(
         info,
@@ -531,9 +529,9 @@ def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool
     at = endpoint.where
     match error:
         case transport.Refusal(status=200) if _NOT_THERE.search(error.body):
-            sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
+            message = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
             hint = "Check the name and tag of the model: the registry of the server does not have it."
-            return paragone.InputError(sentence, hint=hint)
+            return paragone.InputError(message, hint=hint)
         case transport.Refusal(status=200):
             words = endpoint.quote_error(error.body)
             registry = "The server itself downloads the model: can it reach the registry?"
@@ -542,11 +540,11 @@ def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool
                 f"{at} cancelled the download: {remote_options.sentence_of(words)}", hint=hint
             )
         case transport.ReplyTimeout() if begun:
-            sentence = f"{at} reported no progress of the download for {error.seconds:g} seconds."
-            return paragone.EngineError(sentence, hint="load_timeout sets how long to wait.")
+            message = f"{at} reported no progress of the download for {error.seconds:g} seconds."
+            return paragone.EngineError(message, hint="load_timeout sets how long to wait.")
         case faults.IncompleteAnswer():
             return paragone.EngineError(f"{at} ended the download before it was complete.", hint=_AGAIN)
         case httpx.HTTPError() | httpx.StreamError() if begun:
-            sentence = f"{at} closed the connection in the middle of the download."
-            return paragone.EngineError(sentence, hint=_AGAIN)
+            message = f"{at} closed the connection in the middle of the download."
+            return paragone.EngineError(message, hint=_AGAIN)
     return faults.explain(error, endpoint, model=model)

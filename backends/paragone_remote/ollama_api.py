@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import paragone
 from paragone.json_values import JsonObject, count_at, object_at, objects_at, text_at
-from paragone.network import bracketed, is_loopback, spelled
+from paragone.network import bracketed, is_loopback, normalized_host
 from paragone_remote import faults, transport
 from paragone_remote.options import DEFAULT_URL, MOST_MODELS, plain, without_surrogates
 
@@ -72,7 +72,7 @@ async def version_of(http: transport.EndpointClient) -> str:
 
 
 async def rendered(http: transport.EndpointClient, body: JsonObject) -> str | None:
-    """Return a chat's rendered prompt; None if the server renders none: it then answers, with one token at most."""
+    """Return a chat's rendered prompt; None if the server cannot render prompts: it then answers, with at most one token."""
     options = {**object_at(body, "options"), "num_predict": 1}
     body = {**body, "options": options, "stream": False, "_debug_render_only": True}
     found = object_at(await ask(http, "/api/chat", body), "_debug_info").get("rendered_template")
@@ -113,7 +113,8 @@ RECENT = (0, 12, 11)
 
 
 def has(version: str, since: tuple[int, ...], *, built: bool = True) -> bool:
-    """Whether a server has what came with the version `since`. `built`: the result for one built from source (0.0.0)."""
+    """Whether a server has a feature that was added in version `since`. `built`: the result for a server built from
+    source (0.0.0)."""
     number = tuple(int(part[:9]) for part in version.split("-")[0].split(".") if part.isdecimal())
     return number >= since if any(number) else built
 
@@ -159,7 +160,7 @@ async def listens(url: str) -> bool:
 
 def _loopback(host: str) -> str:
     """Return the loopback address that a host stands for; empty if the host is another machine."""
-    host = spelled(host)
+    host = normalized_host(host)
     if host in _SYNONYMS:
         return _SYNONYMS[host]
     return bracketed(host) if is_loopback(host) else ""

@@ -1,4 +1,5 @@
-"""An open model at an OpenAI-compatible server: answers, prompts, tokens, and embeddings (https://platform.openai.com/docs/api-reference/embeddings)."""
+"""An open model at an OpenAI-compatible server: answers, prompts, tokens, and embeddings
+(https://platform.openai.com/docs/api-reference/embeddings)."""
 
 from __future__ import annotations
 
@@ -23,13 +24,13 @@ from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
 
 _PATH = "/embeddings"
 _PATIENCE = 10.0
-"""Seconds to wait for the reply to a request that computes nothing."""
+"""Seconds to wait for the reply to a request without computation."""
 
 
 async def computes_embeddings(http: httpx.AsyncClient, server: servers.ServerProperties, model: str) -> bool:
-    """Whether a server computes embeddings, or may compute them. Never raises. The request to a llama-server has no
-    input, so that nothing is computed. A llama-server with `--embeddings` and a pooling replies that the input is
-    missing; any other llama-server gives another reason. Other kinds of servers may compute embeddings."""
+    """Whether a server computes embeddings, or may compute them. Never raises. The request to a llama-server has no input, so
+    it does not compute. A llama-server with `--embeddings` and a pooling replies that the input is missing; other llama-servers
+    reply with a different reason. Other kinds of servers may compute embeddings."""
     if not server.kind.is_llama_server:
         return "embeds" in server.kind.can
     try:
@@ -124,7 +125,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 return
 
     async def _all_busy(self) -> bool:
-        """Whether all slots process requests. False if unknown. Raises nothing but cancellation."""
+        """Whether all slots process requests. False if unknown. Never raises, except for cancellation."""
         if not self._has_slots:
             return False
         try:
@@ -225,10 +226,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def top_tokens(
         self, request: paragone.TopTokensRequest
     ) -> AsyncGenerator[tuple[paragone.Alternative, ...], None]:
-        """Yield the likeliest next tokens after each token from `request.start` on, with one request for each position."""
+        """Yield the most likely next tokens after each token from `request.start` on, with one request for each position."""
         self._require_open()
         if not self.server.kind.is_llama_server:
-            raise self._unable("does not report the likeliest tokens after given tokens.")
+            raise self._unable("does not report the most likely tokens after given tokens.")
         async with self._waiting() as wait:
             with contextlib.suppress(Stopped):
                 for end in range(request.start + 1, len(request.ids) + 1):
@@ -316,8 +317,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             raise faults.IncompleteAnswer(_INTERRUPTS if self.server.kind.name == "llama-cpp-python" else "")
         scores_missing = request.logprobs is not None and state.began and not state.scored
         if scores_missing and "logprobs" not in self.refused:
-            sentence = f"{self._endpoint.where} returned no log-probabilities."
-            yield paragone.Caution(code="no-logprobs", sentence=sentence)
+            message = f"{self._endpoint.where} returned no log-probabilities."
+            yield paragone.Caution(code="no-logprobs", sentence=message)
         if state.reason == "content_filter":
             yield paragone.Caution(code="filtered", sentence="The server's filter ended the answer.")
         reason: paragone.FinishReason = "length" if state.reason == "length" else "stop"
@@ -330,8 +331,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             if name == "seed" and request.sampling.get("seed") is None:
                 continue  # this program added the seed, not the user
             if name == "log-probabilities":
-                sentence = f"{self._endpoint.where} returns no log-probabilities."
-                yield paragone.Caution(code="no-logprobs", sentence=sentence)
+                message = f"{self._endpoint.where} returns no log-probabilities."
+                yield paragone.Caution(code="no-logprobs", sentence=message)
             else:
-                sentence = f"{self._endpoint.where} does not support {name}, so it was left out."
-                yield paragone.Caution(code="option-refused", sentence=sentence)
+                message = f"{self._endpoint.where} does not support {name}, so it was omitted."
+                yield paragone.Caution(code="option-refused", sentence=message)

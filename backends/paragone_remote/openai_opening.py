@@ -1,6 +1,6 @@
-"""Open a model at an OpenAI-compatible server, and have servers load and download models on demand.
+"""Open a model at an OpenAI-compatible server, and let servers load and download models on demand: llama-swap (see its
+internal/server/api.go), LM Studio, and llama-server's router.
 
-These are llama-swap (see its internal/server/api.go), LM Studio, and llama-server's router.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from paragone.options import build
 from paragone_remote import answers, faults
 from paragone_remote import openai_servers as servers
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.engine import Hold, ModelLoader
+from paragone_remote.engine import ModelHold, ModelLoader
 from paragone_remote.openai_engine import OpenAIEngine, computes_embeddings
 from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Wait, connected
@@ -46,7 +46,7 @@ class LlamaSwapLoader(ModelLoader):
         if model not in await self.loaded():
             raise paragone.EngineError(
                 f"llama-swap at {self.endpoint.origin} could not start the server of {plain(model)}.",
-                hint=f"llama-swap's log says why: {self.endpoint.origin}/logs",
+                hint=f"llama-swap's log has the reason: {self.endpoint.origin}/logs",
             )
 
     async def unload(self, model: str) -> None:
@@ -105,14 +105,14 @@ _POLL_S = 0.2
 """Seconds between two requests for the state of a model that is being loaded."""
 
 _NOT_NOW = re.compile(r"model limit|already running")
-"""Refusals for now: all models that --models-max allows are answering, or another client has begun to load the model."""
+"""Temporary refusals: all models that --models-max allows are answering, or another client has begun to load the model."""
 
 _RUNNING = ("loading", "loaded", "sleeping")
 """States in which a model has a process. A sleeping process has freed its memory, and reloads the model on request."""
 
 
 class RouterLoader(ModelLoader):
-    """Asks the router to load and unload models, also with `--no-models-autoload`."""
+    """Asks the router to load and unload models, even with `--no-models-autoload`."""
 
     async def loaded(self) -> frozenset[str]:
         listed = await self._listed("/models", "data")
@@ -132,14 +132,14 @@ class RouterLoader(ModelLoader):
                     case "unloaded" if asked:
                         code = values.count_at(entry, "status", "exit_code")
                         why = f": its process ended with exit code {code}." if code else "."
-                        sentence = f"{self.endpoint.where} could not load {plain(model)}{why}"
-                        raise paragone.EngineError(sentence, hint="The server's log says why.")
+                        message = f"{self.endpoint.where} could not load {plain(model)}{why}"
+                        raise paragone.EngineError(message, hint="The server's log has the reason.")
                     case "unloaded":
                         asked = await self._ask(model, is_last=time.monotonic() >= until)
                     case _ if time.monotonic() >= until:
                         seconds = self.endpoint.options.load_timeout
-                        sentence = f"{self.endpoint.where} did not load {plain(model)} within {seconds:g} s."
-                        raise paragone.EngineError(sentence, hint="load_timeout sets how long to wait.")
+                        message = f"{self.endpoint.where} did not load {plain(model)} within {seconds:g} s."
+                        raise paragone.EngineError(message, hint="load_timeout sets how long to wait.")
                 await asyncio.sleep(_POLL_S)
         finally:
             listening.cancel()
@@ -149,7 +149,7 @@ class RouterLoader(ModelLoader):
         await self._post("/models/unload", {"model": model}, model)
 
     async def _ask(self, model: str, *, is_last: bool) -> bool:
-        """Tell the router to load a model. Returns False if the router refused for now and must be asked again."""
+        """Tell the router to load a model. Returns False if the router refused temporarily and must be asked again."""
         seconds = self.endpoint.options.load_timeout
         try:
             load = self.http.post(f"{self.endpoint.root}/models/load", json={"model": model})
@@ -230,7 +230,7 @@ async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullP
         loader = await loader_of(http, server)
         if loader is None or not loader.downloads:
             raise paragone.InputError(
-                f"{at} downloads no models on request.",
+                f"{at} does not download models on request.",
                 hint="LM Studio from 0.4.0 on does, and so does Ollama (ollama:MODEL).",
             )
         job = await faults.ask(http, f"{_MODELS}/download", {"model": model}, model=model)
@@ -246,7 +246,7 @@ async def pull(model: str, options: JsonObject) -> AsyncGenerator[paragone.PullP
             raise paragone.EngineError(
                 f"{at} did not download {endpoint.quote(model)!r}: the download's status is "
                 f"{endpoint.quote_error(status) or 'missing'}.",
-                hint="LM Studio's window or log says why.",
+                hint="LM Studio's window or log has the reason.",
             )
 
 
@@ -262,7 +262,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
         model = _choose(listed, request.model, endpoint)
         server = await servers.identify(http)
         loader = await loader_of(http, server)
-        hold = None if loader is None else Hold(loader, request.model)
+        hold = None if loader is None else ModelHold(loader, request.model)
         evictions: tuple[paragone.Caution, ...] = ()
         if hold is not None:
             evictions = await loading.enter_async_context(hold.taken(on_progress))
@@ -315,17 +315,17 @@ def _cautions(
     if raw:
         yield answers.no_template(name)
     elif "".join((server.template or "").split()) == servers.CHATML:
-        sentence = (
+        message = (
             f"{name} is used with ChatML, {server.kind.name}'s default for a model without a chat template. "
             "If the model has no chat template, set raw = true to continue the plain text of the messages."
         )
-        yield paragone.Caution(code="assumed-chat-template", sentence=sentence)
-    if swaps:  # llama-swap may change requests unnoticed
-        sentence = (
+        yield paragone.Caution(code="assumed-chat-template", sentence=message)
+    if swaps:  # llama-swap may change requests without reporting it
+        message = (
             f"{name} is behind llama-swap, which can change requests (setParams, stripParams) without reporting it: "
-            "the sampling options in force may differ."
+            "the sampling active options may differ."
         )
-        yield paragone.Caution(code="may-change-requests", sentence=sentence)
+        yield paragone.Caution(code="may-change-requests", sentence=message)
 
 
 def _facts(
@@ -355,7 +355,7 @@ async def _models(http: EndpointClient) -> tuple[paragone.ModelInfo, ...]:
     while True:
         try:
             return await servers.find_models(http)
-        except faults.Passing as failure:
+        except faults.TemporaryFailure as failure:
             if not failure.is_loading or time.monotonic() >= until:
                 raise
         await asyncio.sleep(_PAUSE)

@@ -1,4 +1,5 @@
-"""OpenAI's protocol with the field names of each server: bodies of requests, settings in force, and streamed answers (https://platform.openai.com/docs/api-reference)."""
+"""OpenAI's protocol with the field names of each server: bodies of requests, active settings, and streamed answers
+(https://platform.openai.com/docs/api-reference)."""
 
 from __future__ import annotations
 
@@ -51,8 +52,8 @@ def make_body(
         write = kind.schema_in_completion if raw else kind.schema_in_chat
         if write is None:
             raise paragone.InputError(
-                f"{kind.subject} takes no JSON schema for plain text.",
-                hint="Leave out the option json_schema, or raw.",
+                f"{kind.subject} does not support a JSON schema for plain text.",
+                hint="Remove the option json_schema, or raw.",
             )
         body |= write(values.read_schema(sampling.json_schema))
     if request.logprobs is not None:
@@ -91,7 +92,7 @@ def _thinking(sampling: OpenAISampling, kind: servers.Kind) -> dict[str, paragon
         return fields
     if not kind.budget:
         raise paragone.InputError(
-            f"{kind.subject} takes no budget for thinking.",
+            f"{kind.subject} does not support a budget for thinking.",
             hint="The option thinking can be true, false, minimal, low, medium or high.",
         )
     return {**fields, kind.budget: chosen.budget}
@@ -114,7 +115,7 @@ def raw_prompt(request: paragone.RunRequest) -> str:
 
 
 _ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos", "json_schema"}
-"""Options that change the answer too much to be left out: if a server refuses such an option, the run fails."""
+"""Options that change the answer too much to be omitted: if a server refuses one, the run fails."""
 
 EXTRAS = {
     **{info.name: info.name for info in describe(OpenAISampling) if info.name not in _ALWAYS_SENT},
@@ -138,7 +139,7 @@ OF_TEMPLATE = ("chat_template_kwargs", "reasoning_effort", "continue_final_messa
 """Fields of a chat that affect the prompt which a template renders."""
 
 _LEARNS_FROM = {400, 422, 500, 501}
-"""HTTP statuses with which servers refuse a field: 500 is that of llama-cpp-python without log-probabilities."""
+"""HTTP statuses with which servers refuse a field: llama-cpp-python without log-probabilities sends 500."""
 
 _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
@@ -164,7 +165,7 @@ def settings_of(
         sent.pop(name, None)
     if raw:
         sent.setdefault("max_tokens", None)  # sent as null, which means as many tokens as fit
-        sent.pop("thinking", None)  # the option thinking applies to chats only
+        sent.pop("thinking", None)  # the option thinking applies only to chats
     seed = sampling.seed if "seed" in sent and "seeds" in server.kind.can else None
     return paragone.RunSettings(seed=seed, sampling={**server.defaults, **sent} or None)
 

@@ -1,4 +1,4 @@
-"""Identify an OpenAI-compatible server by the paths that only this kind of server has, and read what it reports."""
+"""Identify an OpenAI-compatible server by the paths that only this kind of server has, and read its reports."""
 
 import asyncio
 import dataclasses
@@ -76,13 +76,13 @@ def _plain_field(schema: Schema) -> Schema:
 
 
 Ability: TypeAlias = Literal["continues", "thinking", "ids", "seeds", "embeds", "chat tokens"]
-"""What a server can do: continue the last message if that is the assistant's, take the thinking of earlier answers, take
-token ids as a prompt, honour seeds, compute embeddings that can be used, report the tokens of a chat."""
+"""A feature of a server: it continues the last message if that is the assistant's, accepts the thinking of earlier
+answers, accepts token ids as a prompt, respects seeds, computes usable embeddings, or reports the tokens of a chat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one kind of server can do beyond OpenAI's protocol, as far as that is known, and its names of fields."""
+    """The known features of one kind of server beyond OpenAI's protocol, and its names of fields."""
 
     name: str
     """The server's name; empty if unknown."""
@@ -111,7 +111,7 @@ _KINDS = (
         {"continues", "thinking", "ids", "seeds", "embeds", "chat tokens"},
         budget="thinking_budget_tokens",
         schema_in_completion=_plain_field,
-        # it tokenizes the prompt of a completion in this way: tokenize_input_prompts in server-common.cpp
+        # it tokenizes a completion's prompt in the same way: tokenize_input_prompts in server-common.cpp
         tokenize=("/tokenize", "content", {"add_special": True, "parse_special": True}),
     ),
     Kind(
@@ -147,7 +147,7 @@ _KINDS = (
 KINDS = {kind.name: kind for kind in _KINDS}
 
 _ALONE_S = 1.0
-"""Seconds in which a server can tell that it is a llama-server, before it is asked what only other servers tell."""
+"""Seconds for a server to show that it is a llama-server, before it gets the requests for other kinds of servers."""
 
 CHATML = (
     "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+''+message.content+'<|im_end|>'-}}{%-endfor-%}"
@@ -180,7 +180,7 @@ class ServerProperties:
         return f"{self.kind.name or 'OpenAI-compatible server'} {self.version}".rstrip()
 
     def tokenizes(self, *, raw: bool) -> bool:
-        """Whether the server reports the tokens of prompts. `raw` says whether the prompts are plain text."""
+        """Whether the server reports the tokens of prompts. `raw`: whether the prompts are plain text."""
         return self.kind.tokenize is not None and (raw or "chat tokens" in self.kind.can)
 
 
@@ -188,7 +188,7 @@ async def identify(http: transport.EndpointClient) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
     async with asyncio.TaskGroup() as group:
         first = group.create_task(faults.optional_data(http, "/props"))  # llama-server
-        # A llama-server would log the other requests as errors. A server that is silent is asked them all the same.
+        # A llama-server would log the other requests as errors. A silent server gets them anyway.
         await asyncio.wait([first], timeout=_ALONE_S)
         if first.done() and _is_llama_server(first.result()):
             return _llama_server(first.result())
@@ -235,7 +235,7 @@ async def identify(http: transport.EndpointClient) -> ServerProperties:
 
 
 async def identify_again(http: transport.EndpointClient, server: ServerProperties) -> ServerProperties:
-    """Return the server's present properties. Servers other than llama-server are assumed unchanged."""
+    """Return the server's current properties. Servers other than llama-server are assumed unchanged."""
     if not server.kind.is_llama_server or server.routes:
         return server
     props = await faults.optional_data(http, "/props")
@@ -429,7 +429,7 @@ _SLOTS_S = 10.0
 
 
 async def read_slots(http: transport.EndpointClient) -> list[JsonObject]:
-    """Return what a llama-server reports of its slots. Raises `FAULTS`, and ValueError or RecursionError for other replies."""
+    """Return a llama-server's report on its slots. Raises `FAULTS`, and ValueError or RecursionError for other replies."""
     reply = await transport.Wait().within(_SLOTS_S, http.get(f"{http.endpoint.root}/slots"))
     return values.objects_at(json.loads(reply.text))
 

@@ -150,7 +150,7 @@ class OllamaLoadOptions(EndpointOptions):
     )
     num_batch: int | None = option(
         None,
-        "Number of prompt tokens processed at once; by default the server decides.",
+        "Number of prompt tokens processed in one batch; by default the server decides.",
         minimum=1,
         fact="batch size",
     )
@@ -263,10 +263,10 @@ class LlamaServerLoadOptions(gguf.GgufLoadOptions):
     )
     draft_model: str | None = _file(
         "Path of a small model in GGUF with the same vocabulary, which proposes tokens that the model checks: "
-        "faster answers that differ by rounding only."
+        "faster answers that differ only by rounding."
     )
     draft_max: int | None = option(
-        None, "Largest number of tokens that the draft model proposes at once.", minimum=1, maximum=1024
+        None, "Largest number of tokens that the draft model proposes in one step.", minimum=1, maximum=1024
     )
     draft_min: int | None = option(
         None, "Smallest number of proposed tokens that are worth checking.", minimum=0, maximum=1024
@@ -282,7 +282,7 @@ class LlamaServerLoadOptions(gguf.GgufLoadOptions):
     )
     n_parallel: int = option(
         1,
-        "Number of answers that one server computes at once, each with a context of its own (slots). Engines with "
+        "Number of answers that one server computes concurrently, each with its own context (slots). Engines with "
         "the same model and load options share a server, up to this number.",
         minimum=1,
         maximum=256,
@@ -324,7 +324,7 @@ def _absolute(path: str | None) -> str | None:
 
 
 MOST_MODELS = 5_000
-"""Largest number of models that are read of a server's list."""
+"""Largest number of models that are read from a server's list."""
 
 _MOST_COMPARED = 1_000
 
@@ -339,11 +339,12 @@ def other_models(wanted: str, names: Sequence[str]) -> str:
 _PORTS = {"http": 80, "https": 443}
 
 
-_ELSEWHERE = "Say where the key is: key_env, key_keyring, key_command or headers. In a path, write $VARIABLE for the key."
+_ELSEWHERE = "Specify where the key is: key_env, key_keyring, key_command or headers. In a path, write $VARIABLE for the key."
 
 
 def url_of(options: EndpointOptions) -> str:
-    """Return the server's URL, or the backend's default. Raises InputError if there is no URL, or if the URL's path has a key."""
+    """Return the server's URL, or the backend's default. Raises InputError if there is no URL, or if the URL's path has a
+    key."""
     url = options.url or type(options)().url
     if url is None:
         raise InputError(

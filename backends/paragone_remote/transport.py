@@ -1,4 +1,4 @@
-"""The HTTP client for servers, which contacts one endpoint only, validates replies, and waits with timeouts."""
+"""The HTTP client for servers: it contacts only one endpoint, validates replies, and waits with timeouts."""
 
 import asyncio
 import math
@@ -75,7 +75,7 @@ _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-a
 
 
 class Refusal(Exception):
-    """A reply with an error: `body` is the reply, or, if the status is 200, the server's words in it."""
+    """A reply with an error: `body` is the reply or, if the status is 200, the server's message in it."""
 
     def __init__(self, status: int, body: str, *, headers: httpx.Headers | None = None) -> None:
         super().__init__(f"status {status}")
@@ -94,7 +94,7 @@ class Refusal(Exception):
 
 
 class InvalidReply(Exception):
-    """A reply that violates the protocol. The message completes the sentence “The server sent …”."""
+    """A reply that violates the protocol. Its text completes the message “The server sent …”."""
 
 
 class _Limited(httpx.AsyncByteStream):
@@ -171,7 +171,7 @@ async def _beginning(response: httpx.Response) -> str:
 
 
 class EndpointClient(httpx.AsyncClient):
-    """An HTTP client that contacts one endpoint only. All requests raise the exceptions in `faults.FAULTS`."""
+    """An HTTP client that contacts only one endpoint. All requests raise the exceptions in `faults.FAULTS`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint

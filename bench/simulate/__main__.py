@@ -1,6 +1,6 @@
 """Prints how often intervals hold, that is contain the true value, and how often claims are false: `make simulate`.
 
-docs/ratings.md, docs/fidelity.md and docs/choose.md have the tables. The simulations take about ten minutes on one core.
+docs/measures.md has the results. The simulations take about ten minutes on one core.
 """
 
 from collections.abc import Callable, Sequence

@@ -54,7 +54,7 @@ class Suites:
                 self.finished.append(name)
                 self._journal.did("finished a suite")
                 return
-            # An attempt fails at once while the server is down.
+            # An attempt fails immediately while the server is down.
             self._shared.interrupted.wait(_RESTING_S)
         self._journal.found(f"{name} has failed runs after {_ATTEMPTS} attempts")
 

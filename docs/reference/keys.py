@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from paragone_tui.commands import COMMANDS, GROUPS
-from paragone_tui.keys import keys_in_force, readable
+from paragone_tui.keys import active_keys, readable
 from paragone_tui.widgets.palette import ELSEWHERE
 
 HEAD = """# All keys
@@ -20,7 +20,7 @@ def page() -> str:
 
 
 def _commands() -> Iterator[str]:
-    keys = keys_in_force({})
+    keys = active_keys({})
     for group in GROUPS:
         yield f"\n## {group}\n"
         yield "| keys | in lane mode | name | what the command does |"

@@ -1,10 +1,9 @@
 """The plugin interface of paragone: the types and base classes that a backend uses.
 
-This package imports only the standard library. Import `paragone.assertions` (the interface of an
-assertion), `paragone.hooks` (the hooks that plugins implement) and `paragone.testing` (the conformance
-suite) separately.
+This package imports only the standard library. Import `paragone.assertions` (the interface of an assertion), `paragone.hooks`
+(the hooks that plugins implement) and `paragone.testing` (the conformance suite) separately. Each module is imported when one
+of its names is first used, because most programs and workers need only a few.
 
-A module is imported when one of its names is first used: most programs and workers need few modules.
 """
 # ruff: noqa: F403 (each of these modules lists in `__all__` what belongs to the interface)
 

@@ -36,14 +36,14 @@ _MOST_SPACE = 100
 
 @dataclass(slots=True)
 class _Held:
-    """A token that is held back because a part of its text can still become a stop sequence or a tag."""
+    """A token that is held back because the end of its text may be the beginning of a stop sequence or a tag."""
 
     id: int | None
     logprob: float | None
     top: tuple[Alternative, ...]
     time: float
     channel: Channel
-    """The channel in which the token is reported if all of its text is left out."""
+    """The channel in which the token is reported if all of its text is dropped."""
     open: int
     """Number of the token's characters that can still become a stop sequence or a tag."""
     parts: list[tuple[Channel, str]] = field(default_factory=list)
@@ -82,12 +82,12 @@ class AnswerText:
 
     @property
     def thinking(self) -> bool:
-        """Whether the next token belongs to a thinking block, judged by the text so far."""
+        """Whether the next token belongs to a thinking block, by the text so far."""
         return self._tags is not None
 
     @property
     def end_tag(self) -> str:
-        """The tag that ends the current thinking block; empty outside of thinking blocks."""
+        """The tag that ends the current thinking block; empty outside thinking blocks."""
         return self._tags.close if self._tags else ""
 
     @property
@@ -146,7 +146,7 @@ class AnswerText:
             self._tags, self._skip_space = None, True
 
     def _begin(self) -> bool:
-        """Find out whether the answer begins with a thinking block. Return False if the text is too short to tell."""
+        """Find out whether the answer begins with a thinking block. Return False if the text is too short to decide."""
         start = self._text.lstrip()
         for opening, tags in _OPENINGS.items():
             if start.startswith(opening):
@@ -158,11 +158,11 @@ class AnswerText:
         return self._begun
 
     def _take(self, count: int) -> None:
-        """Decide that the next characters are text of the current channel."""
+        """Take the next characters as text of the current channel."""
         self._settle_next(count, self._channel)
 
     def _drop(self, count: int) -> None:
-        """Decide that the next characters are left out."""
+        """Drop the next characters."""
         self._settle_next(count, None)
 
     def _settle_next(self, count: int, channel: Channel | None) -> None:

@@ -1,4 +1,4 @@
-"""The interface of an assertion: a check of an answer, brought by a plugin."""
+"""The interface of an assertion, a check of an answer that a plugin provides."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer of an engine, as assertions see it. None stands for an unknown value.
+    """The answer of an engine, as assertions see it. None means that a value is unknown.
 
     Attributes:
         text: The answer, without thinking.
@@ -50,8 +50,8 @@ class Verdict:
 
     Attributes:
         passed: Whether the assertion holds.
-        reason: One sentence with the finding, such as `The answer does not contain 'Paris'.` The
-            sentence does not judge the finding: the user may have negated the assertion.
+        reason: The finding in one sentence, such as `The answer does not contain 'Paris'.` It must not judge the
+            finding, because the user may have negated the assertion.
         score: How well the assertion holds, from 0 to 1, for tables and comparisons; None if the assertion
             has no degrees. For a negated assertion, paragone uses 1 − score.
     """
@@ -77,11 +77,11 @@ class Judge(Protocol):
 
 
 class Assertion(ABC, Generic[OptionsT]):
-    """One kind of check. One instance checks all answers, also several at the same time.
+    """One kind of check. One instance checks all answers, several of them concurrently.
 
     Attributes:
         name: Its name in suites, such as `contains`: lower-case letters, digits and underscores.
-        summary: One sentence that says when the assertion holds.
+        summary: One sentence that explains when the assertion holds.
         options: The class of its options. The `__post_init__` of the options checks options that depend on
             each other, and raises InputError. No option can have the name `type` or `not`.
     """

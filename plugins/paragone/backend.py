@@ -22,8 +22,8 @@ class Probe:
 
     Attributes:
         usable: Whether the backend is usable.
-        reason: Why the backend is not usable, as a sentence.
-        remedy: How to make the backend usable, as a sentence or a command.
+        reason: A message on why the backend is not usable.
+        remedy: How to make the backend usable: a message or a command.
         facts: What the probe found: versions, devices, build flags.
     """
 
@@ -69,7 +69,7 @@ class OpenEngine(ABC):
     """An open model. The application gives an engine one job at a time (a run, a score …).
 
     Attributes:
-        loaded: The model and the settings in force.
+        loaded: The model and the active settings.
     """
 
     loaded: LoadedModel
@@ -78,11 +78,10 @@ class OpenEngine(ABC):
     def run(self, request: requests.RunRequest) -> AsyncGenerator[events.Event, None]:
         """Answer a prompt.
 
-        Yields Queued, RunSettings, PromptProgress, Token and Caution events, and one Finish at the end.
-        Closing the generator, or cancelling the task that awaits it, stops the engine without a
-        Finish. After `stop`, the run still yields its Finish. Raises InputError if the request is wrong,
-        ContextOverflow if the prompt exceeds the context, EngineError or EngineCrashed if the engine fails. The
-        events before an error stay valid.
+        Yields Queued, RunSettings, PromptProgress, Token and Caution events, and one Finish at the end. Closing the
+        generator, or cancelling the task that awaits it, stops the engine without a Finish. After `stop`, the run still
+        yields its Finish. Raises InputError if the request is wrong, ContextOverflow if the prompt exceeds the context,
+        EngineError or EngineCrashed if the engine fails. The events before an error stay valid.
         """
 
     @abstractmethod
@@ -121,22 +120,20 @@ class OpenEngine(ABC):
     def top_tokens(
         self, request: requests.TopTokensRequest
     ) -> AsyncGenerator[tuple[events.Alternative, ...], None]:
-        """Report the likeliest next tokens after tokens of a sequence, the likeliest first, with their ids.
-
-        Only engines that cannot compute distributions need this method. After `stop`, the generator ends early.
-        Raises InputError if the sequence exceeds the context, and EngineError if the engine cannot report likeliest tokens.
-        """
+        """Report the most likely next tokens after tokens of a sequence, most likely first, with their ids. Only engines
+        that cannot compute distributions need this method. After `stop`, the generator ends early. Raises InputError if
+        the sequence exceeds the context, and EngineError if the engine cannot report most likely tokens."""
         raise errors.EngineError(
-            "This engine cannot report the likeliest tokens at the positions of a sequence."
+            "This engine cannot report the most likely tokens at the positions of a sequence."
         )
 
     async def embed(self, request: requests.EmbedRequest) -> requests.Embeddings:
         """Return a vector for each text.
 
         Cancelling the awaiting task, or `stop`, ends the computation. Raises ContextOverflow if a text exceeds the
-        context, and EngineError after `stop` or if the engine computes no embeddings.
+        context, and EngineError after `stop` or if the engine does not compute embeddings.
         """
-        raise errors.EngineError("This engine computes no embeddings.")
+        raise errors.EngineError("This engine does not compute embeddings.")
 
     async def vocabulary(self) -> requests.Vocabulary:
         """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot list its tokens."""
@@ -145,10 +142,10 @@ class OpenEngine(ABC):
     async def ended(self) -> errors.ParagoneError:
         """Wait until the engine ends by itself, and return why: usually an EngineCrashed.
 
-        The application awaits `ended` while the engine is open, to notice an end between two jobs. By default, `ended`
-        waits forever: an engine without a process of its own does not end by itself.
+        The application awaits `ended` while the engine is open, to notice an end between two jobs. By default,
+        `ended` waits forever, because an engine without its own process does not end by itself.
         """
-        import asyncio  # not for workers, which import this module for `Probe`: a fifth of their start
+        import asyncio  # not at the top: workers, which need only `Probe`, would take a fifth longer to start
 
         never: asyncio.Future[errors.ParagoneError] = asyncio.get_running_loop().create_future()
         return await never
@@ -172,7 +169,7 @@ class Backend(ABC):
         api_version: Version of the plugin interface that the backend was written for. Set this attribute to 2.
         load_options: Options that take effect when a model is opened.
         sampling: Options that each run can set. No name is in both `load_options` and `sampling`.
-        capabilities: What the backend's engines can do, unless `LoadedModel.capabilities` says otherwise.
+        capabilities: What the backend's engines can do, unless `LoadedModel.capabilities` is set.
         quantizations: Usual quantizations of its models by name, with the average bits per weight of a whole
             model. This average times `MemoryEstimate.parameters` is the approximate size of a model in bits.
     """
@@ -213,8 +210,7 @@ class Backend(ABC):
     async def open(self, request: requests.OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model and report the progress. Cancelling the task frees everything.
 
-        Raises InputError if the model or an option is wrong, EngineError or EngineCrashed if the engine
-        fails.
+        Raises InputError if the model or an option is wrong, EngineError or EngineCrashed if the engine fails.
         """
 
     def reaches(self, model: str, options: Mapping[str, wire.Json]) -> tuple[str, ...]:
@@ -227,15 +223,14 @@ class Backend(ABC):
     def sharing(self, model: str, options: Mapping[str, wire.Json]) -> int:
         """Return how many engines with this model and these load options can share one loaded model; 1 for no sharing.
 
-        These engines answer at the same time. The application opens several such engines to execute many runs.
+        These engines answer concurrently. The application opens several such engines to execute many runs.
         """
         return 1
 
     async def estimate(self, request: requests.OpenRequest) -> MemoryEstimate:
         """Return the memory that opening a model would take, without loading it.
 
-        Raises InputError if the model or an option is wrong, and EngineError if the backend cannot
-        estimate memory.
+        Raises InputError if the model or an option is wrong, and EngineError if the backend cannot estimate memory.
         """
         raise errors.EngineError(f"{self.title} cannot estimate the memory that a model needs.")
 

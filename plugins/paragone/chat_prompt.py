@@ -123,7 +123,7 @@ class PromptMaker:
             )
 
     def _overflow(self, what: str, length: int, excess: str, also: str) -> paragone.ContextOverflow:
-        """Return the error for `what`. `also` is what the user can do besides raising the option."""
+        """Return the error for `what`. `also` is what the user can do instead of raising the option."""
         return paragone.ContextOverflow(
             f"{what} is {length:,} tokens long and the context of {self.owner} holds {self.context:,}{excess}.",
             hint=f"Raise {self.option}{also}.",
@@ -170,8 +170,8 @@ class PromptMaker:
             return self._template.render(messages, generate=True, thinking=thinking)
         if not last.text:
             return self._template.render(messages[:-1], generate=True, thinking=thinking)
-        # To continue an answer, cut off everything that the template adds after the answer, and restore the
-        # trailing blanks that the template may have removed.
+        # To continue an answer, cut off everything that the template adds after the answer, and restore the trailing
+        # spaces that the template may have removed.
         rendered = self._template.render(messages, generate=False, thinking=thinking)
         answer = last.text.strip()
         at = rendered.rfind(answer)

@@ -28,10 +28,8 @@ _V = TypeVar("_V", bound=Value)
 
 
 def check_value(kind: type[_V], value: object) -> _V:
-    """Return a value that a plugin gave, with the types that its fields declare.
-
-    Raises InterfaceViolation if a type is wrong, a number is out of range, or a text is too long.
-    """
+    """Return a plugin's value, after a check against the types that its fields declare. Raises InterfaceViolation if
+    a type is wrong, a number is out of range, or a text is too long."""
     if not isinstance(value, kind):
         raise InterfaceViolation.expected(_with_article(kind), value)
     try:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashCause:
-    """A known cause of a crash, and its cure. Each of `signals`, `says` and `build` must match the crash, or be empty.
+    """A known cause of a crash, and its cure. Each of `signals`, `output` and `build` must match the crash, or be empty.
 
     Attributes:
         cause: The reason, in the words after the colon in "The engine's process was ended by SIGSEGV: …."
-        cure: What to do, as a sentence; may be empty.
+        cure: A message on what to do; may be empty.
         signals: The signals that end the process; empty for any end. If `signals` and `build` are empty,
-            the cause also applies to an exception whose message matches `says`.
-        says: A regular expression that matches in the last lines that the process printed; case is ignored.
+            the cause also applies to an exception whose message matches `output`.
+        output: A regular expression that matches in the last lines that the process printed; case is ignored.
         build: A regular expression that matches in the first lines that the process printed, such as a
             description of how the library was built.
     """
@@ -23,21 +23,21 @@ class CrashCause:
     cause: str
     cure: str = ""
     signals: tuple[int, ...] = ()
-    says: str = ""
+    output: str = ""
     build: str = ""
 
 
 def find_cause(
-    causes: Sequence[CrashCause], *, says: str, number: int = 0, build: str = ""
+    causes: Sequence[CrashCause], *, output: str, number: int = 0, build: str = ""
 ) -> CrashCause | None:
     """Return the first cause, of `causes` and then `COMMON_CAUSES`, that matches the end of a process; None without a match.
 
-    `number` is the signal that ended the process (0: none). `says` and `build` are the last and first lines of output.
+    `number` is the signal that ended the process (0: none). `output` and `build` are the last and first lines of output.
     """
     for cause in (*causes, *COMMON_CAUSES):
         if (
             (not cause.signals or number in cause.signals)
-            and (not cause.says or re.search(cause.says, says, re.IGNORECASE))
+            and (not cause.output or re.search(cause.output, output, re.IGNORECASE))
             and (not cause.build or re.search(cause.build, build))
         ):
             return cause
@@ -68,19 +68,19 @@ COMMON_CAUSES = (
         cure="Set another chat template with the option chat_template.",
     ),
     CrashCause(
-        says=r"no kernel image is available|invalid device function",
+        output=r"no kernel image is available|invalid device function",
         cause="its library was not compiled for this GPU",
         cure="Install a build for this GPU, or compile the library for its compute capability, which "
         "`nvidia-smi --query-gpu=name,compute_cap --format=csv` shows.",
     ),
     CrashCause(
-        says=r"(cuda|hip|rocm|cublas|vulkan|vk::|metal|gpu).{0,60}(out ?of ?(device ?)?memory|alloc_failed)",
+        output=r"(cuda|hip|rocm|cublas|vulkan|vk::|metal|gpu).{0,60}(out ?of ?(device ?)?memory|alloc_failed)",
         cause="the memory of the GPU ran out",
         cure="Close other programs that use the GPU, or open the engine with a shorter context, with fewer layers on the "
         f"GPU, or with a smaller quantization: {_SMALLER}",
     ),
     CrashCause(
-        says=r"std::bad_alloc|(failed|unable) to allocate|(cannot|can't) allocate memory|insufficient memory"
+        output=r"std::bad_alloc|(failed|unable) to allocate|(cannot|can't) allocate memory|insufficient memory"
         r"|out of memory|\bMemoryError\b|more system memory",
         cause="the memory of the machine ran out",
         cure=f"Close other engines, or open this one with a shorter context or a smaller quantization: {_SMALLER}",

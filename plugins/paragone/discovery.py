@@ -1,7 +1,7 @@
 """Find the installed plugins and import their backends and assertions.
 
-Each plugin has its own plugin manager. A plugin that fails is reported by name and does not affect
-other plugins. A process of its own loads the plugins of other packages first: one that ends the process is left out.
+Each plugin has its own plugin manager. A plugin that fails is reported by name and does not affect other plugins. A
+separate process imports the plugins of other packages first. A plugin that ends this process is skipped.
 """
 
 import contextlib
@@ -42,8 +42,8 @@ class PluginProblem:
     reason: str
 
     @property
-    def sentence(self) -> str:
-        """The problem as a sentence."""
+    def message(self) -> str:
+        """The problem for the user."""
         package = self.package or "an unknown package"
         return f"The plugin {self.plugin} of {package} cannot be used: {self.reason.rstrip('.')}."
 
@@ -77,10 +77,10 @@ def _discover(
 ) -> tuple[dict[str, T], tuple[PluginProblem, ...]]:
     """Load the plugins of a group of entry points. Return their backends or assertions by name, and the problems.
 
-    paragone's own plugins come first, so that no other plugin takes their names. `check` returns its argument, or raises
-    InterfaceViolation if the argument violates the interface.
+    paragone's own plugins come first, so that no other plugin takes their names. `check` returns its argument, or
+    raises InterfaceViolation if the argument violates the interface.
     """
-    name_of = functools.cache(_name_of)  # of the plugins of a package, one has its description parsed
+    name_of = functools.cache(_name_of)  # parse the description of a package only once, for all its plugins
     plugins = [
         (name_of(point.dist), point)
         for point in _installed(tuple(map(_state, sys.path)))
@@ -116,14 +116,14 @@ def _discover(
 _PATIENCE = 60.0
 """Seconds that a plugin has to be imported in a process of its own."""
 _REMEMBERED = 200
-"""Largest number of imported plugins that are remembered, also of other environments and of earlier versions."""
+"""Largest number of imported plugins that are remembered, including those of other environments and earlier versions."""
 
 
 def _endings(points: list[EntryPoint]) -> dict[EntryPoint, str]:
-    """Return the plugins that end the process that imports them, or block it, and how.
+    """Return the plugins that end or block the process that imports them, and how. A separate process imports the plugins.
 
-    A process of its own imports the plugins. A plugin that it has imported is remembered in the cache folder until the
-    packages beside the plugin change.
+    Each plugin that it has imported is remembered in the cache folder, until the packages in the plugin's folder change.
+
     """
     import platformdirs  # imported here because most users have no plugins of other packages
 
@@ -151,7 +151,7 @@ def _endings(points: list[EntryPoint]) -> dict[EntryPoint, str]:
 
 
 def _imported(points: list[EntryPoint]) -> tuple[int, str]:
-    """Import plugins in a new process. Return how many of them it has imported, and what the next one did to it."""
+    """Import plugins in a new process. Return how many it has imported, and how the next plugin ended or blocked it."""
     names = [part for point in points for part in (point.name, point.value, point.group)]
     try:
         done = subprocess.run(
@@ -172,7 +172,7 @@ def _import_each(parent: str, *names: str) -> None:
     """Import the plugins of these entry points, each with name, value and group, and write a byte after each of them."""
     die_with_parent(int(parent))
     output = os.dup(1)
-    os.dup2(2, 1)  # for what plugins print
+    os.dup2(2, 1)  # for the output of plugins
     for name, value, group in zip(names[::3], names[1::3], names[2::3], strict=True):
         point = EntryPoint(name, value, group)
         with contextlib.suppress(BaseException):  # raised again, and reported, where the plugin is used
@@ -192,7 +192,7 @@ def _installed(path: tuple[object, ...]) -> tuple[EntryPoint, ...]:
 
 
 def _name_of(distribution: Distribution | None) -> str:
-    """Return the name of a distribution, for which its whole description is parsed; empty if it has no readable name."""
+    """Return the name of a distribution; empty if it has no readable name. This parses its whole description."""
     try:
         return distribution.name if distribution else ""
     except UnicodeDecodeError:
@@ -200,7 +200,7 @@ def _name_of(distribution: Distribution | None) -> str:
 
 
 def _state(folder: str) -> tuple[str, int, int]:
-    """Return what changes when a package is installed in a folder, or removed."""
+    """Return a state that changes when a package is installed in a folder or removed."""
     try:
         found = Path(folder).stat()
     except OSError:

@@ -38,9 +38,9 @@ class Cancelled(ABC):
     def subscribe(self, on_cancel: Callable[[], None]) -> None:
         """Register `on_cancel`, which is called in another thread as soon as the user asks to stop.
 
-        Use this for a library that has an abort function. If the user has already asked to stop, `on_cancel`
-        is called at once, in this thread. The subscription lasts until the job ends; a second subscription
-        replaces the first. `on_cancel` may be called more than once and must be harmless after the job's end.
+        Use this for a library that has an abort function. If the user has already asked to stop, `on_cancel` is
+        called immediately, in this thread. The subscription lasts until the job ends; a second subscription replaces
+        the first. `on_cancel` may be called more than once and must be harmless after the job's end.
         """
 
 
@@ -99,7 +99,7 @@ class Engine(ABC, Generic[L, S]):
 
     def embed(self, request: requests.EmbedRequest, cancelled: Cancelled) -> Embeddings:
         """Return a vector for each text. Raises EngineError soon after `cancelled` is true."""
-        raise errors.EngineError("This engine computes no embeddings.")
+        raise errors.EngineError("This engine does not compute embeddings.")
 
     def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""

@@ -1,4 +1,4 @@
-"""What engines that decode tokens themselves report alike: cautions about a model, the end of an answer, a score."""
+"""Events of engines that decode tokens themselves: cautions about a model, the end of an answer, a score."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def model_cautions(
         scaled: Whether an option scales the positions beyond the trained context.
     """
     if not template:
-        sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
-        yield events.Caution(code="no-chat-template", sentence=sentence)
+        message = f"{owner} has no chat template: the model continues the plain text of the messages."
+        yield events.Caution(code="no-chat-template", sentence=message)
     if reduced_by:
-        sentence = (
+        message = (
             f"The context is {context:,} tokens instead of the model's {trained:,}, to fit in {reduced_by}."
         )
-        yield events.Caution(code="context-reduced", sentence=sentence)
+        yield events.Caution(code="context-reduced", sentence=message)
     if context > trained and not scaled:
-        sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
-        yield events.Caution(code="beyond-trained-context", sentence=sentence)
+        message = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
+        yield events.Caution(code="beyond-trained-context", sentence=message)
 
 
 def answer_end(
@@ -59,14 +59,14 @@ def answer_end(
     Args:
         reason: What ended the answer.
         usage: Token counts of the run.
-        full: Size in tokens of the context, if it ends before the largest number of tokens that was asked for.
+        full: Size in tokens of the context, if the context ends before `max_tokens`.
         started: When the computation of the prompt began, by `time.monotonic()`.
         first: When the first token was sampled; 0 without a token.
         last: When the last token was sampled.
     """
     if reason == "length" and full is not None:
-        sentence = f"The answer ends here because the context of {full:,} tokens is full."
-        yield events.Caution(code="context-full", sentence=sentence)
+        message = f"The answer ends here because the context of {full:,} tokens is full."
+        yield events.Caution(code="context-full", sentence=message)
     timings = events.Timings(prefill_s=first - started, decode_s=last - first) if first else events.Timings()
     yield events.Finish(reason=reason, usage=usage, timings=timings, time=time.monotonic())
 

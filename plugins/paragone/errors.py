@@ -1,4 +1,5 @@
-"""Errors that users see: each has a message, a hint and a cause. And the error for a plugin that violates the interface."""
+"""The errors that users see, each with a message, a hint and a cause; and the error for a plugin that violates the
+interface."""
 
 from __future__ import annotations
 
@@ -11,20 +12,20 @@ class ParagoneError(Exception):
     Chain a cause as usual (`raise … from error`). The log shows the cause, the screen never does.
 
     Attributes:
-        sentence: What failed and why.
+        message: What failed and why.
         hint: What the user can do; may be empty.
         exit_code: Exit code of a command that this error ends.
     """
 
     exit_code = 1
 
-    def __init__(self, sentence: str, *, hint: str = "") -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.sentence} {self.hint}".rstrip()
+        return f"{self.message} {self.hint}".rstrip()
 
 
 class InputError(ParagoneError):
@@ -45,8 +46,8 @@ class ContextOverflow(InputError):
         context: Size of the context window in tokens; 0 if unknown.
     """
 
-    def __init__(self, sentence: str, *, hint: str = "", tokens: int = 0, context: int = 0) -> None:
-        super().__init__(sentence, hint=hint)
+    def __init__(self, message: str, *, hint: str = "", tokens: int = 0, context: int = 0) -> None:
+        super().__init__(message, hint=hint)
         self.tokens = tokens
         self.context = context
 
@@ -60,17 +61,18 @@ class EngineCrashed(EngineError):
     """
 
     def __init__(
-        self, sentence: str, *, hint: str = "", status: int = 0, log_tail: tuple[str, ...] = ()
+        self, message: str, *, hint: str = "", status: int = 0, log_tail: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(sentence, hint=hint)
+        super().__init__(message, hint=hint)
         self.status = status
         self.log_tail = log_tail
 
 
 class InterfaceViolation(Exception):
-    """A plugin violates the plugin interface. The message completes a sentence: `The backend NAME breaks the plugin interface: …`.
+    """A plugin violates the plugin interface. Its text completes the message `The backend NAME breaks the plugin
+    interface: …`.
 
-    The application raises this error, and shows the user a sentence that names the plugin.
+    The application raises this error, and shows the user a message that names the plugin.
     """
 
     @classmethod

@@ -76,7 +76,7 @@ class Token:
         channel: `thinking` for what a reasoning model writes before its answer, else `answer`.
         id: The token's id in the vocabulary; None if unknown, or if the piece is not one token.
         logprob: Natural logarithm of the token's probability, before any sampler; None if unknown or not requested.
-        top: The most likely tokens at this position, the likeliest first, which may include the token itself.
+        top: The most likely tokens at this position, most likely first, which may include the token itself.
         n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte; reported by `score` only.
         time: When the token was sampled, by `time.monotonic()`.
     """
@@ -92,7 +92,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """The settings in force in a run, including the engine's defaults. None for unknown settings.
+    """The active settings in a run, including the engine's defaults. None for unknown settings.
 
     A run yields this event at most once, before the first token if the engine knows the settings by then.
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StandardFact:
-    """A fact that engines have in common. docs/plugins.md says what the value is.
+    """A fact that engines have in common. docs/plugins.md describes the values.
 
     Attributes:
         name: The fact's name, in `LoadedModel.facts` and for the user.
-        effect: The effect of different values in two engines, as a sentence for the user.
+        effect: A message for the user on the effect of different values in two engines.
         field: Whether `LoadedModel` has a field for the fact, instead of an item in `LoadedModel.facts`.
     """
 
@@ -25,7 +25,7 @@ class StandardFact:
     field: bool = False
 
 
-ROUNDING = "It changes rounding, so answers can differ after some tokens, also at temperature 0."
+ROUNDING = "It changes rounding, so answers can differ after some tokens, even at temperature 0."
 """The effect of the facts that change only the order of computations."""
 
 STANDARD_FACTS = (
@@ -46,7 +46,7 @@ STANDARD_FACTS = (
 """All standard facts, those with the greatest effect first."""
 
 PROGRAM = StandardFact("program", ROUNDING)
-"""The fact that decides which builds are comparable."""
+"""Only builds of the same program are comparable."""
 
 ORIGIN = StandardFact("origin", "")
 """The fact that identifies an installation. Engines with the same origin have the same build."""
@@ -56,5 +56,5 @@ BUILD_FACTS = tuple(
 )
 """The facts that identify the build of a program."""
 
-LAUNCH = StandardFact("launch arguments", "They decide on everything that a request does not set.")
+LAUNCH = StandardFact("launch arguments", "They determine everything that a request does not set.")
 """A fact that only servers have."""

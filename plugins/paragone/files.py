@@ -28,8 +28,8 @@ class NotRegularFileError(OSError):
 def open_regular_file(path: str | Path) -> BufferedReader:
     """Open a file for reading.
 
-    Raises NotRegularFileError for a pipe, a socket or a device, ValueError if the path has a null character, and OSError if
-    the file cannot be opened.
+    Raises NotRegularFileError for a pipe, a socket or a device, ValueError if the path has a null character, and
+    OSError if the file cannot be opened.
     """
     try:
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
@@ -92,7 +92,7 @@ def option_text(value: str, option: str) -> str:
     try:
         return read_regular_file(Path(value[1:]).expanduser(), hint=hint, largest=LARGEST_TEXT).decode()
     except InputError as error:
-        reason, hint = error.sentence, error.hint
+        reason, hint = error.message, error.hint
     except UnicodeDecodeError:
         reason = f"{value[1:]} is not UTF-8 text."
     except (RuntimeError, ValueError) as error:  # an unknown home folder, a null character

@@ -60,7 +60,7 @@ _IN_NAME = re.compile(
 class GgufError(ValueError):
     """A file is not a readable GGUF file.
 
-    The message completes a sentence that begins with the file's name.
+    Its text completes a message that begins with the file's name.
     """
 
 
@@ -261,7 +261,7 @@ _NO_MODELS = {
 def find_models(folders: Sequence[str]) -> list[ModelInfo]:
     """List the GGUF models in these folders and their subfolders, sorted by path. A split model is one item.
 
-    The list leaves out image encoders (mmproj), and gives the problem of other files that cannot be loaded.
+    Image encoders (mmproj) are skipped. Other files that cannot be loaded are listed with the problem.
     Unreadable folders are skipped. A file of several revisions in Hugging Face's cache is listed once.
     """
     models: dict[tuple[str, ...], ModelInfo | None] = {}
@@ -423,7 +423,7 @@ N_GPU_LAYERS = partial(
 )
 N_BATCH = partial(
     option,
-    doc="Number of prompt tokens processed at once. Fewer tokens give finer progress and, on a GPU, a quicker stop.",
+    doc="Number of prompt tokens processed in one batch. Fewer tokens give finer progress and, on a GPU, a quicker stop.",
     minimum=1,
     maximum=16384,
     fact="batch size",
@@ -491,7 +491,8 @@ _BATCH_ON_CPU = 128
 
 
 def check_file(named: str, option: str, kind: str, title: str) -> Path:
-    """Return the path of a file that belongs to a model, such as an adapter: `kind` is that of its header. Raises InputError."""
+    """Return the path of a file that belongs to a model, such as an adapter. `kind` is the kind in its header. Raises
+    InputError."""
     path = Path(named)
     try:
         path = path.expanduser().absolute()

@@ -1,8 +1,7 @@
 """The plugin hooks. Each group of entry points has one hook, which the plugins of the group implement.
 
-A plugin with backends is a module (or object) named by an entry point of the group `paragone`. Give the
-entry point the name of its backend. A plugin with assertions is named by an entry point
-of the group `paragone.assertions`.
+A plugin with backends is a module (or object) named by an entry point of the group `paragone`. Give the entry point the
+name of its backend. A plugin with assertions is named by an entry point of the group `paragone.assertions`.
 """
 
 from collections.abc import Iterable

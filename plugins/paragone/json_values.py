@@ -10,7 +10,8 @@ from paragone import errors, files, wire
 JsonObject: TypeAlias = Mapping[str, wire.Json]
 
 _OBJECT, _LIST = (dict, Mapping), (list, Sequence)
-"""Types of objects and lists. Python's own types come first, because `isinstance` is slower for abstract classes, and these checks run for each token of a server."""
+"""Types of objects and lists. Python's own types come first: `isinstance` is slower for abstract classes, and these
+checks run for each token from a server."""
 _LARGEST = 2**53
 """Largest count. Larger counts are implausible, and many JSON parsers lose the last digits of such numbers."""
 _LONGEST_S = 1e9

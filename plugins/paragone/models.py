@@ -21,14 +21,14 @@ class Capabilities:
         tokenize: `tokenize` returns the tokens of a prompt or a text.
         score: `score` yields the log-probabilities of a given text.
         distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
-        top_tokens: `top_tokens` yields the likeliest next tokens at each position of a sequence.
+        top_tokens: `top_tokens` yields the most likely next tokens at each position of a sequence.
         embeddings: `embed` returns a vector for each text. If `token_ids` is set too, `embed` accepts `EmbedRequest.ids`.
         estimate: `estimate` returns the memory that a model needs, without loading it.
         seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
         continues: If the last message of a run is the assistant's, the answer continues this message.
         loads: The backend's server loads a model when an engine opens the model, and unloads the model when the engine
             is closed, unless another program had loaded the model. `Backend.endpoint` reports which models are loaded.
-        local: The engine computes on this machine, so engines that run at the same time share the cores.
+        local: The engine computes on this machine, so engines that run concurrently share the cores.
     """
 
     logprobs: bool = False
@@ -112,7 +112,7 @@ class WeightsFile:
         sha256: The SHA-256 of the file's content, or the digest by which a server identifies the model; in
             hexadecimal digits. Omit a digest that would require reading the file: the application
             computes that digest.
-        sample: A digest of blocks that are spread over the file, which tells apart files of the same size.
+        sample: A digest of blocks spread over the file, which distinguishes files of the same size.
     """
 
     path: str
@@ -140,7 +140,7 @@ class WeightsFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """An open model and the settings in force. None for unknown values.
+    """An open model and the active settings. None for unknown values.
 
     Attributes:
         name: The model's display name.
@@ -151,7 +151,7 @@ class LoadedModel:
         vision: Whether the model accepts images in messages; None if its server does not report this.
         capabilities: What this engine can do, if that depends on model or server; None for `Backend.capabilities`.
         cautions: Warnings about this model, which the user sees with every run.
-        facts: Library versions, devices, and settings in force under the standard names of `paragone.facts`.
+        facts: Library versions, devices, and active settings under the standard names of `paragone.facts`.
         weights: The files of weights, the model's own files first; empty if unknown.
         bos: The name of the token that begins a text.
         eos: The name of the token that ends a text.

@@ -23,10 +23,10 @@ def host_and_port(address: str) -> tuple[str, int]:
     parts = urlsplit(address if "://" in address else f"//{address}")
     if not parts.hostname:
         raise ValueError(f"{address!r} has no host")
-    return spelled(parts.hostname), parts.port or 0
+    return normalized_host(parts.hostname), parts.port or 0
 
 
-def spelled(host: str | bytes) -> str:
+def normalized_host(host: str | bytes) -> str:
     """Return a host in its usual spelling: an IP address in its short form, a name in lower case and in ASCII."""
     if isinstance(host, bytes):
         host = host.decode(errors="replace")
@@ -42,7 +42,7 @@ def spelled(host: str | bytes) -> str:
 
 
 def bracketed(host: str) -> str:
-    """Return a host as it stands before a port: an IPv6 address in brackets."""
+    """Return a host in its form before a port: an IPv6 address gets brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -61,8 +61,8 @@ def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
         return None
 
 
-ONLINE_HINT = "Go online first: leave out --offline, or set `offline = false` under [network]."
-"""What to do if something needs the network and paragone is offline."""
+ONLINE_HINT = "Go online first: omit --offline, or set `offline = false` under [network]."
+"""The hint for an action that needs the network while paragone is offline."""
 
 _engine: ContextVar[str] = ContextVar("_engine", default="")
 """The engine for which this task names addresses."""
@@ -79,7 +79,7 @@ class Guard:
         self.layer = ""
         """The system's restriction that closes the network to this process for good; empty if only the guard refuses."""
         self._named: dict[str, set[str]] = {}
-        """The engines that name a host."""
+        """For each host, the engines that name it."""
         self._networked: set[str] = set()
         """The engines whose processes may use the network."""
 
@@ -87,8 +87,8 @@ class Guard:
         """Let an engine contact these addresses, each `SCHEME://HOST:PORT` or `HOST:PORT`.
 
         An engine that learns an address while it is opened calls this method without the argument `engine`. An engine that
-        computes on this machine (`is_local`) contacts the addresses from its own process, which has no network while
-        paragone is offline.
+        computes on this machine (`is_local`) contacts the addresses from its own process, which has no network access
+        while paragone is offline.
 
         Raises InputError if this process is offline and may not contact one of the addresses.
         """
@@ -104,7 +104,8 @@ class Guard:
             self._named.setdefault(host, set()).add(owner)
 
     def check(self, address: str) -> None:
-        """Raise InputError if this process is offline and may not contact an address, as before each request to a server."""
+        """Raise InputError if this process is offline and may not contact an address. Called before each request to a
+        server."""
         self._refuse_offline(address, host_and_port(address)[0])
 
     def _refuse_offline(self, address: str, host: str, whose: str = "", *, is_local: bool = False) -> None:
@@ -118,7 +119,7 @@ class Guard:
         Raises InputError if this process is offline: the system cannot allow only loopback to an engine's process.
         """
         if self.is_offline:
-            raise _offline(f"no engine's process gets the network, and {subject} needs it")
+            raise _offline(f"no engine's process gets network access, and {subject} needs it")
         self._networked.add(_engine.get() or subject)
 
     def cuts_off(self, engine: str) -> bool:
@@ -135,7 +136,7 @@ GUARD: Final = Guard()
 def _offline(what: str, *, may_allow: bool = False) -> InputError:
     hint = ONLINE_HINT
     if may_allow:
-        hint += " Or set `local_servers = true` under [network]: offline, servers on this machine may be used then."
+        hint += " Or set `local_servers = true` under [network]: servers on this machine may then be used offline."
     return InputError(f"paragone is offline: {what}.", hint=hint)
 
 
@@ -159,7 +160,7 @@ def close_for_good() -> None:
 
 
 def cut_connections(*, spares_loopback: bool) -> None:
-    """Shut down the internet connections of this process, those of native code included."""
+    """Shut down the internet connections of this process, including connections of native code."""
     for name in [entry.name for entry in Path("/dev/fd").iterdir()]:
         with contextlib.suppress(OSError):  # the descriptor may have been closed
             if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
@@ -167,20 +168,20 @@ def cut_connections(*, spares_loopback: bool) -> None:
             with socket.socket(fileno=os.dup(int(name))) as connection:
                 if connection.family in (socket.AF_INET, socket.AF_INET6):
                     host, *_ = connection.getpeername()  # raises an OSError if there is no connection
-                    if not (spares_loopback and is_loopback(spelled(host))):
+                    if not (spares_loopback and is_loopback(normalized_host(host))):
                         connection.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
-    """A restriction that keeps a process from the network, and whether the restriction works."""
+    """A restriction that keeps a process off the network, and whether the restriction works."""
 
     layer: str
     """`seccomp` or `sandbox_init`, restrictions of the system; empty for no restriction."""
     holds: bool
-    """Whether the restriction refused what the trial attempted."""
+    """Whether the restriction refused all sockets in the trial."""
     reason: str = ""
-    """Why the restriction does not work, as a sentence."""
+    """A message on why the restriction does not work."""
 
 
 def try_offline() -> Confinement | None:

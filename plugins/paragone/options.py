@@ -26,7 +26,7 @@ from paragone.errors import InputError
 from paragone.wire import Json
 
 Outside: TypeAlias = Literal["", "file", "text or file", "program", "command", "arguments", "sent"]
-"""What an option's value names outside of paragone: a file or folder to read; a text, or a file after an @; a program to
+"""What an option's value names outside paragone: a file or folder to read; a text, or a file after an @; a program to
 start; a shell command to run; arguments for a program; or the user's data to send to a server, such as a variable."""
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def option(
 
     Args:
         default: Its default value.
-        doc: One sentence that says what the option does.
+        doc: One sentence on what the option does.
         note: A sentence to add to `doc`.
         minimum: Smallest allowed number; by default -999,999,999,999,999 for whole numbers.
         maximum: Largest allowed number; by default 999,999,999,999,999 for whole numbers.
@@ -87,10 +87,10 @@ def option(
         fact: The standard name under which engines of different backends are compared. For a load option: the fact of the
             open model that the option sets (see `paragone.facts`). For a sampling option: the option's name in other
             backends, if that differs.
-        outside: What the value names outside of paragone. If the value comes from somebody else's document,
-            the user is asked for consent first.
-        same_answers: Why engines that differ in this option alone give the same answers, as a sentence. Empty if the option can
-            change an answer: paragone then names the option where two compared engines differ in it.
+        outside: What the value names outside paragone. If the value comes from a third-party document, the user is
+        asked for consent first.
+        same_answers: A message on why engines that differ only in this option give the same answers. Empty if the
+        option can change an answer: paragone then names the option where two compared engines differ in it.
     """
     metadata = {
         "doc": f"{doc} {note}".rstrip(),
@@ -116,7 +116,7 @@ class OptionInfo:
         name: Its name.
         kind: The type of a value, for display: `whole number`, `text`, `f16 or q8_0` …
         default: Its default value.
-        doc: One sentence that says what the option does.
+        doc: One sentence on what the option does.
         choices: The allowed values, if the option has a fixed set.
         minimum: Smallest allowed number.
         maximum: Largest allowed number.
@@ -125,7 +125,7 @@ class OptionInfo:
         slots: Whether the value is the number of engines that share one loaded model.
         secret: Whether the value is a secret, or a command that prints a secret.
         fact: The standard name under which engines of different backends are compared; empty without such a name.
-        outside: What the value names outside of paragone; empty if the value names nothing outside.
+        outside: What the value names outside paragone; empty if the value names nothing outside.
         same_answers: Why engines that differ in this option alone give the same answers; empty if it can change an answer.
         types: The types of one value, besides `named`.
         named: The texts that one value can be, besides `types`.

@@ -74,14 +74,16 @@ class RunRequest:
         ids: The tokens that the answer continues, instead of `text`; for engines with the capability `token_ids`.
             The engine adds no token.
         sampling: Values for the backend's `sampling` options, by name. The backend checks the values.
-        logprobs: None for no log-probabilities; 0 for that of each token; N also for the N most likely tokens at each position.
-        threads: CPU threads for this run; None for those of the open model. The load option for threads takes precedence.
+        logprobs: None for no log-probabilities; 0 for each token's; N for each token's and the N most likely tokens
+        at its position.
+        threads: CPU threads for this run; None for the open model's number. The load option for threads takes
+        precedence.
         cold: Process the whole prompt and reuse no KV cache: slower, but independent of earlier runs.
         prompt_ids: Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine can.
         drawn_seed: The seed for an engine that would draw a seed itself, so that several engines use the same seed. A seed
             that the user or the server has set takes precedence. None lets the engine draw a seed.
-        bare: Send a server this request and no other: do not request the rendered prompt or the server's queue, or check
-            whether the server has changed. Set when a server is measured with many requests in progress.
+        bare: Send a server only this request: do not ask for the rendered prompt or the server's queue, or check whether
+            the server has changed. Set when a server is measured with many requests in progress.
     """
 
     messages: tuple[Message, ...]
@@ -161,7 +163,7 @@ class DistributionsRequest:
     Attributes:
         ids: The tokens, at most as many as the context holds. They are computed from an empty KV cache.
         start: Index in `ids` of the first token after which a distribution is requested, as after all later tokens.
-        batch: Largest number of tokens to compute at once; None for the engine's own batch size. Results
+        batch: Largest number of tokens to compute in one step; None for the engine's own batch size. Results
             depend slightly on the batch size, so two batch sizes show the engine's noise floor.
     """
 
@@ -191,7 +193,7 @@ class LogitsBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopTokensRequest:
-    """A sequence of tokens after which the likeliest next tokens are requested.
+    """A sequence of tokens after which the most likely next tokens are requested.
 
     Attributes:
         ids: The tokens, at most as many as the context holds. The engine adds no token.

@@ -1,4 +1,4 @@
-"""Options that several backends have, each declared once but for the default, and the values of the option `thinking`."""
+"""Options that several backends have, each declared once (except for its default), and the values of the option `thinking`."""
 
 import dataclasses
 import secrets
@@ -35,7 +35,7 @@ TOP_P = partial(
 )
 MIN_P = partial(
     option,
-    doc="Leave out tokens whose probability is below this fraction of the most likely token's; 0 for none.",
+    doc="Exclude tokens whose probability is below this fraction of the most likely token's; 0 excludes none.",
     minimum=0,
     maximum=1,
 )
@@ -70,7 +70,7 @@ JSON_SCHEMA = partial(
 )
 IGNORE_EOS = partial(
     option,
-    doc="Go on after the model's end-of-text token, up to max_tokens, a stop sequence or the end of the context.",
+    doc="Continue after the model's end-of-text token, up to max_tokens, a stop sequence or the end of the context.",
 )
 
 # Load options
@@ -102,7 +102,7 @@ class ThinkingChoice(NamedTuple):
 
 
 def thinking_choice(value: Thinking) -> ThinkingChoice:
-    """Return what a value of the option `thinking` asks for."""
+    """Return the choice that a value of the option `thinking` means."""
     if value is None or isinstance(value, bool):
         return ThinkingChoice(enabled=value)
     if isinstance(value, str):
@@ -153,7 +153,7 @@ _PENALTIES: Mapping[str, Json] = {"repeat_penalty": 1, "presence_penalty": 0, "f
 
 
 def without_effect(sampling: Mapping[str, Json]) -> frozenset[str]:
-    """Return the names of options in force that have no effect on the answer.
+    """Return the names of active options that have no effect on the answer.
 
     `sampling` has values by option name. At temperature 0 the most likely token is always chosen, so random
     choices have no effect. Without penalties, their window `penalty_last_n` has no effect.

@@ -1,4 +1,4 @@
-"""Texts of messages: counts, sizes and quotes, commands that install packages, and secrets that are removed."""
+"""Texts for messages: counts, sizes, quotes, commands that install packages, and removal of secrets."""
 
 import importlib.util
 import re
@@ -117,7 +117,7 @@ The pattern does not backtrack, so that the time is proportional to the length o
 """
 
 _PUNCTUATION = ".+~-"
-"""Characters that may be the end of a key, or punctuation after the key."""
+"""Characters that may end a key, or be punctuation after it."""
 
 
 def is_key(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Threads that do not keep the program from ending, and the CPU cores that compute threads can use."""
+"""Threads that do not prevent the program from ending, and the CPU cores that compute threads can use."""
 
 import functools
 import os
@@ -14,8 +14,8 @@ T = TypeVar("T")
 def in_daemon_thread(call: Callable[[], T]) -> Future[T]:
     """Start a blocking call in a daemon thread of its own; return its future.
 
-    Use this function for calls that may never return: at exit, Python does not wait for daemon threads, unlike those of
-    `asyncio.to_thread`.
+    Use this function for calls that may never return: at exit, Python does not wait for daemon threads, unlike the
+    threads of `asyncio.to_thread`.
     """
     future: Future[T] = Future()
 
@@ -24,7 +24,7 @@ def in_daemon_thread(call: Callable[[], T]) -> Future[T]:
             return
         try:
             future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 (whoever waits for the result gets it)
+        except BaseException as error:  # noqa: BLE001 (the caller who waits for the result gets it)
             future.set_exception(error)
 
     threading.Thread(target=run, name="blocking call", daemon=True).start()

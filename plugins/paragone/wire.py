@@ -30,7 +30,7 @@ V = typing.TypeVar("V", bound=Value)
 
 
 def to_json(value: Value, *, complete: bool = False) -> dict[str, Json]:
-    """Return the fields of a dataclass as JSON. Unless `complete`, leave out fields that have their default value."""
+    """Return the fields of a dataclass as JSON. Unless `complete`, omit fields that have their default value."""
     out: dict[str, Json] = {}
     for name, default in _fields(type(value)):
         item = getattr(value, name)
@@ -55,10 +55,8 @@ def from_json(kind: type[V], data: Json) -> V:
 
 
 def parse_json(text: str | bytes) -> Json:
-    """Parse JSON that somebody else wrote. The result can be written as JSON again.
-
-    Raises ValueError if the text is not valid JSON; the error completes the phrase "It is not valid JSON: …".
-    """
+    """Parse JSON from a third party. The result can be written as JSON again. Raises ValueError if the text is not
+    valid JSON; the error completes the phrase "It is not valid JSON: …"."""
     import json  # imported here because most users of this module never parse JSON
 
     try:

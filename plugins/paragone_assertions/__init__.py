@@ -1,1 +1,1 @@
-"""The assertions that come with paragone, as an ordinary plugin."""
+"""The built-in assertions, as an ordinary plugin."""

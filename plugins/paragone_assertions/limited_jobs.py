@@ -1,4 +1,4 @@
-"""The program of a `LimitedAssertion`, which reads jobs from standard input and writes results to standard output. Each
+"""The program of a `LimitedAssertion`: it reads jobs from standard input and writes results to standard output. Each
 job and each result is a line of JSON. A timer of the kernel kills the process when a job takes too much CPU time, even
 if Python is inside a C function."""
 

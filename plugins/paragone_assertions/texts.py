@@ -15,8 +15,8 @@ from paragone_assertions.limited import LimitedAssertion
 
 
 class Check(assertions.Assertion[OptionsT]):
-    """An assertion that is a function of an answer and its options. `require` raises InputError without anything to check
-    by; its first argument is the expected answer."""
+    """An assertion that is a function of an answer and its options. `require` raises InputError if the options and
+    the expected answer, its first argument, give it nothing to compare with."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Check(assertions.Assertion[OptionsT]):
 
 
 def lacking(assertion: str, what: str, hint: str) -> InputError:
-    """Return the error of an assertion that has nothing to check by."""
+    """Return the error of an assertion that has nothing to compare with."""
     return InputError(f"The assertion {assertion!r} has {what}.", hint=hint)
 
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_folders_that_are_not_imported_have_a_mark(pytestconfig: pytest.Config):
+def test_folders_excluded_from_make_check_have_a_mark(pytestconfig: pytest.Config):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (folders,) = re.findall(r"addprefix --ignore tests/,([\w ]+)", makefile)
     conftest = pytestconfig.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))

@@ -53,7 +53,7 @@ def packages(modules: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
 
 
-def test_the_interface_imports_a_small_part_of_the_standard_library_only():
+def test_the_interface_imports_only_a_small_part_of_the_standard_library():
     modules = modules_of_a_bare_interpreter_after("import paragone")
     assert packages(modules) <= sys.stdlib_module_names | {"paragone"}
     heavy = {
@@ -70,7 +70,7 @@ def test_the_interface_imports_a_small_part_of_the_standard_library_only():
     assert not modules & {"paragone.hooks", "paragone.discovery", "paragone.testing", "paragone.worker"}
 
 
-def test_a_worker_imports_the_standard_library_only():
+def test_a_worker_imports_only_the_standard_library():
     program = "import paragone.worker.serve\nfrom paragone import Probe"  # which every engine returns
     modules = modules_of_a_bare_interpreter_after(program)
     assert packages(modules) <= sys.stdlib_module_names | {"paragone"}

@@ -59,7 +59,7 @@ def test_last():
 
 
 @pytest.mark.slow
-def test_what_hangs_fails_and_the_other_tests_run(tmp_path):
+def test_hanging_tests_fail_and_the_others_run(tmp_path):
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_them.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path)]

@@ -132,7 +132,7 @@ def test_the_internals_were_checked_against_the_locked_version(package):
     )
 
 
-def test_no_other_module_uses_a_private_name():
+def test_only_listed_modules_use_private_names_of_textual():
     """And none imports a private module."""
     found = {}
     for path in (path for path in MODULES if path not in INTERNALS):

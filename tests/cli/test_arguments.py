@@ -39,13 +39,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
         ("--json", "ask", "--config=f", "--set=a=1", "--", "smol", "hi"),
     ],
 )
-def test_options_stand_anywhere(argv):
+def test_options_may_be_anywhere_on_the_command_line(argv):
     args = parse(*argv)
     assert (args.command, args.engine, args.text, args.settings) == ("ask", "smol", "hi", ["a=1"])
     assert (args.config, args.json) == (Path("f"), True)
 
 
-def test_a_group_lists_if_no_subcommand_is_named():
+def test_a_group_without_subcommand_lists_its_items():
     assert [
         parse(*argv.split()).command for argv in ("suite", "engines -j", "--offline history --limit 3")
     ] == ["suite list", "engines list", "history list"]
@@ -77,7 +77,7 @@ def test_every_option_with_a_number_has_bounds():
         ("suite", "run", "--engines", "a", "b", "--repeat", "2", "--", "f.jsonl"),
     ],
 )
-def test_the_engines_of_a_suite(argv):
+def test_engines_of_a_suite_are_read_from_the_arguments(argv):
     args = parse(*argv)
     assert (args.command, args.file, args.engines, args.repeat) == (
         "suite run",
@@ -87,7 +87,7 @@ def test_the_engines_of_a_suite(argv):
     )
 
 
-def test_names_of_commands_that_are_values_or_engines():
+def test_names_of_commands_can_be_values_or_engines():
     args = parse("--system", "ask", "smol")
     assert (args.command, args.system, args.engines) == ("", "ask", ["smol"])
     args = parse("--preset", "terse", "ask", "smol")
@@ -97,7 +97,7 @@ def test_names_of_commands_that_are_values_or_engines():
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence", "hint"),
+    ("argv", "message", "hint"),
     [
         (
             "ask",
@@ -141,14 +141,14 @@ def test_names_of_commands_that_are_values_or_engines():
         ("env remove", "required: BACKEND", ""),
     ],
 )
-def test_what_cannot_be_read(argv, sentence, hint):
+def test_unreadable_arguments_are_refused_with_a_hint(argv, message, hint):
     with pytest.raises(InputError) as caught:
         parse(*argv.split())
-    assert sentence in caught.value.sentence
+    assert message in caught.value.message
     assert hint in caught.value.hint
 
 
-def test_a_misspelt_command():
+def test_a_misspelt_command_gets_a_suggestion():
     done = paragone("doctr")
     assert done.returncode == 2
     assert "Did you mean `paragone doctor`?" in said(done)
@@ -158,12 +158,12 @@ def test_a_misspelt_command():
     assert said(done).startswith("paragone: The screen needs a terminal.\n")
 
 
-def test_version():
+def test_the_version_is_printed():
     done = paragone("--version")
     assert (done.returncode, done.stdout.decode()) == (0, f"paragone {version('paragone')}\n")
 
 
-def test_no_screen_is_loaded_but_for_the_screen():
+def test_only_commands_with_a_screen_load_textual():
     program = """
 import sys
 from paragone_cli.main import main
@@ -249,7 +249,7 @@ def test_a_command_reads_the_arguments_that_it_declares():
         )
 
 
-def test_every_command_has_a_shape():
+def test_every_command_with_json_has_a_schema():
     printing = {
         name for name, command in COMMANDS.items() if any(it.name == "json" for it in command.arguments)
     }

@@ -17,7 +17,7 @@ SLOW = ("--set", "rate=50")
 
 
 @pytest.mark.model
-def test_a_real_answer_is_all_that_is_printed(smol, home):
+def test_only_the_answer_is_printed_to_standard_output(smol, home):
     plain = paragone("ask", *smol, "Name three colours.")
     assert (plain.returncode, said(plain)) == (0, cut(16))
     as_json = paragone("ask", *smol, "Name three colours.", "--json", "--logprobs", "2")
@@ -31,7 +31,9 @@ def test_a_real_answer_is_all_that_is_printed(smol, home):
     assert "".join(token["text"] for token in answer["tokens"]) == answer["text"]
     for token in answer["tokens"]:
         assert len(token["top"]) == 2
-        assert token["logprob"] == max(it["logprob"] for it in token["top"]), "at temperature 0 the likeliest"
+        assert token["logprob"] == max(it["logprob"] for it in token["top"]), (
+            "at temperature 0 the most likely"
+        )
         assert token["id"] == token["top"][0]["id"]
     assert not (home / "data").exists(), "nothing is recorded"
 
@@ -52,7 +54,7 @@ def test_the_prompt_comes_from_the_command_line_and_a_pipe():
     assert done.stdout.decode() == "word0 word1 word2 word3 \n"
 
 
-def test_standard_input_without_an_end():
+def test_endless_standard_input_is_refused():
     with Path("/dev/zero").open("rb") as endless, running("ask", "rogue:steady", stdin=endless) as process:
         done = ended(process)
     assert (done.returncode, done.stdout) == (2, b"")
@@ -60,7 +62,7 @@ def test_standard_input_without_an_end():
 
 
 @pytest.mark.parametrize(
-    ("stdin", "argv", "sentence"),
+    ("stdin", "argv", "message"),
     [
         (b"", (), "The prompt is empty."),
         (b"\xff\xfe", (), "Standard input is not UTF-8 text."),
@@ -70,20 +72,20 @@ def test_standard_input_without_an_end():
         (b"", ("hi", "-p", "ho"), "Two prompts were given."),
     ],
 )
-def test_a_prompt_that_is_none(stdin, argv, sentence):
+def test_an_empty_prompt_is_refused(stdin, argv, message):
     done = paragone("ask", "rogue:steady", *map(os.fsdecode, argv), stdin=stdin)
     assert done.returncode == 2
-    assert sentence in said(done)
+    assert message in said(done)
 
 
-def test_without_a_prompt_at_a_terminal(terminal):
+def test_a_terminal_is_asked_for_the_prompt(terminal):
     with running("ask", "rogue:steady", stdin=terminal.theirs) as process:
         _, error = process.communicate()
     assert process.returncode == 2
     assert error.decode().startswith("paragone: There is no prompt.\n")
 
 
-def test_closed_standard_streams():
+def test_closed_standard_streams_are_handled():
     all_of_them = subprocess.run(["sh", "-c", f"'{PROGRAM}' ask rogue:steady hi <&- >&- 2>&-"])
     assert all_of_them.returncode == 1
     output = subprocess.run(["sh", "-c", f"'{PROGRAM}' ask rogue:steady hi >&-"], stderr=subprocess.PIPE)
@@ -94,7 +96,7 @@ def test_closed_standard_streams():
 # What goes wrong
 
 
-def test_a_crash_in_mid_answer_keeps_what_came():
+def test_a_crash_during_an_answer_keeps_the_text_so_far():
     done = paragone("ask", "rogue:abort", "hi", *SLOW)
     assert done.returncode == 1
     assert done.stdout == b"word0 word1 word2 word3 word4 \n"
@@ -104,7 +106,7 @@ def test_a_crash_in_mid_answer_keeps_what_came():
     assert lines[-1].startswith("The engine's output is in ")
 
 
-def test_an_engine_that_is_not_there(settings):
+def test_an_unknown_engine_is_refused(settings):
     settings("[engines.small]\nbackend = 'rogue'\nmodel = 'steady'\n")
     done = paragone("ask", "smal", "hi")
     assert done.returncode == 2
@@ -112,7 +114,7 @@ def test_an_engine_that_is_not_there(settings):
 
 
 @pytest.mark.model
-def test_a_path_instead_of_an_engine(smollm2):
+def test_a_path_instead_of_an_engine_gets_a_hint(smollm2):
     done = paragone("ask", str(smollm2), "hi")
     assert done.returncode == 2
     assert said(done) == (
@@ -121,8 +123,8 @@ def test_a_path_instead_of_an_engine(smollm2):
     )
 
 
-def test_a_setting_that_cannot_be():
-    for setting, sentence in (
+def test_an_invalid_setting_is_refused():
+    for setting, message in (
         ("rat=1", "Did you mean 'rate'?"),
         ("rate=fast", "of the engine 'steady' cannot be 'fast'.\nIt takes a number."),
         ("rate=-1", "at least 0.001."),
@@ -130,17 +132,17 @@ def test_a_setting_that_cannot_be():
     ):
         done = paragone("ask", "rogue:steady", "hi", "--set", setting)
         assert (done.returncode, done.stdout) == (2, b"")
-        assert sentence in said(done)
+        assert message in said(done)
 
 
-def test_a_warning_is_no_part_of_the_answer():
+def test_warnings_go_to_standard_error():
     done = paragone("ask", "rogue:cautious", "hi", "--set", "max_tokens=1")
     assert (done.returncode, done.stdout) == (0, b"word0 \n")
     assert said(done) == "paragone: warning: This engine fails on cue.\n" + cut(1)
 
 
 @pytest.mark.model
-def test_the_seed_that_was_drawn_gives_the_same_text_again(smol):
+def test_the_reported_seed_gives_the_same_text_again(smol):
     at = smol.index("seed=1")
     engine = (*smol[: at - 1], *smol[at + 1 :], "--set", "temperature=1")
     drawn = data("ask", paragone("ask", *engine, "Tell me of the sea.", "--json"))
@@ -155,7 +157,7 @@ def test_the_seed_that_was_drawn_gives_the_same_text_again(smol):
 # Whoever reads
 
 
-def test_a_reader_that_has_had_enough():
+def test_a_closed_pipe_ends_the_command():
     with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
         assert first(process, 1) == b"w"
         engines = engines_of(process.pid)
@@ -167,7 +169,7 @@ def test_a_reader_that_has_had_enough():
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
-def test_a_full_disk(more):
+def test_a_full_disk_is_reported(more):
     with open("/dev/full", "wb") as full, running("ask", "rogue:steady", "hi", *more, stdout=full) as process:
         done = ended(process)
     assert done.returncode == 1
@@ -177,7 +179,7 @@ def test_a_full_disk(more):
 # Ctrl+C
 
 
-def test_ctrl_c_stops_the_engine_and_keeps_what_came():
+def test_ctrl_c_stops_the_engine_and_keeps_the_text_so_far():
     with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
         start = first(process, 6)
         engines = engines_of(process.pid)
@@ -191,7 +193,7 @@ def test_ctrl_c_stops_the_engine_and_keeps_what_came():
     assert all_gone(engines)
 
 
-def test_ctrl_c_with_json():
+def test_ctrl_c_prints_complete_json():
     with running("ask", "rogue:steady", "hi", "--json", *ENDLESS, *SLOW) as process:
         until(lambda: engines_of(process.pid), "the engine's process is there")
         process.send_signal(signal.SIGINT)
@@ -201,7 +203,7 @@ def test_ctrl_c_with_json():
     assert data("ask", done)["finish"] == "cancelled"
 
 
-def test_ctrl_c_while_the_model_is_loaded():
+def test_ctrl_c_during_loading_ends_the_command():
     with running("ask", "rogue:steady", "hi", "--set", "load_s=600") as process:
         until(lambda: engines_of(process.pid), "the engine's process is there")
         engines = engines_of(process.pid)
@@ -211,7 +213,7 @@ def test_ctrl_c_while_the_model_is_loaded():
     assert all_gone(engines)
 
 
-def test_ctrl_c_where_the_engine_does_not_obey():
+def test_ctrl_c_ends_an_engine_that_ignores_it():
     with running("ask", "rogue:deaf", "hi", *SLOW) as process:
         start = first(process, len("word0 word1 word2 word3 word4 "))
         process.send_signal(signal.SIGINT)
@@ -221,7 +223,7 @@ def test_ctrl_c_where_the_engine_does_not_obey():
     assert b"did not stop within" in error
 
 
-def test_ctrl_c_that_the_starter_wants_ignored():
+def test_ctrl_c_stays_ignored_if_the_parent_ignores_it():
     argv = " ".join((f"'{PROGRAM}' ask rogue:steady hi", *SLOW))
     command = ["sh", "-c", f"trap '' INT; exec {argv}"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0) as process:
@@ -232,7 +234,7 @@ def test_ctrl_c_that_the_starter_wants_ignored():
     assert len((start + rest).split()) == 20
 
 
-def test_ctrl_c_is_heard_though_nobody_reads(tmp_path):
+def test_ctrl_c_works_although_the_output_is_not_read(tmp_path):
     gate = tmp_path / "gate"
     paused = ("--set", "at=1", "--set", f"gate={gate}")  # the program must not write while the pipe is filled
     with running("ask", "rogue:steady", "hi", *ENDLESS, *paused) as process:
@@ -249,7 +251,7 @@ def test_ctrl_c_is_heard_though_nobody_reads(tmp_path):
         until(lambda: all_gone(engines), "the engine ends with the program")
 
 
-def test_ctrl_c_where_nobody_reads_what_a_command_prints_at_once(tmp_path):
+def test_ctrl_c_works_during_a_large_unread_output(tmp_path):
     """The event loop, and the end of the process, wait in a write."""
     long = tmp_path / "long.txt"
     long.write_text("word " * 50_000)
@@ -293,7 +295,7 @@ def handles_by_default(pid: int, number: int) -> bool:
 # Terminals
 
 
-def test_what_could_steer_a_terminal_does_not_reach_it(terminal):
+def test_control_sequences_of_answers_do_not_reach_the_terminal(terminal):
     with running("ask", "rogue:escapes", "hi", stdout=terminal.theirs) as process:
         written = terminal.read(process).decode()
     assert process.returncode == 0
@@ -316,7 +318,7 @@ def test_json_is_exact_and_safe_on_a_terminal(terminal):
     assert data("ask", done)["text"].endswith("\u202eevil ")
 
 
-def test_names_are_cleaned_everywhere():
+def test_control_characters_in_names_are_removed():
     done = paragone("ask", "rogue:\x1b[31mred\nline", "hi")
     assert done.returncode == 2
     assert "\x1b" not in said(done)
@@ -325,7 +327,7 @@ def test_names_are_cleaned_everywhere():
     assert "\x1b" not in said(done)
 
 
-def test_a_terminal_is_told_what_happens_and_the_line_goes(terminal, monkeypatch):
+def test_a_terminal_shows_a_progress_line_and_removes_it(terminal, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     with running(
         "ask", "rogue:steady", "hi", "--set", "load_s=0.5", stdout=terminal.theirs, stderr=terminal.theirs
@@ -337,7 +339,7 @@ def test_a_terminal_is_told_what_happens_and_the_line_goes(terminal, monkeypatch
     assert "\x1b" not in after
 
 
-def test_a_locale_without_unicode(terminal, monkeypatch):
+def test_a_locale_without_unicode_gets_readable_output(terminal, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     with running("ask", "rogue:wide", "hi", "--set", "max_tokens=1", stdout=terminal.theirs) as process:
         assert terminal.read(process) == b"?0? \r\n"
@@ -346,14 +348,14 @@ def test_a_locale_without_unicode(terminal, monkeypatch):
     assert done.stdout.decode() == "語0😀 \n"
 
 
-def test_a_prompt_typed_at_a_terminal(terminal):
+def test_a_prompt_can_be_typed_at_a_terminal(terminal):
     with running("ask", "rogue:steady", "-", "--json", stdin=terminal.theirs) as process:
         terminal.type("four words are typed\n\x04")
         output, _ = process.communicate(timeout=60)
     assert data("ask", subprocess.CompletedProcess((), 0, output))["usage"]["prompt_tokens"] == 4 + 1
 
 
-def test_images_go_with_the_prompt(tmp_path):
+def test_images_are_sent_with_the_prompt(tmp_path):
     one, two = picture(tmp_path / "one.png"), picture(tmp_path / "two.png")
     done = paragone(
         "ask", "rogue:seeing", "Which?", "--attach", str(one), "--attach", str(two), "--set", "max_tokens=1"
@@ -361,19 +363,19 @@ def test_images_go_with_the_prompt(tmp_path):
     assert (done.returncode, done.stdout.decode().strip(), said(done)) == (0, "one.png two.png", cut(1))
 
 
-def test_a_model_that_sees_nothing_says_so(tmp_path):
+def test_a_model_without_vision_refuses_images(tmp_path):
     done = paragone("ask", "rogue:steady", "Which?", "--attach", str(picture(tmp_path / "one.png")))
     assert (done.returncode, done.stdout) == (2, b"")
     assert "steady does not accept images.\n" in said(done)
 
 
-def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
+def test_a_file_that_is_not_an_image_is_refused_before_loading(tmp_path):
     done = paragone("ask", "rogue:seeing", "Which?", "--attach", str(tmp_path / "nowhere.png"))
     assert (done.returncode, done.stdout) == (2, b"")
     assert "There is no file" in said(done)
 
 
-def test_a_preset_and_a_template(home):
+def test_a_preset_and_a_template_are_applied(home):
     config = home / "config" / "paragone" / "config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(
@@ -393,7 +395,7 @@ def test_a_preset_and_a_template(home):
         assert reason in said(done)
 
 
-def test_a_text_goes_with_the_prompt(tmp_path):
+def test_a_text_file_is_sent_with_the_prompt(tmp_path):
     (tmp_path / "notes.md").write_text("one two three")
     (tmp_path / "notes.bin").write_bytes(b"\0")
     argv = ("ask", "rogue:steady", "Sum up", "--set", "max_tokens=1", "--json")

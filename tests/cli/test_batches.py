@@ -26,7 +26,7 @@ def answered(request, **more):
     )
 
 
-def test_a_suite_is_answered_elsewhere(prompts, tmp_path):
+def test_a_suite_is_exported_and_its_answers_imported(prompts, tmp_path):
     batch, results = tmp_path / "batch.jsonl", tmp_path / "results.jsonl"
     command = (
         "suite", "export", prompts, "--engines", BIG, "scripted:a", "--set", "big.top_k=5", "--to", str(batch), "--json"
@@ -61,7 +61,7 @@ def test_a_suite_is_answered_elsewhere(prompts, tmp_path):
     assert not batch.exists()
 
 
-def test_a_batch_of_local_engines_only(prompts, tmp_path):
+def test_a_batch_of_only_local_engines_is_refused(prompts, tmp_path):
     to = str(tmp_path / "batch.jsonl")
     done = paragone("suite", "export", prompts, "--engines", "scripted:a", "-o", to)
     assert done.returncode == 2

@@ -52,7 +52,7 @@ def test_json_has_every_figure_of_every_test_and_a_crash_does_not_end_the_others
         assert test["decode_tps"]["mean"] > 0
 
 
-def test_on_a_narrow_terminal_are_plots_and_no_table_is_wider_than_it(terminal, monkeypatch):
+def test_plots_and_tables_fit_a_narrow_terminal(terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
     argv = ("rogue:steady", "--set", "rate=500", "--tokens", "4", "--repeat", "2", "--prompt-tokens", "20,40")
     with running("bench", *argv, stdout=terminal.theirs) as process:
@@ -68,7 +68,7 @@ def test_on_a_narrow_terminal_are_plots_and_no_table_is_wider_than_it(terminal, 
         assert shown.count(title) == 1
 
 
-def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
+def test_a_test_beyond_the_context_is_skipped_with_a_message():
     done = paragone("bench", "rogue:steady", *SMALL, "--set", "context=30", "--json")
     assert done.returncode == 0
     assert "generated tokens exceed the context of 30 tokens." in said(done)
@@ -79,7 +79,7 @@ def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
     assert len(measurements()) == 1, "nothing is saved of nothing"
 
 
-def test_ctrl_c_prints_what_is_done(terminal):
+def test_ctrl_c_prints_the_results_so_far(terminal):
     argv = ("--prompt-tokens", "20", "--tokens", "6", "--repeat", "1000", "--set", "rate=200", "--json")
     with running("bench", "rogue:steady", *argv, stderr=terminal.theirs) as process:
         until(lambda: terminal.take() and b"run 2" in terminal.written, "the second run")
@@ -92,7 +92,7 @@ def test_ctrl_c_prints_what_is_done(terminal):
 
 
 @pytest.mark.model
-def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
+def test_the_real_model_processes_exactly_the_requested_tokens(smollm2):
     options = ("--set", "n_threads=1", "--set", "n_ctx=512")
     engine = f"llama_cpp:{smollm2}"
     argv = ("--prompt-tokens", "60,75", "--depth", "0,50", "--tokens", "6", "--repeat", "2")
@@ -112,7 +112,7 @@ def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
 
 
 class CrowdedServer(HostileServer):
-    """A test double of a server that answers all users at once, and counts them."""
+    """A test double of a server that answers all users concurrently, and counts them."""
 
     def __init__(self):
         super().__init__(OPENAI)
@@ -156,14 +156,12 @@ def test_users_of_a_server_have_as_many_requests_in_progress(crowded):
     assert measurements()[0].data == found
 
 
-def test_on_a_terminal_are_a_table_and_a_plot_of_the_throughput_over_the_users(crowded, terminal):
+def test_a_terminal_gets_a_table_and_a_plot_of_the_throughput(crowded, terminal):
     argv = ("--users", "1,2", "--tokens", "2", "--repeat", "2", "--prompt-tokens", "20")
     with running("bench", f"openai:m@{crowded.url}", *argv, stdout=terminal.theirs) as process:
         written = terminal.read(process).decode()
     lines = written.splitlines()
-    at = lines.index(
-        "Users at once, each sends its next request as soon as it has an answer; 2 answers for each"
-    )
+    at = lines.index("Each user sends its next request as soon as it has an answer; 2 answers for each")
     assert lines[at + 2].split()[:3] == ["engine", "prompt", "users"]
     answers = [line.split() for line in lines[at:] if line.startswith("m       20 ")][2:]
     assert [(cells[2], cells[-1]) for cells in answers] == [("1", "2"), ("2", "4")]
@@ -173,16 +171,16 @@ def test_on_a_terminal_are_a_table_and_a_plot_of_the_throughput_over_the_users(c
 
 def test_more_users_than_an_engine_can_answer_are_refused_before_it_is_opened(smollm2):
     slots = (f"llama_server:{smollm2}", "--users", "8", "--set", "n_parallel=3")
-    for argv, sentence in (
+    for argv, message in (
         (
             ("rogue:steady", "--users", "1,4", *SMALL),
-            "steady answers one prompt at a time, so 4 users at once cannot be",
+            "steady answers one prompt at a time, so 4 concurrent users cannot be",
         ),
-        (slots, "answers 3 prompts at a time, so 8 users at once cannot be measured."),
+        (slots, "answers 3 prompts at a time, so 8 concurrent users cannot be measured."),
     ):
         done = paragone("bench", *argv)
         assert (done.returncode, done.stdout) == (2, b"")
-        assert sentence in said(done)
+        assert message in said(done)
 
 
 def measurements() -> tuple[Measurement, ...]:
@@ -190,7 +188,7 @@ def measurements() -> tuple[Measurement, ...]:
         return store.measurements.all("bench")
 
 
-def test_in_a_pipe_is_a_table_without_a_plot_and_a_history_that_cannot_be_used_is_a_warning(home):
+def test_a_pipe_gets_a_table_without_plots_and_an_unusable_history_only_warns(home):
     folder = home / "data" / "paragone"
     folder.parent.mkdir()
     folder.touch()

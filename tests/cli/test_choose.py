@@ -32,7 +32,7 @@ def measured() -> list[str]:
         return [it.id for kind in ("bench", "fidelity") for it in store.measurements.all(kind)]
 
 
-def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
+def test_a_decision_is_printed_as_json_and_known_results_are_reused(suite):
     done = paragone("choose", *ENGINES, "--suite", suite, "--json")
     assert done.returncode == 0, said(done)
     found = data("choose", done)
@@ -42,7 +42,7 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
         ("a", 0.5, 20), ("b", 0.5, 20),
     ]  # fmt: skip
     assert all(it["ttft_s"] > 0 for it in found["engines"])
-    assert any(sentence.startswith("The fidelity") for sentence in found["not_measured"])
+    assert any(message.startswith("The fidelity") for message in found["not_measured"])
     compared = data("suite compare", paragone("suite", "compare", "e1", "--json"))
     assert compared["non_inferiority"] == found["non_inferiority"], "one computation"
     before = measured()
@@ -53,14 +53,14 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
     assert len(measured()) > len(before)
 
 
-def test_users_at_once_are_measured_where_an_engine_answers_several_prompts_at_once(suite):
+def test_concurrent_users_are_measured_if_an_engine_has_several_slots(suite):
     done = paragone("choose", "scripted_server:s", "scripted:a", "--suite", suite, "--json")
     found = data("choose", done)
     rates = {it["engine"]: it["users_tps"] for it in found["engines"]}
     assert (rates["s"] > 0, rates["a"], found["users"]) == (True, None, 16)
 
 
-def test_few_prompts_decide_nothing(tmp_path):
+def test_few_prompts_give_no_decision(tmp_path):
     path = tmp_path / "few.jsonl"
     path.write_text('{"prompt": "x", "assertions": [{"type": "contains", "value": "X"}]}\n')
     done = paragone("choose", *ENGINES, "--suite", str(path))
@@ -68,10 +68,10 @@ def test_few_prompts_decide_nothing(tmp_path):
     assert (done.returncode, text.splitlines()[0]) == (1, "Nothing is decided.")
     assert "100.0% (20.7 to 100.0)" in text
     assert "Name a suite of 20 prompts or more." in " ".join(text.split())
-    assert "1 prompt cannot rule out a loss of 3.0 points: that takes 91 or more" in said(done)
+    assert "1 prompt cannot rule out a loss of 3.0 points: at least 91 are needed" in said(done)
 
 
-def test_the_text_begins_with_the_answer(suite):
+def test_the_text_begins_with_the_decision(suite):
     done = paragone("choose", *ENGINES, "--suite", suite, "--reference", "scripted:b", "--margin", "50")
     lines = done.stdout.decode().splitlines()
     assert lines[0] in ("Deploy a.", "Deploy b.")
@@ -82,7 +82,7 @@ def test_the_text_begins_with_the_answer(suite):
     assert any(line.startswith("▸") for line in lines)
 
 
-def test_a_time_too_short_for_anything_says_so(monkeypatch):
+def test_too_little_time_is_reported(monkeypatch):
     monkeypatch.setattr("paragone_cli.choose.parse_duration", lambda _: 0)
     done = paragone("choose", *ENGINES, "--time", "2s")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, b"Nothing is decided.")
@@ -93,7 +93,7 @@ def test_a_time_too_short_for_anything_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence", "benched"),
+    ("argv", "message", "benched"),
     [
         (("llama_cpp:/nowhere.gguf", "scripted:a"), "There is no file /nowhere.gguf.", False),
         (
@@ -103,16 +103,16 @@ def test_a_time_too_short_for_anything_says_so(monkeypatch):
         ),
     ],
 )
-def test_what_is_missing_is_told_before_a_prompt_is_answered(argv, sentence, benched, suite):
+def test_missing_packages_are_reported_before_any_prompt_is_answered(argv, message, benched, suite):
     done = paragone("choose", *argv, "--suite", suite)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)
     assert bool(measured()) is benched
     with closing(Store.open()) as store:
         assert not store.experiments.all()
 
 
-def test_the_others_are_compared_without_engines_that_do_not_open(suite):
+def test_engines_that_cannot_be_opened_are_skipped(suite):
     lost = ("llama_cpp:/nowhere.gguf", "scripted:gone")
     done = paragone("choose", *lost, *ENGINES, "--suite", suite, "--json", "--time", "1m")
     found = data("choose", done)
@@ -148,7 +148,7 @@ def test_ctrl_c_in_the_suite_writes_a_report_that_the_same_command_replaces(tmp_
     assert f"{report} is written (" in err.decode()
 
 
-def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path):
+def test_engines_that_do_not_fit_on_the_gpu_are_skipped_with_the_sizes(tmp_path):
     paths = [write_large_model(tmp_path, name, vocab=1024) for name in ("F16", "Q4_K_M")]
     engines = [f"llama_cpp:{path}" for path in paths]
     done = paragone("choose", *engines, "--vram", "8G", "--json")
@@ -156,17 +156,17 @@ def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path)
     assert (done.returncode, found["chosen"], found["experiment"]) == (1, None, None)
     assert found["reasons"] == ["No engine fits."]
     assert len(found["left_out"]) == 2
-    assert "F16 does not fit: it takes " in found["left_out"][0]
+    assert "F16 does not fit: it needs " in found["left_out"][0]
     assert " layers would fit. The CPU would compute the other " in found["left_out"][0]
     assert "an answer takes about " in found["left_out"][0]
     done = paragone("choose", *engines, "--vram", "1G")
     text = done.stdout.decode()
-    assert "GPUs of this size leave nothing for a model: of each GPU, 1.5 GB stay free" in text
+    assert "GPUs of this size leave no memory for a model: 1.5 GB of each GPU are for the driver" in text
     assert text.count("No layer would fit.") == text.count("does not fit") == 2
     assert "\nNot chosen, and why:\n" in text
 
 
-def test_the_report_is_written_and_only_an_unchanged_one_of_the_same_choice_is_replaced(suite, tmp_path):
+def test_only_an_unchanged_report_of_the_same_choice_is_replaced(suite, tmp_path):
     names = [f"harbour-2b-instruct-imatrix.{kind}.gguf" for kind in ("Q8_0", "Q4_K_M")]
     report = tmp_path / "report.html"
     argv = ("choose", *(f"scripted:{name}" for name in names), "--suite", suite, "--to", str(report))
@@ -185,7 +185,7 @@ def test_the_report_is_written_and_only_an_unchanged_one_of_the_same_choice_is_r
     assert report.read_text().endswith("<!-- kept -->")
 
 
-def test_ctrl_c_before_anything_is_measured(suite, tmp_path):
+def test_ctrl_c_before_the_first_measurement_leaves_no_experiment(suite, tmp_path):
     log, report = tmp_path / "log", tmp_path / "report.html"
     slow = ("--set", "delay_s=3600", "--set", f"log={log}", "--fresh")
     with running("choose", *ENGINES, "--suite", suite, "--to", str(report), *slow) as process:
@@ -206,7 +206,7 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (["scripted:a"], "One engine leaves nothing to choose."),
         ([*ENGINES, "--to", "{folder}/report.doc"], "the name must end in .html"),
@@ -218,8 +218,8 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path):
         ([*ENGINES, "--suite", "{folder}/plain.jsonl"], "No prompt of plain.jsonl has assertions"),
     ],
 )
-def test_what_decides_nothing_is_refused(argv, sentence, tmp_path):
+def test_suites_that_cannot_decide_are_refused(argv, message, tmp_path):
     (tmp_path / "plain.jsonl").write_text('{"prompt": "Hi"}\n')
     done = paragone("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)

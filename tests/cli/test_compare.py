@@ -28,7 +28,7 @@ def test_two_real_engines_answer_one_prompt(smol):
         assert lane["timings"]["itl_ms"]["p50"] > 0
 
 
-def test_answers_stand_below_their_engines():
+def test_answers_are_printed_below_their_engines():
     done = paragone("compare", "rogue:steady", "rogue:escapes", "--prompt", "hi", "--set", "max_tokens=2")
     assert (done.returncode, said(done)) == (0, "")
     first, second, _ = done.stdout.decode().split("\n\n── ")
@@ -40,7 +40,7 @@ def test_answers_stand_below_their_engines():
     assert "\x1b[31mred" in second  # to a pipe, exactly
 
 
-def test_where_answers_part_from_the_first_one(home):
+def test_the_divergence_from_the_first_answer_is_printed(home):
     # in parallel, a lane that begins when another has ended would get more threads
     options = ("--set", "max_tokens=2", "--schedule", "sequential")
     argv = ("rogue:steady", "rogue:steady", "rogue:wide", "--prompt", "hi", *options)
@@ -57,12 +57,14 @@ def test_where_answers_part_from_the_first_one(home):
     assert "flash attention" in other["parity_unknown"]["steady"]
     told = paragone("compare", *argv).stdout.decode()
     assert "steady-2 gives the same text as steady.\n" in told
-    assert "wide parts from steady at character 0: it has “語0😀 語1😀 ” instead of “word0 word1 ”.\n" in told
+    assert (
+        "wide diverges from steady at character 0: it has “語0😀 語1😀 ” instead of “word0 word1 ”.\n" in told
+    )
     assert not (home / "data").exists(), "nothing is recorded"
 
 
 @pytest.mark.model
-def test_two_quantizations_part_at_the_token_where_their_texts_do(smol, smaller_smollm2):
+def test_two_quantizations_diverge_in_tokens_where_their_texts_do(smol, smaller_smollm2):
     argv = (smol[0], f"llama_cpp:{smaller_smollm2}", *smol[1:], "--prompt", "Tell a story.")
     found = data("compare", paragone("compare", *argv, "--json", "--logprobs", "2"))
     first, second = found["lanes"]
@@ -77,7 +79,7 @@ def test_two_quantizations_part_at_the_token_where_their_texts_do(smol, smaller_
     assert first["tokens"][token]["id"] != second["tokens"][token]["id"]
 
 
-def test_what_was_not_the_same_stands_below_the_answers():
+def test_different_conditions_are_printed_below_the_answers():
     argv = (*TWICE, "--set", "max_tokens=2", "--set", "steady-2.max_tokens=3")
     done = paragone(*argv, "--set", "steady-2.context=90")
     assert (done.returncode, said(done)) == (0, "")
@@ -94,7 +96,7 @@ def test_what_was_not_the_same_stands_below_the_answers():
     )
 
 
-def test_a_lane_that_fails_leaves_the_others_alone():
+def test_a_failing_lane_does_not_affect_the_others():
     engines = ("rogue:cautious", "rogue:abort", "rogue:nothing", "rogue:raises")
     options = ("--set", "rate=500", "--set", "raises.at=0")
     done = paragone("compare", *engines, "--prompt", "hi", *options, "--json")
@@ -120,7 +122,7 @@ def test_a_lane_that_fails_leaves_the_others_alone():
     )
 
 
-def test_one_engine_in_memory_at_a_time():
+def test_swap_keeps_one_engine_in_memory_at_a_time():
     argv = ("--prompt", "hi", "--set", "max_tokens=2", "--schedule", "swap", "--json")
     done = paragone("compare", *["rogue:steady"] * 3, *argv, "--logprobs", "0")
     assert done.returncode == 0
@@ -131,7 +133,7 @@ def test_one_engine_in_memory_at_a_time():
     )
 
 
-def test_auto_says_what_it_decided_and_why():
+def test_auto_prints_its_decision_and_the_reason():
     argv = ("--prompt", "hi", "--set", "max_tokens=1", "--schedule", "auto")
     done = paragone("compare", "rogue:steady", "rogue:steady", *argv, "--set", "free=1000")
     assert done.returncode == 0
@@ -139,7 +141,7 @@ def test_auto_says_what_it_decided_and_why():
 
 
 @pytest.mark.skipif(physical_cores() < 2, reason="one core is not shared")
-def test_one_after_the_other_each_has_all_cores(settings):
+def test_sequential_engines_get_all_cores(settings):
     argv = ("rogue:threads", "rogue:threads", "--prompt", "hi", "--set", "max_tokens=1", "--json")
 
     def threads(*more: str) -> list[str]:
@@ -151,7 +153,7 @@ def test_one_after_the_other_each_has_all_cores(settings):
     assert threads() == [str(physical_cores())] * 2
 
 
-def test_ctrl_c_prints_what_came():
+def test_ctrl_c_prints_the_text_so_far():
     argv = ("compare", "rogue:steady", "rogue:steady", "--prompt", "hi", "--json")
     with running(*argv, "--set", "max_tokens=10000000", "--set", "rate=50") as process:
         engines: list = []

@@ -72,7 +72,7 @@ def test_the_names_of_the_engines_are_completed(completed, home):
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_shell_reads_its_script(shell, home):
+def test_a_real_shell_accepts_the_script(shell, home):
     program = shutil.which(shell)
     if not program:
         pytest.skip(f"{shell} is not installed")

@@ -1,7 +1,7 @@
 from .conftest import data, paragone, said
 
 
-def test_the_path_and_a_sample_without_problems(home):
+def test_the_sample_config_has_no_problems(home):
     path = home / "config" / "paragone" / "config.toml"
     assert paragone("config", "path").stdout.decode() == f"{path}\n"
     assert data("config path", paragone("config", "path", "--json")) == {"file": str(path), "exists": False}
@@ -72,7 +72,7 @@ def test_check_lists_every_problem_with_its_line(settings):
         19: "No terminal sends a key 'zork+q', which is set for send. Write a character, or names such as ctrl+k, f5, "
         "alt+left or question_mark.",
         20: "The key f1 is set for stop and help; one will not work. Give one of them another key.",
-        21: "No command is called 'sent'. Did you mean 'send'?",
+        21: "There is no command 'sent'. Did you mean 'send'?",
         22: "No terminal sends a key 'ctrl+Q', which is set for quit.",
         23: "'new' in [keys] cannot be 1. Keys are a string, for example \"ctrl+x,f5\".",
         26: "The template 'broken' is broken: {{ prompt | nothing }} cannot be read: ",
@@ -83,8 +83,8 @@ def test_check_lists_every_problem_with_its_line(settings):
         35: "The option 'resume' of [chat] cannot be 'yes'. It takes true or false.",
     }
     lines = done.stdout.decode().splitlines()
-    for line, (number, sentence) in zip(lines, expected.items(), strict=True):
-        assert line.startswith(f"{path}:{number}: {sentence}")
+    for line, (number, message) in zip(lines, expected.items(), strict=True):
+        assert line.startswith(f"{path}:{number}: {message}")
     found = data("config check", paragone("config", "check", "--json"))
     assert [problem["line"] for problem in found["problems"]] == list(expected)
     assert found["problems"][1]["key"] == "engines.odd.rat"
@@ -102,7 +102,7 @@ def test_the_command_that_lists_all_problems_names_the_file(settings, tmp_path):
     assert "not usable: " in paragone("engines").stdout.decode()
 
 
-def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
+def test_an_unreadable_state_file_is_reported(home):
     path = home / "state" / "paragone" / "state.toml"
     path.parent.mkdir(parents=True)
     path.write_text("[engines")
@@ -110,7 +110,7 @@ def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
     assert "saved" not in said(paragone("engines"))  # it was set aside
 
 
-def test_check_of_no_toml_and_no_file(settings):
+def test_check_reports_invalid_toml_and_a_missing_file(settings):
     path = settings("[lanes\n")
     done = paragone("config", "check")
     assert done.returncode == 2

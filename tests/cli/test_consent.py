@@ -1,4 +1,4 @@
-"""Commands that are given third-party documents. The server is a double that runs in a thread."""
+"""Commands with third-party documents. The server is a double that runs in a thread."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def suite(tmp_path, server):
     return path
 
 
-def test_a_suite_contacts_nobody_without_consent(suite, server):
+def test_a_suite_contacts_no_server_without_consent(suite, server):
     done = paragone("suite", "run", str(suite), "--engines", "scripted:a", "--system", "mine")
     assert (done.returncode, server.requests) == (2, [])
     assert f"openai:m@{server.url} gets prompts and answers, and contacts {server.url}" in said(done)
@@ -44,7 +44,7 @@ def test_a_suite_contacts_nobody_without_consent(suite, server):
     assert "mine" not in sent
 
 
-def test_an_engine_of_the_user_judges_without_a_question(suite, server, settings):
+def test_the_users_own_engine_judges_without_asking(suite, server, settings):
     settings(f"[engines.judge]\nbackend = 'openai'\nmodel = 'm'\nurl = '{server.url}'\n")
     assert paragone("suite", "run", str(suite), "--engines", "scripted:a").returncode == 0
     suite.write_text(suite.read_text().replace(f"openai:m@{server.url}", "judge"))
@@ -75,7 +75,7 @@ def test_the_user_is_asked_once_on_a_terminal(suite, server, terminal):
 
 
 @pytest.mark.parametrize("command", [("ask", "box", "hi"), ("doctor",)])
-def test_a_config_file_in_a_project_folder_runs_nothing_without_consent(command, server, tmp_path):
+def test_a_config_file_in_a_project_folder_runs_no_command_without_consent(command, server, tmp_path):
     project = tmp_path / "project"
     project.mkdir()
     config = project / "paragone.toml"

@@ -39,7 +39,7 @@ def runs(home):
         )
 
 
-def test_the_ledger(runs):
+def test_costs_are_printed_by_engine(runs):
     done = paragone("history", "costs")
     assert (done.returncode, said(done)) == (0, "")
     lines = done.stdout.decode().splitlines()
@@ -53,7 +53,7 @@ def test_the_ledger(runs):
     assert "Tokens are missing in 1 of 2 runs" in done.stdout.decode()
 
 
-def test_the_json_of_a_span_with_another_price(runs):
+def test_costs_of_a_time_span_are_printed_as_json(runs):
     done = paragone("history", "costs", "--since", "2h", "--price", "deepseek:deepseek-v4-pro", "--json")
     found = data("history costs", done)
     (small,) = found["engines"]
@@ -65,7 +65,7 @@ def test_the_json_of_a_span_with_another_price(runs):
     assert time.time() - 7300 < found["since"] < time.time() - 7100
 
 
-def test_no_runs(home):
+def test_without_runs_the_costs_are_zero(home):
     done = paragone("history", "costs")
     assert (done.returncode, done.stdout) == (0, b"")
     assert said(done) == "paragone: The history has no runs yet.\n"
@@ -75,13 +75,13 @@ def test_no_runs(home):
 
 
 @pytest.mark.parametrize("mistake", [("--since", "soon"), ("--price", "groq:nothing"), ("7d",)])
-def test_mistakes_end_with_2(home, mistake):
+def test_mistakes_end_with_exit_code_2(home, mistake):
     done = paragone("history", "costs", *mistake)
     assert done.returncode == 2
     assert mistake[-1].rpartition(":")[2] in said(done)
 
 
-def test_without_the_package_the_rest_is_printed(runs, monkeypatch):
+def test_without_the_price_package_tokens_and_times_are_printed(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     monkeypatch.delitem(sys.modules, "genai_prices.data_snapshot", raising=False)
     done = paragone("history", "costs", "--json")

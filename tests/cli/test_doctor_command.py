@@ -7,7 +7,7 @@ LOCAL = "[lane]\n[engines.here]\nbackend = 'rogue'\nmodel = 'steady'\napi_key = 
 """Settings with a mistake, and with an engine that needs no server, which has no such option."""
 
 
-def test_doctor(settings):
+def test_doctor_reports_the_machine_and_backends_as_json(settings):
     path = settings(LOCAL)
     done = paragone("doctor", "--json")
     assert (done.returncode, said(done)) == (0, "")
@@ -21,7 +21,7 @@ def test_doctor(settings):
 
 
 @pytest.mark.model
-def test_doctor_in_lines(settings, tmp_path, monkeypatch):
+def test_doctor_prints_the_machine_and_backends(settings, tmp_path, monkeypatch):
     install(tmp_path / "more", "broken", "", brokenplugin="sys:nothing")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "more"), prepend=":")
     path = settings(LOCAL)
@@ -40,14 +40,14 @@ def test_doctor_in_lines(settings, tmp_path, monkeypatch):
     assert "The plugin brokenplugin of broken-of-a-stranger cannot be used" in said(done)
 
 
-def test_one_backend():
-    for argv, sentence in (
+def test_doctor_describes_one_backend():
+    for argv, message in (
         (["rouge"], "There is no backend 'rouge'.\nDid you mean 'rogue'?"),
         (["rogue", "--json"], "describes all backends"),
     ):
         done = paragone("doctor", *argv)
         assert (done.returncode, done.stdout) == (2, b"")
-        assert sentence in said(done)
+        assert message in said(done)
     done = paragone("doctor", "rogue")
     assert (done.returncode, done.stdout.decode(), said(done)) == (0, "✓ rogue: Rogue works\n", "")
     done = paragone("doctor", "exllamav3")

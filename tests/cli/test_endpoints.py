@@ -22,7 +22,7 @@ def lost(engines, server):
     engines.write_text(f"{engines.read_text()}{text}")
 
 
-def test_doctor(lost, engines, server):
+def test_doctor_describes_the_engines_servers(lost, engines, server):
     server.replies["/api/ps"] = {"models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**31}]}
     engines.write_text(f"{engines.read_text()}[lane]\n")
     done = paragone("doctor", "--json")
@@ -58,7 +58,7 @@ def test_an_engine_whose_model_is_not_on_its_server_is_not_usable(lost, server):
     assert "the connection was refused" in reasons["gone"]
 
 
-def test_models(engines, server):
+def test_models_of_the_engines_servers_are_listed(engines, server):
     done = paragone("engines", "models", "ollama", "--json")
     assert (done.returncode, said(done)) == (0, "")
     (model,) = [it for it in data("engines models", done)["models"] if it["url"] is not None]
@@ -89,6 +89,9 @@ class Here(OllamaBackend):
     async def endpoint(self, options):
         return await super().endpoint({{"url": {url!r}, **options}})
 
+    async def models(self, folders):
+        return (await self.endpoint({{}})).models
+
 @hookimpl
 def paragone_backends():
     return [Here()]
@@ -97,7 +100,7 @@ def paragone_backends():
 
 @pytest.fixture
 def usual(tmp_path, monkeypatch, server):
-    """A plugin that stands in for Ollama's, whose own usual port may be taken here: it goes to the double."""
+    """A plugin that stands in for Ollama's, whose usual port a real server may have: it asks the double instead."""
     install(tmp_path / "more", "here", PLUGIN.format(url=server.url))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "more"), prepend=":")
 
@@ -130,7 +133,7 @@ def test_models_of_a_server_in_two_spellings_are_listed_once(settings, server):
     assert sorted(it["model"] for it in found) == ["m:latest", "secret:latest"]
 
 
-def test_models_of_a_server_that_is_not_there(engines, server):
+def test_a_server_that_does_not_answer_is_reported(engines, server):
     done = paragone("engines", "models", "--json")
     assert done.returncode == 1
     assert "The server of gone lists no models. Nothing answers at http://127.0.0.1:1" in said(done)
@@ -139,7 +142,7 @@ def test_models_of_a_server_that_is_not_there(engines, server):
     assert [problem["backend"] for problem in found["problems"]] == ["openai"]
 
 
-def test_a_file_that_others_can_read_is_warned_of(settings):
+def test_a_config_file_that_other_users_can_read_causes_a_warning(settings):
     """On standard error: the warnings in the JSON of a lane are about its engine and its answer."""
     text = "[engines.far]\nbackend = 'ollama'\nmodel = 'm'\nkey_command = 'echo sk-secret'\n"
     path = settings(f"{text}[engines.near]\nbackend = 'rogue'\nmodel = 'steady'\nmax_tokens = 1\n")

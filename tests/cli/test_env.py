@@ -26,7 +26,8 @@ class Tiny(NativeBackend):
     api_version = 2
     environment = Environment(
         builds=(
-            Build(cuda="13", driver=580, requirements=Path(__file__).with_suffix(".txt"), download=600, disk=1000, toolkit="nvidia/cu13"),
+            Build(cuda="13", driver=580, requirements=Path(__file__).with_suffix(".txt"), download=600, disk=1000,
+            toolkit="nvidia/cu13"),
         ),
         pythons=("{sys.version_info[0]}.{sys.version_info[1]}",),
         modules=("tinyengine",),
@@ -63,7 +64,7 @@ def stand_in(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not installed here")
-def test_an_environment_is_made_checked_listed_and_removed(wheels, home):
+def test_an_environment_is_created_checked_listed_and_removed(wheels, home):
     folder = home / "data" / "paragone" / "environments" / "tiny"
     done = paragone("env", "create", "tiny", "--find-links", str(wheels), "--yes", "--python", sys.executable)
     assert done.returncode == 0, said(done)
@@ -96,7 +97,7 @@ def test_an_environment_is_made_checked_listed_and_removed(wheels, home):
     assert "paragone env create BACKEND" in said(paragone("env", "list"))
 
 
-def test_nobody_is_there_to_be_asked(wheels, home, stand_in):
+def test_without_a_terminal_no_question_is_asked(wheels, home, stand_in):
     done = paragone("env", "create", "tiny", "--find-links", str(wheels))
     assert (done.returncode, done.stdout) == (2, b"")
     assert "--yes" in said(done)
@@ -104,7 +105,7 @@ def test_nobody_is_there_to_be_asked(wheels, home, stand_in):
 
 
 @pytest.mark.parametrize("answer", ["", "y"])
-def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, stand_in, answer):
+def test_creation_asks_first_and_shows_progress(wheels, terminal, home, stand_in, answer):
     argv = ("env", "create", "tiny", "--find-links", str(wheels))
     with running(*argv, stdin=terminal.theirs, stdout=subprocess.DEVNULL, stderr=terminal.theirs) as process:
         while b"Create it? [y/N] " not in terminal.written:
@@ -117,7 +118,7 @@ def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, stand_in, answer)
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (("create", "rogue"), "Rogue needs no environment of its own."),
         (("create", "tiny", "--cuda", "9"), "There is no environment of Tiny for CUDA 9."),
@@ -125,13 +126,13 @@ def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, stand_in, answer)
         (("remove", "tiny"), "There is no environment 'tiny'."),
     ],
 )
-def test_what_cannot_be(wheels, stand_in, argv, sentence):
+def test_impossible_environments_are_refused(wheels, stand_in, argv, message):
     done = paragone("env", *argv)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)
 
 
-def test_giving_up_says_so_and_leaves_neither_programs_nor_files(wheels, home, tmp_path, monkeypatch):
+def test_a_cancelled_creation_leaves_no_programs_or_files(wheels, home, tmp_path, monkeypatch):
     child = tmp_path / "child"
     # a uv that makes no environment, but waits: it says where its child is
     path = stand_in_uv(tmp_path / "bin", create=f'trap "exit 1" INT; sleep 600 & echo $! > {child}; wait')

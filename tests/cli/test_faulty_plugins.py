@@ -19,7 +19,7 @@ from .conftest import data, paragone, running, said, until
     ],
     ids=["wrong types", "exits"],
 )
-def test_models_that_are_none_are_a_problem_of_their_backend(stranger, code, reason):
+def test_invalid_models_are_reported_as_a_problem_of_their_backend(stranger, code, reason):
     stranger(code)
     done = paragone("engines", "models", "stranger", "--json")
     (problem,) = data("engines models", done)["problems"]
@@ -56,7 +56,7 @@ def test_plugins_that_interrupt_their_import_are_listed_as_broken(strangers):
         )
 
 
-def test_an_interrupt_is_not_taken_for_a_plugin_s(stranger, tmp_path):
+def test_ctrl_c_during_an_import_is_not_blamed_on_the_plugin(stranger, tmp_path):
     stranger(f"import time; open({str(tmp_path / 'called')!r}, 'w').close(); time.sleep(3600)")
     with running("engines", "models") as process:
         until((tmp_path / "called").exists, "it is imported")
@@ -64,7 +64,7 @@ def test_an_interrupt_is_not_taken_for_a_plugin_s(stranger, tmp_path):
         assert process.wait(20) == 128 + signal.SIGINT
 
 
-def test_what_a_plugin_prints_does_not_reach_standard_output(stranger):
+def test_output_of_a_plugin_does_not_reach_standard_output(stranger):
     """Neither from Python, nor from C or a program that it starts, while it is imported or asked."""
     loud = "import os; print('loud'); os.write(1, b'loud'); os.system('echo loud')\n"
     stranger(loud + with_models("print('loud'); return [ModelInfo(model='m', name='m')]"))
@@ -73,7 +73,7 @@ def test_what_a_plugin_prints_does_not_reach_standard_output(stranger):
     assert said(done).count("loud") == 4
 
 
-def test_one_plugin_takes_the_name_of_one_of_ours_and_another_reports_a_number_that_is_none(strangers):
+def test_a_plugin_with_a_built_in_name_and_one_with_an_invalid_number_are_reported(strangers):
     code = with_models("return []")
     numbers = code.replace("Probe(usable=True)", "Probe(usable=True, facts={'speed': float('nan')})")
     strangers(stranger=numbers, other=code.replace('name = "stranger"', 'name = "llama_cpp"'))

@@ -33,7 +33,7 @@ def fidelity(text: Path, *argv: str) -> subprocess.CompletedProcess[bytes]:
     return paragone("fidelity", *argv, "--text", str(text), "--window", "16")
 
 
-def test_json_has_what_was_measured(text):
+def test_json_has_all_measurements(text):
     done = fidelity(text, "graded:jittery", "twin:rough", "graded:foreign", "graded:tops", "--json")
     found = data("fidelity", done)
     assert (done.returncode, said(done), found["noise"]["windows"]) == (0, "", 1)
@@ -52,7 +52,7 @@ def test_json_has_what_was_measured(text):
     assert [(it.backend, it.model) for it in saved.engines[:2]] == [("graded", "jittery"), ("twin", "rough")]
 
 
-def test_the_text_has_tables_pictures_and_verdicts(text):
+def test_the_text_has_tables_charts_and_verdicts(text):
     argv = ("graded:exact", "graded:jittery", "twin:rough", "graded:tops", "graded:foreign", "--kv", "q4")
     done = fidelity(text, *argv)
     assert (done.returncode, said(done)) == (0, "")
@@ -79,7 +79,7 @@ def test_the_text_has_tables_pictures_and_verdicts(text):
     assert said_of["rough"].endswith(" after 15.")
     assert said_of["tops"].startswith("tops: picks the top token of exact at 100.0% of the positions")
     assert " bits per byte, exact " in said_of["foreign"]
-    assert any(line.endswith("Compared are the top 10.") for line in depth)
+    assert any(line.endswith("The top 10 tokens are compared.") for line in depth)
     assert any(
         line.startswith("foreign and exact have different vocabularies, so there is no") for line in depth
     )
@@ -92,23 +92,23 @@ def test_the_text_has_tables_pictures_and_verdicts(text):
     )
 
 
-def test_without_a_text_a_short_one_is_used():
+def test_without_a_text_the_built_in_one_is_used():
     done = paragone("fidelity", "graded:exact", "twin:rough", "--json", "--window", "700")
     assert done.returncode == 0
     assert said(done).startswith("paragone: The built-in text is short, so the uncertai")
     assert data("fidelity", done)["windows"] == 2
 
 
-def test_few_windows_are_said_to_leave_the_uncertainty_unknown(text):
+def test_few_windows_leave_the_uncertainty_unknown_with_a_note(text):
     text.write_text(" ".join(TEXT.split()[:50]))
     done = fidelity(text, "graded:exact", "twin:rough", "--max-kld", "9")
     assert (done.returncode, "limit" in said(done)) == (0, False)
     printed = done.stdout.decode()
-    assert "\nThere are no uncertainties: these need 4 windows or more.\n" in printed
+    assert "\nThe uncertainties are unknown: they need 4 windows or more.\n" in printed
     assert "±" not in printed
 
 
-def test_a_window_beyond_the_context(text):
+def test_a_window_beyond_the_context_is_refused(text):
     text.write_text("word " * 4000)
     done = paragone("fidelity", "graded:exact", "graded:rough", "--text", str(text), "--window", "2000")
     assert done.returncode == 2
@@ -116,7 +116,7 @@ def test_a_window_beyond_the_context(text):
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "message"),
     [
         (b"caf\xe9 " * 9, "not text in UTF-8: byte 4 does not belong there.\nConvert it: iconv -f LATIN1"),
         ("caf\u00e9 ".encode("utf-16") * 9, "\nConvert it: iconv -f UTF-16"),
@@ -126,7 +126,7 @@ def test_a_window_beyond_the_context(text):
     ],
     ids=str,
 )
-def test_texts_that_cannot_be(tmp_path, content, sentence):
+def test_unusable_texts_are_refused(tmp_path, content, message):
     path = tmp_path / "text.txt"
     match content:
         case bytes():
@@ -138,10 +138,10 @@ def test_texts_that_cannot_be(tmp_path, content, sentence):
             os.mkfifo(path)
     done = paragone("fidelity", "scripted:a", "scripted:b", "--text", str(path))
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)
 
 
-def test_numpy_is_missing(text):
+def test_a_missing_numpy_is_reported_with_the_install_command(text):
     program = f"""
 import sys
 sys.modules["numpy"] = None
@@ -154,7 +154,7 @@ sys.exit(main(["fidelity", "graded:exact", "graded:rough", "--text", {str(text)!
     assert said(done).endswith(f"not installed.\nInstall it with: uv {command}\n")
 
 
-def test_an_engine_that_crashes_in_the_middle(text):
+def test_a_crash_of_a_candidate_keeps_the_other_results(text):
     done = fidelity(text, "graded:exact", "graded:crashing", "twin:rough", "--json")
     assert done.returncode == 1
     warning, *error = said(done).splitlines()
@@ -166,7 +166,7 @@ def test_an_engine_that_crashes_in_the_middle(text):
     assert crashing["mean_kld"] == 0
 
 
-def test_a_reference_that_crashes_in_the_middle(text):
+def test_a_crash_of_the_reference_keeps_the_results_so_far(text):
     done = fidelity(text, "graded:crashing", "graded:rough")
     assert done.returncode == 1
     assert done.stdout.startswith(
@@ -175,14 +175,14 @@ def test_a_reference_that_crashes_in_the_middle(text):
     assert "crashed (SIGSEGV)" in said(done)
 
 
-def test_a_server_that_stops_telling_log_probabilities(text):
+def test_a_server_that_stops_reporting_log_probabilities_fails(text):
     done = fidelity(text, "graded:exact", "twin:faltering")
     assert done.returncode == 1
     assert said(done) == "paragone: The server at http://double returned no log-probabilities.\n"
     assert b"faltering: picks the top token of exact at 100.0% of the positions" in done.stdout
 
 
-def test_ctrl_c_prints_what_was_measured(text, terminal):
+def test_ctrl_c_prints_the_results_so_far(text, terminal):
     argv = ("fidelity", "graded:exact", "graded:endless", "--text", str(text), "--window", "16")
     with running(*argv, "--json", stderr=terminal.theirs) as process:
         until(lambda: terminal.take() and b"window 3 of 6" in terminal.written, "the third window never came")
@@ -203,12 +203,12 @@ def measurements() -> tuple[Measurement, ...]:
         return store.measurements.all("fidelity")
 
 
-def test_nothing_is_saved_of_a_measurement_that_did_not_begin(text):
+def test_a_measurement_that_did_not_begin_is_not_saved(text):
     assert fidelity(text, "graded:missing", "twin:rough").returncode
     assert measurements() == ()
 
 
-def test_a_limit_of_the_mean_kld_decides_the_exit_code(text):
+def test_a_limit_for_the_mean_kld_determines_the_exit_code(text):
     done = fidelity(text, "graded:jittery", "twin:rough", "graded:foreign", "--max-kld", "0")
     assert done.returncode == 1
     assert "rough: the mean KLD" in said(done)
@@ -217,7 +217,7 @@ def test_a_limit_of_the_mean_kld_decides_the_exit_code(text):
 
 
 @pytest.mark.model
-def test_the_real_model_and_its_kv_cache(smol, text):
+def test_quantized_kv_caches_of_the_real_model_are_compared(smol, text):
     engine, *settings = smol
     text.write_text(sample_text()[:800])
     argv = ("--text", str(text), "--window", "64", "--json", "--kv", "q8_0,q4_0,q8_0", *settings)
@@ -233,7 +233,7 @@ def test_the_real_model_and_its_kv_cache(smol, text):
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (["graded:exact"], "There is nothing to compare the reference with."),
         (["graded:exact", "--kv", ","], "There is nothing to compare the reference with."),
@@ -241,10 +241,10 @@ def test_the_real_model_and_its_kv_cache(smol, text):
         (["scripted:a", "--kv", "q8"], "Scripted has no option for it"),
     ],
 )
-def test_types_that_cannot_be(text, argv, sentence):
+def test_unknown_kv_cache_types_are_refused(text, argv, message):
     done = fidelity(text, *argv)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)
 
 
 # Greedy answers
@@ -261,7 +261,7 @@ def answering(*argv: str) -> subprocess.CompletedProcess[bytes]:
     return paragone("fidelity", *argv, "--window", "512", "--free-running")
 
 
-def test_a_collapsed_engine_is_named_though_no_distribution_differs(prompts):
+def test_a_collapsed_engine_is_reported_although_distributions_are_equal(prompts):
     done = answering("graded:exact", "graded:collapsed", "twin:exact", "--prompts", prompts)
     assert done.returncode == 0
     printed = done.stdout.decode()
@@ -270,7 +270,7 @@ def test_a_collapsed_engine_is_named_though_no_distribution_differs(prompts):
     (row,) = (line for line in printed.splitlines() if line.startswith("the same answer"))
     assert row.split()[3:] == ["0", "of", "4", "4", "of", "4"]
     assert (
-        "collapsed has collapsed: 4 of the 4 prompts that exact answers soundly get a loop or no text."
+        "collapsed has collapsed: its answers to 4 of the 4 prompts that exact answers well are loops or empty."
         in printed
     )
 
@@ -299,27 +299,24 @@ def test_engines_without_distributions_still_answer_and_the_agreement_is_saved(p
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (["--prompts", "{folder}/none.jsonl", "--free-running"], "none.jsonl"),
         (["--prompts", "{folder}/bad.jsonl", "--free-running"], "bad.jsonl:2: "),
         (["--prompts", "{folder}/bad.jsonl"], "--prompts needs --free-running"),
-        (
-            ["--prompts", "{folder}/prompts.txt", "--free-running"],
-            "is not a suite: its name has another ending",
-        ),
+        (["--prompts", "{folder}/prompts.txt", "--free-running"], "is not a format of suites"),
     ],
 )
-def test_bad_prompts_are_refused_before_anything_is_measured(argv, sentence, tmp_path):
+def test_bad_prompts_are_refused_before_anything_is_measured(argv, message, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"prompt": "Hi"}\n{"prompt": 3}\n')
     (tmp_path / "prompts.txt").write_text("Hi\n")
     words = [word.replace("{folder}", str(tmp_path)) for word in argv]
     done = paragone("fidelity", "scripted:a", "scripted:b", *words)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)
 
 
-def test_an_engine_that_does_not_open_is_said_once(prompts):
+def test_an_engine_that_cannot_be_opened_is_reported_once(prompts):
     done = answering("graded:missing", "graded:gone", "--prompts", prompts)
     assert (done.returncode, done.stdout) == (2, b"")
     assert said(done).count("There is no model 'missing'") == 1

@@ -84,7 +84,9 @@ PERCENT = {"mean_dp", "rms_dp", "top1_agreement"}
 
 
 @pytest.mark.parametrize(("reference", "candidate"), [("Q4_1", "Q3_K_M"), ("Q8_0", "Q2_K")])
-def test_they_agree_to_one_percent(reference, candidate, model, llama_perplexity, tmp_path):
+def test_fidelity_agrees_with_llama_perplexity_to_one_percent(
+    reference, candidate, model, llama_perplexity, tmp_path
+):
     text = tmp_path / "text.txt"
     text.write_text(sample_text()[:3400])
     engines = [f"llama_cpp:{model(kind)}" for kind in (reference, candidate)]

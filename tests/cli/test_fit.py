@@ -28,21 +28,21 @@ FEW = 1024
         ("1T", 1 << 40),
     ],
 )
-def test_sizes(text, size):
+def test_sizes_of_gpus_are_parsed(text, size):
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "24iB", "1e3", "0.2", "nan", "99999T", "2 4G"])
-def test_what_is_no_size(text):
+def test_invalid_sizes_are_refused(text):
     with pytest.raises(InputError, match=r"24GB or 512M"):
         parse_size(text)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (["rogue:steady", "--vram", "much"], "'much' is not a size.\nWrite for example 24G"),
-        (["rogue:steady", "--vram", "24G,"], "--vram 24G, has a comma without a size beside it."),
+        (["rogue:steady", "--vram", "24G,"], "--vram 24G, has a comma without a size on one side."),
         (["rogue:steady", "--vram", "24G,10K"], "A GPU of --vram 24G,10K is too small for any model."),
         (["rogue:steady", "--ctx", "many"], "'many' is not a whole number from 1"),
         (["ollama:llama3.2"], "Ollama cannot estimate the memory that a model needs."),
@@ -53,19 +53,19 @@ def test_what_is_no_size(text):
         ),
     ],
 )
-def test_what_cannot_be_planned(arguments, sentence):
+def test_engines_that_cannot_be_planned_are_refused(arguments, message):
     done = paragone("fit", *arguments)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert sentence in said(done)
+    assert message in said(done)
 
 
-def test_a_backend_that_says_nothing_of_its_parts_cannot_be_planned_for_another_gpu():
+def test_a_backend_without_a_layout_cannot_be_planned_for_another_gpu():
     done = paragone("fit", "rogue:steady", "--vram", "24G")
     assert done.returncode == 1
-    assert "The backend does not say how a model can be divided" in said(done)
+    assert "The backend does not report how a model can be divided" in said(done)
 
 
-def test_the_plan_as_json():
+def test_the_plan_is_printed_as_json():
     free = 10 << 20
     done = paragone("fit", "rogue:steady", "--ctx", "1000", "--set", f"free={free}", "--json")
     assert (done.returncode, said(done)) == (0, "")
@@ -76,7 +76,7 @@ def test_the_plan_as_json():
     assert data("fit", paragone("fit", "rogue:steady", "--json"))["devices"][0]["fits"] is None
 
 
-def test_the_plan_as_text():
+def test_the_plan_is_printed_as_text():
     done = paragone("fit", "rogue:steady", "--set", "free=1000000")
     assert (done.returncode, said(done)) == (0, "")
     text = done.stdout.decode()
@@ -103,7 +103,7 @@ def few_tokens(tmp_path):
 
 
 @MODEL
-def test_which_quantization_of_a_large_model_fits_and_what_it_lost(few_tokens):
+def test_the_quantizations_that_fit_are_listed_with_their_fidelity(few_tokens):
     save_fidelity(few_tokens["F16"], few_tokens["Q4_K_M"])
     done = paragone("fit", f"llama_cpp:{few_tokens['F16']}", "--vram", "48G", "--ctx", "8192")
     assert (done.returncode, said(done)) == (0, "")
@@ -122,7 +122,7 @@ def test_which_quantization_of_a_large_model_fits_and_what_it_lost(few_tokens):
 
 
 @MODEL
-def test_what_other_quantizations_of_a_large_model_would_need_also_without_a_history(few_tokens, home):
+def test_other_quantizations_are_estimated_even_without_a_history(few_tokens, home):
     (home / "data").mkdir(exist_ok=True)
     (home / "data" / "paragone").touch()
     for name in ("Q4_K_M", "Q2_K"):
@@ -138,7 +138,7 @@ def test_what_other_quantizations_of_a_large_model_would_need_also_without_a_his
 
 
 @MODEL
-def test_two_hypothetical_gpus(few_tokens):
+def test_a_model_is_planned_for_two_hypothetical_gpus(few_tokens):
     command = ("fit", f"llama_cpp:{few_tokens['Q4_K_M']}", "--ctx", "8192")
     both = data("fit", paragone(*command, "--vram", "24G,24G", "--json"))
     first, second, cpu = both["devices"]
@@ -151,7 +151,7 @@ def test_two_hypothetical_gpus(few_tokens):
 
 
 @MODEL
-def test_experts_that_stay_in_main_memory(tmp_path):
+def test_experts_can_be_planned_in_main_memory(tmp_path):
     path = write_large_moe(tmp_path, vocab=2048)
     text = paragone("fit", f"llama_cpp:{path}", "--ctx", "8192", "--vram", "24G").stdout.decode()
     kept, option = re.findall(r"The experts of the first (\d+) layers .*: --set n_cpu_moe=(\d+)", text)[0]

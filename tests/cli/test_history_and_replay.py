@@ -66,7 +66,7 @@ def test_conversations_and_their_runs_are_listed():
     assert prompts[0]["runs"][0]["text"] == "word0 word1 word2 "
 
 
-def test_an_answer_goes_on():
+def test_an_unfinished_answer_is_continued():
     conversation = written(chat, STEADY, ["Count."])
     before = data("history", paragone("history", "show", f"c{conversation}", "--json"))["prompts"][0]["runs"][
         0
@@ -82,7 +82,7 @@ def test_an_answer_goes_on():
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (("history", "continue", "c1"), "'c1' is not the id of an answer"),
         (("history", "show", "c9"), "Conversation c9 no longer exists"),
@@ -90,13 +90,13 @@ def test_an_answer_goes_on():
         (("replay", "n" * 6000), "is neither an id nor a file"),
     ],
 )
-def test_ids_that_do_not_exist(argv, sentence):
+def test_unknown_ids_are_refused(argv, message):
     done = paragone(*argv)
     assert done.returncode == 2
-    assert sentence in said(done)
+    assert message in said(done)
 
 
-def test_a_run_that_another_instance_is_writing():
+def test_a_run_in_progress_elsewhere_is_listed():
     store = Store.open()
     writer = ConversationWriter(store, "hello")
     run = writer.start(writer.conversation.prompts[0], writer.lane())
@@ -111,7 +111,7 @@ def test_a_run_that_another_instance_is_writing():
     assert "  interrupted  So far\n" in paragone("history", "show", f"c{writer.number}").stdout.decode()
 
 
-def test_the_same_answers_and_other_ones():
+def test_a_replay_reports_equal_and_different_answers():
     number = written(chat, STEADY, ["Hi.", "Again."])
     done = paragone("replay", f"c{number}", "--json")
     assert done.returncode == 0
@@ -128,7 +128,7 @@ def test_the_same_answers_and_other_ones():
     assert "The answer differs. steady: these changes may be the reason (" in done.stdout.decode()
 
 
-def test_progress_on_a_terminal(terminal):
+def test_a_replay_shows_progress_on_a_terminal(terminal):
     number = written(run_experiment, [STEADY], ["x" * 100, "Line one.\nTwo."])
     with running("replay", f"e{number}", stdout=terminal.theirs, stderr=terminal.theirs) as process:
         text = terminal.read(process).decode()
@@ -139,7 +139,7 @@ def test_progress_on_a_terminal(terminal):
     assert "the same  > Line one. Two.\r\n" in text
 
 
-def test_ctrl_c_tells_what_was_repeated():
+def test_ctrl_c_reports_the_repeated_runs():
     number = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="slow")], ["Hi."])
     endless = ("--set", "slow.max_tokens=1000000", "--set", "slow.rate=100")
     with running("replay", f"e{number}", *endless) as process:
@@ -153,7 +153,7 @@ def test_ctrl_c_tells_what_was_repeated():
     assert not any("slow" in line or "failed" in line for line in lines)
 
 
-def test_a_document_with_control_characters_and_a_model_that_is_gone(tmp_path):
+def test_a_document_with_control_characters_and_a_missing_model_is_handled(tmp_path):
     number = written(run_experiment, [STEADY], ["Hi."])
     document = json.loads(written(write_document, f"e{number}", tmp_path / "d.json").read_text())
 
@@ -171,7 +171,7 @@ def test_a_document_with_control_characters_and_a_model_that_is_gone(tmp_path):
 
 
 @pytest.mark.model
-def test_a_document_from_another_machine(smollm2, tmp_path, monkeypatch):
+def test_a_document_from_another_machine_is_replayed(smollm2, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "a"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "a" / "data"))
     there = tmp_path / "a" / "smol.gguf"
@@ -229,7 +229,7 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch):
     assert "word0 word1 word2" in (tmp_path / "one.md").read_text()
 
 
-def test_a_long_import_tells_its_progress_also_without_a_terminal(capsys):
+def test_a_long_import_reports_progress_even_without_a_terminal(capsys):
     progress = StatusLine()
     for total in (0, 5000):
         for done in range(1, 5001):
@@ -239,7 +239,7 @@ def test_a_long_import_tells_its_progress_also_without_a_terminal(capsys):
     assert len(lines) == 9
 
 
-def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path, monkeypatch):
+def test_an_export_skips_a_damaged_conversation(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     broken = written(chat, STEADY, ["Broken."])
     written(chat, STEADY, ["Whole."])
@@ -249,7 +249,7 @@ def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path
             (broken,),
         )
     done = paragone("history", "export", "--all", "--to", "all.json")
-    assert (done.returncode, f"c{broken} is left out." in said(done)) == (1, True)
+    assert (done.returncode, f"c{broken} is skipped." in said(done)) == (1, True)
     (kept,) = json.loads((tmp_path / "all.json").read_text())["conversations"]
     assert kept["name"] == "Whole."
 
@@ -307,7 +307,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (("export", "c1", "--to", "x.html"), "exported as .jsonl, .json or .md, not as .html"),
         (("export", "c9", "--to", "x.json"), "Conversation c9 no longer exists"),
@@ -316,11 +316,11 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
         (("list", "c9"), "'c9' is not a filter."),
     ],
 )
-def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch):
+def test_wrong_actions_on_the_history_are_refused(argv, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = paragone("history", *argv)
     assert done.returncode == 2
-    assert sentence in said(done)
+    assert message in said(done)
     assert not list(tmp_path.glob("x.*"))
 
 
@@ -337,7 +337,7 @@ def test_conversations_are_deleted_after_a_confirmation():
     assert left["title"] == "Three."
 
 
-def test_an_import_needs_consent_to_what_its_engines_do_elsewhere(tmp_path, monkeypatch):
+def test_an_import_needs_consent_to_its_engines_actions(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(chat, STEADY, ["Hi."])
     assert paragone("history", "export", "c1", "--to", "chat.json").returncode == 0

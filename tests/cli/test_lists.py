@@ -36,7 +36,7 @@ model = 'steady'
 """
 
 
-def test_engines_and_why_they_cannot_run(settings):
+def test_engines_are_listed_with_the_reason_why_they_cannot_run(settings):
     settings(ENGINES)
     done = paragone("engines", "--json")
     assert (done.returncode, said(done)) == (0, "")
@@ -54,14 +54,14 @@ def test_engines_and_why_they_cannot_run(settings):
     assert lines[5].startswith("␛[31mred")
 
 
-def test_no_option_is_printed_for_it_may_be_a_key(settings):
+def test_option_values_are_not_printed_because_they_may_be_keys(settings):
     settings("[engines.far]\nbackend = 'rogue'\nmodel = 'm'\napi_key = 'sk-secret'\n")
     for argv in (["engines"], ["engines", "--json"], ["config", "check"]):
         done = paragone(*argv)
         assert b"sk-secret" not in done.stdout + done.stderr
 
 
-def test_no_engines(settings):
+def test_an_empty_list_of_engines_gives_a_hint(settings):
     done = paragone("engines")
     assert (done.returncode, done.stdout) == (0, b"")
     assert "`paragone config init`" in said(done)
@@ -82,7 +82,7 @@ def folder(tmp_path, settings, smollm2):
     return folder
 
 
-def test_models(folder, smollm2):
+def test_models_are_listed_by_backend(folder, smollm2):
     done = paragone("engines", "models", "llama_cpp", "--json")
     assert (done.returncode, said(done)) == (0, "")
     found = {model["model"]: model for model in data("engines models", done)["models"]}
@@ -99,7 +99,7 @@ def test_models(folder, smollm2):
     assert "\x1b" not in shown
 
 
-def test_a_backend_that_is_not_there_and_no_folders():
+def test_an_unknown_backend_and_missing_folders_are_refused():
     done = paragone("engines", "models", "llama_cp")
     assert done.returncode == 2
     assert "Did you mean 'llama_cpp'?" in said(done)
@@ -122,8 +122,8 @@ def test_every_option_is_listed_with_what_it_does(backend):
         assert option["doc"] in shown
 
 
-def test_options_say_what_is_taken():
+def test_options_are_listed_with_their_values():
     shown = paragone("engines", "options", "llama_cpp").stdout.decode()
-    assert "  min_p: number from 0 to 1, default 0.05\n      Leave out tokens whose probability" in shown
+    assert "  min_p: number from 0 to 1, default 0.05\n      Exclude tokens whose probability" in shown
     assert "  flash_attn: auto or on or off, default auto\n" in shown
     assert max(map(len, shown.splitlines())) <= 100

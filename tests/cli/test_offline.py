@@ -49,7 +49,7 @@ def test_offline_an_engine_at_a_server_is_refused_by_name(how, listener, setting
     assert (done.returncode, done.stdout) == (2, b"")
     assert f"paragone is offline: it does not contact {url(listener)}, the address of m." in said(done)
     assert "local_servers = true" in said(done)
-    assert "leave out --offline" in said(done)
+    assert "omit --offline" in said(done)
     assert untouched(listener)
 
 
@@ -94,7 +94,7 @@ def imported(done):
 
 
 @pytest.mark.parametrize("command", ["options stranger", "doctor", "report c1 --to x.html"])
-def test_what_a_plugin_starts_at_its_import_contacts_nothing_with_the_option(
+def test_with_offline_processes_started_by_plugins_have_no_network(
     command, calling, listener, settings, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -116,7 +116,7 @@ def test_what_a_plugin_starts_at_its_import_contacts_nothing_with_the_option(
     ],
     ids=["inline", "wrong type", "broken file"],
 )
-def test_the_setting_holds_however_it_is_written_and_whatever_else_is_wrong(
+def test_the_offline_setting_applies_despite_other_mistakes_in_the_file(
     text, calling, listener, settings, tmp_path
 ):
     elsewhere = tmp_path / "other.toml"
@@ -126,20 +126,20 @@ def test_the_setting_holds_however_it_is_written_and_whatever_else_is_wrong(
 
 
 @pytest.mark.parametrize("text", ["", "# [network]\n# offline = true\n[lanes\n"])
-def test_a_plugin_starts_what_it_wants_if_nobody_says_offline(text, calling, listener, settings):
+def test_online_a_plugin_may_start_processes_with_network(text, calling, listener, settings):
     settings(text)
     assert imported(forked("engines", "options", "stranger"))
     assert not untouched(listener)
 
 
-def test_offline_an_environment_is_made_of_local_wheels_only():
+def test_offline_an_environment_is_created_only_from_local_wheels():
     done = forked("env", "create", "exllamav2", "--yes", "--offline")
     assert done.returncode == 2
     assert "--find-links" in said(done)
 
 
 @pytest.mark.parametrize("how", ["option", "setting"])
-def test_servers_here_may_be_used_offline_if_the_user_allows_it(how, answering, settings):
+def test_local_servers_can_be_used_offline_if_the_user_allows_it(how, answering, settings):
     settings("[network]\nlocal_servers = true\n" + ("offline = true\n" if how == "setting" else ""))
     offline = ["--offline"] if how == "option" else []
     done = forked(*offline, "ask", f"ollama:m@{answering.url}", "Hi")
@@ -148,7 +148,7 @@ def test_servers_here_may_be_used_offline_if_the_user_allows_it(how, answering, 
     assert "it does not contact http://10.0.0.7:1" in said(done)
 
 
-def test_servers_here_are_asked_only_if_the_user_says_so(server, settings, monkeypatch):
+def test_local_servers_are_asked_only_if_the_user_allows_it(server, settings, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", server.url)
     done = forked("engines", "models", "--json")
     assert not server.requests
@@ -160,7 +160,7 @@ def test_servers_here_are_asked_only_if_the_user_says_so(server, settings, monke
     assert "m:latest" in forked("engines", "models").stdout.decode()
 
 
-def test_doctor_contacts_no_server_offline_and_tries_what_holds_the_network(listener, settings, monkeypatch):
+def test_offline_doctor_contacts_no_server_and_tests_the_restriction(listener, settings, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", url(listener))
     settings(FAR.format(url=url(listener)))
     done = forked("doctor", "--offline", "--json")

@@ -71,7 +71,7 @@ paragone: 100% of 2.0 GB: fetching bb
 """
 
 
-def test_elsewhere_than_on_a_terminal_it_tells_in_lines(settings):
+def test_outside_a_terminal_progress_is_printed_in_lines(settings):
     settings("[engines.defined]\nbackend = 'fetcher'\nmodel = 'm/n:1'\nurl = 'x://y'\n")
     for engine in ("defined", "fetcher:m/n:1@x://y"):
         done = paragone("engines", "pull", engine)
@@ -84,7 +84,7 @@ def painted(terminal: Terminal) -> list[str]:
     return re.findall(r"\r([^\r\x1b]+)\x1b\[K", terminal.written.decode())
 
 
-def test_a_terminal_gets_a_bar(terminal, monkeypatch):
+def test_a_terminal_gets_a_progress_bar(terminal, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     with running("engines", "pull", "fetcher:m@x://y", stderr=terminal.theirs) as process:
         terminal.read(process)
@@ -102,7 +102,7 @@ def test_a_terminal_gets_a_bar(terminal, monkeypatch):
 
 
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
-def test_ctrl_c_gives_the_download_up(terminal, tmp_path, monkeypatch, term):
+def test_ctrl_c_cancels_the_download(terminal, tmp_path, monkeypatch, term):
     monkeypatch.setenv("TERM", term)
     closed = tmp_path / "closed"
     (tmp_path / "config.toml").write_text(
@@ -118,8 +118,8 @@ def test_ctrl_c_gives_the_download_up(terminal, tmp_path, monkeypatch, term):
     assert process.returncode == 130
     assert closed.exists()
     begin = "\r\x1b[K" if term == "xterm" else "\r\n"
-    sentence = "No longer waiting; the server may continue the download, or keep the downloaded part."
-    assert written.endswith(f"{begin}paragone: {sentence}\r\n")
+    message = "No longer waiting; the server may continue the download, or keep the downloaded part."
+    assert written.endswith(f"{begin}paragone: {message}\r\n")
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_ctrl_c_gives_the_download_up(terminal, tmp_path, monkeypatch, term):
         ("ollama:m@http://127.0.0.1:1", 1, f"paragone: {REFUSED}\n"),
     ],
 )
-def test_what_cannot_be(engine, code, told):
+def test_impossible_downloads_are_refused(engine, code, told):
     done = paragone("engines", "pull", engine)
     assert (done.returncode, done.stdout) == (code, b"")
     assert said(done).startswith(told)
 
 
-def test_a_plugin_that_breaks():
+def test_a_broken_plugin_is_reported():
     done = paragone("engines", "pull", "fetcher:broken@x://y")
     assert (done.returncode, done.stdout) == (1, b"")
     assert "\nparagone: The backend fetcher raised an unexpected error (ZeroDivisionError: oops).\n" in said(

@@ -39,7 +39,7 @@ def test_each_format_is_written(history, tmp_path):
         assert "Because." in written or "<mark>blue</mark>" in written
 
 
-def test_a_suite_becomes_a_report(tmp_path):
+def test_a_suite_is_written_as_a_report(tmp_path):
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text(
         '{"prompt": "One", "assertions": [{"type": "contains", "value": "?"}]}\n{"prompt": "<b>Two"}\n'
@@ -53,7 +53,7 @@ def test_a_suite_becomes_a_report(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         ((), "No experiment and no conversation was named."),
         (("e1",), "A report needs a file to be written to."),
@@ -70,7 +70,7 @@ def test_a_suite_becomes_a_report(tmp_path):
         (("\x1b[1m", "--to", "r.md"), "'␛[1m' is not the id of an experiment or a conversation."),
     ],
 )
-def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
+def test_mistakes_are_reported_in_messages(history, tmp_path, monkeypatch, argv, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "protected.md").touch(0o444)
     (tmp_path / "old.md").touch()
@@ -78,8 +78,8 @@ def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
     before = sorted(os.listdir(tmp_path))
     done = paragone("report", *argv)
     assert done.returncode == 2
-    assert said(done).startswith(f"paragone: {sentence}")
-    if "is not the id" in sentence or not argv:
+    assert said(done).startswith(f"paragone: {message}")
+    if "is not the id" in message or not argv:
         assert "The newest are: e1 (" in said(done)
     assert sorted(os.listdir(tmp_path)) == before
 
@@ -102,7 +102,7 @@ def test_a_damaged_record_is_named(history, tmp_path):
     assert not (tmp_path / "r.md").exists()
 
 
-def test_libraries_are_loaded_for_the_formats_that_need_them_and_named_if_they_are_missing(history, tmp_path):
+def test_missing_libraries_are_named_only_for_formats_that_need_them(history, tmp_path):
     program = f"""
 import os, sys
 from paragone_cli.main import main

@@ -32,14 +32,14 @@ def given(terminal: Terminal, *argv: str) -> dict:
     return json.loads(written.rpartition("GIVEN")[2].partition("END")[0])
 
 
-def test_engines_that_were_named(terminal, settings):
+def test_named_engines_become_lanes(terminal, settings):
     settings("[engines.ask]\nbackend = 'rogue'\nmodel = 'steady'\nrate = 5\n")
     found = given(terminal, "--", "ask", "rogue:wide")
     assert found["engines"] == [["ask", "steady", {"rate": 5}], ["wide", "wide", {}]]
     assert (found["mode"], found["system"], found["demo"]) == ("parallel", "", False)
 
 
-def test_without_engines_the_settings_decide(terminal, settings):
+def test_without_engines_the_settings_determine_the_lanes(terminal, settings):
     settings("[lanes]\nstart = ['rogue:steady']\nmode = 'sequential'\n[chat]\nsystem = 'Be brief.'\n")
     found = given(terminal)
     assert found == {"engines": None, "mode": "sequential", "system": "Be brief.", "demo": False, "given": []}
@@ -48,16 +48,16 @@ def test_without_engines_the_settings_decide(terminal, settings):
     assert (found["engines"], found["given"]) == ([["steady", "steady", {"rate": 2.0}]], ["rate=2"])
 
 
-def test_a_backend_that_is_missing_is_the_lane_to_show(terminal):
+def test_a_missing_backend_is_shown_in_its_lane(terminal):
     assert given(terminal, "nowhere:model")["engines"] == [["model", "model", {}]]
 
 
-def test_demo(terminal):
+def test_the_demo_opens_two_models(terminal):
     found = given(terminal, "demo", "--system", "Rhyme.")
     assert found == {"engines": None, "mode": "parallel", "system": "Rhyme.", "demo": True, "given": []}
 
 
-def test_demo_with_settings(terminal, whole_smollm2, home):
+def test_the_demo_accepts_settings(terminal, whole_smollm2, home):
     found = given(terminal, "demo", "--set", "n_ctx=512")
     assert [engine[2] for engine in found["engines"]] == [{"n_ctx": 512}] * 2
     assert os.path.samefile(found["engines"][0][1], whole_smollm2)

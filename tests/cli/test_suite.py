@@ -41,7 +41,7 @@ def asked(log: Path) -> Counter[str]:
     return Counter(line.removeprefix("ask ") for line in lines if line.startswith("ask "))
 
 
-def test_the_results_of_a_suite_and_after_adding_a_prompt_the_other_answers_are_known(prompts, tmp_path):
+def test_a_suite_prints_results_and_an_added_prompt_reuses_known_answers(prompts, tmp_path):
     log, checks = tmp_path / "log", [{"type": "contains", "value": "X"}]
     logged = (*ENGINES, "--set", f"log={log}")
     done = paragone("suite", "run", prompts("x", "y", assertions=checks), *logged, "--json")
@@ -59,13 +59,13 @@ def test_the_results_of_a_suite_and_after_adding_a_prompt_the_other_answers_are_
     log.unlink()
     done = paragone("suite", "run", prompts("new", "x", "y"), *logged)
     assert asked(log) == {"a: new": 1, "b: new": 1}
-    assert "4 of 6 answers known: earlier experiments asked the same." in said(done)
-    assert "4 of 6 answers known" in done.stdout.decode()
+    assert "4 of 6 answers are known from earlier experiments." in said(done)
+    assert "4 of 6 answers are known" in done.stdout.decode()
     found = data("suite run", paragone("suite", "run", prompts("x"), *logged, "--json"))
     assert (found["resumed"], found["known"]) == (False, 2)
 
 
-def test_the_table_at_the_end(prompts):
+def test_a_table_of_results_is_printed_at_the_end(prompts):
     engines = [f"scripted:SmolLM2-135M-Instruct.{kind}" for kind in ("Q4_1", "Q3_K_M")]
     engines = ["--engines", engines[0], "--engines", engines[1]]
     done = paragone("suite", "run", prompts("x", "y"), *engines, "--repeat", "2", "--schedule", "auto")
@@ -91,7 +91,7 @@ def test_times_of_runs_that_shared_the_machine_are_marked(prompts):
     assert [it["times_shared"] for it in shown["engines"]] == [True, True]
 
 
-def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
+def test_a_file_with_mistakes_is_not_run(prompts, tmp_path):
     file = tmp_path / "bad.jsonl"
     file.write_text('{"prompt": "x"}\nnonsense\n{"promt": "y"}\n')
     log = tmp_path / "log"
@@ -108,21 +108,21 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (("run", "FILE", *ENGINES, "--filter", "nowhere"), "No prompt of prompts.jsonl matches"),
         (("run", "FILE", "--engines", "nobody:m"), "There is no backend 'nobody'."),
         (("show", "9"), "'9' is not the id of an experiment."),
     ],
 )
-def test_what_cannot_be_done(prompts, argv, sentence):
+def test_impossible_requests_are_refused(prompts, argv, message):
     file = prompts("x")
     done = paragone("suite", *(file if word == "FILE" else word for word in argv))
     assert done.returncode == 2
-    assert sentence in said(done)
+    assert message in said(done)
 
 
-def test_the_newest_experiments_are_named_instead(prompts):
+def test_an_unknown_id_suggests_the_newest_experiments(prompts):
     assert "The history has no experiments yet" in said(paragone("suite", "show", "e9"))
     paragone("suite", "run", prompts("x"), "--engines", "rogue:nothing")
     for argv in (("show",), ("show", "9"), ("compare", "e9")):
@@ -139,7 +139,7 @@ def test_a_filter_chooses_prompts_of_the_same_experiment(prompts):
     assert (whole["id"], whole["resumed"], len(whole["runs"])) == (part["id"], True, 4)
 
 
-def test_after_a_kill_the_same_command_asks_what_is_not_finished(prompts, tmp_path):
+def test_after_a_kill_the_same_command_runs_only_unfinished_prompts(prompts, tmp_path):
     """Alone, an engine waits for the other at `meet`. With the schedule of the second command, they meet."""
     log = tmp_path / "log"
     argv = ("suite", "run", prompts("x", "y", "meet"), *ENGINES, "--set", f"log={log}", "--json")
@@ -156,7 +156,7 @@ def test_after_a_kill_the_same_command_asks_what_is_not_finished(prompts, tmp_pa
     )
 
 
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(prompts, tmp_path):
+def test_ctrl_c_keeps_finished_runs_and_shows_how_to_continue(prompts, tmp_path):
     log, junit = tmp_path / "log", tmp_path / "junit.xml"
     command = ("suite", "run", prompts("x", "endless y", "z"), "--engines", "scripted:a", "--fresh", "--json")
     with running(*command, "--set", f"log={log}", "--junit", str(junit)) as process:
@@ -169,7 +169,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(prompts, tmp_path):
     assert len(ET.parse(junit).findall(".//testcase")) == 1
 
 
-def test_a_worker_that_is_killed(prompts):
+def test_a_killed_worker_is_restarted(prompts):
     """The rogue backend's process kills itself in each run; another engine goes on."""
     file = prompts(*map(str, range(6)))
     done = paragone("suite", "run", file, "--engines", "rogue:killed", "rogue:steady", "--json")
@@ -194,7 +194,7 @@ def test_answers_that_a_length_limit_cut_are_counted(prompts):
         assert [it["cut"] for it in data(command, done)["engines"]] == [2]
 
 
-def test_speeds_have_the_load_of_the_machine(prompts):
+def test_speeds_are_printed_with_the_load_of_the_machine(prompts):
     run = ("run", prompts("x", "y"), *ENGINES)
     runs = data("suite run", paragone("suite", *run, "--json"))["runs"]
     loads = [max(it["timings"]["machine_load"] for it in runs if it["engine"] == name) for name in "ab"]
@@ -209,7 +209,7 @@ def test_speeds_have_the_load_of_the_machine(prompts):
         assert [it["machine_load"] for it in data(command, done)["engines"]] == loads
 
 
-def test_a_server_whose_answers_may_not_be_cold(prompts):
+def test_a_server_that_may_use_its_cache_is_noted(prompts):
     """A test double of a server of another kind than llama-server, which cannot be told to leave its cache."""
 
     async def answer(exchange):
@@ -227,7 +227,7 @@ def test_a_server_whose_answers_may_not_be_cold(prompts):
         assert [it for it in notes if "cache" in it] == [f"m: {note}"]
 
 
-def test_a_server_that_gets_another_model_in_the_middle(prompts):
+def test_a_server_that_changes_its_model_is_given_up(prompts):
     """A test double of llama-server, which describes another file from the fourth answer on."""
     props = {"total_slots": 1, "model_path": "/a.gguf", "default_generation_settings": {"n_ctx": 4096}}
     with running_in_thread(HostileServer(OPENAI)) as server:
@@ -240,7 +240,7 @@ def test_a_server_that_gets_another_model_in_the_middle(prompts):
         server.replies["/props"], server.on_chat = props, answer
         run = ("run", prompts(*"abcdefgh"), "--engines", f"openai:m@{server.url}", "--schedule", "sequential")
         done = paragone("suite", *run, "--json")
-        why = f"Another model answered as m: The server at {server.url} is not the one that this engine was opened with"
+        why = f"Another model answered as m: The server at {server.url} has changed since this engine was opened"
         assert (done.returncode, why in said(done)) == (1, True)
         first, wrong = (errors := [it["error"] for it in data("suite run", done)["runs"]])[:3], errors[3:]
         assert (first, 0 < len(wrong) < 5) == ([None] * 3, True), (
@@ -256,7 +256,7 @@ def test_a_server_that_gets_another_model_in_the_middle(prompts):
         assert {it["error"] for it in data("suite run", done)["runs"]} == {None}
 
 
-def test_junit_xml(prompts, tmp_path):
+def test_results_are_written_as_junit_xml(prompts, tmp_path):
     junit = tmp_path / "junit.xml"
     file = prompts("x \x01 <&>", "y", "fail x", assertions=[{"type": "contains", "value": "X"}])
     done = paragone("suite", "run", file, *ENGINES, "--repeat", "2", "--junit", str(junit))
@@ -284,15 +284,15 @@ def test_junit_xml_replaces_only_its_own_file(prompts, tmp_path):
     link, pipe = tmp_path / "link.xml", tmp_path / "pipe"
     link.symlink_to(file)
     os.mkfifo(pipe)
-    for target, sentence in (
+    for target, message in (
         (link, "is a file that the program reads."),
         (config, "is a file that the program reads."),
         (pipe, "is not a regular file."),
-        (other, "exists already, and is no file of results that `paragone suite run` wrote."),
+        (other, "exists already, and `paragone suite run` did not write it."),
     ):
         done = paragone("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
         assert (done.returncode, done.stdout) == (2, b"")
-        assert f"{target} {sentence}" in said(done)
+        assert f"{target} {message}" in said(done)
     assert Path(file).read_text()
     assert other.read_text() == "<testsuites/>"
     assert json.loads(paragone("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
@@ -348,7 +348,7 @@ def test_engines_are_compared(prompts):
     assert pairs == {("a (e1)", "steady (e2)"), ("b (e1)", "steady (e2)")}, "not those of one experiment"
 
 
-def test_what_differs_between_experiments_stands_above_their_comparison(prompts):
+def test_differences_between_experiments_are_printed_above_their_comparison(prompts):
     file = prompts("one", "two", "three")
     paragone("suite", "run", file, *ENGINES)
     paragone("suite", "run", file, "--engines", "scripted:c", "--schedule", "sequential")
@@ -365,12 +365,12 @@ def test_what_differs_between_experiments_stands_above_their_comparison(prompts)
     head, _, table = text.partition("\n\n")
     assert head.splitlines() == [
         "The experiments differ in more than their engines:",
-        '≠ The system prompt is none in e1 and "Be brief." in e3. A prompt with another system prompt is another prompt.',
+        '≠ The system prompt is none in e1 and "Be brief." in e3. A prompt with a different system prompt is a different prompt.',
     ]
     assert table.startswith("engine")
 
 
-def test_another_experiment_of_the_same_name_is_told_while_the_first_is_not_finished(prompts):
+def test_an_unfinished_experiment_of_the_same_name_is_mentioned(prompts):
     file = prompts("p1", "p2")
     paragone("suite", "run", file, *ENGINES, "--filter", "p1")
     told = paragone("suite", "run", file, *ENGINES, "--set", "seed=1")
@@ -379,7 +379,7 @@ def test_another_experiment_of_the_same_name_is_told_while_the_first_is_not_fini
     assert "e1 is not finished: 2 of 4 runs." in paragone("suite", "compare", "e1").stdout.decode()
 
 
-def test_the_table_while_it_runs(prompts, terminal: Terminal):
+def test_a_live_table_is_shown_during_the_run(prompts, terminal: Terminal):
     judged = [{"type": "judge", "engine": "scripted:judge", "criterion": "good"}]
     file = prompts(*"xyz", assertions=judged)
     with running(
@@ -393,7 +393,7 @@ def test_the_table_while_it_runs(prompts, terminal: Terminal):
 
 
 @pytest.mark.model
-def test_a_real_model_beside_itself_gives_the_same_sampled_answers(prompts, smollm2):
+def test_a_real_model_compared_with_itself_gives_the_same_sampled_answers(prompts, smollm2):
     spec = f"llama_cpp:{smollm2}"
     options = ("n_threads=1", "n_ctx=512", "max_tokens=12", "temperature=0.8")
     settings = [word for option in options for word in ("--set", option)]

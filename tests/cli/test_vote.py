@@ -16,7 +16,7 @@ from paragone_workbench.store.votes import Vote, VoteChoice, VotedAnswer
 
 def vote(choice, *, blind=True, engines=("small", "large\x1b[2J"), named=False, **of):
     candidates = tuple(
-        VotedAnswer(engine=it, backend="b", model="m", run="e1/1", names_itself=named) for it in engines
+        VotedAnswer(engine=it, backend="b", model="m", run="e1/1", names_its_engine=named) for it in engines
     )
     return Vote(candidates=candidates, choice=choice, blind=blind, created=1.5, **of)
 
@@ -50,7 +50,7 @@ def test_ratings_are_printed(store):
 
 
 @pytest.mark.parametrize("options", [(), ("--without-named",), ("--all",)])
-def test_the_json_has_the_documented_shape(store, options):
+def test_the_json_matches_the_documented_schema(store, options):
     for choice in (0, 1, "tie"):
         store.votes.add(vote(choice))
     store.votes.add(vote(0, blind=False))
@@ -61,7 +61,7 @@ def test_the_json_has_the_documented_shape(store, options):
     assert [it["engine"] for it in found["engines"]]
 
 
-def test_the_votes_of_an_experiment(store):
+def test_votes_can_be_limited_to_an_experiment(store):
     number = add_experiment(store, {0: ("a", "b")}).number
     store.votes.add(vote(0, experiment_id=number))
     store.votes.add(vote(1))
@@ -78,7 +78,7 @@ def test_the_votes_of_an_experiment(store):
     ],
     ids=["none", "not blind", "named", "same name"],
 )
-def test_votes_that_are_all_left_out(store, votes, options, why):
+def test_ratings_without_usable_votes_explain_why(store, votes, options, why):
     for it in votes:
         store.votes.add(it)
     done = paragone("vote", "ratings", *options)
@@ -86,7 +86,7 @@ def test_votes_that_are_all_left_out(store, votes, options, why):
     assert why in said(done)
 
 
-def test_an_experiment_that_does_not_exist(store):
+def test_an_unknown_experiment_is_refused(store):
     experiment(store, [("a", "b")])
     for name in ("e9", "3", "e³"):
         for subcommand in ("ratings", "cast"):
@@ -110,7 +110,7 @@ def saved(
     store.close()
 
 
-def test_what_there_is_to_vote_on():
+def test_experiments_with_open_ballots_are_listed():
     saved([("a", "b")])
     done = paragone("vote", "cast", "e1")
     assert (done.returncode, "Voting needs a terminal." in said(done)) == (2, True)

@@ -153,7 +153,7 @@ def is_command(span: str) -> bool:
         name, _ = parse(words)
     except InputError as error:
         return (
-            re.search("arguments are required|expected (one|at least one) argument", error.sentence)
+            re.search("arguments are required|expected (one|at least one) argument", error.message)
             is not None
         )
     engine, *_ = words

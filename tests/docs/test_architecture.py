@@ -49,7 +49,7 @@ def known(span: str) -> bool:
 
 
 @pytest.mark.parametrize("page", CHECKED, ids=lambda page: page.stem)
-def test_what_a_page_names_exists(page):
+def test_names_on_a_page_exist(page):
     unknown = [span for span in spans(prose(page)) if not known(span)]
     assert not unknown, f"{page.name} names things that do not exist: {sorted(unknown)}"
 
@@ -119,7 +119,7 @@ def test_every_folder_is_described(folder):
     assert f"`{folder}`" in prose(ARCHITECTURE)
 
 
-def test_the_layers_are_those_of_import_linter():
+def test_the_layers_on_the_page_are_import_linters():
     (layers,) = (
         contract["layers"]
         for contract in PROJECT["tool"]["importlinter"]["contracts"]

@@ -16,7 +16,7 @@ def blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-def test_the_program_runs(smollm2, tmp_path):
+def test_the_example_program_runs(smollm2, tmp_path):
     program = (
         blocks()[0]
         .replace("/models/small-Q4_1.gguf", str(smollm2))
@@ -31,18 +31,18 @@ def test_the_program_runs(smollm2, tmp_path):
     assert "".join(answer).strip()
 
 
-def test_the_program_is_ten_lines():
+def test_the_example_program_has_ten_lines():
     body = blocks()[0].partition("async def main")[2].partition("asyncio.run")[0]
     assert len([line for line in body.splitlines()[1:] if line.strip()]) <= 10
 
 
-def test_the_other_block_runs():
+def test_the_second_example_runs():
     namespace: dict[str, object] = {}
     exec(blocks()[1], namespace)
     assert namespace["spec"]
 
 
-def test_the_suite_runs(smollm2, tmp_path, home, capsys):
+def test_the_example_suite_runs(smollm2, tmp_path, home, capsys):
     (suite,) = (block for block in blocks() if "SuiteRunner" in block)
     options = {"n_ctx": 512, "n_threads": 1}
     engine = EngineDefinition(name="small", backend="llama_cpp", model=str(smollm2), options=options)

@@ -37,7 +37,7 @@ def test_each_row_is_printed_as_soon_as_it_is_measured(measures, capsys):
     assert capsys.readouterr().out.startswith("| second | 1 ms | 2 ms | ≤ 3 ms | yes | abc1234 |\n\nLoad ")
 
 
-def test_a_measurement_that_fails_loses_no_other_row(measures, capsys):
+def test_a_failing_measurement_keeps_the_other_rows(measures, capsys):
     def half():
         yield row("half")
         raise OSError("There is no\nsuch | program.")
@@ -60,12 +60,12 @@ def test_a_measurement_that_fails_loses_no_other_row(measures, capsys):
 
 
 @pytest.mark.parametrize(("holds", "status"), [(True, 0), (None, 0), (False, 1)])
-def test_the_exit_code_says_whether_all_budgets_hold(measures, holds, status):
+def test_the_exit_code_shows_whether_all_budgets_are_met(measures, holds, status):
     measures["one"] = lambda: row("one", holds=holds)
     assert bench.main(["one"]) == status
 
 
-def test_the_commit_is_that_of_the_folder_with_a_sign_for_changes(monkeypatch, tmp_path):
+def test_the_commit_is_marked_if_the_folder_has_changes(monkeypatch, tmp_path):
     def git(*words):
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)
 

@@ -192,7 +192,7 @@ for result in asyncio.run(evaluate(prompt, Answer(text="A hat."), catalog, Echo(
 
 
 @pytest.mark.thorough
-def test_the_assertion_checks_answers(site):
+def test_the_example_assertion_checks_answers(site):
     assert run(site, "-c", RHYMING).splitlines() == [
         "True The answer ends in 'at'.",
         "False The answer ends in 'at'.",
@@ -203,7 +203,7 @@ def test_the_assertion_checks_answers(site):
 
 
 @pytest.mark.slow
-def test_the_plugins_conform(site):
+def test_the_example_plugins_pass_the_conformance_suite(site):
     needed = ("--disable-plugin-autoload", "-p", "asyncio", "-p", "no:cacheprovider", "-W", "error")
     passed = re.findall(
         r"tests/test_(\w+)\.py::\S+ PASSED", run(site, "-m", "pytest", "-v", *needed, "tests")
@@ -212,7 +212,7 @@ def test_the_plugins_conform(site):
 
 
 @pytest.mark.thorough
-def test_the_parrot_runs_in_an_interpreter_without_anything_installed(site, tmp_path):
+def test_the_example_parrot_runs_in_a_bare_interpreter(site, tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
     program = """
 import asyncio, sys
@@ -229,7 +229,7 @@ PACKAGES = ("paragone_parrot", "paragone_starling.engine", "paragone_lines", "pa
 
 @pytest.fixture(scope="module")
 def type_check(site) -> subprocess.CompletedProcess[str]:
-    """A strict check of all packages at once. What mypy found out about the interface that they use is kept."""
+    """A strict check of all packages together. What mypy found out about the interface that they use is kept."""
     command = [
         sys.executable,
         "-m",
@@ -247,7 +247,7 @@ def type_check(site) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_code_passes_a_strict_type_check(type_check, package):
+def test_the_examples_pass_a_strict_type_check(type_check, package):
     """Authors copy this code, so its types must be right."""
     path = package.replace(".", "/")
     found = [line for line in type_check.stdout.splitlines() if line.startswith(path)]

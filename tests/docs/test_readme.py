@@ -82,7 +82,7 @@ def configured(path: Path) -> Path:
     return path
 
 
-def test_the_config_is_valid(home):
+def test_the_readmes_config_is_valid(home):
     _, problems = config.load_with_problems(configured(home / "config.toml"), backend=Registry().get)
     assert problems == []
 
@@ -94,7 +94,7 @@ def test_every_command_is_run_by_a_test():
 
 @pytest.mark.model
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.splitlines()[-1])
-def test_a_block_of_commands(script, shell, home):
+def test_each_block_of_commands_runs(script, shell, home):
     if "config init" not in script:
         path = configured(home / ".config/paragone/config.toml")
         path.write_text(re.sub(r"^model = .*", r"\g<0>\nn_threads = 1", path.read_text(), flags=re.MULTILINE))
@@ -122,14 +122,14 @@ def test_the_models_are_listed_with_the_specs_that_the_readme_uses(shell, home):
 
 @pytest.mark.model
 @pytest.mark.parametrize("command", SCREENS)
-def test_a_screen(command, shell):
+def test_the_commands_that_open_a_screen_run(command, shell):
     # The shell puts the home folder in place of ~, as a person's does.
     with Terminal(["sh", "-c", f"exec {command}"], 120, 30, shell) as terminal:
         quit_once_ready(terminal)
 
 
 @pytest.mark.parametrize("command", MAKE)
-def test_a_target_of_make(command):
+def test_the_targets_of_make_exist(command):
     """The commands that make would run, without running them: `make test` would run this test again."""
     dry = subprocess.run(
         [*shlex.split(command), "--dry-run", "--always-make", "--no-print-directory"],

@@ -53,7 +53,7 @@ def unable(name: str, **members: Any) -> type:
 
 
 def results(base: type = PoliteEngine, **changes: Callable[[Any], Any]) -> type:
-    """An engine or a backend whose methods return changed results, or yield changed items; None leaves out an item."""
+    """An engine or a backend whose methods return changed results, or yield changed items; None drops an item."""
     return type("Flawed", (base,), {name: _changed(getattr(base, name), changes[name]) for name in changes})
 
 

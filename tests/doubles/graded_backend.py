@@ -24,7 +24,7 @@ MODELS = {
     "foreign": "has another vocabulary",
     "crashing": "crashes in its third window",
     "endless": "does not finish its third window",
-    "tops": "reports its likeliest tokens only",
+    "tops": "reports only its most likely tokens",
     "faltering": "does so too, and fails in its second window",
     "mute": "reports nothing",
     "collapsed": "differs in nothing, until it answers a prompt: then it repeats one word",

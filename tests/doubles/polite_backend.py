@@ -86,7 +86,7 @@ class PoliteEngine(paragone.OpenEngine):
         return [id_of(word + " ") for word in words]
 
     def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
-        """Return the logits after these tokens. The number of tokens computed at once, `batch`, has no effect."""
+        """Return the logits after these tokens. The number of tokens computed in one step, `batch`, has no effect."""
         return list(logits_of(sum(before) % len(WORDS)))
 
     def likelihoods(self, before: Sequence[int], batch: int = 0) -> list[float]:
@@ -178,8 +178,8 @@ class PoliteEngine(paragone.OpenEngine):
         return WORDS[token] if token < len(WORDS) else f"word{token} "
 
     def alternatives(self, top: int, row: list[float]) -> tuple[paragone.Alternative, ...]:
-        likeliest = sorted(range(len(row)), key=lambda token: -row[token])[:top]
-        return tuple(paragone.Alternative(text=self.text_of(n), id=n, logprob=row[n]) for n in likeliest)
+        ranked = sorted(range(len(row)), key=lambda token: -row[token])[:top]
+        return tuple(paragone.Alternative(text=self.text_of(n), id=n, logprob=row[n]) for n in ranked)
 
     def check_open(self) -> None:
         if self.closed:
@@ -188,8 +188,8 @@ class PoliteEngine(paragone.OpenEngine):
     def check_fits(self, prompt: list[str]) -> None:
         context = self.loaded.context or 0
         if len(prompt) >= context:
-            sentence = f"The prompt has {len(prompt)} tokens, and the context holds {context}."
-            raise paragone.ContextOverflow(sentence, tokens=len(prompt), context=context)
+            message = f"The prompt has {len(prompt)} tokens, and the context holds {context}."
+            raise paragone.ContextOverflow(message, tokens=len(prompt), context=context)
 
     async def stop(self) -> None:
         self.stopping = True

@@ -21,7 +21,7 @@ max_tokens = 30
 TELLING = ("zebra", "okapi", "steady", "rogue", "tok/s", "TTFT", "context")
 
 
-def test_nothing_that_is_written_during_a_blind_vote_names_an_engine(start):
+def test_no_output_during_a_blind_vote_names_an_engine(start):
     config_file().parent.mkdir(parents=True, exist_ok=True)
     config_file().write_text(CONFIG)
     program = start("zebra-1", "okapi-2")
@@ -52,7 +52,7 @@ def test_nothing_that_is_written_during_a_blind_vote_names_an_engine(start):
     assert program.leave() == 0
 
 
-def test_votes_over_an_experiment_are_saved_also_one_right_before_the_user_quits(start):
+def test_votes_are_saved_even_right_before_the_user_quits(start):
     store = Store.open()
     number = experiment(store, [("red", "blue"), ("green", "yellow"), ("one", "two")])
     store.close()

@@ -37,7 +37,7 @@ BROKEN = {
 """What is wrong with each code."""
 
 
-def test_broken_plugins_are_sentences_in_the_picker(start, strangers):
+def test_broken_plugins_are_listed_in_the_picker_with_messages(start, strangers):
     strangers(BROKEN)
     program = start()
     program.type("typed ")  # before the picker opens
@@ -56,7 +56,7 @@ def test_broken_plugins_are_sentences_in_the_picker(start, strangers):
     assert b"Traceback" not in program.terminal.output
 
 
-def test_plugins_that_do_not_list_their_models_keep_nobody_from_leaving(start, strangers):
+def test_plugins_that_hang_do_not_delay_quitting(start, strangers):
     codes = (
         with_native_models(f"{CALLED}; time.sleep(3600)"),  # in a thread
         with_models(f"{CALLED}; await asyncio.sleep(3600)"),

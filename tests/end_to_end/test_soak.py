@@ -29,7 +29,7 @@ def wrong(answer, *runs, slow_s=0.0):
     return list(answers.wrong(lambda moment: slow_s))
 
 
-def test_a_short_soak_keeps_all_promises(tmp_path):
+def test_a_short_soak_finds_no_fault(tmp_path):
     plan = Plan(
         minutes=0.08,
         seed=1,
@@ -49,7 +49,7 @@ def test_a_short_soak_keeps_all_promises(tmp_path):
     assert outcome.json()["prompts"] == outcome.prompts
 
 
-def test_what_is_wrong_with_an_answer_is_found():
+def test_the_soak_finds_faulty_answers():
     for answer, run in (
         (sent(30), ("done", text(30))),
         (sent(30, "gone"), ("stopped", text(30))),
@@ -70,7 +70,7 @@ def test_what_is_wrong_with_an_answer_is_found():
     assert wrong(sent(30, "gone"), ("interrupted", text(20)), slow_s=0.6) == [], "a busy machine excuses it"
 
 
-def test_what_is_wrong_with_the_history_is_found():
+def test_the_soak_finds_faults_of_the_history():
     runs = [SavedRun("server", "running", "")]
     saved = Saved(runs, {"asked": 2}, {"suite1": ["done", "failed"]}, "row 3 missing")
     assert list(wrong_in_history(saved, ["asked", "lost"], {"suite1": 2})) == [
@@ -82,7 +82,7 @@ def test_what_is_wrong_with_the_history_is_found():
     ]
 
 
-def test_a_key_is_late_unless_other_programs_had_the_cpu():
+def test_a_slow_key_is_a_fault_unless_other_programs_used_the_cpu():
     for answer_s, echo_s, waited_s, late in (
         (0.12, 0, 0.01, True),
         (0.5, 0.3, 0, False),
@@ -91,7 +91,7 @@ def test_a_key_is_late_unless_other_programs_had_the_cpu():
         assert KeyTime(0, answer_s, echo_s, waited_s, cpu_s=0.01).is_late == late
 
 
-def test_memory_that_grows_is_found():
+def test_the_soak_finds_growing_memory():
     flat, growing = MemoryOverTime("flat"), MemoryOverTime("growing")
     for minute in range(60):
         for memory, slope in ((flat, 0), (growing, 0.1 * MIB)):
@@ -103,7 +103,7 @@ def test_memory_that_grows_is_found():
     assert not growing.is_flat
 
 
-def test_a_process_that_is_left_is_found():
+def test_the_soak_finds_remaining_processes():
     program = subprocess.Popen(["sh", "-c", "sleep 60 & echo; wait"], stdout=subprocess.PIPE)
     with program, program.stdout:
         program.stdout.readline()

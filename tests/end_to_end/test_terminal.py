@@ -43,7 +43,7 @@ def numbers(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"word(\d+)", text)]
 
 
-def test_a_session_from_the_first_key_to_the_last(start):
+def test_a_session_works_from_the_first_key_to_the_last(start):
     program = start("rogue:steady", "rogue:wide", "rogue:escapes", "--set", "rate=60", columns=150)
     terminal = program.terminal
     program.until(lambda text: text.count("ready") == 3, "all engines load")
@@ -125,7 +125,7 @@ def ended_during_an_answer(program, number, cooked):
 
 
 @pytest.mark.usefixtures("new_interpreters")
-def test_offline_from_the_start_until_sigterm(start, slow):
+def test_an_offline_session_runs_until_sigterm(start, slow):
     program = start(*slow, "--offline", "slow", "ollama:m")
     cooked = program.terminal.modes
     program.until(
@@ -163,7 +163,7 @@ def test_going_offline_cuts_an_answer_of_a_server_and_sigint_ends_the_program(st
         ended_during_an_answer(program, signal.SIGINT, cooked)
 
 
-def test_what_was_answered_and_written_survives_a_kill(start, home):
+def test_answers_and_drafts_survive_a_kill(start, home):
     """Answers lose their last second at most; an edit that was sent right before is not written again."""
     config = home / "config.toml"
     engine = '[engines.{}]\nbackend = "rogue"\nmodel = "steady"\nrate = 40\nmax_tokens = 4000\n'
@@ -216,7 +216,7 @@ def test_what_was_answered_and_written_survives_a_kill(start, home):
     assert again.leave() == 0
 
 
-def test_little_work_is_left_when_the_program_is_told_to_quit(start, home):
+def test_quitting_takes_little_work(start, home):
     """An answer of many short lines is complete, and another one arrives."""
     config = home / "config.toml"
     engine = '[engines.{}]\nbackend = "rogue"\nmodel = "lines"\nmax_tokens = {}\n'
@@ -290,7 +290,7 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
     sees("status=0")
 
 
-def test_a_terminal_that_prints_only_lines_gets_a_sentence(home):
+def test_a_terminal_that_prints_only_lines_gets_a_message(home):
     with Terminal(PROGRAM, env={"TERM": "dumb"}) as terminal:
         terminal.read_until("xterm-256color")
         assert terminal.process.wait(60) == 2
@@ -298,7 +298,7 @@ def test_a_terminal_that_prints_only_lines_gets_a_sentence(home):
         assert b"\x1b" not in terminal.output
 
 
-def test_what_cannot_be_saved_is_written_to_a_file_that_the_user_confirms(start, tmp_path):
+def test_an_unsaved_conversation_is_written_to_a_file_after_confirmation(start, tmp_path):
     wanted, unwritable = tmp_path / "kept.json", tmp_path / "nowhere" / "kept.json"
     history_file().parent.mkdir(parents=True)
     with history_file().with_name("history.db.opening").open("w") as lock:
@@ -308,7 +308,7 @@ def test_what_cannot_be_saved_is_written_to_a_file_that_the_user_confirms(start,
         program.type("hello\r")
         program.sees("done")
         program.type("\x11")
-        program.sees("leaves at once")
+        program.sees("leaves immediately")
         program.type("\x11")
         program.sees("File (enter: ")
         _, _, told = program.terminal.output.partition(b"\x1b[?1049l")

@@ -69,7 +69,7 @@ class Node:
         return found
 
     def kill(self) -> None:
-        """Kill all processes at once, as a power cut does."""
+        """Kill all processes together, as a power cut does."""
         processes = self.processes()
         for process in processes:
             with contextlib.suppress(psutil.Error):

@@ -104,7 +104,7 @@ def check_complete(done, prompts):
 PROMPTS = [f"prompt number {number}" for number in range(60)]
 
 
-def test_a_suite_has_the_same_results_as_alone(cluster, tmp_path):
+def test_a_suite_on_a_cluster_has_the_same_results_as_on_one_machine(cluster, tmp_path):
     suite = suite_of(tmp_path, "one two", "three", "four", "please fail")
     engines = ("--engines", "scripted:one", "scripted:other")
     alone = answers(paragone("suite", "run", str(suite), *engines, "--json", "--fresh"))
@@ -117,7 +117,7 @@ def test_a_suite_has_the_same_results_as_alone(cluster, tmp_path):
     assert answers(again) == alone
 
 
-def test_smollm2_gives_the_same_answers_as_alone(cluster, tmp_path, whole_smollm2):
+def test_smollm2_on_a_cluster_gives_the_same_answers_as_on_one_machine(cluster, tmp_path, whole_smollm2):
     suite = suite_of(tmp_path, *(f"Name {number} things of wood." for number in range(2, 8)))
     options = ("max_tokens=12", "temperature=0.8", "n_ctx=512")
     settings = [*(word for option in options for word in ("--set", option)), "--json", "--fresh"]
@@ -129,7 +129,7 @@ def test_smollm2_gives_the_same_answers_as_alone(cluster, tmp_path, whole_smollm
 
 
 @pytest.mark.parametrize("killed", ["process", "node"])
-def test_a_killed_process_or_node_costs_its_runs_in_progress_only(cluster, tmp_path, asked, killed):
+def test_a_killed_process_or_node_loses_only_its_runs_in_progress(cluster, tmp_path, asked, killed):
     suite = suite_of(tmp_path, *PROMPTS)
     with running(cluster, suite, asked, *slowly(tmp_path)) as process:
         (cluster.nodes[1].actors()[0] if killed == "process" else cluster.nodes.pop()).kill()
@@ -143,7 +143,7 @@ def test_a_killed_process_or_node_costs_its_runs_in_progress_only(cluster, tmp_p
     assert asked().total() <= len(PROMPTS) + 4
 
 
-def test_a_killed_command_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
+def test_a_killed_command_loses_only_its_runs_in_progress(cluster, tmp_path, asked):
     suite = suite_of(tmp_path, *PROMPTS)
     with running(cluster, suite, asked, *slowly(tmp_path)) as process:
         process.kill()
@@ -157,7 +157,7 @@ def test_a_killed_command_costs_its_runs_in_progress_only(cluster, tmp_path, ask
     assert asked().total() <= len(PROMPTS) + 8
 
 
-def test_ctrl_c_keeps_what_has_finished(cluster, tmp_path, asked):
+def test_ctrl_c_keeps_the_finished_runs(cluster, tmp_path, asked):
     suite = suite_of(tmp_path, *PROMPTS)
     with running(cluster, suite, asked, *slowly(tmp_path)) as process:
         process.send_signal(signal.SIGINT)
@@ -177,7 +177,7 @@ def verdicts(done):
     ]
 
 
-def test_a_judge_on_the_nodes_judges_as_alone_also_if_a_process_is_killed(cluster, tmp_path, asked):
+def test_a_judge_on_a_cluster_gives_the_same_verdicts_despite_a_killed_process(cluster, tmp_path, asked):
     judged = {"type": "judge", "engine": "judge", "criterion": "It is good."}
     suite, config = written(tmp_path / "s.jsonl", PROMPTS, judged), tmp_path / "config.toml"
     config.write_text(

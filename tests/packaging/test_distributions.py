@@ -65,7 +65,7 @@ def test_the_wheel_has_all_files_of_the_packages_and_no_others(wheel, packages):
     assert content(wheel) == files_of(packages)
 
 
-def test_the_sample_config_ships_as_a_file(wheel, checkout):
+def test_the_sample_config_is_in_the_distributions(wheel, checkout):
     sample = wheel.getinfo("paragone_workbench/config/config.toml")
     assert stat.S_ISREG(sample.external_attr >> 16)
     assert wheel.read(sample) == (checkout / "config.toml").read_bytes()

@@ -46,16 +46,16 @@ def amx_flags(checkout: Path, **environment: str) -> str:
     ],
     ids=["AMX works", "SIGSEGV", "no permission", "no AMX"],
 )
-def test_amx_is_left_out_where_a_program_with_it_dies(checkout, compiler, compiles, flags):
+def test_llama_cpp_is_built_without_amx_where_amx_crashes(checkout, compiler, compiles, flags):
     assert amx_flags(checkout, CXX=compiler(**compiles), CXXFLAGS="") == flags
 
 
-def test_a_missing_compiler_is_left_to_the_build_to_report(checkout):
+def test_a_missing_compiler_is_reported_by_the_build(checkout):
     assert amx_flags(checkout, CXX="/nowhere/c++") == ""
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
-def test_the_flags_leave_amx_out(checkout):
+def test_the_flags_disable_amx(checkout):
     """With the flags, the real compiler defines no name of AMX for this machine, so that nothing is left to add."""
     if not (flags := amx_flags(checkout, CXXFLAGS="")):
         pytest.skip("this compiler has no AMX for this machine, or compiles it correctly")
@@ -67,9 +67,7 @@ def test_the_flags_leave_amx_out(checkout):
     [("{}", True), ("{} " + FLAGS, False)],
     ids=["built with AMX", "built without AMX"],
 )
-def test_a_program_that_was_built_with_broken_amx_is_built_again(
-    checkout, compiler, tmp_path, version, rebuilt
-):
+def test_a_program_built_with_broken_amx_is_rebuilt(checkout, compiler, tmp_path, version, rebuilt):
     pins = (checkout / "requirements" / "native.txt").read_text()
     pinned = pins.partition("\nllama-cpp-python==")[2].split()[0]
     place = tmp_path / "paragone-llama-bench"

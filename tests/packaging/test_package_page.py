@@ -44,14 +44,14 @@ def test_links_and_pictures_are_absolute_and_lead_to_files_of_the_repository(pro
     assert all(picture.startswith(f"{ADDRESS}/raw/HEAD/docs/screens/") for picture in pictures)
 
 
-def test_nothing_but_links_changes(project, readme):
+def test_only_links_are_changed(project, readme):
     def without_links(page: str) -> str:
         return LINK.sub("]", page)
 
     assert without_links(project(ADDRESS).core.readme) == without_links(readme)
 
 
-def test_without_an_address_no_link_is_dead(project):
+def test_without_a_repository_address_links_become_text(project):
     metadata = project("")
     assert all(link.startswith(("https://", "#")) for link in LINK.findall(metadata.core.readme))
     assert "| docs/suites.md | files of prompts" in metadata.core.readme

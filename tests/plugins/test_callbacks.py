@@ -67,7 +67,7 @@ def emit_all(items):
     return call
 
 
-def test_all_items_come_in_order():
+def test_all_items_arrive_in_order():
     assert list(stream(emit_all(range(1000)), capacity=3)) == list(range(1000))
     assert list(stream(emit_all(()))) == []
 
@@ -98,7 +98,7 @@ def test_a_generator_closed_before_its_start_does_not_call_the_library():
     stream(call).close()
 
 
-def test_an_exception_comes_after_the_items_before_it():
+def test_an_exception_is_raised_after_earlier_items():
     def call(emit):
         emit(1)
         emit(2)
@@ -132,7 +132,7 @@ def test_closing_stops_the_call_and_waits_for_its_end():
 
 
 @pytest.mark.thorough
-def test_a_generator_that_is_dropped_stops_the_call():
+def test_a_garbage_collected_generator_stops_the_call():
     library = EndlessLibrary()
     items = stream(library.call)
     next(items)
@@ -141,7 +141,7 @@ def test_a_generator_that_is_dropped_stops_the_call():
     assert library.ended.wait(PATIENCE)
 
 
-def test_cancelled_ends_the_stream_after_what_was_emitted():
+def test_a_cancel_ends_the_stream_after_the_emitted_items():
     library, cancelled = EndlessLibrary(), Switch()
     taken = []
     for number in stream(library.call, cancelled=cancelled, capacity=2):
@@ -191,7 +191,7 @@ def test_a_library_that_ignores_the_stop_is_waited_for(how):
     assert not any(results[10:])
 
 
-def test_what_is_emitted_after_the_end_is_dropped():
+def test_items_emitted_after_the_end_are_dropped():
     kept: list[Any] = []
     assert list(stream(kept.append)) == []
     assert kept[0]("late") is False

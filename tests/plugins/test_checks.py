@@ -29,7 +29,7 @@ def wrong(value: object) -> Any:
     return value
 
 
-def test_right_events_pass():
+def test_valid_events_pass_the_checks():
     for event in (
         Token(text="a", channel="thinking", id=1, logprob=-1.5, top=(ALTERNATIVE,), n_bytes=1, time=1.0),
         Token(text="a", logprob=0, time=1),
@@ -39,7 +39,7 @@ def test_right_events_pass():
         assert check_event(event) == event
 
 
-def test_what_is_wrong_with_an_event():
+def test_invalid_events_are_refused_with_the_reason():
     for event, mistake in (
         (None, "an event was expected, not None"),
         (Token(text=wrong(7), time=1.0), "a Token is wrong: text: expected str, not int"),
@@ -55,7 +55,7 @@ def test_what_is_wrong_with_an_event():
         assert mistake in str(caught.value)
 
 
-def test_what_is_wrong_with_a_value():
+def test_invalid_values_are_refused_with_the_reason():
     itself: dict[str, Any] = {}
     itself["facts"] = itself
     negative = (DeviceMemory(device="CPU", weights=1, kv_cache=-1, compute=1),)

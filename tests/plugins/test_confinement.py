@@ -48,19 +48,19 @@ async def facts_of(**options):
     return engine.loaded.facts
 
 
-async def test_a_local_engine_can_open_no_socket_and_neither_can_what_it_starts():
+async def test_a_local_engine_and_its_child_processes_cannot_open_sockets():
     facts = await facts_of()
     assert HERE
     assert (facts["opens"], facts["child opens"]) == ("", "")
 
 
-async def test_an_engine_whose_options_name_an_address_has_the_network():
+async def test_an_engine_whose_options_name_an_address_has_network_access():
     facts = await facts_of(peers=["127.0.0.1:50052"])
     assert facts["opens"].split() == facts["child opens"].split() == list(HERE)
 
 
 @pytest.mark.parametrize(("network", "opens"), [(True, HERE), (False, ())], ids=["open", "closed"])
-async def test_a_program_has_the_network_if_it_is_allowed_to(network, opens):
+async def test_an_allowed_program_has_network_access(network, opens):
     process = await EngineProcess.start([sys.executable, "-c", LOOK], os.environ, network=network)
     try:
         assert await process.ended(30)
@@ -89,7 +89,7 @@ for call in ({io_uring_setup}, {pidfd_getfd}, {x32_socket}):
     assert ctypes.get_errno() != errno.EACCES, "this kernel refuses the call anyway: the test shows nothing"
 
 
-def test_threads_that_run_already_have_no_network_either():
+def test_running_threads_lose_network_access_too():
     code = """
 import threading
 from paragone.worker.confinement import close_network, what_opens
@@ -152,13 +152,13 @@ def test_only_listed_variables_are_passed(monkeypatch):
     assert set(passed_variables()) == {"LC_ALL", "OMP_NUM_THREADS"}
 
 
-async def test_that_the_network_is_closed_is_found_out_by_trying():
+async def test_the_restriction_is_tested_by_opening_sockets():
     assert await try_confinement() == Confinement(
         layer="seccomp" if sys.platform == "linux" else "sandbox_init", holds=True
     )
 
 
-async def test_a_system_that_does_not_close_the_network_is_named(monkeypatch, tmp_path):
+async def test_a_system_that_cannot_close_the_network_is_reported(monkeypatch, tmp_path):
     refusing = tmp_path / "python"
     refusing.write_text("#!/bin/sh\necho 'Operation not permitted' >&2\nexit 1\n")
     refusing.chmod(0o755)
@@ -184,7 +184,7 @@ async def test_a_trial_that_is_cancelled_ends_its_process_first(monkeypatch, tmp
     assert started_processes[0].returncode == -signal.SIGKILL
 
 
-def test_a_machine_whose_calls_are_unknown_is_named(monkeypatch):
+def test_a_machine_with_unknown_system_calls_is_reported(monkeypatch):
     if sys.platform != "linux":
         pytest.skip("the filter is for Linux")
     monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="s390x"))
@@ -192,9 +192,9 @@ def test_a_machine_whose_calls_are_unknown_is_named(monkeypatch):
         close_network()
 
 
-async def test_offline_no_engine_gets_the_network(monkeypatch):
+async def test_offline_no_engine_gets_network_access(monkeypatch):
     monkeypatch.setattr(GUARD, "is_offline", True)
-    with pytest.raises(InputError, match=r"gets the network, and Rogue with 127\.0\.0\.1:50052 needs it"):
+    with pytest.raises(InputError, match=r"gets network access, and Rogue with 127\.0\.0\.1:50052 needs it"):
         await facts_of(peers=["127.0.0.1:50052"])
     process = await EngineProcess.start([sys.executable, "-c", LOOK], os.environ)
     try:

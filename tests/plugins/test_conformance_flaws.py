@@ -87,7 +87,7 @@ def value_of(suite, fixture, *values):
 
 
 @pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.__name__)
-def test_a_flaw_is_found(flaw, tmp_path):
+def test_each_flaw_of_a_backend_is_found(flaw, tmp_path):
     # That the checks pass with correct backends is shown by test_conformance.py.
     missed = FLAWS[flaw] - asyncio.run(failures(flaw, [it for it in CHECKS if it in FLAWS[flaw]], tmp_path))
     assert not missed

@@ -22,8 +22,8 @@ LAST_WORDS = {  # as libraries print or raise them
 
 
 @pytest.mark.parametrize("words", LAST_WORDS)
-def test_the_words_of_libraries_are_known(words):
-    known = find_cause((), says=words)
+def test_messages_of_libraries_have_known_causes(words):
+    known = find_cause((), output=words)
     assert known is not None
     assert LAST_WORDS[words] in known.cause
     assert known.cure.endswith(".")
@@ -40,24 +40,24 @@ def test_the_words_of_libraries_are_known(words):
         "llama_kv_cache: allocated 512 MiB of memory on the GPU",
     ],
 )
-def test_other_words_have_no_cause(words):
-    assert find_cause((), says=words) is None
+def test_other_messages_have_no_cause(words):
+    assert find_cause((), output=words) is None
 
 
-def test_every_common_cause_is_found_by_its_words_or_signal():
-    words = {find_cause((), says=words) for words in LAST_WORDS}
-    signals = {find_cause((), says="", number=number) for it in COMMON_CAUSES for number in it.signals}
+def test_every_common_cause_is_found_by_its_message_or_signal():
+    words = {find_cause((), output=words) for words in LAST_WORDS}
+    signals = {find_cause((), output="", number=number) for it in COMMON_CAUSES for number in it.signals}
     assert words | signals == set(COMMON_CAUSES)
 
 
-def test_words_come_before_signals_and_a_backends_causes_before_both():
+def test_messages_take_precedence_over_signals_and_a_backends_causes_over_both():
     words = "CUDA error: out of memory"
-    common = find_cause((), says=words, number=signal.SIGABRT)
+    common = find_cause((), output=words, number=signal.SIGABRT)
     assert common is not None
     assert "memory of the GPU" in common.cause
     own = CrashCause(cause="mine", signals=(signal.SIGABRT,))
-    assert find_cause((own,), says=words, number=signal.SIGABRT) is own
-    assert find_cause((own,), says=words) is common
+    assert find_cause((own,), output=words, number=signal.SIGABRT) is own
+    assert find_cause((own,), output=words) is common
 
 
 # ── In a real worker, whose engine is a test double that fails on cue ──────────────────────────
@@ -80,40 +80,40 @@ async def failure(model: str, log: str | None = None, **options: str) -> Paragon
 async def test_a_known_build_names_the_cause_of_its_backend(tmp_path):
     log = str(tmp_path / "log")
     error = await failure("null", log=log, build="ROGUE = 1")
-    assert error.sentence == "The engine's process was ended by SIGSEGV: it is a rogue."
+    assert error.message == "The engine's process was ended by SIGSEGV: it is a rogue."
     assert error.hint == f"Ask it politely. The engine's output is in {log}."
     assert isinstance(error, EngineCrashed)
     assert error.status == -signal.SIGSEGV
 
 
-async def test_last_words_name_the_cause_of_an_exit_and_are_shown():
+async def test_the_last_lines_of_output_name_the_cause_of_an_exit():
     words = "CUDA error: no kernel image is available for execution on the device"
     error = await failure("exit", last_words=words)
     said = (
         "The engine's process ended unexpectedly with exit code 3: its library was not compiled for this GPU."
     )
-    assert error.sentence == said
+    assert error.message == said
     assert "compute_cap" in error.hint
     assert isinstance(error, EngineCrashed)
     assert error.log_tail == (words,)
 
 
-async def test_words_long_before_the_end_do_not_count():
+async def test_output_long_before_the_end_does_not_count():
     error = await failure("abort", build="failed to allocate a cache\n" + "and went on\n" * 20)
-    assert error.sentence == "The engine's process was ended by SIGABRT: Aborted."
+    assert error.message == "The engine's process was ended by SIGABRT: Aborted."
 
 
 async def test_an_exception_gets_the_cure_too():
     error = await failure("raises", last_words="CUDA error: out of memory")
     assert type(error) is EngineError
-    assert "CUDA error" in error.sentence
+    assert "CUDA error" in error.message
     assert "Close other programs that use the GPU" in error.hint
 
 
-async def test_a_kill_of_our_own_has_no_other_cause(monkeypatch):
+async def test_a_kill_by_the_application_has_no_other_cause(monkeypatch):
     monkeypatch.setattr("paragone.worker.client.GRACE", 0)
     error = await failure("deaf", last_words="std::bad_alloc")
-    assert "did not stop" in error.sentence
+    assert "did not stop" in error.message
     assert error.hint == ""
 
 

@@ -79,7 +79,7 @@ def test_a_plugin_is_found(site):
     assert not [problem for problem in found.problems if problem.plugin == "found"]
 
 
-def test_one_plugin_is_loaded_by_its_name(site):
+def test_a_single_plugin_is_loaded_by_its_name(site):
     site.install("found", GOOD.format(name="found"))
     site.install("other", "raise RuntimeError('nobody asked for this one')")
     found = discover("found")
@@ -88,7 +88,7 @@ def test_one_plugin_is_loaded_by_its_name(site):
     assert site.imported() == {"found_module"}
 
 
-def test_a_package_whose_description_cannot_be_read(site):
+def test_a_package_with_an_unreadable_description_is_skipped(site):
     site.install("found", GOOD.format(name="found"), package="unreadable")
     (site.folder / "unreadable-1.dist-info" / "METADATA").write_bytes(b"Name: unreadable\nAuthor: Jos\xe9\n")
     assert {"found", "rogue"} <= discover().backends.keys()
@@ -102,9 +102,7 @@ HARMFUL = {
 }
 
 
-def test_plugins_that_end_the_process_are_imported_in_another_one_until_packages_change(
-    site, tmp_path, monkeypatch
-):
+def test_plugins_that_end_the_process_are_detected_in_another_process(site, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # bytecode would change the folder
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     imports = tmp_path / "imports"
@@ -123,7 +121,7 @@ def test_plugins_that_end_the_process_are_imported_in_another_one_until_packages
     assert imports.read_text() == "..."
 
 
-def test_a_plugin_whose_import_never_ends(site, monkeypatch):
+def test_a_plugin_whose_import_never_ends_is_skipped(site, monkeypatch):
     monkeypatch.setitem(vars(discovery), "_PATIENCE", 0.01)
     site.install("blocks", "import time\nwhile True: time.sleep(600)")
     assert problem_of("blocks").reason == "its import takes longer than 0 seconds"
@@ -189,7 +187,7 @@ def test_plugins_that_cannot_be_used_are_named_with_the_reason(site):
         assert (problem.package, shown) == (plugin, reason)
 
 
-def test_a_name_that_is_taken(site):
+def test_a_plugin_with_a_taken_name_is_refused(site):
     """The plugin whose entry point comes first in alphabetical order keeps the name; the other is reported."""
     site.install("first", GOOD.format(name="wanted"))
     site.install("second", GOOD.format(name="wanted"))
@@ -199,19 +197,19 @@ def test_a_name_that_is_taken(site):
     assert problem.reason == "another plugin has the backend name 'wanted'"
 
 
-def test_one_plugin_with_several_backends(site):
+def test_a_plugin_can_have_several_backends(site):
     two = GOOD.format(name="one").replace("[Found()]", "[Found(), Other()]")
     site.install("both", two + "\nclass Other(Found):\n    name = 'two'\n")
     assert set(discover("both").backends) == {"one", "two"}
 
 
 @pytest.mark.parametrize("plugin", ["aaa", "llama_cpp"])
-def test_our_backends_keep_their_names(site, plugin):
+def test_built_in_backends_keep_their_names(site, plugin):
     """Also against a plugin that comes first in alphabetical order, or whose entry point has the same name."""
     site.install(plugin, GOOD.format(name="llama_cpp"), package="thief")
     assert type(discover().backends["llama_cpp"]).__module__ == "paragone_llama_cpp.backend"
     (problem,) = (problem for problem in discover().problems if problem.package == "thief")
-    assert problem.sentence == (
+    assert problem.message == (
         f"The plugin {plugin} of thief cannot be used: paragone has the backend 'llama_cpp' itself."
     )
     assert type(discover("llama_cpp").backends["llama_cpp"]).__module__ == "paragone_llama_cpp.backend"
@@ -244,7 +242,7 @@ ROOT = Path(__file__).parents[2]
 RHYMES = (ROOT / "tests" / "doubles" / "polite_assertions.py").read_text()
 
 
-def test_assertions_are_found_of_paragone_and_of_a_plugin_with_both_hooks(site):
+def test_built_in_assertions_and_those_of_plugins_are_found(site):
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
     assert "paragone_assertions.plugin" in ours["paragone.assertions"].values()
     source = RHYMES + "\n@hookimpl\ndef paragone_backends(): return []\n"
@@ -269,7 +267,7 @@ def test_assertions_are_found_of_paragone_and_of_a_plugin_with_both_hooks(site):
         ('option("", "The word. Required.")', '""', "the option 'word' of its assertion 'rhymes' is not"),
     ],
 )
-def test_a_broken_plugin_with_assertions(site, before, after, reason):
+def test_a_broken_plugin_with_assertions_is_reported(site, before, after, reason):
     assert before in RHYMES
     # after `standard`, which keeps its names
     site.install("standards_last", RHYMES.replace(before, after, 1), group="paragone.assertions")

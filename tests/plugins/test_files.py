@@ -16,21 +16,21 @@ def refused(path):
     return caught.value
 
 
-def test_a_file(tmp_path):
+def test_a_file_is_read(tmp_path):
     (tmp_path / "a").write_bytes(b"\0\r\n")
     assert read_regular_file(tmp_path / "a", hint="") == b"\0\r\n"
     (tmp_path / "link").symlink_to(tmp_path / "a")
     assert read_regular_file(tmp_path / "link", hint="") == b"\0\r\n"
 
 
-def test_a_file_whose_size_the_kernel_does_not_say():
+def test_a_file_without_a_reported_size_is_read():
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("this system has no /proc")
     assert b"VmRSS" in read_regular_file(status, hint="")
 
 
-def test_pipes_sockets_and_devices(tmp_path):
+def test_pipes_sockets_and_devices_are_refused(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reading, writing = os.pipe()
@@ -39,25 +39,25 @@ def test_pipes_sockets_and_devices(tmp_path):
         listening.bind(str(tmp_path / "socket"))
         for path in (pipe, Path(f"/dev/fd/{reading}"), tmp_path / "socket", Path("/dev/zero")):
             error = refused(path)
-            assert (error.sentence, error.hint) == (f"{path} is not a regular file.", "Name another.")
+            assert (error.message, error.hint) == (f"{path} is not a regular file.", "Name another.")
             with pytest.raises(files.NotRegularFileError):
                 open_regular_file(path)
     os.close(reading)
     os.close(writing)
 
 
-def test_a_file_that_is_too_large(tmp_path):
+def test_a_file_that_is_too_large_is_refused(tmp_path):
     with (tmp_path / "large").open("wb") as file:
         file.truncate(2**28 + 1)
     error = refused(tmp_path / "large")
-    assert (error.sentence, error.hint) == (f"{tmp_path / 'large'} is larger than 256 MiB.", "Name another.")
+    assert (error.message, error.hint) == (f"{tmp_path / 'large'} is larger than 256 MiB.", "Name another.")
     (tmp_path / "small").write_bytes(bytes(2**21 + 1))
     assert len(read_regular_file(tmp_path / "small", hint="", largest=2**21 + 1)) == 2**21 + 1
     with pytest.raises(InputError, match=r"small is larger than 2 MiB\.$"):
         read_regular_file(tmp_path / "small", hint="", largest=2**21)
 
 
-def test_a_file_without_a_size_and_without_an_end():
+def test_an_endless_file_is_refused():
     pages = Path("/proc/self/pagemap")  # 256 GiB can be read from this file, whose size is 0
     if not pages.exists():
         pytest.skip("this system has no /proc")
@@ -65,7 +65,7 @@ def test_a_file_without_a_size_and_without_an_end():
         read_regular_file(pages, hint="", largest=2**20)
 
 
-def test_the_text_of_an_option(tmp_path, home):
+def test_an_options_text_can_come_from_a_file(tmp_path, home):
     (home / "text").write_bytes("é\r\n".encode())
     assert option_text("text", "grammar") == "text"
     assert option_text("@~/text", "grammar") == "é\r\n"
@@ -84,8 +84,8 @@ def test_the_text_of_an_option(tmp_path, home):
     }.items():
         with pytest.raises(InputError) as caught:
             option_text(f"@{name}", "grammar")
-        assert caught.value.sentence.startswith("The option 'grammar' cannot be used: ")
-        assert caught.value.sentence.endswith(said)
+        assert caught.value.message.startswith("The option 'grammar' cannot be used: ")
+        assert caught.value.message.endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_text_of_an_option(tmp_path, home):
         ({"HF_HOME": "~/hf", "HF_HUB_CACHE": "$HOME/elsewhere"}, "$HOME/elsewhere"),
     ],
 )
-def test_the_folders_of_its_models_are_found_where_its_variables_say(monkeypatch, variables, place):
+def test_hugging_faces_cache_is_found_by_its_variables(monkeypatch, variables, place):
     place = os.path.expandvars(place)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -117,11 +117,11 @@ def test_the_folders_of_its_models_are_found_where_its_variables_say(monkeypatch
         ("smollm2:135m", None),
     ],
 )
-def test_a_path_in_the_cache_says_its_repository(path, repository):
+def test_a_path_in_the_cache_shows_its_repository(path, repository):
     assert files.repository_of(path) == repository
 
 
-def test_a_file_is_known_by_its_blob(tmp_path):
+def test_files_of_several_revisions_have_the_same_blob(tmp_path):
     blob = tmp_path / "models--a--b/blobs/0123"
     link = tmp_path / "models--a--b/snapshots/ffff/x.gguf"
     for path in (blob, link):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from paragone import InputError
-from paragone.network import Guard, host_and_port, is_loopback, spelled
+from paragone.network import Guard, host_and_port, is_loopback, normalized_host
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def guard():
         ("lines://gpu-box", ("gpu-box", 0)),
     ],
 )
-def test_addresses_have_one_spelling(address, found):
+def test_spellings_of_an_address_are_the_same(address, found):
     assert host_and_port(address) == found
 
 
-def test_loopback_is_told_from_other_machines():
+def test_loopback_is_distinguished_from_other_machines():
     own = ["127.0.0.1", "127.9.9.9", "::1", "localhost", "0.0.0.0", "::ffff:127.0.0.1", ""]
     others = ["10.0.0.7", "localhost.example.org", "box", "127.0.0.1.example"]
-    assert [host for host in (*own, *others) if is_loopback(spelled(host))] == own
+    assert [host for host in (*own, *others) if is_loopback(normalized_host(host))] == own
 
 
 def test_offline_an_engine_at_another_machine_is_refused_by_name(guard):
@@ -59,7 +59,7 @@ def test_offline_loopback_is_refused_unless_it_is_allowed(guard):
         guard.name(["http://10.0.0.7:1"], "r")
 
 
-def test_offline_no_engine_gets_the_network_for_its_process(guard):
+def test_offline_no_process_of_an_engine_gets_network_access(guard):
     guard.is_offline = guard.allows_loopback = True
     with pytest.raises(InputError, match="the address of big"):
         guard.name(["127.0.0.1:50052"], "big", is_local=True)
@@ -78,7 +78,7 @@ async def test_an_address_that_is_known_late_belongs_to_the_engine_that_is_opene
     assert [guard.cuts_off(name) for name in "ab"] == [False, True]
 
 
-def test_going_offline_cuts_off_the_engines_that_have_the_network(guard):
+def test_going_offline_cuts_off_engines_with_network_access(guard):
     guard.name(["http://127.0.0.1:1"], "here")
     guard.name(["http://10.0.0.7:1", "http://127.0.0.1:1"], "there")
     guard.name((), "networked")
@@ -113,6 +113,6 @@ print(server.accept()[0].family.name)
 """
 
 
-def test_connections_are_cut_and_nothing_else():
+def test_only_internet_connections_are_cut():
     printed = subprocess.run([sys.executable, "-c", CUT], capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["b'-'", "b'+'", "b''", "b''", "AF_INET"]

@@ -9,7 +9,7 @@ from paragone.options import OptionInfo
 
 CLASSES = [kind for name in paragone.__all__ if inspect.isclass(kind := getattr(paragone, name))]
 ATTRIBUTES = {
-    paragone.ParagoneError: {"sentence", "hint", "exit_code"},
+    paragone.ParagoneError: {"message", "hint", "exit_code"},
     paragone.ContextOverflow: {"tokens", "context"},
     paragone.EngineCrashed: {"status", "log_tail"},
 }
@@ -33,7 +33,7 @@ def test_every_field_is_documented_in_the_class_docstring():
     assert {kind: set(documented(kind)) for kind in kinds} == {kind: declared(kind) for kind in kinds}
 
 
-def test_the_dataclasses_are_among_them():
+def test_the_checked_classes_include_the_dataclasses():
     """The test above uses the annotations of a class; those of a dataclass are its fields."""
     kinds = [kind for kind in CLASSES if dataclasses.is_dataclass(kind)]
     assert len(kinds) > 20

@@ -9,7 +9,7 @@ from paragone import InputError, Json, json_values
 DATA: Json = {"a": {"text": "x", "number": 1.5, "count": 3, "list": [{"b": 1}, "y", None], "flag": True}}
 
 
-def test_what_is_at_a_path():
+def test_values_are_read_at_a_path():
     assert json_values.value_at(DATA, "a", "flag") is json_values.flag_at(DATA, "a", "flag") is True
     assert json_values.texts_at(DATA, "a", "list") == ("y",)
     assert json_values.duration_at(DATA, "a", "number", unit=1e-3) == 0.0015
@@ -22,7 +22,7 @@ def test_what_is_at_a_path():
     assert json_values.object_at(DATA) == DATA
 
 
-def test_what_is_missing_or_of_another_type_is_empty():
+def test_missing_values_and_wrong_types_are_empty():
     for path in (("b",), ("a", "b"), ("a", "list", "b"), ("a", "text", "b")):
         assert json_values.value_at(DATA, *path) is json_values.number_at(DATA, *path) is None
         assert json_values.count_at(DATA, *path) is None

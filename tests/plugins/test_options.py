@@ -80,7 +80,7 @@ def test_every_option_is_described_in_order():
 
 @settings(max_examples=30)
 @given(good_values)
-def test_good_values_are_kept_and_the_others_have_their_defaults(values):
+def test_valid_values_are_kept_and_missing_ones_get_defaults(values):
     built = build(Example, values)
     for name in VALUES:
         value = getattr(built, name)
@@ -103,7 +103,7 @@ def test_any_value_is_accepted_or_refused_with_the_name_of_its_option(values):
     if error is None:
         assert set(values) <= set(VALUES)
     else:
-        assert any(f"option {name!r} of the example" in error.sentence for name in values)
+        assert any(f"option {name!r} of the example" in error.message for name in values)
         assert error.hint
 
 
@@ -141,7 +141,7 @@ def test_text_is_parsed_to_the_original_value(values):
         ("shape", '{"Type": [1, null]}', {"Type": [1, None]}),
     ],
 )
-def test_typed_values(name, typed, value):
+def test_typed_values_are_parsed(name, typed, value):
     parsed = parse(Example, name, typed)
     assert parsed == value
     assert type(parsed) is type(value)
@@ -158,13 +158,13 @@ def test_typed_values(name, typed, value):
         ("split", [1, -1], "The option 'split' of It cannot be -1.0. It takes a number of at least 0."),
     ],
 )
-def test_refused_values(name, value, says):
+def test_invalid_values_are_refused(name, value, says):
     with pytest.raises(InputError) as caught:
         build(Example, {name: value}, owner="It")
     assert str(caught.value) == says
 
 
-def test_numbers_have_bounds_also_if_none_are_declared():
+def test_numbers_have_bounds_even_if_none_are_declared():
     for value in (0, 10**15, 10**400):
         with pytest.raises(InputError, match=r"It takes a number from 1 to 999999999999999\.$"):
             build(Example, {"limit": value})
@@ -192,10 +192,10 @@ def test_an_unknown_name_gets_no_suggestion():
     assert str(caught.value) == "There is no option 'zzz' of It. It has no options."
 
 
-def test_an_unclosed_bracket():
+def test_an_unclosed_bracket_is_refused():
     with pytest.raises(InputError, match="'count'") as caught:
         parse(Example, "count", "[" * 100_000)
-    assert len(caught.value.sentence) < 200
+    assert len(caught.value.message) < 200
 
 
 def test_an_option_can_be_of_several_types():

@@ -34,7 +34,7 @@ async def printed(process, text):
             await asyncio.sleep(0.01)
 
 
-async def test_its_output_and_its_end_are_known(start, tmp_path):
+async def test_a_programs_output_and_end_are_recorded(start, tmp_path):
     process = await start("echo one; echo two >&2; exit 3", log=str(tmp_path / "log"))
     assert await process.ended(20)
     assert process.output() == "one\ntwo\n" == (tmp_path / "log").read_text()
@@ -43,7 +43,7 @@ async def test_its_output_and_its_end_are_known(start, tmp_path):
     assert (error.status, error.log_tail) == (3, ("one", "two"))
 
 
-async def test_a_program_that_prints_without_end_fills_no_disk(start, tmp_path, monkeypatch):
+async def test_endless_output_of_a_program_is_bounded_on_disk(start, tmp_path, monkeypatch):
     """Its first lines are kept, which describe its build, and its last."""
     monkeypatch.setattr("paragone.worker.process.LOG_LIMIT", 2**18)
     log = tmp_path / "log"
@@ -54,14 +54,14 @@ async def test_a_program_that_prints_without_end_fills_no_disk(start, tmp_path, 
     assert log.stat().st_size <= 2**18
 
 
-async def test_it_replaces_the_launcher(start):
+async def test_the_program_replaces_the_launcher(start):
     process = await start("echo $$; exec sleep 600")
     await printed(process, "\n")
     assert int(process.output()) == process.pid
     assert not await process.ended(0)
 
 
-async def test_one_that_ignores_signals_is_killed(start, monkeypatch):
+async def test_a_program_that_ignores_signals_is_killed(start, monkeypatch):
     monkeypatch.setattr("paragone.worker.process.GRACE", 0)
     process = await start("trap '' TERM INT HUP; echo ready; while :; do sleep 600; done")
     await printed(process, "ready")
@@ -70,10 +70,10 @@ async def test_one_that_ignores_signals_is_killed(start, monkeypatch):
     for child in children:
         await gone(child.pid)
     assert not psutil.pid_exists(process.pid)
-    assert process.error().sentence == "The engine was closed."
+    assert process.error().message == "The engine was closed."
 
 
-async def test_a_program_that_cannot_be_executed(start, tmp_path):
+async def test_a_program_that_cannot_be_executed_is_reported(start, tmp_path):
     process = await EngineProcess.start([str(tmp_path)], os.environ)
     assert await process.ended(20)
     error = process.error()
@@ -101,7 +101,7 @@ asyncio.run(main())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, the launcher does not become the program")
 @pytest.mark.parametrize("killed", ["application", "script"])
-async def test_a_program_behind_a_script_ends_too(killed):
+async def test_a_program_started_by_a_script_ends_too(killed):
     with subprocess.Popen([sys.executable, "-c", WRAPPED], stdout=subprocess.PIPE, text=True) as process:
         script, program = map(int, process.stdout.readline().split())
         assert psutil.pid_exists(program)
@@ -123,7 +123,7 @@ class TestSupervised:
             [sys.executable, "-c", self.SUPERVISE, script], stdout=subprocess.PIPE, text=True, timeout=60
         )
 
-    def test_it_ends_with_the_status_of_the_program(self):
+    def test_the_launcher_exits_with_the_programs_status(self):
         assert self.run("exit 5").returncode == 5
         assert self.run("kill -SEGV $$").returncode == -signal.SIGSEGV
 

@@ -96,7 +96,7 @@ def test_an_interpreter_without_paragones_metadata_names_the_extra(monkeypatch):
         (False, " v1 openai gpt-4o-mini-2024-07-18 my-long-project-1234 OpenHermesMistralInstruct GPU_BOX_KEY2 $NAME 8000"),
     ],
 )  # fmt: skip
-def test_what_is_a_key(is_one, texts):
+def test_keys_are_recognized(is_one, texts):
     assert {text: is_key(text) for text in texts.split(" ")} == dict.fromkeys(texts.split(" "), is_one)
 
 
@@ -109,7 +109,7 @@ def test_what_is_a_key(is_one, texts):
         ("no url: a?b=c#d me@box", "no url: a?b=c#d me@box"),
     ],
 )  # fmt: skip
-def test_texts_without_keys(text, public):
+def test_keys_in_urls_are_removed(text, public):
     assert without_keys(text) == public
 
 
@@ -125,7 +125,7 @@ def test_texts_without_keys(text, public):
         ("sends to its server: key_env = GPU_BOX_KEY2", "sends to its server: key_env = GPU_BOX_KEY2"),
     ],
 )
-def test_texts_without_keys_among_their_words(text, public):
+def test_keys_among_words_are_removed(text, public):
     assert without_key_words(text) == public
 
 
@@ -134,7 +134,7 @@ def test_texts_without_keys_among_their_words(text, public):
     ["<b>{}</b>", "“{}”", "{}…", "key={}&x=1", "&quot;{}&quot;", r'{{\"key\": \"{}\"}}', r"{}\n", "%22{}%22", "{}\u200b",
      "\x1b[1m{}\x1b[0m", "({})."],
 )  # fmt: skip
-def test_a_key_is_found_whatever_stands_around_it(around):
+def test_a_key_is_found_in_any_context(around):
     """Gateways answer with HTML, JSON in JSON, and other text with the key in it."""
     key = "sk-proj-4f9aB2c8D1e7F3a6"
     public = without_key_words(around.format(key))
@@ -153,6 +153,6 @@ def test_a_key_is_found_whatever_stands_around_it(around):
     ],
     ids=["letters", "a scheme", "punctuation", "a part of a path"],
 )
-def test_a_long_text_takes_no_more_than_its_length_deserves(text, public):
+def test_removing_keys_takes_time_proportional_to_the_length(text, public):
     # the time limit of all tests ends a search whose time grows with the square of the length
     assert without_keys(text) == without_key_words(text) == public

@@ -80,7 +80,7 @@ def test_value_types_are_frozen_have_slots_and_take_keyword_arguments():
         assert all(field.kw_only for field in dataclasses.fields(kind)), kind
 
 
-def test_defaults_are_left_out():
+def test_default_values_are_omitted():
     assert to_json(paragone.Message(role="user", text="hi")) == {"role": "user", "text": "hi"}
     assert to_json(paragone.ModelInfo(model="a", name="b", size=0)) == {"model": "a", "name": "b", "size": 0}
 
@@ -138,15 +138,15 @@ def test_values_that_json_cannot_represent_are_not_sent():
 
 @settings(max_examples=25)
 @given(
-    sentence=texts,
+    message=texts,
     hint=texts,
     tokens=st.integers(0),
     context=st.integers(0),
     kind=st.sampled_from([paragone.InputError, paragone.EngineError, paragone.ContextOverflow]),
 )
-def test_an_error_is_the_same_after_the_pipe(sentence, hint, tokens, context, kind):
+def test_an_error_is_the_same_after_the_pipe(message, hint, tokens, context, kind):
     more = {"tokens": tokens, "context": context} if kind is paragone.ContextOverflow else {}
-    error = kind(sentence, hint=hint, **more)
+    error = kind(message, hint=hint, **more)
     again = load_error(through_json(dump_error(error)))
     assert type(again) is kind
     assert vars(again) == vars(error)
@@ -160,6 +160,6 @@ def test_an_error_of_a_subclass_is_sent_as_its_base_class():
     assert type(load_error(through_json(dump_error(paragone.ParagoneError("Gone."))))) is paragone.EngineError
 
 
-def test_json_text_is_json_whatever_is_in_it():
+def test_any_data_becomes_valid_json():
     text = json_text({"a": [1.5, math.nan, {"b": -math.inf}], "c": "é"})
     assert text == '{"a": [1.5, null, {"b": null}], "c": "é"}'

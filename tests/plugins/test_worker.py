@@ -119,12 +119,12 @@ async def test_a_worker_that_freezes_is_killed(monkeypatch):
     events, error = await collect(engine, ask(max_tokens=1))
     assert events == []
     assert isinstance(error, paragone.EngineCrashed)
-    assert "did nothing" in error.sentence
+    assert "did nothing" in error.message
     assert not alive(engine.pid)
     await engine.close()
 
 
-async def test_a_worker_that_waits_in_silence_answers_that_it_runs(monkeypatch):
+async def test_a_silently_waiting_worker_answers_pings(monkeypatch):
     engine = await opened("steady")
     worker = engine
     monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.02)
@@ -152,7 +152,7 @@ async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
 
 
 @pytest.mark.parametrize(
-    ("model", "sentence"),
+    ("model", "message"),
     [
         (
             "killed",
@@ -166,14 +166,14 @@ async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
         ("orphan", "The engine's process ended unexpectedly with exit code 4."),
     ],
 )
-async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(model: str, sentence: str):
+async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(model: str, message: str):
     bad, good = await asyncio.gather(opened(model), opened("steady"))
     run = good.run(ask(max_tokens=40))
     others = [await anext(run)]
     events, error = await collect(bad, ask(max_tokens=10, at=5))
     assert text_of(events) == "word0 word1 word2 word3 word4 "
     assert isinstance(error, paragone.EngineCrashed)
-    assert error.sentence == sentence
+    assert error.message == message
     assert "Traceback" not in " ".join(error.log_tail)
     others += [event async for event in run]
     assert text_of(others) == "".join(f"word{n} " for n in range(40))
@@ -184,7 +184,7 @@ async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(m
 
 
 @started_anew
-async def test_the_last_lines_of_a_library_are_kept_also_in_a_log(tmp_path: Path):
+async def test_a_librarys_last_lines_are_in_the_error_and_the_log(tmp_path: Path):
     log = tmp_path / "engine.log"
     engine = await opened("abort", log=str(log))
     _, error = await collect(engine, ask())
@@ -198,7 +198,7 @@ async def test_the_last_lines_of_a_library_are_kept_also_in_a_log(tmp_path: Path
 
 
 @started_anew
-async def test_megabytes_of_output_do_no_harm():
+async def test_megabytes_of_output_do_not_block_a_worker():
     engine = await opened("loud")
     events, error = await collect(engine, ask(max_tokens=10))
     assert error is None
@@ -207,18 +207,18 @@ async def test_megabytes_of_output_do_no_harm():
 
 
 @pytest.mark.parametrize(
-    ("model", "sentence"),
+    ("model", "message"),
     [
         ("raises", "The engine failed: RuntimeError: the kernel image is unhappy."),
         ("huge", f"The engine failed: RuntimeError: {'x' * 10_000}"[:3999] + "…"),
     ],
 )
-async def test_an_exception_is_reported_in_bounds_and_the_worker_goes_on(model, sentence):
+async def test_a_long_exception_is_shortened_and_the_worker_continues(model, message):
     engine = await opened(model)
     events, error = await collect(engine, ask())
     assert text_of(events) == "word0 word1 word2 word3 word4 "
     assert isinstance(error, paragone.EngineError)
-    assert error.sentence == sentence
+    assert error.message == message
     again, error = await collect(engine, ask(max_tokens=3))
     assert error is None
     assert text_of(again) == "word0 word1 word2 "
@@ -239,6 +239,17 @@ async def test_an_engine_that_ignores_a_stop_is_killed_and_reported(monkeypatch)
     await engine.close()
 
 
+async def test_closing_that_is_cancelled_leaves_no_connection_open():
+    engine = await opened("steady")
+    closing = asyncio.create_task(engine.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert engine._connection.fileno() == -1
+    await until(lambda: not alive(engine.pid))
+
+
 @started_anew
 async def test_loading_can_be_cancelled(monkeypatch):
     monkeypatch.setattr(client, "GRACE", 0)
@@ -256,7 +267,7 @@ async def test_loading_can_be_cancelled(monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["closed", "killed"])
-async def test_what_a_worker_has_started_ends_with_it(how):
+async def test_child_processes_of_a_worker_end_with_it(how):
     engine = await opened("leaving")
     child = int(engine.loaded.facts["child"])
     assert alive(child)
@@ -267,7 +278,7 @@ async def test_what_a_worker_has_started_ends_with_it(how):
     await gone(child)
 
 
-async def test_a_worker_and_what_it_has_started_die_with_the_program():
+async def test_a_worker_and_its_child_processes_end_with_the_program():
     program = """
 import asyncio
 from rogue_backend.plugin import RogueBackend
@@ -275,7 +286,8 @@ from paragone import Message, OpenRequest, RunRequest
 async def main():
     engine = await RogueBackend().open(OpenRequest(model="leaving"), lambda progress: None)
     print(engine.pid, engine.loaded.facts["child"], flush=True)
-    async for event in engine.run(RunRequest(messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 10**6, "rate": 50})):
+    async for event in engine.run(RunRequest(messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 10**6, "rate":
+    50})):
         pass
 asyncio.run(main())
 """
@@ -291,7 +303,7 @@ asyncio.run(main())
 
 
 @started_anew
-async def test_a_program_that_is_no_interpreter():
+async def test_a_program_that_is_not_an_interpreter_is_reported():
     with pytest.raises(
         paragone.InputError, match=r"/nowhere/python cannot be started: No such file.*`python` setting"
     ):
@@ -327,7 +339,7 @@ async def test_a_foreign_interpreter_sees_only_two_of_our_packages(tmp_path: Pat
 
 
 @started_anew
-async def test_a_log_that_cannot_be_opened_is_named(tmp_path):
+async def test_a_log_that_cannot_be_opened_is_reported(tmp_path):
     with pytest.raises(
         paragone.EngineError, match=r"The engine's log cannot be opened in .*/nowhere/log: No such file"
     ) as caught:

@@ -115,7 +115,7 @@ async def test_a_score_is_stopped_or_abandoned():
         await works(engine)
 
 
-async def test_embeddings_come_stop_and_crash():
+async def test_embeddings_arrive_and_can_be_stopped_or_crash():
     async with opened() as engine:
         found = await engine.embed(paragone.EmbedRequest(texts=("one", "two three")))
         assert found == paragone.Embeddings(vectors=((1.0, -0.5), (2.0, -0.5)), prompt_tokens=3)
@@ -281,11 +281,11 @@ async def test_an_estimate_is_made_in_a_temporary_worker():
         await RogueBackend().estimate(paragone.OpenRequest(model="steady", options={"contxt": 100}))
 
 
-async def test_a_worker_of_another_version_is_refused_with_one_sentence(monkeypatch):
+async def test_a_worker_of_another_version_is_refused_with_one_message(monkeypatch):
     monkeypatch.setattr(shared, "VERSION", VERSION + 1)
     with pytest.raises(paragone.EngineError) as caught:
         await RogueBackend().open(paragone.OpenRequest(model="steady"), lambda progress: None)
-    assert caught.value.sentence == (
+    assert caught.value.message == (
         f"The engine's process uses version {VERSION} of the worker protocol, and this paragone uses version {VERSION + 1}."
     )
     assert "Install matching versions of paragone" in caught.value.hint

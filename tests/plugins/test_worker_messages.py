@@ -33,7 +33,7 @@ def test_messages_and_commands_are_the_same_after_the_pipe():
         protocol.dump_message(protocol.WorkerMessage(5, error=paragone.InputError("No.", hint="Yes.")))
     )
     assert (failed.job, type(failed.error)) == (5, paragone.InputError)
-    assert (failed.error.sentence, failed.error.hint) == ("No.", "Yes.")
+    assert (failed.error.message, failed.error.hint) == ("No.", "Yes.")
     for command in COMMANDS:
         assert protocol.load_command(protocol.dump_command(command)) == command
 
@@ -49,7 +49,7 @@ def test_messages_and_commands_are_the_same_after_the_pipe():
         b'{"job": 1, "error": {"kind": "odd"}}',
     ],
 )
-def test_what_is_no_message_is_refused(line):
+def test_invalid_messages_are_refused(line):
     with pytest.raises((ValueError, TypeError, KeyError)):
         protocol.load_message(line)
 
@@ -60,7 +60,7 @@ def test_a_worker_does_every_kind_of_job():
         assert set(JobRunner(ours, "none:None")._handlers) == set(get_args(protocol.JobName))
 
 
-def test_commands_arrive_in_any_pieces():
+def test_commands_split_anywhere_are_read():
     ours, theirs = socket.socketpair()
     line = protocol.dump_command(COMMANDS[0])
     with ours:
@@ -73,7 +73,7 @@ def test_commands_arrive_in_any_pieces():
         assert list(commands) == COMMANDS[:1]
 
 
-def test_the_first_token_is_sent_at_once_and_the_next_ones_together(monkeypatch):
+def test_the_first_token_is_sent_immediately_and_later_ones_together(monkeypatch):
     said: list[list[type]] = []
     monkeypatch.setattr(serve, "FRAME", 3600)
     monkeypatch.setattr(serve, "LATE", 3600)

@@ -17,7 +17,7 @@ async def test_one_prompt_goes_to_both_lanes(start):
         # An empty conversation teaches three keys, and what the signs mean.
         assert "left and right answer side by side." in screen.text
         for lesson in (
-            "alt+v where they part",
+            "alt+v where they diverge",
             "alt+c is it fair?",
             "alt+u vote blind",
             "◆ reference",
@@ -25,10 +25,10 @@ async def test_one_prompt_goes_to_both_lanes(start):
         ):
             assert lesson in screen.text
         await screen.press("escape")
-        assert "v where they part    c is it fair?    u vote blind" in screen.text
+        assert "v where they diverge    c is it fair?    u vote blind" in screen.text
         await screen.press("i")
         await screen.ask("hello there")
-        assert "where they part" not in screen.text
+        assert "where they diverge" not in screen.text
         await screen.answered()
         assert screen.text.count("hello there") == 2
         assert "word19" in screen.text
@@ -39,7 +39,7 @@ async def test_one_prompt_goes_to_both_lanes(start):
         left, right = (column.transcript.region.y for column in screen.columns)
         assert left == right == 2, "a blank row stands below the header"
         await screen.press("ctrl+n")
-        assert "where they part" in screen.text
+        assert "where they diverge" in screen.text
 
 
 async def test_a_prompt_waits_for_its_engine_and_for_the_answer_before_it(start, tmp_path):
@@ -67,7 +67,7 @@ async def test_a_prompt_waits_for_its_engine_and_for_the_answer_before_it(start,
         assert [run.state for run in screen.lanes[0].path] == ["done", "done"]
 
 
-async def test_lanes_are_stopped_and_asked_alone_and_keep_what_came(start):
+async def test_single_lanes_are_stopped_and_asked_and_keep_their_text(start):
     slow = {"rate": 20, "max_tokens": 2000}
     async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow)) as screen:
         await screen.until(lambda: [lane.state for lane in screen.lanes] == ["ready", "ready"])
@@ -119,7 +119,7 @@ async def test_the_queue_is_kept_edited_removed_and_sent_again(start):
         assert "No engine is running" not in screen.told
 
 
-async def test_a_second_answer_takes_the_place_of_the_first_and_is_its_variant(start):
+async def test_a_regenerated_answer_replaces_the_first_as_a_variant(start):
     async with start(rogue("steady", max_tokens=3)) as screen:
         await screen.type("  ")
         await screen.press("enter")
@@ -143,7 +143,7 @@ async def test_a_second_answer_takes_the_place_of_the_first_and_is_its_variant(s
             "answer",
         ]
         assert transcript.text.count("word1") == 1
-        assert "→ m in lane mode goes on from here." in transcript.text
+        assert "→ m in lane mode continues from here." in transcript.text
         await screen.until(lambda: "2/2" in screen.text, "it says which of how many")
         second = screen.lanes[0].path[0]
         await screen.press("alt+left")
@@ -155,11 +155,11 @@ async def test_a_second_answer_takes_the_place_of_the_first_and_is_its_variant(s
         await screen.press("alt+m")
         await screen.until(lambda: "word5" in transcript.text and not screen.lanes[0].is_busy)
         assert "word0 word1 word2 word3 word4 word5" in transcript.text, "the answer goes on from its end"
-        assert "· Goes on after 18 characters of an earlier answer." in transcript.text
-        assert transcript.text.count("goes on from here") == 1
+        assert "· Continues after 18 characters of an earlier answer." in transcript.text
+        assert transcript.text.count("continues from here") == 1
 
 
-async def test_in_turn_the_second_lane_waits(start):
+async def test_one_after_the_other_the_second_lane_waits(start):
     states = []
 
     async with start(rogue("steady", "a"), rogue("steady", "b"), mode="sequential") as screen:
@@ -199,7 +199,7 @@ async def test_the_status_line_shows_a_new_state_immediately_and_new_figures_lat
         assert [info.state for info in shown] == ["done"]
 
 
-async def test_lanes_say_that_nothing_is_saved_at_present(start, monkeypatch):
+async def test_lanes_show_that_the_history_is_not_saved(start, monkeypatch):
     monkeypatch.setattr(saving, "BUSY_S", 0.05)
     async with start(rogue("steady", max_tokens=10**6, rate=100)) as screen:
         await screen.ask("first")
@@ -242,7 +242,7 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
         )
 
 
-async def test_the_rule_of_an_edit_says_what_the_key_to_stop_does_now(start):
+async def test_the_line_above_an_edit_explains_the_stop_key(start):
     async with start(
         rogue("steady", "quick", max_tokens=1),
         rogue("steady", "slow", max_tokens=10**6, rate=20),

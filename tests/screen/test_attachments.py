@@ -23,7 +23,7 @@ async def listed(screen, *parts):
     await screen.until(lambda: all(part in " ".join(screen.text.split()) for part in parts), parts)
 
 
-async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypatch):
+async def test_mentioned_files_are_completed_and_sent_with_one_prompt(start, home, monkeypatch):
     """An image, a text with a space in its name, and a pattern; those who do not see say so."""
     monkeypatch.chdir(home)
     (home / "pictures").mkdir()
@@ -77,7 +77,7 @@ async def test_files_are_completed_and_go_with_one_prompt(start, home, monkeypat
         assert screen.app.lanes.session.prompts[-1].files == ()
 
 
-async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, monkeypatch):
+async def test_files_that_cannot_be_attached_are_reported_and_the_draft_stays(start, home, monkeypatch):
     monkeypatch.chdir(home)
     (home / "data.bin").write_bytes(bytes(range(256)))
     (home / "notes.md").write_text("one")
@@ -121,7 +121,7 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
         (home / "notes.md").unlink()
         await screen.press("enter")
         await screen.until(
-            lambda: "There is no file notes.md. Send again to send the text alone." in screen.told
+            lambda: "There is no file notes.md. Send again to send only the text." in screen.told
         )
         (home / "notes.md").write_text("other")
         await screen.type("@notes.md")
@@ -135,7 +135,7 @@ async def test_what_cannot_be_attached_is_said_and_the_draft_stays(start, home, 
         await attached(screen, "notes.md (6 B)")
 
 
-async def test_names_that_no_terminal_should_see(start, home, monkeypatch):
+async def test_file_names_with_control_characters_are_made_safe(start, home, monkeypatch):
     """Not even those that are not text at all; a link to itself beside them hides none."""
     monkeypatch.chdir(home)
     folder = os.fsdecode(os.fsencode(home) + b"/odd\x1b[31m\xff")
@@ -154,7 +154,7 @@ async def test_names_that_no_terminal_should_see(start, home, monkeypatch):
         assert "[cat␛[7m.png]" in screen.text
 
 
-async def test_a_prompt_that_would_be_refused_is_not_sent(start, home, monkeypatch):
+async def test_a_prompt_that_all_engines_would_refuse_is_not_sent(start, home, monkeypatch):
     monkeypatch.chdir(home)
     say = ParagoneApp.notify
     monkeypatch.setattr(ParagoneApp, "notify", lambda *given, **how: say(*given, **how | {"timeout": 600}))

@@ -40,7 +40,7 @@ async def test_the_sheet_does_not_wait_for_the_prices_and_can_be_closed_before_t
         await screen.until(lambda: "There are no prices." in screen.text)
 
 
-async def test_all_answers_of_a_lane_count_with_the_engines_that_gave_them(start):
+async def test_all_answers_of_a_lane_count_under_their_engines(start):
     async with start(rogue("steady", "first", max_tokens=3)) as screen:
         await screen.press("escape", "dollar_sign")
         assert "This lane has no answer yet" in screen.told
@@ -66,7 +66,7 @@ async def test_all_answers_of_a_lane_count_with_the_engines_that_gave_them(start
         ]
 
 
-async def test_without_the_price_list_the_sheet_says_how_to_install_it(start, monkeypatch):
+async def test_without_the_price_list_the_sheet_shows_how_to_install_it(start, monkeypatch):
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("go")

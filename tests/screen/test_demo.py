@@ -23,12 +23,12 @@ def demo(monkeypatch):
     return there, found
 
 
-async def test_a_prompt_that_is_sent_before_the_engines_are_there_is_answered(start, demo):
+async def test_a_prompt_sent_before_the_demos_engines_exist_is_answered(start, demo):
     there, _ = demo
     async with start(demo=True) as screen:
         await screen.type("hello")
         await screen.press("enter")
-        assert "The prompt is sent once the demo's engines are there." in screen.told
+        assert "The prompt is sent once the demo's engines exist." in screen.told
         assert screen.app.lanes.composer.text == "hello"
         there.set()
         await screen.until(
@@ -38,7 +38,7 @@ async def test_a_prompt_that_is_sent_before_the_engines_are_there_is_answered(st
         assert screen.app.lanes.composer.text == ""
 
 
-async def test_if_they_cannot_be_made_the_prompt_is_kept(start, demo):
+async def test_the_prompt_is_kept_if_the_demos_models_cannot_be_created(start, demo):
     there, found = demo
     found.clear()
     async with start(demo=True) as screen:

@@ -48,7 +48,7 @@ async def test_equal_answers_have_no_marks(start):
 
 
 @pytest.mark.parametrize("at", [0, 3])
-async def test_an_answer_that_a_crash_ended_is_not_said_to_be_the_same(start, at):
+async def test_an_answer_ended_by_a_crash_is_not_reported_as_equal(start, at):
     async with start(rogue("steady", "a"), rogue("killed", "b", at=at)) as screen:
         await screen.ask("go")
         await screen.answered()
@@ -56,7 +56,7 @@ async def test_an_answer_that_a_crash_ended_is_not_said_to_be_the_same(start, at
         await screen.until(lambda: "The last prompt has no complete answer of b; " in screen.told)
 
 
-async def test_another_lane_is_the_reference(start):
+async def test_another_lane_can_be_the_reference(start):
     async with start(rogue("steady", "a"), rogue("wide", "b", max_tokens=2)) as screen:
         await screen.ask("go")
         await screen.answered()
@@ -77,7 +77,7 @@ async def test_another_lane_is_the_reference(start):
         await screen.until(lambda: marked(screen, 0) == [])
 
 
-async def test_a_variant_is_compared_anew(start):
+async def test_a_variant_is_compared_again(start):
     async with start(rogue("steady", "a"), rogue("wide", "b", max_tokens=2)) as screen:
         await screen.ask("go")
         await screen.answered()
@@ -92,16 +92,16 @@ async def test_a_variant_is_compared_anew(start):
         await screen.until(lambda: marked(screen, 1) == ["語0😀 語1😀"])
 
 
-async def test_without_tokens_the_first_character_is_shown_one_place_for_all_lanes(start):
+async def test_without_tokens_the_first_different_character_is_shown(start):
     async with start(rogue("steady", "a"), rogue("wide", "b"), rogue("wide", "c"), size=(120, 40)) as screen:
         await screen.ask("go")
         await screen.answered()
         await screen.press("alt+v")
         await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
-        await screen.until(lambda: "first character that differs" in screen.text)
-        assert "Where b parts from a" in screen.text
+        await screen.until(lambda: "the vocabularies may differ" in screen.text)
+        assert "Where b diverges from a" in screen.text
         await screen.press("greater_than_sign")
-        await screen.until(lambda: "The answers part at this place only." in screen.text)
+        await screen.until(lambda: "The answers diverge only at this place." in screen.text)
         await screen.press("v")
         assert screen.app.screen is screen.app.lanes
 
@@ -111,7 +111,7 @@ def smol(path, name):
     return EngineDefinition(name=name, backend="llama_cpp", model=str(path), options=options)
 
 
-async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smaller_smollm2):
+async def test_two_quantizations_diverge_at_the_marked_token(start, smollm2, smaller_smollm2):
     engines = smol(smollm2, "Q4_1"), smol(smaller_smollm2, "Q4_0")
     async with start(*engines, size=(120, 40)) as screen:
         await screen.ask("Why is the sky blue?")
@@ -159,7 +159,7 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
             assert again.result.tokens[:at] == run.result.tokens[:at]
             assert again.result.prefilled.chosen == choice.text
             assert lane.variants(again) == (run, again), "the earlier answer is kept"
-        assert screen.text.count(f"Goes on from the chosen token “{choice.text}”.") == 2
+        assert screen.text.count(f"Continues from the chosen token “{choice.text}”.") == 2
         await screen.press("p")
         await screen.until(lambda: any(look.startswith("heat") for look in looks(screen, 1)))
         await screen.press("p")
@@ -175,7 +175,7 @@ def answer_of(name: str, *texts: str) -> RunResult:
     return run.result
 
 
-async def test_one_lane_has_nothing_to_compare_with_and_keys_lead_from_fork_to_fork(start):
+async def test_keys_step_through_forks_and_a_single_lane_has_none(start):
     reference = ("a", answer_of("a", "The", " sky", " is", " blue"), None)
     early = ("b", answer_of("b", "The", " sea"), Divergence(token=1, char=4))
     late = ("c", answer_of("c", "The", " sky", " was"), Divergence(token=2, char=8))
@@ -183,19 +183,19 @@ async def test_one_lane_has_nothing_to_compare_with_and_keys_lead_from_fork_to_f
     chosen = []
     async with start(rogue("steady", "a")) as screen:
         await screen.press("alt+v")
-        await screen.until(lambda: "nothing to compare with" in screen.told)
+        await screen.until(lambda: "no other lane to compare with" in screen.told)
         await screen.press("alt+p")
         await screen.until(lambda: "does not report the probabilities" in screen.told)
         screen.app.clear_notifications()
         await screen.press("escape", "V")
-        await screen.until(lambda: "There is nothing to compare with" in screen.told)
+        await screen.until(lambda: "There is no other lane to compare with" in screen.told)
         screen.app.push_screen(DivergenceSheet("Why?", forks, 0, lambda *choice: chosen.append(choice)))
-        await screen.until(lambda: "Token 2: where b parts from a · fork 1 of 2" in screen.text)
+        await screen.until(lambda: "Token 2: where b diverges from a · fork 1 of 2" in screen.text)
         assert "< > fork" in screen.text
         await screen.press("less_than_sign")
         await screen.until(lambda: "This is the first fork." in screen.text)
         await screen.press("greater_than_sign")
-        await screen.until(lambda: "Token 3: where c parts from a · fork 2 of 2" in screen.text)
+        await screen.until(lambda: "Token 3: where c diverges from a · fork 2 of 2" in screen.text)
         await screen.press("greater_than_sign")
         await screen.until(lambda: "This is the last fork." in screen.text)
         await screen.press("enter")

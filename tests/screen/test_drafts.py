@@ -12,7 +12,7 @@ from paragone_workbench.store import Store
 LONG = "\n".join(f"line {number}" for number in range(30))
 
 
-async def test_a_draft_is_written_again_at_the_next_start(start, tmp_path):
+async def test_a_draft_is_restored_at_the_next_start(start, tmp_path):
     attached = tmp_path / "notes.md"
     attached.write_text("some notes")
     async with start(rogue("steady")) as screen:
@@ -36,7 +36,7 @@ async def test_a_draft_is_written_again_at_the_next_start(start, tmp_path):
         assert store.take_draft() is None
 
 
-async def test_what_is_written_before_the_history_is_open_stays_below_the_draft(start):
+async def test_text_typed_before_the_history_opens_stays_below_the_draft(start):
     async with start(rogue("steady")) as screen:
         await screen.type("left")
         await screen.press("ctrl+q")
@@ -46,7 +46,7 @@ async def test_what_is_written_before_the_history_is_open_stays_below_the_draft(
         await screen.until(lambda: screen.app.lanes.composer.text == "left\nother")
 
 
-async def test_a_changed_edit_takes_the_place_of_the_draft(start):
+async def test_a_changed_edit_is_saved_instead_of_the_draft(start):
     async with start(rogue("steady")) as screen:
         await screen.ask("first")
         await screen.answered()
@@ -58,7 +58,7 @@ async def test_a_changed_edit_takes_the_place_of_the_draft(start):
         assert screen.app.lanes.composer.unsent.text == "first again"
 
 
-async def test_quitting_tells_before_a_draft_is_lost(start):
+async def test_quitting_warns_before_a_draft_is_lost(start):
     async with start(rogue("steady")) as screen:
         with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as blocker:
             blocker.execute("BEGIN IMMEDIATE")
@@ -104,7 +104,7 @@ async def test_an_edit_keeps_the_files_of_its_prompt_at_the_next_start(start, tm
         assert composer.draft.files == files
 
 
-async def test_an_edit_of_an_earlier_prompt_is_one_at_the_next_start(start):
+async def test_an_edit_of_an_earlier_prompt_is_restored_as_an_edit(start):
     async with start(settings=ENGINE, remembered=True) as screen:
         for text in ("first", "second"):
             await screen.ask(text)

@@ -33,13 +33,13 @@ async def test_ctrl_c_stops_answers_first_and_then_loading(start):
         await screen.press("ctrl+c")
         await screen.answered()
         assert (hanging.state, steady.state) == ("loading", "stopped")
-        assert "Models go on loading; ^c again stops that." in screen.told
+        assert "Models are still loading; ^c again stops that." in screen.told
         await screen.press("ctrl+c")
         await screen.until(lambda: hanging.state == "stopped")
         assert "Loading stops." in screen.told
 
 
-async def test_an_idle_engine_that_dies_says_so_and_others_answer(start):
+async def test_the_end_of_an_idle_engine_is_shown_and_others_answer(start):
     async with start(rogue("steady", "dying"), rogue("steady")) as screen:
         dying, steady = screen.lanes
         await screen.ask("go")

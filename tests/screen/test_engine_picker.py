@@ -60,7 +60,7 @@ def highlighted(screen) -> str:
     return str(option.prompt).split()[0] if option is not None else ""
 
 
-async def test_one_key_opens_a_model_that_was_found(start, offers):
+async def test_enter_opens_a_found_model(start, offers):
     offers("steady", demo=("wide",))
     async with start(remembered=True) as screen:
         await looked(screen)
@@ -68,7 +68,7 @@ async def test_one_key_opens_a_model_that_was_found(start, offers):
             "Models found",
             "steady  Rogue · steady",
             "Demo",
-            "demo  two small models side by side, to try it",
+            "demo  two small models side by side, for a first try",
             "demo-wide  Rogue",
         ]
         assert "Pick an engine to chat with: enter opens it." in screen.text
@@ -84,7 +84,7 @@ async def test_ticked_models_are_opened_side_by_side_and_saved(start, offers):
         await looked(screen)
         await screen.press("tab", "tab")
         assert [row.split()[0] for row in rows(screen)[1:4]] == ["✓", "✓", "wide"]
-        assert "Enter opens 2 engines side by side, and saves those that are new." in screen.text
+        assert "Enter opens 2 engines side by side, and saves new ones." in screen.text
         await screen.press(
             "up", "up", "tab", "enter"
         )  # the first one no longer; the highlighted one is not ticked
@@ -100,7 +100,7 @@ async def test_ticked_models_are_opened_side_by_side_and_saved(start, offers):
     assert "steady" in State(state_file()).saved.engines
 
 
-async def test_one_key_opens_the_demo_where_nothing_is_found(start, offers):
+async def test_enter_opens_the_demo_if_no_model_is_found(start, offers):
     offers(demo=("steady", "wide"))
     async with start(remembered=True) as screen:
         await looked(screen)
@@ -116,7 +116,7 @@ async def test_one_key_opens_the_demo_where_nothing_is_found(start, offers):
         await screen.until(lambda: "Resumed" in screen.told, "with the conversation")
 
 
-async def test_the_demo_takes_the_room_that_is_left(start, offers):
+async def test_the_demo_opens_only_as_many_lanes_as_fit(start, offers):
     offers(demo=("steady", "wide"))
     async with start(*(rogue("steady", f"n{number}") for number in range(5)), size=(200, 40)) as screen:
         await screen.press("f4")
@@ -129,9 +129,7 @@ async def test_the_demo_takes_the_room_that_is_left(start, offers):
         await screen.until(lambda: len(screen.columns) == 6)
 
 
-async def test_what_cannot_be_used_is_last_on_one_line_and_says_why_when_it_is_reached(
-    start, offers, monkeypatch
-):
+async def test_unusable_entries_come_last_and_show_the_reason(start, offers, monkeypatch):
     reason = f"It needs a library that is not installed in {'/a/long/path' * 8}."
 
     async def unusable(self, python=None):
@@ -156,7 +154,7 @@ async def test_what_cannot_be_used_is_last_on_one_line_and_says_why_when_it_is_r
         assert not screen.lanes
 
 
-async def test_a_written_engine_is_kept_and_listed_once_it_was_open_until_a_key_removes_it(start, offers):
+async def test_a_written_engine_is_saved_once_open_and_can_be_removed(start, offers):
     offers("other")
     async with start(rogue("wide", "first")) as screen:
         await screen.press("f3")
@@ -189,7 +187,7 @@ async def test_a_written_engine_is_kept_and_listed_once_it_was_open_until_a_key_
         assert [*screen.app.engines.config.engines] == ["threads"]
 
 
-async def test_a_state_that_cannot_be_saved_is_told(start, monkeypatch):
+async def test_a_state_file_that_cannot_be_written_is_reported(start, monkeypatch):
     def full(self, saved):
         raise ParagoneError("No space is left.")
 
@@ -208,7 +206,7 @@ async def test_a_state_that_cannot_be_saved_is_told(start, monkeypatch):
         assert "steady  rogue · steady" in rows(screen)
 
 
-async def test_the_highlight_leaves_an_entry_that_turns_out_to_be_unusable(start, monkeypatch):
+async def test_the_highlight_moves_off_an_entry_that_becomes_unusable(start, monkeypatch):
     replied = threading.Event()
 
     async def slow(self, python=None):
@@ -235,7 +233,7 @@ async def estimated(screen):
     await screen.until(lambda: not screen.app.screen._estimated, "the memory is estimated")
 
 
-async def test_the_memory_of_the_highlighted_model_is_told_or_why_it_is_not_known(start, offers):
+async def test_the_memory_of_the_highlighted_model_is_shown_or_why_it_is_unknown(start, offers):
     offers("steady", "wide", "zero")
     async with start(remembered=True) as screen:
         await looked(screen)
@@ -257,7 +255,9 @@ async def test_the_memory_of_the_highlighted_model_is_told_or_why_it_is_not_know
         assert "The memory cannot be estimated: There is no model 'zero'." in screen.text
 
 
-async def test_an_estimate_ends_when_the_highlight_moves_on_or_the_picker_closes(start, offers, monkeypatch):
+async def test_an_estimate_is_cancelled_when_the_highlight_moves_or_the_picker_closes(
+    start, offers, monkeypatch
+):
     asked, cancelled = [], []
 
     async def endless(self, request):

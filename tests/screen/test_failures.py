@@ -13,7 +13,7 @@ CRASHES = {
 }
 
 
-async def test_a_crash_stays_in_its_lane(start):
+async def test_a_crash_affects_only_its_lane(start):
     crashing = (rogue(model, rate=50) for model in CRASHES)
     async with start(*crashing, rogue("steady", rate=200), size=(240, 60)) as screen:
         await screen.ask("go")
@@ -41,7 +41,7 @@ async def test_a_crash_stays_in_its_lane(start):
         assert "word0" in broken[0].transcript.text  # the end of the process can take the last words with it
 
 
-async def test_the_card_shows_what_the_library_said_or_a_known_cause_and_its_cure(start):
+async def test_the_crash_card_shows_the_librarys_message_or_a_known_cause_and_cure(start):
     async with start(rogue("abort"), rogue("null", build="ROGUE = 1"), size=(200, 30)) as screen:
         await screen.ask("go")
         await screen.answered()
@@ -65,7 +65,7 @@ async def test_an_engine_that_does_not_stop_is_ended(start, monkeypatch, tmp_pat
         assert screen.lanes[1].state == "done"
 
 
-async def test_neither_mistakes_nor_prints_nor_control_codes_reach_the_screen_but_why_an_engine_is_not_open(
+async def test_engines_output_does_not_reach_the_screen_but_errors_do(
     start,
 ):
     lanes = rogue("raises"), rogue("loud"), rogue("escapes", "[b]x\x1b[2J"), rogue("nonsense")
@@ -91,7 +91,7 @@ async def test_a_prompt_without_any_engine_stays_in_the_composer(start):
         assert screen.app.lanes.composer.text == "go"
 
 
-async def test_a_prompt_beyond_the_context_is_refused_with_figures(start):
+async def test_a_prompt_beyond_the_context_is_refused_with_its_length(start):
     async with start(rogue("steady", context=3), size=(120, 30)) as screen:
         await screen.ask("one two three four")
         await screen.answered()
@@ -103,7 +103,7 @@ async def mistaken() -> None:
     raise ZeroDivisionError
 
 
-async def test_each_mistake_of_the_program_is_told_and_ends_nothing(start, home, monkeypatch):
+async def test_internal_errors_are_reported_and_the_program_continues(start, home, monkeypatch):
     async with start(rogue("steady")) as screen:
         monkeypatch.setitem(screen.app.lanes._commands, "next-lane", lambda screen: 1 / 0)
         loop = asyncio.get_running_loop()
@@ -131,7 +131,7 @@ LAST_WORDS = "\n".join(
 )
 
 
-async def test_the_sentence_of_a_crash_stays_in_sight_and_a_key_shows_the_log(start):
+async def test_a_crash_message_stays_visible_and_a_key_shows_the_log(start):
     lanes = [rogue("abort", str(number), last_words=LAST_WORDS) for number in range(2)]
     async with start(*lanes, size=(80, 24)) as screen:
         await screen.ask("go")

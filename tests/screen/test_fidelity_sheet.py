@@ -24,7 +24,7 @@ def lane(model, **options):
 
 async def measured(screen):
     await opened(screen)
-    await screen.until(lambda: "windows of a short text" in screen.text, "it is measured")
+    await screen.until(lambda: "windows of a short built-in text" in screen.text, "it is measured")
 
 
 async def opened(screen):
@@ -40,7 +40,7 @@ def saved(screen):
 async def test_lanes_are_measured_against_the_reference_lane_and_saved(start):
     async with start(lane("exact"), lane("rough"), lane("exact", cache_type="q4"), size=(100, 40)) as screen:
         await measured(screen)
-        assert "How far from exact" in screen.text
+        assert "Distance from exact" in screen.text
         assert "reference" in screen.text
         assert "rough: mean KLD 0." in screen.text
         assert "exact-2: mean KLD 0." in screen.text
@@ -58,11 +58,11 @@ async def test_lanes_are_measured_against_the_reference_lane_and_saved(start):
         assert all(it.last_answer for it in screen.lanes)
 
 
-async def test_esc_stops_and_keeps_what_was_measured_and_closes_then(start):
+async def test_esc_stops_and_keeps_the_results_then_closes(start):
     async with start(lane("exact"), lane("endless")) as screen:
         await opened(screen)
         await screen.until(lambda: "window 3 of" in screen.text, "the third window begins")
-        assert "esc stop, and keep what was measured" in screen.text
+        assert "esc stop, and keep the results so far" in screen.text
         await screen.press("escape")
         await screen.until(lambda: "partial" in screen.text, "it is stopped")
         assert "endless does not differ from exact at any position" in " ".join(screen.text.split())
@@ -73,7 +73,7 @@ async def test_esc_stops_and_keeps_what_was_measured_and_closes_then(start):
         assert all(it.engine.is_open for it in screen.lanes)
 
 
-async def test_an_engine_without_distributions_is_said(start):
+async def test_an_engine_without_distributions_is_reported(start):
     async with start(lane("mute"), lane("exact")) as screen:
         await opened(screen)
         await screen.until(lambda: "Nothing was measured." in screen.text, "it ends")

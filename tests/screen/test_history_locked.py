@@ -42,7 +42,7 @@ def in_history() -> dict[str, list[str]]:
         store.close()
 
 
-async def test_it_is_opened_once_the_lock_is_gone(start, opening, briefly):
+async def test_the_history_is_opened_once_the_lock_is_released(start, opening, briefly):
     async with start(rogue("steady"), with_history=False) as screen:
         await screen.until(lambda: "another instance of paragone" in screen.told, "the problem is told")
         await screen.ask("remember me")
@@ -65,7 +65,7 @@ async def test_it_is_opened_once_the_lock_is_gone(start, opening, briefly):
     assert screen.app.exit_messages == []
 
 
-async def test_leaving_waits_for_the_lock(start, opening):
+async def test_quitting_waits_for_the_lock(start, opening):
     async with start(rogue("steady"), with_history=False) as screen:
         await screen.press("ctrl+o")
         assert "still being opened" in screen.told
@@ -76,7 +76,7 @@ async def test_leaving_waits_for_the_lock(start, opening):
     assert screen.app.exit_messages == []
 
 
-async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, monkeypatch):
+async def test_quitting_reports_unsaved_changes(start, opening, briefly, monkeypatch):
     monkeypatch.setattr(program_app, "LEAVING_S", 0.5)
     async with start(rogue("steady"), with_history=False) as screen:
         await screen.until(lambda: "another instance of paragone" in screen.told, "the problem is told")
@@ -89,7 +89,7 @@ async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, mo
     assert in_history() == {}
 
 
-async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch):
+async def test_quitting_shows_why_it_waits(start, monkeypatch):
     monkeypatch.setattr(queue, "BUSY_S", 0.05)
     monkeypatch.setattr(queue, "CLOSE_S", 3600)
     with contextlib.ExitStack() as until_the_end:
@@ -99,7 +99,7 @@ async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch):
             blocker.execute("BEGIN IMMEDIATE")
             await screen.ask("lost")
             await screen.press("ctrl+q")
-            await screen.until(lambda: "tries for some seconds more, then offers a file" in screen.told)
+            await screen.until(lambda: "tries again for some seconds, then offers a file" in screen.told)
             assert not screen.app.is_leaving
             await screen.press("ctrl+q")
             await screen.until(lambda: screen.app.is_leaving)
@@ -108,7 +108,7 @@ async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch):
     assert screen.app.lanes.session.recorder.losses(), "a file is offered for them"
 
 
-async def test_leaving_waits_for_nothing_where_nothing_was_asked(start, opening, monkeypatch):
+async def test_quitting_without_prompts_does_not_wait(start, opening, monkeypatch):
     monkeypatch.setattr(program_app, "LEAVING_S", 3600)
     async with start(rogue("steady"), with_history=False) as screen:
         assert screen.app.history is None

@@ -33,7 +33,7 @@ async def answer(screen, text: str):
     await screen.press("enter")
 
 
-async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch):
+async def test_conversations_can_be_renamed_tagged_pinned_exported_and_deleted(start, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with start(rogue("steady", max_tokens=1), size=(80, 24)) as screen:
         for text in ("about whales", "about birds"):
@@ -131,7 +131,7 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
             await screen.until(lambda: screen.app.screen is history)
             assert options.option_count == 4
         await screen.press("x", "y")
-        await screen.until(lambda: "Deleted: c2, 'prompt 1'; u brings it back." in screen.text)
+        await screen.until(lambda: "Deleted: c2, 'prompt 1'; u restores it." in screen.text)
         assert options.option_count == 3
         assert (options.highlighted, options.highlighted_option.id) == (2, "c1")
         await screen.press("ctrl+x", "y")
@@ -145,9 +145,9 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
         assert options.get_option_at_index(0).id == "c4", "the row that the question named is gone"
         for number in (3, 1, 2):
             await screen.press("u")
-            await screen.until(lambda number=number: f"c{number} is in the list again." in screen.text)
+            await screen.until(lambda number=number: f"c{number} is restored." in screen.text)
         await screen.press("u")
-        await screen.until(lambda: "No deletion is left to undo." in screen.text)
+        await screen.until(lambda: "There is no deletion to undo." in screen.text)
         assert [option.id for option in options.options] == ["c4", "c3", "c2", "c1"]
         await screen.press("r")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
@@ -166,7 +166,7 @@ async def asked_to_import(screen, path):
     await screen.until(lambda: type(screen.app.screen).__name__ == "ConsentSheet")
 
 
-async def test_what_an_imported_file_names_needs_consent(start, tmp_path, monkeypatch):
+async def test_actions_of_an_imported_file_need_consent(start, tmp_path, monkeypatch):
     """The plugins that an import asks are not waited for at the end of the program: daemon threads ask them."""
     asked = []
 
@@ -202,7 +202,7 @@ async def test_what_an_imported_file_names_needs_consent(start, tmp_path, monkey
     assert asked == [True] * 3
 
 
-async def test_a_found_answer_is_scrolled_to_in_its_lane(start):
+async def test_opening_a_found_answer_scrolls_to_it(start):
     settings = {"max_tokens": 400, "rate": 100000}
     async with start(
         rogue("steady", "a", **settings), rogue("wide", "b", **settings), size=(80, 20)
@@ -269,7 +269,7 @@ ENGINE = (
 )
 
 
-async def test_the_conversation_that_was_open_is_resumed_and_an_interrupted_one_offered(start):
+async def test_the_last_conversation_is_resumed_or_offered_if_interrupted(start):
     async with start(settings=ENGINE, remembered=True) as screen:
         assert "Resumed" not in screen.told
         for text in ("older", "newer"):
@@ -297,7 +297,7 @@ async def test_the_conversation_that_was_open_is_resumed_and_an_interrupted_one_
         assert not screen.app.lanes.session.prompts
 
 
-async def test_options_set_on_the_screen_are_resumed_and_a_new_conversation_has_those_of_the_config(
+async def test_options_set_on_the_screen_are_resumed_but_new_conversations_use_config_toml(
     start, monkeypatch
 ):
     monkeypatch.setattr(

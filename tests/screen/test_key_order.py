@@ -1,4 +1,4 @@
-"""Keys that arrive at once take effect in their order."""
+"""Keys that arrive together take effect in their order."""
 
 import asyncio
 
@@ -11,12 +11,12 @@ from paragone_tui.terminal.driver import KeyParser
 
 
 def burst(screen, *keys):
-    """Send keys at once, as a terminal does that sends them in one write."""
+    """Send keys in one write, as a terminal may do."""
     for key in keys:
         screen.app.post_message(events.Key(key, key if len(key) == 1 else None))
 
 
-async def test_keys_wait_until_a_form_that_takes_long_is_there(start, monkeypatch):
+async def test_keys_wait_until_a_slow_form_is_open(start, monkeypatch):
     compose, may_open = SettingsForm._compose, asyncio.Event()
 
     async def slowly(self):
@@ -52,7 +52,7 @@ async def test_the_key_that_stops_answers_does_not_wait_for_an_action(start):
         ended.set()
 
 
-async def test_a_widget_that_hangs_does_not_hold_up_the_keys_for_long(start, monkeypatch):
+async def test_a_hanging_widget_delays_keys_only_briefly(start, monkeypatch):
     monkeypatch.setattr(key_order, "LONGEST_S", 0.2)
     async with start(rogue("steady")) as screen:
         ended = asyncio.Event()
@@ -74,7 +74,7 @@ async def typed(screen, *pieces: bytes) -> None:
     await screen.settled()
 
 
-async def test_a_letter_right_after_escape_does_the_same_as_one_after_a_while(start):
+async def test_a_letter_right_after_escape_has_the_same_effect_as_later(start):
     """Terminals send the same for a letter with Alt, and tmux sends both together, for it waits after an escape."""
     async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
         lanes, composer = screen.app.lanes.lanes, screen.app.lanes.composer

@@ -9,7 +9,7 @@ from textual.css.stylesheet import Stylesheet
 from textual.widgets import OptionList
 
 from paragone_tui.commands import COMMANDS
-from paragone_tui.keys import keys_in_force
+from paragone_tui.keys import active_keys
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.widgets.palette import entries
 
@@ -110,7 +110,7 @@ async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start
         assert set(laid_out.values()) == {1}, "one width with the scroll bar, and one without"
 
 
-async def test_lane_mode_scrolls(start):
+async def test_keys_of_lane_mode_scroll(start):
     async with start(rogue("steady", max_tokens=2000, rate=100000), size=(60, 17)) as screen:
         await screen.ask("go")
         await screen.answered()
@@ -160,7 +160,7 @@ async def test_neither_escape_nor_copying_stops_an_answer_but_a_new_conversation
         assert "word0" in screen.text
 
 
-async def test_earlier_prompts_are_found_and_what_is_no_command_is_text(start):
+async def test_earlier_prompts_are_found_and_text_in_the_palette_becomes_a_prompt(start):
     async with start(rogue("steady", max_tokens=1)) as screen:
         composer = screen.app.lanes.composer
         for text in ("first words", "second"):
@@ -280,13 +280,13 @@ def test_every_command_has_a_key_that_plain_terminals_pass_on():
         "alt+left",
         "alt+right",
     )
-    for command, keys in keys_in_force({}).items():
+    for command, keys in active_keys({}).items():
         sure = [key for key in keys.all if len(key) == 1 or not key.startswith(missing)]
         assert [key for key in sure if key not in ("escape", "ctrl+b")], command
     assert "ctrl+b" not in " ".join(f"{command.keys},{command.lane_keys}" for command in COMMANDS)
 
 
-async def test_help_and_palette_and_lane_mode_without_lanes(start):
+async def test_help_palette_and_lane_mode_work_without_lanes(start):
     async with start(rogue("steady"), size=(80, 24)) as screen:
         await screen.press("f1")
         await screen.until(lambda: shown(screen) == "HelpScreen" and screen.app.screen.scroll.max_scroll_y)
@@ -324,7 +324,7 @@ async def test_help_and_palette_and_lane_mode_without_lanes(start):
         await screen.press("enter")
         await screen.until(lambda: screen.app.theme == "nord")
         await screen.press("escape", "X", "y")
-        await screen.until(lambda: "a lists what can answer here" in screen.text)
+        await screen.until(lambda: "a lists the engines, models and the demo" in screen.text)
         await screen.press("a")
         await screen.type("rogue:wide")
         await screen.press("enter")

@@ -41,12 +41,12 @@ model = "x"
         await pick(screen, "f3", "rogue:wide")
         await screen.until(lambda: len(screen.columns) == 3)
         assert screen.lanes[2].engine.definition.options == {"max_tokens": 3}
-        assert "wide: it does not take nothing=1." in screen.told
+        assert "wide: it does not support nothing=1." in screen.told
         await screen.until(lambda: "wide" in screen.app.engines.config.engines)
         assert not screen.app.engines.config.engines["wide"].options, "it is saved as it was written"
 
 
-async def test_an_engine_is_changed_in_mid_conversation_and_the_raw_answer_copied(start):
+async def test_an_engine_is_changed_in_a_conversation_and_the_raw_answer_copied(start):
     async with start(rogue("steady", max_tokens=3)) as screen:
         await screen.ask("first")
         await screen.answered()
@@ -90,7 +90,7 @@ async def pick(screen, key, engine):
     await screen.until(lambda: screen.app.screen is screen.app.lanes)
 
 
-async def test_a_lane_keeps_what_the_user_set_and_its_own_name_when_its_engine_changes(start):
+async def test_a_lane_keeps_its_name_and_settings_when_its_engine_changes(start):
     config = """
         [engines.plain]
         backend = "rogue"
@@ -106,7 +106,7 @@ async def test_a_lane_keeps_what_the_user_set_and_its_own_name_when_its_engine_c
         await pick(screen, "f4", "ollama:m@http://127.0.0.1:9")
         await screen.until(lambda: screen.lanes[0].engine.definition.backend == "ollama")
         assert screen.lanes[0].engine.definition.options == {"max_tokens": 3, "num_ctx": 512}
-        assert "m: context is num_ctx here; it does not take rate=500." in screen.told
+        assert "m: context is num_ctx here; it does not support rate=500." in screen.told
         await pick(screen, "f4", "rogue:two")
         await screen.until(lambda: screen.lanes[0].name == "two-2")
         left, right = screen.text.splitlines()[0].split("▏")
@@ -114,7 +114,7 @@ async def test_a_lane_keeps_what_the_user_set_and_its_own_name_when_its_engine_c
         assert right.split()[0] == "two"
 
 
-async def test_zoom_shows_the_current_lane_alone_and_closing_it_frees_its_engine(start):
+async def test_zoom_shows_only_the_current_lane_and_closing_it_frees_its_engine(start):
     async with start(rogue("steady", "aleph"), rogue("steady", "beth")) as screen:
         await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
         await screen.press("f2")
@@ -150,7 +150,7 @@ async def test_every_size_shows_the_current_lane_and_the_composer(start):
         await screen.until(lambda: "6 lanes already" in screen.told)
 
 
-async def test_in_a_terminal_of_few_rows_an_answer_and_the_row_of_the_cursor_are_in_sight(start):
+async def test_a_terminal_with_few_rows_shows_an_answer_and_the_cursor(start):
     async with start(rogue("steady", max_tokens=2), size=(20, 5)) as screen:
         await screen.until(lambda: screen.columns[0].transcript.size.height, "there is a row for the answer")
         assert "max_tokens" not in screen.text
@@ -174,7 +174,7 @@ async def test_in_a_terminal_of_few_rows_an_answer_and_the_row_of_the_cursor_are
         await screen.until(lambda: "word0 word1" in screen.text)
 
 
-async def test_an_answer_of_a_suite_is_found_too(start):
+async def test_a_search_finds_answers_of_suites(start):
     async with start(rogue("steady", max_tokens=3)) as screen:
         await screen.app.history.call(
             lambda store: add_experiment(store, {0: ("A zebra", "A giraffe")}).number
@@ -191,7 +191,7 @@ async def test_an_answer_of_a_suite_is_found_too(start):
         assert "Prompt at 0" in screen.columns[0].transcript.text
 
 
-async def test_the_lanes_of_last_time_are_there_again_with_their_names(start):
+async def test_the_lanes_of_the_last_session_are_restored_with_their_names(start):
     settings = "[engines.mine]\nbackend = 'rogue'\nmodel = 'steady'\nmax_tokens = 7\n"
     engines = rogue("steady", "mine", max_tokens=3), rogue("wide", "wide")
     async with start(*engines, settings=settings) as screen:
@@ -216,7 +216,7 @@ async def test_thinking_is_folded_for_all_lanes(start):
         await screen.until(lambda: re.search(r"┊ word0 word1 word2\n· 3 tokens · \d\.\d s\n", screen.text))
 
 
-async def test_help_lists_the_keys_in_force_and_the_palette_every_command(start):
+async def test_help_lists_the_active_keys_and_the_palette_every_command(start):
     async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 140)) as screen:
         await screen.press("f1")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HelpScreen")
@@ -237,7 +237,7 @@ async def test_help_lists_the_keys_in_force_and_the_palette_every_command(start)
         assert set(screen.app.lanes._commands) == ids
 
 
-async def test_two_quick_enters_in_a_picker_are_one(start):
+async def test_two_quick_enters_in_a_picker_count_as_one(start):
     async with start(rogue("steady", max_tokens=2)) as screen:
         await screen.ask("hi")
         await screen.answered()
@@ -253,7 +253,7 @@ async def test_two_quick_enters_in_a_picker_are_one(start):
         assert screen.app.is_running
 
 
-async def test_what_a_lane_s_engine_is_can_be_looked_up_and_problems_of_config_toml_are_told(start):
+async def test_a_sheet_shows_a_lanes_engine_and_problems_of_config_toml_are_shown(start):
     settings = '[keys]\nstop = "f1"\nzooom = "ctrl+g"\nzoom = "s"\n[ui]\ntheme = "mauve"\n'
     engines = rogue("cautious", "mine"), rogue("nothing", "gone")
     async with start(*engines, settings=settings, size=(120, 30)) as screen:

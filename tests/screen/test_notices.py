@@ -13,8 +13,8 @@ from paragone_tui.screens.lanes.lanes_screen import LanesScreen
 LONG = " ".join(f"word{number}" for number in range(30)) + " end."
 
 
-def say(screen, sentence: str) -> None:
-    screen.app.notify(sentence, timeout=600, markup=False)
+def say(screen, message: str) -> None:
+    screen.app.notify(message, timeout=600, markup=False)
 
 
 def shown(screen) -> str:
@@ -22,7 +22,7 @@ def shown(screen) -> str:
     return " ".join(" ".join(screen.text.splitlines()[-6:]).split())
 
 
-async def test_a_message_is_shown_whole_in_one_place(start):
+async def test_a_message_is_shown_completely_in_one_place(start):
     async with start(rogue("steady"), size=(80, 24)) as screen:
         say(screen, "A short one.")
         await screen.until(lambda: "─ A short one. ─" in screen.text)
@@ -43,7 +43,7 @@ async def test_a_message_is_shown_whole_in_one_place(start):
         await screen.until(lambda: message in shown(screen))
 
 
-async def test_earlier_messages_do_not_lie_over_a_dialog(start):
+async def test_earlier_messages_do_not_cover_a_dialog(start):
     async with start(rogue("steady"), toasts=True) as screen:
         say(screen, "Said before.")
         await screen.until(lambda: "Said before." in screen.text)
@@ -56,7 +56,7 @@ async def test_earlier_messages_do_not_lie_over_a_dialog(start):
         await screen.until(lambda: isinstance(screen.app.screen, LanesScreen))
 
 
-async def test_what_is_wrong_at_the_start_is_said_over_the_first_dialog(start):
+async def test_problems_at_the_start_are_shown_over_the_first_dialog(start):
     async with start(settings="[ui]\ntheme = 'mauve'\n", remembered=True, toasts=True) as screen:
         await screen.until(lambda: not isinstance(screen.app.screen, LanesScreen))
         await screen.until(
@@ -64,7 +64,7 @@ async def test_what_is_wrong_at_the_start_is_said_over_the_first_dialog(start):
         )
 
 
-async def test_what_is_said_of_the_prompt_stays_as_long_as_its_cause(start, home, monkeypatch):
+async def test_messages_about_the_prompt_stay_as_long_as_their_cause(start, home, monkeypatch):
     monkeypatch.chdir(home)
     async with start(rogue("steady", max_tokens=1)) as screen:
         screen.app.post_message(events.Paste("line\n" * 30))
@@ -87,9 +87,7 @@ async def test_what_is_said_of_the_prompt_stays_as_long_as_its_cause(start, home
         assert "Not attached" not in screen.told
 
 
-async def test_that_nothing_is_attached_is_no_longer_said_once_all_mentions_are_deleted(
-    start, home, monkeypatch
-):
+async def test_the_attachment_error_disappears_once_all_mentions_are_deleted(start, home, monkeypatch):
     monkeypatch.chdir(home)
     say = ParagoneApp.notify
     monkeypatch.setattr(ParagoneApp, "notify", lambda *given, **how: say(*given, **how | {"timeout": 600}))
@@ -102,7 +100,7 @@ async def test_that_nothing_is_attached_is_no_longer_said_once_all_mentions_are_
 
 
 @pytest.mark.parametrize(("umask", "times"), [(0o022, 1), (0o077, 0)])
-async def test_secrets_that_other_users_can_read_are_warned_of_once(start, umask, times):
+async def test_one_warning_is_shown_for_secrets_that_other_users_can_read(start, umask, times):
     settings = "[engines.far]\nbackend = 'ollama'\nmodel = 'm'\nkey_command = 'echo sk-secret'\n"
     before = os.umask(umask)  # the file is made when the screen starts
     try:

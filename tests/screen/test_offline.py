@@ -21,7 +21,7 @@ def corner(screen):
     return screen.text.splitlines()[foot].replace(" LANE ", "").split()[0]
 
 
-async def test_the_key_and_the_palette_go_offline_and_the_corner_says_so(start):
+async def test_a_key_or_the_palette_goes_offline_and_the_corner_shows_it(start):
     async with start(rogue("steady")) as screen:
         await screen.until(lambda: screen.lanes[0].engine.is_open)
         assert corner(screen) != "offline"
@@ -48,7 +48,7 @@ async def test_the_key_and_the_palette_go_offline_and_the_corner_says_so(start):
         assert GUARD.is_offline
 
 
-async def test_going_offline_closes_an_engine_that_has_the_network_and_says_why(start):
+async def test_going_offline_closes_an_engine_with_network_access_and_explains_why(start):
     async with start(rogue("steady"), networked()) as screen:
         await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
         await screen.press("alt+O")
@@ -64,7 +64,7 @@ async def test_going_offline_closes_an_engine_that_has_the_network_and_says_why(
         await screen.until(lambda: screen.lanes[1].engine.is_open)
 
 
-async def test_servers_here_are_asked_after_one_key_and_not_before(start, monkeypatch):
+async def test_servers_on_this_machine_are_asked_only_after_a_key(start, monkeypatch):
     asked = []
 
     async def models(self, folders):
@@ -90,7 +90,7 @@ async def test_servers_here_are_asked_after_one_key_and_not_before(start, monkey
         assert len(asked) == 1
 
 
-async def test_the_corner_of_a_vote_says_so_too(start):
+async def test_the_corner_of_a_vote_shows_offline_too(start):
     async with start(rogue("steady", "one"), rogue("wide", "two")) as screen:
         await screen.press("alt+u")
         await screen.ask("hello")

@@ -94,7 +94,7 @@ async def test_a_load_option_is_levelled_once_the_key_is_pressed_again(start):
         assert "≠" not in screen.text
 
 
-async def test_the_engines_are_compared_until_there_are_answers_and_one_lane_with_nothing(start, tmp_path):
+async def test_engines_are_compared_before_the_first_answers(start, tmp_path):
     gate = str(tmp_path / "gate")
     async with start(rogue("steady", gate=gate), rogue("steady", gate=gate)) as screen:
         for words in ("Before the first prompt: ", "Until there are answers: "):
@@ -108,10 +108,10 @@ async def test_the_engines_are_compared_until_there_are_answers_and_one_lane_wit
         await screen.until(lambda: len(screen.lanes) == 1)
         assert "≠" not in screen.text
         await sheet(screen)
-        assert "There is nothing to compare" in screen.text
+        assert "No comparison is possible" in screen.text
 
 
-async def test_marks_of_earlier_answers_and_of_a_replaced_engine_do_not_stay(start):
+async def test_marks_of_earlier_answers_and_replaced_engines_are_removed(start):
     async with start(*UNLIKE) as screen:
         await screen.ask("go")
         await screen.answered()
@@ -142,7 +142,7 @@ async def test_a_lane_that_did_not_answer_is_named(start):
         await screen.ask("go")
         await screen.answered()
         await sheet(screen)
-        assert "Without broken: no answer of the engine to compare." in screen.text
+        assert "Without broken: the engine has no answer to compare." in screen.text
         assert "≠ max_tokens is 2 in first and 3 in second." in screen.text
         assert "1 sets max_tokens=2 in second" in screen.text
         assert "Asked differently: 1 condition differs." in screen.text

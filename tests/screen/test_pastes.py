@@ -66,7 +66,7 @@ async def test_a_paste_that_is_too_long_for_a_field_is_refused(start):
         assert screen.app.screen.query_one("SystemField").text == ""
 
 
-async def test_undo_of_a_long_paste(start):
+async def test_undo_removes_a_long_paste(start):
     lines = "\n".join(f"line {number}" for number in range(30))
     async with start(rogue("steady"), size=(80, 24)) as screen:
         await screen.press("alt+o", "up")
@@ -90,7 +90,7 @@ def mouse(kind: type[events.MouseEvent], x: int, y: int) -> events.MouseEvent:
     return kind(None, x, y, 0, 0, 1, False, False, False, screen_x=x, screen_y=y)
 
 
-async def test_keys_and_pastes_go_where_the_focus_is_whatever_mouse_and_window_do(start):
+async def test_keys_and_pastes_go_to_the_focus_whatever_the_mouse_does(start):
     async with start(rogue("steady")) as screen:
         for kind in (events.MouseDown, events.MouseUp, events.MouseScrollDown):
             screen.app.post_message(mouse(kind, FAR, FAR))

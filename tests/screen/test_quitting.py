@@ -14,7 +14,7 @@ from paragone_workbench.store.store import Store
 @pytest.mark.parametrize(
     ("action", "steps"), [("app.palette", 0), ("app.help", 1), ("screen.command('settings')", 2)]
 )
-async def test_quitting_while_a_dialog_opens(start, action, steps):
+async def test_the_program_can_quit_while_a_dialog_opens(start, action, steps):
     async with start(rogue("steady")) as screen:
         await screen.until(lambda: screen.lanes[0].engine.is_open)
         await screen.app.run_action(action)
@@ -33,7 +33,7 @@ async def test_quitting_while_a_dialog_opens(start, action, steps):
     ],
     ids=["resumed", "not resumed", "demo"],
 )
-async def test_at_the_end_it_is_said_how_the_conversation_is_opened_again(start, capsys, options, found):
+async def test_at_the_end_a_message_shows_how_to_reopen_the_conversation(start, capsys, options, found):
     async with start(rogue("steady", max_tokens=1), **options) as screen:
         screen.app.after_screen()
         assert not capsys.readouterr().err, "there is nothing to come back to"
@@ -45,7 +45,7 @@ async def test_at_the_end_it_is_said_how_the_conversation_is_opened_again(start,
     assert capsys.readouterr().err == f"The conversation is saved as c1: {found}\n"
 
 
-async def test_beside_another_instance_nothing_is_resumed_and_both_ends_say_so(start, capsys):
+async def test_beside_another_instance_nothing_is_resumed_and_a_message_explains_why(start, capsys):
     settings = '[engines.steady]\nbackend = "rogue"\nmodel = "steady"\n[lanes]\nstart = ["steady"]\n'
     with contextlib.closing(Store.open()):
         async with start(settings=settings, remembered=True) as screen:
@@ -66,7 +66,7 @@ async def test_beside_another_instance_nothing_is_resumed_and_both_ends_say_so(s
             await screen.until(lambda: "what it adds here is shown after reopening" in screen.told)
 
 
-async def test_an_answer_is_stopped_and_does_not_fail_while_leaving_waits_for_the_history(start, monkeypatch):
+async def test_answers_are_stopped_while_quitting_waits_for_the_history(start, monkeypatch):
     monkeypatch.setattr("paragone_workbench.engines.engine.ENGINES_S", 0.0)
     async with start(rogue("steady", rate=20, max_tokens=10_000)) as screen:
         lane = screen.lanes[0]

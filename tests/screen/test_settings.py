@@ -31,7 +31,7 @@ async def fill(screen, name: str, text: str) -> None:
     await screen.type(text)
 
 
-async def test_what_is_used_most_is_in_sight_at_80_by_24(start):
+async def test_the_most_used_options_are_visible_at_80_by_24(start):
     engine = EngineDefinition(name="m", backend="llama_cpp", model="missing.gguf")
     settings = "[presets.brief]\nmax_tokens = 2\n"
     async with start(engine, size=(80, 24), settings=settings) as screen:
@@ -88,7 +88,7 @@ async def test_a_reload_waits_until_the_lane_has_answered(start):
         await screen.press("escape")
 
 
-async def test_what_is_set_holds_from_the_next_answer_on_which_is_noted(start):
+async def test_changed_settings_apply_from_the_next_answer_with_a_note(start):
     async with start(rogue("steady", "first", max_tokens=2), size=(80, 60)) as screen:
         for _ in range(3):
             await screen.ask("go")
@@ -123,7 +123,7 @@ async def test_what_is_set_holds_from_the_next_answer_on_which_is_noted(start):
         systems = [prompt.system for prompt in screen.app.lanes.session.prompts]
         assert systems == [None, None, None, "Be brief.\nBe kind."]
         assert "System prompt from here on: Be brief." in screen.text
-        assert "system: Be brief. Be kind." in screen.text.splitlines()[1], "what is in force is in sight"
+        assert "system: Be brief. Be kind." in screen.text.splitlines()[1], "the active settings are visible"
         assert "From here on: max_tokens=1" in transcript.text
         screen.columns[0]._shown_as = None
         screen.columns[0].show_state()
@@ -176,7 +176,7 @@ async def test_the_form_shows_origins_checks_values_moves_between_fields_and_sav
         await screen.press("down", "tab")
         assert shown.save_as.has_focus, "and the last one is"
         await screen.press("escape")
-        assert "What you edited is not applied" in screen.text
+        assert "Your changes are not applied" in screen.text
         await screen.press("x", "escape")
         assert screen.app.screen is shown
         await screen.press("escape")
@@ -262,7 +262,7 @@ rate = 300
         assert State(state_file()).saved.presets == {}
 
 
-async def test_a_secret_is_not_shown_and_in_the_smallest_terminal_the_field_with_the_focus_is_in_sight(start):
+async def test_secrets_are_hidden_and_the_focused_field_is_visible_in_small_terminals(start):
     options = {"headers": ["Authorization: sk-secret"], "url": "http://127.0.0.1:9/v1"}
     served = EngineDefinition(name="served", backend="openai", model="m", options=options)
     async with start(served, size=(100, 60)) as screen:

@@ -22,7 +22,7 @@ from paragone_tui.app import ParagoneApp
 from paragone_tui.screens.divergence import DivergenceSheet
 from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_tui.transcript.text import Mark
-from paragone_workbench.compare.diff import differing
+from paragone_workbench.compare.diff import differing_spans
 from paragone_workbench.compare.divergence import Divergence, fork_of
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
@@ -68,7 +68,7 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
             for column in app.lanes.lanes.columns:
                 # What was measured differs each time; the state and the name do not.
                 column._figures.stop()
-                column.status.show(LaneStatusInfo())  # a new state is shown at once
+                column.status.show(LaneStatusInfo())  # a new state is shown immediately
                 column.status.show(
                     LaneStatusInfo(
                         mark=column._mark,
@@ -142,7 +142,7 @@ def test_words_that_differ(photograph):
             column.transcript.write(text)
             column.transcript.end()
         parting = (Mark(8, 10, "diverges"),)
-        differs = tuple(Mark(*span, "differs") for span in differing(*texts))
+        differs = tuple(Mark(*span, "differs") for span in differing_spans(*texts))
         app.lanes.lanes.columns[1].transcript.mark(turn, "answer", (differs, (), parting))
         app.lanes.show_state()  # hides the guide, since no run does
         await settle(app, pilot)
@@ -150,7 +150,7 @@ def test_words_that_differ(photograph):
     assert photograph(rogue("steady", "left"), rogue("steady", "right"), step=step)
 
 
-def test_where_answers_part(photograph):
+def test_where_answers_diverge(photograph):
     async def step(app, pilot):
         await ask(app, pilot)
         answers: list[tuple[str, RunResult, Divergence | None]] = []

@@ -3,7 +3,7 @@
 from rogue_backend.definitions import rogue
 
 
-async def test_commands_are_for_the_selected_turn(start):
+async def test_commands_apply_to_the_selected_turn(start):
     async with start(rogue("steady", max_tokens=1)) as screen:
         for text in ("first", "second", "third"):
             await screen.ask(text)

@@ -86,7 +86,9 @@ async def test_answers_are_unnamed_and_shuffled_until_the_vote(start):
         await complete(screen)
         await screen.press("t", "q")
         await screen.until(lambda: screen.app.screen is screen.app.lanes)
-        assert [vote.choice for vote in await votes(screen)][-1] == "tie", "leaving at once loses no vote"
+        assert [vote.choice for vote in await votes(screen)][-1] == "tie", (
+            "quitting immediately loses no vote"
+        )
         assert "blind" not in screen.text.splitlines()[-1]
         await screen.ask("again")
         await screen.answered()
@@ -107,30 +109,59 @@ async def test_no_answer_shows_more_than_the_slowest_one_has_written(start, tmp_
         await screen.until(lambda: "Read on" in screen.text)
         await screen.until(lambda: screen.lanes[1].path[0].phase == "ended" and shown(quick) > 20)
         assert max(shown(quick), shown(late)) <= len(run.text)
-        ahead = [events.Key(letter, letter) for letter in "bad quest"]
-        for key in ahead[:5]:
-            screen.app.post_message(key)
-        await screen.until(lambda: "You can vote once all answers are complete." in screen.text)
         gate.touch()
         await complete(screen)
-        for key in ahead[5:]:  # typed before the question, and late on a busy machine
-            screen.app.post_message(key)
-        await screen.settled()
-        assert not screen.app.screen.revealed
-        assert await votes(screen) == ()
         assert "word59" in quick.transcript.text
-        asked_at = screen.app.screen._asked_at
-        for number, letter in enumerate("so a bat"):  # the question came after the first letter
-            key = events.Key("space" if letter == " " else letter, letter)
-            key.time = asked_at - 0.1 + number * 0.4
-            screen.app.post_message(key)
-        await screen.until(lambda: "What was typed ahead is no vote." in screen.text)
-        await screen.settled()
-        assert not screen.app.screen.revealed
-        late_vote = events.Key("a", "a")
-        late_vote.time = asked_at + 4
-        screen.app.post_message(late_vote)
-        await screen.until(lambda: "Saved" in screen.text)
+
+
+async def test_what_is_typed_before_the_question_is_the_next_prompt_and_no_vote(start, tmp_path):
+    gate = tmp_path / "gate"
+    slow = rogue("steady", "slow-1", gate=str(gate))
+    async with start(slow, rogue("steady", "quick-2")) as screen:
+        await ask_blind(screen)
+        turn = screen.app.screen
+        await screen.type("but a lark")
+        await screen.press("enter", "b")
+        await screen.until(lambda: "next: but a lark" in screen.text, "the prompt waits for the vote")
+        assert turn.next_prompt.text == "b"
+        gate.touch()
+        await complete(screen)
+        await screen.type("ad")  # the question came after the first letter
+        await screen.press("backspace")
+        assert turn.next_prompt.text == "ba"
+        await screen.press("escape", "a")
+        await screen.until(lambda: "Saved: A is better." in screen.text)
+        assert [vote.choice for vote in await votes(screen)] == [0]
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.screen not in (turn, screen.app.lanes), "the next one is blind")
+        await complete(screen)
+        assert [prompt.text for prompt in screen.app.lanes.session.prompts] == ["hello", "but a lark"]
+        late = events.Key("x", "x")
+        late.time = screen.app.screen._asked_at - 0.1
+        screen.app.post_message(late)
+        await screen.until(lambda: screen.app.screen.next_prompt.text == "x", "late on a busy machine")
+        assert screen.app.lanes.session.recorder.read_draft().text == "ba\nx", "it would be saved"
+        await screen.press("enter", "q", "y")
+        await screen.answered()
+        assert screen.app.screen is screen.app.lanes
+        assert screen.app.lanes.composer.text == "ba"
+        assert [prompt.text for prompt in screen.app.lanes.session.prompts][2:] == ["x"], "blind voting ended"
+        assert len(await votes(screen)) == 1
+
+
+async def test_a_stop_keeps_what_was_sent_before_the_vote(start):
+    slow = {"rate": 25, "max_tokens": 2000}
+    async with start(rogue("steady", "same", **slow), rogue("steady", "same", **slow)) as screen:
+        await ask_blind(screen)
+        await screen.type("the second")
+        await screen.press("enter")
+        await screen.until(lambda: "next: the second" in screen.text)
+        await screen.press("ctrl+c")
+        await complete(screen)
+        await screen.press("s")
+        await screen.until(lambda: "kept   the second" in screen.text, "as outside of blind mode")
+        await screen.press("enter")
+        await screen.until(lambda: "Blind vote" in screen.text and "the second" in screen.text)
 
 
 async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):
@@ -147,7 +178,7 @@ async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):
         assert screen.app.lanes.is_blind
 
 
-async def test_of_three_answers_the_one_that_failed_is_left_out(start):
+async def test_of_three_answers_the_failed_one_is_skipped(start):
     broken = rogue("raises", "broken-1")
     async with start(rogue("steady", "zebra-1"), broken, PAIR[1], size=(60, 24)) as screen:
         await ask_blind(screen)
@@ -163,7 +194,7 @@ async def test_of_three_answers_the_one_that_failed_is_left_out(start):
         assert vote.choice == 1
 
 
-async def test_stopped_answers_can_be_voted_on_and_the_last_line_offers_what_works_now(start):
+async def test_stopped_answers_can_be_voted_on_with_current_key_hints(start):
     slow = {"rate": 25, "max_tokens": 2000}
     async with start(rogue("steady", "same", **slow), rogue("steady", "same", **slow)) as screen:
         await ask_blind(screen)
@@ -177,11 +208,11 @@ async def test_stopped_answers_can_be_voted_on_and_the_last_line_offers_what_wor
         assert "better" in last
         assert "stop" not in last
         await screen.press("x")
-        await screen.until(lambda: "Saved: all are bad. The vote counts in no rating" in screen.text)
+        await screen.until(lambda: "Saved: all are bad. The vote does not count in ratings" in screen.text)
         assert [vote.choice for vote in await votes(screen)] == ["bad"]
 
 
-async def test_an_answer_that_names_its_engine_is_marked_and_a_vote_after_one_that_is_taken_back_is_not_blind(
+async def test_answers_naming_their_engine_are_marked_and_a_vote_after_an_undo_is_not_blind(
     start,
 ):
     async with start(rogue("steady", "word7"), rogue("wide", "okapi-2")) as screen:
@@ -195,18 +226,16 @@ async def test_an_answer_that_names_its_engine_is_marked_and_a_vote_after_one_th
         await screen.press("question_mark", "a")
         await screen.until(lambda: "Saved" in screen.text)
         (vote,) = await votes(screen)
-        assert [it.names_itself for it in vote.candidates] == [False, True]
+        assert [it.names_its_engine for it in vote.candidates] == [False, True]
         await screen.press("u")
-        await screen.until(lambda: "taken back" in screen.text)
+        await screen.until(lambda: "vote is undone" in screen.text)
         assert await votes(screen) == ()
         await screen.press("2")
         await screen.until(lambda: "Saved: B" in screen.text)
         assert [(vote.choice, vote.blind) for vote in await votes(screen)] == [(1, False)]
 
 
-async def test_a_vote_that_cannot_be_saved_is_repeated_and_saved_though_the_program_is_quit_meanwhile(
-    start, monkeypatch
-):
+async def test_a_vote_that_cannot_be_saved_is_retried_even_while_quitting(start, monkeypatch):
     monkeypatch.setattr(database, "BUSY_S", 0.05)
     asked, leaves = asyncio.Event(), asyncio.Event()
 
@@ -248,7 +277,7 @@ async def test_a_blind_vote_needs_two_lanes(start):
         assert "word19" in screen.text
 
 
-async def test_the_current_lane_is_preferred_with_the_names_known_and_a_prompt_for_one_lane_is_not_blind(
+async def test_the_current_lane_can_be_preferred_and_prompts_for_one_lane_are_not_blind(
     start,
 ):
     async with start(*PAIR) as screen:
@@ -270,7 +299,7 @@ async def test_the_current_lane_is_preferred_with_the_names_known_and_a_prompt_f
         assert [it.engine for it in vote.candidates] == ["zebra-1", "okapi-2"]
         assert (vote.choice, vote.blind) == (1, False)
         await screen.press("U")
-        await screen.until(lambda: "is taken back" in screen.told)
+        await screen.until(lambda: "is undone" in screen.told)
         assert await votes(screen) == ()
         await screen.press("U")
         await screen.until(lambda: "There is no vote in this conversation" in screen.told)
@@ -298,10 +327,10 @@ async def voting(texts, size=(100, 24)):
         yield screen
 
 
-async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_shown_on_request(start):
+async def test_all_ballots_are_shown_and_votes_can_be_undone_and_revealed(start):
     async with voting([("red", "blue"), ("same", "same"), ("green", "yellow"), ("sun", "moon")]) as screen:
         await screen.press("u")
-        await screen.until(lambda: "no vote to take back" in screen.text)
+        await screen.until(lambda: "no vote to undo" in screen.text)
         await screen.press("r")
         await screen.until(lambda: "There is no last vote" in screen.text)
         first = screen.app.screen.ballot
@@ -314,7 +343,7 @@ async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_s
         await screen.press("enter")
         assert screen.app.screen.ballot is second
         await screen.press("u")
-        await screen.until(lambda: "The vote is taken back." in screen.text)
+        await screen.until(lambda: "The vote is undone." in screen.text)
         assert screen.app.screen.ballot is first
         assert await votes(screen) == ()
         await screen.press("x")
@@ -324,13 +353,13 @@ async def test_all_ballots_are_voted_on_a_vote_is_taken_back_and_its_names_are_s
             await screen.press("a", "j")
             await screen.until(lambda count=voted: f"{count}/3" in screen.text)
         await screen.until(lambda: "There is no other ballot." in screen.text)
-        assert "3/3 · left out, identical answers: 1" in screen.text
+        assert "3/3 · skipped, identical answers: 1" in screen.text
         last = (await votes(screen))[1:]
         assert [(vote.choice, vote.blind) for vote in last] == [(0, True)] * 2
         assert {vote.prompt_index for vote in await votes(screen)} == {0, 2, 3}
 
 
-async def test_quitting_says_that_a_vote_was_not_saved(start, monkeypatch):
+async def test_quitting_reports_an_unsaved_vote(start, monkeypatch):
     monkeypatch.setattr(program_app, "LEAVING_S", 0.1)
     async with voting([("red", "blue"), ("green", "yellow")]) as screen:
         other = sqlite3.connect(history_file(), isolation_level=None)

@@ -24,7 +24,7 @@ def copied(sequence: str) -> str:
     return b64decode(found).decode()
 
 
-def test_each_terminal_is_given_the_sequence_that_it_passes_on():
+def test_each_terminal_gets_a_sequence_that_it_forwards():
     sent = sequence(TEXT, {"TERM": "xterm-256color"})
     assert copied(sent) == TEXT
     assert sent.count("\x1b") == 1, "the text itself cannot control the terminal"
@@ -41,14 +41,14 @@ def test_each_terminal_is_given_the_sequence_that_it_passes_on():
         assert max(map(len, pieces)) <= 256
 
 
-def test_what_is_too_long_for_terminals_does_not_fit():
+def test_a_text_too_long_for_terminals_is_not_copied():
     assert fits("x" * MOST)
     assert not fits("x" * (MOST + 1))
     assert not fits("ü" * (MOST // 2 + 1)), "bytes count, not characters"
     assert len(sequence("x" * MOST, {})) <= 100_000 + len("\x1b]52;c;\x07")
 
 
-def test_a_real_tmux_passes_it_on_to_its_terminal(tmp_path):
+def test_a_real_tmux_forwards_the_copy_to_its_terminal(tmp_path):
     """The terminal is a tmux, too, which keeps in its buffer what it is given."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
@@ -130,7 +130,7 @@ def files(tmp_path):
     return [path.name for path in tmp_path.glob("prompt-*")]
 
 
-def test_the_text_of_the_editor_comes_back_and_the_file_is_gone(editor, lent, events, tmp_path):
+def test_the_editors_text_is_returned_and_its_file_deleted(editor, lent, events, tmp_path):
     editor('[ "$(stat -c %a "$2")" = 600 ] && printf "%s, and more\\n" "$(cat "$2")" > "$2"')
     assert edit("zwei\nZeilen", lent) == "zwei\nZeilen, and more"
     assert (events, files(tmp_path)) == (["given", "taken"], [])
@@ -139,13 +139,13 @@ def test_the_text_of_the_editor_comes_back_and_the_file_is_gone(editor, lent, ev
     assert edit("text", lent) is None, "VISUAL comes first, and this one changes nothing"
 
 
-def test_an_editor_that_fails_leaves_the_prompt_and_what_it_saved(editor, lent, events, tmp_path):
+def test_a_failing_editor_keeps_the_prompt_and_its_file(editor, lent, events, tmp_path):
     editor("exit 3")
     with pytest.raises(ParagoneError, match=r"ended with the code 3\. The prompt stays as it was"):
         edit("text", lent)
     assert (events, files(tmp_path)) == (["given", "taken"], [])
     editor('echo saved > "$2"; exit 3')
-    with pytest.raises(ParagoneError, match=r"What the editor saved is in .*prompt-"):
+    with pytest.raises(ParagoneError, match=r"The text that the editor saved is in .*prompt-"):
         edit("text", lent)
     (kept,) = files(tmp_path)
     assert (tmp_path / kept).read_text() == "saved\n"
@@ -159,7 +159,7 @@ def test_an_editor_that_fails_leaves_the_prompt_and_what_it_saved(editor, lent, 
         ("vi 'x", "cannot be started"),
     ],
 )
-def test_without_an_editor_the_terminal_is_not_given_away(editor, lent, events, monkeypatch, value, said):
+def test_without_an_editor_the_terminal_is_not_lent(editor, lent, events, monkeypatch, value, said):
     monkeypatch.setenv("EDITOR", value)
     with pytest.raises(InputError) as error:
         edit("text", lent)
@@ -175,19 +175,17 @@ def test_without_an_editor_the_terminal_is_not_given_away(editor, lent, events, 
         ('head -c 17000000 /dev/zero > "$2"', "is larger than 16 MiB. The prompt stays as it was.", True),
     ],
 )
-def test_what_an_editor_leaves_instead_of_a_text(editor, lent, events, tmp_path, script, said, keeps):
+def test_an_editor_that_leaves_no_text_raises_an_error(editor, lent, events, tmp_path, script, said, keeps):
     editor(script)
     with pytest.raises(ParagoneError) as caught:
         edit("text", lent)
-    assert said in caught.value.sentence
+    assert said in caught.value.message
     assert events == ["given", "taken"]
-    assert ("What the editor saved is in" in caught.value.hint) == keeps
+    assert ("The text that the editor saved is in" in caught.value.hint) == keeps
     assert [path.is_file() for path in tmp_path.glob("prompt-*") if not path.is_dir()] == [True] * keeps
 
 
-async def test_a_cancel_ends_the_editor_and_keeps_what_it_saved(
-    editor, lent, events, tmp_path, started_processes
-):
+async def test_a_cancel_ends_the_editor_and_keeps_its_file(editor, lent, events, tmp_path, started_processes):
     editor('echo saved > "$2"; echo $$ > pid.new; mv pid.new pid; exec sleep 600')
     with contextlib.chdir(tmp_path):
         editing = asyncio.create_task(edited("text", lent))

@@ -44,14 +44,14 @@ class Prompting(App[None]):
         yield self.composer
 
     async def answered(self) -> None:
-        """Return at once: no lane answers."""
+        """Return immediately: no lane answers."""
 
-    def say(self, sentence: str, *, warning: bool = False) -> None:
-        self.said.append(sentence)
+    def say(self, message: str, *, warning: bool = False) -> None:
+        self.said.append(message)
 
-    def remove_message(self, sentence: str) -> None:
-        if sentence in self.said:
-            self.said.remove(sentence)
+    def remove_message(self, message: str) -> None:
+        if message in self.said:
+            self.said.remove(message)
 
     def action_recall(self, by: int) -> None:
         self.composer.recall(self.prompts, by)
@@ -73,14 +73,14 @@ async def paste(pilot, text):
     await pilot.pause()
 
 
-async def test_the_keys_of_readline_edit_and_none_loses_text():
+async def test_readline_keys_edit_without_losing_text():
     async with prompting("one two three") as (pilot, field):
         await pilot.press("ctrl+a", "x", "ctrl+e", "y")
         assert field.text == "xone two threey"
         await pilot.press("ctrl+w", "ctrl+w")
         assert field.text == "xone "
         await pilot.press("ctrl+y")
-        assert field.text == "xone two threey", "what was deleted word by word comes back at once"
+        assert field.text == "xone two threey", "words deleted one by one are inserted together"
         await pilot.press("ctrl+a", "ctrl+k")
         assert field.text == ""
         await pilot.press("ctrl+y", "ctrl+u")
@@ -92,7 +92,7 @@ async def test_the_keys_of_readline_edit_and_none_loses_text():
             assert field.text == "xone two threey" * 2, key
 
 
-async def test_keys_move_by_words_and_lines_once_something_is_written():
+async def test_keys_move_by_words_and_lines_in_a_prompt_with_text():
     async with prompting("one two") as (pilot, field):
         await pilot.press("alt+left", "x", "alt+left", "alt+left", "y", "alt+right", "z")
         assert field.text == "yonez xtwo"
@@ -103,7 +103,7 @@ async def test_keys_move_by_words_and_lines_once_something_is_written():
         assert field.cursor_location == (0, 150)
 
 
-async def test_undo_brings_back_each_text_that_was_there():
+async def test_undo_restores_each_earlier_text():
     async with prompting("a draft") as (pilot, field):
         await pilot.press("ctrl+up")
         assert field.text == "third"
@@ -125,7 +125,7 @@ async def test_undo_brings_back_each_text_that_was_there():
         assert field.text == "a draft", "also after it was sent"
 
 
-async def test_up_in_an_empty_prompt_recalls_and_moves_the_cursor_in_any_other():
+async def test_up_recalls_in_an_empty_prompt_and_else_moves_the_cursor():
     async with prompting() as (pilot, field):
         await pilot.press("up")
         assert field.text == "third"
@@ -178,7 +178,7 @@ async def test_a_long_paste_is_folded_with_its_size_and_sent_in_full():
         assert field.prompt.count(LONG) == 2
 
 
-async def test_the_prompt_says_whom_it_asks():
+async def test_the_placeholder_names_the_lanes_that_get_the_prompt():
     async with prompting() as (_, field):
         for lanes, said in (((), "Ask …"), (("small",), "Ask small …"), (("a", "b"), "Ask both …")):
             field.set_lanes(lanes)
@@ -206,16 +206,16 @@ def forecast(lane, tokens, context=1000, **more):
         ),
         (
             [forecast("a", 500, left_out=2), forecast("b", 2000)],
-            "a will leave out the oldest 2 messages · b will refuse: 2,000 tokens, its context holds 1,000 · "
+            "a will drop the oldest 2 messages · b will refuse: 2,000 tokens, its context holds 1,000 · "
             "a 500 of 1,000 tokens ██████",
         ),
     ],
 )
-def test_what_it_shows(found, text):
+def test_the_gauge_shows_counts_and_warnings(found, text):
     assert _content(found).plain == text
 
 
-async def test_a_draft_is_counted_anew_in_another_conversation(monkeypatch):
+async def test_a_draft_is_counted_again_in_another_conversation(monkeypatch):
     async def answered() -> None:
         pass
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from paragone_tui.keys import is_sent, keys_in_force, without_alt
+from paragone_tui.keys import active_keys, is_sent, without_alt
 from paragone_tui.terminal.driver import KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
@@ -25,7 +25,7 @@ def told(*pieces: bytes) -> list[str]:
     ]
 
 
-def test_a_character_may_come_in_two_pieces():
+def test_a_character_split_into_two_reads_is_one_key():
     assert told(b"a\xc3", b"\xa9b") == ["a", "é", "b"]
 
 
@@ -34,7 +34,7 @@ def test_a_character_may_come_in_two_pieces():
     ["می\u200cخواهم", "क्\u200dष", "👨\u200d👩\u200d👧", "1\u202f000\u00a0€", "\u200fא", "\U0001fae8"],
     ids=["persian", "hindi", "family", "spaces", "mark", "new emoji"],
 )
-def test_characters_that_python_does_not_call_printable_are_text(text):
+def test_characters_that_python_calls_unprintable_are_text(text):
     typed = [
         message.text if isinstance(message, events.Paste) else message.character
         for message in KeyParser().feed(text.encode())
@@ -46,12 +46,12 @@ def test_characters_that_python_does_not_call_printable_are_text(text):
 @pytest.mark.parametrize(
     "sequence", [b"\x1b[9999999999u", b"\x1b[1114112u", b"\x1b[1:2;1u", b"\x1b[48;0;0;0;0t\x1b[<0;5;5M"]
 )
-def test_a_sequence_without_a_meaning_costs_no_other_key(sequence):
+def test_an_unknown_sequence_does_not_swallow_other_keys(sequence):
     assert told(b"a" + sequence + b"bc") == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("report", [b"\x1b[?2026;2$y", b"\x1b[?2048;0$y", b"\x1b[I", b"\x1b[<35;5;5M"])
-def test_a_key_right_before_a_report_of_the_terminal_is_that_key_at_once(report):
+def test_a_key_right_before_a_terminal_report_takes_effect_immediately(report):
     assert told(b"\x1bu" + report + b"b") == ["escape", "u", "b"]
     assert told(b"\x1b", b"u", report) == ["escape", "u"]
     assert told(b"\x1b" + report) == ["escape"]
@@ -72,18 +72,18 @@ def test_alt_with_a_character_is_escape_and_the_character():
 
 def test_a_character_with_alt_is_a_key_of_lane_mode():
     for setting, key in (("alt+q", "q"), ("alt+shift+q", "Q"), ("alt+Q", "Q")):
-        zoom = keys_in_force({"zoom": setting})["zoom"]
+        zoom = active_keys({"zoom": setting})["zoom"]
         assert (zoom.both, zoom.lane) == (("f2",), (key,))
-    assert keys_in_force({"zoom": "alt+f5"})["zoom"].both == ("alt+f5",)
-    assert keys_in_force({})["settings"].first == "alt+o"
+    assert active_keys({"zoom": "alt+f5"})["zoom"].both == ("alt+f5",)
+    assert active_keys({})["settings"].first == "alt+o"
 
 
-def test_every_key_that_is_bound_is_one_that_terminals_send():
-    for command, keys in keys_in_force({}).items():
+def test_terminals_send_every_bound_key():
+    for command, keys in active_keys({}).items():
         assert [key for key in keys.all if not is_sent(key)] == [], command
 
 
-def test_keys_that_no_terminal_sends():
+def test_keys_that_terminals_cannot_send_are_refused():
     keys = ("zork+q", "Ctrl+q", "ctrl+Q", "shift+a", "f25", "f0", "ctrl+", "", "ctrl+ctrl+a", "pgup")
     assert not any(map(is_sent, (*keys, "alt+enter")))
 
@@ -101,14 +101,14 @@ def test_a_character_with_alt_that_leads_sequences_is_a_key_right_before_another
 
 
 def test_no_command_has_a_character_with_alt_that_means_something_else_in_lane_mode():
-    for command, keys in keys_in_force({}).items():
+    for command, keys in active_keys({}).items():
         for key in keys.both:
             assert without_alt(key) == key, (
                 f"{command}: declare {without_alt(key)} as a key of lane mode instead"
             )
 
 
-def test_a_paste_may_be_cut_anywhere():
+def test_a_paste_split_anywhere_is_one_paste():
     sent, wanted = b"a" + PASTE + b"b", ["a", "one\r\n\x1b[2Jtwö", "b"]
     assert told(*(sent[place : place + 1] for place in range(len(sent)))) == wanted
     for at in range(len(sent) + 1):
@@ -116,7 +116,7 @@ def test_a_paste_may_be_cut_anywhere():
 
 
 @given(st.lists(SEQUENCES, max_size=12))
-def test_whatever_a_terminal_sends_a_key_after_it_arrives(pieces):
+def test_a_key_after_any_input_arrives(pieces):
     parser = KeyParser()
     for piece in pieces:
         list(parser.feed(piece))

@@ -27,7 +27,7 @@ async def show(line, **info):
     return shown.rstrip()
 
 
-async def test_texts(line):
+async def test_the_status_line_shows_state_and_figures(line):
     writing = {"engine": "smol", "state": "writing"}
     for info, wanted in (
         ({}, "no engine"),
@@ -70,7 +70,7 @@ async def test_texts(line):
         assert " ".join((await show(line, **info)).split()) == wanted
 
 
-async def test_parts_that_do_not_fit_are_left_out(line):
+async def test_parts_that_do_not_fit_are_dropped(line):
     """And the speed is shown however narrow a lane is: 20 columns with six lanes at 120 columns."""
     pilot, widget = line
     for width in (1, 18, 25, 40, 100):
@@ -89,7 +89,7 @@ async def test_parts_that_do_not_fit_are_left_out(line):
         assert shown == widget.render_line(0).text.rstrip()
         if width >= 18:
             assert "writing" in shown or width < 26
-            assert "49.6 tok/s" in shown or "50/s" in shown, "the speed is the last to be left out"
+            assert "49.6 tok/s" in shown or "50/s" in shown, "the speed is dropped last"
         parts = [("49.6", "tok/s"), ("context", "900/8,192"), ("TTFT", "120 ms"), ("1,400", "tokens")]
         for figure, rest in parts:
             assert (figure in shown) == (rest in shown)

@@ -14,7 +14,7 @@ NAMES = ("one", "two", "three", "four", "five", "six", "seven")
 
 
 @given(st.lists(st.lists(st.sampled_from(NAMES), unique=True, max_size=7), min_size=1, max_size=4), st.data())
-def test_shared_turns_start_at_one_row(lanes, data):
+def test_shared_turns_start_at_the_same_row(lanes, data):
     """Lanes that have the turns in one order; each turn has at least a row."""
     ordered = [sorted(lane, key=NAMES.index) for lane in lanes]
     starts = []
@@ -79,7 +79,7 @@ async def pair():
         yield Pair(pilot, lanes, link)
 
 
-async def test_all_scroll_together(pair):
+async def test_linked_transcripts_scroll_together(pair):
     for number in range(6):
         pair.turn(number, 3 + number % 3, 5)
     await pair.settle()
@@ -104,7 +104,7 @@ async def test_all_scroll_together(pair):
 
 
 @pytest.mark.thorough
-async def test_the_end_of_each_is_followed(pair):
+async def test_each_linked_transcript_follows_its_end(pair):
     """Also that of the slower one, when the other is far ahead."""
     left, right = pair.lanes
     pair.turn(1, 1, 1)
@@ -124,7 +124,7 @@ async def test_the_end_of_each_is_followed(pair):
 
 
 @pytest.mark.thorough
-async def test_lanes_that_follow_stay_in_line_as_long_as_their_ends_are_in_view(pair):
+async def test_following_transcripts_stay_aligned_while_their_ends_are_in_view(pair):
     left, right = pair.lanes
     pair.turn(1, 0, 0)
     for row in range(12):
@@ -145,7 +145,7 @@ async def test_lanes_that_follow_stay_in_line_as_long_as_their_ends_are_in_view(
     assert "more 39" in pair.pilot.app.terminal.text
 
 
-async def test_a_prompt_that_comes_later_moves_what_the_other_shows_nowhere(pair):
+async def test_a_later_prompt_does_not_move_the_view_of_other_transcripts(pair):
     left, right = pair.lanes
     for lane in pair.lanes:
         lane.add("prompt", "Prompt 1.", turn=1)
@@ -161,7 +161,7 @@ async def test_a_prompt_that_comes_later_moves_what_the_other_shows_nowhere(pair
     assert pair.starts(left) == pair.starts(right)
 
 
-async def test_a_conversation_that_is_left_leaves_no_filler(pair):
+async def test_a_new_conversation_has_no_blank_rows_of_the_old_one(pair):
     left, right = pair.lanes
     pair.turn(1, 1, 5)
     pair.turn(2, 1, 1)

@@ -38,7 +38,7 @@ def style_of(text, word, width=40):
     raise AssertionError(f"{word!r} is not there")
 
 
-def test_an_answer():
+def test_an_answer_is_typeset_as_markdown():
     text = (
         "# Title\nA **bold** word, `code` and\na second line.\n\n- one\n- two\n  1. inner\n\n> quoted\n---\n"
     )
@@ -57,7 +57,7 @@ def test_an_answer():
     ]
 
 
-def test_styles():
+def test_markdown_elements_have_their_styles():
     assert style_of("a **bold** b", "bold").bold
     assert style_of("a *slanted* b", "slanted").italic
     assert style_of("a ~~gone~~ b", "gone").strike
@@ -80,7 +80,7 @@ def test_wide_tables_lose_no_text():
 
 
 @pytest.mark.parametrize("text", ["[link=http://evil]x[/]", "[@click=app.quit]x[/]", ":smile:", "<b>x</b>"])
-def test_other_markup_is_text(text):
+def test_html_and_console_markup_stay_text(text):
     assert shown(text).strip() == text
 
 
@@ -134,6 +134,6 @@ def test_any_text_fits_and_keeps_its_words(text, width):
     ["html+ng2\n{{" + "(" * 4_000, "c++\n_" + " " * 10_000 + "x", "python\n" + "a" * 10_000],
     ids=["language", "gap", "line"],
 )
-def test_code_for_which_pygments_takes_without_end_is_not_highlighted(code):
+def test_code_too_slow_to_highlight_stays_plain(code):
     text = f"```{code}\nend\n```"
     assert style_of(text, "end").color in (None, PALETTE["code"].color, PALETTE["answer"].color)

@@ -1,4 +1,4 @@
-"""Answers that are typeset while they grow: the same rows as at once, each section once, and no markup that flashes."""
+"""Answers that are typeset while they grow: the same rows as the whole text, each section once, and no markup that flashes."""
 
 import re
 
@@ -65,7 +65,7 @@ def in_pieces(text, size):
 @pytest.mark.parametrize(
     ("text", "size"), [(ANSWER, 3), (ANSWER, 50), (CODE, 60)], ids=["slow", "fast", "code"]
 )
-def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text, size):
+def test_a_grown_text_looks_like_the_same_text_typeset_whole(text, size):
     whole = grown(in_pieces(text, size))
     assert whole.rows == typeset(text, WIDTH, PALETTE).rows
     assert whole.is_complete
@@ -76,7 +76,7 @@ def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text, size):
 @example(["- ", "word", "\n", "*", "*", "word"], 20)
 @example(["1.", " ", "word", "\n\n", "1.", "word", "word"], 20)
 @example(["`", "**", "`", "**", "\n\n", "```", "\n", "word"], 20)
-def test_any_text_may_grow(pieces, width):
+def test_any_growing_text_is_typeset(pieces, width):
     pieces = [*map(visible, pieces)]
     whole = typeset("".join(pieces), width, PALETTE)
     text = grown(pieces, width)
@@ -96,7 +96,7 @@ def test_no_markup_flashes_and_no_row_jumps():
         before = rows
 
 
-def test_a_section_is_typeset_once_and_long_code_in_parts(monkeypatch):
+def test_a_section_is_typeset_only_once_and_long_code_in_parts(monkeypatch):
     work: list[int] = []
     rendered = TypesetText._rendered
 
@@ -112,7 +112,7 @@ def test_a_section_is_typeset_once_and_long_code_in_parts(monkeypatch):
     assert max(work) < len(CODE) / 2
 
 
-def test_links_whose_targets_come_later_are_typeset_again():
+def test_links_with_later_targets_are_typeset_again():
     text = "See [the page].\n\nMore.\n\n[the page]: http://b.c"
     whole = grown(in_pieces(text, 4))
     assert not whole.is_complete
@@ -138,14 +138,14 @@ def test_latex_keeps_its_backslashes(formula):
 
 
 @pytest.mark.parametrize("text", ["It costs $5 or $6 *now*.", "`$x` is $HOME and $PATH, *see*.", "a \\*b\\*"])
-def test_dollars_and_escapes_that_are_no_formulas(text):
+def test_dollars_and_escapes_outside_formulas_stay_text(text):
     (row,) = typeset(text, 60, PALETTE).rows
     assert row.text.strip() == re.sub(r"[`\\]|(?<!\\)\*", "", text) or (
         "b" in text and row.text.strip() == "a *b*"
     )
 
 
-def test_a_long_line_of_code_goes_on_below_its_indentation():
+def test_a_broken_line_of_code_continues_at_its_indentation():
     code = "def f():\n        return first_argument + second_argument + third_argument\n"
     rows = [strip.text.rstrip() for strip in typeset(f"```python\n{code}```\n", 40, PALETTE).rows]
     assert [row.removeprefix("    ") for row in rows] == [

@@ -83,7 +83,7 @@ async def test_marks_survive_typesetting_and_resizes(lane):
 @pytest.mark.parametrize(
     "text", ["\n\n\nafter lines", "a\ttab and\x1bescape", "line\r\nbreak then", "今天 天气 很好"]
 )
-async def test_positions_are_those_of_the_original_text(lane, text):
+async def test_mark_positions_refer_to_the_original_text(lane, text):
     _, widget = lane
     for character in text:
         widget.write(character)
@@ -91,7 +91,7 @@ async def test_positions_are_those_of_the_original_text(lane, text):
     assert await show(lane, text, last) == [last.replace("\x1b", "␛")]
 
 
-async def test_thinking_in_between_counts_apart(lane):
+async def test_thinking_and_answer_have_separate_positions(lane):
     pilot, widget = lane
     widget.write("one two ")
     widget.write("hm", "thinking")
@@ -102,7 +102,7 @@ async def test_thinking_in_between_counts_apart(lane):
     assert underlined(pilot.app) == ["two", "hm", "three"]
 
 
-async def test_only_the_turn_is_marked(lane):
+async def test_marks_apply_only_to_their_turn(lane):
     pilot, widget = lane
     widget.write("same words")
     widget.end()
@@ -114,7 +114,7 @@ async def test_only_the_turn_is_marked(lane):
     assert underlined(pilot.app) == ["words"]
 
 
-async def test_layers_lie_upon_each_other(lane):
+async def test_layers_of_marks_are_combined(lane):
     pilot, widget = lane
     widget.write("one two three")
     widget.mark(TURN, "answer", ((Mark(0, 7, "differs"),), (Mark(4, 13, "diverges"),)))
@@ -134,7 +134,7 @@ def answer(text):
     return run
 
 
-def test_answers_that_share_little_have_what_they_share_marked():
+def test_answers_with_few_common_words_have_these_marked():
     reference, run = answer(SHARED + "one " * 50), answer("We say that " + SHARED + "two " * 50)
     compared = _Compared(reference)
     assert {mark.look for mark in compared.marks(run)} == {"shares"}
@@ -142,10 +142,10 @@ def test_answers_that_share_little_have_what_they_share_marked():
     reference.phase = run.phase = "ended"
     run.add("answer", "three ")
     assert [run.text[mark.start : mark.end] for mark in compared.marks(run)] == [SHARED.strip()]
-    assert compared.remark(run) == "9% of the words are the same; what both say is underlined."
+    assert compared.remark(run) == "9% of the words are the same; the shared words are underlined."
 
 
-def test_answers_that_share_much_have_what_differs_marked():
+def test_answers_with_many_common_words_have_the_others_marked():
     reference, run = answer("one " * 50), answer("one " * 25 + "two " + "one " * 24)
     reference.phase = run.phase = "ended"
     compared = _Compared(reference)

@@ -68,7 +68,7 @@ async def canvas():
         yield pilot, widget
 
 
-async def test_only_what_changed_is_written(canvas):
+async def test_only_changed_cells_are_written(canvas):
     style = "\x1b[38;2;192;192;192;48;2;16;32;48m"
     assert await put(*canvas, 0, plain("a sentence")) == f"\x1b[1H{style}a sentence\x1b[m"
     assert await put(*canvas, 0, plain("a sentence that")) == f"\x1b[1;12H{style}that\x1b[m"
@@ -87,7 +87,7 @@ async def test_distant_changes_in_a_row_are_written_separately(canvas):
     assert "xxx" in await put(pilot, widget, 2, plain("zxxxz" + "x" * 25))
 
 
-async def test_attributes_begin_and_end(canvas):
+async def test_attributes_are_turned_on_and_off(canvas):
     for style in (
         "underline",
         "reverse",
@@ -104,13 +104,13 @@ async def test_attributes_begin_and_end(canvas):
         await put(*canvas, 1, plain("before but twelve "), plain("after"), marked)
 
 
-async def test_blanks_have_no_foreground(canvas):
+async def test_spaces_have_no_foreground_colour(canvas):
     await put(*canvas, 0, plain("      "))
     assert await put(*canvas, 0, Segment("      ", Style(color="red", bgcolor="#102030", bold=True))) == ""
     assert await put(*canvas, 0, Segment("      ", Style(color="red", bgcolor="#102030", underline=True)))
 
 
-async def test_wide_characters(canvas):
+async def test_wide_characters_are_written_whole(canvas):
     texts = (
         "漢字",
         "ab字",
@@ -130,7 +130,7 @@ async def test_wide_characters(canvas):
         await put(*canvas, 3, plain(text))
 
 
-async def test_text_beside_characters_of_ambiguous_width():
+async def test_cells_after_characters_of_ambiguous_width_are_rewritten():
     """The emulator draws these as wide as all their parts; other terminals draw them in one or two cells."""
     canvas, other = Canvas(), Canvas()
     app = Watched(Horizontal(canvas, other))
@@ -168,7 +168,7 @@ async def test_text_beside_characters_of_ambiguous_width():
 @pytest.mark.parametrize(
     ("colors", "theme"), [("256", "textual-light"), ("standard", "ansi-dark"), (None, "ansi-dark")]
 )
-async def test_terminals_with_few_colours(colors, theme):
+async def test_colours_are_reduced_for_terminals_with_few_colours(colors, theme):
     lane, status = Transcript(), LaneStatus()
     app = Watched(Vertical(status, lane), colors=colors)
     async with app.run_test(size=(60, 15)) as pilot:
@@ -186,7 +186,7 @@ async def test_terminals_with_few_colours(colors, theme):
             assert not re.search("[34]8;[25];", written(app))
 
 
-async def test_no_color(monkeypatch):
+async def test_no_color_turns_colours_off(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     lane = Transcript()
     app = Watched(lane)
@@ -214,7 +214,7 @@ class Question(ChangedRowsScreen[None], ModalScreen[None]):
         yield Label("Really?")
 
 
-async def test_modal_screens():
+async def test_modal_screens_are_painted_over_the_lanes():
     lane = Transcript()
     app = Watched(lane)
     async with app.run_test(size=(60, 15)) as pilot:
@@ -291,7 +291,7 @@ steps = st.one_of(
 @pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.lists(st.tuples(steps, st.booleans()), max_size=12))
-async def test_random_changes_look_like_those_painted_by_textual(steps):
+async def test_random_changes_look_as_if_textual_had_painted_them(steps):
     lanes = [Transcript(), Transcript()]
     statuses = [LaneStatus(), LaneStatus()]
     composer = Input()
@@ -332,7 +332,7 @@ async def test_random_changes_look_like_those_painted_by_textual(steps):
         app.assert_painted_as_by_textual()
 
 
-async def test_many_requests_make_one_call_at_the_time_of_all():
+async def test_many_requests_are_combined_into_one_call_per_beat():
     calls: list[str] = []
     came = asyncio.Event()
 

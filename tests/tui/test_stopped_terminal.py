@@ -122,7 +122,7 @@ def capacity():
     return written
 
 
-async def test_a_terminal_that_stops_reading_gets_the_newest_picture_next(screen):
+async def test_a_terminal_that_stops_reading_gets_only_the_newest_frame(screen):
     app, reader = screen
     await app.run_worker(app.count(1000)).wait()  # a few megabytes, if all were written
     before = len(reader.output)

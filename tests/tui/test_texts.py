@@ -45,7 +45,7 @@ def test_ordinary_text_is_unchanged(text):
 
 
 @given(anything)
-def test_no_control_characters_are_left(text):
+def test_no_control_characters_remain(text):
     shown = visible(text)
     categories = {unicodedata.category(character) for character in shown.replace("\n", "")}
     assert categories.isdisjoint({"Cc", "Cs", "Zl", "Zp"})
@@ -160,7 +160,7 @@ Q4, Q3 = "SmolLM2-135M-Instruct.Q4_1", "SmolLM2-135M-Instruct.Q3_K_M"
         ("今天天气-一", ["今天天气-二"], 7, "今天…一"),
     ],
 )
-def test_what_distinguishes_a_name_stays(name, others, cells, wanted):
+def test_a_shortened_name_keeps_its_distinctive_part(name, others, cells, wanted):
     assert shortened(name, others, cells) == wanted
 
 
@@ -168,7 +168,7 @@ names = st.text("ab1-._ 今", max_size=20)
 
 
 @given(names, st.lists(names, max_size=3), st.integers(0, 30))
-def test_it_fits(name, others, cells):
+def test_a_shortened_name_fits(name, others, cells):
     assert cell_len(shortened(name, others, cells)) <= cells
     assert shortened(name, others, cell_len(name)) == name
     assert 0 <= shortest(name, others) <= cell_len(name)

@@ -37,7 +37,7 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
-async def test_all_text_can_be_read_and_marks_change_with_the_theme():
+async def test_all_text_is_readable_and_marks_change_with_the_theme():
     lane, line = Transcript(), status.LaneStatus()
     app = Watched(line, lane)
     for theme in themes({}):
@@ -66,7 +66,7 @@ async def test_all_text_can_be_read_and_marks_change_with_the_theme():
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_lists_dialogs_and_fields_can_be_read(name):
+def test_lists_dialogs_and_fields_are_readable(name):
     theme = next(theme for theme in themes({}) if theme.name == name)
     colors = {**theme.to_color_system().generate(), **theme.variables}
     pairs = [
@@ -86,7 +86,7 @@ def test_lists_dialogs_and_fields_can_be_read(name):
     assert line >= 1.5
 
 
-def test_a_theme_of_the_users_own(tmp_path):
+def test_a_theme_of_the_user_is_used(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text('[ui]\ntheme = "mine"\n[themes.mine]\nbase = "light"\naccent = "#123456"\n')
     config = load(path)
@@ -106,7 +106,7 @@ def test_a_theme_of_the_users_own(tmp_path):
         ({"NO_COLOR": "1"}, "light", "ansi", True),
     ],
 )
-def test_the_theme_at_the_start(monkeypatch, variables, chosen, theme, colourless):
+def test_the_last_chosen_theme_is_used_at_the_start(monkeypatch, variables, chosen, theme, colourless):
     monkeypatch.delenv("COLORTERM", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

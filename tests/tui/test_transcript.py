@@ -24,7 +24,7 @@ async def pilot():
         yield pilot
 
 
-async def test_a_conversation(pilot):
+async def test_a_conversation_is_shown_in_order(pilot):
     lane = await transcript(pilot)
     lane.add("prompt", "Why is the sky blue?")
     for piece in ("Let me ", "think."):
@@ -74,14 +74,14 @@ async def test_an_answer_is_typeset_while_it_grows(pilot):
     assert shown(pilot.app) == seen[-1].rstrip() == "  It scatters.\n\n   • blue\n   • not red"
 
 
-async def test_without_markdown_an_answer_stays_as_it_came(pilot):
+async def test_without_markdown_an_answer_stays_plain(pilot):
     lane = await transcript(pilot, markdown=False)
     lane.add("answer", ANSWER)
     await settle(pilot)
     assert "**scatters**" in shown(pilot.app)
 
 
-async def test_thinking_folded_and_shown(pilot):
+async def test_thinking_is_folded_and_unfolded(pilot):
     lane = await transcript(pilot)
 
     async def folded(folded: bool) -> str:
@@ -127,7 +127,7 @@ async def test_rewind_goes_back_to_the_last_prompt_and_clear_removes_all(pilot):
     assert shown(pilot.app) == "  new"
 
 
-async def test_a_line_break_split_between_two_tokens(pilot):
+async def test_a_line_break_split_between_two_tokens_is_one_break(pilot):
     lane = await transcript(pilot, markdown=False)
     for piece in ("a\r", "\nb", "\r", "c\r"):
         lane.write(piece)
@@ -138,7 +138,7 @@ async def test_a_line_break_split_between_two_tokens(pilot):
     assert shown(pilot.app) == "  a\n  b␍c␍"
 
 
-async def test_removed_while_it_is_written(pilot):
+async def test_a_transcript_can_be_removed_while_it_is_written(pilot):
     lane = await transcript(pilot)
     lane.write("half")
     await lane.remove()

@@ -115,7 +115,7 @@ async def test_the_view_keeps_its_place_when_the_oldest_text_is_removed(lane):
     ["| a | b |\n| - | - |\n" + "| x | y |\n" * 30_000, "[" * 20_000],
     ids=["table", "signs"],
 )
-async def test_what_takes_too_long_to_typeset_stays_plain(lane, text):
+async def test_a_text_too_slow_to_typeset_stays_plain(lane, text):
     widget, pilot = lane
     assert effort(text) > LONGEST
     widget.add("answer", text)
@@ -126,7 +126,7 @@ async def test_what_takes_too_long_to_typeset_stays_plain(lane, text):
     assert "Too long to typeset" in pilot.app.terminal.text
 
 
-async def test_the_end_of_the_program_waits_for_no_typesetting(lane, monkeypatch):
+async def test_the_program_ends_without_waiting_for_typesetting(lane, monkeypatch):
     widget, _ = lane
     threads, go_on = [], threading.Event()
 

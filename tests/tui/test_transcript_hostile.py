@@ -48,7 +48,7 @@ def everywhere(text):
 
 
 @pytest.mark.thorough
-async def test_only_our_own_sequences_are_written():
+async def test_no_escape_sequence_of_a_text_is_written():
     text = "\n".join(HOSTILE)
     widgets, lane = everywhere(text)
     app = Watched(widgets)

@@ -69,7 +69,7 @@ async def lane():
         yield Lane(pilot, widget)
 
 
-async def test_an_error_below_an_answer_scrolls_no_further_than_it_must(lane):
+async def test_an_error_below_an_answer_scrolls_only_as_far_as_needed(lane):
     lane.widget.add("prompt", "Count.")
     lane.widget.write("\n".join(f"Number {number}" for number in range(HEIGHT - 5)))
     lane.widget.end()
@@ -112,7 +112,7 @@ async def test_scrolling_up_stops_following_the_end(lane):
     assert "↓ more" not in lane.shown
 
 
-async def test_the_wheel(lane):
+async def test_the_mouse_wheel_scrolls(lane):
     lane.widget.add("answer", paragraphs(30))
     await lane.settle()
     top = lane.widget._top
@@ -174,7 +174,7 @@ async def test_a_resize_does_not_flicker(lane):
     assert "*" not in written
 
 
-async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
+async def test_a_resize_during_typesetting_keeps_the_text(lane, monkeypatch):
     """Rows that were typeset for the old width are discarded."""
     begun, go_on = threading.Event(), threading.Event()
     monkeypatch.setattr(typesetter, "AT_ONCE", 0)
@@ -199,7 +199,7 @@ async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("size", [(300, 100), (10, 3), (1, 1)])
-async def test_sizes(lane, size):
+async def test_any_size_of_the_view_works(lane, size):
     lane.widget.add("prompt", "A question")
     lane.widget.add(
         "answer", paragraphs(3) + "| a | b |\n| - | - |\n| 1 | 2 |\n\n```c\nint main;\n```\n今天天气"

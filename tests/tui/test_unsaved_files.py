@@ -70,7 +70,7 @@ def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(conversation
 
 
 @pytest.mark.parametrize("typed", ["n\n", ""])
-def test_nothing_is_written_without_a_yes(conversation, answer, tmp_path, typed, capsys):
+def test_no_file_is_written_without_consent(conversation, answer, tmp_path, typed, capsys):
     answer(typed)
     offer(conversation)
     assert list(tmp_path.iterdir()) == []

@@ -137,7 +137,7 @@ class LaneEvents:
         self.others += [f"cautioned {caution.code}" for _, caution in lane.cautions[self._cautions :]]
         self._cautions = len(lane.cautions)
         if lane.engine.error not in (None, self._error):
-            self.others.append(f"failed {lane.engine.error.sentence}")
+            self.others.append(f"failed {lane.engine.error.message}")
         self._error = lane.engine.error
         if self._run is None and lane.present is not None:
             self._run, self._started = lane.present, False

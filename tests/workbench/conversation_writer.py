@@ -104,7 +104,7 @@ def result_of(engine: EngineDefinition, text: str = "", **fields) -> RunResult:
 def change_result(run: Run, *, error: ParagoneError | None = None, **fields) -> None:
     """Change fields of a run's result."""
     if error is not None:
-        fields |= {"error": error.sentence, "hint": error.hint}
+        fields |= {"error": error.message, "hint": error.hint}
     for token in fields.pop("tokens", ()):
         run.keep(token)
     run.result = dataclasses.replace(run.result, **fields)

@@ -48,14 +48,14 @@ def test_a_name_that_is_taken_gets_a_number(settings, state):
     assert list(State(state.path).saved.engines) == ["steady-2"]
 
 
-def test_what_is_defined_already_is_not_saved_again(settings, state):
+def test_an_already_defined_engine_is_not_saved_again(settings, state):
     once = add_engine(settings, state, written("rogue:steady"), RogueBackend())
     assert add_engine(once, state, written("rogue:steady"), RogueBackend()) is once
     own = dataclasses.replace(written("rogue:wide"), name="steady")
     assert add_engine(settings, state, own, RogueBackend()) is settings
 
 
-def test_a_config_file_that_takes_the_name_later_wins(home, settings, state):
+def test_an_engine_of_config_toml_takes_precedence_over_a_saved_one(home, settings, state):
     add_engine(settings, state, written("rogue:calm"), RogueBackend())
     (home / "config.toml").write_text("[engines.calm]\nbackend = 'rogue'\nmodel = 'mine'\n")
     later = read.load(home / "config.toml")
@@ -70,7 +70,7 @@ def test_a_path_is_saved_so_that_it_is_found_from_any_folder(settings, state, tm
     assert now.engines["model"].model == str(tmp_path / "model.gguf")
 
 
-def test_no_secret_is_saved(settings, state):
+def test_secrets_of_added_engines_are_not_saved(settings, state):
     far = EngineDefinition(
         name="far",
         backend="openai",
@@ -84,7 +84,7 @@ def test_no_secret_is_saved(settings, state):
     assert now.engines["far"].address == "http://box:80/v1"
 
 
-def test_a_removed_engine_is_gone(home, settings, state):
+def test_a_removed_engine_is_not_listed(home, settings, state):
     now = add_engine(settings, state, written("rogue:calm"), RogueBackend())
     now = remove_engine(now, state, "calm")
     assert (dict(now.engines), now.added) == (dict(settings.engines), frozenset())

@@ -43,11 +43,11 @@ def agreement(pairs) -> dict:
         ((), False),
     ],
 )
-def test_a_loop_is_the_repetition_of_a_short_sequence_at_the_end(texts, expected, kept):
+def test_an_answer_that_ends_in_repetitions_is_a_loop(texts, expected, kept):
     assert is_loop(answer(*texts, kept=kept)) is expected
 
 
-def test_forks_are_counted_in_tokens_and_identical_answers_have_none():
+def test_forks_are_counted_in_tokens_and_identical_answers_have_no_fork():
     pairs = [
         (answer("The", " sea"), answer("The", " sea")),
         (answer("The", " sea"), answer("The", " sky")),
@@ -59,7 +59,7 @@ def test_forks_are_counted_in_tokens_and_identical_answers_have_none():
     assert (found["prompts"], found["identical"], found["forks"]) == (4, 1, forks)
     assert found["length_ratio"] == pytest.approx(8 / 9)
     assert found["sentence"] == (
-        "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the other answers part "
+        "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the other answers diverge "
         "within the first 2 tokens (quartiles of the equal tokens: 0 and 2)."
     )
 
@@ -75,7 +75,7 @@ def test_without_tokens_the_forks_are_counted_in_characters():
     assert "within the first 3 characters (quartiles of the equal characters: 1 and 4)" in found["sentence"]
 
 
-def test_where_a_cut_answer_would_have_parted_is_unknown():
+def test_the_fork_of_a_cut_answer_is_unknown():
     cut = answer("The", " sea", finish="length")
     found = agreement([(cut, answer("The", " sea", " is", finish="length"))])
     assert found["forks"] == {"unit": "token", "known": 0, "p25": None, "median": None, "p75": None}
@@ -94,13 +94,13 @@ def test_an_engine_has_collapsed_if_most_answers_are_lost(lost, sound, collapsed
     assert found["sentence"].startswith("small has collapsed: ") is collapsed
 
 
-def test_significantly_more_loops_are_named_though_they_are_no_collapse():
+def test_significantly_more_loops_are_reported_without_a_collapse():
     many, few = agreement([LOST] * 7 + [KEPT] * 13), agreement([LOST] * 4 + [KEPT] * 16)
     turned = agreement([(second, first) for first, second in [LOST] * 7 + [KEPT] * 13])
     # (1.96 + 0.84)² · (0.2 − 0.2²) / 0.2² = 31.4
     assert [it["prompts_needed"] for it in (many, few, turned)] == [None, 32, None]
     assert many["sentence"].startswith(
-        "small gives degenerate answers more often than big: 7 of the 20 prompts"
+        "small gives degenerate answers more often than big: its answers to 7 of the 20 prompts"
     )
     assert few["sentence"].startswith(
         "Whether small gives degenerate answers more often than big is open (4 answers against 0); about 12 more prompts would settle this. "
@@ -109,7 +109,7 @@ def test_significantly_more_loops_are_named_though_they_are_no_collapse():
     assert turned["sentence"].startswith("small gives the same")
 
 
-def test_a_summary_compares_what_both_answered():
+def test_a_summary_compares_only_prompts_that_both_answered():
     big = {0: answer("a"), 1: answer("b", finish="length"), 2: answer("c")}
     small = {1: answer("b"), 2: answer(), 3: answer("d")}
     found = summarize([("big", big), ("small", small), ("none", {})])

@@ -65,7 +65,7 @@ def pdf(text: str, *, drawn: bytes = b"", packed: bytes = b"") -> bytes:
         ('@ alone, @"unclosed one', ["unclosed one"]),
     ],
 )
-def test_mentions_in_a_text(text, paths):
+def test_mentions_are_found_in_a_text(text, paths):
     assert [mention.path for mention in mentions(text)] == paths
 
 
@@ -78,17 +78,17 @@ def test_mentions_in_a_text(text, paths):
         ("me@home", None),
     ],
 )
-def test_the_mention_that_is_being_written(text, path):
+def test_the_mention_at_the_cursor_is_found(text, path):
     found = mention_at(text, len(text))
     assert (found and found.path) == path
 
 
 @pytest.mark.parametrize("path", ["notes.md", "my notes.md", "~/a b/c.", "ünï.txt"])
-def test_a_mention_is_read_as_it_is_written(path):
+def test_a_written_mention_is_read_back(path):
     assert [mention.path for mention in mentions(f"Read {written(path)}, please")] == [path]
 
 
-def test_candidates_are_those_that_begin_so(home, monkeypatch):
+def test_candidates_begin_with_the_typed_text(home, monkeypatch):
     monkeypatch.chdir(home)
     for name in ("notes.md", "Notes 2.md", ".notes", "other.txt", 'no"quote.md', "no\nline.md"):
         (home / name).write_text("some text")
@@ -103,7 +103,7 @@ def test_candidates_are_those_that_begin_so(home, monkeypatch):
         candidates("nowhere/x")
 
 
-def test_a_pattern_stands_for_files(home, monkeypatch):
+def test_a_pattern_attaches_the_matching_files(home, monkeypatch):
     monkeypatch.chdir(home)
     (home / "sub").mkdir()
     for name in ("b.py", "a.py", "sub/c.py", "d.txt"):
@@ -114,7 +114,7 @@ def test_a_pattern_stands_for_files(home, monkeypatch):
         files_of("*.c")
 
 
-def test_a_text_becomes_a_section(home):
+def test_a_text_file_becomes_a_section_of_the_prompt(home):
     (home / "notes.md").write_bytes("\ufeffé ```` inside\n".encode())
     file = text_file("~/notes.md")
     assert (file.name, file.size) == ("notes.md", 18)
@@ -139,26 +139,26 @@ REFUSED = [
         lambda path: path.write_bytes(b" " * 10**7),
     ),
     ("locked.pdf", "is encrypted.", lambda path: encrypt(path, pdf("secret"))),
-    ("scan.pdf", "has no text: its pages are pictures.", lambda path: path.write_bytes(pdf(""))),
+    ("scan.pdf", "has no text: its pages are images.", lambda path: path.write_bytes(pdf(""))),
 ]
 
 
 @pytest.mark.parametrize(("name", "said", "make"), REFUSED, ids=[name for name, *_ in REFUSED])
-def test_what_cannot_be_attached_is_said(tmp_path, name, said, make):
+def test_files_that_cannot_be_attached_raise_the_reason(tmp_path, name, said, make):
     make(tmp_path / name)
     with pytest.raises(InputError) as caught:
         read_file(str(tmp_path / name))
-    assert said in caught.value.sentence
+    assert said in caught.value.message
     assert "\n" not in str(caught.value)
 
 
-def test_the_text_of_a_pdf(tmp_path, monkeypatch):
+def test_the_text_of_a_pdf_is_attached(tmp_path, monkeypatch):
     (tmp_path / "paper.pdf").write_bytes(pdf("Hello paper"))
     assert text_file(tmp_path / "paper.pdf").section == "paper.pdf:\n```\nHello paper\n```"
     monkeypatch.setitem(sys.modules, "pypdf", None)
     with pytest.raises(InputError) as caught:
         read_file(str(tmp_path / "paper.pdf"))
-    assert caught.value.sentence == "The text of PDFs needs the package pypdf, which is not installed."
+    assert caught.value.message == "The text of PDFs needs the package pypdf, which is not installed."
     assert "pypdf" in caught.value.hint
 
 
@@ -169,7 +169,7 @@ def many_words():
 
 
 @pytest.mark.thorough
-def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch, many_words):
+def test_a_pdf_that_takes_too_long_is_refused(tmp_path, monkeypatch, many_words):
     monkeypatch.setattr(attached_files, "SECONDS", 1)
     assert len(many_words) < 10**6
     (tmp_path / "long.pdf").write_bytes(pdf("", packed=many_words))
@@ -179,14 +179,14 @@ def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch, man
 
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
-def test_a_pdf_that_takes_more_memory_than_it_may(tmp_path, monkeypatch, many_words):
+def test_a_pdf_that_takes_too_much_memory_is_refused(tmp_path, monkeypatch, many_words):
     monkeypatch.setattr(attached_files, "MEMORY", 150 * 10**6)
     (tmp_path / "wide.pdf").write_bytes(pdf("", packed=many_words))
     with pytest.raises(InputError, match=r"Reading the PDF .*wide\.pdf takes more than 150 MB of memory"):
         read_file(str(tmp_path / "wide.pdf"))
 
 
-def test_a_pdf_is_read_where_the_system_limits_the_time_of_processes(tmp_path):
+def test_a_pdf_is_read_under_the_systems_own_cpu_limit(tmp_path):
     (tmp_path / "paper.pdf").write_bytes(pdf("Hello paper"))
     path = str(tmp_path / "paper.pdf")
     program = (
@@ -199,7 +199,7 @@ def test_a_pdf_is_read_where_the_system_limits_the_time_of_processes(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["Sum up", "", "ends\n\n"])
-def test_sections_are_found_in_the_text_again(text):
+def test_sections_of_files_are_found_in_a_prompts_text(text):
     files = (AttachedFile.of("a", 3, "one"), AttachedFile.of("b", 4, "```"))
     whole = with_sections(text, files)
     assert without_sections(whole, files) == text
@@ -208,7 +208,7 @@ def test_sections_are_found_in_the_text_again(text):
         files_in("short", [("a", 3, 10)])
 
 
-async def test_files_are_kept_with_the_conversation(home, tmp_path):
+async def test_attached_files_are_saved_with_the_conversation(home, tmp_path):
     history = await open_history()
     session = Session(Registry())
     session.recorder.open(history)
@@ -239,7 +239,7 @@ async def test_files_are_kept_with_the_conversation(home, tmp_path):
     await history.close()
 
 
-def test_a_pdf_with_more_text_than_may_be_attached(tmp_path, monkeypatch):
+def test_a_pdf_with_too_much_text_is_refused(tmp_path, monkeypatch):
     (tmp_path / "paper.pdf").write_bytes(pdf("Hello paper"))
     monkeypatch.setattr("paragone_workbench.conversation.attached_files.LARGEST", 5)
     with pytest.raises(InputError, match="is longer than 5 B"):

@@ -31,7 +31,7 @@ def experiment(store, texts, *, engines=2, failed=()):
 def test_a_vote_keeps_the_candidates_in_the_order_in_which_they_were_shown():
     runs = [ended(ENGINES[1], "Blue."), ended(ENGINES[0], "", "failed"), ended(ENGINES[2], "Red.")]
     vote = Ballot(prompt="Why?", answers=tuple(map(Run, runs))).vote(2, blind=True)
-    assert vote.choice == 1, "the failed answer is left out"
+    assert vote.choice == 1, "the failed answer is skipped"
     assert vote.candidates == (
         VotedAnswer(engine="opal", backend="b", model="opal.gguf", run=runs[0].id),
         VotedAnswer(engine="jade", backend="b", model="jade.gguf", run=runs[2].id),
@@ -78,7 +78,7 @@ def test_all_prompts_of_an_experiment_come_once_in_random_order(store):
     assert ExperimentBallots(store, new).take() is None, "none is offered twice"
 
 
-def test_identical_and_failed_answers_are_left_out(store):
+def test_identical_and_failed_answers_are_skipped(store):
     texts = [("same", "same\n"), ("a", "b"), ("a", "b")]
     ballots = ExperimentBallots(store, experiment(store, texts, failed={(2, 1)}))
     assert ballots.total == 2
@@ -101,7 +101,7 @@ def test_the_pair_of_engines_with_the_fewest_votes_comes_next(store):
     assert ballots.total == 12
 
 
-def test_two_voters_at_once_count_a_ballot_once(store):
+def test_two_simultaneous_votes_on_a_ballot_count_once(store):
     number = experiment(store, [("red", "blue")])
     other_store = open_store()
     try:

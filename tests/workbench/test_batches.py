@@ -69,7 +69,7 @@ async def export(suites, path, index=0, **more):
 
 
 async def imported(suites, *paths):
-    """Import files; return the counts and the lines that are left out, as `LINE: SENTENCE`."""
+    """Import files; return the counts and the skipped lines, as `LINE: MESSAGE`."""
     counts: Counter[str] = Counter()
     problems = [
         f"{problem[0]}: {problem[1]}"
@@ -89,7 +89,7 @@ def compared(runs):
     return [(run.key, run.checks) for run in runs], results, requests
 
 
-async def test_a_batch_gives_the_same_as_running_the_suite(suites, files):
+async def test_a_batch_gives_the_same_results_as_running_the_suite(suites, files):
     await suites.run(CHECKED, SERVER, repetitions=2)
     expected = compared(await suites.saved())
     await suites.begin(CHECKED, SERVER, repetitions=2, fresh=True)
@@ -111,7 +111,7 @@ async def test_a_batch_gives_the_same_as_running_the_suite(suites, files):
     assert await export(suites, files[0]) == 0
 
 
-async def test_an_answer_takes_the_place_of_an_error_and_never_of_an_answer(suites, files):
+async def test_an_answer_replaces_an_error_but_never_an_answer(suites, files):
     await suites.begin(suite("x", "fail"), SERVER)
     await export(suites, files[0])
     first = [service(it) for it in requests(files[0])]
@@ -129,7 +129,7 @@ async def test_an_answer_takes_the_place_of_an_error_and_never_of_an_answer(suit
     assert batch == {"answers": 1, "known": 2, "refused": 1}
 
 
-async def test_wrong_lines_are_told_and_the_others_imported(suites, files):
+async def test_invalid_lines_are_reported_and_the_others_imported(suites, files):
     await suites.begin(suite("x"), SERVER)
     other = suites.experiment
     await suites.begin(suite("x", "y"), SERVER)
@@ -150,13 +150,13 @@ async def test_wrong_lines_are_told_and_the_others_imported(suites, files):
         (good[0] | {"response": None}, no_answer),
         (good[0] | {"response": {"status_code": 200, "body": {"choices": []}}}, no_answer),
         (success(good[0]["custom_id"], 7), no_answer),
-        (success(good[0]["custom_id"], "X", model="b"), "The answer is of the model 'b', and 'a' was asked."),
+        (success(good[0]["custom_id"], "X", model="b"), "The model 'b' answered instead of 'a'."),
     ]
     good[1]["response"]["body"]["model"] = "a-2024-08-06"
     write(files[1], good[0], "\n", *(line for line, _ in cases), good[1], json.dumps(good[1])[:-9])
     batch, told = await imported(suites, files[1])
     *listed, cut = told
-    assert listed == [f"{number}: {sentence}" for number, (_, sentence) in enumerate(cases, start=3)]
+    assert listed == [f"{number}: {message}" for number, (_, message) in enumerate(cases, start=3)]
     assert cut.startswith(f"{len(cases) + 4}: This is not valid JSON")
     assert batch == {"answers": 2, "refused": len(cases) + 1}
     assert [it.result.text for it in await suites.saved()] == ["X", "Y"]
@@ -164,7 +164,7 @@ async def test_wrong_lines_are_told_and_the_others_imported(suites, files):
         await imported(suites, files[1].with_name("missing"))
 
 
-async def test_the_body_of_a_request(suites, files):
+async def test_the_body_of_a_request_has_the_options(suites, files):
     schema = '{"type": "object"}'
     big = remote(
         temperature=0.5, top_p=0.9, max_tokens=40, stop=["END"], presence_penalty=1, frequency_penalty=0, seed=3,
@@ -198,12 +198,12 @@ async def test_the_body_of_a_request(suites, files):
     await imported(suites, files[1])
     (run,) = await suites.saved()
     assert [it.sentence for it in run.result.cautions] == [
-        "A batch has no field for top_k, so it was left out.",
-        "A batch has no field for thinking, so it was left out.",
+        "A batch has no field for top_k, so the option was omitted.",
+        "A batch has no field for thinking, so the option was omitted.",
     ]
 
 
-async def test_the_parts_of_answers_and_the_forms_of_errors(suites, files):
+async def test_answers_and_errors_of_several_services_are_read(suites, files):
     for message, text, thinking in (
         ({"content": "<think>hm</think>\n\nyes"}, "yes", "hm"),
         ({"content": None, "refusal": "I cannot."}, "I cannot.", ""),

@@ -78,7 +78,7 @@ def too_large(monkeypatch):
 # ── The plan ──
 
 
-def test_two_engines_alternate_as_a_b_b_a_after_one_warm_up_each():
+def test_two_engines_alternate_as_abba_after_one_warm_up_each():
     steps = list(steps_of(2, [TEST], 4, swap=False))
     assert [(step.engine, step.test is None) for step in steps[:2]] == [(0, True), (1, True)]
     assert [step.engine for step in steps[2:]] == [0, 1, 1, 0, 0, 1, 1, 0]
@@ -93,7 +93,7 @@ def test_with_swap_each_opening_has_a_warm_up_and_all_tests():
     ]  # fmt: skip
 
 
-def test_tests_are_all_lengths_at_all_depths_but_no_more_than_anybody_needs():
+def test_tests_combine_all_lengths_and_depths_up_to_a_limit():
     found = bench_tests([8, 16, 8], [0, 32], 4, 1)
     assert [(it.prompt_tokens, it.depth) for it in found] == [(8, 0), (16, 0), (8, 32), (16, 32)]
     found = users_tests([8, 9], [1, 4, 1], 4, 2)
@@ -108,7 +108,7 @@ def test_tests_are_all_lengths_at_all_depths_but_no_more_than_anybody_needs():
 # ── Figures ──
 
 
-async def test_figures_are_those_of_the_scripted_times():
+async def test_figures_agree_with_scripted_times():
     found = await measured(bench("steady"))
     (test,) = found["engines"][0]["tests"]
     assert (test["repetitions"], test["notes"], found["partial"]) == (2, [], False)
@@ -126,7 +126,7 @@ async def test_figures_are_those_of_the_scripted_times():
         assert test[name] == {"mean": pytest.approx(value), "stdev": 0.0}, name
 
 
-async def test_prompts_have_the_length_and_the_depth_that_was_asked_for():
+async def test_prompts_have_the_requested_length_and_depth():
     tests = bench_tests([10, 33], [0, 21], 3, 1)
     found = await measured(bench("steady", tests=tests, repeat=2))
     for test in found["engines"][0]["tests"]:
@@ -159,7 +159,7 @@ async def test_engines_that_do_not_fit_together_are_opened_in_turn(too_large):
         ("uneven", 0, "The decode rate varies by 33%: the machine was busy or changed its speed."),
     ],
 )
-async def test_what_a_reader_must_know_is_said(model, depth, note):
+async def test_notes_explain_unreliable_figures(model, depth, note):
     test = BenchTest(prompt_tokens=12, depth=depth, tokens=5)
     found = await measured(bench(model, tests=[test]))
     (shown,) = found["engines"][0]["tests"]
@@ -168,7 +168,7 @@ async def test_what_a_reader_must_know_is_said(model, depth, note):
     assert latencies.lines[0].cells[-1].text.endswith(" (pieces)") is shown["in_pieces"]
 
 
-async def test_an_engine_without_a_tokenizer_says_how_many_tokens_it_counted():
+async def test_the_token_count_of_an_engine_without_a_tokenizer_is_reported():
     test = BenchTest(prompt_tokens=100, depth=0, tokens=5)
     found = await measured(bench("mute", tests=[test]))
     (measured_test,) = found["engines"][0]["tests"]
@@ -176,7 +176,7 @@ async def test_an_engine_without_a_tokenizer_says_how_many_tokens_it_counted():
     assert abs(counted - 100) <= 3, "the guess was corrected by the warm-up"
 
 
-async def test_a_crash_keeps_what_was_measured_and_the_other_engine_goes_on():
+async def test_a_crash_keeps_the_results_and_the_other_engine_continues():
     tests = bench_tests([12, 24], [0], 5, 2)
     found = await measured(bench("crashing", "steady", tests=tests, users=[PAIR]))
     crashing, steady = found["engines"]
@@ -188,7 +188,7 @@ async def test_a_crash_keeps_what_was_measured_and_the_other_engine_goes_on():
     assert found["partial"] is True
 
 
-# ── Users at once ──
+# ── Concurrent users ──
 
 PAIR = BenchTest(prompt_tokens=12, depth=0, tokens=5, users=2)
 
@@ -200,7 +200,7 @@ def ticks(monkeypatch):
     monkeypatch.setattr(measure, "time", fixed)
 
 
-async def test_the_throughput_is_that_of_the_answers_that_ended_in_the_time(ticks):
+async def test_the_throughput_counts_answers_that_ended_in_the_measured_time(ticks):
     made = bench("steady", users=[PAIR], repeat=3)
     found = await measured(made)
     (level,) = found["engines"][0]["users"]
@@ -223,13 +223,13 @@ async def test_engines_that_share_a_model_get_a_slot_for_each_user():
     assert [engine.placement.most_at_once for engine in (given, own, one)] == [7, 2, 1]
 
 
-async def test_an_engine_with_too_few_slots_is_measured_without_these_users():
+async def test_users_beyond_an_engines_slots_are_skipped_with_the_reason():
     made = bench("steady", users=users_tests([12], [1, 2], 5, 1), slots=1)
     found = await measured(made)
     (engine,) = found["engines"]
     assert [level["answers"] for level in engine["users"]] == [2, 0]
     assert engine["users"][1]["skipped"] == (
-        "steady answers one prompt at a time, so 2 users at once cannot be measured."
+        "steady answers one prompt at a time, so 2 concurrent users cannot be measured."
     )
     assert (engine["tests"][0]["repetitions"], found["partial"]) == (2, False)
 

@@ -18,7 +18,7 @@ FILE = "SmolLM2-135M-Instruct-with-a-long-name"
         ([f"{FILE}.gguf"], [f"{FILE}.gguf"]),
     ],
 )
-def test_what_all_names_share_is_left_out_where_names_are_long(names, brief):
+def test_common_parts_of_long_names_are_dropped(names, brief):
     found = brief_names(names)
     assert found == dict(zip(names, brief, strict=True))
     assert briefly(f"Deploy {names[-1]}, not {names[0]}.", found) == f"Deploy {brief[-1]}, not {brief[0]}."

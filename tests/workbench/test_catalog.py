@@ -124,7 +124,7 @@ async def test_other_models_of_a_server_are_offered_with_the_key_of_its_engine()
     )
 
 
-async def test_what_can_be_used_comes_first_in_groups_and_in_a_stable_order():
+async def test_usable_entries_come_first_in_a_stable_order():
     configured = EngineDefinition(name="zeta", backend="shelf", model="/z")
     added = EngineDefinition(name="alpha", backend="shelf", model="/a")
     strange = EngineDefinition(name="strange", backend="nothing_such", model="x")
@@ -145,7 +145,7 @@ async def test_what_can_be_used_comes_first_in_groups_and_in_a_stable_order():
     assert len({it.key for it in found}) == len(found)
 
 
-async def test_a_model_says_what_it_is_and_where(home):
+async def test_an_entry_shows_a_models_details_and_place(home):
     found = {it.name: it for it in await listed(config(), Shelf())}
     assert found["Wide"].detail == "Q4_K_M · 100 MB · Shelf · ~/models/Wide.gguf"
     assert found["tall"].detail == "Shelf · owner/tall"
@@ -156,7 +156,7 @@ async def test_a_model_says_what_it_is_and_where(home):
     assert found["broken"].problem == "is empty."
 
 
-async def test_where_nothing_is_found_it_is_said_how_to_name_a_model():
+async def test_without_models_the_list_explains_how_to_name_one():
     found = await listed(config(), Shelf(empty=True, has_demo=False))
     assert [(it.name, it.group, it.problem, it.remedy) for it in found] == [
         ("demo", Group.UNUSABLE, "The demo is not installed.", "Install the demo."),
@@ -185,7 +185,7 @@ class Here(Served):
 
 
 @pytest.mark.parametrize(("asks", "offline"), [(True, False), (True, True)])
-async def test_a_server_here_is_asked_only_if_that_is_allowed(monkeypatch, asks, offline):
+async def test_servers_on_this_machine_are_asked_only_with_permission(monkeypatch, asks, offline):
     monkeypatch.setattr(GUARD, "is_offline", offline)
     here = Here()
     *_, found = [it async for it in catalog_entries(config(), Backends(here), asks_servers=asks)]

@@ -75,14 +75,14 @@ async def measured(choice: Choice) -> list[str]:
     return asked(scripted_backend.EVENTS[before:])
 
 
-async def test_another_prompt_asks_for_the_new_answers_alone(choose):
+async def test_an_additional_prompt_needs_only_new_answers(choose):
     a, b = engine("a"), engine("b")
     first = await measured(choose(words(20), a, b))
     assert len([question for question in first if question.startswith("a: x")]) >= 20
     again = choose([*words(20), "x more"], a, b)
     assert sorted(it for it in await measured(again) if "x" in it) == ["a: x more", "b: x more"]
     assert again.taken == 40
-    assert choose.heard.said[-1].startswith("40 of 42 answers known")
+    assert choose.heard.said[-1].startswith("40 of 42 answers are known")
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ class AnswersClock:
         return float(sum(event.startswith("end") for event in scripted_backend.EVENTS))
 
 
-async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_parts(choose, sizes, monkeypatch):
+async def test_with_little_time_all_engines_answer_the_same_spread_out_prompts(choose, sizes, monkeypatch):
     monkeypatch.setattr("paragone_workbench.choosing.choice.time", AnswersClock())
     choice = choose(words(200), engine("a"), engine("b"), seconds=130, margin=0.001)
     await measured(choice)
@@ -117,7 +117,7 @@ async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_part
     assert max(a) >= 150
 
 
-async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(choose, sizes):
+async def test_with_limited_time_rounds_continue_until_the_question_is_settled(choose, sizes):
     a, b, c = engine("a"), engine("b"), engine("c")
     limits = {"seconds": 3600, "margin": 0.3}
     choice = choose(words(100), a, b, **limits)
@@ -132,12 +132,12 @@ async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(cho
     )
 
 
-async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_chosen(choose):
+async def test_an_engine_that_does_not_fit_is_skipped_and_another_chosen(choose):
     big = engine("big", free=1)
     choice = choose(words(6), big, engine("a"))
     assert await measured(choice) == []
     (said,) = choose.heard.said
-    assert said.startswith("big does not fit: it takes ")
+    assert said.startswith("big does not fit: it needs ")
     decision = await choice.decide()
     assert (decision.chosen, choice.left_out) == ("a", [said])
     assert decision.reasons == ("No other engine fits. Nothing was measured.",)
@@ -170,7 +170,7 @@ class StopAt:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("phase", ["answered", "judging"])
-async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
+async def test_a_choice_can_be_continued_after_a_stop_in_any_phase(choose, phase):
     def judged() -> Choice:
         choice = choose(words(20), engine("a", delay_s=0.002), engine("b", delay_s=0.002))
         judge = AssertionSpec(type="judge", options={"engine": "judge", "criterion": "good"})
@@ -217,7 +217,7 @@ async def test_answers_before_a_failure_are_kept(choose, monkeypatch):
 
 
 @pytest.mark.thorough
-async def test_a_decision_counts_windows_as_the_report_of_it_does(choose, monkeypatch):
+async def test_a_decision_and_its_report_count_the_same_windows(choose, monkeypatch):
     found: Json = {"candidates": [{"engine": "b", "windows": 3, "mean_kld": 0.1}]}
     monkeypatch.setattr(Comparison, "to_json", lambda *_, **__: found)
     choice = choose(words(20), engine("a"), engine("b"))
@@ -228,7 +228,7 @@ async def test_a_decision_counts_windows_as_the_report_of_it_does(choose, monkey
     assert saved.data == found
 
 
-def test_fidelity_counts_for_the_same_reference_text_and_window():
+def test_fidelity_is_used_only_for_the_same_reference_text_and_window():
     candidates: Json = [{"engine": "b", "windows": 5, "mean_kld": 0.1}, {"engine": "c", "windows": 2}]
     greedy: Json = {"candidates": [{"candidate": "b", "prompts": 12, "identical": 3}]}
     data: dict[str, Json] = {"text": None, "window": 512, "candidates": candidates, "free_running": greedy}

@@ -51,7 +51,7 @@ def test_of_equally_small_engines_the_fastest_is_chosen():
     assert decide([BIG, SMALL, faster], "big", verdicts, {}).chosen == "middle"
 
 
-def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
+def test_the_reasons_state_the_cost_and_the_certainty_of_the_decision():
     verdicts = evidence(verdict("middle", *NOT_WORSE), verdict("small", *OPEN))
     values = collect(rows(big="ABCDEFGHIJ", middle="abCDEfGHIJ"), ["big", "middle"])
     tags = {ord(letter): ["json"] if letter < "f" else ["sums"] for letter in "abcdefghij"}
@@ -62,9 +62,9 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
         "The mean KLD of middle from big is 0.0200 ± 0.0010 (small).",
         "middle is not worse than big by more than 3.0 points: at worst, middle passes 1.8 points less often. "
         "(Difference −0.4 points, 95% interval −1.8 to +1.0, over 60 prompts.)",
-        "middle loses most on `json`: 40.0 points over 5 prompts, which may be chance.",
+        "middle loses most on prompts with the tag `json`: 40.0 points over 5 prompts, which may be chance.",
     )
-    assert "If you can bear" not in str(decision.reasons), "an engine is shown to be as good"
+    assert "If you accept" not in str(decision.reasons), "an engine is shown to be as good"
     (other,) = decision.others
     assert "Whether small is worse than big by more than 3.0 points is open." in other
     assert "more prompts would settle this" in other
@@ -74,7 +74,7 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     ("planned", "step"),
     [(58, "Repeat the command to continue."), (19, "Name a suite of 20 prompts or more.")],
 )
-def test_few_prompts_decide_nothing_and_it_is_said_what_is_missing(planned, step):
+def test_few_prompts_give_no_decision_but_report_how_many_are_missing(planned, step):
     shown = evidence(verdict("small", *WORSE, prompts=19), prompts=19, planned=planned)
     decision = decide([BIG, SMALL], "big", shown, {})
     assert (decision.headline, decision.others) == ("Nothing is decided.", ())
@@ -82,17 +82,17 @@ def test_few_prompts_decide_nothing_and_it_is_said_what_is_missing(planned, step
     assert decision.reasons[1] == step
 
 
-def test_an_interval_that_is_wider_for_early_looks_has_that_name():
+def test_intervals_for_early_looks_are_named_so():
     early = dataclasses.replace(verdict("small", *WORSE), planned=120, comparisons=2)
     (other,) = decide([BIG, SMALL], "big", evidence(early, planned=120), {}).others
     assert "interval for early looks of both comparisons together −20.0 to −10.0, over 60 prompts." in other
     assert "95%" not in other
 
 
-def test_a_loss_that_is_likely_is_not_called_bearable():
+def test_a_likely_loss_is_not_offered_as_acceptable():
     losing = dataclasses.replace(verdict("small", -0.44, 0.09), difference=-0.18)
     decision = decide([BIG, SMALL], "big", evidence(losing), {})
-    assert "If you can bear" not in str(decision.reasons)
+    assert "If you accept" not in str(decision.reasons)
     assert decision.headline == "Deploy big, the safe choice."
 
 
@@ -106,7 +106,7 @@ def test_a_loss_that_is_likely_is_not_called_bearable():
         (OPEN, WORSE, "Preliminary, after 40 of 58 prompts: deploy big, the safe choice."),
     ],
 )
-def test_the_smallest_that_is_not_worse_is_chosen_and_preliminary_while_a_smaller_one_is_open(
+def test_the_smallest_engine_not_worse_is_chosen_and_preliminary_while_smaller_ones_are_open(
     middle, small, headline
 ):
     shown = evidence(verdict("middle", *middle), verdict("small", *small), prompts=40, planned=58)
@@ -121,12 +121,11 @@ def test_the_smallest_that_is_not_worse_is_chosen_and_preliminary_while_a_smalle
         (2_000, "The suite has 1,940 prompts left, which may settle the question for small: repeat the command."),
     ],
 )  # fmt: skip
-def test_what_settles_an_open_question_is_said(planned, step):
+def test_the_number_of_prompts_that_settles_an_open_question_is_reported(planned, step):
     shown = evidence(verdict("small", *OPEN), planned=planned)
     reasons = decide([BIG, SMALL], "big", shown, {}).reasons
     assert (
-        "If you can bear a loss of 6.0 points, small will do: a larger loss is ruled out (--margin)."
-        in reasons
+        "If you accept a loss of 6.0 points, choose small: a larger loss is ruled out (--margin)." in reasons
     )
     assert reasons[-1].startswith(step)
 
@@ -149,7 +148,7 @@ def test_pass_rates_are_over_the_prompts_that_all_engines_answered():
 
 
 @pytest.mark.thorough
-def test_who_looks_again_and_again_is_not_misled():
+def test_repeated_looks_do_not_raise_the_error_rate():
     claims = {
         rule: false_claims(5, rule=rule, prompts=200, margin=0.1, wins=0.1, trials=300) for rule in RULES
     }
@@ -157,7 +156,7 @@ def test_who_looks_again_and_again_is_not_misled():
     assert used <= 0.05 < naive
 
 
-def test_the_prompts_that_come_with_paragone_are_answered_greedily_unless_the_user_says_otherwise():
+def test_the_built_in_prompts_are_answered_greedily_unless_the_user_sets_sampling():
     engine = EngineDefinition(name="a", backend="llama_cpp", model="a.gguf")
     warm = dataclasses.replace(engine, options={"temperature": 0.7})
     without = EngineDefinition(name="s", backend="scripted", model="s")

@@ -79,7 +79,7 @@ def test_without_a_file_everything_has_its_default():
     assert settings_.document.path == config_file()
 
 
-def test_a_whole_file(write, home):
+def test_every_setting_of_a_file_is_read(write, home):
     settings_ = load(write(GOOD))
     assert list(settings_.engines) == ["smol", "with blanks"]
     assert settings_.engines["smol"] == EngineDefinition(
@@ -105,7 +105,7 @@ def test_a_whole_file(write, home):
     assert settings_.templates == {"translate": "Translate into {{ language }}: {{ prompt }}"}
 
 
-def test_a_default_file_that_cannot_be_accessed_is_not_taken_for_a_missing_one(monkeypatch, tmp_path):
+def test_an_inaccessible_default_file_raises_an_error(monkeypatch, tmp_path):
     # a name that is too long fails for root, too
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ("x" * 300)))
     with pytest.raises(InputError, match="cannot be accessed: File name too long"):
@@ -137,7 +137,7 @@ def test_remembered_settings_override_the_file(write):
 UNCOMMENTED = re.sub(r"(?m)^#(?=[\[\w])", "", sample())
 
 
-def test_the_sample_at_the_root_is_the_one_in_the_package():
+def test_the_sample_in_the_repository_equals_the_one_in_the_package():
     assert (ROOT / "config.toml").read_text() == sample()
     assert not (ROOT / "config.toml").is_symlink()  # in archives, the link is a copy
 
@@ -179,22 +179,22 @@ def test_a_preset_takes_precedence_over_the_engines_options(config):
     }
 
 
-def test_a_preset_that_does_not_fit_the_engine_is_refused():
-    for sampling, sentence, hint in (
+def test_a_preset_with_options_that_the_engine_lacks_is_refused():
+    for sampling, message, hint in (
         (
             {"temprature": 0.2},
-            "sets 'temprature', which is no sampling option of the backend llama_cpp",
+            "sets 'temprature', which is not a sampling option of the backend llama_cpp",
             "'temperature'",
         ),
         ({"temperature": "hot"}, "The option 'temperature' of the preset 'p' cannot be 'hot'.", "a number"),
     ):
         with pytest.raises(InputError) as refused:
             with_preset(SMALL, LLAMA_CPP, Preset(name="p", sampling=sampling))
-        assert sentence in refused.value.sentence
+        assert message in refused.value.message
         assert hint in refused.value.hint
 
 
-def test_an_unknown_name_names_the_nearest(config):
+def test_the_error_for_an_unknown_name_suggests_the_nearest(config):
     for kind, known in (("preset", config.presets), ("template", config.templates)):
         with pytest.raises(InputError, match=r"There is no .* 'brieff'") as refused:
             find_named(kind, "brieff", known)
@@ -203,7 +203,7 @@ def test_an_unknown_name_names_the_nearest(config):
             find_named(kind, "brief", {})
 
 
-def test_a_preset_saved_on_the_screen_is_there_at_the_next_start(config, tmp_path):
+def test_a_preset_saved_on_the_screen_is_loaded_at_the_next_start(config, tmp_path):
     state = State(state_file())
     saved = preset_of("mine", SMALL, LLAMA_CPP, system="Be kind.")
     assert saved == Preset(name="mine", system="Be kind.", sampling={"top_k": 5})
@@ -220,7 +220,7 @@ def test_a_preset_saved_on_the_screen_is_there_at_the_next_start(config, tmp_pat
     }
 
 
-def test_a_template_has_its_variables_filled_in_or_says_why_not(config):
+def test_a_template_is_filled_in_or_refused_with_the_reason(config):
     text = config.templates["translate"]
     filled = fill_template("translate", text, {"language": "German", "prompt": "a {{ b }}"})
     assert filled == "Translate into German: a {{ b }}"
@@ -258,7 +258,7 @@ SECRET = "sk-s3cret"
         (f"http://box:80/{SECRET}/v1", "http://box:80/•••/v1"),
     ],
 )
-def test_a_key_anywhere_is_not_saved(tmp_path, url, saved):
+def test_secret_keys_are_not_saved_in_the_state(tmp_path, url, saved):
     state = State(tmp_path / "state.toml")
     options = {"url": url, "key_env": SECRET, "arguments": ["--api-key", SECRET], "stop": ["a b"]}
     state.save_engine(EngineDefinition(name="a", backend="openai", model="m", address=url, options=options))
@@ -282,7 +282,7 @@ def test_two_instances_keep_each_others_changes(tmp_path):
     "text",
     ["x = [", "[engines.a]\nmodel = 'x'\nbackend = 3"],
 )
-def test_a_damaged_file_is_renamed_and_reported(tmp_path, text):
+def test_a_damaged_state_file_is_renamed_and_reported(tmp_path, text):
     path = tmp_path / "state.toml"
     path.write_text(text)
     state = State(path)
@@ -400,7 +400,7 @@ def test_invalid_toml_is_reported_with_its_line(tmp_path, text, line):
     assert "(at" not in str(caught.value)
 
 
-def test_unreadable_files(tmp_path):
+def test_unreadable_files_raise_an_error(tmp_path):
     for path in (tmp_path, tmp_path / "none.toml"):
         with pytest.raises(InputError, match="cannot be read"):
             read_toml(path)
@@ -415,7 +415,7 @@ def test_unreadable_files(tmp_path):
         read_toml(tmp_path / "pipe.toml")
 
 
-def test_a_byte_order_mark_and_a_long_text_do_no_harm(tmp_path):
+def test_a_byte_order_mark_and_a_long_text_are_read(tmp_path):
     text = f"a = '{'1.2' * 1000}{'.' * 1000}'"
     (tmp_path / "c.toml").write_text("\ufeff" + text)
     assert read_toml(tmp_path / "c.toml").data == tomllib.loads(text)
@@ -432,9 +432,9 @@ def test_a_byte_order_mark_and_a_long_text_do_no_harm(tmp_path):
     ],
     ids=["arrays", "table and key", "key", "brackets", "infinity"],
 )
-def test_what_no_file_needs_is_refused_before_it_takes_time_and_memory(tmp_path, text, said):
+def test_huge_or_deeply_nested_files_are_refused_early(tmp_path, text, said):
     path = tmp_path / "config.toml"
     path.write_text(text)
     with pytest.raises(TextError) as caught:
         read_toml(path)
-    assert caught.value.sentence == f"{path}:{said}"
+    assert caught.value.message == f"{path}:{said}"

@@ -44,7 +44,7 @@ def actions(document, backend, model="m", *, python=None, address=None, folders=
         ("llama_server", {"arguments": ["--log-file"]}, "starts its program with the argument --log-file"),
     ],
 )
-def test_what_an_option_names_outside_is_said(document, backend, options, expected):
+def test_actions_of_options_outside_the_folder_are_listed(document, backend, options, expected):
     assert expected in actions(document, backend, **options)
 
 
@@ -66,7 +66,7 @@ def test_files_in_the_folder_of_the_document_need_no_consent(document, monkeypat
     assert actions(document, "llama_cpp", chat_template="{{ a }}/@x", grammar='root ::= "@"') == ()
 
 
-def test_the_home_folder_is_no_folder_of_a_document(home):
+def test_files_beside_a_document_in_the_home_folder_need_consent(home):
     (home / ".ssh").mkdir()
     secret = f"@{home}/.ssh/id"
     assert actions(home / "document.json", "llama_cpp", chat_template=secret) == (f"reads {home}/.ssh/id",)
@@ -81,7 +81,7 @@ def test_models_in_the_users_folders_need_no_consent(document, home, tmp_path):
     assert actions(document, "llama_cpp", "~/elsewhere/m.gguf") == ("reads ~/elsewhere/m.gguf",)
 
 
-def test_a_link_in_the_cache_is_paragones_own_and_no_other_link(document, home):
+def test_only_links_in_the_cache_need_no_consent(document, home):
     cache = cache_folder()
     for folder in (cache, home / "environment", home / "models"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def test_a_link_in_the_cache_is_paragones_own_and_no_other_link(document, home):
 # ── Config files ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_a_config_file_names_is_collected(document):
+def test_actions_of_a_config_file_are_listed(document):
     document.write_text(
         "[engines.box]\nbackend = 'openai'\nmodel = 'm'\nurl = 'http://h:1'\nkey_command = 'touch owned'\n"
         "temperature = 'nonsense'\n"
@@ -138,7 +138,7 @@ def consent(document, user=None, **fields):
     return Consent(document=document, state=State(document.parent / "state.toml"), ask=user, **fields)
 
 
-def test_a_yes_is_remembered_for_the_document_and_its_actions(document):
+def test_consent_is_remembered_for_the_document_and_its_actions(document):
     user = User(True)
     for _ in range(2):
         consent(document, user).require(["contacts a", "reads b"])
@@ -149,7 +149,7 @@ def test_a_yes_is_remembered_for_the_document_and_its_actions(document):
     assert "contacts" not in (document.parent / "state.toml").read_text()
 
 
-def test_a_key_is_not_shown(document):
+def test_consent_questions_do_not_show_keys(document):
     user = User(True)
     consent(document, user).require(["sends: headers = Authorization: Bearer sk-0123456789ab", "reads /a/b"])
     assert user.questions == [("sends: headers = Authorization: Bearer •••", "reads /a/b")]

@@ -1,4 +1,4 @@
-"""Conversations that are longer than the context of a real engine: what is refused, left out, said and repeated."""
+"""Conversations that are longer than the context of a real engine: which prompts are refused, which messages dropped, with a warning and in a replay."""
 
 import asyncio
 import dataclasses
@@ -43,7 +43,7 @@ async def in_words(messages):
         ({"overflow": "keep_last", "keep_turns": 9}, 120, None, 0),
     ],
 )
-async def test_what_is_left_out(options, context, max_tokens, left_out):
+async def test_the_oldest_turns_are_dropped_until_the_prompt_fits(options, context, max_tokens, left_out):
     fitted = await fit(ASKED, ContextOptions(**options), context, max_tokens, in_words)
     assert fitted.left_out == left_out
     assert fitted.messages == (SYSTEM, *ASKED[1 + left_out :])
@@ -51,7 +51,7 @@ async def test_what_is_left_out(options, context, max_tokens, left_out):
     assert without_oldest(ASKED, left_out).messages == fitted.messages
 
 
-async def test_nothing_is_left_out_for_an_engine_that_cannot_count():
+async def test_all_turns_are_kept_for_an_engine_that_cannot_count():
     async def unknown(messages):
         return None
 
@@ -82,8 +82,8 @@ def test_the_policy_is_an_option_of_every_engine(paper):
 
 
 @pytest.mark.model
-async def test_a_real_engine_with_a_small_context(home, smollm2):
-    """What is left out is said before it is sent, and left out again by a replay."""
+async def test_a_real_engine_with_a_small_context_gets_a_shortened_conversation(home, smollm2):
+    """Dropped messages are announced before sending, and dropped again by a replay."""
     history = await open_history()
     session = Session(Registry(), system="Be brief.")
     session.recorder.open(history)
@@ -111,7 +111,7 @@ async def test_a_real_engine_with_a_small_context(home, smollm2):
     assert [forecast.added for forecast in foretold] == [None, added, None, None]
     left_out = [int(str(run.request["left_out"])) for run in runs]
     assert left_out == [forecast.left_out for forecast in foretold] == [0, 0, 2, 4]
-    assert foretold[-1].warning == "small will leave out the oldest 4 messages"
+    assert foretold[-1].warning == "small will drop the oldest 4 messages"
     assert [[caution.code for caution in run.cautions] for run in runs][1:3] == [[], ["turns-dropped"]]
     assert runs[-1].request["sampling"] == {"max_tokens": 8, "temperature": 0}
 

@@ -13,7 +13,7 @@ from paragone_workbench.runs.result import Prefilled, Prefix, RunResult
 from paragone_workbench.runs.run import RunSpec
 
 
-async def test_a_cut_answer_goes_on_from_its_end(session, rogue):
+async def test_a_cut_answer_continues_from_its_end(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=5))
     assert await answers(session, "hello") == [words(5)]
     (cut,) = lane.path
@@ -42,7 +42,7 @@ async def test_a_cut_answer_goes_on_from_its_end(session, rogue):
     assert [shown.id for shown in lane.path] == [run.id, later.id]
 
 
-async def test_a_stopped_answer_goes_on_and_again(session, rogue, until):
+async def test_a_stopped_answer_can_be_continued_repeatedly(session, rogue, until):
     (lane,) = await opened(session, rogue(**LONG))
     session.send("hello")
     await until(lambda: len(lane.path[-1].text) > 20)
@@ -57,13 +57,13 @@ async def test_a_stopped_answer_goes_on_and_again(session, rogue, until):
     assert run.text == words(len(run.text.split()))
 
 
-async def test_what_cannot_go_on_is_said(session, rogue, monkeypatch):
+async def test_answers_that_cannot_be_continued_are_refused_with_the_reason(session, rogue, monkeypatch):
     (lane,) = await opened(session, rogue(max_tokens=2))
-    with pytest.raises(InputError, match="no answer to go on with"):
+    with pytest.raises(InputError, match="no answer to continue"):
         continue_run(session, lane)
     await answers(session, "hello")
     monkeypatch.setattr(EngineTask, "capabilities", Capabilities())
-    with pytest.raises(InputError, match="cannot go on with an answer: the engine would begin a new answer"):
+    with pytest.raises(InputError, match="cannot continue an answer: the engine would begin a new one"):
         continue_run(session, lane)
 
 
@@ -83,11 +83,11 @@ def answer(**fields):
         ({"state": "running", "text": "a"}, False),
     ],
 )
-def test_which_answers_are_unfinished(fields, expected):
+def test_cut_stopped_and_failed_answers_are_unfinished(fields, expected):
     assert is_unfinished(answer(**fields)) is expected
 
 
-def test_the_tokens_of_an_answer_that_goes_on():
+def test_a_continued_answer_has_the_tokens_of_both_parts():
     tokens = [Token(text=text, id=number, logprob=-1.0, time=1.0) for number, text in enumerate("abc")]
     kept = answer(
         state="done",
@@ -107,7 +107,7 @@ def test_the_tokens_of_an_answer_that_goes_on():
     assert branch.prefilled == Prefilled(text=2, tokens=2, run_id="r", chosen="x")
 
 
-async def test_a_request_that_ends_with_an_answer_goes_on_with_it(session, rogue):
+async def test_a_request_that_ends_with_an_answer_continues_it(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=2))
     messages = Message(role="user", text="Count."), Message(role="assistant", text=words(3))
     result = await session.pool.run(lane.engine, RunSpec(messages=messages, logprobs=0))
@@ -117,7 +117,7 @@ async def test_a_request_that_ends_with_an_answer_goes_on_with_it(session, rogue
     assert [token.text for token in result.tokens] == [words(3), "word3 ", "word4 "]
 
 
-async def test_the_history_has_what_was_given(session, rogue, history):
+async def test_the_history_records_the_given_beginning(session, rogue, history):
     session.recorder.open(history)
     (lane,) = await opened(session, rogue(max_tokens=3))
     await answers(session, "hello")

@@ -43,7 +43,7 @@ def test_a_suite_has_the_prompts_of_an_open_lane_without_images(store, tmp_path)
         write_suite(head, tmp_path / "s.csv", 1)
 
 
-def test_an_experiments_prompt_becomes_lanes_with_the_answers_before_it_and_repetitions_as_variants(store):
+def test_an_experiments_prompt_becomes_a_conversation_with_repetitions_as_variants(store):
     messages = (
         Message(role="system", text="Be brief."),
         Message(role="user", text="One?"),
@@ -71,7 +71,7 @@ def test_an_experiments_prompt_becomes_lanes_with_the_answers_before_it_and_repe
     assert added.is_new
     assert add_prompt(store, number, 4) == added._replace(is_new=False)
     saved = store.load(added.number)
-    assert [(prompt.text, prompt.system_in_force) for prompt in saved.conversation.prompts] == [
+    assert [(prompt.text, prompt.active_system) for prompt in saved.conversation.prompts] == [
         ("One?", "Be brief."),
         ("Two?", "Be brief."),
     ]

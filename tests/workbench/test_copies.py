@@ -23,13 +23,13 @@ No `code` here.
 """
 
 
-def test_the_blocks_of_code_are_found_as_markdown_has_them():
+def test_code_blocks_are_found_as_in_markdown():
     assert code_blocks(MARKDOWN) == [("python", 'def f():\n    return "```"'), ("", "two\nlines")]
     assert code_blocks("none") == []
     assert code_blocks("```\nunfinished") == [("", "unfinished")]
 
 
-async def test_an_answer_a_turn_and_the_conversation(session, rogue):
+async def test_an_answer_a_turn_or_the_conversation_can_be_copied(session, rogue):
     lanes = await opened(session, rogue(name="a", max_tokens=1), rogue("wide", name="b", max_tokens=1))
     await answers(session, "one\ntwo")
     await answers(session, "three")

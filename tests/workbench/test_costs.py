@@ -65,7 +65,7 @@ def test_the_table_of_runs_gives_the_same_sums_as_the_runs(store):
     assert (large.runs, large.uncounted, large.prompt_tokens) == (4, 1, MOST_TOKENS + 60)
 
 
-def test_damaged_rows_spoil_no_sum(store):
+def test_damaged_rows_do_not_affect_sums(store):
     save(store, run(metrics=replace(COUNTED, decode_tps=float("nan"))), run())
     assert store.costs()["small"].runs <= 2
     assert rows("SELECT count(*) FROM run") == [(2,)]
@@ -78,7 +78,7 @@ def test_damaged_rows_spoil_no_sum(store):
     assert {name: costs.runs for name, costs in store.costs().items()} == {"?": 1}
 
 
-def test_the_sums_read_the_index_alone(store):
+def test_sums_are_computed_from_the_index_only(store):
     """So they need neither texts nor JSON: a million runs are an index of about 60 MB. Only the runs of deleted
     conversations are looked up elsewhere."""
     sums = table._COSTS.replace(table._DELETED, "SELECT 0").replace("?", "0")
@@ -92,16 +92,16 @@ def test_the_sums_read_the_index_alone(store):
 # ── Prices ──
 
 
-def test_notes_say_what_the_sums_lack():
+def test_notes_report_missing_and_estimated_tokens():
     assert cost_notes(Costs.total(map(Costs.of, RUNS)), ()) == [
         "Tokens are missing in 3 of 8 runs, where the engine did not report them.",
-        "Tokens out are estimated in 1 of 8 runs: the engine did not count them, so the pieces that it sent "
-        "are counted.",
+        "Tokens out are estimated in 1 of 8 runs: the engine did not count them, so its pieces "
+        "of text are counted.",
     ]
     assert cost_notes(Costs.of(RUNS[0]), ()) == []
     (note,) = cost_notes(Costs(), price_list())
     assert re.match(
-        r"Prices are those of the list in genai-prices \d+\.\d+\.\d+, whose last change took effect on \d{4}-\d\d-\d\d\. ",
+        r"Prices come from the list in genai-prices \d+\.\d+\.\d+, whose last change took effect on \d{4}-\d\d-\d\d\. ",
         note,
     )
 
@@ -110,7 +110,7 @@ def test_notes_say_what_the_sums_lack():
     ("dollars", "text"),
     [(0, "$0.00"), (1e-9, "under $0.000001"), (0.00432, "$0.004320"), (0.1, "$0.10"), (1234.5, "$1,234.50")],
 )
-def test_money_as_text(dollars, text):
+def test_sums_of_money_are_rounded(dollars, text):
     assert usd_text(dollars) == text
 
 
@@ -132,15 +132,15 @@ def test_the_price_of_many_runs_is_not_that_of_a_long_prompt():
         ("groq:llama-3.1-8b", "for example: groq:llama-3.1-8b-instant"),
     ],
 )
-def test_what_the_list_does_not_have(name, hint):
+def test_unknown_models_of_the_price_list_are_refused(name, hint):
     with pytest.raises(InputError) as caught:
         price_list([name])
-    assert caught.value.sentence == f"The price list has no model {name!r}."
+    assert caught.value.message == f"The price list has no model {name!r}."
     assert hint in caught.value.hint
 
 
 @pytest.mark.thorough
-def test_no_price_is_fetched():
+def test_prices_come_from_the_package_without_a_download():
     """Python refuses this process every socket and every look-up of a name."""
     program = """
 import sys
@@ -174,12 +174,12 @@ NOON = datetime(2026, 11, 28, 12)
         ("0h", NOON),
     ],
 )
-def test_the_time_since_which_runs_are_counted(text, time):
+def test_a_time_span_is_parsed(text, time):
     assert since_time(text, NOON) == time.timestamp()
 
 
 @pytest.mark.parametrize("text", ["", "7", "-7d", "٧d", "2026-13-01", "9" * 20 + "d"])
-def test_what_is_no_time(text):
+def test_invalid_time_spans_are_refused(text):
     with pytest.raises(InputError) as caught:
         since_time(text, NOON)
     assert "2026-11-01" in caught.value.hint

@@ -13,7 +13,7 @@ NONE = [1e20, -1e20, 1e300, -1e300, math.inf, math.nan, -1.0, 10**400, 253_402_3
 
 
 @pytest.mark.parametrize("shown", [date, when, date_text])
-def test_what_is_no_date_is_a_question_mark(shown):
+def test_an_invalid_date_is_shown_as_a_question_mark(shown):
     assert {repr(moment)[:12]: shown(moment) for moment in NONE if shown(moment) != "?"} == {}
 
 

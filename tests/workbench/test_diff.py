@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone_workbench.compare import diff
-from paragone_workbench.compare.diff import GrowingDiff, differing, words
+from paragone_workbench.compare.diff import GrowingDiff, differing_spans, words
 
 texts = st.lists(
     st.sampled_from(["the", "sea", "is", "blue", ",", "  ", "\n", "今天", "don't", "é"]), max_size=14
@@ -16,7 +16,7 @@ texts = st.lists(
 
 def marked(reference, text):
     """The text with its differing spans in brackets."""
-    for start, end in reversed(differing(reference, text)):
+    for start, end in reversed(differing_spans(reference, text)):
         text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
     return text
 
@@ -43,13 +43,13 @@ def longest(first, second):
         ("**bold** x", "bold x", "bold x"),
     ],
 )
-def test_what_differs_is_marked(reference, text, wanted):
+def test_differing_words_are_marked(reference, text, wanted):
     assert marked(reference, text) == wanted
 
 
 @given(texts, texts)
-def test_the_rest_is_a_longest_common_subsequence(reference, text):
-    spans = differing(reference, text)
+def test_unmarked_words_are_a_longest_common_subsequence(reference, text):
+    spans = differing_spans(reference, text)
     theirs = [word.text for word in words(reference)]
     rest = [word.text for word in words(text) if not any(a <= word.start < b for a, b in spans)]
     assert len(rest) == longest(theirs, [word.text for word in words(text)])
@@ -58,7 +58,7 @@ def test_the_rest_is_a_longest_common_subsequence(reference, text):
 
 
 @given(st.text())
-def test_no_character_is_lost(text):
+def test_spans_cover_every_character(text):
     found = words(text)
     assert "".join(word.text for word in found) == re.sub(r"\s", "", text)
     assert all(text[word.start : word.end] == word.text for word in found)
@@ -66,18 +66,18 @@ def test_no_character_is_lost(text):
 
 @settings(max_examples=50)
 @given(texts, texts, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=6))
-def test_growing_texts_end_with_the_same_spans(reference, text, steps):
+def test_comparing_growing_texts_ends_with_the_spans_of_the_whole_texts(reference, text, steps):
     comparison = GrowingDiff()
     for one, other in sorted(steps):
         comparison.update(reference[:one], text[:other], reference_grows=True, text_grows=True)
     seen = comparison.update(reference, text)
-    assert seen in (differing(reference, text), None)
+    assert seen in (differing_spans(reference, text), None)
     if text or reference:
         assert seen is not None
 
 
 @given(texts, st.integers(0, 60), st.integers(0, 60))
-def test_what_has_not_come_yet_is_not_marked(text, one, other):
+def test_words_not_yet_received_are_not_marked(text, one, other):
     """Two answers that will be equal, at different places in them."""
     spans = GrowingDiff().update(text[:one], text[:other], reference_grows=True, text_grows=True)
     assert not spans
@@ -92,7 +92,7 @@ def test_long_texts_are_not_compared_again_for_every_word():
     assert comparison.update(text, text + "more " * 50) is not None
 
 
-def test_the_work_is_bounded(monkeypatch):
+def test_the_work_of_a_comparison_is_bounded(monkeypatch):
     monkeypatch.setattr(diff, "LIMIT", 3)
     assert marked("a b 1 2 3 4", "a b 5 6 7 8") == "a b [5 6 7] 8"
 
@@ -111,13 +111,13 @@ def compared(reference, text):
     return diff
 
 
-def test_how_alike_two_texts_are():
+def test_the_share_of_equal_words_is_computed():
     assert compared("The sky is blue.", "The sky looks blue!").share == 0.75
     assert compared("", "").share == 1.0
     assert compared("...", "!").share == 1.0, "signs are no words"
 
 
-def test_what_texts_that_differ_share():
+def test_texts_that_differ_a_lot_have_their_common_words_marked():
     first = "Blue light is scattered more by small molecules, so from the ground " + "one " * 40
     second = "We say that air has small molecules, so from the top " + "two " * 40
     diff = compared(first, second)

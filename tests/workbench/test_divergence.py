@@ -10,7 +10,7 @@ from paragone_workbench.compare.divergence import (
     Divergence,
     confidence,
     divergence,
-    divergence_sentence,
+    divergence_message,
     place_of,
 )
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -57,13 +57,13 @@ def run(*parts, name="a", finish="stop", kept=True):
         (run("The"), run("A", kept=False), None, 0),
     ],
 )
-def test_the_first_token_and_character_that_differ(first, second, token, char):
+def test_the_first_different_token_and_character_are_found(first, second, token, char):
     for same in (True, False):
         assert divergence(first, second, same_vocabulary=same) == Divergence(token=token, char=char)
         assert divergence(second, first, same_vocabulary=same) == Divergence(token=token, char=char)
 
 
-def test_equal_texts_with_other_ids_differ_only_in_one_vocabulary():
+def test_different_ids_with_equal_text_count_only_in_one_vocabulary():
     first = run(Token(text="a", id=1, time=0), Token(text="b", id=2, time=0))
     second = run(Token(text="a", id=1, time=0), Token(text="b", id=9, time=0))
     assert divergence(first, second, same_vocabulary=True) == Divergence(token=1)
@@ -86,43 +86,43 @@ LONG = "word " * 20
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "sentence"),
+    ("first", "second", "message"),
     [
         ("The sea.", "The sea.", "b gives the same text as a."),
         (
             "The seaside",
             "The seaweed",
-            "b parts from a at character 7: after “The”, it has “seaweed” instead of “seaside”.",
+            "b diverges from a at character 7: after “The”, it has “seaweed” instead of “seaside”.",
         ),
         (
             "Red.",
             "Red. Blue.",
-            "b parts from a at character 4: after “Red.”, b goes on with “Blue.”, and a ends.",
+            "b diverges from a at character 4: after “Red.”, b continues with “Blue.”, and a ends.",
         ),
         (
             f"{LONG}x {LONG}",
             f"{LONG}y {LONG}",
-            "b parts from a at character 100: after “… word word word word word”, it has “y word word word word word …” instead of “x word word word word word …”.",
+            "b diverges from a at character 100: after “… word word word word word”, it has “y word word word word word …” instead of “x word word word word word …”.",
         ),
     ],
 )
-def test_the_sentence(first, second, sentence):
-    assert divergence_sentence(run(first), run(second, name="b")) == sentence
+def test_the_message_quotes_both_answers_at_the_divergence(first, second, message):
+    assert divergence_message(run(first), run(second, name="b")) == message
 
 
-def test_the_sentence_for_an_answer_that_was_cut():
-    sentence = divergence_sentence(run("The sea"), run("The", name="b", finish="length"))
-    assert sentence == "b gives the same text as a for 3 characters; b has no more."
+def test_the_message_for_a_cut_answer_names_the_shorter_one():
+    message = divergence_message(run("The sea"), run("The", name="b", finish="length"))
+    assert message == "b gives the same text as a for 3 characters; b has no more."
 
 
 @pytest.mark.parametrize(
-    ("chosen", "other", "sentence"),
+    ("chosen", "other", "message"),
     [
-        (0.267, 0.662, "Sampling picked “ appears” (26.7%) over the likelier “ is” (66.2%)."),
+        (0.267, 0.662, "Sampling picked “ appears” (26.7%) over “ is” (66.2%), which was more likely."),
         (0.95, 0.02, "It was sure: it chose “ appears” with 95.0%, and “ is” had 2.0%."),
         (0.6, 0.3, "It was fairly sure: it chose “ appears” with 60.0%, and “ is” had 30.0%."),
     ],
 )
-def test_how_sure_an_engine_was(chosen, other, sentence):
+def test_the_confidence_of_an_engine_is_described(chosen, other, message):
     top = (Alternative(text=" is", id=2, logprob=log(other)),)
-    assert confidence(Token(text=" appears", id=1, logprob=log(chosen), top=top, time=0.0)) == sentence
+    assert confidence(Token(text=" appears", id=1, logprob=log(chosen), top=top, time=0.0)) == message

@@ -24,7 +24,7 @@ async def examined():
 
 
 @pytest.mark.thorough
-async def test_a_backend_that_is_usable_in_the_interpreter_of_an_engine(monkeypatch):
+async def test_a_backend_usable_only_in_an_engines_interpreter_counts_as_usable(monkeypatch):
     """The results of the probes are synthetic, because there is no second interpreter with other packages."""
 
     async def answer(self, python=None):
@@ -40,7 +40,7 @@ async def test_a_backend_that_is_usable_in_the_interpreter_of_an_engine(monkeypa
     assert found.facts["interpreter"] == "/opt/it/bin/python"
 
 
-async def test_engines_share_a_probe(monkeypatch):
+async def test_engines_with_the_same_interpreter_share_a_probe(monkeypatch):
     asked = []
 
     async def answer(backend, python):
@@ -85,7 +85,7 @@ def nvidia_smi(tmp_path, monkeypatch):
     return stand_in
 
 
-async def test_gpus(nvidia_smi):
+async def test_gpus_are_read_from_nvidia_smi(nvidia_smi):
     nvidia_smi("NVIDIA H100 80GB HBM3, 81559, 81078, 550.54.15\nNVIDIA GH200, [N/A], [N/A], 550.54.15")
     gpus, problem = await find_gpus()
     assert problem == ""
@@ -97,7 +97,7 @@ async def test_gpus(nvidia_smi):
     ]
 
 
-async def test_gpus_that_cannot_be_listed(nvidia_smi):
+async def test_the_reason_why_gpus_cannot_be_listed_is_reported(nvidia_smi):
     assert await find_gpus() == ([], "nvidia-smi was not found, so no NVIDIA driver is installed.")
     failure = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
     path = nvidia_smi(f"{failure}\nMake sure …", 9)

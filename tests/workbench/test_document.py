@@ -65,7 +65,7 @@ async def saved(history, runs=6):
     return await history.call(write)
 
 
-async def test_a_document_has_all_of_an_experiment(history, tmp_path):
+async def test_a_document_contains_the_whole_experiment(history, tmp_path):
     new = await saved(history)
     path = await write_document(history, f"e{new}", tmp_path / "d.json")
     data = json.loads(path.read_text())
@@ -96,7 +96,7 @@ async def test_a_document_is_written_run_by_run(history):
     assert len(json.loads("".join(pieces))["runs"]) == 210
 
 
-async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history, tmp_path):
+async def test_a_conversation_with_branches_and_failed_runs_is_read_back(history, tmp_path):
     store = open_store()
     writer = ConversationWriter(store, "first", system="Be brief.")
     (first,) = writer.conversation.prompts
@@ -154,7 +154,7 @@ def altered(data, where, value):
     return changed
 
 
-def test_what_is_wrong_with_a_document(valid, tmp_path):
+def test_the_invalid_part_of_a_document_is_named(valid, tmp_path):
     path = tmp_path / "altered.json"
     for where, value, reason in (
         (["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),
@@ -167,7 +167,7 @@ def test_what_is_wrong_with_a_document(valid, tmp_path):
         path.write_text(json.dumps(altered(valid, where, value)))
         with pytest.raises(InputError) as caught:
             read_document(path)
-        assert str(path) in caught.value.sentence
+        assert str(path) in caught.value.message
         assert reason in str(caught.value)
     for content in (b"\xff\xfe", b"[" * 100_000, b'"paragone_document"'):
         path.write_bytes(content)
@@ -194,7 +194,7 @@ def places(data):
 @pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(data=st.data())
-def test_any_change_of_a_document_is_read_or_refused_with_a_sentence(valid, tmp_path, data):
+def test_any_changed_document_is_read_or_refused_with_a_message(valid, tmp_path, data):
     changed = valid
     for _ in range(data.draw(st.integers(1, 3))):
         where = data.draw(st.sampled_from(places(changed)))

@@ -37,7 +37,7 @@ def test_the_draft_that_was_written_last_is_kept(store):
     assert store.take_draft() == draft("second")
 
 
-def test_a_damaged_draft_is_an_error_and_not_met_again(store):
+def test_a_damaged_draft_raises_an_error_only_once(store):
     store._database.run("INSERT INTO draft (text, pasted, named) VALUES ('x', '[', '[]')")
     with pytest.raises(StoreError, match="damaged"):
         store.take_draft()
@@ -47,7 +47,7 @@ def test_a_damaged_draft_is_an_error_and_not_met_again(store):
 
 
 @pytest.mark.parametrize("stays", [NO_DRAFT, draft("written before")], ids=["nothing stays", "a draft stays"])
-async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(home, monkeypatch, stays):
+async def test_a_sent_prompt_is_never_lost_or_restored_as_a_draft(home, monkeypatch, stays):
     """After each transaction of the history, it is looked at as it would be found after a kill."""
     history = await open_history()
     written = draft("hello")
@@ -111,7 +111,7 @@ async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home, short_w
     await history.close()
 
 
-async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home, short_waits):
+async def test_an_unsaved_draft_is_reported_and_saved_later(home, short_waits):
     history = await open_history()
     recorder = recording(lambda: DRAFT)
     assert "not open" in str(await recorder.save_draft_now())

@@ -15,7 +15,7 @@ SERVERS = [
 """The spellings of the addresses of different servers."""
 
 
-def test_spellings_of_the_same_server():
+def test_spellings_of_the_same_server_share_an_endpoint():
     found = [{normalize_url(url) for url in spellings} for spellings in SERVERS]
     assert [len(it) for it in found] == [1] * len(SERVERS)
     assert len(set.union(*found)) == len(SERVERS)

@@ -25,12 +25,12 @@ async def test_an_engine_that_dies_during_a_run_is_reported_once(make_lane, reco
     assert events.others == [
         "prompted hello",
         "started hello",
-        f"failed {run.error.sentence}",
+        f"failed {run.error.message}",
         "ended failed",
     ]
 
 
-async def test_a_frozen_engine_is_told_as_silent_once_it_is_asked(make_lane, until, monkeypatch):
+async def test_a_frozen_engine_is_reported_as_silent_during_a_run(make_lane, until, monkeypatch):
     monkeypatch.setattr(execute, "NOTICE_LOCAL_S", 1)
     monkeypatch.setattr(worker_client, "GRACE", 0.1)
     lane = make_lane()
@@ -43,10 +43,10 @@ async def test_a_frozen_engine_is_told_as_silent_once_it_is_asked(make_lane, unt
     await lane.stop()  # which kills what does not obey
     await lane.answered()
     assert (run.silent_s, lane.state) == (0, "crashed")
-    assert "did not stop" in lane.error.sentence
+    assert "did not stop" in lane.error.message
 
 
-async def test_a_stopped_load_can_begin_again(make_lane, rogue):
+async def test_a_stopped_load_can_be_restarted(make_lane, rogue):
     lane = make_lane(load_s=3600)
     lane.open()
     lane.engine.stop_opening()

@@ -81,19 +81,19 @@ def test_an_environment_is_used_listed_and_removed(capfd, tiny):
     assert (left(), environments.interpreter(tiny, None)) == ([], None)
 
 
-def test_an_environment_of_other_requirements_is_outdated(tiny):
+def test_an_environment_with_other_requirements_is_outdated(tiny):
     mark = folder() / "paragone.json"
     for requirements in (["tinyengine==0.9"], ["tinyengine==1.0", "more"]):  # the first is of another build
         mark.write_text(json.dumps({"cuda": "13", "requirements": requirements}))
         assert found(tiny).outdated == ("more" in requirements)
 
 
-def test_a_library_that_cannot_be_imported(tiny, tmp_path, monkeypatch, capfd):
+def test_a_library_that_cannot_be_imported_is_reported_with_the_reason(tiny, tmp_path, monkeypatch, capfd):
     (folder() / "stray").touch()
     with pytest.raises(EngineError) as caught:
         make(tiny, tmp_path, monkeypatch, check="echo RuntimeError: no GPU; exit 1")
-    assert caught.value.sentence == (
-        "The environment of Tiny is installed, but tinyengine cannot be imported in it: Python says above why."
+    assert caught.value.message == (
+        "The environment of Tiny is installed, but tinyengine cannot be imported in it: Python's output above gives the reason."
     )
     assert capfd.readouterr().err.endswith("RuntimeError: no GPU\n")
     assert "paragone env check tiny" in caught.value.hint
@@ -104,20 +104,20 @@ def test_a_library_that_cannot_be_imported(tiny, tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("stage", ["create", "install"])
-def test_an_environment_that_cannot_be_created_leaves_the_old_one(tiny, tmp_path, monkeypatch, capfd, stage):
+def test_a_failed_creation_keeps_the_old_environment(tiny, tmp_path, monkeypatch, capfd, stage):
     folder().with_name(".tiny.new").mkdir()  # of a program that was killed
     with pytest.raises(EngineError) as caught:
         make(tiny, tmp_path, monkeypatch, **{stage: "echo not found; exit 3"})
-    said = "The environment of Tiny could not be created: uv ended with exit code 3, and says above why."
-    assert caught.value.sentence == said
+    said = "The environment of Tiny could not be created: uv ended with exit code 3; its output above gives the reason."
+    assert caught.value.message == said
     assert capfd.readouterr().err.endswith("not found\n")
     assert (found().complete, left()) == (True, ["tiny"])
 
 
-def test_a_disk_that_is_full_at_the_end_leaves_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_at_the_end_leaves_no_partial_environment(tmp_path, monkeypatch):
     with pytest.raises(EngineError) as caught:
         make(declaring(tmp_path), tmp_path, monkeypatch, create='ln -s /dev/full "$new/paragone.json"')
-    assert caught.value.sentence == "The environment of Tiny could not be created: No space left on device."
+    assert caught.value.message == "The environment of Tiny could not be created: No space left on device."
     assert left() == []
 
 

@@ -64,13 +64,13 @@ RAISES = "The assertion raised an unexpected error (ZeroDivisionError: on cue)."
 
 
 @pytest.mark.parametrize(("cue", "reason"), [("raises", RAISES), ("lies", LIES)])
-async def test_what_a_plugin_does_wrong_is_a_result(catalog, cue, reason):
+async def test_an_error_of_an_assertion_plugin_becomes_a_result(catalog, cue, reason):
     found = await result(catalog, spec("rogue", check=cue, negated=True))
     assert found.passed is None
     assert found.reason == f"{reason} Report the error to the author of the assertion."
 
 
-async def test_an_assertion_that_hangs(catalog, monkeypatch):
+async def test_a_hanging_assertion_gives_no_verdict(catalog, monkeypatch):
     monkeypatch.setattr(module, "CHECK_S", 0.05)
     found = await result(catalog, spec("rogue", check="hangs"))
     assert (found.passed, found.reason) == (None, "The assertion gave no verdict within 0.05 seconds.")
@@ -84,7 +84,7 @@ async def test_a_check_that_is_cancelled_from_outside_stays_cancelled(catalog):
         await checking
 
 
-async def test_those_with_an_engine_can_be_left_for_later(catalog):
+async def test_assertions_that_ask_an_engine_can_be_deferred(catalog):
     asking = spec("rhymes", word="hat", critic="big")
     one = prompt(spec("equals", value="cat"), asking, spec("nothing"), asking)
     now = await evaluate(one, Answer(text="cat"), catalog)
@@ -100,27 +100,27 @@ async def test_those_with_an_engine_can_be_left_for_later(catalog):
         (ValueError("oops"), "The assertion raised an unexpected error (ValueError: oops)."),
     ],
 )
-async def test_a_judge_that_fails(catalog, reply, reason):
+async def test_a_failing_judge_gives_no_verdict(catalog, reply, reason):
     found = await result(catalog, spec("rhymes", word="hat", critic="big"), judge=Critic(reply))
     assert found.passed is None
     assert found.reason.startswith(reason)
 
 
 @pytest.mark.parametrize(
-    ("one", "sentence"),
+    ("one", "message"),
     [
         (spec("contain"), "There is no assertion 'contain'. Did you mean 'contains'?"),
         (spec("length", minimum=-1), "The option 'minimum' of the assertion 'length' cannot be -1."),
         (spec("rogue", options=True), "The assertion 'rogue' raised an unexpected error (Zero"),
     ],
 )
-def test_a_spec_that_is_wrong(catalog, one, sentence):
+def test_a_wrong_assertion_spec_is_refused(catalog, one, message):
     with pytest.raises(InputError) as caught:
         catalog.check_spec(one)
-    assert str(caught.value).startswith(sentence)
+    assert str(caught.value).startswith(message)
 
 
-async def test_the_score_of_a_negated_assertion_is_turned_around(catalog):
+async def test_the_score_of_a_negated_assertion_is_one_minus_the_score(catalog):
     several = spec("contains", value=["cat", "dog", "cow", "a"], match="any")
     assert (await result(catalog, several)).score == 0.5
     found = await result(catalog, spec("contains", negated=True, value=["cat", "dog", "cow", "owl"]))

@@ -21,7 +21,7 @@ async def workbench(check_nothing_left):
         yield made
 
 
-async def test_a_run_tells_each_change_and_yields_the_events_of_its_engine(workbench):
+async def test_a_run_reports_each_change_and_yields_its_engines_events(workbench):
     engine = workbench.add(rogue("steady", max_tokens=3))
     engine.open()
     seen: list[tuple[str, str]] = []
@@ -60,14 +60,14 @@ async def test_the_engine_waits_for_a_reader_that_is_behind_but_not_for_one_that
     assert (await run).metrics.completion_tokens == 500
 
 
-async def test_the_text_streams(workbench):
+async def test_the_text_of_a_run_is_streamed(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=5, rate=1000)
     pieces = [text async for text in workbench.ask(engine, "hello").stream()]
     assert len(pieces) > 1
     assert "".join(pieces) == "".join(f"word{number} " for number in range(5))
 
 
-async def test_settings_in_force_are_in_the_record(workbench):
+async def test_active_settings_are_in_the_result(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=3)
     run = await workbench.ask(engine, "hello", rate=500)
     assert run.settings is not None
@@ -83,7 +83,7 @@ async def test_an_engine_has_one_run_at_a_time(workbench):
     assert first.meter._recent[-1] <= second.meter._recent[0]
 
 
-async def test_errors_are_in_the_record_and_are_raised_on_request(workbench):
+async def test_errors_are_in_the_result_and_raised_when_awaited(workbench):
     engine = await workbench.open("rogue:steady")
     run = workbench.ask(engine, "hello", rate=-1)
     with pytest.raises(InputError, match="rate"):
@@ -138,7 +138,7 @@ async def test_runs_after_the_stop_are_not_executed(workbench):
     assert (run.state, run.text) == ("stopped", "")
 
 
-async def test_engines_that_were_closed_take_no_cores(workbench):
+async def test_closed_engines_do_not_count_for_the_share_of_cores(workbench):
     first = await workbench.open("rogue:threads", max_tokens=1)
     alone = (await workbench.ask(first, "hello")).text
     await first.close()

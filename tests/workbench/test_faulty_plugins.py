@@ -63,13 +63,13 @@ RAISED = [
         (Probe(usable=True, reason=wrong(7)), "is wrong: reason: expected str, not int"),
     ],
 )
-async def test_a_probe_that_is_none(answer, reason):
+async def test_an_invalid_probe_is_reported(answer, reason):
     found = await probe(Stranger(answer))
     assert not found.usable
     assert reason in found.reason
 
 
-async def test_more_models_than_are_listed():
+async def test_models_beyond_the_limit_are_counted():
     models = [ModelInfo(model=f"m{number}", name=f"m{number}") for number in range(10_003)]
     found = await questions.models(Stranger(models), [])
     assert found[:-1] == models[:10_000]
@@ -88,18 +88,18 @@ async def test_more_models_than_are_listed():
     ("error", "shown"),
     [(Unspeakable(), "(Unspeakable)"), (EngineError("x" * 10**6), "(EngineError: xxx")],
 )
-async def test_errors_that_cannot_be_read(error, shown):
+async def test_exceptions_that_cannot_be_printed_are_reported(error, shown):
     with pytest.raises(EngineError) as caught:
         await questions.probe(Stranger(error), None)
-    assert shown in caught.value.sentence
-    assert len(caught.value.sentence) < 1000
+    assert shown in caught.value.message
+    assert len(caught.value.message) < 1000
 
 
 @pytest.mark.parametrize(
     ("model", "mistake"),
     [("nan", "RogueEngine breaks the plugin interface: Token.time is nan.")],
 )
-async def test_a_worker_s_wrong_event(check_nothing_left, model, mistake):
+async def test_an_invalid_event_of_a_worker_is_reported(check_nothing_left, model, mistake):
     async with Workbench() as workbench:
         engine = workbench.add(rogue(model))
         engine.open()

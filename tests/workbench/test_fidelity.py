@@ -61,7 +61,7 @@ def printed(fidelity):
     return json.loads(json.dumps(fidelity_json(fidelity)))
 
 
-async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_second_half():
+async def test_every_window_starts_with_an_empty_cache_and_is_scored_in_its_second_half():
     fidelity = Fidelity(handle("beginning"), [handle("beginning", "twin")], TEXT, window=16)
     await fidelity.measure()
     engine = fidelity.reference.engine._opened
@@ -80,7 +80,7 @@ def scores(kld):
     return Scores(constant, constant, constant, constant < 1)
 
 
-def test_windows_decide_what_is_within_the_noise_floor():
+def test_the_variation_between_windows_decides_what_is_within_the_noise_floor():
     """Each of 50 positions as further evidence would make the candidate's mean significantly larger."""
     fidelity = Fidelity(handle("exact"), [handle("rough")], TEXT, window=16)
     (candidate,) = fidelity.candidates
@@ -102,7 +102,7 @@ def test_windows_decide_what_is_within_the_noise_floor():
     assert ", 15 × above the noise floor of exact-graded;" in verdict(clear.candidates[0], clear)
 
 
-async def test_a_candidate_without_any_difference_is_warned_of():
+async def test_a_candidate_equal_to_the_reference_gets_a_warning():
     options = EngineDefinition(name="other", backend="graded", model="exact", options={"context": 512})
     fidelity = await measured(
         "exact", handle("exact"), EngineTask(options, Doubles()), handle("collapsed"), handle("rough")
@@ -155,7 +155,7 @@ def test_bos_replaces_the_first_token_of_each_window():
 
 
 async def test_a_reference_needs_whole_distributions():
-    with pytest.raises(InputError, match="reports the likeliest tokens only"):
+    with pytest.raises(InputError, match="reports only the most likely tokens"):
         await measured("tops", handle("exact"))
     with pytest.raises(InputError, match="its fidelity cannot be measured"):
         await measured("mute", handle("exact"))

@@ -46,7 +46,7 @@ def by_hand(rows):
 
 @settings(max_examples=30)
 @given(windows)
-def test_a_mean_and_the_standard_error_of_the_windows_means(values):
+def test_the_error_of_a_mean_is_the_standard_error_of_the_windows_means(values):
     found = ours.mean(np.array(values))
     means = [statistics.fmean(window) for window in values]
     assert found.value == pytest.approx(statistics.fmean(means), abs=1e-6)
@@ -61,14 +61,14 @@ def test_the_uncertainty_of_few_windows_is_unknown():
     assert ours.mean(ours.stacked([])) is None
 
 
-def test_perplexity_by_hand():
+def test_perplexity_agrees_with_a_calculation_by_hand():
     # mean losses of the windows ln 2 and ln 8, equally often: the mean is ln 4
     found = ours.perplexity(np.log(np.array([[2.0, 2.0], [8.0, 8.0]] * 8)))
     assert found.value == pytest.approx(4)
     assert found.error == pytest.approx(4 * math.log(2) / math.sqrt(15))
 
 
-def test_a_root_mean_square_by_hand():
+def test_a_root_mean_square_agrees_with_a_calculation_by_hand():
     values = np.array([[0.3], [-0.4]] * 10)
     found = ours.root_mean_square(values)
     assert found.value == pytest.approx(math.sqrt(0.125))
@@ -90,7 +90,7 @@ def test_the_error_of_a_ratio_is_that_of_students_two_sample_test():
 
 
 @pytest.mark.parametrize("windows", [4, 60])
-def test_intervals_hold_as_often_as_they_say(windows):
+def test_intervals_have_their_stated_coverage(windows):
     """Windows as units; positions as units, which depend on each other, would hold far less often."""
     trials = 300
     by_windows, by_positions = coverage(windows, trials)
@@ -99,7 +99,7 @@ def test_intervals_hold_as_often_as_they_say(windows):
     assert by_positions < 0.7
 
 
-def test_an_engine_at_the_noise_floor_is_seldom_found_above_it():
+def test_an_engine_at_the_noise_floor_is_rarely_reported_above_it():
     assert above_noise(4, 300) < 0.05
     assert above_noise(64, 300) < 0.02
     assert above_noise(5, 100, times=6) > 0.95
@@ -108,7 +108,7 @@ def test_an_engine_at_the_noise_floor_is_seldom_found_above_it():
 # The uncertainty as llama-perplexity computes it
 
 
-def test_the_error_of_a_mean_of_independent_positions_by_hand():
+def test_the_error_for_independent_positions_agrees_with_a_calculation_by_hand():
     found = ours.mean_error(np.log(np.array([2.0, 8.0] * 8)))
     assert found == pytest.approx(math.log(2) / math.sqrt(15))
 
@@ -148,7 +148,7 @@ def test_log_probabilities_add_up_to_one(logits):
 
 @settings(max_examples=30)
 @given(rows, rows)
-def test_a_divergence_is_never_negative_and_zero_of_the_same(logits, other):
+def test_a_divergence_is_never_negative_and_is_zero_for_equal_distributions(logits, other):
     p, q = log_probabilities(block(logits)), log_probabilities(block(other))
     targets = np.zeros(len(logits), np.int64)
     scores = compared(p, q, targets)
@@ -165,12 +165,12 @@ def test_a_divergence_is_never_negative_and_zero_of_the_same(logits, other):
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
-def test_logits_that_are_not_finite_are_an_error(odd):
+def test_logits_that_are_not_finite_raise_an_error(odd):
     with pytest.raises(EngineError, match="not finite"):
         log_probabilities(block([[1.0, 2.0], [odd, 1.0]]))
 
 
-def test_two_distributions_by_hand():
+def test_scores_of_two_distributions_agree_with_a_calculation_by_hand():
     p = log_probabilities(block([[math.log(0.5), math.log(0.25), math.log(0.25)]]))
     q = log_probabilities(block([[math.log(0.25), math.log(0.5), math.log(0.25)]]))
     scores = compared(p, q, np.array([1]))
@@ -212,7 +212,7 @@ def test_every_divergence_has_one_band(kld, band):
     assert band_of(kld) == band
 
 
-def test_the_page_has_the_scale():
+def test_the_fidelity_page_lists_the_scale():
     page = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
     found = {row[0]: row[1:] for row in rows if row[0] in SCALE}
@@ -228,7 +228,7 @@ def klds(rows):
     return np.array(rows, dtype=float)
 
 
-def test_a_divergence_that_grows_with_the_depth_is_said():
+def test_growth_of_the_divergence_with_depth_is_reported():
     rng = np.random.default_rng(0)
     flat = np.full((8, 255), 0.1) * rng.lognormal(0, 0.1, (8, 1)) * rng.lognormal(0, 0.3, (8, 255))
     steady, drifting = depths([flat, flat * np.linspace(1, 2, 255)], 512)
@@ -243,7 +243,7 @@ def test_a_divergence_that_grows_with_the_depth_is_said():
     assert number_at(drifting, "interval", "low") > 0
 
 
-def test_few_windows_have_parts_and_no_claim():
+def test_few_windows_have_a_depth_table_but_no_claim_of_growth():
     (found,) = depths([klds([[1, 2, 3, 4]] * 3)], 10)
     assert [part["mean_kld"] for part in objects_at(found.pop("parts"))] == [1, 2, 3, 4]
     assert found == {"growth": None, "interval": None, "adjusted_p": None, "grows": False}
@@ -262,7 +262,7 @@ def pairs(*candidates) -> list:
     return kld_pairs(candidates)
 
 
-def test_pairing_shows_what_the_intervals_of_the_means_do_not():
+def test_paired_differences_can_be_shown_where_intervals_of_means_overlap():
     (pair,) = pairs(NEAR, MIDDLE)
     assert (pair["windows"], pair["windows_needed"], pair["shown"]) == (6, None, True)
     assert pair["difference"] == pytest.approx(0.0037, abs=1e-4)
@@ -271,7 +271,7 @@ def test_pairing_shows_what_the_intervals_of_the_means_do_not():
     assert turned["sentence"] == pair["sentence"]
 
 
-def test_an_open_pair_says_how_many_windows_would_settle_it():
+def test_an_undecided_pair_reports_how_many_windows_would_settle_it():
     (pair,) = pairs(NEAR, candidate("same", (0.012, 0.017, 0.019, 0.028, 0.013, 0.019)))
     assert not pair["shown"]
     assert pair["windows_needed"] > 6
@@ -284,14 +284,14 @@ def test_an_open_pair_says_how_many_windows_would_settle_it():
     [(0.010, 0.020, 0.015, 0.030, 0.012, 0.018), (0.1, 0.2, 0.3), ()],
     ids=["copy", "short", "none"],
 )
-def test_pairs_with_the_same_values_or_few_windows_are_left_out(windows):
+def test_pairs_with_equal_values_or_few_windows_are_skipped(windows):
     assert pairs(NEAR, candidate("other", windows)) == []
 
 
 # How many values
 
 
-def test_the_number_of_values_is_that_of_textbooks():
+def test_sample_sizes_agree_with_textbooks():
     # Guenther 1981: 31.4 by the normal distribution and 1.92 more for t; exact by noncentral t: 34
     assert values_needed(1, 0.5) == 34
     assert values_needed(1, 0.5, estimates_variance=False) == 32
@@ -303,18 +303,18 @@ def test_the_number_of_values_is_that_of_textbooks():
 # How often they hold
 
 
-def test_intervals_of_pairs_hold_and_a_bootstrap_of_few_windows_does_not():
+def test_pair_intervals_have_their_coverage_but_a_bootstrap_of_few_windows_does_not():
     by_t, by_bootstrap = pair_coverage(5, 500)
     assert by_t > 0.92
     assert by_bootstrap < 0.88
 
 
 @pytest.mark.thorough
-def test_equal_candidates_are_seldom_told_apart():
+def test_equal_candidates_are_rarely_reported_as_different():
     assert pair_claims(8, 80, candidates=4) < 0.08
 
 
 @pytest.mark.thorough
-def test_depth_is_seldom_claimed_without_growth_and_found_where_it_is():
+def test_growth_with_depth_is_rarely_claimed_falsely_and_found_if_real():
     assert depth_claims(8, 100) < 0.06
     assert depth_claims(8, 40, growth=1.0) > 0.95

@@ -33,7 +33,7 @@ async def flood(events, meanwhile=None):
         return await run
 
 
-async def test_other_tasks_get_their_turns_while_events_come_without_a_pause(monkeypatch):
+async def test_other_tasks_run_during_a_flood_of_events(monkeypatch):
     monkeypatch.setattr(execute, "PAUSE_AFTER_S", 0.0)
     lengths = set()
 

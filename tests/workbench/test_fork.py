@@ -11,13 +11,13 @@ from paragone_workbench.runs.result import Prefilled
 
 
 def told(text, *others, chosen_first=True):
-    """A token with its alternatives, likeliest first."""
+    """A token with its alternatives, most likely first."""
     texts = (text, *others) if chosen_first else (*others, text)
     top = tuple(Alternative(text=it, id=ord(it[-1]), logprob=-1.0 - at) for at, it in enumerate(texts))
     return Token(text=text, id=ord(text[-1]), logprob=-1.0, top=top, time=0.0)
 
 
-def test_each_engine_goes_on_from_a_chosen_token():
+def test_each_engine_continues_from_a_chosen_token():
     one, other = run("The", " sky", told(" is", " looks")), run("The", " sky", told(" looks", " is", " was"))
     fork = fork_of([("a", one, None), ("b", other, Divergence(token=2, char=7))])
     assert (fork.before, fork.channel, fork.is_exact) == ("The sky", "answer", True)
@@ -31,7 +31,7 @@ def test_each_engine_goes_on_from_a_chosen_token():
     assert first.prefilled == Prefilled(text=11, tokens=3, run_id=one.id, chosen=" was")
 
 
-def test_a_token_that_the_user_chose_is_no_choice_of_the_engine():
+def test_a_token_chosen_by_the_user_is_not_attributed_to_the_engine():
     chosen = dataclasses.replace(
         run("The", told(" sky", " sea")), prefilled=Prefilled(text=7, tokens=2, run_id="r", chosen=" sky")
     )
@@ -45,23 +45,23 @@ def test_a_token_that_the_user_chose_is_no_choice_of_the_engine():
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "sentence"),
+    ("one", "other", "message"),
     [
         (
             told(" is", " looks"),
             told(" looks", " is", chosen_first=False),
-            "At temperature 0 both say “ is”.",
+            "At temperature 0 both choose “ is”.",
         ),
-        (told(" is", " looks"), told(" looks", " is"), "At temperature 0 they part here, too."),
+        (told(" is", " looks"), told(" looks", " is"), "At temperature 0 they diverge here too."),
         (told(" is"), Token(text=" looks", time=0.0), ""),
     ],
 )
-def test_what_the_engines_would_have_said_without_chance(one, other, sentence):
+def test_the_tokens_at_temperature_0_are_shown(one, other, message):
     fork = fork_of([("a", run("The", one), None), ("b", run("The", other), Divergence(token=1, char=3))])
-    assert fork.greedy_sentence == sentence
+    assert fork.greedy_sentence == message
 
 
-def test_an_answer_whose_tokens_are_unknown_goes_on_from_the_same_text():
+def test_an_answer_without_tokens_continues_from_the_same_text():
     one, other = run("The", told(" sky")), run("The", " sea", kept=False)
     fork = fork_of([("a", one, None), ("b", other, Divergence(char=6))])
     assert fork.before == "The", "the text before the token in which the answers part"
@@ -69,7 +69,7 @@ def test_an_answer_whose_tokens_are_unknown_goes_on_from_the_same_text():
     assert (prefix.text, prefix.prefilled.tokens) == ("The sky", None)
 
 
-def test_an_answer_that_parted_earlier_does_not_go_on_from_here():
+def test_an_answer_that_diverged_earlier_cannot_continue_from_a_later_fork():
     answers = run("The", " sky", " is"), run("The", " sky", " was"), run("A", " sky", " is")
     places = None, Divergence(token=2, char=7), Divergence(token=0, char=0)
     fork = fork_of(list(zip("abc", answers, places, strict=True)))
@@ -78,7 +78,7 @@ def test_an_answer_that_parted_earlier_does_not_go_on_from_here():
     assert prefix_with(fork, fork.sides[2], Alternative(text="x", logprob=-1.0)) is None
 
 
-def test_going_on_in_the_middle_of_thinking():
+def test_thinking_can_be_continued_from_a_chosen_token():
     thoughts = tokens("Hm", ".", channel="thinking"), tokens("Hm", "!", channel="thinking")
     fork = fork_of(
         [("a", run(*thoughts[0], "Yes"), None), ("b", run(*thoughts[1], "No"), Divergence(token=1))]
@@ -98,5 +98,5 @@ def test_going_on_in_the_middle_of_thinking():
         ("</s>", False),
     ],
 )
-def test_tokens_that_can_be_written_into_an_answer(text, can):
+def test_control_tokens_and_incomplete_characters_cannot_begin_an_answer(text, can):
     assert can_begin_with(Alternative(text=text, logprob=-1.0)) is can

@@ -17,5 +17,5 @@ from paragone_workbench.ids import Id, parse_id
         ),
     ],
 )
-def test_ids(text, expected):
+def test_ids_of_runs_conversations_and_experiments_are_parsed(text, expected):
     assert parse_id(text) == expected

@@ -48,10 +48,10 @@ def test_files_that_are_not_images_are_refused(tmp_path, name, content, said):
         path.symlink_to(path)
     with pytest.raises(InputError) as caught:
         read_image(path)
-    assert caught.value.sentence.endswith(said)
+    assert caught.value.message.endswith(said)
 
 
-def test_reading_never_blocks(tmp_path):
+def test_reading_a_pipe_as_an_image_does_not_block(tmp_path):
     """A pipe without a writer, a pipe with a part of an image, and a terminal without input."""
     os.mkfifo(tmp_path / "pipe.png")
     reading, writing = os.pipe()
@@ -91,23 +91,23 @@ async def ask(session: Session, text: str, *shown: Image) -> list[str]:
     return [lane.answer(session.prompts[-1]).text for lane in session.lanes]
 
 
-async def test_vision_models_get_the_image_and_others_a_caution(session, rogue, cat):
+async def test_vision_models_get_the_image_and_other_models_a_warning(session, rogue, cat):
     _, blind = await opened(session, rogue("seeing", max_tokens=1), rogue(max_tokens=1))
     assert await ask(session, "What is this?", cat) == ["cat.png ", ""]
     error = blind.answer(session.prompts[0]).error
     assert isinstance(error, InputError)
-    assert error.sentence == "steady does not accept images."
+    assert error.message == "steady does not accept images."
     assert blind.engine.is_open
     # Later prompts include the image for the model that got it; the other model goes on without.
     assert await ask(session, "And what colour?") == ["cat.png ", "word0 "]
     assert blind.answer(session.prompts[1]).result.cautions == ()
 
 
-async def test_a_new_model_without_vision_gets_a_caution(session, rogue, cat):
+async def test_switching_to_a_model_without_vision_gives_a_warning(session, rogue, cat):
     (lane,) = await opened(session, rogue("seeing", max_tokens=1))
     await ask(session, "What is this?", cat, cat)
     await session.swap(lane, rogue(max_tokens=1))
     assert await ask(session, "And now?") == ["word0 "]
     (caution,) = lane.answer(session.prompts[1]).result.cautions
     assert caution.code == "images-left-out"
-    assert caution.sentence == "steady does not accept images: 2 images of earlier prompts were left out."
+    assert caution.sentence == "steady does not accept images: 2 images of earlier prompts were omitted."

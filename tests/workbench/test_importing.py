@@ -131,7 +131,9 @@ def comparable(saved):
     )
 
 
-async def test_a_conversation_comes_back_and_a_second_import_adds_what_is_new(imported, store, tmp_path):
+async def test_an_export_is_imported_completely_and_a_second_import_adds_only_new_parts(
+    imported, store, tmp_path
+):
     before, path = await exported(tmp_path)
     (after,) = imported(path)
     assert comparable(after) == comparable(before)
@@ -148,7 +150,7 @@ async def test_a_conversation_comes_back_and_a_second_import_adds_what_is_new(im
     assert saved.conversation.prompts[-1].text == "Third"
 
 
-async def test_a_part_with_the_id_of_another_conversation_overwrites_nothing(imported, store, tmp_path):
+async def test_a_part_with_an_id_of_another_conversation_is_refused(imported, store, tmp_path):
     _, path = await exported(tmp_path)
     (mine,) = imported(path)
     other = json.loads(path.read_text())
@@ -157,12 +159,12 @@ async def test_a_part_with_the_id_of_another_conversation_overwrites_nothing(imp
         for number, part in enumerate(other[name]):
             part["uuid"] = f"0193-{name}-{number}"
     other["runs"][0] |= {"uuid": mine.runs[0].id, "text": "Overwritten."}
-    with pytest.raises(InputError, match="has the id of a part of another conversation in the history"):
+    with pytest.raises(InputError, match="has an id that belongs to another conversation in the history"):
         imported(other)
     assert comparable(store.load(mine.conversation.number)) == comparable(mine)
 
 
-async def test_a_document_without_ids_gets_the_same_ones_every_time(imported, tmp_path):
+async def test_a_document_without_ids_gets_the_same_ids_each_time(imported, tmp_path):
     def older(document):
         del document["uuid"]
         for part in (*document["prompts"], *document["lanes"]):
@@ -173,7 +175,7 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(imported, tm
     assert first.conversation.number == second.conversation.number
 
 
-async def test_documents_that_are_wrong_are_refused_whole(imported, store, tmp_path):
+async def test_invalid_documents_are_refused_completely(imported, store, tmp_path):
     _, path = await exported(tmp_path)
     text = path.read_text()
     changes = {
@@ -184,15 +186,15 @@ async def test_documents_that_are_wrong_are_refused_whole(imported, store, tmp_p
         "lanes[0].uuid must be text matching": lambda d: d["lanes"][0].update(uuid="\x1b[2J"),
         "Two of its parts have the same id": lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]),
     }
-    for sentence, change in changes.items():
+    for message, change in changes.items():
         document = json.loads(text)
         change(document)
-        with pytest.raises(InputError, match=re.escape(sentence)):
+        with pytest.raises(InputError, match=re.escape(message)):
             imported(document)
     assert store.conversations() == ()
 
 
-async def test_a_half_saved_answer_is_completed_by_the_whole_one(store, tmp_path):
+async def test_an_import_completes_an_interrupted_answer(store, tmp_path):
     _, path = await exported(tmp_path)
     document = json.loads(path.read_text())
     run = document["runs"][1]
@@ -237,7 +239,7 @@ CHATGPT = [
 ]
 
 
-def test_chatgpt(imported, store, tmp_path):
+def test_an_export_of_chatgpt_is_imported(imported, store, tmp_path):
     path = written(tmp_path, CHATGPT)
     (saved,) = imported(path)
     (again,) = imported(path)
@@ -257,7 +259,7 @@ def test_chatgpt(imported, store, tmp_path):
     assert lane.head.text == "Blue.", "the branch that was shown"
 
 
-def test_no_text_of_a_chat_is_left_out_for_its_id_or_a_cycle(imported):
+def test_chats_with_odd_ids_or_cycles_keep_all_texts(imported):
     def again(text):
         return {"mapping": {"u": node(None, "user", text)}, "title": text, "conversation_id": "abc"}
 
@@ -288,7 +290,7 @@ WEBUI_CHAT = {"system": "Be kind.", "history": {"currentId": "m3", "messages": W
 OPEN_WEBUI = [{"id": "w1", "title": "Two models", "created_at": 1700000000, "chat": WEBUI_CHAT}]
 
 
-def test_open_webui_with_two_models_side_by_side(imported):
+def test_open_webui_answers_of_two_models_become_two_lanes(imported):
     (saved,) = imported(OPEN_WEBUI)
     (prompt,) = saved.conversation.prompts
     assert (prompt.text, prompt.system, prompt.images[0].name) == ("Hello", "Be kind.", "dot")
@@ -313,7 +315,7 @@ LLAMA = {
 }  # fmt: skip
 
 
-def test_the_web_interface_of_llama_server(imported):
+def test_an_export_of_llama_servers_web_interface_is_imported(imported):
     (saved,) = imported([LLAMA])
     (prompt,) = saved.conversation.prompts
     assert (prompt.text, prompt.system, prompt.created) == ("Hi\n\nsome text", "Rhyme.", 1700000001.0)
@@ -342,7 +344,7 @@ LM_STUDIO = {
 }
 
 
-def test_lm_studio(imported):
+def test_a_conversation_of_lm_studio_is_imported(imported):
     (saved,) = imported(LM_STUDIO)
     prompts, runs = tree(saved)
     assert prompts == [("Hi", None), ("More", "Hi")]
@@ -352,7 +354,7 @@ def test_lm_studio(imported):
     assert saved.lanes[0].head.text == "Hey"
 
 
-def test_messages_in_openais_form(imported, tmp_path):
+def test_messages_in_openais_format_are_imported(imported, tmp_path):
     image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
     messages = [
         {"role": "system", "content": "Be exact."},
@@ -372,7 +374,7 @@ def test_messages_in_openais_form(imported, tmp_path):
     assert again.conversation.number != saved.conversation.number, "another file is another conversation"
 
 
-def test_the_database_of_llm(imported, database):
+def test_the_database_of_llm_is_imported(imported, database):
     path = database("""
             CREATE TABLE conversations (id TEXT PRIMARY KEY, name TEXT, model TEXT);
             CREATE TABLE responses (id TEXT PRIMARY KEY, model TEXT, prompt TEXT, system TEXT, prompt_json TEXT,
@@ -390,7 +392,7 @@ def test_the_database_of_llm(imported, database):
     assert saved.conversation.created == 1767323045.0
 
 
-def test_the_database_of_llm_with_threads(imported, database):
+def test_the_database_of_llm_with_threads_is_imported(imported, database):
     """In the shape of version 0.36: a fork, a tool, a text made of a fragment, and the tables of earlier versions."""
     path = database("""
             CREATE TABLE conversations (id TEXT PRIMARY KEY, name TEXT, model TEXT);
@@ -427,7 +429,7 @@ def test_the_database_of_llm_with_threads(imported, database):
     assert (fork.title, tree(fork)[1][1]) == ("Forked", ("Why?", "other", "So.", "Of Ann."))
 
 
-def test_the_database_of_oterm(imported, database):
+def test_the_database_of_oterm_is_imported(imported, database):
     path = database("""
             CREATE TABLE chat (id INTEGER PRIMARY KEY, name TEXT, model TEXT NOT NULL, system TEXT);
             CREATE TABLE message (id INTEGER PRIMARY KEY, chat_id INTEGER, author TEXT, text TEXT, images TEXT);
@@ -439,9 +441,9 @@ def test_the_database_of_oterm(imported, database):
     assert saved.title == "chat #1"
 
 
-def test_files_that_are_no_conversations(imported, tmp_path):
+def test_files_without_conversations_are_refused(imported, tmp_path):
     path = tmp_path / "file"
-    for content, sentence in (
+    for content, message in (
         (b'[{"mapping": {}}]', "has no conversation that can be imported: 1 conversation without a message"),
         (
             b'[{"colour": 1}]',
@@ -452,11 +454,11 @@ def test_files_that_are_no_conversations(imported, tmp_path):
         (b"SQLite format 3\0 nonsense", "cannot be read"),
     ):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=sentence):
+        with pytest.raises(InputError, match=message):
             imported(path)
 
 
-def test_a_date_that_is_none_is_replaced_by_that_of_the_file(imported, tmp_path):
+def test_an_invalid_date_is_replaced_by_the_files_date(imported, tmp_path):
     messages = [
         {"role": "user", "content": "Hello", "timestamp": 1e300},
         {"role": "assistant", "content": "Hi", "timestamp": -1e20},
@@ -501,7 +503,7 @@ def actions_of(path):
     return conversation_actions(list(read_conversations(path)), path, REGISTRY, ())
 
 
-async def test_what_engines_and_requests_name_needs_consent_also_with_invalid_options(tmp_path):
+async def test_actions_of_engines_and_requests_need_consent_even_with_invalid_options(tmp_path):
     url = {"url": "http://h.example"}
     for engine, expected in (
         ({"backend": "exllamav3", "python": "/tmp/evil"}, "starts the interpreter /tmp/evil"),
@@ -518,7 +520,7 @@ async def test_what_engines_and_requests_name_needs_consent_also_with_invalid_op
 
 
 @pytest.mark.parametrize("backend", ["openai", "gone"])
-async def test_no_key_of_a_document_is_saved_or_shown(store, tmp_path, backend):
+async def test_keys_in_a_document_are_not_saved_or_shown(store, tmp_path, backend):
     options = {
         "url": f"http://u:{KEY}@h.example/{KEY}?k={KEY}",
         "key_env": KEY,
@@ -561,7 +563,7 @@ async def test_no_key_of_a_document_is_saved_or_shown(store, tmp_path, backend):
     assert KEY not in str(conversation_actions(read, path, REGISTRY, ()))
 
 
-# Files that somebody made to break the program: each is imported or refused in a sentence
+# Files made to break the program: each is imported, or refused with a message
 
 
 def chatgpt(nodes):
@@ -580,7 +582,7 @@ def chain(count: int, size: int):
     )
 
 
-def test_answers_in_so_many_messages_that_they_would_take_gigabytes(imported):
+def test_answers_in_too_many_messages_are_refused(imported):
     """Thirty megabytes of such messages took a hundred gigabytes, and seventeen with variants four."""
     (saved,) = imported(chain(1500, 2000))
     assert [len(run.text) for run in saved.runs] == [1500 * 2002 - 2]
@@ -590,14 +592,14 @@ def test_answers_in_so_many_messages_that_they_would_take_gigabytes(imported):
         imported(beginning)
 
 
-def test_more_models_side_by_side_than_anybody_compares(imported, monkeypatch):
+def test_too_many_models_side_by_side_are_refused(imported, monkeypatch):
     monkeypatch.setattr(other_programs, "MOST_LANES", 20)
     answers = {str(n): node("first", "assistant", "x", metadata={"model_slug": f"m{n}"}) for n in range(21)}
     with pytest.raises(InputError, match="has answers of more than 20 models side by side"):
         imported(chatgpt(answers))
 
 
-def test_parts_of_wrong_types_and_texts_that_nothing_can_show(imported):
+def test_parts_of_wrong_types_and_unprintable_texts_are_handled(imported):
     (saved,) = imported(
         chatgpt(
             {
@@ -611,14 +613,14 @@ def test_parts_of_wrong_types_and_texts_that_nothing_can_show(imported):
     assert "[2J" in run.text
 
 
-def test_a_zip_archive_is_named(imported, tmp_path):
+def test_a_zip_archive_is_refused_with_a_hint(imported, tmp_path):
     path = tmp_path / "export.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("conversations.json", b" " * 10**7)
     with pytest.raises(InputError) as caught:
         imported(path)
-    assert caught.value.sentence.endswith("export.zip is a zip archive.")
-    assert caught.value.hint == "Unpack it, and import conversations.json in it."
+    assert caught.value.message.endswith("export.zip is a zip archive.")
+    assert caught.value.hint == "Unpack it, and import the file conversations.json in it."
 
 
 LLM = """
@@ -627,14 +629,14 @@ LLM = """
 """
 
 
-def test_values_of_other_types(imported, database):
+def test_values_of_wrong_types_are_ignored(imported, database):
     rows = """INSERT INTO conversations VALUES (5, x'ff');
         INSERT INTO responses VALUES (7.5, 5, x'00', 5, 6, 9, x'fffe');"""
     (saved,) = imported(database(LLM.format("") + rows))
     assert len(saved.conversation.prompts) == 1
 
 
-def test_a_database_that_would_take_gigabytes(imported, database, monkeypatch, tmp_path):
+def test_a_database_that_would_take_gigabytes_is_refused(imported, database, monkeypatch, tmp_path):
     """Twenty kilobytes with a column that SQLite computes took seven gigabytes."""
     row = "INSERT INTO conversations VALUES ('a', 'n'); INSERT INTO responses VALUES (1, 'a', 'm', 'p', '', '');"
     path = database(LLM.format(" AS (hex(zeroblob(30000000)))") + row)
@@ -655,8 +657,8 @@ def test_a_database_that_would_take_gigabytes(imported, database, monkeypatch, t
     path.unlink()
     shared = """
         CREATE TABLE threads (id, name); CREATE TABLE turns (id, thread_id, tip_message_hash, model, datetime_utc);
-        CREATE TABLE messages (hash, parent_hash, role); CREATE TABLE parts (message_hash, position, type, text, payload);
-        CREATE TABLE fragments (id INTEGER PRIMARY KEY, content);
+        CREATE TABLE messages (hash, parent_hash, role); CREATE TABLE parts (message_hash, position, type, text,
+        payload); CREATE TABLE fragments (id INTEGER PRIMARY KEY, content);
         INSERT INTO fragments VALUES (1, hex(zeroblob(30))); INSERT INTO turns VALUES (1, 't', 'b', 'm', '');
         INSERT INTO messages VALUES ('a', '', 'user'), ('b', 'a', 'assistant');
         INSERT INTO parts VALUES ('a', 0, 'text', '', '{"text_ref": [{"fragment": 1}]}'),

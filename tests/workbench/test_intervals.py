@@ -34,11 +34,11 @@ from paragone_workbench.statistics import (
         (1.5e-14, 2.3e-15, "0.0000000000000150 ± 0.0000000000000023"),
     ],
 )
-def test_a_number_has_the_digits_that_its_error_allows_and_no_error_from_rounding(value, error, expected):
+def test_numbers_have_only_the_digits_that_their_error_allows(value, error, expected):
     assert number(Estimate(value, error)) == expected
 
 
-def test_values_that_are_not_skewed_have_students_interval():
+def test_symmetric_values_have_students_interval():
     values = [*range(1, 8), *range(-7, 0)]
     found = mean_interval(values)
     expected = scipy.stats.t.interval(0.95, len(values) - 1, loc=0, scale=scipy.stats.sem(values))
@@ -76,14 +76,14 @@ def test_few_or_equal_values_have_no_interval():
     assert mean_interval(range(FEWEST)) is not None
 
 
-def test_a_paired_share_by_hand():
+def test_a_paired_share_interval_agrees_with_a_calculation_by_hand():
     found = paired_share_interval(3, 9, 40)
     a, b = 4 / 42, 10 / 42
     margin = 1.959964 * math.sqrt((a + b - (b - a) ** 2) / 42)
     assert (found.low, found.high) == pytest.approx((b - a - margin, b - a + margin))
 
 
-def test_wilsons_interval():
+def test_the_interval_of_a_share_is_wilsons():
     found = share_interval(0.8, 20)
     expected = scipy.stats.binomtest(16, 20).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
@@ -106,7 +106,7 @@ def test_shares_of_repetitions_are_tested_by_the_sign_test():
     assert shares.p == passes.p
 
 
-def test_few_values_are_permuted_exactly():
+def test_few_values_are_tested_by_all_permutations():
     differences = [0.5, -0.2, 0.9, 0.4, 0.0, 0.7]
     sums = [
         sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in product((1, -1), repeat=6)
@@ -120,7 +120,7 @@ def test_few_values_are_permuted_exactly():
 @pytest.mark.parametrize("kind", ["numbers", "shares"])
 @pytest.mark.parametrize("n", [1, 2000])
 @pytest.mark.parametrize("by", [0, 1])
-def test_values_that_all_differ_alike_have_no_interval(n, by, kind):
+def test_equal_differences_of_numbers_have_no_interval(n, by, kind):
     found = paired_difference([0] * n, [by] * n, kind=kind)
     assert (found.interval, found.method, found.difference) == (None, "none", by)
     assert 0 <= found.p <= 1
@@ -128,7 +128,7 @@ def test_values_that_all_differ_alike_have_no_interval(n, by, kind):
         assert found.p == 1
 
 
-def test_passes_that_all_differ_alike_have_an_interval():
+def test_equal_differences_of_passes_have_an_interval():
     """20 prompts that all came out alike leave room for some among further ones that would not."""
     alike = paired_difference([1] * 20, [1] * 20, kind="passes")
     assert alike.p == 1
@@ -140,7 +140,7 @@ def test_passes_that_all_differ_alike_have_an_interval():
 
 
 @given(st.lists(st.floats(0, 1), max_size=20))
-def test_holms_method_keeps_the_order_and_lies_between_none_and_bonferronis(ps):
+def test_holms_p_values_lie_between_uncorrected_and_bonferronis(ps):
     adjusted = holm(ps)
     assert all(p <= q <= min(1, p * len(ps)) for p, q in zip(ps, adjusted, strict=True))
     assert sorted(range(len(ps)), key=lambda i: (ps[i], i)) == sorted(
@@ -159,7 +159,7 @@ def test_a_clear_difference_is_shown_among_hundreds_of_comparisons():
 
 @pytest.mark.parametrize("case", PASSES)
 @pytest.mark.parametrize("prompts", [10, 50])
-def test_intervals_of_passes_hold_in_95_percent_at_least(case, prompts):
+def test_intervals_of_passes_cover_the_truth_in_at_least_95_percent(case, prompts):
     """In more of them where few prompts differ: there are too few possible results to come close to 95%."""
     coverage = passes_coverage(prompts, *PASSES[case])
     assert coverage >= 0.95
@@ -168,8 +168,8 @@ def test_intervals_of_passes_hold_in_95_percent_at_least(case, prompts):
 
 
 @pytest.mark.thorough
-def test_a_suite_of_eleven_equal_engines_claims_a_difference_in_five_percent_at_most():
-    trials = 60
+def test_eleven_equal_engines_show_a_false_difference_in_at_most_5_percent():
+    trials = 20  # without Holm's correction, about 8 of them would claim a difference
     assert false_claims(11, 20, trials) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / trials)
 
 
@@ -177,7 +177,7 @@ def test_a_suite_of_eleven_equal_engines_claims_a_difference_in_five_percent_at_
 @pytest.mark.parametrize(
     "case", ["lengths, B's 15% longer", "shares of 5 repetitions that passed", "times, equal"]
 )
-def test_intervals_of_numbers_hold_as_often_as_they_say(case):
+def test_intervals_of_numbers_have_their_stated_coverage(case):
     trials = 300
     coverage = numbers_coverage(case, 12, trials)
     error = math.sqrt(0.95 * 0.05 / trials)

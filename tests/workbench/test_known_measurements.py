@@ -65,7 +65,7 @@ def reported(store, experiment):
     return speeds, [it.title for it in found.sections if it.title in ("Bench", "Fidelity")]
 
 
-def test_a_report_rejects_the_bench_of_another_file_as_choose_does(store, models):
+def test_reports_and_choose_ignore_the_bench_of_another_file(store, models):
     old = of(bench(*models, created=1.0), models)
     store.measurements.add(old)
     for engine in models:
@@ -79,7 +79,7 @@ def test_a_report_rejects_the_bench_of_another_file_as_choose_does(store, models
     assert reported(store, experiment) == (["30.5/s", "30.5/s"], ["Bench"])
 
 
-def test_a_report_keeps_the_bench_of_the_files_that_answered(store, models, tmp_path, monkeypatch):
+def test_a_report_shows_the_bench_of_the_files_that_answered(store, models, tmp_path, monkeypatch):
     """Later, the files are replaced or deleted, and the report is written in another folder."""
     monkeypatch.chdir(tmp_path)
     relative = [dataclasses.replace(it, model=os.path.basename(it.model)) for it in models]
@@ -97,7 +97,7 @@ def level(users, prompt, rate):
     return {"users": users, "prompt_tokens": prompt, "tokens": 64, "tokens_per_s": rate}
 
 
-def test_throughputs_are_compared_for_the_same_prompts_only():
+def test_throughputs_are_compared_only_for_the_same_prompts():
     measurement = bench(SMOL, LARGE, created=1.0)
     users = {
         "smol": [level(4, 64, 9.0), level(16, 64, 8.0), level(1, 64, 5.0)],
@@ -129,7 +129,7 @@ def first_page(store):
     return found, cells
 
 
-def test_speeds_of_different_moments_are_marked_with_their_dates(store):
+def test_speeds_measured_at_different_times_are_marked_with_dates(store):
     store.measurements.add(bench(SMOL, LARGE, created=1.0))
     found, cells = first_page(store)
     assert (found.verdict.doubts.get("Read with care", ()), cells["smol"]["speed"].detail) == ((), "")
@@ -158,7 +158,7 @@ def test_a_fidelity_over_fewer_windows_is_marked(store):
     store.measurements.add(ended_early)
     found, cells = first_page(store)
     assert found.verdict.doubts["Read with care"] == (
-        "The fidelity of smol was measured over only some windows of the text: compare the uncertainties, too.",
+        "The fidelity of smol was measured over only some windows of the text: compare the uncertainties too.",
     )
     assert cells["smol"]["KLD"].detail == "large, ± 0.010, 5 windows"
 

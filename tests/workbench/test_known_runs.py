@@ -10,7 +10,7 @@ from paragone_workbench.store import Store
 A, B = engine("a"), engine("b")
 
 
-async def test_only_what_is_new_is_asked(suites):
+async def test_only_new_prompts_are_asked(suites):
     await suites.run(suite("x", "y"), A)
     first = {run.result.id for run in await suites.saved()}
     assert asked(await suites.run(suite("new", "x", "y"), A)) == ["a: new"]
@@ -30,7 +30,7 @@ async def test_other_assertions_check_the_known_answer(suites):
     assert [progress.verdicts[False] for progress in suites.runner.progress] == [1]
 
 
-async def test_verdicts_of_the_same_judge_are_taken_over_and_another_is_asked(suites):
+async def test_verdicts_of_the_same_judge_are_reused_and_a_new_judge_is_asked(suites):
     made = suite("x", assertions=[judged()])
     await suites.run(made, A, judges=[engine("judge")])
     (before,) = await suites.saved()
@@ -44,14 +44,14 @@ async def test_verdicts_of_the_same_judge_are_taken_over_and_another_is_asked(su
     ]
 
 
-async def test_fresh_asks_everything_and_goes_on_without_older_answers(suites):
+async def test_a_fresh_experiment_is_continued_without_older_answers(suites):
     await suites.run(suite("x", "y"), A)
     assert len(asked(await suites.run(suite("x", "y"), A, fresh=True, chosen=frozenset({0})))) == 1
     assert asked(await suites.run(suite("x", "y"), A)) == ["a: y"]
     assert suites.resumed
 
 
-async def test_an_answer_that_two_experiments_have_is_found_once_and_stays_with_the_second(suites):
+async def test_an_answer_shared_by_two_experiments_survives_the_deletion_of_one(suites):
     await suites.run(suite("zebra"), A)
     first = suites.experiment.number
     await suites.run(suite("zebra", "y"), A)
@@ -71,14 +71,14 @@ async def test_an_answer_that_two_experiments_have_is_found_once_and_stays_with_
     assert await call(of) == ([], 0)
 
 
-async def test_repetitions_without_seeds_of_their_own_are_different_runs(suites):
+async def test_repetitions_without_separate_seeds_are_different_runs(suites):
     sampled = engine("a", seed=3)
     await suites.run(suite("x"), sampled, repetitions=2)
     assert len(asked(await suites.run(suite("x"), sampled, repetitions=3))) == 1
     assert len({run.result.id for run in await suites.saved()}) == 3
 
 
-async def test_a_run_that_another_instance_deletes_meanwhile_is_asked(suites, monkeypatch):
+async def test_a_run_deleted_by_another_instance_is_asked_again(suites, monkeypatch):
     await suites.run(suite("x"), A)
     first = suites.experiment.number
     runner = await suites.begin(suite("x", "y"), A)

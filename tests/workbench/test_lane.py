@@ -11,7 +11,7 @@ from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.runs.scheduler import EnginePool
 
 
-async def test_a_lane_tells_each_change_of_its_state(make_lane, record_events):
+async def test_a_lane_reports_each_change_of_its_state(make_lane, record_events):
     lane = make_lane("cautious", max_tokens=3)
     events = record_events(lane)
     lane.open()
@@ -40,7 +40,7 @@ async def test_a_lane_tells_each_change_of_its_state(make_lane, record_events):
 
 
 @pytest.mark.parametrize(
-    ("definition", "sentence"),
+    ("definition", "message"),
     [
         (
             {"backend": "rogue", "model": "steady", "options": {"contxt": 1}},
@@ -52,7 +52,9 @@ async def test_a_lane_tells_each_change_of_its_state(make_lane, record_events):
         ),
     ],
 )
-async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events, definition, sentence):
+async def test_an_engine_that_cannot_be_opened_fails_the_lane(
+    check_nothing_left, record_events, definition, message
+):
     lane = Lane(EngineDefinition(name="it", **definition), EnginePool(Registry()))
     events = record_events(lane)
     lane.open()
@@ -62,13 +64,13 @@ async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events
     assert lane.state == "failed"
     assert events.states == ["loading", "failed"]
     assert lane.error is not None
-    assert lane.error.sentence == sentence
+    assert lane.error.message == message
     assert (run.state, run.error, run.text, run.result.metrics) == ("failed", lane.error, "", None)
-    assert events.others == ["prompted hello", f"failed {sentence}", "ended failed"]
+    assert events.others == ["prompted hello", f"failed {message}", "ended failed"]
     await lane.close()
 
 
-async def test_stopping_twice_and_without_a_run(make_lane, until):
+async def test_stopping_twice_or_without_a_run_has_no_effect(make_lane, until):
     lane = make_lane(**LONG)
     await lane.stop()
     lane.open()

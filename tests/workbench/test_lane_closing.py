@@ -7,7 +7,7 @@ from tests.workbench.lane_helpers import LONG, ask, words
 
 
 @pytest.mark.parametrize("steps", [2, 34])
-async def test_close_at_any_moment_of_opening(make_lane, workers, steps):
+async def test_a_lane_can_be_closed_at_any_moment_of_opening(make_lane, workers, steps):
     """`steps` of the event loop pass before: starting the process, the pipe, the handshake."""
     lane = make_lane()
     lane.open()
@@ -18,7 +18,7 @@ async def test_close_at_any_moment_of_opening(make_lane, workers, steps):
     assert workers() == []
 
 
-async def test_close_during_a_stop_and_twice(make_lane, until, workers, be_impatient):
+async def test_a_lane_can_be_closed_twice_and_during_a_stop(make_lane, until, workers, be_impatient):
     lane = make_lane("deaf")
     lane.open()
     run = ask(lane)
@@ -31,7 +31,7 @@ async def test_close_during_a_stop_and_twice(make_lane, until, workers, be_impat
     await lane.close()
 
 
-async def test_open_again_while_it_is_being_closed(make_lane, until):
+async def test_an_engine_can_be_reopened_while_it_is_being_closed(make_lane, until):
     lane = make_lane(**LONG)
     lane.open()
     run = ask(lane)
@@ -45,7 +45,7 @@ async def test_open_again_while_it_is_being_closed(make_lane, until):
     assert lane.state == "ready"
 
 
-async def test_swapping_twice_quickly_ends_with_the_second(make_lane, rogue, until, workers):
+async def test_swapping_engines_twice_quickly_ends_with_the_second(make_lane, rogue, until, workers):
     lane = make_lane(**LONG)
     lane.open()
     run = ask(lane)

@@ -95,24 +95,24 @@ async def faulty(check_nothing_left):
 
 
 @pytest.mark.parametrize(
-    ("model", "sentence"),
+    ("model", "message"),
     [
         ("open", "The backend faulty raised an unexpected error (KeyError: 'config.json')."),
         ("run", "The backend faulty raised an unexpected error (KeyError: 'choices')."),
         ("silent", "The engine ended its answer without a finish reason."),
     ],
 )
-async def test_a_backend_that_fails(faulty, model, sentence):
+async def test_a_failing_backend_fails_its_lane(faulty, model, message):
     lane = faulty(model)
     lane.open()
     run = ask(lane)
     await lane.answered()
-    assert (run.state, run.error.sentence, lane.state) == ("failed", sentence, "failed")
+    assert (run.state, run.error.message, lane.state) == ("failed", message, "failed")
     await lane.close()
 
 
 @pytest.mark.parametrize("model", ["stubborn", "sulky"])
-async def test_a_backend_that_ignores_cancelling_while_opening(faulty, record_events, model):
+async def test_a_backend_that_ignores_cancellation_can_be_closed(faulty, record_events, model):
     lane = faulty(model)
     events = record_events(lane)
     lane.open()
@@ -125,7 +125,7 @@ async def test_a_backend_that_ignores_cancelling_while_opening(faulty, record_ev
     assert FaultyEngine.closed == (model == "stubborn"), "the engine that it opened is closed"
 
 
-async def test_a_backend_that_fails_to_stop(faulty, until, check_nothing_left):
+async def test_an_error_while_stopping_cancels_the_run(faulty, until, check_nothing_left):
     lane = faulty("stop")
     lane.open()
     run = ask(lane)
@@ -148,7 +148,7 @@ async def test_a_backend_that_ignores_a_stop_can_be_closed(faulty, until, monkey
     assert (run.state, run.text, lane.state) == ("stopped", "word0 ", "empty")
 
 
-async def test_a_backend_that_fails_to_close(faulty, check_nothing_left):
+async def test_an_error_while_closing_is_ignored(faulty, check_nothing_left):
     lane = faulty("close")
     lane.open()
     await lane.engine.opened()
@@ -161,7 +161,7 @@ async def test_a_backend_that_fails_to_close(faulty, check_nothing_left):
 # ── A program that ends without closing ────────────────────────────────────────────────────────
 
 
-def test_a_program_that_ends_without_closing():
+def test_a_program_that_ends_without_closing_kills_its_engines():
     async def main():
         registry = Registry()
         registry._found["faulty"] = FaultyBackend()

@@ -21,7 +21,7 @@ THERE = EngineDefinition(
         ([SMOL, HERE, THERE, THERE], ["smol", "smol (ollama)", "smol (box:11434)", "smol-2"]),
     ],
 )
-def test_names(definitions, names):
+def test_lanes_get_unique_names(definitions, names):
     lanes: list[Lane] = []
     for definition in definitions:
         lanes.append(

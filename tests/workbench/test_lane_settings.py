@@ -64,7 +64,7 @@ def carry(options, definition=NEXT, backend=OLLAMA, sources=(BACKEND,)):
     return carried(options, sources, definition, backend)
 
 
-def test_what_the_user_set_is_told_from_what_config_toml_sets():
+def test_values_set_by_the_user_and_by_config_toml_are_distinguished():
     engines = {"small": CONFIGURED}
     now = with_options(n_gpu_layers=9, top_k=20, temperature=0.5, seed=1)
     assert own_options(now, engines) == {"top_k": 20, "seed": 1}
@@ -82,17 +82,17 @@ def test_options_are_carried_over_under_the_new_engines_names():
     assert back.options["n_ctx"] == 4096
 
 
-def test_what_the_new_engine_does_not_take_is_named():
+def test_options_that_the_new_engine_lacks_are_reported():
     found, remark = carry({"n_gpu_layers": 9, "url": "http://user:pw@box", "min_p": "much", "grammar": None})
     assert found == NEXT
-    assert remark == "other: it does not take n_gpu_layers=9, url=http://user:pw@box, min_p=much."
+    assert remark == "other: it does not support n_gpu_layers=9, url=http://user:pw@box, min_p=much."
 
 
-def test_a_file_of_the_model_before_and_a_server_are_not_carried_over():
+def test_files_and_servers_of_the_previous_engine_are_not_carried_over():
     found, remark = carry({"lora": "a.gguf", "n_batch": 64}, PLAIN, BACKEND)
-    assert (found.options, remark) == ({"n_batch": 64}, "small: it does not take lora=a.gguf.")
+    assert (found.options, remark) == ({"n_batch": 64}, "small: it does not support lora=a.gguf.")
     moved = carry({"url": "http://user:pw@box"}, NEXT, OLLAMA, [OLLAMA])
-    assert moved == (NEXT, "other: it does not take url.")
+    assert moved == (NEXT, "other: it does not support url.")
 
 
 def test_options_of_the_command_line_are_read_as_a_backend_declares_them():
@@ -100,4 +100,4 @@ def test_options_of_the_command_line_are_read_as_a_backend_declares_them():
     assert given == {"n_ctx": 64, "temperature": 0.5, "stop": ["a", "b"], "nothing": "1"}
     found, remark = carry(given, sources=[OLLAMA, BACKEND])
     assert found.options["num_ctx"] == 64
-    assert remark.endswith("it does not take nothing=1.")
+    assert remark.endswith("it does not support nothing=1.")

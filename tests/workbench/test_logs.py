@@ -28,7 +28,7 @@ def test_any_name_of_an_engine_is_a_valid_file_name(name):
     assert path.is_file()
 
 
-def test_the_oldest_are_deleted_if_possible(monkeypatch):
+def test_the_oldest_logs_are_deleted_if_possible(monkeypatch):
     paths = [engine_log("smol") for _ in range(50)]
     now = time.time()
     for age, path in enumerate(reversed(paths)):
@@ -40,7 +40,7 @@ def test_the_oldest_are_deleted_if_possible(monkeypatch):
     assert engine_log("smol").exists()
 
 
-def test_a_read_only_folder_is_reported(monkeypatch):
+def test_a_read_only_log_folder_is_reported(monkeypatch):
     def refuse(path, mode=0):
         raise PermissionError(13, "Permission denied")
 
@@ -53,7 +53,7 @@ def test_a_read_only_folder_is_reported(monkeypatch):
     assert crash_report("Traceback …") == "the crash report could not be written."
 
 
-def test_a_crash_report_is_kept():
+def test_a_crash_report_is_saved():
     said = crash_report("half a pair: \ud83d")
     path = Path(said.removeprefix("the crash report is in ").removesuffix("."))
     assert path.read_text() == "half a pair: \\ud83d"
@@ -69,7 +69,7 @@ async def test_an_engine_opens_without_a_folder_for_its_log(make_lane, record_ev
     lane.open()
     assert await lane.engine.opened()
     assert events.others == ["cautioned test", "cautioned no-log"]
-    assert "What the engine prints is not saved." in lane.engine.loaded.cautions[-1].sentence
+    assert "The engine's log is not saved." in lane.engine.loaded.cautions[-1].sentence
     assert str(in_the_way) in lane.engine.loaded.cautions[-1].sentence
     run = ask(lane)
     await lane.answered()

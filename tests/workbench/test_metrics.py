@@ -21,13 +21,13 @@ def meter(times, *, sent=0.0, text="x"):
     ("times", "decode_tps", "itl_ms"),
     [([3.0], None, None), ([3.0, 3.5], 2.0, 500), ([3 + n / 8 for n in range(101)], 8.0, 125)],
 )
-def test_steady_tokens(times, decode_tps, itl_ms):
+def test_figures_of_evenly_spaced_tokens(times, decode_tps, itl_ms):
     metrics = meter(times, sent=1.0).metrics()
     assert (metrics.ttft_s, metrics.decode_tps, metrics.completion_tokens) == (2.0, decode_tps, len(times))
     assert metrics.itl_ms == Percentiles(p50=itl_ms, p95=itl_ms, p99=itl_ms)
 
 
-def test_times_to_the_first_text_and_to_the_first_text_of_the_answer():
+def test_ttft_counts_thinking_and_ttfo_does_not():
     meter = Meter(sent=1.0)
     meter.feed(Caution(code="x", sentence="y"))
     meter.feed(Token(text="", time=2.0))
@@ -40,7 +40,7 @@ def test_times_to_the_first_text_and_to_the_first_text_of_the_answer():
     assert (meter.metrics().ttft_s, meter.metrics().ttfo_s) == (2.0, 3.0)
 
 
-def test_the_thinking_has_tokens_and_a_time():
+def test_tokens_and_time_of_thinking_are_measured():
     meter = Meter(sent=1.0)
     assert (meter.metrics().thinking_tokens, meter.metrics().thinking_s) == (0, None)
     meter.feed(Token(text="hm", channel="thinking", time=3.0))
@@ -87,7 +87,7 @@ def test_measurements_of_the_engine_take_precedence():
         pytest.param(0, None, None, id="no duration: the time to first token has the server's queue in it"),
     ],
 )
-def test_a_prefill_rate_is_of_tokens_that_were_processed(cached, prefill_s, rate):
+def test_the_prefill_rate_counts_only_processed_tokens(cached, prefill_s, rate):
     counted = meter([2.0])
     usage = Usage(prompt_tokens=116, cached_tokens=cached)
     counted.feed(Finish(reason="stop", usage=usage, timings=Timings(prefill_s=prefill_s), time=2.0))
@@ -95,7 +95,7 @@ def test_a_prefill_rate_is_of_tokens_that_were_processed(cached, prefill_s, rate
     assert counted.metrics().prompt_tokens == 116
 
 
-def test_an_unfinished_run_has_the_reported_part_of_the_prompt():
+def test_an_unfinished_run_has_the_reported_prompt_length():
     stopped = Meter(sent=0.0)
     stopped.feed(PromptProgress(done=10, total=50, cached=10, time=0.1))
     stopped.feed(PromptProgress(done=50, total=50, cached=10, time=0.4))
@@ -104,7 +104,7 @@ def test_an_unfinished_run_has_the_reported_part_of_the_prompt():
     assert (metrics.prompt_tokens, metrics.cached_tokens, metrics.prefill_tps) == (50, 10, None)
 
 
-def test_there_is_no_division_by_zero():
+def test_equal_times_cause_no_division_by_zero():
     odd = meter([1.0, 1.0, 1.0], sent=1.0)
     odd.feed(
         Finish(
@@ -119,7 +119,7 @@ def test_there_is_no_division_by_zero():
     assert metrics.itl_ms == Percentiles(p50=0, p95=0, p99=0)
 
 
-def test_the_live_rate():
+def test_the_live_rate_covers_the_last_second():
     live = Meter(sent=0.0)
     assert live.rate(1.0) is None
     live.feed(Token(text="x", time=1.0))
@@ -133,7 +133,7 @@ def test_the_live_rate():
     assert live.rate(1.0) is None
 
 
-def test_drafts_are_what_a_step_gains():
+def test_accepted_drafts_give_the_tokens_per_step():
     counted = Meter(sent=0.0)
     usage = Usage(completion_tokens=30, drafted_tokens=40, accepted_tokens=18)
     counted.feed(Finish(reason="stop", usage=usage, time=5.0))

@@ -34,7 +34,7 @@ HERE = " ".join(("opens", *what_opens()))
     [(True, False, "opens"), (True, True, HERE)],
     ids=["offline", "offline but for loopback"],
 )
-def test_offline_the_system_closes_the_network_to_the_program_and_what_it_starts(offline, local, opens):
+def test_offline_the_system_closes_the_network_to_the_program_and_its_child_processes(offline, local, opens):
     assert HERE != "opens"
     warning, *lines = printed(OFFLINE.format(offline=offline, local=local))
     if warning.startswith("warning Only paragone's own guard keeps the program offline"):
@@ -42,7 +42,7 @@ def test_offline_the_system_closes_the_network_to_the_program_and_what_it_starts
     assert lines == [opens, opens]
 
 
-def test_a_system_that_cannot_hold_it_is_named():
+def test_a_warning_names_a_system_that_cannot_close_the_network():
     code = "import os, types; os.uname = lambda: types.SimpleNamespace(machine='s390x')\n"
     warning, *_ = printed(code + OFFLINE.format(offline=True, local=False))
     if sys.platform == "linux":

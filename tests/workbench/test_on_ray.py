@@ -44,7 +44,7 @@ def memory(device, gib, total=None):
         ({"cpus": 8, "gpus": 4}, [memory("CUDA0", 70, 80), memory("CUDA1", 70, 80)], 1, (2, 1, 2)),
     ],
 )
-def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
+def test_an_engine_gets_as_many_places_on_a_node_as_fit(node, devices, engines, expected):
     found = places_on(
         dataclasses.replace(NODES[0], **node),
         engine("one"),
@@ -61,15 +61,15 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
         ({"files": {"/m": (7, "x")}}, "The file /m has 7 bytes on the node b, and 5 elsewhere."),
         (
             {"files": {"/m": (5, "y")}},
-            "The file /m has other content on the node b than elsewhere, in the same",
+            "The file /m has other content on the node b than elsewhere, but the same",
         ),
     ],
 )
-def test_what_a_node_lacks_is_named(changes, expected):
+def test_missing_files_and_versions_of_a_node_are_reported(changes, expected):
     ours = NodeReport(installed=version("paragone"), files={"/m": (5, "x")})
     with pytest.raises(InputError, match="Nothing was run") as failed:
         check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": None})
-    assert expected in failed.value.sentence
+    assert expected in failed.value.message
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_what_a_node_lacks_is_named(changes, expected):
         ("http://host:6379", "Write --on ray"),
     ],
 )
-def test_addresses_that_are_refused(text, hint):
+def test_invalid_cluster_addresses_are_refused(text, hint):
     with pytest.raises(InputError) as refused:
         cluster_address(text)
     assert refused.value.hint.startswith(hint)
@@ -199,23 +199,23 @@ async def test_the_runs_of_a_lost_process_or_node_are_executed_elsewhere(history
     assert set(events) == {f"one: {prompt}" for prompt in PROMPTS}
     saved = await history.call(lambda store: list(store.experiments.runs(runner.experiment.number)))
     assert {run.result.manifest["node"] for run in saved} <= {node.name for node in NODES}
-    (sentence,) = remarks
-    assert sentence.startswith(f"{lost} was lost: It was killed.")
-    assert "executed again" in sentence
+    (message,) = remarks
+    assert message.startswith(f"{lost} was lost: It was killed.")
+    assert "executed again" in message
     assert len(cluster.processes) == processes
 
 
 async def test_an_engine_whose_processes_are_always_lost_is_given_up(history):
     runner, *_ = await run_on(ClusterHere(*[0] * 20), history, suite(*PROMPTS), engine("one"))
     (error,) = runner.given_up
-    assert "were lost 3 times in a row, the last one on the node node" in error.sentence
+    assert "were lost 3 times in a row, the last one on the node node" in error.message
 
 
 async def test_an_engine_that_cannot_be_opened_is_given_up(history):
     runner, *_ = await run_on(ClusterHere(), history, suite("one"), engine("gone"))
     (error,) = runner.given_up
-    assert error.sentence.startswith("On the node node")
-    assert "The model gone is gone." in error.sentence
+    assert error.message.startswith("On the node node")
+    assert "The model gone is gone." in error.message
     assert error.hint == "Put it back."
 
 
@@ -232,7 +232,7 @@ async def test_a_history_that_fails_ends_the_work_at_all_places(history):
     runner, *_ = await run_on(
         ClusterHere(), history, suite(*PROMPTS), engine("one"), runner_kind=FailingRunner
     )
-    assert runner.failure.sentence == "The disk is full."
+    assert runner.failure.message == "The disk is full."
 
 
 JUDGED = suite(
@@ -245,14 +245,14 @@ async def verdicts(history, runner):
     return [(check.passed, check.reason, check.judges) for run in saved for check in run.checks]
 
 
-async def test_a_judge_is_opened_at_its_places_and_a_lost_process_loses_no_verdict(history):
+async def test_a_lost_process_of_a_judge_loses_no_verdict(history):
     cluster = ClusterHere(None, None, 3, together=2)  # the third process is the judge's first
     judge = engine("judge", password="hunter2")
     runner, events, remarks = await run_on(cluster, history, JUDGED, engine("one"), judges={"judge": judge})
     assert (runner.failure, runner.given_up) == (None, ())
     assert len({event for event in events if event.startswith("judge: ")}) == 12
-    (sentence,) = remarks
-    assert sentence.startswith("A process of judge on the node node 1 was lost: It was killed.")
+    (message,) = remarks
+    assert message.startswith("A process of judge on the node node 1 was lost: It was killed.")
     assert len(cluster.processes) == 5
     assert all(process.killed for process in cluster.processes)
     there = await verdicts(history, runner)

@@ -121,7 +121,7 @@ def only(sides):
     return finding
 
 
-def test_adapters_of_one_name_with_other_weights():
+def test_adapters_with_the_same_name_but_other_weights_differ():
     def adapted(name, sample):
         file = WeightsFile(path=f"/{name}/adapter.gguf", size=9, sample=sample)
         made = side(name, facts={**FACTS, "LoRA adapter": "adapter.gguf, strength 1"})
@@ -135,7 +135,7 @@ def test_adapters_of_one_name_with_other_weights():
     )
 
 
-def test_the_same_conditions_are_fair():
+def test_equal_conditions_are_fair():
     parity = check_parity([side("a"), side("b")])
     assert (parity.findings, parity.unknown) == ((), ())
     assert parity.verdict == "The comparison is fair: the conditions are the same."
@@ -155,7 +155,7 @@ def test_the_same_conditions_are_fair():
 # Sampling
 
 
-def test_a_default_of_one_engine_is_named_and_levelled():
+def test_a_default_of_one_engine_is_reported_and_can_be_levelled():
     finding = only([side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.1}), side("c")])
     assert finding.what == "repeat_penalty"
     assert finding.values == {"a": 1.0, "b": 1.1, "c": 1.0}
@@ -165,7 +165,7 @@ def test_a_default_of_one_engine_is_named_and_levelled():
     assert (change.engine, change.option, change.value, change.reloads) == ("b", "repeat_penalty", 1.0, False)
 
 
-def test_what_has_no_effect_at_temperature_0_is_left_out():
+def test_options_without_effect_at_temperature_0_are_ignored():
     other = {**SAMPLING, "top_k": 1, "seed": 3, "penalty_last_n": 9}
     assert not check_parity([side("a"), side("b", sampling=other)]).findings
     warm = [{**its, "temperature": 0.5} for its in (SAMPLING, other)]
@@ -174,7 +174,7 @@ def test_what_has_no_effect_at_temperature_0_is_left_out():
     assert [(it.what, it.names) for it in parity.unknown] == [("a", ("seed",))]
 
 
-def test_what_an_engine_does_not_tell_is_unknown_and_can_be_set():
+def test_unreported_options_are_unknown_and_can_be_set():
     parity = check_parity([side("a"), side("b", sampling={"temperature": 0.0})])
     assert parity.findings == ()
     (unknown,) = parity.unknown
@@ -184,7 +184,7 @@ def test_what_an_engine_does_not_tell_is_unknown_and_can_be_set():
     assert parity.verdict == ("Asked alike as far as is known; not known: repeat_penalty.")
 
 
-def test_seeds_that_were_drawn_are_no_alarm_and_are_levelled_in_all_engines():
+def test_random_seeds_are_expected_and_levelled_in_all_engines():
     drawn = [
         side(name, sampling={**SAMPLING, "temperature": 1.0, "seed": seed})
         for name, seed in (("a", 5), ("b", 7))
@@ -206,7 +206,7 @@ def test_seeds_that_were_drawn_are_no_alarm_and_are_levelled_in_all_engines():
     assert [(it.engine, it.value) for it in parity.findings[0].changes] == [("a", 7)]
 
 
-def test_what_the_user_compares_is_no_alarm_and_comes_last():
+def test_the_compared_property_is_expected_and_listed_last():
     small = side("b", quantization="Q8_0", cached=9, facts={**FACTS, "threads": "2"})
     parity = check_parity([side("a"), small])
     assert [(it.what, it.sign) for it in parity.findings] == [
@@ -231,7 +231,7 @@ WARM = {**SAMPLING, "temperature": 1.0}
 
 
 @pytest.mark.parametrize(
-    ("sides", "what", "values", "sentence", "advice"),
+    ("sides", "what", "values", "message", "advice"),
     [
         ([side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.1}), side("c", sampling=None)],
          "repeat_penalty", {"a": 1.0, "b": 1.1, "c": None},
@@ -261,7 +261,7 @@ WARM = {**SAMPLING, "temperature": 1.0}
         ([side("a", system=SYSTEM, tokens=9), side("b", system=SYSTEM, tokens=3, prompt=WITHOUT)],
          "prompt tokens", {"a": 9, "b": 3}, "", ""),
         ([side("a", sampling={**WARM, "seed": 5}), side("b", Served, sampling=WARM)],
-         "seed", {"a": 5, "b": None}, "seed is 5 in a. There is no such option in b.", ""),
+         "seed", {"a": 5, "b": None}, "seed is 5 in a. b has no such option.", ""),
         ([side("a"), side("b", prompt=None, facts={**FACTS, "chat template": "another"})],
          "chat template", {"a": FACTS["chat template"], "b": "another"}, "The chat templates differ.", ""),
         ([built("a"), built("b", version="0.6.1", commit="5d6e7f8"), built("c")], "build",
@@ -281,11 +281,11 @@ WARM = {**SAMPLING, "temperature": 1.0}
           for name in sorted(FACTS.keys() - {"chat template", "batch size", "program", "origin"})),
     ],
 )  # fmt: skip
-def test_one_thing_that_differs(sides, what, values, sentence, advice):
+def test_each_single_difference_is_reported(sides, what, values, message, advice):
     finding = only(sides)
     assert (finding.what, finding.values) == (what, values)
     assert finding.advice == (advice and f"To level it: {advice}")
-    assert sentence in finding.sentence
+    assert message in finding.sentence
 
 
 # Prompts
@@ -298,7 +298,7 @@ def test_a_default_system_prompt_is_named_and_can_be_given_to_all():
     assert finding.what == "prompt tokens"
     assert finding.values == {"a": 39, "b": 18, "c": 39}
     assert "The prompt is 39 tokens in a and c and 18 tokens in b." in finding.sentence
-    assert f'b leaves out "system\\n{SYSTEM}<|im_end|>\\n<|im_start|>".' in finding.sentence
+    assert f'b omits "system\\n{SYSTEM}<|im_end|>\\n<|im_start|>".' in finding.sentence
     assert finding.sentence.endswith("the default system prompt of the chat template in a.")
     assert finding.system == SYSTEM
     assert finding.advice.endswith(f"--system '{SYSTEM}'")
@@ -307,7 +307,7 @@ def test_a_default_system_prompt_is_named_and_can_be_given_to_all():
 # Models and machine
 
 
-def test_engines_of_one_origin_have_one_build_even_if_it_tells_nothing():
+def test_engines_of_the_same_origin_have_the_same_build():
     silent = dict.fromkeys(BUILD)
     assert check_parity([built("a", "there", **silent), built("b", "there", **silent)]).unknown == ()
     parity = check_parity([built("a", "there", **silent), built("b", "here", **silent)])
@@ -334,7 +334,7 @@ MAY_CHANGE = (Caution(code="may-change-requests", sentence="It can."),)
         (side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.00000002}), ()),
     ],
 )
-def test_what_one_engine_does_not_tell_is_unknown(one, other, names):
+def test_facts_that_one_engine_does_not_report_are_unknown(one, other, names):
     parity = check_parity([one, other])
     assert parity.findings == ()
     assert [(it.what, it.names) for it in parity.unknown] == ([("b", names)] if names else [])
@@ -375,7 +375,7 @@ OURS = [name for name, it in Registry().all().items() if type(it).__module__.sta
 
 
 @pytest.mark.parametrize("backend", OURS)
-def test_every_option_of_every_backend_is_a_condition_or_says_why_not(backend):
+def test_every_option_is_compared_or_declares_why_not(backend):
     found = Registry().get(backend)
     options = [*describe(found.load_options), *describe(found.sampling), *describe(ContextOptions)]
     for info in options:

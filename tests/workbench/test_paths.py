@@ -26,7 +26,7 @@ def test_without_the_variables_the_folders_have_their_defaults(home, monkeypatch
     assert paths.data_folder() == home / ".local/share/paragone"
 
 
-def test_a_private_folder_is_readable_by_its_owner_only(tmp_path):
+def test_a_private_folder_is_readable_only_by_its_owner(tmp_path):
     folder = paths.private_folder(tmp_path / "a/b/c")
     for made in (folder, folder.parent, folder.parent.parent):
         assert stat.S_IMODE(made.stat().st_mode) == 0o700
@@ -49,7 +49,7 @@ def test_importing_the_packages_loads_nothing_heavy():
     assert said.stdout.strip() == "set()"
 
 
-def test_no_name_is_too_odd_to_ask_whether_it_is_there(tmp_path):
+def test_any_path_can_be_tested_for_existence(tmp_path):
     (tmp_path / "a").touch()
     assert paths.accessible(tmp_path / "a")
     assert not any(map(paths.accessible, (tmp_path / "b", tmp_path / "a" / "b", "n" * 6000, "a\0b")))

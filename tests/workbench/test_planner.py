@@ -93,7 +93,7 @@ async def test_the_plan_is_the_estimate_of_the_engine():
     assert (await planner(window=2000).plan(3000)).context == 3000
 
 
-async def test_what_leaves_less_than_the_margin_is_tight():
+async def test_a_plan_that_leaves_less_than_the_margin_is_tight():
     needed = WEIGHTS + LAYERS * TOKEN * 1000 + COMPUTE
     plan = await planner(Scripted(needed + GIB // 2)).plan()
     assert (plan.fits, plan.is_tight) == (True, True)
@@ -112,7 +112,7 @@ async def test_the_largest_context_is_found_with_few_estimates():
     assert len(backend.contexts) <= 6
 
 
-async def test_there_may_be_no_largest_context():
+async def test_a_model_that_never_fits_has_no_largest_context():
     it = planner(Scripted(WEIGHTS))
     assert await it.largest_context(await it.plan()) == 0
     for unknown in (Scripted(None), Scripted(trained_context=None)):
@@ -120,7 +120,7 @@ async def test_there_may_be_no_largest_context():
         assert await it.largest_context(await it.plan()) is None
 
 
-async def test_a_backend_without_an_option_for_the_context():
+async def test_a_backend_without_a_context_option_is_refused():
     class Fixed(Scripted):
         load_options = LoadWithoutContext
 
@@ -177,14 +177,14 @@ async def test_the_largest_context_of_a_divided_model_is_limited_by_main_memory(
     assert len(backend.contexts) <= 25
 
 
-async def test_a_model_that_cannot_be_divided():
+async def test_an_indivisible_model_is_placed_whole():
     whole = (await Scripted().estimate(OpenRequest(model="model"))).layout
     plan = await planner(Scripted(layout=replace(whole, splits=False)), vram=GIB // 2, window=1000).plan()
     gpu, _ = plan.devices
     assert (gpu.weights, gpu.fits, plan.fits) == (WEIGHTS, False, False)
 
 
-async def test_what_the_driver_and_the_margin_take_is_no_room():
+async def test_memory_for_the_driver_and_the_margin_is_not_used():
     whole = WEIGHTS + LAYERS * TOKEN * 1000 + COMPUTE
     definition = EngineDefinition(name="it", backend="scripted", model="m", options={"window": 1000})
     plan = await MemoryPlanner(definition, Scripted(), vram=[whole]).plan()
@@ -193,7 +193,7 @@ async def test_what_the_driver_and_the_margin_take_is_no_room():
     assert (plan.fits_whole, plan.devices[0].free) == (True, whole)
 
 
-async def test_several_hypothetical_gpus_get_layers_in_proportion_to_their_room():
+async def test_hypothetical_gpus_get_layers_in_proportion_to_their_memory():
     """As llama.cpp splits them: part k of n goes to the first GPU whose share of the room ends after k / n."""
     plan = await planner(vram=(2 * GIB, GIB), window=1000).plan()
     first, second, cpu = plan.devices
@@ -205,7 +205,7 @@ async def test_several_hypothetical_gpus_get_layers_in_proportion_to_their_room(
     assert (plan.fits_whole, plan.gpu_layers) == (True, 11)
 
 
-async def test_engines_that_fill_gpus_one_after_the_other():
+async def test_engines_may_fill_gpus_one_after_the_other():
     layout = (await Scripted().estimate(OpenRequest(model="model"))).layout
     backend = Scripted(layout=replace(layout, splits=False, in_order=True))
     room = 7 * (LAYER + TOKEN * 1000) + COMPUTE
@@ -239,7 +239,7 @@ async def test_layers_without_their_experts_go_to_a_gpu_that_is_too_small_for_al
 # GPUs of this machine
 
 
-async def test_it_says_how_many_layers_the_gpus_have_room_for():
+async def test_the_message_states_how_many_layers_fit_on_the_gpus():
     def gpu(name, free):
         return DeviceMemory(device=name, weights=WEIGHTS // 2, kv_cache=0, compute=COMPUTE, free=free)
 

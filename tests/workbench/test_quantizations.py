@@ -52,7 +52,7 @@ OWN = info("/m/Small-1B-Instruct.Q4_K_M.gguf", "Q4_K_M", size=4)
     ],
     ids=str,
 )
-async def test_models_that_differ_in_their_quantization_only(other, is_one):
+async def test_models_that_differ_only_in_quantization_are_siblings(other, is_one):
     own = OWN if other.name != "Small 1B Instruct" else info(OWN.model, "Q4_K_M", name="Small 1B Instruct")
     small = dataclasses.replace(own, quantization="Q2_K", model="/m/Small-1B-Instruct.Q2_K.gguf", size=2)
     assert await siblings(own, small, other) == ([small, other] if is_one else [small])

@@ -14,7 +14,7 @@ def asked(lane):
     return [run.prompt.text for run in lane.path]
 
 
-async def test_what_is_sent_after_a_stop_follows_the_answer_that_is_being_stopped(session, rogue, until):
+async def test_a_prompt_sent_after_a_stop_follows_the_stopped_answer(session, rogue, until):
     (lane,) = await opened(session, rogue(**LONG))
     for text in ("one", "two", "three"):
         session.send(text)
@@ -53,7 +53,7 @@ async def test_a_fast_lane_does_not_wait_for_a_slow_one(session, rogue, until):
     assert (asked(fast)[-1], waiting(session)) == ("three", []), "it goes to the lanes that are left"
 
 
-async def test_a_new_prompt_waits_for_those_that_other_lanes_have_begun(session, rogue, until):
+async def test_a_new_prompt_waits_for_prompts_that_other_lanes_have_begun(session, rogue, until):
     """The lanes answer in the same order, also after a stop."""
     fast, slow = await opened(session, rogue(name="fast", max_tokens=1), rogue(name="slow", **LONG))
     for text in ("one", "two", "three"):
@@ -71,7 +71,7 @@ async def test_a_new_prompt_waits_for_those_that_other_lanes_have_begun(session,
     assert asked(slow) == asked(fast) == ["one", "two", "three", "now"]
 
 
-async def test_a_lane_that_is_stopped_holds_up_no_other(session, rogue, until):
+async def test_a_stopped_lane_does_not_delay_other_lanes(session, rogue, until):
     stopped, other = await opened(session, rogue(name="a", **LONG), rogue(name="b", rate=100, max_tokens=10))
     session.send("one")
     session.send("two")
@@ -83,7 +83,7 @@ async def test_a_lane_that_is_stopped_holds_up_no_other(session, rogue, until):
     assert session.queue.prompts[0].lanes == [stopped.record]
 
 
-async def test_prompts_are_kept_when_the_engine_goes(session, rogue, until):
+async def test_waiting_prompts_are_kept_when_the_engine_ends(session, rogue, until):
     lane, other = await opened(session, rogue("killed", name="a"), rogue(name="b", max_tokens=1))
     session.send("one", lanes=[lane])
     session.send("two", lanes=[lane])

@@ -11,8 +11,8 @@ from paragone_workbench.compare.ratings import MEAN, POINTS, PRIOR_SD, rate, win
 from paragone_workbench.store.votes import Vote, VotedAnswer
 
 
-def candidate(engine, model="m", *, names_itself=False):
-    return VotedAnswer(engine=engine, backend="b", model=model, run="r1", names_itself=names_itself)
+def candidate(engine, model="m", *, names_its_engine=False):
+    return VotedAnswer(engine=engine, backend="b", model=model, run="r1", names_its_engine=names_its_engine)
 
 
 def vote(engines, choice, *, blind=True):
@@ -47,13 +47,13 @@ def test_intervals_cover_the_true_ratings():
 
 
 @pytest.mark.thorough
-def test_five_equal_engines_are_seldom_told_apart():
+def test_five_equal_engines_are_rarely_reported_as_different():
     """Ten intervals that held 95% each would tell some of them apart in 30% of the simulations."""
     trials = 40
     assert false_claims(5, 150, trials, resamples=300) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
 
 
-def test_a_sentence_has_the_difference_of_the_ratings_that_are_shown():
+def test_messages_state_the_difference_of_the_displayed_ratings():
     found = rate(won("a", "b", 9) + won("b", "a", 3))
     shown = {engine: round(it) for engine, it in rating(found).items()}
     (pair,) = found.pairs
@@ -70,7 +70,7 @@ def test_the_intervals_of_pairs_are_corrected_for_their_number():
     assert all(it.shown == (it.interval.low > 0) for it in (alone, *many.pairs))
 
 
-def test_the_best_ratings_are_those_of_a_likelihood_on_a_grid():
+def test_ratings_maximize_the_likelihood_on_a_grid():
     """An independent computation for three engines: the best point of the posterior among all of a grid."""
     votes = (
         won("a", "b", 7) + won("b", "a", 3) + won("b", "c", 4) + won("c", "a", 2) + [vote("ac", "tie")] * 3
@@ -89,7 +89,7 @@ def test_the_best_ratings_are_those_of_a_likelihood_on_a_grid():
 
 
 @pytest.mark.parametrize("choice", ["tie", "bad"])
-def test_ties_alone_rate_all_alike(choice):
+def test_only_ties_give_equal_ratings(choice):
     found = rate([vote("ab", choice)] * 30)
     assert set(rating(found).values()) == {MEAN}
     assert not found.pairs[0].shown
@@ -105,7 +105,7 @@ def test_an_engine_that_always_wins_has_a_finite_rating():
     assert win_rate(found.engines[0].tally) == 1
 
 
-def test_of_several_candidates_the_best_beats_each_other_one():
+def test_the_best_of_several_candidates_beats_all_others():
     found = rate([vote("abc", 1)])
     tallies = {it.engine: it.tally for it in found.engines}
     assert (tallies["b"]["wins"], tallies["a"]["losses"], tallies["c"]["losses"]) == (2, 1, 1)
@@ -151,7 +151,7 @@ def test_only_blind_votes_count_unless_all_are_asked_for():
     assert (blind.votes, blind.unblind, every.votes, every.unblind) == (6, 20, 26, 20)
     assert (blind.engines[0].engine, every.engines[0].engine) == ("a", "b")
     assert blind.position == every.position
-    assert "20 votes are left out" in blind.notes[0]
+    assert "20 votes are not counted" in blind.notes[0]
     assert "20 votes are counted" in every.notes[0]
 
 
@@ -161,7 +161,7 @@ def position(votes) -> dict:
     return found
 
 
-def test_position_bias():
+def test_a_position_bias_is_reported():
     biased = position(
         [vote("ab", 0)] * 40 + [vote("ba", 0)] * 40 + [vote("ab", 1)] * 20 + [vote("ab", "tie")] * 9
     )
@@ -177,7 +177,7 @@ def test_position_bias():
         assert found.endswith(": too few votes to show whether the position matters.")
 
 
-def test_an_engine_whose_model_was_changed_is_named():
+def test_an_engine_whose_model_changed_is_noted():
     candidates = (candidate("a", "old"), candidate("b")), (candidate("a", "new"), candidate("b"))
     found = rate([Vote(candidates=it, choice=0, blind=True, created=0) for it in candidates])
     assert by_engine(found)["a"].models == ("b:old", "b:new")
@@ -185,6 +185,6 @@ def test_an_engine_whose_model_was_changed_is_named():
 
 
 @pytest.mark.parametrize(("count", "choice"), [(1, 0), (2, 2), (2, -1)])
-def test_votes_that_cannot_be_are_refused(count, choice):
+def test_impossible_votes_are_refused(count, choice):
     with pytest.raises(ValueError):
         vote(itertools.islice("ab", count), choice)

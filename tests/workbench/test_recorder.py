@@ -93,7 +93,7 @@ async def pragma(history: History, sql: str) -> int | None:
 RUNS = "SELECT engine, state, text FROM run ORDER BY number"
 
 
-async def test_nothing_is_saved_before_there_is_a_prompt(recorded, history):
+async def test_a_conversation_without_prompts_is_not_saved(recorded, history):
     recorded.lane(SMOL)
     away = recorded.lane(LARGE, 1)
     away.closed = True
@@ -198,9 +198,7 @@ async def test_a_run_that_starts_during_a_save_is_saved_before_closing(recorded,
     assert rows("SELECT head_id FROM lane") == [(run.id,)]
 
 
-async def test_who_waits_for_a_save_is_told_when_closing_runs_out_of_time(
-    recorded, history, until, monkeypatch
-):
+async def test_waiting_callers_get_an_error_when_closing_times_out(recorded, history, until, monkeypatch):
     monkeypatch.setattr(queue, "CLOSE_S", 0.0)
     monkeypatch.setattr(queue, "LAST_TRY_S", 0.01)
     recorded.prompt("x")
@@ -210,13 +208,13 @@ async def test_who_waits_for_a_save_is_told_when_closing_runs_out_of_time(
         await recorded.recorder.close()
         problem = await saving
     assert problem is not None
-    assert problem.sentence == "The history did not answer in time."
-    assert [error.sentence for error in recorded.problems] == [
-        f"1 prompt could not be saved. {problem.sentence}"
+    assert problem.message == "The history did not answer in time."
+    assert [error.message for error in recorded.problems] == [
+        f"1 prompt could not be saved. {problem.message}"
     ]
 
 
-async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(recorded, history, until):
+async def test_a_closed_conversation_is_saved_until_its_runs_end(recorded, history, until):
     lane = recorded.lane()
     run = recorded.start(recorded.prompt("x"), lane)
     recorded.recorder.left(recorded.conversation)
@@ -253,7 +251,7 @@ async def test_a_locked_file_loses_nothing(recorded, history, until):
     again = end(recorded.start(later, lane))
     await until(lambda: recorded.recorder.problem is None)
     assert await recorded.saved()
-    assert [error.sentence for error in recorded.problems] == [
+    assert [error.message for error in recorded.problems] == [
         f"The history in {history_file()} cannot be used: another program keeps it locked."
     ]
     assert recorded.saved_again == 1
@@ -282,8 +280,8 @@ async def test_a_full_disk_and_a_read_only_file_lose_nothing(recorded, history, 
     added = recorded.lane(SMOL, 2)
     last = recorded.start(recorded.prompt("y" * 10_000, prompt), added)
     assert len(recorded.problems) == 1
-    assert reason in recorded.problems[0].sentence
-    assert recorded.problems[0] is recorded.recorder.problem or reason in recorded.recorder.problem.sentence
+    assert reason in recorded.problems[0].message
+    assert recorded.problems[0] is recorded.recorder.problem or reason in recorded.recorder.problem.message
     await pragma(history, mend)
     await until(lambda: recorded.recorder.problem is None)
     assert recorded.saved_again == 1
@@ -310,8 +308,8 @@ async def test_a_recorder_that_cannot_save_reports_what_was_lost(recorded, histo
         recorded.prompt("also lost", prompt)
         await recorded.recorder.close()
         assert len(recorded.problems) == 2
-        assert recorded.problems[1].sentence == (
-            f"1 prompt and 1,234 characters of 2 answers could not be saved. {recorded.problems[0].sentence}"
+        assert recorded.problems[1].message == (
+            f"1 prompt and 1,234 characters of 2 answers could not be saved. {recorded.problems[0].message}"
         )
         await history.close()
     assert rows("SELECT group_concat(text, '') FROM piece") == [("saved",)]
@@ -335,7 +333,9 @@ async def test_closing_waits_until_a_lock_is_released(recorded, history, until, 
 @pytest.mark.parametrize(
     "how", ["deleted", "moved with its folder", "replaced by another", "deleted before the end"]
 )
-async def test_a_history_that_is_moved_or_deleted_gets_the_conversation_again(recorded, history, how, until):
+async def test_the_conversation_is_saved_again_after_the_history_is_moved_or_deleted(
+    recorded, history, how, until
+):
     lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
     first = recorded.prompt("hello")
     runs = [end(recorded.start(first, lane)) for lane in lanes]
@@ -377,7 +377,7 @@ async def test_a_history_that_is_moved_or_deleted_gets_the_conversation_again(re
     assert [facts(lane.head) for lane in saved.lanes] == [facts(lane.head) for lane in lanes]
 
 
-async def test_a_conversation_that_another_program_deleted(recorded, history):
+async def test_a_conversation_deleted_by_another_program_is_reported(recorded, history):
     lane = recorded.lane()
     first = recorded.prompt("hello")
     run = recorded.start(first, lane)
@@ -421,12 +421,12 @@ async def test_a_programming_error_is_reported_and_affects_only_the_history(
     change_result(run, manifest={"no": object()})  # JSON cannot represent it
     run.take(RunSettings(seed=7))
     assert not await recorded.saved()
-    assert "TypeError" in recorded.recorder.problem.sentence
+    assert "TypeError" in recorded.recorder.problem.message
     write(run, "four")
     end(run)
     await recorded.recorder.close()
     assert len(recorded.problems) == 2
-    assert recorded.problems[1].sentence.startswith(
+    assert recorded.problems[1].message.startswith(
         "1 prompt and 4 characters of 1 answer could not be saved."
     )
     assert [type(it["exception"]) for it in check_nothing_left] == [TypeError]

@@ -36,7 +36,7 @@ def test_a_backend_can_have_another_name_than_its_plugin(tmp_path, monkeypatch):
     assert Registry().get("hidden").name == "hidden"
 
 
-def test_a_broken_plugin_is_reported_by_name_and_does_no_harm(tmp_path, monkeypatch):
+def test_a_broken_plugin_is_reported_by_name_and_affects_no_other(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     install(tmp_path, "broken", "import surely_not_installed")
     install(tmp_path, "fine", BRINGS.format(backend="fine"))

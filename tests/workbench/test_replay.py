@@ -136,22 +136,22 @@ async def test_a_conversation_gives_the_same_answers_with_the_seeds_that_were_dr
 
 
 @pytest.mark.parametrize(
-    ("now", "same", "by", "sentence"),
+    ("now", "same", "by", "message"),
     [
         ({}, True, "modified", "the same file"),
-        ({"modified_ns": 2}, None, "size", "not known"),
+        ({"modified_ns": 2}, None, "size", "is unknown"),
         ({"modified_ns": 2, "size": 8}, False, "size", "different"),
     ],
 )
-def test_without_digests_sizes_and_times_are_compared(now, same, by, sentence):
+def test_without_digests_sizes_and_times_are_compared(now, same, by, message):
     file = WeightsFile(path="/m.gguf", size=7, modified_ns=1)
     verdict, _ = compare_weights([file], [dataclasses.replace(file, **now)])
     assert (verdict.same, verdict.by) == (same, by)
-    assert sentence in verdict.sentence
+    assert message in verdict.sentence
 
 
 @pytest.mark.model
-async def test_weights_that_are_gone_are_found_elsewhere_and_other_ones_are_named(
+async def test_missing_weights_are_found_elsewhere_and_different_ones_are_reported(
     history, record, smol, model, smaller_smollm2
 ):
     number = await record([smol(temperature=0)], ["Name a colour."])
@@ -200,7 +200,7 @@ async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history,
     assert replay.verdict == "0 of 2 answers are the same. 2 runs failed."
 
 
-async def test_on_a_full_disk_answers_are_compared(history, record, rogue, monkeypatch):
+async def test_answers_are_compared_even_on_a_full_disk(history, record, rogue, monkeypatch):
     engine = rogue("steady", max_tokens=3)
     runs = await recorded_runs(history, f"e{await record([engine], ['One?', 'Two?'])}")
 
@@ -214,7 +214,7 @@ async def test_on_a_full_disk_answers_are_compared(history, record, rogue, monke
     assert str(replay.unsaved) == "The disk is full."
 
 
-async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogue):
+async def test_a_stopped_replay_compares_the_repeated_runs(history, record, rogue):
     number = await record([rogue("steady", max_tokens=2)], ["One?", "Two?", "Three?"])
     able, _ = replayable(await recorded_runs(history, f"e{number}"))
     registry = Registry()
@@ -233,7 +233,7 @@ async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogu
     )
 
 
-async def test_runs_get_the_recorded_number_of_threads_as_far_as_there_are_cores(
+async def test_runs_get_the_recorded_number_of_threads_up_to_the_number_of_cores(
     history, record, rogue, monkeypatch
 ):
     """The engine answers with its number of threads."""
@@ -261,18 +261,18 @@ async def test_runs_get_the_recorded_number_of_threads_as_far_as_there_are_cores
     assert "these changes may be the reason (threads)" in replay.verdict
 
 
-async def test_an_answer_that_differs_though_nothing_has_changed(history, run):
+async def test_an_unexplained_difference_is_reported_as_not_reproducible(history, run):
     """The engine answers with its number of threads, which a schedule changes, but no option."""
     run = with_result(run, text="word0 other ")
     replay = await repeat(history, [run])
     results, (report,) = replay.results, replay.engines
     assert (results[0].difference.char, results[0].difference.before) == (6, "other ")
     assert results[0].difference.now == "word1 word2 "
-    assert "the seed of 1 recorded runs is not known" in replay.verdict
+    assert "the seed of 1 recorded runs is unknown" in replay.verdict
     report.unknown_seeds = 0
     assert "does not promise the same answer" in replay.verdict
     report.promises = True
-    assert "does not reproduce itself" in replay.verdict
+    assert "does not reproduce its own answers" in replay.verdict
 
 
 async def test_only_whole_answers_with_a_manifest_are_repeated(history, record, rogue):
@@ -290,7 +290,7 @@ async def test_only_whole_answers_with_a_manifest_are_repeated(history, record, 
         replayable([])
 
 
-async def test_a_missing_backend_and_wrong_choices(history, run):
+async def test_a_missing_backend_and_wrong_options_are_refused(history, run):
     foreign = with_engine(run, backend="gone")
     with pytest.raises(InputError, match="there is no backend 'gone'"):
         await replayed(history, [foreign])
@@ -305,7 +305,7 @@ async def test_a_missing_backend_and_wrong_choices(history, run):
         await replayed(history, [run], settings=("nonsense=1",))
 
 
-async def test_a_document_makes_the_program_contact_and_start_nothing_by_itself(
+async def test_a_document_needs_consent_to_contact_servers_or_start_programs(
     history, record, rogue, tmp_path
 ):
     number = await record([rogue("steady", max_tokens=3)], ["One?"])
@@ -349,7 +349,7 @@ async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_us
     assert await planned(consent=consent_to(path, trusted=True)) == ["evil.example:50052"]
 
 
-async def test_a_document_reads_no_files_by_itself(history, tmp_path, run):
+async def test_a_document_needs_consent_to_read_files(history, tmp_path, run):
     """Neither by the options of an engine nor by those of a run: a grammar in a file, a template that prints one."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -361,18 +361,18 @@ async def test_a_document_reads_no_files_by_itself(history, tmp_path, run):
         foreign = with_result(run, definition=theirs, manifest={**request, "weights": []})
         with pytest.raises(InputError) as caught:
             await engines_to_replay([foreign], load(None), Registry(), history, **choices)
-        return caught.value.sentence
+        return caught.value.message
 
     assert "the engine smol reads /etc/passwd" in await refused(chat_template="@/etc/passwd")
     assert "reads /dev/zero" in await refused(grammar="@/dev/zero")
     assert f"reads {pipe}" in await refused(lora=str(pipe))
     assert "reads /etc/passwd" in await refused({"json_schema": "@/etc/passwd"})
-    sentence = await refused({"grammar": "@/dev/zero"}, ("chat_template=@/mine",), lora="/l.gguf")
-    assert "reads /l.gguf; the engine smol reads /dev/zero" in sentence
-    assert "/mine" not in sentence, "the user named this file"
+    message = await refused({"grammar": "@/dev/zero"}, ("chat_template=@/mine",), lora="/l.gguf")
+    assert "reads /l.gguf; the engine smol reads /dev/zero" in message
+    assert "/mine" not in message, "the user named this file"
 
 
-async def test_a_document_does_not_say_which_keys_are_sent(history, tmp_path, run):
+async def test_a_document_cannot_choose_which_keys_are_sent(history, tmp_path, run):
     engine = EngineDefinition(
         name="steady",
         backend="openai",
@@ -392,7 +392,7 @@ async def test_a_document_does_not_say_which_keys_are_sent(history, tmp_path, ru
     assert planned.definition.options == {"url": "http://127.0.0.1:9/v1"}
 
 
-async def test_the_key_of_a_configured_engine_is_used_for_the_same_server_only(history, home, run):
+async def test_the_key_of_a_configured_engine_is_used_only_for_the_same_server(history, home, run):
     path = home / "config.toml"
     path.write_text(
         '[engines.box]\nbackend = "openai"\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\nkey_command = "pass show box"\n'
@@ -409,7 +409,7 @@ async def test_the_key_of_a_configured_engine_is_used_for_the_same_server_only(h
     assert "key_command" not in await options("http://127.0.0.1:10/v1")
 
 
-async def test_no_secret_is_in_a_document(history, tmp_path, monkeypatch):
+async def test_documents_contain_no_secrets(history, tmp_path, monkeypatch):
     monkeypatch.setenv("BOX", "s3cret-key")
     engine = EngineDefinition(
         name="box",

@@ -55,10 +55,10 @@ def test_variants_are_named_and_only_the_chosen_one_is_shown():
     lane.head = better
     (prompt,) = report(saved).prompts()
     assert prompt.rounds[0][0].text == "Because I say so."
-    assert prompt.rounds[0][0].remarks[0].text == "Answer 2 of 2: the one on the path."
+    assert prompt.rounds[0][0].remarks[0].text == "Answer 2 of 2, the one on the path."
 
 
-def test_other_branches_are_left_out_and_counted():
+def test_prompts_on_other_branches_are_omitted_and_counted():
     saved = conversation("Why?", "Because.", "It is.")
     first = saved.conversation.prompts[0]
     saved.conversation.add(Prompt(text="Why not?"))
@@ -75,9 +75,9 @@ def test_a_lane_that_changed_its_engine_names_the_earlier_one():
     saved.lanes[0].definition = LARGE
     found = report(saved)
     assert (
-        found.left_out == "1 answer of engines that lanes had before is shown, and left out of the figures."
+        found.left_out == "1 answer of earlier engines of lanes is shown, but does not count in the figures."
     )
-    assert not found.sections, "the figures are those of the present engine"
+    assert not found.sections, "the figures are those of the current engine"
     (prompt,) = found.prompts()
     assert prompt.rounds[0][0].engine == "large"
     assert prompt.rounds[0][0].remarks[0].text == "From the engine smol (paper:/m/smol)."
@@ -88,7 +88,7 @@ def asked_as(run, prompt, **fields):
     change_result(run, settings=settings, **fields)
 
 
-def test_what_differs_between_the_prompts_of_lanes_has_its_real_reason_as_on_the_screen():
+def test_differences_between_prompts_have_the_same_reason_as_on_the_screen():
     saved = conversation("Why?", "Because.", "It is.")
     grown(saved, "And then?", "Nothing.", "Nothing.")
     for lane in saved.lanes:
@@ -100,8 +100,8 @@ def test_what_differs_between_the_prompts_of_lanes_has_its_real_reason_as_on_the
     found = report(saved)
     one, other = (prompt.conditions for prompt in found.prompts())
     assert (one.remarks[0].text, one.remarks[0].stands_out) == (
-        "The prompt in large differs from the prompt in smol. The prompt contains the given beginning of the answer in "
-        "large.",
+        "The prompt in large differs from the prompt in smol. In large, the prompt contains "
+        "the beginning of the answer.",
         False,
     )
     assert other.remarks[0].text.endswith(
@@ -114,7 +114,7 @@ def test_what_differs_between_the_prompts_of_lanes_has_its_real_reason_as_on_the
     assert other == shown.section(), "the screen shows the same"
 
 
-def test_an_answer_with_a_given_beginning_is_in_no_mean_speed():
+def test_an_answer_with_a_given_beginning_does_not_count_in_mean_speeds():
     saved = conversation("Why?", "Because.", "It is.")
     change_result(
         saved.lanes[1].head, prefilled=Prefilled(text=2), metrics=RunMetrics(decode_tps=999.0, ttft_s=0.001)
@@ -124,10 +124,10 @@ def test_an_answer_with_a_given_beginning_is_in_no_mean_speed():
         ["40.0/s", "250 ms"],
         ["", ""],
     ]
-    assert found.left_out == "1 answer with a given beginning is left out of the mean speeds."
+    assert found.left_out == "1 answer with a given beginning does not count in the mean speeds."
 
 
-def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():
+def test_lanes_have_the_same_names_in_reports_as_on_the_screen():
     saved = conversation("Why?", "Because.", "It is.", "So.")
     saved.lanes[0].closed = True
     saved.lanes[1].definition = SMOL
@@ -138,7 +138,7 @@ def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():
     assert {row["engine"] for row in conversation_rows(saved, Registry().find)} >= {"smol (paper)"}
 
 
-def test_the_table_has_all_runs_also_those_on_no_path():
+def test_the_table_has_all_runs_even_outside_the_paths():
     saved = conversation("Why?", "Because.", "It is.")
     unseen = Run(ended("Unseen."), prompt=saved.conversation.prompts[0])
     unseen.number = 9

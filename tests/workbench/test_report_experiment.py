@@ -35,7 +35,7 @@ def measurements(store, experiment):
     return [
         it
         for it in report(store, experiment).sections
-        if it.title in ("Bench", "Fidelity", "Users at once", "Greedy answers")
+        if it.title in ("Bench", "Fidelity", "Concurrent users", "Greedy answers")
     ]
 
 
@@ -71,7 +71,7 @@ def test_each_tag_that_some_prompts_have_has_a_pass_rate(store):
     assert [(it.text, it.detail) for it in line.cells] == [("", ""), ("50.0%", "9.5 to 90.5")]
 
 
-def test_assertions_make_a_pass_rate(store):
+def test_pass_rates_are_computed_from_assertions(store):
     found = report(
         store, add_experiment(store, {0: ("a", "b"), 1: ("c", "d")}, assertions={0: FAILED, 1: PASSED})
     )
@@ -88,7 +88,7 @@ def test_assertions_make_a_pass_rate(store):
     assert check.reason == "The answer does not contain 'red'."
 
 
-def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
+def test_the_prompts_with_most_failures_are_shown_first(store, monkeypatch):
     monkeypatch.setattr(experiments, "PROMPTS_SHOWN", 3)
     answers = {0: ("a b", "a b"), 1: ("a b", "a c"), 2: ("a b", "c d"), 3: ("a", "a"), 4: ("a", "a")}
     found = report(store, add_experiment(store, answers, assertions={4: FAILED}))
@@ -98,7 +98,7 @@ def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, monkeypatch):
+def test_a_big_experiment_gives_a_small_page_with_bounded_memory(store, monkeypatch):
     monkeypatch.setattr(experiments, "PROMPTS_SHOWN", 3)
     long = "word " * 1_500
 
@@ -122,7 +122,7 @@ def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, mon
     assert much < little + 3 * len(long)
 
 
-def test_failures_and_what_is_missing_are_said(store):
+def test_failures_and_missing_runs_are_reported(store):
     experiment = add_experiment(store, {0: ("a", "b"), 1: ("c", "d")})
     key = RunKey(prompt_index=1, engine_index=1, repetition=0)
     store.experiments.save(
@@ -133,7 +133,7 @@ def test_failures_and_what_is_missing_are_said(store):
     assert [(it.text, it.stands_out) for it in section(found, "Results").remarks] == [
         ("The experiment is not complete. Missing: 2 runs.", True),
         (
-            "large: 1 of 2 runs failed. Failed runs are left out of all figures. The first one: It broke.",
+            "large: 1 of 2 runs failed. Failed runs do not count in any figure. The first one: It broke.",
             False,
         ),
     ]
@@ -156,7 +156,7 @@ def test_the_machine_is_described(store):
 # Secrets
 
 
-def test_secrets_passwords_and_the_home_folder_are_left_out(store, home):
+def test_secrets_passwords_and_the_home_folder_are_removed(store, home):
     engine = dataclasses.replace(
         SMOL, model=f"{home}/models/m.gguf", options={"n_ctx": 8, "api": "https://me:s3cret@host/v1"}
     )
@@ -187,7 +187,7 @@ def vote(experiment, winner, blind=True):
     return Vote(candidates=tuple(answers), choice=winner, blind=blind, created=1.0, **of)
 
 
-def test_votes_make_ratings(store):
+def test_a_report_shows_ratings_from_votes(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     assert section(report(store, experiment), "Ratings") is None
     for winner in (0, 0, 0, "tie"):

@@ -50,7 +50,7 @@ def test_answers_stay_in_their_fences(prompt, first, second):
 
 
 @pytest.mark.parametrize("title", ["# a `b` *c* <d> [e](f) | ~g~ \\", "a\n\n- b", "&lt; $x$"])
-def test_titles_are_no_markup(title):
+def test_titles_are_escaped(title):
     tokens = MarkdownIt("commonmark").parse(markdown(conversation(title, "x")))
     heading = next(token for token in tokens if token.type == "inline")
     assert {child.type for child in heading.children} <= {"text", "text_special"}
@@ -95,7 +95,7 @@ def test_any_text_survives_in_a_cell(text):
 
 
 @pytest.mark.parametrize("text", ["=1+1", "@sum(a1)", "\t=1", "＝1"])
-def test_spreadsheets_take_no_text_for_a_formula(text):
+def test_texts_that_look_like_formulas_are_escaped_for_spreadsheets(text):
     _, row = table(conversation_rows(conversation(text, text), Registry().find))
     cells = dict(zip(COLUMNS, row, strict=True))
     assert (cells["text"], cells["prompt"]) == (f"'{text}", f"'{text}")
@@ -135,7 +135,7 @@ def test_a_failure_leaves_the_earlier_file(tmp_path, pieces):
     assert os.listdir(tmp_path) == ["old.md"]
 
 
-def test_an_earlier_file_is_replaced_and_a_link_stays_one(tmp_path):
+def test_an_earlier_file_is_replaced_and_links_are_kept(tmp_path):
     target = tmp_path / "old.md"
     target.write_text("old")
     link = tmp_path / "link.md"

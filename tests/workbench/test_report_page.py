@@ -114,7 +114,7 @@ def plain():
 @pytest.mark.thorough
 @settings(max_examples=40)
 @given(prompt=any_text, first=any_text, second=any_text)
-def test_no_element_and_no_attribute_comes_from_a_text(plain, prompt, first, second):
+def test_texts_cannot_add_elements_or_attributes(plain, prompt, first, second):
     found = parsed(conversation(prompt, first, second))
     # a sentence compares two answers only if both have words
     without = [it for it in found.elements if it != ("p", (("class", "compared"),))]
@@ -123,7 +123,7 @@ def test_no_element_and_no_attribute_comes_from_a_text(plain, prompt, first, sec
 
 
 @pytest.mark.thorough
-def test_a_very_long_answer_is_cut_and_says_so():
+def test_a_very_long_answer_is_cut_with_a_note():
     long = "word " * 200_000
     found = page(conversation("Why?", "Because.", long))
     assert len(found) < 150_000

@@ -70,11 +70,11 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
     verdict = report(store, experiment).verdict
     assert verdict.headline == "Deploy large."
     assert verdict.doubts["Not chosen, and why"] == (
-        "smol has collapsed: 9 of the 12 prompts that large answers soundly get a loop or no text.",
+        "smol has collapsed: its answers to 9 of the 12 prompts that large answers well are loops or empty.",
     )
 
 
-def test_without_assertions_nothing_is_decided(store):
+def test_without_assertions_no_engine_is_chosen(store):
     found = report(store, add_experiment(store, {0: ("a", "b")}))
     assert found.verdict.headline == "Nothing is decided."
     assert found.plots == ()
@@ -85,7 +85,7 @@ def test_without_assertions_nothing_is_decided(store):
     assert alone.verdict.headline == "The answers of smol were not checked."
 
 
-def test_an_engine_has_a_row_of_what_is_known(store):
+def test_each_engine_has_a_row_with_its_known_figures(store):
     experiment = both_checked(store, 5)
     store.measurements.add(bench(SMOL, LARGE, created=1.0))
     store.measurements.add(fidelity(LARGE, SMOL, created=2.0, kld=0.25))
@@ -127,7 +127,7 @@ def with_users(measurement, levels):
     return dataclasses.replace(measurement, data=data)
 
 
-def test_throughput_with_users_at_once_is_shown(store):
+def test_throughput_with_concurrent_users_is_shown(store):
     experiment = both_checked(store, 3)
     smol = [level(1, 30.0), level(4, 90.0, notes=["Answers ended early."])]
     large = [level(1, 20.0), level(4, 50.0), level(16, 60.0), level(64, None, skipped="16 slots.")]
@@ -135,7 +135,7 @@ def test_throughput_with_users_at_once_is_shown(store):
     store.measurements.add(bench(SMOL, LARGE, created=2.0))
     found = report(store, experiment)
     assert [row["4 users"].text for row in lines(found).values()] == ["90.0/s", "50.0/s"]
-    assert "With 4 users at once, the speed is the sum over the users." in found.overview.note
+    assert "With 4 concurrent users, the speed is the sum over the users." in found.overview.note
     assert {row["speed"].text for row in lines(found).values()} == {"30.5/s"}  # a later bench has no users
     store.measurements.add(with_users(bench(SMOL, LARGE, created=3.0), [smol, large]))
     section_ = measurements(store, experiment)[-1]
@@ -149,8 +149,8 @@ def test_throughput_with_users_at_once_is_shown(store):
     assert {"smol, prompt 512, users 4: Answers ended early.", "large: 16 slots."} <= set(texts)
 
 
-def test_what_a_fidelity_found_is_said(store):
-    """The sentences of the command are taken over, those on other engines left out."""
+def test_findings_of_a_fidelity_measurement_are_reported(store):
+    """The report has the remarks of the command, except remarks on other engines."""
     experiment = both_checked(store, 3)
     other = dataclasses.replace(SMOL, name="other", model="/m/other")
     measured = fidelity(LARGE, SMOL, other, created=1.0, kld=0.01)
@@ -201,7 +201,7 @@ def open_text(page):
     return " ".join(" ".join(found).split())
 
 
-def test_after_the_first_page_comes_what_decides_and_the_rest_is_folded(store):
+def test_deciding_sections_follow_the_first_page_and_others_are_folded(store):
     experiment = both_checked(store, 3, tags=dict.fromkeys(range(5), ("json",)))
     store.measurements.add(bench(SMOL, LARGE, created=1.0))
     found = report(store, experiment)
@@ -232,7 +232,7 @@ def engine(name, size, rate):
     return EngineFigures(engine=name, size=size, decode_tps=1e9 / size, pass_rate=rate, prompts=60)
 
 
-def test_a_plot_marks_the_front_and_the_chosen_engine():
+def test_a_plot_marks_the_pareto_front_and_the_chosen_engine():
     figures = [engine("big", 4e9, 0.7), engine("bad", 3e9, 0.4), engine("small", 2e9, 0.6)]
     by_size, by_speed = plots_of(figures, "small")
     assert by_size.title == "Pass rate over size of the weights"
@@ -259,7 +259,7 @@ def test_a_plot_marks_the_front_and_the_chosen_engine():
 
 
 @pytest.mark.parametrize("text", [" ".join(HOSTILE[first:-1:3]) for first in range(3)])
-def test_names_and_tags_are_no_markup(store, text):
+def test_names_and_tags_are_escaped(store, text):
     engines = (dataclasses.replace(SMOL, name=f"smol{text}"), dataclasses.replace(LARGE, name=f"large{text}"))
     experiment = both_checked(
         store, 3, tags={0: (text,), 1: ("x", text)}, name=text.encode(errors="replace").decode()

@@ -13,7 +13,7 @@ LOADED = {"loaded": {"name": "c", "context": 2048}}
 
 
 @pytest.mark.parametrize(
-    ("finish", "limit", "cautions", "manifest", "sentence"),
+    ("finish", "limit", "cautions", "manifest", "message"),
     [
         ("length", 120, (), LOADED, "Cut at max_tokens (120)."),
         ("length", None, (), {"request": {"sampling": {"max_tokens": 100}}}, "Cut at max_tokens (100)."),
@@ -22,7 +22,7 @@ LOADED = {"loaded": {"name": "c", "context": 2048}}
         ("stop", 120, (), LOADED, ""),
     ],
 )
-def test_at_which_limit_an_answer_was_cut(finish, limit, cautions, manifest, sentence):
+def test_the_limit_that_cut_an_answer_is_named(finish, limit, cautions, manifest, message):
     result = RunResult(
         id="1",
         definition=ENGINE,
@@ -33,4 +33,4 @@ def test_at_which_limit_an_answer_was_cut(finish, limit, cautions, manifest, sen
         settings=RunSettings(sampling={"max_tokens": limit}),
         metrics=RunMetrics(completion_tokens=120),
     )
-    assert result.cut == sentence
+    assert result.cut == message

@@ -22,7 +22,7 @@ def measured(*engines, kld, **more):
 LARGE, SMALL, OTHER = engine("large"), engine("small"), engine("other")
 
 
-def test_the_newest_measurement_of_the_model_counts():
+def test_the_newest_measurement_of_the_model_is_used():
     found = saved_fidelity(
         [
             measured(LARGE, OTHER, kld=0.1),
@@ -44,7 +44,7 @@ def test_another_spelling_of_the_path_is_the_same_model(home):
     assert found is not None
 
 
-def test_what_does_not_count():
+def test_measurements_of_other_models_or_settings_are_ignored():
     cached = engine("small with another cache", model=SMALL.model)
     elsewhere = engine("small", backend="ink")
     measurements = [

@@ -96,7 +96,7 @@ def are_apart(*runs):
     return all(times(before)[-1] <= times(after)[0] for before, after in itertools.pairwise(runs))
 
 
-async def test_the_mode_decides_how_many_answers_are_computed_and_can_change(check_nothing_left):
+async def test_the_mode_decides_how_many_answers_run_concurrently_and_can_change(check_nothing_left):
     workbench, backend = bench()
     async with workbench:
         engines = held(workbench, "a", "b", "c")
@@ -153,7 +153,7 @@ async def test_swap_reports_memory_that_is_not_freed(check_nothing_left, monkeyp
 
 
 @pytest.mark.parametrize("mode", ["swap", "auto"])
-async def test_lanes_are_answered_that_open_their_engines_when_prompted(check_nothing_left, mode):
+async def test_engines_closed_at_the_prompt_are_opened_and_answer(check_nothing_left, mode):
     """With `swap`, engines are opened for each answer; `auto` has not decided yet when the prompt comes."""
     backend = Held()
     backend.go.set()
@@ -297,7 +297,7 @@ SLOT = Engine(is_local=True, sharing=4, definition="a")
         (Engine(("nonsense",)), HERE, False),
     ],
 )
-def test_turns_are_marked_that_share_a_server_or_this_machine(one, other, shared):
+def test_turns_that_share_a_server_or_this_machine_are_marked(one, other, shared):
     pool = scheduling.EnginePool(Registry())
     first, second, later = Turn(), Turn(), Turn()
     with (

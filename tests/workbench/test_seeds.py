@@ -3,7 +3,7 @@
 from tests.workbench.lane_helpers import answers, opened
 
 
-async def test_lanes_share_the_drawn_seed(session, rogue):
+async def test_lanes_share_the_random_seed(session, rogue):
     lanes = await opened(session, rogue(name="a", max_tokens=1), rogue(name="b", max_tokens=1))
     await answers(session, "go")
     for lane in lanes:

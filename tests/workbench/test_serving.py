@@ -59,7 +59,7 @@ def events(response: httpx.Response) -> list[dict]:
     return [json.loads(line.removeprefix("data: ")) for line in lines]
 
 
-async def test_a_chat_is_answered_whole_and_as_a_stream(client):
+async def test_a_chat_is_answered_in_one_reply_or_as_a_stream(client):
     whole = (await chat(client, max_tokens=4, seed=7)).json()
     (choice,) = whole["choices"]
     found = [whole["object"], whole["model"], choice["finish_reason"]]
@@ -75,7 +75,7 @@ async def test_a_chat_is_answered_whole_and_as_a_stream(client):
     assert (last["choices"], last["usage"]) == ([], whole["usage"])
 
 
-async def test_answers_with_seeds_that_follow_each_other_count_the_prompt_once(client):
+async def test_several_answers_get_successive_seeds_and_count_the_prompt_once(client):
     both = (await chat(client, max_tokens=8, seed=7, n=2)).json()
     second = (await chat(client, max_tokens=8, seed=8)).json()
     texts = [choice["message"]["content"] for choice in both["choices"]]
@@ -83,7 +83,7 @@ async def test_answers_with_seeds_that_follow_each_other_count_the_prompt_once(c
     assert both["usage"]["prompt_tokens"] == 3
 
 
-async def test_a_request_can_ask_that_nothing_cached_is_used(client, monkeypatch):
+async def test_a_request_can_forbid_the_cache(client, monkeypatch):
     keep = Mock(return_value=0)
     monkeypatch.setattr(PoliteEngine, "keep", keep)
     for fields in ({}, {"cache_prompt": True}, {"cache_prompt": False}):
@@ -92,7 +92,7 @@ async def test_a_request_can_ask_that_nothing_cached_is_used(client, monkeypatch
     assert [call.kwargs["cold"] for call in keep.call_args_list] == [False] * 4 + [True] * 2
 
 
-async def test_thinking_is_apart_and_a_field_with_the_name_of_an_option_sets_the_option(client):
+async def test_thinking_has_its_own_field_and_option_names_set_options(client):
     for fields, thinking, answer in (
         ({}, "word0 word1 ", "word2 word3 "),
         ({"at": 3}, "word0 word1 word2 ", "word3 "),
@@ -104,7 +104,7 @@ async def test_thinking_is_apart_and_a_field_with_the_name_of_an_option_sets_the
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "at")
 
 
-async def test_log_probabilities_of_a_chat(client):
+async def test_a_chat_reply_has_log_probabilities_on_request(client):
     fields = {"max_tokens": 3, "seed": 7, "logprobs": True, "top_logprobs": 2}
     (choice,) = (await chat(client, **fields)).json()["choices"]
     tokens = choice["logprobs"]["content"]
@@ -115,7 +115,7 @@ async def test_log_probabilities_of_a_chat(client):
     assert [token for part in parts if part for token in part["content"]] == tokens
 
 
-async def test_a_given_text_is_scored(client):
+async def test_a_given_text_is_scored_with_echo(client):
     reply = (await complete(client, echo=True, max_tokens=0, logprobs=1)).json()
     (choice,) = reply["choices"]
     found = choice["logprobs"]
@@ -128,7 +128,7 @@ async def test_a_given_text_is_scored(client):
     assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}
 
 
-async def test_a_text_has_no_bos_token_of_its_own(client, monkeypatch):
+async def test_the_bos_token_is_not_part_of_a_scored_text(client, monkeypatch):
     plain = PoliteEngine.tokenize
 
     async def tokenize(engine, request):
@@ -157,7 +157,7 @@ async def test_token_ids_are_continued_and_scored(client):
     assert (choice["text"], choice["logprobs"]) == (TEXT, None)
 
 
-async def test_the_tokens_of_a_text_and_the_text_of_tokens(client):
+async def test_texts_are_converted_to_tokens_and_back(client):
     ids = PoliteEngine(PoliteBackend(), LoadedModel(name="Words", context=1024)).ids(TEXT.split())
     reply = await client.post("/tokenize", json={"model": "polite", "prompt": TEXT})
     assert reply.json() == {"tokens": ids, "count": 3, "max_model_len": 1024, "token_strs": None}
@@ -174,7 +174,7 @@ async def test_the_tokens_of_a_text_and_the_text_of_tokens(client):
     assert (await client.get("/tokenizer_info?model=polite")).status_code == 404, "its tokens have no names"
 
 
-async def test_a_prompt_without_room_for_an_answer_is_refused_before_it_is_scored(client, monkeypatch):
+async def test_a_prompt_without_room_for_an_answer_is_refused_before_scoring(client, monkeypatch):
     async def never(engine, request):
         raise AssertionError("it was scored")
         yield
@@ -202,9 +202,9 @@ async def test_what_an_engine_cannot_do_is_refused(client):
         ),
         (complete, {}, None, "cannot continue a plain text"),
         (complete, {"stream": True}, None, "cannot continue a plain text"),
-        (complete, ids, None, "steady takes no token ids."),
+        (complete, ids, None, "steady does not accept token ids."),
         (complete, {**ids, **echo}, None, "steady does not report the text of token ids."),
-        (chat, {"logprobs": True}, "logprobs", "steady reports no log-probabilities."),
+        (chat, {"logprobs": True}, "logprobs", "steady does not report log-probabilities."),
         (chat, {"seed": 1}, "seed", "The engine has no option seed."),
         (chat, {"top_k": 40}, "top_k", "The engine has no option top_k."),
     ):
@@ -236,7 +236,7 @@ WRONG: dict[str, dict] = {
 }  # fmt: skip
 
 
-async def test_a_wrong_field_is_named(client):
+async def test_the_error_names_the_wrong_field(client):
     for param, fields in WRONG.items():
         body = {"model": "polite", "messages": HI, **fields}
         response = await client.post("/v1/chat/completions", json=body)
@@ -245,7 +245,7 @@ async def test_a_wrong_field_is_named(client):
         assert error["message"].startswith(param) or "no option" in error["message"]
 
 
-async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
+async def test_invalid_requests_are_refused_and_the_server_continues(client):
     async def post(content: bytes, authorization: str = KEY["authorization"]) -> tuple[int, dict]:
         headers = {"authorization": authorization.encode("latin-1")}
         response = await client.post("/v1/completions", content=content, headers=headers)
@@ -263,7 +263,7 @@ async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):
     assert (await chat(client, max_tokens=1)).status_code == 200
 
 
-async def test_models_health_and_figures(client):
+async def test_models_health_and_metrics_are_reported(client):
     bare = {"authorization": ""}
     assert (await client.get("/health", headers=bare)).status_code == 503, "no engine is open yet"
     assert (await client.get("/metrics", headers=bare)).status_code == 401
@@ -316,7 +316,7 @@ async def test_an_engine_that_crashes_is_opened_again(client):
     assert (last["error"]["type"], last["error"]["code"]) == ("server_error", "engine_crashed")
 
 
-async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, client, until):
+async def test_a_disconnected_client_frees_the_engine(engines, client, until):
     app = application(engines, "sesame", ServeSettings())
     slow = engines.find("slow")
     for stream in (True, False):
@@ -350,7 +350,7 @@ async def test_a_request_that_takes_too_long_is_ended(engines, client):
     assert engines.find("polite").computing == 0
 
 
-async def test_the_end_of_the_server_is_told(engines, client, until):
+async def test_a_stopping_server_reports_it_to_clients(engines, client, until):
     asking = asyncio.create_task(chat(client, "slow"))
     slow = engines.find("slow")
     await until(lambda: slow.first.state == "running" and slow.computing == 1)
@@ -367,7 +367,7 @@ class Constrained(Options):
     helper: str | None = option(None, "Helper.", outside="program")
 
 
-def test_a_client_names_no_file_or_program_of_the_server():
+def test_a_client_cannot_name_files_or_programs_of_the_server():
     texts: dict[str, Json] = {"grammar": "root ::= [a-z]", "words": ["a", "b@c"], "json_schema": "{}"}
     (run,) = chat_request({"messages": HI, **texts}, Constrained, most_messages=1).runs
     assert run.sampling == texts
@@ -381,7 +381,9 @@ def test_a_client_names_no_file_or_program_of_the_server():
         with pytest.raises(ApiError) as refused:
             chat_request({"messages": HI, name: value}, Constrained, most_messages=1)
         assert (refused.value.status, refused.value.param) == (400, name)
-        assert refused.value.message.endswith("names no file or program: the server uses none for clients.")
+        assert refused.value.message.endswith(
+            "does not name a file or program: the server does not open them for clients."
+        )
     both: dict[str, Json] = {"messages": HI, "json_schema": "{}", "response_format": {"type": "json_object"}}
     with pytest.raises(ApiError, match="Only one of response_format and json_schema"):
         chat_request(both, Constrained, most_messages=1)

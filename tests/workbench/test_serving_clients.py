@@ -100,7 +100,7 @@ async def test_the_engine_waits_for_a_client_that_does_not_read_its_answer(
     assert await goes_on(client)
 
 
-async def test_too_many_connections_and_too_many_messages(server, client, until):
+async def test_too_many_connections_or_messages_are_refused(server, client, until):
     server.config.limit_concurrency = 3
     idle = [await asyncio.open_connection(*server.address) for _ in range(2)]
     await until(lambda: len(server.server_state.connections) == 2)
@@ -115,7 +115,7 @@ async def test_too_many_connections_and_too_many_messages(server, client, until)
     assert wrong.json()["error"]["message"] == "messages must be at most 3 messages."
 
 
-async def test_an_incomplete_request_keeps_no_connection(server, client, monkeypatch):
+async def test_an_incomplete_request_closes_the_connection(server, client, monkeypatch):
     monkeypatch.setattr(application, "_REFUSAL_S", 0)
     for line, key, status in (
         (b"GET /health", b"", b"503"),
@@ -144,7 +144,7 @@ NONSENSE = [
 """TLS, a null, a large head, a negative length, a wrong chunk, and empty lines."""
 
 
-async def test_what_is_no_http(server, client, check_nothing_left):
+async def test_invalid_http_is_refused(server, client, check_nothing_left):
     for nonsense in NONSENSE:
         assert (await received(server, nonsense)).startswith(b"HTTP/1.1 400 ")
         assert await goes_on(client)
@@ -175,7 +175,7 @@ BODIES = [
 ]
 
 
-async def test_bodies_that_are_no_requests(client):
+async def test_invalid_bodies_are_refused(client):
     for body, said in BODIES:
         response = await client.post("/v1/chat/completions", content=body)
         assert response.status_code == 400

@@ -89,7 +89,7 @@ async def test_texts_and_tokens_are_embedded(client):
         assert array("f", base64.b64decode(entry["embedding"])).tolist() == pytest.approx(vector, abs=1e-6)
 
 
-async def test_many_texts_are_several_requests_to_the_engine(client, engines):
+async def test_many_texts_are_split_into_several_requests(client, engines):
     Textual.engine.asked.clear()
     texts = [" ".join(["red"] * (n % 5 + 1) + ["blue"]) for n in range(70)]
     found = vectors(await embed(client, texts, "textual"))
@@ -98,7 +98,7 @@ async def test_many_texts_are_several_requests_to_the_engine(client, engines):
     assert found[:5] == found[5:10]
 
 
-async def test_a_wrong_field_is_named(client):
+async def test_the_error_names_the_wrong_field(client):
     for fields in (
         {"input": None},
         {"input": ["a", 1]},
@@ -111,10 +111,10 @@ async def test_a_wrong_field_is_named(client):
         assert (response.status_code, error["param"]) == (400, next(iter(fields)))
 
 
-async def test_what_an_engine_cannot_do_is_refused(client):
+async def test_engines_without_embeddings_are_refused(client):
     none = await embed(client, "red", "steady")
     assert (none.status_code, none.json()["error"]["code"]) == (404, "not_supported")
-    assert none.json()["error"]["message"] == "steady computes no embeddings."
+    assert none.json()["error"]["message"] == "steady does not compute embeddings."
     ids = await embed(client, ["red", [1, 2]], "textual")
     assert (ids.status_code, ids.json()["error"]["param"]) == (400, "input")
     unknown = await embed(client, [[10**6]])
@@ -127,7 +127,7 @@ async def test_what_an_engine_cannot_do_is_refused(client):
     assert (await embed(client, "red")).status_code == 200
 
 
-async def test_a_client_that_leaves_stops_the_computation(engines, client, until):
+async def test_a_disconnected_client_stops_the_computation(engines, client, until):
     body = {"model": "textual", "input": "forever"}
     leaving = Leaving(application(engines, "sesame", ServeSettings()), body, "/v1/embeddings")
     asking = asyncio.create_task(leaving.ask())

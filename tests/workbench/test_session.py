@@ -5,7 +5,7 @@ import asyncio
 from tests.workbench.lane_helpers import answers, opened, words
 
 
-async def test_stopping_and_closing_lanes_in_any_state(session, rogue, until, workers, be_impatient):
+async def test_lanes_can_be_stopped_and_closed_in_any_state(session, rogue, until, workers, be_impatient):
     loading = session.add_lane(rogue(load_s=60))
     reading = session.add_lane(rogue(prefill_s=60))
     writing = session.add_lane(rogue(max_tokens=10**6, rate=50))
@@ -45,7 +45,7 @@ async def test_a_sequence_continues_after_a_failure_and_a_stop(session, rogue, u
     assert [run.state for lane in lanes for run in lane.path] == ["failed", "stopped", "done"]
 
 
-async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatch):
+async def test_concurrent_lanes_share_the_cores(session, rogue, monkeypatch):
     monkeypatch.setattr("paragone_workbench.runs.scheduler.physical_cores", lambda: 8)
     threads = rogue("threads", max_tokens=1)
     first = session.add_lane(threads)
@@ -74,7 +74,7 @@ async def test_close_waits_for_lanes_that_are_being_removed(session, rogue, unti
     assert workers() == []
 
 
-async def test_closing_waits_for_what_the_opening_has_started(session, rogue, monkeypatch):
+async def test_closing_waits_for_processes_that_opening_has_started(session, rogue, monkeypatch):
     """Else the event loop could end before a process that was started, and asyncio would complain."""
     session.add_lane(rogue())
     begun, ends = asyncio.Event(), []

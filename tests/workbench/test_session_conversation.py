@@ -9,7 +9,7 @@ def said(messages: tuple[Message, ...]) -> list[tuple[str, str]]:
     return [(message.role, message.text) for message in messages]
 
 
-async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
+async def test_each_lane_keeps_its_own_answers_to_shared_prompts(session, rogue):
     session.system_prompt.change("Be brief.")
     one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
     await answers(session, "a b")
@@ -22,7 +22,7 @@ async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
     assert [lane.answer(last).result.metrics.prompt_tokens for lane in session.lanes] == [10, 10]
 
 
-async def test_a_lane_added_later(session, rogue):
+async def test_a_lane_added_later_is_empty_and_can_answer_the_last_prompt(session, rogue):
     await opened(session, rogue(max_tokens=1))
     await answers(session, "early")
     (late,) = await opened(session, rogue(max_tokens=1))

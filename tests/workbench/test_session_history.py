@@ -39,7 +39,7 @@ def path_of(lane):
     return path_to(lane.head)
 
 
-async def test_how_runs_end_is_saved(session, rogue, history, until):
+async def test_the_final_state_of_each_run_is_saved(session, rogue, history, until):
     lanes = await opened(
         session,
         *(rogue(max_tokens=2), rogue("killed", rate=40), rogue("raises"), rogue(max_tokens=10**6, rate=50)),
@@ -246,7 +246,7 @@ async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(ses
         await session.reopen(earlier)
 
 
-async def test_a_closed_lane_with_what_was_found_is_shown_again(session, rogue, history):
+async def test_a_closed_lane_with_a_search_hit_is_shown_again(session, rogue, history):
     await opened(session, rogue(max_tokens=1), rogue("wide", name="other", max_tokens=1))
     await answers(session, "Go")
     second = session.lanes[1]
@@ -290,7 +290,7 @@ async def test_a_resumed_conversation_has_its_options_and_names(session, rogue, 
     assert [len(answer.split()) for answer in await answers(session, "More")] == [1, later["max_tokens"]]
 
 
-async def test_an_engine_that_is_defined_beside_that_of_the_conversation_is_another_one(rogue, history):
+async def test_two_configured_engines_with_the_same_model_are_different_engines(rogue, history):
     brief, long = rogue(name="brief", max_tokens=1), rogue(name="long", max_tokens=2)
     session = Session(Registry(), engines={"brief": brief, "long": long})
     session.recorder.open(history)
@@ -304,7 +304,7 @@ async def test_an_engine_that_is_defined_beside_that_of_the_conversation_is_anot
     await session.close()
 
 
-async def test_a_lane_whose_engine_has_another_name_takes_that_of_the_conversation(session, rogue, history):
+async def test_a_reused_lane_takes_the_name_in_the_conversation(session, rogue, history):
     lane, other = await opened(session, rogue(name="small", max_tokens=1), rogue("wide", name="wide"))
     await answers(session, "Go on")
     await saved(session, history)

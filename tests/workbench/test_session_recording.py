@@ -69,7 +69,7 @@ async def test_runs_that_end_before_the_history_is_open_are_saved(unrecorded, ro
     ]
 
 
-async def test_what_could_not_be_saved_is_whole_at_the_end(unrecorded, rogue):
+async def test_an_unsaved_conversation_is_complete_at_the_end(unrecorded, rogue):
     await opened(unrecorded, rogue(max_tokens=1), rogue(max_tokens=2))
     await answers(unrecorded, "first")
     unrecorded.new_conversation()
@@ -86,7 +86,7 @@ async def test_what_could_not_be_saved_is_whole_at_the_end(unrecorded, rogue):
     assert len(second.lanes) == 2
 
 
-async def test_what_was_saved_before_nothing_could_be_is_a_part_of_the_whole(
+async def test_parts_saved_before_a_failure_are_in_the_complete_conversation(
     session, rogue, history, monkeypatch, until
 ):
     monkeypatch.setattr(queue, "CLOSE_S", 0.1)
@@ -102,9 +102,7 @@ async def test_what_was_saved_before_nothing_could_be_is_a_part_of_the_whole(
     assert [run.text for run in lost.runs] == [words(2)] * 2
 
 
-async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
-    session, rogue, history, problems, until
-):
+async def test_a_conversation_closed_during_a_lock_is_saved_later(session, rogue, history, problems, until):
     await opened(session, rogue(max_tokens=2))
     with locked():
         await answers(session, "first")
@@ -119,7 +117,7 @@ async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
     assert len(problems) == 1, "a lock is reported once, even if several conversations wait"
 
 
-async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_left(
+async def test_an_answer_of_a_closed_lane_is_saved_after_its_conversation_was_closed(
     session, rogue, history, until, be_impatient
 ):
     """Ending an engine that ignores stops takes a while; meanwhile the session begins a new conversation."""

@@ -91,8 +91,8 @@ def test_a_conversation_is_loaded_completely(store):
     assert [it.images for it in prompts] == [(image, image), ()]
     assert [it.parent for it in prompts] == [None, prompts[0]]
     assert [(it.system, it.sampling) for it in prompts] == [("Be brief.", {"seed": 1}), ("", None)]
-    assert [it.system_in_force for it in prompts] == ["Be brief.", ""]
-    assert prompts[1].sampling_in_force == {"seed": 1}
+    assert [it.active_system for it in prompts] == ["Be brief.", ""]
+    assert prompts[1].active_sampling == {"seed": 1}
     assert [(it.id, it.definition, it.position, it.closed) for it in saved.lanes] == [
         (left.id, SMOL, 0, False),
         (right.id, LARGE, 1, False),
@@ -202,7 +202,7 @@ def test_a_run_marked_as_interrupted_by_mistake_is_saved_completely(store):
     assert facts(writer.load().runs[0]) == facts(run)
 
 
-def test_the_list_of_conversations(store):
+def test_conversations_are_listed_in_their_order(store):
     writers = []
     for n in range(5):
         writer = ConversationWriter(store, f"Number {n}")
@@ -260,7 +260,7 @@ def test_deleting_a_conversation_deletes_everything_in_it(store):
     raw.close()
 
 
-def test_the_cost_of_saving_a_piece_depends_on_its_length_only(store):
+def test_the_cost_of_saving_a_piece_depends_only_on_its_length(store):
     writer = ConversationWriter(store, "x")
     lane = writer.lane()
     run = writer.start(writer.conversation.prompts[0], lane)
@@ -276,7 +276,7 @@ def test_the_cost_of_saving_a_piece_depends_on_its_length_only(store):
     assert len(writer.load().runs[0].text) == 3_001_000
 
 
-def test_half_a_surrogate_pair_does_no_harm(store):
+def test_lone_surrogates_are_saved_as_replacement_characters(store):
     writer = ConversationWriter(store, "a\ud83d")
     lane = writer.lane()
     run = writer.start(writer.conversation.prompts[0], lane)
@@ -290,7 +290,7 @@ def test_half_a_surrogate_pair_does_no_harm(store):
     assert store.search("\ud83d") == store.search("�")
 
 
-def test_large_histories_are_read_by_index(store):
+def test_queries_of_large_histories_use_indexes(store):
     from paragone_workbench.store import search
     from paragone_workbench.store import store as reading
 
@@ -352,20 +352,20 @@ def test_an_unusable_folder_is_reported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("version", "sentence"),
+    ("version", "message"),
     [
         (99, "newer version"),
         (14, "older version of paragone"),
-        (-3, "has the version -3, which no version of paragone writes"),
+        (-3, "has the version -3, which paragone never writes"),
     ],
 )
-def test_an_unknown_schema_is_refused_and_not_changed(store, version, sentence):
+def test_an_unknown_schema_is_refused_and_not_changed(store, version, message):
     store.close()
     with sqlite3.connect(history_file()) as raw:
         raw.execute(f"PRAGMA user_version = {version}")
     raw.close()
     before = history_file().read_bytes()
-    with pytest.raises(InputError, match=sentence) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         Store.open()
     assert "ove the file away" in caught.value.hint
     assert history_file().read_bytes() == before

@@ -86,7 +86,7 @@ def read_all(store):
 
 
 @pytest.mark.parametrize("column", PLAIN)
-def test_a_text_or_date_of_another_type_costs_its_record(filled, column):
+def test_a_value_of_a_wrong_type_loses_only_its_record(filled, column):
     table, name = column.split(".")
     for garbage in (b"\xff\x00", "abc"):
         with (
@@ -97,7 +97,7 @@ def test_a_text_or_date_of_another_type_costs_its_record(filled, column):
         with closing(open_store()) as store:
             errors = read_all(store)
             assert len(errors) <= 2
-            assert all("cannot be read" in error.sentence for error in errors)
+            assert all("cannot be read" in error.message for error in errors)
             assert all(isinstance(name, str) for name in store.costs())
             assert {hit.title for hit in store.search("second")} == {"second"}
             for hit in store.search("e"):
@@ -117,7 +117,7 @@ def test_a_damaged_record_leaves_the_others_readable(filled, column):
         with closing(open_store()) as store:
             errors = read_all(store)
         assert len(errors) <= 2, garbage
-        assert all("cannot be read" in error.sentence or "cannot read" in error.sentence for error in errors)
+        assert all("cannot be read" in error.message or "cannot read" in error.message for error in errors)
         assert not any(isinstance(error, StoreError) and error.can_pass for error in errors), (
             "nothing is retried"
         )
@@ -135,7 +135,7 @@ def full_disk():
 
 
 @pytest.mark.parametrize("case", ["closed", "killed", "open in another program"])
-def test_a_history_that_cannot_be_written_to_is_read_and_written_once_it_can(home, filled, tmp_path, case):
+def test_a_read_only_history_is_read_and_written_later(home, filled, tmp_path, case):
     path = history_file()
     with closing(open_store()) as other:
         other.pin(1, pinned=True)
@@ -162,13 +162,13 @@ def test_a_history_that_cannot_be_written_to_is_read_and_written_once_it_can(hom
         assert (again.warning, len(again.conversations())) == ("", 3)
 
 
-def test_a_new_history_on_a_full_disk_is_an_error(home):
+def test_creating_a_history_on_a_full_disk_raises_an_error(home):
     with full_disk(), pytest.raises(StoreError, match="cannot be used"):
         Store.open()
 
 
 @pytest.mark.parametrize("missing", ["the last page", "all but nulls", "all"])
-def test_a_damaged_file_stays_where_it_is_and_tells_what_can_be_recovered(home, tmp_path, missing):
+def test_a_damaged_file_is_kept_and_its_recoverable_records_are_reported(home, tmp_path, missing):
     path = history_file()
     with closing(open_store()) as store:
         for number in range(20):
@@ -199,7 +199,7 @@ def test_a_damaged_file_stays_where_it_is_and_tells_what_can_be_recovered(home, 
             assert [(it.title, it.prompts) for it in store.conversations(99)] == listed
 
 
-def test_conversations_are_exported_without_the_damaged_index_of_their_list(home, tmp_path):
+def test_conversations_are_exported_although_their_index_is_damaged(home, tmp_path):
     with closing(open_store()) as store:
         for number in range(20):
             writer = ConversationWriter(store, f"{number} " * 500)

@@ -24,4 +24,4 @@ def test_only_errors_known_to_be_permanent_end_saving():
         error.sqlite_errorname = name
         told = store_error(Path("/h/history.db"), error)
         assert told.can_pass is not name.startswith(PERMANENT), name
-        assert "/h/history.db" in told.sentence, name
+        assert "/h/history.db" in told.message, name

@@ -77,7 +77,7 @@ def test_runs_and_verdicts_are_counted(store):
     assert store.experiments.counts(new, []) == {}
 
 
-def test_the_last_run_that_says_which_model_was_loaded(store):
+def test_the_last_run_with_a_description_of_its_model_is_found(store):
     new = create(store)
     store.experiments.save(new, key(0, 0), ended("first"))
     store.experiments.save(new, key(2, 0, 1), ended("last"))
@@ -88,14 +88,14 @@ def test_the_last_run_that_says_which_model_was_loaded(store):
     assert store.experiments.last_loaded(new, 1) is None
 
 
-def test_what_the_runs_of_an_engine_have_in_common_is_saved_once(store):
+def test_the_shared_part_of_manifests_is_saved_once(store):
     new = create(store)
     for index in (0, 2, 5):
         store.experiments.save(new, key(index, 0), ended("x"))
     assert store._database.rows("SELECT count(*) FROM manifest") == [(1,)]
 
 
-def test_runs_of_judges_and_repetitions_are_kept_with_the_run_that_they_are_about(store):
+def test_runs_of_judges_and_replays_refer_to_their_run(store):
     new = create(store)
     run, judge, again = ended("Sky."), ended("Yes."), ended("Sea.")
     cell = store.experiments.save(new, key(0, 0), run)
@@ -114,7 +114,7 @@ def test_runs_of_judges_and_repetitions_are_kept_with_the_run_that_they_are_abou
     assert store._database.rows(purposes) == [("replay", None, "Of a document.")]
 
 
-def test_votes_outlive_their_experiment(store):
+def test_votes_are_kept_when_their_experiment_is_deleted(store):
     new = create(store)
     vote = Vote(
         candidates=tuple(VotedAnswer(engine=it, backend="b", model="m", run="r") for it in "ab"),
@@ -132,7 +132,7 @@ def test_votes_outlive_their_experiment(store):
     assert store.votes.all() == ()
 
 
-def test_the_digest_of_weights_holds_for_the_same_size_and_time_only(store):
+def test_a_digest_of_weights_is_valid_only_for_the_same_size_and_time(store):
     file = WeightsFile(path="/m.gguf", size=10, modified_ns=99)
     store.measurements.save_weights_digest(dataclasses.replace(file, sha256="abc"))
     assert store.measurements.weights_digest(file) == "abc"

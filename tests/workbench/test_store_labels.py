@@ -38,7 +38,7 @@ def listed(store, text=""):
     return titles(store.conversations(query=read_query(text)))
 
 
-def test_filters_by_engine_model_tag_and_date(store):
+def test_conversations_are_filtered_by_engine_model_tag_and_date(store):
     small, large = written(store, "about whales"), written(store, "about birds", LARGE)
     store.tag(large, ["Work", "work", "#later"])
     assert listed(store, "engine:SMO") == ["about whales"]
@@ -56,12 +56,12 @@ def test_filters_by_engine_model_tag_and_date(store):
 
 
 @pytest.mark.parametrize("text", ["since:soon", "until:2026-13", "since:2026-02-30", "tag:" + "x" * 41])
-def test_a_filter_that_is_wrong_is_an_input_error(text):
+def test_an_invalid_filter_raises_an_input_error(text):
     with pytest.raises(InputError, match="is not a"):
         read_query(text)
 
 
-def test_the_ends_of_periods():
+def test_periods_end_at_the_next_day_month_or_year():
     for text, first_of_next in (
         ("2026", "2027-01-01"),
         ("2026-12", "2027-01-01"),
@@ -82,7 +82,7 @@ def test_titles_are_searched(store):
     assert hit.prompt_id is not None, "a text of the conversation is preferred to its title"
 
 
-def test_each_conversation_is_found_once_if_wanted(store):
+def test_a_search_can_return_each_conversation_once(store):
     first = ConversationWriter(store, "zebra")
     for _ in range(5):
         first.prompt("zebra again", first.conversation.prompts[-1])
@@ -107,7 +107,7 @@ def test_pinned_conversations_come_first(store):
     assert listed(store) == ["new", "middle", "old"]
 
 
-def test_opening_a_conversation_is_no_use_of_it_but_a_vote_is(store):
+def test_voting_counts_as_use_of_a_conversation_but_opening_does_not(store):
     first, second = (ConversationWriter(store, text) for text in ("first", "second"))
     before = {it.number: it.updated for it in store.conversations()}
     outbox = Outbox(first.conversation)
@@ -129,7 +129,7 @@ def test_opening_a_conversation_is_no_use_of_it_but_a_vote_is(store):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_import_that_is_ended_leaves_whole_conversations_and_is_completed_by_another(store, how):
+def test_an_interrupted_import_leaves_whole_conversations_and_can_be_repeated(store, how):
     saved = []
     for text in ("one", "two"):
         number = written(store, text)
@@ -178,7 +178,7 @@ def test_an_import_that_is_ended_leaves_whole_conversations_and_is_completed_by_
     assert whole() == complete
 
 
-def test_an_import_waits_for_another_one(store):
+def test_two_imports_wait_for_each_other(store):
     number = written(store, "wait")
     saved = store.load(number)
     store.delete_conversation(number)

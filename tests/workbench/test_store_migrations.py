@@ -32,7 +32,7 @@ def version(path):
         return raw.execute("PRAGMA user_version").fetchone()[0]
 
 
-def test_scripts_after_its_version_update_a_file_and_make_a_new_one(old, schema, tmp_path):
+def test_migration_scripts_update_an_old_file_and_create_a_new_one(old, schema, tmp_path):
     (schema / f"{NEWEST + 1:04}_more.sql").write_text(
         "ALTER TABLE every_conversation ADD COLUMN more TEXT;\nCREATE TABLE yet_more (x)  -- the end"
     )

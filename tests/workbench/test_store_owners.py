@@ -65,7 +65,7 @@ def states(store, conversation):
     return [state for (state,) in store._database.rows(sql, conversation)]
 
 
-def test_a_killed_program_leaves_its_saved_text(start):
+def test_text_saved_by_a_killed_program_is_kept_as_interrupted(start):
     program, conversation = start()
     program.send_signal(signal.SIGKILL)
     program.wait()
@@ -80,7 +80,7 @@ def test_a_killed_program_leaves_its_saved_text(start):
     store.close()
 
 
-def test_two_stores_of_one_program_are_two_owners():
+def test_two_stores_in_one_program_have_separate_locks():
     one = Store.open()
     writer = ConversationWriter(one, "x")
     writer.start(writer.conversation.prompts[0], writer.lane())
@@ -93,7 +93,7 @@ def test_two_stores_of_one_program_are_two_owners():
     assert not any(history_file().with_name("history.db.owners").iterdir())
 
 
-def test_a_child_of_the_program_does_not_keep_it_alive():
+def test_a_surviving_child_process_does_not_hold_the_lock():
     code = PROGRAM.replace(
         "print(", "import subprocess; child = subprocess.Popen(['sleep', '60']); print(child.pid); print("
     )
@@ -140,7 +140,7 @@ def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypa
     Store.open().close()
 
 
-def test_an_instance_that_has_not_locked_its_file_yet_is_not_taken_for_an_ended_one(tmp_path, monkeypatch):
+def test_an_instance_that_has_not_yet_locked_its_file_counts_as_running(tmp_path, monkeypatch):
     other, lock = Owner(tmp_path / "owners"), fcntl.flock
 
     def late(handle, how):

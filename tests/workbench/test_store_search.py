@@ -44,7 +44,7 @@ QUERIES = [
 """Queries, and the number of the text that each finds."""
 
 
-def test_any_script_and_any_symbol(store):
+def test_words_in_any_script_and_symbols_are_found(store):
     found = [(query, [hit.title for hit in store.search(query)]) for query, _ in QUERIES]
     assert found == [(query, [TEXTS[number]]) for query, number in QUERIES]
 
@@ -57,7 +57,7 @@ def test_any_script_and_any_symbol(store):
         "rust? tag:none",
     ],
 )
-def test_a_common_word_is_found_without_the_index_as_a_rare_one_with_it(store, monkeypatch, query):
+def test_common_words_without_the_index_and_rare_words_with_it_give_the_same_hits(store, monkeypatch, query):
     by_index = store.search(query)
     monkeypatch.setattr(search, "_RARE", 0)
     assert store.search(query) == by_index
@@ -102,7 +102,7 @@ def test_the_snippet_is_one_line_around_the_match(store):
     assert [hit.snippet[start:end] for start, end in hit.marks] == ["Needle", "needle", "stack"]
 
 
-def test_earlier_prompts_are_found_by_their_words_each_once_newest_first(store):
+def test_earlier_prompts_are_found_once_each_newest_first(store):
     ConversationWriter(store, TEXTS[0])  # again
     assert store.prompts("", 3) == (TEXTS[0], TEXTS[8], TEXTS[7])
     assert len(store.prompts("", 100)) == len(TEXTS)

@@ -1,4 +1,4 @@
-"""The comparison of engines over a suite: pairing, what is left out, families, and the sentences."""
+"""The comparison of engines over a suite: pairing, excluded runs, families of tests, and messages."""
 
 import json
 import random
@@ -47,7 +47,7 @@ def result(metric=PASS_RATE, *, difference=0.06, low=0.012, high=0.109, p=0.03, 
     return MetricComparison(a="A", b="B", metric=metric, paired=paired, adjusted_p=p, comparisons=comparisons)
 
 
-def test_a_difference_in_plain_words():
+def test_a_difference_is_stated_in_plain_words():
     assert result().sentence == (
         "B passes 6.0 points more often than A (95% interval 1.2 to 10.9; 14 prompts only B, 5 only A; p = 0.03 "
         "after Holm's correction for 3 comparisons)."
@@ -61,14 +61,14 @@ def test_a_difference_in_plain_words():
         (result(low=-0.001), "; the test and the interval disagree, so no difference is claimed ("),
     ],
 )
-def test_no_difference_is_claimed_that_is_not_shown(unsure, why):
+def test_no_difference_is_claimed_without_evidence(unsure, why):
     assert not unsure.shown
     assert unsure.sentence.startswith("In ")
     assert ", B − A = " in unsure.sentence
     assert why in unsure.sentence
 
 
-def test_repetitions_are_averaged_before_they_are_compare_rows():
+def test_repetitions_are_averaged_before_comparison():
     """Twice the repetitions are no more prompts: the p-value stays the same."""
     rng = random.Random(3)
     once = [row(prompt, engine, passed=rng.random() < 0.5) for prompt in range(40) for engine in "AB"]
@@ -80,7 +80,7 @@ def test_repetitions_are_averaged_before_they_are_compare_rows():
     assert "more often B" in two.sentence
 
 
-def test_failed_runs_are_left_out_pairwise_and_counted():
+def test_failed_runs_are_excluded_pairwise_and_counted():
     rows = [row(prompt, engine, passed=True, text="x") for prompt in range(12) for engine in "AB"]
     rows += [row(12, "A", passed=True), row(12, "B", passed=False, state="failed")]
     found = compare_rows(rows, "AB")
@@ -88,10 +88,10 @@ def test_failed_runs_are_left_out_pairwise_and_counted():
     assert (found.engines[0].failed, found.engines[1].failed) == (0, 1)
     assert found.engines[1].averages[PASS_RATE] == (1.0, 12)
     assert found.same[0].prompts == 12
-    assert found.notes == ("B: 1 of 13 runs failed. Failed runs are left out of all figures.",)
+    assert found.notes == ("B: 1 of 13 runs failed. Failed runs do not count in any figure.",)
 
 
-def test_times_of_shared_runs_are_left_out():
+def test_times_of_shared_runs_do_not_count():
     def metrics(shared):
         return RunMetrics(ttft_s=0.1, decode_tps=10, completion_tokens=11, shared=shared)
 
@@ -116,7 +116,7 @@ def claims(found):
     return [it for it in found.comparisons if it.shown]
 
 
-def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
+def test_an_undecided_prompt_counts_for_no_engine_and_is_noted(capsys):
     rows = [judged(prompt, engine, passes=True, undecided=False) for prompt in range(20) for engine in "ABC"]
     rows += [
         judged(prompt, engine, passes=False, undecided=engine != "A")
@@ -129,17 +129,17 @@ def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
     assert {it.paired.prompts for it in found.comparisons} == {20}
     assert [it.averages[PASS_RATE] for it in found.engines] == [(1.0, 20)] * 3
     assert [len(it.undecided) for it in found.engines] == [0, 3, 2]
-    sentence = (
-        "3 prompts are left out of all pass rates and scores, for every engine: an assertion gave no verdict about an "
+    message = (
+        "3 prompts are not counted in any pass rate or score, for every engine: an assertion gave no verdict about an "
         "answer (B: 3, C: 2)."
     )
     put_sections(found.sections())
     assert found.notes == (
-        sentence,
-        "1 prompt is left out of all pass rates and scores: their judges have not been asked yet (B: 1). Repeat the "
+        message,
+        "1 prompt is not counted in any pass rate or score: their judges have not been asked yet (B: 1). Repeat the "
         "command that ran the suite to ask them.",
     )
-    assert sentence in capsys.readouterr().out
+    assert message in capsys.readouterr().out
     assert found.to_json()["undecided"] == 3
 
 
@@ -260,7 +260,7 @@ def test_the_verdict_is_read_from_the_interval(low, high, expected):
     assert tuple(found.verdict for found in verdicts(low, high)) == expected
 
 
-def test_the_sentences():
+def test_the_verdicts_are_stated_in_plain_words():
     not_worse, _ = verdicts(-0.018, 0.010)
     worse, _ = verdicts(-0.09, -0.04)
     still_open, _ = verdicts(-0.05, 0.03, margin=0.05)

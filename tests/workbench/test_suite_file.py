@@ -98,7 +98,7 @@ def as_toml() -> str:
     ("name", "content"), [("s.jsonl", as_jsonl()), ("s.csv", as_csv()), ("S.TOML", as_toml())]
 )
 @pytest.mark.parametrize(("newline", "encoding"), [("\n", "utf-8"), ("\r\n", "utf-8-sig")])
-def test_the_same_suite_in_every_format(read, name, content, newline, encoding):
+def test_every_format_gives_the_same_suite(read, name, content, newline, encoding):
     suite = read(name, content.replace("\r\n", "\n").replace("\n", newline).encode(encoding))
     assert (suite.name, suite.problems) == (Path(name).stem, ())
     first, second = suite.prompts
@@ -109,7 +109,7 @@ def test_the_same_suite_in_every_format(read, name, content, newline, encoding):
     assert second.assertions == (AssertionSpec(type="length", options={"maximum": 3}, negated=True),)
 
 
-def test_lines_and_indices_of_csv(read):
+def test_prompts_of_csv_have_their_lines_and_indices(read):
     """The line of a row is the one where it begins, also after a row of several lines."""
     suite = read("s.csv", 'prompt,expected\n"a\nb\nc",x\n\nd,e,f\n"g",\n"h""i",x\n')
     assert [(prompt.index, prompt.line, prompt.text) for prompt in suite.prompts] == [
@@ -165,8 +165,8 @@ def test_variables_are_filled_in_everywhere(read):
     assert prompt.expected == "4 FRENCH"
 
 
-def test_variables_that_cannot_be_filled_in(read, refused):
-    for text, sentence in (
+def test_variables_that_cannot_be_filled_in_are_problems(read, refused):
+    for text, message in (
         ("{{ nam }}", "{{ nam }} has no value: 'nam' is undefined. There are: name."),
         ("{{ ''.__class__.__mro__ }}", "has no value"),
         ("{{ name + name }}", "+ adds numbers only"),
@@ -174,7 +174,7 @@ def test_variables_that_cannot_be_filled_in(read, refused):
     ):
         said = refused("s.jsonl", json.dumps({"prompt": text, "variables": {"name": "n"}}))
         assert said.startswith("s.jsonl:1: ")
-        assert sentence in said
+        assert message in said
     tracemalloc.start()  # a text that grows to gigabytes is refused while it grows
     record = {"prompt": "{{ x }}" * 20_000, "variables": {"x": "x" * 100_000}}
     said = refused("s.jsonl", json.dumps(record))
@@ -187,7 +187,7 @@ def test_variables_that_cannot_be_filled_in(read, refused):
     assert prompt.text == "1" + rest
 
 
-def test_an_expected_answer_alone_is_compared(read):
+def test_an_expected_answer_without_assertions_is_compared(read):
     suite = read(
         "s.jsonl",
         '{"prompt": "a", "expected": "x"}\n'
@@ -204,7 +204,7 @@ def test_an_expected_answer_alone_is_compared(read):
 GOOD = '{"prompt": "good"}\n'
 
 
-def test_a_faulty_record_is_named_and_left_out(read):
+def test_a_faulty_record_is_reported_and_skipped(read):
     faults = {
         "{": "The text is not valid JSON: Expecting property name enclosed in double quotes, at character 2.",
         '{"prompt": "\\ud800"}': "The text has half of a surrogate pair, which is not a character.",
@@ -215,8 +215,8 @@ def test_a_faulty_record_is_named_and_left_out(read):
     }
     suite = read("s.jsonl", GOOD + "\n".join(faults) + "\n" + GOOD)
     assert [prompt.index for prompt in suite.prompts] == [0, len(faults) + 1]
-    for number, (problem, sentence) in enumerate(zip(suite.problems, faults.values(), strict=True), 2):
-        assert problem == (number, sentence)
+    for number, (problem, message) in enumerate(zip(suite.problems, faults.values(), strict=True), 2):
+        assert problem == (number, message)
     suite = read("s.csv", "prompt,assertions,x\ngood,,\na\na,{,\n,,\ngood,,\n")
     assert [line for line, _ in suite.problems] == [3, 4]
     assert "The row has 1 cells and the header 3." in suite.problems[0][1]
@@ -225,7 +225,7 @@ def test_a_faulty_record_is_named_and_left_out(read):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "sentence"),
+    ("name", "content", "message"),
     [
         ("s.jsonl", "", 's.jsonl has no prompts. Write a prompt a line: {"prompt": "Why is the sky blue?"}.'),
         (
@@ -241,18 +241,18 @@ def test_a_faulty_record_is_named_and_left_out(read):
         (
             "s.csv",
             "prompt,__expected\na,b",
-            "s.csv:1: The column '__expected' looks like a check of answers, and",
+            "s.csv:1: The column '__expected' looks like a check of answers, but",
         ),
         ("s.csv", "Expected,prompt\na,b", "Name the column of expected answers 'expected'."),
         (
             "s.json",
             "[]",
-            "s.json is not a suite: its name has another ending. The name of a suite ends in .jsonl,",
+            "The ending of s.json is not a format of suites. The name of a suite ends in .jsonl,",
         ),
     ],
 )
-def test_a_file_that_is_refused(refused, name, content, sentence):
-    assert sentence in refused(name, content)
+def test_unusable_suite_files_are_refused(refused, name, content, message):
+    assert message in refused(name, content)
 
 
 TEXT = st.text(st.characters(codec="utf-8"))
@@ -272,7 +272,7 @@ KEYS = st.sampled_from(["prompt", "messages", "system", "expected", "tags", "var
         max_size=4,
     )
 )
-def test_any_record_is_a_prompt_or_a_problem(tmp_path_factory, record):
+def test_any_record_becomes_a_prompt_or_a_problem(tmp_path_factory, record):
     path = tmp_path_factory.getbasetemp() / "record.jsonl"
     path.write_text(GOOD + json.dumps(record))
     suite = read_suite(path, CATALOG)
@@ -291,7 +291,7 @@ def test_filtered_prompts_keep_their_indices(read):
         assert [prompt.index for prompt in filter_prompts(suite, expression).prompts] == chosen
 
 
-def test_assertions_of_the_file(read):
+def test_assertions_of_the_file_apply_to_all_prompts(read):
     text = """[[assertions]]
 type = "length"
 maximum = 5

@@ -32,7 +32,7 @@ def keys(runs):
     return [(it.result.definition.name, it.key.prompt_index) for it in runs]
 
 
-async def test_sequential_begins_each_prompt_with_another_engine(suites):
+async def test_sequential_engines_take_turns_in_beginning_a_prompt(suites):
     events = await suites.run(THREE, A, B, schedule="sequential")
     assert asked(events) == ["a: x", "b: x", "b: y", "a: y", "a: z", "b: z"]
     assert [it.split()[0] for it in events if it.startswith(("ask", "end"))] == ["ask", "end"] * 6
@@ -48,7 +48,7 @@ async def test_engines_that_share_a_model_are_opened_together(mode, handles):
         assert len(workbench.engines) == handles
 
 
-async def test_a_server_gets_several_requests_at_once_unless_they_take_turns(suites, until):
+async def test_a_server_gets_concurrent_requests_unless_engines_take_turns(suites, until):
     server = dataclasses.replace(A, backend="scripted_server")
     made = suite(*(f"endless {number}" for number in range(6)))
     for schedule, most in (("parallel", 4), ("sequential", 1)):
@@ -76,7 +76,7 @@ async def test_all_engines_get_the_same_seed_for_the_same_prompt_and_repetition(
 
 
 @pytest.mark.parametrize("seed", [3, None])
-async def test_the_users_seed_applies_instead(suites, seed):
+async def test_a_seed_set_by_the_user_replaces_the_suites_seeds(suites, seed):
     await suites.run(THREE, engine("a", seed=seed), B)
     seeds = [it.result.settings.seed for it in await suites.saved() if it.key.engine_index == 0]
     assert seeds == [seed] * 3
@@ -92,7 +92,7 @@ async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suite
     assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
 
 
-async def test_of_two_instances_that_begin_at_once_one_is_refused(suites, monkeypatch):
+async def test_of_two_instances_that_begin_simultaneously_one_is_refused(suites, monkeypatch):
     other = await open_history()
 
     async def slowly():
@@ -109,7 +109,7 @@ async def test_of_two_instances_that_begin_at_once_one_is_refused(suites, monkey
         await other.close()
 
 
-async def test_after_a_crash_the_engine_is_opened_again_and_goes_on(suites):
+async def test_after_a_crash_the_engine_is_reopened_and_continues(suites):
     made = suite("x", "crash", "y", "crash", "z")
     for schedule in ("parallel", "sequential", "swap"):
         events = await suites.run(made, A, B, schedule=schedule, fresh=True)
@@ -133,22 +133,22 @@ async def test_an_engine_that_crashes_three_times_in_a_row_is_given_up(suites):
     assert states == {"a": ["done", *3 * ["failed"]], "steady": 6 * ["done"]}
     assert not {"a: y", "a: z"} & set(asked(events))
     (error,) = suites.runner.given_up
-    assert error.sentence.startswith("The engine a crashed 3 times in a row: ")
+    assert error.message.startswith("The engine a crashed 3 times in a row: ")
     events = await suites.run(made, A, engine("steady"), schedule="sequential")
     assert asked(events) == ["a: y", "a: z"]
 
 
-async def test_the_others_go_on_when_an_engine_cannot_be_opened(suites):
+async def test_the_other_engines_continue_when_one_cannot_be_opened(suites):
     for schedule in ("parallel", "sequential", "swap"):
         await suites.run(THREE, engine("gone"), A, schedule=schedule, fresh=True)
         assert keys(await suites.saved()) == [("a", 0), ("a", 1), ("a", 2)]
         (error,) = suites.runner.given_up
-        assert error.sentence == "The model gone is gone."
+        assert error.message == "The model gone is gone."
         assert suites.runner.progress[0].left == 0
 
 
 @pytest.mark.thorough
-async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites):
+async def test_a_full_disk_stops_the_suite_without_losing_finished_runs(suites):
     """SQLite's limit of pages simulates the full disk."""
 
     def limit(pages):
@@ -160,7 +160,7 @@ async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites):
     await limit(used + 50)
     await runner.run()
     await runner.close()
-    assert "the disk is full" in runner.failure.sentence
+    assert "the disk is full" in runner.failure.message
     done = keys(await suites.saved())
     assert 0 < len(done) < 16
     await limit(1000000)
@@ -170,7 +170,7 @@ async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites):
 
 
 @pytest.mark.parametrize("passes", [True, False])
-async def test_a_run_waits_for_a_locked_history_for_a_while(suites, until, monkeypatch, passes):
+async def test_a_run_waits_for_a_locked_history_up_to_a_limit(suites, until, monkeypatch, passes):
     waits: list[float | None] = []
     wait_for_locks = Store.wait_for_locks
 
@@ -191,7 +191,7 @@ async def test_a_run_waits_for_a_locked_history_for_a_while(suites, until, monke
     if passes:
         assert (suites.runner.failure, len(await suites.saved())) == (None, 3)
     else:
-        assert "another program keeps it locked" in suites.runner.failure.sentence
+        assert "another program keeps it locked" in suites.runner.failure.message
 
 
 async def test_judges_are_asked_after_all_runs_and_opened_once(suites):
@@ -222,22 +222,22 @@ async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(s
     assert suites.runner.progress[0].verdicts[None] == 1
 
 
-async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(suites, monkeypatch):
+async def test_a_judge_replaced_between_two_commands_is_refused(suites, monkeypatch):
     made = suite("x", "nonsense z", assertions=[judged()])
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
     await suites.run(made, A, judges=[engine("judge")])
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 2.0"})
     await suites.run(made, A, judges=[engine("judge")], retry_failed=True)
     (error,) = suites.runner.given_up
-    assert "judged before" in error.sentence
-    assert "Scripts 1.0, and is now judge = scripted:judge, Scripts 2.0" in error.sentence
+    assert "has changed since the earlier verdicts" in error.message
+    assert "Scripts 1.0, and is now judge = scripted:judge, Scripts 2.0" in error.message
     assert "--fresh" in error.hint
     assert {it.judges for run in await suites.saved() for it in run.checks} == {
         "judge = scripted:judge, Scripts 1.0"
     }
 
 
-async def test_the_run_of_an_engine_that_was_replaced_between_two_commands_fails(suites, monkeypatch):
+async def test_runs_of_an_engine_replaced_between_two_commands_fail(suites, monkeypatch):
     """The first command is given fewer prompts: it stands in for one that was interrupted."""
     made = suite("x", "y")
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
@@ -245,21 +245,19 @@ async def test_the_run_of_an_engine_that_was_replaced_between_two_commands_fails
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 2.0"})
     await suites.run(made, A, B)
     assert suites.resumed
-    assert [it.sentence for it in suites.runner.given_up] == [
+    assert [it.message for it in suites.runner.given_up] == [
         f"Another model answered as {name}: in e1, the server was Scripts 1.0 and is Scripts 2.0."
         for name in "ab"
     ]
     failed = [run for run in await suites.saved() if run.result.state == "failed"]
     assert [run.key.prompt_index for run in failed] == [1, 1]
-    assert {run.result.error for run in failed} == {it.sentence for it in suites.runner.given_up}
+    assert {run.result.error for run in failed} == {it.message for it in suites.runner.given_up}
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
     await suites.run(made, A, B, retry_failed=True)
     assert {run.result.state for run in await suites.saved()} == {"done"}
 
 
-async def test_of_several_servers_at_an_address_the_first_to_answer_is_not_taken_for_the_first_opened(
-    suites, monkeypatch
-):
+async def test_an_answer_of_another_server_at_the_same_address_is_refused(suites, monkeypatch):
     """A test double of an address with several servers: what is opened first is the other server than that of the rest."""
     begin = scripted_backend.ScriptedEngine.__init__
     servers = iter(["Scripts 1.0"])
@@ -276,13 +274,13 @@ async def test_of_several_servers_at_an_address_the_first_to_answer_is_not_taken
     assert "the server was Scripts 1.0 and is Scripts 2.0" in run.result.error
 
 
-async def test_a_judge_that_crashes_again_and_again_is_given_up(suites):
+async def test_a_judge_that_keeps_crashing_is_given_up(suites):
     made = suite(*(f"crash {number}" for number in range(5)), assertions=[judged()])
     events = await suites.run(made, engine("steady"), judges=[engine("judge")])
     assert len([it for it in asked(events) if it.startswith("judge")]) == 3
     found = [[it.passed for it in run.checks] for run in await suites.saved()]
     assert found == [[None], [None], [None], [], []]
-    assert "crashed 3 times in a row" in suites.runner.given_up[0].sentence
+    assert "crashed 3 times in a row" in suites.runner.given_up[0].message
 
 
 async def test_the_users_own_system_prompt_is_not_sent_to_a_judge_that_only_the_suite_names(suites, tmp_path):
@@ -302,7 +300,7 @@ async def test_the_users_own_system_prompt_is_not_sent_to_a_judge_that_only_the_
     assert asked(events)[2:] == ["judge: system: mine X", "judge: system: theirs Y"]
 
 
-async def test_the_time_of_an_answer_does_not_depend_on_the_wall_clock(suites, monkeypatch):
+async def test_changes_of_the_wall_clock_do_not_affect_times(suites, monkeypatch):
     real, ahead = time.time, 0.0
     happened = scripted_backend.ScriptedEngine.happened
 
@@ -343,7 +341,7 @@ async def test_secrets_are_neither_saved_nor_in_the_fingerprint(suites):
     assert b"hunter2" not in history_file().read_bytes()
 
 
-async def test_another_schedule_is_the_same_experiment_and_other_options_are_another(suites):
+async def test_another_schedule_continues_the_experiment_and_other_options_begin_a_new_one(suites):
     await suites.run(THREE, A)
     assert await suites.run(THREE, A, schedule="swap") == []
     for other in (
@@ -361,4 +359,4 @@ async def test_another_schedule_is_the_same_experiment_and_other_options_are_ano
 async def test_an_engine_that_cannot_be_opened_again_is_given_up(suites):
     await suites.run(suite("x", "crash", "y"), engine("frail"))
     assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
-    assert suites.runner.given_up[0].sentence == "The model frail is gone."
+    assert suites.runner.given_up[0].message == "The model frail is gone."

@@ -15,10 +15,10 @@ def test_system_prompt_and_sampling_apply_from_their_prompt_on():
     third = Prompt(text="3", parent=second, system="", sampling={"temperature": 1})
     fourth = Prompt(text="4", parent=third)
     path = [first, second, third, fourth]
-    assert [it.system_in_force for it in path] == ["Be brief.", "Be brief.", "", ""]
-    assert [it.sampling_in_force.get("temperature") for it in path] == [0, 0, 1, 1]
-    assert Prompt(text="alone").system_in_force == ""
-    assert Prompt(text="alone").sampling_in_force == {}
+    assert [it.active_system for it in path] == ["Be brief.", "Be brief.", "", ""]
+    assert [it.active_sampling.get("temperature") for it in path] == [0, 0, 1, 1]
+    assert Prompt(text="alone").active_system == ""
+    assert Prompt(text="alone").active_sampling == {}
 
 
 def test_a_new_conversation_has_the_default_after_a_reopened_one_without_a_system_prompt():
@@ -50,7 +50,7 @@ async def test_sampling_along_the_path_reaches_the_engine(session, rogue):
     assert lane.path[0].text == "word0 word1 word2 "
 
 
-def test_a_prompt_without_text_is_left_out_and_text_before_a_failure_is_kept():
+def test_empty_answers_are_dropped_and_text_before_a_failure_is_kept():
     before = None
     runs: list[tuple[str, str, RunState]] = [
         *(("a", "", "stopped"), ("b", "half", "failed"), ("c", "whole", "done"))

@@ -6,7 +6,7 @@ from tests.workbench.conversation_writer import result_of
 from tests.workbench.lane_helpers import answers, opened
 
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.lanes.variants import newest_after, other_author, tree
+from paragone_workbench.lanes.variants import newest_after, tree, variant_origin
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord
 
@@ -15,7 +15,7 @@ def texts(lane):
     return [(run.prompt.text, run.text) for run in lane.path]
 
 
-async def test_stepping_between_answers(session, rogue):
+async def test_steps_lead_through_all_variants_in_a_circle(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=1))
     assert not session.step(lane, 1), "there are no variants yet"
     await answers(session, "hello")
@@ -29,10 +29,13 @@ async def test_stepping_between_answers(session, rogue):
     assert texts(lane) == [("hello", "word0 ")]
     assert session.step(lane, -1), "after the last variant comes the first"
     assert texts(lane) == [("hello", "語0😀 ")]
-    assert [other_author(lane, run) for run in lane.record.runs] == ["by steady (rogue)", ""]
+    assert [variant_origin(lane, run) for run in lane.record.runs] == ["by steady (rogue)", ""]
     await session.configure(lane, dataclasses.replace(rogue("wide"), options={"max_tokens": 2}))
-    assert [other_author(lane, run) for run in lane.record.runs] == ["by steady (rogue)", "with max_tokens=1"]
-    assert other_author(lane, lane.record.runs[1], in_full=False) == "with other settings"
+    assert [variant_origin(lane, run) for run in lane.record.runs] == [
+        "by steady (rogue)",
+        "with max_tokens=1",
+    ]
+    assert variant_origin(lane, lane.record.runs[1], in_full=False) == "with other settings"
 
 
 async def test_an_edited_prompt_goes_to_the_lanes_that_had_it(session, rogue):
@@ -49,7 +52,7 @@ async def test_an_edited_prompt_goes_to_the_lanes_that_had_it(session, rogue):
     assert session.edit(alone, "nobody is there") is None
 
 
-def test_a_long_conversation_is_read_once(session, rogue, monkeypatch):
+def test_variants_of_a_long_conversation_are_computed_once(session, rogue, monkeypatch):
     lane = session.add_lane(rogue())
     for number in range(200):
         prompt = Prompt(text=str(number))

@@ -60,7 +60,7 @@ async def test_a_file_that_has_changed_or_is_gone_has_no_digest(history, file):
     assert await digest_weights(history, [listed]) == (listed,)
 
 
-def test_files_of_one_size_and_time_are_told_apart_by_a_sample_of_their_content(file):
+def test_files_of_equal_size_and_time_are_distinguished_by_a_sample(file):
     before = WeightsFile.of(file)
     file.write_bytes(b"heights")
     os.utime(file, ns=(before.modified_ns, before.modified_ns))

@@ -125,7 +125,7 @@ def _print(answer: RunResult, reference: RunResult | None) -> None:
     if answer.metrics is not None:
         output.put(formats.metrics_text(answer.metrics))
     if reference is not None and reference.text and answer.text:
-        output.put_line(divergence.divergence_sentence(reference, answer))
+        output.put_line(divergence.divergence_message(reference, answer))
     output.flush()
 
 

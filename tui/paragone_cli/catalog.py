@@ -147,7 +147,7 @@ def list_models(args: Arguments) -> int:
                 f"[models] in {context.config.document.path}."
             )
     for problem in context.registry.problems if args.one_backend is None else ():
-        output.warn(problem.sentence)
+        output.warn(problem.message)
     for _, error in errors:
         output.print_error(error)
     usable = [_spec(backend, model) for backend, model in listed if not model.problem]

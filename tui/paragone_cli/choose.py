@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from paragone import InputError, ParagoneError
-from paragone.files import reading
 from paragone.texts import counted, size_text
 from paragone_cli.command_line import INTERRUPTED, event_loop, formats, output, saved
 from paragone_cli.command_line.arguments import Arguments
@@ -23,7 +21,7 @@ from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, S
 from paragone_workbench.choosing import choice as choices
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.config.state import State
-from paragone_workbench.consent import remember_export
+from paragone_workbench.consent import file_digest, remember_export
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import assertions, comparison, runner
 from paragone_workbench.experiments.results import known_text
@@ -92,8 +90,8 @@ def progress() -> Iterator[Callable[[choices.ChoiceEvent], None]]:
 def check_report(path: Path, request: SuiteRequest, *, force: bool) -> None:
     """Check before hours of measurements that the report can be written. Raises ParagoneError.
 
-    An existing file may be replaced if `force` is true, or if it is an unchanged report of a choice among these engines, or
-    some of them, by this suite.
+    An existing file may be replaced if `force` is true, or if it is an unchanged report of a choice among these
+    engines, or some of them, by this suite.
     """
     try:
         format_of(path, replaces=force)
@@ -105,7 +103,7 @@ def check_report(path: Path, request: SuiteRequest, *, force: bool) -> None:
                 for it in store.experiments.all()
                 if it.name == request.suite.name and names.issuperset(engine.name for engine in it.engines)
             ]
-        if _digest(path) not in [choice.report for choice in own if choice is not None]:
+        if file_digest(path) not in [choice.report for choice in own if choice is not None]:
             raise
         format_of(path, replaces=True)
 
@@ -115,14 +113,9 @@ def write_choice(path: Path, experiment: int, registry: Registry) -> None:
     with saved.opened_store() as store:
         size = write_report(store, f"e{experiment}", path, registry.find, replaces=True)
         if (choice := store.experiments.choice(experiment)) is not None:
-            store.experiments.save_choice(experiment, replace(choice, report=_digest(path)))
+            store.experiments.save_choice(experiment, replace(choice, report=file_digest(path)))
     remember_export(path, State(state_file()))
     output.note(f"{path} is written ({size_text(size)}).")
-
-
-def _digest(path: Path) -> str:
-    with reading(path, hint="Name another file.") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def put_verdict(page: FirstPage, choice: choices.Choice) -> None:

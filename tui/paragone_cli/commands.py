@@ -1,4 +1,5 @@
-"""The list of the commands with their arguments. Finds and runs the command that a command line names, and explains commands."""
+"""The list of the commands with their arguments. Finds and runs the command that a command line names, and explains
+commands."""
 
 from __future__ import annotations
 
@@ -610,7 +611,7 @@ def run(argv: Sequence[str]) -> int:
         known = {it.split(" ")[-1]: it for it in (*COMMANDS, *EXAMPLES) if it}
         engine = "" if name else "".join(args.engines[:1])
         if near := difflib.get_close_matches(engine, known, n=1):
-            error.sentence = f"There is neither a command nor an engine {engine!r}."
+            error.message = f"There is neither a command nor an engine {engine!r}."
             error.hint = f"Did you mean `paragone {known[near[0]]}`? `paragone --help` lists the commands."
         raise
 

@@ -169,7 +169,7 @@ def fit(args: Arguments) -> int:
         try:
             own, models = await find_siblings(definition, backend, context.config.models.folders)
         except ParagoneError as error:
-            output.warn(f"Other quantizations were not searched. {error.sentence}")
+            output.warn(f"Other quantizations were not searched. {error.message}")
             own, models = None, []
         siblings = await plan_siblings(definition, backend, models, plan.context, vram)
         rough = []

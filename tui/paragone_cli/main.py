@@ -56,7 +56,7 @@ def _run(argv: Sequence[str]) -> int:
 
         report = crash_report(traceback.format_exc())
         found = ParagoneError(f"An internal error ended the program ({type(error).__name__}); {report}")
-    if found.sentence:
+    if found.message:
         output.print_error(found)
     return found.exit_code
 

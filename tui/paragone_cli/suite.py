@@ -246,7 +246,7 @@ async def _run(
         again = formats.to_continue(fresh=args.fresh)
         if runner.failure is not None:
             raise ParagoneError(
-                f"The suite was stopped: {runner.failure.sentence}",
+                f"The suite was stopped: {runner.failure.message}",
                 hint=f"{runner.failure.hint} Finished runs are kept. {again}".lstrip(),
             )
         if left:

@@ -292,7 +292,7 @@ def _nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
     on = f" on the answers of {experiment}" if experiment is not None else ""
     return ParagoneError(
         f"There are no votes{on} to rate engines by.",
-        hint="Vote on the answers of an experiment first, with `paragone vote cast`; see docs/ratings.md.",
+        hint="Vote on the answers of an experiment first, with `paragone vote cast`; see docs/voting.md.",
     )
 
 

@@ -35,7 +35,8 @@ def import_for_answers() -> None:
 
 
 class ParagoneApp(program_app.ProgramApp):
-    """Owns the session, the history and the screens. `definitions` None means the engines of config.toml or of the last session."""
+    """Owns the session, the history and the screens. `definitions` None means the engines of config.toml or of the last
+    session."""
 
     def __init__(
         self,
@@ -55,7 +56,8 @@ class ParagoneApp(program_app.ProgramApp):
         self._demo = demo
         self._may_resume = config.chat.resume and definitions is None and not demo
         self._is_shared = False
-        """Whether another instance has the history open when this one ends: then the next instance resumes nothing."""
+        """Whether another instance has the history open when this instance ends: the next instance then does not
+        resume a conversation."""
         self._session = Session(
             self.registry,
             system=system,
@@ -138,7 +140,7 @@ class ParagoneApp(program_app.ProgramApp):
     async def _use_backends(self) -> None:
         """Import the backends' plugins after the first paint, and do the work that needs the plugins."""
         await self.registry.load(self._session.backends)
-        self.lanes.lanes.lay_out()  # now the headers can show the options that are set
+        self.lanes.lanes.lay_out()  # now the headers can show the set options
         warning = partial(permission_warning, self.engines.config.document, self.registry.find)
         exposed = await run_in_thread(warning)  # in a thread: looking for secrets may import plugins
         if exposed:
@@ -165,8 +167,8 @@ class ParagoneApp(program_app.ProgramApp):
         if (unsaved := await self._unsaved()) is not None and not self.is_closing:
             self.is_closing = True
             self.say(
-                f"Not saved: {unsaved.sentence} The program tries for some seconds more, then offers a file; "
-                f"{self.keys['quit'].first} leaves at once.",
+                f"Not saved: {unsaved.message} The program tries again for some seconds, then offers a file; "
+                f"{self.keys['quit'].first} leaves immediately.",
                 warning=True,
             )
             await self.history_opening.end()
@@ -186,7 +188,9 @@ class ParagoneApp(program_app.ProgramApp):
         elif (number := self._session.conversation.number) is not None:
             key = self.keys["reopen"].first.replace("^", "ctrl+")
             if self._demo:
-                found = f"{key} in `paragone demo` lists it"  # without `demo`, `paragone` opens other lanes
+                found = (
+                    f"{key} in `paragone demo` lists it"  # without `demo`, `paragone` opens different lanes
+                )
             elif self.engines.config.chat.resume and not self._is_shared:
                 found = f"`paragone` resumes it with the same engines, and {key} there lists it"
             else:

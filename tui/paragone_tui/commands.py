@@ -5,27 +5,27 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 Do: TypeAlias = Callable[[Callable[[], Coroutine[None, None, None]]], None]
-"""Runs a coroutine function in the background, for which later keys wait. The application shows a ParagoneError."""
+"""Runs a coroutine function in the background; later keys wait for it. The application shows a ParagoneError."""
 
 
 CommandGroup: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode"]
 GROUPS: tuple[CommandGroup, ...] = get_args(CommandGroup)
-"""The groups in the order of the help. Commands of `Lane mode` have keys in that mode only."""
+"""The groups in the order of the help. Commands of `Lane mode` have keys only in that mode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenCommand:
     """A command with its keys. `id` is the command's name under `[keys]` in config.toml.
 
-    Default keys are separated by commas. Use only keys that plain terminals and tmux pass on. A command whose only other key
-    is a function key, or a key that some terminals do not send, has a key in lane mode, too.
+    Default keys are separated by commas. Use only keys that plain terminals and tmux pass on. A command whose only
+    other key is a function key, or a key that some terminals do not send, has a key in lane mode too.
     """
 
     id: str
     keys: str = ""
     """Keys in both modes: while the user writes a prompt, and in lane mode. Alt with a character belongs to `lane_keys`."""
     lane_keys: str = ""
-    """Keys in lane mode only, before the `keys` of other commands. With Alt, they work while the user writes, too."""
+    """Keys only in lane mode, before the `keys` of other commands. With Alt, they work while the user writes too."""
     title: str
     help: str
     group: CommandGroup
@@ -39,7 +39,7 @@ class ScreenCommand:
 _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
     "Prompt": [
         ("send", "enter", "", "Send", "Send the prompt to all lanes. A busy lane queues it."),
-        ("send-to-lane", "ctrl+s", "", "Send to this lane", "Send the prompt to the current lane only."),
+        ("send-to-lane", "ctrl+s", "", "Send to this lane", "Send the prompt only to the current lane."),
         ("newline", "ctrl+j,shift+enter", "", "New line", "Insert a line break into the prompt."),
         ("lane-mode", "escape,ctrl+f", "", "Lane mode", "Go to the current lane, where single letters are commands."),
         ("editor", "ctrl+g", "", "Write in your editor", "Edit the prompt in the program that VISUAL or EDITOR names."),
@@ -47,9 +47,9 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
         ("recall-earlier", "up,ctrl+up", "", "Earlier prompt",
          "Recall the previous prompt; up works only in an empty or a recalled prompt."),
         ("recall-later", "down,ctrl+down", "", "Later prompt",
-         "Recall the next prompt; after the last prompt comes the text that you have begun."),
+         "Recall the next prompt; after the last prompt comes your unsent text."),
         ("search-prompts", "ctrl+r", "", "Search earlier prompts",
-         "Find an earlier prompt, also of other conversations, and write it again."),
+         "Find an earlier prompt in all conversations, and write it again."),
         ("word-back", "", "b", "Word back", "Move a word back in the prompt; with alt while you write."),
         ("word-forward", "", "f", "Word forward", "Move a word forward in the prompt; with alt while you write."),
         ("delete-word-back", "", "backspace", "Delete a word back",
@@ -58,7 +58,7 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
         ("edit-prompt", "", "C", "Edit an earlier prompt",
          "Edit the last prompt of the current lane, or the selected prompt; press again for the previous prompt. The old prompt is kept."),
         ("queue", "", "Q", "Prompts that wait",
-         "Edit, remove or send again a prompt that waits for a lane, or that a stop has kept."),
+         "Edit, remove or resend a prompt that waits for a lane or was kept by a stop."),
     ],
     "Lane": [
         ("stop-lane", "f8", "s", "Stop this lane",
@@ -71,7 +71,7 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
          "Show the previous variant of the answer or of the edited prompt. If the prompt has text, alt+left moves a word back."),
         ("next-variant", "alt+right", "]", "Next variant",
          "Show the next variant of the answer or of the edited prompt. If the prompt has text, alt+right moves a word forward."),
-        ("previous-turn", "alt+up", "K", "Select the turn before",
+        ("previous-turn", "alt+up", "K", "Select the previous turn",
          "Select an earlier turn: variants, regenerating, copying and editing then apply to this turn."),
         ("next-turn", "alt+down", "J", "Select the next turn",
          "Select the next turn; after the last turn, none is selected, and commands apply to the last turn."),
@@ -82,7 +82,7 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
         ("restart-engine", "f7", "R", "Restart engine",
          "Restart an engine that failed or crashed; if all engines run, restart the current lane's engine."),
         ("copy-answer", "", "y", "Copy answer",
-         "Copy the selected turn's answer, or the last answer, to the clipboard, also over SSH and in tmux."),
+         "Copy the selected turn's answer, or the last answer, to the clipboard; works over SSH and in tmux."),
         ("copy", "", "Y", "Copy …",
          "Copy a block of code, the answer, the turn of all lanes or the conversation, to the clipboard or a file."),
         ("about-lane", "ctrl+l", "", "About this lane", "Show the current lane's engine, and how its model was opened."),
@@ -92,11 +92,11 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
          "Change sampling options, load options and the system prompt, in this lane or in all."),
         ("reference-lane", "", "=", "Compare with this lane",
          "Make the current lane the reference, with which the other lanes are compared. The reference lane has a ◆."),
-        ("divergence", "", "v", "Where the answers part",
+        ("divergence", "", "v", "Where the answers diverge",
          "Show the first token that differs between the answers, and its alternatives in each lane."),
         ("toggle-heat", "", "p", "Probabilities of tokens",
          "Turn the colouring of the current lane's tokens by their probabilities on or off."),
-        ("zoom", "f2", "z", "Zoom", "Show the current lane only, or all lanes again."),
+        ("zoom", "f2", "z", "Zoom", "Show only the current lane, or all lanes again."),
         ("close-lane", "f9", "X", "Close lane", "Close the current lane and free the memory of its engine."),
         ("page-up", "pageup", "", "Page up", "Scroll the current lane up by a page."),
         ("page-down", "pagedown", "space", "Page down", "Scroll the current lane down by a page."),
@@ -118,15 +118,15 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
          "Turn the underlining of words that differ from the reference lane's words on or off."),
         ("toggle-link", "", "L", "Link or unlink lanes",
          "Align the turns of the lanes and scroll them together, or let each lane scroll alone."),
-        ("toggle-mode", "ctrl+t", "", "Parallel or in turn",
-         "Let the lanes answer all at once, or one after the other for fair timing."),
+        ("toggle-mode", "ctrl+t", "", "In parallel or in turn",
+         "Let the lanes answer concurrently, or one after the other for fair timing."),
         ("parity", "", "c", "Was it fair?", "Show which conditions differed between the lanes, and level them."),
-        ("fidelity", "", "V", "How far from the reference",
+        ("fidelity", "", "V", "Distance from the reference",
          "Measure over a text how far the other lanes' models are from the model of the lane with ◆; esc stops."),
         ("blind-vote", "", "u", "Vote blind",
          "Show the next answers shuffled and without names until you have voted; press again to turn this off."),
         ("prefer-answer", "", "+", "Prefer this answer", "Vote for the current lane's last answer, with the names known."),
-        ("undo-vote", "", "U", "Take the vote back", "Take back the last vote of this conversation."),
+        ("undo-vote", "", "U", "Undo the last vote", "Undo the last vote of this conversation."),
     ],
     "Conversation": [
         ("new-conversation", "ctrl+n", "", "New conversation", "Start a new conversation in the same lanes."),
@@ -136,7 +136,7 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
     ],
     "Program": [
         ("palette", "ctrl+p", ":", "Commands", "Find a command by its name."),
-        ("help", "f1", "?", "Help", "Show the keys in force. In an empty prompt, the key ? shows them, too."),
+        ("help", "f1", "?", "Help", "Show the active keys. In an empty prompt, the key ? shows them too."),
         ("suspend", "ctrl+z", "", "Return to the shell",
          "Stop the program and return to the shell; its command fg continues the program."),
         ("offline", "", "O", "Offline or online",
@@ -151,7 +151,7 @@ _TABLE: Mapping[CommandGroup, Sequence[tuple[str, str, str, str, str]]] = {
         ("half-page-up", "", "ctrl+u", "Half a page up", "Scroll the current lane up by half a page."),
     ],
 }  # fmt: skip
-"""By the group of commands: the id, the keys, the keys of lane mode, the title and the help of each command."""
+"""For each group: the id, the keys, the keys of lane mode, the title and the help of each command."""
 COMMANDS: tuple[ScreenCommand, ...] = tuple(
     ScreenCommand(id=id_, keys=keys, lane_keys=lane_keys, title=title, help=text, group=group)
     for group, commands in _TABLE.items()

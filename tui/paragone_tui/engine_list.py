@@ -36,7 +36,7 @@ class EngineList:
     _opened: set[str] = field(default_factory=set, init=False)
 
     def for_new_lane(self, definition: EngineDefinition) -> tuple[EngineDefinition, str]:
-        """Return an engine with the options of the command line, and a remark on those that its backend lacks."""
+        """Return an engine with the options of the command line, and a remark on options that its backend lacks."""
         registry = self.session.registry
         backends = [registry.find(name) for name in (definition.backend, *self.session.backends)]
         known = [backend for backend in backends if backend is not None]
@@ -59,7 +59,7 @@ class EngineList:
         return carried(options, sources, definition, backend)
 
     def remember_lanes(self) -> None:
-        """Remember the lanes for the next start, without those whose engine could never be opened."""
+        """Remember the lanes for the next start, except lanes whose engine could never be opened."""
         if not (self.remembers and all(map(self.session.registry.knows, self.session.backends))):
             return
         lanes = [(self._spec(lane.engine), lane.engine) for lane in self.session.lanes]
@@ -67,7 +67,7 @@ class EngineList:
         known = {*self.config.lanes.start, *self._opened}
         kept = [spec for spec, engine in lanes if spec in known or engine.state != "failed"]
         if kept or not lanes:
-            with contextlib.suppress(ParagoneError):  # losing the list of lanes is not worth a message
+            with contextlib.suppress(ParagoneError):  # not worth a message
                 self.state.remember_lanes(kept)
 
     def _spec(self, engine: EngineTask) -> str:
@@ -79,7 +79,7 @@ class EngineList:
         return to_spec(definition, engine.backend)
 
     def keep_once_open(self, engine: EngineTask, written: EngineDefinition, opened: EngineDefinition) -> None:
-        """Save an engine as the user wrote it once it is open, as `opened`, perhaps with other options."""
+        """Save an engine in the form that the user wrote, once `opened` is open, which may have other options."""
 
         def keep(engine: EngineTask) -> None:
             if engine.is_open and engine.definition == opened:

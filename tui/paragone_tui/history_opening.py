@@ -1,4 +1,4 @@
-"""The history at the start, and what it lacks at the end."""
+"""Opens the history at the start, and saves unsaved conversations at the end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class HistoryOpening:
     _is_ending: bool = field(default=False, init=False)
 
     def begin(self, then: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Open the history, and then run `then` with it. The first attempt, for which others wait, includes `then`."""
+        """Open the history, and then run `then` with it. Callers that wait for the first attempt wait for `then` too."""
         # Not a Textual worker: Textual cancels workers before it unmounts the application, which may wait for the history.
         self._task = asyncio.create_task(self._open(then))
 
@@ -63,7 +63,8 @@ class HistoryOpening:
                     await self._was_attempted.wait()
 
     async def end(self) -> None:
-        """Wait up to `LEAVING_S` for the history if something is unsaved, then cancel the opening; a second call cancels at once."""
+        """Wait up to `LEAVING_S` for the history if something is unsaved, then cancel the opening; a second call
+        cancels immediately."""
         task = self._task
         if task is None or task.done():
             return
@@ -96,7 +97,7 @@ class HistoryOpening:
             self.program.say(self.history.warning, warning=True)
         self.session.recorder.open(self.history)
         if failed:
-            self.program.say("The history is open now; earlier prompts and answers are saved, too.")
+            self.program.say("The history is open now; earlier prompts and answers are saved too.")
         if not self.program.is_leaving:
             await self.program.reported(then)
         self._was_attempted.set()
@@ -115,7 +116,8 @@ def offer_files(conversations: Sequence[SavedConversation], find: BackendLookup)
 
 
 def _offer(conversation: SavedConversation, proposed: Path, find: BackendLookup) -> bool:
-    """Ask until the file is written; False if the user wants none. Entering a path twice replaces an existing file."""
+    """Ask until the file is written; return False if the user does not want a file. Entering a path twice replaces an
+    existing file."""
     existing: Path | None = None
     while True:
         sys.stderr.write(f"File (enter: {proposed}; n: none): ")
@@ -165,5 +167,5 @@ def _proposed(number: int) -> Path:
     return folder / f"paragone-{time.strftime('%Y%m%d-%H%M%S')}-{number}.json"
 
 
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"paragone: {sentence}\n")
+def _say(message: str) -> None:
+    sys.stderr.write(f"paragone: {message}\n")

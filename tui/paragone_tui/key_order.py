@@ -1,4 +1,5 @@
-"""Makes keys that are typed fast have the same effect as keys typed slowly: a key waits for what the key before it began."""
+"""Makes keys that are typed fast have the same effect as keys typed slowly: a key waits until the previous key has
+taken effect."""
 
 import asyncio
 from collections import deque
@@ -17,11 +18,12 @@ from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 ACT = "act"
 """The group of a screen's workers that all later keys on the screen wait for."""
 LIST = "list"
-"""The group of a screen's workers that list options: text and the screen's `early_keys` do not wait for them."""
+"""The group of a screen's workers that list options: only text and the screen's `early_keys` do not wait for them."""
 LONGEST_S = 60.0
-"""Seconds that a key waits at most for the effect of the key before. A busy machine may take tens of seconds to list engines."""
+"""Seconds that a key waits at most for the effect of the previous key. A busy machine may take tens of seconds to
+list engines."""
 URGENT_S = 0.25
-"""Seconds that the keys up to an urgent key, such as the key that stops answers, wait at most."""
+"""Seconds that an urgent key, such as the key that stops answers, and the keys before it wait at most."""
 _CONTROLS = {"backspace": "\x7f", "enter": "\r", "tab": "\t"}
 """The control characters of keys. For such a key with Alt, a terminal sends an escape and the control character."""
 _PASSES = 20
@@ -29,13 +31,13 @@ _PASSES = 20
 
 
 class KeyOrder:
-    """Hands each key to the application once the keys before it have taken effect.
+    """Passes each key to the application once the keys before it have taken effect.
 
     Textual forwards each key to the widget that has the focus when the key arrives; bindings, which may move the focus or
-    open a dialog, run later. So all keys of a burst would go to the widget that had the focus at the first key.
+    open a dialog, run later. All keys of a burst would therefore go to the widget that had the focus at the first key.
 
     A key has taken effect once the widgets have handled their messages, and the work that it began is done or has opened
-    another screen. Text in a field waits only for keys that write no text.
+    another screen. Text in a field waits only for keys that do not write text.
     """
 
     def __init__(
@@ -55,16 +57,16 @@ class KeyOrder:
         self._waiting: deque[events.Event] = deque()
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        """Set when another work may have to be waited for: after each key, and when another screen is on top."""
+        """Set when there may be further work to wait for: after each key, and when another screen is on top."""
         self._limit: asyncio.Timeout | None = None
-        """The limit of the wait in progress; without an end while no key waits."""
+        """The timeout of the wait in progress; unlimited while no key waits."""
         self._nodes: Sequence[MessagePump] = ()
         """The widgets that the last key has passed through."""
         self._written: object = None
-        """The field that the last keys wrote text in; None if the last key wrote no text."""
+        """The field in which the last keys wrote text; None if the last key did not write text."""
         self._awaited: Collection[MessagePump | asyncio.Task[None]] = ()
         self._left: WeakSet[MessagePump | asyncio.Task[None]] = WeakSet()
-        """What was not done in time: works, and widgets with unhandled messages. No key waits for them again."""
+        """Work that was not done in time, and widgets with unhandled messages. No key waits for them again."""
 
     async def take(self, event: events.Event) -> None:
         self._waiting.append(event)
@@ -78,7 +80,7 @@ class KeyOrder:
             self._set_limit()
 
     def look_again(self) -> None:
-        """Look again for what the next key has to wait for. Call this when another screen is on top."""
+        """Check again which work the next key has to wait for. Call this when another screen is on top."""
         self._changed.set()
 
     def then(self, call: Callable[[], object]) -> None:
@@ -117,7 +119,7 @@ class KeyOrder:
             if not self._waiting:
                 break
             await self._handle_next_as_message()
-        self._nodes, self._awaited, self._written = (), (), None  # else, closed screens would not be freed
+        self._nodes, self._awaited, self._written = (), (), None  # frees closed screens
 
     def _set_limit(self) -> None:
         limit = self._limit
@@ -202,7 +204,8 @@ def _character(name: str) -> str:
 
 
 def _has_text(target: DOMNode) -> bool:
-    """Return whether characters are text here: always in a field of one line, and in others once they have text."""
+    """Return whether characters are text in the focused widget: always in a field of one line, and in others once
+    they have text."""
     return isinstance(target, Input) or (isinstance(target, TextArea) and target.document.end != (0, 0))
 
 

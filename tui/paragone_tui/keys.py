@@ -1,4 +1,4 @@
-"""The keys in force, and the key bindings that are made from these keys."""
+"""The active keys, and the key bindings made from them."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Keys:
         return f"{readable(self.lane[:1])} in lane mode" if self.lane else self.first
 
 
-def keys_in_force(settings: Mapping[str, str]) -> dict[str, Keys]:
+def active_keys(settings: Mapping[str, str]) -> dict[str, Keys]:
     """Return the keys of each command by its id.
 
-    `settings` has the user's keys by command id. Characters among these keys, also with Alt, replace the default keys of
-    lane mode. Other keys replace the default keys of both modes, unless the command belongs to the group `Lane mode`.
+    `settings` has the user's keys by command id. Characters among these keys, with or without Alt, replace the default keys
+    of lane mode. Other keys replace the default keys of both modes, unless the command belongs to the group `Lane mode`.
     """
     return {command.id: _keys(command, settings.get(command.id, "")) for command in COMMANDS}
 
@@ -116,8 +116,8 @@ _FROM_COMPOSER = "composer.lane-mode"
 def key_map(keys: Mapping[str, Keys]) -> dict[str, str]:
     """Return the keys of each binding, separated by commas, by the binding's id.
 
-    The bindings are those of lane mode, of dialogs and of the composer. In lane mode, a command loses the keys that another
-    command has in lane mode only. A command that has no keys left is left out.
+    The bindings are those of lane mode, of dialogs and of the composer. In lane mode, a command loses the keys that
+    another command has only in lane mode. A command without remaining keys is skipped.
     """
     owners = {key: command for command, bound in keys.items() for key in bound.lane}
     in_lane = {
@@ -149,7 +149,7 @@ def bindings(commands: Iterable[ScreenCommand], *, priority: bool = False) -> li
     """Return key bindings. With `priority`, a command takes effect before the next key is handled."""
     from textual.binding import Binding  # `config check` uses this module without Textual
 
-    keys = key_map(keys_in_force({}))
+    keys = key_map(active_keys({}))
     return [
         Binding(keys[command.id], command.action, command.title, id=command.id, show=False, priority=priority)
         for command in commands
@@ -165,31 +165,31 @@ def readable(keys: Iterable[str]) -> str:
 
 
 def problems(config: Config) -> Iterator[ConfigProblem]:
-    def problem(section: str, name: str, sentence: str, hint: str) -> ConfigProblem:
+    def problem(section: str, name: str, message: str, hint: str) -> ConfigProblem:
         file, line = config.document.path, config.document.line(section, name)
-        return ConfigProblem(file=file, line=line, key=f"{section}.{name}", sentence=sentence, hint=hint)
+        return ConfigProblem(file=file, line=line, key=f"{section}.{name}", sentence=message, hint=hint)
 
     for command in config.keys:
         if command not in _BY_ID:
-            yield problem("keys", command, f"No command is called {command!r}.", suggest(command, _BY_ID))
+            yield problem("keys", command, f"There is no command {command!r}.", suggest(command, _BY_ID))
     own = {command: keys for command, keys in config.keys.items() if command in _BY_ID}
     for command, setting in own.items():
         for key in _split(setting):
             if not (is_sent(key) or is_sent(without_alt(key))):
-                sentence = f"No terminal sends a key {key!r}, which is set for {command}."
+                message = f"No terminal sends a key {key!r}, which is set for {command}."
                 hint = "Write a character, or names such as ctrl+k, f5, alt+left or question_mark."
-                yield problem("keys", command, sentence, hint)
-    in_force = keys_in_force(own)
+                yield problem("keys", command, message, hint)
+    active = active_keys(own)
     for is_lane_mode in (False, True):
         owners: dict[str, list[str]] = {}
-        for command, keys in in_force.items():
+        for command, keys in active.items():
             for key in keys.lane if is_lane_mode else keys.both:
                 owners.setdefault(key, []).append(command)
         for key, commands in owners.items():
             if len(commands) > 1:
                 where = next(command for command in commands if command in own)
-                sentence = f"The key {key} is set for {' and '.join(commands)}; one will not work."
-                yield problem("keys", where, sentence, "Give one of them another key.")
+                message = f"The key {key} is set for {' and '.join(commands)}; one will not work."
+                yield problem("keys", where, message, "Give one of them another key.")
     if config.ui.theme is not None:
         from textual.theme import BUILTIN_THEMES
 
@@ -197,5 +197,5 @@ def problems(config: Config) -> Iterator[ConfigProblem]:
 
         known = {*OWN, *config.themes, *BUILTIN_THEMES}
         if config.ui.theme not in known:
-            sentence = f"'theme' of [ui] cannot be {config.ui.theme!r}: there is no such theme."
-            yield problem("ui", "theme", sentence, suggest(config.ui.theme, sorted(known)))
+            message = f"'theme' of [ui] cannot be {config.ui.theme!r}: there is no such theme."
+            yield problem("ui", "theme", message, suggest(config.ui.theme, sorted(known)))

@@ -32,7 +32,7 @@ from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 
 _SOON_S = 0.01
-"""Least duration in seconds of a message's timer. Textual divides by the duration, so 0 is not possible."""
+"""Smallest duration in seconds of a message's timer. Textual divides by the duration, so 0 is not possible."""
 LEAVING_S = 6.0
 """Seconds that the program waits at most for saving before it ends; one attempt to open the history takes less."""
 _NOT_SAVED = f"Not everything was saved: the history could not be written to within {LEAVING_S:.0f} s."
@@ -46,7 +46,7 @@ class ProgramApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True)
     ]
-    # On a screen without a row for messages, messages are at the top, because streamed text appears at the bottom.
+    # On a screen without a row for messages, messages appear at the top, because streamed text appears at the bottom.
     CSS = "Toast { max-width: 80; } ToastRack { dock: top; margin: 1 0 0 0; }"
 
     def __init__(self, *, config: Config, state: State) -> None:
@@ -60,7 +60,7 @@ class ProgramApp(App[None]):
         self._set_theme(config)
         self._local_servers = config.network.local_servers
         self.state = state
-        self.keys = keys.keys_in_force(config.keys)
+        self.keys = keys.active_keys(config.keys)
         self._saving: set[asyncio.Task[None]] = set()
         self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
@@ -72,11 +72,11 @@ class ProgramApp(App[None]):
 
     @abstractmethod
     def begin_work(self) -> None:
-        """Begin the work that the first paint need not wait for."""
+        """Begin the work that must not delay the first paint."""
 
     @abstractmethod
     async def close_all(self) -> None:
-        """Close the engines and the history, whatever ends the program, and save what is not saved yet."""
+        """Close the engines and the history, whatever ends the program, and save all unsaved changes."""
 
     async def may_leave(self) -> bool:
         """Return whether the program may quit now. If the program may not quit, show why."""
@@ -94,10 +94,10 @@ class ProgramApp(App[None]):
         """Run until the user quits, and return the exit code. The last messages go to standard error."""
         driver.end_with_terminal(0)
         self.run()
-        for sentence in self.exit_messages:
-            sys.stderr.write(f"paragone: {sentence}\n")
+        for message in self.exit_messages:
+            sys.stderr.write(f"paragone: {message}\n")
         status = self.return_code or 0
-        if status < driver.ENDED_BY_SIGNAL:  # after a signal, nobody may be there to answer questions
+        if status < driver.ENDED_BY_SIGNAL:  # after a signal, there may be no user to answer questions
             driver.end_by_signals()
             self.after_screen()
         return status
@@ -276,17 +276,17 @@ class ProgramApp(App[None]):
 
     # Messages and errors
 
-    def say(self, sentence: str, *, warning: bool = False) -> None:
+    def say(self, message: str, *, warning: bool = False) -> None:
         self.notify(
-            sentence,
+            message,
             severity="warning" if warning else "information",
             timeout=10 if warning else 4,
             markup=False,
         )
 
-    def remove_message(self, sentence: str) -> None:
+    def remove_message(self, message: str) -> None:
         for notification in [*self._notifications]:
-            if notification.message == sentence:
+            if notification.message == message:
                 self._unnotify(notification)
 
     def _refresh_notifications(self) -> None:
@@ -308,7 +308,7 @@ class ProgramApp(App[None]):
             self.call_later(screen.get_child_by_type(ToastRack).show, shown)
 
     def complain(self, error: ParagoneError) -> None:
-        """Show an error that belongs to no lane. While the program ends, add the error to `exit_messages`."""
+        """Show an error that does not belong to a lane. While the program ends, add the error to `exit_messages`."""
         if self.is_leaving or self.is_closing:
             self.exit_messages.append(str(error))
             return
@@ -346,7 +346,8 @@ class ProgramApp(App[None]):
         self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
     def _handle_exception(self, error: Exception) -> None:
-        """Survive errors of Textual's workers, and at the end NoMatches: a dialog that was just opened never gets its widgets."""
+        """Survive errors of Textual's workers, and at the end NoMatches: a dialog that was just opened never gets its
+        widgets."""
         if isinstance(error, WorkerFailed):
             self.report_internal_error(asyncio.get_running_loop(), {"exception": error.error})
         elif not (isinstance(error, NoMatches) and self._exit):

@@ -1,6 +1,7 @@
-"""Tables, charts and remarks: results as they are printed, shown on the screen and written into reports.
+"""Tables, charts and remarks: results for the command line, the screen and reports.
 
-Texts can be given to others: `public` removes secrets, and `brief_names` shortens names of engines.
+Texts can be shared: `public` removes secrets, and `brief_names` shortens names of engines.
+
 """
 
 import math
@@ -18,7 +19,7 @@ _SEPARATORS = " .-:/@"
 
 
 def public(text: str) -> str:
-    """Return a text as it may be shown to others: without passwords in URLs, home folder and control characters."""
+    """Return a text that can be shared: without passwords in URLs, the home folder and control characters."""
     home = str(Path.home())
     if home != "/":
         text = re.sub(rf"(?<![\w.~/-]){re.escape(home)}(?![\w.-])", "~", text)
@@ -31,10 +32,8 @@ def date_text(seconds: float) -> str:
 
 
 def brief_names(names: Iterable[str]) -> Mapping[str, str]:
-    """Return brief names of engines: of `Llama-8B-Instruct.Q8_0.gguf` beside `Llama-8B-Instruct.Q4_0.gguf`, `Q8_0` remains.
-
-    Names stay whole if all are short, or if the shared beginning or end is itself one of the names.
-    """
+    """Return brief names of engines: `Llama-8B-Instruct.Q8_0.gguf` becomes `Q8_0` beside `Llama-8B-Instruct.Q4_0.gguf`.
+    Names stay whole if all are short, or if their common beginning or end is itself one of the names."""
     whole = {name: name for name in names}
     if len(whole) < 2 or max(map(len, whole)) <= _LONG:
         return whole
@@ -45,11 +44,11 @@ def brief_names(names: Iterable[str]) -> Mapping[str, str]:
     return brief if all(brief.values()) and len(set(brief.values())) == len(whole) else whole
 
 
-def briefly(sentence: str, brief: Mapping[str, str]) -> str:
-    """Return a sentence with brief names instead of the whole ones."""
+def briefly(message: str, brief: Mapping[str, str]) -> str:
+    """Return a text with brief names in place of whole names."""
     longest_first = sorted(brief, key=len, reverse=True)
     pattern = "|".join(map(re.escape, longest_first))
-    return re.sub(pattern, lambda found: brief[found[0]], sentence) if pattern else sentence
+    return re.sub(pattern, lambda found: brief[found[0]], message) if pattern else message
 
 
 def _words(shared: str) -> int:
@@ -68,7 +67,7 @@ _TICKS = 4
 
 
 class Remark(NamedTuple):
-    """A sentence about a result. `stands_out` says that the sentence reports a difference or a failure."""
+    """A remark about a result. `stands_out`: whether it reports a difference or a failure."""
 
     text: str
     stands_out: bool = False
@@ -80,7 +79,7 @@ class Axis(NamedTuple):
     title: str = ""
 
     def place(self, value: float) -> float:
-        """Return where a value is on the axis, from 0 to 100. A value beyond an end is put at that end."""
+        """Return the position of a value on the axis, from 0 to 100. A value beyond an end is placed at that end."""
         return round(max(0.0, min(100.0, 100 * (value - self.start) / (self.end - self.start))), 2)
 
     @property
@@ -93,7 +92,7 @@ class Axis(NamedTuple):
 
 
 class ChartMark(NamedTuple):
-    """A value in a drawing, and the ends of its interval, in percent from the left and the top. A ring is an empty dot."""
+    """A value in a chart, and the ends of its interval, in percent from the left and the top. A ring is an empty dot."""
 
     kind: Literal["bar", "dot", "ring"]
     x: float
@@ -119,10 +118,9 @@ class TableLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table. Marks of its rows are drawn: each in its row, or, with two axes, all in one plot.
-
-    If the table is wider than a terminal, its parts have the first `naming` columns each, the name included; 0 for one part.
-    """
+    """A table. The marks of its rows are drawn: each in its row or, with two axes, all in one plot. A table that is
+    wider than the terminal is printed in parts, each with the first `naming` columns, which include the name; 0
+    for a single part."""
 
     title: str = ""
     first: str = "engine"
@@ -139,9 +137,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Results of one kind. `rest` has more remarks, which are folded; a folded section is at the end of the report.
+    """Results of one kind. `rest` has further remarks, which are folded; a folded section is at the end of the report. `about`
+    describes the measurement, without a full stop.
 
-    `about` says what was measured, without a full stop.
     """
 
     title: str
@@ -177,7 +175,7 @@ def chart(
     *,
     titles: Sequence[str] = ("Value", "95% interval", "Measured on", ""),
 ) -> Table:
-    """Return a table with a drawing in each row: bars from 0, or dots if `axis` does not begin at 0."""
+    """Return a table with a chart in each row: bars from 0, or dots if `axis` does not begin at 0."""
     if axis is None:
         axis = Axis(0.0, max(0.0, *(end for it in figures for end in (it.value, *(it.ends or ())))) or 1.0)
 

@@ -1,4 +1,4 @@
-"""The engines, models and demos that can be opened, and those that cannot, with the reason."""
+"""The engines, models and demos on this machine and at servers: whether each can be opened, and if not, why."""
 
 import asyncio
 import contextlib
@@ -31,8 +31,22 @@ _SHOWN = 3
 """Largest number of engine specs in a hint."""
 
 
+async def engine_named_after_model(
+    text: str, registry: Registry, folders: Sequence[str]
+) -> definitions.EngineDefinition | None:
+    """Return the engine of the only model with this name in these or the usual folders, of the first usable backend."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_TIMEOUT):
+            found = await _search(registry, lambda backend: _named(backend, text, folders))
+            if len({model.model for _, model in found}) == 1:
+                for backend, model in found:
+                    if (await probe(backend)).usable:
+                        return definitions.engine_for_model(backend.name, model.model, model.address)
+    return None
+
+
 async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str:
-    """Return a hint for a text that is the path or the name of a model in these or the usual folders; otherwise ""."""
+    """Return a hint for a text that is the path or the name of a model in these or the usual folders; else empty."""
     path = Path(definitions.expand_home(text)).absolute()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_TIMEOUT):
@@ -40,7 +54,7 @@ async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str
                 return hint
             found = await _search(registry, lambda backend: _named(backend, text, folders))
             if found:
-                return f"{text} is a model, not an engine. Write: {_listed(found)}"
+                return f"To use a model of this name, write: {_listed(found)}"
     return ""
 
 
@@ -52,12 +66,12 @@ async def _hint_for_path(path: Path, registry: Registry) -> str:
     if usable:
         return f"To use the model {place}, write: {_listed(usable)}"
     if able:
-        return f"Repair the backend, as `paragone doctor` says. Then, to use the model {place}, write: {_listed(able)}"
+        return f"Repair the backend as `paragone doctor` explains. Then, to use the model {place}, write: {_listed(able)}"
     if found:
         return f"The model {place} cannot be used: {found[0][1].problem.rstrip('.')}."
     if path.is_dir():
         return ""
-    return "No backend finds a model in this file. `paragone doctor` tells which backends can be used."
+    return "No backend finds a model in this file. `paragone doctor` shows which backends can be used."
 
 
 async def _search(
@@ -67,7 +81,7 @@ async def _search(
         try:
             return await models(backend)
         except (ParagoneError, OSError):
-            return ()  # the user needs the error about the unknown engine, not this error
+            return ()  # the user needs the error about the unknown engine instead
 
     backends = registry.all().values()
     answers = await asyncio.gather(*map(search, backends))
@@ -91,7 +105,8 @@ async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
         if Path.home().is_relative_to(path):  # searching a folder that contains the home would take too long
             return ()
         return await questions.models(backend, [str(path)], usual=False)
-    # A backend searches a folder with all its subfolders, so the backend gets a folder with only this file and the model's other parts.
+    # A backend searches a folder with all its subfolders, so it gets a folder with only this file and the model's
+    # other files.
     with tempfile.TemporaryDirectory() as folder:
         for part in path.parent.iterdir():
             if part.suffix == path.suffix and part.is_file():
@@ -131,7 +146,7 @@ class Group(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """An engine, a model or the demo, whether it can be used or not; or a backend that cannot be used."""
+    """An engine, a model or the demo, usable or not; or a backend that cannot be used."""
 
     key: str
     """The identity of the entry, which stays the same when the entry moves to another group."""
@@ -139,7 +154,7 @@ class CatalogEntry:
     name: str
     detail: str = ""
     problem: str = ""
-    """Why the entry cannot be used: a sentence, or the end of a sentence that begins with the name."""
+    """Why the entry cannot be used: a message, or the end of a message that begins with the name."""
     remedy: str = ""
     definition: definitions.EngineDefinition | None = None
     """The engine to open. None for the demo, which has two engines, and for a backend."""
@@ -159,7 +174,7 @@ async def catalog_entries(
     config: Config, registry: Registry, *, asks_servers: bool = False
 ) -> AsyncGenerator[Sequence[CatalogEntry], None]:
     """Yield the list several times: first the defined engines, then more as backends and servers reply. With
-    `asks_servers`, servers here that no engine names are asked, too, unless paragone is offline."""
+    `asks_servers`, servers on this machine that no engine names are asked too, unless paragone is offline."""
     catalog = _Catalog(config, asks_servers=asks_servers)
     yield catalog.entries()
     backends = catalog.backends = await asyncio.wrap_future(threads.in_daemon_thread(registry.all))
@@ -181,7 +196,7 @@ async def catalog_entries(
                 pending, timeout=left if left > 0 else None, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                task.result()  # raises an unexpected exception, which is a defect of this module
+                task.result()  # raises an unexpected exception: a bug in this module
             if loop.time() >= notice:
                 catalog.waited = [tasks[task] for task in pending]
             yield catalog.entries()
@@ -204,14 +219,14 @@ class _Catalog:
         self._at_servers: dict[str, Probe] = {}
         """The reasons why defined engines cannot be used at their servers, by the engine's name."""
         self._memory: dict[str, str] = {}
-        """The text that says whether a defined engine's model is loaded at its server, by the engine's name."""
+        """A text on whether a defined engine's model is loaded at its server, by the engine's name."""
         self._found: dict[str, CatalogEntry] = {}
         """The entries of models, the demo and backends, by their keys."""
         self.waited: Sequence[Backend] = ()
         """The backends that have not answered after `NOTICE_S` seconds."""
 
     def entries(self) -> list[CatalogEntry]:
-        """Return the entries by group. A model is left out if a defined engine has the same model and no options."""
+        """Return the entries by group. A model is skipped if a defined engine has the same model and no options."""
         order = list(Group)
         engines = self._config.engines.values()
         late = [_unusable_backend(backend, "Waiting for its plugin …", "") for backend in self.waited]
@@ -233,36 +248,39 @@ class _Catalog:
         if not result.usable:
             self._add(_unusable_backend(backend, result.reason, result.remedy))
             return
-        # The demo comes first: an entry of a model that was found replaces the demo's entry for the same file.
+        # The demo comes first: the entry of a found model then replaces the demo's entry for the same file.
         has_demo = await self._look_for_demo(backend)
         try:
             folders = self._config.models.folders
             models = await find_models(backend, folders, asks_servers=self._asks_servers)
         except ParagoneError as error:
-            self._add(_unusable_backend(backend, error.sentence, error.hint))
+            self._add(_unusable_backend(backend, error.message, error.hint))
         else:
             for model in models or ():
                 self._add(_model(backend, model))
             has_engines = any(engine.backend == backend.name for engine in self._config.engines.values())
             if models is None and not self._asks_servers:
-                sentence = "Its server on this machine was not asked."
-                self._add(dataclasses.replace(_unusable_backend(backend, sentence, ""), is_unasked=True))
+                message = "Its server on this machine was not asked."
+                self._add(dataclasses.replace(_unusable_backend(backend, message, ""), is_unasked=True))
             elif not models and not has_engines:
-                sentence = "No model found besides those of the demo." if has_demo else "No model found."
+                message = "No model found except the demo's models." if has_demo else "No model found."
                 place = (
                     "PATH, or set models.folders" if backend.capabilities.local else "MODEL@http://HOST:PORT"
                 )
-                self._add(_unusable_backend(backend, sentence, f"Write {backend.name}:{place}."))
+                self._add(_unusable_backend(backend, message, f"Write {backend.name}:{place}."))
 
     async def _look_for_demo(self, backend: Backend) -> bool:
         demo = CatalogEntry(
-            key=DEMO_KEY, group=Group.DEMO, name="demo", detail="two small models side by side, to try it"
+            key=DEMO_KEY,
+            group=Group.DEMO,
+            name="demo",
+            detail="two small models side by side, for a first try",
         )
         try:
             models = await existing_demo_models(backend)
         except ParagoneError as error:
             unusable = dataclasses.replace(
-                demo, group=Group.UNUSABLE, problem=error.sentence, remedy=error.hint
+                demo, group=Group.UNUSABLE, problem=error.message, remedy=error.hint
             )
             self._found.setdefault(DEMO_KEY, unusable)
             return False
@@ -283,7 +301,8 @@ class _Catalog:
         return bool(models)
 
     def add_served(self, endpoints: Sequence[ConfiguredEndpoint]) -> None:
-        """Add what the defined engines' servers report. The entry of a further model has its first engine's options."""
+        """Add the models that the defined engines' servers report. A model that no engine names gets the options of
+        the server's first engine."""
         for endpoint in endpoints:
             self._at_servers |= endpoint.problems
             if not endpoint.report.probe.usable:
@@ -295,7 +314,7 @@ class _Catalog:
             if endpoint.url is None:
                 if self._asks_servers:
                     continue  # the backend itself has listed the models of its default server
-                self._found.pop(_backend_key(endpoint.backend), None)  # this server was asked, for an engine
+                self._found.pop(_backend_key(endpoint.backend), None)  # an engine names this server
             known = {definition.model for definition in defined}
             for model in endpoint.report.models:
                 if model.model not in known and not model.problem:
@@ -390,7 +409,7 @@ def _facts(model: ModelInfo) -> Iterator[str]:
 
 
 def _memory(model: ModelInfo) -> str:
-    """Return a text that says whether a model is in its server's memory; empty if unknown."""
+    """Return a text on whether a model is in its server's memory; empty if unknown."""
     if model.is_loaded is None:
         return ""
     return "loaded" if model.is_loaded else "would be loaded"

@@ -1,4 +1,4 @@
-"""The user's consent to what a document's engines do outside of its folder, in words such as `contacts http://gpu-box:8000`."""
+"""The user's consent to a document's actions outside its folder, in words such as `contacts http://gpu-box:8000`."""
 
 import contextlib
 import dataclasses
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Backend, InputError, Json, Options, ParagoneError
+from paragone.files import reading
 from paragone.json_values import object_at
 from paragone.options import address_option, describe
 from paragone.texts import without_key_words
@@ -32,17 +33,19 @@ class ConsentNeeded(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """Whether the user consents to a document's actions outside of its folder: remembered for its path and these actions."""
+    """Whether the user consents to a document's actions outside its folder. Consent is remembered for its path and
+    these actions."""
 
     document: Path
     state: State
     ask: Callable[[Sequence[str]], bool] | None = None
-    """Shows the user the actions and returns whether the user consents; None if nobody can be asked."""
+    """Shows the user the actions and returns whether the user consents; None if the user cannot be asked."""
     trusted: bool = False
     """Whether the user has consented to all actions beforehand."""
 
     def require(self, actions: Sequence[str], *, hint: str = "Write --trust to consent.") -> None:
-        """Require the user's consent, without which InputError is raised; ConsentNeeded, with the hint, if nobody can be asked."""
+        """Require the user's consent. Raises InputError without consent; ConsentNeeded, with the hint, if the user
+        cannot be asked."""
         if not actions or self.trusted:
             return
         digest = self._digest(actions)
@@ -51,8 +54,8 @@ class Consent:
         shown = [without_key_words(action) for action in actions]
         if self.ask is not None:
             if not self.ask(shown):
-                raise InputError(f"{self.document} is not used: you did not allow its actions.")
-            with contextlib.suppress(ParagoneError):  # unsaved: the user is asked again next time
+                raise InputError(f"{self.document} is not used: you did not consent to its actions.")
+            with contextlib.suppress(ParagoneError):  # not saved: the user is asked again next time
                 self.state.remember_consent(digest)
             return
         raise ConsentNeeded(self.document, shown, hint=hint)
@@ -61,8 +64,8 @@ class Consent:
         """Return whether this program wrote the document, and nobody has changed it since."""
         if not self.state.saved.exports:
             return False
-        with contextlib.suppress(OSError):
-            return _file_digest(self.document) in self.state.saved.exports
+        with contextlib.suppress(ParagoneError):
+            return file_digest(self.document) in self.state.saved.exports
         return False
 
     def _digest(self, actions: Sequence[str]) -> str:
@@ -75,14 +78,15 @@ class Consent:
 
 def remember_export(path: Path, state: State) -> None:
     """Remember that this program wrote a file: reading it back needs no consent. If that cannot be saved, the user is asked."""
-    with contextlib.suppress(OSError, ParagoneError):
-        state.remember_export(_file_digest(path))
+    with contextlib.suppress(ParagoneError):
+        state.remember_export(file_digest(path))
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises InputError."""
     import hashlib  # see `Consent._digest`
 
-    with path.open("rb") as file:
+    with reading(path, hint="Name another file.") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -92,17 +96,17 @@ _WORDS = {
     "arguments": "starts its program with the argument {value}",
     "sent": "sends to its server: {name} = {value}",
 }
-"""The actions by `OptionInfo.outside`, which says what an option names. `_reading` gives the action for files."""
+"""The actions by `OptionInfo.outside`, the kind of thing that an option names. `_reading` returns the action for files."""
 
 
 def engine_actions(
     definition: EngineDefinition, backend: Backend, document: Path, folders: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return what a document's engine does outside of its folder, besides reading models in the user's or the
+    """Return the actions of a document's engine outside its folder, except reading models in the user's or the
     backend's folders. Raises InputError for an invalid option, and EngineError if the backend fails."""
     load, sampling = split_options(definition, backend)
     actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
-    # A model that is not a file is a name, which the backend looks up.
+    # A model that is not a file is a name that the backend looks up.
     if backend.capabilities.local and accessible(expand_home(definition.model)):
         with naming(backend.name):
             theirs = [*map(str, backend.model_folders())]
@@ -119,14 +123,14 @@ def engine_actions(
 
 
 def option_actions(options: type[Options], values: Mapping[str, Json], document: Path) -> Iterator[str]:
-    """Yield the actions that these values of options cause outside of a document's folder."""
+    """Yield the actions that these values of options cause outside a document's folder."""
     for info in describe(options):
         given = values.get(info.name)
         for value in given if isinstance(given, list | tuple) else [given]:
             if not isinstance(value, str) or not info.outside:
                 continue
             if info.address and "$" not in value:
-                continue  # `engine_actions` lists the address; only an address with the user's variables is listed here, too
+                continue  # `engine_actions` lists the address; an address with the user's variables is listed here too
             if info.outside == "file":
                 yield from _reading(value, document)
             elif info.outside != "text or file":
@@ -136,12 +140,12 @@ def option_actions(options: type[Options], values: Mapping[str, Json], document:
 
 
 def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
-    """Return the actions of a config file outside of its folder. Raises EngineError if a backend fails."""
+    """Return the actions of a config file outside its folder. Raises EngineError if a backend fails."""
     document = config.document.path
     engines = [engine for name, engine in config.engines.items() if name not in config.added]
     if "lanes" in config.document.data:
         for text in config.lanes.start:
-            with contextlib.suppress(InputError):  # no lane is opened for an invalid text
+            with contextlib.suppress(InputError):  # an invalid text does not open a lane
                 engines.append(resolve(text, config.engines))
     actions = [
         f"searches for models in {folder}"
@@ -160,7 +164,7 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
 def named_actions(
     engines: Iterable[EngineDefinition], registry: Registry, document: Path, folders: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yield the actions outside of the document's folder of engines whose backend is there, each with the engine's name."""
+    """Yield the actions outside the document's folder, each with the engine's name, for engines whose backend is installed."""
     for engine in engines:
         backend = registry.find(engine.backend)
         if backend is not None:
@@ -191,7 +195,8 @@ def _is_beside(path: str, document: Path) -> bool:
 
 
 def _is_in_cache(path: str) -> bool:
-    """Return whether a path is in paragone's cache by its name. Links there are paragone's own, so they are not followed."""
+    """Return whether a path is in paragone's cache by its name. Links are not followed, because links in the cache
+    are paragone's own."""
     named = Path(expand_home(path))
     return ".." not in named.parts and named.is_relative_to(cache_folder())
 

@@ -19,7 +19,7 @@ REFERENCES = ("groq:llama-3.1-8b-instant", "anthropic:claude-sonnet-5-5")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """A provider's prices in US dollars: of a token of a short prompt that is not cached, and of a generated token."""
+    """A provider's prices in US dollars: for an uncached token of a short prompt, and for a generated token."""
 
     provider: str
     model: str
@@ -36,10 +36,8 @@ class Price:
 
 
 def price_list(names: Iterable[str] = REFERENCES) -> tuple[Price, ...]:
-    """Return the current prices of models, each named `PROVIDER:MODEL`. Loading the list takes about a second of CPU time.
-
-    Raises InputError if the package is not installed, or if the list has no such model.
-    """
+    """Return the current prices of models, each named `PROVIDER:MODEL`. Loading the list takes about a second of CPU
+    time. Raises InputError if the package is not installed, or if the list has no such model."""
     try:
         from genai_prices import Usage, calc_price
         from genai_prices.data_snapshot import get_snapshot
@@ -50,9 +48,7 @@ def price_list(names: Iterable[str] = REFERENCES) -> tuple[Price, ...]:
             f"The prices of providers need the package {PACKAGE}, which is not installed.",
             hint=f"Install it with: {install_command('prices')}",
         ) from error
-    usage = Usage(
-        input_tokens=1, output_tokens=1
-    )  # for all tokens together, the price is that of a long prompt
+    usage = Usage(input_tokens=1, output_tokens=1)  # together, they would have the price of a long prompt
     prices = []
     for name in names:
         provider, _, model = name.partition(":")
@@ -77,7 +73,7 @@ def price_list(names: Iterable[str] = REFERENCES) -> tuple[Price, ...]:
 
 
 def _changed() -> date | None:
-    """Return the day of the last change of a price up to today. The list has the days of only some changes."""
+    """Return the day of the last change of a price until today. The list has the days of only some changes."""
     from genai_prices.data_snapshot import get_snapshot
     from genai_prices.types import StartDateConstraint
 
@@ -96,14 +92,14 @@ def cost_notes(total: Costs, prices: tuple[Price, ...]) -> list[str]:
     if total.estimated:
         notes.append(
             f"Tokens out are estimated in {total.estimated:,} {of_all}: "
-            "the engine did not count them, so the pieces that it sent are counted."
+            "the engine did not count them, so its pieces of text are counted."
         )
     if prices:
         changed = _changed()
         since = "" if changed is None else f", whose last change took effect on {changed}"
         notes.append(
-            f"Prices are those of the list in {PACKAGE} {version(PACKAGE)}{since}. "
-            "Tokens in have the price of short prompts that a provider has not cached."
+            f"Prices come from the list in {PACKAGE} {version(PACKAGE)}{since}. "
+            "Input tokens have the price of short, uncached prompts."
         )
     return notes
 
@@ -140,7 +136,7 @@ def costs_json(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> dict[
 
 
 def usd_text(dollars: float) -> str:
-    """Return a sum of money, rounded to the cent, or below 10 cents to a ten-thousandth of a cent."""
+    """Return a sum of money, rounded to the cent; below 10 cents, rounded to a ten-thousandth of a cent."""
     if dollars >= 0.1 or not dollars:
         return f"${dollars:,.2f}"
     return f"${dollars:.6f}" if dollars >= 1e-6 else "under $0.000001"

@@ -1,4 +1,4 @@
-"""Read data from outside into typed values with msgspec: an error names the path in the data and what was expected."""
+"""Read data from outside into typed values with msgspec: an error names the path in the data and the expected value."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ _WORDS = {
     "object": "an object",
     "null": "null",
 }
-"""What msgspec's names of types are called in errors."""
+"""The words in errors for msgspec's names of types."""
 
 _TYPES = re.compile(r"`([a-z| ]+)`")
 
@@ -29,8 +29,8 @@ _TYPES = re.compile(r"`([a-z| ]+)`")
 class DataError(InputError):
     """Data of the wrong form. `path` is the place of the wrong value, such as `messages[0].role`; empty for all data."""
 
-    def __init__(self, path: str, sentence: str, *, hint: str = "") -> None:
-        super().__init__(sentence, hint=hint)
+    def __init__(self, path: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
         self.path = path
 
 
@@ -52,8 +52,8 @@ def _explained(kind: type, message: str, whole: str) -> DataError:
     name = re.search(r" field `(.*)`$", what, re.DOTALL)
     if name and what.startswith("Object contains unknown"):
         known = [found.encode_name for found in _declared(kind, path) if isinstance(found, inspect.Field)]
-        sentence = f"{path} has no key {name[1]!r}." if path else f"There is no key {name[1]!r}."
-        return DataError(_join(path, name[1]), sentence, hint=suggest(name[1], known))
+        text = f"{path} has no key {name[1]!r}." if path else f"There is no key {name[1]!r}."
+        return DataError(_join(path, name[1]), text, hint=suggest(name[1], known))
     if name:
         return DataError(_join(path, name[1]), f"{_join(path, name[1])} is missing.")
     if what.startswith("Invalid "):
@@ -75,7 +75,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _declared(kind: type, path: str) -> Iterator[inspect.Field | str]:
-    """Yield what is declared at a path: the fields of an object, or the words that a text can be."""
+    """Yield the declarations at a path: the fields of an object, or the valid values of a text."""
     yield from _within(inspect.type_info(kind), re.findall(r"[^.\[\]]+", path))
 
 

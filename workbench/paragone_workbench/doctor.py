@@ -1,4 +1,4 @@
-"""Diagnose what this machine can run, and what is missing to run more."""
+"""Diagnose which backends can run on this machine, and what the others lack."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Machine:
     gpu_problem: str = ""
     confinement: Confinement
     offline: Confinement | None
-    """The restriction that keeps paragone's own process from the network; None if it is online."""
+    """The restriction that keeps paragone's own process off the network; None if it is online."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Diagnosis:
     version: str
     machine: Machine
     backends: Mapping[str, tuple[str, Probe]] = field(default_factory=dict)
-    """By name, each backend's title, and whether it is usable with its own or a configured interpreter."""
+    """By the backend's name, its title, and whether it is usable with its own or a configured interpreter."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
     not_asked: tuple[str, ...] = ()
     """The backends whose servers on this machine were not asked, because no engine names them."""
@@ -67,8 +67,8 @@ class Diagnosis:
 
 
 async def diagnose(config: Path | None, state: State, registry: Registry) -> AsyncGenerator[Diagnosis, None]:
-    """Yield the whole diagnosis, and one without backends and servers that take long before it. `config` is None for
-    the default file. Raises InputError if it cannot be read."""
+    """Yield the whole diagnosis; before it, if backends or servers are slow, a diagnosis without them. `config` is
+    None for the default file. Raises InputError if the file cannot be read."""
     from importlib.metadata import version
 
     settings, problems = load_with_problems(config, state, registry.get)
@@ -108,7 +108,8 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
 
 
 async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition]) -> Probe:
-    """Probe a backend with its default interpreter and its engines' interpreters. Return the first usable probe, else the first probe."""
+    """Probe a backend with its default interpreter and its engines' interpreters. Return the first usable probe, else the first
+    probe."""
     named = {
         engine.python for engine in engines if engine.backend == backend.name and engine.python is not None
     }
@@ -122,7 +123,8 @@ async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition])
 
 
 async def probe(backend: Backend, python: str | None = None) -> Probe:
-    """Return whether a backend is usable with an interpreter, by default its environment's. Its errors are part of the result."""
+    """Return whether a backend is usable with an interpreter, by default its environment's. An error becomes part of
+    the result."""
     try:
         return await questions.probe(backend, python)
     except ParagoneError as error:

@@ -10,10 +10,8 @@ _NAMESPACE = "5d0f7c1e-6f0a-4a55-9d3c-0b6c1d2e7a41"
 
 
 def new_id(seconds: float | None = None) -> str:
-    """Return a UUID of version 7 (RFC 9562, section 5.7). Such ids sort by the time of their creation.
-
-    `seconds` is the time of creation in seconds since 1970, by default now.
-    """
+    """Return a UUID of version 7 (RFC 9562, section 5.7). Such ids sort by the time of their creation. `seconds` is the
+    time of creation in seconds since 1970, by default now."""
     milliseconds = int((time.time() if seconds is None else seconds) * 1000)
     tail = int.from_bytes(os.urandom(10))
     value = (max(0, milliseconds) & (1 << 48) - 1) << 80 | tail
@@ -24,7 +22,7 @@ def new_id(seconds: float | None = None) -> str:
 
 
 def derived_id(*parts: str) -> str:
-    """Return the UUID of version 5 (RFC 9562, section 5.5) for these texts: a file that is read twice gives the same ids."""
+    """Return the UUID of version 5 (RFC 9562, section 5.5) for these texts: reading a file twice gives the same ids."""
     import uuid  # imported here so that the program starts faster
 
     return str(uuid.uuid5(uuid.UUID(_NAMESPACE), "\0".join(parts)))

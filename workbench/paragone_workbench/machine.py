@@ -55,7 +55,7 @@ def _gpu(line: str) -> Gpu | None:
 
 
 def _mebibytes(text: str) -> int | None:
-    return int(text) * 2**20 if text.isdigit() else None  # `[N/A]` where memory is shared with the CPU
+    return int(text) * 2**20 if text.isdigit() else None  # `[N/A]` if the memory is shared with the CPU
 
 
 def machine_load() -> float:
@@ -65,7 +65,7 @@ def machine_load() -> float:
 
 MAIN = "main memory"
 MARGIN = 1 << 30
-"""Bytes to leave free on each device: the margin that llama.cpp uses (common/fit.cpp)."""
+"""Bytes to leave free on each device: the same margin as llama.cpp's (common/fit.cpp)."""
 
 
 def main_memory() -> tuple[int | None, int | None]:
@@ -95,14 +95,14 @@ async def free_memory() -> dict[str, int]:
 
 
 _PATIENCE = 5.0
-"""Seconds to wait for the GPUs' driver, which delays the first run."""
+"""Seconds to wait for the GPUs' driver; the wait delays the first run."""
 
 _known: dict[str, Json] = {}
 """The description after the first call; the machine does not change while the program runs."""
 
 
 async def describe_machine() -> Mapping[str, Json]:
-    """Return `cpu`, `cores`, `memory` (bytes), `gpus`, `os` and `python` of this machine. Later calls return at once."""
+    """Return `cpu`, `cores`, `memory` (bytes), `gpus`, `os` and `python` of this machine. Later calls return immediately."""
     if not _known:
         _known.update(
             cpu=await asyncio.to_thread(_cpu),

@@ -19,7 +19,7 @@ from paragone_workbench.paths import cache_folder, private_folder
 _NAMED = 20
 """Largest number of a server's models that a message lists."""
 _COMPARED = 1_000
-"""Largest number of a server's models among which a similar name is looked for."""
+"""Largest number of a server's models that are searched for a similar name."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -38,7 +38,7 @@ class ConfiguredEndpoint:
 async def query_endpoints(
     definitions: Iterable[EngineDefinition], backend: BackendLookup
 ) -> tuple[ConfiguredEndpoint, ...]:
-    """Query the engines' servers, concurrently; never raises. Engines with the same report of one server share an endpoint."""
+    """Query the engines' servers concurrently; never raises. Engines with the same report from one server share an endpoint."""
     asked: dict[tuple[str, str], tuple[Backend, Mapping[str, Json], list[EngineDefinition]]] = {}
     for definition in definitions:
         found = backend(definition.backend)
@@ -55,7 +55,7 @@ async def query_endpoints(
     for (key, (found, load, engines)), report in zip(asked.items(), reports, strict=True):
         if report is None:
             continue
-        # with another key or certificate, the same server may give another report
+        # with another key or certificate, the same server may report differently
         server = normalize_url(report.address) if report.address else key[1]
         reason = report.probe.reason.replace(report.address, "")
         identity = (key[0], server, report.probe.usable, reason, report.models)
@@ -79,7 +79,7 @@ def normalize_url(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         port = parts.port or _PORTS.get(parts.scheme)
-    except ValueError:  # not a URL; the backend reports that
+    except ValueError:  # not a URL: the backend reports this
         return url
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
@@ -119,7 +119,7 @@ def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
 
 
 def failed_probe(error: ParagoneError) -> Probe:
-    return Probe(usable=False, reason=error.sentence, remedy=error.hint)
+    return Probe(usable=False, reason=error.message, remedy=error.hint)
 
 
 async def _ask(
@@ -141,7 +141,8 @@ USUAL_FOLDER = "~/models"
 async def find_models(
     backend: Backend, folders: Sequence[str], *, asks_servers: bool = False
 ) -> Sequence[ModelInfo] | None:
-    """Return the models in these and the usual folders; None for a server that may not be asked. Raises ParagoneError."""
+    """Return the models in these and the usual folders; None if the backend has a server that may not be asked.
+    Raises ParagoneError."""
     asks_servers = asks_servers and not GUARD.is_offline
     if not asks_servers and has_server_here(backend):
         return None
@@ -149,7 +150,8 @@ async def find_models(
 
 
 def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:
-    """Return the backends whose servers here were not asked. `endpoints` has the servers of engines, which were asked."""
+    """Return the backends whose servers on this machine were not asked. `endpoints` has the servers of engines, which
+    were asked."""
     asked = {endpoint.backend for endpoint in endpoints if endpoint.url is None}
     return [backend.name for backend in backends if has_server_here(backend) and backend.name not in asked]
 
@@ -165,7 +167,7 @@ def has_server_here(backend: Backend) -> bool:
 
 
 async def demo_engines(registry: Registry) -> list[EngineDefinition]:
-    """Return two engines with the demo models of the first backend that has or creates some. Raises ParagoneError."""
+    """Return two engines with the demo models of the first backend that has or creates demo models. Raises ParagoneError."""
     failure: ParagoneError | None = None
     for backend in registry.all().values():
         try:

@@ -76,11 +76,12 @@ def accessible(path: str | Path) -> bool:
 
 
 def private_folder(folder: Path) -> Path:
-    """Create a folder and its parents with mode 0700; an existing one may be shared on purpose. Raises ParagoneError."""
+    """Create a folder and its parents with mode 0700. The mode of an existing folder is kept: it may be shared on
+    purpose. Raises ParagoneError."""
     try:
         for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(exist_ok=True)  # raises an error if a file has the name of the folder
+        folder.mkdir(exist_ok=True)  # raises an error if a file has the folder's name
     except OSError as error:
         raise ParagoneError(
             f"The folder {folder} cannot be created: {error.strerror or error}.",
@@ -99,8 +100,8 @@ class FileExists(InputError):
 def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
     """Check that a file can be written, before hours of work. Raises InputError.
 
-    The file must be neither write-protected, nor one of the command's `inputs`, nor one of the program's own files. Raises
-    FileExists if the file exists, unless `replaces` says that the user agreed to replace the file.
+    The file must be neither write-protected, nor one of the command's `inputs`, nor one of the program's own files.
+    Raises FileExists if the file exists, unless `replaces`: then the user agreed to replace it.
     """
     try:
         found = exists(path)
@@ -124,14 +125,14 @@ def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
     if above.is_file():
         raise InputError(f"{above} is a file, not a folder.", hint="Name a file in a folder.")
     if not folder.is_dir():
-        raise InputError(f"The folder {folder} does not exist.", hint="Create it, or choose another one.")
+        raise InputError(f"The folder {folder} does not exist.", hint="Create it, or choose another folder.")
     if not os.access(folder, os.W_OK):
         raise InputError(f"The folder {folder} may not be written to.", hint="Choose another one.")
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, mode: int = 0o666) -> Iterator[TextIO]:
-    """Open a text file in UTF-8 that takes the place of `path` at the end of the block, with this mode less the umask.
+    """Open a text file in UTF-8 that replaces `path` at the end of the block, with this mode minus the umask.
 
     After an error, an earlier file is unchanged. If `path` is a symbolic link, the file that it leads to is replaced.
     Raises InputError if permissions forbid writing the file, and ParagoneError if the file cannot be written for another

@@ -13,7 +13,7 @@ from paragone.texts import install_command
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["np", "scipy"]  # other modules import them from here, with the sentence for a missing package
+__all__ = ["np", "scipy"]  # other modules import them from here, for the message about a missing package
 
 try:
     import numpy as np
@@ -40,7 +40,7 @@ class Estimate(NamedTuple):
 
 
 _ROUNDING = 1e-12
-"""The share of a value below which its error only comes from rounding, as that of many equal values does."""
+"""If the error is below this share of the value, it comes only from rounding, as for many equal values."""
 
 
 def number(estimate: Estimate) -> str:
@@ -57,7 +57,7 @@ def decimal(value: float, digits: int) -> str:
 
 
 FEWEST = 10
-"""Number of prompts below which no interval is computed: fewer prompts do not show how values are distributed."""
+"""Fewest prompts for an interval: fewer do not show how values are distributed."""
 
 Z = 1.959964
 """The 97.5th percentile of the normal distribution: a 95% interval reaches this many standard errors to each side."""
@@ -106,11 +106,8 @@ def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | No
 
 
 _WIDEST = 1.5
-"""The factor by which an end of an interval is moved out at most.
-
-Hall's transformation can move it by a factor of 4 for ten values with an outlier, which no reader believes, and which makes
-intervals hold hardly more often.
-"""
+"""The largest factor by which an end of an interval is moved out. For ten values with an outlier, Hall's
+transformation can move it by a factor of 4: such intervals are implausible, and hardly hold more often."""
 
 
 def mean_interval(values: Sequence[float] | Values) -> Interval | None:
@@ -133,9 +130,7 @@ def mean_interval(values: Sequence[float] | Values) -> Interval | None:
 
 def _hall(t: float, skewness: float) -> float:
     """Return the value of Student's statistic that Hall's transformation maps to t: 3/a·(∛(1 + a·(t − a/6)) − 1).
-
-    `skewness` is a, the skewness of the values divided by the square root of their number.
-    """
+    `skewness` is a, the skewness of the values divided by the square root of their number."""
     if abs(skewness) < 1e-6:
         return t  # the formula divides by a, and its limit for a → 0 is t
     return 3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1)
@@ -152,7 +147,8 @@ _MANY = 1_000
 
 _RESAMPLES = 9_999
 _FEW = 20 / _RESAMPLES
-"""The p-value below which too few of the random signs are as extreme as the data to estimate it, before any correction."""
+"""The p-value, before any correction, below which the permutation test is too coarse: too few of the random signs are
+as extreme as the data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +163,8 @@ class PairedDifference:
     interval: Interval | None
     """The interval of the mean difference; None if `method` is `none`."""
     method: Literal["skewed_t", "bonett_price", "none"]
-    """How the interval was computed. `none` for fewer than `FEWEST` prompts, and if the difference is the same for all
-    prompts, which does not show how much differences vary."""
+    """How the interval was computed. `none` for fewer than `FEWEST` prompts, and if the difference is the same for
+    all prompts: its variation is then unknown."""
     p: float
     test: Literal["mcnemar", "sign", "permutation", "t"]
 
@@ -180,11 +176,12 @@ class PairedDifference:
 def paired_difference(
     a: Sequence[float] | Values, b: Sequence[float] | Values, *, kind: PairedKind = "numbers"
 ) -> PairedDifference:
-    """Compare the values of two engines, where `a[i]` and `b[i]` belong to the same prompt, of which there is one at least.
+    """Compare the values of two engines: `a[i]` and `b[i]` belong to the same prompt. At least one prompt is required.
 
-    Passes are tested by McNemar's exact test, and shares by the sign test, which is the same test of the prompts that one
-    engine passed more often. Numbers are tested by a paired permutation test of the mean, which assumes no distribution;
-    Wilcoxon's test could contradict the mean, and discards prompts at which both values are equal, as scores often are.
+    Passes are tested by McNemar's exact test, shares by the sign test, which is the same test applied to the prompts that
+    one engine passed more often. Numbers are tested by a paired permutation test of the mean, which assumes no distribution;
+    Wilcoxon's test could contradict the mean, and discards prompts with equal values, which are frequent among
+    scores.
     """
     values_a, values_b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     differences = values_b - values_a
@@ -215,7 +212,7 @@ def paired_difference(
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Return p-values adjusted by Holm's step-down method (1979), in the same order, also for dependent comparisons."""
+    """Return p-values adjusted by Holm's step-down method (1979), in the same order. The comparisons may be dependent."""
     adjusted = [0.0] * len(ps)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):
@@ -233,9 +230,7 @@ def t_test(differences: Values) -> float:
 
 def sign_test(only_a: int, only_b: int) -> float:
     """Return the p-value of the exact binomial test of ½, whose distribution is symmetric: twice the smaller tail.
-
-    `scipy.stats.binomtest` returns the same in 200 times as long, because it searches the other tail for any share.
-    """
+    `scipy.stats.binomtest` returns the same value but takes 200 times as long, because it allows any share."""
     tail = scipy.special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)
     return min(1.0, 2 * float(tail))
 
@@ -243,9 +238,9 @@ def sign_test(only_a: int, only_b: int) -> float:
 def _permutation_test(differences: Values) -> float:
     """Return the p-value over all signs of the differences, or over `_RESAMPLES` random ones if there are more.
 
-    Random signs give no p-value below 2 / `_RESAMPLES`, which Holm's correction for hundreds of comparisons would always
-    raise above `LEVEL`: so far out, the t-test gives it.
-    SciPy's permutation test would shuffle indices, of which it then takes the signs: eight times the work.
+    Random signs cannot give a p-value below 2 / `_RESAMPLES`, and Holm's correction for hundreds of comparisons would raise
+    even that above `LEVEL`. Very small p-values therefore come from the t-test.
+    SciPy's permutation test shuffles indices and then takes their signs, which is eight times the work.
     """
     changed = differences[differences != 0]  # a difference of 0 has no sign to flip
     if changed.size < 2:
@@ -280,9 +275,7 @@ def values_needed(
     variance: float, difference: float, *, z: float = Z, estimates_variance: bool = True
 ) -> int | None:
     """Return the total number of values that show a difference; None if more than a million are needed.
-
-    `estimates_variance` is True for a t-test, and False for a test of shares. `z` is the quantile for the test's level.
-    """
+    `estimates_variance` is True for a t-test, and False for a test of shares. `z` is the quantile for the test's level."""
     if not difference:
         return None
     needed = (z + POWER_Z) ** 2 * variance / difference**2 + (_FOR_T if estimates_variance else 0)
@@ -295,6 +288,6 @@ def smallest_shown(variance: float, count: int) -> float:
 
 
 def rounded_up(count: int) -> int:
-    """Return a number rounded up to two significant digits, because more digits would suggest a precision that is not there."""
+    """Return a number rounded up to two significant digits: more digits would suggest a false precision."""
     unit: int = 10 ** max(0, len(str(count)) - 2)
     return math.ceil(count / unit) * unit

@@ -1,4 +1,4 @@
-"""Text that is safe to show, text that grows by small pieces, and dates."""
+"""Text that is safe to show, text that grows in small pieces, and dates."""
 
 import re
 import time
@@ -20,9 +20,8 @@ _KNOWN = 50_000
 def visible(text: str) -> str:
     """Return `text` without characters that a terminal or a browser would interpret instead of showing.
 
-    Control characters become their pictures (`␛`), tabs four spaces, invisible format characters
-    `␦`, lone surrogates `�`; line ends become `\\n`. Text can be cleaned chunk by chunk, unless a
-    chunk ends between `\\r` and `\\n`.
+    Control characters become their symbols (`␛`), tabs four spaces, invisible format characters `␦`, lone surrogates `�`;
+    line ends become `\\n`. Text can be cleaned chunk by chunk, unless a chunk ends between `\\r` and `\\n`.
     """
     if _SUSPECT.search(text) is None:
         return text
@@ -65,7 +64,8 @@ def _sign(code: int) -> str:
 
 
 _LOOSE = 256
-"""Number of pieces that are kept as separate strings before they are joined. Each string takes 50 bytes besides its characters."""
+"""Number of pieces that are kept as separate strings before they are joined. Each string takes 50 bytes in addition
+to its characters."""
 
 
 class GrowingText:
@@ -92,7 +92,7 @@ class GrowingText:
 
 
 END_OF_DATES = 253_402_214_400
-"""The start of 31 December 9999 in seconds since 1970. This day is excluded, because it lies in the year 10000 in some time zones."""
+"""The start of 31 December 9999 in seconds since 1970. This day is excluded: in some time zones it is in the year 10000."""
 
 
 def is_date(seconds: object) -> bool:

@@ -30,9 +30,7 @@ class Workbench(EnginePool):
 
     async def open(self, engine: str, *, config: Path | None = None, **options: Json) -> EngineTask:
         """Open an engine of config.toml by its name, or an engine given as `BACKEND:MODEL` or `BACKEND:MODEL@URL`.
-
-        `options` override the options in config.toml. Raises InputError, EngineError or EngineCrashed.
-        """
+        `options` override the options in config.toml. Raises InputError, EngineError or EngineCrashed."""
         from paragone_workbench.config.read import load
 
         definition = resolve(engine, load(config).engines)

@@ -26,8 +26,8 @@ _LONGEST = 1 << 20
 _OUR_VARIABLES = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 
 
-async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
-    """Return a program's output. Raises InputError if it is no llama-server, EngineError if it fails or hangs."""
+async def program_output(command: tuple[str, ...], name: str, argument: str) -> str:
+    """Return a program's output. Raises InputError if it is not a llama-server, EngineError if it fails or hangs."""
     try:
         status, printed = await output_of(
             [*command, argument],
@@ -112,7 +112,7 @@ _PACKAGE = f"xllamacpp=={VERSION}"
 class LlamaServerProgram:
     command: tuple[str, ...]
     name: str
-    """The program's name for the user: its path, or the package that it comes in."""
+    """The program's name for the user: its path, or the package that contains it."""
     flags: Mapping[str, str]
     key: tuple[object, ...]
     """The command, and the date and size of its file: a program with the same key is the same program."""
@@ -149,11 +149,12 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
 
 
 async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
-    """Return the program with its arguments. Raises InputError if one that paragone needs is missing; see `printed_by`."""
+    """Return the program with its arguments. Raises InputError if an argument that paragone needs is missing; see
+    `program_output`."""
     status = Path(command[0]).stat()
     key = (command, status.st_mtime_ns, status.st_size)
     if (*key, "--help") not in _outputs:
-        _outputs[*key, "--help"] = await printed_by(command, name, "--help")
+        _outputs[*key, "--help"] = await program_output(command, name, "--help")
     flags = read_flags(_outputs[*key, "--help"])
     missing = [flag for flag in _NEEDED if flag not in flags]
     if len(missing) == len(_NEEDED):
@@ -193,7 +194,7 @@ async def printed(program: LlamaServerProgram, argument: str) -> str:
     if key not in _outputs:
         _outputs[key] = ""  # if the call fails: starting the server reports the reason
         with contextlib.suppress(ParagoneError):
-            _outputs[key] = await printed_by(program.command, program.name, argument)
+            _outputs[key] = await program_output(program.command, program.name, argument)
     return _outputs[key]
 
 
@@ -203,11 +204,11 @@ def build_in_version(printed: str) -> dict[str, str]:
 
 
 async def described(command: tuple[str, ...], name: str) -> dict[str, str]:
-    """Return a program, its version and its devices, as facts for the user. Raises the same errors as `printed_by`."""
-    listed = await printed_by(command, name, "--list-devices")
+    """Return a program, its version and its devices, as facts for the user. Raises the same errors as `program_output`."""
+    listed = await program_output(command, name, "--list-devices")
     if _HEADING not in listed:
         raise InputError(f"{name} is not a llama-server: it lists no devices.", hint=_SET_PROGRAM)
-    version = _VERSION.search(await printed_by(command, name, "--version"))
+    version = _VERSION.search(await program_output(command, name, "--version"))
     return {
         "program": name,
         "version": version[1] if version else "unknown",
@@ -263,7 +264,7 @@ _DOWNLOADS = {
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Check the option `arguments` as far as that is possible without the program. Raises InputError."""
+    """Check the option `arguments`, as far as possible without the program. Raises InputError."""
     if arguments and not arguments[0].startswith("-"):
         raise InputError(
             f"The option 'arguments' begins with {arguments[0]!r}, which is not an argument's name.",
@@ -277,7 +278,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
             )
         if name in _DOWNLOADS or name.endswith("-default"):  # arguments with this ending download a model
             raise InputError(
-                f"The option 'arguments' has {name}: a llama-server that paragone starts downloads nothing.",
+                f"The option 'arguments' has {name}: a llama-server that paragone starts does not download models.",
                 hint="Download the file, and name its path.",
             )
         if name in _OURS:
@@ -309,7 +310,7 @@ def command_line(
     for names in switches:
         arguments += [name for name in names if name in program.flags][:1]
     if "trace" in program.flags.get("-lv", ""):
-        arguments += ["-lv", "4"]  # log also llama.cpp's own lines, which have the settings in force
+        arguments += ["-lv", "4"]  # log also llama.cpp's own lines, which have the active settings
     if options.n_batch is not None:
         arguments += ["-b", str(options.n_batch), "-ub", str(options.n_batch)]
     if options.main_gpu is not None:
@@ -324,7 +325,7 @@ def command_line(
         if known is None:
             raise InputError(
                 f"The llama-server {program.name} cannot set {option}: it does not know {wanted[0]}.",
-                hint=f"Leave {option} out, or use another llama-server.",
+                hint=f"Omit {option}, or use another llama-server.",
             )
         arguments += [known, f"{value:g}" if isinstance(value, float) else str(value)]
     for name in names_in(options.arguments):

@@ -42,7 +42,7 @@ _LONGEST = 103 if sys.platform == "darwin" else 107
 
 
 def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Endpoint:
-    """Return the address for a new server, with a key of its own: nobody else on this machine can use the server then.
+    """Return the address for a new server, with a new key: other users of this machine cannot use the server.
     The address is `port` on loopback if it is set, else a Unix socket. Raises EngineError, and InputError offline."""
     path = _socket_path() if port is None and "socket" in program.flags.get("--host", "").lower() else None
     origin = "http://llama-server"
@@ -79,7 +79,7 @@ def _free_port(port: int) -> int:
     except OSError as error:
         raise paragone.EngineError(
             f"llama-server could not listen: its port is in use ({port}: {error.strerror}).",
-            hint="Leave the option port out, or choose another one.",
+            hint="Omit the option port, or choose another port.",
         ) from error
 
 
@@ -115,8 +115,8 @@ _LEVEL = re.compile(r"[\d.]+ ([A-Z]) ")
 _MOST_LINES = 12
 
 
-def telling_lines(log: str) -> tuple[str, ...]:
-    """Return a log's last lines that are no entries of the level `info`. What a library prints at a crash has no level."""
+def informative_lines(log: str) -> tuple[str, ...]:
+    """Return a log's last lines that are not entries of the level `info`. Output of a library at a crash has no level."""
     kept: list[str] = []
     unmarked: list[str] = []
     for line in log.splitlines():
@@ -158,7 +158,7 @@ _CRASH_CAUSES = (
 
 _POLL_S = 0.05
 _END_S = 1.0
-"""Seconds to wait for the end of a process whose connection broke, or for the log of one that runs."""
+"""Seconds to wait for the end of a process whose connection broke, or for the log of a running process."""
 
 
 _shared: list[LlamaServer] = []
@@ -167,7 +167,7 @@ _shared: list[LlamaServer] = []
 
 @dataclass(eq=False, kw_only=True)
 class LlamaServer:
-    """A server to start, or one that is being started or runs, with the number of its engines."""
+    """A server that will be started, is being started, or runs, with the number of its engines."""
 
     program: executable.LlamaServerProgram
     arguments: Sequence[str]
@@ -188,8 +188,8 @@ class LlamaServer:
 
     @contextlib.asynccontextmanager
     async def shared(self, on_progress: paragone.OnProgress) -> AsyncIterator[LlamaServer]:
-        """Yield a loaded server like this one with a free slot, or this one. The end of its last block ends the
-        server. Raises EngineError, EngineCrashed or InputError."""
+        """Yield a loaded server like this one with a free slot, else this server. The end of a server's last block
+        ends the server. Raises EngineError, EngineCrashed or InputError."""
         server = next((other for other in _shared if other._key == self._key and other._has_room()), self)
         starting = server._starting = server._starting or asyncio.create_task(server._start())
         if server is self:
@@ -222,8 +222,8 @@ class LlamaServer:
         return not failed and not self.process.has_ended
 
     async def _start(self) -> None:
-        """Start the server, and wait until it has loaded its files. It can use its Unix socket only, if it needs
-        nothing else and if the system enforces that."""
+        """Start the server, and wait until it has loaded its files. It can use only its Unix socket, if it needs
+        nothing else and the system can enforce this."""
         options = self.options
         if options.rpc_servers:
             GUARD.give_network("llama-server with rpc_servers")
@@ -250,7 +250,7 @@ class LlamaServer:
             raise
 
     async def _load(self, http: EndpointClient, size: int) -> None:
-        """Wait until the server has loaded files of `size` bytes. Raises the error of a server that ends before."""
+        """Wait until the server has loaded files of `size` bytes. Raises an error if the server ends earlier."""
         while not await self._is_ready(http):
             if await self.process.ended(_POLL_S):
                 raise self.error()
@@ -263,7 +263,7 @@ class LlamaServer:
     async def _require_drafts(self, http: EndpointClient, draft_model: str) -> None:
         """Raise InputError if the server has dropped the draft model: it then runs without one."""
         slots: list[JsonObject] = []
-        with contextlib.suppress(*FAULTS, ValueError):  # an older server has no /slots, but its log
+        with contextlib.suppress(*FAULTS, ValueError):  # an older server has no /slots: use its log
             slots = await read_slots(http)
         dropped = any(flag_at(slot, "speculative") is False for slot in slots)
         problem = "llama-server does not use it"
@@ -278,13 +278,13 @@ class LlamaServer:
             if not dropped:
                 return
             await asyncio.sleep(_POLL_S)
-        sentence = f"{draft_model} cannot be the draft model: {problem}."
-        raise paragone.InputError(sentence, hint="Take a smaller model of the same family.")
+        message = f"{draft_model} cannot be the draft model: {problem}."
+        raise paragone.InputError(message, hint="Use a smaller model of the same family.")
 
     def error(self) -> paragone.EngineError:
         error = self.process.error()
         if isinstance(error, paragone.EngineCrashed):
-            error.log_tail = telling_lines(self.process.output()) or error.log_tail[-1:]
+            error.log_tail = informative_lines(self.process.output()) or error.log_tail[-1:]
         return error
 
     async def close(self) -> None:

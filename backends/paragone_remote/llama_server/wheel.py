@@ -2,8 +2,8 @@
 
 This program takes llama-server's command line. The wheel has the server's code, but no program, and its Python classes
 lack some settings. This module calls llama.cpp's own parser, which the wheel exports as a C++ function: so all options,
-defaults, environment variables and errors are llama-server's. The backend reads what this llama-server can do from
-`--help`, which the parser prints too.
+defaults, environment variables and errors are llama-server's. The backend reads the abilities of this llama-server
+from `--help`, which the parser prints too.
 
 The parser writes into the C++ structure inside a `CommonParams`. The address and the layout of this structure differ
 between builds. Therefore this module accepts exactly one version, and checks the address before the parser writes.

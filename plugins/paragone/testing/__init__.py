@@ -3,9 +3,8 @@
 Needs pytest, and pytest-asyncio in either of its modes. Derive a class from `BackendConformance` in a test module
 of the backend; docs/plugins.md has an example.
 
-The tests of the derived class share one open engine and one event loop: declare your asynchronous
-fixtures with `pytest_asyncio.fixture(loop_scope="class")`. A fixture with `scope="class"` must be a
-`classmethod`.
+The tests of the derived class share one open engine and one event loop: declare your asynchronous fixtures with
+`pytest_asyncio.fixture(loop_scope="class")`. A fixture with `scope="class"` must be a `classmethod`.
 """
 
 import pytest
@@ -21,7 +20,7 @@ __all__ = ["BackendConformance"]
 
 @pytest.mark.asyncio(loop_scope="class")
 class BackendConformance(probabilities.ProbabilityChecks, answers.AnswerChecks, opening.OpeningChecks):
-    """Tests of what every backend must do. pytest runs those of the last base class first.
+    """Tests of what every backend must do. pytest runs the tests of the last base class first.
 
     Subclass `BackendConformance` and override the fixtures `backend` and `opening`.
 

@@ -206,7 +206,7 @@ class OpeningChecks(runs.ConformanceFixtures):
             both = asyncio.gather(
                 *(runs.events_of(engine.run(request)) for engine in (subject.engine, other))
             )
-            for events in await runs.within(2 * self.patience, "two answers at once", both):
+            for events in await runs.within(2 * self.patience, "two concurrent answers", both):
                 runs.check_events(events)
         finally:
             await subject.within("closing", other.close())
@@ -259,7 +259,7 @@ class OpeningChecks(runs.ConformanceFixtures):
         assert left is None, f"closing one of two engines reports {left}"
         if loads:
             assert await is_loaded(subject), (
-                "an engine is open, but the server does not say that its model is loaded"
+                "an engine is open, but the server does not report its model as loaded"
             )
         opened.clear()  # the next test opens a new engine
         left = await subject.within("closing", subject.engine.close())
@@ -295,7 +295,7 @@ class OpeningChecks(runs.ConformanceFixtures):
 
     async def test_embedding_can_be_stopped(self, subject: runs.Subject) -> None:
         """`stop` ends `embed` soon, with an EngineError unless all vectors are complete. The engine is then free."""
-        runs.needs(subject.able.embeddings, "the backend computes no embeddings")
+        runs.needs(subject.able.embeddings, "the backend does not compute embeddings")
         task = asyncio.ensure_future(
             subject.engine.embed(requests.EmbedRequest(texts=(subject.long_text(500),) * 16))
         )
@@ -327,7 +327,7 @@ async def is_loaded(subject: runs.Subject) -> bool:
     assert report is not None, "a backend that loads models must describe its server"
     for info in report.models:
         if model in (info.model, *info.aliases):
-            assert info.is_loaded is not None, "the server does not tell whether the model is loaded"
+            assert info.is_loaded is not None, "the server does not report whether the model is loaded"
             return info.is_loaded
     pytest.fail(f"the server does not list the model {model!r}")
 

@@ -22,7 +22,7 @@ TEXT = "The sea is deep, 海は深い, and the sky is high above it."
 
 
 class ProbabilityChecks(runs.ConformanceFixtures):
-    """Tokens, log-probabilities of runs, scores, distributions, and likeliest tokens."""
+    """Tokens, log-probabilities of runs, scores, distributions, and most likely tokens."""
 
     async def test_tokens_agree_with_the_run(self, subject: runs.Subject) -> None:
         """`tokenize` counts as many tokens as the run's prompt has. Backends without `tokenize` raise an error."""
@@ -252,7 +252,7 @@ class ProbabilityChecks(runs.ConformanceFixtures):
         assert again == vocabulary, "a second request returns another vocabulary"
 
     async def test_top_tokens_are_ranked(self, subject: runs.Subject) -> None:
-        """Each position has its likeliest tokens in order. Backends without `top_tokens` raise an error."""
+        """Each position has its most likely tokens in order. Backends without `top_tokens` raise an error."""
         if not subject.able.top_tokens:
             work = tops_of(subject, requests.TopTokensRequest(ids=(0, 1)))
             await runs.refused(work, kind=errors.ParagoneError)
@@ -266,18 +266,18 @@ class ProbabilityChecks(runs.ConformanceFixtures):
             check_top(top, 4, size)
 
     async def test_top_tokens_follow_the_sequence(self, subject: runs.Subject) -> None:
-        """The likeliest tokens depend on the tokens before a position, and not on later tokens or on earlier requests."""
+        """The most likely tokens depend on the tokens before a position, and not on later tokens or on earlier requests."""
         runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
         whole = await subject.ids_of(TEXT)
-        likeliest = []
+        ranked = []
         for ids in (whole, whole, whole[:-1]):
             request = requests.TopTokensRequest(ids=ids, start=1)
             found = await tops_of(subject, request)
-            likeliest.append([top[0].id for top in found])
-        first, again, shorter = likeliest
+            ranked.append([top[0].id for top in found])
+        first, again, shorter = ranked
         assert first == again, "the same sequence gave other tokens"
         assert first[:-1] == shorter, "a later token changed an earlier position"
-        assert len(set(first)) > 1, "the same token is the likeliest everywhere"
+        assert len(set(first)) > 1, "the same token is the most likely everywhere"
 
     async def test_top_tokens_can_be_ended(self, subject: runs.Subject) -> None:
         """`stop` ends `top_tokens` early without an error, and the engine is free for the next run."""
@@ -368,7 +368,9 @@ def check_top(top: tuple[Alternative, ...], count: int, size: int) -> None:
     assert all(isinstance(token.id, int) for token in top), f"a token has no id: {top!r}"
     assert len({token.id for token in top}) == count, f"a token came twice: {top!r}"
     logprobs = [token.logprob for token in top]
-    assert logprobs == sorted(logprobs, reverse=True), f"the likeliest does not come first: {logprobs}"
+    assert logprobs == sorted(logprobs, reverse=True), (
+        f"the most likely token does not come first: {logprobs}"
+    )
     assert logprobs[0] <= 0, f"a log-probability is above 0: {logprobs}"
     assert logprobs[0] >= -math.log(size), (
         f"the first token is less likely than the average token: {logprobs}"

@@ -102,10 +102,10 @@ def finish_of(events: Sequence[Event]) -> Finish:
 
 
 def check_error(error: errors.ParagoneError, *names: str) -> None:
-    """Check that an error is readable: a sentence without Python exceptions that contains `names`."""
-    assert error.sentence.strip(), "the error has no sentence for the user"
-    assert not re.search(r"Traceback|\b[A-Z]\w+(Error|Exception)\b", error.sentence), (
-        f"the sentence of an error must not contain Python details: {error.sentence!r}"
+    """Check that an error is readable: a message that contains `names` and no Python exceptions."""
+    assert error.message.strip(), "the error has no message for the user"
+    assert not re.search(r"Traceback|\b[A-Z]\w+(Error|Exception)\b", error.message), (
+        f"the message of an error must not contain Python details: {error.message!r}"
     )
     for name in names:
         assert name in str(error), f"the error does not name {name!r}: {str(error)!r}"
@@ -345,8 +345,8 @@ class Subject:
     ) -> None:
         """Interrupt a run after this many tokens (0: at the first event), and check that the engine is then free.
 
-        `interrupt` gets the events so far and the task that consumes the run, and returns whether it has interrupted the
-        run. If the model ends its answer too early, the run is repeated.
+        `interrupt` gets the events so far and the task that consumes the run, and returns whether it has interrupted
+        the run. If the model ends its answer too early, the run is repeated.
         """
         for _ in range(ATTEMPTS):
             events: list[Event] = []

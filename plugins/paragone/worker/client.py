@@ -20,7 +20,7 @@ from paragone.worker.process import GRACE, EngineProcess
 A = TypeVar("A", bound=Value)
 
 HANDSHAKE = 60.0
-"""Seconds that an interpreter may take to start, which is slow from a cold disk on a busy server."""
+"""Seconds that an interpreter may take to start: reading it from a disk on a busy server is slow."""
 
 DRAIN = 0.2
 """Seconds in which the last messages of a process are read after its end."""
@@ -31,7 +31,7 @@ FROZEN_CHECKS = 4
 """Number of successive checks without a message and without CPU time after which a process is taken to be frozen."""
 
 UNREAD = 16
-"""Number of unread messages of a job at which the application stops reading the pipe, so that the process waits, too."""
+"""Number of unread messages of a job at which the application stops reading the pipe. The process then waits too."""
 
 
 @dataclass(eq=False)
@@ -52,7 +52,7 @@ class Worker(backend.OpenEngine):
         self._process = process
         self._connection = connection
         self._received = bytearray()
-        """What was read of the next messages."""
+        """The bytes read so far of the next messages."""
         self._commands: asyncio.Queue[bytes] = asyncio.Queue()
         self._reads = asyncio.Event()
         """Set while the application reads the pipe."""
@@ -201,11 +201,13 @@ class Worker(backend.OpenEngine):
         self._closing = True
         with contextlib.suppress(OSError):  # the process has closed it
             self._connection.shutdown(socket.SHUT_RDWR)
-        await self._process.end()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._connection.close()
+        with contextlib.closing(self._connection):  # also if this call is cancelled
+            try:
+                await self._process.end()
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _send(self, do: protocol.CommandName, request: Json = None) -> None:
         """Queue a message about the current job for sending. Has no effect if the process has ended."""
@@ -220,7 +222,7 @@ class Worker(backend.OpenEngine):
                 await loop.sock_sendall(self._connection, await self._commands.get())
 
     async def _line(self) -> bytes:
-        """Read a message: an empty line for one that is too long, and nothing at the end of the process."""
+        """Read a message: an empty line for a message that is too long, no bytes at the end of the process."""
         loop, searched = asyncio.get_running_loop(), 0
         while (end := self._received.find(b"\n", searched)) < 0:
             searched = len(self._received)
@@ -233,7 +235,7 @@ class Worker(backend.OpenEngine):
             if not data:
                 return b""
             self._received += data
-            # a process that sends without a pause must not keep the screen from its work
+            # let the screen work even if a process sends without a pause
             await asyncio.sleep(0)
         line = bytes(self._received[: end + 1])
         del self._received[: end + 1]

@@ -1,10 +1,9 @@
-"""Close the network to this process and to every process that it starts, and hide a process from those that it starts.
+"""Close the network to this process and to every process that it starts, and hide a process from its child processes.
 
 Linux: a seccomp filter (seccomp(2), kernel 3.17 and later) that needs no privileges and cannot be removed. macOS: a sandbox
 profile (sandbox_init(3)). Unix sockets stay open, because they reach only programs on this machine.
 
-Run as a script, the module
-closes the network and prints which sockets its process and a child process can still open.
+Run as a script, the module closes the network and prints which sockets its process and a child process can still open.
 """
 
 import ctypes
@@ -55,7 +54,7 @@ def close_network() -> None:
     elif sys.platform == "darwin":
         _enter_sandbox()
     else:
-        raise OSError(errno.ENOSYS, "this system has no means that paragone knows")
+        raise OSError(errno.ENOSYS, "paragone does not know how on this system")
 
 
 def close_network_if(word: str) -> None:
@@ -69,7 +68,7 @@ def close_network_if(word: str) -> None:
 
 
 def hide_process() -> None:
-    """Keep other processes of the user from reading the environment and the memory of this one (Linux only)."""
+    """Keep other processes of the user from reading the environment and the memory of this process (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
@@ -160,7 +159,7 @@ def _enter_sandbox() -> None:
 def _try() -> None:
     close_network()
     opened = what_opens()
-    if child := os.fork():  # the filter must hold for child processes, too
+    if child := os.fork():  # the filter must hold for child processes too
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     sys.stdout.write(" ".join(dict.fromkeys(opened + what_opens())))
 

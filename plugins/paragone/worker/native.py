@@ -47,7 +47,7 @@ class Environment:
 
 
 class NativeBackend(backend.Backend):
-    """A backend that names an `Engine`, which runs in a worker process."""
+    """A backend whose `Engine` runs in a worker process."""
 
     engine: ClassVar[str] = ""
     """The engine's class, as `module:Class`. The application never imports this module."""
@@ -68,11 +68,11 @@ class NativeBackend(backend.Backend):
         try:
             worker = await self._start(python, None)
         except errors.ParagoneError as error:
-            return backend.Probe(usable=False, reason=error.sentence, remedy=error.hint)
+            return backend.Probe(usable=False, reason=error.message, remedy=error.hint)
         try:
             return await worker.answer("probe", None, backend.Probe)
         except errors.ParagoneError as error:
-            return backend.Probe(usable=False, reason=error.sentence, remedy=error.hint or self.install)
+            return backend.Probe(usable=False, reason=error.message, remedy=error.hint or self.install)
         finally:
             await worker.close()
 

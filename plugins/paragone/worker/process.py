@@ -1,4 +1,5 @@
-"""The processes of engines: a worker, or a foreign program such as a server; their start, their log, and the error for their end."""
+"""The processes of engines: a worker, or a foreign program such as a server; their start, their log, and the error for their
+end."""
 
 import asyncio
 import contextlib
@@ -48,7 +49,7 @@ _SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(
 
 
 def passed_variables() -> dict[str, str]:
-    """Return those of this process's variables that an engine's process inherits."""
+    """Return the variables of this process that an engine's process inherits."""
     own = " ".join((_SYSTEM, _COMPUTING, _LIBRARIES, _COMPILING))
     listed = _pattern(own.split())
     added = _pattern([name for name in re.split(r"[,\s]+", os.environ.get(_ADDED, "")) if name])
@@ -93,7 +94,7 @@ def _open_log(path: str | None) -> IO[bytes]:
 
 
 def _write_log(output: int, log: IO[bytes]) -> None:
-    """Write the output of a process to its log, until the process and those that it has started have ended."""
+    """Write the output of a process to its log, until the process and its child processes have ended."""
     with open(output, "rb", buffering=0) as pipe:
         while data := pipe.read(1 << 16):
             with contextlib.suppress(OSError):  # a full disk must not stop the process
@@ -124,10 +125,10 @@ class EngineProcess:
         causes: Sequence[CrashCause] = (),
         network: bool = True,
     ) -> Self:
-        """Start a program that is no worker. Raises EngineError.
+        """Start a program that is not a worker. Raises EngineError.
 
-        Without `network`, or while paragone is offline, the program can open only Unix sockets, if the system supports this
-        restriction.
+        Without `network`, or while paragone is offline, the program can open only Unix sockets, if the system supports
+        this restriction.
         """
         try:
             command = _program_start(command, network=network)
@@ -147,8 +148,8 @@ class EngineProcess:
     ) -> Self:
         """Start a process, whose output goes to the file `log`, or to a temporary file.
 
-        `causes` are known causes of crashes, besides `COMMON_CAUSES`. The process inherits the descriptors `connection`.
-        Raises OSError if the program cannot be started, EngineError if the log cannot be opened.
+        `causes` are known causes of crashes, besides `COMMON_CAUSES`. The process inherits the descriptors
+        `connection`. Raises OSError if the program cannot be started, EngineError if the log cannot be opened.
         """
         try:
             log_file = _open_log(log)
@@ -223,7 +224,7 @@ class EngineProcess:
         await self.ended()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process and to those that it has started."""
+        """Send a signal to the process and its child processes."""
         if not self.has_ended:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
@@ -231,7 +232,7 @@ class EngineProcess:
     def with_cure(self, error: ParagoneError) -> ParagoneError:
         """Return the engine's error. If the error has no hint and its cause is known, the cure becomes the hint."""
         unexplained = isinstance(error, EngineError) and not error.hint
-        if unexplained and (known := find_cause(self._causes, says=error.sentence)):
+        if unexplained and (known := find_cause(self._causes, output=error.message)):
             error.hint = known.cure
         return error
 
@@ -249,26 +250,26 @@ class EngineProcess:
     def crash(self, killed: str = "") -> EngineCrashed:
         """Return the error for an unexpected end.
 
-        `killed` says why the application killed the process; empty if the process ended by itself.
+        `killed` is the reason why the application killed the process; empty if the process ended by itself.
         """
         status = self._process.returncode or 0
         if status == TOO_OLD:
-            sentence = "The engine's interpreter is older than Python 3.11."
-            return EngineCrashed(sentence, hint="Set the engine's `python` to a newer one.", status=status)
+            message = "The engine's interpreter is older than Python 3.11."
+            return EngineCrashed(message, hint="Set the engine's `python` to a newer one.", status=status)
         size = os.fstat(self._log.fileno()).st_size
         lines = _tail(self._logged(max(0, size - TAIL_BYTES), TAIL_BYTES), whole=size <= TAIL_BYTES)
-        sentence, cure = (killed, "") if killed else self._explained(status, lines)
+        message, cure = (killed, "") if killed else self._explained(status, lines)
         where = f"The engine's output is in {self._log_path}." if self._log_path else ""
-        return EngineCrashed(sentence, hint=f"{cure} {where}".strip(), status=status, log_tail=lines)
+        return EngineCrashed(message, hint=f"{cure} {where}".strip(), status=status, log_tail=lines)
 
     def _logged(self, start: int, size: int) -> str:
         return os.pread(self._log.fileno(), size, start).decode(errors="replace")
 
     def _explained(self, status: int, lines: Sequence[str]) -> tuple[str, str]:
-        """Return the sentence for a process that ended with this status, and the cure, if the cause is known."""
+        """Return the message for a process that ended with this status, and the cure, if the cause is known."""
         number = max(0, -status)
-        says = "\n".join(lines)
-        known = find_cause(self._causes, says=says, number=number, build=self._logged(0, HEAD_BYTES))
+        output = "\n".join(lines)
+        known = find_cause(self._causes, output=output, number=number, build=self._logged(0, HEAD_BYTES))
         if known is not None:
             why = f": {known.cause}"
         else:
@@ -296,9 +297,9 @@ async def start_worker(
 ) -> tuple[EngineProcess, socket.socket]:
     """Start a worker for `engine` (`module:Class`). Return the process and the application's end of the pipe.
 
-    The worker can import this package and the engine's in addition to the packages of its interpreter. Without `network`, the
-    worker can open only Unix sockets, if the system supports this restriction. Raises InputError if the interpreter cannot be
-    started.
+    The worker can import this package and the engine's in addition to the packages of its interpreter. Without
+    `network`, the worker can open only Unix sockets, if the system supports this restriction. Raises InputError if the
+    interpreter cannot be started.
     """
     interpreter = str(Path(python).expanduser()) if python else sys.executable
     folder = _folder_of(engine.partition(":")[0].partition(".")[0])
@@ -333,7 +334,8 @@ _START = str(Path(__file__).with_name("start.py"))
 
 
 def _start_arguments(pipe: str, *, network: bool) -> list[str]:
-    """Return the first arguments of `start.py`, which close the network to a process, unless it may use it; offline always."""
+    """Return the first arguments of `start.py`, which close the network to a process unless it may use the network;
+    offline, always."""
     return [pipe, str(os.getpid()), "open" if network and not GUARD.is_offline else "closed"]
 
 

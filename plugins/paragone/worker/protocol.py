@@ -1,4 +1,5 @@
-"""The protocol between the application and a worker: one JSON object per line, and shared memory for large blocks of numbers."""
+"""The protocol between the application and a worker: one JSON object per line, and shared memory for large blocks of
+numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 from paragone import errors, events, requests, wire
 from paragone.texts import shortened
 
-VERSION = 7
+VERSION = 8
 """Version of the protocol. Increase this number with every incompatible change."""
 
 JobName: TypeAlias = Literal[
@@ -44,11 +45,11 @@ class FilledSlot:
 
 
 Item: TypeAlias = events.Event | events.LoadProgress | FilledSlot
-"""What comes of a job before its answer."""
+"""An item that a job yields before its answer."""
 
 
 class WorkerMessage(NamedTuple):
-    """A message of a worker about a job, or without any of the other fields the reply to `ping`."""
+    """A message of a worker about a job. Without any of the other fields, it is the reply to `ping`."""
 
     job: int = 0
     items: tuple[Item, ...] = ()
@@ -57,7 +58,7 @@ class WorkerMessage(NamedTuple):
     error: errors.ParagoneError | None = None
     """The error that ends the job."""
     version: int | None = None
-    """The version of the protocol, in the first message of a worker, which is about no job."""
+    """The version of the protocol, in the first message of a worker, which does not concern a job."""
 
 
 _ITEMS = {kind.__name__: kind for kind in get_args(Item)}
@@ -68,7 +69,7 @@ MOST_ITEMS = 256
 LINE_LIMIT = 32 << 20
 """Largest size of a message in bytes."""
 _LONGEST = 4_000
-"""Largest number of characters of an error's sentence, and of its hint."""
+"""Largest number of characters of an error's message, and of its hint."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one encoder per message
 
@@ -131,7 +132,7 @@ def dump_error(error: errors.ParagoneError) -> wire.Json:
     kind = next((name for name, kind in _ERRORS.items() if isinstance(error, kind)), "EngineError")
     data: dict[str, wire.Json] = {
         "kind": kind,
-        "sentence": shortened(error.sentence, _LONGEST),
+        "message": shortened(error.message, _LONGEST),
         "hint": shortened(error.hint, _LONGEST),
     }
     if isinstance(error, errors.ContextOverflow):
@@ -141,7 +142,7 @@ def dump_error(error: errors.ParagoneError) -> wire.Json:
 
 def load_error(data: Mapping[str, Any]) -> errors.ParagoneError:
     error = _ERRORS[data["kind"]](
-        shortened(data["sentence"], _LONGEST), hint=shortened(data["hint"], _LONGEST)
+        shortened(data["message"], _LONGEST), hint=shortened(data["hint"], _LONGEST)
     )
     if isinstance(error, errors.ContextOverflow):
         error.tokens, error.context = int(data["tokens"]), int(data["context"])
@@ -180,7 +181,7 @@ class SharedBuffer:
         try:
             if hasattr(
                 os, "posix_fallocate"
-            ):  # on a full disk, a write without disk space would kill the process
+            ):  # if the disk is full, a write without disk space would kill the process
                 os.posix_fallocate(descriptor, 0, SLOTS * SLOT_BYTES)
             else:  # macOS
                 os.ftruncate(descriptor, SLOTS * SLOT_BYTES)

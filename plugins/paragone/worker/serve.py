@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 
 FRAME = 0.033
-"""Shortest time in seconds between two messages with tokens. The first token, and a slower token, are sent at once."""
+"""Shortest time in seconds between two messages with tokens. The first token, and a token that comes later than that,
+are sent immediately."""
 
 LATE = 0.2
 """Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
@@ -35,10 +36,11 @@ LATE = 0.2
 class Job(Cancelled):
     """A job. The thread that reads the pipe stops it.
 
-    Its events go in batches, so that a fast engine does not need a message per token. Normally the engine's own thread sends
-    the events between two tokens. If all cores are computing, a thread that wakes during a token takes a core from a compute
-    thread, for which all other compute threads then wait. The separate thread therefore wakes only after a long time without
-    a token.
+    Its events are sent in batches, so that a fast engine does not need a message per token. Normally the engine's own
+    thread sends the events between two tokens. A thread that wakes during a token would take a core from a compute thread,
+    for which all other compute threads then wait. The separate thread therefore wakes only after a long time without a
+    token.
+
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Job(Cancelled):
         self.free_slots.release()  # the job may be waiting for a slot
 
     def send(self, events: Iterator[Event]) -> None:
-        """Send events, each now or together with the next events."""
+        """Send events, immediately or together with the next events."""
         late = threading.Thread(target=self._send_late, daemon=True)
         late.start()
         try:
@@ -197,8 +199,8 @@ class JobRunner:
     def _commands(self) -> Iterator[protocol.WorkerCommand]:
         """Yield the messages of the application until it closes the pipe.
 
-        The kernel would wake a thread that waits in `recv` whenever the other side has received something, which happens
-        after every frame. The thread would then take a core from the engine. Hence `poll`.
+        The kernel would wake a thread that waits in `recv` whenever the other side has received a message, that is after every
+        frame. The thread would then take a core from the engine. Therefore it waits in `poll`.
         """
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
@@ -225,12 +227,12 @@ class JobRunner:
         if isinstance(error, errors.ParagoneError):
             return error
         if isinstance(error, errors.InterfaceViolation):
-            sentence = f"The engine {self._name} breaks the plugin interface: {error}."
-            return errors.EngineError(sentence, hint="Report it to the engine's author.")
+            message = f"The engine {self._name} breaks the plugin interface: {error}."
+            return errors.EngineError(message, hint="Report it to the engine's author.")
         if isinstance(error, ImportError):
             return errors.EngineError(f"{error.msg.rstrip('.')}, in {sys.executable}.")
-        sentence = f"The engine failed: {type(error).__name__}: {error}"
-        return errors.EngineError(sentence.strip(": \n").rstrip(".") + ".")
+        message = f"The engine failed: {type(error).__name__}: {error}"
+        return errors.EngineError(message.strip(": \n").rstrip(".") + ".")
 
     def close(self) -> None:
         if self._engine is not None:

@@ -38,8 +38,8 @@ class PackageFinder:
 def main() -> None:
     """Run a worker or a program.
 
-    Arguments: `start.py FD PARENT open|closed ENGINE FOLDER` or `start.py - PARENT open|closed PROGRAM ARGUMENT…`. The third
-    says whether the process may use the network. FOLDER is that of the engine's package.
+    Arguments: `start.py FD PARENT open|closed ENGINE FOLDER` or `start.py - PARENT open|closed PROGRAM ARGUMENT…`.
+    `open` or `closed` is the network for the process. FOLDER has the engine's package.
     """
     if sys.version_info < (3, 11):  # noqa: UP036 (the user names the interpreter)
         version = ".".join(map(str, sys.version_info[:2]))
@@ -66,9 +66,10 @@ def main() -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Make the kernel kill this process when its parent ends, and a guard the processes that it has started (Linux only).
+    """Make the kernel kill this process when its parent ends, and let a guard kill its child processes (Linux only).
 
-    This process leads its group. A closed pipe also reports the parent's end, but only to a process that still reads from it.
+    This process leads its group. A closed pipe reports the parent's end too, but only to a process that reads from it.
+
     """
     if sys.platform == "linux":
         import ctypes
@@ -86,7 +87,7 @@ def become(command: "list[str]", parent: int) -> None:
     """Become a program that ends with its parent, even if the parent is killed."""
     try:
         if sys.platform == "linux":
-            die_with_parent(parent)  # stays in force when the program replaces this script
+            die_with_parent(parent)  # remains active when the program replaces this script
             os.execvp(command[0], command)  # noqa: S606
         else:
             supervise(command, parent)
@@ -111,7 +112,7 @@ def guard(parent: int) -> None:
     os.setsid()  # leave the group, to survive its end
     if os.fork():
         os._exit(0)  # the grandchild then belongs to init, and the program need not reap it
-    os.closerange(0, min(watched))  # among them the pipes, whose end must not wait for this process
+    os.closerange(0, min(watched))  # among them the pipes, which must not stay open because of this process
     os.closerange(max(watched) + 1, 1 << 16)
     poll = select.poll()
     for descriptor in watched:

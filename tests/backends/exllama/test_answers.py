@@ -49,7 +49,7 @@ both = pytest.mark.parametrize("library", list(BACKENDS))
 
 
 @both
-async def test_answers_of_one_engine(open_chat, library):
+async def test_an_engine_answers_stops_and_reports_settings(open_chat, library):
     """Characters stay whole, answers end at their end, limit or stop sequence, and thinking has its own channel."""
     async with open_chat(library) as chat:
         text, tokens, finish = await chat.ask("Say it.", max_tokens=len(SENTENCE.encode()), temperature=0)
@@ -86,7 +86,7 @@ async def test_answers_of_one_engine(open_chat, library):
             assert finish.usage.completion_tokens == count
 
 
-async def test_n_grams_are_not_searched_in_prompts_shorter_than_one(open_chat):
+async def test_n_gram_drafts_are_off_for_very_short_prompts(open_chat):
     async with open_chat("exllamav2", model={"template": None}, draft_ngram=True) as chat:
         for prompt in ("S", "Sa", "Say"):
             text, _, finish = await chat.ask(prompt, max_tokens=3, temperature=0)
@@ -95,7 +95,7 @@ async def test_n_grams_are_not_searched_in_prompts_shorter_than_one(open_chat):
 
 @both
 @pytest.mark.parametrize("drafted", [0, 5])
-async def test_a_full_context_ends_the_answer_and_says_so(open_chat, library, drafted):
+async def test_a_full_context_ends_the_answer_with_a_warning(open_chat, library, drafted):
     options = {"draft_ngram": True, "draft_tokens": drafted} if drafted else {}
     async with open_chat(library, max_seq_len=256, **options) as chat:
         events = await chat.events("Say it.", temperature=0)
@@ -127,7 +127,7 @@ async def test_cached_tokens_are_reused_unless_the_run_is_cold(open_chat, librar
 
 
 @both
-async def test_probabilities_of_one_engine(open_chat, library):
+async def test_an_engine_reports_log_probabilities_and_scores(open_chat, library):
     """They are the model's, before any sampler, and the padding of its head is not reported as tokens."""
     async with open_chat(library) as chat:
         _, plain, _ = await chat.ask("Say it.", max_tokens=5, temperature=0, logprobs=2)
@@ -176,7 +176,7 @@ async def test_after_a_failure_in_the_generator_the_next_prompt_is_answered(open
     async with open_chat(library) as chat:
         with pytest.raises(paragone.EngineError) as caught:
             await chat.ask("[[fail page]]")
-        assert caught.value.sentence == (
+        assert caught.value.message == (
             f"{BACKENDS[library].title} failed in the middle of the answer: page.ref_count == 1."
         )
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
@@ -186,7 +186,7 @@ async def test_after_a_failure_in_the_generator_the_next_prompt_is_answered(open
         for how in ("memory", "kernel", "cublas"):
             with pytest.raises(paragone.EngineError) as caught:
                 await chat.ask(f"[[fail {how}]]")
-            assert caught.value.sentence == "The GPU ran out of memory in the middle of the answer."
+            assert caught.value.message == "The GPU ran out of memory in the middle of the answer."
             assert "cache_type" in caught.value.hint
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
 
@@ -210,7 +210,7 @@ async def refused(open_chat, library, kind=paragone.InputError, **options):
 
 
 @both
-async def test_a_model_that_does_not_fit_says_how_much_is_needed(open_chat, library):
+async def test_the_error_for_a_model_that_does_not_fit_states_the_needed_memory(open_chat, library):
     said = {
         "exllamav2": "Insufficient VRAM for model and cache",
         "exllamav3": "Insufficient VRAM in split for model and cache",
@@ -223,7 +223,7 @@ async def test_a_model_that_does_not_fit_says_how_much_is_needed(open_chat, libr
     )
 
 
-async def test_failures_in_loading_are_reported_in_a_sentence(open_chat):
+async def test_failures_during_loading_are_reported_in_a_message(open_chat):
     for kind, error, text, said in (
         (paragone.InputError, "KeyError", "rope_type", "cannot load model: 'rope_type' is missing."),
         (
@@ -273,7 +273,7 @@ async def test_an_adapter_that_the_library_would_ignore_is_refused(open_chat, tm
     assert said.startswith("ExLlamaV3 applies a LoRA adapter to unquantized models only.")
 
 
-async def test_without_a_template_the_text_is_completed_with_a_caution(open_chat):
+async def test_without_a_chat_template_the_text_is_continued_with_a_warning(open_chat):
     async with open_chat("exllamav3", model={"template": None}) as chat:
         assert "no-chat-template" in [caution.code for caution in chat.loaded.cautions]
         assert (await chat.engine.tokenize(asked("abc"))).ids == tuple(b"abc")
@@ -301,7 +301,7 @@ async def test_the_loaded_model_is_described(open_chat, library, tmp_path):
         assert loaded.cautions == ()
 
 
-async def test_without_flash_attention_there_is_a_caution(open_chat, monkeypatch):
+async def test_without_flash_attention_there_is_a_warning(open_chat, monkeypatch):
     windows = {"stand_in": {"windows": True}}
     async with open_chat("exllamav2", model=windows) as chat:
         assert chat.loaded.facts["prompt slice"] == "up to 1024 tokens"
@@ -348,7 +348,7 @@ async def rows_of(engine, ids, **request):
     return rows
 
 
-async def test_distributions_and_vocabulary(open_chat):
+async def test_distributions_and_the_vocabulary_are_returned(open_chat):
     ids = list(b"abc" * 100)
     async with open_chat("exllamav3") as chat:
         every = await rows_of(chat.engine, ids)
@@ -401,7 +401,7 @@ async def test_an_unknown_kind_of_vocabulary_has_no_fingerprint(open_chat):
     async with open_chat("exllamav3", model=unknown) as chat:
         with pytest.raises(paragone.EngineError) as caught:
             await chat.engine.vocabulary()
-        assert caught.value.sentence == (
+        assert caught.value.message == (
             "The bytes of the tokens of model are unknown: its tokenizer.json describes neither byte-level BPE "
             "nor SentencePiece."
         )
@@ -412,7 +412,7 @@ async def test_an_unknown_kind_of_vocabulary_has_no_fingerprint(open_chat):
 @pytest.mark.parametrize(
     ("tokens_a_second", "chunk"), [(1_000, 256), (10_000, 512), (30_000, 1792), (10**6, 2048)]
 )
-def test_a_chunk_takes_no_longer_than_a_stop_should(tokens_a_second, chunk):
+def test_the_chunk_size_adapts_so_that_a_stop_is_fast(tokens_a_second, chunk):
     adapted = 512
     for _ in range(4):
         adapted = next_chunk(adapted, 2048, adapted, adapted / tokens_a_second)
@@ -420,5 +420,5 @@ def test_a_chunk_takes_no_longer_than_a_stop_should(tokens_a_second, chunk):
     assert chunk == 256 or chunk / tokens_a_second <= 0.06
 
 
-def test_short_chunks_do_not_change_the_size():
+def test_short_chunks_do_not_change_the_chunk_size():
     assert next_chunk(512, 2048, 10, 3.0) == next_chunk(512, 2048, 512, 0.0) == 512

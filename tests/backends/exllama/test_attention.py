@@ -131,7 +131,7 @@ def test_attention_to_later_tokens_is_masked(real):
     assert real.mask(1, 1024) is None  # the last token may attend to all others
 
 
-def test_flash_attention_is_unchanged(real):
+def test_masks_are_not_used_with_flash_attention(real):
     real.attn.has_flash_attn = real.attn.has_flash_attn_with_paged = True
     ours = importlib.import_module("paragone_exllama.v2")
     assert ours.choose_attention(config(), SimpleNamespace(paged=None))

@@ -117,7 +117,7 @@ async def test_a_split_limits_the_memory_of_each_gpu(estimated, driver):
 
 
 @pytest.mark.parametrize("driven", [True, False])
-async def test_without_an_answer_of_the_driver_free_memory_is_unknown(driven, estimated, driver, monkeypatch):
+async def test_without_a_reply_of_the_driver_free_memory_is_unknown(driven, estimated, driver, monkeypatch):
     if driven:
         driver(tells=0)
     else:
@@ -137,14 +137,14 @@ async def test_the_memory_of_a_draft_model_is_included(estimated, driver, write_
     assert cpu.weights == 2 * alone_cpu.weights
 
 
-async def test_no_library_needs_to_be_installed(bare_interpreter, driver, write_model, tmp_path):
+async def test_estimates_need_no_installed_library(bare_interpreter, driver, write_model, tmp_path):
     driver()
     folder = write_model(tmp_path / "model", tensors=weights(), **CONFIG)
     request = OpenRequest(model=str(folder), python=bare_interpreter.python)
     assert (await ExLlamaV3Backend().estimate(request)).devices[0].device == "Paper GPU"
 
 
-async def test_buffers_are_the_larger_of_two(estimated, driver):
+async def test_compute_memory_is_the_larger_of_mlp_and_head(estimated, driver):
     driver()
     gpu, _ = (await estimated("exllamav3")).devices
     assert gpu.compute == CONTEXT * (4 * HIDDEN + 4 * WIDE)

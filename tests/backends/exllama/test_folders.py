@@ -43,7 +43,7 @@ def quantized(method, **more):
         (gptq(4), quantized("awq", bits=4), None, None),
     ],
 )
-def test_formats_are_told_apart_by_their_tensors(tensors, config, v2, v3, write_model, tmp_path):
+def test_formats_are_distinguished_by_their_tensors(tensors, config, v2, v3, write_model, tmp_path):
     folder = write_model(tmp_path / "models" / "some", tensors=tensors, **config)
     for backend, name in ((V2, v2), (V3, v3)):
         found = backend.find_models([str(tmp_path)])
@@ -131,7 +131,7 @@ def test_a_damaged_model_is_listed_with_its_problem_and_not_opened(spoil, proble
     assert model.problem == problem
     with pytest.raises(InputError) as caught:
         check_folder(folder, ("EXL3", "plain"), "ExLlamaV3")
-    assert caught.value.sentence == f"some {problem}."
+    assert caught.value.message == f"some {problem}."
 
 
 def test_unsupported_formats_are_refused_with_the_supported_ones(write_model, tmp_path):
@@ -161,7 +161,7 @@ def test_unsupported_formats_are_refused_with_the_supported_ones(write_model, tm
         (None, {"max_position_embeddings": -1, "num_hidden_layers": 10**400}, "F16"),
     ],
 )
-def test_numbers_and_shapes_are_not_trusted(tensors, config, quantization, write_model, tmp_path):
+def test_implausible_numbers_and_shapes_are_refused(tensors, config, quantization, write_model, tmp_path):
     write_model(tmp_path / "other")
     folder = write_model(tmp_path / "some", tensors=tensors, **config)
     found = {model.name: model for model in V2.find_models([str(tmp_path)])}

@@ -58,7 +58,7 @@ def equipped(bare_interpreter):
     return bare_interpreter
 
 
-async def test_no_torch_and_no_library(bare_interpreter, tools):
+async def test_missing_pytorch_or_library_is_reported(bare_interpreter, tools):
     probe = await V2.probe(bare_interpreter.python)
     assert not probe.usable
     assert probe.reason == f"ExLlamaV2 needs PyTorch, which is not installed in {bare_interpreter.python}."
@@ -75,7 +75,7 @@ async def test_no_torch_and_no_library(bare_interpreter, tools):
     assert probe.reason == f"ExLlamaV2 is not installed in {bare_interpreter.python}."
 
 
-async def test_no_driver(equipped, tools):
+async def test_a_missing_driver_is_reported(equipped, tools):
     probe = await V2.probe(equipped.python)
     assert probe.reason == "ExLlamaV2 finds no GPU: there is no NVIDIA driver on this machine."
     assert (
@@ -96,7 +96,7 @@ async def test_no_driver(equipped, tools):
         ({"gpus": 2}, "", "CUDA_VISIBLE_DEVICES hides all 2 of this machine"),
     ],
 )
-async def test_no_gpu(said, visible, reason, equipped, tools, driver, monkeypatch):
+async def test_a_missing_gpu_is_reported(said, visible, reason, equipped, tools, driver, monkeypatch):
     driver(**said)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -106,7 +106,7 @@ async def test_no_gpu(said, visible, reason, equipped, tools, driver, monkeypatc
     assert ("a machine that has" if visible is None else "to the numbers of GPUs") in probe.remedy
 
 
-async def test_a_driver_that_is_too_old(equipped, tools, driver):
+async def test_a_driver_that_is_too_old_is_reported(equipped, tools, driver):
     driver(version="470.256.02", cuda=11040)
     probe = await V2.probe(equipped.python)
     assert probe.reason == (
@@ -120,7 +120,7 @@ async def test_a_driver_that_is_too_old(equipped, tools, driver):
     assert probe.remedy == "Update the driver, or run: paragone env create exllamav2 --cuda 12."
 
 
-async def test_not_compiled_and_no_compiler(equipped, tools, driver):
+async def test_a_missing_compiler_is_reported(equipped, tools, driver):
     driver()
     if os.path.exists("/usr/local/cuda/bin/nvcc"):
         pytest.skip("this machine has a CUDA compiler")
@@ -147,7 +147,7 @@ async def test_not_compiled_and_no_compiler(equipped, tools, driver):
 @pytest.mark.usefixtures(
     "new_interpreters"
 )  # they execute .pth files; Debian's Python has a sitecustomize of its own
-async def test_no_python_headers_for_compiling(equipped, tools, driver, tmp_path):
+async def test_missing_python_headers_are_reported(equipped, tools, driver, tmp_path):
     driver()
     tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
     tools("c++")
@@ -161,7 +161,7 @@ async def test_no_python_headers_for_compiling(equipped, tools, driver, tmp_path
     assert (await V2.probe(equipped.python)).usable
 
 
-async def test_a_mig_slice_of_a_gpu(equipped, tools, driver, monkeypatch):
+async def test_a_mig_slice_of_a_gpu_is_usable(equipped, tools, driver, monkeypatch):
     driver()
     equipped.add("exllamav2_ext.py")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-cccc")
@@ -172,7 +172,7 @@ async def test_a_mig_slice_of_a_gpu(equipped, tools, driver, monkeypatch):
     assert "hides all 1 of this machine" in (await V2.probe(equipped.python)).reason
 
 
-async def test_a_compiler_of_another_cuda(equipped, tools, driver):
+async def test_a_compiler_for_another_cuda_version_is_reported(equipped, tools, driver):
     driver(cuda=13000, version="580.65.06")
     tools("nvcc", "Cuda compilation tools, release 13.0, V13.0.48")
     tools("c++")
@@ -184,7 +184,7 @@ async def test_a_compiler_of_another_cuda(equipped, tools, driver):
     assert probe.remedy == "Install the CUDA 12.8 toolkit."
 
 
-async def test_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path):
+async def test_the_library_is_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path):
     driver(gpus=2)
     tools("nvcc", "Cuda compilation tools, release 12.4, V12.4.131")
     tools("g++")
@@ -206,7 +206,7 @@ async def test_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path
     }
 
 
-async def test_usable_where_it_was_compiled(equipped, tools, driver, tmp_path, monkeypatch):
+async def test_the_library_is_usable_where_it_was_compiled(equipped, tools, driver, tmp_path, monkeypatch):
     driver()
     tag = f"py{sys.version_info[0]}{sys.version_info[1]}{sys.abiflags}_cu128"
     built = tmp_path.with_name(f"{tmp_path.name}-cache") / "torch_extensions" / tag / "exllamav2_ext"

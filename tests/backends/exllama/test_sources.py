@@ -29,7 +29,7 @@ def generator_texts(folder, library):
 
 
 @libraries
-def test_the_keys_of_results_are_those_of_the_real_generator(library, sources):
+def test_keys_of_results_agree_with_the_real_generator(library, sources):
     texts = generator_texts(sources(library), library)
     used = {
         "stage", "started", "prefill", "streaming", "curr_progress", "eos", "eos_reason", "stop_token",
@@ -65,7 +65,7 @@ def test_the_capacity_agrees_with_the_end_of_the_generator(library, sources):
         assert "if self.new_tokens >= self.max_new_tokens:" in text
 
 
-def test_the_formulas_are_in_the_sources(sources):
+def test_copied_formulas_are_still_in_the_libraries_sources(sources):
     """If one of these lines changes in the libraries, `estimate` must change too."""
     v2, v3 = sources("exllamav2") / "exllamav2", sources("exllamav3") / "exllamav3"
     for path, said in {
@@ -82,12 +82,12 @@ def test_the_formulas_are_in_the_sources(sources):
         ),
     }.items():
         text = path.read_text(encoding="utf-8")
-        for sentence in said:
-            assert sentence in text, f"{path.name}: {sentence}"
+        for message in said:
+            assert message in text, f"{path.name}: {message}"
 
 
 @libraries
-def test_the_error_messages_are_in_the_sources(library, sources):
+def test_recognized_error_messages_are_still_in_the_libraries_sources(library, sources):
     text = "\n".join(
         path.read_text(encoding="utf-8")
         for path in (sources(library) / library).rglob("*.py")
@@ -97,7 +97,7 @@ def test_the_error_messages_are_in_the_sources(library, sources):
         "exllamav2": ("Insufficient VRAM for model and cache", "Insufficient space in device allocation"),
         "exllamav3": ("Insufficient VRAM in split for model and cache", "CUDA out of memory"),
     }[library]
-    assert [sentence for sentence in said if sentence not in text] == []
+    assert [message for message in said if message not in text] == []
     assert "OutOfMemoryError" in text
 
 
@@ -117,7 +117,7 @@ ignore_missing_imports = True
 """
 
 
-def test_mypy_finds_wrong_calls_and_nothing_else_wrong_with_the_adapters(sources, kept, tmp_path):
+def test_mypy_finds_wrong_calls_of_the_libraries(sources, kept, tmp_path):
     """It checks a copy of the package with wrong calls against the real sources of both libraries."""
     pytest.importorskip("mypy")
     copy = tmp_path / "paragone_exllama"

@@ -152,7 +152,7 @@ def as_tokenizer(lib, vocab, kind):
     return {**kind, "added_tokens": added, "model": {"type": "BPE", "vocab": pieces}}
 
 
-def test_byte_level_tokens_are_those_of_llama_cpp(llama_cpp, whole_smollm2):
+def test_byte_level_tokens_agree_with_llama_cpp(llama_cpp, whole_smollm2):
     with llama_cpp(whole_smollm2) as (lib, vocab):
         found, control = token_bytes(as_tokenizer(lib, vocab, BYTE_LEVEL))
         theirs = [vocab.written(token) for token in range(vocab.size)]
@@ -164,7 +164,7 @@ def test_byte_level_tokens_are_those_of_llama_cpp(llama_cpp, whole_smollm2):
     assert any(b"\xf0\x9f" in piece and not piece.decode("utf-8", "ignore") for piece in ours)
 
 
-def test_sentencepiece_tokens_are_those_of_llama_cpp(llama_cpp, tmp_path):
+def test_sentencepiece_tokens_agree_with_llama_cpp(llama_cpp, tmp_path):
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     tokens = ["<unk>", "<s>", "</s>", *bytes_, "▁", "▁▁the", "naïve", "▁<x", "<0x4", "<mark up>", "\n"]
     kinds = [2, 3, 3] + [6] * 256 + [1] * 5 + [4, 1]
@@ -217,7 +217,7 @@ def test_a_unigram_model_lists_its_tokens():
         {"decoder": None, "pre_tokenizer": {"type": "Sequence", "pretokenizers": None}},
     ],
 )
-def test_other_kinds_are_unknown(tokenizer):
+def test_other_kinds_of_vocabularies_are_unknown(tokenizer):
     assert token_bytes(tokenizer) is None
 
 

@@ -45,7 +45,7 @@ def test_characters_spread_over_tokens_are_joined(chat):
     assert not any("\ufffd" in token.text for token in tokens)
 
 
-def test_bytes_that_never_become_a_character_are_dropped(chat):
+def test_bytes_of_an_incomplete_character_are_dropped(chat):
     whole = chat.events("Say it.", grammar='root ::= "你好世界"', temperature=0)
     for count in range(1, len(tokens_of(whole)), 2):
         text, finish = chat.ask("Say it.", grammar='root ::= "你好世界"', temperature=0, max_tokens=count)
@@ -101,7 +101,7 @@ def test_log_probabilities_are_the_models_not_the_samplers(chat):
     assert all(sum(2.718281828**item.logprob for item in token.top) <= 1.0001 for token in tokens)
 
 
-def test_seeds_are_drawn_unless_they_are_given(chat, make_stop):
+def test_a_random_seed_is_used_unless_one_is_given(chat, make_stop):
     request = {"temperature": 1.5, "max_tokens": 1}
     first, other = (chat.events("Invent a name.", **request)[0] for _ in range(2))
     assert isinstance(first, paragone.RunSettings)
@@ -143,11 +143,11 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(ch
     error = caught.value
     assert error.context == 1024
     assert error.tokens > 1500
-    assert f"{error.tokens - 1024 + 1:,} too many" in error.sentence
+    assert f"{error.tokens - 1024 + 1:,} too many" in error.message
     assert "n_ctx" in error.hint
 
 
-def test_an_answer_that_fills_the_context_says_so(small):
+def test_an_answer_that_fills_the_context_ends_with_a_warning(small):
     events = small.events("Tell a story. " + "word " * 190, grammar="root ::= [a-z ]{2000}")
     assert events[-1].reason == "length"
     assert [event.code for event in events if isinstance(event, paragone.Caution)] == ["context-full"]
@@ -174,7 +174,7 @@ def test_a_grammar_can_come_from_a_file(chat, tmp_path):
     ],
     ids=["open", "memory", "stack", "no file"],
 )
-def test_a_grammar_that_does_not_parse_is_an_input_error(chat, grammar):
+def test_an_invalid_grammar_raises_an_input_error(chat, grammar):
     with pytest.raises(paragone.InputError, match="grammar"):
         chat.ask("Hello", grammar=grammar, max_tokens=5)
 
@@ -189,14 +189,14 @@ def test_a_grammar_that_does_not_parse_is_an_input_error(chat, grammar):
     ],
     ids=["no JSON", "from the network", "large", "costly"],
 )
-def test_a_schema_that_cannot_be_used_is_an_input_error(chat, schema):
+def test_an_invalid_schema_raises_an_input_error(chat, schema):
     with pytest.raises(paragone.InputError, match="schema") as raised:
         chat.ask("Hello", json_schema=schema, max_tokens=5)
     assert len(str(raised.value)) < 300
     assert "\n" not in str(raised.value)
 
 
-def test_a_schema_that_no_context_has_space_for_takes_little_memory(chat):
+def test_a_huge_schema_is_refused_without_much_memory(chat):
     schema = {"type": "string", "pattern": "^(((a{1,1000}){1,1000}){1,1000}){9}$"}
     before = psutil.Process().memory_info().rss
     finish = chat.ask("Hello", json_schema=json.dumps(schema), max_tokens=5)[1]
@@ -211,7 +211,7 @@ def test_a_schema_applies_to_bytes_of_several_tokens(chat):
     assert finish.reason == "stop"
 
 
-def test_an_answer_goes_on_after_its_end(chat):
+def test_ignore_eos_continues_an_answer_after_its_end(chat):
     options = {"json_schema": '{"const": 1}', "temperature": 0, "max_tokens": 4}
     ended, endless = chat.events("Hello", **options), chat.events("Hello", **options, ignore_eos=True)
     assert (ended[-1].reason, endless[-1].reason) == ("stop", "length")
@@ -233,14 +233,14 @@ def test_grammar_and_schema_exclude_each_other(chat):
         chat.ask("Hello", grammar='root ::= "a"', json_schema="{}")
 
 
-def test_prompts_without_text_are_input_errors(chat):
+def test_prompts_without_text_raise_an_input_error(chat):
     with pytest.raises(paragone.InputError):
         chat.events([])
     with pytest.raises(paragone.InputError):
         chat.events([assistant("   ")], max_tokens=1)
 
 
-def test_greedy_tokens_are_those_of_the_chain(chat):
+def test_greedy_tokens_agree_with_the_sampler_chain(chat):
     # a penalty window of 0 tokens changes nothing, but needs llama.cpp's own samplers
     options = {"temperature": 0, "max_tokens": 24, "cold": True}
     direct = chat.events(CAPITAL, **options)

@@ -106,7 +106,7 @@ def test_a_library_with_another_structure_is_refused(fresh, only, monkeypatch):
         loading.load_build()
 
 
-def test_what_another_build_would_bring(tmp_path, only):
+def test_the_advantages_of_another_build_are_reported(tmp_path, only):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n")
     info = "CPU : SSE3 = 1 | AVX2 = 1 | AVX512 = 0 | AMX_INT8 = 1 | LLAMAFILE = 1 | OPENMP = 1 | REPACK = 1 |"
@@ -154,7 +154,7 @@ def test_a_requantized_file_has_the_type_and_the_probabilities_of_its_source(
 
 
 @pytest.mark.model
-def test_a_file_that_cannot_be_requantized_is_an_error(model_path, tmp_path):
+def test_a_file_that_cannot_be_requantized_raises_an_error(model_path, tmp_path):
     from paragone_llama_cpp.demo import requantize
 
     other = tmp_path / "other.gguf"

@@ -14,8 +14,8 @@ SYSTEM_INFO = (
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGILL])
-def test_amx_is_known(number):
-    known = find_cause(CRASH_CAUSES, says="", number=number, build=SYSTEM_INFO.format(1))
+def test_crashes_in_amx_code_are_recognized(number):
+    known = find_cause(CRASH_CAUSES, output="", number=number, build=SYSTEM_INFO.format(1))
     assert known in LlamaCppBackend.crash_causes
     assert "-mno-amx-int8" in known.cure
 
@@ -23,9 +23,9 @@ def test_amx_is_known(number):
 @pytest.mark.parametrize(
     ("number", "has_amx"), [(signal.SIGSEGV, 0), (signal.SIGILL, 0), (signal.SIGABRT, 1), (0, 1)]
 )
-def test_other_crashes_are_not_taken_for_it(number, has_amx):
+def test_other_crashes_are_not_attributed_to_amx(number, has_amx):
     build = SYSTEM_INFO.format(has_amx)
-    assert find_cause(CRASH_CAUSES, says="", number=number, build=build) not in CRASH_CAUSES
+    assert find_cause(CRASH_CAUSES, output="", number=number, build=build) not in CRASH_CAUSES
 
 
 async def test_the_log_of_an_engine_begins_with_its_build(model_path, tmp_path):

@@ -12,7 +12,7 @@ from paragone_llama_cpp.backend import LlamaCppBackend
 
 
 @pytest.mark.model
-async def test_the_second_model_is_made_once_and_can_be_loaded(whole_model_path, demo_cache, open_chat):
+async def test_the_second_model_is_created_once_and_can_be_loaded(whole_model_path, demo_cache, open_chat):
     cache = demo_cache
     first, second = await LlamaCppBackend().demo(str(cache))
     assert (first.name, first.quantization, first.problem) == ("SmolLM2-135M-Instruct.Q4_1", "Q4_1", "")
@@ -28,14 +28,14 @@ async def test_the_second_model_is_made_once_and_can_be_loaded(whole_model_path,
 
 
 @pytest.mark.model
-async def test_before_the_demo_ran_its_models_are_listed_without_making_any(whole_model_path, tmp_path):
+async def test_listing_demo_models_does_not_create_them(whole_model_path, tmp_path):
     (only,) = await LlamaCppBackend().demo(str(tmp_path), create=False)
     assert (only.name, only.model) == ("SmolLM2-135M-Instruct.Q4_1", whole_model_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.model
-async def test_a_link_into_an_environment_that_is_gone_is_made_anew(whole_model_path, tmp_path, monkeypatch):
+async def test_a_link_into_a_missing_environment_is_recreated(whole_model_path, tmp_path, monkeypatch):
     (tmp_path / demo._FILE).symlink_to(tmp_path / "gone.gguf")
     (tmp_path / demo._MADE).symlink_to(whole_model_path)
     (before, _) = await LlamaCppBackend().demo(str(tmp_path), create=False)
@@ -45,7 +45,7 @@ async def test_a_link_into_an_environment_that_is_gone_is_made_anew(whole_model_
     assert os.path.samefile(after.model, whole_model_path)
 
 
-async def test_without_the_model_the_error_says_what_to_install(tmp_path, monkeypatch):
+async def test_without_the_model_the_error_shows_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError) as caught:
         await demo.demo_models(tmp_path)
@@ -54,7 +54,7 @@ async def test_without_the_model_the_error_says_what_to_install(tmp_path, monkey
 
 
 @pytest.mark.model
-async def test_a_cache_that_cannot_be_written_is_an_input_error(model_path, tmp_path):
+async def test_a_cache_that_cannot_be_written_raises_an_input_error(model_path, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be saved in"):
         await demo.demo_models(tmp_path / "file" / "cache")

@@ -28,7 +28,7 @@ def count_contexts(chat, monkeypatch):
     return made
 
 
-def test_a_batch_is_computed_at_once(chat, monkeypatch, make_stop):
+def test_a_batch_is_computed_in_one_step(chat, monkeypatch, make_stop):
     from paragone_llama_cpp.c_api import lib
 
     made = count_contexts(chat, monkeypatch)

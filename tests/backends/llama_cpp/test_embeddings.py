@@ -17,7 +17,7 @@ def vectors_of(chat, *texts, stop, ids=()):
     return np.array(found.vectors), found.prompt_tokens
 
 
-def test_a_long_text_has_several_batches(chat, small, make_stop):
+def test_a_long_text_is_embedded_in_several_batches(chat, small, make_stop):
     text = " ".join([SEA] * 12)
     assert (
         small.engine._model.context.n_batch == 64 < len(small.engine.tokenize(TokenizeRequest(text=text)).ids)
@@ -27,7 +27,7 @@ def test_a_long_text_has_several_batches(chat, small, make_stop):
     assert one @ other > 0.999
 
 
-def test_a_conversation_goes_on_as_if_there_were_no_embeddings(chat, make_stop):
+def test_embeddings_do_not_affect_the_conversation(chat, make_stop):
     first = chat.ask("Say hello.", max_tokens=8, temperature=0)[0]
     vectors_of(chat, SEA, stop=make_stop())
     assert chat.engine._model._extra is not None
@@ -35,7 +35,7 @@ def test_a_conversation_goes_on_as_if_there_were_no_embeddings(chat, make_stop):
     assert chat.engine._model._extra is None  # its memory is free for other engines
 
 
-def test_what_cannot_be_embedded(small, make_stop):
+def test_texts_that_cannot_be_embedded_are_refused(small, make_stop):
     with pytest.raises(ContextOverflow) as caught:
         vectors_of(small, "north " * 400, stop=make_stop())
     assert caught.value.context == 256 < caught.value.tokens
@@ -47,7 +47,7 @@ def test_what_cannot_be_embedded(small, make_stop):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first", "last"])
-def test_the_kinds_of_pooling(chat, make_stop, monkeypatch, pooling):
+def test_each_kind_of_pooling_is_computed(chat, make_stop, monkeypatch, pooling):
     """Over one token they are the same; the first state does not depend on later tokens, the last one does."""
     monkeypatch.setattr(engine, "pooling_of", lambda header: pooling)
     found, _ = vectors_of(chat, ids=[(504,), (504, 3146), (504, 3146, 28)], stop=make_stop())
@@ -55,7 +55,7 @@ def test_the_kinds_of_pooling(chat, make_stop, monkeypatch, pooling):
     assert same.tolist() == ([True, True] if pooling == "first" else [False, False])
 
 
-def test_the_file_names_the_pooling():
+def test_the_pooling_is_read_from_the_file():
     def pooling(**values):
         return engine.pooling_of(Header(architecture="qwen3", values=values))
 

@@ -79,7 +79,7 @@ async def test_the_layout_counts_with_the_defaults_for_a_gpu(model_path):
         request = OpenRequest(model=model_path, options={"n_ctx": 8192, **options}, threads=1)
         return (await LlamaCppBackend().estimate(request)).layout.compute
 
-    # 512 prompt tokens at once, with flash attention
+    # 512 prompt tokens in a batch, with flash attention
     assert await compute() == await compute(n_batch=512, flash_attn="on")
     small = await compute(n_batch=64, flash_attn="off")
     assert await compute(n_batch=512, flash_attn="off") > 2 * small
@@ -130,7 +130,7 @@ async def test_the_library_keeps_experts_in_main_memory(tmp_path):
     assert said == [False, True]
 
 
-def test_experts_of_the_first_layers_lie_in_main_memory():
+def test_experts_of_the_first_layers_stay_in_main_memory():
     from paragone_llama_cpp.estimate import weights_by_device
 
     tensors = {f"blk.{layer}.ffn_{name}_exps.weight": 100 for layer in range(3) for name in ("up", "down")}
@@ -205,7 +205,7 @@ def test_a_plan_over_several_devices_is_read():
     assert compute == {"CUDA0": 100 * mib, "CUDA1": 90 * mib, "CPU": 11.5 * mib}
 
 
-def test_weights_lie_where_their_layers_do():
+def test_weights_are_on_the_devices_of_their_layers():
     from paragone_llama_cpp.estimate import weights_by_device
 
     tensors = {"token_embd.weight": 1000, "blk.0.attn_q.weight": 10, "blk.1.attn_q.weight": 20}
@@ -217,7 +217,7 @@ def test_weights_lie_where_their_layers_do():
     assert weights_by_device(tensors, {0: "CPU", 1: "CPU", 2: "CPU"}) == {"CPU": 1031}
 
 
-def test_it_reaches_only_the_rpc_servers():
+def test_only_rpc_servers_are_contacted():
     backend = LlamaCppBackend()
     assert backend.reaches("a.gguf", {}) == ()
     addresses = ["127.0.0.1:50052", "[::1]:50053"]

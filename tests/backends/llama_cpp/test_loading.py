@@ -35,7 +35,7 @@ def test_a_build_without_gpu_support_is_reported_if_there_is_a_gpu(monkeypatch):
     assert "built for the CPU only" in library.facts()["GPU"]
 
 
-def test_loading_can_be_cancelled_also_while_warming_up(open_chat, make_stop):
+def test_loading_can_be_cancelled_even_during_warm_up(open_chat, make_stop):
     stop = make_stop()
     with pytest.raises(EngineError, match="cancelled"):
         open_chat(report=lambda fraction: stop.ask() if fraction > 0.2 else None, stop=stop)
@@ -157,7 +157,7 @@ def test_insufficient_memory_is_reported(whole_model_path):
         "try:\n"
         "    load_model(Path(sys.argv[1]), LlamaCppLoadOptions(), lambda part: None, False)\n"
         "except EngineError as error:\n"
-        "    print(error.sentence)\n"
+        "    print(error.message)\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     command = [sys.executable, "-c", code, whole_model_path]
@@ -182,7 +182,7 @@ def test_an_abort_of_the_library_ends_the_log_with_its_reason():
     assert result.stderr.strip().endswith("file.c:7: the reason: none")
 
 
-def test_without_a_template_or_a_gpu_there_are_cautions(open_chat):
+def test_without_a_template_or_a_gpu_there_are_warnings(open_chat):
     from paragone_llama_cpp import library
 
     chat = open_chat(chat_template="", n_gpu_layers=10)
@@ -199,7 +199,7 @@ THINKING_TEMPLATE = (
 )
 
 
-def test_a_budget_ends_the_thinking(open_chat):
+def test_a_thinking_budget_ends_the_thinking(open_chat):
     chat = open_chat(chat_template=THINKING_TEMPLATE)
     for budget in (1, 5):
         events = chat.events("Go.", temperature=0, max_tokens=20, thinking=budget, json_schema='{"const": 7}')
@@ -223,7 +223,7 @@ def test_a_template_that_opens_a_thinking_block_has_its_text_on_that_channel(ope
         assert (text, finish.reason) == ("7", "stop")
 
 
-def test_bad_files_are_input_errors_that_name_the_file(open_chat, model_path, tmp_path, make_gguf):
+def test_invalid_files_raise_input_errors_that_name_the_file(open_chat, model_path, tmp_path, make_gguf):
     with open(model_path, "rb") as file:
         start = file.read(2_000_000)
     cases = {
@@ -249,11 +249,11 @@ def test_bad_files_are_input_errors_that_name_the_file(open_chat, model_path, tm
     for name, (_, reason) in cases.items():
         with pytest.raises(InputError, match=reason) as caught:
             open_chat(tmp_path / name)
-        assert name in caught.value.sentence
-        assert "\n" not in caught.value.sentence
+        assert name in caught.value.message
+        assert "\n" not in caught.value.message
 
 
-def test_a_folder_is_not_a_model(open_chat, tmp_path):
+def test_a_folder_is_refused_as_a_model(open_chat, tmp_path):
     with pytest.raises(InputError, match="is a folder") as caught:
         open_chat(tmp_path)
     assert not caught.value.hint
@@ -263,7 +263,7 @@ def test_a_folder_is_not_a_model(open_chat, tmp_path):
     assert ".gguf files in it" in caught.value.hint
 
 
-def test_a_pipe_and_an_invalid_path_are_input_errors(open_chat, tmp_path):
+def test_a_pipe_or_an_invalid_path_raises_an_input_error(open_chat, tmp_path):
     os.mkfifo(tmp_path / "pipe.gguf")
     with pytest.raises(InputError, match="cannot be read: Not a regular file"):
         open_chat(tmp_path / "pipe.gguf")
@@ -271,7 +271,7 @@ def test_a_pipe_and_an_invalid_path_are_input_errors(open_chat, tmp_path):
         open_chat("a\0b.gguf")
 
 
-def test_a_file_without_permission_is_an_input_error(open_chat, model_path, tmp_path, monkeypatch):
+def test_a_file_without_permission_raises_an_input_error(open_chat, model_path, tmp_path, monkeypatch):
     path = tmp_path / "secret.gguf"
     shutil.copyfile(model_path, path)
     path.chmod(0)
@@ -301,6 +301,6 @@ def test_a_file_without_permission_is_an_input_error(open_chat, model_path, tmp_
         ({"n_ctx": 0}, "n_ctx"),
     ],
 )
-def test_bad_load_options_are_input_errors(open_chat, options, reason):
+def test_invalid_load_options_raise_input_errors(open_chat, options, reason):
     with pytest.raises((InputError, EngineError), match=reason):
         open_chat(**options)

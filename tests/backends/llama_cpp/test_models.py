@@ -165,7 +165,7 @@ def test_links_are_followed_but_not_in_cycles(write, tmp_path):
     assert all("cannot be read" in model.problem for model in found[:2])
 
 
-def test_a_split_model_is_one(write):
+def test_a_split_model_is_listed_once(write):
     values = {**MODEL, "split.count": 3}
     paths = [write(f"big-{n:05d}-of-00003.gguf", values if n == 1 else {"split.no": n}) for n in (1, 2, 3)]
     (model,) = find_models([str(paths[0].parent)])
@@ -191,7 +191,7 @@ def test_files_that_are_not_models_are_listed_with_a_problem(write, values, reas
     assert reason in model.problem
 
 
-def test_an_image_encoder_is_left_out(write):
+def test_image_encoders_are_not_listed(write):
     path = write("model.gguf")
     write("mmproj-model.gguf", {"general.architecture": "clip", "general.type": "mmproj"})
     assert [model.model for model in find_models([str(path.parent)])] == [str(path)]
@@ -209,7 +209,7 @@ def test_a_file_of_two_revisions_in_hugging_face_s_cache_is_listed_once(write, t
     assert model.model == str(repository / "snapshots/aaaa/sub/model-Q4_K_M.gguf")
 
 
-def test_the_usual_folders_are_those_of_other_programs(home, monkeypatch):
+def test_the_usual_folders_belong_to_other_programs(home, monkeypatch):
     cache = home.with_name(f"{home.name}-cache")
     (cache / "huggingface/hub/models--owner--name/snapshots").mkdir(parents=True)
     assert usual_folders() == [

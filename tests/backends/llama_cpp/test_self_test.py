@@ -37,7 +37,7 @@ def checked(build: str, *changes: str) -> list[str]:
 
 
 @pytest.mark.thorough
-def test_a_wrong_result_is_found():
+def test_the_self_test_finds_wrong_results():
     # every -1 becomes -0.88
     model = "model = self_test.tiny_model(); self_test.tiny_model = lambda: model.replace(b'\\x81' * 8, b'\\x70' * 8)"
     said = checked(
@@ -49,7 +49,7 @@ def test_a_wrong_result_is_found():
         assert error in line
 
 
-async def test_the_probe_tells_that_it_passed():
+async def test_the_probe_reports_that_the_self_test_passed():
     probe = await LlamaCppBackend().probe()
     assert probe.usable
     assert probe.facts["self-test"] == "passed"
@@ -57,7 +57,7 @@ async def test_the_probe_tells_that_it_passed():
     assert "CPU" in probe.facts["devices"]
 
 
-async def test_a_temporary_folder_that_is_full_or_missing_is_not_the_librarys_fault(tmp_path, monkeypatch):
+async def test_an_unusable_temporary_folder_skips_the_self_test(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     (tmp_path / "sitecustomize.py").write_text(
         "import tempfile\ndef full(**_):\n    raise OSError(28, 'No space left on device')\n"

@@ -68,7 +68,7 @@ def value(arguments, name):
     return arguments[arguments.index(name) + 1]
 
 
-def test_flags_are_found_by_each_of_their_names_without_removed_ones():
+def test_arguments_are_found_by_each_name_without_removed_ones():
     flags = read_flags(NEW)
     assert flags["-ngl"] is flags["--n-gpu-layers"]
     assert flags["-fa"].startswith("[on|off|auto] set Flash Attention")
@@ -77,7 +77,7 @@ def test_flags_are_found_by_each_of_their_names_without_removed_ones():
     assert "--draft-max" in read_flags(OLD)
 
 
-def test_what_is_common_to_all():
+def test_every_command_line_has_the_common_arguments():
     arguments = line(NEW)
     assert arguments[:4] == ["--model", "/m.gguf", "--alias", "m"]
     for flag in ("--offline", "--slots", "--no-ui", "--no-mmproj"):
@@ -91,18 +91,18 @@ def test_every_slot_has_the_whole_context():
     assert value(line(NEW, n_ctx=1000, n_parallel=4), "-c") == "4000"
 
 
-def test_flash_attention():
+def test_flash_attention_is_set_by_the_option():
     for setting in ("on", "off"):
         assert value(line(NEW, flash_attn=setting), "-fa") == setting
 
 
-def test_a_file_that_is_a_pipe(tmp_path):
+def test_a_pipe_is_refused_as_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=r"chat_template: the file .* cannot be read: Not a regular file"):
         line(NEW, chat_template=f"@{tmp_path / 'pipe'}")
 
 
-def test_a_draft_model(smollm2):
+def test_a_draft_model_sets_its_arguments(smollm2):
     new = line(NEW, draft_model=str(smollm2), draft_max=8)
     assert value(new, "--spec-type") == "draft-simple"
     assert value(new, "--spec-draft-n-max") == "8"
@@ -111,7 +111,7 @@ def test_a_draft_model(smollm2):
     assert value(old, "--draft") == "8"
 
 
-def test_an_option_that_the_program_does_not_know():
+def test_an_option_unknown_to_the_program_is_refused():
     with pytest.raises(InputError, match="cannot set n_gpu_layers: it does not know -ngl"):
         line(OLD, n_gpu_layers=0)
 
@@ -126,6 +126,6 @@ def test_defaults_on_the_cpu_are_those_of_llama_cpp_and_on_a_gpu_the_program_dec
     assert with_defaults(LlamaServerLoadOptions(n_gpu_layers=0), gpu).n_batch == 128
 
 
-def test_paths_begin_at_the_home_folder(home):
+def test_a_tilde_in_paths_is_expanded(home):
     options = dataclasses.replace(LlamaServerLoadOptions(), lora="~/a.gguf")
     assert with_defaults(options, ()).lora == str(home / "a.gguf")

@@ -6,11 +6,11 @@ from tiny_vision import IMAGE_TOKENS, projector
 from paragone import Image, InputError, WeightsFile
 
 
-async def test_its_own_draft_model_is_always_right(program, open_lane, smollm2, text):
+async def test_a_model_as_its_own_draft_model_is_always_accepted(program, open_lane, smollm2, text):
     """The model proposes what it would say itself, so everything is kept and nothing changes."""
     plain = await open_lane(
         program, flash_attn="on"
-    )  # else results depend on how many tokens are computed at once
+    )  # else results depend on how many tokens are computed in one batch
     wanted, _ = await plain.ask("Count to ten.", max_tokens=24, temperature=0, cold=True)
     await plain.engine.close()
     lane = await open_lane(program, draft_model=str(smollm2), draft_max=4, flash_attn="on")
@@ -25,7 +25,7 @@ async def test_its_own_draft_model_is_always_right(program, open_lane, smollm2, 
     assert lane.loaded.weights == (WeightsFile.of(smollm2), WeightsFile.of(smollm2))
 
 
-async def test_one_with_another_vocabulary_is_refused(program, open_lane, tmp_path):
+async def test_a_draft_model_with_another_vocabulary_is_refused(program, open_lane, tmp_path):
     from paragone_llama_cpp.self_test import tiny_model
 
     other = tmp_path / "other.gguf"
@@ -34,9 +34,7 @@ async def test_one_with_another_vocabulary_is_refused(program, open_lane, tmp_pa
         await open_lane(program, draft_model=str(other))
 
 
-async def test_one_that_the_server_does_not_use_is_refused_though_its_log_is_empty(
-    wheel, open_lane, tmp_path
-):
+async def test_a_draft_model_that_the_server_drops_silently_is_refused(wheel, open_lane, tmp_path):
     """The server writes its log in a thread, perhaps after it is ready."""
     from paragone_llama_cpp.self_test import tiny_model
 
@@ -64,7 +62,7 @@ def picture(data):
     return Image(data=data, media_type="image/png")
 
 
-async def test_an_image_is_in_the_prompt(wheel, open_lane, mmproj, smollm2):
+async def test_images_are_sent_to_a_model_with_an_encoder(wheel, open_lane, mmproj, smollm2):
     lane = await open_lane(wheel, mmproj=str(mmproj))
     assert lane.loaded.vision is True
     assert [file.path for file in lane.loaded.weights] == [str(smollm2), str(mmproj)]
@@ -82,5 +80,5 @@ async def test_an_image_is_in_the_prompt(wheel, open_lane, mmproj, smollm2):
     assert len({token.logprob for token in tokens}) == 3, "the answer depends on the pixels"
 
 
-async def test_without_an_encoder_it_sees_nothing(wheel, open_lane):
+async def test_without_an_encoder_the_model_has_no_vision(wheel, open_lane):
     assert (await open_lane(wheel)).loaded.vision is False

@@ -75,37 +75,37 @@ PROGRAMS = {
 }
 
 
-async def test_programs_that_are_no_llama_server(open_lane, tmp_path):
-    for number, (content, (kind, sentence)) in enumerate(PROGRAMS.items()):
+async def test_programs_other_than_llama_server_are_refused(open_lane, tmp_path):
+    for number, (content, (kind, message)) in enumerate(PROGRAMS.items()):
         program = tmp_path / f"llama-server-{number}"
         if content is not None:
             program.write_text(content)
             program.chmod(0o644 if content == "text" else 0o755)
         error = await fails(open_lane, str(program), kind)
-        assert error.sentence.startswith(sentence.format(program))
+        assert error.message.startswith(message.format(program))
         assert error.hint
 
 
-async def test_a_program_that_is_too_old(open_lane, double, printed_help):
+async def test_a_program_that_is_too_old_is_refused(open_lane, double, printed_help):
     error = await fails(open_lane, double("exit 1", said=printed_help.replace("--api-key ", "--old-key ")))
-    assert error.sentence.endswith("does not know --api-key, which paragone needs.")
+    assert error.message.endswith("does not know --api-key, which paragone needs.")
 
 
-async def test_it_dies_while_it_loads(open_lane, double, tmp_path):
+async def test_a_server_that_ends_while_loading_is_reported(open_lane, double, tmp_path):
     for line, cause in (
         ("0.01 E ggml_cuda: cudaMalloc failed: out of memory", "the memory of the GPU ran out"),
         ("0.01 E alloc_tensor_range: failed to allocate CPU buffer", "the memory of the machine ran out"),
     ):
         error = await fails(open_lane, double(f"echo '{line}'; exit 1"), EngineCrashed)
-        assert error.sentence.endswith(f"ended unexpectedly with exit code 1: {cause}.")
+        assert error.message.endswith(f"ended unexpectedly with exit code 1: {cause}.")
     serve = "echo 'loading the model'; kill -SEGV $$"
     error = await fails(open_lane, double(serve), EngineCrashed, log=tmp_path / "log")
-    assert "SIGSEGV" in error.sentence
+    assert "SIGSEGV" in error.message
     assert error.log_tail == ("loading the model",)
     assert error.hint == f"The engine's output is in {tmp_path / 'log'}."
 
 
-async def test_a_truncated_model(wheel, open_lane, damaged):
+async def test_a_truncated_model_is_reported(wheel, open_lane, damaged):
     error = await fails(open_lane, wheel, EngineCrashed, model=damaged(lambda data: data[: len(data) // 2]))
     assert any("not within the file bounds" in line for line in error.log_tail), error.log_tail
 
@@ -114,21 +114,21 @@ async def test_a_foreign_server_at_the_port_gets_no_prompt(wheel, open_lane):
     requests = []
 
     async def answer(reader, writer):
-        """A test double of a server of somebody else: it says to every request that it is ready."""
+        """A test double of another user's server: it answers every request that it is ready."""
         requests.append(await reader.readline())
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
         error = await fails(open_lane, wheel, EngineError, port=other.sockets[0].getsockname()[1])
-    assert "its port is in use" in error.sentence
+    assert "its port is in use" in error.message
     assert requests == []
 
 
-async def test_files_that_will_not_do(wheel, open_lane, smollm2, tmp_path):
+async def test_unusable_files_are_refused(wheel, open_lane, smollm2, tmp_path):
     encoder = tmp_path / "encoder.gguf"
     encoder.write_bytes(gguf({"general.architecture": "clip", "general.type": "mmproj"}, []))
-    for options, sentence in (
+    for options, message in (
         ({"model": tmp_path / "none.gguf"}, f"There is no file {tmp_path / 'none.gguf'}."),
         ({"lora": str(smollm2)}, f"lora: {smollm2.name} is not a LoRA adapter."),
         ({"mmproj": str(smollm2)}, f"mmproj: {smollm2.name} is not an image encoder."),
@@ -136,22 +136,22 @@ async def test_files_that_will_not_do(wheel, open_lane, smollm2, tmp_path):
         ({"draft_max": 4}, "'draft_max' is set, but not draft_model"),
         ({"draft_model": str(tmp_path / "none.gguf")}, "cannot be read: No such file"),
     ):
-        assert sentence in (await fails(open_lane, wheel, **options)).sentence
+        assert message in (await fails(open_lane, wheel, **options)).message
 
 
-async def test_arguments_that_cannot_be(wheel, open_lane):
-    for arguments, sentence in (
+async def test_forbidden_arguments_are_refused(wheel, open_lane):
+    for arguments, message in (
         (["--nosuch"], "does not know --nosuch"),
         (["nosuch"], "is not an argument's name"),
         (["--api-key", "abc"], "has --api-key, whose value would be recorded"),
-        (["-hf", "someone/model"], "downloads nothing"),
+        (["-hf", "someone/model"], "does not download models"),
         (["--host", "0.0.0.0"], "which paragone sets itself"),
         (["-c", "512"], "has -c"),
     ):
-        assert sentence in (await fails(open_lane, wheel, arguments=arguments)).sentence
+        assert message in (await fails(open_lane, wheel, arguments=arguments)).message
 
 
-async def test_variables_of_the_environment_do_not(wheel, open_lane, monkeypatch):
+async def test_environment_variables_do_not_change_the_servers_settings(wheel, open_lane, monkeypatch):
     """They would change an engine without a trace in its definition."""
     monkeypatch.setenv("LLAMA_ARG_CTX_SIZE", "256")
     monkeypatch.setenv("LLAMA_API_KEY", "mine")
@@ -161,21 +161,21 @@ async def test_variables_of_the_environment_do_not(wheel, open_lane, monkeypatch
 
 
 class TestFinding:
-    async def test_one_on_path_is_used_first(self, double, tmp_path, monkeypatch):
+    async def test_a_program_on_path_is_preferred(self, double, tmp_path, monkeypatch):
         os.rename(double("exit 1"), tmp_path / "llama-server")
         monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
         probe = await LlamaServerBackend().probe()
         assert not probe.usable, "this one has no --version"
         assert str(tmp_path / "llama-server") in probe.reason
 
-    async def test_else_the_wheel_is(self, wheel, monkeypatch):
+    async def test_without_a_program_on_path_the_wheels_is_used(self, wheel, monkeypatch):
         monkeypatch.setenv("PATH", "/nowhere")
         probe = await LlamaServerBackend().probe()
         assert probe.usable
         assert probe.facts["program"].startswith("xllamacpp 20")
         assert probe.facts["devices"] == "CPU"
 
-    async def test_without_any_it_says_how_to_get_one(self, monkeypatch):
+    async def test_without_any_program_the_error_shows_how_to_get_one(self, monkeypatch):
         monkeypatch.setenv("PATH", "/nowhere")
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         probe = await LlamaServerBackend().probe()

@@ -31,7 +31,7 @@ def runtime(tmp_path, monkeypatch):
     return folder / f"paragone-{os.geteuid()}"
 
 
-async def test_it_loads_answers_and_is_gone(
+async def test_the_server_loads_answers_and_ends(
     program, open_lane, runtime, smollm2, text, tmp_path, monkeypatch
 ):
     # on a busy machine, a small model is loaded before a second look
@@ -58,7 +58,7 @@ async def test_it_loads_answers_and_is_gone(
     assert list(runtime.iterdir()) == []
 
 
-async def test_what_is_in_force_is_told(program, open_lane):
+async def test_active_settings_are_reported(program, open_lane):
     lane = await open_lane(program, n_batch=64, flash_attn="off", type_k="q8_0")
     wanted = {
         "threads": "1",
@@ -77,7 +77,9 @@ async def test_what_is_in_force_is_told(program, open_lane):
     assert "<|im_start|>" in lane.loaded.facts["chat template"]
 
 
-async def test_nobody_else_can_use_it_and_its_key_is_in_no_log(program, open_lane, runtime, tmp_path):
+async def test_other_users_cannot_use_the_server_and_its_key_is_not_logged(
+    program, open_lane, runtime, tmp_path
+):
     lane = await open_lane(program, log=tmp_path / "log")
     assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
     (socket,) = runtime.iterdir()
@@ -99,7 +101,7 @@ async def test_nobody_else_can_use_it_and_its_key_is_in_no_log(program, open_lan
     assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
 
 
-async def test_on_a_port(wheel, open_lane, free_port, runtime):
+async def test_the_server_can_listen_on_a_port(wheel, open_lane, free_port, runtime):
     lane = await open_lane(wheel, port=free_port)
     assert lane.engine._endpoint.origin == f"http://127.0.0.1:{free_port}"
     events, error = await lane.ask("Say hello.", max_tokens=4)
@@ -111,7 +113,7 @@ async def test_on_a_port(wheel, open_lane, free_port, runtime):
     assert not runtime.exists()
 
 
-async def test_killed_in_an_answer(wheel, open_lane, text):
+async def test_a_server_killed_during_an_answer_is_reported(wheel, open_lane, text):
     lane = await open_lane(wheel)
     ended = asyncio.create_task(lane.engine.ended())
     await asyncio.sleep(0)  # it waits
@@ -126,7 +128,7 @@ async def test_killed_in_an_answer(wheel, open_lane, text):
     assert text(events)
     assert isinstance(error, EngineCrashed)
     assert error.status == -signal.SIGKILL
-    assert error.sentence.startswith("The engine's process was ended by SIGKILL")
+    assert error.message.startswith("The engine's process was ended by SIGKILL")
     assert len(error.log_tail) <= 1, "what a server prints when all is well does not tell why it died"
     with pytest.raises(EngineCrashed):
         await lane.engine.tokenize(TokenizeRequest(text="Hello?"))
@@ -136,7 +138,7 @@ async def test_killed_in_an_answer(wheel, open_lane, text):
     assert isinstance(error, EngineCrashed)
 
 
-async def test_stopped_with_sigstop_it_can_be_closed(wheel, open_lane, monkeypatch):
+async def test_a_server_stopped_with_sigstop_can_be_closed(wheel, open_lane, monkeypatch):
     """A process that hangs obeys no SIGTERM."""
     monkeypatch.setattr("paragone.worker.process.GRACE", 0.01)
     lane = await open_lane(wheel)
@@ -145,7 +147,7 @@ async def test_stopped_with_sigstop_it_can_be_closed(wheel, open_lane, monkeypat
     assert not psutil.pid_exists(lane.pid)
 
 
-async def test_closed_while_it_loads(wheel, smollm2, small, runtime):
+async def test_a_server_can_be_closed_while_it_loads(wheel, smollm2, small, runtime):
     opening = asyncio.create_task(
         LlamaServerBackend().open(
             OpenRequest(model=str(smollm2), options={"program": wheel, **small}), lambda progress: None
@@ -179,7 +181,7 @@ asyncio.run(main())
 """
 
 
-async def test_it_ends_with_an_application_that_is_killed(wheel, smollm2, runtime, open_lane):
+async def test_the_server_ends_when_the_application_is_killed(wheel, smollm2, runtime, open_lane):
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(smollm2), wheel], stdout=subprocess.PIPE, text=True
     ) as application:
@@ -192,7 +194,7 @@ async def test_it_ends_with_an_application_that_is_killed(wheel, smollm2, runtim
     assert left not in runtime.iterdir()
 
 
-async def test_a_foreign_folder_is_not_used(wheel, runtime, open_lane, monkeypatch):
+async def test_a_socket_folder_of_another_user_is_not_used(wheel, runtime, open_lane, monkeypatch):
     """Someone else could have made it, with access for others."""
     runtime.mkdir(mode=0o755)
     monkeypatch.setattr("paragone_remote.llama_server.process.gettempdir", lambda: str(runtime.parent))

@@ -7,15 +7,15 @@ import pytest
 from paragone import InputError
 from paragone.network import GUARD
 from paragone_remote.llama_server.executable import LlamaServerProgram, build_in_version
-from paragone_remote.llama_server.process import facts_in_log, listen_at, telling_lines
+from paragone_remote.llama_server.process import facts_in_log, informative_lines, listen_at
 
 ON_A_GPU = """
 0.01.067.778 I load_tensors: loading model tensors, this can take a while... (load_mode = mmap)
 0.01.067.779 I load_tensors: offloaded 30/33 layers to GPU
 0.01.076.544 I llama_context: n_batch               = 2048
 0.01.076.545 I llama_context: n_ubatch              = 512
-0.01.088.576 I llama_kv_cache: size =   22.50 MiB (   512 cells,  30 layers,  2/2 seqs), K (q8_0):   11.25 MiB, V (f16):   11.25 MiB
-0.01.092.356 I resolve_fused_ops: Flash Attention enabled
+0.01.088.576 I llama_kv_cache: size =   22.50 MiB (   512 cells,  30 layers,  2/2 seqs), K (q8_0):   11.25 MiB, V (f16):   11.25
+MiB 0.01.092.356 I resolve_fused_ops: Flash Attention enabled
 0.02.067.779 I load_tensors: offloaded 5/5 layers to GPU
 0.02.076.545 I llama_context: n_ubatch              = 64
 """
@@ -28,7 +28,7 @@ You are a helpful assistant<|im_end|>
 """
 
 
-def test_the_facts_are_those_of_the_model_and_not_of_its_draft():
+def test_facts_in_the_log_belong_to_the_model_not_its_draft():
     assert facts_in_log(ON_A_GPU) == {
         "flash attention": "on",
         "batch size": "512",
@@ -38,13 +38,13 @@ def test_the_facts_are_those_of_the_model_and_not_of_its_draft():
     }
 
 
-def test_instructions_and_logs_without_facts():
+def test_instruction_sets_are_read_and_logs_without_facts_give_none():
     line = "0.00 I cmn: system_info: n_threads = 1 / 2 | CPU : AVX = 1 | AVX2 = 1 | FMA = 0 | ARCHS = 1200 |"
     assert facts_in_log(line) == {"instructions": "AVX, AVX2"}
     assert facts_in_log("llama-server is running") == {}
 
 
-def test_the_build_that_a_llama_server_prints():
+def test_the_build_is_read_from_the_version():
     """The texts are those of llama.cpp at the end of 2026 and of 2025."""
     for printed, told in (
         (
@@ -61,7 +61,7 @@ def test_the_build_that_a_llama_server_prints():
         assert build_in_version(printed) == told
 
 
-def test_the_lines_that_tell():
+def test_informative_lines_of_the_log_are_found():
     memory = "0.02.1 E ggml_cuda: out of memory"
     for log, told in (
         (WORKING, ()),
@@ -73,7 +73,7 @@ def test_the_lines_that_tell():
         (f"{WORKING}\ttop_k = 40, top_p = 0.950\n", ()),
         ("a build without levels\nit died\n", ("a build without levels", "it died")),
     ):
-        assert telling_lines(log) == told
+        assert informative_lines(log) == told
 
 
 ABLE, UNABLE = {"--host": "address, or a path that ends in .sock: a Unix socket"}, {"--host": "address"}
@@ -89,7 +89,7 @@ def program(flags):
 
 
 @pytest.mark.usefixtures("offline")
-def test_offline_at_a_unix_socket_it_runs():
+def test_offline_a_server_at_a_unix_socket_runs():
     listening = listen_at(program(ABLE), None)
     assert Path(listening.socket).suffix == ".sock"
 
@@ -103,13 +103,13 @@ def test_offline_at_a_unix_socket_it_runs():
     ],
     ids=["a port that is set", "a build without Unix sockets"],
 )
-def test_offline_at_a_port_it_is_refused_by_name(flags, port, reason, monkeypatch):
+def test_offline_a_server_at_a_port_is_refused_by_name(flags, port, reason, monkeypatch):
     monkeypatch.setattr("socket.socket", None)  # as if the system refused sockets
-    with pytest.raises(InputError, match=f"no engine's process gets the network, and {reason}"):
+    with pytest.raises(InputError, match=f"no engine's process gets network access, and {reason}"):
         listen_at(program(flags), port)
 
 
-def test_online_its_port_is_named_for_the_engine_that_is_opened():
+def test_online_the_engine_is_allowed_to_contact_its_port():
     GUARD.name((), "small")
     listening = listen_at(program(UNABLE), None)
     port = int(listening.origin.rpartition(":")[2])

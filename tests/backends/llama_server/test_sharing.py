@@ -1,4 +1,4 @@
-"""Engines that share a server: several answers at once, with one copy of the weights."""
+"""Engines that share a server: several concurrent answers, with one copy of the weights."""
 
 import asyncio
 import os
@@ -16,11 +16,11 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.bench import Bench, bench_pool, users_tests
 
 
-async def test_two_engines_have_one_server(program, open_lane, text):
+async def test_two_equal_engines_share_a_server(program, open_lane, text):
     options = {
         "n_parallel": 2,
         "flash_attn": "on",
-    }  # else results depend on how many tokens are computed at once
+    }  # else results depend on how many tokens are computed in one batch
     first, second = await asyncio.gather(*(open_lane(program, **options) for _ in range(2)))
     assert first.pid == second.pid
     third = await open_lane(program, **options)
@@ -37,7 +37,7 @@ async def test_two_engines_have_one_server(program, open_lane, text):
     assert text(both[0][0]) == text(alone) == text(both[1][0])
 
 
-async def test_they_answer_at_the_same_time_and_the_last_one_ends_it(wheel, open_lane):
+async def test_sharing_engines_answer_concurrently_and_the_last_ends_the_server(wheel, open_lane):
     first, second = await asyncio.gather(*(open_lane(wheel, n_parallel=2) for _ in range(2)))
     long = first.run("Write a very long story.", max_tokens=900)
     async for event in long:
@@ -64,7 +64,7 @@ async def test_they_answer_at_the_same_time_and_the_last_one_ends_it(wheel, open
     assert not psutil.pid_exists(fresh.pid)
 
 
-async def test_giving_up_one_opening_leaves_the_other(wheel, smollm2, small):
+async def test_cancelling_one_opening_does_not_affect_the_other(wheel, smollm2, small):
     request = OpenRequest(model=str(smollm2), options={"program": wheel, "n_parallel": 2, **small})
     first, second = [
         asyncio.create_task(LlamaServerBackend().open(request, lambda progress: None)) for _ in range(2)
@@ -114,7 +114,7 @@ async def bench_users(wheel, smollm2, small):
         await bench.close()
 
 
-async def test_users_of_a_bench_have_one_server(bench_users, started):
+async def test_users_of_a_bench_share_a_server(bench_users, started):
     bench = bench_users(1, 2, tokens=2)
     await bench.measure()
     (engine,) = bench.engines

@@ -16,12 +16,12 @@ def run(wheel, *arguments):
     return subprocess.run([wheel, *arguments], capture_output=True, text=True, timeout=120)
 
 
-def test_its_version_is_the_one_that_the_extra_installs():
+def test_the_accepted_version_is_the_one_that_the_extra_installs():
     extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
     assert f"xllamacpp=={module.VERSION}" in extras["llama-cpp-prebuilt"]
 
 
-def test_it_is_llama_cpps_own_command_line(wheel):
+def test_the_wheels_server_accepts_llama_servers_command_line(wheel):
     done = run(wheel, "--help")
     assert done.returncode == 0
     assert "--slot-save-path PATH" in done.stdout, "this is the help of the server, not of another program"
@@ -36,7 +36,7 @@ def test_it_is_llama_cpps_own_command_line(wheel):
         (["-m", "/none.gguf", "--offline"], "failed to load model"),
     ],
 )
-def test_what_it_refuses(wheel, arguments, said):
+def test_unusable_arguments_are_refused(wheel, arguments, said):
     done = run(wheel, *arguments)
     assert done.returncode == 1
     assert said in done.stdout + done.stderr
@@ -48,7 +48,7 @@ def test_another_version_is_refused(wheel, monkeypatch):
         module.main(["--help"])
 
 
-def test_a_structure_that_lies_elsewhere_is_not_written_to():
+def test_an_unexpected_structure_is_not_written_to():
     """A double of `CommonParams`, whose fields are in a dictionary."""
     params = types.SimpleNamespace(n_predict=-1, n_ctx=0, n_batch=2048, n_ubatch=512)
     with pytest.raises(SystemExit, match="its structures are not as expected"):

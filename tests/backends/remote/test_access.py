@@ -84,29 +84,29 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 async def test_options_that_are_refused_before_a_request(backend, hostile):
-    for options, sentence in REFUSED:
+    for options, message in REFUSED:
         error = await refused(backend, **{"url": hostile.url, **options})
         assert isinstance(error, InputError)
-        assert sentence in error.sentence
+        assert message in error.message
         assert not any(secret in str(error) for secret in (SECRET, "sk%2D", "hunter2"))
     assert hostile.requests == []
 
 
-def test_options_that_name_no_server_are_known_without_it():
+def test_options_without_a_server_are_refused_without_a_request():
     with pytest.raises(InputError) as caught:
         Registry().get("openai").check("m", {})
-    assert caught.value.sentence == "The address of the server is not set."
-    for options, sentence in REFUSED:
+    assert caught.value.message == "The address of the server is not set."
+    for options, message in REFUSED:
         if (
             "key_command" not in options
             and options.get("key_env") != "BOX_KEY"
             and "$HOME a" not in str(options)
         ):
-            with pytest.raises(InputError, match=re.escape(sentence)):
+            with pytest.raises(InputError, match=re.escape(message)):
                 Registry().get("ollama").check("m", options)
 
 
-async def test_a_command_that_leaves_something_running(hostile, open_lane, tmp_path):
+async def test_a_key_command_may_leave_processes_running(hostile, open_lane, tmp_path):
     """An agent, say, that keeps hold of the pipe. It is not waited for."""
     await open_lane(hostile, key_command=f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; echo {SECRET}'")
     assert SECRET in sent(hostile)
@@ -116,7 +116,7 @@ async def test_a_command_that_leaves_something_running(hostile, open_lane, tmp_p
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="this looks into /proc")
-async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
+async def test_a_hanging_key_command_is_killed_with_its_child_processes(
     backend, hostile, tmp_path, monkeypatch
 ):
     os.mkfifo(tmp_path / "child")
@@ -138,7 +138,7 @@ async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
         return child
 
     error, child = await asyncio.gather(refused(backend, url=hostile.url, key_command=command), run_out())
-    assert error.sentence == "key_command (sh) printed no key in 60 seconds."
+    assert error.message == "key_command (sh) printed no key in 60 seconds."
     await gone(child)
 
 
@@ -150,7 +150,7 @@ def alive(pid):
         return False
 
 
-async def test_a_variable_with_spaces_around_the_key_and_headers_of_the_user(hostile, open_lane, monkeypatch):
+async def test_spaces_around_a_key_are_removed_and_the_users_headers_sent(hostile, open_lane, monkeypatch):
     monkeypatch.setenv("BOX_KEY", f" {SECRET} ")
     headers = ["X-Token: $BOX_KEY", "Host: box.example", "User-Agent: me"]
     lane = await open_lane(hostile, key_env="BOX_KEY", headers=headers)
@@ -179,17 +179,17 @@ async def test_a_key_in_the_path_of_the_url_comes_from_a_variable(hostile, open_
     assert SECRET not in repr(lane.engine.loaded)
 
 
-async def test_a_host_as_it_is_written_is_the_host_that_is_asked(backend, monkeypatch):
+async def test_the_written_host_is_contacted_in_any_spelling(backend, monkeypatch):
     def no_name(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_name)  # stands in for a resolver off this machine
     for host in ("bücher.example", "BOX.example"):
         error = await refused(backend, url=f"http://{host}")
-        assert error.sentence == f"There is no host named {host.lower()}."
+        assert error.message == f"There is no host named {host.lower()}."
 
 
-async def test_keys_of_the_environment_and_marks_of_this_machine_stay_here(hostile, open_lane, monkeypatch):
+async def test_no_key_or_trace_of_this_machine_is_sent_unasked(hostile, open_lane, monkeypatch):
     """The official clients of both protocols read such keys, and tell servers about this machine."""
     for name in ("OLLAMA_API_KEY", "OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, SECRET)
@@ -213,9 +213,7 @@ async def test_keys_of_the_environment_and_marks_of_this_machine_stay_here(hosti
     assert {request.headers["user-agent"] for request in hostile.requests} == {"paragone"}
 
 
-async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
-    hostile, open_lane, backend, monkeypatch
-):
+async def test_a_key_repeated_in_a_servers_description_is_hidden(hostile, open_lane, backend, monkeypatch):
     """What a server is goes into every manifest."""
     monkeypatch.setenv("BOX_KEY", SECRET)
     hostile.replies["/props"] = {"total_slots": 1, "build_info": f"b1 for {SECRET}"}
@@ -225,17 +223,17 @@ async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
     assert report.probe.facts["server"].endswith(" for •••")
 
 
-async def test_a_redirect_that_repeats_the_key(hostile, backend, monkeypatch):
+async def test_a_key_repeated_in_a_redirect_is_hidden(hostile, backend, monkeypatch):
     monkeypatch.setenv("BOX_KEY", SECRET)
     hostile.replies["/v1/models"] = lambda exchange: exchange.begin(
         307, location=f"http://evil.example/{SECRET}/x"
     )
     error = await refused(backend, url=hostile.url, key_env="BOX_KEY")
-    assert "redirects to http://evil.example/•••/x (307)" in error.sentence
+    assert "redirects to http://evil.example/•••/x (307)" in error.message
     assert SECRET not in str(error)
 
 
-async def test_a_server_that_repeats_the_path_with_the_key(backend, hostile, monkeypatch):
+async def test_a_key_in_a_path_repeated_by_the_server_is_hidden(backend, hostile, monkeypatch):
     key = "geheim/ß"
 
     async def refuse(exchange):
@@ -248,7 +246,7 @@ async def test_a_server_that_repeats_the_path_with_the_key(backend, hostile, mon
     assert quote(key, safe="") not in str(error)
 
 
-async def test_proxies_are_used_only_when_asked_for(hostile, open_lane, protocol, monkeypatch):
+async def test_proxies_are_used_only_with_the_option(hostile, open_lane, protocol, monkeypatch):
     proxy = HostileServer(protocol)
     await proxy.start()
     try:
@@ -275,9 +273,9 @@ def no_proxies(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_proxies")
-async def test_a_proxy_of_no_use(backend, monkeypatch):
+async def test_an_unusable_proxy_is_reported(backend, monkeypatch):
     unusable = "The proxy in the environment variables cannot be used."
-    for proxy, sentence in (
+    for proxy, message in (
         ("socks5://127.0.0.1:1", unusable),
         ("http://127.0.0.1:99999", unusable),
         ("http://[::1", unusable),
@@ -285,10 +283,10 @@ async def test_a_proxy_of_no_use(backend, monkeypatch):
     ):
         monkeypatch.setenv("HTTP_PROXY", proxy)
         error = await refused(backend, url="http://box.example", use_proxy=True)
-        assert error.sentence == sentence
+        assert error.message == message
 
 
-async def test_what_the_environment_says_of_ways_out_changes_nothing(backend, monkeypatch):
+async def test_proxy_variables_have_no_effect_without_the_option(backend, monkeypatch):
     """httpx looks there by default, whenever it makes a client."""
     for name, value in (("ALL_PROXY", "socks5://127.0.0.1:1"), ("SSL_CERT_FILE", "/nowhere/ca.pem")):
         monkeypatch.setenv(name, value)
@@ -300,7 +298,7 @@ both = pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=lambda protocol
 
 
 @both
-def test_the_server_with_its_port(backend):
+def test_the_reached_address_has_the_servers_port(backend):
     for options, addresses in (
         ({"url": "http://box:8000"}, ("http://box:8000",)),
         ({"url": "https://Box.example/llm"}, ("https://box.example:443",)),
@@ -312,7 +310,7 @@ def test_the_server_with_its_port(backend):
         assert backend.reaches("m", options) == addresses
 
 
-def test_the_usual_place_is_reached_where_none_is_set():
+def test_without_a_url_the_default_address_is_reached():
     for options in ({}, {"url": None}):
         assert OllamaBackend().reaches("m", options) == ("http://127.0.0.1:11434",)
         assert OpenAIBackend().reaches("m", options) == ()  # it has none, and opening it fails
@@ -320,7 +318,7 @@ def test_the_usual_place_is_reached_where_none_is_set():
 
 @both
 @pytest.mark.usefixtures("no_proxies")
-def test_a_proxy_is_reached_only_where_it_is_used(backend, monkeypatch):
+def test_a_proxy_is_listed_as_reached_only_if_used(backend, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:3128")
     monkeypatch.setenv("HTTP_PROXY", "other.example")
     options: dict[str, Json] = {"url": "https://box.example"}
@@ -336,7 +334,7 @@ def test_a_proxy_is_reached_only_where_it_is_used(backend, monkeypatch):
 
 
 @both
-def test_options_say_which_is_the_address_and_which_are_secret(backend):
+def test_options_declare_the_address_and_the_secrets(backend):
     address = address_option(backend.load_options)
     assert address is not None
     assert address.name == "url"
@@ -360,7 +358,7 @@ async def secure(protocol, authority):
     await server.stop()
 
 
-async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp_path):
+async def test_a_client_certificate_is_used(protocol, backend, open_lane, authority, tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(context)
@@ -374,7 +372,7 @@ async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp
     mine.private_key_pem.write_to_path(key)
     try:
         error = await refused(backend, url=server.url)
-        assert error.sentence.startswith(f"The certificate of {server.url} is not trusted: ")
+        assert error.message.startswith(f"The certificate of {server.url} is not trusted: ")
         assert "ca_file" in error.hint
         error = await refused(backend, url=server.url, ca_file=str(ca))
         assert "client certificate" in str(error)
@@ -383,7 +381,7 @@ async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp
         await server.stop()
 
 
-async def test_certificate_files_that_will_not_do(secure, backend, tmp_path):
+async def test_unusable_certificate_files_are_refused(secure, backend, tmp_path):
     (tmp_path / "empty.pem").write_text("nothing")
     for options in (
         {"ca_file": "~nobody-here/ca.pem"},
@@ -394,20 +392,20 @@ async def test_certificate_files_that_will_not_do(secure, backend, tmp_path):
     ):
         error = await refused(backend, url=secure.url, **options)
         assert isinstance(error, InputError)
-        assert next(iter(options)) in error.sentence
+        assert next(iter(options)) in error.message
 
     # a name that is too long fails for root, too
     error = await refused(backend, url=secure.url, ca_file=str(tmp_path / ("x" * 300)))
-    assert error.sentence.endswith("cannot be read: File name too long.")
+    assert error.message.endswith("cannot be read: File name too long.")
 
 
-async def test_tls_asked_of_a_server_without(hostile, backend):
+async def test_https_to_a_server_without_tls_is_reported(hostile, backend):
     error = await refused(backend, url=hostile.url.replace("http:", "https:"))
-    assert "does not speak TLS" in error.sentence
+    assert "does not speak TLS" in error.message
     assert "http://" in error.hint
 
 
-def test_neither_the_environment_nor_files_are_looked_at():
+def test_checking_options_reads_no_environment_and_no_files():
     options = {"url": "http://h:1", "key_env": "NOT_SET", "ca_file": "/nowhere", "headers": ["X: $NOR_THIS"]}
     Registry().get("openai").check("m", options)
     Registry().get("ollama").check("m", {"key_command": "/nowhere/nothing"})
@@ -450,15 +448,15 @@ def system_keyring():
 ENTRY = "https://gpu-box:8443/me"
 
 
-async def test_a_key_from_the_keyring(hostile, open_lane, system_keyring):
+async def test_a_key_is_read_from_the_keyring(hostile, open_lane, system_keyring):
     system_keyring(MemoryKeyring(SECRET))
     await open_lane(hostile, key_keyring=ENTRY)
     assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in hostile.requests)
 
 
-async def test_a_keyring_without_a_key(backend, hostile, system_keyring):
+async def test_a_keyring_without_the_key_is_reported(backend, hostile, system_keyring):
     locked, missing = keyring.errors.KeyringLocked(SECRET), keyring.errors.NoKeyringError()
-    for failure, entry, sentence in (
+    for failure, entry, message in (
         (None, "other/me", "The system's keyring has no key of the user me for the service other."),
         (None, "gpu-box", "key_keyring does not name an entry of the keyring."),
         (locked, ENTRY, "The system's keyring gave no key (KeyringLocked)."),
@@ -466,11 +464,11 @@ async def test_a_keyring_without_a_key(backend, hostile, system_keyring):
     ):
         system_keyring(MemoryKeyring(SECRET, failure))
         error = await refused(backend, url=hostile.url, key_keyring=entry)
-        assert (error.sentence, hostile.requests) == (sentence, [])
+        assert (error.message, hostile.requests) == (message, [])
         assert SECRET not in str(error)
 
 
-async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, monkeypatch):
+async def test_a_keyring_that_hangs_is_reported(backend, hostile, system_keyring, monkeypatch):
     answer = threading.Event()
     waiting = MemoryKeyring(SECRET)
     monkeypatch.setattr(waiting, "get_password", lambda service, user: answer.wait() and None)
@@ -478,19 +476,19 @@ async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, mo
     system_keyring(waiting)
     error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
     answer.set()
-    assert error.sentence == "The system's keyring gave no key within 0 seconds."
+    assert error.message == "The system's keyring gave no key within 0 seconds."
 
 
-async def test_without_the_package_keyring(backend, hostile, monkeypatch):
+async def test_a_missing_keyring_package_is_reported(backend, hostile, monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
-    assert "needs the package keyring" in error.sentence
+    assert "needs the package keyring" in error.message
     assert "keyring<26" in error.hint
 
 
 @pytest.mark.usefixtures("new_interpreters")
 @pytest.mark.parametrize("offline", [False, True])
-async def test_offline_a_key_command_has_no_network(offline, monkeypatch):
+async def test_offline_a_key_command_has_no_network_access(offline, monkeypatch):
     monkeypatch.setattr(GUARD, "is_offline", offline)
     look = "from paragone.worker.confinement import what_opens; print(what_opens() == ())"
     options = EndpointOptions(key_command=shlex.join([sys.executable, "-c", look]))

@@ -47,7 +47,7 @@ class HangsUp(LoopbackServer):
         return reply
 
 
-async def test_a_connection_that_was_closed_in_the_meantime_is_not_a_failure(hostile, open_lane, text):
+async def test_a_connection_closed_between_requests_is_reopened(hostile, open_lane, text):
     hostile.on_chat = lambda exchange: exchange.answer("Hello.")
     async with HangsUp(hostile) as proxy:
         lane = await open_lane(proxy)
@@ -59,7 +59,7 @@ async def test_a_connection_that_was_closed_in_the_meantime_is_not_a_failure(hos
     assert proxy.lost, "nothing was tried here"
 
 
-async def test_something_that_is_not_http(hostile, open_lane):
+async def test_a_reply_that_is_not_http_is_reported(hostile, open_lane):
     lane = await open_lane(hostile)
     for number, said in enumerate(
         (
@@ -72,12 +72,12 @@ async def test_something_that_is_not_http(hostile, open_lane):
         hostile.on_chat = lambda exchange, said=said: exchange.send(said)
         events, error = await lane.ask()
         assert codes(events) == []
-        assert error.sentence == f"The server at {hostile.url} sent a reply that is not HTTP."
+        assert error.message == f"The server at {hostile.url} sent a reply that is not HTTP."
         assert error.hint == "Check the port of the server, and whether the url must begin with https://."
         assert len(hostile.chats) == number, "it was asked again"
 
 
-async def test_a_list_without_an_end(hostile, backend, protocol, monkeypatch):
+async def test_an_endless_list_is_refused(hostile, backend, protocol, monkeypatch):
     monkeypatch.setattr("paragone_remote.transport._LONGEST_REPLY", 2**20)
 
     async def endless(exchange):
@@ -90,7 +90,7 @@ async def test_a_list_without_an_end(hostile, backend, protocol, monkeypatch):
     assert report.probe.reason == f"The server at {hostile.url} sent a reply of more than 1 MB."
 
 
-async def test_an_event_of_endless_lines(serve, open_lane, text, monkeypatch):
+async def test_an_endless_event_is_refused(serve, open_lane, text, monkeypatch):
     """httpx-sse would keep them all."""
     monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 2**20)
     server = await serve(OPENAI)
@@ -104,11 +104,11 @@ async def test_an_event_of_endless_lines(serve, open_lane, text, monkeypatch):
     server.on_chat = chat
     events, error = await (await open_lane(server)).ask()
     assert text(events) == "Once"
-    assert "sent a line of more than 1 MB" in error.sentence
+    assert "sent a line of more than 1 MB" in error.message
 
 
 @pytest.mark.parametrize("ending", ["\r\n", "\r"], ids=["crlf", "cr"])
-async def test_a_long_answer_of_short_events(serve, answered, text, monkeypatch, ending):
+async def test_a_long_answer_of_short_events_is_read(serve, answered, text, monkeypatch, ending):
     """Every end that the protocol allows is one, also when it comes in two packets."""
     monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 4_000)
     server = await serve(OPENAI)
@@ -126,7 +126,7 @@ async def test_a_long_answer_of_short_events(serve, answered, text, monkeypatch,
     assert text(events) == "a" * 5_000
 
 
-async def test_a_connection_that_breaks_after_the_answers_end(serve, answered, text):
+async def test_a_broken_connection_after_the_end_of_an_answer_is_ignored(serve, answered, text):
     """It has said why it ended, and only `[DONE]` was still to come."""
     server = await serve(OPENAI)
 

@@ -34,7 +34,7 @@ async def ollama(serve, open_lane, reply):
     return server, (await open_lane(server)).engine
 
 
-async def test_what_ollama_is_asked(serve, open_lane):
+async def test_requests_for_embeddings_have_ollamas_fields(serve, open_lane):
     reply = {"embeddings": [[1, -0.5], [0, 1.5]], "prompt_eval_count": 7}
     server, engine = await ollama(serve, open_lane, reply)
     assert engine.loaded.capabilities.embeddings
@@ -48,11 +48,11 @@ async def test_what_ollama_is_asked(serve, open_lane):
         "truncate": False,
         "shift": False,
     }
-    with pytest.raises(paragone.EngineError, match="takes no token ids"):
+    with pytest.raises(paragone.EngineError, match="does not accept token ids"):
         await engine.embed(paragone.EmbedRequest(ids=((1, 2),)))
 
 
-async def test_what_is_no_embeddings_of_ollama(serve, open_lane):
+async def test_invalid_embeddings_of_ollama_are_refused(serve, open_lane):
     for reply in WRONG:
         rows = [entry["embedding"] for entry in reply.get("data", [])]
         _, engine = await ollama(serve, open_lane, {"embeddings": rows} if reply else {})
@@ -60,7 +60,7 @@ async def test_what_is_no_embeddings_of_ollama(serve, open_lane):
             await engine.embed(REQUEST)
 
 
-async def test_replies_of_an_openai_compatible_server(serve, open_lane):
+async def test_embeddings_of_openai_compatible_servers_are_read(serve, open_lane):
     right = {"data": ENTRIES, "usage": {"prompt_tokens": 7}}
     server = await serve(OPENAI, {"/v1/embeddings": right})
     engine = (await open_lane(server)).engine
@@ -76,7 +76,7 @@ async def test_replies_of_an_openai_compatible_server(serve, open_lane):
             await engine.embed(REQUEST)
 
 
-async def test_a_server_that_computes_none_says_so(serve, open_lane):
+async def test_a_server_without_embeddings_is_reported(serve, open_lane):
     async def refuse(exchange):
         error = {"message": "The model does not support Embeddings API", "type": "BadRequestError"}
         await exchange.refuse(400, {"error": error})
@@ -102,7 +102,7 @@ async def test_servers_without_vectors_or_whose_vectors_would_mislead_are_not_as
         server = await serve(protocol, replies)
         engine = (await open_lane(server)).engine
         assert not engine.loaded.capabilities.embeddings
-        with pytest.raises(paragone.EngineError, match="computes no embeddings"):
+        with pytest.raises(paragone.EngineError, match="does not compute embeddings"):
             await engine.embed(REQUEST)
         assert not [request for request in server.requests if "embed" in request.path]
 
@@ -157,8 +157,8 @@ async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(real_llama
 
 
 @pytest.mark.model
-async def test_a_real_llama_server_that_cannot(llama_server, open_smollm2):
+async def test_a_real_llama_server_without_embeddings_is_recognized(llama_server, open_smollm2):
     engine = (await open_smollm2(llama_server)).engine
     assert not engine.loaded.capabilities.embeddings
-    with pytest.raises(paragone.EngineError, match="computes no embeddings"):
+    with pytest.raises(paragone.EngineError, match="does not compute embeddings"):
         await engine.embed(REQUEST)

@@ -19,7 +19,7 @@ async def refused_to_open(backend, url, **options):
     return caught.value
 
 
-async def test_connection_refused(backend, monkeypatch):
+async def test_a_refused_connection_is_reported(backend, monkeypatch):
     """At every address of a host: `localhost` has 127.0.0.1 and ::1 on most machines."""
 
     def addresses(host, port, *rest, **more):
@@ -32,19 +32,19 @@ async def test_connection_refused(backend, monkeypatch):
         url = f"http://two-addresses:{taken.getsockname()[1]}"
         monkeypatch.setattr(socket, "getaddrinfo", addresses)
         error = await refused_to_open(backend, url)
-    assert error.sentence == f"Nothing answers at {url}: the connection was refused."
+    assert error.message == f"Nothing answers at {url}: the connection was refused."
     assert error.hint == "Is the server running at this address?"
 
 
-async def test_silence_from_the_start(hostile, open_lane):
+async def test_a_server_silent_from_the_start_times_out(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.gone()
     events, error = await (await open_lane(hostile, load_timeout=0.3)).ask()
     assert events == []
-    assert "did not answer within 0.3 seconds" in error.sentence
+    assert "did not answer within 0.3 seconds" in error.message
     assert "load_timeout" in error.hint
 
 
-async def test_a_slow_drip(hostile, open_lane, text, monkeypatch):
+async def test_a_stream_that_stops_times_out(hostile, open_lane, text, monkeypatch):
     limits, timeout = [], asyncio.timeout
 
     def noted(seconds):
@@ -67,7 +67,7 @@ async def test_a_slow_drip(hostile, open_lane, text, monkeypatch):
     hostile.on_chat = chat
     events, error = await (await open_lane(hostile, idle_timeout=77)).ask()
     assert text(events) == "Once"
-    assert "sent nothing for 77 seconds in the middle of the answer" in error.sentence
+    assert "sent nothing for 77 seconds in the middle of the answer" in error.message
 
 
 async def test_a_key_is_refused_and_not_shown(hostile, open_lane, monkeypatch):
@@ -76,10 +76,10 @@ async def test_a_key_is_refused_and_not_shown(hostile, open_lane, monkeypatch):
     lane = await open_lane(hostile, key_env="BOX_KEY")
     assert hostile.requests[0].headers["authorization"] == "Bearer sk-verysecret"
     _, error = await lane.ask()
-    assert error.sentence == f"The server at {hostile.url} failed (500): bad key •••, go away."
+    assert error.message == f"The server at {hostile.url} failed (500): bad key •••, go away."
     hostile.on_chat = lambda exchange: exchange.refuse(401, {"error": "bad key sk-verysecret"})
     _, error = await lane.ask()
-    assert error.sentence == f"The server at {hostile.url} refused the key (401)."
+    assert error.message == f"The server at {hostile.url} refused the key (401)."
 
 
 AMX = "Ollama before 0.32.2"
@@ -117,33 +117,33 @@ REFUSALS = [
 ]
 
 
-async def test_refusals(hostile, open_lane):
+async def test_refusals_are_reported_with_a_hint(hostile, open_lane):
     lane = await open_lane(hostile)
-    for status, words, sentence, hint in REFUSALS:
+    for status, words, message, hint in REFUSALS:
         hostile.on_chat = lambda exchange, status=status, words=words: exchange.refuse(
             status, {"error": words}
         )
         events, error = await lane.ask()
         assert events == []
-        assert error.sentence.startswith(sentence.format(url=hostile.url))
-        assert error.sentence.isprintable()
-        assert "key=k" not in error.sentence
+        assert error.message.startswith(message.format(url=hostile.url))
+        assert error.message.isprintable()
+        assert "key=k" not in error.message
         assert hint in error.hint
         assert bool(hint) == bool(error.hint)
         assert isinstance(error, InputError) == (status < 500)
     assert len(hostile.chats) == len(REFUSALS), "asked again"
 
 
-async def test_a_model_that_was_never_there(backend, hostile):
+async def test_an_unknown_model_is_refused(backend, hostile):
     hostile.replies["/api/show"] = lambda exchange: exchange.refuse(404, {"error": "model 'x' not found"})
     request = OpenRequest(model="x", options={"url": hostile.url})
     with pytest.raises(InputError) as caught:
         await backend.open(request, lambda progress: None)
-    assert caught.value.sentence == f"The server at {hostile.url} has no model 'x'."
+    assert caught.value.message == f"The server at {hostile.url} has no model 'x'."
     assert "The server has: m" in caught.value.hint
 
 
-async def test_a_list_of_models_without_end(hostile, backend, protocol):
+async def test_a_very_long_list_of_models_is_limited(hostile, backend, protocol):
     """Models are read, and names are compared, up to a number: the screen waits for both."""
     names = [f"{number:04}" for number in range(options.MOST_MODELS)]
     for count, near, hint in (
@@ -161,9 +161,7 @@ async def test_a_list_of_models_without_end(hostile, backend, protocol):
         assert caught.value.hint.startswith(hint)
 
 
-async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks(
-    hostile, open_lane, pauses, monkeypatch
-):
+async def test_a_loading_server_is_retried_until_load_timeout(hostile, open_lane, pauses, monkeypatch):
     """Neither for days, nor a thousand times a second."""
     monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 2)
     lane = await open_lane(hostile, load_timeout=6)
@@ -172,16 +170,16 @@ async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks
         hostile.on_chat = lambda exchange, asked=asked: exchange.refuse(503, body, retry_after=asked)
         pauses.clear()
         events, error = await lane.ask()
-        assert error.sentence == f"The server at {hostile.url} is still loading its model (503)."
+        assert error.message == f"The server at {hostile.url} is still loading its model (503)."
         assert codes(events) == ["retried"]
         assert pauses == wanted, asked
 
 
-async def test_queue_full(hostile, open_lane, pauses):
+async def test_a_full_queue_is_retried(hostile, open_lane, pauses):
     body = {"error": "server busy, please try again. maximum pending requests exceeded"}
     hostile.on_chat = lambda exchange: exchange.refuse(503, body, retry_after="0")
     events, error = await (await open_lane(hostile)).ask()
-    assert "is too busy (503): server busy, please try again." in error.sentence
+    assert "is too busy (503): server busy, please try again." in error.message
     assert codes(events) == ["retried", "retried"]
     assert len(hostile.chats) == 3
     assert len(pauses) == 2
@@ -191,11 +189,11 @@ async def test_queue_full(hostile, open_lane, pauses):
     assert (len(hostile.chats), len(pauses)) == (4, 2)
 
 
-async def test_a_web_page(hostile, open_lane):
+async def test_a_web_page_is_reported(hostile, open_lane):
     page = "<html><body>Log in</body></html>"
     hostile.on_chat = lambda exchange: exchange.refuse(200, page, "text/html; charset=utf-8")
     _, error = await (await open_lane(hostile)).ask()
-    assert error.sentence == f"The server at {hostile.url} sent a web page (HTML)."
+    assert error.message == f"The server at {hostile.url} sent a web page (HTML)."
     assert "login page" in error.hint
 
 
@@ -232,15 +230,15 @@ STREAMS = [
 
 async def test_streams_that_break_off_keep_the_text(hostile, open_lane, protocol, text):
     lane = await open_lane(hostile)
-    for said, last, sentence in STREAMS:
+    for said, last, message in STREAMS:
         parts = (said, last(protocol)) if said else (last(protocol),)
         hostile.on_chat = lambda exchange, parts=parts: exchange.stream(*parts)
         events, error = await lane.ask()
         assert text(events) == said
         assert isinstance(error, EngineError)
-        assert error.sentence.startswith(sentence.format(url=hostile.url))
-        assert "key=k" not in error.sentence
-        assert ("-mno-amx-int8" in error.hint) == (DIED in sentence)
+        assert error.message.startswith(message.format(url=hostile.url))
+        assert "key=k" not in error.message
+        assert ("-mno-amx-int8" in error.hint) == (DIED in message)
 
 
 @pytest.mark.parametrize("protocol", [OPENAI])
@@ -248,15 +246,15 @@ async def test_an_error_event_is_the_error_of_the_run(hostile, open_lane, text):
     """The data of the event has no field `error`, and an ordinary end follows it."""
     lane = await open_lane(hostile)
     for data in (b'{"code": 500, "message": "CUDA out of memory"}', b"CUDA out of memory"):
-        for said, sentence in (("", "failed: "), ("Once", "failed in the middle of the answer: ")):
+        for said, message in (("", "failed: "), ("Once", "failed in the middle of the answer: ")):
             parts = OPENAI.piece(said), b"event: error\ndata: " + data + b"\n\n", OPENAI.end()
             hostile.on_chat = lambda exchange, parts=parts: exchange.stream(*parts)
             events, error = await lane.ask()
             assert text(events) == said
-            assert error.sentence == f"The server at {hostile.url} {sentence}CUDA out of memory."
+            assert error.message == f"The server at {hostile.url} {message}CUDA out of memory."
 
 
-async def test_invalid_utf_8_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, answered, text):
+async def test_invalid_text_in_streams_becomes_replacement_characters(hostile, answered, text):
     async def chat(exchange):
         await exchange.begin()
         for said in ("é🙂".encode(), b"\\ud800", b"caf\xe9 \xff\xf0\x9f "):
@@ -270,14 +268,14 @@ async def test_invalid_utf_8_a_character_in_two_packets_and_half_a_surrogate_pai
     text(events).encode()
 
 
-async def test_half_a_surrogate_pair_in_a_prompt(hostile, open_lane):
+async def test_half_a_surrogate_pair_in_a_prompt_is_refused(hostile, open_lane):
     _, error = await (await open_lane(hostile)).ask("\ud800")
     assert isinstance(error, InputError)
-    assert error.sentence == "The request has half of a surrogate pair, which is not a character."
+    assert error.message == "The request has half of a surrogate pair, which is not a character."
     assert hostile.chats == []
 
 
-async def test_a_sign_that_ends_a_line_for_some(hostile, open_lane, text):
+async def test_unicode_line_separators_do_not_split_events(hostile, open_lane, text):
     """But not in JSON, where it stands in a text like any other; Go writes the first as it is."""
 
     async def chat(exchange):
@@ -298,7 +296,7 @@ async def test_a_sign_that_ends_a_line_for_some(hostile, open_lane, text):
         assert text(events) == said
 
 
-async def test_a_byte_order_mark(hostile, open_lane, text):
+async def test_a_byte_order_mark_is_ignored(hostile, open_lane, text):
     """Sent with the text, torn, and alone."""
 
     async def chat(exchange):
@@ -316,7 +314,7 @@ async def test_a_byte_order_mark(hostile, open_lane, text):
         assert text(events) == "Once", cut
 
 
-async def test_escape_sequences_in_model_names(hostile, backend):
+async def test_escape_sequences_in_model_names_are_made_safe(hostile, backend):
     evil = "m\x1b[2J"
     hostile.replies["/api/tags"] = {"models": [{"model": evil, "size": 1}]}
     hostile.replies["/v1/models"] = {"data": [{"id": evil}]}
@@ -328,7 +326,7 @@ async def test_escape_sequences_in_model_names(hostile, backend):
     assert "characters" in model.problem
 
 
-async def test_a_redirect_to_another_host(hostile, open_lane, protocol, monkeypatch):
+async def test_a_redirect_to_another_host_is_refused(hostile, open_lane, protocol, monkeypatch):
     monkeypatch.setenv("BOX_KEY", "sk-verysecret")
     other = HostileServer(protocol)
     await other.start()
@@ -340,11 +338,11 @@ async def test_a_redirect_to_another_host(hostile, open_lane, protocol, monkeypa
         await other.stop()
     assert other.requests == []
     assert (
-        error.sentence == f"The server at {hostile.url} redirects to {target} (307). Nothing was sent there."
+        error.message == f"The server at {hostile.url} redirects to {target} (307). Nothing was sent there."
     )
 
 
-async def test_it_dies_or_fails_while_loading(hostile, backend):
+async def test_a_server_that_fails_while_loading_is_reported(hostile, backend):
     async def die(exchange):
         exchange.reset()
 
@@ -352,15 +350,15 @@ async def test_it_dies_or_fails_while_loading(hostile, backend):
         body = {"error": "model requires more system memory (9.9 GiB) than is available (1.0 GiB)"}
         await exchange.refuse(500, body)
 
-    for reply, sentence in (
+    for reply, message in (
         (die, "closed the connection before it answered."),
         (fail, "requires more system memory"),
     ):
         hostile.on_load = hostile.replies["/v1/models"] = reply
-        assert sentence in (await refused_to_open(backend, hostile.url)).sentence
+        assert message in (await refused_to_open(backend, hostile.url)).message
 
 
-async def test_giving_up_a_load_closes_the_request(hostile, backend, protocol):
+async def test_cancelling_a_load_closes_the_request(hostile, backend, protocol):
     loading, closed = asyncio.Event(), asyncio.Event()
 
     async def load(exchange):
@@ -402,10 +400,10 @@ async def test_stop_and_close_end_the_request(hostile, open_lane, how):
     assert events[-1].reason == "cancelled"
     if how == "close":
         _, error = await lane.ask()
-        assert error.sentence == "This engine is closed."
+        assert error.message == "This engine is closed."
 
 
-async def test_stop_ends_a_wait_for_another_try(hostile, open_lane):
+async def test_stop_ends_the_wait_before_a_retry(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.refuse(503, {"error": "busy"}, retry_after="15")
     lane = await open_lane(hostile)
     events = []
@@ -416,7 +414,7 @@ async def test_stop_ends_a_wait_for_another_try(hostile, open_lane):
     assert events[-1].reason == "cancelled"
 
 
-async def test_a_connection_lost_before_the_first_token_is_made_again(hostile, answered, text):
+async def test_a_connection_lost_before_the_first_token_is_retried(hostile, answered, text):
     async def chat(exchange):
         if len(hostile.chats) == 1:
             exchange.reset()

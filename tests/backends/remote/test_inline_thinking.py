@@ -24,7 +24,7 @@ def scored(protocol, text, *tokens, **more):
     return protocol.line({"choices": [{"index": 0, "delta": delta, "logprobs": {"content": entries}}]})
 
 
-async def test_a_block_at_the_beginning_wherever_it_is_cut(hostile, open_lane, text):
+async def test_a_thinking_block_is_found_however_the_stream_is_split(hostile, open_lane, text):
     lane = await open_lane(hostile)
     whole = "\n<think>\nThe tag <b>, or </b>?\n</think>\n\nUse <b>, not <think>.</think>"
     for size in (1, 3, 7, 100):
@@ -37,7 +37,7 @@ async def test_a_block_at_the_beginning_wherever_it_is_cut(hostile, open_lane, t
         assert isinstance(events[-1], Finish)
 
 
-async def test_it_streams(hostile, open_lane):
+async def test_thinking_and_answer_are_streamed_without_delay(hostile, open_lane):
     """Each half is sent once the half before it was seen."""
     seen = {"thinking": asyncio.Event(), "answer": asyncio.Event()}
 
@@ -59,7 +59,7 @@ async def test_it_streams(hostile, open_lane):
     assert texts == [("thinking", "Hm"), ("thinking", "m"), ("answer", "Yes"), ("answer", ".")]
 
 
-async def test_an_answer_about_tags_is_text(hostile, open_lane, text):
+async def test_an_answer_about_tags_stays_text(hostile, open_lane, text):
     lane = await open_lane(hostile)
     for whole in (
         "Write <think> before it and </think> behind it.",
@@ -76,7 +76,7 @@ async def test_an_answer_about_tags_is_text(hostile, open_lane, text):
         assert codes(events) == []
 
 
-async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, answered, text):
+async def test_a_block_opened_by_the_prompt_causes_a_warning_at_its_end(hostile, answered, text):
     whole = "Let me see.\n</think>\n\nFour, and no </think>."
     events = await answered(hostile, lambda exchange: exchange.answer(*cut(whole, 1)))
     assert text(events) == whole  # what was shown as the answer stays where it is
@@ -107,7 +107,7 @@ async def test_every_token_keeps_its_log_probability(hostile, answered):
     ]
 
 
-async def test_log_probabilities_that_do_not_line_up(hostile, answered, text):
+async def test_log_probabilities_that_do_not_match_the_text_are_dropped(hostile, answered, text):
     """Of a character that is spread over two tokens, and of a token with an end and a beginning in it."""
 
     events = await answered(
@@ -125,7 +125,7 @@ async def test_log_probabilities_that_do_not_line_up(hostile, answered, text):
     assert logprobs == [-1, -2, -3, -4, -5]
 
 
-async def test_what_was_held_back_is_not_lost_when_the_connection_is(hostile, open_lane, text):
+async def test_held_back_text_is_kept_when_the_connection_breaks(hostile, open_lane, text):
     async def chat(exchange):
         await exchange.begin(content_length=10**6)  # more than will come
         await exchange.say("<thi")
@@ -133,5 +133,5 @@ async def test_what_was_held_back_is_not_lost_when_the_connection_is(hostile, op
     hostile.on_chat = chat
     events, error = await (await open_lane(hostile)).ask()
     assert text(events) == "<thi"
-    assert "closed the connection in the middle of the answer" in error.sentence
+    assert "closed the connection in the middle of the answer" in error.message
     assert len(hostile.chats) == 1, "asked again after a token"

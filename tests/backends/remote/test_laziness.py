@@ -28,7 +28,7 @@ def test_discovery_imports_no_library():
 
 
 @pytest.mark.parametrize(("name", "missing"), [("ollama", "httpx"), ("openai", "httpx-sse")])
-async def test_a_library_that_is_not_installed(name, missing, monkeypatch):
+async def test_a_missing_http_library_is_reported(name, missing, monkeypatch):
     def version(package):
         if package == missing:
             raise importlib.metadata.PackageNotFoundError(missing)

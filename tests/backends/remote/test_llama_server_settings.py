@@ -54,7 +54,7 @@ def gate(tmp_path):
     return Gate(tmp_path / "ngrams")
 
 
-async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2, text, monkeypatch):
+async def test_opening_waits_while_the_server_loads(run_llama_server, gate, open_smollm2, text, monkeypatch):
     refusals, sleep = asyncio.Event(), asyncio.sleep
 
     async def pause(seconds):
@@ -74,14 +74,14 @@ async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2
         assert text(events)
 
 
-async def test_a_restart_under_an_open_lane_with_the_same_model_and_another(
+async def test_a_restarted_server_is_used_and_another_model_is_noticed(
     run_llama_server, gate, open_smollm2, text, whole_smollm2
 ):
     with run_llama_server("-c", "256") as url:
         lane = await open_smollm2(url)
         first, _ = await lane.ask("Say hello.", max_tokens=6, temperature=0)
     _, error = await lane.ask("Say hello.")
-    assert error.sentence == f"Nothing answers at {url}: the connection was refused."
+    assert error.message == f"Nothing answers at {url}: the connection was refused."
     port = int(url.rpartition(":")[2])
     with run_llama_server("-c", "256", *gate.options, port=port, status=503):
         events = []
@@ -101,7 +101,7 @@ async def test_a_restart_under_an_open_lane_with_the_same_model_and_another(
     assert f" and is {whole_smollm2}" in cautions(events)["server-changed"]
 
 
-async def test_thinking(run_llama_server, open_smollm2, text, tmp_path):
+async def test_thinking_is_reported_in_its_own_channel(run_llama_server, open_smollm2, text, tmp_path):
     """Six tokens of thinking, after which the server ends it for the model."""
     template = tmp_path / "template.jinja"
     template.write_text(THINKING)
@@ -132,7 +132,7 @@ async def test_thinking(run_llama_server, open_smollm2, text, tmp_path):
         assert with_it[-1].usage.prompt_tokens > without[-1].usage.prompt_tokens
 
 
-async def test_a_base_model(run_llama_server, smollm2, open_smollm2, tmp_path):
+async def test_a_base_model_continues_plain_text(run_llama_server, smollm2, open_smollm2, tmp_path):
     """It takes ChatML for its template without a word, which the lane says."""
     base = tmp_path / "base.gguf"
     without_template(smollm2, base)

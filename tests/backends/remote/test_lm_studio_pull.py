@@ -31,7 +31,7 @@ async def told(url):
     return progress, None
 
 
-async def test_the_progress_is_told_until_the_model_is_there(serve):
+async def test_progress_is_reported_until_the_model_is_downloaded(serve):
     states = [
         JOB,
         {**JOB, "downloaded_bytes": 40},
@@ -45,12 +45,12 @@ async def test_the_progress_is_told_until_the_model_is_there(serve):
     assert server.downloaded == ["maker/tiny"]
 
 
-async def test_a_model_that_is_there_is_not_downloaded(serve):
+async def test_an_existing_model_is_not_downloaded(serve):
     assert await told((await serve(OPENAI, LmStudio().replies)).url) == ([], None)
 
 
 @pytest.mark.parametrize(
-    ("states", "sentence"),
+    ("states", "message"),
     [
         ([JOB, {**JOB, "status": "failed"}], "the download's status is failed"),
         ([{}], "the download's status is missing"),
@@ -60,18 +60,18 @@ async def test_a_model_that_is_there_is_not_downloaded(serve):
         ([{**JOB, "job_id": "../\ud800"}], "404"),
     ],
 )
-async def test_a_download_that_fails_says_so(serve, states, sentence):
+async def test_a_failed_download_is_reported(serve, states, message):
     server = LmStudio()
     server.downloads = states
     _, error = await told((await serve(OPENAI, server.replies)).url)
-    assert sentence in str(error)
+    assert message in str(error)
 
 
 async def nonsense(exchange):
     await exchange.refuse(200, "[" * 200_000)
 
 
-async def test_a_download_without_json_is_an_error_of_the_server(serve):
+async def test_a_download_reply_without_json_is_reported(serve):
     url = (await serve(OPENAI, {**LmStudio().replies, "/api/v1/models/download": nonsense})).url
     progress, error = await told(url)
     assert progress == []
@@ -82,7 +82,7 @@ async def test_a_download_without_json_is_an_error_of_the_server(serve):
     ("loader", "path"),
     [(LmStudioLoader, "/api/v1/models"), (LlamaSwapLoader, "/running"), (RouterLoader, "/models")],
 )
-async def test_a_list_without_json_is_an_error_of_the_server(serve, loader, path):
+async def test_a_list_reply_without_json_is_reported(serve, loader, path):
     url = (await serve(OPENAI, {path: nonsense})).url
     endpoint = await make_endpoint(OpenAILoadOptions(url=url))
     async with EndpointClient(endpoint) as http:
@@ -90,7 +90,7 @@ async def test_a_list_without_json_is_an_error_of_the_server(serve, loader, path
             await loader(http).loaded()
 
 
-async def test_nothing_is_downloaded_unasked_and_only_lm_studio_offers_it(serve):
+async def test_only_lm_studio_offers_downloads_and_only_on_request(serve):
     server = LmStudio()
     url = (await serve(OPENAI, server.replies)).url
     assert (await OpenAIBackend().endpoint({"url": url})).pulls
@@ -100,4 +100,4 @@ async def test_nothing_is_downloaded_unasked_and_only_lm_studio_offers_it(serve)
     progress, error = await told(other)
     assert progress == []
     assert isinstance(error, InputError)
-    assert "downloads no models on request" in error.sentence
+    assert "does not download models on request" in error.message

@@ -52,7 +52,7 @@ async def test_opening_loads_and_closing_unloads(start):
     assert (server.loads, server.unloads, server.loaded) == (["m"], ["m"], [])
 
 
-async def test_what_others_have_loaded_stays_loaded_and_that_is_said(start):
+async def test_a_model_loaded_by_another_program_stays_loaded_with_a_message(start):
     server, url, open_it = await start(loaded=["m"])
     engine = await open_it()
     left = await engine.close()
@@ -63,7 +63,7 @@ async def test_what_others_have_loaded_stays_loaded_and_that_is_said(start):
     assert (server.loads, server.unloads, server.loaded) == ([], [], ["m"])
 
 
-async def test_the_last_of_several_engines_unloads(start):
+async def test_the_last_engine_of_a_model_unloads_it(start):
     server, _, open_it = await start()
     first, second = await asyncio.gather(open_it(), open_it())
     assert server.loads == ["m"]
@@ -80,7 +80,7 @@ async def test_the_last_of_several_engines_unloads(start):
     assert server.loaded == []
 
 
-async def test_a_server_that_does_not_unload(start, monkeypatch):
+async def test_a_server_that_does_not_unload_is_reported(start, monkeypatch):
     monkeypatch.setattr(hold, "UNLOAD_PATIENCE", 0.05)
     server, url, open_it = await start()
     engine = await open_it()
@@ -92,7 +92,7 @@ async def test_a_server_that_does_not_unload(start, monkeypatch):
     )
 
 
-async def test_a_server_that_unloads_another_model_to_have_room(start):
+async def test_a_model_unloaded_to_make_room_is_reported(start):
     _, url, open_it = await start(loaded=["n"], most=1)
     engine = await open_it()
     (caution,) = [caution for caution in engine.loaded.cautions if caution.code != "may-change-requests"]
@@ -118,15 +118,15 @@ async def test_a_cancelled_load_is_ended_on_the_server(start):
     server.may_load.set()
 
 
-async def test_a_model_that_cannot_be_loaded(start):
+async def test_a_model_that_cannot_be_loaded_is_reported(start):
     server, url, open_it = await start()
     server.fails = True
     with pytest.raises(EngineError) as caught:
         await open_it()
-    assert url in caught.value.sentence
+    assert url in caught.value.message
 
 
-async def test_an_lm_studio_without_these_paths_loads_with_the_first_request(serve):
+async def test_an_old_lm_studio_loads_with_the_first_request(serve):
     server = LmStudio()
     replies = {path: reply for path, reply in server.replies.items() if "/api/v1/" not in path}
     url = (await serve(OPENAI, replies)).url
@@ -137,7 +137,7 @@ async def test_an_lm_studio_without_these_paths_loads_with_the_first_request(ser
     assert server.loads == []
 
 
-async def test_a_name_with_slashes_and_signs(serve):
+async def test_model_names_with_slashes_and_signs_are_quoted(serve):
     swap = LlamaSwap("org/model:q4")
     replies = {
         path.replace("unload/org/model:", "unload/org%2Fmodel%3A").replace("model:q4", "model%3Aq4"): reply
@@ -151,7 +151,7 @@ async def test_a_name_with_slashes_and_signs(serve):
     assert (swap.loads, swap.unloads) == (["org/model:q4"], ["org/model:q4"])
 
 
-async def test_swap_has_one_model_of_a_server_in_memory(start):
+async def test_swap_keeps_one_model_of_a_server_in_memory(start):
     server, url, _ = await start(loaded=["n"])
     engines = [
         EngineDefinition(name=model, backend="openai", model=model, options={"url": url}) for model in "mn"

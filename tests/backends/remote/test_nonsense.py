@@ -32,7 +32,7 @@ def numbers(protocol):
     return whole if protocol is OLLAMA else [*whole, "NaN", "Infinity", "-Infinity", "1e400"]
 
 
-async def test_counts_and_times(hostile, protocol, open_lane, text):
+async def test_implausible_counts_and_times_are_unknown(hostile, protocol, open_lane, text):
     lane = await open_lane(hostile)
     for number in numbers(protocol):
         last = end(protocol, count=number, time=number)
@@ -46,7 +46,7 @@ async def test_counts_and_times(hostile, protocol, open_lane, text):
         assert (finish.timings.prefill_s, finish.timings.decode_s) == (None, None)
 
 
-async def test_a_time_too_short_to_divide_by(hostile, protocol, open_lane):
+async def test_a_duration_of_almost_zero_gives_no_rate(hostile, protocol, open_lane):
     """Else there are infinite tokens a second."""
 
     hostile.on_chat = lambda exchange: exchange.stream(
@@ -57,7 +57,7 @@ async def test_a_time_too_short_to_divide_by(hostile, protocol, open_lane):
 
 
 @pytest.mark.parametrize("number", [ENDLESS, "NaN"], ids=["endless", "nan"])
-async def test_log_probabilities(hostile, protocol, answered, number):
+async def test_implausible_log_probabilities_are_unknown(hostile, protocol, answered, number):
     others = f'[{{"token": "Ho", "logprob": {number}}}]'
     one = f'{{"token": "Hi", "logprob": {number}, "top_logprobs": {others}}}'
     two = f'{{"token": "!", "logprob": -0.5, "top_logprobs": {others}}}'
@@ -76,7 +76,7 @@ async def test_log_probabilities(hostile, protocol, answered, number):
 
 
 @pytest.mark.parametrize("number", [ENDLESS], ids=["endless"])
-async def test_sizes_and_contexts(hostile, protocol, backend, number):
+async def test_implausible_sizes_and_contexts_are_unknown(hostile, protocol, backend, number):
     def told(data):
         return json.dumps(data).replace('"NUMBER"', number)
 

@@ -22,7 +22,7 @@ async def server(serve, protocol):
     return await serve(protocol)
 
 
-async def test_what_is_asked(server, open_lane):
+async def test_a_chat_request_has_ollamas_fields(server, open_lane):
     lane = await open_lane(server, num_gpu=3, keep_alive="-1")
     messages = [
         Message(role="system", text="Be brief."),
@@ -57,7 +57,7 @@ async def test_what_is_asked(server, open_lane):
     }
 
 
-async def test_the_context_when_none_is_set(server):
+async def test_the_context_has_a_default_if_none_is_set(server):
     for template, parameters, trained, wanted, code in (
         ("{{ .Messages }}", "", 2048, 2048, []),
         ("{{ .Messages }}", "", 131072, 8192, ["context-reduced"]),
@@ -73,7 +73,7 @@ async def test_the_context_when_none_is_set(server):
         assert [caution.code for caution in engine.loaded.cautions] == code
 
 
-async def test_the_context_that_the_server_really_gave(server, open_lane):
+async def test_the_context_that_the_server_really_uses_is_reported(server, open_lane):
     server.replies["/api/ps"] = {
         "models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**30, "context_length": 2048}]
     }
@@ -84,22 +84,22 @@ async def test_the_context_that_the_server_really_gave(server, open_lane):
     assert lane.engine.loaded.size == 9, "the size of its files, which /api/tags tells"
 
 
-async def test_a_model_for_embeddings(server):
+async def test_a_model_only_for_embeddings_is_refused(server):
     server.replies["/api/show"] = {"model_info": {}, "capabilities": ["embedding"]}
     request = OpenRequest(model="m", options={"url": server.url})
     with pytest.raises(InputError) as caught:
         await OllamaBackend().open(request, lambda progress: None)
-    assert caught.value.sentence == "m does not generate text: its capabilities are embedding."
+    assert caught.value.message == "m does not generate text: its capabilities are embedding."
 
 
-async def test_a_server_without_log_probabilities_that_may_reuse_its_cache(server, open_lane):
+async def test_missing_log_probabilities_and_a_warm_cache_cause_warnings(server, open_lane):
     events, _ = await (await open_lane(server)).ask(logprobs=0, cold=True)
     told = cautions(events)
     assert list(told) == ["not-cold", "no-logprobs"]
     assert told["no-logprobs"].endswith("Ollama supports them from version 0.12.11 on.")
 
 
-async def test_a_prompt_that_was_cut(server, open_lane):
+async def test_a_truncated_prompt_causes_a_warning(server, open_lane):
     """Servers before 0.12.4 do not know `truncate`, and read what is left."""
     server.replies["/api/version"] = {"version": "0.11.4"}
     lane = await open_lane(server)
@@ -112,14 +112,14 @@ async def test_a_prompt_that_was_cut(server, open_lane):
     assert "fill the whole context of 4,096 tokens" in cautions(events)["truncated"]
 
 
-async def test_a_model_that_was_loaded_anew_is_said(server, open_lane):
+async def test_a_model_loaded_during_the_run_causes_a_warning(server, open_lane):
     done = {"message": {"role": "assistant", "content": "Hi."}, "done": True, "load_duration": 7 * 10**9}
     server.on_chat = lambda exchange: exchange.stream(OLLAMA.line(done))
     events, _ = await (await open_lane(server)).ask()
     assert cautions(events)["reloaded"].startswith("The server loaded the model first, which took 7.0 s")
 
 
-async def test_a_url_of_something_else(server):
+async def test_a_url_of_another_program_is_reported(server):
     server.replies["/api/version"] = {"name": "a printer"}
     report = await OllamaBackend().endpoint({"url": server.url})
     assert (
@@ -131,7 +131,7 @@ CAPABLE = [(["completion", "vision"], True), (["completion"], False), (None, Non
 
 
 @pytest.mark.parametrize(("capabilities", "vision"), CAPABLE, ids=["sees", "is blind", "an old server"])
-async def test_whether_a_model_sees(server, open_lane, capabilities, vision):
+async def test_vision_is_read_from_the_models_capabilities(server, open_lane, capabilities, vision):
     server.replies["/api/show"] = {
         "model_info": {},
         **({"capabilities": capabilities} if capabilities else {}),
@@ -167,7 +167,7 @@ URLS = {
 }
 
 
-def test_only_this_machine_is_meant(monkeypatch):
+def test_the_default_address_is_always_on_this_machine(monkeypatch):
     for host, url in URLS.items():
         monkeypatch.setenv("OLLAMA_HOST", host)
         assert local_url() == url, host
@@ -185,7 +185,7 @@ class Silent(LoopbackServer):
         await reader.read()
 
 
-async def test_a_server_that_accepts_and_says_nothing_has_no_models(monkeypatch):
+async def test_a_silent_server_has_no_models(monkeypatch):
     monkeypatch.setattr("paragone_remote.backend._PATIENCE", 0.2)
     async with Silent() as server:
         monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.port}")

@@ -50,7 +50,7 @@ def sizes(progress):
     return [(one.done, one.total) for one in progress]
 
 
-async def test_a_download(server):
+async def test_a_download_reports_its_progress(server):
     telling(
         server,
         {"status": "pulling manifest"},
@@ -68,7 +68,7 @@ async def test_a_download(server):
     assert progress[3].status.isprintable()
 
 
-async def test_giving_it_up_closes_the_request(server):
+async def test_cancelling_a_download_closes_the_request(server):
     closed = asyncio.Event()
 
     async def wait(exchange):
@@ -82,10 +82,10 @@ async def test_giving_it_up_closes_the_request(server):
     await closed.wait()
 
 
-async def test_ends_without_success(server):
+async def test_failed_downloads_are_reported(server):
     where = f"The server at {server.url}"
     full = {"error": "write /models/aa: no space left on device\x1b[2J"}
-    for lines, then, sentence, hint in (
+    for lines, then, message, hint in (
         ((), None, f"{where} ended the download before it was complete.", "Pull the model again"),
         (
             (),
@@ -99,8 +99,8 @@ async def test_ends_without_success(server):
         progress, error = await told(server, load_timeout=0.3)
         assert sizes(progress) == [(0, 100)]
         assert isinstance(error, EngineError)
-        assert error.sentence.startswith(sentence)
-        assert error.sentence.isprintable()
+        assert error.message.startswith(message)
+        assert error.message.isprintable()
         assert hint in error.hint
         assert bool(hint) == bool(error.hint)
 
@@ -126,7 +126,7 @@ async def test_a_missing_model_comes_with_the_command_that_downloads_it(server):
     assert await missing(server) == f"The server has no models yet. {told}"
 
 
-async def test_a_server_that_an_engine_on_the_spot_does_not_get_to(server):
+async def test_the_pull_command_for_a_server_with_a_key_names_the_engine(server):
     """The key is beside the engine's definition, and the engine is called as the user likes."""
     hint = await missing(server, headers=["X-Title: red"])
     assert hint == "The server has: m:latest. To download it: paragone engines pull ENGINE"
@@ -146,6 +146,6 @@ async def test_a_server_that_an_engine_on_the_spot_does_not_get_to(server):
         ({}, "tiny\x1b[2J", None),
     ],
 )
-async def test_the_command(options, model, expected):
+async def test_the_pull_command_is_shown(options, model, expected):
     endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="test"))
     assert pull_command(endpoint, model) == expected

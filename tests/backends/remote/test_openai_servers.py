@@ -22,7 +22,7 @@ async def server(serve, protocol):
     return await serve(protocol)
 
 
-async def test_only_what_was_set_is_sent(server, open_lane):
+async def test_only_set_options_are_sent(server, open_lane):
     await (await open_lane(server)).ask(temperature=0.5)
     assert server.chats[0].body == {
         "model": "m",
@@ -33,13 +33,13 @@ async def test_only_what_was_set_is_sent(server, open_lane):
     }
 
 
-async def test_urls_with_and_without_the_version(server, open_lane):
+async def test_urls_with_and_without_v1_are_the_same(server, open_lane):
     for url in (server.url, f"{server.url}/v1/"):
         assert (await open_lane(server, url=url)).engine.loaded.facts["origin"] == f"{server.url}/v1"
 
 
 @pytest.mark.parametrize("names", [["reasoning"], ["reasoning_content", "reasoning"]], ids="+".join)
-async def test_reasoning_in_either_field_or_in_both(server, answered, text, names):
+async def test_reasoning_is_read_from_either_field(server, answered, text, names):
     """vLLM sends both while it changes from one name to the other."""
     thoughts = [OPENAI.piece(None, **dict.fromkeys(names, thought)) for thought in ("Let me", " see.")]
     last = OPENAI.piece("Four.", **dict.fromkeys(names))
@@ -48,7 +48,7 @@ async def test_reasoning_in_either_field_or_in_both(server, answered, text, name
     assert text(events) == "Four."
 
 
-async def test_chunks_that_say_nothing(server, answered):
+async def test_empty_chunks_are_ignored(server, answered):
     """Azure's begins without a choice; others have a role alone, nothing where a text could be, usage at the end."""
 
     def chunk(delta, **more):
@@ -75,7 +75,7 @@ async def test_chunks_that_say_nothing(server, answered):
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "text/plain; charset=latin-1"])
-async def test_events_under_another_media_type(server, answered, text, media_type):
+async def test_events_with_another_media_type_are_read(server, answered, text, media_type):
     async def chat(exchange):
         await exchange.begin(content_type=media_type)
         await exchange.send(exchange.protocol.piece("QQ").replace(b"QQ", "é".encode()))
@@ -85,7 +85,7 @@ async def test_events_under_another_media_type(server, answered, text, media_typ
     assert text(events) == "é"
 
 
-async def test_a_reply_that_does_not_end_with_the_answer(server, answered, text, monkeypatch):
+async def test_data_after_the_end_of_an_answer_is_ignored(server, answered, text, monkeypatch):
     monkeypatch.setattr("paragone_remote.openai_requests._END_PATIENCE", 0.01)
     closed = asyncio.Event()
 
@@ -101,7 +101,7 @@ async def test_a_reply_that_does_not_end_with_the_answer(server, answered, text,
     await closed.wait()
 
 
-async def test_a_sampler_that_is_refused_is_left_out_from_then_on(serve, open_lane):
+async def test_a_refused_sampling_option_is_omitted_from_then_on(serve, open_lane):
     where = "The server at {}"
     for status, body in (
         (400, {"error": {"message": "Unrecognized request argument supplied: min_p"}}),
@@ -118,19 +118,19 @@ async def test_a_sampler_that_is_refused_is_left_out_from_then_on(serve, open_la
         for requests in (2, 3):  # refused once; the second run asks but once
             events, error = await lane.ask(min_p=0.1, top_k=5)
             assert error is None
-            sentence = f"{where.format(server.url)} does not support min_p, so it was left out."
-            assert cautions(events) == {"option-refused": sentence}
+            message = f"{where.format(server.url)} does not support min_p, so it was omitted."
+            assert cautions(events) == {"option-refused": message}
             assert len(server.chats) == requests
         assert server.chats[-1].body["top_k"] == 5
         await (await open_lane(server)).ask(min_p=0.1)  # another engine at the same endpoint knows it too
         assert len(server.chats) == 4
         server.on_chat = lambda exchange: exchange.refuse(400, {"error": {"message": "no such role"}})
         _, error = await lane.ask(top_k=5)  # a refusal of something else is no lesson
-        assert "rejected the request (400): no such role." in error.sentence
+        assert "rejected the request (400): no such role." in error.message
         assert len(server.chats) == 5
 
 
-async def test_log_probabilities_that_are_refused(server, answered, text):
+async def test_refused_log_probabilities_are_omitted_with_a_warning(server, answered, text):
     """llama-cpp-python's server promises a stream and breaks it off; asked without one, it says why."""
 
     async def chat(exchange):
@@ -148,7 +148,7 @@ async def test_log_probabilities_that_are_refused(server, answered, text):
     assert list(cautions(events)) == ["no-logprobs"]
 
 
-async def test_a_base_model_is_given_the_text_as_it_stands(server, open_lane, text):
+async def test_a_base_model_gets_the_plain_text(server, open_lane, text):
     server.replies["/props"] = {**PROPS, "chat_template": ""}
 
     columns = {"tokens": [" five", ","], "token_logprobs": [-0.1, -0.2]}
@@ -170,7 +170,7 @@ async def test_a_base_model_is_given_the_text_as_it_stands(server, open_lane, te
     assert [other.text for other in tokens[1].top] == [","]
 
 
-async def test_a_context_overflow_in_mid_stream(server, open_lane):
+async def test_a_context_overflow_during_an_answer_is_reported(server, open_lane):
     message = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
     error = OPENAI.line({"error": {"message": message, "code": 400}})
     server.on_chat = lambda exchange: exchange.stream(error)
@@ -178,7 +178,7 @@ async def test_a_context_overflow_in_mid_stream(server, open_lane):
     assert (error.tokens, error.context) == (5000, 4096)
 
 
-async def test_going_on_with_an_answer(serve, open_lane):
+async def test_an_answer_is_continued(serve, open_lane):
     for replies, penalty in (
         (SERVERS["vLLM"], "repetition_penalty"),
         (SERVERS["llama-server"], "repeat_penalty"),
@@ -192,7 +192,7 @@ async def test_going_on_with_an_answer(serve, open_lane):
         assert cautions(events) == {}
 
 
-async def test_tabby_takes_the_text_to_go_on_from_in_a_field_of_its_own(server, open_lane):
+async def test_tabbyapi_gets_the_text_to_continue_in_its_own_field(server, open_lane):
     server.replies.update(SERVERS["TabbyAPI"])
     lane = await open_lane(server)
     turns = [Message(role="user", text="Count."), Message(role="assistant", text="One,", thinking="Hm.")]
@@ -204,17 +204,17 @@ async def test_tabby_takes_the_text_to_go_on_from_in_a_field_of_its_own(server, 
     assert lane.engine.loaded.capabilities.continues
 
 
-async def test_a_server_that_may_begin_a_new_answer_does_not_promise_to_go_on(server, open_lane):
+async def test_a_server_that_may_begin_a_new_answer_causes_a_warning(server, open_lane):
     lane = await open_lane(server)
     assert not lane.engine.loaded.capabilities.continues
     question = Message(role="user", text="Count.")
     events, _ = await lane.ask([question, Message(role="assistant", text="One,")])
     assert "may-not-continue" in cautions(events)
     events, error = await lane.ask([question, Message(role="assistant", text="", thinking="Hm.")])
-    assert "cannot continue thinking that has no answer yet" in error.sentence
+    assert "cannot continue thinking that has no answer yet" in error.message
 
 
-async def test_each_server_is_known(serve):
+async def test_each_kind_of_server_is_identified(serve):
     nonsense = {"/version": [1], "/props": "x", "/openapi.json": {"info": 7}}
     for kind, title in (
         ("llama-server", "llama-server b1-0c1e570"),
@@ -232,7 +232,7 @@ async def test_each_server_is_known(serve):
             assert {request.path for request in server.requests} == {"/props", "/v1/models"}
 
 
-async def test_details_of_models_where_they_are_told(server):
+async def test_details_of_models_are_read_if_reported(server):
     server.replies["/v1/models"] = {
         "data": [
             {"id": "a", "meta": {"n_ctx_train": 8192, "size": 77}},
@@ -248,7 +248,7 @@ async def test_details_of_models_where_they_are_told(server):
     assert (c.context, c.quantization, c.architecture) == (512, "Q4_K_M", "llama")
 
 
-async def test_something_that_has_no_models(server):
+async def test_a_server_without_models_is_reported(server):
     server.replies["/v1/models"] = {"hello": "world"}
     report = await OpenAIBackend().endpoint({"url": server.url})
     assert report.probe.reason == f"The server at {server.url} sent a reply that is not a list of models."
@@ -271,7 +271,7 @@ async def test_images_are_parts_of_their_message(server, open_lane):
     assert cautions(events) == {"may-not-see": said}
 
 
-async def test_whether_a_model_sees(serve, open_lane):
+async def test_vision_is_read_from_the_servers_description(serve, open_lane):
     for path, reply, vision in (
         ("/props", PROPS | {"modalities": {"vision": True, "audio": False}}, True),
         ("/props", PROPS | {"modalities": {"vision": False, "audio": False}}, False),
@@ -288,7 +288,7 @@ def scored_choice(token, **choice):
     return OPENAI.line({"choices": [{**choice, "logprobs": logprobs}]})
 
 
-async def test_log_probabilities_of_llama_server(server, open_lane):
+async def test_log_probabilities_of_llama_server_are_read(server, open_lane):
     """In a chat they may come before their text; to have none of alternatives, a completion asks for one."""
     server.replies["/props"] = PROPS
     server.on_chat = lambda exchange: exchange.stream(
@@ -307,7 +307,7 @@ async def test_log_probabilities_of_llama_server(server, open_lane):
     assert (scores, error, server.chats[-1].body["logprobs"]) == ([(" five", -0.5)], None, 1)
 
 
-async def test_each_answer_of_llama_server_has_a_connection_of_its_own(server, open_lane):
+async def test_each_answer_of_llama_server_uses_its_own_connection(server, open_lane):
     """It closes the connection after a stream, and a request made just then would be lost."""
     for props in (PROPS, {"nothing": "known"}):
         server.replies["/props"] = props

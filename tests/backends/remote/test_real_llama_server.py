@@ -36,7 +36,7 @@ def is_busy(bare):
     return slot["is_processing"]
 
 
-async def test_the_server_and_its_model_are_known(bare, llama_server, open_smollm2):
+async def test_a_real_llama_server_and_its_model_are_identified(bare, llama_server, open_smollm2):
     report = await OpenAIBackend().endpoint({"url": llama_server})
     build = bare.get("/props").json()["build_info"]
     assert report.probe.facts["server"] == f"llama-server {build}"
@@ -49,7 +49,7 @@ async def test_the_server_and_its_model_are_known(bare, llama_server, open_smoll
     assert loaded.cautions == ()
 
 
-async def test_how_far_it_is_with_the_prompt(llama_server, open_smollm2):
+async def test_progress_of_the_prompt_is_reported(llama_server, open_smollm2):
     events, _ = await (await open_smollm2(llama_server)).ask("word " * 500, max_tokens=2, cold=True)
     progress = of_kind(events, PromptProgress)
     assert len(progress) > 2
@@ -95,12 +95,12 @@ async def test_sampling_options_take_effect(llama_server, open_smollm2, text):
     assert await answer(stop=[steady[10]]) == steady.partition(steady[10])[0]
 
 
-async def test_a_prompt_that_does_not_fit_says_how_long_it_is(llama_server, open_smollm2):
+async def test_the_error_for_a_prompt_that_does_not_fit_has_its_length(llama_server, open_smollm2):
     events, error = await (await open_smollm2(llama_server)).ask("word " * 1200, max_tokens=3)
     assert events == []
     assert isinstance(error, ContextOverflow)
     assert error.context == 1024
-    assert error.sentence == (
+    assert error.message == (
         f"The prompt has {error.tokens:,} tokens; the context at {llama_server} holds 1,024."
     )
     assert error.tokens > 1200

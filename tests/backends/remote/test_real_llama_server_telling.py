@@ -49,7 +49,7 @@ async def run(lane, messages, **sampling):
 @pytest.mark.parametrize(
     ("kind", "raw"), [("llama_server", False), ("bos_server", False), ("bos_server", True)]
 )
-async def test_the_tokens_are_those_that_it_evaluates(request, open_smollm2, kind, raw):
+async def test_the_reported_tokens_are_the_evaluated_ones(request, open_smollm2, kind, raw):
     url = request.getfixturevalue(kind)
     lane = await open_smollm2(url, raw=raw)
     assert lane.engine.loaded.capabilities.tokenize
@@ -67,7 +67,9 @@ async def test_the_tokens_are_those_that_it_evaluates(request, open_smollm2, kin
         assert (told.ids[0] == plain.ids[0] == 1) or kind == "llama_server"
 
 
-async def test_the_sampling_told_is_that_of_its_slot_and_its_own_seed_stands(run_llama_server, open_smollm2):
+async def test_reported_sampling_agrees_with_the_slot_and_the_servers_seed_is_kept(
+    run_llama_server, open_smollm2
+):
     options = ("--seed", "42", "--temp", "0.3", "--top-k", "7", "--repeat-penalty", "1.25", "--min-p", "0.01")
     with run_llama_server("-c", "256", "-np", "1", *options) as url:
         lane = await open_smollm2(url)
@@ -85,7 +87,7 @@ async def test_the_sampling_told_is_that_of_its_slot_and_its_own_seed_stands(run
         assert [settings.seed for settings in told] == [42], "its own seed takes precedence"
 
 
-async def test_tokens_have_their_ids(llama_server, open_smollm2):
+async def test_tokens_have_ids(llama_server, open_smollm2):
     lane = await open_smollm2(llama_server)
     events, error = await lane.ask(
         "One, two, three, four,", max_tokens=6, temperature=0, logprobs=2, cold=True
@@ -95,4 +97,4 @@ async def test_tokens_have_their_ids(llama_server, open_smollm2):
     with bare_client(llama_server) as bare:
         for token in tokens:
             assert bare.post("/detokenize", json={"tokens": [token.id]}).json()["content"] == token.text
-            assert token.top[0].id == token.id  # at temperature 0 the likeliest is taken
+            assert token.top[0].id == token.id  # at temperature 0 the most likely is taken

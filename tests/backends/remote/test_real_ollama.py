@@ -68,7 +68,7 @@ def asking(text, **sampling):
     return RunRequest(messages=(Message(role="user", text=text),), sampling={"temperature": 0, **sampling})
 
 
-async def test_closing_leaves_what_was_there_before_and_what_is_to_be_kept(ollama_server, opened):
+async def test_closing_keeps_models_that_were_loaded_before_or_have_keep_alive(ollama_server, opened):
     first = await opened()
     (listed,) = [model for model in get(f"{ollama_server}/api/tags")["models"] if "smollm2" in model["model"]]
     (weights,) = first.loaded.weights
@@ -82,7 +82,7 @@ async def test_closing_leaves_what_was_there_before_and_what_is_to_be_kept(ollam
     get(f"{ollama_server}/api/generate", {"model": "smollm2", "keep_alive": 0})
 
 
-async def test_a_conversation_that_does_not_fit_is_not_shortened(opened):
+async def test_a_conversation_that_does_not_fit_is_refused(opened):
     """Left to itself, the server drops the oldest turns and answers the last."""
     engine = await opened(num_ctx=512)
     turns = (
@@ -94,7 +94,7 @@ async def test_a_conversation_that_does_not_fit_is_not_shortened(opened):
         await drain(engine.run(RunRequest(messages=turns)))
 
 
-async def test_an_answer_ends_where_the_context_does(opened):
+async def test_an_answer_ends_at_the_end_of_the_context(opened):
     engine = await opened(num_ctx=64)
     events = [event async for event in engine.run(asking("Write a very long story, with many chapters."))]
     usage = events[-1].usage
@@ -103,7 +103,7 @@ async def test_an_answer_ends_where_the_context_does(opened):
     assert not [event for event in events if isinstance(event, Caution)]
 
 
-async def test_a_runner_that_dies_by_sigsegv(opened):
+async def test_a_crash_of_ollamas_runner_is_reported(opened):
     """As on Intel CPUs with AMX, if a compiler broke it: the cure is named. The next prompt starts another runner."""
     engine = await opened(num_ctx=8192)
     with pytest.raises(EngineError) as caught:  # noqa: PT012 (the answer must have begun)

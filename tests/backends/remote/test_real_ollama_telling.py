@@ -56,7 +56,7 @@ async def run(engine, messages, **sampling):
     return events, settings
 
 
-async def test_the_prompt_is_the_one_that_it_reads(opened, vocab):
+async def test_the_reported_prompt_is_the_one_that_ollama_reads(opened, vocab):
     turns = (
         Message(role="system", text="You are brief."),
         Message(role="user", text="What is one and one?"),
@@ -88,7 +88,7 @@ def left_open(ollama_server):
         yield name
 
 
-async def test_an_answer_goes_on_whatever_the_template_does(opened, left_open, vocab):
+async def test_an_answer_is_continued_with_any_template(opened, left_open, vocab):
     begun = "One, two, three,"
     turns = Message(role="user", text="Count to ten in words."), Message(role="assistant", text=begun)
     for model in ("smollm2", left_open):
@@ -99,7 +99,7 @@ async def test_an_answer_goes_on_whatever_the_template_does(opened, left_open, v
         assert not [event for event in events if isinstance(event, Caution)]
 
 
-async def test_the_modelfile_is_in_force(brief, opened, text):
+async def test_the_modelfiles_parameters_are_active(brief, opened, text):
     engine = await opened(brief)
     events, settings = await run(engine, STORY)
     assert settings.sampling == {

@@ -34,7 +34,7 @@ def engines(llama_cpp_server, whole_smollm2, whole_llama_server, whole_ollama):
     )
 
 
-async def test_why_four_servers_of_one_model_differ_and_how_they_become_the_same(engines):
+async def test_differences_between_four_servers_are_found_and_levelled(engines):
     found, code = await compare(*engines, settings=SETTINGS)
     assert code == 0
     local, served, python, ollama = (lane["engine"] for lane in found["lanes"])
@@ -46,7 +46,7 @@ async def test_why_four_servers_of_one_model_differ_and_how_they_become_the_same
     assert prompt["lanes"][local] == prompt["lanes"][served]
     assert prompt["lanes"][local] - prompt["lanes"][ollama] == 21  # 39 and 18 for the prompt of three words
     assert prompt["lanes"][python] is None
-    assert f'{ollama} leaves out "system\\n{SYSTEM}' in prompt["sentence"]
+    assert f'{ollama} omits "system\\n{SYSTEM}' in prompt["sentence"]
     assert prompt["sentence"].endswith(f"--system '{SYSTEM}'")
 
     penalty = parity["repeat_penalty"]

@@ -56,9 +56,7 @@ async def pulled(url, model):
     return [progress async for progress in OllamaBackend().pull(model, {"url": url})]
 
 
-async def test_what_the_hint_says_downloads_the_model_which_then_answers(
-    ollama_server, registry, puller, text
-):
+async def test_the_command_in_the_hint_downloads_the_model(ollama_server, registry, puller, text):
     name = registry.name("smollm2")
     with pytest.raises(InputError) as caught:
         await open_at(puller, name)

@@ -117,9 +117,7 @@ async def test_a_load_that_is_cancelled_ends(router, opened):
     await reached(router, "one", "unloaded")
 
 
-async def test_a_router_with_room_for_one_model_that_loads_nothing_by_itself(
-    run_llama_server, folder, opened
-):
+async def test_a_router_without_autoload_and_with_room_for_one_model_works(run_llama_server, folder, opened):
     options = (
         "--models-dir",
         str(folder),

@@ -16,7 +16,7 @@ def llama_server(**more):
     return {"/props": {**PROPS, **more}, "/apply-template": {"prompt": "<user>Hello?"}}
 
 
-async def test_a_template_does_not_steer_the_terminal(serve, open_lane):
+async def test_control_codes_of_a_template_do_not_reach_the_terminal(serve, open_lane):
     hostile = "{{ a }}\n\t\x1b[2J\u202e\ud800{# ü #}"
     shown = {"template": hostile, "model_info": {}}
     for protocol, replies in ((OPENAI, llama_server(chat_template=hostile)), (OLLAMA, {"/api/show": shown})):
@@ -25,7 +25,7 @@ async def test_a_template_does_not_steer_the_terminal(serve, open_lane):
 
 
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
-async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, answered, protocol):
+async def test_the_rendered_prompt_is_requested_after_the_answer(serve, answered, protocol):
     """During the answer, the request would take the time of its tokens."""
     server = await serve(protocol)
     order = []
@@ -64,7 +64,7 @@ async def never(exchange):
 
 @pytest.mark.parametrize("reply", [refuse, nonsense, never])
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
-async def test_a_prompt_that_is_not_told_costs_nothing_else(
+async def test_a_missing_rendered_prompt_does_not_affect_other_settings(
     serve, answered, text, protocol, reply, monkeypatch
 ):
     if reply is never:
@@ -86,7 +86,7 @@ async def test_a_prompt_that_is_not_told_costs_nothing_else(
     assert len(server.chats) == 1
 
 
-async def test_a_stopped_run_tells_what_was_in_force(serve, open_lane):
+async def test_a_stopped_run_reports_its_active_settings(serve, open_lane):
     """Its prompt never comes; what else is known does."""
 
     server = await serve(OPENAI, {"/props": PROPS, "/apply-template": never})
@@ -100,7 +100,7 @@ async def test_a_stopped_run_tells_what_was_in_force(serve, open_lane):
     assert settings_of(events).seed == 5
 
 
-async def test_settings_come_once_where_a_run_is_tried_again(serve, answered):
+async def test_a_retried_run_reports_its_settings_once(serve, answered):
     async def chat(exchange):
         await exchange.begin()
         progress = {"total": 5, "cache": 0, "processed": 1}

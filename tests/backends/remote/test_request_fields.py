@@ -39,7 +39,7 @@ async def asked(serve, open_lane, protocol, replies=None, answer='{"name": "Ada"
     return server.chats[0].body, [event.code for event in events if isinstance(event, Caution)]
 
 
-async def test_a_request_has_the_field_of_its_server(serve, open_lane):
+async def test_each_server_gets_a_schema_in_its_own_field(serve, open_lane):
     for kind, field, raw in (
         ("unknown", OPENAI_FORMAT, False),
         ("TabbyAPI", {"json_schema": SCHEMA}, False),
@@ -53,37 +53,37 @@ async def test_a_request_has_the_field_of_its_server(serve, open_lane):
         assert (sent, cautions) == (field, [])
 
 
-async def test_ollama_takes_it_as_its_format(serve, open_lane):
+async def test_ollama_gets_a_schema_as_format(serve, open_lane):
     body, _ = await asked(serve, open_lane, OLLAMA)
     assert body["format"] == SCHEMA
     assert "json_schema" not in body["options"]
 
 
-async def test_a_server_that_cannot_for_plain_text_is_not_asked(serve, open_lane):
+async def test_a_schema_for_plain_text_is_refused_if_unsupported(serve, open_lane):
     for kind, name in (("unknown", "This server"), ("llama-cpp-python", "llama-cpp-python")):
         server = await serve(OPENAI, SERVERS[kind])
         _, error = await (await open_lane(server, raw=True)).ask(json_schema=json.dumps(SCHEMA))
         assert isinstance(error, InputError)
-        assert error.sentence == f"{name} takes no JSON schema for plain text."
+        assert error.message == f"{name} does not support a JSON schema for plain text."
         assert server.chats == []
 
 
-async def test_a_server_that_ignores_it_is_named(serve, open_lane):
+async def test_a_server_that_ignores_the_schema_causes_a_warning(serve, open_lane):
     _, cautions = await asked(serve, open_lane, OPENAI, answer="Her name is Ada.")
     assert cautions == ["schema-ignored"]
 
 
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
 @pytest.mark.parametrize("schema", ["{", "@/nowhere/at.all"])
-async def test_nothing_is_sent_if_there_is_no_schema(serve, open_lane, protocol, schema):
+async def test_without_a_schema_no_field_is_sent(serve, open_lane, protocol, schema):
     server = await serve(protocol)
     _, error = await (await open_lane(server)).ask(json_schema=schema)
     assert isinstance(error, InputError)
-    assert "json_schema" in error.sentence
+    assert "json_schema" in error.message
     assert server.chats == []
 
 
-async def test_each_server_has_its_field_for_thinking(serve, open_lane):
+async def test_each_server_gets_thinking_in_its_own_field(serve, open_lane):
     for protocol, kind, value, fields in (
         (OPENAI, "unknown", True, ON),
         (OPENAI, "unknown", False, OFF),
@@ -99,15 +99,15 @@ async def test_each_server_has_its_field_for_thinking(serve, open_lane):
         assert {name: sent for name, sent in server.chats[0].body.items() if name in FIELDS} == fields
 
 
-async def test_a_server_without_a_budget_is_not_asked(serve, open_lane):
+async def test_a_thinking_budget_is_refused_if_unsupported(serve, open_lane):
     for protocol, kind, reason in (
-        (OPENAI, "unknown", "This server takes no budget for thinking."),
-        (OPENAI, "SGLang", "SGLang takes no budget for thinking."),
+        (OPENAI, "unknown", "This server does not support a budget for thinking."),
+        (OPENAI, "SGLang", "SGLang does not support a budget for thinking."),
         (OLLAMA, "unknown", "The option 'thinking' of m cannot be 64."),
     ):
         server = await serve(protocol, SERVERS[kind])
         _, error = await (await open_lane(server)).ask(thinking=64)
         assert isinstance(error, InputError)
-        assert error.sentence == reason
+        assert error.message == reason
         assert "low" in error.hint
         assert server.chats == []

@@ -1,4 +1,4 @@
-"""The settings in force that a run tells, and the standard facts of servers."""
+"""The active settings that a run reports, and the standard facts of servers."""
 
 from hostile_server import OLLAMA, OPENAI
 
@@ -26,7 +26,7 @@ def llama_server(**more):
     return {"/props": props, "/apply-template": {"prompt": "<user>Hello?"}}
 
 
-async def test_a_seed_is_drawn_and_sent_where_it_is_honoured(serve, open_lane):
+async def test_a_random_seed_is_sent_to_servers_that_respect_seeds(serve, open_lane):
     for protocol, replies in ((OLLAMA, {}), (OPENAI, llama_server()), (OPENAI, SERVERS["vLLM"])):
         server = await serve(protocol, replies)
         lane = await open_lane(server)
@@ -42,7 +42,7 @@ async def test_a_seed_is_drawn_and_sent_where_it_is_honoured(serve, open_lane):
         assert settings_of(events).seed == 2**32 - 2
 
 
-async def test_a_server_that_may_ignore_seeds_is_sent_none_of_ours(serve, open_lane):
+async def test_no_random_seed_is_sent_to_servers_that_may_ignore_it(serve, open_lane):
     server = await serve(OPENAI)
     lane = await open_lane(server)
     assert not lane.engine.loaded.capabilities.seed
@@ -53,7 +53,7 @@ async def test_a_server_that_may_ignore_seeds_is_sent_none_of_ours(serve, open_l
     assert ["seed" in chat.body for chat in server.chats] == [False, True]
 
 
-async def test_a_seed_that_is_refused_was_not_in_force(serve, open_lane):
+async def test_a_refused_seed_is_not_reported_as_active(serve, open_lane):
     async def chat(exchange):
         if "seed" in exchange.request.body:
             await exchange.refuse(400, {"error": "unknown field: seed"})
@@ -74,7 +74,7 @@ async def test_a_seed_that_is_refused_was_not_in_force(serve, open_lane):
     assert not (await open_lane(server)).engine.loaded.capabilities.seed
 
 
-async def test_the_modelfiles_parameters_hold_for_what_is_not_sent(serve, open_lane):
+async def test_unset_options_have_the_modelfiles_values(serve, open_lane):
     parameters = (
         'stop                           "<|im_start|>"\n'
         'stop                           "\\"\\x00é\\n"\n'
@@ -100,7 +100,7 @@ async def test_the_modelfiles_parameters_hold_for_what_is_not_sent(serve, open_l
     }
 
 
-def test_samplers_that_no_option_sets():
+def test_active_samplers_without_an_option_are_reported():
     off = {"mirostat": 0, "dry_multiplier": 0.0, "typical_p": 1.0, "top_n_sigma": -1.0}
     assert sampling_facts(off) == {"other samplers": "none"}
     on = {**off, "mirostat": 2, "typical_p": 0.5}
@@ -121,7 +121,7 @@ async def test_quantizations_have_their_standard_names(serve, open_lane):
         assert loaded.facts["parameters"] == "134515008"
 
 
-async def test_what_ollama_is_told_and_tells(serve, open_lane):
+async def test_ollamas_settings_are_sent_and_reported(serve, open_lane):
     info = {"general.architecture": "llama", "general.parameter_count": 134515008}
     server = await serve(OLLAMA, {"/api/show": {"model_info": info}})
     plain = (await open_lane(server)).engine.loaded.facts
@@ -132,7 +132,7 @@ async def test_what_ollama_is_told_and_tells(serve, open_lane):
     assert (facts["program"], facts["version"], facts["origin"]) == ("Ollama", "0.13.5", server.url)
 
 
-async def test_the_build_that_a_llama_server_tells(serve, open_lane):
+async def test_the_build_of_a_llama_server_is_read(serve, open_lane):
     for build, commit in (("b9123-1a2b3c4", "1a2b3c4"), ("b0-unknown", None)):
         server = await serve(OPENAI, {"/props": {"total_slots": 1, "build_info": build}})
         facts = (await open_lane(server)).engine.loaded.facts
@@ -143,7 +143,7 @@ SWAPPED = {"data": [{"id": "m", "owned_by": "llama-swap"}]}
 COMMAND = "llama-server --port ${PORT} -m m.gguf \\\n --api-key secret --flash-attn on -c=4096 --mlock"
 
 
-async def test_what_llama_swap_tells_and_does_not_tell(serve, open_lane):
+async def test_facts_behind_llama_swap_are_read_or_unknown(serve, open_lane):
     running = {"running": [{"model": "other", "cmd": "x -c 1"}, {"model": "m", "cmd": COMMAND}]}
     loaded = (
         await open_lane(await serve(OPENAI, {"/v1/models": SWAPPED, "/running": running}))

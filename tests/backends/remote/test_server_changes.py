@@ -38,7 +38,7 @@ def naming(server, model):
 
 
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=lambda protocol: protocol.name)
-async def test_a_bare_request_is_the_only_one(serve, open_lane, protocol):
+async def test_a_bare_run_sends_only_one_request(serve, open_lane, protocol):
     server = await serve(protocol)
     server.on_chat = lambda exchange: exchange.answer("Hello.")
     server.replies["/props"] = PROPS
@@ -54,20 +54,20 @@ async def test_a_bare_request_is_the_only_one(serve, open_lane, protocol):
     assert sent[1] == [protocol.chat]
 
 
-async def test_a_model_that_is_not_listed_any_more(serve, open_lane):
+async def test_a_model_missing_from_the_list_causes_a_warning(serve, open_lane):
     server = await serve(OPENAI)
     lane = await open_lane(server)
     server.replies["/v1/models"] = models("other")
     events, _ = await lane.ask()
     assert changed(events) == (
-        f"The server at {server.url} is not the one that this engine was opened with: its model was m and is "
+        f"The server at {server.url} has changed since this engine was opened: its model was m and is "
         "missing now (the server has: other). Open the engine again before you compare this answer."
     )
     again, _ = await lane.ask()
     assert changed(again), "every answer of that server is another one's"
 
 
-async def test_answers_that_name_another_model_of_the_server(serve, open_lane):
+async def test_answers_by_another_model_of_the_server_cause_a_warning(serve, open_lane):
     server = await serve(OPENAI, {"/v1/models": models("m", "other")})
     lane = await open_lane(server)
     naming(server, "m-2024-08-06")
@@ -76,11 +76,11 @@ async def test_answers_that_name_another_model_of_the_server(serve, open_lane):
     assert "its model was m and is other" in changed((await lane.ask())[0])
 
 
-async def test_what_an_answer_names_reaches_the_settings_of_the_run(serve, open_lane):
+async def test_the_model_named_in_an_answer_is_in_the_settings(serve, open_lane):
     """A balancer sends each request to another server: what it reports between two answers says nothing of them."""
     server = await serve(OPENAI)
     lane = await open_lane(server)
-    for named, fingerprint, sentence in (
+    for named, fingerprint, message in (
         ("Qwen-7B", "fp_1", None),
         ("Qwen-7B", "fp_2", None),
         ("Qwen-1B", "", "its name for the model in answers was Qwen-7B and is Qwen-1B."),
@@ -90,21 +90,21 @@ async def test_what_an_answer_names_reaches_the_settings_of_the_run(serve, open_
         events, error = await lane.ask(json_schema='{"type": "object"}')  # which the server ignores
         assert error is None
         assert settings_of(events).answered_by == f"{named} {fingerprint}".strip()
-        assert sentence is None or sentence in changed(events)
-        assert codes(events) == (["schema-ignored"] if sentence is None else ["server-changed"])
+        assert message is None or message in changed(events)
+        assert codes(events) == (["schema-ignored"] if message is None else ["server-changed"])
 
 
-async def test_llama_server_that_was_started_with_another_file(serve, open_lane):
+async def test_a_llama_server_restarted_with_another_file_causes_a_warning(serve, open_lane):
     server = await serve(OPENAI, {"/props": PROPS})
     lane = await open_lane(server)
     assert changed((await lane.ask())[0]) is None
     server.replies["/props"] = {**PROPS, "model_path": "/models/b.gguf", "build_info": "b2-bbbb"}
-    sentence = changed((await lane.ask())[0])
-    assert "its server was llama-server b1-aaaa and is llama-server b2-bbbb" in sentence
-    assert "its model file was /models/a.gguf and is /models/b.gguf" in sentence
+    message = changed((await lane.ask())[0])
+    assert "its server was llama-server b1-aaaa and is llama-server b2-bbbb" in message
+    assert "its model file was /models/a.gguf and is /models/b.gguf" in message
 
 
-async def test_ollama_whose_model_was_created_anew(serve, open_lane):
+async def test_a_recreated_model_of_ollama_causes_a_warning(serve, open_lane):
     server = await serve(OLLAMA)
     running = {"model": "m:latest", "name": "m:latest", "digest": "a" * 64, "context_length": 4096}
     server.replies["/api/ps"] = {"models": [running]}
@@ -114,9 +114,7 @@ async def test_ollama_whose_model_was_created_anew(serve, open_lane):
     assert f"its model digest was {'a' * 12} and is {'b' * 12}" in changed((await lane.ask())[0])
 
 
-async def test_a_server_that_does_not_describe_itself_any_more_does_not_spoil_the_answer(
-    serve, open_lane, text
-):
+async def test_a_server_that_stops_describing_itself_does_not_fail_the_answer(serve, open_lane, text):
     server = await serve(OPENAI)
     lane = await open_lane(server)
     server.replies["/v1/models"] = {"nothing": "of use"}
@@ -124,7 +122,7 @@ async def test_a_server_that_does_not_describe_itself_any_more_does_not_spoil_th
     assert (text(events), error, changed(events)) == ("Hello.", None, None)
 
 
-async def test_a_conversation_that_ollama_cuts_behind_the_openai_protocol(serve, open_lane):
+async def test_a_conversation_truncated_by_ollama_behind_openais_protocol_is_noticed(serve, open_lane):
     """The server is none that this backend knows. Its answers name it, and its list of loaded models has the context."""
     server = await serve(OPENAI)
     server.replies["/api/ps"] = {"models": [{"name": "m:latest", "context_length": 512}]}

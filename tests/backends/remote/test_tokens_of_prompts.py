@@ -1,4 +1,4 @@
-"""The tokens of prompts, and the likeliest tokens after a sequence, from doubles."""
+"""The tokens of prompts, and the most likely tokens after a sequence, from doubles."""
 
 import pytest
 from hostile_server import OLLAMA, OPENAI
@@ -52,7 +52,7 @@ async def test_llama_server_renders_and_tokenizes(serve, open_lane):
     assert prompt_ids(await run(lane)) == (1, 2, 3)
 
 
-async def test_vllm_tells_the_ids_alone(serve, open_lane):
+async def test_vllm_reports_only_the_ids(serve, open_lane):
     server = await serve(OPENAI, VLLM)
     lane = await open_lane(server)
     assert lane.engine.loaded.capabilities.tokenize
@@ -67,22 +67,22 @@ async def test_vllm_tells_the_ids_alone(serve, open_lane):
     assert prompt_ids(await run(lane)) == (5, 6)
 
 
-async def test_vllm_does_not_take_the_effort_where_it_tokenizes(serve, open_lane):
+async def test_vllm_cannot_tokenize_with_a_thinking_effort(serve, open_lane):
     lane = await open_lane(await serve(OPENAI, VLLM))
     with pytest.raises(paragone.EngineError) as caught:
         await lane.engine.tokenize(paragone.TokenizeRequest(messages=HELLO, sampling={"thinking": "low"}))
-    assert "effort" in caught.value.sentence
+    assert "effort" in caught.value.message
     assert prompt_ids(await run(lane, thinking="low")) is None
 
 
-async def test_llama_cpp_python_tells_the_tokens_of_raw_text_alone(serve, open_lane):
+async def test_llama_cpp_python_reports_only_the_tokens_of_plain_text(serve, open_lane):
     server = await serve(OPENAI, LLAMA_CPP_PYTHON)
     lane = await open_lane(server)
     assert not lane.engine.loaded.capabilities.tokenize
     for request in (paragone.TokenizeRequest(messages=HELLO), paragone.TokenizeRequest(text="Hi")):
         with pytest.raises(paragone.EngineError) as caught:
             await lane.engine.tokenize(request)
-        assert "its chat template" in caught.value.sentence
+        assert "its chat template" in caught.value.message
     assert prompt_ids(await run(lane)) is None
     raw = await open_lane(server, raw=True)
     assert raw.engine.loaded.capabilities.tokenize
@@ -92,7 +92,7 @@ async def test_llama_cpp_python_tells_the_tokens_of_raw_text_alone(serve, open_l
     assert bodies(server, "/extras/tokenize") == [{"model": "m", "input": "Hello?\n\nYes"}]
 
 
-async def test_servers_that_do_not_tell_say_so(serve, open_lane):
+async def test_servers_without_tokenization_are_refused(serve, open_lane):
     for protocol, kind in ((OLLAMA, "unknown"), (OPENAI, "unknown"), (OPENAI, "SGLang")):
         lane = await open_lane(await serve(protocol, SERVERS[kind]))
         assert not lane.engine.loaded.capabilities.tokenize
@@ -104,16 +104,16 @@ async def test_servers_that_do_not_tell_say_so(serve, open_lane):
         assert prompt_ids(await run(lane)) is None
 
 
-async def test_the_tokens_of_images_are_not_told(serve, open_lane):
+async def test_the_tokens_of_images_are_refused(serve, open_lane):
     server = await serve(OPENAI, LLAMA_SERVER)
     image = paragone.Image(data="AAEC", media_type="image/png")
     seen = (paragone.Message(role="user", text="What?", images=(image,)),)
     with pytest.raises(paragone.EngineError) as caught:
         await (await open_lane(server)).engine.tokenize(paragone.TokenizeRequest(messages=seen))
-    assert caught.value.sentence == f"The server at {server.url} does not report the tokens of images."
+    assert caught.value.message == f"The server at {server.url} does not report the tokens of images."
 
 
-async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane):
+async def test_a_reply_without_a_list_of_tokens_is_refused(serve, open_lane):
     for reply in ({}, {"tokens": "x"}, {"tokens": [1, "x"]}, {"tokens": [-1]}):
         server = await serve(OPENAI, {**LLAMA_SERVER, "/tokenize": reply})
         with pytest.raises(paragone.EngineError, match="sent a reply that is not a list of tokens"):
@@ -123,7 +123,7 @@ async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane):
 PIECES: list[paragone.Json] = [{"id": 0, "piece": "<s>"}, {"id": 1, "piece": "é"}]
 
 
-async def test_a_vocabulary_that_cannot_be_one(serve, open_lane):
+async def test_an_invalid_vocabulary_is_refused(serve, open_lane):
     models = {"data": [{"id": "m", "meta": {"n_vocab": 3}}]}
     wrong: list[paragone.Json] = [{"id": 7, "piece": "x"}, {"id": 2}, {"id": 2, "piece": [256]}]
     lists: list[paragone.Json] = [None, PIECES, *([*PIECES, last] for last in wrong)]
@@ -142,7 +142,7 @@ async def tops_of(engine, request):
     return [top async for top in engine.top_tokens(request)]
 
 
-async def test_each_position_is_a_request_for_one_token(serve, open_lane):
+async def test_top_tokens_take_one_request_for_each_position(serve, open_lane):
     server = await serve(OPENAI, {"/props": PROPS, "/completion": REPLY})
     engine = (await open_lane(server)).engine
     assert engine.loaded.capabilities.top_tokens
@@ -153,7 +153,7 @@ async def test_each_position_is_a_request_for_one_token(serve, open_lane):
     assert {(body["n_predict"], body["n_probs"], body["cache_prompt"]) for body in bodies} == {(1, 2, True)}
 
 
-async def test_a_server_that_stops_telling_halfway(serve, open_lane):
+async def test_a_server_that_stops_reporting_top_tokens_fails(serve, open_lane):
     server = await serve(OPENAI, {"/props": PROPS, "/completion": REPLY})
     engine = (await open_lane(server)).engine
     tops = engine.top_tokens(REQUEST)
@@ -163,8 +163,8 @@ async def test_a_server_that_stops_telling_halfway(serve, open_lane):
         await anext(tops)
 
 
-async def test_another_kind_of_server_says_that_it_cannot(serve, open_lane):
+async def test_top_tokens_are_refused_for_other_kinds_of_servers(serve, open_lane):
     engine = (await open_lane(await serve(OPENAI))).engine
     assert not engine.loaded.capabilities.top_tokens
-    with pytest.raises(EngineError, match="does not report the likeliest tokens after given tokens"):
+    with pytest.raises(EngineError, match="does not report the most likely tokens after given tokens"):
         await tops_of(engine, REQUEST)

@@ -25,7 +25,7 @@ TEXTS = {
 }
 
 
-def test_no_text_is_taken_for_longer_than_it_is_and_no_cut_stays_unnoticed(whole_smollm2):
+def test_cuts_are_noticed_without_false_alarms(whole_smollm2):
     vocab = vocab_of(whole_smollm2)
     noticed = {"contract": 0.8, "code": 0.3, "Chinese": 0.1, "German": 0.1}
     for kind, text in TEXTS.items():
@@ -33,7 +33,7 @@ def test_no_text_is_taken_for_longer_than_it_is_and_no_cut_stays_unnoticed(whole
         assert noticed.get(kind, 0) * count <= least_tokens(text) <= count, kind
 
 
-def test_thinking_that_a_template_leaves_out_was_not_cut():
+def test_thinking_omitted_by_a_template_is_not_a_cut():
     """It stands in the answer where neither the server nor anybody else knew where it began."""
     answer = "I am asked for a colour, and there are many to choose from. " * 30 + "</think>Red."
     question = Message(role="user", text="A colour?")
@@ -56,7 +56,7 @@ CODE = "x=[(1,2),(3,4)];" * 10
 """An answer of many more tokens than words."""
 
 
-def test_an_answer_counts_as_many_tokens_as_it_was_generated_with():
+def test_an_earlier_answer_counts_with_its_generated_tokens():
     """The counts are those of Ollama at /v1 with SmolLM2: 22 tokens for each prompt and its control tokens."""
     alarm = TruncationAlarm("The server")
     assert alarm.check(said(TELL), 20, 90, answer=CODE) is None
@@ -67,7 +67,7 @@ def test_an_answer_counts_as_many_tokens_as_it_was_generated_with():
     assert "read 152" in caution.sentence
 
 
-def test_an_edited_prompt_is_held_against_the_turns_before_it():
+def test_an_edited_prompt_is_compared_with_the_turns_before_it():
     alarm = TruncationAlarm("The server")
     for turns, read in ((said(TELL), 20), (said(TELL, CODE, TELL), 132)):
         assert alarm.check(turns, read, 90, answer=CODE) is None
@@ -75,14 +75,14 @@ def test_an_edited_prompt_is_held_against_the_turns_before_it():
     assert alarm.check(said("Other?"), 12, 90, answer=CODE) is None, "another conversation"
 
 
-def test_thinking_is_not_counted_where_a_template_may_leave_it_out():
+def test_thinking_that_a_template_may_omit_is_not_counted():
     """The server counts 400 tokens for thinking and answer; only the answer is in the next prompt."""
     alarm = TruncationAlarm("The server")
     assert alarm.check(said(TELL), 20, 400, answer=None) is None
     assert alarm.check(said(TELL, "Red.", TELL), 46, 5, answer="Blue.") is None
 
 
-def test_an_answer_that_was_continued_is_no_measure():
+def test_a_continued_answer_is_not_used_for_the_comparison():
     """A template shows the thinking of the last answer only."""
     alarm = TruncationAlarm("The server")
     begun = [*said(TELL), Message(role="assistant", text="R", thinking="Hm. " * 200)]
@@ -90,14 +90,14 @@ def test_an_answer_that_was_continued_is_no_measure():
     assert alarm.check([*begun, Message(role="user", text=TELL)], 50, 5, answer="") is None
 
 
-def test_tokens_of_the_prompt_that_the_server_told_itself():
+def test_the_servers_own_token_count_is_used():
     alarm = TruncationAlarm("The server")
     assert alarm.check(said(TELL), 20, 5, sent_tokens=20) is None
     caution = alarm.check(said(TELL), 17, 5, sent_tokens=20)
     assert "20 tokens were sent, and the server read 17" in caution.sentence
 
 
-def test_a_context_that_is_shifted_under_the_answer_is_told():
+def test_a_context_shifted_during_the_answer_causes_a_warning():
     alarm = TruncationAlarm("The server", context=256)
     assert alarm.check(said(TELL), 20, 237) is None, "the last token is never read again"
     caution = alarm.check(said(TELL), 20, 238)

@@ -71,7 +71,7 @@ async def answer(engine, *pictures):
     return [event async for event in engine.run(RunRequest(messages=(asked,), sampling=sampling, logprobs=0))]
 
 
-async def test_the_server_computes_the_same_of_an_image_from_paragone(server, engine):
+async def test_an_image_from_paragone_gives_the_same_result_as_a_direct_request(server, engine):
     assert engine.loaded.vision is True
     _, blind, *_, without = await answer(engine)
     _, first, *rest, last = await answer(engine, RED)

@@ -41,7 +41,7 @@ async def lane_at(server, protocol):
 
 
 @pytest.mark.parametrize("protocol", [OPENAI])
-async def test_silence_is_told_until_data_comes(hostile, protocol, monkeypatch):
+async def test_silence_is_reported_until_data_arrives(hostile, protocol, monkeypatch):
     begun, resumed = asyncio.Event(), asyncio.Event()
 
     async def chat(exchange):
@@ -102,7 +102,7 @@ def one_slot(run_llama_server):
         yield url
 
 
-async def test_requests_in_the_queue_of_llama_server_are_told_as_waiting_and_marked_as_shared(
+async def test_requests_queued_at_llama_server_are_shown_as_waiting_and_shared(
     one_slot, open_smollm2, monkeypatch
 ):
     events = []

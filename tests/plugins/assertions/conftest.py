@@ -1,4 +1,4 @@
-"""Checks single answers with the assertions that come with paragone."""
+"""Checks single answers with the built-in assertions."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping

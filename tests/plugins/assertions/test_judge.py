@@ -20,7 +20,7 @@ OPTIONS = {"engine": "big", "criterion": "It is polite."}
         ("`VERDICT: PASS`", True),
     ],
 )
-async def test_a_verdict(check, reply, passed):
+async def test_a_judges_verdict_is_read(check, reply, passed):
     verdict = await check("judge", "Please.", judge=Judging(reply), **OPTIONS)
     assert verdict.passed == passed
     if passed:
@@ -36,12 +36,12 @@ async def test_a_verdict(check, reply, passed):
         "VERDICT: FAIL\nVERDICT: PASS",
     ],
 )
-async def test_nonsense_is_no_verdict(check, reply):
+async def test_an_unclear_answer_gives_no_verdict(check, reply):
     with pytest.raises(NoVerdict, match="The judge big gave no clear verdict"):
         await check("judge", "Please.", judge=Judging(reply), **OPTIONS)
 
 
-async def test_what_the_judge_is_asked(check):
+async def test_the_judge_gets_criterion_prompt_and_answer(check):
     judge = Judging("VERDICT: PASS", "VERDICT: PASS")
     messages = (Message(role="system", text="s"), Message(role="user", text="Ask {nicely}."))
     for _ in range(2):
@@ -71,7 +71,7 @@ async def test_an_answer_cannot_end_its_quotation(check):
 
 
 @pytest.mark.parametrize("missing", ["engine", "criterion"])
-async def test_what_is_required(check, missing):
+async def test_engine_and_criterion_are_required(check, missing):
     with pytest.raises(InputError, match=f"has no '{missing}'"):
         await check("judge", "a", **{**OPTIONS, missing: " "})
 
@@ -88,13 +88,13 @@ ANSWER = Answer(text="a", ttft_s=0.5, total_s=2.0, decode_tps=40.0)
         ({"min_decode_tps": 41, "max_ttft_s": 1}, False),
     ],
 )
-async def test_latency(check, options, passed):
+async def test_latency_checks_times_and_rates(check, options, passed):
     assert (await check("latency", ANSWER, **options)).passed == passed
     verdict = await check("latency", ANSWER, max_ttft_s=1, max_total_s=1, min_decode_tps=1)
     assert verdict.reason == "Measured: the first token after 0.5 s, the end after 2 s, 40 tokens/s."
 
 
 @pytest.mark.parametrize("option", ["max_ttft_s", "max_total_s", "min_decode_tps"])
-async def test_a_figure_that_is_unknown(check, option):
+async def test_an_unknown_figure_gives_no_verdict(check, option):
     with pytest.raises(NoVerdict, match="is unknown"):
         await check("latency", "a", **{option: 1})

@@ -42,12 +42,12 @@ def new_children():
         ("b", "a\ud800b", True),
     ],
 )
-async def test_regex(check, pattern, answer, passed):
+async def test_regex_searches_the_answer(check, pattern, answer, passed):
     assert (await check("regex", answer, pattern=pattern)).passed == passed
 
 
 @pytest.mark.parametrize("pattern", ["(", "x{99999999999}", ""])
-async def test_a_pattern_that_is_none(check, pattern):
+async def test_an_invalid_pattern_is_refused(check, pattern):
     with pytest.raises(InputError, match=r"not a valid regular expression|no 'pattern'"):
         await check("regex", "Paris", pattern=pattern)
 
@@ -58,7 +58,7 @@ async def test_a_job_that_takes_forever_is_stopped(limited):
     assert await limited.run(QUICK) == {"found": "a"}
 
 
-async def test_jobs_at_the_same_time(limited):
+async def test_concurrent_jobs_are_executed_one_after_another(limited):
     jobs = [limited.run({**QUICK, "text": f"{number}a"}) for number in range(20)]
     assert await asyncio.gather(*jobs) == [{"found": "a"}] * 20
 
@@ -98,13 +98,13 @@ SCHEMA = {"type": "object", "required": ["city"], "properties": {"city": {"type"
         ("[" * 100_000, "nested too deeply"),
     ],
 )
-async def test_json_schema(check, answer, fault):
+async def test_json_schema_validates_the_answer(check, answer, fault):
     verdict = await check("json_schema", answer, schema=SCHEMA)
     assert verdict.passed == (not fault)
     assert fault in verdict.reason
 
 
-async def test_drafts_by_their_names(check):
+async def test_the_schema_selects_its_draft(check):
     draft4 = {"$schema": "http://json-schema.org/draft-04/schema#", "maximum": 3, "exclusiveMaximum": True}
     assert not (await check("json_schema", "3", schema=draft4)).passed
     assert (await check("json_schema", "2", schema=draft4)).passed
@@ -112,7 +112,7 @@ async def test_drafts_by_their_names(check):
     assert not (await check("json_schema", '{"type": 3}', schema=reference)).passed
 
 
-async def test_nothing_is_fetched(check):
+async def test_references_in_schemas_are_not_fetched(check):
     """A server on loopback would be asked."""
     asked: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda reader, writer: asked.append(writer), "127.0.0.1", 0)
@@ -124,7 +124,7 @@ async def test_nothing_is_fetched(check):
 
 
 @pytest.mark.parametrize("schema", [None, {"type": "strange"}, {"minimum": "low"}, {"pattern": "("}])
-async def test_a_schema_that_is_none(check, schema):
+async def test_an_invalid_schema_is_refused(check, schema):
     with pytest.raises(InputError, match=r"The schema is not valid|has no 'schema'"):
         await check("json_schema", "3", schema=schema)
 
@@ -138,7 +138,9 @@ async def test_a_schema_that_is_none(check, schema):
     ],
     ids=["endless", "catastrophic pattern"],
 )
-async def test_a_schema_that_takes_forever(check, monkeypatch, schema, answer, reason, seconds):
+async def test_a_schema_that_takes_forever_gives_no_verdict(
+    check, monkeypatch, schema, answer, reason, seconds
+):
     monkeypatch.setattr("paragone_assertions.limited.SECONDS", seconds)
     with pytest.raises(NoVerdict, match=reason):
         await check("json_schema", answer, schema=schema)
@@ -156,5 +158,5 @@ async def test_a_schema_that_takes_forever(check, monkeypatch, schema, answer, r
         ("9" * 5000, False),
     ],
 )
-async def test_json(check, answer, passed):
+async def test_json_accepts_valid_json_or_a_fenced_block(check, answer, passed):
     assert (await check("json", answer)).passed == passed

@@ -21,11 +21,11 @@ from paragone_assertions.texts import last_number
         ("", None, {"value": ""}, True),
     ],
 )
-async def test_equals(check, answer, expected, options, passed):
+async def test_equals_compares_the_whole_text(check, answer, expected, options, passed):
     assert (await check("equals", answer, expected=expected, **options)).passed == passed
 
 
-async def test_equals_says_what_it_compared(check):
+async def test_the_reason_of_equals_quotes_both_texts(check):
     verdict = await check("equals", "Rome\nis it", expected="Paris")
     assert verdict.reason == r"The answer 'Rome\nis it' is not 'Paris'."
     assert len((await check("equals", "R" * 1000, expected="Paris")).reason) < 100
@@ -41,7 +41,7 @@ async def test_equals_says_what_it_compared(check):
         ("the expected", {}, True, None, "contains 'expected'"),
     ],
 )
-async def test_contains(check, answer, options, passed, score, reason):
+async def test_contains_finds_all_or_any_texts(check, answer, options, passed, score, reason):
     verdict = await check("contains", answer, expected=" expected\n", **options)
     assert (verdict.passed, verdict.score) == (passed, score)
     assert reason in verdict.reason
@@ -56,12 +56,12 @@ async def test_contains(check, answer, options, passed, score, reason):
         ({"unit": "tokens", "maximum": 0}, False, "The answer has 1 token."),
     ],
 )
-async def test_length(check, options, passed, reason):
+async def test_length_counts_characters_words_or_tokens(check, options, passed, reason):
     verdict = await check("length", Answer(text="one two three", completion_tokens=1), **options)
     assert (verdict.passed, verdict.reason) == (passed, reason)
 
 
-async def test_a_length_in_tokens_that_is_unknown(check):
+async def test_an_unknown_number_of_tokens_gives_no_verdict(check):
     with pytest.raises(NoVerdict, match="does not report the number of tokens"):
         await check("length", "one", unit="tokens", minimum=1)
 
@@ -81,19 +81,19 @@ async def test_a_length_in_tokens_that_is_unknown(check):
         ("GPT4", None),
     ],
 )
-def test_the_last_number(text, number):
+def test_the_last_number_in_a_text_is_found(text, number):
     assert last_number(text) == (None if number is None else Decimal(number))
 
 
 @pytest.mark.thorough
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**12), max_value=10**12))
-def test_any_number_is_found_as_it_is_written(number):
+def test_any_number_is_found_in_its_written_form(number):
     assert last_number(f"The result is {number}.") == number
     assert last_number(f"It is {number:,} today") == number
 
 
 @given(st.text())
-def test_any_text_is_read(text):
+def test_any_text_can_be_searched_for_numbers(text):
     number = last_number(text)
     assert number is None or number.is_finite()
 
@@ -114,7 +114,7 @@ def test_a_long_answer_is_read_in_one_pass():
         ("1e999", None, {"minimum": 5}, True),
     ],
 )
-async def test_number(check, answer, expected, options, passed):
+async def test_number_checks_the_bounds(check, answer, expected, options, passed):
     verdict = await check("number", answer, expected=expected, **options)
     assert verdict.passed == passed
     if options == {}:
@@ -122,7 +122,7 @@ async def test_number(check, answer, expected, options, passed):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "sentence"),
+    ("name", "options", "message"),
     [
         ("equals", {}, "has nothing to"),
         ("contains", {}, "has nothing to"),
@@ -133,6 +133,6 @@ async def test_number(check, answer, expected, options, passed):
         ("number", {"expected": "no number"}, "nothing to compare with"),
     ],
 )
-async def test_what_compares_nothing_is_refused(check, name, options, sentence):
-    with pytest.raises(InputError, match=sentence):
+async def test_assertions_without_anything_to_compare_are_refused(check, name, options, message):
+    with pytest.raises(InputError, match=message):
         await check(name, "one", **options)

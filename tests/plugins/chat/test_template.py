@@ -79,7 +79,7 @@ def test_a_faulty_or_hostile_template_is_an_input_error_that_names_the_model(sou
     with pytest.raises(InputError, match=r"chat template of model\.gguf") as caught:
         render(source)
     assert "chat_template" in caught.value.hint
-    assert len(caught.value.sentence) < 500
+    assert len(caught.value.message) < 500
 
 
 def test_an_endless_template_is_interrupted(monkeypatch):
@@ -91,7 +91,7 @@ def test_an_endless_template_is_interrupted(monkeypatch):
     assert render("{{ messages[0].content }}") == "Hello <b>"
 
 
-def test_a_prompt_is_counted_while_it_grows(monkeypatch):
+def test_the_length_of_a_prompt_is_limited_while_rendering(monkeypatch):
     from paragone import chat_template
 
     monkeypatch.setattr(chat_template, "MEMORY", 2**40)  # as where the system limits no memory
@@ -117,7 +117,7 @@ def test_a_single_call_that_never_ends_ends_its_process():
     )
     done = subprocess.run([sys.executable, "-c", f"SOURCE = {source!r}\n{program}"], capture_output=True)
     assert (done.returncode, done.stderr) == (-signal.SIGPROF, b"")
-    cause = find_cause((), says="", number=signal.SIGPROF)
+    cause = find_cause((), output="", number=signal.SIGPROF)
     assert (cause.cause, cause.cure) == (
         "its chat template computes too long",
         "Set another chat template with the option chat_template.",
@@ -125,7 +125,7 @@ def test_a_single_call_that_never_ends_ends_its_process():
 
 
 @pytest.mark.parametrize("opening", ["{{", "{{(", "{% raw %}", "{% if x %}"])
-def test_a_template_of_openings_alone_is_refused(opening):
+def test_a_template_of_only_opening_tags_is_refused(opening):
     """Each opening is read once: a thousand times as many as in a real template are refused like a few."""
     with pytest.raises(InputError, match="cannot be parsed"):
         render(opening * ((1 << 20) // len(opening)))

@@ -99,7 +99,7 @@ def test_text_can_be_fed_without_bytes_and_ids():
     assert len(tokens) == len(pieces)
 
 
-def test_it_is_settled_once_the_answer_itself_has_begun():
+def test_later_text_needs_no_processing_once_the_answer_has_begun():
     answer = AnswerText()
     settled = []
     for piece in ["<thi", "nk>", "hm", "</think>", "\n", "Yes", "."]:

@@ -44,7 +44,8 @@ def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
 
 
 def require_consent_to_config(args: Arguments, config: Config, state: State, registry: Registry) -> None:
-    """Raise InputError unless the config file is the user's own, or the user consents to the file's actions beyond its folder."""
+    """Raise InputError unless the config file is the user's own, or the user consents to the file's actions beyond its
+    folder."""
     document = config.document.path
     named = Path(os.path.normpath(document.absolute()))  # a link in the folder for settings is the user's own
     if named.is_relative_to(config_file().parent):
@@ -61,8 +62,8 @@ class CommandContext:
     A third party may have written a config file outside of the user's folder for settings: the user must consent to the programs
     and addresses in such a file.
 
-    Warnings about the state file and about a config file that other users can read are printed if `warns` is true; a screen shows the warnings itself. A broken state file is renamed, so that the next
-    command does not find the file.
+    Warnings about the state file and about a config file that other users can read are printed if `warns` is true; a
+    screen shows the warnings itself. A broken state file is renamed, so that the next command does not find the file.
     """
 
     def __init__(self, args: Arguments, *, warns: bool = True) -> None:
@@ -99,16 +100,7 @@ class CommandContext:
 
         Their backends and options are checked if `checks` is true. Raises InputError.
         """
-        try:
-            definitions = resolve_all(names, self.config.engines)
-        except UnknownEngine as error:
-            # these modules are not needed to open an engine
-            from paragone_cli.command_line.event_loop import run
-            from paragone_workbench.catalog import hint_for
-
-            folders = self.config.models.folders
-            error.hint = run(hint_for(error.text, self.registry, folders)) or error.hint
-            raise
+        definitions = self._resolved(names)
         known = [definition.name for definition in definitions]
         found = tuple(
             self.with_settings(it, settings_of(it.name, settings, known), preset) for it in definitions
@@ -116,6 +108,24 @@ class CommandContext:
         for definition in found if checks else ():
             check_engine(definition, self.registry.get(definition.backend))
         return found
+
+    def _resolved(self, names: Iterable[str]) -> tuple[EngineDefinition, ...]:
+        """Return the named engines. A name that no engine has may be that of a model on this machine. Raises InputError."""
+        texts, engines = list(names), dict(self.config.engines)
+        while True:
+            try:
+                return resolve_all(texts, engines)
+            except UnknownEngine as error:
+                # these modules are not needed to open an engine
+                from paragone_cli.command_line.event_loop import run
+                from paragone_workbench.catalog import engine_named_after_model, hint_for
+
+                place = (self.registry, self.config.models.folders)
+                found = run(engine_named_after_model(error.text, *place))
+                if found is None:
+                    error.hint = run(hint_for(error.text, *place)) or error.hint
+                    raise
+                engines[error.text] = found
 
     def with_settings(
         self, definition: EngineDefinition, settings: Sequence[str], preset: str | None = None

@@ -175,7 +175,7 @@ def block_lines(table: Table, *, marked: bool = False) -> list[str]:
     ]
     head = [*([""] if marked else []), table.first, *table.columns]
     head += [""] * (len(rows[0]) - len(head))
-    lines = _in_parts([head, *rows] if any(head) else rows, table.naming)
+    lines = _in_parts([head, *rows] if any(head) else rows, table.naming and table.naming + marked)
     return [*filter(None, [table.title]), *lines, *filter(None, [one_line(table.note)])]
 
 
@@ -237,7 +237,7 @@ def cells(text: str) -> int:
 
 def print_error(error: ParagoneError, engine: str = "") -> None:
     """Print on standard error what failed, for which engine if several were asked, and what to do about it."""
-    lines = [f"paragone: {one_line(f'{engine}: ' if engine else '')}{one_line(error.sentence)}"]
+    lines = [f"paragone: {one_line(f'{engine}: ' if engine else '')}{one_line(error.message)}"]
     if isinstance(error, EngineCrashed):
         lines += [f"  | {one_line(text)}" for text in error.log_tail]
     if error.hint:

@@ -149,8 +149,8 @@ def _activity(engine: EngineTask, run: Run | None) -> str:
 class Stream:
     """Writes text in a thread, so that a reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C.
 
-    On a terminal, control characters are made visible; a pipe or a file gets the exact text. A newline that the last line
-    lacks is added.
+    On a terminal, control characters are made visible; a pipe or a file gets the exact text. A newline that the last
+    line lacks is added.
     """
 
     def __init__(self, on_broken: Callable[[], None]) -> None:
@@ -201,8 +201,8 @@ class Stream:
 
 
 async def print_answer(run: Run, stream: Stream | None, progress: ProgressLine) -> None:
-    """Print an answer as it arrives, without the thinking before it, or as JSON if there is no stream. Warnings that come
-    after its beginning follow it. Raises OutputError."""
+    """Print an answer as it arrives, without the thinking before it, or as JSON if there is no stream. Warnings that
+    come after its beginning follow it. Raises OutputError."""
     text, has_begun = run.text, False
     warned: int | None = None
     deferred: list[str] = []

@@ -67,8 +67,8 @@ def _filled_template(args: Arguments, prompt: str | None, context: CommandContex
 def _read_prompt(given: str | None) -> str:
     """Return the prompt: `given`, or standard input if `given` is None or `-`.
 
-    If a prompt is given and standard input is not a terminal, the text of standard input is appended after an empty line.
-    One trailing newline of standard input is removed. Raises InputError.
+    If a prompt is given and standard input is not a terminal, the text of standard input is appended after an empty
+    line. One trailing newline of standard input is removed. Raises InputError.
     """
     if given is None and at_terminal():
         raise InputError("There is no prompt.", hint=_WRITE)

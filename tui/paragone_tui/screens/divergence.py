@@ -1,4 +1,4 @@
-"""The sheet of a fork: for each engine, the tokens that it could have chosen, and the rest of its answer."""
+"""The sheet of a fork. It shows for each engine the tokens that it could have chosen, and the rest of its answer."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -24,7 +24,7 @@ from paragone_workbench.compare.divergence import Fork, ForkSide, can_begin_with
 GAP = 3
 """Number of cells between two columns."""
 _NARROWEST = 28
-"""Minimum width of a column in cells. Columns that would be narrower are below each other."""
+"""Minimum width of a column in cells. Columns that would be narrower are shown below each other."""
 _TOKEN = 14
 """Largest number of cells of a token's text."""
 _FOLLOWING = 400
@@ -65,11 +65,11 @@ _OTHER_ROWS = 21
 """Usual number of rows of the sheet without the text after the fork."""
 _MOST_ROWS = 8
 """Largest number of rows of the text after the fork."""
-_KEYS = (("← →", "engine"), ("↑ ↓", "token"), ("enter", "go on from it"), ("b", "let all go on"))
+_KEYS = (("← →", "engine"), ("↑ ↓", "token"), ("enter", "continue from it"), ("b", "let all continue"))
 """Key hints for a fork whose tokens are known."""
 _INEXACT = (
-    "The tokens cannot be compared: they were not kept, or the vocabularies are not known to be the same. "
-    "This is the first character that differs."
+    "The tokens cannot be compared: they were not kept, or the vocabularies may differ. "
+    "This is the first different character."
 )
 _BEFORE = 160
 """Number of characters that are shown of the text before the fork."""
@@ -84,8 +84,8 @@ class DivergenceSheet(Sheet):
         Binding("down,j", "move(0, 1)", "The token below", show=False),
         Binding("<", "step(-1)", "The fork before"),
         Binding(">", "step(1)", "The next fork"),
-        Binding("enter", "choose(False)", "Go on from this token"),
-        Binding("b", "choose(True)", "Let all engines go on from this token"),
+        Binding("enter", "choose(False)", "Continue from this token"),
+        Binding("b", "choose(True)", "Let all engines continue from this token"),
     ]
 
     content = query_one("#sheet Static", Static)
@@ -97,10 +97,8 @@ class DivergenceSheet(Sheet):
         first: int,
         go_on: Callable[[Fork, Alternative, Sequence[ForkSide]], None],
     ) -> None:
-        """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first.
-
-        `go_on` is called with the shown fork, the token that the user chose there, and the answers that go on from it.
-        """
+        """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first. `go_on`
+        is called with the shown fork, the token that the user chose there, and the answers that continue from it."""
         super().__init__()
         self._prompt = prompt
         self._forks = forks
@@ -114,7 +112,7 @@ class DivergenceSheet(Sheet):
         reference, candidate, *_ = fork.sides
         place = "Where" if fork.place.token is None else f"Token {fork.place.token + 1:,}: where"
         several = f" · fork {number + 1} of {len(self._forks)}" if len(self._forks) > 1 else ""
-        self.heading = one_line(f"{place} {candidate.name} parts from {reference.name}{several}")
+        self.heading = one_line(f"{place} {candidate.name} diverges from {reference.name}{several}")
         self._known = [at for at, side in enumerate(fork.sides) if side.choices]
         """Indices of the engines whose tokens are known."""
         self._column = 1 if 1 in self._known or not self._known else self._known[0]
@@ -130,14 +128,14 @@ class DivergenceSheet(Sheet):
         elif len(self._forks) > 1:
             self._show_remark("This is the last fork." if by > 0 else "This is the first fork.")
         else:
-            self._show_remark("The answers part at this place only.")
+            self._show_remark("The answers diverge only at this place.")
 
     def parts(self) -> Iterator[Text]:
         """Yield an empty text. `_show` fills in the text once the width is known."""
         yield Text()
 
     def on_resize(self, event: Resize) -> None:
-        self.call_after_refresh(self._show)  # later, once Textual has computed the application's new height
+        self.call_after_refresh(self._show)  # later, when Textual has computed the application's new height
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -145,7 +143,7 @@ class DivergenceSheet(Sheet):
 
     @property
     def _side(self) -> ForkSide:
-        """The answer with the chosen token."""
+        """The answer whose token is chosen."""
         return self._fork.sides[self._column]
 
     def action_move(self, columns: int, rows: int) -> None:
@@ -168,8 +166,8 @@ class DivergenceSheet(Sheet):
         self.dismiss()
         self._go_on(self._fork, token, [side for side in sides if not side.parted_earlier])
 
-    def _show_remark(self, sentence: str) -> None:
-        self._remark = sentence
+    def _show_remark(self, message: str) -> None:
+        self._remark = message
         self._show()
 
     def _show(self) -> None:
@@ -201,13 +199,13 @@ class DivergenceSheet(Sheet):
             yield heat_legend(self._palette)
 
     def _columns(self, width: int) -> Iterator[Text]:
-        """Yield the rows of all engines, side by side as far as `width` cells allow."""
+        """Yield the rows of all engines, side by side if `width` cells are enough."""
         sides = self._fork.sides
         abreast = min(max(1, (width + GAP) // (_NARROWEST + GAP)), len(sides))
         cells = (width + GAP) // abreast - GAP
         for first in range(0, len(sides), abreast):
             columns = [self._sections(side, cells) for side in sides[first : first + abreast]]
-            for sections in zip(*columns, strict=True):  # a section begins on the same row in all columns
+            for sections in zip(*columns, strict=True):  # each section begins on the same row in all columns
                 for rows in zip_longest(*sections, fillvalue=Text()):
                     yield Text(" " * GAP).join(_padded(row, cells) for row in rows)
                 if any(sections):
@@ -220,7 +218,7 @@ class DivergenceSheet(Sheet):
         name = [Text(("◆ " if side is self._fork.sides[0] else "") + one_line(side.name), style=style)]
         rest = list(self._rest(side, width))
         if side.parted_earlier:
-            why, rest = "This answer parts earlier: its tokens here follow another text.", []
+            why, rest = "This answer diverges earlier: its tokens here follow another text.", []
         elif side.index is None:
             why = "The tokens of this answer were not kept. Answer again to see them."
         elif side.token is not None:

@@ -34,20 +34,20 @@ _MEMORY = "memory"
 _PADDING = 2
 """Number of cells beside the text of a row."""
 _SHORTEST_REASON = 8
-"""Least width in cells of a reason that is shortened because the remedy beside it is long."""
+"""Smallest width in cells of a reason that is shortened because the remedy beside it is long."""
 _PAUSE = 0.3
 """Seconds that an entry must be highlighted before a process starts to estimate the entry's memory."""
 
 
 Picked: TypeAlias = "tuple[EngineDefinition | None, bool]"
-"""An engine, None for the demo, and whether to save it once it is open: the user wrote it, or ticked a model found here."""
+"""An engine (None for the demo), and whether to save it once it is open: if the user wrote it, or ticked a found model."""
 
 
 class EnginePicker(Picker["Sequence[Picked] | None"]):
     """The dialog to pick engines. The result of the picker is the list of engines that the user picked, or None.
 
-    `engines` are the defined engines. `single` is whether the user picks one engine only: then no entry can be ticked, and the
-    demo, which has two engines, is not offered. The picker shows `advice` while there is no other remark.
+    `engines` are the defined engines. `single`: whether the user picks only one engine. Then entries cannot be ticked,
+    and the demo, which has two engines, is not offered. The picker shows `advice` while there is no other remark.
     """
 
     heading = "Engine"
@@ -80,7 +80,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
 
     @property
     def early_keys(self) -> tuple[str, ...]:
-        """Enter opens an engine at once that the user wrote or that is defined: these come before the others."""
+        """Enter immediately opens an engine that the user wrote or that is defined: these are listed before the others."""
         entry = self._highlighted
         is_first = self.highlighted == _WRITTEN or (
             entry is not None and entry.group in (Group.CONFIGURED, Group.ADDED)
@@ -153,10 +153,8 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
         return entry is None or entry.group is not Group.UNUSABLE
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the ticked entries or, if no entry is ticked, with the entry of this option.
-
-        If the entry cannot be used, the picker stays open, and shows why.
-        """
+        """Close the picker with the ticked entries or, if no entry is ticked, with the entry of this option. If the
+        entry cannot be used, the picker stays open, and shows why."""
         ticked = [entry for entry in self._entries.values() if entry.key in self._ticked]
         entry = self._entries.get(option_id)
         if option_id == _WRITTEN:
@@ -197,7 +195,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
         return self._entries.get(self.highlighted)
 
     def describe(self) -> None:
-        """Show what is wrong with the text or the highlighted entry, or else advice. Also show the entry's memory."""
+        """Show the problem with the text or the highlighted entry, else advice; and the entry's memory."""
         entry = self._highlighted
         name = "" if entry is None else one_line(entry.name)
         remarks: list[str] = []
@@ -211,7 +209,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
             remarks += [f"^x removes {name} from this list."] if entry.is_added else []
         elif self._ticked:
             count = counted(len(self._ticked), "engine")
-            remarks = [f"Enter opens {count} side by side, and saves those that are new."]
+            remarks = [f"Enter opens {count} side by side, and saves new ones."]
         else:
             own = any(
                 entry.group is not Group.DEMO and self.is_offered(entry.key)
@@ -252,7 +250,7 @@ class EnginePicker(Picker["Sequence[Picked] | None"]):
             )
         offered = [entry for entry in self._entries.values() if self.is_offered(entry.key)]
         if not self.options.option_count:
-            remarks.insert(0, "Nothing fits. Write an engine as BACKEND:MODEL, or a folder with models.")
+            remarks.insert(0, "No entry matches. Write an engine as BACKEND:MODEL, or a folder with models.")
         elif all(entry.group is Group.DEMO for entry in offered):
             missing = (entry for entry in self._entries.values() if entry.has_demo and entry.remedy)
             remarks = [
@@ -318,7 +316,7 @@ async def _memory_remark(definition: EngineDefinition, backend: Backend) -> str:
         plan = await planner.plan()
         largest = await planner.largest_context(plan)
     except ParagoneError as error:
-        return f"The memory cannot be estimated: {one_line(error.sentence)}"
+        return f"The memory cannot be estimated: {one_line(error.message)}"
     weights = size_text(sum(device.weights for device in plan.devices))
     cache = size_text(sum(device.kv_cache for device in plan.devices))
     compute = size_text(sum(device.compute for device in plan.devices))

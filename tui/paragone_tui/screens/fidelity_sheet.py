@@ -32,7 +32,7 @@ class FidelitySheet(Sheet):
     """Shows a measurement of fidelity. During the measurement, a key that closes the sheet stops the measurement instead."""
 
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("fidelity")]
-    key_hints = (("j k", "scroll"), ("esc", "stop, and keep what was measured"))
+    key_hints = (("j k", "scroll"), ("esc", "stop, and keep the results so far"))
 
     content = query_one("#sheet Static", Static)
 
@@ -47,7 +47,7 @@ class FidelitySheet(Sheet):
         self._measures = True
         self._is_stopped = False
         self._problem = ""
-        self.heading = one_line(f"How far from {lanes[0].name}")
+        self.heading = one_line(f"Distance from {lanes[0].name}")
 
     def on_mount(self) -> None:
         self._do(self._measure)
@@ -103,7 +103,7 @@ class FidelitySheet(Sheet):
             if fidelity is None or not count:
                 return "Nothing was measured."
             partial = " (partial)" if fidelity.partial else ""
-            return f"{count} of {fidelity.windows} windows of a short text that comes with paragone were measured{partial}."
+            return f"{count} of {fidelity.windows} windows of a short built-in text were measured{partial}."
         if step is None:
             return "Loading."
         filled = _BAR * step.done // step.total
@@ -121,7 +121,7 @@ def _fidelity(lanes: Sequence[Lane]) -> Fidelity:
 
 
 def _shown(fidelity: Fidelity, *, is_whole: bool) -> Iterator[RenderableType]:
-    """Yield the figures of a measurement, and, if it is over, what follows from it."""
+    """Yield the figures of a measurement; after its end, the conclusions too."""
     from paragone_workbench.measure.fidelity_verdict import fidelity_json
     from paragone_workbench.measure.sections import fidelity_problems, fidelity_sections
 

@@ -53,7 +53,7 @@ class ConsentSheet(modal.Sheet):
 
 
 Entry: TypeAlias = tuple[Summary | Hit, Hit | None]
-"""A conversation, or an answer of a suite, which only a search finds; and the newest match of the search."""
+"""A conversation, or an answer of a suite (only searches find these), and the newest match of the search."""
 
 
 def find_entries(store: Store, query: Query, text: str, limit: int) -> dict[str, Entry]:
@@ -96,7 +96,7 @@ def when(moment: float) -> str:
 
 
 def export_to(file: str, numbers: Sequence[int] | None, engines: EngineList, *, replaces: bool) -> str:
-    """Write conversations to a file, and return a sentence about the file. `numbers` is None for all conversations.
+    """Write conversations to a file, and return a message about the file. `numbers` is None for all conversations.
 
     Blocks. Raises FileExists for an existing file, unless `replaces` is True, and ParagoneError.
     """
@@ -113,11 +113,8 @@ def export_to(file: str, numbers: Sequence[int] | None, engines: EngineList, *, 
 
 
 def import_from(path: Path, engines: EngineList, allowed: Sequence[str] = ()) -> str:
-    """Add the conversations of a file to the history, and return a sentence about their number.
-
-    Blocks. Raises ConsentNeeded if the file's actions beyond its folder are not exactly the actions that the user allows,
-    and ParagoneError.
-    """
+    """Add the conversations of a file to the history, and return a message with their number. Blocks. Raises ConsentNeeded
+    if the file's actions outside its folder are not exactly the actions that the user allows, and ParagoneError."""
     from paragone_workbench.consent import Consent
     from paragone_workbench.files.importing import import_file, import_text
 
@@ -147,8 +144,8 @@ class HistoryScreen(picker.Picker[Found | None]):
         Binding("tab,shift+tab", "switch", "Search, or act on a conversation", show=False, priority=True),
         Binding("ctrl+x", "delete", "Delete the conversation", priority=True),
         Binding("x", "delete", "Delete the conversation"),
-        Binding("u", "undo", "Bring back what was deleted last"),
-        Binding("p", "pin", "Pin the conversation, or no longer"),
+        Binding("u", "undo", "Restore the last deleted conversation"),
+        Binding("p", "pin", "Pin or unpin the conversation"),
         Binding("r", "rename", "Rename the conversation"),
         Binding("t", "tag", "Tag the conversation"),
         Binding("e", "export", "Export the conversation"),
@@ -243,15 +240,15 @@ class HistoryScreen(picker.Picker[Found | None]):
         if self.highlighted == f"c{summary.number}":
             is_last = self.options.highlighted == self.options.option_count - 1
             self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
-        keys = "u brings" if self.focused is self.options else "tab and u bring"
-        return f"Deleted: c{summary.number}, {quoted(summary.title)}; {keys} it back."
+        keys = "u restores" if self.focused is self.options else "tab and u restore"
+        return f"Deleted: c{summary.number}, {quoted(summary.title)}; {keys} it."
 
     def action_undo(self) -> None:
         self._do(self._restore)
 
     async def _restore(self) -> str:
         number = await self._engines.session.recorder.restore()
-        return "No deletion is left to undo." if number is None else f"c{number} is in the list again."
+        return "There is no deletion to undo." if number is None else f"c{number} is restored."
 
     def action_pin(self) -> None:
         if (summary := self._conversation()) is not None:
@@ -316,7 +313,7 @@ class HistoryScreen(picker.Picker[Found | None]):
             return await self._added(path, needed.actions)
 
     async def _added(self, path: Path, allowed: Sequence[str] = ()) -> str:
-        """Add a file's conversations, in a thread for which the end of the program does not wait."""
+        """Add a file's conversations in a thread. The program does not wait for this thread when it ends."""
         return await run_in_thread(partial(import_from, path, self._engines, allowed))
 
     def _conversation(self) -> Summary | None:
@@ -344,7 +341,7 @@ class HistoryScreen(picker.Picker[Found | None]):
         return ""
 
     def _do(self, work: Callable[[], Awaitable[str]]) -> None:
-        """Execute an action on the history, list the conversations again, and show the action's sentence or error."""
+        """Execute an action on the history, list the conversations again, and show the action's message or error."""
         self.say("")
         self.run_worker(self._done(work), group=ACT)
 

@@ -21,10 +21,8 @@ from paragone_workbench.runs.run import Run
 
 
 def answered_sides(session: Session) -> list[Side]:
-    """Return a side for each lane that answered the newest prompt which several lanes have answered.
-
-    Lanes whose engine was replaced since then are left out.
-    """
+    """Return a side for each lane that answered the newest prompt which several lanes have answered. Lanes whose engine
+    was replaced since then are skipped."""
     for prompt in reversed(session.prompts):
         answers = ((lane, lane.answer(prompt)) for lane in session.lanes)
         ended = [(lane.name, run) for lane, run in answers if run is not None and _is_comparable(lane, run)]
@@ -80,7 +78,7 @@ class ParitySheet(Sheet):
         self._parity = check_parity(sides)
         self._findings = (*self._parity.findings, *self._parity.unknown)
         self._levelled = [finding for finding in self._findings if finding.changes or finding.system]
-        """The conditions that a number levels."""
+        """The conditions that a number key can level."""
         self._asked: set[int] = set()
         """The numbers that were pressed once: a second press confirms that models are reloaded."""
         self._done: set[int] = set()
@@ -114,12 +112,12 @@ class ParitySheet(Sheet):
     def _text(self) -> Text:
         text = Text()
         if not self._several:
-            return text.append("There is nothing to compare: fewer than two lanes are open or have answered.")
+            return text.append("No comparison is possible: fewer than two lanes are open or have answered.")
         when = "Until there are answers" if self._session.prompts else "Before the first prompt"
         verdict = f"{when}: " if self._of_engines else ""
         text.append(f"{verdict}{self._parity.verdict}\n", style="bold")
         if self._left_out:
-            text.append(f"Without {visible(joined(self._left_out))}: no answer of the engine to compare.\n")
+            text.append(f"Without {visible(joined(self._left_out))}: the engine has no answer to compare.\n")
         for finding in self._findings:
             style = "" if finding.is_alarm else "dim"
             text.append(f"\n{finding.sign} {visible(finding.sentence)}\n", style=style)

@@ -14,7 +14,7 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker, marked
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.lanes.variants import Copy, find_in_lanes, other_author, tree
+from paragone_workbench.lanes.variants import Copy, find_in_lanes, tree, variant_origin
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.records import Hit, QueuedPrompt
@@ -23,7 +23,7 @@ from paragone_workbench.store.saving import History
 
 class FindScreen(Picker[Hit | None]):
     heading = "Find in this conversation"
-    placeholder = "Words of prompts and answers, also of variants that are not shown"
+    placeholder = "Words of prompts and answers, including variants that are not shown"
     key_hints = (("enter", "go there"), ("^j ^k", "move"), ("esc", "close"))
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
@@ -236,7 +236,7 @@ class TurnTree(Picker[Run | None]):
     def _line(self, run: Run, branches: int) -> Content:
         is_shown, variants = self._lane.answer(run.prompt) is run, self._lane.variants(run)
         place = f"{variants.index(run) + 1}/{len(variants)} " if len(variants) > 1 else ""
-        author = other_author(self._lane, run)
+        author = variant_origin(self._lane, run)
         return Content.assemble(
             f"{'  ' * branches}{'●' if is_shown else '○'} ",
             (place, "dim"),

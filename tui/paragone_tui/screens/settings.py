@@ -29,10 +29,8 @@ from paragone_workbench.lanes.settings import Setting
 
 
 class SettingField(Widget):
-    """A line with an option's name, its value, and the origin of the value. An empty value means the default.
-
-    The widget paints the name and the origin beside its field. The form has many such lines, so each has few widgets.
-    """
+    """A line with an option's name, its value, and the origin of the value. An empty value means the default. The widget
+    paints the name and the origin beside its field. The form has many such lines, so each has few widgets."""
 
     DEFAULT_CSS = """
     SettingField {
@@ -54,7 +52,7 @@ class SettingField(Widget):
         self._own = "" if info.secret else value_text(setting.value)
         self._before = self._own
         self._differs = False
-        """Whether all lanes are shown, and they have different values."""
+        """Whether the field shows all lanes, and they have different values."""
         self.input = LineField(
             self._before,
             placeholder=self._default,
@@ -91,8 +89,8 @@ class SettingField(Widget):
         parts = [f"Type: {kind}."]
         if default := value_text(info.default):
             parts.append(f"Default: {default}.")
-        if setting.in_force is not None:
-            parts.append(f"In the last run: {value_text(setting.in_force)}.")
+        if setting.active is not None:
+            parts.append(f"In the last run: {value_text(setting.active)}.")
         if self._differs:
             parts.append(f"The lanes keep {self._values} while this field is empty.")
         return visible(f"{info.doc}\n{' '.join(parts)}")
@@ -102,7 +100,7 @@ class SettingField(Widget):
         return all(word in text for word in words)
 
     def show_lanes(self, lane: str, *, all_lanes: bool) -> None:
-        """Show the value of the lane or, if all lanes are meant and they differ, the values of all of them."""
+        """Show the value of the lane or, if the form is for all lanes and they differ, the values of all lanes."""
         edit = self.new_text
         self._differs = all_lanes and any(value != self._own for value in self._others.values())
         values = {lane: self._own, **self._others}
@@ -127,10 +125,8 @@ class SettingField(Widget):
 
 
 class SystemField(TextField):
-    """The field for the system prompt. Enter applies the form; ctrl+j begins a new line.
-
-    Up in the first row moves the focus to the previous field, down in the last row to the next field.
-    """
+    """The field for the system prompt. Enter applies the form; ctrl+j begins a new line. Up in the first row moves the
+    focus to the previous field, down in the last row to the next field."""
 
     DEFAULT_CSS = """
     SystemField {
@@ -174,7 +170,7 @@ class PresetPicker(Picker[str | None]):
     key_hints = (("enter", "pick"), ("^x", "remove"), ("^j ^k", "move"), ("esc", "close"))
 
     def __init__(self, presets: dict[str, Preset], remove: Callable[[str], None]) -> None:
-        """Create the list. `remove` removes a preset, or raises ParagoneError; the preset leaves `presets`, too."""
+        """Create the list. `remove` removes a preset, from `presets` too, or raises ParagoneError."""
         super().__init__()
         self._presets = presets
         self._remove = remove
@@ -223,7 +219,7 @@ _ABOUT = {
     "save-as": "A name, to find the engine in the engine picker and to use it on the command line. "
     "config.toml does not change.",
 }
-"""The descriptions of the fields that are no options, by their ids."""
+"""The descriptions of the fields that are not options, by their ids."""
 
 
 def _row(label: str, field: Widget) -> Horizontal:
@@ -255,9 +251,9 @@ class SettingsChange:
 
 
 _LOW = 12
-"""Least height in rows of a terminal in which the form shows the description of a field."""
+"""Smallest height in rows of a terminal in which the form shows the description of a field."""
 _NARROW = 50
-"""Least width in cells of a terminal in which the form shows whole names and the origins of values."""
+"""Smallest width in cells of a terminal in which the form shows whole names and the origins of values."""
 
 
 class SettingsForm(Modal[SettingsChange | None]):
@@ -280,8 +276,8 @@ class SettingsForm(Modal[SettingsChange | None]):
         .row > Input { border: none; height: 1; padding: 0 1; background: $surface; }
         .row > Input:focus { background: $surface-lighten-1; }
         .row > Input, .row > SystemField { width: 1fr; }
-        #description { height: auto; min-height: 3; max-height: 6; padding: 0 1; color: $text-muted; border-top: solid $surface-lighten-2; }
-        #description.-error { color: $text-error; }
+        #description { height: auto; min-height: 3; max-height: 6; padding: 0 1; color: $text-muted; border-top: solid
+        $surface-lighten-2; } #description.-error { color: $text-error; }
         #hints { height: 1; padding: 0 1; color: $text-muted; }
         &.-low { #description, #hints { display: none; } }
         &.-narrow .row > .name { width: 10; }
@@ -381,7 +377,7 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     def action_find(self) -> None:
         self._find_row.display = True
-        self.set_focus(self.find)  # at once, since the next key may be text
+        self.set_focus(self.find)  # immediately, because the next key may be text
 
     @on(Input.Changed, "#find")
     def _list_options(self) -> None:
@@ -434,7 +430,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         else:
             self._to_drop = change
             self._describe(
-                "What you edited is not applied: enter applies it, esc again drops it.", is_error=True
+                "Your changes are not applied: enter applies them, esc again drops them.", is_error=True
             )
 
     @on(events.DescendantBlur, "#preset")

@@ -54,7 +54,7 @@ def _known(lane: Lane) -> Iterator[tuple[str, str]]:
         "quantization": loaded.quantization,
         "size": size_text(loaded.size),
         "context": None if loaded.context is None else f"{loaded.context:,} tokens",
-        "images": {True: "seen", False: "not seen", None: "its server does not tell"}[loaded.vision],
+        "images": {True: "seen", False: "not seen", None: "its server does not report it"}[loaded.vision],
         **loaded.facts,
     }
     yield from ((name, value) for name, value in facts.items() if value)
@@ -63,7 +63,7 @@ def _known(lane: Lane) -> Iterator[tuple[str, str]]:
 
 
 class CostsSheet(Sheet):
-    """Shows a column for each engine. The prices follow, because loading them takes a second."""
+    """Shows a column for each engine. The prices appear later, because loading them takes a second."""
 
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("costs")]
 
@@ -110,5 +110,5 @@ class CostsSheet(Sheet):
         for name, cells in rows:
             table.add_row(name, *cells)
         yield table
-        for sentence in (*cost_notes(self._total, self._prices), *self._problem):
-            yield Text(f"\n{one_line(sentence)}")
+        for message in (*cost_notes(self._total, self._prices), *self._problem):
+            yield Text(f"\n{one_line(message)}")

@@ -58,7 +58,7 @@ class AnswerColumn(Column):
         self.transcript.reveal(self.transcript.blocks[0], "")
 
     def end(self, run: Run, why: str = "") -> None:
-        """End the answer's text. Show if it is empty or failed, with the error `why` if the user may know the engine."""
+        """End the answer's text. Show whether it is empty or failed, with the error `why` if the user may know the engine."""
         self.transcript.end()
         if run.state == "failed":
             self.transcript.add("error", why or "This answer failed.")
@@ -67,10 +67,8 @@ class AnswerColumn(Column):
 
 
 class VoteScreen(Modal[ScreenResultType]):
-    """Shows a ballot, and takes the vote. The screen covers the whole terminal, so that no engine's name is visible.
-
-    A subclass must define the actions `go_on`, `skip`, `undo` and `leave`.
-    """
+    """Shows a ballot, and takes the vote. The screen covers the whole terminal, so that no engine's name is visible. A
+    subclass must define the actions `go_on`, `skip`, `undo` and `leave`."""
 
     AUTO_FOCUS = ""
     HELP = "Votes"
@@ -82,7 +80,7 @@ class VoteScreen(Modal[ScreenResultType]):
         ("t", "choose('tie')", "Equally good"),
         ("x", "choose('bad')", "All are bad"),
         ("s", "skip", "Skip, without a vote"),
-        ("u", "undo", "Take the last vote back"),
+        ("u", "undo", "Undo the last vote"),
         ("q", "leave", "Quit voting"),
         Binding("enter", "go_on", "Go on", show=False),
         *SCROLL_BINDINGS,
@@ -129,7 +127,12 @@ class VoteScreen(Modal[ScreenResultType]):
             yield Static(id="prompt", markup=False)
         yield Horizontal(id="answers")
         yield Static(id="remark", markup=False)
+        yield from self.compose_field()
         yield Static(id="keys", markup=False)
+
+    def compose_field(self) -> ComposeResult:
+        """Yield the widgets between the remark and the key hints. By default, there are none."""
+        return ()
 
     async def add_columns(self, count: int) -> None:
         self.columns = [AnswerColumn(letter, markdown=self._markdown) for letter in LETTERS[:count]]
@@ -165,13 +168,13 @@ class VoteScreen(Modal[ScreenResultType]):
         self.revealed = True
         for number, (column, run) in enumerate(zip(self.columns, self.ballot.answers, strict=True)):
             column.show_label(self.name_of(run), "✓ better" if choice == number else "")
-            column.show(run, "" if run.error is None else run.error.sentence)
+            column.show(run, "" if run.error is None else run.error.message)
 
     def name_of(self, run: Run) -> str:
         return run.result.definition.name
 
-    def say(self, sentence: str) -> None:
-        self.remark.update(one_line(sentence))
+    def say(self, message: str) -> None:
+        self.remark.update(one_line(message))
 
     def show_hints(self, pairs: Sequence[tuple[str, str]]) -> None:
         self._hinted = pairs
@@ -204,7 +207,7 @@ class VoteScreen(Modal[ScreenResultType]):
     def refusal(self, choice: VoteChoice) -> str:
         assert self.ballot is not None
         if len(self.ballot.candidates) < 2:
-            return "There is nothing to vote on: too many answers failed. s skips this prompt."
+            return "No vote is possible: too many answers failed. s skips this prompt."
         if isinstance(choice, int) and self.ballot.answers[choice].state == "failed":
             return f"Answer {LETTERS[choice]} failed and cannot be preferred."
         return ""
@@ -214,11 +217,9 @@ class VoteScreen(Modal[ScreenResultType]):
         """Save a vote, and show the outcome. Raises ParagoneError."""
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background. If the function raises ParagoneError, show the error.
-
-        The coroutine continues if the screen is closed meanwhile, and the program waits for the end of the coroutine, so that
-        no vote is lost.
-        """
+        """Run a coroutine function in the background. If the function raises ParagoneError, show the error. The
+        coroutine continues if the screen is closed meanwhile, and the program waits for the end of the coroutine, so
+        that no vote is lost."""
         self._program.save(self._program.reported(work))
 
     # Scrolling
@@ -249,7 +250,7 @@ class VoteScreen(Modal[ScreenResultType]):
 
     @property
     def _shown(self) -> Sequence[Transcript]:
-        """The transcript of the first visible answer: the linked answers scroll along. Empty before there are answers."""
+        """The transcript of the first visible answer, with which the linked answers scroll. Empty before there are answers."""
         return [column.transcript for column in self.columns[self._first : self._first + 1]]
 
 
@@ -287,7 +288,7 @@ class ExperimentVote(VoteScreen[None]):
         self._waiting: Ballot | None = None
         """The ballot to return to while the names of the last vote are shown."""
         self._known: set[tuple[frozenset[str], int | None]] = set()
-        """The ballots whose names were shown, by engines and prompt: another vote on such a ballot is not blind."""
+        """The ballots whose names were shown, by engines and prompt. Another vote on these ballots is not blind."""
 
     def on_mount(self) -> None:
         self.do(self._begin)
@@ -298,7 +299,7 @@ class ExperimentVote(VoteScreen[None]):
         await self._next()
 
     async def _next(self, remark: str = "") -> None:
-        """Show the next ballot, or that there is none, and a remark on the last one."""
+        """Show the next ballot, or a message if there is none, and a remark on the last ballot."""
         ballots = self._ballots
         assert ballots is not None
         ballot = await self._history.call(lambda _: ballots.take())
@@ -326,7 +327,7 @@ class ExperimentVote(VoteScreen[None]):
         self.prompt.update(
             f"There is no other ballot.{left} `paragone vote ratings` rates the engines by your votes."
             if ballots.total
-            else "There is nothing to vote on: no prompt has two different answers."
+            else "No vote is possible: no prompt has two different answers."
         )
         self.answers.display = False
         self.show_hints([("u", "undo"), ("r", "last names"), ("?", "help"), ("q", "quit")])
@@ -334,14 +335,14 @@ class ExperimentVote(VoteScreen[None]):
     def _show_progress(self) -> None:
         ballots = self._ballots
         assert ballots is not None
-        same = f" · left out, identical answers: {ballots.identical:,}" if ballots.identical else ""
+        same = f" · skipped, identical answers: {ballots.identical:,}" if ballots.identical else ""
         name = f"e{ballots.experiment.number} {ballots.experiment.name}"
         self.about.update(f"Blind vote · {name} · {ballots.voted:,}/{ballots.total:,}{same}")
 
     # Voting
 
     def refusal(self, choice: VoteChoice) -> str:
-        return "You have voted on this; enter goes on, u takes the vote back." if self.revealed else ""
+        return "You have voted on this; enter continues, u undoes the vote." if self.revealed else ""
 
     async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
         ballots = self._ballots
@@ -375,14 +376,14 @@ class ExperimentVote(VoteScreen[None]):
         if self.is_gone:
             return
         if ballot is None:
-            self.say("There is no vote to take back.")
+            self.say("There is no vote to undo.")
             return
         self._last = self._waiting = None
         self._show(ballot)
-        self.say("The vote is taken back.")
+        self.say("The vote is undone.")
 
     def action_reveal(self) -> None:
-        """Show the names and the full answers of the last vote, or return from there to the present ballot."""
+        """Show the names and the full answers of the last vote, or return from there to the current ballot."""
         if self.revealed:
             self.action_go_on()
         elif self._last is None:
@@ -395,9 +396,7 @@ class ExperimentVote(VoteScreen[None]):
             self.show_prompt(ballot)
             self.show_names(choice)
             self.say(f"Your last vote: {verdict_of(choice)}.")
-            self.show_hints(
-                [("enter", "go on"), ("u", "take the vote back"), ("j k", "scroll"), ("q", "quit")]
-            )
+            self.show_hints([("enter", "go on"), ("u", "undo the vote"), ("j k", "scroll"), ("q", "quit")])
 
     def action_go_on(self) -> None:
         if not self.revealed or self._ballots is None:

@@ -23,9 +23,9 @@ BLANK = " "
 _PLAIN: CellLook = (0, "", "")
 _ATTRIBUTES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53")
 _OFF = {2: "23", 3: "24", 6: "27"}
-"""The codes that end italics, underline and reverse, and keep the colours, by the number of the attribute's bit."""
+"""The codes that end italics, underline and reverse without changing the colours, by the number of the attribute's bit."""
 _MARKED = 0b1_1111_0111_1000
-"""The attributes that are visible on a blank: underline, blink, reverse, strike, frame and overline."""
+"""The attributes that are visible on a space: underline, blink, reverse, strike, frame and overline."""
 
 # Control characters and characters that reorder text: these occupy no cell. The program cleans text from models on
 # arrival, but an input field can contain any pasted text, or the name of any folder.
@@ -50,7 +50,7 @@ def _look(style: Style, colors: ColorSystem) -> CellLook:
 
 
 def cells_of(strip: Strip, colors: ColorSystem) -> list[TerminalCell]:
-    """Return the cells of a strip. Blanks get no foreground colour, so that blanks that look the same are equal."""
+    """Return the cells of a strip. Spaces get no foreground colour, so that spaces that look the same are equal."""
     cells: list[TerminalCell] = []
     for text, style, control in strip:
         if control or not text:
@@ -102,8 +102,9 @@ def _join(cells: list[TerminalCell], mark: str) -> None:
 
 
 @lru_cache(maxsize=4096)
-def is_doubtful(grapheme: str) -> bool:
-    """Return whether terminals disagree on the width: of flags, joiners, variation selectors, skin tones and spacing marks."""
+def has_ambiguous_width(grapheme: str) -> bool:
+    """Return whether terminals may disagree on the width: for flags, joiners, variation selectors, skin tones and
+    spacing marks."""
     return len(grapheme) > 1 and (
         not _JOINING.isdisjoint(grapheme) or any(category(mark) not in ("Mn", "Me") for mark in grapheme[1:])
     )
@@ -121,7 +122,7 @@ def _set(look: CellLook, before: CellLook) -> list[str]:
 
 
 class Pen:
-    """Tracks the colours and attributes that the terminal writes with. A pen begins with the terminal's defaults."""
+    """Tracks the terminal's current colours and attributes. A pen begins with the terminal's defaults."""
 
     def __init__(self, colors: str | None) -> None:
         self.colors = COLOR_SYSTEMS[colors or "truecolor"]
@@ -165,10 +166,8 @@ class Look(NamedTuple):
 
 
 def styles_of(widget: Widget, looks: Mapping[str, Look]) -> dict[str, Style]:
-    """Return the style of each look on a widget's background, in the current theme.
-
-    Textual's component classes have the same effect, but double the time that styles take at the start.
-    """
+    """Return the style of each look on a widget's background, in the current theme. Textual's component classes have the
+    same effect, but double the time that styles take at the start."""
     base = widget.rich_style
     own = Color.from_rich_color(base.bgcolor) if base.bgcolor is not None else Color(0, 0, 0)
     app = widget.app
@@ -200,7 +199,7 @@ _WORD_START = re.compile(rf"(?<=[{re.escape(_SEPARATORS)}])[^{re.escape(_SEPARAT
 _READABLE = 12
 """Width in cells at which a name is readable, unless its distinctive part is longer."""
 _LONGEST = 20
-"""Largest width in cells that a name is sure to get before the figures beside it."""
+"""Width in cells that a name always gets, before the figures beside it."""
 
 
 def shortest(name: str, others: Iterable[str]) -> int:
@@ -210,11 +209,8 @@ def shortest(name: str, others: Iterable[str]) -> int:
 
 
 def shortened(name: str, others: Iterable[str], cells: int) -> str:
-    """Return `name` in at most `cells` cells.
-
-    The parts that the name shares with other names are left out first: beside `SmolLM2-135M.Q3_K_M`,
-    `SmolLM2-135M.Q4_1` becomes `SmolLM2…Q4_1`.
-    """
+    """Return `name` in at most `cells` cells. The parts that the name shares with other names are dropped first: beside
+    `SmolLM2-135M.Q3_K_M`, `SmolLM2-135M.Q4_1` becomes `SmolLM2…Q4_1`."""
     if cell_len(name) <= cells:
         return name
     head, core, tail = _parts(name, others)
@@ -230,7 +226,8 @@ def shortened(name: str, others: Iterable[str], cells: int) -> str:
 
 
 def _parts(name: str, others: Iterable[str]) -> tuple[str, str, str]:
-    """Return a beginning that another name shares, the distinctive part (by default all), and a shared end, cut between words."""
+    """Return the beginning that another name shares, the distinctive part (by default all), and the shared end, cut
+    between words."""
     distinct = [other for other in others if other != name]
     if not distinct:
         return "", name, ""

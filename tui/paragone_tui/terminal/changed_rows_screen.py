@@ -23,11 +23,11 @@ from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
 
-from paragone_tui.terminal.cells import BLANK, Pen, TerminalCell, cells_of, is_doubtful
+from paragone_tui.terminal.cells import BLANK, Pen, TerminalCell, cells_of, has_ambiguous_width
 from paragone_tui.terminal.driver import TerminalDriver
 
 CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
-"""The versions against which the undocumented parts of Textual and Rich were checked that this folder and `program_app` use."""
+"""This folder and `program_app` use undocumented parts of Textual and Rich, which were checked against these versions."""
 BEAT = 1 / 10
 """Seconds between two frames while text streams in: 10 frames/s look smooth, with a third of the bytes of 30 frames/s."""
 
@@ -36,7 +36,7 @@ class Cadence:
     """Combines all requests until the next beat into one call of a function.
 
     A beat is every `every` seconds on the event loop's clock, so that all instances call their functions at the same
-    time. If the last call is more than three beats ago, a request calls the function at once.
+    time. If the last call is more than three beats ago, a request calls the function immediately.
     """
 
     def __init__(self, call: Callable[[], object], every: float = BEAT) -> None:
@@ -66,7 +66,7 @@ class Cadence:
             self._handle = None
 
     def begin_again(self) -> None:
-        """Take the present moment for that of the last call, and cancel a call that is scheduled."""
+        """Act as if the last call were now, and cancel a scheduled call."""
         self.stop()
         self._last = asyncio.get_running_loop().time()
 
@@ -78,7 +78,7 @@ class Cadence:
 _LATER_S = 1 / 30
 """Seconds until the program tries again to write to a terminal that did not read."""
 _MAX_GAP = 4
-"""Largest distance of changed cells that are written as one stretch: moving the cursor takes as many bytes."""
+"""Changed cells at most this far apart are written as one stretch: moving the cursor takes as many bytes."""
 
 _UNKNOWN: TerminalCell = ("", (-1, "", ""))
 _Span: TypeAlias = tuple[int, int]
@@ -88,10 +88,8 @@ _Stretch: TypeAlias = tuple[int, int, Strip]
 
 
 class ChangedRowsScreen(Screen[ScreenResultType]):
-    """A screen that sends few bytes to the terminal, and shows hyperlinks as plain text.
-
-    Its own compositor paints it, without the messages with which Textual requests a paint.
-    """
+    """A screen that sends few bytes to the terminal, and shows hyperlinks as plain text. Its own compositor paints it,
+    without the messages with which Textual requests a paint."""
 
     has_lanes: ClassVar[bool] = False
     """Whether the commands of lanes work on this screen."""
@@ -116,7 +114,7 @@ class ChangedRowsScreen(Screen[ScreenResultType]):
 
     @property
     def waits_for_refresh(self) -> bool:
-        """Whether functions wait for the next refresh, besides the one with which Textual tells that the focus has moved."""
+        """Whether functions wait for the next refresh, other than Textual's own one that reports the move of the focus."""
         return any(getattr(call, "func", call) != self.refresh_bindings for call, _ in self._callbacks)
 
     def repaint(self) -> None:
@@ -124,12 +122,12 @@ class ChangedRowsScreen(Screen[ScreenResultType]):
         self.refresh()
 
     def network_changed(self) -> None:
-        """Show that the program went offline, or online again. By default, a screen shows nothing."""
+        """Show that the program went offline or online again. By default, a screen does not show this."""
 
     def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
         """Mark regions of a widget, or all of it, to be painted with the next frame, or once a layout shows the widget."""
         widget._set_dirty(*regions)
-        # For a widget that it does not show, Textual would arrange all widgets, and miss in its next layout what changed.
+        # For a widget that is not shown, Textual would arrange all widgets, and miss the changes in its next layout.
         if widget in self._compositor.visible_widgets:
             self._dirty_widgets.add(widget)
         if not self._paints:
@@ -146,7 +144,7 @@ class ChangedRowsScreen(Screen[ScreenResultType]):
             self.check_idle()
 
     def shows_message(self, message: Notification | None) -> bool:
-        """Show a message, or none, in the screen's row for messages. Returns False if the screen has no row for messages."""
+        """Show a message, or clear it, in the screen's row for messages. Returns False if the screen has no such row."""
         return False
 
     def on_unmount(self) -> None:
@@ -169,7 +167,7 @@ class ChangedRowsScreen(Screen[ScreenResultType]):
             event.prevent_default()
 
     def _on_timer_update(self) -> None:
-        # Textual would paint what the layout has changed, and then the whole screen.
+        # Textual would paint the changes of the layout, and then the whole screen.
         if self._layout_required and self._repaint_required:
             self._repaint_required = False
             self._dirty_widgets.add(self)
@@ -188,7 +186,7 @@ class ChangedRowsScreen(Screen[ScreenResultType]):
             virtual_size._layout = True
 
     async def _on_layout(self, message: Layout) -> None:
-        if message.time < self._laid_out_at:  # the last layout has already done what was requested before
+        if message.time < self._laid_out_at:  # the last layout has already done the earlier requests
             message.stop()
             message.prevent_default()
 
@@ -212,10 +210,8 @@ class ChangedRowsScreen(Screen[ScreenResultType]):
 
 
 def paint(widget: Widget, *regions: Region) -> None:
-    """Paint regions of a widget, or all of it, in the next iteration of the event loop, not after messages and timers.
-
-    Call `refresh` where the widget's size or styles change.
-    """
+    """Paint regions of a widget, or all of it, in the next iteration of the event loop, before messages and timers.
+    Call `refresh` instead where the widget's size or styles change."""
     if not widget.is_attached:
         return
     screen = widget.screen
@@ -257,7 +253,8 @@ class _ChangedRowsCompositor(Compositor):
         return update
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield rows in the dirty regions only, the front widgets first; Textual also renders rows outside, and covered widgets."""
+        """Yield rows in the dirty regions only, the front widgets first; Textual also renders rows outside, and covered
+        widgets."""
         wanted = _spans(self._wanted or [crop or self.size.region])
         for widget, (region, clip) in self.visible_widgets.items():
             if not wanted:
@@ -300,7 +297,7 @@ class _Update(LayoutUpdate):
     def __init__(
         self, terminal: _Terminal, stretches: Iterable[_Stretch], full: LayoutUpdate | None = None
     ) -> None:
-        # pictures of the screen are made of the strips of a full update
+        # screenshots are made from the strips of a full update
         super().__init__(full.strips if full else [], full.region if full else Region())
         self._terminal = terminal
         self._stretches = stretches
@@ -354,7 +351,7 @@ def _changes(before: list[TerminalCell], after: list[TerminalCell]) -> Iterator[
     for x, following in pairwise([*changed, len(after) + _MAX_GAP]):
         start = x if start is None else start
         if following - x > _MAX_GAP:
-            if any(len(text) > 1 and is_doubtful(text) for text, _ in after[start : x + 1]):
+            if any(len(text) > 1 and has_ambiguous_width(text) for text, _ in after[start : x + 1]):
                 # The terminal may draw the grapheme wider than expected: write all cells to its right again.
                 yield start, len(after)
                 return
@@ -375,14 +372,14 @@ def _print(cells: list[TerminalCell], x: int, y: int, pen: Pen, out: list[str]) 
     for at, (text, look) in enumerate(cells):
         if not text:
             continue  # the right half of a wide character
-        if len(text) == 1 or not is_doubtful(text):
+        if len(text) == 1 or not has_ambiguous_width(text):
             if look != pen.look:
                 out.append(pen.sequence_for((text, look)))
             out.append(text)
             continue
         width = 2 if at + 1 < len(cells) and not cells[at + 1][0] else 1
         column = x + at
-        # Blanks first: if the terminal draws the grapheme narrower, no half of an old character may remain.
+        # Spaces first: if the terminal draws the grapheme narrower, no half of an old character may remain.
         out += (pen.sequence_for((text, look)), BLANK * width, f"\x1b[{column + 1}G")
         out += (text, f"\x1b[{column + width + 1}G")
     return x + len(cells)

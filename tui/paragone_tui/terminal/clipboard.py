@@ -1,4 +1,4 @@
-"""Copies text to the clipboard of the user's terminal, also over SSH, and opens a text in the user's editor."""
+"""Copies text to the clipboard of the user's terminal, even over SSH, and opens a text in the user's editor."""
 
 import asyncio
 import contextlib
@@ -27,10 +27,8 @@ def fits(text: str) -> bool:
 
 
 def sequence(text: str, environment: Mapping[str, str]) -> str:
-    """Return the sequence that copies a text (OSC 52 of xterm), wrapped as tmux and GNU screen pass it on.
-
-    Over SSH, only `TERM` shows that the terminal is tmux. tmux also gets the plain sequence.
-    """
+    """Return the sequence that copies a text (OSC 52 of xterm), wrapped so that tmux and GNU screen forward it. Over
+    SSH, only `TERM` shows that the terminal is tmux. tmux gets the plain sequence too."""
     copy = f"\x1b]52;c;{b64encode(_encoded(text)).decode('ascii')}\x07"
     terminal = environment.get("TERM", "")
     if environment.get("TMUX") or terminal.startswith("tmux"):
@@ -53,10 +51,8 @@ def write_file(text: str) -> Path:
 
 
 async def give_to_tmux(text: str) -> bool:
-    """Make tmux copy a text, whatever its options pass on. Return whether tmux took it.
-
-    `load-buffer -w` exists since tmux 3.2, see its manual.
-    """
+    """Make tmux copy a text, whatever its options are. Return whether tmux accepted it. `load-buffer -w` exists since
+    tmux 3.2, see its manual."""
     if not os.environ.get("TMUX"):
         return False
     with contextlib.suppress(OSError):
@@ -89,8 +85,8 @@ LARGEST = 2**24
 async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) -> str | None:
     """Return a text as the user's editor has saved it; None if the text is unchanged.
 
-    `lent` gives the terminal to the editor. Raises ParagoneError if there is no editor, or it fails, or leaves no text. What
-    it has saved then stays in the file, as after a cancel, which ends the editor.
+    `lent` gives the terminal to the editor. Raises ParagoneError if there is no editor, or it fails, or leaves no text.
+    The saved text then stays in the file. A cancel ends the editor, and keeps the file too.
     """
     command, path = _command(), _write(text)
     try:
@@ -99,7 +95,7 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
     except ParagoneError:  # the editor cannot be started
         path.unlink()
         raise
-    kept = f"What the editor saved is in {path}."
+    kept = f"The text that the editor saved is in {path}."
     try:
         saved = read_regular_file(path, hint="The prompt stays as it was.", largest=LARGEST)
     except InputError as error:
@@ -107,7 +103,7 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
         if not hint:
             with contextlib.suppress(OSError):  # the editor has replaced the file with a folder
                 path.unlink(missing_ok=True)
-        raise InputError(f"{error.sentence} The prompt stays as it was.", hint=hint) from error
+        raise InputError(f"{error.message} The prompt stays as it was.", hint=hint) from error
     now = saved.decode(errors="replace")
     if not text.endswith("\n"):
         now = now.removesuffix("\n")  # editors add a line break at the end
@@ -150,7 +146,7 @@ def _write(text: str) -> Path:
 
 
 async def _run(command: Sequence[str]) -> int:
-    # Textual writes the screen to standard error, so the editor does, too.
+    # Textual writes the screen to standard error, so the editor must do so too.
     terminal = sys.__stderr__.fileno() if sys.__stderr__ is not None else None
     try:
         process = await asyncio.create_subprocess_exec(*command, stdout=terminal)

@@ -1,4 +1,4 @@
-"""The driver: turns any bytes that a terminal sends into messages, and follows the terminal's signals."""
+"""The driver: turns all bytes from the terminal into messages, and handles the terminal's signals."""
 
 import asyncio
 import codecs
@@ -37,11 +37,11 @@ _BEGINNING = re.compile(r"\x1b(\[\[?[0-?]{0,32}[ -/]*|O|[P\]X^_][^\x07\x1b]{0,32
 _ANSWERS = "P]X^_"
 """The characters that begin an answer of the terminal after an escape; Textual uses no such answer."""
 _TYPED = re.compile(r"(?!\[[EGM])[O\[]\D+")
-"""What was typed after Escape in one burst, if Textual knows no such sequence: answers of the terminal have numbers."""
+"""Text typed after Escape in one burst, if Textual does not know it as a sequence: answers of the terminal have numbers."""
 _KEYS = "\t\r\x7f"
-"""Control characters that are keys of their own, also after Escape."""
+"""Control characters that are separate keys, even after Escape."""
 _END = "\x1b\\"
-"""The end of an answer of the terminal, which is no key with Alt."""
+"""The end of an answer of the terminal. It is not a key with Alt."""
 _FIRST_PRINTABLE = "\u00a0"
 """The first character after the control characters."""
 
@@ -130,7 +130,7 @@ class KeyParser:
 
 
 def _typed(message: Message) -> Message:
-    """Return a paste of a character that is no control character, and that Python calls not printable."""
+    """Return a paste of a character that is not a control character, but that Python calls not printable."""
     if isinstance(message, Key) and not message.is_printable:
         character = message.character or ""
         return Paste(character) if character >= _FIRST_PRINTABLE else message
@@ -165,13 +165,13 @@ class TerminalDriver(LinuxDriver):
                     partial(app.exit, None, ENDED_BY_SIGNAL + number),
                     at_once=self._end_without_terminal,
                 )
-        # Textual's own handlers interrupt any code, also code that holds the lock that the handler then waits for.
+        # Textual's own handlers interrupt any code, even code that holds the lock that the handler then waits for.
         # asyncio's `add_signal_handler` loses signals while many keys wait, since keys fill the same pipe.
         self.on_signal(signal.SIGTSTP, self._sigtstp_application)
         self.on_signal(signal.SIGCONT, self._sigcont_application)
         self._is_lent = False
         self._parts: list[str] | None = None
-        """What was written of the present frame; None between two frames."""
+        """The parts of the current frame that were written; None between two frames."""
 
     def on_signal(
         self,
@@ -180,7 +180,8 @@ class TerminalDriver(LinuxDriver):
         *,
         at_once: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """Make the event loop call `call` after each such signal; the handler itself first calls `at_once`, at any instruction."""
+        """Make the event loop call `call` after each of these signals. The handler itself first calls `at_once`, at
+        any instruction."""
 
         def handle(*_: object) -> None:
             at_once(number)
@@ -196,7 +197,7 @@ class TerminalDriver(LinuxDriver):
 
     @contextlib.contextmanager
     def frame(self) -> Iterator[None]:
-        """Write all that the block writes together. Each part would wake the thread that writes, and the terminal."""
+        """Write all output of the block together: each separate part would wake the writing thread and the terminal."""
         parts = self._parts = list[str]()
         try:
             yield
@@ -210,7 +211,7 @@ class TerminalDriver(LinuxDriver):
         """Lend the terminal to another program: writes are dropped, and SIGINT and SIGQUIT do not affect paragone."""
         self.suspend_application_mode()
         self._is_lent = True
-        # Not SIG_IGN, since the other program would inherit it and ignore the signals, too.
+        # Not SIG_IGN: the other program would inherit it and ignore the signals too.
         handlers = {
             number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)
         }
@@ -236,7 +237,7 @@ class TerminalDriver(LinuxDriver):
             super().write(data)
 
     def _sigcont_application(self, *_: object) -> None:
-        """Take the terminal again, also after a SIGSTOP, which no handler can catch."""
+        """Take the terminal again, even after a SIGSTOP, which no handler can catch."""
         if self._auto_restart:
             if not self._must_signal_resume:
                 self.suspend_application_mode()  # ends the threads that read and write; resuming starts new threads
@@ -244,7 +245,8 @@ class TerminalDriver(LinuxDriver):
             self.resume_application_mode()
 
     def _end_without_terminal(self, number: int) -> None:
-        """End the process at once if the terminal is gone: quitting writes to the terminal, and might wait forever."""
+        """End the process immediately if the terminal is gone: quitting normally writes to the terminal, and might
+        wait forever."""
         if _is_gone(self.fileno, timeout_ms=0):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

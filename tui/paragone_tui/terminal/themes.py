@@ -1,4 +1,4 @@
-"""The themes that come with this program, and the user's own themes."""
+"""The built-in themes, and the user's own themes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -32,10 +32,8 @@ _WORD = re.compile(r"\S+")
 
 
 class Block:
-    """An entry of a transcript, such as a prompt, an answer or a note, with a hint and log lines below.
-
-    A folded log shows `log_title`. Of a long prompt, the text is the beginning, and `log` the rest.
-    """
+    """An entry of a transcript, such as a prompt, an answer or a note, with a hint and log lines below. A folded log
+    shows `log_title`. For a long prompt, the text is the beginning, and `log` has the rest."""
 
     def __init__(
         self,
@@ -66,7 +64,8 @@ class Block:
         self._dropped = 0
         """Number of empty lines at the beginning of the text, which are not shown."""
         self._is_exact = True
-        """Whether `visible` changed no character: then positions in the original and the shown text differ by `_dropped`."""
+        """Whether `visible` left all characters unchanged: then positions in the original and the shown text differ
+        by `_dropped`."""
         self._words = 0
         self._in_word = False
         self._width = 0
@@ -113,7 +112,7 @@ class Block:
         self._take(shown)
 
     def set_hint(self, hint: str) -> None:
-        """Replace the hint below the text. The hint of thinking is its figures, which folded thinking shows, too."""
+        """Replace the hint below the text. The hint of thinking has its figures, which folded thinking shows too."""
         if self.kind == "thinking":
             self._figures = hint
             self._note.set_text(hint)

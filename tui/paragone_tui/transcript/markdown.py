@@ -24,7 +24,7 @@ from paragone_tui.transcript.text import GUTTER, Layers, TranscriptStyles, carri
 _CLOSING = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _BEGIN = re.compile(r"\\begin\{([a-zA-Z]+\*?)\}")
 _DOLLARS = re.compile(r"\$(?![\s$])(?:\\.|[^\\$\n])*?(?<!\s)\$(?!\d)")
-"""A formula between single dollars. Prices do not match: a digit follows the second dollar, or a blank is inside."""
+"""A formula between single dollars. Prices do not match: a digit follows the second dollar, or a space is inside."""
 _LONGEST = 200
 """Largest number of lines of a formula."""
 
@@ -88,7 +88,7 @@ class MarkdownSection:
     is_apart: bool
     """Whether a blank row separates the section from the section above."""
     number: int | None = None
-    """The number of a list item, also in a list with bullets; None for other blocks."""
+    """The number of a list item, even in a list with bullets; None for other blocks."""
 
 
 @lru_cache(maxsize=1)
@@ -196,7 +196,7 @@ def _fence(text: str) -> bool:
 
 
 def _head_of_table(text: str) -> int:
-    """Return how many characters at the end of the text may become the head of a table; 0 if none."""
+    """Return how many characters at the end of the text may become the head of a table, perhaps 0."""
     lines = text.removesuffix("\n").split("\n")[-3:]
     rows = [line.startswith("|") for line in map(str.lstrip, lines)]
     if not rows[-1]:
@@ -218,7 +218,7 @@ def _closed(text: str) -> str:
         return text.rstrip() + _closing(last)
     emphasis = _closing(last[: ticks.start()])
     if not last[ticks.end() :].strip():
-        return text[: start + ticks.start()].rstrip() + emphasis  # no code has come yet
+        return text[: start + ticks.start()].rstrip() + emphasis  # no code has arrived yet
     return text.rstrip() + ticks[0] + emphasis
 
 
@@ -263,7 +263,8 @@ class _Typeset:
 
 
 class TypesetText:
-    """Markdown as rows of at most `width` cells, gutter included. HTML and console markup stay text; links are no hyperlinks."""
+    """Markdown as rows of at most `width` cells, gutter included. HTML and console markup stay text; links are not
+    hyperlinks."""
 
     def __init__(self, width: int, palette: TranscriptStyles) -> None:
         self.width = width

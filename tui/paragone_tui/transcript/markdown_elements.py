@@ -26,7 +26,7 @@ from paragone_tui.transcript.text import TranscriptStyles
 
 _INDENT = 2
 _HANG = 2
-"""Extra indentation, in cells, of the further rows of a line that is broken."""
+"""Extra indentation, in cells, of the continuation rows of a broken line."""
 _HIGHLIGHT_LIMIT = 20_000
 """Longest code, in characters, whose syntax is highlighted: highlighting longer code takes too long."""
 _LONGEST_LINE = 400
@@ -60,10 +60,8 @@ _LINES = 24
 
 
 def complete_part(code: str, language: str) -> int:
-    """Return how many characters of growing code keep their colours, whatever code follows; 0 for few lines.
-
-    That part ends with a blank line before a line without indentation, outside of strings and comments.
-    """
+    """Return how many characters of growing code keep their colours, whatever code follows; 0 for few lines. That part
+    ends with a blank line before a line without indentation, outside strings and comments."""
     at = -1
     for _ in range(_LINES):
         at = code.find("\n", at + 1)
@@ -112,7 +110,7 @@ def _can_be_highlighted(code: str, language: str) -> bool:
 
 
 def _broken(line: list[Segment], room: int) -> Iterator[list[Segment]]:
-    """Yield a line as rows of at most `room` cells, broken at a late blank if there is one; further rows are indented."""
+    """Yield a line as rows of at most `room` cells, broken at a space near the end if possible; further rows are indented."""
     text = "".join(segment.text for segment in line)
     if (len(text) <= room and text.isascii()) or cell_len(text) <= room:
         yield line

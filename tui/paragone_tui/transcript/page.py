@@ -29,7 +29,7 @@ _OMITTED = "Earlier text is not shown here; the history has it."
 _REMARKS: frozenset[BlockKind] = frozenset({"note", "caution"})
 """Kinds of blocks that follow each other without a blank row between them."""
 _REACH = 3_000
-"""Number of letters before and after the old position in which a place is searched: typesetting drops some letters."""
+"""A place is searched for within this many letters of its old position: typesetting drops some letters."""
 _ALIKE = 80
 """Number of letters that identify a place."""
 _NO_LETTERS = re.compile(r"[\W_]+")
@@ -125,7 +125,7 @@ class Page:
         return True
 
     def leave_out(self, blocks: int) -> None:
-        """Show a note that earlier turns are not shown, in place of this number of blocks."""
+        """Show a note about hidden earlier turns, in place of this number of blocks."""
         self.blocks[:blocks] = [self._omission]
         self._turns = {block.turn: block for block in self.blocks if block.turn is not None}
         if self.width:
@@ -224,7 +224,7 @@ class Page:
         return strips + [_BLANK] * (count - len(strips))
 
     def place(self, row: int) -> RowAnchor | None:
-        """Return the place of a row, which `find` finds again; None if the page is empty."""
+        """Return the place of a row, for `find`; None if the page is empty."""
         if not self.blocks:
             return None
         block = self.blocks[self._index(row)]
@@ -267,7 +267,8 @@ class Page:
 
 
 def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int]]:
-    """Return how many blank rows above each turn align the lanes. `lanes` maps the turns, in order, to rows without blank rows."""
+    """Return how many blank rows above each turn align the lanes. `lanes` maps the turns, in order, to rows without blank
+    rows."""
     turns = [list(lane) for lane in lanes]
     places = [{turn: place for place, turn in enumerate(lane)} for lane in turns]
     at = [0] * len(lanes)

@@ -94,17 +94,15 @@ _DENSEST = 8
 """Largest average number of characters per cell of a row. Combining marks, and spaces at the end of a row, raise the number
 above 1. Longer rows would make appending text slow."""
 _SLICE = 1_024
-"""Number of characters that are wrapped at once. After a row of `longest` characters, the rest of the line
-is split into graphemes again."""
+"""Number of characters that are wrapped in one step. After a row of `longest` characters, the rest of the line is
+split into graphemes again."""
 _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,.!?:;)]}%'\"’”")
 
 
 class Wrapped:
-    """Text wrapped into rows of at most `width` cells.
-
-    The joined rows are the text: paint `row.rstrip()`, since spaces at a break and newlines stay at the end. Long words and
-    runs of combining marks are split, so that no row has more than `longest` characters.
-    """
+    """Text wrapped into rows of at most `width` cells. The joined rows are the text: paint `row.rstrip()`, since spaces
+    at a break and newlines stay at the end. Long words and runs of combining marks are split, so that no row has more
+    than `longest` characters."""
 
     def __init__(self, width: int, text: str = "") -> None:
         self.width = max(width, 2)  # a wide character must fit somewhere
@@ -239,7 +237,8 @@ def restyled(
 def carried(
     layers: Layers, source: str, rows: Sequence[Strip], margin: int, palette: TranscriptStyles
 ) -> tuple[Strip, ...]:
-    """Return typeset rows with the marks of their source, whose words are found again. `margin` is in characters."""
+    """Return typeset rows with the marks of their source: the marked words are searched in the rows. `margin` is in
+    characters."""
     from paragone_workbench.compare.diff import common_words, words
 
     ours = words(source)
@@ -271,10 +270,8 @@ GUTTER = 2
 """Width in cells of the left margin of every row: a mark for the tone, and a space."""
 
 SLICE = 10_000
-"""Number of characters that are wrapped while the screen waits: 15 ms of work, or 50 ms with many combining marks.
-
-The unit of `room` in `wrap` is one character that is not ASCII, or `_ASCII` characters of ASCII.
-"""
+"""Number of characters that are wrapped while the screen waits: 15 ms of work, or 50 ms with many combining marks. The
+unit of `room` in `wrap` is one character that is not ASCII, or `_ASCII` characters of ASCII."""
 _ASCII = 8
 """Number of ASCII characters that take as long to wrap as one other character."""
 _SHORT = 4_096

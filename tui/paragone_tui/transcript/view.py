@@ -1,4 +1,4 @@
-"""The transcript widget. Repaints only changed rows, at the same moments as the transcripts of the other lanes."""
+"""The transcript widget. It repaints only changed rows, at the same moments as the transcripts of the other lanes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WHEEL = 3
 
 
 class Transcript(Widget):
-    """Shows the prompts, answers and notes of a lane while they arrive, safe to print, answers typeset as Markdown.
+    """Shows the prompts, answers and notes of a lane while they arrive, safe to print, with answers typeset as Markdown.
 
     While the end is in view, the view follows new text, several rows at a time. Blocks may be added before mounting.
     """
@@ -87,10 +87,8 @@ class Transcript(Widget):
         log_title: str = "",
         turn: object = None,
     ) -> Block:
-        """Append a complete block and return it; see `Block`. After a prompt, the view scrolls to the end.
-
-        `turn` identifies the turn that the block begins; linked transcripts align equal turns.
-        """
+        """Append a complete block and return it; see `Block`. After a prompt, the view scrolls to the end. `turn`
+        identifies the turn that the block begins; linked transcripts align equal turns."""
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
             self._mark_link_stale()
@@ -201,7 +199,7 @@ class Transcript(Widget):
             self._cadence.ask()
 
     def flush(self) -> None:
-        """Show what has changed since the last call. Without a call, this happens with the next frame."""
+        """Show the changes since the last call. Without a call, this happens with the next frame."""
         self._cadence.begin_again()
         changed, self._changed = self._changed, None
         if changed is None or not self._laid_out:
@@ -439,10 +437,8 @@ class Transcript(Widget):
         return next((lane._top for lane in others if self._is_end(lane._top)), top)
 
     def _top_further_down(self, top: int) -> int:
-        """Return the top row of a linked transcript further down that also shows this transcript's end, else `top`.
-
-        Each other linked transcript scrolls to this row, too, if this brings the end of that transcript into view.
-        """
+        """Return the top row of a linked transcript further down that also shows this transcript's end, else `top`. Each
+        other linked transcript scrolls to this row too, if this brings its end into view."""
         further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
         top = max(further, default=top)
         for lane in self._followers:
@@ -455,7 +451,8 @@ class Transcript(Widget):
         self._repaint()
 
     def _top_with_space(self, *, streams: bool) -> int:
-        """Return a top row with blank rows below for streamed text, or the top row of a linked transcript a little further down."""
+        """Return a top row with blank rows below for streamed text, or the top row of a linked transcript a little further
+        down."""
         prompt = self._page.last_prompt
         if prompt is not None and prompt.start > self._end:
             return prompt.start
@@ -487,7 +484,7 @@ class Transcript(Widget):
 
 
 class Link:
-    """Linked transcripts: blank rows above a prompt make it start at the same row in all that show it."""
+    """Linked transcripts: blank rows above a prompt make it start at the same row in all transcripts that show it."""
 
     def __init__(self) -> None:
         self.members: list[Transcript] = []
@@ -505,7 +502,7 @@ class Link:
             self.align()
 
     def mark_stale(self) -> None:
-        """Note that the turns of a transcript have changed, so that `align_if_stale` aligns all turns."""
+        """Record that the turns of a transcript have changed, so that `align_if_stale` aligns all turns."""
         self._stale = True
 
     def align_if_stale(self) -> None:

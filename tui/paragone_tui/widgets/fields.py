@@ -51,14 +51,14 @@ def refuse_paste(field: Widget, event: events.Paste) -> None:
 
 
 class TextField(TextArea):
-    """Textual's text area with a limit on pastes, and readline's keys: `ctrl+y` inserts what successive deletions collected."""
+    """Textual's text area with a limit on pastes, and readline's keys: `ctrl+y` inserts the text of successive deletions."""
 
     DEFAULT_CSS = "TextField .text-area--placeholder { color: $text-muted; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+k", "delete_to_end", "Delete to the end of the line", show=False),
         Binding("alt+left", "cursor_word_left", "Word back", show=False),
         Binding("alt+right", "cursor_word_right", "Word forward", show=False),
-        Binding("ctrl+y", "yank", "Insert what was deleted", show=False),  # redo in Textual
+        Binding("ctrl+y", "yank", "Insert the deleted text", show=False),  # redo in Textual
         Binding("ctrl+z", "app.suspend", id="suspend", show=False),  # undo in Textual
         Binding("ctrl+underscore,super+z", "undo", "Undo", show=False),  # also ctrl+/ in most terminals
     ]
@@ -140,7 +140,7 @@ class LineField(Input):
     cursor_blink = reactive(False, init=False)  # blinking would write to an idle terminal
 
     def validate(self, value: str) -> None:
-        """Set no class that says whether the text is valid: no field has validators, and each class costs new styles."""
+        """Do not set a class for valid or invalid text: no field has validators, and a change of class recomputes styles."""
 
     async def on_paste(self, event: events.Paste) -> None:
         if not is_editable(self.value + event.text):
@@ -148,11 +148,12 @@ class LineField(Input):
 
 
 Act: TypeAlias = Callable[[str], Awaitable[str]]
-"""Acts on a line of text, and returns a sentence about the effect, or an empty text. May raise ParagoneError."""
+"""Acts on a line of text, and returns a message about the effect, or an empty text. May raise ParagoneError."""
 
 
 class Question(Modal[str | None]):
-    """Asks for a line of text. The result is the sentence of `Act`, or None. An error stays in the dialog, with the line."""
+    """Asks for a line of text. The result is the message of `Act`, or None. After an error, the dialog stays open
+    with the line."""
 
     AUTO_FOCUS = "Input"
     DEFAULT_CSS = """

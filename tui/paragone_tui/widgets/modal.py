@@ -58,10 +58,8 @@ SCROLL_BINDINGS: tuple[Binding, ...] = (
 
 
 class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
-    """A modal screen that is closed only once, even if Enter is pressed twice in quick succession.
-
-    The command palette offers the screen's bindings, except those declared with `show=False`.
-    """
+    """A modal screen that is closed only once, even if Enter is pressed twice in quick succession. The command palette
+    offers the screen's bindings, except those declared with `show=False`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,ctrl+c", "cancel", "Close"),
@@ -90,7 +88,8 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
             self.dismiss()
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Close the screen once, and cancel its workers. Of a covered screen, Textual would close the covering screen instead."""
+        """Close the screen once, and cancel its workers. If the screen is covered, Textual would close the covering
+        screen instead."""
         if self.leaving or not self.is_active:
             return AwaitComplete()
         self.leaving = True
@@ -127,7 +126,7 @@ def show_columns(columns: Sequence[Column], first: int, count: int) -> int:
 
 
 def set_shown(widget: Widget, shown: bool) -> None:
-    """Show or hide a widget. Do nothing if nothing changes, since Textual would lay out the screen again."""
+    """Show or hide a widget. Do nothing if this is already so: Textual would lay out the screen again."""
     if widget.display != shown:
         widget.display = shown
 

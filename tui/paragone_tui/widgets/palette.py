@@ -142,9 +142,9 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
     "Editing": [
         ("^a ^e ^left ^right", "Go to the start or the end of the line, or to the next word."),
         ("^k ^u ^w", "Delete to the end or the start of the line, or the word before."),
-        ("^y", "Insert what these keys and alt+d have deleted."),
-        ("^_ ^/", "Undo the last change of the prompt, also a recalled prompt."),
-        ("^x ^v", "Cut what is selected; insert it."),
+        ("^y", "Insert the text that these keys and alt+d have deleted."),
+        ("^_ ^/", "Undo the last change of the prompt, even recalling a prompt."),
+        ("^x ^v", "Cut the selected text; insert it."),
         ("/", "In an empty prompt: list the commands."),
     ],
     "Dialogs": [
@@ -154,7 +154,7 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
         ("tab", "Tick the highlighted engine, to open several side by side."),
         ("^x", "Remove the highlighted engine, preset or prompt; delete the conversation."),
         ("/", "In the settings and in this page: find an option or a key."),
-        ("< >", "In the view of where answers part: show the previous or the next fork."),
+        ("< >", "In the view of where answers diverge: show the previous or the next fork."),
         ("1 … 9", "In the list of conditions: level the difference with this number."),
         (
             "^underscore super+z",
@@ -167,7 +167,7 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
             "tab shift+tab slash",
             "Go from the search to the list, and back. In the list, letters are commands.",
         ),
-        ("p r t x u", "Pin, rename, tag or delete the conversation; bring back what was deleted last."),
+        ("p r t x u", "Pin, rename, tag or delete the conversation; restore the last deleted conversation."),
         ("e E i", "Export the conversation, or all; import conversations."),
         (
             "y n",
@@ -177,7 +177,7 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
     "Votes": [
         ("a … f 1 … 6", "Vote for this answer."),
         ("t x", "Vote that the answers are equally good, or all bad."),
-        ("s u", "Skip without a vote; take back the last vote."),
+        ("s u", "Skip without a vote; undo the last vote."),
         ("j k h l g G J K", "Scroll the answers; show more of them; scroll the prompt."),
         ("r", "Over an experiment: show the names of the last vote."),
     ],

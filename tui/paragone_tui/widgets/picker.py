@@ -141,7 +141,8 @@ class Picker(Modal[ScreenResultType]):
         self.show()
 
     def show(self) -> None:
-        """List the matching options. Keep the highlight for the same text; if none is offered, highlight one for typed text only."""
+        """List the matching options. For the same text, keep the highlight. If no option is offered, highlight one
+        only for typed text."""
         if self.leaving:
             return  # the list may have been removed
         text = self.words.value.strip()

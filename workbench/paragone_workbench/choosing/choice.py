@@ -1,4 +1,4 @@
-"""A choice among engines: a bench, a fidelity and a suite, as far as the history lacks them, and a decision."""
+"""A choice among engines: a bench, a fidelity and a suite, unless the history has their results; and a decision."""
 
 import asyncio
 import contextlib
@@ -38,16 +38,16 @@ ChoiceEvent: TypeAlias = (
     | fidelity.MeasurementStep
     | SuiteRunner
 )
-"""What happens now: a remark; or a measurement begins, or a step of it. The steps of a bench come with all that remain; a
-`SuiteRunner` runs the suite or a part of it, and takes an observer."""
+"""Progress: a remark, the begin of a measurement, or one of its steps. A step of a bench comes with all remaining
+steps. A `SuiteRunner` runs the suite or some prompts of it, and accepts an observer."""
 
 
 QUESTIONS = Path(__file__).with_name("questions.toml")
 """Prompts with assertions: facts, sums, instructions, JSON, and another language."""
 
 SAMPLING: Mapping[str, Json] = {"max_tokens": 200, "temperature": 0}
-"""Options for the prompts that come with paragone, unless the user sets them. The prompts ask for short answers, and random
-sampling would hide what a quantization loses."""
+"""Options for the built-in prompts, unless the user sets others. The prompts ask for short answers, and random
+sampling would hide the loss by a quantization."""
 
 
 def questions(path: Path | None, catalog: assertions.AssertionCatalog, system: str = "") -> Suite:
@@ -55,7 +55,7 @@ def questions(path: Path | None, catalog: assertions.AssertionCatalog, system: s
     suite = suite_file.read_suite(path or QUESTIONS, catalog, system=system)
     if suite.problems:
         raise InputError(
-            problem_text(str(path), suite.problems), hint="Correct the file; nothing was measured."
+            problem_text(str(path), suite.problems), hint="Correct the file. Nothing was measured."
         )
     return suite
 
@@ -65,7 +65,7 @@ def deciding_suite(path: Path | None, catalog: assertions.AssertionCatalog, syst
     suite = questions(path, catalog, system)
     if path is not None and not any(prompt.assertions for prompt in suite.prompts):
         raise InputError(
-            f"No prompt of {path.name} has assertions or an expected answer, so the suite decides nothing.",
+            f"No prompt of {path.name} has assertions or an expected answer, so the suite cannot decide anything.",
             hint="docs/suites.md shows how to write assertions.",
         )
     return suite
@@ -81,13 +81,13 @@ def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tu
 
 
 _REPEAT = 3
-"""Number of runs of the test of speed."""
+"""Number of repetitions of the speed test."""
 
 _GREEDY_PROMPTS = 12
 """Number of prompts that are answered greedily, to compare the answers."""
 
 _SPEED_SHARE = 0.15
-"""Largest share of a limited time for the speeds, and largest share for the throughputs with several users."""
+"""The speeds take at most this share of a limited time, and the throughputs with several users as much again."""
 
 _FIDELITY_SHARE = 0.2
 """Largest share of a limited time for the fidelity."""
@@ -95,7 +95,7 @@ _FIDELITY_SHARE = 0.2
 
 @dataclass(eq=False, kw_only=True)
 class Choice:
-    """The measurements for a decision. Use a `Choice` once, on one event loop. `stop` keeps the results so far.
+    """The measurements for a decision. Use a `Choice` only once, on one event loop. `stop` keeps the results so far.
 
     Attributes:
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
@@ -117,23 +117,23 @@ class Choice:
     def __post_init__(self) -> None:
         self.reference = self.wanted or largest_file(self.request.engines)
         self.experiment: Experiment | None = None
-        """The runs of the suite; None as long as no prompt was answered."""
+        """The runs of the suite; None until a prompt is answered."""
         self.taken = 0
-        """Number of runs that other experiments had finished."""
+        """Number of runs whose results came from other experiments."""
         self.known = earlier.Known()
         self.no_memory: dict[str, str] = {}
         """Why the memory of an engine is unknown, by its name."""
         self._plans: dict[str, fit.MemoryPlan] = {}
         self._unfit: dict[str, str] = {}
         self.left_out: list[str] = []
-        """Sentences that say which engines are left out, and why."""
+        """Messages about the skipped engines, with the reasons."""
         self._troubles: list[str] = []
-        """Sentences that say what failed."""
+        """Messages about failures."""
         self._errors: dict[str, ParagoneError] = {}
         self._open: list[int] = []
         """The prompts that at least one engine has not answered."""
         self._begun: list[int] = []
-        """Those of `_open` that at least one engine has answered."""
+        """The prompts in `_open` that at least one engine has answered."""
         self._lost: set[str] = set()
         self._to_judge = False
         self._settled = False
@@ -143,11 +143,9 @@ class Choice:
         self._ends = None if self.seconds is None else time.monotonic() + self.seconds
 
     async def measure(self) -> None:
-        """Measure everything that the history does not have, until the time is up or the question is settled.
-
-        Without a limit of the time, all engines answer all prompts. Raises InputError if fewer than two engines can be opened, and
-        ParagoneError if the history cannot be used.
-        """
+        """Measure everything that the history lacks, until the time is up or the question is settled. Without a time
+        limit, all engines answer all prompts. Raises InputError if fewer than two engines can be opened, and
+        ParagoneError if the history cannot be used."""
         await self._leave_out_misfits()
         if len(self.request.engines) < 2 or self._stopped:
             return
@@ -180,12 +178,13 @@ class Choice:
 
     @property
     def _is_over(self) -> bool:
-        """Whether the time is over or `stop` was called, so that no measurement may begin."""
+        """Whether the time is up or `stop` was called, so that no further measurement may begin."""
         return self._stopped or self._left == 0
 
     @contextlib.asynccontextmanager
     async def _limiting(self, work: Stoppable, share: float = 1.0) -> AsyncIterator[None]:
-        """Stop a measurement after a share of the time, or with the time for all; close its engines at the end of the block."""
+        """Stop a measurement after a share of the time, at the latest when the whole time is up. Close its engines at
+        the end of the block."""
         self._work = work
         timer = None
 
@@ -216,7 +215,8 @@ class Choice:
     # The engines
 
     async def _leave_out_misfits(self) -> None:
-        """Leave out the engines that cannot be opened or do not fit. A named reference need not fit on the GPUs of `vram`."""
+        """Skip the engines that cannot be opened or do not fit. A reference that the user names need not fit on the
+        GPUs of `vram`."""
         unopened: dict[str, ParagoneError] = {}
         for engine in self.request.engines:
             if self._stopped:
@@ -232,31 +232,31 @@ class Choice:
             except InputError as error:
                 unopened[engine.name] = error
             except ParagoneError as error:
-                self.no_memory[engine.name] = error.sentence
+                self.no_memory[engine.name] = error.message
         self._leave_out(unopened)
         self._unfit = {name: why for name, plan in self._plans.items() if (why := plan.misfit(name))}
-        for sentence in self._unfit.values():
-            self._note_left_out(sentence)
+        for message in self._unfit.values():
+            self._note_left_out(message)
         wanted = self.wanted if self.vram else None
         self._keep(it for it in self.request.engines if it.name not in self._unfit or it.name == wanted)
 
     def _leave_out(self, errors: Mapping[str, ParagoneError]) -> None:
-        """Leave out engines. Raises ParagoneError if fewer than two would be left, or not the user's reference."""
+        """Skip engines. Raises ParagoneError if fewer than two would remain, or the user's reference would be skipped."""
         if not errors:
             return
         for name, error in errors.items():
-            self._note_left_out(f"{name} is left out: {error.sentence}")
+            self._note_left_out(f"{name} is skipped: {error.message}")
         kept = [engine for engine in self.request.engines if engine.name not in errors]
         if len(kept) < 2 or self.wanted in errors:
             error = errors.get(self.wanted or "") or next(iter(errors.values()))
-            rest = "the reference is missing" if self.wanted in errors else "fewer than two engines are left"
+            rest = "the reference is missing" if self.wanted in errors else "fewer than two engines remain"
             refusal = InputError if isinstance(error, InputError) else ParagoneError
-            raise refusal(f"Nothing can be chosen: {rest}. {error.sentence}", hint=error.hint)
+            raise refusal(f"Nothing can be chosen: {rest}. {error.message}", hint=error.hint)
         self._keep(kept)
 
-    def _note_left_out(self, sentence: str) -> None:
-        self.left_out.append(sentence)
-        self.on_event(sentence)
+    def _note_left_out(self, message: str) -> None:
+        self.left_out.append(message)
+        self.on_event(message)
 
     def _keep(self, engines: Iterable[EngineDefinition]) -> None:
         kept = tuple(engines)
@@ -268,7 +268,7 @@ class Choice:
     # The measurements
 
     async def _look_up(self) -> None:
-        """Read what the history has of the engines, with --fresh since this choice began."""
+        """Read the engines' measurements from the history; with --fresh, only those made since this choice began."""
         saved = await self.history.call(lambda store: earlier.saved_measurements(store, since=self._since))
         identities = {
             engine.name: identity.measured_identity(engine, self.registry.find(engine.backend))
@@ -291,10 +291,10 @@ class Choice:
         bench = Bench(pool, [], users=earlier.USERS_TESTS, repeat=2)
         await self._bench(bench, engines)
         for engine in bench.engines:
-            why = engine.error.sentence if engine.error else engine.skipped.get(test)
+            why = engine.error.message if engine.error else engine.skipped.get(test)
             if why and test not in engine.throughputs:
                 self._troubles.append(
-                    f"The throughput of {engine.name} with {test.users} users at once: {why}"
+                    f"The throughput of {engine.name} with {test.users} concurrent users: {why}"
                 )
 
     async def _bench(self, bench: Bench, engines: Sequence[EngineDefinition]) -> None:
@@ -368,11 +368,12 @@ class Choice:
     # The suite
 
     async def _answer(self, experiment: Experiment) -> None:
-        """Execute the remaining runs. With a limited time, in rounds until the time is up or the question is settled.
+        """Execute the remaining runs. With a limited time, work in rounds until the time is up or the question is settled.
 
-        The first round has enough prompts for a decision, and each further round doubles the answered prompts: an engine that
-        does not fit in memory together with the others is loaded again for each round. Raises ParagoneError if the history cannot
-        be used.
+        The first round has enough prompts for a decision, and each further round doubles the answered prompts: an engine
+        that does not fit in memory together with the others is loaded again for each round. Raises ParagoneError if the
+        history cannot be used.
+
         """
         suite, schedule = self.request.suite, await self._schedule()
         enough = math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
@@ -410,14 +411,14 @@ class Choice:
         self._to_judge = bool(self.request.judges) and runner.stopped
         known = [str(error) for error in self._errors.values()]
         for error in runner.given_up:
-            sentence = f"A part of the suite: {error}"
-            if str(error) not in known and sentence not in self._troubles:
-                self._troubles.append(sentence)
+            message = f"Some prompts of the suite: {error}"
+            if str(error) not in known and message not in self._troubles:
+                self._troubles.append(message)
         self._lost |= {engine.name for engine in runner.progress if engine.given_up is not None}
         await self._count(experiment)
 
     async def _schedule(self) -> Mode:
-        """Return the schedule in which all engines answer the same prompts, even if the suite is stopped early."""
+        """Return a schedule in which all engines have answered the same prompts, even if the suite is stopped early."""
         engines = [
             EnginePool(self.registry, mode="sequential").add(engine) for engine in self.request.engines
         ]
@@ -452,7 +453,7 @@ class Choice:
     # The decision
 
     async def decide(self) -> Decision:
-        """Decide by what is in the history, as a report does. Raises StoreError."""
+        """Decide by the results in the history, as a report does. Raises StoreError."""
 
         def decided(store: Store) -> Decision:
             experiment = self.experiment
@@ -502,6 +503,6 @@ class Choice:
 
 
 def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:
-    """Return at most `count` of the indices, at equal distances, so that all parts of a suite are represented."""
+    """Return at most `count` of the indices, evenly spaced, so that all parts of a suite are represented."""
     count = min(count, len(indices))
     return frozenset(indices[number * len(indices) // count] for number in range(count))

@@ -1,4 +1,4 @@
-"""Which engine to deploy: the evidence of answers to the same prompts, the decision, and its reasons in sentences."""
+"""Which engine to deploy: the evidence of answers to the same prompts, the decision, and its reasons as messages."""
 
 import math
 import statistics
@@ -36,12 +36,13 @@ class EngineFigures:
         memory: Estimated for `context` tokens.
         decode_tps_stdev: The standard deviation over the repetitions or, for a mean over the suite's answers, over the prompts.
         ttft_prompt: Number of tokens of the prompt of `ttft_s`; None for a mean over the suite's answers.
-        users_tps: Tokens per second of several users at once, in total.
-        load: A sentence about the load of the machine while the speed was measured; empty if unknown.
+        users_tps: Tokens per second of several concurrent users, in total.
+        load: A message about the load of the machine while the speed was measured; empty if unknown.
         cut: Number of the suite's `answers` that `max_tokens` cut.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
-        greedy_answers: Number of prompts that both engines answered greedily, `same_answers` of them alike.
-        collapse: A sentence that says how many answers are loops or empty, if the engine has collapsed; else empty.
+        greedy_answers: Number of prompts that both engines answered greedily; to `same_answers` of them, with the
+        same text.
+        collapse: If the engine has collapsed, a message about how many answers are loops or empty; else empty.
     """
 
     engine: str
@@ -84,7 +85,8 @@ def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
 
 
 def largest_file(engines: Sequence[EngineDefinition]) -> str:
-    """Return the engine with the largest file; the first if a model is no file, as a folder's size says nothing."""
+    """Return the engine with the largest file; the first engine if a model is not a file, because the size
+    of a folder is not comparable."""
     paths = {engine.name: Path(expand_home(engine.model)) for engine in engines}
     files = {name: path for name, path in paths.items() if accessible(path) and path.is_file()}
     return largest(list(paths), {name: WeightsFile.of(path).size or 0 for name, path in files.items()})
@@ -100,7 +102,8 @@ def loaded_sizes(store: Store, experiment: Experiment) -> dict[str, int]:
 
 
 def choice_of(store: Store, experiment: Experiment) -> SavedChoice:
-    """Return the parameters of the choice that began an experiment, else those of a choice among its engines. Raises StoreError."""
+    """Return the parameters of the choice that began an experiment; without one, parameters for a choice among its
+    engines. Raises StoreError."""
     names = [engine.name for engine in experiment.engines]
     choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
     if choice.reference not in names:
@@ -111,7 +114,7 @@ def choice_of(store: Store, experiment: Experiment) -> SavedChoice:
 def evidence_for(
     choice: SavedChoice, experiment: Experiment | None, values: Sequence[EngineValues]
 ) -> SuiteComparison:
-    """Return the evidence of an experiment's answers, of which `values` are the values; None without answers."""
+    """Return the evidence of an experiment's answers, whose figures are `values`; None without answers."""
     is_complete = experiment is not None and not (experiment.left or any(it.unjudged for it in values))
     return evidence_of(
         values, choice.reference, choice.margin, checked=choice.checked, is_complete=is_complete
@@ -159,15 +162,15 @@ def _collapse(found: MeasurementJson) -> str:
     if found.get("collapsed") is not True:
         return ""
     return (
-        f"{found.get('candidate')} has collapsed: {found.get('lost')} of the {found.get('sound')} prompts that "
-        f"{found.get('reference')} answers soundly get a loop or no text."
+        f"{found.get('candidate')} has collapsed: its answers to {found.get('lost')} of the {found.get('sound')} prompts that "
+        f"{found.get('reference')} answers well are loops or empty."
     )
 
 
 def with_speeds_of_answers(
     figures: Sequence[EngineFigures], values: Sequence[EngineValues]
 ) -> tuple[EngineFigures, ...]:
-    """Return the figures with the mean speeds of the suite's answers, so that all speeds come from the same source."""
+    """Return the figures with mean speeds over the suite's answers, so that all speeds come from the same source."""
     _, ttft, rate, _ = SPEEDS
     load = load_note(engine.load for engine in values)
     return tuple(
@@ -192,10 +195,8 @@ FEWEST_OF_TAG = 5
 def worst_loss(
     collected: Sequence[EngineValues], reference: str, engine: str, tags: Mapping[int, Sequence[str]]
 ) -> Iterator[str]:
-    """Yield a sentence about the tag with an engine's largest loss against the reference, if the engine loses at any tag.
-
-    `tags` has the tags of each prompt, by the prompt's index. Prompts that only one of the engines answered are left out.
-    """
+    """Yield a message about the tag with an engine's largest loss against the reference, if it loses at any tag. `tags`
+    has the tags of each prompt, by the prompt's index. Prompts that only one of the engines answered do not count."""
     rates = {values.engine: values.values(PASS_RATE) for values in collected}
     own, wanted = rates.get(engine, {}), rates.get(reference, {})
     by_tag = defaultdict[str, list[float]](list)
@@ -206,13 +207,13 @@ def worst_loss(
     worst = max(losses, key=losses.__getitem__, default="")
     if losses.get(worst, 0.0) > 0:
         yield (
-            f"{engine} loses most on `{worst}`: {PASS_RATE.shown(losses[worst])} points over "
+            f"{engine} loses most on prompts with the tag `{worst}`: {PASS_RATE.shown(losses[worst])} points over "
             f"{counted(len(by_tag[worst]), 'prompt')}, which may be chance."
         )
 
 
 FEWEST_PROMPTS = 20
-"""Smallest number of prompts for a decision: with fewer, even engines that pass and fail alike may be 13 points apart."""
+"""Fewest prompts for a decision: with fewer, even engines that pass the same prompts may be 13 points apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,8 +224,8 @@ class Decision:
         chosen: The engine's name; None if no engine was compared with the reference.
         prompts: Number of prompts that all compared engines answered.
         planned: Number of prompts that all compared engines will have answered in the end.
-        is_settled: Whether more answers cannot change the decision: no smaller engine has an open verdict.
-        benched: Whether the speeds in `figures` are those of `bench`, not of the suite's answers.
+        is_settled: Whether further answers cannot change the decision, because no smaller engine has an open verdict.
+        benched: Whether the speeds in `figures` come from `bench`, not from the suite's answers.
     """
 
     chosen: str | None
@@ -271,10 +272,8 @@ def decide_for(
     values: Sequence[EngineValues],
     tags: Mapping[int, Sequence[str]],
 ) -> Decision:
-    """Decide by what is known of the engines, and by the values of the experiment's answers; None without answers.
-
-    Raises StoreError.
-    """
+    """Decide by the known measurements of the engines and by the evidence of the experiment's answers (None without
+    answers). Raises StoreError."""
     evidence = evidence_for(choice, experiment, values)
     sizes = {} if experiment is None else loaded_sizes(store, experiment)
     figures = engine_figures(engines, known, evidence=evidence, sizes=sizes, memory=choice.memory)
@@ -336,7 +335,7 @@ def decide(
         if bearable and chosen is not None and chosen.engine == reference:
             lost = PASS_RATE.shown(-nearest.interval.low)
             reasons.append(
-                f"If you can bear a loss of {lost} points, {nearest.b} will do: a larger loss is ruled out (--margin)."
+                f"If you accept a loss of {lost} points, choose {nearest.b}: a larger loss is ruled out (--margin)."
             )
             reasons += _price(by_name[nearest.b], by_name[reference])
         reasons += _next_step(nearest, evidence.planned - prompts)
@@ -358,7 +357,7 @@ def _too_few(evidence: SuiteComparison, reference: str) -> Iterator[str]:
         return
     yield (
         f"All engines answered {evidence.prompts} of {counted(evidence.planned, 'prompt')} whose assertions are checked. A decision "
-        f"takes {FEWEST_PROMPTS}: with fewer, even engines that pass and fail alike may be 13 points apart."
+        f"needs {FEWEST_PROMPTS}: with fewer, even engines that pass the same prompts may be 13 points apart."
     )
     if evidence.planned >= FEWEST_PROMPTS:
         yield "Repeat the command to continue."
@@ -421,8 +420,8 @@ def _safe(
         yield f"{name} does not fit."
     elif reference.pass_rate is not None:
         yield (
-            f"{name} passes {PASS_RATE.shown(reference.pass_rate)}% of {counted(reference.prompts, 'prompt')}: whether that is "
-            "enough is for you to say."
+            f"{name} passes {PASS_RATE.shown(reference.pass_rate)}% of {counted(reference.prompts, 'prompt')}: you decide whether that "
+            "is enough."
         )
 
 

@@ -10,17 +10,17 @@ LIMIT = 5_000
 LONGEST = 100_000
 """Number of characters of a text that are compared. The rest of the text is never marked."""
 _SHARE = 50
-"""Growing texts are compared again when they have grown by 1/`_SHARE` of their words, so that the cost of a word
-does not depend on the length of the texts."""
+"""Growing texts are compared again after growing by 1/`_SHARE` of their words: the cost of a word is then independent
+of their length."""
 
 _IN_A_ROW = 4
-"""Fewest words and signs in a row that are shown as shared by two texts."""
+"""Fewest words and signs in a row that are shown as common to two texts."""
 _SHORT = 40
 """Number of words below which a text is too short for `shares_little`."""
 _LITTLE = 0.5
 """Share of equal words below which two texts share little."""
 
-# Scripts without blanks between words: each character is compared alone.
+# Scripts without spaces between words: each character is compared alone.
 _ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _MARKS = "\u0300-\u036f\u200c\u200d\ufe0f"
 _WORD = re.compile(
@@ -51,11 +51,9 @@ def words(text: str, start: int = 0) -> list[Word]:
     ]
 
 
-def differing(reference: str, text: str) -> tuple[Span, ...]:
+def differing_spans(reference: str, text: str) -> tuple[Span, ...]:
     """Return the spans of `text` that differ from `reference`, with the white space between adjacent different words.
-
-    The other words are a longest common subsequence of both texts; white space is not compared.
-    """
+    The other words are a longest common subsequence of both texts; white space is not compared."""
     return GrowingDiff().update(reference, text) or ()
 
 
@@ -72,8 +70,8 @@ class GrowingDiff:
     ) -> tuple[Span, ...] | None:
         """Return the spans of `text` that differ from `reference`, or None if both have hardly grown.
 
-        Since the last call, both texts must have changed by growth at their ends only. The spans leave out words that may
-        still grow, and words at the end of `text` that a growing `reference` may still reach.
+        Since the last call, both texts must have grown only at their ends. The spans exclude words that may still grow,
+        and words at the end of `text` that a growing `reference` may still reach.
         """
         reference_grows = reference_grows or len(reference) > LONGEST  # the last word may be cut
         text_grows = text_grows or len(text) > LONGEST
@@ -91,7 +89,8 @@ class GrowingDiff:
 
     @property
     def share(self) -> float:
-        """The share of equal words, from 0 to 1: twice the number of equal words, divided by the number of all words."""
+        """The share of equal words, from 0 to 1: twice the number of equal words, divided by the number of words in
+        both texts."""
         both = [not word.is_sign for text in (self._reference, self._text) for word in text]
         equal = sum(not self._text[at].is_sign for _, at in self._common)
         return 2 * equal / sum(both) if any(both) else 1.0
@@ -138,7 +137,7 @@ class GrowingDiff:
 
 
 def _grow(found: list[Word], text: str) -> None:
-    """Add the new words of a text that has grown since `found`; the last found word may have grown, too."""
+    """Add the new words of a text that has grown since `found`; the last known word may have grown too."""
     found += words(text, found.pop().start if found else 0)
 
 
@@ -148,10 +147,8 @@ def common_length(first: Sequence[object], second: Sequence[object]) -> int:
 
 
 def common_words(first: Sequence[str], second: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the index pairs of a longest common subsequence, in ascending order.
-
-    After the common beginning, only `LIMIT` words of each sequence are compared.
-    """
+    """Return the index pairs of a longest common subsequence, in ascending order. After the common beginning, only
+    `LIMIT` words of each sequence are compared."""
     start = common_length(first, second)
     beginning = [(at, at) for at in range(start)]
     rest = _subsequence(first[start : start + LIMIT], second[start : start + LIMIT])
@@ -161,9 +158,9 @@ def common_words(first: Sequence[str], second: Sequence[str]) -> list[tuple[int,
 def _subsequence(first: Sequence[str], second: Sequence[str]) -> list[tuple[int, int]]:
     """Return the index pairs of a longest common subsequence.
 
-    The bit-vector algorithm of Crochemore, Iliopoulos, Pinzon and Reid (2001), which computes a row of
-    the usual table with a few operations on an integer of `len(first)` bits: bit i of a row is 0 where
-    the length of the common subsequence with the first i + 1 words is greater than with the first i.
+    The bit-vector algorithm of Crochemore, Iliopoulos, Pinzon and Reid (2001) computes a row of the usual table with a
+    few operations on an integer of `len(first)` bits: bit i of a row is 0 where the length of the common subsequence
+    with the first i + 1 words is greater than with the first i.
     """
     places: dict[str, int] = {}
     for at, word in enumerate(first):

@@ -15,7 +15,7 @@ _SURE, _PREFERRED = 0.9, 0.5
 
 
 def alternatives(token: Token) -> tuple[Alternative, ...]:
-    """Return the likeliest tokens at a token's position, likeliest first, and the token itself among them."""
+    """Return the most likely tokens at a token's position, most likely first. The token itself is among them."""
     if token.logprob is None or any(_is(alternative, token) for alternative in token.top):
         return token.top
     own = Alternative(text=token.text, id=token.id, logprob=token.logprob)
@@ -24,7 +24,7 @@ def alternatives(token: Token) -> tuple[Alternative, ...]:
 
 def confidence(token: Token) -> str:
     if token.logprob is None:
-        return "The engine did not report how likely its tokens were."
+        return "The engine did not report the probabilities of its tokens."
     others = [alternative for alternative in token.top if not _is(alternative, token)]
     chosen = f"{quoted(token.text)} with {_percent(token.logprob)}"
     if not others:
@@ -32,7 +32,7 @@ def confidence(token: Token) -> str:
     next_best = f"{quoted(others[0].text)} had {_percent(others[0].logprob)}"
     if others[0].logprob > token.logprob:
         other = f"{quoted(others[0].text)} ({_percent(others[0].logprob)})"
-        return f"Sampling picked {quoted(token.text)} ({_percent(token.logprob)}) over the likelier {other}."
+        return f"Sampling picked {quoted(token.text)} ({_percent(token.logprob)}) over {other}, which was more likely."
     probability = exp(token.logprob)
     if probability >= _SURE:
         return f"It was sure: it chose {chosen}, and {next_best}."
@@ -56,12 +56,12 @@ def _percent(logprob: float) -> str:
 
 
 _CONTEXT = 30
-"""Characters that a sentence quotes from each side of a divergence."""
+"""Number of characters that a message quotes from each side of a divergence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divergence:
-    """Where two answers part. A field is None if the answers do not part, or if the place is unknown."""
+    """Where two answers diverge. A field is None if the answers do not diverge, or if the place is unknown."""
 
     token: int | None = None
     """Index of the first token that differs, among all tokens of a run, its thinking included."""
@@ -69,11 +69,12 @@ class Divergence:
 
 
 def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: bool) -> Divergence:
-    """Return where two runs part.
+    """Return where two runs diverge.
 
     Tokens are compared by id in one vocabulary, else by text; they are unknown if a run has not kept them. If one
-    answer is the beginning of the other, both part at its end, provided that the model or a stop sequence ended it: the
-    rest of an answer that was cut, stopped or failed is unknown.
+    answer is the beginning of the other, they diverge at its end, provided that the model or a stop sequence ended it:
+    the rest of an answer that was cut, stopped or failed is unknown.
+
     """
     runs = reference, candidate
     ended = [run.finish == "stop" for run in runs]
@@ -88,7 +89,7 @@ def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: b
     return Divergence(token=token, char=_parting(reference.text, candidate.text, ended))
 
 
-def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
+def divergence_message(reference: RunResult, candidate: RunResult) -> str:
     first, second = reference.definition.name, candidate.definition.name
     at = divergence(reference, candidate, same_vocabulary=False).char
     if at is None and reference.text == candidate.text:
@@ -105,17 +106,18 @@ def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
     if word > _CONTEXT:
         end = f"… {end.split(' ', 1)[-1]}"
     before = f"after “{end}”, " if word else ""
-    parts = f"{second} parts from {first} at character {at:,}: {before}"
+    parts = f"{second} diverges from {first} at character {at:,}: {before}"
     if at == len(shorter.text):
         name = shorter.definition.name
-        goes_on = _beginning(longer.text[word:].lstrip())
-        return f"{parts}{longer.definition.name} goes on with {goes_on}, and {name} ends."
+        continued = _beginning(longer.text[word:].lstrip())
+        return f"{parts}{longer.definition.name} continues with {continued}, and {name} ends."
     candidate_words, reference_words = _beginning(candidate.text[word:]), _beginning(reference.text[word:])
     return f"{parts}it has {candidate_words} instead of {reference_words}."
 
 
 def place_of(tokens: Sequence[Token], index: int) -> tuple[Channel, Span] | None:
-    """Return a token's channel, and the span there of its text, or of the next that has text; None without one."""
+    """Return a token's channel, and the span of its text in the channel, or of the next token with text; None if no
+    such token follows."""
     following = (token for token in tokens[index:] if token.text)
     shown = next((token for token in following if token.channel == tokens[index].channel), None)
     if shown is None:
@@ -125,7 +127,7 @@ def place_of(tokens: Sequence[Token], index: int) -> tuple[Channel, Span] | None
 
 
 def token_at(tokens: Sequence[Token], char: int) -> int:
-    """Return the index of the token with the answer's character `char`; the number of tokens if the answer ends before."""
+    """Return the index of the token with the answer's character `char`; the number of tokens if the answer is shorter."""
     end = 0
     for index, token in enumerate(tokens):
         if token.channel == "answer":
@@ -136,7 +138,7 @@ def token_at(tokens: Sequence[Token], char: int) -> int:
 
 
 def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[bool]) -> int | None:
-    """Return where two sequences differ, if only at the end of the shorter, which has `ended`; else None."""
+    """Return where two sequences first differ: at the latest at the end of the shorter one, if it has `ended`; else None."""
     at = common_length(first, second)
     if at < min(len(first), len(second)):
         return at
@@ -159,7 +161,8 @@ def _beginning(text: str) -> str:
 
 
 _CONTROL = re.compile(r"<\|.*\|>|</?s>|<(start|end)_of_turn>|<eos>|<EOT>|\[/?INST\]")
-"""Names of control tokens, such as the tokens that end an answer. A control token whose name is sent as text loses its effect."""
+"""Names of control tokens, such as the tokens that end an answer. A control token whose name is sent as text loses its
+effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,10 +170,10 @@ class ForkSide:
     name: str
     answer: RunResult
     index: int | None
-    """The index of the token at the fork, which is the number of tokens if the answer ends there; None if the tokens were
-    not kept."""
+    """The index of the token at the fork, which is the number of tokens if the answer ends there; None if the tokens
+    were not kept."""
     parted_earlier: bool = False
-    """Whether the answer parts from the reference before the fork, so that its token at the fork follows another text."""
+    """Whether the answer diverges from the reference before the fork, so that its token at the fork follows another text."""
 
     @property
     def token(self) -> Token | None:
@@ -184,7 +187,7 @@ class ForkSide:
 
     @property
     def sentence(self) -> str:
-        """How sure the engine was of the token, or that the user chose the token; empty if the token is unknown."""
+        """How probable the token was for the engine, or that the user chose the token; empty if the token is unknown."""
         if self.token is None:
             return ""
         given = self.answer.prefilled
@@ -209,19 +212,20 @@ class Fork:
 
     @property
     def greedy_sentence(self) -> str:
-        """The tokens that the engines would have chosen at temperature 0, as a sentence; empty if they are unknown."""
+        """A message with the tokens that the engines would have chosen at temperature 0; empty if they are unknown."""
         shown = [side for side in self.sides if side.choices]
         if len(shown) < 2:
             return ""
         firsts = [side.choices[0].text for side in shown]
         if len(set(firsts)) > 1:
-            return "At temperature 0 they part here, too."
+            return "At temperature 0 they diverge here too."
         both = "both" if len(shown) == 2 else "all"
-        return f"At temperature 0 {both} say {quoted(firsts[0])}."
+        return f"At temperature 0 {both} choose {quoted(firsts[0])}."
 
 
 def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork:
-    """Return the fork of answers with their lanes' names and partings: first the reference's, then the candidate's."""
+    """Return the fork of two answers, with the names of their lanes and their divergences: first the reference, then
+    the candidate."""
     place = answers[1][2]
     assert place is not None
     reference = answers[0][1]
@@ -232,7 +236,7 @@ def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork
         text = reference.thinking if channel == "thinking" else reference.text
         return Fork(sides=sides, place=place, channel=channel, before=text[: span.start])
     end = place.char if place.char is not None else len(reference.text)
-    if known is not None and known.index is not None:  # the token begins before the character
+    if known is not None and known.index is not None:  # the token begins before the character at the fork
         end = sum(
             len(token.text) for token in known.answer.tokens[: known.index] if token.channel == "answer"
         )
@@ -251,12 +255,12 @@ def _side(name: str, answer: RunResult, parting: Divergence | None, place: Diver
 
 
 def can_begin_with(choice: Alternative) -> bool:
-    """Whether a token can be a part of a prefix: it is neither a control token nor a part of a character."""
+    """Whether a prefix can contain a token: not a control token, nor an incomplete character."""
     return bool(choice.text) and "\ufffd" not in choice.text and not _CONTROL.fullmatch(choice.text.strip())
 
 
 def prefix_with(fork: Fork, side: ForkSide, choice: Alternative) -> Prefix | None:
-    """Return the text before the fork with the chosen token, as a prefix for the lane; None if the lane parted earlier."""
+    """Return the text before the fork with the chosen token, as a prefix for the lane; None if the lane diverged earlier."""
     if side.parted_earlier:
         return None
     answer = side.answer
@@ -291,11 +295,9 @@ def comparison_json(
     *,
     vocabularies: Sequence[str | None] = (),
 ) -> dict[str, Json]:
-    """Return the answers of several engines to one prompt and their parity. Unknown values are null.
-
-    With the fingerprints of the engines' `vocabularies`, None if unknown, also where each further answer parts from the
-    first. docs/command-line.schema.json has the schema.
-    """
+    """Return the answers of several engines to one prompt and their parity. Unknown values are null. With the
+    fingerprints of the engines' `vocabularies` (None if unknown), the JSON has the place where each further answer
+    diverges from the first. docs/command-line.schema.json has the schema."""
     comparison: dict[str, Json] = {
         "prompt": prompt,
         "images": [image.name for image in images],

@@ -24,14 +24,12 @@ from paragone_workbench.compare.parity_findings import (
 
 _VERSION, _COMMIT, _, _INSTRUCTIONS = (fact.name for fact in BUILD_FACTS)
 
-_DRIFTS = "so answers can differ after some tokens, also at temperature 0"
+_DRIFTS = "so answers can differ after some tokens, even at temperature 0"
 
 
 def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Return the programs and builds that differ, and add to `unknown` the properties that a side does not report.
-
-    Builds of different programs are not comparable. Engines with the same installation, their origin, have the same build.
-    """
+    """Return the programs and builds that differ, and add to `unknown` the properties that a side does not report. Builds
+    of different programs are not comparable. Engines with the same installation, their origin, have the same build."""
     programs = {side.name: side.fact(PROGRAM) for side in sides}
     silent = [name for name, program in programs.items() if program is None]
     for name in silent:
@@ -39,11 +37,11 @@ def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> l
     findings = []
     known = dict.fromkeys(program for program in programs.values() if program is not None)
     if len(known) > 1:
-        sentence = (
+        message = (
             f"The programs that compute differ: {enumeration(programs, silent=silent)}. "
             f"Different programs round differently, {_DRIFTS}. No option removes this difference."
         )
-        findings.append(Finding(what=PROGRAM.name, values=programs, sentence=sentence, is_expected=True))
+        findings.append(Finding(what=PROGRAM.name, values=programs, sentence=message, is_expected=True))
     for program in known:
         same = [side for side in sides if programs[side.name] == program]
         if len({side.fact(ORIGIN) or side.name for side in same}) > 1:
@@ -56,12 +54,12 @@ def compare_launches(sides: Sequence[Side]) -> list[Finding]:
     differences = _differences({name: re.split(r" (?=--?[a-z])", text) for name, text in reported.items()})
     if not differences:
         return []
-    sentence = f"The servers were started with different arguments: {differences}. {LAUNCH.effect}"
-    return [Finding(what=LAUNCH.name, values=reported, sentence=sentence)]
+    message = f"The servers were started with different arguments: {differences}. {LAUNCH.effect}"
+    return [Finding(what=LAUNCH.name, values=reported, sentence=message)]
 
 
 def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Compare builds of one program. If all commits are known, no version counts as unknown: a commit determines the version."""
+    """Compare builds of one program. If all commits are known, a missing version is not unknown: the commit determines it."""
     reported = {fact.name: {side.name: side.fact(fact) for side in sides} for fact in BUILD_FACTS}
     differences: dict[str, str] = {}
     for name, values in reported.items():
@@ -78,7 +76,7 @@ def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str
     if not differences:
         return []
     affected = "Rounding and defaults" if differences.keys() & {_VERSION, _COMMIT} else "Rounding"
-    sentence = (
+    message = (
         f"The builds of {program} differ: {'; '.join(differences.values())}. {affected} can differ, {_DRIFTS}. "
         "No option removes this difference: use one build for all."
     )
@@ -86,11 +84,11 @@ def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str
         side.name: ", ".join(text for fact in reported.values() if (text := fact[side.name])) or None
         for side in sides
     }
-    return [Finding(what="build", values=values, sentence=sentence, is_expected=True)]
+    return [Finding(what="build", values=values, sentence=message, is_expected=True)]
 
 
 def _differences(lists: Mapping[str, Sequence[str]]) -> str:
-    """Return which members only some of the lists have: `AVX512 and FMA only in a`. Empty if there are none."""
+    """Return the members that only some of the lists have: `AVX512 and FMA only in a`. Empty if there are none."""
     holders = {
         member: tuple(name for name, own in lists.items() if member in own)
         for members in lists.values()
@@ -115,9 +113,9 @@ def compare_facts(
 ) -> list[Finding]:
     """Return the facts that differ, and add to `unknown` the facts that a side does not report, by the side's name.
 
-    Where no reported facts differ, the values that options set count as well: engines that report nothing may have been
-    asked for different values.
-    `without_prompt` has the names of the sides whose prompts are unknown: only for these sides, the chat template matters.
+    Where no reported facts differ, the values of the options are compared: engines that report nothing may have been
+    given different values. `without_prompt` has the names of the sides whose prompts are unknown: only for these sides,
+    the chat template matters.
     """
     findings: list[Finding] = []
     for fact in STANDARD_FACTS:
@@ -145,7 +143,7 @@ def _known(values: Mapping[str, str | None]) -> set[str]:
 
 
 def _asked(side: Side, fact: StandardFact) -> str | None:
-    """Return the value of the option that sets a fact; None if the engine has no such option, or the user has not set it."""
+    """Return the value of the option that sets a fact; None if the engine lacks that option, or the user has not set it."""
     info = side.load_options().get(fact.name)
     value = None if info is None else side.definition.options.get(info.name)
     return None if value is None else value_text(value)
@@ -155,7 +153,7 @@ def _value(side: Side, fact: StandardFact) -> str | None:
     threads = side.settings.threads if fact.name == _THREADS else None
     value = side.fact(fact) if threads is None else str(threads)
     if fact.name == _ADAPTER and value and side.loaded is not None:
-        # Adapters in two folders often have one name and one size.
+        # Adapters in different folders often have the same name and size.
         for file in side.loaded.weights:
             if file.sample and value.startswith(f"{PurePath(file.path).name}, "):
                 return f"{value}, file {file.sample[:8]}"
@@ -168,21 +166,21 @@ def _finding(
     options = {side.name: side.load_options().get(fact.name) for side in sides}
     names = list(dict.fromkeys(info.name for info in options.values() if info is not None))
     if fact.name == _TEMPLATE:
-        sentence = "The chat templates differ."
+        message = "The chat templates differ."
     else:
         named = f"{fact.name} ({names[0]})" if len(names) == 1 and names[0] != fact.name else fact.name
-        sentence = f"{named}: {enumeration(values, silent=silent)}."
+        message = f"{named}: {enumeration(values, silent=silent)}."
     return Finding(
         what=names[0] if len(names) == 1 else fact.name,
         values=values,
-        sentence=f"{sentence[0].upper()}{sentence[1:]} {fact.effect}",
+        sentence=f"{message[0].upper()}{message[1:]} {fact.effect}",
         changes=level(sides, values, options, reloads=True),
         is_expected=fact.name in _OF_THE_MODEL,
     )
 
 
 def compare_options(sides: Sequence[Side]) -> list[Finding]:
-    """Return the load options that differ, apart from those that set a fact or change no answer."""
+    """Return the load options that differ, except options that set a fact or do not change answers."""
     findings: list[Finding] = []
     declared = {side.name: side.load_options() for side in sides}
     for name in dict.fromkeys(name for own in declared.values() for name in own):
@@ -215,10 +213,8 @@ _ROLES = {"system", "user", "assistant"}
 
 
 def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Compare the prompts of all sides with the prompt of which most is known.
-
-    Adds to `unknown`, by the side's name, `PROMPT` if nothing is known of it, or its text if only the number of tokens is.
-    """
+    """Compare the prompts of all sides with the best known prompt. Adds to `unknown`, by the side's name, `PROMPT` if
+    the prompt is unknown, or its text if only its number of tokens is known."""
     said = {it.name: (it.settings.prompt_ids, it.settings.prompt, it.prompt_tokens) for it in sides}
     reference = max(sides, key=lambda side: [value is not None for value in said[side.name]])
     different: list[Side] = []
@@ -261,12 +257,12 @@ def _prompt_finding(
     system = ""
     whys = {side.name: _why(reference, side) for side in different}
     if asked := [name for name, why in whys.items() if why == "prompts"]:
-        parts.append(f"The earlier prompts in {joined(asked)} differ from those in {reference.name}.")
+        parts.append(f"The earlier prompts in {joined(asked)} differ from the prompts in {reference.name}.")
     if "answers" in whys.values():
         parts.append("Each lane's history contains its own answers, so the prompts differ.")
     if "beginning" in whys.values():
         given = joined(it.name for it in (reference, *different) if _given(it.messages))
-        parts.append(f"The prompt contains the given beginning of the answer in {given}.")
+        parts.append(f"In {given}, the prompt contains the beginning of the answer.")
     for side in [side for side in different if not whys[side.name]][:3]:
         if reference.settings.prompt is None or side.settings.prompt is None:
             continue
@@ -288,7 +284,8 @@ def _prompt_finding(
 
 
 def _why(one: Side, other: Side) -> Literal["prompts", "answers", "beginning", ""]:
-    """Return which of the messages differ: the user's, the earlier answers, or only the given beginning of the answer."""
+    """Return which of the messages differ: the user's, the earlier answers, or only the beginning of the answer in
+    the prompt."""
     if not one.messages or not other.messages or one.messages == other.messages:
         return ""
     asked, others = ([it for it in side.messages if it.role != "assistant"] for side in (one, other))
@@ -312,7 +309,7 @@ def _described(reference: Side, side: Side, only_reference: str, only_side: str)
     if only_reference and only_side:
         return f"{side.name} has {quoted(only_side)} in place of {quoted(only_reference)}."
     if only_reference:
-        return f"{side.name} leaves out {quoted(only_reference)}."
+        return f"{side.name} omits {quoted(only_reference)}."
     if only_side:
         return f"{side.name} adds {quoted(only_side)}."
     ids, others = reference.settings.prompt_ids, side.settings.prompt_ids
@@ -339,11 +336,9 @@ _UNSET = "none"
 def compare_sampling(
     sides: Sequence[Side], unknown: Mapping[str, list[str]]
 ) -> tuple[list[Finding], dict[str, list[OptionChange]]]:
-    """Return the options that differ, and how to set the options whose values a side does not report, by the side's name.
-
-    Adds the names of these unreported options to `unknown`. An option that has no effect in any side is left out, such
-    as `top_k` at temperature 0.
-    """
+    """Return the options that differ, and how to set the options whose values a side does not report, by the side's
+    name. Adds the names of these unreported options to `unknown`. An option without effect in any side is skipped,
+    such as `top_k` at temperature 0."""
     reported = {side.name: side.sampling() for side in sides}
     idle = {name: without_effect(values) for name, values in reported.items()}
     declared = {side.name: side.sampling_options() for side in sides}
@@ -409,15 +404,15 @@ def _option_finding(
     silent = [side for side, value in values.items() if value is None and options[side] is not None]
     known = [side for side in sides if values.get(side.name) is not None]
     drawn = all(side.has_drawn(options[side.name]) for side in known)
-    sentence = f"{name} is {enumeration(values, silent=silent)}."
+    message = f"{name} is {enumeration(values, silent=silent)}."
     if without:
-        sentence += f" There is no such option in {' and '.join(without)}."
+        message += f" {' and '.join(without)} {'has' if len(without) == 1 else 'have'} no such option."
     if drawn and len(known) > 1:
-        sentence += " Each engine drew its own value."
+        message += " Each engine drew its own value."
     return Finding(
         what=name,
         values=values,
-        sentence=sentence,
+        sentence=message,
         changes=_levelled(sides, values, options, reloads=reloads),
         is_expected=drawn,
     )
@@ -426,14 +421,15 @@ def _option_finding(
 _CHANGED = {
     "truncated": "cut its prompt",
     "context-shifted": "dropped the beginning of the conversation during its answer",
-    "turns-dropped": "left out the oldest messages",
+    "turns-dropped": "dropped the oldest messages",
     "images-left-out": "did not see all images",
     "option-refused": "refused an option",
     "may-not-continue": "may have begun a new answer instead of continuing the last one",
     "schema-ignored": "ignored the JSON schema",
     "filtered": "filtered its answer",
 }
-"""The codes of warnings that an answer was not computed as requested, and what the engine did. docs/plugins.md lists the codes."""
+"""The codes of warnings about an answer that was not computed as requested, and what the engine did. docs/plugins.md
+lists the codes."""
 
 _CHANGES = "may-change-requests"
 """The code of the warning that an engine's server can change requests without notice."""
@@ -483,8 +479,8 @@ def _seeds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> Iterator[
             unknown[name].append("random choices")
     elif random and not all(able.values()):
         without = joined(name for name, seed in able.items() if not seed)
-        sentence = f"A seed has no certain effect in {without}, whose random choices cannot be repeated."
-        yield Finding(what="seed support", values=able, sentence=sentence)
+        message = f"A seed has no certain effect in {without}, whose random choices cannot be repeated."
+        yield Finding(what="seed support", values=able, sentence=message)
 
 
 def _changed(sides: Sequence[Side]) -> Iterator[Finding]:
@@ -504,8 +500,8 @@ def _cached(sides: Sequence[Side]) -> Iterator[Finding]:
     known = {value for value in values.values() if value is not None}
     if len(known) > 1:
         silent = [name for name, value in values.items() if value is None]
-        sentence = (
+        message = (
             f"Prompt tokens taken from the KV cache: {enumeration(values, silent=silent)}. "
             "Times to first token are not comparable, and rounding can differ."
         )
-        yield Finding(what="cached tokens", values=values, sentence=sentence, is_expected=True)
+        yield Finding(what="cached tokens", values=values, sentence=message, is_expected=True)

@@ -1,4 +1,4 @@
-"""An engine in a parity check, the findings with their sentences, and the options that give all engines one value."""
+"""An engine in a parity check, the findings with their messages, and the options that give all engines the same value."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from paragone_workbench.runs.run import Run
 _LONGEST_QUOTE = 120
 _LONGEST_VALUE = 60
 _MOST_NAMES = 3
-"""Number of unknown conditions that the verdict names; it counts more."""
+"""Largest number of unknown conditions that the verdict names; it only counts the rest."""
 
 
 class OptionChange(NamedTuple):
-    """An option that gives an engine the value of the others. `everywhere`: all engines have the option under one name."""
+    """An option that gives an engine the value of the others. `everywhere`: all engines have an option of this name."""
 
     engine: str
     option: str
@@ -47,9 +47,10 @@ class Finding:
         what: The name of the option that sets the condition; without such an option, the name of the condition.
         values: The value of each engine by its name; None where the engine does not report it.
         changes: Options that make the condition equal, or that give the engine the values of the other engines.
-        system: The system prompt that a chat template added in one engine. Giving it to all engines makes the prompts equal.
-        is_expected: Whether the difference is no alarm, because the comparison is about it (models, programs, builds), or because
-            the engines' earlier answers, a cache, or a drawn seed have caused it.
+        system: The system prompt that a chat template added in one engine. Giving it to all engines makes the prompts
+            equal.
+        is_expected: Whether the difference needs no warning: it is the subject of the comparison (models, programs,
+            builds), or earlier answers, a cache or a random seed have caused it.
     """
 
     what: str
@@ -70,7 +71,7 @@ class Finding:
 
     @property
     def advice(self) -> str:
-        """A sentence that says which option of the command line makes the setting equal for all engines; empty if no option can."""
+        """Which option of the command line makes the setting equal for all engines; empty if no option can."""
         if self.system:
             return (
                 f"To level it, give all engines the same system prompt: --system {shlex.quote(self.system)}"
@@ -90,7 +91,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """The conditions that differ, and for each engine with such conditions, those that are `unknown`."""
+    """The conditions that differ, and the `unknown` conditions by the engine's name."""
 
     findings: tuple[Finding, ...] = ()
     unknown: tuple[Finding, ...] = ()
@@ -108,7 +109,7 @@ class Parity:
             return ""
         return (
             f"Rounding depends on {joined(rounding)}: a difference can change answers after some "
-            "tokens, also at temperature 0."
+            "tokens, even at temperature 0."
         )
 
     @property
@@ -162,7 +163,7 @@ _SEED = "seed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """An engine, with its model and its run as far as they are known. Lanes with the same engine have different names."""
+    """An engine, with its model and its run if these are known. Lanes with the same engine have different names."""
 
     name: str
     definition: EngineDefinition
@@ -170,7 +171,7 @@ class Side:
     loaded: LoadedModel | None
     run: RunResult | None = None
     messages: tuple[Message, ...] = ()
-    """The messages of the request, with a given beginning of the answer as the last; empty if unknown."""
+    """The messages of the request; the last may be the beginning of the answer. Empty if unknown."""
 
     @property
     def settings(self) -> RunSettings:
@@ -198,7 +199,8 @@ class Side:
         return None if value is None else str(value).strip()
 
     def sampling(self) -> Mapping[str, Json]:
-        """Return the options in force by standard names, None for unset. Before a run, defaults and the definition count."""
+        """Return the active options by standard names, None for unset. Before a run, these are the defaults and the
+        definition's options."""
         values = dict(self.settings.sampling or {})
         if self.run is None and self.backend is not None:
             infos = describe(self.backend.sampling)
@@ -210,7 +212,7 @@ class Side:
         return {standard.get(name, name): value for name, value in values.items()}
 
     def has_drawn(self, option: OptionInfo | None) -> bool:
-        """Whether the engine chose an option's value for this run alone, as engines do with seeds that nobody sets."""
+        """Whether the engine chose an option's value for this run only, as engines choose a seed if none is set."""
         if option is None or self.run is None or (option.fact or option.name) != _SEED:
             return False
         asked = self.run.request.get("sampling")
@@ -226,7 +228,7 @@ class Side:
 
 
 def _by_fact(kind: type[Options]) -> Mapping[str, OptionInfo]:
-    """Return options by the names of the standard facts that they set, or else by their own names."""
+    """Return options by the names of the standard facts that they set, else by their own names."""
     return {info.fact or info.name: info for info in describe(kind) if not info.secret}
 
 
@@ -266,8 +268,8 @@ def level(
 ) -> tuple[OptionChange, ...]:
     """Return the options that give all sides one value. `values` and `options` are by side; None if unknown or missing.
 
-    All sides get the value of a side that cannot change it, else the most frequent value. A side that has drawn its value,
-    such as a seed, would draw another one in the next run, so the option is set for this side, too.
+    All sides get the value of a side that cannot change it, else the most frequent value. A side with a random value,
+    such as a seed, would draw another one in the next run, so the option is set for this side too.
     """
     able = [side for side in sides if options.get(side.name) is not None]
     drawn = {side.name for side in able if side.has_drawn(options[side.name])} if len(able) > 1 else set()

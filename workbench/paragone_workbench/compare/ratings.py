@@ -18,24 +18,23 @@ POINTS = 400
 """Rating points for a step of 1 in ξ, which multiplies the odds of winning by 10, as in Elo's scale."""
 
 PRIOR_SD = 200
-"""Standard deviation of the prior in rating points.
+"""Standard deviation of the prior in rating points, so wide that the votes decide.
 
-So wide that the votes decide: a difference of two engines has a deviation of 283 points, odds of 5 to 1. It weighs as
-much as 1.5 ties: the Fisher information of a vote on a difference in ξ is (ln 10)²/4 at most, of the prior 1/(2·(200/400)²).
+A difference of two engines has a standard deviation of 283 points in the prior, odds of 5 to 1. The prior weighs as
+much as 1.5 ties: its Fisher information is 1/(2·(200/400)²), that of a vote on a difference in ξ is at most (ln 10)²/4.
+
 """
 
 _SD = PRIOR_SD / POINTS
 _CELLS = 200_000
-"""Largest number of values of an array: resamples are fitted in blocks whose arrays stay in the processor's cache."""
+"""Largest number of values of an array: resamples are fitted in blocks whose arrays fit in the processor's cache."""
 _TOLERANCE = 1e-6
-"""Largest change of a parameter in ξ at which the fit ends: far below the digits that are shown."""
+"""The fit ends when no parameter changes by more than this, in ξ: far below the digits that are shown."""
 
 
 class Contest(NamedTuple):
-    """The comparison of two engines in a vote, whose names are in alphabetical order.
-
-    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` says that both answers of a tie were bad.
-    """
+    """The comparison of two engines in a vote, whose names are in alphabetical order. `outcome` is 1 if the first won, 0
+    if the second won, and 0.5 for a tie; `bad` says that both answers of a tie were bad."""
 
     first: str
     second: str
@@ -46,11 +45,11 @@ class Contest(NamedTuple):
 def fit(
     votes: Iterable[tuple[Contest, ...]], engines: Sequence[str], *, resamples: int = 1000, seed: int = 0
 ) -> tuple[Values, Values]:
-    """Fit the model to votes, each the contests of engines, and return the best ξ, and a row of ξ for each resample.
+    """Fit the model to votes, each a list of contests. Return the best ξ, and a row of ξ for each resample.
 
-    Equal votes are computed once.
+    Equal votes are computed once. The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample
+    do not.
 
-    The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample do not.
     """
     kinds = Counter(votes)
     counts = np.array(list(kinds.values()), np.int64)
@@ -80,7 +79,7 @@ def _maximum(design: Values, outcomes: Values, weights: Values, centres: Values,
 
     def evaluate(parameters: Values) -> tuple[Values, Values]:
         """Return the negative logarithm of the posterior, up to a constant, and the probability of each outcome 1."""
-        logits = np.clip(parameters @ design.T, -500, 500)  # no overflow in e^x
+        logits = np.clip(parameters @ design.T, -500, 500)  # avoids an overflow of e^x
         odds = np.exp(logits)
         likelihood = (weights * (np.log1p(odds) - outcomes * logits)).sum(axis=1)
         loss = likelihood + ((parameters - centres) ** 2).sum(axis=1) / (2 * _SD**2)
@@ -109,10 +108,8 @@ def _maximum(design: Values, outcomes: Values, weights: Values, centres: Values,
 
 
 def contests(vote: Vote) -> tuple[Contest, ...]:
-    """Return the contests of a vote in a fixed order: the best candidate won against all others, or all tie.
-
-    Candidates of the same engine have no contest.
-    """
+    """Return the contests of a vote in a fixed order: the best candidate won against all others, or all tie. Candidates
+    of the same engine have no contest."""
     found = []
     for (place, one), (other_place, other) in combinations(enumerate(vote.candidates), 2):
         outcome = 0.5 if isinstance(vote.choice, str) else {place: 1.0, other_place: 0.0}.get(vote.choice)
@@ -141,15 +138,13 @@ def win_rate(counts: Mapping[str, int]) -> float:
 
 
 FEWEST_FOR_BIAS = 20
-"""Number of blind votes below which nothing is concluded about a position bias: with fewer, chance hides a large one, and the
-answer shown first wins the first four votes in one of sixteen cases."""
+"""Fewest blind votes for a verdict on position bias. With fewer, chance can hide or imitate a large bias: without any
+bias, the answer shown first wins the first four votes in one of sixteen cases."""
 
 
 def position_bias(votes: Iterable[Vote]) -> dict[str, Json] | None:
-    """Return how often the first of the shown answers won, among the blind votes with a best answer; None without any.
-
-    `expected` is the share without a bias: ½ for votes on two answers, less for votes on more answers.
-    """
+    """Return how often the answer shown first won, among the blind votes with a best answer; None without such votes.
+    `expected` is the share without a bias: ½ for votes on two answers, less for votes on more answers."""
     decided = [vote for vote in votes if vote.blind and isinstance(vote.choice, int)]
     if not decided:
         return None
@@ -162,27 +157,27 @@ def position_bias(votes: Iterable[Vote]) -> dict[str, Json] | None:
         verdict = "no position bias is shown"
     else:
         verdict = "the votes have a position bias"
-    sentence = (
+    message = (
         f"The answer shown first won {share:.1%} of {counted(count, 'blind vote')} with a best answer (95% interval "
         f"{100 * interval.low:.1f} to {100 * interval.high:.1f}), where {expected:.1%} are expected: {verdict}."
     )
     figures = {"votes": count, "first": first, "share": share, "expected": expected}
-    return {**figures, "interval": interval.to_json(), "sentence": sentence}
+    return {**figures, "interval": interval.to_json(), "sentence": message}
 
 
 MEAN = 1000
 
 _STEP = 100
-"""Rating points between the possible ends of the axis of a drawing."""
+"""The ends of a chart's axis are multiples of this number of rating points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRating:
     engine: str
     models: tuple[str, ...]
-    """The models of the engine, as `BACKEND:MODEL`; several if its definition was changed between votes."""
+    """The models of the engine, as `BACKEND:MODEL`; several if its definition changed between votes."""
     rating: float
-    """The rating; comparable only within the engine's group in `Ratings.groups`."""
+    """The rating, comparable only within the engine's group in `Ratings.groups`."""
     interval: Interval
     tally: Mapping[str, int]
 
@@ -200,14 +195,14 @@ class RatedPair:
     shown_difference: int
     """The difference of the two ratings as they are shown, rounded to whole points."""
     interval: Interval
-    """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
+    """The interval of the difference. All intervals contain the true differences together with a probability of 95%."""
     tally: Mapping[str, int]
     pairs: int
-    """Number of all compared pairs, for which the interval is corrected."""
+    """Number of all compared pairs; the interval is corrected for this number."""
 
     @property
     def shown(self) -> bool:
-        """Whether the votes show a difference. If all engines are equally good, at most 5% of ratings show a difference."""
+        """Whether the votes show a difference. If all engines are equally good, at most 5% of ratings show one."""
         return not self.interval.contains_zero
 
     @property
@@ -246,8 +241,8 @@ class Ratings:
     unblind: int
     """Number of votes that were not blind, used or not."""
     named: int
-    """Number of votes in which an answer names its engine or model, used or not, but without those that were not blind
-    unless these are used."""
+    """Number of votes in which an answer names its engine or model, used or not. Votes that were not blind count only
+    if they are used."""
     one_engine: int
     """Number of votes on answers of a single engine, which are not used."""
     includes_unblind: bool
@@ -260,21 +255,21 @@ class Ratings:
         if self.includes_unblind:
             unblind = f"counted, though {shown}."
         else:
-            unblind = f"left out: {shown}. --all includes them."
+            unblind = f"not counted: {shown}. --all includes them."
         if self.includes_named:
             naming = f"counted, though {named}. --without-named excludes them."
         else:
-            naming = f"left out: {named}."
+            naming = f"not counted: {named}."
         left_out = (
             (self.unblind, unblind),
             (self.named, naming),
-            (self.one_engine, "left out: all answers were of the same engine."),
+            (self.one_engine, "not counted: all answers came from the same engine."),
         )
         notes = [f"{counted(count, 'vote is', 'votes are')} {why}" for count, why in left_out if count]
         if len(self.groups) > 1:
             groups = "; ".join(", ".join(members) for members in self.groups)
             notes.append(
-                f"No vote connects these groups of engines, so ratings can be compared within a group only: {groups}."
+                f"No vote connects these groups of engines, so ratings can be compared only within a group: {groups}."
             )
         notes += [
             f"{engine.engine} had several models, whose votes are rated together: {', '.join(engine.models)}."
@@ -293,7 +288,8 @@ class Ratings:
         return tuple(pair for pair in self.pairs if (pair.a, pair.b) in following)
 
     def section(self) -> Section:
-        """Return the ratings as they are printed and written into reports, with the other pairs as the rest."""
+        """Return the ratings as printed and written into reports. The pairs that are not neighbours are the section's
+        `rest`."""
         figures = [
             Figure(
                 it.engine,
@@ -352,10 +348,8 @@ def rate(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Ratings:
-    """Rate the engines whose answers were voted on.
-
-    By default only blind votes are used: a voter who sees the names also judges the names.
-    """
+    """Rate the engines whose answers were voted on. By default only blind votes are used: a voter who sees the names
+    judges the names too."""
     every = list(votes)
     between = [vote for vote in every if len(vote.engines) > 1]
     usable = [vote for vote in between if vote.blind or include_unblind]
@@ -411,7 +405,8 @@ def _rated(
             models[answer.engine][f"{answer.backend}:{answer.model}"] = None
     for members in groups:
         places = [engines.index(engine) for engine in members]
-        # the drawn centre of the prior shifts all ξ of a sample, which says nothing about the engines
+        # the random centre of the prior shifts all ξ of a sample alike, which carries no information about the
+        # engines
         centred = samples[:, places] - samples[:, places].mean(axis=1, keepdims=True)
         for column, engine in enumerate(members):
             low, high = (MEAN + POINTS * float(end) for end in np.quantile(centred[:, column], _ENDS))
@@ -431,7 +426,7 @@ def _pairs(
     groups: Sequence[Sequence[str]],
     found: Sequence[Contest],
 ) -> Iterator[RatedPair]:
-    """Yield all pairs of engines of the same group, with intervals that hold for all of them together."""
+    """Yield all pairs of engines of the same group, with intervals that hold for all pairs together."""
     between: dict[frozenset[str], list[Contest]] = {}
     for contest in found:
         between.setdefault(frozenset((contest.first, contest.second)), []).append(contest)

@@ -73,7 +73,7 @@ def apply_network_settings(settings: NetworkSettings) -> str:
 
 
 def switch(*, allows_loopback: bool) -> str:
-    """Go offline, or online again unless the system has closed the network. Return a sentence on the new state."""
+    """Go offline, or online again unless the system has closed the network. Return a message about the new state."""
     if GUARD.layer:
         return f"Offline until the program ends: {GUARD.layer} closes the network, which cannot be undone."
     if GUARD.is_offline:

@@ -53,8 +53,8 @@ TABLES = ("engines", *SECTIONS, "presets", "templates", "themes", "keys")
 
 
 def load(path: Path | None = None, state: State | None = None) -> settings.Config:
-    """Return the settings in force. `path` must exist; by default, the user's file is read if it exists, and the
-    usual state. Raises ConfigError for errors in the file, and InputError if it cannot be read."""
+    """Return the active settings. `path` must exist; by default, the user's file is read if it exists, and the user's
+    state. Raises ConfigError for errors in the file, and InputError if it cannot be read."""
     config, problems = load_with_problems(path, state)
     if problems:
         raise settings.ConfigError(tuple(problems))
@@ -64,7 +64,7 @@ def load(path: Path | None = None, state: State | None = None) -> settings.Confi
 def load_with_problems(
     path: Path | None = None, state: State | None = None, backend: Callable[[str], Backend] | None = None
 ) -> tuple[settings.Config, list[settings.ConfigProblem]]:
-    """Return the settings without invalid values, and all problems by line; with `backend`, also those of the
+    """Return the settings without invalid values, and all problems by line; `backend` adds the problems of the
     engines' options. Raises InputError if the file cannot be read."""
     state = State(state_file()) if state is None else state
     try:
@@ -85,7 +85,7 @@ def init(path: Path | None = None) -> Path:
     path = config_file() if path is None else path
     private_folder(path.parent)
     try:
-        # readable only by the user, because the file may later say how to get an API key
+        # readable only by the user, because the file may later specify how to get an API key
         path.touch(mode=0o600, exist_ok=False)
         path.write_text(sample(), encoding="utf-8")
     except FileExistsError as error:
@@ -171,7 +171,7 @@ class _Reader:
                 try:
                     definitions.check_engine(definition, found)
                 except ParagoneError as error:
-                    self._note(("engines", name), f"The engine {name!r}: {error.sentence}", error.hint)
+                    self._note(("engines", name), f"The engine {name!r}: {error.message}", error.hint)
 
     def _section(self, name: str, kind: type[OptionsT]) -> OptionsT:
         return self._options(kind, (name,), self._table(name), f"[{name}]")
@@ -243,15 +243,15 @@ class _Reader:
         try:
             yield
         except InputError as error:
-            self._note(key, error.sentence, error.hint)
+            self._note(key, error.message, error.hint)
 
-    def _note(self, key: Key, sentence: str, hint: str) -> None:
+    def _note(self, key: Key, message: str, hint: str) -> None:
         self.problems.append(
             settings.ConfigProblem(
                 file=self._document.path,
                 line=self._document.line(*key),
                 key=".".join(map(str, key)),
-                sentence=sentence,
+                sentence=message,
                 hint=hint,
             )
         )
@@ -266,7 +266,7 @@ def _remembered(
         try:
             definitions.resolve(text, engines)
         except InputError as error:
-            warnings.append(f"A lane of the last session was not reopened. {error.sentence}")
+            warnings.append(f"A lane of the last session was not reopened. {error.message}")
         else:
             lanes.append(text)
     return tuple(lanes), tuple(warnings)

@@ -52,7 +52,7 @@ def with_preset(definition: EngineDefinition, backend: Backend, preset: Preset) 
     for name in preset.sampling:
         if name not in known:
             raise InputError(
-                f"The preset {preset.name!r} sets {name!r}, which is no sampling option of the backend {backend.name}.",
+                f"The preset {preset.name!r} sets {name!r}, which is not a sampling option of the backend {backend.name}.",
                 hint=suggest(name, known),
             )
     build(backend.sampling, preset.sampling, owner=f"the preset {preset.name!r}")
@@ -98,9 +98,9 @@ class ThemeSettings(Options):
 
 
 Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]
-"""`parallel`: all engines are open, answer at the same time and share the cores. `sequential`: all engines are
-open, and one at a time answers with all cores. `swap`: only one of the engines that compute on this machine is
-open at a time. `auto`: `parallel` if all engines fit in memory together, else `swap`."""
+"""`parallel`: all engines are open, answer concurrently and share the cores. `sequential`: all engines are open, and
+one at a time answers with all cores. `swap`: only one of the engines that compute on this machine is open at a time.
+`auto`: `parallel` if all engines fit in memory together, else `swap`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ class LaneSettings(Options):
     start: tuple[str, ...] = option((), "Engines to start with; by default the engines of the last session.")
     mode: Mode = option(  # noqa: RUF009 (frozen)
         "parallel",
-        "How lanes answer: all at once, one after the other for fair timing, or with one engine in memory at "
+        "How lanes answer: concurrently, one after the other for fair timing, or with one engine in memory at "
         "a time; auto decides by the memory that the engines need.",
     )
 
@@ -129,7 +129,7 @@ class ChatSettings(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings(Options):
-    offline: bool = option(False, "Whether no other machine is contacted, as with --offline.")
+    offline: bool = option(False, "Whether paragone contacts no other machine, as with --offline.")
     local_servers: bool = option(
         False,
         "Whether servers on this machine that no engine names, such as Ollama, are asked for their models; and "
@@ -228,7 +228,7 @@ def template_problems(config: Config) -> Iterator[ConfigProblem]:
                 file=config.document.path,
                 line=config.document.line("templates", name),
                 key=f"templates.{name}",
-                sentence=f"The template {name!r} is broken: {error.sentence}",
+                sentence=f"The template {name!r} is broken: {error.message}",
                 hint=error.hint,
             )
 

@@ -29,7 +29,7 @@ class Saved:
     lanes: tuple[str, ...] = ()
     """The engines of the last session's lanes: names or engine specs."""
     theme: str | None = None
-    """The theme that the user chose last; None if the user chose none."""
+    """The theme that the user chose last; None if the user has never chosen one."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """The presets saved on the screen, by name."""
     consents: tuple[str, ...] = ()
@@ -43,13 +43,13 @@ _EXPORTS = 1000
 
 
 class State:
-    """The state file, which the program writes, atomically, at each change, keeping what other instances have saved.
-    An unreadable one is renamed to `*.bad`. The program never writes config.toml."""
+    """The state file. The program writes it atomically at each change, and keeps the changes of other instances. An
+    unreadable state file is renamed to `*.bad`. The program never writes config.toml."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.warning = ""
-        """Why the existing file cannot be used, as a sentence; empty for a usable file."""
+        """A message on why the existing file cannot be used; empty for a usable file."""
         self.saved = Saved()
         self._read()
 
@@ -80,7 +80,7 @@ class State:
         self._change(lambda saved: dataclasses.replace(saved, theme=theme))
 
     def remember_consent(self, digest: str) -> None:
-        """Save that the user has consented to the actions with this digest. Raises ParagoneError."""
+        """Save the user's consent to the actions with this digest. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, consents=(*saved.consents, digest)))
 
     def remember_export(self, digest: str) -> None:
@@ -127,8 +127,8 @@ class State:
 def add_engine(
     config: Config, state: State, definition: definitions.EngineDefinition, backend: Backend | None
 ) -> Config:
-    """Save an engine that is not defined yet without its secrets, with a number if its name is taken, and return the
-    settings with it. Raises ParagoneError."""
+    """Save a new engine, without its secrets and with a number if its name is taken. Return the settings with it.
+    Raises ParagoneError."""
     kept = definitions.without_secrets(definition, backend)
     if backend is not None and backend.capabilities.local and accessible(kept.model):
         kept = dataclasses.replace(kept, model=str(Path(kept.model).absolute()))
@@ -199,7 +199,8 @@ def _dump(saved: Saved) -> dict[str, object]:
 
 
 def _saved_table(named: definitions.EngineDefinition | Preset) -> dict[str, object]:
-    """Return an engine or a preset without its name. TOML has no null; None means the default, also among options."""
+    """Return an engine or a preset without its name. TOML has no null, and None means the default, so these values
+    are omitted."""
     table = {
         key: value for key, value in wire.to_json(named).items() if key != "name" and value not in (None, {})
     }

@@ -52,7 +52,7 @@ class TomlDocument:
 
     @cached_property
     def lines(self) -> Mapping[Key, int]:
-        """The line of each table, and of each key outside of a value, from 1."""
+        """The line of each table, and of each key outside a value, from 1."""
         return _lines(self.text)
 
     def line(self, *key: str | int) -> int:
@@ -76,7 +76,7 @@ def text_of(path: Path, *, hint: str, largest: int) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # the position in the error is counted after the byte order mark
+        # the position in the error counts from the end of the byte order mark
         start = error.start + len(raw) - len(error.object)
         column = start - raw.rfind(b"\n", 0, start)
         what = f"The file is not UTF-8 text: byte 0x{raw[start]:02x} at position {column} of the line."
@@ -113,7 +113,7 @@ def _too_deep(path: Path, line: int) -> TextError:
 
 
 def _json(value: object, key: Key, document: TomlDocument) -> Json:
-    """Return the value of a key as JSON: dates and times become text. Raises TextError for what JSON cannot express."""
+    """Return the value of a key as JSON: dates and times become text. Raises TextError for a value that JSON cannot express."""
     if len(key) > _DEEPEST:
         raise _too_deep(document.path, document.line(*key))
     if isinstance(value, dict):

@@ -35,8 +35,8 @@ class PathCandidate:
 
 
 def candidates(begun: str) -> tuple[PathCandidate, ...]:
-    """Return the files, then the folders, whose paths begin with a text in any case, hidden ones only after a dot.
-    Blocking. Raises InputError."""
+    """Return the files, then the folders, whose paths begin with a text, in any case; hidden ones only if the text
+    has the dot. Blocking. Raises InputError."""
     slash = begun.rfind("/") + 1
     folder, name = begun[:slash], begun[slash:].casefold()
     if begun == "~":
@@ -75,7 +75,7 @@ FileState: TypeAlias = tuple[tuple[str, int, int], ...]
 LARGEST = 8 * 10**6
 """Largest size in bytes of the text of a file: about two million tokens, as many as the largest contexts hold."""
 LARGEST_PDF = 64 * 10**6
-"""Largest size in bytes of a PDF, most of which are fonts and pictures."""
+"""Largest size in bytes of a PDF: most of it are fonts and images."""
 _HEAD = 2**10
 """Number of bytes at the start of a file that show its kind."""
 
@@ -89,13 +89,14 @@ class FilesRead:
     files: tuple[AttachedFile, ...]
     images: tuple[Image, ...]
     left_out: tuple[str, ...]
-    """Sentences about files that match the pattern and cannot be attached."""
+    """Messages about files that match the pattern but cannot be attached."""
     state: FileState
     """The result of `state_of` before the files were read."""
 
 
 def state_of(path: str) -> FileState:
-    """Return the name, size and time of last change of each file of a mention. Blocking. Raises InputError if no file matches."""
+    """Return the name, size and time of last change of each file of a mention. Blocking. Raises InputError if no file
+    matches."""
     found: list[tuple[str, int, int]] = []
     for one in files_of(path):
         try:
@@ -121,14 +122,13 @@ def read_files(path: str) -> FilesRead:
     return FilesRead(
         files=tuple(file for file in found if isinstance(file, AttachedFile)),
         images=tuple(file for file in found if isinstance(file, Image)),
-        left_out=tuple(error.sentence for error in left_out),
+        left_out=tuple(error.message for error in left_out),
         state=state,
     )
 
 
 def read_file(path: str) -> AttachedFile | Image:
-    """Return the file at a path, which may begin with `~`: a text, a PDF with text or an image. Blocking. Raises
-    InputError."""
+    """Return the file at a path, which may begin with `~`: a text, a PDF with text or an image. Blocking. Raises InputError."""
     shown = visible(path)
     try:
         whole = Path(path).expanduser()
@@ -215,7 +215,7 @@ def pdf_text(content: bytes, shown: str, largest: int) -> str:
             raise InputError(f"The PDF {shown} cannot be read: {reason}.")
     if not found["text"]:
         raise InputError(
-            f"{shown} has no text: its pages are pictures.",
+            f"{shown} has no text: its pages are images.",
             hint="Attach its pages as images, or use a program that recognizes text.",
         )
     return found["text"]
@@ -223,10 +223,10 @@ def pdf_text(content: bytes, shown: str, largest: int) -> str:
 
 def _read(content: bytes, shown: str, largest: int) -> dict[str, str]:
     limits = (largest, SECONDS, MEMORY)
-    # -P: the modules beside the program must not hide modules of the standard library
+    # -P: modules in the program's folder must not hide modules of the standard library
     command = [sys.executable, "-P", str(_PROGRAM), *map(str, limits)]
     try:
-        # a process group of its own: only the application receives Ctrl+C
+        # a process group of its own, so that only the application receives Ctrl+C
         ended = subprocess.run(
             command, input=content, capture_output=True, timeout=WALL_S, check=False, process_group=0
         )
@@ -238,7 +238,7 @@ def _read(content: bytes, shown: str, largest: int) -> dict[str, str]:
         raise _costly(shown, f"more than {SECONDS} seconds of CPU time")
     if ended.returncode:
         raise InputError(
-            f"The PDF {shown} cannot be read: the process that reads it ended with status {ended.returncode}."
+            f"The PDF {shown} cannot be read: the process that reads it ended with the exit code {ended.returncode}."
         )
     found: dict[str, str] = json.loads(ended.stdout)
     return found
@@ -259,7 +259,7 @@ def read_image(path: Path) -> Image:
         with open_regular_file(path) as file:
             content = file.read(MAX_BYTES + 1)
     except NotRegularFileError:
-        content = b""  # a pipe or a device is no image
+        content = b""  # a pipe or a device is not an image
     except _UNREADABLE as error:
         raise InputError(f"The image {path} cannot be read: {_reason(error)}.") from error
     media_type = image_type(content)
@@ -270,7 +270,7 @@ def read_image(path: Path) -> Image:
     if len(content) > MAX_BYTES:
         raise InputError(
             f"The image {path} is larger than {MAX_BYTES // 2**20} MiB.",
-            hint="Scale it down; models do so anyway.",
+            hint="Scale it down: models do this anyway.",
         )
     return Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=path.name)
 
@@ -282,7 +282,7 @@ def image_size(image: Image) -> int:
 def drop_unsupported_images(
     messages: Sequence[Message], loaded: LoadedModel
 ) -> tuple[tuple[Message, ...], tuple[Caution, ...]]:
-    """Remove images that the model does not accept, with a warning. Raises InputError if the last prompt has some."""
+    """Remove images that the model does not accept, with a warning. Raises InputError if the last prompt has such images."""
     if loaded.vision is not False or not any(message.images for message in messages):
         return tuple(messages), ()
     if messages[-1].images:
@@ -292,14 +292,15 @@ def drop_unsupported_images(
         )
     count = sum(len(message.images) for message in messages)
     sentence = (
-        f"{loaded.name} does not accept images: {counted(count, 'image')} of earlier prompts were left out."
+        f"{loaded.name} does not accept images: {counted(count, 'image')} of earlier prompts were omitted."
     )
     without = tuple(dataclasses.replace(message, images=()) for message in messages)
     return without, (Caution(code="images-left-out", sentence=sentence),)
 
 
 def image_type(content: bytes) -> str | None:
-    """Return the media type that the first bytes of a file show, by https://mimesniff.spec.whatwg.org, section 6.1; None if unknown."""
+    """Return the media type that the first bytes of a file show, by https://mimesniff.spec.whatwg.org, section 6.1; None if
+    unknown."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):

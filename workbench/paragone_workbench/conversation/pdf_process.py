@@ -1,7 +1,7 @@
 """The program that reads one PDF from standard input, with limits of time and memory.
 
 A small PDF can require gigabytes of memory and hours of CPU time. The program writes a JSON object with `text` to standard
-output, or with `error` and, for a damaged PDF, `reason`. The kernel ends the program once its CPU time is used up.
+output, or with `error` and, for a damaged PDF, `reason`. The kernel ends the program when its CPU time is used up.
 """
 
 import contextlib

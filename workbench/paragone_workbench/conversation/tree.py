@@ -1,5 +1,5 @@
-"""Prompts with the files that the user attaches and mentions, the tree that the prompts of a conversation form, where an
-edited prompt begins a branch beside the original, and system prompts."""
+"""Prompts with their files, the tree of a conversation's prompts, and system prompts. An edited prompt begins a
+branch of the tree beside the original."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AttachedFile:
     size: int
     """Bytes of the file."""
     section: str
-    """The part of the prompt's text: the file's name, and the file's text in a fence of backticks."""
+    """The file's section of the prompt: the file's name, and the file's text in a fence of backticks."""
 
     @classmethod
     def of(cls, name: str, size: int, text: str) -> AttachedFile:
@@ -60,8 +60,8 @@ def without_sections(text: str, files: Sequence[AttachedFile]) -> str:
 
 
 def files_in(text: str, described: Iterable[tuple[str, int, int]]) -> tuple[AttachedFile, ...]:
-    """Return the files in a prompt's text, by the name, size and section's length of each. Raises ValueError if they
-    do not fit."""
+    """Return the files in a prompt's text, given the name, size and section's length of each. Raises ValueError if
+    they do not match the text."""
     listed = [*described]
     start = len(text) - sum(length for *_, length in listed) - len(_GAP) * (len(listed) - 1)
     if start < 0 or any(length < 0 or size < 0 for _, size, length in listed):
@@ -99,7 +99,7 @@ def mentions(text: str) -> Iterator[Mention]:
 
 
 def mention_at(text: str, at: int) -> Mention | None:
-    """Return the mention that the user is writing at the cursor, whose index is `at`, judged by the text before the cursor."""
+    """Return the mention that the user is writing at the cursor, by the text before it. `at` is the cursor's index."""
     start = text.rfind("@", 0, at)
     while start >= 0:
         match = _MENTION.match(text, start, at)
@@ -127,8 +127,8 @@ def looks_like_path(path: str) -> bool:
 
 
 def files_of(path: str) -> list[str]:
-    """Return the path of a mention, or those that match its pattern. Blocking. Raises InputError for none, or more
-    than `MOST`."""
+    """Return the path of a mention, or the paths that match its pattern. Blocking. Raises InputError if none or more
+    than `MOST` match."""
     if not glob.has_magic(path) or os.path.lexists(os.path.expanduser(path)):  # noqa: PTH111
         return [path]
     root = os.path.expanduser(path)  # noqa: PTH111
@@ -180,12 +180,12 @@ class Prompt:
         return "\n".join((self.written, *(f"[{name}]" for name in names)))
 
     @property
-    def system_in_force(self) -> str:
+    def active_system(self) -> str:
         """The system prompt that applies to this prompt; empty for no system prompt."""
         return next((prompt.system for prompt in self.with_ancestors() if prompt.system is not None), "")
 
     @property
-    def sampling_in_force(self) -> Mapping[str, Json]:
+    def active_sampling(self) -> Mapping[str, Json]:
         return next((prompt.sampling for prompt in self.with_ancestors() if prompt.sampling is not None), {})
 
 
@@ -204,7 +204,7 @@ class Conversation:
 
     def add(self, prompt: Prompt) -> Prompt:
         """Add a prompt, whose parent must be in the conversation, and return the prompt."""
-        # The last prompt is compared first: it usually is the parent, and a search of all prompts takes longer.
+        # Compare the last prompt first: it usually is the parent, and searching all prompts takes longer.
         assert prompt.parent in (None, *self.prompts[-1:]) or prompt.parent in self.prompts
         self.prompts.append(prompt)
         return prompt
@@ -220,29 +220,30 @@ class SystemPrompt:
         self._changed: str | None = None
 
     def change(self, text: str) -> None:
-        """Set the system prompt from the next prompt on, also for later new conversations."""
+        """Set the system prompt from the next prompt on, and for new conversations."""
         self._changed = text
 
     def begin_after(self, prompt: Prompt | None) -> None:
-        """Begin a new conversation with the system prompt in force after `prompt`; with the default if none was in force."""
+        """Begin a new conversation with the system prompt that was active after `prompt`; with the default if none
+        was active."""
         if self._changed is None and prompt is not None:
-            self._changed = prompt.system_in_force or None
+            self._changed = prompt.active_system or None
         self._first = self._default
 
     def reopen_after(self, prompt: Prompt | None) -> None:
         self._changed = None
-        self._first = self._default if prompt is None else prompt.system_in_force
+        self._first = self._default if prompt is None else prompt.active_system
 
     def after(self, prompt: Prompt | None) -> str:
         """Return the system prompt for a new prompt after `prompt`; for None, the system prompt for a first prompt."""
         if self._changed is not None:
             return self._changed
-        return self._first if prompt is None else prompt.system_in_force
+        return self._first if prompt is None else prompt.active_system
 
     def of_new_prompt(self, parent: Prompt | None) -> str | None:
         """Return `Prompt.system` of a new prompt after `parent`; None to keep the parent's system prompt."""
         text = self.after(parent)
-        return text if text != (parent.system_in_force if parent is not None else "") else None
+        return text if text != (parent.active_system if parent is not None else "") else None
 
     def of_edited_prompt(self, prompt: Prompt) -> str | None:
         """Return `Prompt.system` of an edited version of `prompt`: `prompt.system`, unless the user has set another."""

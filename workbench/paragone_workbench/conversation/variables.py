@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 _EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-"""An expression to replace by its value. Everything else is plain text, even Jinja's statements, which could compute forever."""
+"""An expression to replace by its value. Everything else is plain text, even Jinja's statements, which could compute
+forever."""
 
 FILTERS = (
     "capitalize",
@@ -32,8 +33,8 @@ FILTERS = (
     "trim",
     "upper",
 )
-"""Jinja's filters that an expression can use. A suite may come from somebody else, so no filter makes a value much longer
-than a variable, or computes with long numbers."""
+"""Jinja's filters that an expression can use. A suite may come from a third party, so no filter makes a value much
+longer than a variable, or computes with long numbers."""
 
 SYNTAX = (
     "Add", "And", "CondExpr", "Compare", "Const", "Div", "Filter", "FloorDiv", "Getattr", "Getitem", "Keyword", "Name",
@@ -55,8 +56,8 @@ _MOST_DIGITS = 300
 
 
 def fill(text: str, variables: Mapping[str, Json]) -> str:
-    """Return the text with the values of its variables. Raises InputError for a missing value, bad syntax, or a text
-    too long."""
+    """Return the text with the values of its variables. Raises InputError for a missing value, bad syntax, or a
+    result that is too long."""
     pieces: list[str] = []
     length = 0
     for piece in _filled(text, variables):
@@ -70,8 +71,7 @@ def fill(text: str, variables: Mapping[str, Json]) -> str:
 
 
 def names_in(text: str) -> list[str]:
-    """Return the names of a text's variables in order. Raises InputError for bad syntax or more than
-    `MOST_EXPRESSIONS`."""
+    """Return the names of a text's variables in order. Raises InputError for bad syntax or more than `MOST_EXPRESSIONS`."""
     expressions = dict.fromkeys(_EXPRESSION.findall(text, 0, text.rfind("}}") + 2))
     if len(expressions) > MOST_EXPRESSIONS:
         raise InputError(f"The text has more than {MOST_EXPRESSIONS} variables.", hint="Divide the text.")
@@ -81,7 +81,7 @@ def names_in(text: str) -> list[str]:
 def _filled(text: str, variables: Mapping[str, Json]) -> Iterator[str]:
     """Yield the parts of the text between the expressions, and the values of the expressions, in their order."""
     at = 0
-    # The search ends at the last `}}`. Otherwise each later `{{` would search the rest of the text in vain.
+    # The search ends at the last `}}`. Otherwise each later `{{` would search the rest of the text for nothing.
     for found in _EXPRESSION.finditer(text, 0, text.rfind("}}") + 2):
         yield text[at : found.start()]
         yield _value(found[0], variables)
@@ -106,7 +106,8 @@ def _value(expression: str, variables: Mapping[str, Json]) -> str:
 
 @functools.lru_cache(maxsize=1024)  # thousands of prompts usually have the same expressions
 def _parsed(expression: str) -> tuple[Template, tuple[str, ...]]:
-    """Return a parsed expression, and the names of the variables in it. Raises InputError for a long expression, and for wrong or forbidden syntax."""
+    """Return a parsed expression, and the names of the variables in it. Raises InputError for a long expression, and for wrong
+    or forbidden syntax."""
     if len(expression) > LONGEST_EXPRESSION:
         raise InputError(f"{shortened(expression, 100)} is longer than {LONGEST_EXPRESSION:,} characters.")
     environment = _environment()

@@ -33,7 +33,7 @@ class ContextOptions(Options):
 
     overflow: Literal["error", "drop_oldest", "keep_last"] = option(
         "error",
-        "If the conversation exceeds the context: refuse the prompt, leave out the oldest turns, or keep only the last "
+        "If the conversation exceeds the context: refuse the prompt, drop the oldest turns, or keep only the last "
         "turns. The system prompt is always kept. An engine that cannot count tokens beforehand gets all turns.",
         same_answers=_PROMPTS,
     )
@@ -57,18 +57,18 @@ BackendLookup: TypeAlias = "Callable[[str], Backend | None]"
 """Returns the backend of a given name, or None if it is not installed or cannot be used."""
 
 IMPORTED = "imported"
-"""The backend of engines whose answers were imported from another program, and which cannot be opened."""
+"""The backend name of engines that cannot be opened, because their answers were imported from another program."""
 
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
 _WORD = re.compile(r"[\w.+=~-]+")
-"""Matches an option's value that is one word, neither a path nor a longer text."""
+"""Matches an option's value that is a single word: no path, no longer text."""
 _BARE_SERVER = re.compile(r"(?P<model>[^/].*)@(?P<server>(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}(?:/\S*)?)")
-"""Matches a model that is not an absolute path, followed by HOST:PORT instead of a URL."""
+"""Matches a model, which is not an absolute path, followed by HOST:PORT instead of a URL."""
 
 
 RENAME = "Rename the file, or make a link to it that has another name."
-"""What to do about a file whose name is not UTF-8."""
+"""The hint for a file whose name is not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +82,12 @@ class EngineDefinition:
     python: str | None = None
     """Interpreter for a native engine's worker; None for the default interpreter."""
     address: str | None = None
-    """The server's URL, or several with commas, of an engine spec; otherwise an option has the URL."""
+    """The server's URL in an engine spec, or several separated by commas; otherwise an option has the URL."""
     options: Mapping[str, Json] = field(default_factory=dict)
     """Load and sampling options in one table, as the user wrote them."""
 
     def is_called_like(self, other: EngineDefinition) -> bool:
-        """Return whether both definitions have the same name and backend, so that users take them for one engine."""
+        """Return whether both definitions have the same name and backend: users then see them as one engine."""
         return (self.name, self.backend) == (other.name, other.backend)
 
     def has_model_of(self, other: EngineDefinition) -> bool:
@@ -101,9 +101,8 @@ class UnknownEngine(InputError):
 
 
 def from_spec(text: str) -> EngineDefinition | None:
-    """Return the engine of a spec, `BACKEND:MODEL` or `BACKEND:MODEL@URL`, named after the model; else None. Raises
-    InputError if the URL lacks its scheme, since HOST:PORT would become part of the name, or the spec is not
-    UTF-8."""
+    """Return the engine of a spec, `BACKEND:MODEL` or `BACKEND:MODEL@URL`, named after the model; None if it is not a spec.
+    Raises InputError if the spec is not UTF-8, or its URL has no scheme: HOST:PORT would become part of the name."""
     if not is_utf8(text):
         raise InputError(f"The name {visible(text)} is not UTF-8 text.", hint=RENAME)
     match = _SPEC.fullmatch(text.strip())
@@ -133,7 +132,7 @@ def engine_for_model(backend: str, model: str, address: str | None = None) -> En
 
 
 def without_literal_keys(definition: EngineDefinition) -> EngineDefinition:
-    """Return the definition without keys in its URLs and options. A refused definition, which may have them, is saved, too."""
+    """Return the definition without API keys in its URLs and options. Invalid definitions are saved too, and may have keys."""
     options = {name: _without_key(value) for name, value in definition.options.items()}
     address = None if definition.address is None else without_keys(definition.address)
     return dataclasses.replace(definition, options=options, address=address)
@@ -169,7 +168,8 @@ def _secret(*kinds: type[Options]) -> frozenset[str]:
 
 
 def declared_options(backend: Backend) -> dict[str, tuple[type[Options], OptionInfo]]:
-    """Return the options by name, each with the class that declares it: load options, sampling options, every engine's."""
+    """Return the options by name, each with the class that declares it: load options, sampling options, options of
+    every engine."""
     kinds = (backend.load_options, backend.sampling, ContextOptions)
     return {info.name: (kind, info) for kind in kinds for info in describe(kind)}
 
@@ -197,7 +197,8 @@ def to_spec(definition: EngineDefinition, backend: Backend | None) -> str:
 
 
 def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinition:
-    """Return the engine of this name, or else the engine of this spec. Raises InputError; UnknownEngine if `text` is neither."""
+    """Return the engine with this name, else the engine of this spec. Raises UnknownEngine if `text` is neither, and
+    InputError."""
     found = engines.get(text) or from_spec(text)
     if found is None:
         hint = suggest(text, engines) if engines else "No engines are defined yet."
@@ -285,14 +286,15 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
             raise InputError(
                 f"The engine {definition.name!r} names the server {without_keys(definition.address)}, but "
                 f"{backend.title} does not use servers.",
-                hint="Leave out the @ and the URL.",
+                hint="Remove the @ and the URL.",
             )
         load[option.name] = definition.address
     return load, sampling
 
 
 def check_engine(definition: EngineDefinition, backend: Backend) -> None:
-    """Check each of an engine's options, and whether they fit together. Raises InputError, and EngineError if the backend fails."""
+    """Check each of an engine's options, and whether they fit together. Raises InputError, and EngineError if the backend
+    fails."""
     from paragone_workbench.engines.failures import naming  # loads asyncio, which definitions do not need
 
     load, _ = split_options(definition, backend)

@@ -42,9 +42,9 @@ class _Job:
     ) -> None:
         self.work = work
         self.stopping = stopping
-        """Set when the job shall end early; None for a job that is cancelled if the engine is closed."""
+        """Set when the job is to end early; None for a job that is cancelled if the engine is closed."""
         self.ended: asyncio.Future[paragone.ParagoneError | None] = asyncio.get_running_loop().create_future()
-        """The error of the job, or None. Cancelled if the caller has been."""
+        """The error of the job, or None. Cancelled if the caller was cancelled."""
 
     def end(self, error: paragone.ParagoneError | None) -> None:
         if not self.ended.done():
@@ -64,7 +64,7 @@ class _Instance:
 
     @contextlib.asynccontextmanager
     async def limited(self) -> AsyncIterator[asyncio.Timeout]:
-        """Cancel the block once the time given to `cancel_after` is over, and then raise TimeoutError."""
+        """Cancel the block after the time that `cancel_after` was given, and then raise TimeoutError."""
         async with asyncio.timeout(None) as self._limit:
             try:
                 yield self._limit
@@ -77,12 +77,12 @@ class _Instance:
 
 
 class EngineTask:
-    """An engine, open or not. An error sets `error`, and is raised only by methods whose documentation says so."""
+    """An engine, open or not. Errors set `error`; only methods that document it raise them."""
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
         self.definition = definition
         self.turn = asyncio.Lock()
-        """Held by the run that may use the engine; further runs wait in their order."""
+        """Held by the run that uses the engine; further runs wait in their order."""
         self.watchers: list[Callable[[EngineTask], None]] = []
         """Called on the event loop when the state, the error, the load progress or the options have changed."""
         self.left: paragone.Caution | None = None
@@ -91,14 +91,14 @@ class EngineTask:
         self.load_fraction: float | None = None
         """How much of the model is loaded, from 0 to 1, while the engine is being opened."""
         self.load_s: float | None = None
-        """Seconds that opening took; None once the first run has taken the number."""
+        """Seconds that opening took; None once the first run has reported the number."""
         self.sampling: Mapping[str, paragone.Json] = {}
         self.context_options = ContextOptions()
         self._registry = registry
         self._task: asyncio.Task[None] | None = None
         """The one task that uses what the backend opens; it ends when the engine is closed."""
         self._wanted: _Instance | None = None
-        """The instance to open or to use, which may wait for the end of an earlier one; None if the engine is to be closed."""
+        """The instance to open or to use, perhaps after the end of an earlier instance; None if the engine is to be closed."""
         self._present: _Instance | None = None
         """The instance that the task opens, uses or closes now."""
         self._opened: paragone.OpenEngine | None = None
@@ -108,7 +108,7 @@ class EngineTask:
         self._wake = asyncio.Event()
         """Set when the task has something to do."""
         self._unkept: tuple[paragone.Caution, ...] = ()
-        """A caution that says why there is no log; empty if there is a log."""
+        """A caution with the reason why there is no log; empty if there is a log."""
         self._vocabulary: tuple[EngineDefinition | None, paragone.Vocabulary | None] = None, None
         self._placed: tuple[EngineDefinition, Placement] | None = None
         """The cached placement, with its definition: each run asks for the placement of each waiting engine."""
@@ -157,7 +157,7 @@ class EngineTask:
 
     @property
     def capabilities(self) -> paragone.Capabilities:
-        """The capabilities of the open engine; of its backend if the engine is not open, or reports none of its own."""
+        """The capabilities of the open engine; its backend's, if the engine is not open or reports no capabilities."""
         own = self.loaded.capabilities if self.loaded is not None else None
         return own or (self.backend.capabilities if self.backend is not None else paragone.Capabilities())
 
@@ -173,12 +173,12 @@ class EngineTask:
 
     @property
     def known_vocabulary(self) -> paragone.Vocabulary | None:
-        """The vocabulary, if a call of `vocabulary` has found it; else None."""
+        """The vocabulary, if an earlier call of `vocabulary` found it; else None."""
         definition, vocabulary = self._vocabulary
         return vocabulary if definition == self.definition else None
 
     def require_open(self) -> paragone.LoadedModel:
-        """Return the loaded model. Raises the reason if the engine is not open."""
+        """Return the loaded model. If the engine is not open, raises the error that explains why."""
         if (loaded := self.loaded) is None:
             raise self.error or paragone.EngineError(f"The engine {self.definition.name} is not open.")
         return loaded
@@ -204,8 +204,9 @@ class EngineTask:
         work: Callable[[paragone.OpenEngine], Coroutine[None, None, T]],
         stopping: asyncio.Event | None = None,
     ) -> T:
-        """Let `work` use the open engine after earlier jobs, and return its result. It is stopped once `stopping` is
-        set or the caller is cancelled. Raises `EngineStopped`, the reason if the engine is not open, and its errors."""
+        """Let `work` use the open engine after earlier jobs, and return its result. The work is stopped once
+        `stopping` is set or the caller is cancelled. Raises `EngineStopped`, the engine's errors, and the reason
+        if the engine is not open."""
         results: list[T] = []
 
         async def execute(opened: paragone.OpenEngine) -> None:
@@ -226,21 +227,22 @@ class EngineTask:
         return results[0]
 
     async def vocabulary(self) -> paragone.Vocabulary | None:
-        """Return the vocabulary of the open engine, once no run uses it; None if the engine does not report it."""
+        """Wait until no run uses the open engine, and return its vocabulary; None if the engine does not report one."""
         definition = self.definition
         if self._vocabulary[0] != definition and self.is_open and self.capabilities.distributions:
-            with contextlib.suppress(paragone.ParagoneError):  # runs do not depend on it
+            with contextlib.suppress(paragone.ParagoneError):  # runs do not need the vocabulary
                 self._vocabulary = definition, await self.use(lambda opened: opened.vocabulary())
         return self.known_vocabulary
 
     def stop_opening(self) -> None:
-        """Stop opening the engine, if it is being opened. A process that loads the model is ended."""
+        """Stop opening the engine, if it is being opened. This ends a process that loads the model."""
         if self.is_opening:
             self._drop()
             self._fail(EngineStopped("Loading the model was stopped."))
 
     def configure(self, definition: EngineDefinition) -> bool:
-        """Adopt a definition, unless it needs a reload: then return False. Raises InputError if an option is invalid."""
+        """Use a new definition and return True; return False if it needs a reload. Raises InputError if an option is
+        invalid."""
         backend = self._registry.get(definition.backend)
         load, sampling = split_options(definition, backend)
         present = self.definition
@@ -255,8 +257,8 @@ class EngineTask:
     async def replace(
         self, definition: EngineDefinition, threads: int | None = None, *, opens: bool = True
     ) -> None:
-        """Replace the engine, or open it again. Stops a job in progress, and returns once the old one is closed; with
-        `opens` false, the new one stays closed."""
+        """Replace the engine, or open it again. A job in progress is stopped. Returns once the old engine is closed.
+        With `opens` false, the new engine stays closed."""
         self._drop()
         self.definition = definition
         present = self._present
@@ -291,7 +293,7 @@ class EngineTask:
             self._changed()
 
     async def _open(self, instance: _Instance) -> paragone.OpenEngine | None:
-        """Return the open engine. Without one, `error` has the reason, unless the instance was dropped meanwhile."""
+        """Return the open engine, or None: then `error` has the reason, unless the instance was dropped meanwhile."""
         from paragone_workbench.engines.environments import interpreter
 
         def on_progress(progress: paragone.LoadProgress) -> None:
@@ -330,8 +332,8 @@ class EngineTask:
         try:
             return str(failures.engine_log(self.definition.name))
         except paragone.ParagoneError as error:
-            sentence = f"What the engine prints is not saved. {error.sentence}"
-            self._unkept = (paragone.Caution(code="no-log", sentence=sentence),)
+            message = f"The engine's log is not saved. {error.message}"
+            self._unkept = (paragone.Caution(code="no-log", sentence=message),)
             return None
 
     async def _serve(self, opened: paragone.OpenEngine, instance: _Instance) -> None:
@@ -382,7 +384,7 @@ class EngineTask:
             job.end(error)
 
     async def _stop_when_asked(self, job: _Job, opened: paragone.OpenEngine, instance: _Instance) -> None:
-        """Ask the engine to end its job once that shall stop. The job is cancelled if that takes too long."""
+        """Once the job is to stop, ask the engine to end it. If the engine takes too long, cancel the job."""
         if job.stopping is None:
             return
         await job.stopping.wait()
@@ -390,7 +392,7 @@ class EngineTask:
         try:
             await opened.stop()
         except paragone.EngineCrashed:
-            pass  # the job raises it, too
+            pass  # the job raises this error too
         except Exception as error:  # noqa: BLE001 (the job is cancelled instead)
             failures.report("A backend failed to stop a run.", error)
             instance.cancel_after(0)
@@ -402,7 +404,7 @@ class EngineTask:
             failures.report("A backend failed to close an engine.", error)
 
     def _drop(self) -> None:
-        """Drop the wanted instance: only the task still has the open engine, and closes it after the job in progress."""
+        """Forget the wanted instance. The task still has the open engine, and closes it after the job in progress."""
         instance, self._wanted = self._wanted, None
         self._opened = self.left = None
         if instance is None:
@@ -432,7 +434,7 @@ ENGINES_S = 0.5
 
 @contextlib.contextmanager
 def killing_processes_late() -> Iterator[None]:
-    """If the block takes longer than `ENGINES_S` seconds, kill the processes of engines."""
+    """Kill the processes of engines if the block takes longer than `ENGINES_S` seconds."""
     from paragone.worker.process import kill_processes  # not needed at start
 
     killing = asyncio.get_running_loop().call_later(ENGINES_S, kill_processes)

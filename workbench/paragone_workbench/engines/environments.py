@@ -1,4 +1,5 @@
-"""The virtual environments of backends on this machine: which one an engine runs in, and how uv creates them."""
+"""The virtual environments of backends on this machine: which environment an engine runs in, and how uv creates
+environments."""
 
 import asyncio
 import contextlib
@@ -20,7 +21,7 @@ from paragone_workbench.engines.failures import naming
 from paragone_workbench.paths import accessible, data_folder, private_folder
 
 MARKER = "paragone.json"
-"""A file in every finished environment: what it was created for."""
+"""A file in every complete environment: it records what the environment was created for."""
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -35,7 +36,7 @@ def environment_folder(name: str) -> Path:
 
 
 def interpreter(backend: paragone.Backend, chosen: str | None) -> str | None:
-    """Return the interpreter for a backend's worker: `chosen`, or the environment's, or None for paragone's own."""
+    """Return the interpreter for a backend's worker: `chosen`, else the environment's; None for paragone's own."""
     if chosen is not None or declared_environment(backend) is None:
         return chosen
     folder = environment_folder(backend.name)
@@ -43,7 +44,7 @@ def interpreter(backend: paragone.Backend, chosen: str | None) -> str | None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether an environment was finished, and its interpreter exists."""
+    """Whether an environment is complete, and its interpreter exists."""
     return accessible(folder / MARKER) and accessible(folder / "bin/python")
 
 
@@ -55,19 +56,19 @@ def packages(build: worker.Build) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledEnvironment:
-    """An environment on this machine: the CUDA and the requirements it was created for, and its bytes on disk."""
+    """An environment on this machine: the CUDA version and the requirements that it was created for, and its bytes on disk."""
 
     name: str
     folder: Path
     complete: bool
     cuda: str
     outdated: bool
-    """Whether the backend declares other requirements now."""
+    """Whether the backend now declares other requirements."""
     size: int
 
 
 def list_installed(backends: Mapping[str, paragone.Backend]) -> Iterator[InstalledEnvironment]:
-    """Yield the environments on this machine, sorted by name, also the environments of backends that are not installed."""
+    """Yield the environments on this machine, sorted by name, including those of backends that are not installed."""
     with contextlib.suppress(OSError):
         for folder in sorted(environment_folder("").iterdir()):
             if not folder.is_dir() or folder.name.startswith("."):
@@ -91,9 +92,9 @@ def list_installed(backends: Mapping[str, paragone.Backend]) -> Iterator[Install
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentPlan:
-    """How an environment would be created. `python` is an interpreter, or versions, as uv takes them.
+    """How an environment would be created. `python` is an interpreter, or a range of versions in uv's syntax. `free` is
+    the free space on the disk in bytes. `warning` is a known reason why this machine could not use it; else empty.
 
-    `free` are bytes on the disk. `warning` says what would prevent its use on this machine; empty if nothing is known.
     """
 
     backend: paragone.Backend
@@ -113,11 +114,9 @@ def plan(
     python: str | None = None,
     find_links: str | None = None,
 ) -> EnvironmentPlan:
-    """Return how the environment of a backend would be created. Nothing is changed.
-
-    `cuda` is a major version, by default the newest that this machine's driver supports. `find_links` is a folder of wheels
-    to install from without an index. Raises InputError.
-    """
+    """Return how the environment of a backend would be created, without creating it. Raises InputError. `cuda` is a
+    major version, by default the newest that this machine's driver supports. `find_links` is a folder of wheels to
+    install from, without an index."""
     title, folder = backend.title, environment_folder(backend.name)
     if (environment := declared_environment(backend)) is None:
         hint = f"{title} uses the packages that are installed with paragone."
@@ -128,7 +127,7 @@ def plan(
             f"There is no folder {links}.", hint="--find-links needs a folder of wheels."
         )
     driver, builds = _driver(), {build.cuda: build for build in environment.builds}
-    if cuda is None:  # without a driver, the newest: the environment may be for another machine
+    if cuda is None:  # without a driver, take the newest: the environment may be for another machine
         able = (build.cuda for build in environment.builds if driver is None or build.driver <= driver)
         cuda = next(able, environment.builds[-1].cuda)
     if cuda not in builds:
@@ -184,7 +183,7 @@ def create(plan: EnvironmentPlan) -> None:
     if plan.find_links is not None:
         wheels = {"UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(plan.find_links)}
         hint = f"{plan.find_links} must contain the wheels of {', '.join(requirements)} and of their dependencies."
-    # relocatable, because it gets its name when it is finished
+    # relocatable, because the folder gets its final name when it is complete
     venv = (*plan.uv, "venv", "--no-project", "--relocatable", "--python", plan.python, str(new))
     pip = (
         *plan.uv,
@@ -198,7 +197,7 @@ def create(plan: EnvironmentPlan) -> None:
     private_folder(folder.parent)
     failed = f"The environment of {plan.backend.title} could not be created"
     try:
-        _delete(new)  # of a program that was killed
+        _delete(new)  # left by a program that was killed
         _run(venv, new, **wheels)
         _run(pip, new, **wheels)
         if plan.build.toolkit:
@@ -211,8 +210,8 @@ def create(plan: EnvironmentPlan) -> None:
         new.rename(folder)
         _delete(old)
     except subprocess.CalledProcessError as error:
-        sentence = f"{failed}: uv ended with exit code {error.returncode}, and says above why."
-        raise paragone.EngineError(sentence, hint=hint) from error
+        message = f"{failed}: uv ended with exit code {error.returncode}; its output above gives the reason."
+        raise paragone.EngineError(message, hint=hint) from error
     except OSError as error:
         raise paragone.EngineError(f"{failed}: {error.strerror or error}.") from error
     finally:
@@ -222,9 +221,10 @@ def create(plan: EnvironmentPlan) -> None:
 
 
 def _use_toolkit(new: Path, folder: Path, toolkit: str) -> None:
-    """Make compilations in an environment use the CUDA toolkit in its `site-packages`. `folder` is where it will be."""
+    """Make compilers in an environment use the CUDA toolkit in its `site-packages`. `folder` is the final place of
+    the environment."""
     (site,) = new.glob("lib/python3*/site-packages")
-    for runtime in (site / toolkit).glob("lib/libcudart.so.*"):  # the wheels lack the name that linkers use
+    for runtime in (site / toolkit).glob("lib/libcudart.so.*"):  # linkers need this name
         runtime.with_name("libcudart.so").symlink_to(runtime.name)
     # Python runs this line at each start: in the engine's worker and in the check.
     home = folder / site.relative_to(new) / toolkit
@@ -232,10 +232,8 @@ def _use_toolkit(new: Path, folder: Path, toolkit: str) -> None:
 
 
 def check(backend: paragone.Backend) -> None:
-    """Import the backend's library in its environment.
-
-    Raises InputError if there is no complete environment, and EngineError if a module cannot be imported.
-    """
+    """Import the backend's library in its environment. Raises InputError if there is no complete environment, and
+    EngineError if a module cannot be imported."""
     title, folder = backend.title, environment_folder(backend.name)
     environment = declared_environment(backend)
     if environment is None or not is_complete(folder):
@@ -246,12 +244,12 @@ def check(backend: paragone.Backend) -> None:
         try:
             _run([python, "-I", "-c", f"import {module}"], folder)
         except subprocess.CalledProcessError as error:
-            with naming(backend.name):  # the backend knows the usual reasons and remedies
+            with naming(backend.name):  # the backend knows common reasons and remedies
                 probe = checks.check_value(paragone.Probe, asyncio.run(backend.probe(python)))
             reason, remedy = probe.reason, probe.remedy
             if probe.usable:
                 reason, remedy = (
-                    "Python says above why.",
+                    "Python's output above gives the reason.",
                     f"Check again with: paragone env check {backend.name}.",
                 )
             failed = f"The environment of {title} is installed, but {module} cannot be imported in it"
@@ -259,7 +257,8 @@ def check(backend: paragone.Backend) -> None:
 
 
 def remove(name: str) -> int:
-    """Delete an environment and return the number of freed bytes. Raises InputError if it does not exist, and ParagoneError."""
+    """Delete an environment and return the number of freed bytes. Raises ParagoneError; InputError if there is no
+    such environment."""
     installed = {environment.name: environment.size for environment in list_installed({})}
     if name not in installed:
         hint = "`paragone env list` lists the environments."
@@ -267,7 +266,7 @@ def remove(name: str) -> int:
     folder = environment_folder(name)
     try:
         _delete(_beside(folder, "old"))
-        _delete(folder.rename(_beside(folder, "old")))  # a partly deleted environment is not used
+        _delete(folder.rename(_beside(folder, "old")))  # a partly deleted one has no marker
     except OSError as error:
         raise paragone.ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error
     return installed[name]
@@ -278,7 +277,7 @@ def _beside(folder: Path, suffix: str) -> Path:
 
 
 def _delete(folder: Path) -> None:
-    """Delete a folder, if it exists; of a link, only the link."""
+    """Delete a folder, if it exists. For a link, delete only the link."""
     if folder.is_symlink():
         folder.unlink()
     elif folder.exists():

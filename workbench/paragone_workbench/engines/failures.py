@@ -16,7 +16,7 @@ from paragone_workbench.paths import log_folder, private_folder
 
 _KEPT = 50
 _END = 2**19
-"""Number of characters that are kept of the beginning, and of the end, of a crash report."""
+"""Number of characters kept of a crash report at its beginning, and again at its end."""
 _numbers = itertools.count(1)
 
 
@@ -26,7 +26,7 @@ def engine_log(engine: str) -> Path:
     for old in sorted(folder.glob("*.log"), key=_modified, reverse=True)[_KEPT - 1 :]:
         with contextlib.suppress(OSError):
             old.unlink()
-    name = re.sub(r"[^\w.-]+", "-", engine)[:40]  # up to 160 bytes of the 255 that a file name may have
+    name = re.sub(r"[^\w.-]+", "-", engine)[:40]  # a file name may have 255 bytes: use up to 160 of them
     # The time is part of the name because in a container the process id is the same at each start.
     path = folder / f"{name}.{time.strftime('%Y%m%d-%H%M%S')}.{os.getpid()}-{next(_numbers)}.log"
     try:
@@ -47,7 +47,7 @@ def _modified(path: Path) -> float:
 
 
 def crash_report(text: str) -> str:
-    """Save a report of an error in the program. Returns where the report is, as the second half of a sentence."""
+    """Save a report of an error in the program. Returns a clause that names the report's file."""
     try:
         path = engine_log("paragone-crash")
         path.write_text(
@@ -61,14 +61,14 @@ def crash_report(text: str) -> str:
 
 
 PLUGIN_ERRORS = (Exception, SystemExit)
-"""Exceptions of a plugin. A KeyboardInterrupt is the user's."""
+"""Exceptions that a plugin may raise. A KeyboardInterrupt comes from the user."""
 
 T = TypeVar("T")
 
 _SHOWN = 300
 """Largest number of characters of an unexpected error that are shown."""
 _LONGEST = 20_000
-"""Largest number of characters of an error's sentence, or of its hint."""
+"""Largest number of characters of an error's message, or of its hint."""
 
 
 @contextlib.contextmanager
@@ -78,22 +78,22 @@ def naming(backend: str) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, GeneratorExit, asyncio.CancelledError):
         raise
-    except BaseException as error:  # of a library in Rust, a panic
+    except BaseException as error:  # such as a panic of a library in Rust
         raise as_paragone_error(error, backend) from error
 
 
 def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:
     """Return a ParagoneError for an exception of a backend: the exception itself, or an EngineError that wraps it."""
     if isinstance(error, ParagoneError):
-        texts: tuple[object, ...] = (error.sentence, error.hint)
+        texts: tuple[object, ...] = (error.message, error.hint)
         if all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
             return error
     if isinstance(error, InterfaceViolation):
-        sentence = f"The backend {backend} breaks the plugin interface: {str(error).rstrip('.')}."
+        message = f"The backend {backend} breaks the plugin interface: {str(error).rstrip('.')}."
     else:
-        sentence = f"The backend {backend} raised an unexpected error ({described(error)})."
+        message = f"The backend {backend} raised an unexpected error ({described(error)})."
     hint = "Report the error to the backend's author; other engines are not affected."
-    wrapped = EngineError(sentence, hint=hint)
+    wrapped = EngineError(message, hint=hint)
     wrapped.__cause__ = error
     return wrapped
 
@@ -101,14 +101,14 @@ def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:
 def described(error: BaseException) -> str:
     try:
         message = str(error)[: 2 * _SHOWN].strip()
-    except Exception:  # noqa: BLE001 (a plugin's exception can fail when it is shown)
+    except Exception:  # noqa: BLE001 (converting a plugin's exception to text can fail)
         message = ""
     lines = f"{type(error).__name__}: {message}".rstrip(": ").splitlines()
     return lines[0][:_SHOWN]
 
 
 def notify(watchers: Iterable[Callable[[T], None]], changed: T) -> None:
-    """Call each watcher with what has changed. A watcher's exception is reported, and affects nothing else."""
+    """Call each watcher with the changed object. An exception of a watcher is reported and does not affect the others."""
     for watcher in tuple(watchers):
         try:
             watcher(changed)
@@ -117,5 +117,5 @@ def notify(watchers: Iterable[Callable[[T], None]], changed: T) -> None:
 
 
 def report(message: str, error: BaseException) -> None:
-    """Pass an error that interrupts nothing to the event loop's exception handler."""
+    """Pass an error to the event loop's exception handler, without interrupting anything."""
     asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})

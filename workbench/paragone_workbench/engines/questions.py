@@ -1,6 +1,7 @@
 """The questions that a backend answers without an open engine.
 
-No other module asks these questions, but for `environments`, which probes an environment that it has created.
+No other module asks them, except `environments`, which probes the environments that it creates.
+
 """
 
 import dataclasses
@@ -16,17 +17,18 @@ MAX_MODELS = 10_000
 """Largest number of models of a backend, or of its server, that are listed."""
 
 NOTICE_S = 2.0
-"""Seconds after which a list shows the answers that have come."""
+"""Seconds after which a list shows the answers received so far."""
 
 
 async def probe(backend: Backend, python: str | None) -> Probe:
-    """Return whether the backend is usable with an interpreter, by default its environment's. Raises ParagoneError."""
+    """Return whether the backend is usable with an interpreter, by default its environment's interpreter. Raises
+    ParagoneError."""
     with failures.naming(backend.name):
         return check_value(Probe, await backend.probe(environments.interpreter(backend, python)))
 
 
 async def models(backend: Backend, folders: Iterable[str], *, usual: bool = True) -> Sequence[ModelInfo]:
-    """Return the models in these folders, and with `usual` also in the backend's folders. Raises ParagoneError."""
+    """Return the models in these folders, and with `usual` those in the backend's own folders. Raises ParagoneError."""
     with failures.naming(backend.name):
         more = map(str, backend.model_folders()) if usual else ()
         return _checked_models(await backend.models([*map(definitions.expand_home, (*folders, *more))]))
@@ -41,7 +43,8 @@ async def demo(backend: Backend, cache: str, *, create: bool) -> Sequence[ModelI
 async def estimate(
     backend: Backend, definition: definitions.EngineDefinition, options: Mapping[str, Json] | None = None
 ) -> MemoryEstimate:
-    """Return the memory that opening an engine would take, with these load options overriding its own. Raises ParagoneError."""
+    """Return the memory that opening an engine would take, if `load` replaced its load options of the same name.
+    Raises ParagoneError."""
     load, _ = definitions.split_options(definition, backend)
     request = OpenRequest(
         model=definition.model,
@@ -67,7 +70,7 @@ def _checked_models(found: object) -> Sequence[ModelInfo]:
     if not isinstance(found, Sequence) or isinstance(found, str):
         raise InterfaceViolation.expected("a list of models", found)
     models = [check_value(ModelInfo, model) for model in _first(found)]
-    # a path that is not UTF-8 can be neither saved nor sent to an engine
+    # a path that is not UTF-8 cannot be saved or sent to an engine
     problem = f"The file's name is not UTF-8 text. {definitions.RENAME}"
     return [it if is_utf8(it.model) else dataclasses.replace(it, problem=problem) for it in models]
 

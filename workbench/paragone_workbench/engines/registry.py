@@ -1,4 +1,4 @@
-"""The installed backends, discovered when they are needed, and where engines compute."""
+"""The installed backends, which are imported when needed, and where engines compute."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Placement:
     addresses: tuple[str, ...] = ()
     """The servers that the engine contacts."""
     sharing: int = 1
-    """How many engines with the same definition share one loaded model; 1 if each loads it."""
+    """How many engines with the same definition share one loaded model; 1 if each engine loads its own."""
 
     @property
     def most_at_once(self) -> int | None:
-        """How many runs engines with the same definition execute at once; None if a server decides how many."""
+        """How many runs engines with the same definition execute concurrently; None if the server decides."""
         return None if self.addresses and not self.is_local else self.sharing
 
 
 def placement_of(definition: definitions.EngineDefinition, backend: Backend | None) -> Placement:
-    """Return where an engine computes. If the definition is invalid or the backend fails, unknown fields have their default."""
+    """Return where an engine computes. If the definition is invalid or the backend fails, unknown fields get their defaults."""
     if backend is None:
         return Placement()
     model, is_local = definition.model, backend.capabilities.local
@@ -54,13 +54,14 @@ def placement_of(definition: definitions.EngineDefinition, backend: Backend | No
 
 
 def reached(backend: Backend, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
-    """Return the addresses that an engine with these load options contacts. Raises ParagoneError that names the backend."""
+    """Return the addresses that an engine with these load options contacts. Raises a ParagoneError that names the backend."""
     with naming(backend.name):
         return tuple(backend.reaches(model, options))
 
 
 def name_reached(backend: Backend, engine: str, model: str, options: Mapping[str, Json]) -> None:
-    """Let an engine contact the addresses that `reached` returns. Raises InputError if it may not offline, and ParagoneError."""
+    """Let an engine contact the addresses that `reached` returns. Raises InputError if the program is offline, and
+    ParagoneError."""
     from paragone.network import GUARD  # not needed at start
 
     GUARD.name(reached(backend, model, options), engine, is_local=backend.capabilities.local)
@@ -88,7 +89,7 @@ class Registry:
         for problem in self._problems:
             if problem.plugin == name:
                 raise InputError(
-                    problem.sentence, hint="Repair or remove the plugin; the other backends are not affected."
+                    problem.message, hint="Repair or remove the plugin; the other backends are not affected."
                 )
         hint = (
             definitions.suggest(name, self._found)
@@ -110,7 +111,7 @@ class Registry:
         return definitions.without_secrets(definition, self.find(definition.backend))
 
     def knows(self, name: str) -> bool:
-        """Whether `find` returns at once, because it has looked for this backend before."""
+        """Whether `find` returns immediately, because it has looked for this backend before."""
         return self._complete or name in self._found
 
     async def load(self, names: Iterable[str]) -> None:

@@ -61,14 +61,14 @@ class AssertionCatalog:
         assertion = self.assertions.get(spec.type)
         if assertion is None:
             hint = suggest(spec.type, self.assertions)
-            broken = "".join(f" {problem.sentence}" for problem in self.problems)
+            broken = "".join(f" {problem.message}" for problem in self.problems)
             raise InputError(f"There is no assertion {spec.type!r}.", hint=hint + broken)
         with _input_errors(spec.type):
             options = build(assertion.options, spec.options, owner=f"the assertion {spec.type!r}")
         return assertion, options
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        """Refuse to ask an engine: the catalog stands in for judges that are not open."""
+        """Refuse to ask an engine: judges are not open while assertions are only checked."""
         raise NoVerdict(f"The engine {engine} cannot be asked here.")
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ async def evaluate(
 ) -> tuple[AssertionResult, ...]:
     """Check an answer with the assertions of its prompt, and return the results in the order of the assertions. An
     exception of an assertion becomes a result without a verdict. Without `judge`, assertions that ask an engine are
-    left out."""
+    skipped."""
     answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
     return tuple(
         [

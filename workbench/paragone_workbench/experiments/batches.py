@@ -1,5 +1,5 @@
-"""Batches: the unfinished runs of an experiment as a file of requests for another machine, and the results as runs.
-Both files have the form of OpenAI's batch API as vLLM has it: `BatchRequestInput` and `BatchRequestOutput` in
+"""Batches: the unfinished runs of an experiment as a file of requests for another machine, and the results as runs. Both
+files have the format of OpenAI's batch API, as vLLM implements it: `BatchRequestInput` and `BatchRequestOutput` in
 `vllm/entrypoints/openai/run_batch.py`. All requests of a file name one model, because `vllm run-batch` serves one."""
 
 import contextlib
@@ -28,13 +28,13 @@ _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([
 """A `custom_id`: the experiment's id, engine, prompt and repetition. It has at most 64 characters."""
 
 _VERSION = re.compile(r"(-latest|-\d{4}-?\d{2}-?\d{2}|-\d{4})$")
-"""The end of a model's name that services add to an alias, or replace: gpt-4o answers as gpt-4o-2024-08-06."""
+"""The end of a model's name that services add to an alias or replace: gpt-4o answers as gpt-4o-2024-08-06."""
 
 _SAME = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop", "max_tokens"}
 """Options that have the same name in the body of a request."""
 
 _OF_ACCESS = {"sent", "file", "command"}
-"""The values of `OptionInfo.outside` for options that say how to reach a server, such as the option for an API key."""
+"""The values of `OptionInfo.outside` for options on the access to a server, such as the API key."""
 
 
 class BatchEngine(NamedTuple):
@@ -87,7 +87,7 @@ def _fields(name: str, value: paragone.Json) -> dict[str, paragone.Json]:
 async def write_batch(
     history: History, experiment: Experiment, request: suite.SuiteRequest, engine: BatchEngine, path: Path
 ) -> int:
-    """Write the unfinished runs of an engine as requests, if any. Returns their number. Raises ParagoneError."""
+    """Write the unfinished runs of an engine as requests. Returns the number of requests. Raises ParagoneError."""
     index = experiment.engines.index(engine.definition)
     requests = 0
     with contextlib.ExitStack() as opened:
@@ -118,9 +118,9 @@ async def read_batch(
     catalog: assertions.AssertionCatalog,
     counts: Counter[str],
 ) -> AsyncGenerator[suite.Problem | None, None]:
-    """Save the results in a file as runs, one by one. Yield after each line why it is not imported; None if it is.
-    Counts in `counts` "answers", "errors", "known" results and "refused" lines. Raises StoreError, and InputError if
-    the file cannot be read."""
+    """Save the results in a file as runs, one by one. After each line, yield why it is not imported; None if it is
+    imported. Counts in `counts` "answers", "errors", "known" results and "refused" lines. Raises StoreError, and
+    InputError if the file cannot be read."""
     with files.reading(path, hint="Name the file of results.") as file:
         for number, line in enumerate(file, start=1):
             problem = None
@@ -140,7 +140,7 @@ async def _take(
     registry: Registry,
     catalog: assertions.AssertionCatalog,
 ) -> str:
-    """Save the result in a line, and return what to count. An answer replaces an error and never an answer."""
+    """Save the result in a line, and return which count to increase. An answer replaces an error, but never an answer."""
     try:
         data = wire.parse_json(line)
     except ValueError as fault:
@@ -178,7 +178,7 @@ async def _take(
 
 
 def _run(data: paragone.Json, custom_id: str, engine: BatchEngine, cell: suite.Cell) -> RunResult:
-    """Return the run of a result, without durations. The same answer to the same request always has the same id."""
+    """Return the run of a result, without durations. The id depends only on the request and the answer."""
     body = json_values.object_at(data, "response", "body")
     choice = next(iter(json_values.list_at(body, "choices")), None)
     error = _fault(data)
@@ -190,10 +190,10 @@ def _run(data: paragone.Json, custom_id: str, engine: BatchEngine, cell: suite.C
     named = json_values.text_at(body, "model") or wanted
     if _VERSION.sub("", named) != _VERSION.sub("", wanted):
         raise paragone.InputError(
-            f"The answer is of the model {texts.quoted(named)}, and {texts.quoted(wanted)} was asked."
+            f"The model {texts.quoted(named)} answered instead of {texts.quoted(wanted)}."
         )
-    refused = (f"A batch has no field for {name}, so it was left out." for name in engine.left_out)
-    cautions = [paragone.Caution(code="option-refused", sentence=sentence) for sentence in refused]
+    refused = (f"A batch has no field for {name}, so the option was omitted." for name in engine.left_out)
+    cautions = [paragone.Caution(code="option-refused", sentence=message) for message in refused]
     if reason == "content_filter":
         cautions.append(paragone.Caution(code="filtered", sentence="The server's filter ended the answer."))
     metrics, usage = None, json_values.object_at(body, "usage")
@@ -222,16 +222,16 @@ def _run(data: paragone.Json, custom_id: str, engine: BatchEngine, cell: suite.C
 
 
 def _fault(data: paragone.Json) -> str:
-    """Return why a request failed; empty if it did not. `error` is null, a text, or an object with `message` or `error`;
-    the response of a failed request can have it."""
+    """Return why a request failed; empty if it did not fail. `error` is null, a text, or an object with `message` or
+    `error`. It may also be in the response."""
     status = json_values.value_at(data, "response", "status_code")
     fault = json_values.value_at(data, "error") or json_values.value_at(data, "response", "body", "error")
     if not fault and status in (None, 200):
         return ""
     while isinstance(fault, Mapping):
         fault = fault.get("message") or fault.get("error") or fault.get("code")
-    why = " ".join(str(fault or "the result does not say why").split())
-    why = texts.shortened(texts.without_key_words(why), 500)  # services repeat a wrong key
+    why = " ".join(str(fault or "the result has no reason").split())
+    why = texts.shortened(texts.without_key_words(why), 500)  # services may quote a wrong key
     code = f" (HTTP {status})" if isinstance(status, int) else ""
     return f"The request failed in the batch{code}: {why.rstrip('.')}."
 

@@ -1,4 +1,4 @@
-"""Comparisons of engines over a suite of prompts, by metrics or by the texts of answers, and non-inferiority with a margin."""
+"""Comparisons of engines over a suite of prompts: by metrics, by the texts of answers, and non-inferiority with a margin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from paragone_workbench.experiments.results import cut_note, load_note
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison:
     """The difference B − A of two engines in one metric. `adjusted_p` is the p-value after Holm's correction for all
-    comparisons over `FEWEST` prompts or more; None for one over fewer prompts, which can show no difference."""
+    comparisons over `FEWEST` prompts or more; None for fewer prompts, which cannot show a difference."""
 
     a: str
     b: str
@@ -81,7 +81,7 @@ class MetricComparison:
     def _interval(self) -> str:
         metric, interval = self.metric, self.paired.interval
         if interval is not None:
-            # the sentence shows a negative difference without a sign, so the signs of the interval change too
+            # the message shows a negative difference without its sign, so the signs of the interval change too
             turn = -1 if self.shown and self.paired.difference < 0 else 1
             low, high = sorted((turn * interval.low, turn * interval.high))
             return f"95% interval {metric.shown(low)} to {metric.shown(high)}"
@@ -119,13 +119,13 @@ class SameAnswers:
 
     @property
     def sentence(self) -> str:
-        sentence = f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {counted(self.prompts, 'prompt')}."
+        message = f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {counted(self.prompts, 'prompt')}."
         if self.sampled and self.share < 1:
-            sentence += (
+            message += (
                 " The temperature was above 0, so sampling makes answers differ too; `--set temperature=0` "
                 "leaves chance out."
             )
-        return sentence
+        return message
 
     def to_json(self) -> dict[str, Json]:
         fields = to_json(self, complete=True)
@@ -140,9 +140,9 @@ MARGIN = 0.03
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonInferiority:
     """Whether the engine `b` is worse than the engine `a` by more than a margin, over the prompts that both answered.
-    Pass rates and the margin are from 0 to 1, and the difference is that of `b` minus that of `a`. With a probability
-    of 95%, the intervals of all `comparisons` contain the true differences at every interim look. `planned` prompts
-    will be answered by both engines in the end; 0 if no further answers will come."""
+    Pass rates and the margin are from 0 to 1. The difference is the pass rate of `b` minus the pass rate of `a`. With
+    a probability of 95%, the intervals of all `comparisons` contain the true differences at every interim look.
+    `planned` prompts will be answered by both engines in the end; 0 if no further answers will come."""
 
     a: str
     b: str
@@ -160,7 +160,7 @@ class NonInferiority:
 
     @property
     def interval_name(self) -> str:
-        """What the interval is: an interval for early looks is wider than a 95% interval of these answers."""
+        """The kind of interval: an interval for early looks is wider than a 95% interval for the same answers."""
         count = self.comparisons
         together = "both comparisons" if count == 2 else f"all {count} comparisons"
         of_all = f" of {together} together" if count > 1 else ""
@@ -170,10 +170,11 @@ class NonInferiority:
         """Return this comparison as one of several, after `prompts` of the `planned` prompts, with a wider interval.
 
         With k comparisons, a false claim is up to k times as likely, so each comparison has a level of 5%/k (Bonferroni).
-        Repeated looks at growing data give a false verdict sooner or later, so until all prompts are answered, the
-        interval is that of O'Brien and Fleming (1979) for any number of looks. By the reflection principle, a Brownian
-        motion exceeds z at some time up to 1 with twice the probability of exceeding z at the time 1. The interval
-        therefore has z/√t standard errors on each side, where z belongs to half the level, and t is prompts/planned.
+        Repeated looks at growing data give a false verdict sooner or later. Until all prompts are answered, the interval
+        is therefore O'Brien and Fleming's (1979) for any number of looks: by the reflection principle, a Brownian motion
+        exceeds z at some time up to 1 with twice the probability of exceeding z at the time 1. The interval has z/√t
+        standard errors on each side, where z belongs to half the level, and t is prompts/planned.
+
         """
         found = replace(self, comparisons=comparisons, planned=planned)
         middle = (self.interval.low + self.interval.high) / 2
@@ -203,7 +204,7 @@ class NonInferiority:
 
     @property
     def prompts_needed(self) -> int | None:
-        """Total number of prompts that give a verdict with a probability of 80% if the difference stays the same. n =
+        """Total number of prompts for a verdict with a probability of 80%, if the difference stays the same. n =
         (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ²,
         the variance of the difference at one prompt, is estimated from the width of the interval. None above a million
         prompts."""
@@ -213,7 +214,8 @@ class NonInferiority:
 
     @property
     def more_prompts(self) -> int | None:
-        """Estimated number of further prompts until a verdict, in two digits, at least 1: an early look has a wider interval."""
+        """Estimated number of further prompts until a verdict, rounded to two digits: at least 1, since an early look
+        has a wider interval."""
         return (
             None
             if self.prompts_needed is None
@@ -245,7 +247,8 @@ class NonInferiority:
 
 
 def prompts_for(margin: float, comparisons: int) -> int:
-    """Return the fewest prompts that rule out such a loss if all engines pass and fail alike: the half width is z√2/(n + 2)."""
+    """Return the fewest prompts that rule out a loss of the margin if all engines pass the same prompts: the
+    interval's half width is z√2/(n + 2)."""
     return math.floor(_quantile(0.05 / comparisons) * math.sqrt(2) / margin - 2) + 1
 
 
@@ -255,8 +258,8 @@ def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
     if checked >= needed:
         return ""
     return (
-        f"{counted(checked, 'prompt')} cannot rule out a loss of {comparison_rows.PASS_RATE.shown(margin)} points: that takes {needed:,} or more, "
-        "even if all engines pass and fail alike. Name a larger suite (--suite), or a larger --margin."
+        f"{counted(checked, 'prompt')} cannot rule out a loss of {comparison_rows.PASS_RATE.shown(margin)} points: at least {needed:,} are needed, "
+        "even if all engines pass the same prompts. Name a larger suite (--suite), or a larger --margin."
     )
 
 
@@ -268,8 +271,8 @@ def _quantile(level: float) -> float:
 def non_inferiority(
     comparisons: Iterable[MetricComparison], margin: float, *, planned: int = 0, both_ways: bool = False
 ) -> tuple[NonInferiority, ...]:
-    """Return a verdict on `b` of each pair with an interval for the difference in pass rates, and `both_ways` on `a`.
-    All verdicts hold together, also at an early look before all `planned` prompts are answered."""
+    """Return a verdict on `b` of each pair, with an interval for the difference in pass rates; with `both_ways`, on
+    `a` too. All verdicts hold together, even at an early look before all `planned` prompts are answered."""
     found = [it for it in comparisons if it.metric == comparison_rows.PASS_RATE and it.paired.interval]
     verdicts: list[NonInferiority] = []
     for pair in found:
@@ -303,8 +306,8 @@ _UNJUDGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteComparison:
-    """A comparison of engines over a suite by each metric: of each engine with the `reference`; of all pairs if it is
-    empty. `apart` are the pairs whose times are not compared, since their runs did not alternate."""
+    """A comparison of engines over a suite by each metric: each engine with the `reference`; without one, all pairs.
+    `apart` are the pairs whose times are not compared, because their runs did not alternate."""
 
     engines: Sequence[comparison_rows.EngineValues]
     comparisons: tuple[MetricComparison, ...]
@@ -332,7 +335,7 @@ class SuiteComparison:
             if engine.failed:
                 yield (
                     f"{engine.engine}: {engine.failed:,} of {engine.runs:,} runs failed. "
-                    "Failed runs are left out of all figures."
+                    "Failed runs do not count in any figure."
                     + (f" The first one: {engine.failure}" if engine.failure else "")
                 )
         for engine in self.engines:
@@ -344,7 +347,7 @@ class SuiteComparison:
             if engine.shared:
                 yield (
                     f"{engine.engine}: {engine.shared:,} of {engine.runs:,} runs shared this machine or their server "
-                    "with other runs. The times of these runs are left out."
+                    "with other runs. The times of these runs do not count."
                 )
         if self.apart:
             pairs = "; ".join(f"{a} and {b}" for a, b in self.apart)
@@ -366,17 +369,18 @@ class SuiteComparison:
     def _left_out_note(
         self, of: Callable[[comparison_rows.EngineValues], set[int]], why: str
     ) -> Iterator[str]:
-        """Yield a note on left out prompts. `why` ends it; its `{who}` becomes the names of engines, each with a number of prompts."""
+        """Yield a note on prompts that do not count. `why` ends the note; its `{who}` becomes the names of engines,
+        each with a number of prompts."""
         if count := self._count(of):
             who = ", ".join(f"{engine.engine}: {len(of(engine)):,}" for engine in self.engines if of(engine))
             prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
-            yield f"{prompts} left out of all pass rates and scores{why.format(who=who)}"
+            yield f"{prompts} not counted in any pass rate or score{why.format(who=who)}"
 
     def _count(self, of: Callable[[comparison_rows.EngineValues], set[int]]) -> int:
         return len(set[int]().union(*map(of, self.engines)))
 
     def sections(self) -> Iterator[Section]:
-        """Yield the means of the engines, and what was found about each pair that answered the same prompts."""
+        """Yield the means of the engines, and the findings about each pair that answered the same prompts."""
         metrics = list({metric: None for engine in self.engines for metric in engine.averages})
 
         def cell(engine: comparison_rows.EngineValues, metric: comparison_rows.Metric) -> TableCell:
@@ -398,7 +402,7 @@ class SuiteComparison:
         )
         columns = ("runs", "failed", *(_COLUMNS.get(metric.name, metric.title) for metric in metrics))
         note = "± is the standard deviation over the prompts." if any(it.timed for it in metrics) else ""
-        nothing = "No two engines answered the same prompt, so there is nothing to compare."
+        nothing = "No two engines answered the same prompt, so they cannot be compared."
         notes = self.notes if self.same else (nothing, *self.notes)
         yield Section(
             title="Means",
@@ -432,12 +436,13 @@ def compare_suite(
     margin: float = MARGIN,
     planned: int = 0,
 ) -> SuiteComparison:
-    """Compare engines over the prompts of a suite, by the values of runs: each with the reference, or all pairs without one.
+    """Compare engines over the prompts of a suite, by the values of runs: each with the reference; without one, all pairs.
 
-    Times are compared only if the runs of two engines alternated. The p-values of all comparisons over `FEWEST` prompts or
-    more are adjusted together by Holm's method: if no engines differ, at most 5% of suites show any difference. So the fewer
-    pairs, the smaller the differences that can be shown. `margin` is the loss of the pass rate, from 0 to 1, up to which an
+    Times are compared only if the runs of two engines alternated. The p-values of all comparisons over `FEWEST` prompts
+    or more are adjusted together by Holm's method: if no engines differ, at most 5% of suites show any difference. With
+    fewer pairs, smaller differences can be shown. `margin` is the loss of the pass rate, from 0 to 1, up to which an
     engine counts as not worse. `planned` prompts will be answered in the end; 0 if no further answers will come.
+
     """
     metrics = comparison_rows.in_order(metric for engine in collected for metric in engine.metrics)
     first = next((it for it in collected if it.engine == reference), None)
@@ -445,7 +450,9 @@ def compare_suite(
         combinations(collected, 2) if first is None else ((first, it) for it in collected if it is not first)
     )
     pairs = [(one, other) for one, other in every if one.group is None or one.group != other.group]
-    apart = [(one, other) for one, other in pairs if not comparison_rows.alternate(*one.common_starts(other))]
+    apart = [
+        (one, other) for one, other in pairs if not comparison_rows.took_turns(*one.common_starts(other))
+    ]
     found = [
         (one, other, metric, paired)
         for one, other in pairs
@@ -513,9 +520,9 @@ def evidence_of(
     checked: int,
     is_complete: bool,
 ) -> SuiteComparison:
-    """Compare the pass rates of the engines with that of the reference, over the prompts that all of them answered.
-    `margin` is the largest acceptable loss, from 0 to 1; `checked` the number of prompts whose answers are checked. All
-    intervals in `not_worse` hold together."""
+    """Compare the pass rates of the engines with the reference's pass rate, over the prompts that all of them
+    answered. `margin` is the largest acceptable loss, from 0 to 1; `checked` the number of prompts whose answers are
+    checked. All intervals in `not_worse` hold together."""
     comparison = compare_suite(_on_common_prompts(collected), margin=margin)
     averages = {engine.engine: engine.averages for engine in comparison.engines}
     pass_rate = comparison_rows.PASS_RATE
@@ -530,9 +537,9 @@ def evidence_of(
 def _on_common_prompts(
     collected: Sequence[comparison_rows.EngineValues],
 ) -> tuple[comparison_rows.EngineValues, ...]:
-    """Return the values without the pass rates and scores of prompts that some engine did not answer. An engine that
-    answered less than half as many prompts as another engine is left out, and gets no pass rate, since few prompts
-    would otherwise be common to all engines."""
+    """Return the values with pass rates and scores only of prompts that all engines answered. An engine that answered
+    less than half as many prompts as another engine is excluded and gets no pass rate: otherwise few prompts would be
+    common to all engines."""
     answered = {values.engine: set(values.values(comparison_rows.PASS_RATE)) for values in collected}
     enough = max(map(len, answered.values()), default=0) / 2
     sufficient = [prompts for prompts in answered.values() if prompts and len(prompts) >= enough]

@@ -31,9 +31,9 @@ from paragone_workbench.store.errors import StoreError
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric of runs. A `timed` one depends on the speed of the machine, and is compared if engines took turns.
-    `sentence` is about an engine `b` whose value is larger or smaller than that of `a`, by the first or second of
-    `words`. `where` follows a number of prompts, and says which prompts have a value, if not almost all."""
+    """A metric of runs. A `timed` metric depends on the speed of the machine, and is compared only if engines took turns.
+    `sentence` describes an engine `b` whose value is larger (the first of `words`) or smaller (the second) than the value
+    of `a`. `where` follows a number of prompts: it describes the prompts with a value, unless almost all have one."""
 
     name: str
     title: str
@@ -86,18 +86,18 @@ SPEEDS = (
 
 
 def in_order(metrics: Iterable[Metric]) -> list[Metric]:
-    """Return metrics, each once, in the order in which they are shown: pass rate, scores by name, tokens and times."""
+    """Return metrics without duplicates in the order of display: pass rate, scores by name, tokens and times."""
     known = set(metrics)
     scores = sorted(known - {PASS_RATE, *SPEEDS}, key=lambda metric: metric.name)
     return [metric for metric in (PASS_RATE, *scores, *SPEEDS) if metric in known]
 
 
 def score_metric(name: str) -> Metric:
-    """Return the metric of a score: of a judge, or of an assertion that checks how many values of a list an answer has."""
+    """Return the metric of a score: a judge's, or the share of a list's values that an answer contains."""
     literal = name.replace("{", "{{").replace("}", "}}")
-    sentence = f"{{b}} scores {{amount}} {{word}} than {{a}} in {literal}"
+    message = f"{{b}} scores {{amount}} {{word}} than {{a}} in {literal}"
     words, where = ("higher", "lower"), " with this score"
-    return Metric(f"score {name}", f"score of {name}", "", sentence, words=words, digits=3, where=where)
+    return Metric(f"score {name}", f"score of {name}", "", message, words=words, digits=3, where=where)
 
 
 if TYPE_CHECKING:
@@ -107,11 +107,12 @@ if TYPE_CHECKING:
 
 
 Answered: TypeAlias = tuple[str, ExperimentRun, bool]
-"""The name of an engine, a run whose key has the number of the prompt, and whether a judge has not been asked about it yet."""
+"""The name of an engine, a run whose key has the number of the prompt, and whether a judge has still to be asked
+about the run."""
 
 
 class EngineValues:
-    """The values of an engine's runs in columns, with up to 56 bytes a run and 8 bytes for each score."""
+    """The values of an engine's runs in columns: up to 56 bytes for each run and 8 bytes for each score."""
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
@@ -119,27 +120,27 @@ class EngineValues:
         """Engines of the same group are not compared with each other; None for no group."""
         self.runs = 0
         self.failed = 0
-        """Number of runs that failed. Their values are not used: a failure says something about a server or a machine."""
+        """Number of runs that failed. Their values are not used: a failure concerns a server or a machine, not the model."""
         self.failure = ""
         """Why the first run failed."""
         self.cut = 0
         """Number of answers that a length limit ended; see `results.cut_note`."""
         self.shared = 0
-        """Number of runs whose times are not used, since they shared the machine or their server."""
+        """Number of runs whose times are not used, because the runs shared the machine or their server."""
         self.load: Load | None = None
-        """That of the runs whose times are used; None if it is unknown."""
+        """The load during the runs whose times are used; None if it is unknown."""
         self.repeated = False
         self.undecided: set[int] = set()
-        """The prompts with an answer about which an assertion gave no verdict."""
+        """The prompts with an answer on which an assertion gave no verdict."""
         self.unjudged: set[int] = set()
         """The prompts with an answer that an assertion has not checked yet."""
         self.left_out: Collection[int] = ()
-        """The prompts that are undecided or unjudged for any engine, which pass rates and scores leave out."""
+        """The prompts that are undecided or unjudged for any engine. They do not count in pass rates and scores."""
         self.sampled = False
         self._keys = array("Q")
         self._digests = array("Q")
         self._starts = array("d")
-        """The starts of runs whose times are compared; else NaN."""
+        """The start of each run whose times are compared; NaN for the others."""
         self._columns: dict[Metric, array[float]] = {}
         """The values of each metric, up to the last run that has one; else NaN."""
 
@@ -184,7 +185,7 @@ class EngineValues:
         return found
 
     def means(self, metric: Metric) -> tuple[Numbers, Values]:
-        """Return the prompts that have a value and are not left out, in ascending order, and the mean of each prompt."""
+        """Return the prompts that have a value and count, in ascending order, and the mean of each prompt."""
         values = self._column(metric)
         known = ~np.isnan(values)
         numbers = (np.array(self._keys)[known] >> np.uint64(32)).astype(np.int64)
@@ -243,7 +244,7 @@ class EngineValues:
         return shares
 
     def _common(self, other: EngineValues) -> tuple[NDArray[np.uint64], Numbers, Numbers]:
-        """Return the keys of the runs of both engines, in ascending order, and the indices of these runs here and there."""
+        """Return the keys that both engines have runs of, in ascending order, and the indices of these runs in each engine."""
         own, others = np.array(self._keys), np.array(other._keys)
         found: tuple[NDArray[np.uint64], Numbers, Numbers] = np.intersect1d(
             own, others, assume_unique=True, return_indices=True
@@ -270,8 +271,8 @@ class EngineValues:
 
 
 def collect(rows: Iterable[Answered], engines: Sequence[str]) -> tuple[EngineValues, ...]:
-    """Return the values of each engine, in the order of `engines`, from rows in any order. A prompt is left out for all
-    engines if an assertion gave no verdict about the answer of any engine: otherwise, judges without verdicts could
+    """Return the values of each engine, in the order of `engines`, from rows in any order. A prompt does not count
+    for any engine if an assertion gave no verdict on the answer of one engine: otherwise, missing verdicts could
     lower pass rates, but not raise them."""
     found = {engine: EngineValues(engine) for engine in engines}
     for engine, run, unjudged in rows:
@@ -297,9 +298,9 @@ def _speeds(metrics: RunMetrics) -> tuple[float | None, ...]:
 
 
 def collect_experiments(store: Store, experiments: Sequence[Experiment]) -> tuple[EngineValues, ...]:
-    """Return the values of all engines of experiments, as `collect` does. Raises StoreError. With several experiments,
-    the experiment's id follows the name of an engine, and prompts with the same messages and the same expected answer
-    are the same prompt. Engines of one experiment are then not compared with each other."""
+    """Return the values of all engines of experiments, as `collect` does. Raises StoreError. With several
+    experiments, the experiment's id follows the name of an engine, and engines of one experiment are not compared
+    with each other. Prompts with the same messages and expected answer count as the same prompt."""
     several = len(experiments) > 1
     named = {
         engine_name(experiment, engine.name, several=several): experiment.number
@@ -343,7 +344,7 @@ def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
 def numbered_prompts(
     prompts: Iterable[SuitePrompt], numbers: dict[str, int]
 ) -> Iterator[tuple[int, SuitePrompt]]:
-    """Yield the prompts of an experiment with numbers, which `numbers` keeps: a prompt has the same number in all experiments."""
+    """Yield the prompts of an experiment with numbers from `numbers`: a prompt has the same number in all experiments."""
     repeated: Counter[str] = Counter()
     for prompt in prompts:
         compared = [[to_json(message) for message in prompt.messages], prompt.expected]
@@ -359,7 +360,7 @@ def _is_sampled(record: RunResult) -> bool:
 
 
 _NOT_SET = {"seed", "cached tokens"}
-"""Findings that differ from run to run whatever the settings are."""
+"""Conditions that differ from run to run even with the same settings."""
 
 _MACHINE = ("cpu", "cores", "gpus")
 
@@ -367,8 +368,8 @@ _MACHINE = ("cpu", "cores", "gpus")
 def different_conditions(
     store: Store, experiments: Sequence[Experiment], find: BackendLookup
 ) -> tuple[str, ...]:
-    """Return the differences between the experiments as sentences, from runs of the first prompt that all share. A
-    difference between engines that is the same in each experiment is left out. `find` returns the backend of a name.
+    """Return messages on the differences between the experiments, from runs of the first prompt that all share. A
+    difference between engines that is the same in each experiment is skipped. `find` returns the backend of a name.
     Raises StoreError."""
     if len(experiments) < 2:
         return ()
@@ -409,14 +410,14 @@ def _experiment_differences(
     store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
 ) -> Iterator[str]:
     def named(values: Iterable[str | None]) -> str:
-        """Return the values in the experiments as text; empty if those that are known are the same."""
+        """Return the values in the experiments as text; empty if all known values are the same."""
         by_id = {f"e{it.number}": value for it, value in zip(experiments, values, strict=True)}
         return enumeration(by_id) if len({*by_id.values()} - {None}) > 1 else ""
 
     firsts = ({prompt.messages[0] for prompt in of_one} for of_one in prompts)
     systems = ({quoted(it.text) if it.role == "system" else "none" for it in of_one} for of_one in firsts)
     if found := named(" or ".join(sorted(texts)) for texts in systems):
-        yield f"The system prompt is {found}. A prompt with another system prompt is another prompt."
+        yield f"The system prompt is {found}. A prompt with a different system prompt is a different prompt."
     if found := named(" and ".join(store.experiments.judges(it.number)) or None for it in experiments):
         yield f"The judges are {found}. Verdicts of different judges are not comparable."
     if found := named(experiment.schedule for experiment in experiments):
@@ -440,23 +441,24 @@ def _shown(value: Json) -> str | None:
 
 
 _LONGEST = 3.0
-"""Largest mean number of consecutive runs of one engine. If two engines take turns in answering first, the mean is 2."""
+"""Engines alternate if the mean number of consecutive runs of one engine is at most this. If two engines take turns
+in answering first, the mean is 2."""
 
 _FEWEST = 20
 """Smallest number of runs in which a trend is looked for."""
 
 _LEVEL = 0.001
-"""The p-value of Spearman's rank correlation with time below which there is a trend."""
+"""There is a trend if the p-value of Spearman's rank correlation with time is below this."""
 
 _LEAST = 0.05
 """Smallest relative change that is reported."""
 
 
-def alternate(one: Values, other: Values) -> bool:
-    """Return whether two engines took turns, from the starts of their runs in seconds. The starts are those of the
-    prompts and repetitions that both engines answered. The speed of a machine changes in the course of minutes. If one
-    engine answers all prompts before the other begins, such a change looks like a difference between the engines: with
-    the same file under two names, a difference in speed was "shown" in 9 of 28 experiments."""
+def took_turns(one: Values, other: Values) -> bool:
+    """Return whether two engines took turns, from the starts of their runs in seconds. Only the prompts and
+    repetitions that both engines answered count. The speed of a machine changes within minutes. If one
+    engine answers all prompts before the other begins, such a change looks like a difference between the engines:
+    with the same file under two names, a difference in speed was "shown" in 9 of 28 experiments."""
     times = np.concatenate([one, other])
     whose = np.repeat([0, 1], [one.size, other.size])[np.argsort(times, kind="stable")]
     changes = int(np.count_nonzero(np.diff(whose)))

@@ -1,6 +1,6 @@
 """The portable document of an experiment or a conversation: JSON that another machine can read and replay.
-docs/replay.md describes the format. A document has no secrets, because the history has none. What is read may come from
-other people, so nothing in a document is trusted."""
+docs/history.md describes the format. A document has no secrets, because the history has none. A document may come from
+other people, so its content is never trusted."""
 
 import base64
 import dataclasses
@@ -16,7 +16,7 @@ from paragone.files import read_regular_file
 from paragone_workbench import data
 from paragone_workbench.conversation.tree import Conversation, Prompt, files_in
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
-from paragone_workbench.experiments.identity import digested, weights_in
+from paragone_workbench.experiments.identity import weights_in, with_digest
 from paragone_workbench.experiments.recorded_runs import Recorded
 from paragone_workbench.ids import derived_id
 from paragone_workbench.lanes.lane import names_of
@@ -31,7 +31,7 @@ FORMAT = 1
 """The version of the format. A reader refuses a newer version."""
 
 ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
-"""The fields that say where a run belongs in the document, and the run."""
+"""The fields with the place of a run in the document, and the run."""
 
 
 def document_of_experiment(store: Store, experiment_id: int) -> Iterator[str]:
@@ -165,7 +165,7 @@ def _pieces(
         separator = ",\n"
     listed: list[Json] = []
     for manifest in manifests:
-        weights = () if store is None else [digested(store, file) for file in weights_in(manifest)]
+        weights = () if store is None else [with_digest(store, file) for file in weights_in(manifest)]
         listed.append(
             {**manifest, "weights": [wire.to_json(file) for file in weights]} if weights else manifest
         )
@@ -174,7 +174,8 @@ def _pieces(
 
 
 def _result(run: RunResult) -> dict[str, Json]:
-    """Return the fields of a run without engine and manifest. The `id` in a document is for people, so `uuid` is the run's id."""
+    """Return the fields of a run without engine and manifest. The `uuid` is the run's id, because the `id` in a
+    document is for people."""
     settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
     fields = wire.to_json(dataclasses.replace(run, settings=settings), complete=True)
     for name in ("id", "definition", "manifest"):  # the document lists engines and manifests separately
@@ -199,9 +200,9 @@ _Id: TypeAlias = Annotated[str, Meta(max_length=200, pattern="^[ -~]*$")]
 """An id, which is the key of a record in the history."""
 _Date: TypeAlias = Annotated[float, Meta(ge=0, lt=END_OF_DATES)]
 _Index: TypeAlias = Annotated[int, Meta(ge=0)]
-"""The index of another part of the document."""
+"""The index of another item of the document."""
 _Figure: TypeAlias = Annotated[float, Meta(gt=-(2.0**63), lt=2.0**63)]
-"""A figure in the range of those that plugins report."""
+"""A number in the range of the numbers that plugins report."""
 _Object: TypeAlias = dict[str, object]
 
 
@@ -219,7 +220,7 @@ class _ListedPrompt(Struct):
 
 
 class _ListedFile(Struct):
-    """An attached file, whose text is a section at the end of the prompt's text."""
+    """An attached file. Its text is a section at the end of the prompt's text."""
 
     name: str
     size: int
@@ -243,7 +244,7 @@ _SAME = ("text", "system", "sampling", "for_all", "created")
 
 
 class _Place(Struct):
-    """The place of a run in the document, and its dates and figures. `RunResult` has the rest."""
+    """The place of a run in the document, its dates and its figures. `RunResult` has the rest."""
 
     id: _Id
     prompt: int
@@ -276,7 +277,7 @@ class _Document(Struct, Generic[P], kw_only=True):
 
 
 def read_document(path: Path) -> tuple[Recorded, ...]:
-    """Return the runs of a document, in the document's order. Raises InputError that names the wrong part."""
+    """Return the runs of a document, in the document's order. Raises an InputError that names the invalid part."""
     given = read_json(path, hint=_WANTED)
     if json_values.value_at(given, "kind") == "conversation":
         reader = _Reader(path, given, _Document[_TreePrompt])
@@ -295,7 +296,7 @@ def read_document(path: Path) -> tuple[Recorded, ...]:
 
 
 def read_conversation(path: Path, given: Json) -> SavedConversation:
-    """Return the conversation of a document whose JSON is `given`. Raises InputError that names the wrong part."""
+    """Return the conversation of a document whose JSON is `given`. Raises an InputError that names the invalid part."""
     if json_values.value_at(given, "kind") == "experiment":
         raise InputError(f"{path} is the document of an experiment.", hint="`paragone replay` reads it.")
     reader = _Reader(path, given, _Document[_TreePrompt])
@@ -331,7 +332,7 @@ def read_conversation(path: Path, given: Json) -> SavedConversation:
 
 
 def read_json(path: Path, *, hint: str) -> Json:
-    """Raises InputError, with `hint`, if the file has no valid JSON."""
+    """Return the JSON in a file. Raises InputError, with `hint`, if the file is not valid JSON."""
     content = read_regular_file(path, hint=hint)
     try:
         return wire.parse_json(content)
@@ -362,20 +363,20 @@ class _Reader(Generic[P]):
         try:
             self.document = data.read(kind, given)
         except data.DataError as error:
-            self.wrong(error.sentence.rstrip("."))
+            self.wrong(error.message.rstrip("."))
 
     def turns(self, tree: list[Prompt]) -> Iterator[tuple[_Place, Run]]:
         earlier: dict[str, Run] = {}
         for what, place, result in self.results():
             if place.continues is not None and place.continues not in earlier:
-                self.wrong(f"{what} continues run {place.continues!r}, which is not before it")
+                self.wrong(f"{what} continues run {place.continues!r}, which does not precede it")
             prompt = self.item(tree, place.prompt, f"{what} names prompt")
             run = Run(result, prompt=prompt, continues=earlier.get(place.continues or ""))
             earlier[place.id] = run
             yield place, run
 
     def results(self) -> Iterator[tuple[str, _Place, RunResult]]:
-        """Yield the runs, each with a name for error messages and its place."""
+        """Yield the runs, each with its place and a name for error messages."""
         engines, manifests = self.engines(), json_values.list_at(self._given, "manifests")
         ids: set[str] = set()
         for number, (place, given) in enumerate(

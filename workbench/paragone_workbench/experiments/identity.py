@@ -44,9 +44,9 @@ async def known_weights(history: History, files: Iterable[WeightsFile]) -> tuple
 async def digest_weights(
     history: History, files: Iterable[WeightsFile], stopped: asyncio.Event | None = None
 ) -> tuple[WeightsFile, ...]:
-    """Return the files with the SHA-256 of each, which takes a second or more per gigabyte the first time; once
-    `stopped` is set, with the known ones. The digests are saved in the history. A file that is gone or has changed has
-    none. Computing uses a thread, so call this while nothing is measured. Raises StoreError."""
+    """Return the files, each with its SHA-256: computing takes a second or more per gigabyte, then the digest is
+    saved in the history. Once `stopped` is set, only known digests are returned. A file that is gone or has
+    changed gets no digest. A thread computes, so call this while nothing is measured. Raises StoreError."""
     stopping = asyncio.create_task((stopped or asyncio.Event()).wait())
     cancelled = threading.Event()
     found: list[WeightsFile] = []
@@ -57,7 +57,7 @@ async def digest_weights(
                 computing = asyncio.wrap_future(in_daemon_thread(functools.partial(_sha256, file, cancelled)))
                 await asyncio.wait((computing, stopping), return_when=asyncio.FIRST_COMPLETED)
                 digest = dataclasses.replace(file, sha256=computing.result() if computing.done() else None)
-                with contextlib.suppress(StoreError):  # on a full disk, it is computed again the next time
+                with contextlib.suppress(StoreError):  # if the disk is full, the next call computes it again
                     await history.call(functools.partial(_save, digest))
             found.append(digest)
     finally:
@@ -66,8 +66,8 @@ async def digest_weights(
     return tuple(found)
 
 
-def digested(store: Store, file: WeightsFile) -> WeightsFile:
-    """Return a file as `digest_weights` does, computing in this thread."""
+def with_digest(store: Store, file: WeightsFile) -> WeightsFile:
+    """Return a file with its digest, as `digest_weights` does, but compute in this thread."""
     found = _known(store, file)
     if _lacks_digest(found):
         found = dataclasses.replace(file, sha256=_sha256(file, threading.Event()))
@@ -93,7 +93,7 @@ def _save(file: WeightsFile, store: Store) -> None:
 
 
 def _sha256(file: WeightsFile, cancelled: threading.Event) -> str | None:
-    """Return the SHA-256 of a file; None after a cancel, or if size or time of change differ from `file`."""
+    """Return the SHA-256 of a file; None if cancelled, or if its size or time of change differs from `file`."""
     digest = hashlib.sha256()
     with contextlib.suppress(OSError), open_regular_file(file.path) as content:
         while not cancelled.is_set() and (block := content.read(_BLOCK)):
@@ -154,7 +154,7 @@ def without_times(identity: Identity) -> Identity:
 
 
 def changes(before: Identity, now: Identity) -> list[str]:
-    """Return the differences of two identities, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
+    """Return the differences between two identities, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
     both = before.keys() & now.keys()
     digested = {name.removeprefix("digest of ") for name in both if name.startswith("digest of ")}
     found = []
@@ -183,9 +183,9 @@ def _short(value: str) -> str:
 def engine_identity(
     engine: definitions.EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> Json:
-    """Return an engine's definition without secrets, and the path, size and time of change of each file that it names.
-    Of a model on a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is
-    the identity that the engine had in that run."""
+    """Return an engine's definition without secrets, and the path, size and time of change of each file that it
+    names. For a model on a server, only the name is known. With `weights`, the files that an earlier run loaded,
+    return the identity that the engine had in that run."""
     known = definitions.without_secrets(engine, backend)
     if backend is None or not backend.capabilities.local:
         return to_json(known)
@@ -201,7 +201,7 @@ def engine_identity(
 
 
 def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
-    """Return the file called `name` in `weights`, else the present file on this machine; None if there is neither."""
+    """Return the file called `name` in `weights`, else the current file on this machine; None if neither exists."""
     path = Path(definitions.expand_home(name))
     for file in weights:
         loaded = Path(file.path)
@@ -219,9 +219,8 @@ def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
 def measured_identity(
     engine: definitions.EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> str:
-    """Return a digest of everything on which an engine's speed and distributions depend. The name and the sampling
-    options of the engine are left out. With `weights`, the files that an earlier run loaded, the digest is that of the
-    engine in that run."""
+    """Return a digest of everything on which an engine's speed and distributions depend, but not its name and sampling
+    options. With `weights`, the files that an earlier run loaded, the digest is that of the engine in that run."""
     options = engine.options
     if backend is not None:
         with contextlib.suppress(InputError):  # an option that this version of the backend does not declare

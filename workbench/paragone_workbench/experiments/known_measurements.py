@@ -1,6 +1,6 @@
 """Finds earlier measurements of given engines in the history, for decisions and reports. A measurement belongs to an
-engine if both have the same `measured_identity`, which includes the model's file. Measurements of older versions of
-paragone have no identities and are left out."""
+engine if both have the same `measured_identity`, which includes the model's file. Measurements by older versions of
+paragone have no identities and are skipped."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, get_args
@@ -20,10 +20,10 @@ TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 """The test by which speeds are compared."""
 
 USERS_TESTS = tuple(BenchTest(prompt_tokens=128, tokens=32, users=users) for users in (1, 4, 16))
-"""The tests of users at once, of whose throughputs the last is compared."""
+"""The tests with concurrent users. The throughput of the last test is compared."""
 
 FEWEST_ANSWERS = 10
-"""Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
+"""Fewest greedy answers for a comparison, unless there are fewer prompts."""
 
 SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
 
@@ -37,9 +37,9 @@ def saved_measurements(store: Store, *, since: float = 0.0) -> SavedMeasurements
 
 
 class Known(NamedTuple):
-    """What the history has of engines, by their names. `fidelity` and `answers` compare candidates with the reference,
-    by distributions and by greedy answers. `throughputs` are those of `users` at once. `no_speed` and `no_fidelity` say
-    why the newest measurement has no result."""
+    """The measurements of engines in the history, by the engines' names. `fidelity` and `answers` compare candidates
+    with the reference, by distributions and by greedy answers. `throughputs` are for `users` concurrent users.
+    `no_speed` and `no_fidelity` have the reason why the newest measurement has no result."""
 
     speeds: Mapping[str, MeasurementJson] = {}
     users: int = 0
@@ -51,7 +51,7 @@ class Known(NamedTuple):
 
 
 def known_of(saved: SavedMeasurements, identities: Mapping[str, str], reference: str, prompts: int) -> Known:
-    """Return what is known of the engines in `identities`. `prompts` is the number that can be answered greedily."""
+    """Return the known measurements of the engines in `identities`. `prompts` is the number of prompts for greedy answers."""
     benches, fidelities = saved["bench"], saved["fidelity"]
     against = [found for found in fidelities if found.identities[:1] == (identities[reference],)]
     return Known(
@@ -82,8 +82,8 @@ def known_speeds(
 def _throughputs(
     measurements: Iterable[Measurement], identities: Mapping[str, str]
 ) -> tuple[int, Mapping[str, MeasurementJson]]:
-    """Return a number of users at once, and the newest throughputs with it; 0 without any. They are those that `choose`
-    measures, if known of an engine, else those with the most users that are known of all."""
+    """Return a number of concurrent users, and the newest throughputs for it; 0 if none are known. The number is the
+    one that `choose` measures, if known for an engine; else the largest that is known for all engines."""
     known: dict[tuple[int, int, int], dict[str, MeasurementJson]] = {}
     for measurement, name, item in _items(measurements, identities, "engines"):
         for level in objects_at(item, "users"):
@@ -105,15 +105,14 @@ def known_fidelity(
     measurements: Sequence[Measurement], identities: Mapping[str, str], reference: str, fewest_answers: int
 ) -> tuple[dict[str, MeasurementJson], dict[str, MeasurementJson]]:
     """Return the newest fidelity of each candidate to the reference, and the newest comparison of their greedy answers.
-    All fidelities are over one text in windows of one size: paragone's sample text, or another text if only
-    measurements with that text cover all candidates. Comparisons of fewer greedy answers than `fewest_answers` are left
-    out."""
+    All fidelities are over one text in windows of one size: paragone's sample text, or another text if only measurements
+    with that text cover all candidates. Comparisons with fewer greedy answers than `fewest_answers` are skipped."""
     against = [found for found in measurements if found.identities[:1] == (identities[reference],)]
     candidates = {name: identity for name, identity in identities.items() if name != reference}
     by_text: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
     for measurement, name, item in _items(against, candidates, "candidates"):
         windows, data = item.get("windows"), measurement.data
-        # fewer windows may have a reason
+        # the user may have chosen fewer windows
         if (isinstance(windows, int) and windows >= FEWEST_WINDOWS) or item.get("reason") is not None:
             found = {**item, "engine": name, "partial": data.get("partial"), "created": measurement.created}
             by_text.setdefault((data.get("text"), data.get("window")), {}).setdefault(name, found)
@@ -160,7 +159,7 @@ def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[s
 def _items(
     measurements: Iterable[Measurement], identities: Mapping[str, str], *path: str, name_field: str = "engine"
 ) -> Iterator[tuple[Measurement, str, MeasurementJson]]:
-    """Yield each item in the list at `path` of each measurement, once for each present name of the item's engine."""
+    """Yield each item in the list at `path` of each measurement, once for each current name of the item's engine."""
     for measurement in measurements:
         items = {str(item.get(name_field)): item for item in objects_at(measurement.data, *path)}
         for old, names in names_now(measurement, identities).items():

@@ -1,4 +1,5 @@
-"""The interface to Ray: the cluster, its nodes, and processes with engines on them. No other module imports Ray, which has no types."""
+"""The interface to Ray: the cluster, its nodes, and processes with engines on them. No other module imports Ray, which has no
+types."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def cluster_address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not (host and "/" not in host and colon and port.isdecimal() and 0 < int(port) < 65536):
         raise paragone.InputError(
-            f"{text!r} is no address of a cluster.",
+            f"{text!r} is not an address of a cluster.",
             hint="Write --on ray for the cluster that this machine belongs to, or --on HOST:PORT, such as --on 127.0.0.1:6379.",
         )
     return text
@@ -58,9 +59,8 @@ Content: TypeAlias = tuple[int, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """What a suite needs to know about a node: the files, or None for a file that the node cannot read,
-    and by engine the memory that it would take, if its backend can estimate that, or why it cannot be opened.
-    """
+    """What a suite needs to know about a node. `contents` has None for a file that the node cannot read. For each engine,
+    the report has the memory that it would take, if its backend can estimate that, or why it cannot be opened."""
 
     installed: str
     """The version of paragone."""
@@ -90,7 +90,7 @@ async def _estimate(engines: Sequence[definitions.EngineDefinition], found: Node
                 await questions.estimate(backend, engine) if backend.capabilities.estimate else None
             )
         except paragone.ParagoneError as error:
-            found.problems[engine.name] = error.sentence
+            found.problems[engine.name] = error.message
 
 
 def content_of(path: str) -> Content | None:
@@ -156,7 +156,7 @@ def places_on(
     engines: int,
     at_once: int = 2,
 ) -> Sequence[Place]:
-    """Return the places of an engine on a node, when `engines` engines share the cluster at the same time. An engine
+    """Return the places of an engine on a node, while `engines` engines share the cluster. An engine
     that computes on the CPU has one place with an equal share of the CPUs: several copies of the engine would compete
     for the memory's bandwidth. An engine that fits on a GPU several times has several places on that GPU. An engine
     that does not fit has no place."""
@@ -186,9 +186,10 @@ def places_on(
 
 T = TypeVar("T")
 Sentences: TypeAlias = tuple[str, str]
-"""Why an engine was given up, and what to do. An error cannot be sent to another process."""
+"""Why an engine was given up, and what to do: the texts of an error, which itself cannot be sent to another process."""
 ActorReply: TypeAlias = "tuple[suite_engine.Executed | None, float | None, Sentences | None]"
-"""What became of a run, None if it did not end by itself, and the engine's tokens per second and end after it."""
+"""The outcome of a run (None if it did not end by itself), the engine's tokens per second after it, and why the
+engine was given up, if it was."""
 
 
 class EngineActor:
@@ -223,19 +224,19 @@ class EngineActor:
     @property
     def _given_up(self) -> Sentences | None:
         error = self._engine.given_up
-        return None if error is None else (error.sentence, error.hint)
+        return None if error is None else (error.message, error.hint)
 
 
 CONNECT_S = 40.0
 """Seconds within which this process must have joined or left the cluster."""
 REPORT_S = 180.0
-"""Seconds within which a node must report. The node may have to import paragone from a cold disk."""
+"""Seconds within which a node must report. The node may have to read paragone from a disk without a cache."""
 
 
 def _ray() -> Any:
     """Import Ray with usage reports switched off. Raises InputError if Ray is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Ray's metrics need the dashboard, which paragone does not start.
+    # Ray's metrics need its dashboard, which paragone does not start.
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
     # Without this, Ray's native code would print between the lines of the progress.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -252,7 +253,7 @@ def _ray() -> Any:
 
 
 class NodeProcess:
-    """A process with an `EngineActor` on a node. Calls raise EngineCrashed if the process is gone, alone or with its node."""
+    """A process with an `EngineActor` on a node. Calls raise EngineCrashed if the process, or its whole node, is gone."""
 
     def __init__(self, ray: Any, place: Place) -> None:
         self.place = place
@@ -295,21 +296,23 @@ class NodeProcess:
 class Cluster:
     def __init__(self, ray: Any) -> None:
         self.engines: Mapping[int, Sequence[Place]] = {}
-        """The places of engines, by index in the request. The others are servers, which are asked from this machine."""
+        """The places of engines, by index in the request. Engines without places are servers, which are asked from
+        this machine."""
         self.judges: Mapping[str, Sequence[Place]] = {}
         """The places of judges, by name."""
         self._ray = ray
 
     @classmethod
     async def join(cls, text: str) -> Cluster:
-        """Join the cluster that `--on` names. Raises InputError if there is none, or one with another version of Python or Ray."""
+        """Join the cluster that `--on` names. Raises InputError if it does not exist or has another version of Python
+        or Ray."""
         address = cluster_address(text)
         try:
             return await _in_thread(lambda: _joined(address))
         except TimeoutError as error:
             raise paragone.InputError(
                 f"The cluster {text} did not answer within {CONNECT_S:.0f} seconds.",
-                hint="Another program may listen at this address: `ray status` on a node says which one its cluster has.",
+                hint="Another program may listen at this address: `ray status` on a node shows the address of its cluster.",
             ) from error
 
     @property
@@ -318,7 +321,7 @@ class Cluster:
             places[0].definition.name: places for places in (*self.engines.values(), *self.judges.values())
         }
         if not placed:
-            return "All engines are servers, which are asked from here."
+            return "All engines are servers, which are asked from this machine."
         nodes = {name: len({place.node.id for place in places}) for name, places in placed.items()}
         listed = [
             f"{name}: {len(placed[name])} on {texts.counted(count, 'node')}" for name, count in nodes.items()
@@ -381,7 +384,7 @@ def _joined(address: str) -> Cluster:
         except OSError as error:
             raise paragone.InputError(
                 f"There is no cluster at {address}: {error.strerror or error}.",
-                hint="`ray status` on a node says which address its cluster has; `ray start --head` begins one.",
+                hint="`ray status` on a node shows the address of its cluster; `ray start --head` begins one.",
             ) from error
     try:
         # No runtime environment is sent: each node imports its own installation of paragone.
@@ -407,7 +410,7 @@ def _not_joined(address: str, error: Exception) -> paragone.InputError:
         )
     if address == "auto":
         return paragone.InputError(
-            "This machine belongs to no Ray cluster.",
+            "This machine does not belong to a Ray cluster.",
             hint="`ray start --head` begins one here; `ray start --address=HOST:PORT` joins one.",
         )
     return paragone.InputError(

@@ -18,7 +18,7 @@ from paragone_workbench.experiments.suite_engine import WorkingEngine
 from paragone_workbench.runs.run import RunSpec
 
 LOSSES = 3
-"""Number of processes lost in a row, without an ended run in between, after which the engine is given up."""
+"""The engine is given up after the loss of this many processes in a row, without a completed run in between."""
 END_S = 20.0
 """Seconds within which a process must close its engine."""
 
@@ -42,7 +42,7 @@ class ClusterEngine(WorkingEngine):
         self._processes: list[ray_cluster.NodeProcess] = []
         self._openings: set[asyncio.Task[None]] = set()
         self._free: asyncio.Queue[ray_cluster.NodeProcess | None] = asyncio.Queue()
-        """A process, once for each run that it can take now. None wakes those who wait after the end of the work."""
+        """Each process, once for each run that it can take now. After the end of the work, None wakes the waiting tasks."""
         self._losses = 0
         """Number of processes that were lost since the last run ended."""
         self._is_begun = self._stopped = False
@@ -62,8 +62,8 @@ class ClusterEngine(WorkingEngine):
     async def execute(
         self, spec: RunSpec, prompt: suite.SuitePrompt | None = None
     ) -> suite_engine.Executed | None:
-        """Have a process execute a run, and check the answer with the assertions that are installed there. If the process
-        is lost, another process gets the run."""
+        """Let a process execute a run, and check the answer with the assertions that are installed on its node. If
+        the process is lost, another process gets the run."""
         if not (self._is_begun or self._stopped):
             self._is_begun = True
             for place in self._places:
@@ -71,7 +71,7 @@ class ClusterEngine(WorkingEngine):
         while not self._stopped and self.given_up is None:
             process = await self._free.get()
             if process is None:
-                self._free.put_nowait(None)  # for the next one who waits
+                self._free.put_nowait(None)  # for the next waiting task
                 continue
             request = asyncio.ensure_future(process.execute(spec, prompt))
             process.requests.add(request)
@@ -149,7 +149,7 @@ class ClusterEngine(WorkingEngine):
             )
         if is_there and self.given_up is None:
             self._start(process.place)
-        self._leave(process, ParagoneError(f"All nodes of the cluster that {name} had places on are gone."))
+        self._leave(process, ParagoneError(f"All nodes of the cluster on which {name} had places are gone."))
 
     def _leave(self, process: ray_cluster.NodeProcess, error: ParagoneError) -> None:
         """Stop using a process. If it was the last one, the engine is given up because of `error`."""
@@ -166,7 +166,7 @@ def _error_at(place: Place, why: ray_cluster.Sentences) -> ParagoneError:
 
 
 async def _end(process: ray_cluster.NodeProcess) -> None:
-    """End a process. The runs that have ended on the node arrive before."""
+    """End a process, after the arrival of the runs that have ended on the node."""
     if process.is_open:
         with contextlib.suppress(TimeoutError, EngineCrashed):
             async with asyncio.timeout(END_S):
@@ -196,13 +196,15 @@ def check_nodes(
                 sizes = f"{content[0]:,} bytes on the node {node}, and {other[0]:,} elsewhere"
                 is_same = content[0] == other[0]
                 differs = (
-                    f"other content on the node {node} than elsewhere, in the same size" if is_same else sizes
+                    f"other content on the node {node} than elsewhere, but the same size"
+                    if is_same
+                    else sizes
                 )
                 problems.append(f"The file {path} has {differs}.")
             known[path] = known.get(path) or content
         problems += [
-            f"{engine} cannot be opened on the node {node}: {sentence}"
-            for engine, sentence in found.problems.items()
+            f"{engine} cannot be opened on the node {node}: {message}"
+            for engine, message in found.problems.items()
         ]
     if problems:
         more = [f"{len(problems) - _SHOWN:,} more problems."] if len(problems) > _SHOWN else []
@@ -217,7 +219,7 @@ async def joined_cluster(text: str, request: suite.SuiteRequest, registry: Regis
     if request.schedule not in ("swap", "parallel"):
         raise InputError(
             f"On a cluster, engines cannot be scheduled {request.schedule!r}: their runs are executed on different machines.",
-            hint="Leave --schedule out, for one engine after the other on all nodes; or use --schedule parallel.",
+            hint="Omit --schedule, for one engine after the other on all nodes; or use --schedule parallel.",
         )
     cluster = await ray_cluster.Cluster.join(text)
     try:
@@ -241,7 +243,7 @@ async def _find_places(cluster: ray_cluster.Cluster, request: suite.SuiteRequest
     nodes = [node for node in cluster.nodes() if node.cpus]
     if not nodes:
         raise InputError(
-            "No node of the cluster has a CPU to give.", hint="`ray status` shows what its nodes have."
+            "No node of the cluster has a free CPU.", hint="`ray status` shows the resources of its nodes."
         )
     # A judge may have the name of another engine.
     named = {name: dataclasses.replace(judge, name=f"The judge {name}") for name, judge in judges.items()}
@@ -255,7 +257,7 @@ async def _find_places(cluster: ray_cluster.Cluster, request: suite.SuiteRequest
     check_nodes({node.name: reports[node.id] for node in nodes}, files)
 
     def places_of(engine: EngineDefinition, name: str, engines_at_once: int) -> Sequence[Place]:
-        """Return the places of an engine, which the reports have under `name`."""
+        """Return the places of an engine, which the reports call `name`."""
         runs = max(2, placement_of(engine, registry.get(engine.backend)).sharing)
         places: list[Place] = []
         for node in nodes:
@@ -263,8 +265,8 @@ async def _find_places(cluster: ray_cluster.Cluster, request: suite.SuiteRequest
             places += ray_cluster.places_on(node, engine, estimate, engines=engines_at_once, at_once=runs)
         if not places:
             raise InputError(
-                f"{name} fits on no node of the cluster.",
-                hint="`paragone fit` says how much memory it takes, and `ray status` what the nodes have.",
+                f"{name} does not fit on any node of the cluster.",
+                hint="`paragone fit` shows how much memory it needs, and `ray status` how much the nodes have.",
             )
         return places
 

@@ -21,8 +21,8 @@ from paragone_workbench.store import ExperimentRun, History, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDifference:
-    """The first difference, at a character and in a recorded token (None if unknown) of the `channel` answer or
-    thinking. `before` and `now` are the texts from there on, shortened, and empty behind the end of a text."""
+    """The first difference, at a character and in a recorded token (None if unknown), in the `channel` answer or
+    thinking. `before` and `now` are the texts from there on, shortened; empty at the end of a text."""
 
     channel: str
     char: int
@@ -33,7 +33,7 @@ class AnswerDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A recorded run, with what came of its repetition."""
+    """A recorded run, and the outcome of its repetition."""
 
     id: str
     """`r45`, or `e3/17` for a run of an experiment."""
@@ -97,10 +97,10 @@ _PROMPT = "The model was given another prompt."
 _MACHINE = {"cpu": ROUNDING, "gpus": ROUNDING, "cores": _SPEED, "memory": _SPEED, "os": "", "python": ""}
 """The properties of a machine, each with the effect of a difference."""
 _HARMLESS = {"os", "python"}
-"""Changes without an effect on answers."""
+"""Properties of a machine whose changes do not affect answers."""
 _EFFECTS = {fact.name: fact.effect for fact in (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)}
 _LONGEST = 60
-"""Longest value, in characters, that is shown whole."""
+"""Longer values, in characters, are shown shortened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Change:
     before: str
     now: str
     effect: str = ""
-    """The effect on answers, as a sentence; empty if the effect is unknown."""
+    """A message on the effect on answers; empty if the effect is unknown."""
 
     @property
     def may_change_answers(self) -> bool:
@@ -121,7 +121,7 @@ class WeightsVerdict:
     same: bool | None = None
     """None if unknown."""
     by: Literal["sha256", "modified", "size"] | None = None
-    """What was compared: the SHA-256 of all files, else sizes and times of modification, else only sizes."""
+    """How the files were compared: by SHA-256, else by size and time of modification, else only by size."""
 
     @property
     def sentence(self) -> str:
@@ -133,8 +133,8 @@ class WeightsVerdict:
             case False, _:
                 return "different"
             case None, "size":
-                return "of the same size; whether they are the same is not known: there is no SHA-256 of both"
-        return "not known: the engine or the recorded run does not name them"
+                return "of the same size; whether they are the same is unknown: a SHA-256 is missing"
+        return "unknown: the engine or the recorded run does not name them"
 
 
 def compare_weights(
@@ -164,7 +164,7 @@ def compare_weights(
 def changes_of_engine(
     before: Mapping[str, Json], now: Mapping[str, Json], *, per_run: Collection[str], weights: WeightsVerdict
 ) -> Iterator[Change]:
-    """Yield the differences of what both manifests have, without weights, and without the options that are `per_run`."""
+    """Yield the differences between the fields that both manifests have, except weights and options that are `per_run`."""
     yield from _change("paragone", before.get("paragone"), now.get("paragone"))
     old, new = object_at(before, "engine"), object_at(now, "engine")
     effect_of_path = "" if weights.by is None else _SEPARATE
@@ -187,7 +187,7 @@ def changes_of_engine(
 
 
 def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
-    """Yield the differences between two runs in messages, rendered prompt, sampling in force, threads and KV cache."""
+    """Yield the differences between two runs in messages, rendered prompt, active sampling options, threads and KV cache."""
     sent, again = before.request.get("messages_sha256"), now.request.get("messages_sha256")
     if isinstance(sent, str) and isinstance(again, str) and sent != again:
         yield Change(what="messages", before=_digest(sent), now=_digest(again), effect=_PROMPT)
@@ -211,7 +211,8 @@ def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
 def _change(
     what: str, before: Json, now: Json, *, unset: str | None = None, effect: str | None = None
 ) -> Iterator[Change]:
-    """Yield the change, if any. None is an unset value, shown as `unset`, or without `unset` an unknown one, which does not count."""
+    """Yield the change, if any. None is an unset value, shown as `unset`; without `unset`, it is an unknown value,
+    which does not count."""
     if (before is None or now is None) and (unset is None or before is now):
         return
     if json.dumps(before) == json.dumps(now):  # in JSON, a tuple equals a list

@@ -17,16 +17,17 @@ from paragone_workbench.runs.scheduler import EnginePool
 from paragone_workbench.store import History, StoreError
 
 _QUOTED = 40
-"""Largest number of characters that are quoted from each answer after the divergence."""
+"""Number of characters that are quoted from each answer after the divergence."""
 
 
 def replayable(runs: Sequence[recorded_runs.Recorded]) -> tuple[list[recorded_runs.Recorded], dict[str, str]]:
-    """Return the runs that can be repeated and, by the id of each other run, why not. Raises InputError if none can be repeated."""
+    """Return the runs that can be repeated, and why the others cannot, by their ids. Raises InputError if none can be
+    repeated."""
     reasons: dict[str, str] = {}
     able: list[recorded_runs.Recorded] = []
     for run in runs:
         if run.result.state != "done":
-            reasons[run.id] = f"it has no whole answer to compare with: it was {run.result.state}"
+            reasons[run.id] = f"it has no complete answer to compare with: it was {run.result.state}"
         elif not run.result.request:
             reasons[run.id] = "it has no manifest, so its options are unknown"
         elif not run.messages:
@@ -37,7 +38,7 @@ def replayable(runs: Sequence[recorded_runs.Recorded]) -> tuple[list[recorded_ru
         if not reasons:
             raise InputError("There are no runs to repeat.")
         first, reason = next(iter(reasons.items()))
-        more = "" if len(reasons) == 1 else " None of the others can be repeated either."
+        more = "" if len(reasons) == 1 else " The other runs cannot be repeated either."
         raise InputError(f"The run {first} cannot be repeated: {reason}.{more}")
     return able, reasons
 
@@ -59,12 +60,12 @@ class Replay:
 
     @property
     def engines(self) -> list[replay_engines.ReplayEngine]:
-        """The engines that have repeated a run."""
+        """The engines that have repeated at least one run."""
         return [engine for engine in self._engines if engine.repeated]
 
     @property
     def left(self) -> int:
-        """Number of runs that were not repeated, because of a stop."""
+        """Number of runs that a stop has prevented from being repeated."""
         return self.total - len(self.results)
 
     async def runs(self) -> AsyncIterator[recorded_runs.Recorded]:
@@ -124,7 +125,7 @@ class Replay:
                 await self._history.call(
                     lambda store: store.save_run(again, purpose="replay", about_id=about)
                 )
-            except StoreError as error:  # on a full disk, the answers are compared nevertheless
+            except StoreError as error:  # if the disk is full, the answers are compared nevertheless
                 self.unsaved = error
         return again
 
@@ -133,7 +134,7 @@ class Replay:
         now = await identity.digest_weights(self._history, weights, self._stopped)
         per_run = {info.name for info in options.describe(engine.backend.sampling)}
         verdicts: list[recorded_runs.WeightsVerdict] = []
-        # each different manifest once, as runs differ in their requests only
+        # each distinct manifest once: runs differ only in their requests
         manifests = (run.result.common_manifest for run in engine.repeated)
         for before in {json.dumps(manifest): manifest for manifest in manifests}.values():
             recorded = await identity.known_weights(self._history, identity.weights_in(before))
@@ -147,22 +148,22 @@ class Replay:
 
     @property
     def verdict(self) -> str:
-        """Sentences on how many answers are the same, what may have changed the others, and on the runs after a stop."""
+        """A message: how many answers are the same, what may have changed the others, and how many runs a stop has left."""
         same, total = sum(run.same for run in self.results), len(self.results)
         failed = sum(run.error is not None for run in self.results)
         differing = {run.engine for run in self.results if run.difference is not None}
         if self.left:
-            sentence = f"Stopped: {total:,} of {self.total:,} runs were repeated, {self.left:,} not."
+            message = f"Stopped: {total:,} of {self.total:,} runs were repeated, {self.left:,} not."
             if total:
                 answers = texts.counted(same, "answer is", "answers are")
-                sentence += f" {answers} the same, {total - same - failed:,} different."
+                message += f" {answers} the same, {total - same - failed:,} different."
         elif same == total == 1:
-            sentence = "The answer is the same."
+            message = "The answer is the same."
         elif total == 1 and differing:
-            sentence = "The answer differs."
+            message = "The answer differs."
         else:
-            sentence = f"{same:,} of {total:,} answers are the same."
-        sentences = [sentence]
+            message = f"{same:,} of {total:,} answers are the same."
+        sentences = [message]
         if failed:
             sentences.append(f"{texts.counted(failed, 'run')} failed.")
         for engine in self.engines:
@@ -251,7 +252,7 @@ def _causes(engine: replay_engines.ReplayEngine) -> list[str]:
     sentences: list[str] = []
     if engine.reused_cache:
         sentences.append(
-            f"{texts.counted(engine.reused_cache, 'recorded run')} had reused the KV cache. That cannot be repeated "
+            f"{texts.counted(engine.reused_cache, 'recorded run')} had reused the KV cache. This cannot be repeated "
             "exactly: the repetition is cold, and rounds differently."
         )
     changed = dict.fromkeys(change.what for change in engine.changes if change.may_change_answers)
@@ -260,12 +261,10 @@ def _causes(engine: replay_engines.ReplayEngine) -> list[str]:
         sentences.append(f"these changes may be the reason ({', '.join(changed)}).")
     if engine.unknown_seeds:
         sentences.append(
-            f"the seed of {engine.unknown_seeds:,} recorded runs is not known, so chance differs."
+            f"the seed of {engine.unknown_seeds:,} recorded runs is unknown, so sampling differs."
         )
     if sentences:
         return sentences
     if engine.promises:
-        return ["nothing that is known has changed, so the engine does not reproduce itself."]
-    return [
-        "nothing that is known has changed; its server does not promise the same answer for the same seed."
-    ]
+        return ["no known condition has changed, so the engine does not reproduce its own answers."]
+    return ["no known condition has changed; its server does not promise the same answer for the same seed."]

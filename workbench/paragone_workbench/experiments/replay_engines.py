@@ -24,7 +24,8 @@ async def find_model(
     history: store.History,
     folders: Sequence[str],
 ) -> str:
-    """Return the recorded model, or else a model here with the same content or file name. Raises StoreError and InputError."""
+    """Return the recorded model, else a model on this machine with the same content or file name. Raises StoreError
+    and InputError."""
     # Files without a time of change are on servers.
     files = [file for file in weights if file.modified_ns is not None]
     if not files:
@@ -51,7 +52,7 @@ async def find_model(
     if named:
         return named[0]
     raise InputError(
-        f"The weights of {definition.name} are gone: there is no file {first.path}, and no model found here "
+        f"The weights of {definition.name} are gone: there is no file {first.path}, and no model on this machine "
         "has the same content or file name.",
         hint=f"Name the engine to use instead: --engine {definition.name}=BACKEND:MODEL. "
         "`paragone engines models` lists the models.",
@@ -59,7 +60,7 @@ async def find_model(
 
 
 def _recorded(model: str, file: Path) -> str:
-    """Return the recorded model; by an absolute path, if a relative path was recorded in another folder."""
+    """Return the recorded model. A relative path that was recorded in another folder becomes absolute."""
     path = Path(definitions.expand_home(model))
     found = [recorded for recorded in (file, file.parent) if recorded.name == path.name]
     return model if path.absolute() in found or path.is_absolute() or not found else str(found[0])
@@ -67,7 +68,7 @@ def _recorded(model: str, file: Path) -> str:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ReplayEngine:
-    """An engine that repeats runs, and what is known of the runs that it has repeated."""
+    """An engine that repeats runs, and facts about the runs that it has repeated."""
 
     recorded: definitions.EngineDefinition
     definition: definitions.EngineDefinition
@@ -80,7 +81,7 @@ class ReplayEngine:
     promises: bool = True
     """Whether the engine promises the same answer for the same seed."""
     unknown_seeds: int = 0
-    """Number of runs with an unknown seed on which the sampling depends."""
+    """Number of runs whose sampling depended on an unknown seed."""
     reused_cache: int = 0
     """Number of recorded runs that reused the KV cache. The repetition is cold, and so cannot be exact."""
 
@@ -88,7 +89,7 @@ class ReplayEngine:
         self.changes += [change for change in changes if change not in self.changes]
 
     def sampling_of(self, run: recorded_runs.Recorded) -> dict[str, Json]:
-        """Return the sampling options for a run: the options of the recorded request, and the seed that was in force."""
+        """Return the sampling options for a run: the options of the recorded request, and the seed that was used."""
         declared = {info.name for info in describe(self.backend.sampling)}
         wanted = dict(json_values.object_at(run.result.request, "sampling"))
         settings = run.result.settings
@@ -98,7 +99,7 @@ class ReplayEngine:
         return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
 
     def left_out_of(self, run: recorded_runs.Recorded) -> int | None:
-        """Return how many of the oldest messages a run left out; None if unknown, or if the user set a context option."""
+        """Return how many of the oldest messages a run dropped; None if unknown, or if the user set a context option."""
         left_out = run.result.request.get("left_out")
         is_chosen = any(info.name in self.overridden for info in describe(definitions.ContextOptions))
         return left_out if type(left_out) is int and left_out >= 0 and not is_chosen else None
@@ -116,8 +117,8 @@ async def engines_to_replay(
 ) -> tuple[ReplayEngine, ...]:
     """Return the engines for these runs, in the order of their first runs. Raises StoreError, and InputError for wrong
     choices. `settings` (`KEY=VALUE` or `NAME.KEY=VALUE`) replace recorded options, `replacements` (`NAME=SPEC`)
-    recorded engines. `consent` is the user's to the actions that a document names; None for runs of the user's own
-    history."""
+    replace recorded engines. `consent` is the user's consent to the actions that a document names; None for runs of
+    the user's own history."""
     by_engine: dict[str, list[recorded_runs.Recorded]] = {}
     for run in runs:
         by_engine.setdefault(wire.json_text(wire.to_json(run.result.definition)), []).append(run)
@@ -137,7 +138,7 @@ async def engines_to_replay(
             found = registry.find(recorded.backend)
             if found is None:
                 raise InputError(
-                    f"The engine {recorded.name} cannot be opened here: there is no backend {recorded.backend!r}.",
+                    f"The engine {recorded.name} cannot be opened: there is no backend {recorded.backend!r}.",
                     hint="Install the package of this backend, or name an engine to use instead: "
                     f"--engine {recorded.name}=BACKEND:MODEL.",
                 )
@@ -165,7 +166,7 @@ async def engines_to_replay(
             naming = partial(_actions, engine, replacement, own, consent.document, folders)
             actions += await threads.run_in_thread(naming)
     if consent is not None:
-        hint = "Name engines of yours instead, --engine NAME=BACKEND:MODEL, or write --trust to consent."
+        hint = "Name your own engines instead with --engine NAME=BACKEND:MODEL, or write --trust to consent."
         asking = partial(consent.require, actions, hint=hint)  # waits for the user
         await threads.run_in_thread(asking)
     return tuple(engines)
@@ -191,8 +192,8 @@ def _replaced(
     recorded: definitions.EngineDefinition, replacement: definitions.EngineDefinition, backend: Backend
 ) -> definitions.EngineDefinition:
     """Return the replacement, with the recorded options if the replacement is a local engine of the same backend. The
-    recorded options of an engine on a server are dropped, since a stranger may have written these options, which decide
-    what is sent to which address."""
+    recorded options of an engine on a server are dropped: a stranger may have written them, and they decide what is
+    sent to which address."""
     options = dict(replacement.options)
     if recorded.backend == backend.name and backend.capabilities.local:
         options = {**definitions.without_secrets(recorded, backend).options, **options}
@@ -213,15 +214,15 @@ def _with_own_secrets(
 
 
 def _foreign(definition: definitions.EngineDefinition, backend: Backend) -> definitions.EngineDefinition:
-    """Return the engine of a document with the options that are allowed here if the user consents. Of the load options
-    of an engine on a server, only the address is kept: other options say which keys of this machine are sent. Raises
-    InputError if the address has a variable in it."""
+    """Return the engine of a document with the options that are allowed here if the user consents. Of the load
+    options of an engine on a server, only the address is kept: other options decide which keys of this machine are
+    sent. Raises InputError if the address contains a variable."""
     if backend.capabilities.local:
         return definition
     if "$" in (definitions.address_of(definition, backend) or ""):
         raise InputError(
-            f"The url of the engine {definition.name} in the document has a variable of your environment in it.",
-            hint=f"Name an engine of yours instead: --engine {definition.name}=BACKEND:MODEL.",
+            f"The url of the engine {definition.name} in the document contains a variable of your environment.",
+            hint=f"Name your own engine instead: --engine {definition.name}=BACKEND:MODEL.",
         )
     kept = {info.name for info in describe(backend.sampling)}
     kept |= {info.name for info in describe(backend.load_options) if info.address}
@@ -236,7 +237,7 @@ def _actions(
     document: Path,
     folders: Sequence[str],
 ) -> list[str]:
-    """Return what an engine and its runs do outside of the document's folder, without what follows from the user's choices."""
+    """Return the actions of an engine and its runs outside the document's folder, except actions that the user has chosen."""
     backend = engine.backend
 
     def of(definition: definitions.EngineDefinition) -> tuple[str, ...]:

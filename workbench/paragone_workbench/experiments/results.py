@@ -48,7 +48,7 @@ async def saved_runs(
 
 
 def answer_of(result: RunResult) -> Answer:
-    """Return what assertions check, without the prompt."""
+    """Return the answer in the form that assertions check, without the prompt."""
     metrics, total_s = result.metrics, None
     if result.waited_s is not None and result.ended is not None:
         total_s = max(0.0, result.ended - result.started - result.waited_s)
@@ -64,12 +64,12 @@ def answer_of(result: RunResult) -> Answer:
 
 
 _AT_ONCE = 200
-"""Number of runs that one query looks up."""
+"""Number of runs that one query of the history looks up."""
 
 
 def cell_digests(request: suite.SuiteRequest, registry: Registry) -> Callable[[suite.Cell], Digests]:
-    """Return the digests of a request's runs, by which other experiments find these runs. The sizes and times of change
-    of the models' files are read now."""
+    """Return the digests of a request's runs, by which other experiments find these runs. This reads the sizes and
+    times of change of the models' files."""
     found = [(engine, registry.find(engine.backend)) for engine in request.engines]
     engines = [(*one, identity_digest(engine_identity(*one))) for one in found]
     judges: list[Json] = [
@@ -97,9 +97,8 @@ async def take_known_runs(
     registry: Registry,
     catalog: AssertionCatalog,
 ) -> int:
-    """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
-    One that was begun with `fresh`, or that has runs already, takes over only runs that are newer. Raises
-    StoreError."""
+    """Copy the results of the same runs in other experiments to the unfinished runs of an experiment. Returns their number.
+    An experiment that was begun with `fresh`, or that already has runs, takes only newer results. Raises StoreError."""
     begun = request.fresh or experiment.done or experiment.failed
     since = experiment.created if begun else 0.0
     digests_of, number = cell_digests(request, registry), experiment.number
@@ -129,7 +128,7 @@ async def take_known_runs(
 
 
 def known_text(taken: int, total: int) -> str:
-    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
+    return f"{taken:,} of {total:,} answers are known from earlier experiments. With --fresh, the engines answer again."
 
 
 def cut_note(engine: str, cut: int, answers: int) -> str:
@@ -147,7 +146,7 @@ Load: TypeAlias = tuple[float, int]
 
 
 def load_note(engines: Iterable[Load | None]) -> str:
-    """Return a sentence with the largest load of the machine during the runs of engines; empty if it is unknown."""
+    """Return a message with the largest load of the machine during the runs of engines; empty if it is unknown."""
     load, cores = max(filter(None, engines), default=(None, 0))
     if load is None:
         return ""
@@ -156,7 +155,7 @@ def load_note(engines: Iterable[Load | None]) -> str:
 
 
 def larger_load(known: Load | None, result: RunResult) -> Load | None:
-    """Return the known load, or that at the end of a run if it is larger."""
+    """Return the known load, or the load at the end of a run if that is larger."""
     if result.metrics is None or result.metrics.machine_load is None:
         return known
     found = result.metrics.machine_load, count_at(result.manifest, "machine", "cores") or 0
@@ -165,9 +164,9 @@ def larger_load(known: Load | None, result: RunResult) -> Load | None:
 
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
-    """The totals of an engine's finished runs, in 16 bytes a run, which the medians need. `total` includes unfinished
-    runs, `runs` failed ones; `asserted`, `passed` and `undecided` count results of assertions. Times are in seconds,
-    rates in tokens per second."""
+    """The totals of an engine's finished runs. `total` includes unfinished runs, `runs` includes failed ones;
+    `asserted`, `passed` and `undecided` count results of assertions. Times are in seconds, rates in tokens per
+    second. Each run takes 16 bytes, for the medians."""
 
     engine: str
     total: int
@@ -179,13 +178,13 @@ class EngineTotals:
     cut: int = 0
     """Number of answers that a length limit ended."""
     load: Load | None = None
-    """That of the runs that did not fail; None if it is unknown."""
+    """The load during the runs that did not fail; None if it is unknown."""
     not_cold: str = ""
     """Why runs may have used a KV cache; empty if all were cold."""
     not_passed: int = 0
     """Number of runs with an assertion that failed."""
     errors: int = 0
-    """Number of runs that failed, or of which no assertion failed but at least one gave no verdict."""
+    """Number of runs that failed, or that have an assertion without a verdict and none that failed."""
     seconds: float = 0.0
     tokens: int = 0
     counted: int = 0
@@ -222,10 +221,8 @@ class EngineTotals:
         return self.tokens / self.counted if self.counted else None
 
     def quartiles(self, name: str) -> Sequence[float]:
-        """Return the quartiles of `ttft_s` or `decode_tps`, all the same for one run; none without runs.
-
-        Runs that shared a machine are slower: they count if all did.
-        """
+        """Return the quartiles of `ttft_s` or `decode_tps`, all the same for one run; empty without runs. Runs that
+        shared a machine are slower: they count only if all runs shared it."""
         values = self.times.get((name, False)) or self.times.get((name, True)) or ()
         return statistics.quantiles(values, method="inclusive") if len(values) > 1 else [*values] * 3
 
@@ -287,7 +284,7 @@ def check_junit(path: Path) -> None:
     with open_regular_file(path) as file:
         if file.read(len(_HEAD)) != _HEAD.encode():
             raise InputError(
-                f"{path} exists already, and is no file of results that `paragone suite run` wrote.",
+                f"{path} exists already, and `paragone suite run` did not write it.",
                 hint="Name another file for --junit.",
             )
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CLUSTER_REQUESTS = 64
-"""Largest number of requests in progress at one server while a cluster executes the runs of other engines."""
+"""Largest number of simultaneous requests to one server while a cluster executes the runs of other engines."""
 
 _BUSY_S = 60.0
 """Seconds that a run waits for its place in the history while another program keeps the history locked."""
@@ -55,8 +55,8 @@ class SuiteRunner:
     registry: Registry
     catalog: assertions.AssertionCatalog
     notify: Callable[[str], object] = lambda remark: None
-    """Called often, with an empty text when an engine or a run has progressed, and with a sentence about what does not
-    keep the runs from being finished, such as the loss of a node."""
+    """Called often: with an empty text when an engine or a run has progressed, and with a message about a problem
+    that does not stop the suite, such as the loss of a node."""
     cluster: Cluster | None = None
     """A cluster on which engines are open. Servers are asked from this machine, which has their keys."""
     failure: ParagoneError | None = None
@@ -64,9 +64,9 @@ class SuiteRunner:
     taken: int = 0
     """Number of runs that were taken over from other experiments instead of being executed."""
     at_once: bool = False
-    """Whether engines on this machine answer at the same time."""
+    """Whether engines on this machine answer concurrently."""
     doing: str = ""
-    """What is done after the runs, such as `big judges the answers`."""
+    """The work after the runs, such as `big judges the answers`."""
 
     def __post_init__(self) -> None:
         self.progress = tuple(EngineProgress(name=engine.name) for engine in self.request.engines)
@@ -153,7 +153,7 @@ class SuiteRunner:
             self._identities[index] = await self._identity_of(loaded)
 
     async def _digest_weights(self) -> None:
-        """Compute the digests by which a replay recognizes weights. Call this after the runs, since hashing takes a core."""
+        """Compute the digests by which a replay recognizes weights. Call this after the runs, because hashing uses a core."""
         for file in self._weights.values():
             if self.stopped:
                 return
@@ -208,7 +208,7 @@ class SuiteRunner:
             await self._drain_all(engines, is_parallel=self.at_once)
 
     async def _drain_all(self, engines: Sequence[int], *, is_parallel: bool) -> None:
-        """Execute the runs of one engine after the other, or of all at the same time."""
+        """Execute the runs of one engine after the other, or of all engines concurrently."""
 
         async def drain(group: Sequence[int]) -> None:
             for index in group:
@@ -262,8 +262,8 @@ class SuiteRunner:
             return
         result, checks = executed
         if changes := await self._changes(index, result):
-            sentence = f"in e{self.experiment.number}, {', '.join(changes)}."
-            result, checks = self._engine(index).refuse(result, sentence), ()
+            message = f"in e{self.experiment.number}, {', '.join(changes)}."
+            result, checks = self._engine(index).refuse(result, message), ()
         await self.save(cell, result, checks)
         self._progressed()
 
@@ -284,7 +284,7 @@ class SuiteRunner:
         await self.history.call(call, busy_s=_BUSY_S)
 
     async def _changes(self, index: int, result: RunResult) -> Sequence[str]:
-        """Return how the model that answered differs from the one of the engine's earlier runs."""
+        """Return how the model that answered differs from the model of the engine's earlier runs."""
         if result.loaded is None:
             return ()
         now = await self._identity_of(result.loaded)
@@ -299,7 +299,8 @@ class SuiteRunner:
     # The judges
 
     async def _ask_judges(self) -> None:
-        """Check the assertions that ask an engine and have no result yet, those with the same judges together."""
+        """Check the assertions that ask an engine and have no result yet. Assertions with the same judges are checked
+        together."""
         prompts = self.request.suite.prompts
         asked = (self.catalog.asks_engines(spec) for prompt in prompts for spec in prompt.assertions)
         for names in dict.fromkeys(names for names in asked if names):
@@ -369,8 +370,8 @@ class SuiteRunner:
         known = self._judge_identities.setdefault(tuple(judges), identified)
         if known != identified:
             error = InputError(
-                f"Another judge judged before in e{self.experiment.number}: the judge was {known}, and is now "
-                f"{identified}. No verdict of the new judge was added.",
+                f"The judge has changed since the earlier verdicts in e{self.experiment.number}: it was {known}, and is now "
+                f"{identified}. The new judge's verdict was not saved.",
                 hint="Begin a new experiment with --fresh, or restore the judge as it was.",
             )
             for engine in judges.values():
@@ -394,7 +395,7 @@ class SuiteRunner:
 
 @dataclass(eq=False)
 class _OneAnswer:
-    """Asks the judges of one answer."""
+    """Asks the judges about one answer."""
 
     judges: _Judges
     unanswered: bool = False

@@ -33,9 +33,8 @@ class AssertionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuitePrompt:
-    """One prompt of a suite, with the system message, with variables filled in, and with the assertions of the file
-    last. `index` is the index in the file, from 0. Faulty prompts have one too, so that a correction renumbers no other
-    prompts."""
+    """One prompt of a suite, with its system message, its variables filled in, and the assertions of the file last. `index`
+    is the index in the file, from 0. Faulty prompts count too, so that correcting them does not renumber the others."""
 
     index: int
     line: int
@@ -51,13 +50,13 @@ class SuitePrompt:
 
 
 Problem: TypeAlias = tuple[int, str]
-"""The line of a problem in a suite file, from 1 on, and a sentence about it."""
+"""The line of a problem in a suite file, from 1 on, and a message about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """The content of a suite file, with the problems of the prompts that are left out. `given_system` is the user's own
-    system prompt, which prompts without one have if the file has none."""
+    """The content of a suite file, and the problems of the prompts that were skipped. `given_system` is the user's
+    own system prompt, for prompts without one if the file has none either."""
 
     name: str
     prompts: tuple[SuitePrompt, ...] = ()
@@ -70,8 +69,8 @@ class Suite:
 
 
 def filter_prompts(suite: Suite, expression: str) -> Suite:
-    """Return the suite with the prompts that have the tag of `tag:NAME`, or a message that contains another expression.
-    Upper and lower case are the same. The indices of prompts stay the same."""
+    """Return the suite with the prompts that have the tag NAME, for the expression `tag:NAME`, else with those whose
+    messages contain the expression. Case does not matter. The indices of prompts stay the same."""
     key, _, tag = expression.partition(":")
     wanted = expression.casefold()
     chosen = tuple(
@@ -87,8 +86,8 @@ def filter_prompts(suite: Suite, expression: str) -> Suite:
 
 
 def problem_text(name: str, problems: Sequence[Problem]) -> str:
-    """Return a line `NAME:LINE: SENTENCE` for each of the first problems, and the number of further problems."""
-    lines = [f"{name}:{line}: {sentence}" for line, sentence in problems[:PROBLEMS_SHOWN]]
+    """Return a line `NAME:LINE: MESSAGE` for each of the first problems, and the number of further problems."""
+    lines = [f"{name}:{line}: {message}" for line, message in problems[:PROBLEMS_SHOWN]]
     if len(problems) > PROBLEMS_SHOWN:
         lines.append(f"and {len(problems) - PROBLEMS_SHOWN:,} more")
     return "\n".join(lines)
@@ -114,7 +113,7 @@ def saved_prompts(store: Store, experiment_id: int) -> Iterator[SuitePrompt]:
 
 
 def prompt_from(index: int, content: Json) -> SuitePrompt:
-    """Return a prompt from saved content. Raises ParagoneError if another version saved the content in another form."""
+    """Return a prompt from saved content. Raises ParagoneError if another version of paragone saved it in another form."""
     try:
         return from_json(SuitePrompt, content)
     except (TypeError, ValueError) as error:
@@ -125,7 +124,7 @@ def prompt_from(index: int, content: Json) -> SuitePrompt:
 
 
 SCHEDULE: Mode = "swap"
-"""The default schedule of a suite: each engine is loaded once, and has the machine to itself."""
+"""The default schedule of a suite: each engine is loaded once, and is alone on the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +133,7 @@ class SuiteRequest:
     engines: Sequence[EngineDefinition]
     judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
     foreign_judges: frozenset[str] = frozenset()
-    """The names of the judges that only the suite names, which do not get the user's own system prompt."""
+    """The names of the judges that only the suite names. They do not get the user's own system prompt."""
     repetitions: int = 1
     schedule: Mode = SCHEDULE
     chosen: frozenset[int] | None = None
@@ -145,7 +144,7 @@ class SuiteRequest:
 
 
 _LARGEST_SEED = 2**31 - 1
-"""The largest seed, since some servers store seeds as signed integers of 32 bits."""
+"""The largest seed: some servers store seeds as signed integers of 32 bits."""
 
 
 Cell: TypeAlias = tuple[RunKey, SuitePrompt]
@@ -154,7 +153,8 @@ Cell: TypeAlias = tuple[RunKey, SuitePrompt]
 async def unfinished_cells(
     history: History, experiment: Experiment, request: SuiteRequest, engines: Sequence[int]
 ) -> AsyncGenerator[Cell, None]:
-    """Yield the unfinished runs of a request on some engines, of which another one begins each prompt. Raises StoreError."""
+    """Yield the unfinished runs of a request on some engines. The engines take turns in beginning a prompt. Raises
+    StoreError."""
     finished = ("done",) if request.retry_failed else ("done", "failed")
     size = max(1, PAGE // (len(experiment.engines) * experiment.repetitions))
     experiment_id, runs = experiment.number, len(engines) * experiment.repetitions
@@ -201,8 +201,9 @@ def seed_option(cell: Cell, engine: EngineDefinition, backend: Backend | None) -
 async def find_or_create(
     history: History, request: SuiteRequest, registry: Registry
 ) -> tuple[Experiment, bool]:
-    """Return the claimed experiment of a request, and whether an earlier command began it. Raises StoreError and InputError."""
-    # everything that answers depend on, without line numbers, so that an added comment begins no new experiment
+    """Return the experiment of a request, claimed for this program, and whether an earlier command began it. Raises
+    StoreError and InputError."""
+    # everything that answers depend on, but not line numbers: an added comment must not begin a new experiment
     prompts = (to_json(dataclasses.replace(prompt, line=0)) for prompt in request.suite.prompts)
     engines, judges = (
         [engine_identity(engine, registry.find(engine.backend)) for engine in named]

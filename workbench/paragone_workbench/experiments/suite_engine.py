@@ -40,17 +40,18 @@ class WorkingEngine(ABC):
         self.given_up: ParagoneError | None = None
         """Why the engine was given up; None as long as the engine executes runs."""
         self.loaded: LoadedModel | None = None
-        """The model as it was when it was first opened here, with which the answers are compared; None if unknown."""
+        """The identity of the model when it was first opened here; later answers must come from the same model. None
+        if unknown."""
 
     @property
     @abstractmethod
     def doing(self) -> str:
-        """What the engine does besides answering, in a few words, such as `loading 30%`; may be empty."""
+        """What the engine does other than answering, in a few words, such as `loading 30%`; may be empty."""
 
     @property
     @abstractmethod
     def tokens_per_second(self) -> float | None:
-        """The rate now, or else of the last answer; None if unknown."""
+        """The current rate, else the rate of the last answer; None if unknown."""
 
     @abstractmethod
     async def execute(self, spec: RunSpec, prompt: SuitePrompt | None = None) -> Executed | None:
@@ -61,14 +62,14 @@ class WorkingEngine(ABC):
         """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""
         self.given_up = self.given_up or error
 
-    def refuse(self, result: RunResult, sentence: str) -> RunResult:
+    def refuse(self, result: RunResult, message: str) -> RunResult:
         """Give the engine up because another model answered. Return the answer as a failed run."""
         error = InputError(
-            f"Another model answered as {self.definition.name}: {sentence}",
+            f"Another model answered as {self.definition.name}: {message}",
             hint="Restore the engine and repeat the command with --retry-failed, or begin a new experiment with --fresh.",
         )
         self.give_up(error)
-        return dataclasses.replace(result, state="failed", finish=None, error=error.sentence, hint=error.hint)
+        return dataclasses.replace(result, state="failed", finish=None, error=error.message, hint=error.hint)
 
     @abstractmethod
     async def stop(self) -> None:
@@ -105,12 +106,12 @@ class EngineProgress:
 
 
 CRASHES = 3
-"""Number of crashes in a row after which an engine is given up."""
+"""An engine is given up after this many crashes in a row."""
 
 
 class SuiteEngine(WorkingEngine):
-    """An engine that is opened by a pool for the first run, and for the next run after a crash. A native engine has one
-    run in progress and one that waits; see `EnginePool.add_for_all` for others."""
+    """An engine that is opened by a pool for the first run, and for the next run after a crash. A native engine has
+    one run in progress and one waiting; for others, see `EnginePool.add_for_all`."""
 
     def __init__(
         self,
@@ -160,7 +161,7 @@ class SuiteEngine(WorkingEngine):
 
     async def execute(self, spec: RunSpec, prompt: SuitePrompt | None = None) -> Executed | None:
         async with self._has_free:
-            # the handle that was used last, so that few requests open few connections
+            # the handle that was used last: a few requests then open only a few connections
             handle = self._free.pop()
             try:
                 async with self._starting:
@@ -183,7 +184,7 @@ class SuiteEngine(WorkingEngine):
         return result, await evaluate(prompt, answer_of(result), self._catalog)
 
     async def _is_ready(self, handle: EngineTask) -> bool:
-        """Open the engine, unless the schedule opens engines in the turns of runs. Returns whether the engine can be asked."""
+        """Open the engine, unless the schedule opens engines for each run. Returns whether the engine can be asked."""
         if self._stopped or self.given_up is not None:
             return False
         if self._pool.opens_engines:
@@ -223,7 +224,7 @@ class SuiteEngine(WorkingEngine):
             return
         self._crashes += 1
         if self._crashes == CRASHES * len(self._handles):  # engines that share a model crash together
-            sentence = f"The engine {self.definition.name} crashed {CRASHES} times in a row: {error.sentence}"
-            self.give_up(ParagoneError(sentence, hint=error.hint))
+            message = f"The engine {self.definition.name} crashed {CRASHES} times in a row: {error.message}"
+            self.give_up(ParagoneError(message, hint=error.hint))
         elif self._waiting:
             self._pool.start(self.handle)

@@ -34,7 +34,7 @@ class _Assertion(Struct):
 
 
 class _Record(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The entry of one prompt. What is null is left out."""
+    """The entry of one prompt. A null counts as missing."""
 
     prompt: str | None = None
     messages: list[_Message] | None = None
@@ -74,7 +74,7 @@ def _prompt(
     messages = _messages(record)
     if any(message.role == "system" for message in messages):
         if record.system is not None:
-            raise InputError("There are both 'system' and a message with the role 'system': leave one out.")
+            raise InputError("There are both 'system' and a message with the role 'system': remove one.")
     elif own := system if record.system is None else record.system:
         messages = [Message(role="system", text=own), *messages]
     expected = record.expected
@@ -107,7 +107,7 @@ def _messages(record: _Record) -> list[Message]:
             raise InputError("There is no prompt: write a 'prompt' or 'messages'.")
         return [Message(role="user", text=record.prompt or "")]
     if record.prompt is not None:
-        raise InputError("There are both 'prompt' and 'messages': leave one out.")
+        raise InputError("There are both 'prompt' and 'messages': remove one.")
     if not any(message.role == "user" for message in record.messages):
         raise InputError("'messages' needs a message with the role 'user'.")
     return [Message(role=message.role, text=message.content) for message in record.messages]
@@ -123,10 +123,10 @@ def assertion_spec(item: object) -> AssertionSpec:
 
 
 def parse_json(text: str) -> Json:
-    """Parse JSON. Raises InputError with a sentence about the mistake."""
+    """Parse JSON. Raises an InputError that describes the mistake."""
     try:
         value = wire.parse_json(text)
-        if "\\u" in text:  # an escape may be half of a pair that makes one character
+        if "\\u" in text:  # an escape may be half of a pair that encodes one character
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InputError("The text has half of a surrogate pair, which is not a character.") from error
@@ -140,8 +140,8 @@ _JSON_COLUMNS = ("messages", "variables", "assertions")
 
 
 def csv_records(path: Path, text: str) -> Iterator[Record]:
-    """Yield the records of a text without empty rows, each with the line where it begins. Raises InputError if the header
-    is wrong."""
+    """Yield the records of a text, except empty rows, each with the line where it begins. Raises InputError if the
+    header is wrong."""
     csv.field_size_limit(files.LARGEST)  # of the whole process
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
@@ -161,7 +161,7 @@ def csv_records(path: Path, text: str) -> Iterator[Record]:
 _CHECK = re.compile(
     r"__.*|assert(s|ion|ions)?[-_\d]*|checks?|expect(s|ed)?([-_\d].*)?|ideal|metrics?|rubric", re.IGNORECASE
 )
-"""Names of columns that check answers in other programs, such as promptfoo's `__expected` and `__metric`."""
+"""Column names with which other programs check answers, such as promptfoo's `__expected` and `__metric`."""
 
 
 def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
@@ -180,9 +180,9 @@ def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
     for name in names:
         if name not in KEYS and _CHECK.fullmatch(name):
             raise InputError(
-                f"{path}:{line}: The column {name!r} looks like a check of answers, and would check nothing.",
+                f"{path}:{line}: The column {name!r} looks like a check of answers, but would not check anything.",
                 hint="Name the column of expected answers 'expected'. Other checks are JSON in a column 'assertions', such "
-                'as [{"type": "contains", "value": "Paris"}]; see docs/suites.md. Rename a column that only is a variable.',
+                'as [{"type": "contains", "value": "Paris"}]; see docs/suites.md. If the column is only a variable, rename it.',
             )
     return names
 
@@ -223,7 +223,7 @@ def _toml_file(document: toml_file.TomlDocument) -> _File:
         return data.read(_File, document.data)
     except data.DataError as error:
         place = document.where(*error.path.split("."))
-        raise InputError(f"{place}: {error.sentence}", hint=error.hint) from error
+        raise InputError(f"{place}: {error.message}", hint=error.hint) from error
 
 
 EXAMPLES = {
@@ -235,15 +235,15 @@ EXAMPLES = {
 
 
 def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Suite:
-    """Read a suite file, whose ending names its format: .jsonl, .csv or .toml. Prompts for which the file has no system
-    prompt get the system prompt `system`. Prompts with a problem are left out, and the suite lists the problems. Raises
-    InputError if the file cannot be read, is not UTF-8 text, or has no usable prompt."""
+    """Read a suite file, whose ending names its format: .jsonl, .csv or .toml. Prompts without a system prompt in the
+    file get `system`. Prompts with a problem are skipped, and the suite lists the problems. Raises InputError if the
+    file cannot be read, is not UTF-8 text, or has no usable prompt."""
     ending = path.suffix.lower()
     if ending not in EXAMPLES:
         raise InputError(
             f"{path} is a folder."
             if path.is_dir()
-            else f"{path} is not a suite: its name has another ending.",
+            else f"The ending of {path.name} is not a format of suites.",
             hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
         )
     largest = toml_file.LARGEST if ending == ".toml" else files.LARGEST
@@ -270,7 +270,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     elif ending == ".csv":
         records = csv_records(path, text)
     else:
-        # Not splitlines: it splits at characters that strings in JSON may contain.
+        # Not splitlines, which splits at characters that strings in JSON may contain.
         lines = enumerate(text.split("\n"), start=1)
         records = ((line, partial(parse_json, content)) for line, content in lines if content.strip())
     prompts: list[SuitePrompt] = []

@@ -63,7 +63,7 @@ class Ballot:
                     backend=run.result.definition.backend,
                     model=run.result.definition.model,
                     run=run.id,
-                    names_itself=names_itself(run, self.prompt),
+                    names_its_engine=names_its_engine(run, self.prompt),
                 )
                 for run in candidates
             ),
@@ -85,10 +85,9 @@ _ORDINARY = frozenset((
 """Words in the names of engines and models that do not identify the model."""
 
 
-def names_itself(run: Run, prompt: str) -> bool:
-    """Return whether an answer contains the name of its engine, or of its model's family. The family are the words of
-    the model's name, such as `SmolLM` of `SmolLM2-135M-Instruct`. Ordinary words, words of one or two letters, and
-    names that the prompt contains do not count."""
+def names_its_engine(run: Run, prompt: str) -> bool:
+    """Return whether an answer contains the name of its engine, or a word of its model's name, such as `SmolLM` of
+    `SmolLM2-135M-Instruct`. Ordinary words, words of one or two letters, and names in the prompt do not count."""
     definition, loaded = run.result.definition, run.result.loaded
     names = {definition.name, *_WORD.findall(engine_for_model(definition.backend, definition.model).name)}
     if loaded is not None:
@@ -98,12 +97,12 @@ def names_itself(run: Run, prompt: str) -> bool:
 
 
 def _contains(text: str, name: str) -> bool:
-    """Return whether a text contains a name as a word, which a version may follow, in capital or small letters."""
+    """Return whether a text contains a name as a word, in any case and perhaps followed by a version."""
     return re.search(f"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z])", text, re.IGNORECASE) is not None
 
 
 def shuffled(runs: Iterable[Run], chance: random.Random | None = None) -> tuple[Run, ...]:
-    """Return runs in random order: unpredictable, unless `chance` is a generator with a seed."""
+    """Return runs in random order. `chance` is the random generator; the default is unpredictable."""
     ordered = list(runs)
     (chance or random.SystemRandom()).shuffle(ordered)
     return tuple(ordered)
@@ -130,13 +129,13 @@ class ExperimentBallots:
         """Read the votes and answers of the experiment. Raises InputError if the experiment does not exist."""
         self.experiment = store.experiments.get(experiment_id)
         self.identical = 0
-        """Number of ballots that were left out because both answers were the same text."""
+        """Number of ballots that were skipped because both answers had the same text."""
         self._store = store
         self._chance = chance or random.SystemRandom()
         self._cast: list[tuple[str, Ballot]] = []
         """The ids and ballots of the votes that this object has saved, oldest first."""
         self._votes: Counter[frozenset[str]] = Counter()
-        """Number of ballots of each pair of engines, by their names, that were voted on blind, now and earlier."""
+        """For each pair of engine names, the number of ballots with a blind vote, cast now or earlier."""
         self._left: dict[frozenset[str], list[int]] = {}
         """The prompts that are still to be voted on for each pair."""
         votes = store.votes.all(experiment_id, skips_damaged=True)
@@ -159,8 +158,8 @@ class ExperimentBallots:
         return self._votes.total()
 
     def take(self) -> Ballot | None:
-        """Return the next ballot, or None if none is left. Identical answers, and votes of other programs meanwhile,
-        are left out. Raises InputError after a deletion."""
+        """Return the next ballot, or None. Ballots with identical answers, or with a vote by another program
+        meanwhile, are skipped. Raises InputError if the experiment was deleted."""
         self._store.experiments.get(self.experiment.number)
         while left := [pair for pair, prompts in self._left.items() if prompts]:
             fewest = min(self._votes[pair] for pair in left)
@@ -168,7 +167,7 @@ class ExperimentBallots:
             prompt = self._left[pair][-1]
             is_voted = pair in self._store.votes.engines_voted(self.experiment.number, prompt)
             ballot = None if is_voted else self._ballot(pair, prompt)
-            self._left[pair].pop()  # not earlier: after an error of the store, the same ballot comes again
+            self._left[pair].pop()  # only now: after an error of the store, the same ballot comes again
             if ballot is None:
                 self._votes[pair] += 1
                 continue
@@ -189,7 +188,8 @@ class ExperimentBallots:
         return is_first
 
     def undo(self, current: Ballot | None) -> Ballot | None:
-        """Delete the last vote of this object, and return its ballot, if any. `current`, the ballot that is shown, comes again later."""
+        """Delete the last vote of this object, and return its ballot, if any. `current`, the ballot that is shown, comes again
+        later."""
         if not self._cast:
             return None
         vote_id, ballot = self._cast[-1]

@@ -47,8 +47,8 @@ def database_chats(path: Path) -> Iterator[Chat]:
 
 
 def _tables(database: sqlite3.Connection) -> set[str]:
-    """Return the names of the tables whose columns are all stored: a view or a computed column of a small file may have
-    gigabytes."""
+    """Return the names of the tables whose columns are all stored. A view or a computed column of a small file may
+    yield gigabytes."""
     tables = [
         name
         for (name,) in database.execute(
@@ -72,13 +72,14 @@ def _names(database: sqlite3.Connection, table: str) -> dict[str, str]:
 
 
 def _by_chat(rows: Iterator[_Row]) -> Iterator[tuple[str, Iterator[_Row]]]:
-    """Group rows that begin with the ids of a conversation and of a message. A message without a conversation is one."""
+    """Group rows, which begin with the ids of a conversation and of a message. A message without a conversation
+    becomes its own conversation."""
     for chat_id, group in itertools.groupby(rows, lambda row: row[0] or row[1]):
         yield chat_id, _bounded(group)
 
 
 def _bounded(rows: Iterator[_Row], size: int = 0) -> Iterator[_Row]:
-    """Yield rows of a conversation that has `size` characters before. Raises InputError if it gets too large."""
+    """Yield further rows of a conversation, which has `size` characters so far. Raises InputError if it gets too large."""
     for row in rows:
         size += sum(map(len, row))
         if size > MOST_TEXT:
@@ -87,7 +88,7 @@ def _bounded(rows: Iterator[_Row], size: int = 0) -> Iterator[_Row]:
 
 
 def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
-    """Yield what earlier versions than 0.36 have logged."""
+    """Yield the conversations that versions of llm before 0.36 have logged."""
     names = _names(database, "conversations")
     rows = _rows(
         database,
@@ -114,7 +115,8 @@ def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
 
 
 def _of_llm_threads(database: sqlite3.Connection) -> Iterator[Chat]:
-    """Yield what version 0.36 logs: the messages form trees, to whose branches threads and turns point."""
+    """Yield the conversations that llm 0.36 has logged: messages form trees, and threads and turns refer to branches
+    of the trees."""
     names = _names(database, "threads")
     rows = _rows(
         database, "SELECT thread_id, id, tip_message_hash, model, datetime_utc FROM turns ORDER BY 1, 2"
@@ -122,7 +124,7 @@ def _of_llm_threads(database: sqlite3.Connection) -> Iterator[Chat]:
     for thread_id, turns in _by_chat(rows):
         messages: list[ChatMessage] = []
         shown: dict[str, str | None] = {"": None}
-        """The nearest message with a text, by the message itself or one after it."""
+        """For a message, the nearest message with a text: itself or a message before it."""
         current, created, size = "", 0.0, 0
         for _, _, current, model, written in turns:
             created = created or _seconds(written)
@@ -215,7 +217,8 @@ def _parsed(text: str) -> Json:
 
 
 def _images(listed: str) -> Iterator[Image]:
-    """Yield the images of a message of oterm: a list of base64 without media types, so the first bytes tell PNG from JPEG."""
+    """Yield the images of a message of oterm: a list of base64 without media types, so the first bytes distinguish
+    PNG from JPEG."""
     for data in list_at(_parsed(listed)):
         kind = "png" if str(data).startswith("iVBOR") else "jpeg"
         if (found := image(f"data:image/{kind};base64,{data}")) is not None:

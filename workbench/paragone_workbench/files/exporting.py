@@ -24,7 +24,7 @@ class Exported(NamedTuple):
     path: Path
     numbers: tuple[int, ...]
     left_out: tuple[str, ...]
-    """For each conversation that was left out, a sentence that says why."""
+    """For each conversation that was skipped, a message with the reason."""
     size: int
 
     def __str__(self) -> str:
@@ -40,9 +40,9 @@ def export_conversations(
     replaces: bool,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Exported:
-    """Write these conversations, or all that are not damaged, for the user alone, one at a time: as `.jsonl` or `.json`
-    (complete, for import) or `.md`. `progress` gets how many are done, and how many there are. Blocks. Raises
-    ParagoneError."""
+    """Write these conversations, or all undamaged ones, one at a time, into a file that only the user can read: as
+    `.jsonl` or `.json` (complete, for import) or `.md`. `progress` gets how many are done, and the total. Blocks.
+    Raises ParagoneError."""
     suffix = path.suffix.lower()
     if suffix not in (".jsonl", ".json", ".md"):
         raise InputError(
@@ -64,7 +64,7 @@ def export_conversations(
             except StoreError as error:
                 if numbers is not None:
                     raise
-                left_out.append(f"c{number} is left out. {error}")
+                left_out.append(f"c{number} is skipped. {error}")
                 continue
             yield saved
             written.append(number)
@@ -116,9 +116,9 @@ def chosen_lane(lanes: Mapping[str, Run], name: str | None, number: int) -> tupl
 
 
 def write_suite(head: Run, path: Path, number: int, *, replaces: bool = False) -> tuple[int, int]:
-    """Write the prompts on the path of a lane as lines of JSON, with the messages before each, and return how many were
-    written, and how many left out because of images. Raises InputError if there is none or the file may not be
-    replaced, and ParagoneError."""
+    """Write the prompts on the path of a lane as lines of JSON, each with the messages before it. Return how many
+    were written, and how many were skipped because of images. Raises InputError if no prompt can be written or the
+    file may not be replaced, and ParagoneError."""
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")
     check_target(path, replaces=replaces)
@@ -136,7 +136,7 @@ def write_suite(head: Run, path: Path, number: int, *, replaces: bool = False) -
         if not written:
             raise InputError(
                 f"Conversation c{number} has no prompt for a suite.",
-                hint="A suite is made of the prompts of a lane that come without images.",
+                hint="A suite gets the prompts of a lane that have no images.",
             )
     return written, with_images
 
@@ -152,7 +152,8 @@ def _record(messages: tuple[Message, ...]) -> dict[str, Json]:
 
 
 def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup, *, replaces: bool) -> int:
-    """Write a report of the experiment or conversation with an id such as `e3`. Returns its size in bytes. Raises ParagoneError."""
+    """Write a report of the experiment or conversation with an id such as `e3`. Returns its size in bytes. Raises
+    ParagoneError."""
     return write(path, _pieces(store, subject_id, format_of(path, replaces=replaces), find))
 
 

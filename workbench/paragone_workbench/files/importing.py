@@ -1,5 +1,5 @@
-"""Import a file into the history: read the file, remove keys, ask for consent, and add new conversations; and save a
-prompt of an experiment as a conversation, with a lane for each engine, and the engine's answers as variants."""
+"""Import a file into the history: read it, remove keys, ask for consent, and add new conversations. And save a prompt
+of an experiment as a conversation: with a lane for each engine, and the engine's answers as variants."""
 
 import contextlib
 import dataclasses
@@ -41,7 +41,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def conversation_actions(
     conversations: Iterable[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return what the engines of lanes and runs do outside of the file's folder when conversations are opened or
+    """Return the actions of the engines of lanes and runs outside the file's folder, when conversations are opened or
     replayed, and the files that sampling options name. Raises EngineError if a backend fails."""
     definitions: dict[str, EngineDefinition] = {}
     samplings: dict[str, Mapping[str, Json]] = {}
@@ -55,7 +55,7 @@ def conversation_actions(
                 samplings.setdefault(repr(sampling), sampling)
     actions = [*named_actions(definitions.values(), registry, path, folders)]
     for sampling in samplings.values():
-        # the user may choose an engine of any backend to continue the lane, or for a replay
+        # the user may choose any backend's engine to continue the lane or for a replay
         for backend in registry.all().values():
             actions += (f"a request {action}" for action in option_actions(backend.sampling, sampling, path))
     return tuple(dict.fromkeys(actions))
@@ -63,7 +63,7 @@ def conversation_actions(
 
 def remove_secrets(saved: SavedConversation, registry: Registry) -> None:
     """Remove keys, and options that obtain keys, from engines and requests, not from texts. An engine of a missing
-    backend keeps only name, backend and model, since the meaning of its options is unknown."""
+    backend keeps only name, backend and model: the meaning of its options is unknown."""
     for lane in saved.lanes:
         lane.definition = _without_secrets(lane.definition, registry)
     for prompt in saved.conversation.prompts:
@@ -119,7 +119,7 @@ def _public_result(result: RunResult, registry: Registry) -> RunResult:
 
 def _public_manifest(manifest: Mapping[str, Json], registry: Registry) -> dict[str, Json]:
     found = {name: _public(part) for name, part in manifest.items() if name not in ("engine", "request")}
-    with contextlib.suppress(LookupError, TypeError, ValueError):  # another program may have written it
+    with contextlib.suppress(LookupError, TypeError, ValueError):  # it may come from another program
         definition = wire.from_json(EngineDefinition, json_values.object_at(manifest, "engine"))
         found["engine"] = wire.to_json(_without_secrets(definition, registry))
     if request := json_values.object_at(manifest, "request"):
@@ -142,7 +142,7 @@ def _public(value: Json) -> Json:
     return value
 
 
-# Each yields nothing if the JSON has another program's form.
+# Each function yields nothing if the JSON comes from another program.
 _READERS: tuple[Callable[[Json], Iterator[other_programs.Chat]], ...] = (
     other_programs.chatgpt_chats,
     other_programs.open_webui_chats,
@@ -153,9 +153,9 @@ _READERS: tuple[Callable[[Json], Iterator[other_programs.Chat]], ...] = (
 
 FORMATS = (
     "a document of paragone, an export of ChatGPT, Open WebUI or llama-server's web interface, a conversation of LM Studio, "
-    "messages in OpenAI's form, or the database of llm or oterm"
+    "messages in OpenAI's format, or the database of llm or oterm"
 )
-"""The formats that can be imported, as a part of a sentence."""
+"""The formats that can be imported, for use in messages."""
 
 _SQLITE = b"SQLite format 3\0"
 _ZIP = b"PK\x03\x04"
@@ -164,11 +164,13 @@ _DOCUMENT = b'{"paragone_document"'
 
 
 def read_conversations(path: Path) -> Iterator[SavedConversation]:
-    """Yield the conversations in a file one at a time; the file dates those without a date. Raises InputError if there
-    is none."""
+    """Yield the conversations in a file one at a time. Conversations without a date get the file's date. Raises
+    InputError if there are none."""
     head = _head(path)
     if head.startswith(_ZIP):
-        raise InputError(f"{path} is a zip archive.", hint="Unpack it, and import conversations.json in it.")
+        raise InputError(
+            f"{path} is a zip archive.", hint="Unpack it, and import the file conversations.json in it."
+        )
     found: Iterator[SavedConversation]
     what = ""
     if head.startswith(_SQLITE):
@@ -198,7 +200,7 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
 
 
 def _described(data: Json) -> str:
-    """Return what a value of JSON is, as a part of a sentence."""
+    """Return a phrase that describes a JSON value."""
     if isinstance(data, Mapping):
         names = [texts.quoted(name) for name in itertools.islice(data, 8)]
         return f"an object with {', '.join(names)}" if names else "an empty object"
@@ -218,12 +220,12 @@ class Added(NamedTuple):
     is_new: bool
     """Whether the whole conversation is new in the history."""
     is_completed: bool
-    """Whether the history had the conversation, but lacked parts that the import has added."""
+    """Whether the history had the conversation, and the import has added missing parts."""
 
 
 def add_conversation(store: Store, saved: SavedConversation) -> Added:
     """Add a conversation, or its parts that the history lacks; a longer answer replaces an interrupted one. Raises
-    StoreError, and InputError if a part has the id of a part of another conversation."""
+    StoreError, and InputError if an id in it belongs to another conversation."""
     with store.transaction():
         number = store.number_of(saved.conversation.id)
         known: set[str] = set()
@@ -237,8 +239,8 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
             known |= {run.id for run in here.runs if not _completes(imported.get(run.id), run)}
         if store.has_any(new_ids):
             raise InputError(
-                f"A part of the conversation {texts.quoted(saved.title)} has the id of a part of another conversation in the history.",
-                hint="Export the conversation again, where it was written.",
+                f"A part of the conversation {texts.quoted(saved.title)} has an id that belongs to another conversation in the history.",
+                hint="Export the conversation again on the machine where it was written.",
             )
         writes = whole_writes(saved, known)
         saved_as = store.save_whole(saved.conversation, writes, saved.title if number is None else "")
@@ -267,7 +269,7 @@ def _head(path: Path) -> bytes:
 
 
 def _documents(path: Path) -> Iterator[Json]:
-    """Yield the documents in a file that paragone wrote, of which each is on a line, or ends with a line that is a brace."""
+    """Yield the documents in a file that paragone wrote. Each is on one line, or ends with a line that is only a brace."""
     lines: list[bytes] = []
     number = size = 0
     with files.reading(path, hint=f"The file can be {FORMATS}.") as file:
@@ -276,7 +278,7 @@ def _documents(path: Path) -> Iterator[Json]:
             if text.startswith(_DOCUMENT) and not text.endswith(b"[") and not lines:
                 number, size = number + 1, 0
             elif not lines:
-                continue  # what is around the documents and between them
+                continue  # the text around and between the documents
             lines.append(text)
             size += len(line)
             if size > files.LARGEST:
@@ -310,8 +312,8 @@ def _chats(data: Json) -> Iterator[other_programs.Chat]:
 
 
 def _dated(chats: Iterable[other_programs.Chat], path: Path) -> Iterator[SavedConversation]:
-    """Yield chats as conversations. A chat without a date gets the file's date, a message without a date its chat's
-    date, and a second chat with the id of another one an id of its own."""
+    """Yield chats as conversations. A chat without a date gets the file's date, and a message without a date gets its
+    chat's date. If two chats have the same id, the second gets a new one."""
     written = path.stat().st_mtime
     ids: Counter[str] = Counter()
     for chat in chats:
@@ -333,10 +335,12 @@ def import_file(
     require_consent: Callable[[Sequence[str]], None],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[Added, ...]:
-    """Add the conversations of a file, without keys: none if one of them cannot be read, and each in a transaction. They
-    open their engines without a question later, so `require_consent` gets the engines' actions, and raises InputError
-    without consent. The file is read twice, one conversation at a time; `progress` gets how many were read or added,
-    and how many there are, which is 0 while they are counted. Blocks. Raises ParagoneError."""
+    """Add the conversations of a file, without keys, each in a transaction. If one cannot be read, none is added.
+
+    Later, conversations open their engines without asking, so `require_consent` gets the engines' actions now, and raises
+    InputError without consent. The file is read twice, one conversation at a time; `progress` gets how many were read or
+    added, and the total, which is 0 until they are counted. Blocks. Raises ParagoneError.
+    """
     count = 0
 
     def read() -> Iterator[SavedConversation]:
@@ -355,7 +359,7 @@ def import_file(
     added: list[Added] = []
     with contextlib.closing(open_store()) as store:
         with store.transaction():
-            pass  # a history that cannot be written to is reported before a long file is read
+            pass  # report a history that cannot be written before reading a long file
         require_consent(conversation_actions(counted(), path, registry, folders))
         for saved in read():
             if _state(path) != before:
@@ -371,7 +375,7 @@ def _state(path: Path) -> tuple[int, int, int]:
 
 
 def import_text(added: Sequence[Added]) -> str:
-    """Return sentences with the numbers of conversations that are new, completed, and already in the history."""
+    """Return a message with the numbers of conversations that are new, completed, and already in the history."""
     new = [one.number for one in added if one.is_new]
     ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
     completed = sum(one.is_completed for one in added)
@@ -386,12 +390,12 @@ def import_text(added: Sequence[Added]) -> str:
 # Prompts of experiments
 
 _GIVEN = EngineDefinition(name="suite", backend=IMPORTED, model="suite")
-"""The engine of the answers that the suite itself gives to earlier prompts."""
+"""The engine of the answers to earlier prompts that the suite file contains."""
 
 
 def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
-    """Save the prompt of an answer, 17 in `e3/17`, as a conversation with the experiment's runs; a second call finds
-    it again. Raises InputError without such an answer, and ParagoneError."""
+    """Save the prompt of an answer (17 in `e3/17`) as a conversation with the experiment's runs. A second call
+    returns the same conversation. Raises InputError if there is no such answer, and ParagoneError."""
     experiment = store.experiments.get(experiment_number)
     index = store.experiments.run(experiment_number, cell).key.prompt_index
     conversation_id = derived_id(experiment.id, "conversation", str(index))
@@ -411,7 +415,9 @@ def _conversation(
 ) -> SavedConversation:
     """Return the conversation of a prompt, from the messages of the suite and the runs in the order of the engines."""
     conversation = Conversation(created=experiment.created, id=own_id)
-    given: list[tuple[Prompt, str]] = []  # the earlier prompts in the suite, each with the suite's answer
+    given: list[
+        tuple[Prompt, str]
+    ] = []  # the earlier prompts in the suite, each with its answer from the suite
     system: str | None = None
     last: Prompt | None = None
     for message in (*messages, None):
@@ -451,7 +457,7 @@ def _conversation(
 def _lane(
     experiment: Experiment, own_id: str, engine: int, given: Iterable[tuple[Prompt, str]]
 ) -> LaneRecord:
-    """Return the lane of an engine, with the answers that the suite itself gives."""
+    """Return the lane of an engine, including the answers that the suite file contains."""
     lane = LaneRecord(
         id=derived_id(own_id, "lane", str(engine)), definition=experiment.engines[engine], position=engine
     )

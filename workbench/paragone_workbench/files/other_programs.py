@@ -1,4 +1,4 @@
-"""Conversations in the exports of other programs, and how they become conversations here."""
+"""Conversations in the exports of other programs, and their conversion to paragone's conversations."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ _DATA_URL = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,")
 
 
 def seconds(data: Json, *path: str) -> float | None:
-    """Return the time at a path in seconds since 1970; None without a number. Large numbers are taken for milliseconds."""
+    """Return the time at a path in seconds since 1970; None without a number. Large numbers count as milliseconds."""
     found = number_at(data, *path)
     return found / 1000 if found is not None and found > 1e11 else found
 
@@ -67,9 +67,10 @@ def in_order(nodes: Mapping[str, Json], parent_name: str) -> Iterator[tuple[str,
 
 
 MOST_LANES = 1_000
-"""Largest number of lanes of an imported conversation, because the time for finding a run's lane grows with this number."""
+"""Largest number of lanes of an imported conversation: the time for finding a run's lane grows with this number."""
 MOST_JOINED = 2**26
-"""Largest number of characters of the answers in several messages of a conversation: each variant has a copy of the beginning."""
+"""Largest number of characters of a conversation's answers that consist of several messages: each variant has a copy
+of the beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ class Chat:
     """Seconds since 1970."""
     messages: Sequence[ChatMessage]
     current: str | None = None
-    """The id of the message at the end of the branch that was shown last; None for the last message."""
+    """The id of the message at the end of the branch that was last shown; None for the last message."""
 
 
 @dataclass(slots=True)
@@ -106,7 +107,7 @@ class _BranchEnd:
     run: Run | None = None
     """The last answer; None if the next message continues it."""
     continues: Run | None = None
-    """The answer before those in `texts`."""
+    """The answer before the texts in `texts`."""
     texts: list[str] = field(default_factory=list)
     """The messages of the answer so far."""
     system: str | None = None
@@ -114,8 +115,8 @@ class _BranchEnd:
 
 
 def _lanes_of(chat: Chat, runs: Iterable[Run]) -> dict[str, LaneRecord]:
-    """Return the lane of each run by the run's id: that of the run that it continues, or another if a different model
-    answers the prompt there. Raises InputError."""
+    """Return the lane of each run by the run's id: the lane of the run that it continues, or another lane if a
+    different model answers the prompt there. Raises InputError."""
     lanes: list[LaneRecord] = []
     found: dict[str, LaneRecord] = {}
     engines: dict[tuple[str, Prompt | None], EngineDefinition] = {}  # of a lane's answers to a prompt
@@ -141,7 +142,8 @@ def _lanes_of(chat: Chat, runs: Iterable[Run]) -> dict[str, LaneRecord]:
 
 
 def conversation_of(chat: Chat) -> SavedConversation:
-    """Return the chat as a conversation, whose ids are always the same. Raises InputError for an answer in too many messages."""
+    """Return the chat as a conversation, with ids that are the same each time. Raises InputError for an answer in too
+    many messages."""
     conversation = Conversation(created=chat.created, id=derived_id(chat.source, chat.id))
     ends: dict[str | None, _BranchEnd] = {None: _BranchEnd()}
     following: defaultdict[str | None, list[Role]] = defaultdict(list)
@@ -166,7 +168,7 @@ def conversation_of(chat: Chat) -> SavedConversation:
             )
             conversation.add(end.prompt)
             continue
-        # The only message that follows another one takes over its texts.
+        # A message that alone follows another message takes over its texts.
         if len(following[message.parent]) > 1:
             end.texts = [*before.texts]
             copied += len(end.texts)
@@ -281,7 +283,7 @@ def chatgpt_chats(data: Json) -> Iterator[Chat]:
 
 
 def _chatgpt_messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
-    """Yield the messages that users see. The tree leaves out empty messages and messages of tools."""
+    """Yield the messages that users see: no empty messages, and no messages of tools."""
     shown: dict[str | None, str | None] = {None: None}
     for node_id, before, node in in_order(nodes, "parent"):
         parent = shown.get(before)
@@ -364,7 +366,8 @@ def lm_studio_chats(data: Json) -> Iterator[Chat]:
 
 
 def _lm_studio_messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], str | None]:
-    """Return a message for each version, following the selected one of the message before, and the id of the last selected."""
+    """Return a message for each version, and the id of the last selected version. Each follows the selected version
+    of the message before."""
     messages: list[ChatMessage] = []
     parent: str | None = None
     if system := text_at(data, "systemPrompt"):

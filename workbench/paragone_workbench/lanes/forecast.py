@@ -28,9 +28,9 @@ class Forecast:
     """Number of tokens of the prompt, including the conversation before it."""
     context: int
     left_out: int
-    """Number of the oldest messages that would be left out."""
+    """Number of the oldest messages that would be dropped."""
     added: int | None = None
-    """Tokens beyond the last run's prompt and answer; None for a first prompt, with messages left out, or if unknown."""
+    """Tokens beyond the last run's prompt and answer; None for a first prompt, if messages were dropped, or if unknown."""
 
     @property
     def is_refused(self) -> bool:
@@ -39,10 +39,10 @@ class Forecast:
 
     @property
     def warning(self) -> str:
-        """A warning that the engine will refuse the prompt or leave out messages; empty otherwise."""
+        """A warning that the engine will refuse the prompt or that messages will be dropped; empty otherwise."""
         if self.is_refused:
             return f"{self.lane} will refuse: {counted(self.tokens, 'token')}, its context holds {self.context:,}"
-        return f"{self.lane} will leave out {oldest(self.left_out)}" if self.left_out else ""
+        return f"{self.lane} will drop {oldest(self.left_out)}" if self.left_out else ""
 
 
 async def forecasts(
@@ -53,8 +53,8 @@ async def forecasts(
     images: Sequence[Image] = (),
     instead_of: Prompt | None = None,
 ) -> tuple[Forecast, ...]:
-    """Return how a prompt, perhaps `instead_of` another, would fit into the context of each lane whose engine is free
-    and counts tokens."""
+    """Return how a prompt would fit into the context of each lane whose engine is free and counts tokens.
+    `instead_of` is the prompt that it would replace, if any."""
     whole = with_sections(text, files)
     found = [_forecast(session, lane, whole, tuple(images), instead_of) for lane in session.lanes]
     return tuple(forecast for forecast in await asyncio.gather(*found) if forecast is not None)
@@ -78,7 +78,7 @@ async def _forecast(
     system = session.system_prompt.of_new_prompt(parent)
     prompt = Prompt(text=text, images=images, parent=parent, system=system)
     messages = messages_for(prompt, continues)
-    options, sampling = handle.context_options, {**handle.sampling, **prompt.sampling_in_force}
+    options, sampling = handle.context_options, {**handle.sampling, **prompt.active_sampling}
     try:
         fitted = await handle.use(lambda opened: fitted_to(opened, messages, options, sampling))
     except EngineStopped:  # the engine was closed meanwhile

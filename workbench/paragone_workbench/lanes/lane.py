@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def unique_name(definition: definitions.EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
-    """Return a name that no lane has: the engine's, else with the backend or the server, else with a number."""
+    """Return a name that no other lane has: the engine's name, followed if necessary by the backend, the server or a number."""
     named = [(lane.name, lane.engine.definition) for lane in lanes]
     return _unique(definition, named, registry.find)
 
@@ -68,14 +68,13 @@ LaneState: TypeAlias = Literal[
 ]
 """`empty`: the engine is not open. `waiting`: a run waits for the engine or for its turn. `queued`: a run waits in
 the queue of a server, or may wait there because the server has sent nothing yet. `reading`: the engine processes the
-prompt. `writing`: the engine generates the answer. `done`: the last run is complete. `stopped`: the last run or the opening of
-the engine was stopped. `failed`: the last run failed, or the engine could not be opened. `crashed`: the engine's process
-ended unexpectedly."""
+prompt. `writing`: the engine generates the answer. `done`: the last run is complete. `stopped`: the last run or the
+opening of the engine was stopped. `failed`: the last run failed, or the engine could not be opened. `crashed`: the
+engine's process ended unexpectedly."""
 
 
 class Lane:
-    """Answers prompts with an engine, one at a time; each run continues the previous one. Raises no errors of the
-    engine."""
+    """Answers prompts with an engine, one at a time; each run continues the previous one. Raises no errors of the engine."""
 
     def __init__(
         self,
@@ -96,9 +95,9 @@ class Lane:
         self.record = record or LaneRecord(definition=definition, position=0)
         """The lane's path and runs, in the form that the history saves."""
         self.on_change: Callable[[Lane], None] = lambda lane: None
-        """Called after each change of the lane's state: of its runs with their texts, of its engine, or of its cautions."""
+        """Called after each change of the lane: its runs with their texts, its engine, or its cautions."""
         self.cautions: list[tuple[Run | None, Caution]] = []
-        """The warnings for the user about the runs and, with None, about the engine, in the order in which they came."""
+        """The warnings for the user about the runs and, with None, about the engine, oldest first."""
         self.present: Run | None = None
         self._asked = False
         """Whether the engine has executed the last run of the path since the engine was opened."""
@@ -107,12 +106,12 @@ class Lane:
         self.logprobs: Callable[[EngineTask], int | None] = lambda _: None
         """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self.when_free: Callable[[Lane, Run], None] = lambda lane, run: None
-        """Called when a run has ended. The lane can then begin the next prompt."""
+        """Called when a run has ended: the lane can begin the next prompt."""
         self._warned = 0
-        """The number of warnings about the current run that `cautions` has."""
+        """How many warnings about the current run are already in `cautions`."""
         self._idle = asyncio.Event()
         self._idle.set()
-        # The path and the tree of a long conversation are computed once for each change.
+        # The path and the tree of a long conversation are computed only once after each change.
         self._path: tuple[Run, ...] = ()
         self._answers: Mapping[Prompt | None, Run] = {}
         self._known: tuple[LaneRecord, int] | None = None
@@ -134,7 +133,7 @@ class Lane:
 
     @property
     def last(self) -> Run | None:
-        """The current run, else the last run of the open engine; None if this engine has executed no run."""
+        """The current run, else the last run of the open engine; None if this engine has not executed a run."""
         return self.present or (self.record.head if self._asked else None)
 
     @property
@@ -171,8 +170,8 @@ class Lane:
     # Runs
 
     def ask(self, prompt: Prompt, *, instead_of: Run | None = None, prefix: Prefix | None = None) -> Run:
-        """Begin a run at the end of the path, or a variant `instead_of` another, from the given `prefix`. Must not be
-        called while busy."""
+        """Begin a run at the end of the path, or as a variant of the run `instead_of`. The answer begins with
+        `prefix`. Must not be called while the lane is busy."""
         # Imported here so that the program starts faster.
         from paragone_workbench.runs.run import Run, RunSpec
 
@@ -188,7 +187,7 @@ class Lane:
         def spec() -> RunSpec:
             return RunSpec(
                 messages=request_of(run),
-                sampling=prompt.sampling_in_force,
+                sampling=prompt.active_sampling,
                 logprobs=self.logprobs(self.engine),
                 drawn_seed=seed,
             )
@@ -201,7 +200,7 @@ class Lane:
         return run
 
     def following(self, run: Run | None) -> Sequence[Run]:
-        """Return the runs that continue a run, oldest first; for None, the first runs."""
+        """Return the runs that continue `run`, oldest first; for None, the runs that begin the conversation."""
         known = self.record, len(self.record.runs)
         if self._known != known:
             self._known, self._following = known, {}
@@ -266,7 +265,7 @@ class Lane:
     # Events of the lane's runs and engine
 
     def _run_changed(self, run: Run) -> None:
-        """Show the change. Once the run has ended, let the session begin the next prompt."""
+        """Report the change. Once the run has ended, let the session begin the next prompt."""
         if len(run.cautions) > self._warned:
             self.cautions += [(run, caution) for caution in run.cautions[self._warned :]]
             self._warned = len(run.cautions)
@@ -280,7 +279,7 @@ class Lane:
             self._idle.set()
 
     def _engine_changed(self, engine: EngineTask) -> None:
-        """A newly opened engine has executed no run."""
+        """Report the change. A newly opened engine has not executed any run yet."""
         self._describe()
         opens = engine.is_open and not self._was_open
         if (opens or engine.is_opening) and self.present is None:
@@ -302,8 +301,8 @@ def _progress_of(run: Run, *, is_local: bool) -> LaneState:
 
 
 def shared_seed(prompt: Prompt, earlier: int) -> int:
-    """Return the seed, from the prompt's random id, that all lanes share for their answer after `earlier` answers to
-    the prompt."""
+    """Return the seed that all lanes use for their answer number `earlier` + 1 to a prompt, derived from the prompt's
+    random id."""
     from hashlib import sha256  # imported here so that the program starts faster
 
     from paragone.shared_options import SEEDS

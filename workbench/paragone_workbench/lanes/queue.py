@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class PromptQueue:
-    """The prompts that wait: first those that a lane has begun. Before a new prompt, a lane begins even kept prompts
-    that other lanes have begun, so that all lanes answer in the same order."""
+    """The prompts that wait, those that a lane has begun first. All lanes answer in the same order: before a new
+    prompt, a lane begins the prompts that other lanes have begun, even kept ones."""
 
     def __init__(
         self,
@@ -42,15 +42,15 @@ class PromptQueue:
         return [queued for queued in self.prompts if queued.is_kept]
 
     def add(self, queued: QueuedPrompt, lanes: Sequence[Lane]) -> Prompt | None:
-        """Let free lanes begin a prompt, and return it as begun, or None. It waits for busy lanes; without lanes, it
-        is kept."""
+        """Let free lanes begin a prompt. It waits for busy lanes; without lanes, it is kept. Return it, or None if no
+        lane began it."""
         self.prompts.append(queued)
         self._go_on(lanes)
         return queued.prompt
 
     def lane_is_free(self, lane: Lane, ended: Run) -> None:
-        """Let a lane begin its next prompt. After a stop, or if it cannot answer, it keeps the prompts sent before
-        the stop."""
+        """Let a lane begin its next prompt. After a stop, or if the lane cannot answer, the prompts sent before the
+        stop are kept."""
         is_cut = ended.state in ("stopped", "interrupted") and lane not in self._stopping
         self._stopping.discard(lane)
         if is_cut or not self._can_answer(lane):
@@ -91,7 +91,8 @@ class PromptQueue:
         self._on_change()
 
     def stop(self, lanes: Sequence[Lane]) -> None:
-        """Keep the prompts that wait for these lanes. Call this before stopping the lanes, because an answer may end meanwhile."""
+        """Keep the prompts that wait for these lanes. Call this before stopping the lanes: an answer may end during
+        the stop."""
         for queued in self.prompts:
             queued.kept_by.update(lane.record for lane in lanes if lane.record in queued.lanes)
         self._stopping.update(lane for lane in lanes if lane.is_busy)
@@ -131,7 +132,7 @@ class PromptQueue:
         self._on_change()
 
     def _following(self, lane: LaneRecord) -> QueuedPrompt | None:
-        """Return the prompt that a lane begins next; None if no prompt waits for the lane, or all that wait are kept."""
+        """Return the prompt that a lane begins next; None if no prompt waits for the lane, or all waiting prompts are kept."""
         waiting = [queued for queued in self.prompts if lane in queued.lanes]
         if all(lane in queued.kept_by for queued in waiting):
             return None

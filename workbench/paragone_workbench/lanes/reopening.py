@@ -1,4 +1,4 @@
-"""The lanes of a reopened conversation: current lanes if their engines are the same, else new lanes."""
+"""The lanes of a reopened conversation: current lanes with the same engines, else new lanes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def lanes_of(
     configured: Mapping[str, EngineDefinition],
     new_lane: Callable[[EngineDefinition, Sequence[Lane], LaneRecord], Lane],
 ) -> tuple[list[Lane], list[Lane]]:
-    """Return the lanes of the open saved lanes, and the current lanes that are not reused. `configured` has engines
-    with secrets."""
+    """Return a lane for each saved lane that is open, and the current lanes that are not reused. `configured` has
+    engines with secrets."""
     spare = list(current)
     shown = [record for record in records if not record.closed]
     kept: dict[str, Lane] = {}
-    # equal engines first, so that their lanes are not configured for other saved lanes
+    # equal engines first, so that their lanes are not reconfigured for other saved lanes
     for find in (_find_equal, _find_and_configure):
         for record in shown:
             if record.id not in kept and (lane := find(record.definition, spare, registry)) is not None:
@@ -60,7 +60,7 @@ def _find_equal(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registr
 
 
 def _find_and_configure(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
-    """Give a lane with the saved engine the saved options, and return it; None if each would need a reload."""
+    """Give the saved options to a lane with the saved engine, and return it; None if every such lane would need a reload."""
     same = [
         lane
         for lane in lanes
@@ -88,7 +88,7 @@ def _with_secrets(kept: EngineDefinition, known: EngineDefinition, registry: Reg
 
 
 def closed_lane_with(lanes: Sequence[LaneRecord], hit: Hit) -> LaneRecord | None:
-    """Return the closed lane with what a search found; None if an open lane has it, or none."""
+    """Return the closed lane that has a search result; None if an open lane has it, or no lane."""
     if hit.prompt_id is None:
         return None
     having = [
@@ -103,8 +103,9 @@ def is_found_in(run: Run, prompt_id: str, run_id: str | None) -> bool:
     return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
 
 
-def waiting_in(saved: SavedConversation) -> tuple[QueuedPrompt, ...]:
-    """Return the saved queue, and prompts without a run that it lacks: the program ended before it saved the queue."""
+def queued_prompts_of(saved: SavedConversation) -> tuple[QueuedPrompt, ...]:
+    """Return the saved queue, and the prompts that it lacks and that have no run: the program ended before it saved
+    the queue."""
     known = {run.prompt for run in saved.runs} | {prompt.parent for prompt in saved.conversation.prompts}
     known |= {queued.prompt for queued in saved.queue}
     lost = (
@@ -128,8 +129,8 @@ def has_same_engines(
     registry: Registry,
     configured: Mapping[str, EngineDefinition],
 ) -> bool:
-    """Return whether the lanes have the engines of the open saved lanes in order, perhaps with other options and
-    names. Two engines of config.toml with different names and options (`configured`) are never the same."""
+    """Return whether the lanes have the engines of the open saved lanes, in order. Options and names may differ. But
+    engines of config.toml (`configured`) whose names and options both differ are never the same."""
 
     def is_same(lane: Lane, kept: EngineDefinition) -> bool:
         name = lane.engine.definition.name
@@ -142,11 +143,11 @@ def has_same_engines(
     return bool(lanes) and len(lanes) == len(kept) and all(map(is_same, lanes, kept))
 
 
-def defined_otherwise(
+def lanes_with_other_options(
     lanes: Iterable[Lane], configured: Mapping[str, EngineDefinition], registry: Registry
 ) -> Sequence[tuple[Lane, EngineDefinition]]:
-    """Return free lanes whose options come from a reopened conversation, unchanged, and differ from those in
-    config.toml, each with config.toml's engine."""
+    """Return free lanes whose options still are those of a reopened conversation, but not those in config.toml. Each
+    lane comes with its engine in config.toml."""
     found: list[tuple[Lane, EngineDefinition]] = []
     for lane in lanes:
         present = lane.engine.definition
@@ -169,6 +170,6 @@ def is_same_engine(one: EngineDefinition, other: EngineDefinition, registry: Reg
 
 
 def _is_alike(lane: Lane, kept: EngineDefinition, registry: Registry) -> bool:
-    """Return whether a lane's engine equals a saved engine in everything but the name."""
+    """Return whether a lane's engine equals a saved engine, apart from the name."""
     present = registry.public(lane.engine.definition)
     return dataclasses.replace(present, name=kept.name) == kept

@@ -28,13 +28,12 @@ if TYPE_CHECKING:
 
 
 def continue_run(session: Session, lane: Lane, run: Run | None = None) -> Run:
-    """Let a lane continue an unfinished answer, by default its last. Raises InputError if it is complete or has no
-    text."""
+    """Let a lane continue an unfinished answer, by default its last. Raises InputError if it is complete or has no text."""
     from paragone_workbench.runs.result import Prefix  # imported here so that the program starts faster
 
     run = run or lane.record.head
     if run is None or not (run.text or run.thinking):
-        raise InputError(f"{lane.name} has no answer to go on with.")
+        raise InputError(f"{lane.name} has no answer to continue.")
     if not is_unfinished(run.result):
         raise InputError(f"The answer of {lane.name} is complete: the model ended it.")
     same_model = run.result.definition.has_model_of(lane.engine.definition)
@@ -42,14 +41,13 @@ def continue_run(session: Session, lane: Lane, run: Run | None = None) -> Run:
 
 
 def continue_prefix(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
-    """Let a lane that is free continue a prefix of one of its answers as a variant. Raises InputError if its engine
-    cannot."""
+    """Let a lane that is free continue a prefix of one of its answers as a variant. Raises InputError if its engine cannot."""
     if not session.can_answer(lane):
         raise InputError(f"The engine of {lane.name} is not running.")
     if not lane.engine.capabilities.continues:
         raise InputError(
-            f"The engine of {lane.name} cannot go on with an answer: the engine would begin a new answer.",
-            hint="Change the engine, or have the prompt answered again.",
+            f"The engine of {lane.name} cannot continue an answer: the engine would begin a new one.",
+            hint="Change the engine, or let it answer the prompt again.",
         )
     assert run.prompt is not None
     again = lane.ask(run.prompt, instead_of=run, prefix=prefix)
@@ -68,8 +66,8 @@ ALTERNATIVES = 5
 
 
 class Session:
-    """Sends prompts to lanes, each with its own path through the conversation. `on_problem` receives errors of the
-    history, which saves again once it works."""
+    """Sends prompts to lanes, each with its own path through the conversation. `on_problem` receives the errors of
+    the history, which continues to save after a repair."""
 
     def __init__(
         self,
@@ -92,13 +90,13 @@ class Session:
         """Whether all lanes keep the tokens of their answers besides the text; if not, `_logprobs` decides."""
         self._saved_queue: tuple[records.QueuedPrompt, ...] = ()
         self.changed: set[Lane] = set()
-        """The lanes whose state has changed since the set was last emptied by the screen, which reads their state."""
+        """The lanes that have changed since the screen last read their state and emptied this set."""
         self.on_change: Callable[[], None] = lambda: None
-        """Called when lanes were added to `changed`, and after each change of the queue."""
+        """Called after lanes are added to `changed`, and after each change of the queue."""
         self.recorder = saving.Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._all_changed
         )
-        """Saves the conversation in a history, after a call of `Recorder.open`."""
+        """Saves the conversation in the history, once `Recorder.open` was called."""
         self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
         """The prompts that wait for busy lanes, and prompts that a stop has kept."""
         self._positions = 0
@@ -112,14 +110,15 @@ class Session:
         return lane
 
     def open_engines(self) -> None:
-        """Start to open all closed engines, unless runs open theirs. Only `Lane.restart` reopens engines that failed."""
+        """Start to open all closed engines, unless the schedule opens engines for each run. Only `Lane.restart`
+        reopens failed engines."""
         if self.pool.mode == "auto":
             self.open_engines_soon()
         elif self._opening is None or self._opening.done():
             self.pool.start_all()
 
     def open_engines_soon(self) -> None:
-        """Start to open all closed engines once a thread has found their backends. Prompts sent meanwhile wait."""
+        """Start to open all closed engines once a thread has imported their backends. Prompts sent meanwhile wait."""
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self.pool.open_all())
 
@@ -153,7 +152,7 @@ class Session:
         await lane.close()
 
     async def close(self, *, waits: bool = True) -> None:
-        """Close the engines, and save what is left; see `Recorder.close`."""
+        """Close the engines, and save the rest; see `Recorder.close`."""
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
@@ -178,8 +177,8 @@ class Session:
         return lane
 
     def _logprobs(self, engine: EngineTask) -> int | None:
-        """Return how many alternatives a run asks for with each token; None to keep no tokens. They cost 0.1 ms a
-        token here, and more at a server, where only `wants_tokens` keeps them."""
+        """Return how many alternatives a run requests for each token; None to keep no tokens. A token's alternatives
+        cost 0.1 ms on this machine. At a server they cost more, so only `wants_tokens` requests them."""
         kept = self.wants_tokens or (engine.is_local and len(self.lanes) > 1)
         return ALTERNATIVES if kept and engine.capabilities.logprobs else None
 
@@ -196,7 +195,7 @@ class Session:
         return any(lane.is_busy for lane in self.lanes)
 
     def can_answer(self, lane: Lane) -> bool:
-        """Whether a lane's engine is open, is being opened, or will be opened by its next run."""
+        """Whether a lane's engine is open, being opened, or will be opened by its next run."""
         engine = lane.engine
         on_demand = self.pool.opens_engines and engine.state in ("closed", "ready", "running")
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
@@ -210,8 +209,8 @@ class Session:
         files: Sequence[AttachedFile] = (),
         lanes: Sequence[Lane] | None = None,
     ) -> Prompt | None:
-        """Send a prompt to these lanes, by default all, that can answer; busy ones queue it. Returns None if no lane
-        has begun it."""
+        """Send a prompt to those of `lanes`, by default all, that can answer. Busy lanes queue it. Returns None if no
+        lane has begun it."""
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         return self.queue.add(
             records.QueuedPrompt(
@@ -225,7 +224,7 @@ class Session:
         )
 
     def send_again(self, prompts: Iterable[records.QueuedPrompt]) -> None:
-        """Send prompts again that a stop has kept in the queue; see `PromptQueue.send_again`."""
+        """Send again the prompts that a stop has kept in the queue; see `PromptQueue.send_again`."""
         self.queue.send_again(prompts, self.lanes)
 
     def _begin(self, queued: records.QueuedPrompt, lane: Lane) -> None:
@@ -250,8 +249,8 @@ class Session:
         self._all_changed()
 
     def regenerate(self, lane: Lane, prompt: Prompt | None = None) -> Run | None:
-        """Let a free lane answer a prompt of its path again, by default the last, as a variant. Returns None if it
-        cannot."""
+        """Let a free lane answer a prompt of its path again, by default the last. The answer is a variant. Returns
+        None if the lane cannot."""
         if prompt is None:
             prompt = prompt_to_answer_again(lane, self.prompts)
         if prompt is None or not self.can_answer(lane):
@@ -268,7 +267,7 @@ class Session:
         *,
         files: Sequence[AttachedFile] = (),
     ) -> Prompt | None:
-        """Replace a prompt in the free lanes that have it on their paths; the old turns stay as a variant. Returns
+        """Replace a prompt in the free lanes that have it on their paths. The old turns stay as a variant. Returns
         None if no lane can answer."""
         lanes = [lane for lane in self.lanes if lane.answer(prompt) is not None and self.can_answer(lane)]
         if not lanes:
@@ -325,11 +324,11 @@ class Session:
         return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
 
     async def saved(self) -> None:
-        """Wait until the conversation so far is saved. Raises StoreError if saving is impossible at present."""
+        """Wait until the conversation so far is saved. Raises StoreError if saving is impossible now."""
         problem = await self.recorder.saved(self.conversation)
         if problem is not None:
             raise errors.StoreError(
-                f"The conversation is not saved yet. {problem.sentence}",
+                f"The conversation is not saved yet. {problem.message}",
                 hint="Try again once the history works.",
                 can_pass=True,
             )
@@ -352,11 +351,13 @@ class Session:
     async def reopen(
         self, number: int, *, hit: Hit | None = None, only_with_same_engines: bool = False
     ) -> tuple[int, Lane | None] | None:
-        """Continue an earlier conversation in its lanes, once its last changes are saved. Current lanes with its
-        engines are reused unless options need a reload, others closed; new engines stay closed. A closed lane with
-        `hit` is shown. Returns the number of lanes that stay closed, and the lane with `hit` if it was closed; None,
-        and changes nothing, if `only_with_same_engines` and a prompt was sent or the
-        engines differ. Raises InputError if it was deleted or a lane is busy, and StoreError."""
+        """Continue an earlier conversation in its lanes, once its last changes are saved.
+
+        Current lanes with its engines are reused, unless their options need a reload; the others are closed. New engines
+        stay closed. A closed lane with the search result `hit` is shown. Returns the number of lanes that stay closed, and
+        the lane with `hit` if it was closed. With `only_with_same_engines`, changes nothing and returns None if a prompt
+        was sent or the engines differ. Raises StoreError; InputError if the conversation was deleted or a lane is busy.
+        """
         saved = None
         while saved is None:
             saved = await self.recorder.load(number)
@@ -381,7 +382,7 @@ class Session:
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
         self.system_prompt.reopen_after(self._parent(lane.record for lane in lanes))
-        self._restore_queue(reopening.waiting_in(saved))
+        self._restore_queue(reopening.queued_prompts_of(saved))
         await asyncio.gather(*(lane.close() for lane in spare))
         shown_again = next((lane for lane in lanes if lane.record is with_hit), None)
         return len(saved.lanes) - len(lanes), shown_again

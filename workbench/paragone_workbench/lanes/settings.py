@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 Origin: TypeAlias = Literal["default", "config.toml", "saved", "command line", "conversation", "here"]
-"""The origin of a value. `default`: the backend or the engine. `saved`: an engine that was added on the screen.
+"""Where a value comes from. `default`: the backend or the engine. `saved`: an engine that was added on the screen.
 `conversation`: the reopened conversation. `here`: a change on the screen."""
 
 
@@ -36,7 +36,7 @@ class Setting:
     value: Json
     """The value that was set; None for the default."""
     origin: Origin
-    in_force: Json
+    active: Json
     """The value that the engine reported for the last run; None if the engine reported no value."""
 
 
@@ -45,10 +45,10 @@ def lane_settings(
     backend: Backend,
     sources: Iterable[tuple[Origin, EngineDefinition | None]] = (),
     *,
-    in_force: Mapping[str, Json] | None = None,
+    active: Mapping[str, Json] | None = None,
 ) -> tuple[Setting, ...]:
-    """Return the settings of a lane, sampling options first. A value has the origin of the first of `sources`, with
-    the same engine, that has it. `in_force` has the options that the engine reported for the last run."""
+    """Return the settings of a lane, sampling options first. `active` has the options that the engine reported for
+    the last run. The origin of a value is the first of `sources` with the same engine and value."""
     values = _values(definition, backend)
     given = [
         (source, _values(engine, backend))
@@ -68,7 +68,7 @@ def lane_settings(
             reloads=kind is backend.load_options,
             value=values.get(name),
             origin=origin(name),
-            in_force=(in_force or {}).get(name),
+            active=(active or {}).get(name),
         )
         for name, (kind, info) in declared_options(backend).items()
     ]
@@ -76,14 +76,14 @@ def lane_settings(
 
 
 def _rank(info: OptionInfo) -> int:
-    """Return the rank of an option among the most used options, from 0; other options share the last rank."""
+    """Return the rank, from 0, of an option among the most used ones; all other options share the last rank."""
     if info.fact == "context":
         return 0
     return _MOST_USED.index(info.name) if info.name in _MOST_USED else len(_MOST_USED)
 
 
 def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, str]) -> EngineDefinition:
-    """Return the definition with options as the user typed them; an empty text means the default. Raises InputError."""
+    """Return the definition with the options that the user typed; an empty text means the default. Raises InputError."""
     options, address = dict(definition.options), definition.address
     for name, (kind, info) in declared_options(backend).items():
         if name in edits:
@@ -110,9 +110,9 @@ def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefini
 def carried(
     options: Mapping[str, Json], sources: Iterable[Backend], definition: EngineDefinition, backend: Backend
 ) -> tuple[EngineDefinition, str]:
-    """Return an engine with options that were set for engines of the backends `sources`, renamed where its backend
-    names the same fact otherwise, and a remark on renamed and refused options. Load options that name something
-    outside, such as an adapter's file, are refused."""
+    """Return an engine with options that were set for engines of the backends `sources`, and a remark on renamed and
+    refused ones. An option is renamed if the engine's backend has another name for the same fact. Load options
+    that refer to files or servers, such as an adapter's file, are refused."""
     infos = {name: info for source in sources for name, (_, info) in declared_options(source).items()}
     taken: dict[str, Json] = {}
     remarks: list[str] = []
@@ -128,14 +128,13 @@ def carried(
         if target != name:
             remarks.append(f"{name} is {target} here")
     if refused:
-        remarks.append(f"it does not take {', '.join(refused)}")
+        remarks.append(f"it does not support {', '.join(refused)}")
     remark = f"{definition.name}: {'; '.join(remarks)}." if remarks else ""
     return with_options(definition, taken, backend), remark
 
 
 def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mapping[str, Json]:
-    """Return the options of `key=value` settings, parsed by the first of `backends` that accepts the value, else as
-    text."""
+    """Return the options of `key=value` settings, parsed by the first of `backends` that accepts the value, else as text."""
     found: dict[str, Json] = {}
     for setting in settings:
         name, _, text = (part.strip() for part in setting.partition("="))
@@ -149,7 +148,8 @@ def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mappi
 
 
 def _counterpart(name: str, info: OptionInfo | None, backend: Backend) -> str | None:
-    """Return the name of an option at another backend; None if it lacks the option, or the value suits only one model."""
+    """Return the name of an option at another backend; None if that backend lacks the option, or the value suits only
+    one model."""
     declared = declared_options(backend)
     same = next((it for _, it in declared.values() if info and info.fact and it.fact == info.fact), None)
     target = name if name in declared else None if same is None else same.name
@@ -169,14 +169,12 @@ def _takes(backend: Backend, name: str, value: Json) -> bool:
 
 
 def summary(definition: EngineDefinition, backend: Backend | None) -> str:
-    """Return the options that are set, as `name=value`, without secrets, the address, and options of a missing
-    backend."""
+    """Return the options that are set, as `name=value`, without secrets, the address, and options of a missing backend."""
     return "  ".join(f"{name}={value_text(value)}" for name, value in _shown(definition, backend).items())
 
 
 def changes(before: EngineDefinition, after: EngineDefinition, backend: Backend | None) -> str:
-    """Return the options that differ between two definitions, as `name=value`, without those that `summary` leaves
-    out."""
+    """Return the options that differ between two definitions, as `name=value`, except those that `summary` omits."""
     old, new = _shown(before, backend), _shown(after, backend)
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return ", ".join(f"{name}={value_text(new.get(name)) or 'default'}" for name in names)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
-    """Return the end of the path through the next (1) or previous (-1) variant, in a circle, of the run `at`, by
-    default the last that has variants; None without variants."""
+    """Return the end of the path through the next (1) or previous (-1) variant of the run `at`; None without
+    variants. After the last variant comes the first. By default, `at` is the last run that has variants."""
     places = reversed(lane.path) if at is None else (at,)
     place = next((run for run in places if len(lane.variants(run)) > 1), None)
     if place is None:
@@ -28,9 +28,9 @@ def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
     return newest_after(lane, variants[(variants.index(place) + by) % len(variants)])
 
 
-def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
-    """Return `by small (llama_cpp)` for the answer of another engine, `with temperature=0.8` for other settings (or,
-    not `in_full`, `with other settings`); empty if nothing differs."""
+def variant_origin(lane: Lane, run: Run, *, in_full: bool = True) -> str:
+    """Return `by small (llama_cpp)` for the answer of another engine, `with temperature=0.8` for other settings. If
+    not `in_full`, the settings become `with other settings`. Empty if nothing differs."""
     author, present = run.result.definition, lane.engine.definition
     if author == present:
         return ""
@@ -45,8 +45,7 @@ def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
 
 
 def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | None:
-    """Return the newest prompt for all lanes that follows the lane's path and has no run there, else the last on the
-    path."""
+    """Return the newest prompt for all lanes that follows the lane's path and has no run there; else the path's last prompt."""
     head = lane.record.head.prompt if lane.record.head is not None else None
     asked = {run.prompt for run in lane.record.all_runs}
     later = [
@@ -58,15 +57,15 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
 
 
 def newest_after(lane: Lane, run: Run) -> Run:
-    """Return the end of the path that leads through a run and the newest runs that continue it."""
+    """Return the end of the path through a run and the newest runs that continue it."""
     while later := lane.following(run):
         run = later[-1]
     return run
 
 
 def tree(lane: Lane) -> Iterator[tuple[Run, int]]:
-    """Yield all turns of a lane with the number of earlier turns on their paths that have variants: each turn is
-    followed by the turns that continue it, the oldest first."""
+    """Yield all turns of a lane, each with the number of earlier turns on its path that have variants. Each turn is
+    followed by the turns that continue it, oldest first."""
     known = set(lane.record.all_runs)
     first = [run for run in lane.record.all_runs if run.continues not in known]
     waiting = [(run, 0) for run in reversed(first)]
@@ -127,7 +126,7 @@ def conversation_text(lanes: Sequence[Lane]) -> str:
 
 
 def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -> tuple[Lane, Run] | None:
-    """Return the run with this id, or else the newest of the prompt, with its lane; runs on a path are preferred."""
+    """Return the run with this id, else the newest run of the prompt, with its lane. Runs on a path are preferred."""
     found = [
         (lane, run)
         for lane in lanes
@@ -138,7 +137,7 @@ def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -
 
 
 def find_in_lanes(lanes: Sequence[Lane], text: str, limit: int = 200) -> list[Hit]:
-    """Return the prompts and answers of the lanes, also variants, that have all words of a text, newest first."""
+    """Return the prompts and answers of the lanes, variants included, that have all words of a text, newest first."""
     words = text.split()
     if not words:
         return []

@@ -1,4 +1,4 @@
-"""Measures the speed of engines one at a time, in a balanced order: tests, figures, throughput with several users."""
+"""Measures the speed of engines one at a time, in a balanced order: tests, figures, and throughput with several users."""
 
 import asyncio
 import itertools
@@ -24,12 +24,12 @@ from paragone_workbench.runs.run import Run, RunSpec
 from paragone_workbench.runs.scheduler import REQUESTS_PER_SERVER, EnginePool, decide
 
 MOST_RUNS = 10_000
-"""Largest number of runs of an engine, since all runs are planned before the first run."""
+"""Largest number of runs of an engine: all runs are planned before the first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchTest:
-    """Single runs, or, with `users`, a throughput: each user sends a request as soon as the last one is answered."""
+    """Single runs; with `users`, a throughput: each user sends a request as soon as the previous one is answered."""
 
     prompt_tokens: int
     """Number of tokens to process after the cached tokens, including the tokens of the chat template."""
@@ -43,7 +43,7 @@ class BenchTest:
 
 
 class BenchStep(NamedTuple):
-    """One run of one engine, or all runs of several users. A step without a test is a warm-up."""
+    """One run of an engine, or all runs of its users. A step without a test is a warm-up."""
 
     engine: int
     test: BenchTest | None
@@ -69,16 +69,16 @@ def users_tests(
     return tuple(BenchTest(prompt_tokens=length, tokens=tokens, users=number) for length, number in tests)
 
 
-def _check_runs(runs: int, sentence: str, repeated: str, fewer: str) -> None:
+def _check_runs(runs: int, message: str, repeated: str, fewer: str) -> None:
     if runs > MOST_RUNS:
         raise InputError(
-            sentence.format(runs),
+            message.format(runs),
             hint=f"{MOST_RUNS:,} are enough: repeat the {repeated} less often, or name fewer lengths or {fewer}.",
         )
 
 
 def rotated(count: int, by: int) -> tuple[int, ...]:
-    """Return 0 … count − 1, rotated so that `by` is first: in `count` rounds, each number is once at each position."""
+    """Return 0 … count − 1, rotated so that `by` is first: in `count` rounds, each number is at each position once."""
     return tuple((number + by) % count for number in range(count))
 
 
@@ -87,8 +87,9 @@ def steps_of(
 ) -> Iterator[BenchStep]:
     """Yield the steps in an order that is balanced between the engines. Steps with several users come last.
 
-    If all engines are open, they alternate within each test, and take turns at each test of users. With `swap`, each opening
-    is followed by a warm-up and by all tests once, or by all of users, because opening takes longer than most tests.
+    If all engines are open, they alternate within each test, and take turns with each test of users. With `swap`, each
+    opening is followed by a warm-up and by each test once, or by all tests of users: opening takes longer than most tests.
+
     """
     turns = [(repetition, engine) for repetition in range(repeat) for engine in rotated(engines, repetition)]
     if swap:
@@ -140,9 +141,9 @@ def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
     cached = {run.cached_tokens for run in runs}
     if None in cached:
         notes.append(
-            "The engine does not say how much of the prompt came from its cache, so there is no prefill rate."
+            "The engine does not report how much of the prompt came from its cache, so there is no prefill rate."
             if not test.users
-            else "The engine does not say how much of the prompts came from its cache."
+            else "The engine does not report how much of the prompts came from its cache."
         )
     elif cached != {test.depth}:
         most = max(number for number in cached if number is not None)
@@ -170,7 +171,7 @@ _FILLERS = ("a", "the", ".", "x", "1")
 """Words that are one token in most vocabularies."""
 
 _FIRST, _LAST = 10_000, 99_999
-"""The range of the numbers with which the prompts of users begin: all have five digits, so that prompts are equally long."""
+"""The prompts of users begin with numbers from this range: all have five digits, so that the prompts are equally long."""
 
 _Words: TypeAlias = list[str]
 
@@ -183,7 +184,7 @@ def _asked(text: str) -> tuple[Message, ...]:
 
 
 def _numbered(text: str, number: int) -> tuple[Message, ...]:
-    """Return the request with this number. It begins with the number, so that no server has cached its prompt."""
+    """Return the request with this number. The prompt begins with the number, so that no server has it in its cache."""
     return _asked(f"{_FIRST + number % (_LAST - _FIRST + 1)} {text.partition(' ')[2]}")
 
 
@@ -203,7 +204,7 @@ async def fitted_prompt(test: BenchTest, engine: OpenEngine, sampling: Mapping[s
         return len(await ids(words))
 
     async def shared(words: _Words) -> int:
-        """Return how many tokens at the start stay the same if another word follows the prompt."""
+        """Return how many tokens at the start of the prompt stay the same if another word follows it."""
         pairs = zip(await ids(words), await ids([*words, "and"]), strict=False)
         return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
@@ -214,7 +215,7 @@ async def fitted_prompt(test: BenchTest, engine: OpenEngine, sampling: Mapping[s
 
 
 async def _words_of(wanted: int, length: Callable[[_Words], Awaitable[int]], start: _Words) -> _Words:
-    """Return words that begin with `start` and have the wanted length, or else the nearest smaller length."""
+    """Return words that begin with `start` and have the wanted length in tokens, else the nearest smaller length."""
     low, high = 1, max(2, wanted)  # a word has at least one token
     while high - low > 1:
         middle = (low + high) // 2
@@ -249,10 +250,10 @@ class BenchedEngine:
     throughputs: dict[BenchTest, Mapping[str, Json]] = field(default_factory=dict)
     skipped: dict[BenchTest, str] = field(default_factory=dict)
     warnings: dict[str, None] = field(default_factory=dict)
-    """Sentences, each once."""
+    """Messages as keys, so that each occurs once."""
     prompts: dict[BenchTest, BenchPrompt] = field(default_factory=dict)
     tokens_per_word: float = 1.35
-    """A guess for an engine that cannot tokenize, which each run improves."""
+    """A guess for an engine that cannot tokenize; each run improves it."""
     error: ParagoneError | None = None
 
     @property
@@ -271,7 +272,8 @@ class BenchedEngine:
 def bench_pool(
     registry: Registry, definitions: Iterable[EngineDefinition], users: Iterable[int] = ()
 ) -> EnginePool:
-    """Return a pool for a bench with these numbers of users: with as many slots, unless a definition sets them."""
+    """Return a pool for a bench with these numbers of users. Engines get as many slots, unless their definitions set
+    a number."""
     most = max(users, default=1)
     pool = EnginePool(registry, mode="sequential", requests_per_server=max(most, REQUESTS_PER_SERVER))
     for definition in definitions:
@@ -284,13 +286,13 @@ def bench_pool(
 
 
 def refusal(engine: EngineTask, users: int) -> str:
-    """Return a sentence that says why an engine cannot answer these users at once; empty if the engine can."""
+    """Return the reason why an engine cannot answer these users concurrently; empty if the engine can."""
     most = engine.placement.most_at_once
     if most is None or users <= most:
         return ""
     prompts = "one prompt" if most == 1 else f"{most:,} prompts"
     return (
-        f"{engine.definition.name} answers {prompts} at a time, so {counted(users, 'user')} at once cannot be "
+        f"{engine.definition.name} answers {prompts} at a time, so {counted(users, 'concurrent user')} cannot be "
         "measured."
     )
 
@@ -310,7 +312,7 @@ class Bench:
         self.engines = tuple(BenchedEngine(handles=[engine]) for engine in pool.engines)
         self.tests = tuple(tests)
         self.users = tuple(users)
-        """The tests with several users at once, which come after the other tests."""
+        """The tests with several concurrent users, which follow the other tests."""
         self.repeat = repeat
         """Number of runs of each test on each engine or, with users, of each user on average."""
         self.reason = ""
@@ -327,10 +329,8 @@ class Bench:
         return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
     async def measure(self, on_step: Callable[[list[BenchStep]], None] = lambda left: None) -> None:
-        """Open and measure the engines. `on_step` gets each step before it begins, with all that remain.
-
-        An error of one engine is kept with that engine; other engines continue.
-        """
+        """Open and measure the engines. An error of one engine is kept with that engine; other engines continue.
+        `on_step` gets each step before it begins, followed by all remaining steps."""
         before = most = machine_load()
         decision = await decide(self.pool.engines)
         if decision.mode == "swap":
@@ -427,10 +427,12 @@ class Bench:
     async def _throughput(
         self, benched: BenchedEngine, test: BenchTest, text: str
     ) -> Mapping[str, Json] | None:
-        """Return the figures of `repeat` answers for each user on average, as docs/bench.md defines them; None after `stop`.
+        """Return the figures of `repeat` answers for each user on average, as docs/bench.md defines them; None after
+        `stop`.
 
-        The time begins when every user has had an answer that is not counted, and ends with the last counted
-        answer. Until then, all users have a request in progress. Raises the error of the first run that fails.
+        The time begins once every user has had one uncounted answer, and ends with the last counted answer. All this
+        time, every user has a request in progress. Raises the error of the first run that fails.
+
         """
         sampling = free_running.greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
         answers: list[RunMetrics] = []
@@ -508,7 +510,7 @@ class Bench:
                 )
                 return None
             if not handle.capabilities.tokenize:
-                return guessed_prompt(test, benched.tokens_per_word)  # not kept: a later guess is better
+                return guessed_prompt(test, benched.tokens_per_word)  # a later guess is better
             if test not in benched.prompts:
                 made = await handle.use(lambda opened: fitted_prompt(test, opened, handle.sampling))
                 benched.prompts[test] = made

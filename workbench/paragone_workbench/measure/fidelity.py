@@ -1,5 +1,5 @@
-"""Measures how much candidates differ from a reference over a text, distribution by distribution: the values at each scored
-position, and the figures that follow from them."""
+"""Measures how much candidates differ from a reference over a text. The probability distributions of the next token
+are compared at each scored position."""
 
 from __future__ import annotations
 
@@ -24,28 +24,26 @@ Rows: TypeAlias = "NDArray[np.float32]"
 """Log-probabilities: one row for each position, one column for each token of the vocabulary."""
 
 Targets: TypeAlias = "NDArray[np.int64]"
-"""The token that really follows, for each position."""
+"""For each position, the token that follows in the text."""
 
 
 class Scores(NamedTuple):
-    """Figures of a candidate's distributions q beside the reference's p, at each position."""
+    """For each position, figures of a candidate's distribution q compared with the reference's distribution p."""
 
     loss: NDArray[np.float64]
-    """Log-loss −ln q of the token that really follows, in nats."""
+    """Log-loss −ln q of the token that follows in the text, in nats."""
     kld: NDArray[np.float64]
     """KL divergence Σ p·(ln p − ln q), in nats."""
     delta_p: NDArray[np.float64]
-    """The probability under q minus that under p, of the token that really follows."""
+    """For the token that follows in the text: its probability under q minus its probability under p."""
     same_top: NDArray[np.bool_]
 
 
 def log_probabilities(block: paragone.LogitsBlock) -> Rows:
-    """Return the logarithm of the softmax of each row, in new memory. Raises paragone.EngineError if a logit is not finite.
-
-    Single precision is exact to about 1e-6 nats, far below the differences of an engine from itself.
-    """
+    """Return the logarithm of the softmax of each row, in new memory. Raises paragone.EngineError if a logit is not
+    finite. Single precision is exact to about 1e-6 nats: an engine differs from itself by far more."""
     logits = np.asarray(block.data, dtype=np.float32).reshape(block.rows, block.vocab_size)
-    with np.errstate(invalid="ignore"):  # numbers that are not finite are an error below
+    with np.errstate(invalid="ignore"):  # numbers that are not finite raise an error below
         rows: Rows = logits - logits.max(axis=1, keepdims=True)
         rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
     if not np.isfinite(rows).all():
@@ -71,7 +69,7 @@ def compared(reference: Rows, candidate: Rows, targets: Targets) -> Scores:
 
 
 FEWEST_WINDOWS = 4
-"""Number of windows below which the uncertainty is unknown: the standard error of so few windows is mostly chance."""
+"""With fewer windows the uncertainty is unknown: the standard error of so few is mostly chance."""
 
 _FEWEST_POSITIONS = 100
 
@@ -96,7 +94,7 @@ def mean(values: NDArray[Any]) -> Estimate | None:
 
 
 def perplexity(losses: Values) -> Estimate | None:
-    """Return the perplexity e^mean of log-losses in nats. Its uncertainty is e^mean times the uncertainty of the mean."""
+    """Return the perplexity e^mean of log-losses in nats, whose uncertainty is e^mean times the uncertainty of the mean."""
     loss = mean(losses)
     if loss is None:
         return None
@@ -119,7 +117,7 @@ def percentile(values: Values, fraction: float) -> float | None:
 
 
 def shares(kld: Values) -> list[float]:
-    """Return the share of KL divergences in each sixth of a decade. Values outside of `DECADES` count at the nearest end."""
+    """Return the share of KL divergences in each sixth of a decade. Values outside `DECADES` count at the nearest end."""
     first, last = DECADES[0], DECADES[-1]
     edges = np.linspace(first, last, (last - first) * _PER_DECADE + 1)
     logarithms = np.log10(np.clip(kld, 10.0**first, 10.0**last))
@@ -130,10 +128,10 @@ def shares(kld: Values) -> list[float]:
 def ratio_error(many: Values, few: Values) -> float | None:
     """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
 
-    The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each window is divided by the mean of its
-    group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that `many`
-    and `few` vary by the same share from window to window, so that `few` may be a single window, from which no variance
-    can be estimated.
+    The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each window is divided by the mean of
+    its group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that
+    `many` and `few` vary by the same share from window to window, so that `few` may be a single window, from which no
+    variance can be estimated.
     """
     if len(many) < FEWEST_WINDOWS:
         return None
@@ -145,7 +143,7 @@ def ratio_error(many: Values, few: Values) -> float | None:
 TOP = 10
 
 Tops: TypeAlias = "NDArray[np.int64]"
-"""The ids of the likeliest tokens, the likeliest first: one row for each position."""
+"""The ids of the most likely tokens, most likely first: one row for each position."""
 
 
 def top_of(rows: Rows) -> Tops:
@@ -158,7 +156,7 @@ def top_of(rows: Rows) -> Tops:
 def top_agreement(
     reference: Tops, candidate: Sequence[Sequence[paragone.Alternative]]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return whether the likeliest tokens are the same, and the share of the reference's likeliest that the candidate has."""
+    """Return whether both have the same top token, and the share of the reference's top tokens that the candidate's top has."""
     pairs = [
         (expected, [token.id for token in found])
         for expected, found in zip(reference.tolist(), candidate, strict=True)
@@ -184,14 +182,14 @@ class Measured:
         self.scores: list[Scores] = []
         """For each compared window, how the engine differs from the reference."""
         self.top: list[tuple[NDArray[Any], NDArray[Any]]] | None = None
-        """For each window the `top_agreement`, if the engine reports no more than its likeliest tokens."""
+        """For each window the `top_agreement`, if the engine reports only its most likely tokens."""
         self.reason = ""
-        """A sentence that says why the candidate is not compared over the whole vocabulary; empty if it is compared."""
+        """Why the candidate is not compared over the whole vocabulary; empty if it is."""
         self.window_losses: list[Values] = []
         """For each window, the log-loss at each position."""
 
     def compare(self, parts: Sequence[Scores]) -> Scores:
-        """Add the scores of a window, and return them. `parts` are those of its blocks."""
+        """Join the scores of a window's blocks, add them, and return them."""
         scores = Scores(*map(np.concatenate, zip(*parts, strict=True)))
         self.scores.append(scores)
         return scores
@@ -221,16 +219,15 @@ class Measured:
         return perplexity(self.losses)
 
     def bits_per_byte(self, size: int) -> Estimate | None:
-        """Return the bits that the model needs for a byte of the text, whose UTF-8 has `size` bytes.
-
-        It is the mean log-loss times the tokens per byte, which is comparable between vocabularies.
-        """
+        """Return the bits that the model needs for a byte of the text, whose UTF-8 has `size` bytes. It is the mean
+        log-loss times the tokens per byte, and so is comparable between vocabularies."""
         loss = mean(self.losses)
         return None if loss is None else loss.scaled(self.tokens / size / math.log(2))
 
     @property
     def top_estimates(self) -> tuple[Estimate | None, Estimate | None]:
-        """How often the likeliest token is the same, and the mean share of the reference's likeliest tokens."""
+        """How often the top token is the same, and the mean share of the reference's top tokens that the candidate's
+        top has."""
         same, common = zip(*self.top, strict=True) if self.top else ((), ())
         return mean(stacked(same)), mean(stacked(common))
 
@@ -240,18 +237,14 @@ _FEWEST = 11
 
 
 def mean_error(values: NDArray[Any]) -> float:
-    """Return the error of a mean, √((E[x²] − E[x]²)/(n − 1)), which for a share is √(p·(1 − p)/(n − 1)).
-
-    For the differences of two models' log-losses, this is the error of ln(PPL ratio), √(σq² + σp² − 2·c) with the covariance c.
-    """
+    """Return the error of a mean, √((E[x²] − E[x]²)/(n − 1)), which for a share is √(p·(1 − p)/(n − 1)). For the
+    differences of two models' log-losses, this is the error of ln(PPL ratio), √(σq² + σp² − 2·c) with the covariance c."""
     return float(values.std()) / math.sqrt(values.size - 1) if values.size >= _FEWEST else 0.0
 
 
 def independent_errors(measured: Measured) -> dict[str, paragone.Json]:
-    """Return the errors by llama-perplexity's formulas, for positions that are independent, by name in JSON.
-
-    That of a root mean square is σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]. None if nothing was compared.
-    """
+    """Return the errors by llama-perplexity's formulas, which assume independent positions, by name in JSON. The error
+    of a root mean square is σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]. None if nothing was compared."""
     if not measured.scores:
         return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
     squares = measured.delta_p**2
@@ -265,7 +258,7 @@ def independent_errors(measured: Measured) -> dict[str, paragone.Json]:
 
 
 def sample_text() -> str:
-    """Return a short English text of several kinds, written for paragone: about five windows of 512 tokens."""
+    """Return a short English text written for paragone, of several kinds: about five windows of 512 tokens."""
     return Path(__file__).with_name("sample.txt").read_text(encoding="utf-8")
 
 
@@ -284,7 +277,7 @@ class Window:
 
 
 def windows_of(ids: Sequence[int], size: int, *, bos: int | None, owner: str) -> list[Window]:
-    """Cut the tokens of a text for the model `owner` into windows, without those that are left at the end. Raises
+    """Cut the tokens of a text for the model `owner` into windows, without the remaining tokens at the end. Raises
     InputError if the tokens are too few."""
     if size < SMALLEST:
         raise paragone.InputError(
@@ -307,21 +300,17 @@ def windows_of(ids: Sequence[int], size: int, *, bos: int | None, owner: str) ->
 T = TypeVar("T")
 
 Take: TypeAlias = Callable[[paragone.LogitsBlock, slice], T]
-"""A function that gets a block, valid only during the call, and a slice with the scored positions of the block's rows."""
+"""A function that gets a block, which is valid only during the call, and a slice of the block's rows: the scored positions."""
 
 WINDOW = 512
 
 NOISE_BATCH = 1
-"""Batch size with which the reference is measured against itself: one token at a time, as in an answer.
-
-With many other batch sizes, engines compute exactly the same numbers as with the configured size.
-"""
+"""Batch size with which the reference is measured against itself: one token at a time, as in an answer. With many other
+batch sizes, engines compute exactly the same numbers as with the configured size."""
 
 _NOISE_EVERY, _NOISE_MOST = 16, 4
-"""The noise is measured in one of 16 windows, but in 4 windows at most.
-
-Computing one token at a time takes several times as long as computing a batch, on a GPU fifty times.
-"""
+"""The noise is measured in one of 16 windows, but in 4 windows at most. One token at a time takes several times as long
+as a batch, on a GPU fifty times."""
 
 
 class MeasurementStep(NamedTuple):
@@ -360,17 +349,14 @@ class Fidelity:
         return self._stopped.is_set() or any(measured.error is not None for measured in self.measured)
 
     async def measure(self, on_step: Callable[[MeasurementStep], None] = lambda step: None) -> None:
-        """Open the engines, and measure window by window.
-
-        An error of one engine is kept with that engine; other engines continue. Raises ParagoneError if nothing can be
-        measured because of the reference.
-        """
+        """Open the engines, and measure window by window. An error of one engine is kept with that engine; other engines
+        continue. Raises ParagoneError if nothing can be measured because of the reference."""
         for measured in self.measured:
             measured.engine.open(physical_cores())  # engines compute one after the other
         vocabulary = await self._vocabulary(self.reference)
         if not self.reference.engine.capabilities.distributions:
             raise paragone.InputError(
-                f"{self.reference.name} reports the likeliest tokens only: the reference must report "
+                f"{self.reference.name} reports only the most likely tokens: the reference must report "
                 "distributions over its whole vocabulary.",
                 hint="Make it a candidate, with an engine that computes on this machine as the reference.",
             )
@@ -385,7 +371,8 @@ class Fidelity:
             await self._measure(windows, vocabulary.size, able, on_step)
 
     async def stop(self) -> None:
-        """End the measurement early. The results of the present window are dropped, and opening engines are closed."""
+        """End the measurement early. The results of the current window are dropped, and engines that are being opened
+        are closed."""
         self._stopped.set()
         engines = (measured.engine for measured in self.measured)
         await asyncio.gather(*(engine.close() for engine in engines if engine.is_opening))
@@ -396,7 +383,7 @@ class Fidelity:
         measured.size = engine.require_open().size
         if not (engine.capabilities.distributions or engine.capabilities.top_tokens):
             raise paragone.InputError(
-                f"{measured.name} reports neither distributions over its vocabulary nor the likeliest tokens at "
+                f"{measured.name} reports neither distributions over its vocabulary nor the most likely tokens at "
                 "the positions of a given text, so its fidelity cannot be measured.",
                 hint="Use an engine that computes on this machine.",
             )
@@ -423,13 +410,13 @@ class Fidelity:
         different = f"{candidate.name} and {self.reference.name} have different vocabularies"
         if not full and not same:
             raise paragone.InputError(
-                f"{different}, and {candidate.name} reports no more than its likeliest tokens."
+                f"{different}, and {candidate.name} reports only its most likely tokens."
             )
         if not full:
             candidate.top = []
             candidate.reason = (
-                f"{candidate.name} reports no more than its likeliest tokens, so there is neither a perplexity "
-                f"nor a KL divergence. Compared are the top {TOP}."
+                f"{candidate.name} reports only its most likely tokens, so there is neither a perplexity "
+                f"nor a KL divergence. The top {TOP} tokens are compared."
             )
         if same:
             candidate.tokens = self.reference.tokens
@@ -479,7 +466,7 @@ class Fidelity:
                 return
 
     def _over(self, candidates: Iterable[Measured]) -> bool:
-        """Whether the comparison is over: because of `stop`, or because the reference or all candidates failed."""
+        """Whether the comparison has ended: by `stop`, or because the reference or all candidates failed."""
         all_failed = all(candidate.error is not None for candidate in candidates)
         return self._stopped.is_set() or self.reference.error is not None or all_failed
 
@@ -510,7 +497,7 @@ class Fidelity:
         self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None
     ) -> list[T]:
         """Call `take` in a thread for each block of a window's rows, and return the results; empty after `stop` and
-        after an error. `batch` is the largest number of tokens to compute at once."""
+        after an error. `batch` is the largest number of tokens to compute in one step."""
         request = paragone.DistributionsRequest(ids=window.ids, start=window.start, batch=batch)
         taken: list[T] = []
 
@@ -535,7 +522,8 @@ class Fidelity:
         window: Window,
         read: Callable[[paragone.OpenEngine], Coroutine[None, None, int]],
     ) -> bool:
-        """Return whether a window was read, which `stop` prevents. `read` returns the number of its positions."""
+        """Return whether a window was read completely: `stop` prevents this. `read` returns the number of positions
+        that were read."""
         if self._stopped.is_set():
             return False
         try:

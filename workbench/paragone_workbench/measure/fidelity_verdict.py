@@ -1,4 +1,4 @@
-"""Verdicts on candidates, in sentences and as JSON, of new and of saved measurements."""
+"""Verdicts on candidates as text and JSON, from new and from saved measurements."""
 
 import itertools
 import math
@@ -17,12 +17,13 @@ from paragone_workbench.store.votes import Measurement
 
 
 def kld_pairs(candidates: Sequence[results.Measured]) -> list[dict[str, Json]]:
-    """Compare the KL divergences of each pair of candidates that have enough windows in common and differ in one of them.
+    """Compare the KL divergences of each pair of candidates that have enough common windows and differ in at least one.
 
-    `difference` is the mean KLD of `b` minus that of `a` in nats, with its 95% `interval` by Student's t over the windows.
-    `adjusted_p` is the p-value of the t-test over the windows, after Holm's correction for all pairs. `windows_needed`
-    windows show the difference with a probability of 80% if it stays the same; None if it is shown, or above a million.
-    `smallest_shown` is the smallest difference that these windows show with that probability.
+    `difference` is the mean KLD of `b` minus the mean KLD of `a` in nats, with its 95% `interval` by Student's t over the
+    windows. `adjusted_p` is the p-value of the t-test over the windows, after Holm's correction for all pairs.
+    `windows_needed` windows would show the difference with a probability of 80% if it stayed the same; None if the
+    difference is shown, or more than a million are needed. `smallest_shown` is the smallest difference that these windows
+    show with that probability.
     """
     found: list[tuple[str, str, statistics.Values]] = []
     for a, b in itertools.combinations(candidates, 2):
@@ -45,14 +46,14 @@ def _pair(a: str, b: str, differences: statistics.Values, adjusted_p: float) -> 
     closer, other = (b, a) if turned else (a, b)
     text = f"95% interval {low:+.2g} to {high:+.2g}".replace("-", "−")
     if shown:
-        sentence = f"{closer} is closer than {other}: by {abs(difference):.2g} nats ({text})."
+        message = f"{closer} is closer than {other}: by {abs(difference):.2g} nats ({text})."
     else:
-        sentence = f"Whether {a} or {b} is closer is open ({text}; {smallest:.2g} nats would be shown). "
+        message = f"Whether {a} or {b} is closer is open ({text}; {smallest:.2g} nats would be shown). "
         if needed is None:
-            sentence += "More text hardly settles this."
+            message += "More text hardly settles this."
         else:
             more = counted(statistics.rounded_up(max(1, needed - count)), "more window")
-            sentence += f"About {more} would settle this."
+            message += f"About {more} would settle this."
     return {
         "a": a,
         "b": b,
@@ -63,12 +64,12 @@ def _pair(a: str, b: str, differences: statistics.Values, adjusted_p: float) -> 
         "windows_needed": needed,
         "smallest_shown": smallest,
         "shown": shown,
-        "sentence": sentence,
+        "sentence": message,
     }
 
 
 SCALE = {"tiny": 0.01, "small": 0.05, "noticeable": 0.2, "large": 0.5, "another model": math.inf}
-"""The bands of the scale by their names, each with its upper limit in nats, the best first."""
+"""The bands of the scale, best first, each with its upper limit in nats."""
 
 
 def band_of(kld: float) -> str:
@@ -87,8 +88,9 @@ def scale_text() -> str:
 CLEAR = 3
 """A KL divergence is above the noise floor if ln(KLD / noise floor) is more than this number of standard errors.
 
-An engine at the noise floor is found above the noise floor in 3% of the measurements with 4 windows, the fewest for
-which there is a standard error, and in 0.2% of the measurements with 100 windows (Student's t).
+An engine at the noise floor appears above it in 3% of the measurements with 4 windows (the fewest with a standard
+error), and in 0.2% of the measurements with 100 windows (Student's t).
+
 """
 
 
@@ -100,7 +102,7 @@ def verdict(candidate: results.Measured, fidelity: Fidelity) -> str:
             return ""
         return (
             f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
-            f"{common.value:.1%} of the reference's top {results.TOP} are among the candidate's."
+            f"{common.value:.1%} of the reference's top {results.TOP} tokens are among the candidate's."
         )
     if candidate.reason:
         candidate_bits, reference_bits = (
@@ -175,12 +177,10 @@ PARTS = 4
 
 
 def depths(klds: Sequence[statistics.Values], window: int) -> list[dict[str, Json]]:
-    """Return the divergence of each candidate by depth, from the KL divergences. `window` is the size of a window.
-
-    `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus the
-    first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over windows, after
-    Holm's correction for all candidates.
-    """
+    """Return the mean KL divergence of each candidate by depth in the context. `window` is the size of a window.
+    `parts` are the ranges of depths in tokens, the shallowest first. `growth` is the last part's divergence minus
+    the first's, as a mean over windows; None with too few windows. `adjusted_p` is the p-value of the t-test over
+    windows, after Holm's correction for all candidates."""
     found = [_depth(kld, window) for kld in klds]
     tested = [(depth, growths) for depth, growths in found if depth["growth"] is not None]
     adjusted = statistics.holm([statistics.t_test(growths) for _, growths in tested])
@@ -195,7 +195,7 @@ def _depth(kld: statistics.Values, window: int) -> tuple[dict[str, Json], statis
     if not kld.size or kld.shape[1] < PARTS:
         return {"parts": [], **unknown}, statistics.np.empty(0)
     columns = statistics.np.array_split(statistics.np.arange(kld.shape[1]), PARTS)
-    before = window // 2 + 1  # tokens that precede the first scored position
+    before = window // 2 + 1  # number of tokens before the first scored position
     parts: list[Json] = []
     for part in columns:
         ends = {"first": before + int(part[0]), "last": before + int(part[-1])}
@@ -254,7 +254,7 @@ def _measured_json(measured: results.Measured, fidelity: Fidelity) -> dict[str, 
 
 
 def _candidate_json(candidate: results.Measured, fidelity: Fidelity) -> dict[str, Json]:
-    # a passage that is hard for both engines adds nothing to the uncertainty
+    # a passage that is difficult for both engines does not add to the uncertainty
     excess = None if candidate.reason or not candidate.windows else _excess(candidate, fidelity.reference)
     kld = results.mean(candidate.kld)
     same, common = candidate.top_estimates
@@ -324,10 +324,9 @@ def _percentiles(values: statistics.Values, wanted: tuple[float, ...]) -> dict[s
 def saved_fidelity(
     measurements: Iterable[Measurement], backend: str, model: str
 ) -> tuple[Mapping[str, Json], Measurement] | None:
-    """Return the figures of the model as a candidate in the first of `measurements`, newest first; None without any.
-
-    A measurement against the same model says nothing about the quantization, and is skipped.
-    """
+    """Return the figures of the model as a candidate in the newest measurement that has them; None if none has.
+    `measurements` begin with the newest. A measurement against the same model is skipped: it does not measure the
+    quantization."""
     for measurement in measurements:
         reference = measurement.engines[0]
         if reference.backend == backend and is_same_file(reference.model, model):

@@ -18,7 +18,7 @@ from paragone_workbench.models import find_models
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)", re.IGNORECASE)
 _SMALLEST = 1 << 24
-"""Bytes below which a size is a mistake: the smallest models take more."""
+"""A smaller size in bytes is a mistake: the smallest models need more."""
 
 _LARGEST = 1 << 50
 
@@ -27,7 +27,7 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     """Return the bytes of one or several sizes of GPUs, such as `24G,24G`. Raises InputError."""
     if not all(map(str.strip, text.split(","))):
         raise paragone.InputError(
-            f"--vram {text} has a comma without a size beside it.",
+            f"--vram {text} has a comma without a size on one side.",
             hint="Write for example 24G, or 24G,24G for two GPUs.",
         )
     sizes = tuple(map(parse_size, text.split(",")))
@@ -55,7 +55,7 @@ def parse_size(text: str) -> int:
 
 
 DRIVER = 450 << 20
-"""Approximate number of bytes that a GPU's driver takes for a process."""
+"""Approximate number of bytes that a GPU's driver uses for a process."""
 
 KEPT_FREE = DRIVER + MARGIN
 """Bytes of each GPU that plans leave free: the driver's share and the margin that llama.cpp keeps."""
@@ -64,13 +64,13 @@ KEPT_FREE = DRIVER + MARGIN
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
     count: int
-    """Number of parts on GPUs, counted from the last."""
+    """Number of the model's parts on GPUs, counted from the last part."""
     expert_layers: int = 0
-    """Number of parts, counted from the first, whose experts stay in main memory."""
+    """Number of parts whose experts stay in main memory, counted from the first part."""
 
 
 def best(layout: paragone.ModelLayout, rooms: Sequence[int]) -> Division:
-    """Return the division that puts as much as possible on GPUs of these bytes; an indivisible model as a whole."""
+    """Return the division that puts as much as possible on GPUs of these sizes in bytes. An indivisible model stays whole."""
     whole = found = Division(count=len(layout.parts))
     for found in _choices(layout) if layout.splits else [whole]:
         memory = on_gpus(layout, found, rooms)
@@ -130,18 +130,16 @@ def _in_order(
 
 
 HYPOTHETICAL = "hypothetical GPU"
-"""The name of a GPU that this machine need not have. If there are several such GPUs, a number follows the name."""
+"""The name of a GPU that this machine may lack. If there are several such GPUs, a number follows the name."""
 
 _MAIN = "CPU"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan(paragone.MemoryEstimate):
-    """An estimate of an engine's memory, divided between the devices of this machine or hypothetical GPUs.
-
-    Hypothetical GPUs come first in `devices`, without `KEPT_FREE` in their free memory. In plans for hypothetical
-    GPUs, the model's output counts as a layer.
-    """
+    """An estimate of an engine's memory, divided between the devices of this machine or hypothetical GPUs. Hypothetical
+    GPUs come first in `devices`, without `KEPT_FREE` in their free memory. In plans for hypothetical GPUs, the
+    model's output counts as a layer."""
 
     hypothetical: Division | None = None
     """How the model is divided between hypothetical GPUs; None in a plan for this machine."""
@@ -176,24 +174,24 @@ class MemoryPlan(paragone.MemoryEstimate):
         return sum(device.needed for device in self.devices)
 
     def misfit(self, name: str) -> str:
-        """Return a sentence that says why the engine does not fit, as a whole on hypothetical GPUs; else empty."""
+        """Return the reason why the engine does not fit (on hypothetical GPUs: why it does not fit whole); else empty."""
         if self.fits is not False if self.hypothetical is None else self.fits_whole:
             return ""
         gpus = [device for device in self.devices if device.device.startswith(HYPOTHETICAL)]
         limits = gpus or [device for device in self.devices if device.fits is False]
         free = sum(device.free or 0 for device in limits)
         where = (
-            f"GPUs of this size leave {size_text(free) if free else 'nothing'} for a model: of each GPU, {size_text(KEPT_FREE)} stay free for the driver and as a margin"
+            f"GPUs of this size leave {size_text(free) if free else 'no memory'} for a model: {size_text(KEPT_FREE)} of each GPU are for the driver and a margin"
             if gpus
             else f"{size_text(free)} are free on {' and '.join(device.device for device in limits)}"
         )
-        sentence = f"{name} does not fit: it takes {size_text(self.needed)} with a context of {self.context:,} tokens, and {where}."
+        message = f"{name} does not fit: it needs {size_text(self.needed)} with a context of {self.context:,} tokens, and {where}."
         offload = self.hypothetical or self.offload
-        return sentence if offload is None or not self.layers else sentence + _part(offload, self.layers)
+        return message if offload is None or not self.layers else message + _part(offload, self.layers)
 
 
 _SLOWER = 10
-"""The factor by which a CPU is slower than a GPU for a layer, in the example in a message about offload."""
+"""How many times slower a CPU is than a GPU for a layer, in the example of a message about offload."""
 
 
 def _part(offload: Division, layers: int) -> str:
@@ -219,14 +217,14 @@ def place(
 ) -> MemoryPlan:
     """Return the plan of an estimate: for this machine, or for hypothetical GPUs with `vram` free bytes each.
 
-    On these, the parts are divided as `division` says, whether or not they fit; by default in the best way.
+    `division` divides the parts between hypothetical GPUs, even if they do not fit; the default is the best division.
     Raises EngineError if hypothetical GPUs are given and the estimate has no layout.
     """
     plan = MemoryPlan(**{field.name: getattr(found, field.name) for field in fields(paragone.MemoryEstimate)})
     if not vram:
         return replace(plan, offload=_offload(found))
     if found.layout is None:
-        raise paragone.EngineError("The backend does not say how a model can be divided between devices.")
+        raise paragone.EngineError("The backend does not report how a model can be divided between devices.")
     rooms = [max(0, size - KEPT_FREE) for size in vram]
     division = division or best(found.layout, rooms)
     numbers = [f" {number}" for number in range(len(rooms))] if len(rooms) > 1 else [""]
@@ -255,7 +253,7 @@ def _offload(found: paragone.MemoryEstimate) -> Division | None:
 def _main(
     layout: paragone.ModelLayout, division: Division, main: paragone.DeviceMemory | None
 ) -> paragone.DeviceMemory:
-    """Return the memory that the model takes in main memory. `main` is the estimate without hypothetical GPUs."""
+    """Return how much main memory the model needs. `main` is the estimate without hypothetical GPUs."""
     at = len(layout.parts) - division.count
     rest = layout.parts[:at]
     experts = sum(part.experts for part in layout.parts[at : division.expert_layers])
@@ -288,14 +286,14 @@ def scaled(found: paragone.MemoryEstimate, factor: float) -> paragone.MemoryEsti
 class Quantization:
     name: str
     model: paragone.ModelInfo | None
-    """The model on this machine; None for a quantization that is not here, whose plan is rough."""
+    """The model on this machine; None for a quantization that this machine lacks: its plan is rough."""
     size: int
     """Bytes of the quantization's files or, if this machine has no such files, of the weights."""
     plan: MemoryPlan
 
 
 _CONTEXT = 4096
-"""Context in tokens for engines that would choose their own context by the memory of this machine."""
+"""Context in tokens for engines that would choose a context by the memory of this machine."""
 
 _STEP = 256
 
@@ -343,10 +341,8 @@ class MemoryPlanner:
     async def usual_quantizations(
         self, plan: MemoryPlan, *, without: Sequence[str | None]
     ) -> list[Quantization]:
-        """Return rough plans for the backend's usual quantizations that are smaller than the model of `plan`.
-
-        They assume that KV cache and computation take as much memory as with that model.
-        """
+        """Return rough plans for the backend's usual quantizations that are smaller than the model of `plan`. They
+        assume that KV cache and computation need as much memory as with that model."""
         estimate, found = await self._estimate(plan.context), []
         for name, bits in self._backend.quantizations.items():
             size = round((estimate.parameters or 0) * bits / 8)
@@ -358,12 +354,12 @@ class MemoryPlanner:
     async def largest_context(self, plan: MemoryPlan) -> int | None:
         """Return the largest context that fits, in steps of 256 tokens, up to the context of the model's training.
 
-        0 if no context fits, None if unknown. If `plan` has all layers on hypothetical GPUs, all layers stay there; else
-        as many layers as fit. Raises ParagoneError.
+        0 if no context fits, None if unknown. If `plan` has all layers on hypothetical GPUs, all layers stay there;
+        else as many layers as fit. Raises ParagoneError.
         """
         trained = plan.trained_context
         kept = plan.hypothetical if plan.layers == plan.gpu_layers else None
-        # GPUs that are filled with layers limit no context: with a larger context, fewer layers are put there.
+        # GPUs that are filled with layers do not limit the context: with a larger context, they get fewer layers.
         filled = plan.hypothetical is not None and kept is None
         limits = [
             device.device
@@ -401,9 +397,7 @@ class MemoryPlanner:
 
 async def _largest(spare: Callable[[int], Awaitable[int]], planned: int, most: int) -> int:
     """Return the largest context of at most `most` tokens for which `spare`, the bytes of memory left, is not negative.
-
-    The free bytes fall almost linearly with the context, so two estimates usually locate the largest one.
-    """
+    The free bytes fall almost linearly with the context, so two estimates usually locate the largest one."""
     low, high = min(_STEP, most), most
     if planned < most:
         if await spare(planned) < 0:
@@ -431,13 +425,14 @@ async def _largest(spare: Callable[[int], Awaitable[int]], planned: int, most: i
 
 
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
-"""The end of the name of one of several files of a model."""
+"""The end of a file's name if the model has several files."""
 
 
 async def find_siblings(
     definition: EngineDefinition, backend: paragone.Backend, folders: Sequence[str]
 ) -> tuple[paragone.ModelInfo | None, list[paragone.ModelInfo]]:
-    """Return the engine's model, if its file is here, and other quantizations, the largest first. Raises ParagoneError."""
+    """Return the engine's model, if its file is on this machine, and other quantizations, the largest first. Raises
+    ParagoneError."""
     beside = Path(expand_home(definition.model)).absolute().parent
     # Searching a folder that contains the home folder would take too long.
     near = [str(beside)] if beside.is_dir() and not Path.home().is_relative_to(beside) else []

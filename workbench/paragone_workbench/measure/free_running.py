@@ -1,5 +1,5 @@
-"""Greedy answers of engines to the same prompts: how they agree with the reference's, and which are degenerate; and KV
-cache types as candidates."""
+"""Greedy answers to the same prompts: how candidates agree with the reference, and which answers are degenerate. And
+candidates that differ in the type of their KV cache."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ TAIL, PERIOD = 64, 16
 """An answer is a loop if its last 64 tokens are repetitions of a sequence of 16 tokens at most."""
 
 _CHARACTERS = 4
-"""Number of characters that are taken for one token where the tokens are unknown."""
+"""Number of characters that count as one token if the tokens are unknown."""
 
 
 def is_loop(answer: RunResult) -> bool:
@@ -53,7 +53,7 @@ def _repeats(items: Sequence[object], unit: int) -> bool:
 FEWEST_LOST = 3
 
 
-def conduct(engine: str, answers: Iterable[RunResult]) -> dict[str, Json]:
+def answer_faults(engine: str, answers: Iterable[RunResult]) -> dict[str, Json]:
     """Return the faults of an engine's answers: `cut` by a limit, `empty` without text, and `loops` at the end."""
     found = tuple(answers)
     return {
@@ -69,13 +69,15 @@ def conduct(engine: str, answers: Iterable[RunResult]) -> dict[str, Json]:
 def agreement(
     reference: str, candidate: str, pairs: Sequence[tuple[RunResult, RunResult]]
 ) -> dict[str, Json]:
-    """Return how the answers of a candidate agree with the reference's, to the `prompts` that both answered.
+    """Return how the answers of a candidate agree with the reference's answers, for the `prompts` that both answered.
 
-    To `identical` prompts, both gave the same text. `forks` are the numbers of tokens, or of characters if an engine does not
-    report its tokens, before the first different one in the other answers, where these are known: an answer may have been cut
-    before. At `sound` prompts, the reference's answer is not degenerate; at the `lost` of them, only the candidate's is, and at
-    the `regained` prompts only the reference's. A candidate has `collapsed` if it has lost at least three answers, and more than
-    half. `prompts_needed` show, with 80% power, that it loses more; None if it does not, or if that is shown.
+    `identical` is the number of prompts with the same text from both. For the other answers, `forks` has the number of
+    equal tokens (characters, if an engine does not report its tokens) before the first difference, if this is known: an
+    answer may be cut before it. `sound` prompts have an answer of the reference that is not degenerate; of these, the
+    candidate's answers to the `lost` prompts are degenerate. For `regained` prompts, only the reference's answer is
+    degenerate. A candidate has `collapsed` if it has lost at least three answers and more than half. `prompts_needed`
+    would show with 80% power that the candidate loses more; None if it does not, or if that is shown.
+
     """
     prompts = len(pairs)
     is_same = [(one.thinking, one.text) == (other.thinking, other.text) for one, other in pairs]
@@ -101,9 +103,7 @@ def agreement(
         variance = (lost + regained) / prompts - difference**2
         needed = statistics.values_needed(variance, difference, estimates_variance=False)
     sentences = []
-    of_sound = (
-        f"{lost:,} of the {counted(sound, 'prompt')} that {reference} answers soundly get a loop or no text."
-    )
+    of_sound = f"its answers to {lost:,} of the {counted(sound, 'prompt')} that {reference} answers well are loops or empty."
     more_often = f"{candidate} gives degenerate answers more often than {reference}"
     if collapsed:
         sentences.append(f"{candidate} has collapsed: {of_sound}")
@@ -124,7 +124,7 @@ def agreement(
     if quartiles:
         low, middle, high = quartiles
         sentences.append(
-            f"Half of the other answers part within the first {counted(round(middle) + 1, unit)} (quartiles of the "
+            f"Half of the other answers diverge within the first {counted(round(middle) + 1, unit)} (quartiles of the "
             f"equal {unit}s: {low:.0f} and {high:.0f})."
         )
     length = sum(_tokens(first) for first, _ in pairs)
@@ -154,13 +154,11 @@ def _tokens(answer: RunResult) -> int:
 
 
 def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> dict[str, Json]:
-    """Return the agreement of the candidates with the first engine, the reference, and the conduct of all engines.
-
-    Each engine has its answers by the number of the prompt.
-    """
+    """Return the agreement of the candidates with the first engine, the reference, and the conduct of all engines. Each
+    engine has its answers by the number of the prompt."""
     (reference, first), *others = answers
     return {
-        "engines": [conduct(name, own.values()) for name, own in answers],
+        "engines": [answer_faults(name, own.values()) for name, own in answers],
         "candidates": [
             agreement(reference, name, [(first[it], own[it]) for it in sorted(first.keys() & own.keys())])
             for name, own in others
@@ -175,7 +173,7 @@ def known_sampling(engine: EngineTask) -> frozenset[str]:
 
 
 def greedy(engine: EngineTask, **more: Json) -> Mapping[str, Json]:
-    """Return the sampling options for greedy answers, and the options `more`, without options that the engine lacks."""
+    """Return the sampling options for greedy answers and the options `more`, except options that the engine lacks."""
     wanted: dict[str, Json] = {"temperature": 0, **more}
     known = known_sampling(engine)
     return {name: value for name, value in wanted.items() if name in known}
@@ -214,11 +212,10 @@ def kv_candidates(
 
 
 LONGEST = 200
-"""Largest number of tokens of an answer, unless the user sets `max_tokens`: enough to show whether an answer repeats
-itself."""
+"""Largest number of tokens of an answer, unless the user sets `max_tokens`: enough to show whether an answer repeats itself."""
 
 _SEED = 1
-"""The seed for engines that sample although greedy answers are wanted, so that all use the same seed."""
+"""The seed for engines that sample although greedy answers are requested: all use the same seed."""
 
 
 class Comparison:
@@ -319,7 +316,7 @@ class Comparison:
         return found | {one.name: one.error for one in self.fidelity.measured if one.error is not None}
 
     def to_json(self, *, text: str | None, prompts: str | None) -> dict[str, Json]:
-        """Return what was measured. `text` and `prompts` name the files; None for those that come with paragone."""
+        """Return the measurements. `text` and `prompts` name the files; None for the built-in ones."""
         free_running: Json = None
         if any(self.answers.values()):
             free_running = {

@@ -1,7 +1,5 @@
-"""A bench and a fidelity as they are printed, shown and written into reports: tables and remarks, from their JSON.
-
-In all functions, `names` has the engines that are shown: their names by those in the JSON; None for all, as they are.
-"""
+"""Tables and remarks about a bench and a fidelity, from their JSON, for the command line, the screen and reports. In
+all functions, `names` has the engines to show: the name to show by the name in the JSON. None shows all engines."""
 
 import dataclasses
 import math
@@ -60,8 +58,8 @@ def bench_sections(data: Mapping[str, Json], names: Names = None) -> Iterator[Se
     ]
     if users:
         yield Section(
-            title="Users at once",
-            about="Users at once, each sends its next request as soon as it has an answer; "
+            title="Concurrent users",
+            about="Each user sends its next request as soon as it has an answer; "
             f"{counted(repeat, 'answer')} for each",
             tables=(_throughputs(users),),
             remarks=(*(() if rows else load), *_notes(users, "users")),
@@ -69,7 +67,7 @@ def bench_sections(data: Mapping[str, Json], names: Names = None) -> Iterator[Se
 
 
 def load_text(data: Json) -> str:
-    """Return a sentence about the load of the machine while speeds were measured; empty if it is unknown."""
+    """Return a remark on the load of the machine while speeds were measured; empty if it is unknown."""
     before, most = number_at(data, "load", "before"), number_at(data, "load", "most")
     if before is None or most is None:
         return ""
@@ -166,7 +164,7 @@ def _spread_text(item: Mapping[str, Json], value: str, deviation: str) -> str:
 
 
 def number_text(value: float, beside: float | None = None) -> str:
-    """Return a number with at least four digits, or, with `beside`, with as many decimals as `beside` would get."""
+    """Return a number with at least four digits; with `beside`, with as many decimals as `beside` would get."""
     size = abs(value if beside is None else beside)
     decimals = 1 if size >= 100 else 2 if size >= 10 else 3
     return f"{value:,.{decimals}f}"
@@ -202,7 +200,7 @@ def _distributions(data: Mapping[str, Json], candidates: EngineRows) -> Section:
     if windows and not any(
         number_at(item, "mean_kld_se") or number_at(item, "ppl_se") for _, item in differences
     ):
-        why = f"There are no uncertainties: these need {FEWEST_WINDOWS} windows or more."
+        why = f"The uncertainties are unknown: they need {FEWEST_WINDOWS} windows or more."
         tables[0] = dataclasses.replace(tables[0], note=why)
     if compared:
         tables += [_means(differences), *_shares(differences)]
@@ -226,7 +224,7 @@ def _by_engine(
 ) -> Table:
     """Return a table with a column for each engine, and a row for each figure."""
     lines = tuple(_line(title, *(show(item) for _, item in engines)) for title, show in figures.items())
-    return Table(first="", columns=tuple(public(name) for name, _ in engines), lines=lines)
+    return Table(first="", columns=tuple(public(name) for name, _ in engines), lines=lines, naming=1)
 
 
 def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mapping[str, Json]) -> Table:
@@ -257,7 +255,7 @@ def _figures(reference: Mapping[str, Json], candidates: EngineRows, noise: Mappi
     }
     if top := next((count for _, it in candidates if (count := count_at(it, "top_k", "k"))), None):
         figures[f"same first of the top {top}"] = percent("top1_agreement", "top1_se", "top_k")
-        figures[f"in common of the top {top}"] = percent("common", "common_se", "top_k")
+        figures[f"top {top} tokens in common"] = percent("common", "common_se", "top_k")
     engines = [(text_at(reference, "engine"), reference), (NOISE, noise), *candidates]
     return _by_engine(engines, figures)
 
@@ -273,7 +271,7 @@ def _means(differences: EngineRows) -> Table:
             low, high = max(0.0, interval.low), interval.high
             figure = figure._replace(ends=(low, high), interval=f"{low:.3g} to {high:.3g}")
         figures.append(figure)
-    note = "A value within the noise floor is no difference."
+    note = "A value within the noise floor is not a difference."
     return chart("Mean KLD by size", note, figures, titles=("mean KLD", "95% interval", "weights"))
 
 
@@ -345,7 +343,7 @@ def _findings(data: Mapping[str, Json], candidates: EngineRows, *, compared: boo
         text_at(it, "engine"): kld for _, it in candidates if (kld := number_at(it, "mean_kld")) is not None
     }
     order = sorted(klds, key=lambda name: klds[name])
-    # if neighbours differ, so do engines that are further apart
+    # if neighbours differ, engines that are further apart differ too
     neighbours = [{one, other} for one, other in pairwise(order)]
     found = [({text_at(pair, "a"), text_at(pair, "b")}, pair) for pair in objects_at(data, "pairs")]
     pairs = [(neighbours.index(both), pair) for both, pair in found if both in neighbours]

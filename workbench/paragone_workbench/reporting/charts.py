@@ -21,12 +21,12 @@ MOST = 24
 """Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""
 
 _AIR = 0.12
-"""The space on an axis before the first value and after the last, as a share of the range of the values."""
+"""The margin of an axis before the first value and after the last, as a share of the range of values."""
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
 _Rates: TypeAlias = tuple[str, int, list[tuple[float, int] | None]]
 """A name, the number of its prompts, and the pass rate of each engine with its number of prompts; None if unknown."""
 _NOTES = {
-    "pass_rate": "Share of the prompts whose assertions all hold.",
+    "pass_rate": "Share of the prompts whose assertions all pass.",
     "ttft_s": "Time to first token: from sending the prompt to the first text. Less is better.",
     "decode_tps": "Tokens generated per second after the first. More is better.",
     "completion_tokens": "Length of the answers, thinking included, in tokens of each model.",
@@ -69,7 +69,7 @@ def ratings_sections(votes: Sequence[Vote]) -> Iterator[blocks.Section]:
     if not ratings.votes:
         if ratings.unblind:
             yield blocks.Section(
-                title="Ratings", remarks=(blocks.Remark("No vote was blind, so there is nothing to rate."),)
+                title="Ratings", remarks=(blocks.Remark("No vote was blind, so engines cannot be rated."),)
             )
         return
     yield ratings.section()
@@ -99,7 +99,7 @@ def _plot(
     *,
     better: int,
 ) -> Iterator[blocks.Table]:
-    """Yield the plot of the pass rate over `value`, of which more is better if `better` is 1, and less if it is −1."""
+    """Yield the plot of the pass rate over `value`. Large values are better if `better` is 1, small values if it is −1."""
     found = [
         (engine, x, rate, share_interval(rate, engine.prompts))
         for engine in known
@@ -133,7 +133,7 @@ def _plot(
         )
     off = next((it.name for it in lines if it.stands_out and not it.note), None)
     why = (
-        f" {off} is chosen although it is not on the front: the higher pass rate of another engine may be chance."
+        f" {off} is chosen although it is not on the front: another engine's higher pass rate may be chance."
         if off
         else ""
     )
@@ -165,7 +165,8 @@ def pass_rate_cell(rate: float, prompts: int) -> blocks.TableCell:
 def rates_by_tag(
     engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]
 ) -> tuple[blocks.Table, ...]:
-    """Return a table of the pass rates at the prompts of each tag that not all prompts have, by their indices."""
+    """Return a table of the pass rates over the prompts of each tag, except tags of all prompts. `tags` are by the
+    prompts' indices."""
     rates = [engine.values(PASS_RATE) for engine in engines]
     prompts_of: dict[str, list[int]] = {}
     for prompt, of_prompt in tags.items():
@@ -183,10 +184,8 @@ def rates_by_tag(
 def rates_by_assertion(
     engines: Sequence[str], rates: Iterable[tuple[int, str, float, int]]
 ) -> tuple[blocks.Table, ...]:
-    """Return a table of the pass rates of each type of assertion; none if there are fewer than two types.
-
-    `rates` has the index of an engine, a type, the rate and the number of prompts, ordered by the type.
-    """
+    """Return a table of the pass rates of each type of assertion; none if there are fewer than two types. `rates` has
+    the index of an engine, a type, the rate and the number of prompts, ordered by the type."""
     rows: list[_Rates] = []
     for name, group in groupby(rates, lambda rate: rate[1]):
         of_engine = {engine: (rate, prompts) for engine, _, rate, prompts in group}
@@ -209,10 +208,8 @@ def _rates_table(first: str, engines: Sequence[str], rows: Sequence[_Rates]) -> 
 
 
 def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[blocks.Section, ...]:
-    """Return sections with the newest measurement of each kind and engine; for the fidelity, of each candidate.
-
-    Engines that differ only in sampling options have the same identity, and share a measurement.
-    """
+    """Return sections with the newest measurement of each kind and engine; for the fidelity, of each candidate. Engines
+    that differ only in sampling options have the same identity, and share a measurement."""
     found: list[blocks.Section] = []
     for measured in saved.values():
         shown: set[str] = set()
@@ -234,7 +231,7 @@ def _sections(measurement: Measurement, names: Mapping[str, str]) -> Iterator[bl
     about, of_kind, problems = "by paragone bench", sections.bench_sections, sections.bench_problems
     if measurement.kind == "fidelity":
         reference = measurement.engines[0]
-        text = text_at(data, "text") or "the text that comes with paragone"
+        text = text_at(data, "text") or "the built-in text"
         about = f"against {reference.name} ({reference.backend}:{reference.model}), over {text}"
         of_kind, problems = sections.fidelity_sections, sections.fidelity_problems
     remarks = [blocks.Remark(blocks.public(f"Measured on {blocks.date_text(measurement.created)} {about}."))]

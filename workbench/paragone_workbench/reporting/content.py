@@ -1,4 +1,4 @@
-"""What a report shows of an experiment or a conversation: its parts, and runs as answers, with engines and conditions."""
+"""The content of a report on an experiment or a conversation: its parts, and runs as answers, with engines and conditions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class FirstPage(NamedTuple):
     """The verdict on engines in words, and a table with a row for each.
 
     Attributes:
-        doubts: Sentences by their titles: why others are not chosen, what to read with care, and what was not measured.
-        brief: Brief names of the engines for the sentences.
+        doubts: Remarks by title: why other engines are not chosen, cautions, and missing measurements.
+        brief: Brief names of the engines for the remarks.
     """
 
     headline: str
@@ -40,10 +40,10 @@ class FirstPage(NamedTuple):
     brief: Mapping[str, str]
 
     def shown(self) -> FirstPage:
-        """Return the page as others may see it, with brief names, and without empty doubts."""
+        """Return the page in the form for other people: without secrets and empty doubts, with brief names."""
 
         def of(sentences: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(briefly(public(sentence), self.brief) for sentence in sentences)
+            return tuple(briefly(public(message), self.brief) for message in sentences)
 
         headline, note = of((self.headline, self.overview.note))
         doubts = {title: of(sentences) for title, sentences in self.doubts.items() if sentences}
@@ -60,7 +60,7 @@ Facts: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerView:
-    """An answer of one engine. `left_out` and `compared`, with the first answer, are sentences or empty."""
+    """An answer of one engine. `left_out` and `compared` (with the first answer) are messages, which may be empty."""
 
     engine: str
     segments: tuple[Segment, ...]
@@ -119,8 +119,8 @@ class ReportContent:
     Attributes:
         id: `e3` for an experiment, `c7` for a conversation.
         conditions: None if each prompt has its own conditions.
-        left_out: How many prompts are not shown, as a sentence; empty if all are shown.
-        sound: Number of prompts at which nothing failed, and which are folded together.
+        left_out: A message on how many prompts are not shown; empty if all are shown.
+        sound: Number of prompts without any failure, which are folded together.
     """
 
     id: str
@@ -157,7 +157,7 @@ def answers_side_by_side(
     for index, ((name, run), text) in enumerate(zip(answers, texts, strict=True)):
         is_compared = index > 0 and texts[0] != ""
         shown = text[:SHOWN]
-        spans = diff.differing(texts[0][:SHOWN], shown) if is_compared else ()
+        spans = diff.differing_spans(texts[0][:SHOWN], shown) if is_compared else ()
         views.append(
             AnswerView(
                 engine=visible(name),
@@ -168,13 +168,13 @@ def answers_side_by_side(
                 figures=_figures(run.metrics),
                 remarks=(*(remarks[index] if remarks else ()), *_remarks(run)),
                 checks=checks[index] if checks else (),
-                settings=settings_in_force(run) if with_settings else {},
+                settings=active_settings(run) if with_settings else {},
             )
         )
     return tuple(views)
 
 
-def settings_in_force(run: RunResult) -> Facts:
+def active_settings(run: RunResult) -> Facts:
     settings = run.settings
     if settings is None:
         return {}
@@ -261,7 +261,7 @@ def engine_view(
     shown = definitions.without_secrets(definition, backend)
     loaded = None if run is None else run.loaded
     options = ", ".join(f"{key}={value_text(value)}" for key, value in shown.options.items())
-    settings = {} if run is None else settings_in_force(run)
+    settings = {} if run is None else active_settings(run)
     facts: dict[str, str] = {
         "Backend": shown.backend,
         "Model": shown.model,

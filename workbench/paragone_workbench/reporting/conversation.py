@@ -27,7 +27,7 @@ from paragone_workbench.text import visible
 
 
 class _Lane(NamedTuple):
-    """A lane with its name in the report, the runs of its path by their prompts, and the newest run that its engine began."""
+    """A lane with its name in the report, the runs of its path by prompt, and the newest run that its engine began."""
 
     name: str
     record: LaneRecord
@@ -40,10 +40,8 @@ class _Lane(NamedTuple):
 def conversation_report(
     saved: SavedConversation, find: BackendLookup, store: Store | None = None
 ) -> content.ReportContent:
-    """Return the report of a conversation. `store` has the votes and the measurements; None if it is not saved.
-
-    Raises StoreError, and InputError if a package for the figures is missing.
-    """
+    """Return the report of a conversation. `store` has the votes and the measurements; None if it is not saved. Raises
+    StoreError, and InputError if a package for the figures is missing."""
     names = names_of(saved.lanes, find)
     lanes = [
         _Lane(
@@ -114,11 +112,11 @@ def _left_out(others: int, lanes: list[_Lane]) -> Iterator[str]:
     )
     begun = sum(run.result.prefilled is not None for lane in lanes for run in lane.path.values())
     if begun:
-        yield f"{counted(begun, 'answer')} with a given beginning {'is' if begun == 1 else 'are'} left out of the mean speeds."
+        yield f"{counted(begun, 'answer')} with a given beginning {'does' if begun == 1 else 'do'} not count in the mean speeds."
     if earlier:
         yield (
-            f"{counted(earlier, 'answer')} of engines that lanes had before {'is' if earlier == 1 else 'are'} shown, "
-            "and left out of the figures."
+            f"{counted(earlier, 'answer')} of earlier engines of lanes {'is' if earlier == 1 else 'are'} shown, "
+            f"but {'does' if earlier == 1 else 'do'} not count in the figures."
         )
 
 
@@ -138,7 +136,7 @@ def _variants(lane: LaneRecord) -> Mapping[tuple[Run | None, Prompt | None], Seq
 
 def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[comparison_rows.EngineValues, ...]:
     rows = [
-        # with a given beginning, only the rest was computed, mostly from the cache
+        # with a given beginning, the engine computed only the rest, mostly from its cache
         (
             lane.name,
             run.result if run.result.prefilled is None else dataclasses.replace(run.result, metrics=None),
@@ -159,15 +157,15 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[comparison_rows.
 def _prompts(
     saved: SavedConversation, lanes: list[_Lane], prompts: list[tuple[int, Prompt]], find: BackendLookup
 ) -> Iterator[content.PromptView]:
-    in_force: dict[Prompt | None, str] = {None: ""}
+    active: dict[Prompt | None, str] = {None: ""}
     for prompt in saved.conversation.prompts:  # each after its parent
-        in_force[prompt] = in_force[prompt.parent] if prompt.system is None else prompt.system
+        active[prompt] = active[prompt.parent] if prompt.system is None else prompt.system
     siblings = Counter(prompt.parent for prompt in saved.conversation.prompts)
     system = ""
     for number, prompt in prompts:
         messages = [Message(role="user", text=visible(prompt.text))]
-        if in_force[prompt] != system:
-            system = in_force[prompt]
+        if active[prompt] != system:
+            system = active[prompt]
             messages.insert(
                 0, Message(role="system", text=visible(system) or "(no system prompt from here on)")
             )
@@ -211,7 +209,7 @@ def _remarks(places: int, *, everywhere: bool) -> Iterator[blocks.Remark]:
 def _variant(lane: _Lane, run: Run) -> Iterator[blocks.Remark]:
     variants = lane.variants[run.continues, run.prompt]
     if len(variants) > 1:
-        yield blocks.Remark(f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
+        yield blocks.Remark(f"Answer {variants.index(run) + 1} of {len(variants)}, the one on the path.")
     if run.result.definition.name != lane.record.definition.name:
         engine = run.result.definition
         yield blocks.Remark(

@@ -39,10 +39,8 @@ _COMPARED = (
 
 
 def experiment_report(store: Store, experiment: Experiment, find: BackendLookup) -> content.ReportContent:
-    """Return the report of an experiment. The store must stay open while the report is written.
-
-    Raises StoreError, and InputError if a package for the figures is missing.
-    """
+    """Return the report of an experiment. The store must stay open while the report is written. Raises StoreError, and
+    InputError if a package for the figures is missing."""
     names = [engine.name for engine in experiment.engines]
     asked: list[tuple[float, float, int]] = []
     values = comparison_rows.collect(
@@ -65,7 +63,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         decision, choice, known, experiment, experiment.engines, find, loaded=loaded
     ).shown()
     comparison = decision.comparison
-    assert comparison is not None  # `decide_for` compares engines, however few
+    assert comparison is not None  # `decide_for` compares any number of engines
     passes = [pair for pair in comparison.comparisons if pair.metric == comparison_rows.PASS_RATE]
     concerned = passes or comparison.comparisons
     sections = (
@@ -96,7 +94,9 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     )
     shown = heapq.nlargest(PROMPTS_SHOWN, asked)
     numbers = [-minus_number for _, _, minus_number in shown]
-    order = ["Prompts with failures come first, then those whose answers differ most."] * (len(asked) > 1)
+    order = ["Prompts with failures come first, then the prompts whose answers differ most."] * (
+        len(asked) > 1
+    )
     if left_out := len(asked) - len(numbers):
         order.append(
             f"{left_out:,} of {len(asked):,} prompts are not shown. The CSV and JSON files have all."
@@ -143,8 +143,8 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
 def _watched(
     rows: Iterator[comparison_rows.Answered], found: list[tuple[float, float, int]]
 ) -> Iterator[comparison_rows.Answered]:
-    """Yield the runs, in the order of their prompts, and add a sort key of each prompt to `found`: the share of runs
-    that failed, how much the answers differ, and the number of the prompt, which is negative so that earlier come first."""
+    """Yield the runs, in the order of their prompts, and add a sort key of each prompt to `found`: the share of failed
+    runs, how much the answers differ, and the negative number of the prompt, so that earlier prompts come first."""
     for number, group in groupby(rows, lambda row: row[1].key.prompt_index):
         of_prompt = list(group)
         failed = [run.result.state == "failed" or run.passed is False for _, run, _ in of_prompt]
@@ -156,7 +156,8 @@ def _watched(
 def _first_answers(
     store: Store, experiment: Experiment, find: BackendLookup
 ) -> tuple[dict[int, RunResult], blocks.Section | None]:
-    """Return a begun run of each engine by its index, and the conditions at the first prompt that all answered."""
+    """Return a run of each engine that has begun, by the engine's index, and the conditions at the first prompt that
+    all answered."""
     names = [engine.name for engine in experiment.engines]
     examples: dict[int, RunResult] = {}
     for _, group in groupby(store.experiments.runs(experiment.number), lambda run: run.key.prompt_index):
@@ -196,7 +197,7 @@ def _other_comparisons(
     sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
     sentences += [pair.sentence for pair in comparison.not_worse]
     sentences += [pair.sentence for pair in comparison.same]
-    return (*shown, *(blocks.Remark(blocks.public(sentence)) for sentence in sentences))
+    return (*shown, *(blocks.Remark(blocks.public(message)) for message in sentences))
 
 
 def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[blocks.Remark]:
@@ -247,10 +248,8 @@ def _public(check: AssertionResult) -> AssertionResult:
 
 
 def _difference(rows: Sequence[comparison_rows.Answered]) -> float:
-    """Return the greatest share of words of an engine's first answer that another's lacks, whatever their order.
-
-    A longest common subsequence would take too long for many thousands of prompts.
-    """
+    """Return the largest share of words in an engine's first answer that another engine's first answer lacks, in any
+    order. A longest common subsequence would take too long for many thousands of prompts."""
     firsts = {engine: run.result.text for engine, run, _ in reversed(rows)}
     bags = [Counter(text.split(maxsplit=_WORDS)[:_WORDS]) for text in firsts.values()]
     pairs = [(one, other) for one, other in combinations(bags, 2) if one or other]

@@ -38,7 +38,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 
 
 def _inline(text: str) -> str:
-    """Return a text in which nothing is markup, on one line."""
+    """Return a text on one line, with all markup escaped."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
@@ -76,23 +76,21 @@ _SUGGESTED = 5
 
 
 def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
-    """Return the format of a file by its suffix. Raises InputError for an unknown suffix, or if the file cannot be written.
-
-    `replaces` says that an existing file may be replaced.
-    """
+    """Return the format of a file by its suffix. Raises InputError for an unknown suffix, or if the file cannot be
+    written. `replaces` allows replacing an existing file."""
     paths.check_target(path, replaces=replaces)
     match path.suffix[1:].lower():
         case "html" | "md" | "csv" | "json" as found:
             return found
     raise InputError(
         f"The format of {path} is unknown: the name must end in .html, .md, .csv or .json.",
-        hint="For a page to read in a browser, write --to report.html.",
+        hint="For a page for the browser, write --to report.html.",
     )
 
 
 def write(path: Path, pieces: Iterable[str], *, mode: int = 0o666) -> int:
-    """Write the pieces into a file with this mode less the umask, replacing an existing one, and return the file's size
-    in bytes. Raises ParagoneError."""
+    """Write the pieces into a file with this mode minus the umask, replacing an existing file, and return its size in
+    bytes. Raises ParagoneError."""
     with paths.replacing(path, mode=mode) as file:
         for piece in pieces:
             file.write(piece)
@@ -166,12 +164,12 @@ COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
 """The columns, with the functions that get their values from a result; None for values that a result does not have."""
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""First characters of a cell that a spreadsheet takes for a formula, or skips before a formula."""
+"""First characters of a cell that a spreadsheet interprets as a formula, or skips before a formula."""
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
-    """Yield the CSV file. Texts that a spreadsheet would take for a formula have an apostrophe before them."""
+    """Yield the CSV file. Texts that a spreadsheet would interpret as a formula get an apostrophe before them."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
@@ -199,7 +197,8 @@ def _csv_cell(value: ColumnValue) -> str:
 
 
 def rows_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
-    """Yield all runs as rows of a table. `find` returns the backend with a given name. The store must stay open. Raises StoreError."""
+    """Yield all runs as rows of a table. `find` returns the backend with a given name. The store must stay open. Raises
+    StoreError."""
     if isinstance(subject, Experiment):
         return _experiment_rows(store, subject)
     return conversation_rows(subject, find)

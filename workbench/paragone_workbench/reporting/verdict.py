@@ -1,6 +1,7 @@
-"""The verdict on engines, as `choose` prints it and as a report begins: which engine to deploy, a row for each, and doubts.
+"""The verdict on engines, which `choose` prints and a report begins with: which engine to deploy, a row for each, and doubts.
 
 `paragone_workbench.choosing` decides which engine is chosen.
+
 """
 
 import re
@@ -40,9 +41,9 @@ def first_page(
     no_memory: Mapping[str, str] = {},
     unfinished: Iterable[str] = (),
 ) -> content.FirstPage:
-    """Return the verdict on a decision over an experiment, which is None without answers.
+    """Return the verdict on a decision. `experiment` is None if there are no answers. `loaded` has the models that answered,
+    `no_memory` the reasons why a memory is unknown, both by the engine's name.
 
-    `loaded` has the models that answered, `no_memory` says why no memory is known, both by the engine's name.
     """
     figures, reference = decision.figures, choice.reference
     cautions, marks = cautions_of(known, loaded, benched=decision.benched)
@@ -91,7 +92,7 @@ def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:
         f"{engine.engine} passes {PASS_RATE.shown(engine.pass_rate)}% of {counted(engine.prompts, 'prompt')}.",
         [
             f"The 95% interval is {PASS_RATE.shown(interval.low)} to {PASS_RATE.shown(interval.high)}%.",
-            "This report does not say whether that is enough, or whether another engine is better.",
+            "This report does not decide whether that is enough, or whether another engine is better.",
         ],
     )
 
@@ -103,7 +104,7 @@ def _not_measured(
     no_fidelity: Mapping[str, str],
     no_memory: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield sentences about the measurements that engines lack, with the reasons by the engine's name."""
+    """Yield messages about the measurements that engines lack, with the reasons by the engine's name."""
     figures = decision.figures
     if experiment is not None and experiment.left:
         settled = ": the question is settled without them" if decision.is_settled else ""
@@ -132,7 +133,7 @@ def _not_measured(
 def cautions_of(
     known: Known, loaded: Mapping[str, LoadedModel], *, benched: bool
 ) -> tuple[tuple[str, ...], Marks]:
-    """Return sentences, and what marks the figures of engines in a column: times, and numbers of windows."""
+    """Return cautions, and the marks of engines' figures by column: times, and numbers of windows."""
     speeds = known.speeds if benched else {}
     marks = {"speed": _dates(speeds), "users": _dates(known.throughputs), "KLD": _windows(known.fidelity)}
     sentences = [
@@ -140,14 +141,14 @@ def cautions_of(
         f"of them. To compare them, run `{command}` with all engines."
         for what, column, command in (
             ("The speeds", "speed", "paragone bench"),
-            ("The speeds with users at once", "users", "paragone bench --users"),
+            ("The speeds with concurrent users", "users", "paragone bench --users"),
         )
         if marks[column]
     ]
     if marks["KLD"]:
         sentences.append(
             f"The fidelity of {blocks.public(', '.join(marks['KLD']))} was measured over only some windows of the text: "
-            "compare the uncertainties, too."
+            "compare the uncertainties too."
         )
     sentences += (f"{name}: {note}" for name, it in speeds.items() for note in texts_at(it, "notes"))
     sentences += filter(None, map(_divided, loaded, loaded.values()))
@@ -155,7 +156,7 @@ def cautions_of(
 
 
 def _divided(name: str, model: LoadedModel) -> str:
-    """Return a sentence if only a part of a model's layers is known to be on a GPU; else empty."""
+    """Return a message if only some of a model's layers are known to be on a GPU; else empty."""
     layers = re.fullmatch(r"(\d+) of (\d+)", model.facts.get("layers on a GPU", ""))
     if layers is None or not 0 < int(layers[1]) < int(layers[2]):
         return ""
@@ -176,7 +177,7 @@ def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
 
 
 def _windows(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
-    """Return the number of windows of each candidate that has fewer windows than another, or an incomplete measurement."""
+    """Return the number of windows of each candidate with fewer windows than another, or with an incomplete measurement."""
     counts = {name: windows for name, item in found.items() if (windows := count_at(item, "windows"))}
     most = max(counts.values(), default=0)
     return {
@@ -195,7 +196,8 @@ def overview_of(
     users: int = 0,
     marks: Marks = {},  # noqa: B006 (it is not changed)
 ) -> blocks.Table:
-    """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `users_tps` is of `users` at once."""
+    """Return the table of figures. `benched`: whether the speeds come from `paragone bench`, not from the answers.
+    `users_tps` is for `users` concurrent users."""
     at_once, is_cut = counted(users, "user"), any(engine.cut for engine in figures)
 
     def cells(engine: EngineFigures) -> dict[str, blocks.TableCell]:
@@ -231,11 +233,11 @@ def overview_of(
     loads = "".join(f" {load}" for load in dict.fromkeys(it.load for it in figures) if load)
     measured = f"measured by paragone bench{prompt}" if benched else "means over the answers"
     notes = {
-        "memory": "Memory is estimated for a context of this many tokens.",
+        "memory": "Memory is an estimate for a context of this many tokens.",
         "KLD": f"KLD is the mean divergence from {blocks.public(reference or '')}.",
         "TTFT": f"Speed, in tokens per second, and TTFT are {measured}; ± is the standard deviation.{loads}",
         "cut": "Cut answers ended at `max_tokens`.",
-        at_once: f"With {at_once} at once, the speed is the sum over the users.",
+        at_once: f"With {counted(users, 'concurrent user')}, the speed is the sum over the users.",
     }
     return blocks.Table(
         columns=tuple(columns),
@@ -248,6 +250,7 @@ def overview_of(
             )
             for engine, row in zip(figures, rows, strict=True)
         ),
+        naming=1,
         note=" ".join(notes[column] for column in columns if column in notes),
     )
 

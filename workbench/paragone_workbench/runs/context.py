@@ -1,4 +1,4 @@
-"""Build the messages of a request from a path of runs, and fit them into the context as the engine's options say."""
+"""Build the messages of a request from a path of runs, and fit them into the context by the engine's options."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def path_to(run: Run | None) -> tuple[Run, ...]:
 
 
 def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
-    """Return the messages of a path and a prompt, without prompts that got no text."""
-    system = prompt.system_in_force
+    """Return the messages of a path and of a prompt, without earlier prompts whose answer has no text."""
+    system = prompt.active_system
     messages = [Message(role="system", text=system)] if system else []
     for run in path_to(continues):
         if run.prompt is not None and run.text:
@@ -39,7 +39,8 @@ def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
 
 
 def request_of(run: Run) -> tuple[Message, ...]:
-    """Return the messages of a run's request, with the given start of the answer; empty for a run without a prompt."""
+    """Return the messages of a run's request, with the start of the answer if the request gave one; empty for a run
+    without a prompt."""
     if run.prompt is None:
         return ()
     messages, given = messages_for(run.prompt, run.continues), run.result.prefilled
@@ -57,17 +58,17 @@ Count: TypeAlias = Callable[[Sequence[Message]], Awaitable[int | None]]
 class Fitted:
     messages: tuple[Message, ...]
     left_out: int = 0
-    """Number of the oldest messages that were left out. System messages are always kept, and are not counted."""
+    """Number of the oldest messages that were dropped. System messages are always kept and never counted."""
     tokens: int | None = None
     """Number of tokens of the prompt; None if the tokens were not counted."""
 
     def cautions(self, context: int | None) -> tuple[Caution, ...]:
-        """Return a warning if messages were left out. `context` is the size of the context in tokens."""
+        """Return a warning if messages were dropped. `context` is the size of the context in tokens."""
         if not self.left_out:
             return ()
         size = "" if context is None else f" of {counted(context, 'token')}"
-        sentence = f"The prompt is without {oldest(self.left_out)}, because the conversation is longer than the context{size}."
-        return (Caution(code="turns-dropped", sentence=sentence),)
+        message = f"The prompt is without {oldest(self.left_out)}, because the conversation is longer than the context{size}."
+        return (Caution(code="turns-dropped", sentence=message),)
 
 
 def oldest(count: int) -> str:
@@ -98,8 +99,8 @@ async def fitted_to(
 async def fit(
     messages: Sequence[Message], options: ContextOptions, context: int, max_tokens: int | None, count: Count
 ) -> Fitted:
-    """Leave out the oldest questions and their answers, but never the last question, if the context has no room for
-    the prompt and an answer of `max_tokens`, at most a quarter of the context."""
+    """Drop the oldest questions and their answers until the prompt and the answer fit in the context. The answer
+    needs `max_tokens`, but at most a quarter of the context. The last question is always kept."""
     tokens = await count(messages)
     quarter = context // 4
     limit = context - min(max_tokens or quarter, quarter)
@@ -124,7 +125,7 @@ async def fit(
 
 
 def without_oldest(messages: Sequence[Message], left_out: int) -> Fitted:
-    """Leave out as many of the oldest messages as a recorded run did. System messages are kept, and are not counted."""
+    """Drop as many of the oldest messages as a recorded run did. System messages are always kept and never counted."""
     places = [at for at, message in enumerate(messages) if message.role != "system"]
     return _without_before(messages, places[left_out] if left_out < len(places) else 0)
 

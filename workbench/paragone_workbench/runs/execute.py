@@ -1,4 +1,4 @@
-"""Executes a run: waits for its turn, makes its request, and puts the events of the engine into it."""
+"""Executes a run: waits for its turn, builds its request, and passes the engine's events to the run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NOTICE_S = 3
 """Seconds that a server may send nothing before its run reports the silence."""
 NOTICE_LOCAL_S = 10
-"""Seconds that an engine without a server may send nothing: it may compute for long before it sends its progress."""
+"""Seconds that an engine without a server may send nothing: it may compute for long before it reports progress."""
 PAUSE_AFTER_S = 0.002
 """Seconds for which an engine's events are processed before the event loop handles other events, such as keys."""
 
@@ -37,11 +37,11 @@ async def execute(
     spec: RunSpec | Callable[[], RunSpec],
     turn_of_run: contextlib.AbstractAsyncContextManager[Turn],
 ) -> None:
-    """Execute a run in its turn, on an engine that is open or being opened. The run gets its error. A function `spec` is
-    called when the turn begins."""
+    """Execute a run in its turn, on an engine that is open or being opened. The run records its own error. If `spec`
+    is a function, it is called when the turn begins."""
     try:
         async with turn_of_run as turn:
-            # The engine may have been configured again while the run waited.
+            # The engine's options may have changed while the run waited.
             definition = without_secrets(engine.definition, engine.backend)
             run.result = dataclasses.replace(run.result, definition=definition)
             run.spec = spec() if callable(spec) else spec
@@ -73,8 +73,7 @@ async def execute(
 async def _request(
     run: Run, spec: RunSpec, engine: EngineTask, turn: Turn
 ) -> tuple[paragone.RunRequest, tuple[paragone.Caution, ...]]:
-    """Return the request and warnings about it, and put the manifest that describes it into the run. Raises
-    ParagoneError."""
+    """Return the request and the warnings about it. The run gets a manifest of the request. Raises ParagoneError."""
     loaded = engine.require_open()
     if spec.text and not engine.capabilities.plain_text:
         raise paragone.InputError(
@@ -83,7 +82,7 @@ async def _request(
         )
     if spec.ids and not engine.capabilities.token_ids:
         raise paragone.InputError(
-            f"{engine.definition.name} takes no token ids.", hint="Send the prompt as a text."
+            f"{engine.definition.name} does not accept token ids.", hint="Send the prompt as a text."
         )
     messages, cautions = drop_unsupported_images(spec.messages, loaded)
     options, sampling = engine.context_options, {**engine.sampling, **spec.sampling}
@@ -127,7 +126,7 @@ async def _ask(
     cautions: tuple[paragone.Caution, ...],
 ) -> None:
     meter = run.meter = Meter(sent=time.monotonic(), load_s=engine.load_s)
-    engine.load_s = None  # it belongs to the first run only
+    engine.load_s = None  # only the first run reports the time of loading
     run.phase = "prefill"
     run.changed()
     for caution in cautions:
@@ -155,7 +154,7 @@ async def _ask(
 
 
 async def _take(run: Run, event: paragone.Event) -> None:
-    """Give an event to the run and then to its readers; a reader with too many unread events makes the engine wait."""
+    """Give an event to the run and then to its readers. A reader with too many unread events makes the engine wait."""
     run.take(event)
     for unread in tuple(run.readers):
         await unread.put(event)

@@ -48,8 +48,8 @@ class RunMetrics:
     thinking_tokens: int | None = None
     """Number of token events with text of the thinking, without the tags around it; None in results of earlier versions."""
     thinking_s: float | None = None
-    """Seconds from the first text of the thinking to the first text of the answer, or, without an answer, to the last text
-    of the thinking; None without thinking."""
+    """Seconds from the first text of the thinking to the first text of the answer, or, without an answer, to the last
+    text of the thinking; None without thinking."""
     pieces: int | None = None
     """Number of token events: the generated tokens, or fewer if the engine sends several tokens in a piece."""
     drafted_tokens: int | None = None
@@ -62,32 +62,33 @@ class RunMetrics:
 
     @property
     def is_in_pieces(self) -> bool:
-        """Whether the engine sent several tokens in a piece. One token more is none: the last may have no piece."""
+        """Whether the engine sent several tokens in a piece. A difference of one token does not count: the last token
+        may have no piece."""
         return self.pieces is not None and self.completion_tokens > self.pieces + 1
 
     @property
     def acceptance(self) -> float | None:
-        """The share of the proposed tokens that was kept, from 0 to 1. None without speculative decoding."""
+        """The share of the drafted tokens that the model accepted, from 0 to 1. None without speculative decoding."""
         if not self.drafted_tokens or self.accepted_tokens is None:
             return None
         return min(1.0, self.accepted_tokens / self.drafted_tokens)
 
     @property
     def tokens_per_step(self) -> float | None:
-        """Tokens generated per step of the model with its kept proposals: the upper limit of the speed-up."""
+        """Tokens generated per step of the model, accepted drafts included: the upper limit of the speed-up."""
         if self.acceptance is None or self.accepted_tokens is None:
             return None
         return self.completion_tokens / max(1, self.completion_tokens - self.accepted_tokens)
 
     @property
     def speed_parts(self) -> list[str]:
-        """The generated tokens, the decode rate and the kept drafts, as far as known, as phrases."""
+        """Return phrases for the generated tokens, the decode rate and the accepted drafts, as far as these are known."""
         parts = [counted(self.completion_tokens, "token")]
         if self.decode_tps is not None:
             parts.append(f"{self.decode_tps:.1f} tokens/s{' (shared)' if self.shared else ''}")
         if self.tokens_per_step is not None and self.acceptance is not None:
             parts.append(
-                f"{self.tokens_per_step:.1f} tokens a step, {self.acceptance:.0%} of the drafts kept"
+                f"{self.tokens_per_step:.1f} tokens a step, {self.acceptance:.0%} of the drafts accepted"
             )
         return parts
 
@@ -95,12 +96,12 @@ class RunMetrics:
 _GAPS = 65_536
 """Largest number of inter-token latencies that are kept."""
 _RECENT = 10_000
-"""Smallest number of the last tokens whose times are kept."""
+"""The times of at least this many of the last tokens are kept."""
 
 
 class Meter:
-    """Computes the metrics of a run from the timestamps of its events, which may come late. Keeps at most 1 MB:
-    `_GAPS` latencies."""
+    """Computes the metrics of a run from the timestamps of its events, which may arrive late. Keeps at most `_GAPS`
+    latencies (1 MB)."""
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
         self.shared: bool | None = None
@@ -264,7 +265,7 @@ _TIMINGS = (
 
 
 def figures_json(known: RunMetrics | None) -> dict[str, Json]:
-    """Return the token counts and the times of a run as commands print them with `--json`."""
+    """Return the token counts and the times of a run, as commands with `--json` print them."""
     data: dict[str, Json] = asdict(known or RunMetrics())
     if known is None:
         data["completion_tokens"] = None

@@ -31,7 +31,7 @@ def manifest(
     left_out: int = 0,
 ) -> dict[str, Json]:
     """Return the engine without secrets, the open model, its weights, the machine, and the request, with the number
-    and a digest of its messages. The request leaves out the `left_out` oldest messages of the conversation."""
+    and a digest of its messages. The request omits the `left_out` oldest messages of the conversation."""
     secret = frozenset() if backend is None else secret_options(backend)
     sampling = {name: value for name, value in request.sampling.items() if name not in secret}
     return {
@@ -75,15 +75,15 @@ def _digest(request: RunRequest) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefilled:
-    """The length of the part of an answer that its run was given. The engine generated the rest."""
+    """The length of the start of an answer that the request contained. The engine generated the rest."""
 
     text: int = 0
     """Number of given characters at the start of the answer."""
     thinking: int = 0
     """Number of given characters at the start of the thinking."""
     tokens: int | None = None
-    """Number of given tokens at the start of `RunResult.tokens`. None if the tokens are unknown: `RunResult.tokens` then
-    begins with one token without an id for the whole given text of each channel."""
+    """Number of given tokens at the start of `RunResult.tokens`. None if the tokens are unknown: `RunResult.tokens`
+    then begins with one token without an id for the whole given text of each channel."""
     run_id: str = ""
     """The run whose answer is continued; empty if the text came with the request."""
     chosen: str = ""
@@ -93,9 +93,9 @@ class Prefilled:
     def sentence(self) -> str:
         if self.chosen:
             token = self.chosen.replace("\n", "⏎")
-            return f"Goes on from the chosen token “{token}”."
+            return f"Continues from the chosen token “{token}”."
         count = counted(self.text or self.thinking, "character")
-        return f"Goes on after {count} {'of an earlier answer' if self.run_id else 'that were given'}."
+        return f"Continues after {count} {'of an earlier answer' if self.run_id else 'that were given'}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Prefix:
 
     @classmethod
     def of_request(cls, messages: Sequence[Message]) -> Prefix | None:
-        """Return the prefix that a request contains: its last message if the assistant wrote it, else None."""
+        """Return the prefix that a request contains: its last message, if this is the assistant's; else None."""
         last = messages[-1] if messages else None
         if last is None or last.role != "assistant":
             return None
@@ -167,7 +167,7 @@ EndState: TypeAlias = Literal["done", "stopped", "failed", "interrupted"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """The answer of a run so far, its request and its figures, for the program, the history, documents and reports. A
-    new field needs a default, which results of earlier versions then have."""
+    new field needs a default, which the results saved by earlier versions then get."""
 
     id: str
     """A UUID of version 7, which the program generates when it creates the run."""
@@ -184,10 +184,10 @@ class RunResult:
     """What failed and why; empty if the run has not failed."""
     hint: str = ""
     text: str = ""
-    """The whole answer, including the part that the run was given."""
+    """The whole answer, including the start that the request contained."""
     thinking: str = ""
     prefilled: Prefilled | None = None
-    """The length of the given part of the answer, without which the metrics are; None if all was generated."""
+    """The length of the given start of the answer, which the metrics exclude; None if the engine generated the whole answer."""
     cautions: tuple[Caution, ...] = ()
     settings: RunSettings | None = None
     metrics: RunMetrics | None = None
@@ -206,7 +206,7 @@ class RunResult:
 
     @property
     def cut(self) -> str:
-        """A sentence that names the limit at which the answer was cut; empty for an answer that was not cut."""
+        """A message with the limit at which the answer was cut; empty for an answer that was not cut."""
         if self.finish != "length":
             return ""
         limit = (self.settings.sampling or {}).get("max_tokens") if self.settings is not None else None
@@ -262,7 +262,7 @@ class Costs:
     cached_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
-    """Seconds from sending the request to the end of the run, added up over all runs, also over simultaneous runs."""
+    """The sum over all runs, simultaneous ones included, of the seconds from sending the request to the end of the run."""
     estimated: int = 0
     """Number of runs whose generated tokens the engine did not count: `completion_tokens` has the number of pieces instead."""
     uncounted: int = 0
@@ -270,7 +270,8 @@ class Costs:
 
     @classmethod
     def of(cls, result: RunResult) -> Costs:
-        """Return the costs of a run, as `store.runs.costs` computes them; all are 0 before its end or if it was not sent."""
+        """Return the costs of a run, as `store.runs.costs` computes them; all are 0 before the run ends, or if its
+        request was not sent."""
         metrics = result.metrics
         if result.state == "running" or (result.waited_s is None and metrics is None):
             return Costs()

@@ -29,7 +29,7 @@ class RunSpec(paragone.RunRequest):
     of threads if `threads` is None. With `logprobs`, the result keeps the tokens."""
 
     left_out: int | None = None
-    """Number of the oldest messages to leave out, as in a recorded run; None to let the engine's options decide."""
+    """Number of the oldest messages to drop, as in a recorded run; None to let the engine's options decide."""
 
     @classmethod
     def of_prompt(
@@ -51,7 +51,7 @@ class Turn:
     threads: int | None = None
     """Number of CPU threads; None if the engine chooses the number."""
     schedule: str = ""
-    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
+    """The active schedule (`parallel`, `sequential` or `swap`), for the manifest."""
     cautions: tuple[paragone.Caution, ...] = ()
     """Warnings for the user that arose before the turn."""
     shared: bool | None = None
@@ -59,8 +59,8 @@ class Turn:
 
 
 RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
-"""`waiting`: the run waits for its engine, for earlier runs or for its turn; `queued`: the run waits in the queue of a server;
-`prefill`: the engine processes the prompt; `decode`: the engine generates the answer."""
+"""`waiting`: the run waits for its engine, for earlier runs or for its turn; `queued`: the run waits in the queue of a
+server; `prefill`: the engine processes the prompt; `decode`: the engine generates the answer."""
 
 
 MOST_CAUTIONS = 100
@@ -77,7 +77,7 @@ class Run:
     def __init__(
         self, result: RunResult, *, prompt: Prompt | None = None, continues: Run | None = None
     ) -> None:
-        """Create a run that has ended, from the result in the history or a document. `Run.of` creates a run that waits."""
+        """Create a run that has ended, from a result in the history or in a document. `Run.of` creates a run that waits."""
         self.prompt = prompt
         self.continues = continues
         self.number: int | None = None
@@ -93,7 +93,7 @@ class Run:
         self.watchers: list[Callable[[Run], None]] = []
         """Called on the event loop after each change. A watcher's exception is reported, and the run continues."""
         self.begun = time.monotonic()
-        """When the run was made, which a change of the wall clock does not affect."""
+        """When the run was created, on a clock that changes of the wall clock do not affect."""
         self._result = result
         self.error = paragone.ParagoneError(result.error, hint=result.hint) if result.error else None
         self._texts: dict[paragone.Channel, GrowingText] = {
@@ -103,7 +103,7 @@ class Run:
         self._tokens = list(result.tokens)
         self._has_grown = False
         self.stopping = asyncio.Event()
-        """Set once the run shall end early."""
+        """Set once the run is to end early."""
         self.readers: list[asyncio.Queue[paragone.Event | None]] = []
         """The unread events of each reader that iterates over the run."""
         self._is_stopped = False
@@ -118,7 +118,7 @@ class Run:
         continues: Run | None = None,
         prefix: Prefix | None = None,
     ) -> Run:
-        """Return a run that waits for its engine, given without secrets. `prefix` is the start of the answer."""
+        """Return a run that waits for its engine. The definition must have no secrets. `prefix` is the start of the answer."""
         result = RunResult(id=new_id(), definition=definition, started=time.time())
         if prefix is not None:
             result = dataclasses.replace(
@@ -191,8 +191,8 @@ class Run:
                 self.result = dataclasses.replace(self.result, settings=event)
             case paragone.Caution() if len(self.cautions) <= MOST_CAUTIONS:
                 if len(self.cautions) == MOST_CAUTIONS:
-                    sentence = f"The engine sent more than {MOST_CAUTIONS} warnings. The others are not kept."
-                    event = paragone.Caution(code="many-cautions", sentence=sentence)
+                    message = f"The engine sent more than {MOST_CAUTIONS} warnings. The others are not kept."
+                    event = paragone.Caution(code="many-cautions", sentence=message)
                 self.result = dataclasses.replace(self.result, cautions=(*self.cautions, event))
             case paragone.Finish():
                 self.result = dataclasses.replace(self.result, finish=event.reason)
@@ -208,10 +208,10 @@ class Run:
         self._has_grown = True
 
     def fail(self, error: paragone.ParagoneError) -> None:
-        """Record that the run failed, and the message of the error without secret keys."""
+        """Record that the run failed, with the error's message without secret keys."""
         self.error = error
-        sentence, hint = without_keys(error.sentence), without_keys(error.hint)
-        self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)
+        message, hint = without_keys(error.message), without_keys(error.hint)
+        self.result = dataclasses.replace(self.result, state="failed", error=message, hint=hint)
 
     def changed(self) -> None:
         notify(self.watchers, self)
@@ -225,7 +225,7 @@ class Run:
         self._task.add_done_callback(lambda _: self.end())
 
     def end(self) -> None:
-        """Note that the run has ended, as its result says. A run whose result says nothing was cancelled."""
+        """Record that the run has ended, with the state in its result. A run without such a state was cancelled."""
         if self.phase == "ended":
             return
         self.phase = "ended"
@@ -233,7 +233,7 @@ class Run:
         result = dataclasses.replace(self.result, ended=ended)
         if result.state == "running" and self._is_stopped:
             result = dataclasses.replace(result, state="stopped", finish="cancelled")
-        elif result.state == "running":  # the event loop was ended
+        elif result.state == "running":  # the event loop has ended
             result = dataclasses.replace(result, state="interrupted")
         self.result = result
         for unread in self.readers:
@@ -242,7 +242,8 @@ class Run:
         self.changed()
 
     def stop(self) -> None:
-        """Ask the run to end: immediately if it waits for its engine or its turn, else the engine ends it in time."""
+        """Ask the run to end. A run that waits for its engine or its turn ends immediately; otherwise the engine ends
+        it soon."""
         if not self._is_stopped:
             self._is_stopped = True
             self.stopping.set()
@@ -266,8 +267,8 @@ class Run:
         return self.events()
 
     async def events(self, most_unread: int = 0) -> AsyncGenerator[paragone.Event, None]:
-        """Yield the events of the engine from now to the end of the run. If not 0, the engine waits while `most_unread`
-        events are unread."""
+        """Yield the events of the engine from now to the end of the run. The engine waits while `most_unread` events
+        are unread, unless that is 0."""
         unread: asyncio.Queue[paragone.Event | None] = asyncio.Queue(most_unread)
         self.readers.append(unread)
         try:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run, RunSpec, Turn
 
 REQUESTS_PER_SERVER = 4
-"""Largest number of simultaneous runs on one server. Further runs wait in paragone, which can show and cancel them."""
+"""Largest number of simultaneous runs on one server. Further runs wait in paragone, where users see them and can
+cancel them."""
 
 
 THIS_MACHINE = "this machine"
@@ -54,8 +55,8 @@ class Stoppable(Protocol):
 
 
 class EnginePool:
-    """Engines that share this machine by a schedule, each opened with its share of the cores. Call it on the event
-    loop."""
+    """Engines that share this machine by a schedule. Each engine gets an equal share of the cores. Call it on the
+    event loop."""
 
     def __init__(
         self,
@@ -65,8 +66,7 @@ class EnginePool:
         requests_per_server: int = REQUESTS_PER_SERVER,
         cores: int | None = None,
     ) -> None:
-        """`requests_per_server` limits simultaneous requests to a server; `cores` is None for all cores of this
-        machine."""
+        """`requests_per_server` limits simultaneous requests to a server; `cores` is None for all cores of this machine."""
         self.registry = registry
         self.requests_per_server = requests_per_server
         self.mode: Mode = mode
@@ -77,7 +77,7 @@ class EnginePool:
         self._closing: set[EngineTask] = set()
         """The removed engines that are still being closed."""
         self._runs: dict[Run, EngineTask] = {}
-        """The runs that have not ended, in the order in which they were begun, with their engines."""
+        """The runs that have not ended, oldest first, with their engines."""
         self._is_stopped = False
         self._cores = cores
         self._one = asyncio.Lock()
@@ -99,8 +99,8 @@ class EnginePool:
         return engine
 
     def add_for_all(self, definition: EngineDefinition) -> list[EngineTask]:
-        """Add an engine as often as it may answer at the same time: an open engine executes one run at a time, but
-        a server several, and engines can share one loaded model."""
+        """Add an engine once for each run that it may execute concurrently. An open engine executes one run at a
+        time, but a server several, and engines can share one loaded model."""
         first = self.add(definition)
         many = first.placement.most_at_once or self.requests_per_server
         if first.is_local and self.mode != "parallel":  # one engine answers at a time
@@ -120,13 +120,13 @@ class EnginePool:
             engine.open(self.cores_for_each(self.engines))
 
     def start_all(self) -> None:
-        """Start to open all closed engines, but not engines that failed or crashed."""
+        """Start to open all closed engines, except those that failed or crashed."""
         for engine in self.engines:
             if engine.state == "closed":
                 self.start(engine)
 
     async def open_all(self) -> None:
-        """Start to open all closed engines, once their backends are imported in a thread and `auto` has decided."""
+        """Start to open all closed engines, after importing their backends in a thread and after the decision of `auto`."""
         await self.registry.load([engine.definition.backend for engine in self.engines])
         await self.decide_order()
         self.start_all()
@@ -165,7 +165,7 @@ class EnginePool:
         return run
 
     async def stop(self) -> None:
-        """Ask all runs to end, those that have begun and those that begin later."""
+        """Ask all runs to end, present and future ones."""
         self._is_stopped = True
         for run in self._runs:
             run.stop()
@@ -183,7 +183,7 @@ class EnginePool:
         return self.order == "swap"
 
     async def decide_order(self) -> None:
-        """With `auto`, decide whether the engines are open together or one at a time; else do nothing."""
+        """With `auto`, decide whether all engines stay open together or one at a time; else do nothing."""
         if self.mode != "auto":
             return
         async with self._deciding:
@@ -194,8 +194,8 @@ class EnginePool:
 
     @contextlib.asynccontextmanager
     async def turn(self, engine: EngineTask) -> AsyncIterator[Turn]:
-        """Wait, in the order of calls, until a run may use the engine; the turn ends with the context. Except with
-        `swap`, waiting for an engine to be opened delays no later call."""
+        """Wait, in the order of calls, until a run may use the engine. The turn ends when the block ends. Except with
+        `swap`, a call that waits for its engine to open does not delay later calls."""
         from paragone_workbench.runs.run import Turn  # not needed at start
 
         async with engine.turn, contextlib.AsyncExitStack() as held:
@@ -204,7 +204,7 @@ class EnginePool:
             if order != "swap":
                 if engine.state == "closed":  # the user sent a prompt before the session opened its engines
                     engine.open(self.cores_for_each(self.engines))
-                await engine.opened()  # before the turn, so that loading a model delays no other run
+                await engine.opened()  # before the turn, so that loading a model does not delay other runs
             if order != "parallel":
                 await held.enter_async_context(self._one)
             cautions = await self._swap_in(engine) if order == "swap" else ()
@@ -218,8 +218,8 @@ class EnginePool:
                 yield turn
 
     def cores_for_each(self, engines: Iterable[EngineTask]) -> int:
-        """Return the threads for each engine: an equal share of the cores, since more threads would spin. A server on
-        loopback, and engines that share one loaded model, count as one."""
+        """Return the threads for each engine: an equal share of the cores, since with more threads than cores some
+        only wait. A server on loopback, and engines that share one loaded model, count as one engine."""
         here: set[object] = set()
         shared: list[EngineDefinition] = []
         for engine in engines:
@@ -234,7 +234,8 @@ class EnginePool:
 
     @contextlib.contextmanager
     def sharing(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
-        """Mark the turns that use the same server or this machine at the same time: the speeds of their runs are not comparable."""
+        """Mark the turns that use the same server or this machine at the same time: the speeds of their runs are not
+        comparable."""
         others = [other for other, used in self._present.items() if used & resources]
         turn.shared = bool(others)
         for other in others:
@@ -246,9 +247,9 @@ class EnginePool:
             del self._present[turn]
 
     async def _swap_in(self, engine: EngineTask) -> tuple[Caution, ...]:
-        """Close the engines that use the same memory, of this machine or of a server that `loads`, and open this one.
-        Returns warnings."""
-        from paragone_workbench.machine import free_memory  # most schedules need no figures of memory
+        """Close the engines on the same machine, or on the same server that `loads` models; then open this one.
+        Return warnings."""
+        from paragone_workbench.machine import free_memory  # most schedules do not need the sizes of memory
 
         places = _memory_of(engine)
         others = [
@@ -284,8 +285,8 @@ class EnginePool:
                 return ()
             if time.monotonic() > deadline:
                 listed = " and ".join(f"{size_text(size)} of {name}" for name, size in leaked.items())
-                sentence = f"{listed} was not freed within {FREE_TIMEOUT:.0f} seconds of closing {closed}."
-                return (Caution(code="memory-not-freed", sentence=sentence),)
+                message = f"{listed} was not freed within {FREE_TIMEOUT:.0f} seconds of closing {closed}."
+                return (Caution(code="memory-not-freed", sentence=message),)
             await asyncio.sleep(0.1)
 
 
@@ -301,8 +302,8 @@ async def _nothing(_: OpenEngine) -> None:
 
 
 async def decide(engines: Iterable[EngineTask]) -> ScheduleDecision:
-    """Decide whether engines stay open together, if those not open yet fit in the free memory, or one at a time.
-    Never raises."""
+    """Decide whether engines stay open together or one at a time: together, if the closed ones fit in the free
+    memory. Never raises."""
     from paragone_workbench.machine import MARGIN
 
     local = [engine for engine in engines if engine.is_local]
@@ -316,7 +317,7 @@ async def decide(engines: Iterable[EngineTask]) -> ScheduleDecision:
     free: dict[str, int] = {}
     for engine, estimate in zip(closed, estimates, strict=True):
         if isinstance(estimate, ParagoneError):
-            reason = f"The memory that {engine.definition.name} needs is unknown: {estimate.sentence}"
+            reason = f"How much memory {engine.definition.name} needs is unknown: {estimate.message}"
             return ScheduleDecision(mode="parallel", reason=reason)
         for device in estimate.devices:
             needed[device.device] += device.needed
@@ -362,8 +363,8 @@ def _share_model(engine: EngineTask, other: EngineTask) -> bool:
 
 @functools.lru_cache(maxsize=1024)  # each run calls this for each waiting engine
 def _servers_at(addresses: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the servers, with `localhost` for all spellings of loopback, and those on loopback, among which are tunnels
-    to other machines."""
+    """Return an engine's servers, and which of them are on loopback (perhaps tunnels to other machines). All
+    spellings of loopback become `localhost`."""
     here: set[str] = set()
     others: set[str] = set()
     for address in addresses:

@@ -32,15 +32,15 @@ _STATES: tuple[tuple[str, str, Callable[[served_engine.ServedEngine], float]], .
     ("paragone_answers_waiting", "Answers that wait.", lambda engine: engine.waiting),
     ("paragone_engine_silent_seconds", "Seconds without data.", lambda engine: engine.silent_s),
 )
-"""The gauges of each engine: name, description, and the function that reads the present value."""
+"""The gauges of each engine: name, description, and the function that reads the current value."""
 _REFUSAL_S = 5
-"""Seconds in which a client without the key can send the rest of its body, to read the refusal."""
+"""Seconds that a client without the key gets to send the rest of its body, before it reads the refusal."""
 
 
 def guarded(app: ASGIApp, key: str | None, paths: _Paths, known: Collection[str]) -> ASGIApp:
-    """Refuse requests without `Authorization: Bearer KEY`, except to `/health`, count requests, unknown paths together,
-    and end those that take too long. A whole URL as the target becomes its path, as RFC 9112 asks. Without a key,
-    all are answered."""
+    """Refuse requests without `Authorization: Bearer KEY`, except to `/health`; without a key, accept all. Count
+    requests (unknown paths together), and end requests that take too long. A target that is a whole URL becomes its
+    path, as RFC 9112 requires."""
     expected = f"Bearer {key}".encode()
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +63,8 @@ def guarded(app: ASGIApp, key: str | None, paths: _Paths, known: Collection[str]
             if message["type"] == "http.response.start":
                 has_begun = True
                 paths.requests.labels(path if path in known else "other", str(message["status"])).inc()
-                # One who does not know the key keeps no connection, nor does one who has not sent the whole request.
+                # The connection is closed for clients without the key, and for clients that have not sent the whole
+                # request.
                 if not (has_key and is_whole):
                     message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
@@ -73,19 +74,17 @@ def guarded(app: ASGIApp, key: str | None, paths: _Paths, known: Collection[str]
                 if has_key or path == "/health":
                     await app(scope, read, counted)
                     return
-                # Many clients read the refusal only after they have sent the whole body, which is discarded here.
+                # Many clients read the refusal only after sending the whole body, which is discarded here.
                 with contextlib.suppress(requests.ApiError, ClientDisconnect, TimeoutError):
                     async with asyncio.timeout(_REFUSAL_S):
                         await listening.read_body(read, largest=0)
-            sentence = (
-                "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
-            )
-            error = requests.ApiError(401, sentence, code="invalid_api_key")
+            text = "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
+            error = requests.ApiError(401, text, code="invalid_api_key")
         except TimeoutError:
             if has_begun:
-                return  # the server then closes the connection, which the client takes for an error
-            sentence = f"The request was not answered within {paths.limits.seconds} seconds."
-            error = requests.ApiError(408, sentence, code="request_timeout")
+                return  # the server then closes the connection, and the client sees an error
+            text = f"The request was not answered within {paths.limits.seconds} seconds."
+            error = requests.ApiError(408, text, code="request_timeout")
         await listening.json_response(error.to_json(), error.status)(scope, read, counted)
 
     return guard
@@ -145,7 +144,7 @@ class _Paths:
                 gauge.labels(engine.name).set_function(partial(value, engine))
 
     async def health(self, request: Request) -> Response:
-        """Answer whether an engine is open, and how many engines compute but send no data."""
+        """Report whether an engine is open, and how many engines compute without sending data."""
         is_open = any(engine.is_open for engine in self._engines.all)
         silent = sum(engine.silent_s > 0 for engine in self._engines.all)
         status = "ok" if is_open else "no engine is open"
@@ -172,10 +171,10 @@ class _Paths:
 
     async def embeddings(self, request: Request) -> Response:
         engine, asked = await self._parsed(request, lambda values, _: replies.embeddings_request(values))
-        inputs = requests.given_in(asked.input, "input")
+        inputs = requests.inputs_in(asked.input, "input")
         found = await listening.unless_left(request.receive, served_engine.embedded(engine, inputs))
         self._prompt.labels(engine.name).inc(found.prompt_tokens or 0)
-        # writing many vectors takes so long that other answers would wait
+        # encoding many vectors takes so long that other answers would wait
         return await asyncio.to_thread(
             lambda: listening.json_response(replies.embeddings_reply(asked, found, engine.name))
         )
@@ -191,12 +190,12 @@ class _Paths:
         return listening.json_response({"prompt": (await self._converted(request, "tokens"))[1].text})
 
     async def tokenizer_info(self, request: Request) -> Response:
-        """Answer the fields of a tokenizer's configuration that harnesses read."""
+        """Return the fields of a tokenizer's configuration that evaluation harnesses read."""
         engine = self._engines.find(request.query_params.get("model"))
         loaded = engine.first.loaded
         if loaded is None or not loaded.eos:
-            sentence = f"{engine.name} does not report its tokenizer."
-            raise requests.ApiError(404, sentence, param="model", code="not_supported")
+            message = f"{engine.name} does not report its tokenizer."
+            raise requests.ApiError(404, message, param="model", code="not_supported")
         fields = {"bos_token": loaded.bos, "eos_token": loaded.eos, "pad_token": None}
         template = loaded.facts.get("chat template")
         return listening.json_response(
@@ -271,10 +270,10 @@ async def _events(
 
 async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=499)  # nobody reads this response, but it is counted
+        return Response(status_code=499)  # no client reads this response, but it is counted
     if isinstance(error, HTTPException):
-        sentence = f"{request.method} {request.url.path} is not part of this server."
-        error = requests.ApiError(error.status_code, sentence, code="unknown_url")
+        message = f"{request.method} {request.url.path} is not part of this server."
+        error = requests.ApiError(error.status_code, message, code="unknown_url")
     refusal = _error_for_client(error)
     return listening.json_response(refusal.to_json(), refusal.status)
 

@@ -24,7 +24,7 @@ from paragone_workbench.serving.requests import ApiError
 T = TypeVar("T")
 
 _MOST_DROPPED = 64 << 20
-"""Bytes of a refused body that are read: many clients send the whole body before they read a response."""
+"""How many bytes of a refused body are read: many clients send the whole body before they read a response."""
 
 
 def json_response(data: Json, status: int = 200) -> Response:
@@ -47,7 +47,7 @@ class EventStream(StreamingResponse):
 
 async def _lines(events: AsyncGenerator[Json, None]) -> AsyncGenerator[bytes, None]:
     async for event in events:
-        # Other tasks get a turn here, since sending may never suspend this task, for example if the client has left.
+        # Let other tasks run: sending may never suspend this task, for example if the client has left.
         await asyncio.sleep(0)
         yield b"data: " + _encoded(event) + b"\n\n"
     yield b"data: [DONE]\n\n"
@@ -72,7 +72,7 @@ async def read_body(receive: Receive, largest: int) -> bytes:
 
 
 async def unless_left(receive: Receive, work: Awaitable[T]) -> T:
-    """Return the result of some work. If the client leaves meanwhile, cancel the work and raise ClientDisconnect."""
+    """Return the result of `work`. If the client leaves meanwhile, cancel the work and raise ClientDisconnect."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -98,15 +98,15 @@ def _encoded(data: Json) -> bytes:
 _GRACE_S = 5
 """Seconds that connections have to end after the server begins to stop."""
 MOST_CONNECTIONS = 256
-"""Number of connections, and of requests in progress, from which on uvicorn refuses requests."""
+"""uvicorn refuses requests from this number of connections, or of requests in progress."""
 _MOST_OPEN = 2 * MOST_CONNECTIONS
-"""Number of connections beyond which a new one is closed, so that the process does not run out of descriptors."""
+"""Further connections are closed, so that the process does not run out of file descriptors."""
 STALLED_S = 60
-"""Seconds after which Linux cuts the connection of a client that takes nothing of its answer."""
+"""Seconds after which Linux closes the connection of a client that does not receive its answer."""
 
 _CAUSES = {
     errno.EADDRINUSE: ("the port is in use.", "Choose another port with --port; 0 takes a free port."),
-    errno.EADDRNOTAVAIL: ("the address does not belong to this machine.", "Leave out --host for 127.0.0.1."),
+    errno.EADDRNOTAVAIL: ("the address does not belong to this machine.", "Omit --host for 127.0.0.1."),
     errno.EACCES: ("the system does not allow it.", "Choose a port from 1024 on."),
 }
 """Why an address cannot be used, and what to do, by error number."""
@@ -119,7 +119,7 @@ def listen(host: str, port: int) -> socket.socket:
     except ValueError as error:
         raise InputError(
             f"--host is not an IP address: {host}.",
-            hint="Write an address of this machine: 127.0.0.1 for this machine alone, 0.0.0.0 for all its networks.",
+            hint="Write an address of this machine: 127.0.0.1 for access only from this machine, 0.0.0.0 for all its networks.",
         ) from error
     if GUARD.is_offline and not (GUARD.allows_loopback and address.is_loopback):
         raise InputError(
@@ -127,7 +127,7 @@ def listen(host: str, port: int) -> socket.socket:
             hint="Go online, or set `local_servers = true` under [network], which allows 127.0.0.1 offline.",
         )
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    # asyncio sets TCP_NODELAY, so that each token is sent at once, only if the socket names the protocol.
+    # asyncio sets TCP_NODELAY, so that each token is sent immediately, only if the socket names the protocol.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -159,7 +159,7 @@ class _Connection(H11Protocol):
         if len(self.connections) > _MOST_OPEN:
             transport.close()
         timer = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-        self.timeout_keep_alive_task = timer  # uvicorn sets it only after a response
+        self.timeout_keep_alive_task = timer  # uvicorn sets this only after a response
 
 
 class Server(uvicorn.Server):
@@ -175,7 +175,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 limit_concurrency=MOST_CONNECTIONS,
-                backlog=1,  # asyncio accepts as many connections before it does anything else
+                backlog=1,  # asyncio accepts up to this many connections before it does anything else
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )

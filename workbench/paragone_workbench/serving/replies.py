@@ -1,4 +1,4 @@
-"""The replies to requests, whole and as the events of a stream."""
+"""The replies to requests, complete or as the events of a stream."""
 
 import base64
 import struct
@@ -17,7 +17,7 @@ from paragone_workbench.serving import requests
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A piece of an answer, or of the prompt that the client wants repeated before the answer; or the end of an answer."""
+    """A piece of an answer or of a prompt that the client wants repeated (echo), or the end of an answer."""
 
     index: int
     text: str = ""
@@ -33,7 +33,7 @@ class Part:
 
 
 def _chat_logprobs(tokens: Sequence[Token]) -> Json:
-    """Return the log-probabilities of a chat: a list of tokens, each with its alternatives. Thinking is left out."""
+    """Return the log-probabilities of a chat: a list of tokens, each with its alternatives. Thinking is omitted."""
     content = [
         {
             **_entry(token.text, token.logprob),
@@ -46,7 +46,8 @@ def _chat_logprobs(tokens: Sequence[Token]) -> Json:
 
 
 def _completion_logprobs(tokens: Sequence[Token], offset: int) -> Json:
-    """Return the log-probabilities of a completion: parallel lists. `offset` is the index of the first token in the whole text."""
+    """Return the log-probabilities of a completion: parallel lists. `offset` is the index of the first token in the whole
+    text."""
     offsets: list[int] = []
     for token in tokens:
         offsets.append(offset)
@@ -64,7 +65,7 @@ def _entry(text: str, logprob: float | None) -> dict[str, Json]:
 
 
 def _table(token: Token) -> Json:
-    """Return the log-probabilities of the token, under its text in the list of tokens, and of the likeliest; null if unknown."""
+    """Return the log-probabilities of the token and of the most likely tokens, by text; null if unknown."""
     if token.logprob is None:
         return None
     table: dict[str, Json] = {}
@@ -76,7 +77,8 @@ def _table(token: Token) -> Json:
 
 
 class Reply:
-    """The reply to one request, made of parts in their order. The thinking of a chat is in `reasoning_content`, as elsewhere."""
+    """The reply to one request, made of parts in their order. The thinking of a chat is in `reasoning_content`, as
+    elsewhere."""
 
     def __init__(self, request: requests.AnswerRequest, model: str) -> None:
         self._request = request
@@ -88,7 +90,7 @@ class Reply:
         }
         self._ends: list[Part] = []
         self._lengths: dict[int, int] = {}
-        """Number of characters sent of each answer whose first event was sent, by its index."""
+        """For each answer whose first event was sent, the number of characters sent, by the answer's index."""
 
     def event(self, part: Part) -> Json:
         if part.reason:
@@ -157,7 +159,7 @@ _NAMES = {
     True: ("chatcmpl", "chat.completion", "chat.completion.chunk"),
     False: ("cmpl", "text_completion", "text_completion"),
 }
-"""For a chat, and for a completion: the prefix of ids, and the names of a whole reply and of an event of a stream."""
+"""For a chat, and for a completion: the prefix of ids, and the names of a complete reply and of an event of a stream."""
 _MOST_INPUTS = 2048
 """Largest number of texts in a request, as OpenAI defines it."""
 
@@ -170,7 +172,7 @@ class EmbeddingsRequest(Struct):
 def embeddings_request(values: Mapping[str, Json]) -> EmbeddingsRequest:
     """Read a client's request for embeddings. Raises ApiError."""
     body = requests.read(EmbeddingsRequest, values)
-    if len(requests.given_in(body.input, "input")) > _MOST_INPUTS:
+    if len(requests.inputs_in(body.input, "input")) > _MOST_INPUTS:
         raise requests.wrong("input", f"at most {_MOST_INPUTS:,} texts")
     if values.get("dimensions") is not None:
         raise requests.ApiError(

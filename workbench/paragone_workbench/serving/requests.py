@@ -39,13 +39,12 @@ class ApiError(Exception):
 
 
 _MOST_MARKS = 200_000
-"""Largest number of opening brackets, opening braces and colons in a body: while it parses their lists, objects and
-names, Python runs no other thread."""
+"""Largest number of opening brackets, opening braces and colons in a body: Python runs no other thread while it parses them."""
 _MOST_CHOICES = 1024
 """Largest number of answers that one request may ask for."""
 _MOST_TOKENS = 2**31 - 1
 _MOST_STOPS, _LONGEST_STOP = 64, 1000
-"""Largest number and length of stop sequences: the engine looks for each of them after each token."""
+"""Largest number and length of stop sequences: the engine searches for each after each token."""
 _MOST_CONVERTED = 1 << 18
 """Largest number of characters that are converted to tokens, and of tokens to characters: they delay other answers."""
 _MOST_TOP = 20
@@ -78,7 +77,7 @@ def read(kind: type[T], values: Mapping[str, paragone.Json]) -> T:
 
 
 def wrong(path: str, expected: str) -> ApiError:
-    """Return the error for a field with an invalid value. `expected` says which values are valid."""
+    """Return the error for a field with an invalid value. `expected` describes the valid values."""
     return ApiError(400, f"{path} must be {expected}.", param=path)
 
 
@@ -88,7 +87,7 @@ Inputs: TypeAlias = str | list[str | TokenId | list[TokenId]]
 """A text, a list of token ids, or a list of either."""
 
 
-def given_in(inputs: Inputs, name: str) -> Sequence[Given]:
+def inputs_in(inputs: Inputs, name: str) -> Sequence[Given]:
     """Return the inputs in a field: at least one text or sequence of tokens. Raises ApiError."""
     items = [inputs] if isinstance(inputs, str) else inputs
     ids = [item for item in items if isinstance(item, int)]
@@ -133,7 +132,7 @@ class _Completion(_Fields, kw_only=True):
 
 
 class _Tokens(Struct):
-    """The fields of `/tokenize` and `/detokenize`, which are those of vLLM."""
+    """The fields of `/tokenize` and `/detokenize`, the same as vLLM's."""
 
     prompt: str = ""
     tokens: list[TokenId] = []
@@ -166,7 +165,7 @@ def _message(message: _Message, path: str) -> paragone.Message:
             case {"type": "image_url", "image_url": {"url": str(url)}}:
                 images.append(_image(url, f"{path}.content[{number}].image_url.url"))
             case _:
-                expected = "text, beside a text, or image_url, beside an object with a url"
+                expected = "text with a text, or image_url with an object that has a url"
                 raise wrong(f"{path}.content[{number}].type", expected)
     return paragone.Message(
         role="system" if message.role == "developer" else message.role,  # OpenAI's newer name of the role
@@ -180,7 +179,7 @@ def _image(url: str, path: str) -> paragone.Image:
     scheme, _, content = url.partition(",")
     media_type = scheme.removeprefix("data:").removesuffix(";base64")
     if scheme != f"data:{media_type};base64" or media_type not in _MEDIA_TYPES:
-        what = "a data URL of an image in base64, such as data:image/png;base64,…: the server fetches none"
+        what = "a data URL of an image in base64, such as data:image/png;base64,…: the server does not fetch URLs"
         raise wrong(path, what)
     try:
         base64.b64decode(content, validate=True)
@@ -193,9 +192,9 @@ _NEUTRAL: Mapping[str, float] = {
     **dict.fromkeys(("top_k", "min_p", "presence_penalty", "frequency_penalty"), 0),
     **dict.fromkeys(("top_p", "repeat_penalty"), 1),
 }
-"""The values at which an option has no effect. Clients send these values also to engines without the option."""
+"""The values at which an option has no effect. Clients send them even to engines without the option."""
 _NUMBERS = ("temperature", *_NEUTRAL)
-"""The options that are numbers. A request that sets such an option is refused if the engine lacks the option."""
+"""The numeric options. A request that sets one is refused if the engine lacks the option."""
 _NOTHING: Sequence[paragone.Json] = (None, 1, "", [], {})
 _NOT_SUPPORTED: Mapping[str, Sequence[paragone.Json]] = {
     **dict.fromkeys(
@@ -204,7 +203,7 @@ _NOT_SUPPORTED: Mapping[str, Sequence[paragone.Json]] = {
     **dict.fromkeys(("tool_choice", "function_call"), (*_NOTHING, "auto", "none")),
 }
 """Fields of the OpenAI API that this server refuses, because they would change the answer, and the values with which
-they change nothing."""
+they have no effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +221,7 @@ class AnswerRequest:
     echo: bool = False
     """Whether the client wants the prompt repeated before the answer."""
     adds: bool = True
-    """Whether anything is to be added to the prompt."""
+    """Whether the engine is to generate text after the prompt."""
 
 
 def chat_request(
@@ -240,11 +239,11 @@ def chat_request(
 
 def completion_request(values: Mapping[str, paragone.Json], options: type[paragone.Options]) -> AnswerRequest:
     body = read(_Completion, values)
-    prompts, limit = given_in(body.prompt, "prompt"), body.max_tokens
+    prompts, limit = inputs_in(body.prompt, "prompt"), body.max_tokens
     answers = len(prompts) * body.n
     if answers > _MOST_CHOICES:
-        sentence = f"The request asks for {answers:,} answers. At most {_MOST_CHOICES:,} are possible."
-        raise ApiError(400, sentence, param="n")
+        message = f"The request asks for {answers:,} answers. At most {_MOST_CHOICES:,} are possible."
+        raise ApiError(400, message, param="n")
     if limit == 0 and not body.echo:
         raise ApiError(400, "Without echo, max_tokens must be at least 1.", param="max_tokens")
     if limit is None and any(info.name == "max_tokens" for info in describe(options)):
@@ -303,7 +302,10 @@ def _sampling(
         if name not in known:
             raise ApiError(400, f"The engine has no option {name}.", param=param)
         if _reaches_out(known[name], value):
-            raise wrong(param, "a value that names no file or program: the server uses none for clients")
+            raise wrong(
+                param,
+                "a value that does not name a file or program: the server does not open them for clients",
+            )
         try:
             build(options, {name: value})
         except paragone.InputError as error:
@@ -322,8 +324,8 @@ def _reaches_out(option: OptionInfo, value: paragone.Json) -> bool:
 def _schema(values: Mapping[str, paragone.Json], body: _Fields) -> paragone.Json:
     """Return the JSON schema that the answer must follow; None for any text."""
     if body.response_format is not None and values.get("json_schema") is not None:
-        sentence = "Only one of response_format and json_schema can be given."
-        raise ApiError(400, sentence, param="json_schema")
+        message = "Only one of response_format and json_schema can be given."
+        raise ApiError(400, message, param="json_schema")
     match body.response_format:
         case None:
             return values.get("json_schema")

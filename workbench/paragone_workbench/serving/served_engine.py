@@ -25,7 +25,7 @@ MOST_WAITING = 1024
 
 
 class ServedEngine:
-    """An engine that requests name as their model; they wait in order until it has room."""
+    """An engine that requests name as their model. Requests wait in order until it has room."""
 
     def __init__(self, pool: EnginePool, definition: EngineDefinition) -> None:
         self.pool = pool
@@ -43,7 +43,7 @@ class ServedEngine:
 
     @property
     def silent_s(self) -> int:
-        """The largest `Run.silent_s` of the runs in progress, which shows a frozen engine; 0 without runs."""
+        """The largest `Run.silent_s` of the runs in progress: a large value shows a frozen engine. 0 without runs."""
         return max((run.silent_s for run in self.runs), default=0)
 
     @property
@@ -66,7 +66,8 @@ class ServedEngine:
 
     @contextlib.asynccontextmanager
     async def reserved(self) -> AsyncIterator[EngineTask]:
-        """Wait for room, and yield the engine, opened again after a crash. Raises ParagoneError, and ApiError if too many wait."""
+        """Wait for room, and yield the engine, opened again after a crash. Raises ParagoneError, and ApiError if too many
+        wait."""
         if self.waiting >= MOST_WAITING:
             raise requests.ApiError(
                 429, f"{self.waiting:,} answers wait for {self.name}. Try again later.", code="queue_full"
@@ -115,8 +116,8 @@ class ServedEngines:
         found = self._engines.get(name)
         if found is None:
             names = ", ".join(self._engines)
-            sentence = f"There is no model {name[:100]!r}. There are: {names}."
-            raise requests.ApiError(404, sentence, param="model", code="model_not_found")
+            message = f"There is no model {name[:100]!r}. There are: {names}."
+            raise requests.ApiError(404, message, param="model", code="model_not_found")
         return found
 
     async def open(self) -> None:
@@ -133,17 +134,19 @@ class ServedEngines:
 
 
 _AT_ONCE = 32
-"""Largest number of texts in one request to an engine: few are computed in vain if the client leaves."""
+"""Largest number of texts in one request to an engine: if the client leaves, only a few are computed in vain."""
 
 
 async def embedded(engine: ServedEngine, inputs: Sequence[requests.Given]) -> paragone.Embeddings:
     """Return the vectors of texts and tokens once the engine has room. Raises ParagoneError and ApiError."""
     async with engine.reserved() as handle:
         if not handle.capabilities.embeddings:
-            sentence = f"{engine.name} computes no embeddings."
-            raise requests.ApiError(404, sentence, param="model", code="not_supported")
+            message = f"{engine.name} does not compute embeddings."
+            raise requests.ApiError(404, message, param="model", code="not_supported")
         if not handle.capabilities.token_ids and not all(isinstance(item, str) for item in inputs):
-            raise requests.ApiError(400, f"{engine.name} takes no token ids: send texts.", param="input")
+            raise requests.ApiError(
+                400, f"{engine.name} does not accept token ids: send texts.", param="input"
+            )
         _check_room(max((len(item) for item in inputs if not isinstance(item, str)), default=0), handle)
 
         async def embed(opened: paragone.OpenEngine) -> Sequence[paragone.Embeddings]:
@@ -172,8 +175,8 @@ async def tokenized(engine: ServedEngine, request: paragone.TokenizeRequest) -> 
     """Return the tokens of a text, or the text of tokens, once the engine has room. Raises ParagoneError and ApiError."""
     async with engine.reserved() as handle:
         if not _knows_tokens(handle):
-            sentence = f"{engine.name} does not convert texts to tokens and back."
-            raise requests.ApiError(404, sentence, param="model", code="not_supported")
+            message = f"{engine.name} does not convert texts to tokens and back."
+            raise requests.ApiError(404, message, param="model", code="not_supported")
         return await engine.use(handle, lambda opened: opened.tokenize(request))
 
 
@@ -187,7 +190,7 @@ def _check_room(length: int, handle: EngineTask, room: int = 0) -> None:
     context = handle.require_open().context
     if context is not None and length + room > context:
         raise paragone.ContextOverflow(
-            f"The prompt is {length:,} tokens long and the context holds {context:,}{', an answer included' * room}.",
+            f"The prompt is {length:,} tokens long and the context holds {context:,}{', including the answer' * room}.",
             hint="Shorten it. With echo and max_tokens 0, only the log-probabilities of a prompt are computed.",
             tokens=length,
             context=context,
@@ -197,13 +200,13 @@ def _check_room(length: int, handle: EngineTask, room: int = 0) -> None:
 async def _scored(
     engine: ServedEngine, handle: EngineTask, run: RunSpec, room: int
 ) -> tuple[paragone.Token, ...]:
-    """Return the tokens of a run's prompt with log-probabilities; the first may have none. The context must have room for
-    `room` more tokens. Raises ParagoneError."""
+    """Return the tokens of a run's prompt with log-probabilities; the first may have none. The context must have room
+    for `room` more tokens. Raises ParagoneError."""
     if not _knows_tokens(handle):
         wanted = "text of token ids" if run.ids else "log-probabilities of a given text"
         raise paragone.InputError(
             f"{engine.name} does not report the {wanted}.",
-            hint="Leave out echo or logprobs, or ask an engine that computes on this machine.",
+            hint="Omit echo or logprobs, or ask an engine that computes on this machine.",
         )
 
     async def score(opened: paragone.OpenEngine) -> tuple[paragone.Token, ...]:
@@ -231,11 +234,12 @@ async def _scored(
 
 _Parts: TypeAlias = "asyncio.Queue[Part | Exception]"
 _MOST_UNREAD = 64
-"""Number of parts, and of events of each run, that wait for the client's reading. Then the engine waits, too."""
+"""Number of parts, and of events of each run, that may wait until the client reads them. Beyond this, the engine waits."""
 
 
 async def parts_of(engine: ServedEngine, asked: requests.AnswerRequest) -> AsyncGenerator[Part, None]:
-    """Yield the pieces and the ends of all answers. Closing this stops the runs. Raises the error of the first that fails."""
+    """Yield the pieces and the ends of all answers. Closing this generator stops the runs. Raises the error of the
+    first run that fails."""
     queue: _Parts = asyncio.Queue(_MOST_UNREAD)
 
     async def compute(index: int) -> None:
@@ -265,7 +269,7 @@ async def _compute(engine: ServedEngine, asked: requests.AnswerRequest, index: i
     async with engine.reserved() as handle:
         _check_room(len(run.ids), handle, room)
         given: tuple[paragone.Token, ...] = ()
-        # An engine gives the text of token ids only together with their scores.
+        # An engine returns the text of token ids only together with their scores.
         if asked.echo and (asked.logprobs is not None or run.ids):
             given = await _scored(engine, handle, run, room)
         if asked.echo:
@@ -275,8 +279,8 @@ async def _compute(engine: ServedEngine, asked: requests.AnswerRequest, index: i
         if asked.adds:
             end = await _execute(engine, handle, index, run, queue)
         if given and asked.logprobs is not None:
-            # Harnesses find the prompt's tokens by their number, and drop those of the completion: the numbers must be
-            # those of the lists. If the model stops at once, the token by which it stops is the completion.
+            # Evaluation harnesses use the numbers of tokens to tell the prompt from the completion, so the numbers
+            # must agree with the lists. If the model stops immediately, its stop token is the completion.
             if asked.adds and not end.completion_tokens:
                 end = dataclasses.replace(end, completion_tokens=1)
                 await queue.put(Part(index=index, tokens=(paragone.Token(text="", time=time.monotonic()),)))
@@ -289,7 +293,7 @@ async def _execute(
 ) -> Part:
     """Execute a run, and return the end of its answer. Raises the same errors as `parts_of`."""
     if spec.logprobs is not None and not handle.capabilities.logprobs:
-        raise requests.ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")
+        raise requests.ApiError(400, f"{engine.name} does not report log-probabilities.", param="logprobs")
     run = engine.pool.run(handle, spec)
     engine.runs.add(run)
     tokens: list[paragone.Token] = []

@@ -1,7 +1,7 @@
 """The store: conversations and the answers of all lanes, in one SQLite file.
 
-Importing the package loads none of its modules. Each name is loaded on first use, so that the program starts
-fast. The recorder, which saves a conversation as it grows, is in `paragone_workbench.store.saving` too.
+Importing the package does not load its modules: each name is loaded on first use, so that the program starts fast.
+The recorder, which saves a conversation as it grows, is in `paragone_workbench.store.saving`.
 """
 
 from __future__ import annotations

@@ -17,12 +17,12 @@ from paragone_workbench.paths import private_folder
 from paragone_workbench.store.errors import HistoryLocked, HistoryMoved, StoreError, store_error
 
 if TYPE_CHECKING:
-    import sqlite3  # imported in functions, so that the help of commands is shown faster
+    import sqlite3  # other modules are imported in functions, so that commands show their help faster
 
 Row: TypeAlias = tuple[Any, ...]
 
 SCHEMA = Path(__file__).with_name("schema")
-"""The folder of the SQL scripts: `0015_whole.sql` creates the schema of a new file; `0016_SUBJECT.sql` would change it."""
+"""The folder of the SQL scripts: `0015_whole.sql` creates the schema of a new file, and later scripts change it."""
 
 OPENING_S = 4.0
 """Seconds to wait for a lock while the file is being opened."""
@@ -33,26 +33,26 @@ BUSY_S = 10.0
 _DELETED_BEFORE = """
     SELECT number FROM every_conversation WHERE deleted IS NOT NULL AND deleted NOT IN (SELECT id FROM owner)
 """
-"""The conversations that instances which have ended have marked as deleted."""
+"""The conversations that were marked as deleted by instances of the program that have ended."""
 
 
 class Database:
-    """A connection to the file, which several instances may use, but only one, inside `exclusive`, migrates. Errors
-    of SQLite and of the system are raised as StoreError."""
+    """A connection to the file. Several instances may use the file, but only one migrates it, inside `exclusive`.
+    Errors of SQLite and of the system are raised as StoreError."""
 
     owner: Owner
     owner_id: int
     """The row of this instance of the program, once it is registered."""
 
     def __init__(self, path: Path, schema: Path = SCHEMA, *, failure: StoreError | None = None) -> None:
-        """Open the file, or create it for the user alone, and migrate it. With `failure`, why it cannot be
-        written to, it is only read: see `warning`. Raises InputError if a version whose schema is not known wrote the
-        file, and StoreError."""
+        """Open the file, or create it for the user only, and migrate it. With `failure`, the reason why it cannot be
+        written, it is only read: see `warning`. Raises InputError if the schema is unknown to this version, and
+        StoreError."""
         self.path = path
         self.warning = ""
         self._is_readable_only = failure is not None
         if failure is not None:
-            self.warning = f"Nothing is saved, but the history can be read. {failure.sentence} {failure.hint}"
+            self.warning = f"Nothing is saved, but the history can be read. {failure.message} {failure.hint}"
             self._connection = _readable(path, failure)
             self._place = _place(path)
             return
@@ -62,9 +62,9 @@ class Database:
 
     @classmethod
     def registered(cls, path: Path, *, reads_damaged: bool = False) -> Database:
-        """Open the file for this instance of the program, and mark runs of ended instances as interrupted. A file that
-        cannot be written to at present can be read, and each write tries again: see `warning`. One that is damaged is
-        only opened, for reading, with `reads_damaged`."""
+        """Open the file for this instance of the program, and mark runs of ended instances as interrupted. A file
+        that cannot be written now can be read, and each write tries again: see `warning`. A damaged file is opened
+        only with `reads_damaged`, for reading."""
         try:
             private_folder(path.parent)
             database = cls._registered(path)
@@ -118,23 +118,23 @@ class Database:
         self._is_readable_only = False
 
     def check_place(self) -> None:
-        """Raise HistoryMoved if the path no longer leads to the open file. In a transaction, its end looks."""
+        """Raise HistoryMoved if the path no longer leads to the open file. In a transaction, this is checked at its end."""
         if self._is_readable_only or self._connection.in_transaction:
             return
         if _place(self.path) != self._place:
             raise HistoryMoved(self.path)
 
     def begin_anew(self) -> None:
-        """Open the file that is at the path now, or create one, after HistoryMoved. Raises StoreError."""
+        """After HistoryMoved, open the file that is now at the path, or create one. Raises StoreError."""
         self._is_readable_only = True
-        self.close()  # before another file is there: SQLite deletes the log at the path
+        self.close()  # before another file is at the path: SQLite deletes the log at the path
         self.owner.release()
         with self._translated_errors():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write()
 
     def release(self) -> None:
-        """Mark the runs of this instance as interrupted, and close the file. Raises no StoreError."""
+        """Mark the runs of this instance as interrupted, and close the file. Never raises StoreError."""
         if not self._is_readable_only:
             with contextlib.suppress(StoreError), self.transaction():
                 interrupt(self, self.owner_id)
@@ -186,8 +186,8 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Execute the statements of the context atomically: an exception rolls all statements back. A transaction in
-        another one is a part of it."""
+        """Execute the statements of the block atomically: an exception rolls all of them back. A nested transaction
+        belongs to the outer one."""
         self._write()
         with self._translated_errors(), _transaction(self._connection, "BEGIN IMMEDIATE"):
             yield
@@ -195,7 +195,7 @@ class Database:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Let all queries of the context see the same state of the file, even if another program writes to the file."""
+        """Let all queries of the block see the same state of the file, even if another program writes to it."""
         with self._translated_errors(), _transaction(self._connection, "BEGIN"):
             yield
 
@@ -204,7 +204,7 @@ class Database:
 
         with contextlib.suppress(sqlite3.Error):
             if _place(self.path) != self._place:
-                # SQLite leaves the log of a moved file at the old path: it would be written over the file that is there now
+                # SQLite leaves the log of a moved file at the old path: it would overwrite the file that is there now
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
@@ -218,7 +218,7 @@ class Database:
         except (sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
             if (
                 self._is_readable_only
-            ):  # another program has locked the file since, and the connection is closed
+            ):  # another program has locked the file meanwhile, and the connection is closed
                 raise store_error(self.path, error) from error
             raise  # a bug in this program, not a problem with the file
         except (sqlite3.Error, OSError) as error:
@@ -233,7 +233,8 @@ def _place(path: Path) -> tuple[int, int] | None:
 
 
 def clean(text: str) -> str:
-    """Return the text with each lone surrogate replaced by U+FFFD: JSON from an engine can contain surrogates, UTF-8 cannot."""
+    """Return the text with each lone surrogate replaced by U+FFFD: JSON from an engine can contain lone surrogates,
+    but UTF-8 cannot."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -267,8 +268,8 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
         newest = max(scripts)
         if version < 0:
             raise InputError(
-                f"The history in {path} has the version {version}, which no version of paragone writes: "
-                "it is damaged, or the file of another program. Nothing was changed.",
+                f"The history in {path} has the version {version}, which paragone never writes: "
+                "it is damaged, or belongs to another program. Nothing was changed.",
                 hint="Move the file away; then a new history is created.",
             )
         if version > newest:
@@ -303,8 +304,8 @@ def _scripts(schema: Path) -> dict[int, Path]:
 
 
 def _readable(path: Path, failure: StoreError) -> sqlite3.Connection:
-    """Open a file that cannot be written to: beside programs that have it open, or alone, where no file can be created
-    for the index of the log. Raises `failure` if this is not possible."""
+    """Open a file that cannot be written: together with programs that have it open, or exclusively if the index of
+    the log cannot be created. Raises `failure` if this is impossible."""
     import sqlite3
 
     log = path.with_name(f"{path.name}-wal")
@@ -325,7 +326,7 @@ def _readable(path: Path, failure: StoreError) -> sqlite3.Connection:
 
 
 def _damaged(path: Path) -> StoreError:
-    """Return the error for a damaged file, with what can still be read."""
+    """Return the error for a damaged file. It reports how much can still be read."""
     import sqlite3
 
     counts = {"conversation": 0, "prompt": 0}
@@ -345,7 +346,8 @@ def _damaged(path: Path) -> StoreError:
 
 
 def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int, Path]) -> None:
-    """Execute the scripts after `version`, by the version to which each leads; 0 is the version of an empty file."""
+    """Execute the scripts after `version` (0 for an empty file). `scripts` has each script under the version to which
+    it leads."""
     later = (scripts[number].read_text(encoding="utf-8") for number in sorted(scripts) if number > version)
     whole = "\n;\n".join(("BEGIN IMMEDIATE", *later, f"PRAGMA user_version = {max(scripts)}", "COMMIT;"))
     with _rolling_back(connection):
@@ -384,13 +386,14 @@ class Owner:
         folder.mkdir(mode=0o700, exist_ok=True)
         while True:
             self.lock = os.urandom(8).hex()
-            """The name of this instance's lock file; random, so that no other instance gets the same name."""
+            """The name of this instance's lock file, which is random: no other instance gets the same name."""
             self._path = folder / self.lock
             self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(self._handle, fcntl.LOCK_EX)
             if self._path.exists():
                 break
-            # Another instance deleted the file before this instance locked it, since only files of ended instances are unlocked.
+            # Another instance deleted the file before this instance locked it, since only files of ended instances are
+            # unlocked.
             os.close(self._handle)
 
     def alive(self) -> set[str]:
@@ -406,7 +409,8 @@ class Owner:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Let one instance at a time open the history. Raises OSError, and StoreError if another takes `OTHER_OPENING_S`."""
+    """Let one instance at a time open the history. Raises OSError, and StoreError if another instance takes longer
+    than `OTHER_OPENING_S`."""
     lock = path.with_name(f"{path.name}.opening")
     handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
     try:

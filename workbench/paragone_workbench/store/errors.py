@@ -11,8 +11,8 @@ from paragone import ParagoneError
 class StoreError(ParagoneError):
     """The history could not be read or saved. The conversation in memory is not affected."""
 
-    def __init__(self, sentence: str, *, hint: str = "", can_pass: bool = False) -> None:
-        super().__init__(sentence, hint=hint)
+    def __init__(self, message: str, *, hint: str = "", can_pass: bool = False) -> None:
+        super().__init__(message, hint=hint)
         self.can_pass = can_pass
         """Whether the error may be temporary, so that a retry may succeed: a locked file, a full disk …"""
 
@@ -22,12 +22,12 @@ class HistoryLocked(StoreError):
 
 
 class HistoryMoved(StoreError):
-    """Another file, or none, is where the open file was: what is written would be lost."""
+    """The open file is no longer at its path: everything that is written would be lost."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"The history in {path} was moved or deleted while paragone was running.",
-            hint="The open conversation is saved again as a whole, in a new file there.",
+            hint="The whole open conversation is saved again, in a new file at the same path.",
             can_pass=True,
         )
 
@@ -63,7 +63,7 @@ _PERMISSIONS = "Check the permissions of the file and its folder."
 
 # Keys are the names of SQLite's primary error codes; the name of an extended code starts with its primary code.
 # The values are the reason, a hint, and whether the error can pass.
-# An error that is not listed is treated as temporary: a useless retry costs little, a missing retry loses a conversation.
+# Errors that are not listed count as temporary: a useless retry costs little, a missing retry loses a conversation.
 _REASONS: dict[str, tuple[str, str, bool]] = {
     "SQLITE_FULL": ("the disk is full", "Free some space; until then answers are not saved.", True),
     "SQLITE_READONLY": ("it may not be written to", _PERMISSIONS, True),

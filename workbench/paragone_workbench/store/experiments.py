@@ -37,7 +37,7 @@ class Experiment:
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
     number: int = 0
-    """The 3 in the id `e3` that people type; 0 before the experiment is saved."""
+    """The 3 in the id `e3`, which users type; 0 before the experiment is saved."""
     done: int = 0
     """Number of saved runs that finished, without a failure or a stop."""
     failed: int = 0
@@ -62,8 +62,8 @@ class RunKey(NamedTuple):
 
 
 class Digests(NamedTuple):
-    """The digests by which a run of an earlier experiment is found: `asked` of the engine, its file, messages and
-    seed; `checked` of the assertions, the expected answer and the judges."""
+    """The digests by which a run of an earlier experiment is found. `asked` covers the engine, its file, the messages
+    and the seed; `checked` covers the assertions, the expected answer and the judges."""
 
     asked: str
     checked: str
@@ -77,9 +77,9 @@ class AssertionResult:
         index: The index of the assertion in `SuitePrompt.assertions`.
         type: The name of the assertion. The name of a negated assertion begins with `not `.
         passed: Whether the assertion passed; None if the assertion gave no verdict.
-        reason: One sentence with the reason for the verdict, or for the missing verdict.
-        score: How well the assertion holds, from 0 to 1; None if the assertion has no scores. The score of a negated
-            assertion says how well the negation holds.
+        reason: The reason for the verdict, or for the missing verdict.
+        score: How well the assertion holds, from 0 to 1; None if the assertion has no scores. For a negated
+        assertion, how well the negation holds.
         judges: An identification of the judges by definition, version and weights; empty if no judge was asked.
     """
 
@@ -99,7 +99,7 @@ class AssertionResult:
 class ExperimentRun:
     key: RunKey
     number: int
-    """The 17 in `e3/17`, which people type; unique among the runs of all experiments."""
+    """The 17 in `e3/17`, which users type; unique among the runs of all experiments."""
     result: RunResult
     assertions: tuple[Json, ...] = ()
 
@@ -131,7 +131,7 @@ class ExperimentRun:
         return scores
 
     def reasons(self, *, passed: bool | None) -> list[str]:
-        """Return the type and the reason of each assertion with this result; with None, of each assertion without a verdict."""
+        """Return the type and the reason of each assertion with the result `passed`; None means no verdict."""
         return [f"{check.type}: {check.reason}" for check in self.checks if check.passed is passed]
 
     @property
@@ -140,7 +140,7 @@ class ExperimentRun:
 
     @property
     def seconds(self) -> float:
-        """Seconds from handing the run to the engine until the end of the run."""
+        """Seconds from passing the run to the engine until the end of the run."""
         return max(0.0, (self.result.ended or 0.0) - self.result.started)
 
     def to_json(self) -> dict[str, Json]:
@@ -167,7 +167,7 @@ class ExperimentRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatedMemory:
-    """The bytes that an engine takes on all devices together, with a context window of this many tokens."""
+    """The bytes that an engine needs on all devices together, with a context window of `context` tokens."""
 
     engine: str
     size: int
@@ -182,7 +182,7 @@ class SavedChoice:
         reference: The name of the engine whose quality the chosen engine should reach.
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         memory: The memory of each engine whose memory is known.
-        left_out: Sentences that say why other engines were left out.
+        left_out: Messages with the reasons why other engines were skipped.
         unfit: The names of compared engines that cannot be chosen, because they do not fit in memory.
         checked: Number of prompts whose answers are checked; 0 if unknown.
         report: The SHA-256 of the report that the command wrote; empty without a report.
@@ -221,7 +221,7 @@ _CELL = f"""
     SELECT cell.number, {_KEY}, assertions, {COLUMNS} FROM cell JOIN run ON run.id = run_id {MANIFEST}
 """  # noqa: S608 (the names of columns)
 
-# The newest run comes first. Runs that the experiment already uses, for other cells, are left out.
+# The newest run comes first. Runs that the experiment already uses, for other cells, are skipped.
 _KNOWN = f"""
     SELECT cell.asked, cell.checked, assertions, {COLUMNS}
     FROM json_each(?) AS wanted JOIN cell ON cell.asked = wanted.value JOIN run ON run.id = run_id {MANIFEST}
@@ -270,9 +270,8 @@ class Experiments:
         *,
         fresh: bool = True,
     ) -> int:
-        """Add an experiment with its prompts and their indices, claim it, and return its number. Unless `fresh`,
-        return that of an experiment with the same fingerprint, which another instance may have just added,
-        unclaimed."""
+        """Add an experiment with its prompts and their indices, claim it, and return its number. Unless `fresh`, an
+        experiment with the same fingerprint, which another instance may just have added, is returned instead, unclaimed."""
         with self._database.transaction():
             if not fresh and (found := self.find(experiment.fingerprint)) is not None:
                 return found.number
@@ -355,8 +354,8 @@ class Experiments:
     def unfinished_prompts(
         self, number: int, first: int, limit: int, engines: Sequence[int], finished: Sequence[str], runs: int
     ) -> tuple[tuple[int, Json | None], ...]:
-        """Return up to `limit` prompts with their indices from `first` on; None replaces a prompt for which these
-        engines have at least `runs` runs in a `finished` state."""
+        """Return up to `limit` prompts with their indices, from index `first` on. None replaces a prompt for which
+        these engines have at least `runs` runs in a `finished` state."""
         states = json.dumps([*finished])
         rows = self._database.rows(_UNFINISHED, json.dumps([*engines]), states, runs, number, first, limit)
         with decoding(f"A prompt of experiment e{number}"):
@@ -376,7 +375,8 @@ class Experiments:
         return {index: tuple(counts) for index, *counts in rows}
 
     def last_loaded(self, number: int, engine: int) -> ExperimentRun | None:
-        """Return the engine's last run that did not fail and whose manifest describes the loaded model; None without one."""
+        """Return the engine's last run that did not fail and whose manifest describes the loaded model; None if there
+        is no such run."""
         which = "engine_index = ? AND state = 'done' AND json_type(iif(json_valid(data), data, '{}'), '$.loaded') = 'object'"
         return next(self._runs(which, number, engine, limit=1, order=_LAST_FIRST), None)
 
@@ -404,7 +404,7 @@ class Experiments:
 
     def assertion_rates(self, number: int) -> tuple[tuple[int, str, float, int], ...]:
         """Return engine index, type, pass rate and number of prompts for each type of assertion. Each prompt has the
-        same weight in the rate; assertions without a verdict are left out."""
+        same weight in the rate; assertions without a verdict do not count."""
         rows = self._database.rows(
             f"""
             SELECT engine_index, CAST(type AS BLOB), avg(rate), count(*) FROM (
@@ -429,8 +429,8 @@ class Experiments:
         assertions: Sequence[Json] = (),
         digests: Digests | None = None,
     ) -> int:
-        """Write an ended run in place of one with the same key, and return its number. Writing it again changes
-        nothing. With `digests`, `known` finds it for other experiments."""
+        """Write a run that has ended, in place of a run with the same key, and return its number. Writing it again
+        changes nothing. With `digests`, `known` finds the run for other experiments."""
         with self._database.transaction():
             for cell, run_id in self._database.rows(
                 f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
@@ -448,8 +448,9 @@ class Experiments:
         wanted: Mapping[RunKey, Digests],
         since: float,
     ) -> dict[RunKey, tuple[str, Sequence[Json], RunResult | None]]:
-        """Return finished runs of other experiments since a time that can serve as the wanted runs: their ids, the
-        results of their assertions, and their own results if the assertions differ and must be checked again."""
+        """Return finished runs of other experiments since a time that can replace the wanted runs: their ids and the
+        results of their assertions. If the assertions differ and must be checked again, the runs' own results are
+        returned too."""
         found: dict[str, list[tuple[Row, str, str]]] = {}
         asked = json.dumps(sorted({digests.asked for digests in wanted.values()}))
         for digest, checked, assertions, *columns in self._database.rows(_KNOWN, asked, since, number):
@@ -473,7 +474,7 @@ class Experiments:
         runs: Mapping[RunKey, tuple[str, Sequence[Json]]],
         digests: Mapping[RunKey, Digests],
     ) -> None:
-        """Take over runs of other experiments into this experiment: their ids, and the results of their assertions."""
+        """Use runs of other experiments in this experiment, given by their ids and the results of their assertions."""
         with self._database.transaction():
             for key, (run_id, assertions) in runs.items():
                 self._put(number, key, run_id, assertions, digests[key])

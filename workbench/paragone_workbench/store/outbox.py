@@ -1,4 +1,4 @@
-"""The writes of a conversation to the history, and the ordered list of those that wait."""
+"""The writes of a conversation to the history, and the ordered list of writes that wait."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 Write: TypeAlias = Callable[[Database, int], "int | None"]
 """Writes a record in a transaction, for the instance of the program with this id; a second call changes nothing.
-Returns the number of a conversation or of a run. Every record comes after those that it refers to."""
+Returns the number of a conversation or of a run. Every record comes after the records that it refers to."""
 
 RecordKey: TypeAlias = tuple[
     Literal["conversation", "prompt", "lane", "run", "head", "text", "queue", "opened"], str
 ]
-"""The kind of a record, and its id. A later write replaces an earlier one with the same key."""
+"""The kind of a record, and its id. A later write replaces an earlier write with the same key."""
 
 _TITLE = 80  # characters
 
@@ -55,8 +55,8 @@ _USED = "UPDATE every_conversation SET updated = max(used, ?) WHERE id = ?"
 
 
 def begin(conversation: Conversation, title: str = "", *, is_saved: bool) -> Write:
-    """Return the write that comes first: of a conversation, unless it `is_saved`. It raises ConversationDeleted if the
-    history lacks a saved one."""
+    """Return the first write: it creates the conversation, unless it `is_saved`. The write raises ConversationDeleted
+    if the history lacks a conversation that was saved."""
     new = {"id": conversation.id, "title": title_of(clean(title)), "created": conversation.created}
 
     def write(database: Database, _: int) -> int:
@@ -122,7 +122,7 @@ def _text_write(run: Run, saved: tuple[int, int]) -> Write:
 
 
 class Outbox:
-    """The ordered list of what one conversation has to save. A write is deleted once it is committed."""
+    """The ordered list of the writes of one conversation. A write is deleted once it is committed."""
 
     def __init__(self, conversation: Conversation, saved: Collection[str] = ()) -> None:
         """`saved` are the ids of the lanes and runs that the history has."""
@@ -137,7 +137,7 @@ class Outbox:
         self._lengths: dict[Run, tuple[int, int]] = {}
         """How many characters of the answer and the thinking of followed runs have been saved."""
         self._known: dict[Run, tuple[RunSettings | None, int]] = {}
-        """The settings, and the number of warnings, of followed runs that are saved or wait to be saved."""
+        """The settings and the number of warnings of followed runs, as last saved or queued for saving."""
         self.lanes: dict[LaneRecord, None] = {}
         self._queue: tuple[QueuedPrompt, ...] = ()
         self._saved = {*saved}
@@ -148,7 +148,7 @@ class Outbox:
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to save that may be saved. A conversation without prompts is not saved."""
+        """Whether a change can be saved. A conversation without prompts is not saved."""
         return (self.conversation.number is not None or bool(self.prompts)) and (
             bool(self.items) or any(map(self._new_text, self.runs))
         )
@@ -167,7 +167,7 @@ class Outbox:
         self.items["prompt", prompt.id] = lambda database, _: _write_prompt(database, own_id, prompt)
 
     def put_lane(self, lane: LaneRecord) -> None:
-        """Save a lane, but not a new one that is closed without a run. A head that has not started is ignored."""
+        """Save a lane, unless it is new and was closed without a run. A head that has not started is ignored."""
         self.lanes[lane] = None
         is_used = lane.id in self._saved or any(other is lane for other in self.runs.values())
         if lane.closed and not is_used:
@@ -186,7 +186,7 @@ class Outbox:
 
     def put_run(self, run: Run) -> None:
         """Save a followed run that is new, has ended, or has changed in more than the text."""
-        assert run.prompt is not None  # others are not followed
+        assert run.prompt is not None  # other runs are not followed
         lane, is_new = self.runs[run], not self.has(run)
         own_id, result = self.conversation.id, run.result
         turn = run.id, run.prompt.id, lane.id, self._nearest(run.continues)
@@ -210,7 +210,7 @@ class Outbox:
         return self._known.get(run) != (run.settings, len(run.cautions))
 
     def drop_run(self, run: Run) -> None:
-        """Forget a run that has ended without a start."""
+        """Forget a run that has ended before its start."""
         self.put_lane(self.runs.pop(run))
 
     def put_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
@@ -247,7 +247,7 @@ class Outbox:
             self.put_lane(lane)  # now with its head
 
     def opened_again(self, lanes: Iterable[LaneRecord], queue: tuple[QueuedPrompt, ...] = ()) -> None:
-        """Note that the conversation was opened, and that the history has the queue, the lanes and their numbered runs."""
+        """Record that the conversation was opened, and that the history has the queue, the lanes and their numbered runs."""
         self._queue = queue
         row = time.time(), self.conversation.id
         self.items["opened", ""] = lambda database, _: database.run(_OPENED, *row)
@@ -265,7 +265,7 @@ class Outbox:
         self.runs.clear()
 
     def take(self) -> tuple[dict[RecordKey, Write], dict[Run, tuple[int, int]]]:
-        """Return what to write now, and the lengths of the answer and the thinking of each run with new text."""
+        """Return the writes to execute now, and the lengths of the answer and the thinking of each run with new text."""
         first = begin(self.conversation, is_saved=self.conversation.number is not None)
         writes: dict[RecordKey, Write] = {("conversation", self.conversation.id): first, **self.items}
         lengths: dict[Run, tuple[int, int]] = {}
@@ -281,7 +281,7 @@ class Outbox:
         lengths: Mapping[Run, tuple[int, int]],
         numbers: Mapping[RecordKey, int],
     ) -> None:
-        """Delete committed writes, unless others replaced them, and give the conversation and its runs their numbers."""
+        """Delete committed writes, unless later writes replaced them, and give the conversation and its runs their numbers."""
         self.conversation.number = numbers["conversation", self.conversation.id]
         self._saved.update(record_id for kind, record_id in writes if kind in ("lane", "run"))
         for key, write in writes.items():
@@ -296,14 +296,14 @@ class Outbox:
                 self._lengths.pop(run, None)
 
     def wake(self, waiting: list[asyncio.Future[StoreError | None]]) -> None:
-        """Tell callers that wait for a save how the save ended."""
+        """Report the result of a save to the callers that wait for it."""
         for future in waiting:
             if not future.done():
                 future.set_result(self.problem)
         waiting.clear()
 
     def loss(self) -> str:
-        """Return how much is not saved, as the subject of a sentence; empty if at most the time of opening is not."""
+        """Return how much is not saved, as the subject of a message; empty if at most the time of opening is unsaved."""
         if not self.is_due:
             return ""
         new = [(run, self._new_text(run)) for run in self.runs]
@@ -316,7 +316,7 @@ class Outbox:
         return " and ".join(parts)
 
     def whole(self) -> SavedConversation:
-        """Return the conversation, saved or not, as the history returns it, without runs in progress."""
+        """Return the whole conversation in the form that the history returns, without runs in progress."""
         lanes = sorted(self.lanes, key=lambda lane: lane.position)
         runs = [
             run for lane in lanes for run in lane.runs if run.prompt is not None and run.state != "running"
@@ -334,7 +334,8 @@ class Outbox:
         return run.length - sum(self._lengths.get(run, (0, 0))) if self.has(run) else 0
 
     def _nearest(self, run: Run | None) -> str | None:
-        """Return the id of the first run that the history will have, from `run` back along the path; else None."""
+        """Return the id of the nearest run, from `run` back along the path, that the history will have; None if there
+        is none."""
         while run is not None and not self.has(run):
             run = run.continues
         return None if run is None else run.id

@@ -1,10 +1,10 @@
-"""What the store returns: loaded conversations, entries of the list, and hits of a search; and what users search for."""
+"""The types that the store returns (loaded conversations, entries of the list, search hits), and search queries."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -35,9 +35,9 @@ class Query:
 
     words: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
-    """Parts of the names of engines that have answered in the conversation."""
+    """Parts of names: an engine with such a name has answered in the conversation."""
     models: tuple[str, ...] = ()
-    """Parts of the names of models that have answered in the conversation."""
+    """Parts of names: a model with such a name has answered in the conversation."""
     tags: tuple[str, ...] = ()
     """Complete tags of the conversation, in lower case."""
     since: float | None = None
@@ -119,15 +119,15 @@ class LaneRecord:
     head: Run | None = None
     """The last run of the lane's path; `Run.continues` leads to the earlier runs."""
     runs: list[Run] = field(default_factory=list)
-    """All runs that the lane's engine executed, oldest first, also outside the lane's path."""
+    """All runs that the lane's engine executed, oldest first, including runs outside the lane's path."""
     fork: Run | None = None
-    """The last run that a forked lane took over from the original lane; None if the lane was not forked."""
+    """The last run that a forked lane shares with the original lane; None if the lane was not forked."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
 
     @property
     def all_runs(self) -> tuple[Run, ...]:
-        """The runs that a forked lane took over from the original lane, then the lane's own runs; oldest first."""
+        """The runs that a forked lane shares with the original lane, then the lane's own runs; oldest first."""
         return (*path_to(self.fork), *self.runs)
 
 
@@ -146,20 +146,30 @@ class QueuedPrompt:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the prompt waits until the user sends it again, for at least one lane or because no lane is left."""
+        """Whether the prompt waits until the user sends it again: for at least one lane, or because all its lanes are
+        closed."""
         return not self.lanes or bool(self.kept_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftRecord:
     text: str
-    """What the user wrote, with a mark for each text that was pasted and folded."""
+    """The text that the user wrote, with a mark for each text that was pasted and folded."""
     pasted: Mapping[str, str] = field(default_factory=dict)
     """The pasted texts by their marks."""
     named: tuple[str, ...] = ()
     """The paths of the files that the user mentioned."""
     edits: str = ""
     """The id of the earlier prompt of which this draft is a new version; empty for a new prompt."""
+
+    def followed_by(self, later: DraftRecord) -> DraftRecord:
+        """Return this draft with the text of another draft below it."""
+        return replace(
+            self,
+            text="\n".join(filter(None, (self.text, later.text))),
+            pasted={**self.pasted, **later.pasted},
+            named=(*self.named, *later.named),
+        )
 
 
 NO_DRAFT = DraftRecord(text="")
@@ -184,10 +194,10 @@ class SavedConversation:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     number: int
-    """The 7 in `c7`, which people type."""
+    """The 7 in `c7`, which users type."""
     title: str
     engines: tuple[str, ...]
-    """Names of the engines of all lanes that are not closed, each once, in the order of the lanes."""
+    """Names of the engines of all open lanes, without duplicates, in the order of the lanes."""
     prompts: int
     updated: float
     """When the conversation was last used, in seconds since 1970; 0 if the record is damaged."""
@@ -218,5 +228,5 @@ class Hit:
 
     @property
     def is_title(self) -> bool:
-        """Whether a conversation's title was found, or a text that equals the title."""
+        """Whether the hit is a conversation's title, or a text that equals the title."""
         return self.conversation is not None and (self.prompt_id is None or self.snippet == self.title)

@@ -16,7 +16,7 @@ from paragone_workbench.runs.result import MOST_TOKENS, Costs, RunResult
 from paragone_workbench.store.database import Database, Row, clean, object_in
 
 _LINE = 200
-"""Number of tokens of a line: a call of the JSON encoder or decoder blocks all other threads, so each must be short."""
+"""Number of tokens in a line of JSON: a call of the encoder or decoder blocks all other threads, so each call must be short."""
 
 
 def pack(tokens: Sequence[Token]) -> bytes:
@@ -68,7 +68,8 @@ _SUMS = {
     "estimated": "count(CASE WHEN estimated THEN 1 END)",
     "uncounted": f"count(CASE WHEN {_PROMPT} + {_COMPLETION} IS NULL THEN 1 END)",
 }
-"""The fields of `Costs`, each as SQL. SQLite's `sum` would fail if a sum of whole numbers exceeded 64 bits; `total` does not."""
+"""The fields of `Costs`, each as SQL. SQLite's `sum` would fail if a sum of whole numbers exceeded 64 bits; `total` does
+not."""
 _DELETED = """
     SELECT run.number FROM every_conversation AS gone JOIN prompt ON conversation_id = gone.id
     JOIN turn ON prompt_id = prompt.id JOIN run ON run.id = run_id
@@ -96,9 +97,9 @@ COLUMNS = "run.id, run.state, run.started, run.text, run.thinking, run.result, m
 MANIFEST = "LEFT JOIN manifest ON manifest.sha256 = run.manifest"
 
 _CHANGED = "state, engine, result, manifest, tokens, owner_id"
-"""The columns that change while a run is in progress; the text is in `piece` until the end of the run."""
+"""The columns that change while a run is in progress. The text is in `piece` until the end of the run."""
 
-# Not one statement with ON CONFLICT: an attempt to insert would use up a number.
+# Not a single statement with ON CONFLICT: an attempt to insert would use up a number.
 _UPDATE = f"UPDATE run SET ({_CHANGED}) = (?, ?, ?, ?, ?, ?) WHERE id = ? RETURNING number"  # noqa: S608 (the names of columns)
 _INSERT = f"""
     INSERT INTO run ({_CHANGED}, id, started, purpose, about_id, text, thinking)

@@ -1,5 +1,5 @@
-"""The store in a thread of its own, and the recorder, which saves the growing conversations of a session and drafts of
-prompts there, and tries again what failed."""
+"""The store in a thread of its own, and the recorder, which saves the conversations of a session and drafts of
+prompts there. It repeats saves that failed."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class History:
         return await self.call(lambda store: store.load(number))
 
     async def close(self) -> None:
-        """Close the file within `THREAD_CLOSE_S`; runs in progress become interrupted. May be called twice; raises no
-        StoreError."""
+        """Close the file within `THREAD_CLOSE_S`; runs in progress become interrupted. May be called twice; never
+        raises StoreError."""
         if not self._is_closing:
             self._is_closing = True
             self._jobs.put(None)
@@ -126,8 +126,8 @@ LAST_TRY_S = 1.5
 
 
 class Recorder:
-    """Saves the conversations of a session from the event loop, which it never blocks. Changes stay in memory until a
-    history is open, and while it is locked or the disk is full."""
+    """Saves the conversations of a session, without blocking the event loop. Changes stay in memory until the history
+    is open, and while it is locked or the disk is full."""
 
     def __init__(
         self,
@@ -136,29 +136,29 @@ class Recorder:
         on_saved_again: Callable[[], None] = lambda: None,
         on_changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_problem` gets each problem once; `on_saved_again` says that all are over, `on_changed` that `problem`
-        may differ."""
+        """`on_problem` gets each problem once. `on_saved_again` is called when all problems are over, `on_changed`
+        when `problem` may have changed."""
         self.history: History | None = None
         self.read_draft: Callable[[], DraftRecord] = lambda: NO_DRAFT
-        """Returns the prompt that is written and not sent, which is saved together with each prompt that is sent."""
+        """Returns the draft of a prompt, which is saved together with each prompt that is sent."""
         self.saved_draft = NO_DRAFT
         self._took_draft = self._draft_changed = False
         self._changes: Counter[int | None] = Counter()
         """The number of changes of each conversation, by the conversation's number."""
         self._deleted: list[int] = []
-        """The numbers of the conversations that were deleted here, the last one last."""
+        """The numbers of the conversations that this instance has deleted, oldest deletion first."""
         self._on_problem = on_problem
         self._on_saved_again = on_saved_again
         self._on_changed = on_changed
         self._not_open: ParagoneError | None = None
         """Why the history could not be opened; None if the history is open or still being opened."""
         self._outboxes: dict[str, Outbox] = {}
-        """The conversations of the session by id. The conversation that is saved next comes first."""
+        """The conversations of the session by id. The first is saved next."""
         self._saving: asyncio.Task[None] | None = None
         self._urgent = asyncio.Event()
         self._closing = asyncio.Event()
         self._last_try = 0.0
-        """Time on the event loop's clock after which no attempt starts; set by `close`."""
+        """Time on the event loop's clock after which no further attempt starts; set by `close`."""
 
     def open(self, history: History) -> None:
         self.history, self._not_open = history, None
@@ -166,13 +166,13 @@ class Recorder:
         self._on_changed()
 
     def not_open(self, error: ParagoneError) -> None:
-        """Note why the history could not be opened. Conversations stay in memory, to be saved elsewhere at the end."""
+        """Record why the history could not be opened. Conversations stay in memory, to be saved elsewhere at the end."""
         self._not_open = error
         self._on_changed()
 
     @property
     def problem(self) -> ParagoneError | None:
-        """Why changes cannot be saved at present, or None. Ignores lost changes of conversations that the session has left."""
+        """Why changes cannot be saved now, or None. Lost changes of conversations that the session has left do not count."""
         found = (it.problem for it in self._outboxes.values() if not (it.is_left and it.is_given_up))
         return next(filter(None, found), self._not_open)
 
@@ -198,22 +198,22 @@ class Recorder:
         return None if isinstance(outbox.problem, ConversationDeleted) else outbox
 
     def left(self, conversation: Conversation) -> None:
-        """Note that the session has left a conversation. Only runs in progress still change the conversation."""
+        """Record that the session has left a conversation. Only runs in progress can still change it."""
         if (outbox := self._outboxes.get(conversation.id)) is not None:
             outbox.is_left = True
             self._drop_if_done(outbox)
 
     def _put(self, outbox: Outbox, *, urgent: bool = False) -> None:
-        """Save an outbox at once if `urgent`; otherwise after `EVERY_S`, together with later changes."""
+        """Save an outbox immediately if `urgent`; otherwise after `EVERY_S`, together with later changes."""
         self._changes[outbox.conversation.number] += 1
         if urgent:
             self._urgent.set()
         self._begin()
 
     async def saved(self, conversation: Conversation) -> StoreError | None:
-        """Wait until a conversation's present changes are saved. Returns an error if saving fails now, else None."""
+        """Wait until a conversation's current changes are saved. Returns an error if saving fails now, else None."""
         if self.history is None:
-            why = "The history is not open yet." if self._not_open is None else self._not_open.sentence
+            why = "The history is not open yet." if self._not_open is None else self._not_open.message
             return StoreError(why, can_pass=True)
         outbox = self._outboxes.get(conversation.id)
         if outbox is None or outbox.problem is not None or not outbox.is_due:
@@ -225,8 +225,8 @@ class Recorder:
         return await waiting
 
     async def close(self, *, waits: bool = True) -> None:
-        """Save what is left, for about 5 s at most, or not at all unless it `waits`; of runs in progress, the text so
-        far. `on_problem` gets each loss."""
+        """Save the rest for at most about 5 s (only if `waits`), including the text so far of runs in progress.
+        `on_problem` gets each loss."""
         if self._closing.is_set():
             return
         if waits and self.history is not None and self._outboxes:
@@ -261,12 +261,12 @@ class Recorder:
             count = sum(outbox.prompts for outbox in self._outboxes.values())
             if self._not_open is not None and count:
                 prompts = counted(count, "prompt and its", "prompts and their")
-                sentence = f"{prompts} answers could not be saved. {self._not_open.sentence}"
-                _call(partial(self._on_problem, StoreError(sentence, hint=self._not_open.hint)))
+                message = f"{prompts} answers could not be saved. {self._not_open.message}"
+                _call(partial(self._on_problem, StoreError(message, hint=self._not_open.hint)))
             return
         for outbox in self._outboxes.values():
             if (loss := outbox.loss()) and (why := outbox.problem) is not None:
-                lost = StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint)
+                lost = StoreError(f"{loss} could not be saved. {why.message}", hint=why.hint)
                 _call(partial(self._on_problem, lost))
 
     def _begin(self) -> None:
@@ -296,9 +296,9 @@ class Recorder:
                 return
 
     async def _save_one(self, history: History, outbox: Outbox) -> None:
-        """Write all that an outbox has in one transaction, and delete from it what is committed."""
+        """Write everything in an outbox in one transaction, and delete the committed writes from it."""
         waiting, outbox.waiting, is_last = outbox.waiting, [], self._closing.is_set()
-        # In one transaction: a kill between two transactions would lose a sent prompt, or restore the prompt as a draft.
+        # One transaction, because a kill between two would lose a sent prompt, or restore it as a draft.
         draft = self.read_draft() if outbox.has_sent else None
         try:
             writes, lengths = outbox.take()
@@ -308,16 +308,16 @@ class Recorder:
             self._failed(outbox, error)
         except StoreError as error:
             self._failed(outbox, error)
-        except Exception as error:  # noqa: BLE001 (a bug is reported; the conversation continues unsaved)
+        except Exception as error:  # noqa: BLE001 (a bug is reported, and the conversation continues unsaved)
             report("A conversation could not be saved.", error)
-            sentence = f"The history is no longer saved: {type(error).__name__}: {error}."
-            self._failed(outbox, StoreError(sentence))
+            message = f"The history is no longer saved: {type(error).__name__}: {error}."
+            self._failed(outbox, StoreError(message))
         else:
             outbox.committed(writes, lengths, numbers)
             if draft is not None:
                 self.saved_draft = draft
             if is_last:
-                outbox.clear()  # ignore the text that runs in progress still add
+                outbox.clear()  # ignore further text of runs in progress
             if outbox.problem is not None:
                 outbox.problem = None
                 if self.problem is None:
@@ -330,10 +330,10 @@ class Recorder:
                 outbox.wake(outbox.waiting)
 
     async def _begin_anew(self, history: History) -> None:
-        """Write all open conversations, as a whole, to the file that is where the history was, or to a new one."""
+        """Write all open conversations completely to the file that is now at the history's path, or to a new file."""
         for outbox in self._outboxes.values():
             outbox.begin_anew()
-        with contextlib.suppress(StoreError):  # each later attempt tries it again
+        with contextlib.suppress(StoreError):  # later attempts try this again
             await history.call(lambda store: store.begin_anew())
 
     async def _pause(self) -> bool:
@@ -345,7 +345,8 @@ class Recorder:
         return not (self._closing.is_set() and asyncio.get_running_loop().time() > self._last_try)
 
     def _failed(self, outbox: Outbox, error: StoreError) -> None:
-        """Note why changes cannot be saved. A temporary problem is reported once, even if it affects several conversations."""
+        """Record why changes cannot be saved. A temporary problem is reported once, even if it affects several
+        conversations."""
         is_known = error.can_pass and any(other.problem is not None for other in self._outboxes.values())
         outbox.problem = error
         # so that the other conversations are saved first
@@ -371,8 +372,8 @@ class Recorder:
         return is_kept and self.read_draft() != self.saved_draft
 
     async def take_draft(self) -> DraftRecord | None:
-        """Keep this instance's draft in the history from now on. Returns the draft that an ended instance left, or None.
-        Raises StoreError."""
+        """Keep this instance's draft in the history from now on. Returns the draft that an ended instance left, or
+        None. Raises StoreError."""
         assert self.history is not None
         try:
             left = await self.history.call(lambda store: store.take_draft())
@@ -385,7 +386,7 @@ class Recorder:
         return left
 
     def draft_changed(self) -> None:
-        """Save the draft, once that of an ended instance is taken."""
+        """Save the draft, once `take_draft` has read the draft of an ended instance."""
         if self._took_draft:
             self._draft_changed = True
             self._begin()
@@ -395,7 +396,7 @@ class Recorder:
         has_draft = bool(self.read_draft().text)
         if self.history is None:
             return StoreError("The history is not open.") if has_draft else None
-        # also a saved draft, since another instance may have replaced it
+        # even a saved draft: another instance may have replaced it
         return await self._save_draft(self.history) if has_draft or self.saved_draft.text else None
 
     async def _save_draft(self, history: History) -> StoreError | None:
@@ -447,9 +448,9 @@ class Recorder:
     # Reading conversations whose changes may wait in the queue
 
     async def load(self, number: int) -> SavedConversation | None:
-        """Return a conversation once its changes are saved; None if it changed meanwhile: call again. Raises
+        """Return a conversation once its changes are saved; None if it changed meanwhile: then call again. Raises
         InputError and StoreError."""
-        assert self.history is not None  # without a history there is nothing to load
+        assert self.history is not None  # without a history, no conversation can be loaded
         changes = self._changes[number]
         await self._all_saved(number, "reopened", "Reopen")
         saved = await self.history.load(number)
@@ -457,14 +458,14 @@ class Recorder:
 
     async def delete(self, number: int) -> None:
         """Delete a conversation once its changes are saved. Raises StoreError."""
-        assert self.history is not None  # without a history there is nothing to delete
+        assert self.history is not None  # without a history, no conversation can be deleted
         await self._all_saved(number, "deleted", "Delete")
         await self.history.call(lambda store: store.delete_conversation(number))
         self._deleted.append(number)
 
     async def restore(self) -> int | None:
-        """Bring back the conversation that was deleted last here, and return its number; None if there is none. Raises
-        StoreError, and InputError if another program has removed it."""
+        """Restore the conversation that this instance deleted last, and return its number; None without such a
+        conversation. Raises StoreError, and InputError if another program has removed it."""
         if self.history is None or not self._deleted:
             return None
         number = self._deleted.pop()
@@ -476,14 +477,13 @@ class Recorder:
             problem = await self.saved(outbox.conversation)
             if problem is not None and not isinstance(problem, ConversationDeleted):
                 raise StoreError(
-                    f"This conversation cannot be {done}: its last changes are not saved yet. {problem.sentence}",
+                    f"This conversation cannot be {done}: its last changes are not saved yet. {problem.message}",
                     hint=f"{do} the conversation once the history works again.",
                     can_pass=True,
                 )
 
     def _run_changed(self, run: Run) -> None:
-        """Save a run that has begun, what changes in it, and its result. Of the runs that never began, only failed ones
-        are saved."""
+        """Save a run that has begun, its changes and its result. Of the runs that never began, only failed ones are saved."""
         outbox = next((outbox for outbox in self._outboxes.values() if run in outbox.runs), None)
         if run.phase == "waiting" or outbox is None or self._closing.is_set():
             return

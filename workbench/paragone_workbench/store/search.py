@@ -28,7 +28,7 @@ class Condition:
 
 
 def fitting_conversation(query: Query) -> Condition:
-    """Return the condition of the conversations that fit a query. The condition names the table `conversation`."""
+    """Return the SQL condition for conversations that match a query. It names the table `conversation`."""
     parts = [fitting_tags_and_dates(query)]
     if query.engines or query.models:
         answered = fitting_run(query)
@@ -42,27 +42,28 @@ def fitting_tags_and_dates(query: Query) -> Condition:
 
 
 def _dates(query: Query, last: str, first: str) -> Iterator[Condition]:
-    """Yield the conditions on the columns of the last and of the first use."""
+    """Yield the conditions on the columns with the times of the last and of the first use."""
     for sql, value in ((f"{last} >= ?", query.since), (f"{first} < ?", query.until)):
         if value is not None:
             yield Condition(sql, (value,))
 
 
 def fitting_run(query: Query) -> Condition:
-    """Return the condition of the runs that fit the engines and models of a query. The condition names the table `run`."""
+    """Return the SQL condition for runs that match the engines and models of a query. It names the table `run`."""
     parts = [("run.engine", part) for part in query.engines] + [("run.model", part) for part in query.models]
     return all_of(*[_like(column, map(_escaped, part)) for column, part in parts])
 
 
 def fitting_experiment_run(query: Query) -> Condition:
-    """Return the condition of the answers in experiments that fit the dates of a query. No answer fits a query with tags."""
+    """Return the SQL condition for answers in experiments that match the dates of a query. No answer matches a query
+    with tags."""
     none = [Condition("0", ())] if query.tags else []
     return all_of(*none, *_dates(query, "run.started", "run.started"))
 
 
 def fitting_text(column: str, word: str) -> Condition:
-    """Return a condition that holds for all texts with a word, and perhaps others: LIKE ignores the case of ASCII
-    letters only, so any letter may take the place of another one that has cases."""
+    """Return a condition that holds for all texts with a word, and perhaps for others. LIKE ignores case only for
+    ASCII letters, so the condition accepts any character in place of other letters that have cases."""
     is_exact = (letter.isascii() or letter.lower() == letter.upper() for letter in word)
     letters = (
         _escaped(letter) if exact else "_" for letter, exact in zip(word[:_LONGEST], is_exact, strict=False)
@@ -80,7 +81,7 @@ def phrase(word: str) -> str:
 
 
 def _like(column: str, letters: Iterable[str]) -> Condition:
-    """Return the condition of the columns that contain these letters, some of them escaped."""
+    """Return the condition that a column contains these letters, some of them escaped."""
     return Condition(f"{column} LIKE ? ESCAPE '\\'", (f"%{''.join(letters)}%",))
 
 
@@ -118,7 +119,8 @@ _RARE = 2000
 
 
 def search(database: Database, query: Query, limit: int, *, one_each: bool) -> tuple[Hit, ...]:
-    """Return hits as `Store.search` describes. Without words, the titles of the conversations that fit the filters are hits."""
+    """Return hits as `Store.search` describes. Without words, the hits are the titles of the conversations that match
+    the filters."""
     terms = sorted(map(clean, query.words), key=len, reverse=True)
     conversation = _looked_up(database, query)
 
@@ -141,8 +143,8 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
 
 
 def _looked_up(database: Database, query: Query) -> Condition:
-    """Return the condition of a query's conversations; with engines, models or tags, they are looked up once, and
-    listed by id."""
+    """Return the condition for a query's conversations. With engines, models or tags, the conversations are looked up
+    once and listed by id."""
     condition = fitting_conversation(query)
     if not (query.engines or query.models or query.tags):
         return condition
@@ -163,8 +165,8 @@ def _first_of_each(hits: Iterator[Hit]) -> Iterator[Hit]:
 def _found(
     database: Database, select: str, table: str, column: str, condition: Condition, terms: list[str]
 ) -> Iterator[Hit]:
-    """Yield the rows that have all terms in a column, newest first. Only rare words are looked up in the index of a
-    table (`conversation` has none): reading all rows is faster for a frequent word."""
+    """Yield the rows that have all terms in a column, newest first. Only rare words are looked up in the table's
+    index (`conversation` has none): for a frequent word, reading all rows is faster."""
     match = _rare(database, table, terms[0]) if table != "conversation" and terms else None
     if match is not None:
         source, order, others = _INDEXED.format(table), f"{table}_search.rowid", terms[1:]
@@ -181,7 +183,7 @@ def _found(
 
 
 def _rare(database: Database, table: str, term: str) -> Condition | None:
-    """Return the condition that finds a term by the index of a table; None for a short term and for a frequent one."""
+    """Return the condition that finds a term by the index of a table; None for a short or frequent term."""
     if len(term) < GRAM:
         return None
     ((rows,),) = database.rows(_COUNT.format(table), phrase(term), _RARE + 1)

@@ -182,8 +182,8 @@ def _runs(
     prompts: Mapping[str, Prompt],
     lanes: Mapping[str, records.LaneRecord],
 ) -> tuple[dict[str, Run], frozenset[str]]:
-    """Return the runs by id, each after the one that it continues and added to its lane, and the ids of those in
-    progress."""
+    """Return the runs by id, each after the run that it continues, and the ids of runs in progress. Each run is added
+    to its lane."""
     results: dict[str, tuple[int, RunResult, Prompt, records.LaneRecord]] = {}
     continued: dict[str, str | None] = {}
     running: set[str] = set()
@@ -206,8 +206,8 @@ def _runs(
 
 
 def _in_order(continued: Mapping[str, str | None]) -> Iterator[str]:
-    """Yield the ids of runs, each after the one that it continues, which may have a later number if an experiment's
-    answers became a conversation. Damaged records may form a circle."""
+    """Yield the ids of runs, each after the run that it continues. That run may have a larger number if an
+    experiment's answers became a conversation. Damaged records may form a circle."""
     done: set[str] = set()
     for run_id in continued:
         before: dict[str, None] = {}
@@ -225,7 +225,7 @@ _WRITTEN = """
     substr(prompt.text, 1, length(prompt.text)
         - (SELECT coalesce(sum(length + 2), 0) FROM attached_file WHERE prompt_id = prompt.id))
 """
-"""SQL for what the user wrote: the text without the sections of attached files and the empty line before each."""
+"""SQL for the text that the user wrote: without the sections of attached files and the empty line before each section."""
 _EARLIER = f"""
     SELECT {_WRITTEN} FROM prompt JOIN conversation ON conversation.id = conversation_id
     WHERE {{}} ORDER BY prompt.number DESC
@@ -238,7 +238,7 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
     rows = database.stream(_EARLIER.format(_WITH_WORD if indexed else "1"), *indexed)
     seen: set[str] = set()
     for (text,) in islice(rows, _READ):
-        # A damaged record may have another type than text.
+        # A damaged record may not be text.
         if not isinstance(text, str) or not text or text in seen:
             continue
         if all(term in text.casefold() for term in terms):
@@ -267,16 +267,16 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | None = None, *, reads_damaged: bool = False) -> Store:
-        """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. One
-        that cannot be written to is only read, with `reads_damaged` also one that is damaged: see `warning`. Raises
-        InputError if a version wrote it that cannot be migrated, and ParagoneError."""
+        """Open or create the history file, by default the user's, and mark runs of ended instances as interrupted. A
+        file that cannot be written is only read, and so is a damaged file with `reads_damaged`: see `warning`. Raises
+        InputError if the file's version cannot be migrated, and ParagoneError."""
         path = history_file() if path is None else path
         store = cls(Database.registered(path, reads_damaged=reads_damaged))
         store.wait_for_locks()
         return store
 
     def close(self) -> None:
-        """Close the file; runs in progress become interrupted. May be called twice; raises no StoreError."""
+        """Close the file; runs in progress become interrupted. May be called twice; never raises StoreError."""
         if not self._is_closed:
             self._is_closed = True
             self._database.release()
@@ -286,11 +286,11 @@ class Store:
         self._database.check_place()
 
     def begin_anew(self) -> None:
-        """Write from now on to the file that is at the path, or to a new one, after HistoryMoved. Raises StoreError."""
+        """After HistoryMoved, write to the file that is now at the path, or to a new one. Raises StoreError."""
         self._database.begin_anew()
 
     def wait_for_locks(self, seconds: float | None = None) -> None:
-        """Set how long each statement waits from now on while another program keeps the file locked; None for `BUSY_S`."""
+        """Set how long each later statement waits while another program keeps the file locked; None for `BUSY_S`."""
         self._database.rows(
             f"PRAGMA busy_timeout = {1000 * (database.BUSY_S if seconds is None else seconds):.0f}"
         )
@@ -298,8 +298,8 @@ class Store:
     def save(
         self, writes: Mapping[outbox.RecordKey, outbox.Write], draft: records.DraftRecord | None = None
     ) -> dict[outbox.RecordKey, int]:
-        """Write all of a conversation's writes, and the draft unless it is None, or nothing. Returns the numbers of
-        the conversation and of runs. Raises ConversationDeleted."""
+        """Execute all of a conversation's writes in one transaction, and save the draft unless it is None. Returns
+        the numbers of the conversation and of runs. Raises ConversationDeleted."""
         with self._database.transaction():
             self._keep_owner()
             if draft is not None:
@@ -308,8 +308,7 @@ class Store:
         return {key: number for key, number in done.items() if number is not None}
 
     def save_run(self, result: RunResult, *, purpose: runs.Purpose, about_id: str | None = None) -> None:
-        """Write an ended run of a judge or a replay, which belongs to nothing but the run `about_id`, if the history
-        has it."""
+        """Write an ended run of a judge or a replay, which refers only to the run `about_id`, if the history has that run."""
         with self._database.transaction():
             if not self._database.rows("SELECT 1 FROM run WHERE id = ?", about_id):
                 about_id = None
@@ -318,12 +317,12 @@ class Store:
     def save_whole(
         self, conversation: Conversation, writes: Mapping[outbox.RecordKey, outbox.Write], title: str = ""
     ) -> int:
-        """Save a conversation in one transaction, and return its number. `title` is for a conversation that is new."""
+        """Save a conversation in one transaction, and return its number. `title` is for a new conversation."""
         key: outbox.RecordKey = "conversation", conversation.id
         return self.save({key: outbox.begin(conversation, title, is_saved=False), **writes})[key]
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """Write all of the context or, after an exception, nothing."""
+        """Execute all statements of the block; after an exception, none of them."""
         return self._database.transaction()
 
     def _keep_owner(self) -> None:
@@ -333,7 +332,7 @@ class Store:
         )
 
     def keep_draft(self, draft: records.DraftRecord) -> None:
-        """Save this instance's draft in place of any other. An empty draft only removes this instance's draft."""
+        """Save this instance's draft in place of any other draft. An empty draft only removes this instance's draft."""
         with self._database.transaction():
             self._keep_owner()
             self._keep_draft(draft)
@@ -353,7 +352,7 @@ class Store:
         )
 
     def take_draft(self) -> records.DraftRecord | None:
-        """Assign the newest draft that belongs to no instance to this one, and return the draft, or None."""
+        """Assign the newest draft without an instance to this instance, and return it, or None."""
         self._keep_owner()
         with self._database.transaction():
             rows = self._database.rows(_TAKE_DRAFT, self._database.owner_id)
@@ -377,9 +376,9 @@ class Store:
         return runs.costs(self._database, since)
 
     def search(self, text: str, limit: int = 50, *, one_each: bool = False) -> tuple[records.Hit, ...]:
-        """Return the prompts and finished answers that have all words of `text` in any case, also inside longer
-        words, newest first; a title only without another hit. Words may be filters: see `read_query`. Raises
-        InputError."""
+        """Return the prompts and finished answers that contain all words of `text`, newest first. Case does not
+        matter, and words may be inside longer words. A title is a hit only if its conversation has no other hit.
+        Words may be filters: see `read_query`. Raises InputError."""
         query = records.read_query(text)
         return (
             search.search(self._database, query, limit, one_each=one_each) if query != records.Query() else ()
@@ -388,8 +387,8 @@ class Store:
     def conversations(
         self, limit: int = 50, before: records.Summary | None = None, query: records.Query | None = None
     ) -> tuple[records.Summary, ...]:
-        """Return conversations with prompts that fit the query, after the entry `before`: pinned ones first, each
-        most recently used first."""
+        """Return conversations with prompts that match the query, after the entry `before`: pinned ones first, then
+        by last use, newest first."""
         # a sort key: pinned, time of last use, number; without `before`, a key above the keys of all conversations
         last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
         fits = search.fitting_conversation(query or records.Query())
@@ -397,8 +396,8 @@ class Store:
         return tuple(_summary(self._database, row) for row in rows)
 
     def numbers(self) -> tuple[int, ...]:
-        """Return the numbers of all conversations with prompts, in the order of the list; if the file is damaged, those
-        that can be found from either end."""
+        """Return the numbers of all conversations with prompts, in the order of the list. In a damaged file, only the
+        numbers that can be read from either end."""
         try:
             return tuple(number for (number,) in self._database.stream(_NUMBERS))
         except errors.StoreError as error:
@@ -436,7 +435,7 @@ class Store:
         )
 
     def prompts(self, words: str, limit: int) -> tuple[str, ...]:
-        """Return the texts of earlier prompts that contain all words, each once, newest first."""
+        """Return the texts of earlier prompts that contain all words, newest first, without duplicates."""
         terms = sorted(clean(words).replace("\0", " ").casefold().split(), key=len, reverse=True)
         return tuple(islice(_distinct(self._database, terms), limit))
 
@@ -450,7 +449,7 @@ class Store:
             self._update(number, "pinned = ?", int(pinned))
 
     def tag(self, number: int, tags: Iterable[str]) -> None:
-        """Replace the tags of a conversation. Raises InputError for an invalid tag too."""
+        """Replace the tags of a conversation. Raises InputError for an invalid tag or number."""
         names = [records.tag_name(name) for name in tags]
         with self._database.transaction():
             conversation_id = self._update(number, "pinned = pinned")
@@ -466,19 +465,20 @@ class Store:
         )
 
     def delete_conversation(self, number: int) -> None:
-        """Mark a conversation as deleted; `restore_conversation` takes that back until a later start of the program."""
+        """Mark a conversation as deleted. Until a later start of the program, `restore_conversation` can undo this."""
         with self._database.transaction():
             self._update(number, "deleted = ?", self._database.owner_id)
 
     def restore_conversation(self, number: int) -> None:
-        """Take a deletion back. Raises InputError if a later start has made it final."""
+        """Undo a deletion. Raises InputError if a later start of the program has made it final."""
         sql = "UPDATE every_conversation SET deleted = NULL WHERE number = ? RETURNING id"
         with self._database.transaction():
             if not self._database.rows(sql, number):
                 raise InputError(f"The deletion of c{number} is final: paragone was started again since.")
 
     def number_of(self, conversation_id: str) -> int | None:
-        """Return the number of the conversation with this UUID; None if there is none: a deleted one is removed."""
+        """Return the number of the conversation with this UUID, else None. A conversation that was marked as deleted
+        is removed."""
         self._database.run(
             "DELETE FROM every_conversation WHERE id = ? AND deleted IS NOT NULL", conversation_id
         )

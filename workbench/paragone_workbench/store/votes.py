@@ -1,4 +1,4 @@
-"""Votes on answers, and measurements of engines outside of experiments, in the file."""
+"""Votes on answers, and measurements of engines outside experiments, in the file."""
 
 import contextlib
 import json
@@ -20,11 +20,11 @@ VoteChoice: TypeAlias = int | Literal["tie", "bad"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VotedAnswer:
     engine: str
-    """Name of the engine. Ratings take engines with the same name for one engine."""
+    """Name of the engine. In ratings, engines with the same name count as one engine."""
     backend: str
     model: str
     run: str
-    names_itself: bool = False
+    names_its_engine: bool = False
     """Whether the answer contains the name of its engine, or of its model's family."""
 
 
@@ -59,7 +59,7 @@ class Vote:
     @property
     def is_named(self) -> bool:
         """Whether an answer names its engine or model, so that the vote may not have been blind."""
-        return any(answer.names_itself for answer in self.candidates)
+        return any(answer.names_its_engine for answer in self.candidates)
 
 
 _VOTES = """
@@ -87,8 +87,8 @@ class Votes:
         self._database = database
 
     def add(self, vote: Vote, *, only_first: bool = False) -> bool:
-        """Save a vote, with `only_first` unless an earlier blind vote is on the same ballot of an experiment. Returns
-        whether it was saved. A vote in a conversation is also a use of the conversation."""
+        """Save a vote, and return whether it was saved. With `only_first`, it is not saved if the same ballot of an
+        experiment already has a blind vote. A vote in a conversation counts as a use of the conversation."""
         candidates = json.dumps([to_json(answer) for answer in vote.candidates])
         about = vote.experiment_id, vote.prompt_index, vote.prompt_id
         with self._database.transaction():
@@ -106,8 +106,8 @@ class Votes:
         return {vote.engines for vote in self._read(where, experiment, prompt_index, skips_damaged=True)}
 
     def all(self, experiment: int | None = None, *, skips_damaged: bool = False) -> tuple[Vote, ...]:
-        """Return all votes, or an experiment's, oldest first. Raises StoreError at a damaged record, unless these are
-        skipped."""
+        """Return all votes, or those of an experiment, oldest first. Raises StoreError for a damaged record, unless
+        damaged records are skipped."""
         where = "? IS NULL OR experiment.number = ?"
         return tuple(self._read(where, experiment, experiment, skips_damaged=skips_damaged))
 
@@ -165,7 +165,7 @@ class Measurement:
 
 
 class Measurements:
-    """The measurements of engines outside of experiments. All methods block, and may raise StoreError."""
+    """The measurements of engines outside experiments. All methods block, and may raise StoreError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -62,10 +62,8 @@ def split_long(text: str) -> tuple[str, str]:
 
 
 def folded_prompt(prompt: tree.Prompt, key: str) -> tuple[str, list[str], str]:
-    """Return the shown text of a prompt, the lines to fold, and a title to show while the lines are folded.
-
-    The folded lines are the rest of a long prompt and the texts of its files. The title names `key`, which unfolds the lines.
-    """
+    """Return the text of a prompt to show, the lines to fold, and a title to show while the lines are folded. The folded
+    lines are the rest of a long prompt and the texts of its files. The title names `key`, which unfolds the lines."""
     text, rest = split_long(prompt.written)
     text = _NEW_LINE.join((text, *(f"[{image.name}]" for image in prompt.images)))
     names = ", ".join(file.label for file in prompt.files)
@@ -109,7 +107,8 @@ class PastedTexts:
         return self._marks().sub(lambda mark: self._texts[mark[0]], text) if self._texts else text
 
     def mark_around(self, line: str, column: int) -> tuple[int, int]:
-        """Return the first column of the mark around a column, and the column after the mark; without a mark, `column` twice."""
+        """Return the first column of the mark around a column, and the column after the mark; without a mark, `column`
+        twice."""
         for mark in self._marks().finditer(line) if self._texts else ():
             if mark.start() < column < mark.end():
                 return mark.span()
@@ -121,7 +120,7 @@ class PastedTexts:
 
 _KEYS = ("tab", "enter", "up", "down")
 _PATIENCE = 0.5
-"""Seconds that a key waits for the list of files, which takes long for a folder on a network, for example."""
+"""Seconds that a key waits for the list of files, which may take long, for example in a folder on a network."""
 _ROWS = 6
 """Largest number of files that are shown at a time."""
 
@@ -180,9 +179,7 @@ class Completion(Static):
 
         try:
             found = await run_in_thread(partial(candidates, begun))
-        except (
-            InputError
-        ):  # the mention names a person, or a missing folder, about which sending shows a message
+        except InputError:  # the mention names a person, or a missing folder: sending then shows a message
             found = ()
         self._show(found)
 
@@ -239,10 +236,10 @@ class _Named:
     files: tuple[tree.AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     state: attached_files.FileState = ()
-    """The state of the files when they were read; empty until then, and if nothing is attached."""
+    """The state of the files when they were read; empty until then, and if no file is attached."""
     reading: asyncio.Task[None] | None = None
     error: InputError | None = None
-    """Why nothing is attached; None again once the user has tried to send the prompt and has seen the error."""
+    """Why no file is attached; None again once the user has tried to send the prompt and has seen the error."""
     messages: list[str] = field(default_factory=list)
     """The messages about the files. If the user removes the mention, these messages are removed."""
 
@@ -325,10 +322,8 @@ class Attachments:
         return not any(named.reading or named.error or named.state for named in self._mentioned(text))
 
     async def settle(self, text: str) -> bool:
-        """Wait until the mentioned files are read; read changed files again. Returns whether all files are attached.
-
-        For each file that cannot be attached, show a message. The next call returns True: the text is sent without the file.
-        """
+        """Wait until the mentioned files are read; read changed files again. Returns whether all files are attached. For
+        each file that cannot be attached, show a message. The next call returns True: the text is sent without the file."""
         self._is_awaited = True
         try:
             for path in self.paths(text):
@@ -340,7 +335,7 @@ class Attachments:
             self._is_awaited = False
         failed = [named for named in self._mentioned(text) if named.error is not None]
         for named in failed:
-            self._warn(named, f"Not attached: {named.error} Send again to send the text alone.")
+            self._warn(named, f"Not attached: {named.error} Send again to send only the text.")
             named.error = None
         return not failed
 
@@ -352,18 +347,18 @@ class Attachments:
         except InputError as error:
             named.reading = None
             if not isinstance(error, MissingFile) or looks_like_path(path):
-                named.error = error  # else, `@` mentions a person, or begins a decorator
+                named.error = error  # otherwise `@` mentions a person or begins a decorator
                 if not self._is_awaited:
                     self._warn(named, f"Not attached: {error}")
             return
         named.files, named.images, named.state, named.reading = found.files, found.images, found.state, None
         if found.left_out:
-            self._warn(named, f"Left out: {' '.join(found.left_out)}")
+            self._warn(named, f"Skipped: {' '.join(found.left_out)}")
         self.on_change()
 
-    def _warn(self, named: _Named, sentence: str) -> None:
-        self.program.say(sentence, warning=True)
-        named.messages.append(sentence)
+    def _warn(self, named: _Named, message: str) -> None:
+        self.program.say(message, warning=True)
+        named.messages.append(message)
 
     def paths(self, text: str) -> tuple[str, ...]:
         if not self._named:

@@ -24,7 +24,7 @@ from paragone_tui.widgets.modal import Column
 from paragone_workbench.engines.definitions import IMPORTED
 from paragone_workbench.lanes.session import is_unfinished
 from paragone_workbench.lanes.settings import changes
-from paragone_workbench.lanes.variants import other_author
+from paragone_workbench.lanes.variants import variant_origin
 
 if TYPE_CHECKING:
     from paragone import ParagoneError
@@ -44,7 +44,7 @@ _SYSTEM_SHOWN = 200
 _LOG_SHOWN = 160
 """A log of one line is folded only if the line has more characters than this."""
 _FIGURES = 0.5
-"""Seconds between two updates of a run's figures, because nobody can read faster changes."""
+"""Seconds between two updates of a run's figures: faster changes are unreadable."""
 
 
 class LaneColumn(Column):
@@ -64,10 +64,8 @@ class LaneColumn(Column):
         markdown: bool,
         keys: Mapping[str, Keys],
     ) -> None:
-        """Create the column of a lane of a session.
-
-        `is_first` is whether the column is the leftmost. Changing the leftmost column makes Textual compute all styles again.
-        """
+        """Create the column of a lane of a session. `is_first` is whether the column is the leftmost. Changing the
+        leftmost column makes Textual compute all styles again."""
         super().__init__(classes="-first" if is_first else None)
         self._session = session
         self.lane = lane
@@ -80,7 +78,7 @@ class LaneColumn(Column):
         self._differences = 0
         self._keys = keys
         self._shown_as: tuple[LaneRecord, EngineDefinition] | None = None
-        """The conversation and the engine for which the transcript was built; None before that."""
+        """The conversation and the engine for which the transcript was built; None until it is built."""
         self._head: Run | None = None
         """The last run in the transcript."""
         self._written = 0, 0
@@ -89,7 +87,7 @@ class LaneColumn(Column):
         """Whether the transcript shows how the head ended."""
         self._thinks = False
         self._cautions = 0
-        """Number of the lane's cautions that the transcript shows, or that it has shown."""
+        """Number of the lane's cautions that the transcript shows or has shown."""
         self._shown_error: ParagoneError | None = None
         self._advised: tuple[Block, str] | None = None
         """The block whose hint advises to start the engine again, and its hint without this advice."""
@@ -160,7 +158,7 @@ class LaneColumn(Column):
             self.transcript.select(self.transcript.selected)
         if lane.engine.error is not None:
             self._show_error(lane.engine.error)
-        # A new state is shown at once, and new figures at most every `_FIGURES` seconds.
+        # A new state is shown immediately, new figures at most every `_FIGURES` seconds.
         if is_rebuilt or self._state != self._shown_state:
             self._show_status()
         elif self.is_mounted:
@@ -168,7 +166,7 @@ class LaneColumn(Column):
         return changed if changed or is_rebuilt else None
 
     def _new_runs(self) -> Sequence[Run] | None:
-        """Return the runs that follow those in the transcript, or the one that answers the last prompt again; else None."""
+        """Return the runs that follow the runs in the transcript, or the run that answers the last prompt again; else None."""
         shown, head = self._head, self.lane.record.head
         runs: list[Run] = []
         run = head
@@ -188,7 +186,7 @@ class LaneColumn(Column):
         self._has_end = True
 
     def _begin(self, run: Run, *, shows_swap: bool) -> None:
-        """Show the prompt of a run and what changed before it. If it is answered again, remove the earlier answer."""
+        """Show the prompt of a run and the changes before it. If the prompt is answered again, remove the earlier answer."""
         before, self._head = self._head, run
         self._written, self._has_end, self._thinks = (0, 0), False, False
         self._remove_offer()
@@ -250,7 +248,8 @@ class LaneColumn(Column):
         self.transcript.set_hint(block, f"{tokens} · {figures.thinking_s:.1f} s")
 
     def _show_end(self, run: Run, following: Run | None = None) -> None:
-        """Show how a run ended, and settings other than the lane's: in full unless `following` has the same settings."""
+        """Show how a run ended, and its settings that differ from the lane's: in full unless `following` has the same
+        settings."""
         self._has_end = True
         self.transcript.end()
         self._show_thinking(run)
@@ -259,7 +258,7 @@ class LaneColumn(Column):
         variants = self.lane.variants(run)
         place = f"{variants.index(run) + 1}/{len(variants)}" if len(variants) > 1 else ""
         is_last = following is None or following.result.definition != run.result.definition
-        author = other_author(self.lane, run, in_full=is_last or bool(place))
+        author = variant_origin(self.lane, run, in_full=is_last or bool(place))
         if note := " · ".join(filter(None, (place, author))):
             self.transcript.add("note", note)
         match run.state:
@@ -279,7 +278,7 @@ class LaneColumn(Column):
         if self.lane.engine.capabilities.continues and block.kind == "note":
             self._offered = block
             self.transcript.set_hint(
-                block, f"{self._keys['continue-answer'].in_lane_mode} goes on from here."
+                block, f"{self._keys['continue-answer'].in_lane_mode} continues from here."
             )
 
     def _remove_offer(self) -> None:
@@ -305,7 +304,7 @@ class LaneColumn(Column):
         title = ""
         if len(log) > 1 or sum(map(len, log)) > _LOG_SHOWN:
             title = f"{counted(len(log), 'line')} of its log; {self._keys['toggle-logs'].in_lane_mode} shows them."
-        block = self.transcript.add("error", error.sentence, hint=hint, log=log, log_title=title)
+        block = self.transcript.add("error", error.message, hint=hint, log=log, log_title=title)
         if advises:
             self._advised = block, error.hint
 

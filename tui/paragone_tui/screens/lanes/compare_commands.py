@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.measure.fidelity import Fidelity
     from paragone_workbench.runs.run import Run
+    from paragone_workbench.store.records import QueuedPrompt
     from paragone_workbench.store.saving import History
 
 
@@ -66,7 +67,7 @@ def parity(screen: LanesScreen) -> None:
 def fidelity(screen: LanesScreen) -> None:
     session, reference = screen.session, screen.lanes.differences.reference
     if reference is None or len(session.lanes) < 2:
-        screen.say(f"There is nothing to compare with; {screen.key_of('add-lane')} adds a lane.")
+        screen.say(f"There is no other lane to compare with; {screen.key_of('add-lane')} adds a lane.")
         return
     if session.pool.opens_engines:
         screen.say(
@@ -101,7 +102,7 @@ async def _save_fidelity(screen: LanesScreen, lanes: Sequence[Lane], found: Fide
 def divergence(screen: LanesScreen, column: LaneColumn) -> None:
     """Show where the current lane's answer parts from the reference lane's answer, and how sure each engine was."""
     if len(screen.lanes.columns) < 2:
-        screen.say(f"There is nothing to compare with; {screen.key_of('add-lane')} adds a lane.")
+        screen.say(f"There is no other lane to compare with; {screen.key_of('add-lane')} adds a lane.")
     elif not screen.is_answering(screen.session.lanes):
         screen.do(lambda: _show_divergence(screen, column))
 
@@ -195,10 +196,8 @@ def _be_blind(screen: LanesScreen, blind: bool) -> None:
 
 
 def can_vote(screen: LanesScreen, edited: Prompt | None) -> bool:
-    """Return whether a blind vote on the next answers is possible, and show why if the vote is not possible.
-
-    `edited` is the earlier prompt that the user edits; None for a new prompt.
-    """
+    """Return whether a blind vote on the next answers is possible, and show why if the vote is not possible. `edited` is
+    the earlier prompt that the user edits; None for a new prompt."""
     from paragone_workbench.experiments.voting import LETTERS
 
     lanes = [lane for lane in screen.session.lanes if screen.session.can_answer(lane)]
@@ -213,9 +212,17 @@ def can_vote(screen: LanesScreen, edited: Prompt | None) -> bool:
     return screen.history_or_say() is not None and not screen.is_answering(lanes)
 
 
-def open_ballot(screen: LanesScreen, ask: Callable[[], Prompt | None]) -> None:
-    """Cover the lanes, then send a prompt with `ask`, and show the answers without the names of their engines."""
-    from paragone_tui.screens.blind_turn import BlindTurn
+def open_ballot(
+    screen: LanesScreen,
+    ask: Callable[[], Prompt | None],
+    send_ahead: Callable[[Sequence[QueuedPrompt]], None],
+    ahead: Sequence[QueuedPrompt] = (),
+) -> None:
+    """Cover the lanes, then send a prompt with `ask`, and show the answers without the names of their engines.
+
+    After the vote, call `send_ahead` with the prompts of the queue that waited for the vote: those of `ahead`, and new ones.
+    """
+    from paragone_tui.screens.lanes.blind_turn import BlindTurn
     from paragone_workbench.experiments.voting import Ballot, shuffled
 
     history, session, program = screen.history.history, screen.session, screen.program
@@ -233,8 +240,19 @@ def open_ballot(screen: LanesScreen, ask: Callable[[], Prompt | None]) -> None:
         )
 
     program.clear_notifications()  # a message may name a lane
-    turn = BlindTurn(history, session, ballot, program=program, markdown=screen.markdown)
-    screen.show(turn, lambda again: _be_blind(screen, again))
+    turn = BlindTurn(history, session, ballot, ahead=ahead, program=program, markdown=screen.markdown)
+
+    def closed(again: bool) -> None:
+        if turn.next_prompt.text:
+            unsent = screen.unsent
+            screen.composer.put("")
+            screen.composer.restore(unsent)
+        screen.next_prompt = None
+        _be_blind(screen, again)
+        send_ahead([queued for queued in session.queue.prompts if any(queued is it for it in turn.ahead)])
+
+    screen.next_prompt = turn.next_prompt
+    screen.show(turn, closed)
 
 
 @on_current_lane
@@ -263,7 +281,7 @@ async def _prefer(
     await save_vote(history, screen.session, ballot, lanes.index(lane), blind=False)
     screen.say(
         f"Saved: the answer of {lane.name} is better. The vote counts as not blind; "
-        f"{screen.key_of('undo-vote')} takes it back."
+        f"{screen.key_of('undo-vote')} undoes it."
     )
 
 
@@ -278,7 +296,7 @@ async def _undo(screen: LanesScreen, history: History) -> None:
     prompts = [prompt.id for prompt in screen.session.prompts]
     taken_back = await history.call(lambda store: store.votes.delete_last(prompts))
     screen.say(
-        "The last vote of this conversation is taken back."
+        "The last vote of this conversation is undone."
         if taken_back
         else "There is no vote in this conversation."
     )

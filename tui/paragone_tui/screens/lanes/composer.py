@@ -66,7 +66,7 @@ class ContextGauge:
         self._asking = asyncio.create_task(self._ask(asked))
 
     def refusal(self, draft: Draft, lanes: Sequence[Lane]) -> str:
-        """Return why all of these lanes would refuse this draft; empty if at least one lane may accept it."""
+        """Return the reason if all these lanes would refuse this draft; empty if at least one lane may accept it."""
         if self._asked is None or self._asked[0] != draft or not lanes:
             return ""
         refusing = {one.lane: one_line(one.warning) for one in self._found if one.is_refused}
@@ -108,10 +108,8 @@ class ContextGauge:
 
 
 def _content(found: Sequence[Forecast]) -> Content:
-    """Return the warnings, the counts of lanes whose context suffices, and a bar of the fullest context.
-
-    If all counts are equal, one count is shown without a lane. For many lanes, only the fullest lane's count is shown.
-    """
+    """Return the warnings, the counts of lanes whose context suffices, and a bar of the fullest context. If all counts
+    are equal, one count is shown without a lane. For many lanes, only the fullest lane's count is shown."""
     if not found:
         return Content()
     warnings = [Content.styled(one_line(one.warning), "$text-warning") for one in found if one.warning]
@@ -147,10 +145,8 @@ _USUAL_WIDTH = 80
 
 
 class Composer(TextField):
-    """A text field that grows with its text, completes mentions of files and attaches the files, and recalls earlier prompts.
-
-    Undo restores each earlier text of the field.
-    """
+    """A text field that grows with its text, completes mentions of files and attaches the files, and recalls earlier
+    prompts. Undo restores each earlier text of the field."""
 
     BINDINGS: ClassVar[list[BindingType]] = [composer_binding()]
     DEFAULT_CSS = """
@@ -178,10 +174,8 @@ class Composer(TextField):
         program: ProgramApp,
         session: Session,
     ) -> None:
-        """Create an empty composer for the lanes of a session.
-
-        `actions` maps keys to Textual actions. `when_empty` maps characters to actions for a composer without text.
-        """
+        """Create an empty composer for the lanes of a session. `actions` maps keys to Textual actions. `when_empty` maps
+        characters to actions for a composer without text."""
         super().__init__(compact=False, highlight_cursor_line=False)
         self.attachments = Attachments(program=program, on_change=self._show_title)
         self.completion = Completion(self._complete)
@@ -198,7 +192,7 @@ class Composer(TextField):
         self._folded = ""
         """The mark of the text that was pasted last, while the mark is in the composer."""
         self._refusal = ""
-        """Why the present text was not sent; empty if it was not refused."""
+        """Why the current text was not sent; empty if it was not refused."""
         self.gauge = ContextGauge(session, self._show_title)
         self._note = ""
         self._message = Content()
@@ -264,7 +258,7 @@ class Composer(TextField):
         self.attachments.take_over(before.files, before.images)
 
     def leave_conversation(self) -> None:
-        """End the edit of a prompt, whose conversation is being closed, and keep the text as a new prompt."""
+        """End the edit of a prompt because its conversation is being closed, and keep the text as a new prompt."""
         self.editing = None
         self._before_edit = Draft(pasted=self._pasted)
         self._recalled = None
@@ -308,10 +302,8 @@ class Composer(TextField):
         )
 
     def restore(self, draft: DraftRecord) -> None:
-        """Restore the text that an earlier instance of the program left unsent, and attach the files that the text mentions.
-
-        Text that the user has typed since the start stays below the restored text.
-        """
+        """Restore the text that an earlier instance of the program left unsent, and attach the files that the text
+        mentions. Text that the user has typed since the start stays below the restored text."""
         self._pasted.take_over(draft.pasted)
         self.load("\n".join(filter(None, (draft.text, self.text))))
         for path in draft.named:
@@ -345,8 +337,12 @@ class Composer(TextField):
         self._message = message
         self._show_title()
 
-    def _show_title(self) -> None:
+    def follow_draft(self) -> None:
+        """Let the gauge follow the draft."""
         self.gauge.follow(self.draft, self.edited)
+
+    def _show_title(self) -> None:
+        self.follow_draft()
         title = self.title
         room = (self.size.width or _USUAL_WIDTH) - title.cell_length - _AROUND_MESSAGE
         fits = self._message.cell_length <= room
@@ -355,10 +351,8 @@ class Composer(TextField):
         self.below = Content() if fits else self._message
 
     async def on_key(self, event: events.Key) -> None:
-        """Run the action of a key, in order with the typed characters.
-
-        A priority binding would overtake the characters: of "hello" and Enter in one burst, only a part would be sent.
-        """
+        """Run the action of a key, in order with the typed characters. A priority binding would overtake the characters:
+        of "hello" and Enter in one burst, only a part would be sent."""
         if await self.completion.takes(event):
             event.stop()
             event.prevent_default()
@@ -432,10 +426,8 @@ class Composer(TextField):
         self._show_title()
 
     def take(self) -> Draft:
-        """Return the draft to send.
-
-        After an edit of an earlier prompt, show the draft from before the edit again. Without an edit, empty the composer.
-        """
+        """Return the draft to send. After an edit of an earlier prompt, show the draft from before the edit again.
+        Without an edit, empty the composer."""
         taken = self.draft
         self._sent = self.text if taken.files or taken.images else ""
         if self.editing is None:
@@ -467,7 +459,8 @@ class Composer(TextField):
         return self.document.get_line(row)[:column]
 
     def _follow_mention(self, *, typed: bool) -> None:
-        """Complete the mention that the user is typing. A pasted mention is plain text, since others may have written it."""
+        """Complete the mention that the user is typing. A pasted mention is plain text, because a third party may
+        have written it."""
         before = self._before
         mention = mention_at(before, len(before)) if typed and "@" in before else None
         if mention is not None:

@@ -28,7 +28,7 @@ _HEATED = 20_000
 
 
 class Differences:
-    """Compares the answers to each prompt with the reference lane's answer, once per frame at most."""
+    """Compares the answers to each prompt with the reference lane's answer, at most once per frame."""
 
     def __init__(self, painter: Cadence) -> None:
         """`painter` calls `mark` with the next frame."""
@@ -70,10 +70,8 @@ class Differences:
         self.compare(runs)
 
     def parting(self, prompt: Prompt, lane: Lane) -> Divergence | None:
-        """Return where a lane's answer parts from the reference lane's answer; None before both answers have ended.
-
-        The divergence has a token only if both engines are known to have the same vocabulary.
-        """
+        """Return where a lane's answer diverges from the reference lane's answer; None before both answers have ended.
+        The divergence has a token only if both engines are known to have the same vocabulary."""
         if self.reference is None:
             return None
         run, reference = lane.answer(prompt), self.reference.answer(prompt)
@@ -122,10 +120,8 @@ class Differences:
         return compared
 
     def _parting_mark(self, prompt: Prompt, column: LaneColumn, run: Run) -> list[tuple[str, Mark]]:
-        """Return a list with the channel and the mark of the place where an answer parts; empty if the answer does not part.
-
-        In the reference lane, the mark is at the first place where another lane differs.
-        """
+        """Return a list with the channel and the mark of the place where an answer diverges; empty if it does not
+        diverge. In the reference lane, the mark is at the first place where another lane differs."""
         from paragone_workbench.compare.divergence import place_of  # not imported at start
 
         if not self.shown or self.reference is None:
@@ -160,7 +156,7 @@ class _Compared:
         self._partings: dict[bool, Divergence] = {}
 
     def parting(self, run: Run, same_vocabulary: bool) -> Divergence:
-        """Return where a run parts from its reference. Both runs must have ended."""
+        """Return where a run diverges from its reference. Both runs must have ended."""
         from paragone_workbench.compare.divergence import Divergence, divergence
 
         if same_vocabulary not in self._partings:
@@ -185,10 +181,10 @@ class _Compared:
         return self._marks
 
     def remark(self, run: Run) -> str:
-        """Return a sentence on how many words the answers share; empty if they share many words, and while answers grow."""
+        """Return a message on how many words the answers share; empty if they share many words, and while answers grow."""
         if not self._shares_little or self._grows(run):
             return ""
-        legend = "; what both say is underlined" if self._marks else ""
+        legend = "; the shared words are underlined" if self._marks else ""
         return f"{self._comparison.share:.0%} of the words are the same{legend}."
 
     def _grows(self, run: Run) -> bool:

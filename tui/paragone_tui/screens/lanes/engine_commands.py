@@ -17,7 +17,7 @@ from paragone_tui.transcript import Transcript
 from paragone_workbench.config.settings import preset_of
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
 from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.lanes.reopening import defined_otherwise
+from paragone_workbench.lanes.reopening import lanes_with_other_options
 from paragone_workbench.lanes.settings import Origin, edited, lane_settings
 from paragone_workbench.lanes.variants import find_run, newest_after
 
@@ -45,8 +45,8 @@ def settings(screen: LanesScreen, column: LaneColumn) -> None:
         ("saved" if definition.name in config.added else "config.toml", config.engines.get(definition.name)),
         ("conversation" if lane.is_reopened else "command line", lane.first_definition),
     ]
-    in_force = reported.sampling if reported is not None else None
-    found = lane_settings(definition, backend, sources, in_force=in_force)
+    active = reported.sampling if reported is not None else None
+    found = lane_settings(definition, backend, sources, active=active)
 
     def check(edits: Mapping[str, str], all_lanes: bool) -> None:
         for target in _targets(screen, lane, all_lanes):
@@ -149,7 +149,7 @@ def add_lane(screen: LanesScreen) -> None:
             add_demo(screen)
 
     advice = (
-        "Pick an engine to chat with: enter opens it. tab ticks several, to compare their answers; "
+        "Pick an engine to chat with: enter opens it. tab ticks several engines, to compare their answers; "
         f"{screen.key_of('add-lane')} adds others later."
     )
     screen.show(EnginePicker(screen.engines, advice="" if screen.session.lanes else advice), chosen)
@@ -302,10 +302,8 @@ async def restore_draft(screen: LanesScreen) -> DraftRecord | None:
 
 @on_current_lane
 def select(screen: LanesScreen, column: LaneColumn, step: int) -> None:
-    """Select the turn before (-1) or after (1) the selected turn.
-
-    If no turn is selected, step -1 selects the last turn. If the last turn is selected, step 1 ends the selection.
-    """
+    """Select the turn before (-1) or after (1) the selected turn. If no turn is selected, step -1 selects the last turn.
+    If the last turn is selected, step 1 ends the selection."""
     turns = [run.prompt for run in column.lane.path if run.prompt is not None]
     if not turns:
         screen.say("There is no turn yet.")
@@ -374,10 +372,10 @@ def _begin(screen: LanesScreen) -> None:
     screen.session.new_conversation()
     screen.composer.leave_conversation()
     screen.lanes.select_turn(None)
-    screen.lanes.lay_out()  # the headers show the system prompt
+    screen.lanes.lay_out()  # because the headers show the system prompt
     screen.show_state()
     session, engines = screen.session, screen.engines.config.engines
-    if defined := defined_otherwise(session.lanes, engines, session.registry):
+    if defined := lanes_with_other_options(session.lanes, engines, session.registry):
         screen.do(lambda: _configure(screen, defined))
 
 
@@ -389,10 +387,8 @@ async def _configure(screen: LanesScreen, defined: Sequence[tuple[Lane, EngineDe
 
 
 def reopen(screen: LanesScreen) -> None:
-    """Let the user pick an earlier conversation, and reopen it. If the history is not open, show why.
-
-    When the user picks a conversation, answers in progress stop, and their text is kept.
-    """
+    """Let the user pick an earlier conversation, and reopen it. If the history is not open, show why. When the user
+    picks a conversation, answers in progress stop, and their text is kept."""
     history = screen.history_or_say()
     if history is None:
         return

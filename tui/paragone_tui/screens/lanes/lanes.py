@@ -36,11 +36,11 @@ def can_stop(session: Session) -> bool:
 
 
 _LOWEST = 9
-"""Least height of the lanes, in rows, in which the guide is shown."""
+"""Smallest height of the lanes, in rows, in which the guide is shown."""
 _NAMED = 30
 """Longest engine name, in characters, that the guide shows. If a name is longer, the guide shows the number of engines."""
 _ONE = (("add-lane", "add a lane beside it"), ("reopen", "earlier conversations"), ("help", "all keys"))
-_SEVERAL = (("divergence", "where they part"), ("parity", "is it fair?"), ("blind-vote", "vote blind"))
+_SEVERAL = (("divergence", "where they diverge"), ("parity", "is it fair?"), ("blind-vote", "vote blind"))
 """The commands that the guide shows for one lane and for several lanes, each with its effect."""
 _SIGNS = (
     ("▸", "current lane"),
@@ -74,9 +74,9 @@ def _row(pairs: Sequence[tuple[str, str]]) -> Content:
 _SYSTEM_SHOWN = 60
 """Largest number of characters of the system prompt that are shown beside the options."""
 _SETTINGS_FROM = 8
-"""Least height of a terminal, in rows, in which the set options are shown."""
+"""Smallest height of a terminal, in rows, in which the set options are shown."""
 _BLANK_ROW_FROM = 18
-"""Least height of the screen, in rows, in which there is a blank row below the headers."""
+"""Smallest height of the screen, in rows, with a blank row below the headers."""
 
 
 class Lanes(Horizontal, can_focus=True):
@@ -108,7 +108,7 @@ class Lanes(Horizontal, can_focus=True):
         self.position = 0
         self.zoomed = False
         self.turn: Prompt | None = None
-        """The prompt of the turn that commands are for; None for the last turn."""
+        """The prompt of the turn to which commands apply; None for the last turn."""
         self.linked = True
         self.differences = Differences(painter)
         self.welcome = Static(id="welcome", markup=False)
@@ -189,7 +189,7 @@ class Lanes(Horizontal, can_focus=True):
         if not columns:
             self.welcome.update(
                 "paragone sends a prompt to one engine or to several, and shows their answers side by side.\n\n"
-                f"{self.key_of('add-lane')} lists what can answer here: engines, models, and a demo.\n"
+                f"{self.key_of('add-lane')} lists the engines, models and the demo that you can chat with.\n"
                 f"{self.key_of('reopen')} opens an earlier conversation, "
                 f"{self.key_of('palette')} finds a command, {self.key_of('help')} shows all keys, {self.key_of('quit')} quits."
             )
@@ -203,14 +203,15 @@ class Lanes(Horizontal, can_focus=True):
     def select_turn(self, prompt: Prompt | None) -> None:
         """Select a turn in all lanes that have the turn. None selects no turn, and scrolls to the end."""
         before, self.turn = self.turn, prompt
-        self._painter.ask()  # the key hints are other ones
+        self._painter.ask()  # the key hints change
         for column in self.columns:
             column.transcript.select(prompt)
         if prompt is None and before is not None and self.current is not None:
             self.current.transcript.to_end()
 
     def move(self, step: int) -> None:
-        """Make the lane `step` columns to the right current. While the user writes, the first lane comes after the last."""
+        """Make the lane `step` columns to the right the current lane. While the user writes, the first lane follows
+        the last."""
         if self.columns:
             to = self.position + step
             self.position = to if self.in_lane_mode else to % len(self.columns)

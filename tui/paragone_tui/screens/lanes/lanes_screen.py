@@ -23,7 +23,7 @@ from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.modal import hints
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store.records import QueuedPrompt
+from paragone_workbench.store.records import DraftRecord, QueuedPrompt
 
 if TYPE_CHECKING:
     from textual.notifications import Notification
@@ -99,7 +99,7 @@ _ON_TURN = (
     ("copy-answer", "copy"),
     ("help", "help"),
 )
-"""The commands that are for the selected turn."""
+"""The commands that apply to the selected turn."""
 
 
 _STOPPING = frozenset({"stop", "stop-lane"})
@@ -143,7 +143,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.is_blind = False
         """Whether the next answers are shown without the names of the lanes, for a blind vote."""
         self.has_begun = asyncio.Event()
-        """Set once the lanes of the start and the conversation that is resumed are there. Prompts wait until then."""
+        """Set once the first lanes are added and the conversation is resumed. Prompts wait until then."""
         self.earlier_prompts: list[str] = []
         self.painter = Cadence(self.show_state)
         """Calls `show_state` with the next frame."""
@@ -155,19 +155,26 @@ class LanesScreen(ChangedRowsScreen[None]):
             program=program,
             session=session,
         )
-        session.recorder.read_draft = lambda: self.composer.unsent
+        self.next_prompt: Composer | None = None
+        """The field for the next prompt on the screen of a blind vote, while that screen covers the lanes."""
+        session.recorder.read_draft = lambda: self.unsent
         self._queue = Static(id="queue", markup=False)
         self._queued = Content()
         self._hinted: tuple[frozenset[str], bool] = _STOPPING, False
-        """The commands that would do nothing at present, by their names in the key hints; whether a turn is selected."""
+        """The commands that would now have no effect, by their names in the key hints; and whether a turn is selected."""
         self._silent: tuple[str, ...] = ()
-        """The names of the lanes that accept no prompt, because their engines have failed or ended."""
+        """The names of the lanes that do not accept prompts, because their engines have failed or ended."""
         self._fitted = Size()
         """The size that the screen was last adapted to."""
         self._foot = Static(id="keys", markup=False)
 
+    @property
+    def unsent(self) -> DraftRecord:
+        unsent = self.composer.unsent
+        return unsent if self.next_prompt is None else unsent.followed_by(self.next_prompt.unsent)
+
     def action_list_commands(self) -> None:
-        """List the commands. If the text typed in the list is no command, insert it into the prompt."""
+        """List the commands. If the text typed in the list is not a command, insert it into the prompt."""
         from paragone_tui.widgets.palette import entries, show_palette
 
         show_palette(
@@ -236,7 +243,7 @@ class LanesScreen(ChangedRowsScreen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         if event.size == self._fitted:
-            return  # each layout tells the size
+            return  # each layout reports the size
         self._fitted = event.size
         self.composer.fit(event.size.height)
         self.lanes.lay_out(event.size.width)
@@ -263,11 +270,9 @@ class LanesScreen(ChangedRowsScreen[None]):
         return True
 
     def show_keys(self, width: int | None = None) -> None:
-        """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width).
-
-        In lane mode, the line begins with `LANE`. Before the schedule come the words `offline`, `blind` (if a blind vote is next)
-        and `unlinked` (if lanes scroll alone).
-        """
+        """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width). In lane mode,
+        the line begins with `LANE`. Before the schedule come the words `offline`, `blind` (if a blind vote is next)
+        and `unlinked` (if lanes scroll alone)."""
         offline = "offline  " if GUARD.is_offline else ""
         if self.composer.below:
             self._foot.update(Content(offline) + self.composer.below)
@@ -298,15 +303,15 @@ class LanesScreen(ChangedRowsScreen[None]):
                 self.begin(column.lane.restart)
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background, for which later keys wait. Show a ParagoneError of the function."""
+        """Run a coroutine function in the background; later keys wait for it. Show a ParagoneError of the function."""
         self.run_worker(self.program.reported(work), group=ACT)
 
     def begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Begin a coroutine function that takes long, and for which no key waits. Show a ParagoneError of the function."""
+        """Begin a slow coroutine function; keys do not wait for it. Show a ParagoneError of the function."""
         self.run_worker(self.program.reported(work), group="work")
 
-    def say(self, sentence: str, *, warning: bool = False) -> None:
-        self.program.say(sentence, warning=warning)
+    def say(self, message: str, *, warning: bool = False) -> None:
+        self.program.say(message, warning=warning)
 
     def show(self, screen: Screen[Result | None], then: Callable[[Result], object] | None = None) -> None:
         """Show a screen over the lanes. If the screen closes with a result other than None, call `then` with the result."""
@@ -318,7 +323,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.app.push_screen(screen, closed)
 
     def key_of(self, command: str) -> str:
-        """Return the first key that a command has in the present mode, in short notation."""
+        """Return the first key that a command has in the current mode, in short notation."""
         return self.lanes.key_of(command)
 
     def history_or_say(self) -> History | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.session import Session
     from paragone_workbench.lanes.variants import Copy
     from paragone_workbench.store.records import QueuedPrompt
     from paragone_workbench.store.saving import History
@@ -30,10 +31,8 @@ _RECALLED = 100
 
 
 def send(screen: LanesScreen, lane: Lane | None = None) -> None:
-    """Read the files that the prompt mentions, then send the prompt to `lane`, or to all lanes; busy lanes queue it.
-
-    An edited prompt goes to all lanes that answered the earlier prompt. If a file cannot be read, do not send the prompt.
-    """
+    """Read the files that the prompt mentions, then send the prompt to `lane`, or to all lanes; busy lanes queue it. An
+    edited prompt goes to all lanes that answered the earlier prompt. If a file cannot be read, do not send the prompt."""
     if screen.composer.is_settled and screen.has_begun.is_set():
         _send(screen, lane)
         return
@@ -45,8 +44,8 @@ def send(screen: LanesScreen, lane: Lane | None = None) -> None:
 
     if screen.session.lanes or screen.has_begun.is_set():
         screen.do(settle_and_send)
-    else:  # the demo's models may take long to make: the user can go on writing
-        screen.say("The prompt is sent once the demo's engines are there.")
+    else:  # creating the demo's models may take long: let the user write meanwhile
+        screen.say("The prompt is sent once the demo's engines exist.")
         screen.begin(settle_and_send)
 
 
@@ -74,7 +73,7 @@ def _send(screen: LanesScreen, lane: Lane | None) -> None:
     if not screen.is_blind or (composer.edited is None and lane is not None):
         _ask(screen, lane)
     elif can_vote(screen, composer.edited):
-        open_ballot(screen, lambda: _ask(screen, lane))
+        open_ballot(screen, lambda: _ask(screen, lane), partial(_send_again, screen))
 
 
 def _refusal(screen: LanesScreen, lanes: Sequence[Lane]) -> str:
@@ -113,10 +112,21 @@ def _send_edited(screen: LanesScreen, prompt: Prompt) -> Prompt | None:
 
 
 def _send_again(screen: LanesScreen, prompts: Sequence[QueuedPrompt]) -> None:
+    """Send prompts of the queue again. In blind mode, send the first, and the others each after the vote before."""
     session = screen.session
+    if screen.is_blind and prompts and all(it.for_all and it.prompt is None for it in prompts):
+        first, *ahead = prompts
+        if can_vote(screen, None):
+            open_ballot(screen, lambda: _begun(session, first), partial(_send_again, screen), ahead)
+        return
     session.send_again(prompts)
     if prompts and not any(map(session.can_answer, session.lanes)):
         screen.say(f"No engine is running; {screen.key_of('restart-engine')} starts one again.")
+
+
+def _begun(session: Session, queued: QueuedPrompt) -> Prompt | None:
+    session.send_again([queued])
+    return queued.prompt
 
 
 def queue(screen: LanesScreen) -> None:
@@ -227,7 +237,7 @@ def editor(screen: LanesScreen) -> None:
 async def _edit_outside(screen: LanesScreen) -> None:
     text = await screen.program.edit_text(screen.composer.prompt)
     if text is None:
-        screen.say("The editor changed nothing.")
+        screen.say("The editor did not change the text.")
     else:
         screen.composer.load(text)
 
@@ -267,23 +277,23 @@ def _attach_again(screen: LanesScreen) -> None:
 
 
 _ORDER_SENTENCES: dict[Mode, str] = {
-    "parallel": "The lanes now answer all at once and share the machine.",
-    "sequential": "The lanes now answer one after the other, each with all of the machine.",
+    "parallel": "The lanes now answer concurrently and share the machine.",
+    "sequential": "The lanes now answer one after the other, each with the whole machine.",
     "swap": "The lanes now answer with one engine in memory at a time.",
-    "auto": "The lanes now answer all at once where their engines fit in memory.",
+    "auto": "The lanes now answer concurrently if their engines fit in memory together.",
 }
 
 
 def stop(screen: LanesScreen) -> None:
     """Stop all answers. If no lane is busy, stop loading engines. If no engine is loading, cancel the edit of a prompt.
-
-    Except after an edit, show the key that quits.
-    """
+    Except after an edit, show the key that quits."""
     session, quits = screen.session, f"{screen.key_of('quit')} quits."
     if session.is_busy:
         screen.do(session.stop)
         loads = (
-            f"Models go on loading; {screen.key_of('stop')} again stops that. " if session.is_opening else ""
+            f"Models are still loading; {screen.key_of('stop')} again stops that. "
+            if session.is_opening
+            else ""
         )
         screen.say(f"All answers stop. {loads}{quits}")
     elif session.is_opening:
@@ -366,7 +376,7 @@ def copy_answer(screen: LanesScreen, column: LaneColumn) -> None:
 def copy(screen: LanesScreen, column: LaneColumn) -> None:
     run = screen.lanes.selected_run or column.lane.record.head
     if run is None:
-        screen.say("There is nothing to copy yet.")
+        screen.say("There is no text to copy yet.")
         return
     from paragone_tui.screens.pickers import CopyPicker
     from paragone_workbench.lanes.variants import copies

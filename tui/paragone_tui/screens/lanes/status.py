@@ -26,7 +26,7 @@ _WITH_SPEED: frozenset[LaneState] = frozenset(
     {"writing", "done", "stopped", "ready", "waiting", "failed", "crashed"}
 )
 _REPLACED_BY_SPEED: frozenset[LaneState] = frozenset({"writing", "done", "stopped"})
-"""States whose name the speed replaces if both do not fit. The speed then has the state's colour."""
+"""If both do not fit, the speed replaces the name of these states, in the state's colour."""
 _FIGURE = 10
 """Width in cells that is reserved for each figure, so that the shortened name stays the same when a figure grows."""
 _LOOKS: Mapping[str, Look] = {
@@ -40,7 +40,7 @@ _LOOKS: Mapping[str, Look] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneStatusInfo:
-    """The content of a lane's status line. Most figures that are None or 0 are left out."""
+    """The content of a lane's status line. Most figures that are None or 0 are not shown."""
 
     mark: str = ""
     """The signs before the name, such as ▸ for the current lane."""
@@ -110,7 +110,7 @@ class LaneStatus(Widget):
         style = self._styles[""]
         tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
         state_style = self._styles[tone]
-        # The most important parts come first. Parts that do not fit are left out.
+        # The most important parts come first. Parts that do not fit are dropped.
         word = next((words for words in _state_words(info, width) if len(words) <= width - 2), info.state)
         rest: list[Segment] = []
         if info.queued:
@@ -126,7 +126,8 @@ class LaneStatus(Widget):
         name, figures = _fitting(info, long if fits else short, room)
         has_speed = info.tokens_per_s and info.state in _WITH_SPEED and not info.silent_s
         if has_speed and not fits and short[0] not in figures:
-            # The user compares the speeds. So if space is short, show the speed without its unit, then without the state.
+            # The user compares the speeds: if space is short, show the speed without its unit, then without the
+            # state.
             name, figures = _fitting(info, [[Segment(_brief(info), style)]], room)
             if not figures and info.state in _REPLACED_BY_SPEED:
                 state = [Segment(_brief(info), state_style), *rest]
@@ -175,7 +176,7 @@ def _figures(info: LaneStatusInfo, style: Style, busy: Style, *, short: bool) ->
 def _fitting(
     info: LaneStatusInfo, figures: list[list[Segment]], room: int
 ) -> tuple[str, list[list[Segment]]]:
-    """Return the name, shortened if need be, and the figures that fit into `room` cells, with two blanks beside each."""
+    """Return the name, shortened if necessary, and the figures that fit into `room` cells, with two spaces beside each."""
     engine, *others = (one_line(name) for name in (info.engine, *info.others))
     mark = info.mark if cell_len(info.mark) <= room - 6 else ""
     most = room - 3 - cell_len(mark)
